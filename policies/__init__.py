@@ -1,1 +1,1 @@
-"""Phase Boot."""
+"""Policies: what each mode may do, as data. Parsing one is validating it."""

@@ -1,0 +1,64 @@
+"""What is known about this boot: one immutable record that travels along the graph.
+
+Facts only ever enter it as the types that prove them: a manifest as `Verified`,
+which nobody but `phase_boot.trust.verify` can build, and artifacts as `Fetched`,
+which nobody but `phase_boot.store.cas` can build.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from phase_boot.ports.cache import Shelf
+from phase_boot.ports.finder import Candidate
+from phase_boot.ports.network import Link
+from phase_boot.ports.platform import Facts
+from phase_boot.store.cas import Fetched
+from phase_boot.trust.verify import Verified
+from policies.model import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Why the machine left its way: for the Shell, and for a person."""
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """The three verified artifacts, each with its open descriptor."""
+
+    kernel: Fetched
+    initramfs: Fetched
+    rootfs: Fetched
+
+    def close(self) -> None:
+        """Give the descriptors back; the record cannot be used to boot afterwards."""
+        for image in (self.kernel, self.initramfs, self.rootfs):
+            image.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """The facts of one boot, so far."""
+
+    facts: Facts | None = None
+    policy: Policy | None = None
+    now: datetime | None = None
+    """The one time of this run (SPEC "Signature first, dates second")."""
+    link: Link | None = None
+    shelf: Shelf | None = None
+    typed_url: str | None = None
+    candidate: Candidate | None = None
+    shunned: frozenset[str] = frozenset()
+    """Manifest URLs that are not asked again in this boot."""
+    refusals: tuple[str, ...] = ()
+    """One sentence for each candidate that failed, oldest first."""
+    manifest: Verified | None = None
+    images: Images | None = None
+    sources: tuple[tuple[str, str], ...] = ()
+    """Which artifact came from where."""
+    trouble: Trouble | None = field(default=None)

@@ -1,0 +1,65 @@
+"""Failures the machine has an answer to, each knowing which way out it asks for.
+
+An exception that is none of these is a bug: the driver journals it as a crash
+and takes the fallback edge.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from phase_boot.machine.graph import FALLBACK, Trigger
+
+
+class BootError(Exception):
+    """A failure with a way out; its text is one sentence for a person."""
+
+    way_out: ClassVar[Trigger]
+
+
+class OutOfTime(BootError):
+    """A state used up its budget."""
+
+    way_out = FALLBACK
+
+
+class NotConfigured(BootError):
+    """The policy or the machine's description cannot be used."""
+
+    way_out = Trigger.GIVE_UP
+
+
+class NoNetwork(BootError):
+    """No link got an address in time."""
+
+    way_out = Trigger.GIVE_UP
+
+
+class NothingFound(BootError):
+    """No candidate is left that has not been tried."""
+
+    way_out = Trigger.GIVE_UP
+
+
+class NotEnoughMemory(BootError):
+    """The image does not fit into the memory of this machine."""
+
+    way_out = Trigger.GIVE_UP
+
+
+class CannotStore(BootError):
+    """There is no place left to keep a verified artifact."""
+
+    way_out = Trigger.GIVE_UP
+
+
+class KexecRefused(BootError):
+    """The running kernel would not load or start the new one."""
+
+    way_out = Trigger.NOT_LOADED
+
+
+class CannotChainload(BootError):
+    """There is nothing the firmware could be asked to start instead."""
+
+    way_out = Trigger.GIVE_UP

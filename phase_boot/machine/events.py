@@ -1,0 +1,218 @@
+"""Everything the journal can say, one frozen type each (SPEC D3).
+
+A type here is the *fact*; the journal stamps it with `seq`, `at` and `boot_id`.
+`at` is in seconds since the start of the running kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phase_boot.machine.graph import State, Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A fact worth a line in the journal."""
+
+    event: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """The daemon begins; `wall` is the clock's UTC time, believed or not."""
+
+    event = "run.started"
+    arch: str
+    mode: str
+    wall: str
+    build: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage(Event):
+    """A stage before the daemon began `reached` seconds after the kernel (negative: before it)."""
+
+    event = "stage"
+    name: str
+    reached: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateEntered(Event):
+    """A handler starts; `attempt` counts the visits of this state, from 1."""
+
+    event = "state.entered"
+    state: State
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition(Event):
+    """The machine moved, `elapsed` seconds after it entered `source`."""
+
+    event = "transition"
+    source: State
+    trigger: Trigger
+    target: State
+    cause: str | None
+    attempt: int
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crashed(Event):
+    """A handler failed in a way nobody foresaw: a bug, written down."""
+
+    event = "crashed"
+    state: State
+    error: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkUp(Event):
+    """A link has an address."""
+
+    event = "link.up"
+    interface: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOpened(Event):
+    """Where artifacts go; `note` says why it is not Cache when it should have been."""
+
+    event = "store.opened"
+    persistent: bool
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCorrupt(Event):
+    """A stored artifact did not hash to its name and was set aside."""
+
+    event = "store.corrupt"
+    artifact: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinderFailed(Event):
+    """A way of finding manifests is out of order; the others go on."""
+
+    event = "finder.failed"
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateFound(Event):
+    """Somebody says there is a manifest at `url`; nothing of it is believed."""
+
+    event = "candidate.found"
+    url: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRefused(Event):
+    """A manifest was not to be had or not acceptable."""
+
+    event = "candidate.refused"
+    url: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestVerified(Event):
+    """A threshold of trusted keys signed this manifest."""
+
+    event = "manifest.verified"
+    version: str
+    channel: str
+    arch: str
+    keys: tuple[str, ...]
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchStarted(Event):
+    """Bytes of an artifact are asked for; `offset` of them are already here."""
+
+    event = "fetch.started"
+    artifact: str
+    size: int
+    offset: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchProgress(Event):
+    """`done` of `size` bytes of an artifact are stored."""
+
+    event = "fetch.progress"
+    artifact: str
+    done: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchDone(Event):
+    """An artifact is here and hashes to what was signed; `source` is `store` if it already was."""
+
+    event = "fetch.done"
+    artifact: str
+    sha256: str
+    size: int
+    source: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFailed(Event):
+    """A source could not deliver; `again` tells whether it is asked once more."""
+
+    event = "source.failed"
+    source: str
+    artifact: str
+    reason: str
+    again: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KexecLoaded(Event):
+    """The running kernel holds the new one."""
+
+    event = "kexec.loaded"
+    method: str
+    cmdline: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KexecJump(Event):
+    """The last line before the jump; `rss_peak` is the daemon's, in bytes."""
+
+    event = "kexec.jump"
+    version: str
+    rss_peak: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellOpened(Event):
+    """A person is asked; `cause` is one sentence, `way_out` another."""
+
+    event = "shell.opened"
+    cause: str
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded(Event):
+    """The run is over in a terminal state."""
+
+    event = "run.ended"
+    state: State
+    rss_peak: int

@@ -1,0 +1,100 @@
+"""The journal: one JSON line per event, to every sink, in one order (SPEC D3).
+
+The only importer of structlog. A sink that fails is dropped and named on the
+others: writing things down must never stop a boot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Final, Protocol
+
+import structlog
+
+from phase_boot.machine.events import Event
+
+MAX_TEXT: Final = 2000
+"""Characters kept of any one text of an event, so that a peer cannot flood the journal."""
+
+
+class Sink(Protocol):
+    """Somewhere a line can go."""
+
+    name: str
+
+    def write(self, line: str) -> None:
+        """Take one line, without its newline.
+
+        Raises:
+            OSError: the line is lost here.
+        """
+
+    def flush(self) -> None:
+        """Return when all lines so far are as safe as this sink can make them."""
+
+
+class Journal:
+    """Stamps facts and hands them to the sinks."""
+
+    def __init__(
+        self, sinks: Sequence[Sink], *, now: Callable[[], float], boot_id: str, first_seq: int = 0
+    ) -> None:
+        self._sinks = list(sinks)
+        self._now = now
+        self._seq = first_seq
+        self._lines: list[str] = []
+        self._log = structlog.wrap_logger(
+            _Fan(self._hand_out),
+            processors=[_bound_texts, structlog.processors.JSONRenderer(sort_keys=False)],
+            context_class=dict,
+        ).bind(boot_id=boot_id)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Every line of this run, for the hand-over."""
+        return tuple(self._lines)
+
+    def emit(self, fact: Event) -> None:
+        """Write ``fact`` down."""
+        values = {field.name: _plain(getattr(fact, field.name)) for field in fields(fact)}
+        stamps = {"seq": self._seq, "at": round(self._now(), 4)}
+        self._seq += 1
+        self._log.info(fact.event, **stamps, **values)
+
+    def flush(self) -> None:
+        """Make every sink safe, as the last thing before the jump."""
+        for sink in tuple(self._sinks):
+            self._guarded(sink, sink.flush)
+
+    def _hand_out(self, line: str) -> None:
+        self._lines.append(line)
+        for sink in tuple(self._sinks):
+            self._guarded(sink, lambda sink=sink: sink.write(line))
+
+    def _guarded(self, sink: Sink, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except OSError:
+            self._sinks.remove(sink)
+
+
+class _Fan:
+    """What structlog takes for the logger underneath."""
+
+    def __init__(self, hand_out: Callable[[str], None]) -> None:
+        self.info = hand_out
+
+
+def _bound_texts(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {
+        key: value[:MAX_TEXT] if isinstance(value, str) else value for key, value in event.items()
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 4)
+    return list(value) if isinstance(value, tuple) else value

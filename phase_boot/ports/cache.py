@@ -1,0 +1,41 @@
+"""The place where artifacts are kept: the Cache partition, or memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from phase_boot.store.cas import Cas
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """An opened store.
+
+    Attributes:
+        cas: the store.
+        persistent: whether the target OS can find it again on the Cache partition.
+        note: why it is in memory although the policy allows Cache, if so.
+    """
+
+    cas: Cas
+    persistent: bool
+    note: str | None
+
+
+class Cache(Protocol):
+    """Opens the store that the policy allows, and gives the partition back."""
+
+    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+        """Return the store, at most ``bound`` bytes large; in memory if Cache cannot be used.
+
+        Args:
+            persistent: False means that Cache must not even be mounted (Private).
+            bound: bytes of artifacts to keep.
+
+        Raises:
+            CannotStore: there is not even memory for it.
+        """
+
+    async def release(self) -> None:
+        """Unmount what was mounted, so that the jump leaves a clean filesystem."""

@@ -1,0 +1,55 @@
+"""Ways of finding out where a signed manifest may be. All of them are hearsay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from phase_boot.trust.arch import Arch
+
+
+class FinderFailed(Exception):
+    """This way of finding is out of order; the others are still to be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quest:
+    """What is looked for."""
+
+    arch: Arch
+    channel: str
+    seconds: float
+    """How long to look."""
+    urls: tuple[str, ...]
+    """Manifest URLs that the policy or a person named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A place that may hold a manifest; nothing in it is believed."""
+
+    url: str
+    """Where `manifest.json` may be fetched."""
+    origin: str
+    """Which finder says so: `lan`, `wan` or `url`."""
+
+    def base(self, arch: Arch, channel: str) -> str | None:
+        """Return the root of the mirror layout, or None if the URL does not follow it."""
+        tail = f"/{channel}/{arch}/manifest.json"
+        return self.url.removesuffix(tail) if self.url.endswith(tail) else None
+
+
+class Finder(Protocol):
+    """One way of finding candidates."""
+
+    @property
+    def origin(self) -> str:
+        """The name of this way, as the policy's `discovery.order` spells it."""
+
+    def find(self, quest: Quest) -> AsyncIterator[Candidate]:
+        """Yield candidates as they turn up, for at most `quest.seconds`.
+
+        Raises:
+            FinderFailed: it cannot look at all.
+        """

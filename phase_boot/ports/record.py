@@ -1,0 +1,16 @@
+"""The journal, as a handler may see it: read it, and make it safe."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Record(Protocol):
+    """The journal of this run."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Every line so far, oldest first, without newlines."""
+
+    def flush(self) -> None:
+        """Return when every line is where the jump cannot lose it; never raises."""

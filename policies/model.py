@@ -1,0 +1,208 @@
+"""The policy of a boot: frozen, complete, and refused as a whole if any of it is not understood."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from phase_boot.trust.keys import Trust
+from phase_boot.trust.version import Version
+
+CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
+T = TypeVar("T")
+
+
+class PolicyError(Exception):
+    """A policy that is not used at all; the text names the key and what is wrong with it."""
+
+
+class Mode(StrEnum):
+    """The three entries of the boot menu."""
+
+    INTERNET = auto()
+    LOCAL = auto()
+    PRIVATE = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """Where to look for a manifest, and for how long.
+
+    Attributes:
+        order: the finders to ask, first to last, of `lan`, `wan`, `url`.
+        window: seconds to look with each.
+        urls: manifest URLs that are known beforehand.
+        candidates: how many candidates one boot tries before it asks a person.
+    """
+
+    order: tuple[str, ...]
+    window: int
+    urls: tuple[str, ...]
+    candidates: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Ceilings, each with its unit in its name.
+
+    Attributes:
+        network_seconds: wait this long for a link with an address.
+        attempts: ask one source this often for one artifact.
+        cache_mib: keep at most this much on Cache.
+    """
+
+    network_seconds: int
+    attempts: int
+    cache_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One mode's policy, as `/etc/policy.toml` spells it (seed section 4, SPEC "Policy")."""
+
+    mode: Mode
+    channel: str
+    cache_enabled: bool
+    min_version: Version
+    allow_tor: bool
+    trust: Trust
+    discovery: Discovery
+    limits: Limits
+
+
+def policy_from(table: Mapping[str, Any]) -> Policy:
+    """Return the policy that ``table`` spells, if every key of it is known and sound.
+
+    Raises:
+        PolicyError: a key is missing, unknown, of the wrong type or out of range;
+            an empty list of keys is an error, never "trust all".
+    """
+    top = _Table(table, "")
+    policy = Policy(
+        mode=top.take("mode", str, _mode),
+        channel=top.take("channel", str, _channel),
+        cache_enabled=top.take("cache_enabled", bool, _same),
+        min_version=top.take("min_version", str, Version.parse),
+        allow_tor=top.take("allow_tor", bool, _same),
+        trust=_trust(top.table("trust")),
+        discovery=_discovery(top.table("discovery")),
+        limits=_limits(top.table("limits")),
+    )
+    top.finish()
+    if policy.mode is Mode.PRIVATE and policy.cache_enabled:
+        raise PolicyError("cache_enabled: Private mode never writes the cache; set it to false")
+    return policy
+
+
+def _trust(table: _Table) -> Trust:
+    keys = table.take("keys", list, _texts)
+    threshold = table.take("threshold", int, _at_least(1))
+    table.finish()
+    if len(set(keys)) != len(keys):
+        raise PolicyError("trust.keys: a key stands there twice; name each key once")
+    try:
+        return Trust(keys=frozenset(keys), threshold=threshold)
+    except ValueError as error:
+        raise PolicyError(f"trust: {error}") from error
+
+
+def _discovery(table: _Table) -> Discovery:
+    found = Discovery(
+        order=table.take("order", list, _order),
+        window=table.take("window_seconds", int, _at_least(1)),
+        urls=table.take("urls", list, _texts),
+        candidates=table.take("candidates", int, _at_least(1)),
+    )
+    table.finish()
+    return found
+
+
+def _limits(table: _Table) -> Limits:
+    names = ("network_seconds", "attempts", "cache_mib")
+    numbers = {name: table.take(name, int, _at_least(1)) for name in names}
+    table.finish()
+    return Limits(**numbers)
+
+
+class _Table:
+    """A table being read: what was not taken from it in the end is an unknown key."""
+
+    def __init__(self, entries: Mapping[str, Any], path: str) -> None:
+        self._left = dict(entries)
+        self._path = path
+
+    def take(self, key: str, kind: type, parse: Callable[[Any], T]) -> T:
+        name = self._path + key
+        if key not in self._left:
+            raise PolicyError(f"{name}: missing; every policy names it")
+        value = self._left.pop(key)
+        # bool is an int to Python, and `threshold = true` is not a number to a person.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise PolicyError(f"{name}: {value!r} is not {_KINDS[kind]}")
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise PolicyError(f"{name}: {error}") from error
+
+    def table(self, key: str) -> _Table:
+        return self.take(key, dict, lambda entries: _Table(entries, f"{self._path}{key}."))
+
+    def finish(self) -> None:
+        if self._left:
+            unknown = self._path + min(self._left)
+            raise PolicyError(f"{unknown}: unknown; remove it or correct its spelling")
+
+
+_KINDS: Final[Mapping[type, str]] = MappingProxyType(
+    {
+        str: "a string",
+        bool: "true or false",
+        int: "a whole number",
+        list: "an array",
+        dict: "a table",
+    }
+)
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def _mode(text: str) -> Mode:
+    try:
+        return Mode(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no mode; use {', '.join(Mode)}") from error
+
+
+def _channel(text: str) -> str:
+    if not CHANNEL.fullmatch(text):
+        raise ValueError(f"{text!r} is no channel; use 1 to 32 of a-z, 0-9 and -")
+    return text
+
+
+def _texts(values: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError("holds something that is not a string")
+    return tuple(values)
+
+
+def _order(values: list[Any]) -> tuple[str, ...]:
+    order = _texts(values)
+    unknown = [origin for origin in order if origin not in {"lan", "wan", "url"}]
+    if unknown or not order or len(set(order)) != len(order):
+        raise ValueError("use each of lan, wan, url at most once, and at least one")
+    return order
+
+
+def _at_least(least: int) -> Callable[[int], int]:
+    def parse(number: int) -> int:
+        if number < least:
+            raise ValueError(f"{number} is below {least}")
+        return number
+
+    return parse
