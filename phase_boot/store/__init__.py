@@ -1,1 +1,1 @@
-"""Phase Boot."""
+"""The content-addressed store: artifacts by the sha256 of their bytes."""
