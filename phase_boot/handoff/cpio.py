@@ -1,98 +1,79 @@
-"""The archive format of an initramfs: "newc" cpio, written the same way every time.
+"""Writing cpio archives of the `newc` format, the one the kernel unpacks (initramfs buffer format).
 
-The layout is Documentation/driver-api/early-userspace/buffer-format.rst of the kernel. Inode
-numbers count from one, times are zero and every owner is root, so equal entries give equal
-bytes.
+The same entries always give the same bytes: times are zero, owners root, inodes counted.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final, Self
 
-MAGIC = "070701"
-TRAILER = "TRAILER!!!"
-LARGEST = 0xFFFF_FFFF
-"""The largest member in bytes: the size field has eight hexadecimal digits."""
+ALIGNMENT: Final = 4
+MAX_FILE: Final = 2**32 - 1
+"""Bytes: the size field has eight hexadecimal digits."""
+TRAILER: Final = "TRAILER!!!"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One member: its name without a leading slash, its mode with the type bits, its bytes.
-
-    For a symbolic link ``data`` is where it points. Devices carry ``major`` and ``minor``.
-    """
+    """One file, folder, symbolic link or device node of an archive."""
 
     name: str
     mode: int
     data: bytes = b""
-    major: int = 0
-    minor: int = 0
+    device: tuple[int, int] = (0, 0)
 
-    @staticmethod
-    def directory(name: str, permissions: int = 0o755) -> Entry:
-        """Return a directory."""
-        return Entry(name=name, mode=stat.S_IFDIR | permissions)
-
-    @staticmethod
-    def file(name: str, data: bytes, permissions: int = 0o644) -> Entry:
+    @classmethod
+    def file(cls, name: str, data: bytes, *, mode: int = 0o644) -> Self:
         """Return a regular file."""
-        return Entry(name=name, mode=stat.S_IFREG | permissions, data=data)
+        return cls(name, stat.S_IFREG | mode, data)
 
-    @staticmethod
-    def symlink(name: str, target: str) -> Entry:
+    @classmethod
+    def folder(cls, name: str, *, mode: int = 0o755) -> Self:
+        """Return a folder; parents must come first."""
+        return cls(name, stat.S_IFDIR | mode)
+
+    @classmethod
+    def link(cls, name: str, target: str) -> Self:
         """Return a symbolic link to ``target``."""
-        return Entry(name=name, mode=stat.S_IFLNK | 0o777, data=target.encode())
+        return cls(name, stat.S_IFLNK | 0o777, target.encode())
 
-    @staticmethod
-    def character(name: str, major: int, minor: int, permissions: int = 0o600) -> Entry:
-        """Return a character device."""
-        mode = stat.S_IFCHR | permissions
-        return Entry(name=name, mode=mode, major=major, minor=minor)
-
-
-def header(entry: Entry, size: int, inode: int) -> bytes:
-    """Return what stands before ``size`` bytes of data: the header, the name, the padding.
-
-    For a member too large to hold in memory the caller writes the data and ``padding(size)``.
-
-    Raises:
-        ValueError: The name is empty, absolute or holds NUL, or the size does not fit.
-    """
-    if not entry.name or entry.name.startswith("/") or "\0" in entry.name:
-        raise ValueError(f"{entry.name!r} cannot name a member: give a relative path")
-    if size > LARGEST:
-        raise ValueError(f"{entry.name} has {size} bytes; cpio ends at {LARGEST}")
-    name = entry.name.encode() + b"\0"
-    links = 2 if stat.S_ISDIR(entry.mode) else 1
-    fields = (inode, entry.mode, 0, 0, links, 0, size, 0, 0, entry.major, entry.minor, len(name), 0)
-    head = MAGIC.encode() + b"".join(f"{field:08X}".encode() for field in fields) + name
-    return head + padding(len(head))
+    @classmethod
+    def char_device(cls, name: str, major: int, minor: int, *, mode: int = 0o600) -> Self:
+        """Return a character device node."""
+        return cls(name, stat.S_IFCHR | mode, b"", (major, minor))
 
 
 def padding(size: int) -> bytes:
-    """Return the zeros that bring ``size`` to the next multiple of four."""
-    return bytes(-size % 4)
+    """Return the zero bytes that align ``size`` bytes to the next entry."""
+    return bytes(-size % ALIGNMENT)
 
 
-def trailer() -> bytes:
-    """Return the end of an archive."""
-    return header(Entry(name=TRAILER, mode=0), 0, 0)
-
-
-def archive(entries: Iterable[Entry]) -> bytes:
-    """Return the whole uncompressed archive, its members in the order given.
+def head(entry: Entry, *, size: int, inode: int = 0) -> bytes:
+    """Return the header and name of ``entry``, for data of ``size`` bytes that follow it.
 
     Raises:
-        ValueError: As `header`.
+        ValueError: the format has no room for so large a file.
     """
-    return b"".join(_pieces(entries))
+    if size > MAX_FILE:
+        raise ValueError(f"{entry.name}: a cpio archive holds files of at most {MAX_FILE} bytes")
+    name = entry.name.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(entry.mode) else 1
+    # magic, then: ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor
+    # namesize check
+    numbers = (inode, entry.mode, 0, 0, links, 0, size, 0, 0, *entry.device, len(name), 0)
+    header = b"070701" + b"".join(b"%08X" % number for number in numbers)
+    return header + name + padding(len(header) + len(name))
 
 
-def _pieces(entries: Iterable[Entry]) -> Iterator[bytes]:
+def archive(entries: Iterable[Entry], *, end: bool = True) -> bytes:
+    """Return ``entries`` in the order given, with a trailer if this is the ``end``."""
+    parts: list[bytes] = []
     for inode, entry in enumerate(entries, start=1):
-        yield header(entry, len(entry.data), inode)
-        yield entry.data
-        yield padding(len(entry.data))
-    yield trailer()
+        size = len(entry.data)
+        parts += [head(entry, size=size, inode=inode), entry.data, padding(size)]
+    if end:
+        parts.append(head(Entry(TRAILER, 0), size=0))
+    return b"".join(parts)
