@@ -69,13 +69,13 @@ class Manifest:
         """
         artifacts = _artifacts(document)
         manifest = cls(
-            version=_parsed(document, "version", Version.parse),
-            channel=_parsed(document, "channel", parse_channel),
-            arch=_parsed(document, "arch", Arch.parse),
+            version=_parsed(document.get("version"), "version", Version.parse),
+            channel=_parsed(document.get("channel"), "channel", parse_channel),
+            arch=_parsed(document.get("arch"), "arch", Arch.parse),
             artifacts=MappingProxyType(artifacts),
             cmdline=_matching(document.get("cmdline", ""), "cmdline", _CMDLINE),
-            issued=_parsed(document, "issued", parse_date),
-            expires=_parsed(document, "expires", parse_date),
+            issued=_parsed(document.get("issued"), "issued", parse_date),
+            expires=_parsed(document.get("expires"), "expires", parse_date),
             mirrors=_mirrors(document),
             dags=MappingProxyType(_dags(document, artifacts)),
         )
@@ -105,8 +105,8 @@ def parse_date(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _parsed(document: Mapping[str, object], field: str, parse: Callable[[str], _T]) -> _T:
-    text = _text(document.get(field), field)
+def _parsed(value: object, field: str, parse: Callable[[str], _T]) -> _T:
+    text = _text(value, field)
     try:
         return parse(text)
     except ValueError as error:
@@ -156,7 +156,7 @@ def _artifact(name: str, digests: Mapping[str, object], sizes: Mapping[str, obje
     # A bool is an int to Python, and no size to anybody else.
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_SIZE:
         raise BadField(field=f"sizes.{name}", reason=f"not a number of bytes from 1 to {MAX_SIZE}")
-    return Artifact(name, _parsed(digests, name, Digest.parse), size)
+    return Artifact(name, _parsed(digests[name], field, Digest.parse), size)
 
 
 def _mirrors(document: Mapping[str, object]) -> tuple[str, ...]:

@@ -1,0 +1,64 @@
+"""Manifests to try things on, and keys to sign them with."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.manifest import signed_bytes
+from phase_boot.trust.verify import Trust, Wanted
+from phase_boot.trust.version import Version
+
+PUBLISHER: Final = SigningKey(b"\x01" * 32)
+SECOND: Final = SigningKey(b"\x02" * 32)
+STRANGER: Final = SigningKey(b"\xee" * 32)
+
+KERNEL: Final = b"kernel"
+INITRAMFS: Final = b"initramfs"
+ROOTFS: Final = b"rootfs" * 1000
+
+NOW: Final = datetime(2025, 11, 20, tzinfo=UTC)
+WANTED: Final = Wanted(arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025.10.01"))
+TRUST: Final = Trust(keys=frozenset({PUBLISHER.keyid}), threshold=1)
+TRUST_BOTH: Final = Trust(keys=frozenset({PUBLISHER.keyid, SECOND.keyid}), threshold=2)
+
+
+def document(**changes: object) -> dict[str, object]:
+    """Return a good manifest without signatures, with some fields changed; None leaves one out."""
+    files = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
+    fields: dict[str, object] = {
+        "version": "2025.11.12",
+        "channel": "stable",
+        "arch": "amd64",
+        "artifacts": {name: str(Digest.of(data)) for name, data in files.items()},
+        "sizes": {name: len(data) for name, data in files.items()},
+        "issued": "2025-11-12T08:00:00Z",
+        "expires": "2025-12-12T08:00:00Z",
+        "cmdline": "quiet",
+        "mirrors": ["https://mirror.example/stable/"],
+    }
+    fields.update(changes)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def signature(body: Mapping[str, object], key: SigningKey = PUBLISHER) -> dict[str, str]:
+    """Return one entry of ``signatures``."""
+    sig = key.sign(signed_bytes(body))
+    return {"keyid": key.keyid, "sig": base64.b64encode(sig).decode("ascii")}
+
+
+def signed(body: Mapping[str, object], *keys: SigningKey) -> bytes:
+    """Return the manifest file of ``body``, signed by the publisher unless others are named."""
+    signatures = [signature(body, key) for key in keys or (PUBLISHER,)]
+    return encoded({**body, "signatures": signatures})
+
+
+def encoded(whole: Mapping[str, object]) -> bytes:
+    """Return a manifest as its file holds it."""
+    return json.dumps(whole, indent=2, ensure_ascii=False).encode("utf-8")

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.keys import SigningKey, is_signed_by, parse_keyid
+from phase_boot.trust.refusals import (
+    REFUSALS,
+    ClockDoubtful,
+    Expired,
+    Refusal,
+    TooOld,
+    WrongArchitecture,
+    WrongChannel,
+)
+from phase_boot.trust.verify import SKEW, Trust, Verified, Wanted, verify
+from phase_boot.trust.version import Version
+from tests.fakes.manifests import (
+    NOW,
+    PUBLISHER,
+    SECOND,
+    STRANGER,
+    TRUST,
+    TRUST_BOTH,
+    WANTED,
+    document,
+    signed,
+)
+
+
+def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:
+    raw = signed(document())
+    verified = verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+    assert verified.raw == raw
+    assert verified.digest == Digest.of(raw)
+    assert verified.signers == (PUBLISHER.keyid,)
+    assert verified.manifest.version == Version.parse("2025.11.12")
+
+
+def test_a_strangers_signature_beside_a_trusted_one_does_no_harm() -> None:
+    raw = signed(document(), STRANGER, PUBLISHER)
+    assert verify(raw, trust=TRUST, wanted=WANTED, now=NOW).signers == (PUBLISHER.keyid,)
+
+
+def test_two_trusted_keys_meet_a_threshold_of_two() -> None:
+    raw = signed(document(), PUBLISHER, SECOND)
+    verified = verify(raw, trust=TRUST_BOTH, wanted=WANTED, now=NOW)
+    assert set(verified.signers) == {PUBLISHER.keyid, SECOND.keyid}
+
+
+def test_nobody_but_verify_makes_a_verified() -> None:
+    verified = verify(signed(document()), trust=TRUST, wanted=WANTED, now=NOW)
+    with pytest.raises(TypeError, match="only"):
+        Verified(verified.manifest, verified.raw, verified.signers)
+    with pytest.raises(AttributeError, match="never changes"):
+        verified.raw = b"other"
+    assert repr(verified) == "Verified(stable amd64 2025.11.12)"
+
+
+def test_the_last_second_is_valid_and_the_next_expired() -> None:
+    expires = NOW.replace(year=2026)
+    raw = signed(document(expires=expires.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    assert verify(raw, trust=TRUST, wanted=WANTED, now=expires - timedelta(seconds=1))
+    with pytest.raises(Expired):
+        verify(raw, trust=TRUST, wanted=WANTED, now=expires)
+
+
+def test_a_clock_kept_in_local_time_is_borne_and_a_day_more_is_doubtful() -> None:
+    issued = verify(signed(document()), trust=TRUST, wanted=WANTED, now=NOW).manifest.issued
+    assert verify(signed(document()), trust=TRUST, wanted=WANTED, now=issued - SKEW)
+    with pytest.raises(ClockDoubtful) as refused:
+        verify(signed(document()), trust=TRUST, wanted=WANTED, now=issued - SKEW * 2)
+    assert refused.value.code != Expired.code
+
+
+def test_what_it_is_for_is_judged_before_how_old_it_is() -> None:
+    stale = {"expires": "2025-11-13T00:00:00Z", "version": "1"}
+    elsewhere = signed(document(arch="arm64", channel="nightly", **stale))
+    with pytest.raises(WrongArchitecture):
+        verify(elsewhere, trust=TRUST, wanted=WANTED, now=NOW)
+    with pytest.raises(WrongChannel):
+        verify(signed(document(channel="nightly", **stale)), trust=TRUST, wanted=WANTED, now=NOW)
+    with pytest.raises(Expired):
+        verify(signed(document(**stale)), trust=TRUST, wanted=WANTED, now=NOW)
+    with pytest.raises(TooOld):
+        verify(signed(document(version="1")), trust=TRUST, wanted=WANTED, now=NOW)
+
+
+def test_the_kernels_name_of_an_architecture_is_understood() -> None:
+    raw = signed(document(arch="x86_64"))
+    assert verify(raw, trust=TRUST, wanted=WANTED, now=NOW).manifest.arch is Arch.AMD64
+
+
+@pytest.mark.parametrize(
+    ("keys", "threshold"),
+    [
+        (frozenset(), 0),
+        (frozenset(), 1),
+        (frozenset({PUBLISHER.keyid}), 0),
+        (frozenset({PUBLISHER.keyid}), -1),
+        (frozenset({PUBLISHER.keyid}), 2),
+        (frozenset({PUBLISHER.keyid.upper()}), 1),
+        (frozenset({"ed25519:" + "0" * 63}), 1),
+        (frozenset({""}), 1),
+    ],
+)
+def test_trust_that_would_trust_nobody_or_anybody_is_an_error(
+    keys: frozenset[str], threshold: int
+) -> None:
+    with pytest.raises(ValueError, match="key"):
+        Trust(keys=keys, threshold=threshold)
+
+
+def test_a_machine_cannot_want_a_channel_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="channel"):
+        Wanted(arch=Arch.AMD64, channel="../stable", min_version=Version.parse("1"))
+
+
+def test_a_key_signs_what_its_keyid_verifies() -> None:
+    key = SigningKey.generate()
+    signature = key.sign(b"message")
+    assert parse_keyid(key.keyid) == key.keyid
+    assert is_signed_by(key.keyid, b"message", signature)
+    assert not is_signed_by(key.keyid, b"massage", signature)
+    assert not is_signed_by(SigningKey.generate().keyid, b"message", signature)
+    assert not is_signed_by(key.keyid, b"message", signature[:-1])
+    assert SigningKey(key.seed).keyid == key.keyid
+    with pytest.raises(ValueError, match="32 bytes"):
+        SigningKey(b"short")
+
+
+def test_every_refusal_has_its_own_code_and_one_sentence() -> None:
+    assert set(REFUSALS) == set(Refusal.__subclasses__())
+    assert len({refusal.code for refusal in REFUSALS}) == len(REFUSALS)
+    for refusal in REFUSALS:
+        assert refusal.sentence.endswith(".")
+        assert "\n" not in refusal.sentence
+
+
+def test_a_refusal_repeats_nothing_that_could_speak_to_a_terminal() -> None:
+    text = str(WrongChannel(found="\x1b[2J\r\n\u202e" + "x" * 200, wanted="stable"))
+    assert text.isprintable()
+    assert len(text) < 200
