@@ -1,0 +1,134 @@
+"""The content-addressed store: nothing stands under a name that its bytes do not have."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Self
+
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.store.errors import Broken, Corrupt, StoreError
+from phase_boot.store.gc import Room
+from phase_boot.store.hashing import hash_into
+from phase_boot.store.writer import ArtifactWriter
+from phase_boot.trust.manifest import Artifact
+
+_SEAL: Final = object()
+
+
+class Fetched:
+    """An artifact whose bytes were hashed through the descriptor that this holds.
+
+    Only a ``Cas`` makes one. While it is open the entry is not evicted.
+    """
+
+    __slots__ = ("_fd", "artifact")
+
+    def __init__(self, artifact: Artifact, fd: int, *, seal: object = None) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only phase_boot.store.cas makes a Fetched")
+        self.artifact = artifact
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """Return the read-only descriptor; raise ValueError once it is closed."""
+        if self._fd < 0:
+            raise ValueError(f"{self.artifact.name} is closed")
+        return self._fd
+
+    def close(self) -> None:
+        """Give the descriptor back; a second time does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Cas:
+    """Artifacts by their sha256, on a ``Disk``, never more than ``bound`` bytes.
+
+    All methods block and may be called from several threads, and several processes may share a
+    disk. Errors are ``StoreError``.
+    """
+
+    def __init__(self, disk: Disk, *, bound: int, pinned: Iterable[Digest] = ()) -> None:
+        """Take the disk and the bytes that entries, partial and corrupt files may use together."""
+        self._disk = disk
+        self._room = Room(disk, bound=bound, pinned=pinned)
+
+    def pin(self, *digests: Digest) -> None:
+        """Never evict these as long as this store is used."""
+        self._room.pin(digests)
+
+    def has(self, artifact: Artifact) -> bool:
+        """Say whether an entry of the right name and size is there; its bytes are not looked at."""
+        return any(
+            item.name == artifact.digest.hex and item.size == artifact.size
+            for item in self._disk.items(Folder.ENTRIES)
+        )
+
+    def open(self, artifact: Artifact) -> Fetched:
+        """Hash the whole entry and return the descriptor through which that was done.
+
+        Raises:
+            Missing: there is no such entry.
+            Corrupt: it has other bytes, or is no plain file. It was set aside.
+            StoreError: the disk failed.
+        """
+        try:
+            fd = self._disk.open(Folder.ENTRIES, artifact.digest.hex)
+        except Broken as error:
+            raise self._set_aside(artifact, str(error).rstrip(".")) from error
+        try:
+            reason = _difference(fd, artifact)
+            if reason is None:
+                return Fetched(artifact, fd, seal=_SEAL)
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        raise self._set_aside(artifact, reason)
+
+    def writer(self, artifact: Artifact) -> ArtifactWriter:
+        """Make room for an artifact and return the writer that continues where one stopped.
+
+        Raises:
+            Full: it does not fit, even after evicting all that may be.
+            StoreError: the disk failed.
+        """
+        return ArtifactWriter(artifact, self._disk, self._room)
+
+    def _set_aside(self, artifact: Artifact, reason: str) -> Corrupt:
+        sentence = f"The stored {artifact.name} {artifact.digest} is not what was signed ({reason})"
+        try:
+            self._disk.set_aside(artifact.digest.hex)
+        except StoreError as error:
+            return Corrupt(f"{sentence} and could not be set aside, so fetch it elsewhere. {error}")
+        return Corrupt(f"{sentence} and was set aside in {Folder.CORRUPT}/, so fetch it again.")
+
+
+def _difference(fd: int, artifact: Artifact) -> str | None:
+    """Say how the file differs from the artifact, or None if it does not."""
+    size = os.fstat(fd).st_size
+    if size != artifact.size:
+        return f"it has {size} bytes instead of {artifact.size}"
+    digest = hashlib.sha256()
+    try:
+        hash_into(digest, fd)
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    return None if digest.hexdigest() == artifact.digest.hex else "its bytes have another sha256"

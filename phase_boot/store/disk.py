@@ -1,0 +1,71 @@
+"""The port of the store: a few folders of flat files on something that can fail.
+
+Every method raises a ``StoreError`` for what the disk refuses: ``Missing``, ``Full``, ``ReadOnly``,
+``Busy``, or ``Broken`` for anything else. Descriptors belong to the caller, who closes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Protocol
+
+
+@unique
+class Folder(StrEnum):
+    """Where a file stands in its life; the value is the folder's name on the disk."""
+
+    ENTRIES = "sha256"
+    PARTIALS = "tmp"
+    CORRUPT = "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file: its size in bytes, and when it was last written or opened, in ns since 1970."""
+
+    folder: Folder
+    name: str
+    size: int
+    used: int
+
+
+class Growth(Protocol):
+    """The life of a file up to its publication."""
+
+    def grow(self, name: str) -> int:
+        """Return a descriptor of a partial file, created if need be, positioned at its end.
+
+        No two callers ever get the same file: ``Busy`` while another one has it open.
+        """
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Append ``data`` to a growing file and return how many bytes were taken."""
+
+    def publish(self, fd: int, name: str, entry: str) -> None:
+        """Make the partial file ``name``, open as ``fd``, the entry ``entry``.
+
+        Durable and atomic: after a crash at any time there is the whole entry or none.
+        """
+
+
+class Disk(Growth, Protocol):
+    """Three folders of files."""
+
+    def items(self, folder: Folder) -> tuple[Item, ...]:
+        """List a folder; one that does not exist yet is empty."""
+
+    def open(self, folder: Folder, name: str) -> int:
+        """Return a read-only descriptor of a plain file, never through a link; counts as a use.
+
+        While it is open, ``remove`` of the same file is ``Busy``.
+        """
+
+    def set_aside(self, name: str) -> None:
+        """Move the entry ``name``, whatever it is, among the corrupt ones."""
+
+    def remove(self, folder: Folder, name: str) -> None:
+        """Remove a file, whatever it is, unless somebody has it open."""
+
+    def room(self) -> int:
+        """Return how many bytes can still be written."""

@@ -1,0 +1,102 @@
+"""Keeping a store within its bound, by removing what was not used for longest."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Protocol
+
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Disk, Folder, Item
+from phase_boot.store.errors import Busy, Full, Missing
+from phase_boot.trust.manifest import Artifact
+
+
+class Claim(Protocol):
+    """Somebody who is writing an artifact."""
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is being written."""
+
+    @property
+    def missing(self) -> int:
+        """How many of its bytes are still to come."""
+
+
+class Room:
+    """The bytes of a disk that a store may use: handed out before they are written."""
+
+    def __init__(self, disk: Disk, *, bound: int, pinned: Iterable[Digest]) -> None:
+        """Take the bytes that entries, partial and corrupt files may use together."""
+        self._disk = disk
+        self._bound = bound
+        self._pinned = {digest.hex for digest in pinned}
+        self._claims: set[Claim] = set()
+        self._lock = threading.Lock()
+
+    def pin(self, digests: Iterable[Digest]) -> None:
+        """Never remove these."""
+        with self._lock:
+            self._pinned.update(digest.hex for digest in digests)
+
+    def claim(self, claim: Claim) -> None:
+        """Make room for what ``claim`` misses, removing nothing at all if it never fits.
+
+        Raises:
+            Full: it does not fit, even after removing all that may be.
+            StoreError: the disk failed.
+        """
+        with self._lock:
+            items = self._items()
+            victims = self._victims(items, claim)
+            coming = claim.missing + sum(other.missing for other in self._claims)
+            excess = max(
+                sum(item.size for item in items) + coming - self._bound,
+                coming - self._disk.room(),
+            )
+            if excess > sum(victim.size for victim in victims):
+                raise _full(claim)
+            for victim in victims:
+                if excess <= 0:
+                    break
+                excess -= self._evict(victim)
+            if excess > 0:
+                raise _full(claim)
+            self._claims.add(claim)
+
+    def evict_one(self, claim: Claim) -> bool:
+        """Remove one file because the disk is fuller than it said; say whether there was one."""
+        with self._lock:
+            return any(self._evict(victim) for victim in self._victims(self._items(), claim))
+
+    def end(self, claim: Claim) -> None:
+        """Forget a claim: its bytes are on the disk, or will not come."""
+        with self._lock:
+            self._claims.discard(claim)
+
+    def _items(self) -> list[Item]:
+        return [item for folder in Folder for item in self._disk.items(folder)]
+
+    def _victims(self, items: Iterable[Item], claim: Claim) -> list[Item]:
+        """Return what may go, in the order in which it goes: corrupt first, then oldest use."""
+        needed = self._pinned | {c.artifact.digest.hex for c in (claim, *self._claims)}
+        free = (i for i in items if i.folder is Folder.CORRUPT or i.name[:64] not in needed)
+        return sorted(free, key=lambda item: (item.folder is not Folder.CORRUPT, item.used))
+
+    def _evict(self, victim: Item) -> int:
+        """Remove a file unless somebody uses it, and return the bytes won."""
+        try:
+            self._disk.remove(victim.folder, victim.name)
+        except Busy:
+            return 0
+        except Missing:
+            pass
+        return victim.size
+
+
+def _full(claim: Claim) -> Full:
+    return Full(
+        f"The store has no room for {claim.missing} bytes of {claim.artifact.name}, even without "
+        "all that it may remove: use a larger stick, or boot without the cache."
+    )

@@ -1,0 +1,154 @@
+"""Writing one artifact: hashed as it comes, seen by nobody before it is whole and right."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from types import TracebackType
+from typing import Final, Self
+
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.store.errors import Busy, Full, StoreError, WrongContent, store_errors
+from phase_boot.store.gc import Room
+from phase_boot.store.hashing import hash_into
+from phase_boot.trust.manifest import Artifact
+
+SLOTS: Final = 4
+"""How many may write one artifact at once, each into a partial file of its own."""
+
+
+class ArtifactWriter:
+    """Continues an artifact where an earlier writer stopped. One thread at a time.
+
+    Only ``Cas.writer`` makes one. ``offset`` is the number of bytes that are there, so the next
+    ``write`` takes the byte at that position.
+    """
+
+    def __init__(self, artifact: Artifact, disk: Disk, room: Room) -> None:
+        """Take a partial file, make room for the rest and hash what is there.
+
+        Raises:
+            Full: it does not fit.
+            StoreError: the disk failed.
+        """
+        self.artifact = artifact
+        self.offset = 0
+        self._disk = disk
+        self._room = room
+        self._hash = hashlib.sha256()
+        self._fd, self._name = self._grow()
+        try:
+            self.offset = os.fstat(self._fd).st_size
+            self._room.claim(self)
+            with store_errors(f"read back what there is of {artifact.name}"):
+                self.offset = hash_into(self._hash, self._fd)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def missing(self) -> int:
+        """Bytes still to come."""
+        return self.artifact.size - self.offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ``data``. After an error the writer is closed.
+
+        Raises:
+            WrongContent: more than the artifact's size; the partial file was dropped.
+            Full: and nothing is left to evict; the partial file is kept.
+            StoreError: the disk failed; the partial file is kept.
+        """
+        rest = memoryview(data).cast("B")
+        if len(rest) > self.missing:
+            raise self._drop(f"more than its {self.artifact.size} bytes arrived")
+        try:
+            while rest:
+                taken = self._append(rest)
+                self._hash.update(rest[:taken])
+                self.offset += taken
+                rest = rest[taken:]
+        except BaseException:
+            self.close()
+            raise
+
+    def commit(self) -> None:
+        """Make the artifact an entry, durably. The writer is closed, whatever comes out.
+
+        Raises:
+            WrongContent: not the signed size or bytes; the partial file was dropped.
+            StoreError: the disk failed; the partial file is kept.
+        """
+        if self.missing:
+            raise self._drop(f"only {self.offset} of its {self.artifact.size} bytes arrived")
+        if self._hash.hexdigest() != self.artifact.digest.hex:
+            raise self._drop("its bytes have another sha256")
+        try:
+            self._disk.publish(self._descriptor(), self._name, self.artifact.digest.hex)
+        finally:
+            self.close()
+        self._sweep()
+
+    def close(self) -> None:
+        """Stop writing and keep what is there for the next writer; a second time does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        self._room.end(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _grow(self) -> tuple[int, str]:
+        """Return a partial file of this artifact that nobody else is writing, and its name."""
+        for name in self._slots():
+            with contextlib.suppress(Busy):
+                fd = self._disk.grow(name)
+                if os.fstat(fd).st_size <= self.artifact.size:
+                    return fd, name
+                os.close(fd)
+                self._disk.remove(Folder.PARTIALS, name)
+                return self._disk.grow(name), name
+        raise Busy(f"{self.artifact.name} is being written {SLOTS} times already: wait for one.")
+
+    def _append(self, data: memoryview) -> int:
+        while True:
+            try:
+                return self._disk.write(self._descriptor(), data)
+            except Full:
+                if not self._room.evict_one(self):
+                    raise
+
+    def _descriptor(self) -> int:
+        if self._fd < 0:
+            raise ValueError(f"the writer of {self.artifact.name} is closed")
+        return self._fd
+
+    def _drop(self, reason: str) -> WrongContent:
+        self._descriptor()
+        self.close()
+        # What cannot be removed now is found out again by its hash.
+        with contextlib.suppress(StoreError):
+            self._disk.remove(Folder.PARTIALS, self._name)
+        return WrongContent(
+            f"What arrived as {self.artifact.name} is not what was signed ({reason}), "
+            "so it was dropped: try another source."
+        )
+
+    def _sweep(self) -> None:
+        """Remove what other, ended writers left of the artifact that is whole now."""
+        for name in self._slots():
+            with contextlib.suppress(StoreError):
+                self._disk.remove(Folder.PARTIALS, name)
+
+    def _slots(self) -> list[str]:
+        return [f"{self.artifact.digest.hex}.{slot}" for slot in range(SLOTS)]
