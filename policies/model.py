@@ -9,7 +9,7 @@ from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from phase_boot.trust.keys import Trust
+from phase_boot.trust.verify import Trust
 from phase_boot.trust.version import Version
 
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -46,16 +46,21 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How long to wait for a link with an address, in seconds."""
+
+    wait_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Ceilings, each with its unit in its name.
 
     Attributes:
-        network_seconds: wait this long for a link with an address.
         attempts: ask one source this often for one artifact.
         cache_mib: keep at most this much on Cache.
     """
 
-    network_seconds: int
     attempts: int
     cache_mib: int
 
@@ -71,6 +76,7 @@ class Policy:
     allow_tor: bool
     trust: Trust
     discovery: Discovery
+    network: Network
     limits: Limits
 
 
@@ -90,6 +96,7 @@ def policy_from(table: Mapping[str, Any]) -> Policy:
         allow_tor=top.take("allow_tor", bool, _same),
         trust=_trust(top.table("trust")),
         discovery=_discovery(top.table("discovery")),
+        network=_network(top.table("network")),
         limits=_limits(top.table("limits")),
     )
     top.finish()
@@ -121,8 +128,14 @@ def _discovery(table: _Table) -> Discovery:
     return found
 
 
+def _network(table: _Table) -> Network:
+    network = Network(wait_seconds=table.take("wait_seconds", int, _at_least(1)))
+    table.finish()
+    return network
+
+
 def _limits(table: _Table) -> Limits:
-    names = ("network_seconds", "attempts", "cache_mib")
+    names = ("attempts", "cache_mib")
     numbers = {name: table.take(name, int, _at_least(1)) for name in names}
     table.finish()
     return Limits(**numbers)

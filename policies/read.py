@@ -48,7 +48,7 @@ def with_site(
     document = tomlkit.parse((HERE / f"{mode}.toml").read_text())
     document["channel"] = channel
     trust, discovery = document["trust"], document["discovery"]
-    trust["keys"], trust["threshold"] = list(keys), threshold  # type: ignore[index]
-    discovery["urls"] = list(urls)  # type: ignore[index]
+    trust["keys"], trust["threshold"] = list(keys), threshold
+    discovery["urls"] = list(urls)
     policy_from(document.unwrap())
     return tomlkit.dumps(document)

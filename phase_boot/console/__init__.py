@@ -1,1 +1,1 @@
-"""Phase Boot."""
+"""What a person sees: readers of the event stream, never part of the machine."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
+from phase_boot.machine.errors import NotConfigured
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate
 from phase_boot.ports.network import Link
@@ -17,6 +19,8 @@ from phase_boot.ports.platform import Facts
 from phase_boot.store.cas import Fetched
 from phase_boot.trust.verify import Verified
 from policies.model import Policy
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +66,14 @@ class Boot:
     sources: tuple[tuple[str, str], ...] = ()
     """Which artifact came from where."""
     trouble: Trouble | None = field(default=None)
+
+
+def known(fact: T | None, name: str) -> T:
+    """Return ``fact``, which an earlier state must have found out.
+
+    Raises:
+        NotConfigured: it did not: a plugin led here without it.
+    """
+    if fact is None:
+        raise NotConfigured(f"a state was reached without {name}; retry, or remove plugins")
+    return fact

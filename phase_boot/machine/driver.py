@@ -15,17 +15,17 @@ from typing import Final
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.errors import BootError, OutOfTime
 from phase_boot.machine.events import Crashed, StateEntered, Transition
-from phase_boot.machine.graph import TERMINAL, State, Trigger, triggers_of
+from phase_boot.machine.graph import TERMINAL, State, triggers_of
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.routing import route
 
 MAX_STEPS: Final = 1000
-"""Moves in one run; a walk that long goes in circles and is ended (rule "never a loop")."""
+"""Moves without a person; a walk that long goes in circles and is ended (never a loop)."""
 
 
 class RanInCircles(Exception):
-    """The machine moved `MAX_STEPS` times without ending."""
+    """The machine moved `MAX_STEPS` times without ending or asking a person."""
 
 
 async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> tuple[State, Boot]:
@@ -36,8 +36,10 @@ async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> 
     """
     guard = Guard()
     visits = dict.fromkeys(State, 0)
-    for _ in range(MAX_STEPS):
+    moves = 0
+    while moves < MAX_STEPS:
         source = guard.state
+        moves = 0 if source is State.SHELL else moves + 1
         if source in TERMINAL:
             return source, boot
         visits[source] += 1
@@ -55,7 +57,7 @@ async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> 
                 elapsed=world.clock.monotonic() - entered,
             )
         )
-    raise RanInCircles(f"the machine made {MAX_STEPS} moves without reaching an end")
+    raise RanInCircles(f"the machine made {MAX_STEPS} moves without an end")
 
 
 async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | None]:
@@ -70,7 +72,7 @@ async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | 
         world.emit(Crashed(state=handler.state, error=repr(error), trace=trace))
         failure = error
     trouble = Trouble(name=type(failure).__name__, sentence=_sentence(failure, handler))
-    return Step(_way(failure, drawn), replace(boot, trouble=trouble)), trouble.name
+    return Step(route(failure, drawn), replace(boot, trouble=trouble)), trouble.name
 
 
 async def _within_budget(handler: Handler, world: World, boot: Boot) -> Step:
@@ -89,10 +91,6 @@ def _kept_promise(handler: Handler, step: Step) -> Step:
     if not isinstance(step, Step) or step.trigger not in handler.leads:
         raise TypeError(f"the handler of {handler.state} returned {step!r:.200}")
     return step
-
-
-def _way(failure: Exception, drawn: frozenset[Trigger]) -> Trigger:
-    return route(failure, drawn)
 
 
 def _sentence(failure: Exception, handler: Handler) -> str:

@@ -60,14 +60,14 @@ class Guard:
         drawn: set[Edge] = set()
         for name, event in self._machine.events.items():
             for source, moves in event.transitions.items():
-                drawn.update(Edge(State(source), Trigger(name), State(m.dest)) for m in moves)
+                drawn.update(Edge(State(source), Trigger(name), State(str(m.dest))) for m in moves)
         return tuple(sorted(drawn, key=_drawing_order))
 
 
 class _Position:
     """The model that `transitions` moves; it has no methods for triggers to hide behind."""
 
-    state: str
+    state: str = START.value
 
 
 def _drawing_order(edge: Edge) -> tuple[int, int]:

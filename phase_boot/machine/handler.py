@@ -53,7 +53,7 @@ class Handler:
         run: the coroutine; it returns a `Step` or raises one of `raises`.
         leads: the triggers it may return.
         raises: the errors it may raise, whose ways out must be drawn too.
-        budget: seconds after which the driver cancels it.
+        budget: seconds after which the driver cancels it; None waits for a person, for ever.
 
     Raises:
         ValueError: the handler promises a move that the graph does not contain,
@@ -64,12 +64,12 @@ class Handler:
     run: Callable[[World, Boot], Awaitable[Step]]
     leads: frozenset[Trigger]
     raises: tuple[type[BootError], ...] = ()
-    budget: float
+    budget: float | None
 
     def __post_init__(self) -> None:
         promised = self.leads | {error.way_out for error in self.raises}
         undrawn = sorted(promised - triggers_of(self.state))
         if undrawn:
             raise ValueError(f"the handler of {self.state} has no edge for {', '.join(undrawn)}")
-        if not self.leads or not self.budget > 0:
+        if not self.leads or (self.budget is not None and not self.budget > 0):
             raise ValueError(f"the handler of {self.state} leads nowhere or has no time to")

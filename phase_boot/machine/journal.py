@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -70,7 +71,7 @@ class Journal:
     def _hand_out(self, line: str) -> None:
         self._lines.append(line)
         for sink in tuple(self._sinks):
-            self._guarded(sink, lambda sink=sink: sink.write(line))
+            self._guarded(sink, partial(sink.write, line))
 
     def _guarded(self, sink: Sink, act: Callable[[], None]) -> None:
         try:

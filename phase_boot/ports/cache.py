@@ -20,7 +20,7 @@ class Shelf:
 
     cas: Cas
     persistent: bool
-    note: str | None
+    note: str | None = None
 
 
 class Cache(Protocol):

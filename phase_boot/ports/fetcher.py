@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 
@@ -28,7 +28,7 @@ class Fetcher(Protocol):
             FetchFailed: it is not there, larger than ``limit`` bytes, or took too long.
         """
 
-    def stream(self, url: str, *, offset: int, size: int) -> AsyncIterator[bytes]:
+    def stream(self, url: str, *, offset: int, size: int) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of an artifact of ``size`` bytes from ``offset`` on, all of them.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,7 +47,7 @@ class Finder(Protocol):
     def origin(self) -> str:
         """The name of this way, as the policy's `discovery.order` spells it."""
 
-    def find(self, quest: Quest) -> AsyncIterator[Candidate]:
+    def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
         """Yield candidates as they turn up, for at most `quest.seconds`.
 
         Raises:

@@ -1,0 +1,148 @@
+"""Fetching over HTTP and HTTPS: the only importer of aiohttp's client.
+
+Settings follow what was measured (docs/adr/0003-dependencies.md): no total time limit but a
+stall limit, no content coding, no redirects, and never more bytes than were signed for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from phase_boot.adapters.late import Late
+from phase_boot.ports.fetcher import FetchFailed
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_SECONDS: Final = 10
+STALL_SECONDS: Final = 15
+"""Nothing came for so long: the source hangs."""
+DOCUMENT_SECONDS: Final = 30
+"""A small document takes no longer in all."""
+HTTP_OK: Final = 200
+HTTP_PARTIAL: Final = 206
+HTTP_GONE: Final = frozenset({404, 410})
+HTTP_BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
+HTTP_REDIRECTS: Final = range(300, 400)
+HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
+
+
+class Http:
+    """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported when first needed."""
+
+    def __init__(self, *, stall_seconds: float = STALL_SECONDS) -> None:
+        self._library = Late("aiohttp")
+        self._stall = stall_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def warm(self) -> None:
+        """Import aiohttp now."""
+        await self._library.ready()
+
+    async def close(self) -> None:
+        """Close the connections that are kept alive."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def read(self, url: str, *, limit: int) -> bytes:
+        """Return a small document, whole."""
+        try:
+            async with asyncio.timeout(DOCUMENT_SECONDS), self._get(url, {}) as response:
+                if response.status != HTTP_OK:
+                    raise _status_failure(response.status)
+                body = bytearray()
+                async for piece in response.content.iter_any():
+                    body += piece
+                    if len(body) > limit:
+                        raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+                return bytes(body)
+        except TimeoutError as error:
+            reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
+            raise FetchFailed(reason, again=True) from error
+
+    async def stream(self, url: str, *, offset: int, size: int) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
+        if offset == size:
+            return
+        ranges = {"Range": f"bytes={offset}-"} if offset else {}
+        async with self._get(url, ranges) as response:
+            skip = _bytes_to_skip(response, offset, size)
+            left = size - offset
+            async for piece in response.content.iter_any():
+                fresh, skip = piece[skip:], max(0, skip - len(piece))
+                if len(fresh) > left:
+                    raise FetchFailed(f"it sent more than {size} bytes", again=False)
+                left -= len(fresh)
+                if fresh:
+                    yield fresh
+            if left:
+                raise FetchFailed(f"it ended {left} bytes early", again=True)
+
+    @asynccontextmanager
+    async def _get(
+        self, url: str, headers: dict[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        await self._library.ready()
+        session = self._open_session()
+        with _named_failures():
+            try:
+                response = await session.get(url, headers=headers, allow_redirects=False)
+            except ValueError as error:
+                raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
+            async with response:
+                yield response
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        import aiohttp  # noqa: PLC0415 - it is imported by now, see Late
+
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._stall
+            )
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, headers=HEADERS, auto_decompress=False, trust_env=True
+            )
+        return self._session
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    import aiohttp  # noqa: PLC0415 - it is imported by now, see Late
+
+    try:
+        yield
+    except aiohttp.InvalidURL as error:
+        raise FetchFailed("it is no usable URL", again=False) from error
+    except aiohttp.ServerTimeoutError as error:
+        raise FetchFailed("it stopped answering", again=True) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise FetchFailed(f"the connection failed: {error}", again=True) from error
+
+
+def _bytes_to_skip(response: aiohttp.ClientResponse, offset: int, size: int) -> int:
+    """Return how many bytes of the answer we have already; refuse an answer that cannot fit."""
+    if "Content-Encoding" in response.headers:
+        raise FetchFailed("it changed the bytes by a content encoding", again=False)
+    if response.status == HTTP_PARTIAL:
+        told = response.headers.get("Content-Range", "")
+        if told != f"bytes {offset}-{size - 1}/{size}" or not offset:
+            raise FetchFailed(f"it answered with the range {told!r:.80}", again=False)
+        return 0
+    if response.status != HTTP_OK:
+        raise _status_failure(response.status)
+    length = response.content_length
+    if length is not None and length != size:
+        raise FetchFailed(f"it has {length} bytes where {size} were signed", again=False)
+    return offset
+
+
+def _status_failure(status: int) -> FetchFailed:
+    if status in HTTP_GONE:
+        return FetchFailed(f"it does not have it (HTTP {status})", again=False)
+    if status in HTTP_REDIRECTS:
+        return FetchFailed(f"it redirects elsewhere (HTTP {status})", again=False)
+    return FetchFailed(f"it answered HTTP {status}", again=status in HTTP_BUSY)

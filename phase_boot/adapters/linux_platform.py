@@ -1,0 +1,157 @@
+"""The machine as Linux describes it: /proc, /sys and the kernel command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from phase_boot.machine.errors import NotConfigured
+from phase_boot.ports.platform import Facts
+from phase_boot.trust.arch import Arch
+from policies.model import Mode, Policy, PolicyError
+from policies.read import read_policy
+
+SEED_POLICIES: Final = Path("/etc/phase-boot")
+BUILT: Final = Path("/etc/phase-boot/built")
+"""When the seed was built, in RFC 3339; the builder writes it."""
+STAGES: Final = Path("/run/phase-boot/stages")
+EFI_VARIABLES: Final = Path("/sys/firmware/efi/efivars")
+LOADER_GUID: Final = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+"""The vendor of the variables of the systemd Boot Loader Interface."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_CMDLINE: Final = 8192
+
+
+class LinuxPlatform:
+    """Implements `ports.platform.Platform`.
+
+    Args:
+        policy: read this policy whatever the mode; None reads the seed's own, by mode.
+        mode: boot in this mode whatever the kernel command line says.
+        url: try this manifest URL whatever the kernel command line says.
+        root: where /proc, /sys, /etc and /run are, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Path | None = None,
+        mode: str | None = None,
+        url: str | None = None,
+        root: Path = Path("/"),
+    ) -> None:
+        self._policy = policy
+        self._mode = mode
+        self._url = url
+        self._root = root
+
+    async def facts(self) -> Facts:
+        """Return what /proc and /sys say; the command line chooses the mode."""
+        words = dict(_words((self._root / "proc/cmdline").read_bytes()[:MAX_CMDLINE]))
+        mode = self._mode or words.get("phase.mode") or self._only_mode()
+        if mode not in set(Mode):
+            raise NotConfigured(
+                f"{mode!r} is no mode; choose Internet, Local or Private in the boot menu"
+            )
+        try:
+            arch = Arch.parse(os.uname().machine)
+        except ValueError as error:
+            raise NotConfigured(f"this machine is neither amd64 nor arm64: {error}") from error
+        return Facts(
+            arch=arch,
+            mode=mode,
+            url=self._url or words.get("phase.url"),
+            built=self._built(),
+            stages=tuple(self._stages()),
+        )
+
+    async def policy(self, mode: str) -> Policy:
+        """Read the policy of ``mode``, which must call itself that."""
+        path = self._policy or self._under(SEED_POLICIES) / f"{mode}.toml"
+        try:
+            policy = read_policy(path)
+        except PolicyError as error:
+            raise NotConfigured(f"the policy is not usable: {error}") from error
+        if policy.mode != mode:
+            raise NotConfigured(f"{path} is a policy of mode {policy.mode}, not {mode}")
+        return policy
+
+    def memory_available(self) -> int:
+        """Return MemAvailable of /proc/meminfo, in bytes."""
+        text = (self._root / "proc/meminfo").read_text()
+        found = re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE)
+        return int(found.group(1)) * 1024 if found else 0
+
+    def rss_peak(self) -> int:
+        """Return the peak resident size of this process, in bytes."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def _only_mode(self) -> str:
+        """Outside the seed a policy file alone says the mode."""
+        if self._policy is None:
+            return Mode.INTERNET
+        try:
+            return read_policy(self._policy).mode
+        except PolicyError as error:
+            raise NotConfigured(f"the policy is not usable: {error}") from error
+
+    def _built(self) -> datetime:
+        try:
+            built = datetime.fromisoformat(self._under(BUILT).read_text().strip())
+        except (OSError, ValueError):
+            return EPOCH
+        return built if built.tzinfo else built.replace(tzinfo=UTC)
+
+    def _stages(self) -> Iterator[tuple[str, float]]:
+        yield from self._firmware_stages()
+        yield "kernel", 0.0
+        try:
+            lines = self._under(STAGES).read_text().splitlines()[:32]
+        except OSError:
+            lines = []
+        for line in lines:
+            name, _, reached = line.partition(" ")
+            if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", reached):
+                yield name[:32], float(reached)
+        yield "daemon", self._process_started()
+
+    def _firmware_stages(self) -> Iterator[tuple[str, float]]:
+        """Yield when power came on and when the loader ran, before the kernel (negative)."""
+        init, start = (
+            self._loader_time("LoaderTimeInitUSec"),
+            self._loader_time("LoaderTimeExecUSec"),
+        )
+        if init is not None and start is not None and init <= start:
+            yield "firmware", -start
+            yield "loader", init - start
+
+    def _loader_time(self, name: str) -> float | None:
+        path = self._under(EFI_VARIABLES) / f"{name}-{LOADER_GUID}"
+        try:
+            # Four bytes of attributes, then the decimal number in UTF-16.
+            text = path.read_bytes()[4:64].decode("utf-16-le").rstrip("\0")
+            return int(text) / 1e6
+        except (OSError, ValueError):
+            return None
+
+    def _process_started(self) -> float:
+        fields = (self._root / "proc/self/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+    def _under(self, path: Path) -> Path:
+        return self._root / path.relative_to("/")
+
+
+def _words(cmdline: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the `phase.` words of the kernel command line; of a repeated one the first counts."""
+    seen = set()
+    for word in cmdline.decode("ascii", "replace").split():
+        name, _, value = word.partition("=")
+        if name.startswith("phase.") and name not in seen:
+            seen.add(name)
+            yield name, value

@@ -1,0 +1,114 @@
+"""Where artifacts are kept: the Cache partition of the stick, a folder, or memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.machine.errors import CannotStore
+from phase_boot.ports.cache import Shelf
+from phase_boot.store.cas import Cas
+
+PARTITION: Final = "phase-cache"
+DISK_MARK: Final = Path("/run/phase-boot/disk")
+"""The kernel's name of the disk the seed was booted from; the initramfs writes it."""
+MOUNT_POINT: Final = Path("/cache")
+MEMORY: Final = Path("/run/phase-boot/memory")
+MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
+CACHE_OPTIONS: Final = "noatime,nodev,nosuid,noexec"
+
+
+class StickCache:
+    """Implements `ports.cache.Cache` in the seed, where it mounts what it needs itself."""
+
+    def __init__(self, *, root: Path = Path("/")) -> None:
+        self._root = root
+        self._mounted: list[Path] = []
+
+    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+        """Mount Cache and return its store; if that fails or is not allowed, one in memory."""
+        note = None
+        if persistent:
+            note = await self._mount_cache()
+            if note is None:
+                return Shelf(Cas(PosixDisk(MOUNT_POINT / "cas"), bound=bound), persistent=True)
+        MEMORY.mkdir(parents=True, exist_ok=True)
+        if MEMORY not in self._mounted:
+            failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
+            if failure is not None:
+                raise CannotStore(f"there is no place to keep anything ({failure}); reboot")
+        return Shelf(Cas(PosixDisk(MEMORY), bound=bound), persistent=False, note=note)
+
+    async def release(self) -> None:
+        """Unmount Cache. What lives in memory goes with the kernel."""
+        if MOUNT_POINT in self._mounted:
+            await _run("umount", str(MOUNT_POINT))
+            self._mounted.remove(MOUNT_POINT)
+
+    async def _mount_cache(self) -> str | None:
+        """Mount the partition unless it is; return why that did not work."""
+        if MOUNT_POINT in self._mounted:
+            return None
+        device = self._partition()
+        if device is None:
+            return "this stick has no Cache partition"
+        return await self._mount("ext4", device, MOUNT_POINT, CACHE_OPTIONS)
+
+    async def _mount(self, kind: str, device: str, where: Path, options: str) -> str | None:
+        failure = await _run("mount", "-t", kind, "-o", options, device, str(where))
+        if failure is None:
+            self._mounted.append(where)
+        return failure
+
+    def _partition(self) -> str | None:
+        """Return the device of Cache on the stick we came from, never on another disk."""
+        try:
+            disk = (self._root / DISK_MARK.relative_to("/")).read_text().strip()
+            folders = sorted((self._root / "sys/class/block" / Path(disk).name).iterdir())
+        except OSError:
+            return None
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                if f"PARTNAME={PARTITION}" in (folder / "uevent").read_text().splitlines():
+                    return f"/dev/{folder.name}"
+        return None
+
+
+class FolderCache:
+    """Implements `ports.cache.Cache` on a desktop: a folder, or a temporary one in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._temporary: list[tempfile.TemporaryDirectory[str]] = []
+
+    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+        """Return the store in the folder, or in a new one that `release` removes."""
+        if persistent:
+            return Shelf(Cas(PosixDisk(self._folder), bound=bound), persistent=True)
+        place = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)
+        self._temporary.append(place)
+        return Shelf(Cas(PosixDisk(Path(place.name)), bound=bound), persistent=False)
+
+    async def release(self) -> None:
+        """Remove the temporary folders."""
+        while self._temporary:
+            self._temporary.pop().cleanup()
+
+
+async def _run(*command: str) -> str | None:
+    """Run a command; return None if it succeeded, else what it said, in one line."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+    except OSError as error:
+        return f"{command[0]} cannot be run: {error.strerror}"
+    _, said = await process.communicate()
+    if process.returncode == 0:
+        return None
+    return " ".join(said.decode("utf-8", "replace").split())[:300] or f"{command[0]} failed"

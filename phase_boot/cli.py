@@ -1,0 +1,109 @@
+"""The command line: which words there are, and whom they call. Everything slow is imported late."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+FORMATS: Final = ("mermaid", "dot")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `phase-boot` with ``arguments`` and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["daemon"]:
+        # The boot path: nothing is imported for the commands that a stick never runs.
+        return _daemon(_boot_parser("phase-boot daemon").parse_args(words[1:]))
+    options = _parser().parse_args(words)
+    status: int = options.func(options)
+    return status
+
+
+def fetch_verify_kexec(arguments: Sequence[str] | None = None) -> int:
+    """Run the whole chain as one command (SPEC M4.1) and return its exit status."""
+    return _daemon(_boot_parser("fetch-verify-kexec").parse_args(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    from phase_boot.provider import commands as provider  # noqa: PLC0415 - not on the boot path
+    from phase_boot.publish import commands as publish  # noqa: PLC0415 - the same
+
+    parser = argparse.ArgumentParser(
+        prog="phase-boot", description="Boot what is signed, from whoever has it."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    daemon = commands.add_parser("daemon", help="find, verify, fetch and boot (what the seed runs)")
+    daemon.set_defaults(func=_daemon)
+    _boot_options(daemon)
+    graph = commands.add_parser("graph", help="draw the states of the machine")
+    graph.add_argument("--format", choices=FORMATS, default="mermaid")
+    graph.set_defaults(func=_graph)
+    replay = commands.add_parser("replay", help="walk a journal and name its first impossible step")
+    replay.add_argument("file", type=Path, metavar="FILE", help="a journal of one event per line")
+    replay.set_defaults(func=_replay)
+    publish.register(commands)
+    provider.register(commands)
+    return parser
+
+
+def _boot_parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program)
+    _boot_options(parser)
+    return parser
+
+
+def _boot_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--policy", type=Path, help="this policy file instead of the seed's own")
+    parser.add_argument("--mode", help="internet, local or private, instead of the boot menu's")
+    parser.add_argument("--url", help="a manifest URL to try first")
+    parser.add_argument("--dry-run", action="store_true", help="do all but the jump, and tell")
+    parser.add_argument("--store", type=Path, help="keep artifacts in this folder (dry run)")
+    parser.add_argument("--journal", type=Path, help="write the events to this file")
+
+
+def _daemon(options: argparse.Namespace) -> int:
+    from phase_boot.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
+
+    return run(
+        Settings(
+            policy=options.policy,
+            mode=options.mode,
+            url=options.url,
+            dry_run=options.dry_run,
+            store=options.store,
+            journal=options.journal,
+        )
+    )
+
+
+def _graph(options: argparse.Namespace) -> int:
+    from phase_boot.machine.diagram import draw  # noqa: PLC0415 - not on the boot path
+
+    sys.stdout.write(draw(options.format))
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from phase_boot.machine.replay import (  # noqa: PLC0415 - not on the boot path
+        ImpossibleJournalError,
+        replay,
+    )
+
+    try:
+        with options.file.open(encoding="utf-8", errors="replace") as lines:
+            walk = replay(lines)
+    except OSError as error:
+        sys.stderr.write(f"{options.file} cannot be read: {error.strerror}\n")
+        return 1
+    except ImpossibleJournalError as error:
+        sys.stderr.write(f"{options.file}: {error}\n")
+        return 1
+    sys.stdout.write(" -> ".join(walk.states) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

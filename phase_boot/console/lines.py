@@ -1,0 +1,112 @@
+"""From an event to what a person reads: one line each, at most 80 columns, nothing raw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+COLUMNS: Final = 79
+BAR: Final = 28
+MIB: Final = 1024 * 1024
+
+Fields = Mapping[str, Any]
+
+
+def printable(text: object) -> str:
+    """Return ``text`` with everything escaped that a terminal could take for a command."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def line_for(event: Fields) -> str | None:
+    """Return the line for ``event``, or None if a person need not see it."""
+    render = _RENDER.get(str(event.get("event")))
+    if render is None:
+        return None
+    try:
+        text = printable(render(event))
+    except (KeyError, TypeError, ValueError):
+        return None
+    stamp = f"{float(event.get('at', 0)):8.2f}s  "
+    room = COLUMNS - len(stamp)
+    return stamp + (text if len(text) <= room else text[: room - 3] + "...")
+
+
+def progress_bar(event: Fields) -> str:
+    """Return a bar for a `fetch.progress` event."""
+    done, size = int(event["done"]), max(1, int(event["size"]))
+    filled = min(BAR, BAR * done // size)
+    bar = "#" * filled + "-" * (BAR - filled)
+    amount = f"{done / MIB:7.1f} of {size / MIB:.1f} MiB"
+    return f"           {printable(event['artifact'])[:10]:<10} [{bar}] {amount}"[:COLUMNS]
+
+
+def _transition(event: Fields) -> str:
+    cause = f"  ({event['cause']})" if event.get("cause") else ""
+    moved = f"{event['source']} -> {event['target']}"
+    return f"{moved:<24}{event['trigger']}{cause}, {event['elapsed']:.2f} s"
+
+
+def _done(event: Fields) -> str:
+    mib, seconds = event["size"] / MIB, event["seconds"]
+    rate = f", {mib / seconds:.1f} MiB/s" if seconds > 0 else ""
+    return f"  {event['artifact']:<10} {mib:.1f} MiB verified, from {event['source']}{rate}"
+
+
+_RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
+    {
+        "run.started": lambda e: f"Phase Boot on {e['arch']}, mode {e['mode']}",
+        "transition": _transition,
+        "link.up": lambda e: f"  {e['interface']} has {', '.join(e['addresses'])}",
+        "store.opened": lambda e: (
+            f"  store {'on Cache' if e['persistent'] else 'in memory'}"
+            + (f": {e['note']}" if e.get("note") else "")
+        ),
+        "store.corrupt": lambda e: f"  set aside: {e['reason']}",
+        "finder.failed": lambda e: f"  {e['origin']}: {e['reason']}",
+        "candidate.found": lambda e: f"  {e['origin']}: {e['url']}",
+        "candidate.refused": lambda e: f"  refused ({e['code']}): {e['reason']}",
+        "manifest.verified": lambda e: (
+            f"  {e['channel']} {e['version']} signed by {len(e['keys'])} trusted key(s)"
+        ),
+        "fetch.done": _done,
+        "source.failed": lambda e: f"  {e['artifact']} from {e['source']}: {e['reason']}",
+        "kexec.loaded": lambda e: f"  loaded by {e['method']}",
+        "kexec.jump": lambda e: f"  starting {e['version']}",
+        "crashed": lambda e: f"  a fault in {e['state']}: {e['error']}",
+    }
+)
+
+
+class Console:
+    """Implements `journal.Sink` for a terminal: lines, and one bar that is drawn over itself."""
+
+    name = "console"
+
+    def __init__(self, write: Callable[[str], object], *, live: bool) -> None:
+        """Draw with ``write``; without ``live`` there is no bar, as in a log file."""
+        self._write = write
+        self._live = live
+        self._bar_shown = False
+
+    def write(self, line: str) -> None:
+        """Show what a journal line means."""
+        self.show(json.loads(line))
+
+    def show(self, event: Fields) -> None:
+        """Show what an event means."""
+        if event.get("event") == "fetch.progress":
+            if self._live:
+                self._write(f"\r{progress_bar(event)}\x1b[K")
+                self._bar_shown = True
+            return
+        text = line_for(event)
+        if text is None:
+            return
+        clear = "\r\x1b[K" if self._bar_shown else ""
+        self._bar_shown = False
+        self._write(f"{clear}{text}\n")
+
+    def flush(self) -> None:
+        """There is nothing to make safe."""

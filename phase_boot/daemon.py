@@ -1,0 +1,185 @@
+"""The daemon: real adapters put together, one walk along the graph, one exit status.
+
+This is the composition root: the only place that knows every adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phase_boot.adapters import sinks
+from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
+from phase_boot.adapters.dry_run import WouldBoot
+from phase_boot.adapters.http import Http
+from phase_boot.adapters.kexec_tools import KexecTools
+from phase_boot.adapters.link import AddressWatch
+from phase_boot.adapters.linux_platform import LinuxPlatform
+from phase_boot.adapters.mdns import Mdns
+from phase_boot.adapters.named_urls import NamedUrls
+from phase_boot.adapters.shelves import FolderCache, StickCache
+from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.adapters.terminals import Terminals
+from phase_boot.console.lines import Console
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.driver import RanInCircles, drive
+from phase_boot.machine.events import RunEnded
+from phase_boot.machine.graph import State
+from phase_boot.machine.handler import World
+from phase_boot.machine.journal import Journal, Sink
+from phase_boot.machine.registry import RegistryError, installed_handlers
+from phase_boot.ports.cache import Cache
+from phase_boot.ports.kexec import Kexec
+from phase_boot.ports.operator import Operator
+
+EVENTS: Final = Path("/run/phase-boot/events.jsonl")
+SEED_MARK: Final = Path("/etc/phase-boot/built")
+"""Only the seed has it: elsewhere nothing is mounted and nothing jumps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the command line of the daemon says."""
+
+    policy: Path | None = None
+    mode: str | None = None
+    url: str | None = None
+    dry_run: bool = False
+    store: Path | None = None
+    journal: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surroundings:
+    """What differs between the seed and a desktop."""
+
+    cache: Cache
+    kexec: Kexec
+    operator: Operator
+    sinks: tuple[Sink, ...]
+    loopback: bool
+
+
+def run(settings: Settings) -> int:
+    """Boot, and return the exit status: 0 when the target was started or would have been."""
+    in_seed = SEED_MARK.exists()
+    if not in_seed and not settings.dry_run:
+        sys.stderr.write(
+            "This is not a Phase Boot stick, so nothing is started; use --dry-run to try it.\n"
+        )
+        return 2
+    around = _seed() if in_seed and not settings.dry_run else _desktop(settings)
+    try:
+        end = asyncio.run(_run(settings, around))
+    except RegistryError as error:
+        sys.stderr.write(f"The states cannot be put together: {error}.\n")
+        return 1
+    except RanInCircles as error:
+        sys.stderr.write(f"The boot was ended: {error}.\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0 if end is State.TARGET else 1
+
+
+async def _run(settings: Settings, around: _Surroundings) -> State:
+    clock = SystemClock()
+    journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id())
+    mdns, http = Mdns(), Http()
+    platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
+    world = World(
+        clock=clock,
+        platform=platform,
+        network=AddressWatch(loopback=around.loopback),
+        finders=(mdns, NamedUrls()),
+        fetcher=http,
+        cache=around.cache,
+        kexec=around.kexec,
+        operator=around.operator,
+        record=journal,
+        emit=journal.emit,
+    )
+    async with _warming(mdns.warm, http.warm):
+        try:
+            end, _ = await drive(installed_handlers(), world, Boot())
+        finally:
+            await http.close()
+            await around.cache.release()
+    journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
+    journal.flush()
+    return end
+
+
+@contextlib.asynccontextmanager
+async def _warming(*warmers: Callable[[], object]) -> AsyncIterator[None]:
+    """Import the slow libraries one after the other while the boot waits for the network."""
+
+    async def warm() -> None:
+        for warmer in warmers:
+            await warmer()  # type: ignore[misc]
+
+    task = asyncio.create_task(warm())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _seed() -> _Surroundings:
+    terminals = Terminals.consoles()
+    return _Surroundings(
+        cache=StickCache(),
+        kexec=KexecTools(),
+        operator=ConsoleOperator(terminals),
+        sinks=(
+            sinks.Descriptor("stdout", sys.stdout.fileno()),
+            *_opened(lambda: sinks.Descriptor.file(EVENTS)),
+            *_opened(lambda: sinks.Descriptor.device(sinks.PORT)),
+            Console(terminals.write, live=True),
+        ),
+        loopback=False,
+    )
+
+
+def _desktop(settings: Settings) -> _Surroundings:
+    folder = settings.store or _cache_home() / "phase-boot" / "cas"
+    live = sys.stderr.isatty()
+    terminals = Terminals(readers=[0] if sys.stdin.isatty() else [], writers=[2])
+    operator = ConsoleOperator(terminals) if sys.stdin.isatty() and live else None
+    journal = settings.journal
+    return _Surroundings(
+        cache=FolderCache(folder),
+        kexec=WouldBoot(lambda text: sys.stdout.write(text + "\n")),
+        operator=operator or NobodyThere(terminals.write),
+        sinks=(
+            *(_opened(lambda: sinks.Descriptor.file(journal)) if journal else ()),
+            Console(terminals.write, live=live),
+        ),
+        loopback=True,
+    )
+
+
+def _opened(opening: Callable[[], Sink]) -> tuple[Sink, ...]:
+    """Return the sink if it can be had: a journal that is missing never stops a boot."""
+    try:
+        return (opening(),)
+    except OSError:
+        return ()
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _boot_id() -> str:
+    """Return one name for this run; the kernel's own identifier outlives a retry of the daemon."""
+    return uuid.uuid4().hex[:12]

@@ -1,0 +1,71 @@
+"""Discover: find the next place that may hold a manifest, nearest first (SPEC M2.6)."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+
+from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.errors import NotConfigured, NothingFound
+from phase_boot.machine.events import CandidateFound, FinderFailed
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.ports import finder as port
+
+
+async def discover(world: World, boot: Boot) -> Step:
+    """Leads to: verify (found), shell (give_up)."""
+    policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
+    rules = policy.discovery
+    typed = tuple(url for url in (boot.typed_url, facts.url) if url)
+    quest = port.Quest(
+        arch=facts.arch,
+        channel=policy.channel,
+        seconds=rules.window,
+        urls=(*typed, *rules.urls),
+    )
+    # A URL that somebody typed is what they want now, whatever the policy looks at first.
+    order = ("url", *rules.order) if typed else rules.order
+    if len(boot.shunned) < rules.candidates:
+        for origin in dict.fromkeys(order):
+            candidate = await _first(world, quest, origin, boot.shunned)
+            if candidate is not None:
+                world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
+                return Step(Trigger.FOUND, replace(boot, candidate=candidate))
+    raise NothingFound(_why(boot, quest, order))
+
+
+async def _first(
+    world: World, quest: port.Quest, origin: str, shunned: frozenset[str]
+) -> port.Candidate | None:
+    """Return the first new candidate of the finders of ``origin``."""
+    for finder in world.finders:
+        if finder.origin != origin:
+            continue
+        try:
+            async with aclosing(finder.find(quest)) as candidates:
+                async for candidate in candidates:
+                    if candidate.url not in shunned:
+                        return candidate
+        except port.FinderFailed as failure:
+            world.emit(FinderFailed(origin=origin, reason=str(failure)))
+    return None
+
+
+def _why(boot: Boot, quest: port.Quest, order: tuple[str, ...]) -> str:
+    if boot.refusals:
+        return f"none of the {len(boot.refusals)} found can be booted; last: {boot.refusals[-1]}"
+    looked = ", ".join(dict.fromkeys(order))
+    return (
+        f"nothing offers {quest.channel} for {quest.arch} here (looked at: {looked}); "
+        "start a provider on this network, or type a URL"
+    )
+
+
+HANDLER = Handler(
+    state=State.DISCOVER,
+    run=discover,
+    leads=frozenset({Trigger.FOUND}),
+    raises=(NotConfigured, NothingFound),
+    budget=600,
+)

@@ -1,0 +1,223 @@
+"""Fetch: have the three artifacts, each hashed to what was signed, from whoever has them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
+from typing import Final
+
+from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory
+from phase_boot.machine.events import (
+    FetchDone,
+    FetchProgress,
+    FetchStarted,
+    SourceFailed,
+    StoreCorrupt,
+    StoreOpened,
+)
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.ports.cache import Shelf
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.store.cas import ArtifactWriter, Cas, Fetched
+from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
+from phase_boot.trust.manifest import REQUIRED, Artifact, Manifest
+
+MIB: Final = 1024 * 1024
+PROGRESS_SECONDS: Final = 0.25
+BACKOFF_SECONDS: Final = 0.5
+"""Doubled with every further attempt at one source."""
+MEMORY_COPIES: Final = 3
+"""An initrd is in memory as a file, as the copy we assemble, and as the kernel's own."""
+
+
+class _SourceExhausted(Exception):
+    """This source is not asked again for this artifact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Errand:
+    """What one run of this state works with."""
+
+    world: World
+    cas: Cas
+    sources: tuple[str, ...]
+    attempts: int
+
+
+async def fetch(world: World, boot: Boot) -> Step:
+    """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
+    shelf, limits = known(boot.shelf, "a store"), known(boot.policy, "a policy").limits
+    try:
+        return await _fetch_onto(world, boot, shelf)
+    except StoreError as failure:
+        if not shelf.persistent:
+            raise CannotStore(str(failure)) from failure
+        # A Cache that is full, read-only or dying must not stop a boot that fits into memory.
+        memory = await world.cache.open(persistent=False, bound=limits.cache_mib * MIB)
+        world.emit(StoreOpened(persistent=False, note=str(failure)))
+    try:
+        return await _fetch_onto(world, boot, memory)
+    except StoreError as failure:
+        raise CannotStore(str(failure)) from failure
+
+
+async def _fetch_onto(world: World, boot: Boot, shelf: Shelf) -> Step:
+    """Have all artifacts on ``shelf``; a StoreError leaves no descriptor open."""
+    manifest = known(boot.manifest, "a manifest").manifest
+    wanted = [manifest.artifacts[name] for name in REQUIRED]
+    _reckon_memory(world, shelf, wanted)
+    base = known(boot.candidate, "a candidate").base(manifest.arch, manifest.channel)
+    errand = _Errand(
+        world=world,
+        cas=shelf.cas,
+        sources=tuple(_sources(base, manifest)),
+        attempts=known(boot.policy, "a policy").limits.attempts,
+    )
+    shelf.cas.pin(*(artifact.digest for artifact in wanted))
+    fetched: dict[str, Fetched] = {}
+    origins: dict[str, str] = {}
+    for artifact in wanted:
+        try:
+            fetched[artifact.name], origins[artifact.name] = await _obtain(errand, artifact)
+        except _SourceExhausted as failure:
+            _close(fetched)
+            return _unavailable(boot, str(failure))
+        except BaseException:
+            _close(fetched)
+            raise
+    images = Images(**fetched)
+    facts = replace(boot, shelf=shelf, images=images, sources=tuple(origins.items()))
+    return Step(Trigger.FETCHED, facts)
+
+
+def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:
+    """Yield where to fetch from: whoever offered the manifest, then the mirrors it names."""
+    named = ([base] if base else []) + [mirror.rstrip("/") for mirror in manifest.mirrors]
+    yield from dict.fromkeys(named)
+
+
+def _reckon_memory(world: World, shelf: Shelf, wanted: list[Artifact]) -> None:
+    """Refuse before the download what cannot be started after it (SPEC "Handover")."""
+    in_initrd = [a for a in wanted if a.name != "kernel"]
+    if shelf.persistent:
+        in_initrd = [a for a in in_initrd if a.name != "rootfs"]
+    needed = MEMORY_COPIES * sum(artifact.size for artifact in in_initrd)
+    free = world.platform.memory_available()
+    if needed > free:
+        raise NotEnoughMemory(
+            f"this image takes {needed >> 20} MiB of memory and {free >> 20} MiB are free; "
+            "use a machine with more memory, or a stick with a Cache partition"
+        )
+
+
+async def _obtain(errand: _Errand, artifact: Artifact) -> tuple[Fetched, str]:
+    """Return the artifact and where it came from: the store, or the first source that can."""
+    try:
+        stored = await asyncio.to_thread(errand.cas.open, artifact)
+    except Missing:
+        pass
+    except Corrupt as failure:
+        errand.world.emit(StoreCorrupt(artifact=artifact.name, reason=str(failure)))
+    else:
+        _done(errand, artifact, "store", 0.0)
+        return stored, "store"
+    reasons = []
+    for source in errand.sources:
+        started = errand.world.clock.monotonic()
+        try:
+            fetched = await _from_source(errand, artifact, source)
+        except _SourceExhausted as failure:
+            reasons.append(str(failure))
+            continue
+        _done(errand, artifact, source, errand.world.clock.monotonic() - started)
+        return fetched, source
+    raise _SourceExhausted("; ".join(reasons) or "the manifest names no place to fetch from")
+
+
+async def _from_source(errand: _Errand, artifact: Artifact, source: str) -> Fetched:
+    """Ask one source until it delivered, lied, or used up its attempts."""
+    for attempt in range(1, errand.attempts + 1):
+        writer = await asyncio.to_thread(errand.cas.writer, artifact)
+        mixed = writer.offset > 0
+        with closing(writer):
+            try:
+                await _download(errand, artifact, source, writer)
+                await asyncio.to_thread(writer.commit)
+                return await asyncio.to_thread(errand.cas.open, artifact)
+            except FetchFailed as failure:
+                reason, again = str(failure), failure.again
+            except WrongContent as failure:
+                # Where earlier bytes came from somebody else this source may be honest: it gets
+                # one clean start. Alone with its own bytes it is a liar.
+                reason, again = str(failure), mixed
+        again = again and attempt < errand.attempts
+        failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
+        errand.world.emit(failed)
+        if not again:
+            break
+        await errand.world.clock.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+    raise _SourceExhausted(f"{source} could not deliver the {artifact.name}: {reason}")
+
+
+async def _download(
+    errand: _Errand, artifact: Artifact, source: str, writer: ArtifactWriter
+) -> None:
+    world = errand.world
+    url = f"{source}/cas/sha256/{artifact.digest.hex}"
+    offset = done = writer.offset
+    world.emit(
+        FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
+    )
+    told = world.clock.monotonic()
+    async with aclosing(world.fetcher.stream(url, offset=offset, size=artifact.size)) as pieces:
+        async for piece in pieces:
+            writer.write(piece)
+            done += len(piece)
+            now = world.clock.monotonic()
+            if now - told >= PROGRESS_SECONDS:
+                world.emit(FetchProgress(artifact=artifact.name, done=done, size=artifact.size))
+                told = now
+
+
+def _done(errand: _Errand, artifact: Artifact, source: str, seconds: float) -> None:
+    errand.world.emit(
+        FetchDone(
+            artifact=artifact.name,
+            sha256=artifact.digest.hex,
+            size=artifact.size,
+            source=source,
+            seconds=seconds,
+        )
+    )
+
+
+def _unavailable(boot: Boot, reason: str) -> Step:
+    url = boot.candidate.url if boot.candidate else ""
+    return Step(
+        Trigger.UNAVAILABLE,
+        replace(
+            boot,
+            candidate=None,
+            manifest=None,
+            shunned=boot.shunned | {url},
+            refusals=(*boot.refusals, reason),
+        ),
+    )
+
+
+def _close(fetched: dict[str, Fetched]) -> None:
+    for image in fetched.values():
+        image.close()
+
+
+HANDLER = Handler(
+    state=State.FETCH,
+    run=fetch,
+    leads=frozenset({Trigger.FETCHED, Trigger.UNAVAILABLE}),
+    raises=(NotConfigured, NotEnoughMemory, CannotStore),
+    budget=86_400,
+)

@@ -1,0 +1,39 @@
+"""Init: learn which machine and which mode this is, read the policy, fix the time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.errors import NotConfigured
+from phase_boot.machine.events import RunStarted, Stage
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+
+
+async def init(world: World, boot: Boot) -> Step:
+    """Leads to: net_up (configured), shell (give_up)."""
+    facts = await world.platform.facts()
+    wall = world.clock.wall()
+    for name, reached in facts.stages:
+        world.emit(Stage(name=name, reached=reached))
+    world.emit(
+        RunStarted(
+            arch=facts.arch,
+            mode=facts.mode,
+            wall=wall.isoformat(timespec="seconds"),
+            build=facts.built.isoformat(timespec="seconds"),
+        )
+    )
+    policy = await world.platform.policy(facts.mode)
+    now = boot.now or max(wall, facts.built)
+    return Step(Trigger.CONFIGURED, replace(boot, facts=facts, policy=policy, now=now))
+
+
+HANDLER = Handler(
+    state=State.INIT,
+    run=init,
+    leads=frozenset({Trigger.CONFIGURED}),
+    raises=(NotConfigured,),
+    budget=30,
+)

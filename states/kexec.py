@@ -1,0 +1,65 @@
+"""Kexec: hand the verified images to the running kernel, and jump."""
+
+from __future__ import annotations
+
+from phase_boot.handoff.document import Network, document, kernel_cmdline
+from phase_boot.handoff.initrd import Initrd
+from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.errors import KexecRefused, NotConfigured, NotEnoughMemory
+from phase_boot.machine.events import KexecJump, KexecLoaded
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+
+COPIES = 2
+"""The initrd is in memory once as we assemble it and once as the kernel keeps it."""
+
+
+async def kexec(world: World, boot: Boot) -> Step:
+    """Leads to: target (jumped), chainload (not_loaded), shell (give_up)."""
+    manifest, images = known(boot.manifest, "a manifest"), known(boot.images, "the images")
+    facts, shelf = known(boot.facts, "the machine's facts"), known(boot.shelf, "a store")
+    cmdline = kernel_cmdline(mode=facts.mode, manifest=manifest)
+    link = boot.link
+    handoff = document(
+        mode=facts.mode,
+        manifest=manifest,
+        network=Network(interface=link.interface, addresses=link.addresses) if link else None,
+        sources=dict(boot.sources),
+        journal=world.record.lines,
+    )
+    initrd = Initrd(
+        initramfs=images.initramfs,
+        document=handoff,
+        rootfs=None if shelf.persistent else images.rootfs,
+    )
+    _fits(world, initrd, images.kernel.artifact.size)
+    try:
+        method = await world.kexec.load(images.kernel, initrd, cmdline)
+    finally:
+        images.close()
+    world.emit(KexecLoaded(method=method, cmdline=cmdline))
+    await world.cache.release()
+    version = str(manifest.manifest.version)
+    world.emit(KexecJump(version=version, rss_peak=world.platform.rss_peak()))
+    world.record.flush()
+    await world.kexec.jump()
+    return Step(Trigger.JUMPED, boot)
+
+
+def _fits(world: World, initrd: Initrd, kernel_size: int) -> None:
+    needed = COPIES * (initrd.size + kernel_size)
+    free = world.platform.memory_available()
+    if needed > free:
+        raise NotEnoughMemory(
+            f"starting this image takes {needed >> 20} MiB of memory and {free >> 20} MiB are "
+            "free; use a machine with more memory, or a stick with a Cache partition"
+        )
+
+
+HANDLER = Handler(
+    state=State.KEXEC,
+    run=kexec,
+    leads=frozenset({Trigger.JUMPED}),
+    raises=(NotConfigured, NotEnoughMemory, KexecRefused),
+    budget=300,
+)
