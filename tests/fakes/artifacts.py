@@ -1,0 +1,43 @@
+"""Artifacts made of given bytes, and ways to look at the disk that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.trust.manifest import Artifact
+
+
+def artifact(data: bytes, name: str = "kernel") -> Artifact:
+    """Return the artifact that ``data`` is."""
+    return Artifact(name, Digest.of(data), len(data))
+
+
+def store(cas: Cas, data: bytes, name: str = "kernel") -> Artifact:
+    """Write ``data`` into the store, from where an earlier writer stopped."""
+    with cas.writer(artifact(data, name)) as writer:
+        writer.write(data[writer.offset :])
+        writer.commit()
+    return artifact(data, name)
+
+
+def content(fetched: Fetched) -> bytes:
+    """Return what kexec would read, and close it."""
+    with fetched:
+        return os.pread(fetched.fileno(), fetched.artifact.size + 1, 0)
+
+
+def names(disk: Disk, folder: Folder = Folder.ENTRIES) -> set[str]:
+    """Return the names in a folder."""
+    return {item.name for item in disk.items(folder)}
+
+
+def assert_every_entry_is_what_it_is_called(disk: Disk) -> None:
+    """Hash all entries: the promise of the store."""
+    for name in names(disk):
+        fd = disk.open(Folder.ENTRIES, name)
+        with os.fdopen(fd, "rb") as file:
+            assert hashlib.file_digest(file, "sha256").hexdigest() == name

@@ -1,0 +1,140 @@
+"""The store's disk in memory: memfds under names, with room and locks of its own."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from phase_boot.store.disk import Disk, Folder, Item
+from phase_boot.store.errors import Broken, store_errors
+
+
+@dataclass
+class _File:
+    """Bytes that live as long as they have a name here or a descriptor anywhere."""
+
+    fd: int
+    used: int = 0
+    growing: int | None = None
+    plain: bool = True
+    readers: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, os.close, self.fd)
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def reopened(self, flags: int) -> int:
+        return os.open(f"/proc/self/fd/{self.fd}", flags | os.O_CLOEXEC)
+
+    def is_open(self, fd: int | None) -> bool:
+        """Say whether the descriptor was not closed since it was handed out."""
+        try:
+            return fd is not None and os.path.sameopenfile(fd, self.fd)
+        except OSError:
+            return False
+
+
+class MemoryDisk:
+    """``Disk`` without a disk: ``capacity`` bytes; ``read_only`` refuses every change."""
+
+    def __init__(self, capacity: int = 1 << 30) -> None:
+        self.capacity = capacity
+        self.read_only = False
+        self._files: dict[tuple[Folder, str], _File] = {}
+        self._ticks = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def items(self, folder: Folder) -> tuple[Item, ...]:
+        with self._lock:
+            return tuple(
+                Item(folder, name, file.size, file.used)
+                for (place, name), file in self._files.items()
+                if place is folder
+            )
+
+    def open(self, folder: Folder, name: str) -> int:
+        with self._doing(f"open {folder}/{name}"):
+            file = self._file(folder, name)
+            if not file.plain:
+                raise Broken(f"{folder}/{name} is not a plain file.")
+            if not self.read_only:
+                file.used = next(self._ticks)
+            file.readers.append(file.reopened(os.O_RDONLY))
+            return file.readers[-1]
+
+    def grow(self, name: str) -> int:
+        with self._changing(f"write {name}"):
+            file = self._files.get((Folder.PARTIALS, name)) or _File(os.memfd_create(name))
+            if file.is_open(file.growing):
+                raise OSError(errno.EAGAIN, "locked")
+            self._files[Folder.PARTIALS, name] = file
+            file.growing = file.reopened(os.O_RDWR | os.O_APPEND)
+            return file.growing
+
+    def write(self, fd: int, data: memoryview) -> int:
+        with self._changing("write to the store"):
+            room = self.room()
+            if data and not room:
+                raise OSError(errno.ENOSPC, "full")
+            for file in self._files.values():
+                if file.growing == fd and file.is_open(fd):
+                    file.used = next(self._ticks)
+            return os.write(fd, data[:room])
+
+    def publish(self, fd: int, name: str, entry: str) -> None:
+        with self._changing(f"publish {entry}"):
+            file = self._file(Folder.PARTIALS, name)
+            assert file.is_open(fd)
+            file.growing = None
+            self._files[Folder.ENTRIES, entry] = self._files.pop((Folder.PARTIALS, name))
+
+    def set_aside(self, name: str) -> None:
+        with self._changing(f"set {name} aside"):
+            self._file(Folder.ENTRIES, name)
+            self._files[Folder.CORRUPT, name] = self._files.pop((Folder.ENTRIES, name))
+
+    def remove(self, folder: Folder, name: str) -> None:
+        with self._changing(f"remove {folder}/{name}"):
+            file = self._file(folder, name)
+            if file.is_open(file.growing) or any(map(file.is_open, file.readers)):
+                raise OSError(errno.EAGAIN, "locked")
+            del self._files[folder, name]
+
+    def room(self) -> int:
+        with self._lock:
+            return max(0, self.capacity - sum(file.size for file in self._files.values()))
+
+    def plant(self, folder: Folder, name: str, data: bytes, *, plain: bool = True) -> None:
+        """Put something there that no store wrote; not ``plain`` stands for a link or a pipe."""
+        file = _File(os.memfd_create(name), used=next(self._ticks), plain=plain)
+        os.write(file.fd, data)
+        self._files[folder, name] = file
+
+    def _file(self, folder: Folder, name: str) -> _File:
+        if (folder, name) not in self._files:
+            raise OSError(errno.ENOENT, "no such file")
+        return self._files[folder, name]
+
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        with self._lock, store_errors(what):
+            yield
+
+    @contextmanager
+    def _changing(self, what: str) -> Iterator[None]:
+        with self._doing(what):
+            if self.read_only:
+                raise OSError(errno.EROFS, "read-only")
+            yield
+
+
+_: type[Disk] = MemoryDisk

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.store.disk import Disk
+from tests.fakes.memory_disk import MemoryDisk
+
+
+@pytest.fixture(params=["posix", "memory"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
+    """Each test of the store runs on the real disk and on the fake one."""
+    makers: dict[str, Callable[[], Disk]] = {
+        "posix": lambda: PosixDisk(tmp_path / "cas"),
+        "memory": MemoryDisk,
+    }
+    return makers[request.param]()

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.store.errors import Busy, Corrupt, Full, Missing, StoreError, WrongContent
+from phase_boot.store.writer import SLOTS
+from tests.fakes.artifacts import (
+    artifact,
+    assert_every_entry_is_what_it_is_called,
+    content,
+    names,
+    store,
+)
+from tests.fakes.memory_disk import MemoryDisk
+
+DATA = bytes(range(256)) * 5000
+
+
+def test_what_was_committed_is_opened_with_its_bytes(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    kernel = artifact(DATA)
+    assert not cas.has(kernel)
+    with pytest.raises(Missing, match="fetch it"):
+        cas.open(kernel)
+    assert store(cas, DATA) == kernel
+    assert cas.has(kernel)
+    assert content(cas.open(kernel)) == DATA
+    assert names(disk, Folder.PARTIALS) == set()
+
+
+def test_a_fetched_reads_from_its_start_and_cannot_be_written(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    with cas.open(store(cas, DATA)) as fetched:
+        assert os.lseek(fetched.fileno(), 0, os.SEEK_CUR) == 0
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(fetched.fileno(), b"x")
+    with pytest.raises(ValueError, match="closed"):
+        fetched.fileno()
+    fetched.close()
+
+
+def test_nobody_but_a_store_makes_a_fetched() -> None:
+    with pytest.raises(TypeError, match="only"):
+        Fetched(artifact(DATA), 0)
+
+
+def test_nothing_is_seen_under_its_name_before_commit(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as writer:
+        writer.write(DATA)
+        assert not cas.has(artifact(DATA))
+        assert names(disk) == set()
+
+
+def test_a_stopped_download_continues_where_it_stopped(disk: Disk) -> None:
+    with Cas(disk, bound=1 << 24).writer(artifact(DATA)) as writer:
+        writer.write(DATA[:1000])
+        writer.write(bytearray(DATA[1000:70000]))
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as writer:
+        assert (writer.offset, writer.missing) == (70000, len(DATA) - 70000)
+        writer.write(DATA[70000:])
+        writer.commit()
+    assert content(cas.open(artifact(DATA))) == DATA
+
+
+def test_a_download_that_is_all_there_needs_no_byte(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as writer:
+        writer.write(DATA)
+    with cas.writer(artifact(DATA)) as writer:
+        assert writer.missing == 0
+        writer.commit()
+    assert content(cas.open(artifact(DATA))) == DATA
+
+
+def test_wrong_bytes_are_dropped_at_commit(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as writer:
+        writer.write(DATA[:-1] + b"\0")
+        with pytest.raises(WrongContent, match="another sha256"):
+            writer.commit()
+    assert names(disk) == names(disk, Folder.PARTIALS) == set()
+
+
+def test_too_few_bytes_are_dropped_at_commit(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as writer:
+        writer.write(DATA[:-1])
+        with pytest.raises(WrongContent, match="only 1279999 of its 1280000"):
+            writer.commit()
+    assert names(disk) == names(disk, Folder.PARTIALS) == set()
+
+
+def test_a_closed_writer_writes_and_commits_no_more(disk: Disk) -> None:
+    writer = Cas(disk, bound=1 << 24).writer(artifact(DATA))
+    writer.write(DATA)
+    writer.close()
+    writer.close()
+    with pytest.raises(ValueError, match="closed"):
+        writer.commit()
+    assert names(disk) == set()
+
+
+def test_committing_over_an_entry_repairs_it(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    store(cas, DATA)
+    store(cas, DATA)
+    assert content(cas.open(artifact(DATA))) == DATA
+
+
+def test_the_least_recently_used_makes_room(disk: Disk) -> None:
+    cas = Cas(disk, bound=3000)
+    first, second, third = (store(cas, bytes([n]) * 1000) for n in range(3))
+    content(cas.open(first))
+    fourth = store(cas, b"four" * 250)
+    assert [cas.has(a) for a in (first, second, third, fourth)] == [True, False, True, True]
+
+
+def test_partial_files_of_other_artifacts_make_room_too(disk: Disk) -> None:
+    cas = Cas(disk, bound=3000)
+    with cas.writer(artifact(b"left behind" * 200)) as writer:
+        writer.write(b"left behind" * 150)
+    kept = store(cas, b"x" * 1000)
+    store(cas, b"y" * 2000)
+    assert cas.has(kept)
+    assert names(disk, Folder.PARTIALS) == set()
+
+
+def test_the_pinned_stay(disk: Disk) -> None:
+    cas = Cas(disk, bound=3000)
+    first = store(cas, b"1" * 1000)
+    cas.pin(first.digest)
+    second = store(cas, b"2" * 1000)
+    store(cas, b"3" * 2000)
+    assert (cas.has(first), cas.has(second)) == (True, False)
+    again = Cas(disk, bound=3000, pinned=[first.digest])
+    with pytest.raises(Full):
+        again.writer(artifact(b"4" * 3000))
+    assert again.has(first)
+
+
+def test_what_is_open_stays(disk: Disk) -> None:
+    cas = Cas(disk, bound=3000)
+    first = store(cas, b"1" * 1000)
+    second = store(cas, b"2" * 1000)
+    with cas.open(first):
+        store(cas, b"3" * 2000)
+    assert (cas.has(first), cas.has(second)) == (True, False)
+
+
+def test_what_never_fits_is_refused_before_anything_is_removed(disk: Disk) -> None:
+    cas = Cas(disk, bound=3000)
+    kept = store(cas, b"1" * 1000)
+    with pytest.raises(Full, match="larger stick"):
+        cas.writer(artifact(b"2" * 3001))
+    assert cas.has(kept)
+
+
+def test_writers_side_by_side_share_the_bound(disk: Disk) -> None:
+    cas = Cas(disk, bound=3000)
+    with cas.writer(artifact(b"1" * 2000)) as writer:
+        with pytest.raises(Full):
+            cas.writer(artifact(b"2" * 2000))
+        writer.write(b"1" * 1500)
+        with pytest.raises(Full):
+            cas.writer(artifact(b"2" * 2000))
+        store(cas, b"3" * 1000)
+        writer.write(b"1" * 500)
+        writer.commit()
+    assert cas.has(artifact(b"1" * 2000))
+
+
+def test_a_disk_smaller_than_the_bound_counts_what_it_has() -> None:
+    disk = MemoryDisk(capacity=3000)
+    cas = Cas(disk, bound=1 << 30)
+    first = store(cas, b"1" * 2000)
+    second = store(cas, b"2" * 2000)
+    assert (cas.has(first), cas.has(second)) == (False, True)
+    with pytest.raises(Full):
+        cas.writer(artifact(b"3" * 4000))
+    assert cas.has(second)
+
+
+def test_a_disk_that_fills_up_on_the_way_evicts_on_the_way() -> None:
+    disk = MemoryDisk(capacity=3000)
+    cas = Cas(disk, bound=1 << 30)
+    old = store(cas, b"1" * 1000)
+    with cas.writer(artifact(b"2" * 2000)) as writer:
+        disk.capacity = 2500
+        writer.write(b"2" * 2000)
+        writer.commit()
+    assert not cas.has(old)
+    assert cas.has(artifact(b"2" * 2000))
+
+
+def test_two_writers_of_one_artifact_do_not_meet(disk: Disk) -> None:
+    one, two = Cas(disk, bound=1 << 24), Cas(disk, bound=1 << 24)
+    with one.writer(artifact(DATA)) as first, two.writer(artifact(DATA)) as second:
+        first.write(DATA[:1000])
+        second.write(DATA)
+        first.write(DATA[1000:])
+        second.commit()
+        first.commit()
+    assert content(one.open(artifact(DATA))) == DATA
+    assert names(disk, Folder.PARTIALS) == set()
+
+
+def test_what_an_ended_writer_left_is_swept_by_the_one_that_commits(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as first, cas.writer(artifact(DATA)) as second:
+        second.write(DATA[:10])
+        second.close()
+        first.write(DATA)
+        first.commit()
+    assert names(disk, Folder.PARTIALS) == set()
+
+
+def test_the_writers_of_one_artifact_are_bounded(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 30)
+    writers = [cas.writer(artifact(DATA)) for _ in range(SLOTS)]
+    with pytest.raises(Busy):
+        cas.writer(artifact(DATA))
+    for writer in writers:
+        writer.close()
+    cas.writer(artifact(DATA)).close()
+
+
+def test_many_threads_write_one_artifact_each_and_read_the_others(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(8):
+                store(cas, bytes([number, turn]) * 500)
+                with cas.open(artifact(bytes([number, turn]) * 500)):
+                    pass
+        except (StoreError, ValueError, OSError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(names(disk)) == 48
+    assert_every_entry_is_what_it_is_called(disk)
+
+
+def test_a_corrupt_entry_is_evicted_before_a_good_one() -> None:
+    disk = MemoryDisk()
+    cas = Cas(disk, bound=3000)
+    good = store(cas, b"1" * 1000)
+    bad = artifact(b"2" * 1000)
+    disk.plant(Folder.ENTRIES, bad.digest.hex, b"x" * 1000)
+    with pytest.raises(Corrupt):
+        cas.open(bad)
+    store(cas, b"3" * 1500)
+    assert cas.has(good)
+    assert names(disk, Folder.CORRUPT) == set()
