@@ -1,0 +1,81 @@
+"""The builder's command line: `python -m image build --arch amd64`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from image import build, tools
+from image.errors import BuildError
+from image.recipe import CACHE_MIB, Recipe, Trusting
+from image.workshop import BUILD, ROOT, Workshop
+from phase_boot.trust.arch import Arch
+from policies.model import PolicyError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (BuildError, PolicyError, ValueError) as error:
+        print(f"image: {error}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        command = " ".join(map(str, error.cmd))
+        print(f"image: {command} ended with status {error.returncode}", file=sys.stderr)
+        print("\n".join(getattr(error, "__notes__", ())), file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m image", description=__doc__)
+    commands = top.add_subparsers(required=True)
+    add_build(commands.add_parser("build", help="build the stick"))
+    listing = commands.add_parser("packages", help="list the apt packages that a build needs")
+    listing.set_defaults(run=lambda _: print(*tools.packages()))
+    return top
+
+
+def add_build(command: argparse.ArgumentParser) -> None:
+    """Describe `build`."""
+    command.add_argument("--arch", type=Arch.parse, required=True, help="amd64 or arm64")
+    command.add_argument("--key", action="append", default=[], help="a publisher to trust (keyid)")
+    command.add_argument("--threshold", type=int, default=1, help="signatures that are needed")
+    command.add_argument("--channel", default="stable")
+    command.add_argument("--url", action="append", default=[], help="a manifest URL to try")
+    command.add_argument("--cache-mib", type=int, default=CACHE_MIB)
+    command.add_argument("--out", type=Path, help="the image file")
+    command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    command.set_defaults(run=build_image)
+
+
+def build_image(options: argparse.Namespace) -> None:
+    """Build an image and put it where it was asked for."""
+    wanted = Recipe(
+        arch=options.arch,
+        trusting=Trusting(
+            keys=tuple(sorted(options.key)),
+            threshold=options.threshold,
+            channel=options.channel,
+            urls=tuple(options.url),
+        ),
+        cache_mib=options.cache_mib,
+    )
+    shop = Workshop(BUILD / wanted.arch, rehearse=options.dry_run)
+    made = build.image(shop, wanted)
+    out = options.out or ROOT / f"dist/phase-boot-{wanted.arch}.img"
+    if not options.dry_run:
+        build.deliver(made, out)
+        print(f"{out} ({out.stat().st_size >> 20} MiB)")
+    if not wanted.trusting.keys:
+        print("This stick trusts no publisher and refuses every manifest; name one with --key.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

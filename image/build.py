@@ -1,0 +1,261 @@
+"""Build the stick: this file is the table of contents, `image/steps` are the chapters."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from image import gpt, recipe
+from image.platforms import native
+from image.recipe import MIB, SEED_FILES, UUIDS, Recipe
+from image.steps import disk, filesystems, initramfs, kernel, packages, python, seed
+from image.tools import epoch
+from image.workshop import ROOT, Step, Workshop
+from loader.entries import configuration, menu
+
+KERNEL_PATH: Final = "/phase/vmlinuz"
+INITRAMFS_PATH: Final = "/phase/initramfs"
+ESP_TYPE: Final = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+CACHE_TYPE: Final = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+NOT_MOUNTED_BY_ITSELF: Final = "GUID:63"
+READ_ONLY: Final = "GUID:60"
+VERITY_SHARE: Final = 0.02
+"""Room after the squashfs for its hash tree, measured at 0.8 %, and a MiB for its head."""
+
+
+def image(shop: Workshop, wanted: Recipe) -> Path:
+    """Build the image that ``wanted`` describes, and return where it is."""
+    debian = shop.do(debian_packages(wanted))
+    certificates = shop.do(certificate_package())
+    interpreter = shop.do(interpreter_packages())
+    linux = shop.do(seed_kernel(wanted, debian))
+    modules = shop.do(seed_modules(wanted, debian))
+    early = shop.do(early_modules(debian))
+    wheels = shop.do(locked_wheels(wanted, interpreter))
+    program = shop.do(own_program(interpreter))
+    root = shop.do(seed_root(wanted, debian, certificates, interpreter, modules, wheels, program))
+    squashfs = shop.do(seed_squashfs(root))
+    first = shop.do(seed_initramfs(debian, early))
+    esp = shop.do(loader_partition(wanted, debian, linux, first))
+    cache = shop.do(cache_partition(wanted))
+    return shop.do(whole_disk(wanted, esp, squashfs, cache))
+
+
+def debian_packages(wanted: Recipe) -> Step:
+    """Debian's programs and kernel, unpacked."""
+    names = (*recipe.SEED_PACKAGES, f"linux-image-{wanted.arch}")
+    return Step(
+        name="packages",
+        says=f"unpack Debian {recipe.SUITE} packages for {wanted.arch}, run none of their scripts",
+        make=partial(packages.extract, recipe.SUITE, wanted.arch, names),
+        params=(recipe.SUITE, wanted.arch, *names),
+    )
+
+
+def certificate_package() -> Step:
+    """Certificates, which are the same on every architecture."""
+    return Step(
+        name="certificates",
+        says="unpack the certificates of the certificate authorities",
+        make=partial(seed.certificates, recipe.SUITE, native().arch),
+        params=(recipe.SUITE, *recipe.CERTIFICATES),
+    )
+
+
+def interpreter_packages() -> Step:
+    """The seed's Python for this machine, to make bytecode with."""
+    arch = native().arch
+    return Step(
+        name="interpreter",
+        says=f"unpack the same Python for this machine ({arch}), to make bytecode with",
+        make=partial(packages.extract, recipe.SUITE, arch, recipe.INTERPRETER),
+        params=(recipe.SUITE, arch, *recipe.INTERPRETER),
+    )
+
+
+def seed_kernel(wanted: Recipe, debian: Path) -> Step:
+    """The kernel, if it can do what the seed asks of it."""
+    return Step(
+        name="kernel",
+        says="check that the kernel has kexec, overlayfs, wireguard, FUSE, squashfs, dm-verity",
+        make=partial(kernel.checked, debian, wanted.arch),
+        reads=(ROOT / "image/kconfig.py",),
+        after=(debian,),
+    )
+
+
+def seed_modules(wanted: Recipe, debian: Path) -> Step:
+    """The modules of the seed's root."""
+    patterns = recipe.list_of(SEED_FILES / "modules.list")
+    return Step(
+        name="modules",
+        says=f"choose drivers for PCs, servers and VMs, and index them ({wanted.arch})",
+        make=partial(kernel.chosen_modules, debian, patterns),
+        params=patterns,
+        reads=(ROOT / "image/modules.py",),
+        after=(debian,),
+    )
+
+
+def early_modules(debian: Path) -> Step:
+    """The modules of the seed's initramfs."""
+    patterns = recipe.list_of(SEED_FILES / "initramfs.modules")
+    return Step(
+        name="early-modules",
+        says="choose the drivers that it takes to read the stick",
+        make=partial(kernel.chosen_modules, debian, patterns),
+        params=patterns,
+        reads=(ROOT / "image/modules.py",),
+        after=(debian,),
+    )
+
+
+def locked_wheels(wanted: Recipe, interpreter: Path) -> Step:
+    """The locked Python dependencies, trimmed and byte-compiled."""
+    return Step(
+        name="wheels",
+        says="install the locked wheels by hash, drop what is never imported, byte-compile",
+        make=partial(python.wheels, wanted.platform.wheels, interpreter),
+        params=(wanted.platform.wheels,),
+        reads=(ROOT / "uv.lock",),
+        after=(interpreter,),
+    )
+
+
+def own_program(interpreter: Path) -> Step:
+    """Our own packages, byte-compiled."""
+    return Step(
+        name="program",
+        says="copy phase_boot, states, policies and loader, byte-compile",
+        make=partial(python.program, ROOT, interpreter),
+        reads=(ROOT / "pyproject.toml", *(ROOT / name for name in python.PACKAGES)),
+        after=(interpreter,),
+    )
+
+
+def seed_root(wanted: Recipe, debian: Path, certificates: Path, *parts: Path) -> Step:
+    """The seed's root folder."""
+    interpreter, modules, wheels, program = parts
+    trees = (
+        (certificates, ""),
+        (modules, ""),
+        (wheels, python.SITE),
+        (program, python.SITE),
+    )
+    return Step(
+        name="root",
+        says="put the seed's root together; compile in whom it trusts",
+        make=partial(seed.root, debian, interpreter, trees, wanted),
+        params=(repr(wanted.trusting), recipe.version(), str(epoch())),
+        reads=(SEED_FILES, ROOT / "policies", ROOT / "image/steps/tree.py", ROOT / "image/elf.py"),
+        after=(debian, certificates, *parts),
+    )
+
+
+def seed_squashfs(root: Path) -> Step:
+    """The seed's root, packed."""
+    options = filesystems.SEED_OPTIONS
+    return Step(
+        name="seed",
+        says="pack the root as squashfs",
+        make=partial(filesystems.squashfs, root, options),
+        params=(*options, str(epoch())),
+        after=(root,),
+    )
+
+
+def seed_initramfs(debian: Path, early: Path) -> Step:
+    """The seed's initramfs."""
+    return Step(
+        name="initramfs",
+        says="pack busybox, the first script and the first drivers as initramfs",
+        make=partial(initramfs.pack, debian / "usr/bin/busybox", SEED_FILES / "init", early),
+        reads=(SEED_FILES / "init",),
+        after=(debian, early),
+    )
+
+
+def loader_partition(wanted: Recipe, debian: Path, linux: Path, first: Path) -> Step:
+    """The ESP."""
+    return Step(
+        name="esp",
+        says="make the ESP: systemd-boot, its three entries, kernel and initramfs",
+        make=partial(make_esp, wanted, debian, linux, first),
+        params=(str(wanted.esp_mib), str(wanted.menu_seconds), wanted.options, recipe.version()),
+        reads=(ROOT / "loader", ROOT / "image/steps/filesystems.py"),
+        after=(debian, linux, first),
+    )
+
+
+def make_esp(wanted: Recipe, debian: Path, linux: Path, first: Path, out: Path) -> None:
+    """Gather what the firmware and the loader read, and make the ESP of it."""
+    suffix = wanted.platform.efi
+    loader = debian / f"usr/lib/systemd/boot/efi/systemd-boot{suffix}.efi"
+    options = {"linux": KERNEL_PATH, "initrd": INITRAMFS_PATH, "options": wanted.options}
+    files = {
+        f"EFI/BOOT/BOOT{suffix.upper()}.EFI": loader.read_bytes(),
+        "loader/loader.conf": configuration(timeout=wanted.menu_seconds).encode(),
+        KERNEL_PATH.lstrip("/"): (linux / "vmlinuz").read_bytes(),
+        INITRAMFS_PATH.lstrip("/"): first.read_bytes(),
+    }
+    for entry in menu(version=recipe.version(), **options):
+        files[f"loader/entries/{entry.name}.conf"] = entry.text().encode()
+    filesystems.fat32(files, wanted.esp_mib * MIB, recipe.ESP_SERIAL, "PHASE-ESP", out)
+
+
+def cache_partition(wanted: Recipe) -> Step:
+    """The Cache file system."""
+    size, uuid = wanted.cache_mib * MIB, UUIDS["cache-filesystem"]
+    return Step(
+        name="cache",
+        says=f"make the Cache, {wanted.cache_mib} MiB of ext4 with the folders of an empty store",
+        make=partial(filesystems.ext4, size, uuid, "phase-cache"),
+        params=(str(size), uuid, str(epoch())),
+    )
+
+
+def whole_disk(wanted: Recipe, esp: Path, squashfs: Path, cache: Path) -> Step:
+    """The disk image."""
+    return Step(
+        name="disk",
+        says="write partition table, ESP, Seed and Cache into one disk image",
+        make=partial(make_disk, wanted, esp, squashfs, cache),
+        params=(wanted.platform.root_type, repr(sorted(UUIDS.items()))),
+        reads=(ROOT / "image/gpt.py", ROOT / "image/steps/disk.py"),
+        after=(esp, squashfs, cache),
+    )
+
+
+def make_disk(wanted: Recipe, esp: Path, squashfs: Path, cache: Path, out: Path) -> None:
+    """Lay out the three partitions and write them."""
+    packed = squashfs.stat().st_size
+    seed_size = packed + int(packed * VERITY_SHARE) + MIB
+    partitions = (
+        partition("esp", ESP_TYPE, esp.stat().st_size),
+        partition("seed", wanted.platform.root_type, seed_size, READ_ONLY, NOT_MOUNTED_BY_ITSELF),
+        partition("cache", CACHE_TYPE, cache.stat().st_size, NOT_MOUNTED_BY_ITSELF),
+    )
+    contents = list(zip(partitions, (esp, squashfs, cache), strict=True))
+    disk.assemble(contents, UUIDS["disk"], out)
+
+
+def partition(name: str, kind: str, size: int, *attributes: str) -> gpt.Partition:
+    """Return the partition ``phase-<name>``."""
+    return gpt.Partition(
+        name=f"phase-{name}",
+        type=kind,
+        uuid=UUIDS[name],
+        size=size,
+        attributes=" ".join(attributes),
+    )
+
+
+def deliver(made: Path, out: Path) -> None:
+    """Copy the image to ``out``, keeping its holes; who boots it may write to the copy."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.name}.new")
+    filesystems.sparse(draft, made.stat().st_size)
+    with draft.open("r+b") as file:
+        disk.pour(made, file.fileno(), 0)
+    draft.replace(out)

@@ -1,0 +1,62 @@
+"""What the seed asks of its kernel (SPEC row M1.3), and the check that it has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from image.errors import BuildError
+from phase_boot.trust.arch import Arch
+
+REQUIRED: Final = (
+    "KEXEC",
+    "OVERLAY_FS",
+    "WIREGUARD",
+    "FUSE_FS",
+    "SQUASHFS",
+    "SQUASHFS_ZSTD",
+    "DM_VERITY",
+    "EXT4_FS",
+    "VFAT_FS",
+    "EFIVAR_FS",
+    "EFI_STUB",
+    "DEVTMPFS",
+    "TMPFS",
+    "RD_ZSTD",
+    "BLK_DEV_INITRD",
+    "VIRTIO_CONSOLE",
+    "MODULES",
+)
+BESIDES: Final[Mapping[Arch, tuple[str, ...]]] = {
+    Arch.AMD64: ("KEXEC_FILE",),
+    Arch.ARM64: (),  # Debian's kernel has no kexec_file_load there: kexec_load it is
+}
+LINE: Final = re.compile(r"^CONFIG_(\w+)=([ym])$", re.MULTILINE)
+
+
+class KernelLacks(BuildError):
+    """A kernel that cannot carry the seed; the text names the options that are missing."""
+
+
+def options(config: str) -> frozenset[str]:
+    """Return the options that ``config`` builds in or as modules, without CONFIG_."""
+    return frozenset(match[1] for match in LINE.finditer(config))
+
+
+def missing(config: str, arch: Arch) -> tuple[str, ...]:
+    """Return the required options that ``config`` lacks, in order."""
+    present = options(config)
+    return tuple(option for option in (*REQUIRED, *BESIDES[arch]) if option not in present)
+
+
+def check(config: str, arch: Arch) -> None:
+    """Refuse a kernel that lacks something.
+
+    Raises:
+        KernelLacks: It does.
+    """
+    lacking: Iterable[str] = missing(config, arch)
+    if lacking:
+        names = ", ".join(f"CONFIG_{option}" for option in lacking)
+        raise KernelLacks(f"the {arch} kernel lacks {names}; the seed cannot run on it")

@@ -1,0 +1,107 @@
+"""What an image is made of: every name, number and list that a build may vary."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from image.modules import patterns
+from image.platforms import PLATFORMS, Platform
+from image.workshop import ROOT
+from phase_boot.trust.arch import Arch
+
+SUITE: Final = "trixie"
+"""Debian 13."""
+SEED_FILES: Final = ROOT / "image" / "seed"
+TARGET_FILES: Final = ROOT / "image" / "target"
+INTERPRETER: Final = ("python3.13-minimal", "libpython3.13-stdlib")
+SEED_PACKAGES: Final = (
+    *INTERPRETER,
+    "busybox-static",
+    "iproute2",
+    "kexec-tools",
+    "kmod",
+    "libgcc-s1",
+    "mount",
+    "netbase",
+    "systemd",
+    "systemd-boot-efi",
+    "udev",
+)
+CERTIFICATES: Final = ("ca-certificates",)
+MIB: Final = 1024 * 1024
+CACHE_MIB: Final = 512
+
+# Fixed, so that two builds are alike.
+UUIDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "disk": "7068a5e0-b007-4000-8000-000000000000",
+        "esp": "7068a5e0-b007-4000-8000-000000000001",
+        "seed": "7068a5e0-b007-4000-8000-000000000002",
+        "cache": "7068a5e0-b007-4000-8000-000000000003",
+        "cache-filesystem": "7068a5e0-b007-4000-8000-000000000013",
+    }
+)
+ESP_SERIAL: Final = "7068b007"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusting:
+    """Whom the seed of an image trusts, and where it looks.
+
+    Attributes:
+        keys: keyids of publishers; none means that the seed refuses every manifest.
+        threshold: how many of them must have signed.
+        channel: the channel to follow.
+        urls: manifest URLs that are known beforehand.
+    """
+
+    keys: tuple[str, ...] = ()
+    threshold: int = 1
+    channel: str = "stable"
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One image to build.
+
+    Attributes:
+        arch: the architecture.
+        trusting: what goes into the policies.
+        esp_mib: size of the loader's partition; room for a second kernel is meant.
+        cache_mib: size of Cache; it is sparse in the image file.
+        menu_seconds: how long the loader's menu stays.
+    """
+
+    arch: Arch
+    trusting: Trusting = Trusting()
+    esp_mib: int = 256
+    cache_mib: int = CACHE_MIB
+    menu_seconds: int = 3
+
+    @property
+    def platform(self) -> Platform:
+        """The architecture's facts."""
+        return PLATFORMS[self.arch]
+
+    @property
+    def options(self) -> str:
+        """The kernel command line that the three entries share."""
+        consoles = f"console=tty0 console={self.platform.serial},115200"
+        return f"{consoles} quiet loglevel=3 net.ifnames=0 panic=30"
+
+
+def list_of(path: Path) -> tuple[str, ...]:
+    """Return the patterns that a list file holds."""
+    return patterns(path.read_text(encoding="utf-8"))
+
+
+def version() -> str:
+    """Return the project's version, as pyproject.toml has it."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])

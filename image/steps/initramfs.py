@@ -1,0 +1,70 @@
+"""Pack an initramfs: busybox, a script, and the modules it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from image.steps.tree import files_of
+from image.tools import Tool, run
+from phase_boot.handoff.cpio import Entry, archive
+
+APPLETS: Final = (
+    "awk",
+    "basename",
+    "cat",
+    "cut",
+    "echo",
+    "grep",
+    "head",
+    "kill",
+    "ln",
+    "losetup",
+    "ls",
+    "mkdir",
+    "modprobe",
+    "mount",
+    "mv",
+    "poweroff",
+    "readlink",
+    "reboot",
+    "rm",
+    "sed",
+    "setsid",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "switch_root",
+    "sync",
+    "tail",
+    "tr",
+    "umount",
+    "uname",
+)
+FOLDERS: Final = ("bin", "dev", "proc", "sys", "run", "root", "ro", "rw", "usr", "usr/lib")
+
+
+def pack(busybox: Path, init: Path, modules: Path, out: Path) -> None:
+    """Write a zstd-compressed archive to ``out``: the same inputs always give the same bytes."""
+    plain = out.with_name(out.name + ".cpio")
+    plain.write_bytes(archive(entries(busybox.read_bytes(), init.read_bytes(), modules)))
+    run(Tool.ZSTD, "-19", "--single-thread", "--quiet", "--force", plain, "-o", out)
+    plain.unlink()
+
+
+def entries(busybox: bytes, init: bytes, modules: Path) -> Iterable[Entry]:
+    """Yield the members, folders first."""
+    files = [path for path in files_of(modules) if not path.endswith((".builtin.modinfo", ".bin"))]
+    parents = {str(parent) for path in files for parent in Path(path).parents} - {"."}
+    for folder in sorted({*FOLDERS, *parents}):
+        yield Entry.folder(folder)
+    yield Entry.char_device("dev/console", 5, 1)
+    yield Entry.link("lib", "usr/lib")
+    yield Entry.link("sbin", "bin")
+    yield Entry.file("bin/busybox", busybox, mode=0o755)
+    for applet in sorted(APPLETS):
+        yield Entry.link(f"bin/{applet}", "busybox")
+    yield Entry.file("init", init, mode=0o755)
+    for path in files:
+        yield Entry.file(path, (modules / path).read_bytes())

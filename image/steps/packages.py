@@ -1,0 +1,36 @@
+"""Fetch Debian packages and unpack them; no script of theirs runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from image.tools import Tool, run
+from image.workshop import discard
+
+LEFT_OUT = (
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+    "/usr/share/man/*",
+    "/usr/share/lintian/*",
+)
+
+
+def extract(suite: str, arch: str, names: Iterable[str], out: Path) -> None:
+    """Unpack ``names`` and what they depend on into ``out``, owned by whoever builds."""
+    archive = out.with_name(out.name + ".tar")
+    run(
+        Tool.MMDEBSTRAP,
+        "--variant=extract",
+        f"--architectures={arch}",
+        "--format=tar",
+        f"--include={','.join(sorted(names))}",
+        '--aptopt=APT::Install-Recommends "false"',
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+        suite,
+        archive,
+    )
+    out.mkdir()
+    run(Tool.TAR, "-x", "--no-same-owner", "--exclude=./dev", "-f", archive, "-C", out)
+    discard(archive)

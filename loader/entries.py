@@ -1,0 +1,89 @@
+"""What systemd-boot reads: loader.conf and the entries (UAPI Boot Loader Specification)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+MENU: Final = ("internet", "local", "private")
+"""The modes, in the order of the menu; the first is the default."""
+TITLES: Final = {"internet": "Internet", "local": "Local", "private": "Private"}
+NAME: Final = re.compile(r"[A-Za-z0-9+_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of the menu.
+
+    Attributes:
+        name: the file's name without `.conf`; it is the entry's id.
+        title: what the menu shows.
+        sort_key: the menu is ordered by it.
+        version: of the seed.
+        linux: the kernel, an absolute path on the ESP.
+        initrd: the initramfs, an absolute path on the ESP.
+        options: the kernel command line.
+    """
+
+    name: str
+    title: str
+    sort_key: str
+    version: str
+    linux: str
+    initrd: str
+    options: str
+
+    def __post_init__(self) -> None:
+        """Refuse what the loader would misread."""
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} cannot name an entry: use letters, digits and +_.-")
+        for field in (self.title, self.sort_key, self.version, self.options):
+            if not field or "\n" in field:
+                raise ValueError(f"{field!r}: a line of an entry is one line, and not empty")
+        for path in (self.linux, self.initrd):
+            if not path.startswith("/"):
+                raise ValueError(f"{path!r}: paths of an entry start at the root of the ESP")
+
+    def text(self) -> str:
+        """Return the entry as the loader reads it."""
+        lines = {
+            "title": self.title,
+            "sort-key": self.sort_key,
+            "version": self.version,
+            "linux": self.linux,
+            "initrd": self.initrd,
+            "options": self.options,
+        }
+        return "".join(f"{key} {value}\n" for key, value in lines.items())
+
+
+def menu(*, version: str, linux: str, initrd: str, options: str) -> tuple[Entry, ...]:
+    """Return the three entries; they differ in `phase.mode=` alone."""
+    return tuple(
+        Entry(
+            name=f"phase-{mode}",
+            title=TITLES[mode],
+            sort_key=f"phase-{rank}",
+            version=version,
+            linux=linux,
+            initrd=initrd,
+            options=f"{options} phase.mode={mode}",
+        )
+        for rank, mode in enumerate(MENU, start=1)
+    )
+
+
+def configuration(*, timeout: int) -> str:
+    """Return loader.conf: the menu for ``timeout`` seconds, then its first entry.
+
+    The editor is off: a command line typed at the menu would get around the policy.
+    """
+    lines = {
+        "timeout": str(timeout),
+        "default": f"phase-{MENU[0]}.conf",
+        "editor": "no",
+        "auto-entries": "no",
+        "auto-firmware": "no",
+    }
+    return "".join(f"{key} {value}\n" for key, value in lines.items())
