@@ -8,6 +8,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Final
 
+from phase_boot.handoff.memory import to_fetch_and_start
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory
 from phase_boot.machine.events import (
@@ -22,16 +23,15 @@ from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.store.cas import ArtifactWriter, Cas, Fetched
+from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
+from phase_boot.store.writer import ArtifactWriter
 from phase_boot.trust.manifest import REQUIRED, Artifact, Manifest
 
 MIB: Final = 1024 * 1024
 PROGRESS_SECONDS: Final = 0.25
 BACKOFF_SECONDS: Final = 0.5
 """Doubled with every further attempt at one source."""
-MEMORY_COPIES: Final = 3
-"""An initrd is in memory as a file, as the copy we assemble, and as the kernel's own."""
 
 
 class _SourceExhausted(Exception):
@@ -69,7 +69,7 @@ async def _fetch_onto(world: World, boot: Boot, shelf: Shelf) -> Step:
     """Have all artifacts on ``shelf``; a StoreError leaves no descriptor open."""
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
-    _reckon_memory(world, shelf, wanted)
+    _reckon_memory(world, shelf, manifest)
     base = known(boot.candidate, "a candidate").base(manifest.arch, manifest.channel)
     errand = _Errand(
         world=world,
@@ -100,16 +100,13 @@ def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:
     yield from dict.fromkeys(named)
 
 
-def _reckon_memory(world: World, shelf: Shelf, wanted: list[Artifact]) -> None:
-    """Refuse before the download what cannot be started after it (SPEC "Handover")."""
-    in_initrd = [a for a in wanted if a.name != "kernel"]
-    if shelf.persistent:
-        in_initrd = [a for a in in_initrd if a.name != "rootfs"]
-    needed = MEMORY_COPIES * sum(artifact.size for artifact in in_initrd)
+def _reckon_memory(world: World, shelf: Shelf, manifest: Manifest) -> None:
+    """Refuse before the download what could not be started after it."""
+    needed = to_fetch_and_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
     free = world.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(
-            f"this image takes {needed >> 20} MiB of memory and {free >> 20} MiB are free; "
+            f"this image takes {needed / MIB:.1f} MiB of memory and {free / MIB:.1f} MiB are free; "
             "use a machine with more memory, or a stick with a Cache partition"
         )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from phase_boot.handoff.document import Network, document, kernel_cmdline
 from phase_boot.handoff.initrd import Initrd
+from phase_boot.handoff.memory import to_start
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import KexecRefused, NotConfigured, NotEnoughMemory
 from phase_boot.machine.events import KexecJump, KexecLoaded
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
-
-COPIES = 2
-"""The initrd is in memory once as we assemble it and once as the kernel keeps it."""
+from phase_boot.ports.cache import Shelf
+from phase_boot.trust.manifest import Manifest
 
 
 async def kexec(world: World, boot: Boot) -> Step:
@@ -32,7 +32,7 @@ async def kexec(world: World, boot: Boot) -> Step:
         document=handoff,
         rootfs=None if shelf.persistent else images.rootfs,
     )
-    _fits(world, initrd, images.kernel.artifact.size)
+    _fits(world, manifest.manifest, shelf)
     try:
         method = await world.kexec.load(images.kernel, initrd, cmdline)
     finally:
@@ -46,8 +46,8 @@ async def kexec(world: World, boot: Boot) -> Step:
     return Step(Trigger.JUMPED, boot)
 
 
-def _fits(world: World, initrd: Initrd, kernel_size: int) -> None:
-    needed = COPIES * (initrd.size + kernel_size)
+def _fits(world: World, manifest: Manifest, shelf: Shelf) -> None:
+    needed = to_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
     free = world.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(

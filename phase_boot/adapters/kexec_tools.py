@@ -24,14 +24,17 @@ MAX_ERROR: Final = 300
 
 
 class KexecTools:
-    """Implements `ports.kexec.Kexec`."""
+    """Implements `ports.kexec.Kexec` with the program ``program``."""
+
+    def __init__(self, program: str = KEXEC) -> None:
+        self._program = program
 
     async def load(self, kernel: Fetched, initrd: Initrd, cmdline: str) -> str:
         """Load with the first system call that takes the images."""
         with _assembled(initrd) as initrd_fd:
             reasons = []
             for method, option in METHODS.items():
-                refusal = await _run(
+                refusal = await self._run(
                     option,
                     "--load",
                     f"/proc/self/fd/{kernel.fileno()}",
@@ -46,8 +49,27 @@ class KexecTools:
 
     async def jump(self) -> None:
         """Start what is loaded; if this returns at all it raises."""
-        refusal = await _run("--exec", "--no-ifdown")
+        refusal = await self._run("--exec", "--no-ifdown")
         raise KexecRefused(f"the jump into the new kernel failed ({refusal or 'no reason given'})")
+
+    async def _run(self, *arguments: str, descriptors: tuple[int, ...] = ()) -> str | None:
+        """Run kexec-tools; return None if it succeeded, else what it said, in one line."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._program,
+                *arguments,
+                pass_fds=descriptors,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            return f"{self._program} cannot be run: {error.strerror}"
+        _, said = await process.communicate()
+        if process.returncode == 0:
+            return None
+        text = " ".join(said.decode("utf-8", "replace").split())
+        return text[:MAX_ERROR] or f"exit status {process.returncode}"
 
 
 @contextmanager
@@ -82,23 +104,3 @@ def _append(draft: int, part: bytes | Fetched) -> None:
         if not sent:
             raise KexecRefused(f"the {part.artifact.name} became shorter after it was verified")
         offset += sent
-
-
-async def _run(*arguments: str, descriptors: tuple[int, ...] = ()) -> str | None:
-    """Run kexec-tools; return None if it succeeded, else what it said, in one line."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            KEXEC,
-            *arguments,
-            pass_fds=descriptors,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        return f"{KEXEC} cannot be run: {error.strerror}"
-    _, said = await process.communicate()
-    if process.returncode == 0:
-        return None
-    text = " ".join(said.decode("utf-8", "replace").split())
-    return text[:MAX_ERROR] or f"exit status {process.returncode}"

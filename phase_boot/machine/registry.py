@@ -26,7 +26,7 @@ def installed_handlers() -> Mapping[State, Handler]:
     Raises:
         RegistryError: one is missing, doubled, broken, or not a handler.
     """
-    return total(_load(point) for point in _chosen(metadata.entry_points(group=GROUP)))
+    return total(load(point) for point in chosen(metadata.entry_points(group=GROUP)))
 
 
 def total(handlers: Iterable[Handler]) -> Mapping[State, Handler]:
@@ -49,7 +49,7 @@ def total(handlers: Iterable[Handler]) -> Mapping[State, Handler]:
     return found
 
 
-def _chosen(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
+def chosen(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
     """Return the points to load: somebody else's instead of ours where both name a state."""
     unique = {(p.name, p.value, _owner(p)): p for p in points}.values()
     others = {point.name for point in unique if _owner(point) != OWN}
@@ -60,7 +60,12 @@ def _owner(point: metadata.EntryPoint) -> str:
     return point.dist.name if point.dist else ""
 
 
-def _load(point: metadata.EntryPoint) -> Handler:
+def load(point: metadata.EntryPoint) -> Handler:
+    """Return the handler that ``point`` names.
+
+    Raises:
+        RegistryError: it cannot be imported, is none, or handles another state.
+    """
     try:
         handler = point.load()
     except Exception as error:

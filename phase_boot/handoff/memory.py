@@ -1,0 +1,30 @@
+"""How much memory a hand-over takes, reckoned before it is begun (SPEC "Handover")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from phase_boot.trust.manifest import Artifact
+
+COPIES: Final = 2
+"""What is handed over is in memory once as we assemble it and once as the kernel keeps it."""
+
+
+def to_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:
+    """Return the bytes of memory it takes to load ``artifacts`` once they are stored.
+
+    On Cache the rootfs stays where it is; else it goes along, appended to the initramfs.
+    """
+    kept = {"rootfs"} if rootfs_on_cache else set()
+    loaded = {"kernel", "initramfs", "rootfs"} - kept
+    return COPIES * sum(artifacts[name].size for name in loaded)
+
+
+def to_fetch_and_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:
+    """Return the bytes of memory it takes from before the download on.
+
+    A store in memory holds all of them once more.
+    """
+    stored = 0 if rootfs_on_cache else to_start(artifacts, rootfs_on_cache=False) // COPIES
+    return stored + to_start(artifacts, rootfs_on_cache=rootfs_on_cache)

@@ -1,0 +1,87 @@
+"""A network of mirrors in memory, as another fetcher: each can be told how to misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.store.digest import Digest
+from phase_boot.trust.manifest import MAX_SIZE
+from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
+
+PIECE = 1000
+
+
+@dataclass
+class Site:
+    """One mirror: its files by path, and what it does to the bytes of each."""
+
+    files: dict[str, bytes]
+    twist: Callable[[str, bytes], bytes] = lambda _path, data: data
+    vanish_after: int | None = None
+    """Bytes of one answer after which the connection is lost, once."""
+    busy_every: int | None = None
+    hangs: bool = False
+    asked: Counter[str] = field(default_factory=Counter)
+
+
+def good_site(**changes: object) -> Site:
+    """Return a site with the three artifacts and a signed manifest."""
+    files = {f"cas/sha256/{Digest.of(data).hex}": data for data in (KERNEL, INITRAMFS, ROOTFS)}
+    files["stable/amd64/manifest.json"] = signed(document(**({"mirrors": []} | changes)))
+    return Site(files)
+
+
+class Sites:
+    """Implements `ports.fetcher.Fetcher` on sites by their base URL."""
+
+    def __init__(self, **sites: Site) -> None:
+        self.by_base = {f"http://{name}": site for name, site in sites.items()}
+        self.offsets: list[tuple[str, int]] = []
+
+    def manifest_url(self, name: str) -> str:
+        return f"http://{name}/stable/amd64/manifest.json"
+
+    async def read(self, url: str, *, limit: int) -> bytes:
+        data = bytearray()
+        async for piece in self._answer(url, 0):
+            data += piece
+            if len(data) > limit:
+                raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+        return bytes(data)
+
+    async def stream(self, url: str, *, offset: int, size: int) -> AsyncGenerator[bytes, None]:
+        assert 0 <= offset <= size <= MAX_SIZE
+        self.offsets.append((url, offset))
+        left = size - offset
+        async for piece in self._answer(url, offset):
+            if len(piece) > left:
+                raise FetchFailed(f"it sent more than {size} bytes", again=False)
+            left -= len(piece)
+            yield piece
+        if left:
+            raise FetchFailed(f"it ended {left} bytes early", again=True)
+
+    async def _answer(self, url: str, offset: int) -> AsyncGenerator[bytes, None]:
+        base, path = next(
+            (base, url[len(base) + 1 :]) for base in self.by_base if url.startswith(base + "/")
+        )
+        site = self.by_base[base]
+        site.asked[path] += 1
+        if site.hangs:
+            await asyncio.sleep(15)
+            raise FetchFailed("it stopped answering", again=True)
+        if site.busy_every and site.asked.total() % site.busy_every == 0:
+            raise FetchFailed("it answered HTTP 500", again=True)
+        if path not in site.files:
+            raise FetchFailed("it does not have it (HTTP 404)", again=False)
+        data = site.twist(path, site.files[path])
+        for start in range(offset, len(data), PIECE):
+            if site.vanish_after is not None and start - offset >= site.vanish_after:
+                site.vanish_after = None
+                raise FetchFailed("the connection failed", again=True)
+            await asyncio.sleep(0.01)
+            yield data[start : start + PIECE]

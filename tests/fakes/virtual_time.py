@@ -1,0 +1,75 @@
+"""An event loop whose time passes only when everybody waits, so tests of hours take none."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+NOON = datetime(2025, 11, 20, 12, tzinfo=UTC)
+
+
+class NothingWillHappen(Exception):
+    """Every task waits, and nothing is scheduled: in reality this would hang for ever."""
+
+
+class _Jumping(selectors.SelectSelector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = super().select(0)
+        if not events:
+            if timeout is None:
+                raise NothingWillHappen
+            self.now += max(0.0, timeout)
+        return events
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Its executor runs at once and in place: threads would not know the virtual time."""
+
+    def __init__(self) -> None:
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+    def run_in_executor(
+        self, _executor: object, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits
+            future.set_exception(error)
+        return future
+
+
+class VirtualClock:
+    """Implements `ports.clock.Clock` on the loop's time."""
+
+    def __init__(self, start: datetime = NOON) -> None:
+        self.start = start
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> datetime:
+        return self.start + timedelta(seconds=self.monotonic())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on a virtual loop."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)

@@ -1,0 +1,247 @@
+"""A whole world of fakes, and a boot in it from start to end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from phase_boot.handoff.initrd import Initrd
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.driver import drive
+from phase_boot.machine.errors import KexecRefused, NoNetwork, NotConfigured
+from phase_boot.machine.graph import State
+from phase_boot.machine.handler import Handler, World
+from phase_boot.machine.journal import Journal
+from phase_boot.machine.registry import total
+from phase_boot.machine.replay import Walk, replay
+from phase_boot.ports.cache import Shelf
+from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.ports.network import Link
+from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.platform import Facts
+from phase_boot.store.cas import Cas, Fetched
+from phase_boot.trust.arch import Arch
+from policies.model import Policy, PolicyError, policy_from
+from states import chainload, discover, fetch, init, kexec, net_up, shell, verify
+from tests.fakes import virtual_time
+from tests.fakes.manifests import PUBLISHER
+from tests.fakes.memory_disk import MemoryDisk
+from tests.fakes.sites import Sites
+
+OWN_HANDLERS = tuple(
+    module.HANDLER for module in (init, net_up, discover, verify, fetch, kexec, shell, chainload)
+)
+GIB = 1 << 30
+
+
+def policy_table(**changes: Any) -> dict[str, Any]:
+    """Return a sound policy table, with some top-level keys changed."""
+    table: dict[str, Any] = {
+        "mode": "internet",
+        "channel": "stable",
+        "cache_enabled": True,
+        "min_version": "2025.10.01",
+        "allow_tor": False,
+        "trust": {"keys": [PUBLISHER.keyid], "threshold": 1},
+        "discovery": {"order": ["lan", "url"], "window_seconds": 5, "urls": [], "candidates": 4},
+        "network": {"wait_seconds": 20},
+        "limits": {"attempts": 3, "cache_mib": 64},
+    }
+    return table | changes
+
+
+@dataclass
+class FakePlatform:
+    table: dict[str, Any] = field(default_factory=policy_table)
+    memory: int = GIB
+    url: str | None = None
+
+    async def facts(self) -> Facts:
+        return Facts(
+            arch=Arch.AMD64,
+            mode="internet",
+            url=self.url,
+            built=datetime(2025, 11, 1, tzinfo=UTC),
+            stages=(("kernel", 0.0),),
+        )
+
+    async def policy(self, mode: str) -> Policy:
+        assert mode == "internet"
+        try:
+            return policy_from(self.table)
+        except PolicyError as error:
+            raise NotConfigured(f"the policy is not usable: {error}") from error
+
+    def memory_available(self) -> int:
+        return self.memory
+
+    def rss_peak(self) -> int:
+        return 1
+
+
+@dataclass
+class FakeNetwork:
+    up: bool = True
+
+    async def link(self, seconds: float) -> Link:
+        if not self.up:
+            raise NoNetwork(f"no link got an address within {seconds:g} seconds; retry")
+        return Link("eth0", ("10.0.0.2",))
+
+
+@dataclass
+class FakeFinder:
+    urls: list[str]
+    origin: str = "lan"
+    broken: bool = False
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        if self.broken:
+            raise FinderFailed("mDNS cannot be used on this network")
+        for url in [*self.urls, *(quest.urls if self.origin == "url" else ())]:
+            yield Candidate(url=url, origin=self.origin)
+
+
+@dataclass
+class FakeCache:
+    cache: MemoryDisk | None = field(default_factory=MemoryDisk)
+    memory: MemoryDisk = field(default_factory=MemoryDisk)
+    released: int = 0
+
+    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+        if persistent and self.cache is not None:
+            return Shelf(Cas(self.cache, bound=bound), persistent=True)
+        note = "this stick has no Cache partition" if persistent else None
+        return Shelf(Cas(self.memory, bound=bound), persistent=False, note=note)
+
+    async def release(self) -> None:
+        self.released += 1
+
+
+@dataclass
+class FakeKexec:
+    """Remembers the bytes that it was made to jump into."""
+
+    refusal: str | None = None
+    kernel: bytes | None = None
+    initrd: bytes | None = None
+    cmdline: str | None = None
+    jumped: bool = False
+
+    async def load(self, kernel: Fetched, initrd: Initrd, cmdline: str) -> str:
+        if self.refusal is not None:
+            raise KexecRefused(self.refusal)
+        self.kernel, self.cmdline = _bytes_of(kernel), cmdline
+        self.initrd = b"".join(p if isinstance(p, bytes) else _bytes_of(p) for p in initrd.parts())
+        return "fake"
+
+    async def jump(self) -> None:
+        self.jumped = True
+
+
+@dataclass
+class FakeOperator:
+    """Answers what it was told to, then quits."""
+
+    answers: list[Answer] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    obeyed: list[Wish] = field(default_factory=list)
+
+    async def ask(self, report: Report) -> Answer:
+        self.reports.append(report)
+        return self.answers.pop(0) if self.answers else Answer(Wish.QUIT)
+
+    async def obey(self, wish: Wish) -> None:
+        self.obeyed.append(wish)
+
+
+class Lines:
+    """A sink in memory."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.flushes: list[int] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+    def flush(self) -> None:
+        self.flushes.append(len(self.lines))
+
+
+@dataclass
+class Scene:
+    """One boot: change what you like, then `play` it and look at what is left."""
+
+    sites: Sites
+    found: list[str] = field(default_factory=list)
+    platform: FakePlatform = field(default_factory=FakePlatform)
+    network: FakeNetwork = field(default_factory=FakeNetwork)
+    cache: FakeCache = field(default_factory=FakeCache)
+    kexec: FakeKexec = field(default_factory=FakeKexec)
+    operator: FakeOperator = field(default_factory=FakeOperator)
+    lines: Lines = field(default_factory=Lines)
+    handlers: tuple[Handler, ...] = OWN_HANDLERS
+    finder_broken: bool = False
+    boot: Boot | None = None
+
+    def play(self) -> State:
+        end, self.boot = virtual_time.run(self.driving())
+        return end
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines.lines]
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def walk(self) -> Walk:
+        return replay(self.lines.lines)
+
+    @property
+    def cause(self) -> str:
+        """The sentence that the person at the machine was last told."""
+        return self.operator.reports[-1].cause
+
+    async def driving(self) -> tuple[State, Boot]:
+        clock = virtual_time.VirtualClock()
+        journal = Journal([self.lines], now=clock.monotonic, boot_id="test")
+        world = World(
+            clock=clock,
+            platform=self.platform,
+            network=self.network,
+            finders=(
+                FakeFinder(self.found, broken=self.finder_broken),
+                FakeFinder([], origin="url"),
+            ),
+            fetcher=self.sites,
+            cache=self.cache,
+            kexec=self.kexec,
+            operator=self.operator,
+            record=journal,
+            emit=journal.emit,
+        )
+        return await drive(total(self.handlers), world, Boot())
+
+
+def replaced(handler: Handler, among: Iterable[Handler] = OWN_HANDLERS) -> tuple[Handler, ...]:
+    """Return the handlers with one of them replaced, as a plugin would."""
+    return tuple(handler if own.state is handler.state else own for own in among)
+
+
+def scene(*urls: str, **sites: Any) -> Scene:
+    """Return a boot in which the LAN offers every site's manifest, in the order given."""
+    net = Sites(**sites)
+    return Scene(net, found=list(urls) or [net.manifest_url(name) for name in sites])
+
+
+def _bytes_of(image: Fetched) -> bytes:
+    return os.pread(image.fileno(), image.artifact.size + 1, 0)

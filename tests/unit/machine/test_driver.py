@@ -1,0 +1,134 @@
+"""The loop around a plugin that does not behave."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.driver import MAX_STEPS, RanInCircles
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.ports.operator import Answer, Wish
+from tests.fakes import virtual_time
+from tests.fakes.sites import Site, good_site
+from tests.fakes.world import Scene, replaced, scene
+
+
+def with_plugin(run: Any, **changes: Any) -> Scene:
+    """Return a boot whose Discover is somebody else's."""
+    facts: dict[str, Any] = {
+        "state": State.DISCOVER,
+        "run": run,
+        "leads": frozenset({Trigger.FOUND}),
+        "budget": 10.0,
+    }
+    play = scene(peer=good_site())
+    play.handlers = replaced(Handler(**(facts | changes)))
+    return play
+
+
+def test_a_plugin_that_raises_is_journalled_as_a_crash_and_ends_in_the_shell() -> None:
+    async def boom(_world: World, _boot: Boot) -> Step:
+        raise ZeroDivisionError("boom")
+
+    play = with_plugin(boom)
+    assert play.play() is State.OFF
+    (crash,) = play.of("crashed")
+    assert "ZeroDivisionError" in crash["error"]
+    assert "boom" in crash["trace"]
+    assert "unforeseen way" in play.cause
+    assert "Traceback" not in play.cause
+    assert play.walk.states[-2:] == (State.SHELL, State.OFF)
+
+
+def test_a_plugin_that_hangs_is_cancelled_when_its_budget_is_spent() -> None:
+    cancelled = []
+
+    async def hang(_world: World, _boot: Boot) -> Step:
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            cancelled.append(True)
+        raise AssertionError
+
+    play = with_plugin(hang)
+    assert play.play() is State.OFF
+    assert cancelled == [True]
+    (move,) = [e for e in play.of("transition") if e["source"] == "discover"]
+    assert (move["cause"], move["elapsed"]) == ("OutOfTime", 10.0)
+
+
+def test_a_timeout_inside_a_plugin_is_a_crash_and_not_a_spent_budget() -> None:
+    async def impatient(_world: World, _boot: Boot) -> Step:
+        async with asyncio.timeout(1):
+            await asyncio.sleep(5)
+        raise AssertionError
+
+    play = with_plugin(impatient)
+    assert play.play() is State.OFF
+    assert play.of("crashed")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, "found", Trigger.FOUND, Step(Trigger.JUMPED, Boot()), Step(Trigger.LEAVE, Boot())],
+    ids=["none", "text", "bare-trigger", "jump-from-discover", "leave-from-discover"],
+)
+def test_a_plugin_that_answers_what_it_did_not_promise_cannot_move_the_machine(
+    answer: Any,
+) -> None:
+    async def foreign(_world: World, _boot: Boot) -> Any:
+        return answer
+
+    play = with_plugin(foreign)
+    assert play.play() is State.OFF
+    assert not play.kexec.jumped
+    assert play.of("crashed")
+
+
+def test_the_jump_cannot_be_reached_without_a_verified_manifest() -> None:
+    async def skip(_world: World, boot: Boot) -> Step:
+        return Step(Trigger.VERIFIED, replace(boot, manifest=None))
+
+    play = with_plugin(skip, state=State.VERIFY, leads=frozenset({Trigger.VERIFIED}))
+    assert play.play() is State.OFF
+    assert play.kexec.kernel is None
+    assert "without a manifest" in play.cause
+
+
+def test_a_walk_in_circles_is_ended() -> None:
+    async def again(_world: World, boot: Boot) -> Step:
+        return Step(Trigger.REFUSED, boot)
+
+    play = with_plugin(again, state=State.VERIFY, leads=frozenset({Trigger.REFUSED}))
+    with pytest.raises(RanInCircles):
+        play.play()
+    assert len(play.of("transition")) == MAX_STEPS
+
+
+def test_a_person_may_retry_as_often_as_they_like() -> None:
+    play = scene(bad=Site({}))
+    play.operator.answers = [Answer(Wish.RETRY)] * MAX_STEPS
+    assert play.play() is State.OFF
+
+
+def test_cancelling_the_boot_cancels_the_state() -> None:
+    async def hang(_world: World, _boot: Boot) -> Step:
+        await asyncio.sleep(1e6)
+        raise AssertionError
+
+    play = with_plugin(hang, budget=None)
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(play.driving())
+        await asyncio.sleep(1)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        virtual_time.run(cancelled())
+    assert not play.of("crashed")

@@ -1,0 +1,74 @@
+"""Handlers by entry point: missing, doubled, foreign."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.registry import (
+    GROUP,
+    RegistryError,
+    chosen,
+    installed_handlers,
+    load,
+    total,
+)
+from tests.fakes.world import OWN_HANDLERS
+
+
+async def nothing(_world: World, boot: Boot) -> Step:
+    return Step(Trigger.FOUND, boot)
+
+
+def test_the_installed_package_offers_every_state_once() -> None:
+    assert {h.state for h in installed_handlers().values()} == {h.state for h in OWN_HANDLERS}
+
+
+def test_a_missing_handler_is_refused_and_named() -> None:
+    with pytest.raises(RegistryError, match="no handler for fetch"):
+        total(handler for handler in OWN_HANDLERS if handler.state is not State.FETCH)
+
+
+def test_a_doubled_handler_is_refused_and_named() -> None:
+    with pytest.raises(RegistryError, match="init has two handlers"):
+        total([*OWN_HANDLERS, OWN_HANDLERS[0]])
+
+
+def test_a_handler_along_an_edge_that_does_not_exist_is_refused_and_named() -> None:
+    with pytest.raises(ValueError, match="handler of discover has no edge for jumped"):
+        Handler(state=State.DISCOVER, run=nothing, leads=frozenset({Trigger.JUMPED}), budget=1)
+
+
+def test_a_handler_for_an_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="no edge"):
+        Handler(state=State.TARGET, run=nothing, leads=frozenset({Trigger.FOUND}), budget=1)
+
+
+@pytest.mark.parametrize("budget", [0, -1, float("nan")])
+def test_a_handler_without_time_is_refused(budget: float) -> None:
+    with pytest.raises(ValueError, match="no time"):
+        Handler(state=State.DISCOVER, run=nothing, leads=frozenset({Trigger.FOUND}), budget=budget)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("states.nowhere:HANDLER", "cannot be loaded"),
+        ("states.init:init", "is not a Handler"),
+        ("states.init:HANDLER", "handles init, not fetch"),
+    ],
+)
+def test_a_plugin_that_is_not_what_it_says_is_refused_and_named(value: str, reason: str) -> None:
+    with pytest.raises(RegistryError, match=reason) as caught:
+        load(metadata.EntryPoint("fetch", value, GROUP))
+    assert value in str(caught.value)
+
+
+def test_somebody_elses_handler_takes_the_place_of_ours() -> None:
+    own = [point for point in metadata.entry_points(group=GROUP) if point.name == "discover"]
+    other = metadata.EntryPoint("discover", "elsewhere:HANDLER", GROUP)
+    assert chosen([*own, other]) == [other]
