@@ -30,6 +30,7 @@ def keep(packages: Path, wanted: Iterable[str], platform: Platform, out: Path) -
     """
     globs = [pattern.format(triplet=platform.triplet) for pattern in wanted]
     chosen = match(files_of(packages), globs)
+    chosen |= trail(packages, platform.interpreter)
     chosen |= libraries(packages, chosen, platform)
     for path in sorted(chosen):
         link(packages / path, out / path)
