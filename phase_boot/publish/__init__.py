@@ -1,1 +1,1 @@
-"""Phase Boot."""
+"""The publisher: from files and a key to a signed mirror directory."""

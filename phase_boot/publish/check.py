@@ -1,0 +1,126 @@
+"""Checking a manifest or a whole SITE as the machines that boot from it will."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from phase_boot.publish.errors import PublishError
+from phase_boot.store.layout import ENTRIES, MANIFEST, entry_path, read_manifest_path
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.manifest import Artifact
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.verify import Trust, Verified, Wanted, authenticate, verify
+from phase_boot.trust.version import Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Under which a check is made. None means: whatever the manifest itself says it is for."""
+
+    trust: Trust
+    now: datetime
+    min_version: Version
+    arch: Arch | None = None
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked: what, whether it is good, and in a few words why."""
+
+    subject: str
+    good: bool
+    text: str
+
+
+def check(path: Path, terms: Terms) -> Iterator[Finding]:
+    """Yield what is found at ``path``: a manifest file, or the root of a SITE.
+
+    Raises:
+        PublishError: it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            yield from _check_site(path, terms)
+        else:
+            yield _check_manifest(path, str(path), terms)[0]
+    except OSError as error:
+        raise PublishError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
+
+
+def _check_manifest(path: Path, subject: str, terms: Terms) -> tuple[Finding, Verified | None]:
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    try:
+        manifest, _ = authenticate(raw, terms.trust)
+        wanted = Wanted(
+            arch=terms.arch or manifest.arch,
+            channel=terms.channel or manifest.channel,
+            min_version=terms.min_version,
+        )
+        verified = verify(raw, trust=terms.trust, wanted=wanted, now=terms.now)
+    except Refusal as refusal:
+        return Finding(subject, good=False, text=f"{refusal} [{refusal.code}]"), None
+    signers = ", ".join(verified.signers)
+    text = f"version {manifest.version}, until {manifest.expires:%Y-%m-%d}, signed by {signers}"
+    return Finding(subject, good=True, text=text), verified
+
+
+def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
+    hashed = {path.name: _sha256(path) for path in sorted((root / ENTRIES).glob("*"))}
+    found = False
+    for path in sorted(root.glob(f"*/*/{MANIFEST}")):
+        subject = path.relative_to(root).as_posix()
+        place = read_manifest_path(subject)
+        if place is None:
+            continue
+        found = True
+        channel, arch = place
+        finding, verified = _check_manifest(path, subject, _narrowed(terms, channel, arch))
+        yield finding
+        if verified is not None:
+            for artifact in verified.manifest.artifacts.values():
+                yield _check_artifact(root, artifact, hashed)
+    for name, actual in hashed.items():
+        if actual != name:
+            text = f"has the sha256 {actual}" if actual else "is not a plain file"
+            yield Finding(f"{ENTRIES}/{ascii(name)[1:-1]}", good=False, text=text)
+    if not found:
+        yield Finding(str(root), good=False, text="holds no <channel>/<arch>/manifest.json")
+
+
+def _narrowed(terms: Terms, channel: str, arch: Arch) -> Terms:
+    return Terms(
+        trust=terms.trust,
+        now=terms.now,
+        min_version=terms.min_version,
+        arch=terms.arch or arch,
+        channel=terms.channel or channel,
+    )
+
+
+def _check_artifact(root: Path, artifact: Artifact, hashed: Mapping[str, str | None]) -> Finding:
+    path = root / entry_path(artifact.digest)
+    if artifact.digest.hex not in hashed:
+        text = f"{artifact.name} is missing"
+    elif hashed[artifact.digest.hex] != artifact.digest.hex:
+        text = f"{artifact.name} is not what was signed"
+    elif path.stat().st_size != artifact.size:
+        text = f"{artifact.name} has {path.stat().st_size} bytes instead of {artifact.size}"
+    else:
+        text = f"{artifact.name}, {artifact.size} bytes"
+        return Finding(entry_path(artifact.digest), good=True, text=text)
+    return Finding(entry_path(artifact.digest), good=False, text=text)
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the sha256 of a plain file in hex, None for anything else."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

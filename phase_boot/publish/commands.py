@@ -1,0 +1,102 @@
+"""The publisher's words on the command line: `key new`, `key show`, `publish`, `verify`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from phase_boot.publish.errors import PublishError
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no other name
+
+
+def register(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+    """Add the publisher's commands."""
+    _register_key(subparsers)
+    _register_publish(subparsers)
+    _register_verify(subparsers)
+
+
+def _register_key(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+    key = subparsers.add_parser("key", help="make and show publisher keys")
+    words = key.add_subparsers(required=True, metavar="WORD")
+    new = words.add_parser("new", help="make a key in a new file and print its key id")
+    new.add_argument("file", type=Path, metavar="FILE")
+    new.set_defaults(func=_telling(_key_new))
+    show = words.add_parser("show", help="print the key id of a key file")
+    show.add_argument("file", type=Path, metavar="FILE")
+    show.set_defaults(func=_telling(_key_show))
+
+
+def _register_publish(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+    words = subparsers.add_parser("publish", help="add a signed version of an OS to a SITE")
+    words.add_argument("--channel", required=True, help="such as stable")
+    words.add_argument("--arch", required=True, help="amd64 or arm64")
+    words.add_argument("--version", required=True, help="dotted numbers, such as 2025.11.12")
+    for name in ("kernel", "initramfs", "rootfs"):
+        words.add_argument(f"--{name}", required=True, type=Path, metavar="FILE")
+    words.add_argument("--cmdline", default="", help="for the kernel of the OS")
+    words.add_argument(
+        "--expires", required=True, help="2026-01-31T00:00:00Z, or +30d after it is issued"
+    )
+    words.add_argument("--issued", help="2025-11-12T00:00:00Z; now, if not given")
+    words.add_argument(
+        "--mirror", action="append", default=[], metavar="URL", help="where the SITE is too"
+    )
+    words.add_argument("--key", required=True, action="append", type=Path, metavar="FILE")
+    words.add_argument("--out", required=True, type=Path, metavar="SITE")
+    words.add_argument("--force", action="store_true", help="even if the version is not higher")
+    words.set_defaults(func=_telling(_publish))
+
+
+def _register_verify(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+    words = subparsers.add_parser("verify", help="check a manifest file or a whole SITE")
+    words.add_argument("path", type=Path, metavar="MANIFEST|SITE")
+    words.add_argument(
+        "--key", required=True, action="append", metavar="KEY", help="a trusted key id or key file"
+    )
+    words.add_argument("--threshold", type=int, default=1, help="how many of the keys must sign")
+    words.add_argument("--arch", help="the one that is expected")
+    words.add_argument("--channel", help="the one that is expected")
+    words.add_argument("--min-version", default="0", metavar="VERSION")
+    words.add_argument("--now", metavar="DATE", help="judge dates as of this one")
+    words.set_defaults(func=_telling(_verify))
+
+
+def _telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Return ``run`` with its failures told in one sentence instead of a traceback."""
+
+    def told(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except PublishError as error:
+            sys.stderr.write(f"{error}\n")
+            return error.status
+
+    return told
+
+
+def _key_new(options: argparse.Namespace) -> int:
+    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return actions.key_new(options)
+
+
+def _key_show(options: argparse.Namespace) -> int:
+    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return actions.key_show(options)
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return actions.publish(options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return actions.verify(options)

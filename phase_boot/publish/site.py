@@ -1,0 +1,109 @@
+"""A SITE on disk, written so that no reader, crash or second publisher ever sees half of it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from phase_boot.publish.errors import PublishError
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import entry_path
+from phase_boot.trust.manifest import Artifact
+
+WORKSHOP: Final = ".publishing"
+"""Where files are made before they get their names; what a killed run left there is removed."""
+_CHUNK: Final = 1 << 20
+
+
+class Site:
+    """The root of a mirror, held by one publisher at a time. ``open_site`` makes one."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._workshop = root / WORKSHOP
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return up to ``limit`` bytes of a file below the root, or None if it is not there."""
+        try:
+            with (self._root / path).open("rb") as file:
+                return file.read(limit)
+        except FileNotFoundError:
+            return None
+
+    def add(self, name: str, source: Path) -> Artifact:
+        """Copy ``source`` into the store under its hash, and return it as the artifact ``name``."""
+        copy = self._workshop / name
+        digest = hashlib.sha256()
+        size = 0
+        with source.open("rb") as reader, copy.open("wb") as writer:
+            while chunk := reader.read(_CHUNK):
+                digest.update(chunk)
+                writer.write(chunk)
+                size += len(chunk)
+            _finish(writer.fileno())
+        artifact = Artifact(name, Digest(digest.hexdigest()), size)
+        self._place(copy, entry_path(artifact.digest))
+        return artifact
+
+    def write(self, path: str, data: bytes) -> Path:
+        """Put ``data`` at a path below the root, all at once, and return where it is."""
+        copy = self._workshop / "file"
+        with copy.open("wb") as writer:
+            writer.write(data)
+            writer.flush()
+            _finish(writer.fileno())
+        return self._place(copy, path)
+
+    def _place(self, made: Path, path: str) -> Path:
+        target = self._root / path
+        new_folders = [parent for parent in target.parents if not parent.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.replace(target)
+        for folder in (target.parent, *(new.parent for new in new_folders)):
+            _sync_folder(folder)
+        return target
+
+
+@contextmanager
+def open_site(root: Path) -> Iterator[Site]:
+    """Make the SITE if need be and hold it against other publishers.
+
+    Raises:
+        PublishError: another publisher has it, or the disk refuses; also for what happens inside.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(root / WORKSHOP, ignore_errors=True)
+            (root / WORKSHOP).mkdir()
+            yield Site(root)
+        finally:
+            shutil.rmtree(root / WORKSHOP, ignore_errors=True)
+            os.close(fd)
+    except BlockingIOError:
+        raise PublishError(f"Another publisher is writing to {root}: wait for it.") from None
+    except OSError as error:
+        where = error.filename or root
+        raise PublishError(f"{where} cannot be used: {error.strerror}.") from error
+
+
+def _finish(fd: int) -> None:
+    """Make a file durable and readable for whatever serves the SITE."""
+    os.fchmod(fd, 0o644)
+    os.fsync(fd)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,44 @@
+"""The mirror layout: where a SITE, a bucket or a CDN keeps what (SPEC "Mirror layout")."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.manifest import parse_channel
+
+MANIFEST: Final = "manifest.json"
+ENTRIES: Final = "cas/sha256"
+
+
+def manifest_path(channel: str, arch: Arch) -> str:
+    """Return the path of a manifest below the root of a mirror."""
+    return f"{parse_channel(channel)}/{arch}/{MANIFEST}"
+
+
+def entry_path(digest: Digest) -> str:
+    """Return the path of an artifact below the root of a mirror."""
+    return f"{ENTRIES}/{digest.hex}"
+
+
+def read_manifest_path(path: str) -> tuple[str, Arch] | None:
+    """Return the channel and architecture whose manifest has this path, or None."""
+    match path.split("/"):
+        case [channel, arch, name] if name == MANIFEST and arch in set(Arch):
+            try:
+                return parse_channel(channel), Arch(arch)
+            except ValueError:
+                return None
+    return None
+
+
+def read_entry_path(path: str) -> Digest | None:
+    """Return the digest of the artifact that has this path, or None."""
+    folder, _, name = path.rpartition("/")
+    if folder != ENTRIES:
+        return None
+    try:
+        return Digest(name)
+    except ValueError:
+        return None

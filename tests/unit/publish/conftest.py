@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phase_boot.cli import main
+from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS
+
+Told = tuple[int, str, str]
+"""Exit status, standard output, standard error."""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Return a publisher's folder with three files to publish."""
+    for name, data in (("kernel", KERNEL), ("initramfs", INITRAMFS), ("rootfs", ROOTFS)):
+        (tmp_path / name).write_bytes(data)
+    return tmp_path
+
+
+@pytest.fixture
+def run(desk: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+    """Run `phase-boot` with words in which `@` is the publisher's folder."""
+
+    def told(words: str, *more: str) -> Told:
+        status = main([*words.replace("@", str(desk)).split(), *more])
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return told

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from phase_boot.publish.dates import parse_expiry
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.site import open_site
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.verify import Trust, Wanted, verify
+from phase_boot.trust.version import Version
+from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS
+
+Run = Callable[..., tuple[int, str, str]]
+
+PUBLISH = (
+    "publish --channel stable --arch amd64 --kernel @/kernel --initramfs @/initramfs "
+    "--rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z --expires +30d"
+)
+NOW = datetime(2025, 11, 20, tzinfo=UTC)
+
+
+@pytest.fixture
+def keyid(run: Run) -> str:
+    status, out, _ = run("key new @/key")
+    assert status == 0
+    return out.strip()
+
+
+def manifest(desk: Path) -> Path:
+    return desk / "site" / "stable" / "amd64" / "manifest.json"
+
+
+def entries(desk: Path) -> set[str]:
+    return {path.name for path in (desk / "site" / "cas" / "sha256").iterdir()}
+
+
+def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(
+    run: Run, desk: Path, keyid: str
+) -> None:
+    status, out, err = run(
+        f"{PUBLISH} --version 2025.11.12 --mirror https://m.example/", "--cmdline", "quiet splash"
+    )
+    assert (status, err) == (0, "")
+    assert out == f"{manifest(desk)}: version 2025.11.12\n"
+    wanted = Wanted(arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025"))
+    trust = Trust(frozenset({keyid}), 1)
+    found = verify(manifest(desk).read_bytes(), trust=trust, wanted=wanted, now=NOW).manifest
+    assert found.cmdline == "quiet splash"
+    assert found.mirrors == ("https://m.example/",)
+    assert found.expires == datetime(2025, 12, 12, 8, tzinfo=UTC)
+    for name, data in (("kernel", KERNEL), ("initramfs", INITRAMFS), ("rootfs", ROOTFS)):
+        artifact = found.artifacts[name]
+        assert (artifact.digest, artifact.size) == (Digest.of(data), len(data))
+        path = desk / "site" / "cas" / "sha256" / artifact.digest.hex
+        assert path.read_bytes() == data
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.usefixtures("keyid")
+def test_the_same_release_is_the_same_site_byte_for_byte(run: Run, desk: Path) -> None:
+    run(f"{PUBLISH} --version 1")
+    first = manifest(desk).read_bytes()
+    run(f"{PUBLISH} --version 1 --force")
+    assert manifest(desk).read_bytes() == first
+
+
+@pytest.mark.usefixtures("keyid")
+def test_publishing_again_adds_a_version_and_keeps_the_store(run: Run, desk: Path) -> None:
+    run(f"{PUBLISH} --version 1")
+    before = entries(desk)
+    (desk / "kernel").write_bytes(b"a newer kernel")
+    assert run(f"{PUBLISH} --version 1.1")[0] == 0
+    assert entries(desk) == before | {Digest.of(b"a newer kernel").hex}
+    assert json.loads(manifest(desk).read_bytes())["version"] == "1.1"
+
+
+@pytest.mark.parametrize("version", ["2025.11.12", "2025.11.11", "2025.11.012"])
+@pytest.mark.usefixtures("keyid")
+def test_a_version_that_is_not_higher_is_refused(run: Run, desk: Path, version: str) -> None:
+    run(f"{PUBLISH} --version 2025.11.12")
+    before = manifest(desk).read_bytes()
+    status, out, err = run(f"{PUBLISH} --version {version}")
+    assert (status, out) == (1, "")
+    assert "not higher than the published 2025.11.12" in err
+    assert manifest(desk).read_bytes() == before
+    assert run(f"{PUBLISH} --version {version} --force")[0] == 0
+
+
+@pytest.mark.usefixtures("keyid")
+def test_another_channel_has_versions_of_its_own(run: Run) -> None:
+    run(f"{PUBLISH} --version 9")
+    nightly = PUBLISH.replace("stable", "nightly")
+    assert run(f"{nightly} --version 1")[0] == 0
+    assert run(f"{nightly.replace('amd64', 'aarch64')} --version 1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "why"),
+    [
+        ("--version one", 2, "--version 'one'"),
+        ("--version 1 --arch sparc", 2, "--arch 'sparc'"),
+        ("--version 1 --channel ../etc", 2, "--channel '../etc'"),
+        ("--version 1 --expires tomorrow", 2, "--expires 'tomorrow'"),
+        ("--version 1 --expires +999999w", 2, "too far"),
+        ("--version 1 --expires 2020-01-01T00:00:00Z", 1, "not later than issued"),
+        ("--version 1 --mirror ftp://m.example/", 1, "mirrors"),
+        ("--version 1 --rootfs @/missing", 1, "missing cannot be used: No such file"),
+        ("--version 1 --rootfs @", 1, "Is a directory"),
+        ("--version 1 --key @/kernel", 1, "is no key file"),
+        ("--version 1 --key @/missing", 1, "missing cannot be read"),
+        ("--version 1 --out @/kernel", 1, "kernel cannot be used"),
+    ],
+)
+@pytest.mark.usefixtures("keyid")
+def test_what_cannot_be_published_is_told_in_one_sentence(
+    run: Run, desk: Path, words: str, status: int, why: str
+) -> None:
+    (desk / "kernel").chmod(0o600)
+    found, out, err = run(f"{PUBLISH} {words}")
+    assert (found, out) == (status, "")
+    assert why in err
+    assert err.count("\n") == 1
+    assert not manifest(desk).exists()
+
+
+@pytest.mark.usefixtures("keyid")
+def test_an_empty_artifact_is_not_published(run: Run, desk: Path) -> None:
+    (desk / "rootfs").write_bytes(b"")
+    status, _, err = run(f"{PUBLISH} --version 1")
+    assert (status, "sizes.rootfs" in err) == (1, True)
+
+
+@pytest.mark.usefixtures("keyid")
+def test_a_published_manifest_that_cannot_be_read_is_not_written_over(run: Run, desk: Path) -> None:
+    manifest(desk).parent.mkdir(parents=True)
+    manifest(desk).write_text("{")
+    status, _, err = run(f"{PUBLISH} --version 1")
+    assert (status, "--force" in err) == (1, True)
+    assert manifest(desk).read_text() == "{"
+
+
+def test_a_second_publisher_waits_for_the_first(tmp_path: Path) -> None:
+    with (
+        open_site(tmp_path / "site"),
+        pytest.raises(PublishError, match="Another publisher"),
+        open_site(tmp_path / "site"),
+    ):
+        pass
+
+
+@pytest.mark.usefixtures("keyid")
+def test_what_a_killed_publisher_left_is_cleared_away(run: Run, desk: Path) -> None:
+    left = desk / "site" / ".publishing"
+    left.mkdir(parents=True)
+    (left / "rootfs").write_bytes(b"half")
+    assert run(f"{PUBLISH} --version 1")[0] == 0
+    assert not left.exists()
+
+
+def test_two_keys_make_two_signatures_and_one_key_named_twice_makes_one(
+    run: Run, desk: Path, keyid: str
+) -> None:
+    other = run("key new @/other")[1].strip()
+    run(f"{PUBLISH} --version 1 --key @/other --key @/key")
+    signers = [entry["keyid"] for entry in json.loads(manifest(desk).read_bytes())["signatures"]]
+    assert sorted(signers) == sorted([keyid, other])
+
+
+def test_a_key_is_private_and_never_overwritten(run: Run, desk: Path, keyid: str) -> None:
+    key = desk / "key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    before = key.read_bytes()
+    status, _, err = run("key new @/key")
+    assert (status, "never overwritten" in err) == (1, True)
+    assert key.read_bytes() == before
+    assert run("key show @/key") == (0, f"{keyid}\n", "")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o601])
+@pytest.mark.usefixtures("keyid")
+def test_a_key_that_is_open_to_others_is_refused(run: Run, desk: Path, mode: int) -> None:
+    (desk / "key").chmod(mode)
+    status, _, err = run(f"{PUBLISH} --version 1")
+    assert (status, f"mode {mode:04o}" in err, "chmod 600" in err) == (1, True, True)
+    assert not manifest(desk).exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"kind": "phase-boot-key-v1", "keyid": "x", "seed": "00"}',
+        '{"kind": "phase-boot-key-v1", "keyid": "x", "seed": 7}',
+        '{"kind": "phase-boot-key-v1", "keyid": "x", "seed": "' + "00" * 32 + '"}',
+        '{"kind": "other", "keyid": "x", "seed": "' + "00" * 32 + '"}',
+        "[" * 4096,
+    ],
+)
+def test_a_damaged_key_file_is_told_from_a_key(run: Run, desk: Path, text: str) -> None:
+    (desk / "key").write_text(text)
+    (desk / "key").chmod(0o600)
+    status, out, err = run("key show @/key")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+
+
+def test_expiry_is_a_date_or_a_span() -> None:
+    issued = datetime(2025, 1, 31, 12, tzinfo=UTC)
+    assert parse_expiry("+36h", issued) == datetime(2025, 2, 2, tzinfo=UTC)
+    assert parse_expiry("+2w", issued) == datetime(2025, 2, 14, 12, tzinfo=UTC)
+    assert parse_expiry("2025-03-01T00:00:00Z", issued) == datetime(2025, 3, 1, tzinfo=UTC)
+    for text in ("30d", "+30", "+d", "+1y", "2025-03-01", "2025-03-01T00:00:00"):
+        with pytest.raises(ValueError, match="a date"):
+            parse_expiry(text, issued)
