@@ -1,8 +1,9 @@
 """A private network for virtual machines: bridge, addresses, DHCP and router advertisements.
 
 A lab is a network namespace with its own process namespace. Process 1 of it reads a pipe that
-this process holds: when the pipe closes, for whatever reason, the kernel ends everything that ran
-in the lab. So nothing is left behind after an exception, after Ctrl-C, or after a kill -9.
+this process holds: when the pipe closes, for whatever reason, it ends everything that ran in the
+lab and removes the lab's folder. So nothing is left behind after an exception, after Ctrl-C, or
+after a kill -9.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ POOL6: Final = "fd77:b007::1000,fd77:b007::1fff,64,1h"
 _BRIDGE_MAC: Final = "52:54:00:77:ff:01"
 _UNSHARE: Final = ("unshare", "--net", "--pid", "--fork", "--kill-child")
 _USER_NAMESPACE: Final = ("--user", "--map-root-user")
-_HOLD: Final = "read -r pid rest < /proc/self/stat; echo $pid; exec cat"
+_HOLD: Final = 'read -r pid rest < /proc/self/stat; echo "$pid"; cat; kill -KILL -1; rm -rf -- "$1"'
 _FETCH: Final = (
     "import sys, urllib.request as u;"
     "sys.stdout.buffer.write(u.urlopen(sys.argv[1], timeout=float(sys.argv[2])).read())"
@@ -52,19 +53,26 @@ class Nic:
     netdev: str
 
 
+def environment() -> dict[str, str]:
+    """This process's environment; PATH reaches the system's tools, as a user's may not."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    return {**os.environ, "PATH": path}
+
+
 class Lab:
     """`with Lab() as lab:` makes the network; leaving the block ends every process in it.
 
-    Two labs never see each other: the names and addresses in them are the same.
+    Two labs never see each other: the names and addresses in them are the same. `folder` is a
+    place for what lives as long as the lab.
     """
 
     def __init__(self, *, dhcp: bool = True) -> None:
+        self.folder = Path()
         self._dhcp = dhcp
         self._holder: subprocess.Popen[str] | None = None
         self._enter: tuple[str, ...] = ()
         self._nics = 0
         self._children: list[subprocess.Popen[bytes]] = []
-        self.folder = Path()
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="phase-lab-"))
@@ -95,6 +103,7 @@ class Lab:
                 self._holder.kill()
                 self._holder.communicate()
             self._holder = None
+        self._enter = ()
         for child in self._children:
             child.wait()
         self._children.clear()
@@ -125,7 +134,7 @@ class Lab:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env=None if env is None else {**os.environ, **env},
+            env={**environment(), **(env or {})},
             start_new_session=True,
         )
         self._children.append(child)
@@ -145,6 +154,7 @@ class Lab:
                 text=True,
                 timeout=timeout,
                 stdin=subprocess.DEVNULL,
+                env=environment(),
             )
         except subprocess.TimeoutExpired as late:
             raise LabError(f"`{' '.join(argv)}` did not end within {timeout:g} s.") from late
@@ -190,11 +200,12 @@ class Lab:
         refused: list[str] = []
         for user in ((), _USER_NAMESPACE) if os.geteuid() == 0 else (_USER_NAMESPACE,):
             holder = subprocess.Popen(
-                [*_UNSHARE, *user, "sh", "-c", _HOLD],
+                [*_UNSHARE, *user, "sh", "-c", _HOLD, "lab", str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                env=environment(),
                 start_new_session=True,
             )
             self._holder = holder

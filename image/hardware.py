@@ -1,0 +1,118 @@
+"""The machines that guests run on: QEMU's argument list for each architecture, and nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from image import accel
+from image.accel import Accel
+from image.guest_events import PORT
+from image.lab import Nic
+from image.private_stick import PrivateStick
+from phase_boot.trust.arch import Arch
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What QEMU needs to be told for one architecture."""
+
+    program: str
+    machine: str
+    tcg_cpu: str
+    code: Path
+    vars: Path
+    package: str
+
+
+BOARDS: Final = {
+    Arch.AMD64: Board(
+        "qemu-system-x86_64",
+        "q35",
+        "qemu64",
+        Path("/usr/share/OVMF/OVMF_CODE_4M.fd"),
+        Path("/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        "ovmf",
+    ),
+    Arch.ARM64: Board(
+        "qemu-system-aarch64",
+        "virt,gic-version=3",
+        "cortex-a72",
+        Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
+        Path("/usr/share/AAVMF/AAVMF_VARS.fd"),
+        "qemu-efi-aarch64",
+    ),
+}
+
+DISKS: Final = {
+    "virtio": ("-device", "virtio-blk-pci,drive=stick,bootindex=0"),
+    "usb": (
+        *("-device", "qemu-xhci"),
+        *("-device", "usb-storage,drive=stick,bootindex=0,removable=on"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """The machine to be: `memory` in MiB, `disk` a key of DISKS, `reboots` whether a reset is one.
+
+    Where `reboots` is false, a guest that resets ends, so that no reboot loop goes unseen.
+    """
+
+    arch: Arch
+    memory: int = 768
+    cpus: int = 2
+    disk: str = "virtio"
+    nic_model: str = "virtio-net-pci"
+    accel: Accel = Accel.TCG
+    reboots: bool = False
+    extra: tuple[str, ...] = ()
+
+
+def arguments(hardware: Hardware, folder: Path, nic: Nic) -> list[str]:
+    """QEMU's argument list for `hardware`, whose files and sockets are in `folder`."""
+    board = BOARDS[hardware.arch]
+    tcg = hardware.accel is Accel.TCG
+    return [
+        board.program,
+        *("-machine", board.machine),
+        *("-accel", "tcg,thread=multi" if tcg else "kvm"),
+        *("-cpu", board.tcg_cpu if tcg else "host"),
+        *("-smp", str(hardware.cpus), "-m", str(hardware.memory)),
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        *(() if hardware.reboots else ("-no-reboot",)),
+        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={board.code}"),
+        *("-drive", f"if=pflash,format=raw,unit=1,file={folder / 'vars.fd'}"),
+        *("-drive", f"if=none,id=stick,format=raw,file={folder / 'stick.img'}"),
+        *DISKS[hardware.disk],
+        *("-netdev", nic.netdev),
+        *("-device", f"{hardware.nic_model},netdev=net0,mac={nic.mac},romfile="),
+        *("-device", "virtio-rng-pci"),
+        *("-device", "virtio-serial-pci"),
+        *("-chardev", f"socket,id=events,path={folder / 'events.sock'}"),
+        *("-device", f"virtserialport,chardev=events,name={PORT}"),
+        *("-chardev", _console(folder), "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=qmp,path={folder / 'qmp.sock'},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *hardware.extra,
+    ]
+
+
+def _console(folder: Path) -> str:
+    path, log = folder / "console.sock", folder / "console.log"
+    return f"socket,id=console,path={path},server=on,wait=off,logfile={log}"
+
+
+def fastest(hardware: Hardware, image: Path) -> Hardware:
+    """The same machine with the accelerator that this host is able to give it.
+
+    The stick's own kernel is what a probe would boot.
+    """
+    with tempfile.TemporaryDirectory(prefix="phase-probe-") as folder:
+        stick = PrivateStick(image, Path(folder) / "stick.img")
+        kernel = Path(folder) / "kernel"
+        kernel.write_bytes(stick.kernel())
+        return replace(hardware, accel=accel.choose(hardware.arch, kernel).accel)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from image.accel import Accel
+from image.hardware import DISKS, Hardware, arguments
+from image.lab import Nic
+from phase_boot.trust.arch import Arch
+
+NIC = Nic("52:54:00:77:00:00", "tap0", "tap,id=net0,ifname=tap0,script=no,downscript=no")
+FOLDER = Path("/tmp/vm")  # noqa: S108 - nothing is made there
+
+
+def valued(argv: list[str], option: str) -> list[str]:
+    return [argv[at + 1] for at, word in enumerate(argv) if word == option]
+
+
+@pytest.mark.parametrize(
+    ("arch", "program", "machine"),
+    [
+        (Arch.AMD64, "qemu-system-x86_64", "q35"),
+        (Arch.ARM64, "qemu-system-aarch64", "virt,gic-version=3"),
+    ],
+)
+def test_each_architecture_boots_its_own_firmware(arch: Arch, program: str, machine: str) -> None:
+    argv = arguments(Hardware(arch=arch), FOLDER, NIC)
+    assert argv[0] == program
+    assert valued(argv, "-machine") == [machine]
+    assert valued(argv, "-m") == ["768"]
+    flash = [value for value in valued(argv, "-drive") if "if=pflash" in value]
+    assert "readonly=on" in flash[0]
+    assert flash[1].endswith("file=/tmp/vm/vars.fd")
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_the_stick_is_a_private_copy_and_boots_first(disk: str) -> None:
+    argv = arguments(Hardware(arch=Arch.AMD64, disk=disk), FOLDER, NIC)
+    assert "if=none,id=stick,format=raw,file=/tmp/vm/stick.img" in valued(argv, "-drive")
+    (stick,) = [value for value in valued(argv, "-device") if "drive=stick" in value]
+    assert "bootindex=0" in stick
+
+
+def test_the_cable_goes_to_the_lab_and_the_events_to_their_port() -> None:
+    argv = arguments(Hardware(arch=Arch.AMD64), FOLDER, NIC)
+    assert valued(argv, "-netdev") == [NIC.netdev]
+    devices = valued(argv, "-device")
+    assert "virtio-net-pci,netdev=net0,mac=52:54:00:77:00:00,romfile=" in devices
+    assert "virtserialport,chardev=events,name=org.phase_boot.events" in devices
+
+
+def test_a_reset_ends_the_machine_unless_it_may_reboot() -> None:
+    assert "-no-reboot" in arguments(Hardware(arch=Arch.AMD64), FOLDER, NIC)
+    assert "-no-reboot" not in arguments(Hardware(arch=Arch.AMD64, reboots=True), FOLDER, NIC)
+
+
+def test_kvm_gets_the_hosts_processor_and_tcg_threads() -> None:
+    native = arguments(Hardware(arch=Arch.AMD64, accel=Accel.KVM), FOLDER, NIC)
+    assert (valued(native, "-accel"), valued(native, "-cpu")) == (["kvm"], ["host"])
+    emulated = arguments(Hardware(arch=Arch.ARM64), FOLDER, NIC)
+    assert valued(emulated, "-accel") == ["tcg,thread=multi"]
+    assert valued(emulated, "-cpu") == ["cortex-a72"]

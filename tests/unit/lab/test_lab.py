@@ -1,0 +1,139 @@
+"""The lab itself, on this machine's kernel. Where it allows no namespaces, that is a failure."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from image.lab import IPV4, IPV6, Lab, LabError
+
+MAKER = """
+import subprocess, sys, time
+from image.lab import Lab
+with Lab() as lab:
+    child = lab.popen(["sleep", "MARK"])
+    print(lab.folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def running(mark: str) -> list[str]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mark.encode() in words:
+            found.append(folder.name)
+    return found
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def gone(mark: str) -> bool:
+    return soon(lambda: not running(mark))
+
+
+def answers(lab: Lab, url: str) -> bool:
+    try:
+        return bool(lab.fetch(url))
+    except LabError:
+        return False
+
+
+def test_a_lab_has_a_bridge_with_both_families_and_nothing_of_the_host() -> None:
+    with Lab() as lab:
+        shown = lab.run(["ip", "-o", "addr", "show"])
+    assert f"{IPV4}/24" in shown
+    assert f"{IPV6}/64" in shown
+    assert re.search(r"br0\s+inet6 fe80:", shown)
+    assert "tentative" not in "".join(line for line in shown.splitlines() if "br0" in line)
+    assert "eth0" not in shown
+
+
+def test_two_labs_at_once_do_not_meet() -> None:
+    with Lab() as one, Lab() as two:
+        serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
+        one.popen(
+            [sys.executable, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        assert soon(lambda: answers(one, f"http://{IPV4}:8000/"))
+        with pytest.raises(LabError, match="refused"):
+            two.fetch(f"http://{IPV4}:8000/")
+
+
+def test_every_machine_gets_a_cable_of_its_own() -> None:
+    with Lab(dhcp=False) as lab:
+        one, two = lab.nic(), lab.nic()
+        assert one.mac != two.mac
+        ports = lab.run(["ip", "-br", "link", "show", "master", "br0"])
+    assert one.port in ports
+    assert two.port in ports
+
+
+def test_an_error_in_the_block_leaves_nothing_behind() -> None:
+    mark = f"60.1{os.getpid()}"
+    lab = Lab()
+
+    def fail() -> Path:
+        with lab:
+            lab.popen(["sleep", mark])
+            folders.append(lab.folder)
+            raise RuntimeError("within")
+
+    folders: list[Path] = []
+    with pytest.raises(RuntimeError, match="within"):
+        fail()
+    (folder,) = folders
+    assert gone(mark)
+    assert not folder.exists()
+    with pytest.raises(LabError, match="closed"):
+        lab.run(["true"])
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_whatever_ends_the_maker_ends_the_lab(end: signal.Signals) -> None:
+    mark = f"60.2{os.getpid()}{end.value}"
+    maker = subprocess.Popen(
+        [sys.executable, "-c", MAKER.replace("MARK", mark)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert maker.stdout is not None
+    folder = Path(maker.stdout.readline().decode().strip())
+    assert soon(lambda: bool(running(mark)))
+    maker.send_signal(end)
+    maker.communicate(timeout=20)
+    assert gone(mark)
+    assert soon(lambda: not folder.exists())
+
+
+def test_ending_a_popen_ends_the_program_in_the_lab() -> None:
+    mark = f"60.3{os.getpid()}"
+    with Lab(dhcp=False) as lab:
+        child = lab.popen(["sleep", mark])
+        assert soon(lambda: bool(running(mark)))
+        child.terminate()
+        child.wait()
+        assert gone(mark)
+
+
+def test_a_failing_command_is_told_in_its_own_words() -> None:
+    with Lab(dhcp=False) as lab, pytest.raises(LabError, match=r"ended with 3: of its own"):
+        lab.run(["sh", "-c", "echo of its own >&2; exit 3"])
