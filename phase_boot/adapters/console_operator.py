@@ -32,7 +32,7 @@ class ConsoleOperator:
         """Show the report and the menu until a letter of it is typed."""
         self._show(report)
         while True:
-            letter = (await self._line("> "))[:1].lower()
+            letter = (await self._line("> ")).lower()
             wish = LETTERS.get(letter)
             if wish is Wish.URL:
                 url = await self._line("URL of a manifest.json: ")

@@ -1,0 +1,152 @@
+"""Fetching from servers that answer whatever they like, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from phase_boot.adapters.http import Http
+from phase_boot.ports.fetcher import FetchFailed
+
+BODY = bytes(range(256)) * 400
+
+
+def ok(body: bytes, *headers: str, length: int | None = None, status: str = "200 OK") -> bytes:
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
+    return "\r\n".join([*head, *headers, "Connection: close", "", ""]).encode() + body
+
+
+@asynccontextmanager
+async def server(answer: Callable[[str], bytes | None]) -> AsyncIterator[str]:
+    """Serve ``answer(request head)`` on loopback; None never answers."""
+    asked: list[asyncio.Task[None]] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        data = answer(head)
+        try:
+            if data is None:
+                await reader.read()
+            else:
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(asyncio.create_task(handle(reader, writer)))
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}/x"
+    finally:
+        listener.close()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*asked, return_exceptions=True)
+
+
+@asynccontextmanager
+async def fetcher(stall_seconds: float = 5) -> AsyncIterator[Http]:
+    http = Http(stall_seconds=stall_seconds)
+    try:
+        yield http
+    finally:
+        await http.close()
+
+
+async def streamed(answer: Callable[[str], bytes | None], *, offset: int = 0) -> bytes:
+    async with server(answer) as url, fetcher(0.3) as http:
+        pieces = http.stream(url, offset=offset, size=len(BODY))
+        return b"".join([piece async for piece in pieces])
+
+
+async def test_a_whole_artifact_arrives() -> None:
+    assert await streamed(lambda _: ok(BODY)) == BODY
+
+
+async def test_a_range_is_asked_for_and_continues_where_it_should() -> None:
+    def answer(head: str) -> bytes:
+        assert "Range: bytes=1000-" in head
+        assert "Accept-Encoding: identity" in head
+        told = f"Content-Range: bytes 1000-{len(BODY) - 1}/{len(BODY)}"
+        return ok(BODY[1000:], told, status="206 Partial Content")
+
+    assert await streamed(answer, offset=1000) == BODY[1000:]
+
+
+async def test_a_server_without_ranges_sends_all_and_only_the_missing_part_is_used() -> None:
+    assert await streamed(lambda _: ok(BODY), offset=1000) == BODY[1000:]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "again"),
+    [
+        (ok(BODY[:-1], length=len(BODY)), "connection failed", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY[:9], "bytes early", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY + b"!", "sent more than", False),
+        (ok(BODY + b"!"), "were signed", False),
+        (ok(BODY[:-1]), "were signed", False),
+        (ok(BODY, "Content-Encoding: gzip"), "content encoding", False),
+        (ok(BODY, "Content-Range: bytes 5-9/10", status="206 Partial"), "with the range", False),
+        (ok(b"", "Location: http://192.0.2.1/x", status="302 Found"), "redirects", False),
+        (ok(b"", status="404 Not Found"), "HTTP 404", False),
+        (ok(b"", status="403 Forbidden"), "HTTP 403", False),
+        (ok(b"", status="500 Oops"), "HTTP 500", True),
+        (ok(b"", status="503 Later"), "HTTP 503", True),
+        (b"garbage\r\n\r\n", "connection failed", True),
+        (b"", "connection failed", True),
+        (None, "stopped answering", True),
+    ],
+)
+async def test_an_answer_that_is_not_the_artifact_is_named(
+    data: bytes | None, reason: str, *, again: bool
+) -> None:
+    with pytest.raises(FetchFailed, match=reason) as caught:
+        await streamed(lambda _: data)
+    assert caught.value.again is again
+
+
+async def test_a_redirect_is_not_followed_even_to_the_same_server() -> None:
+    asked = []
+
+    def answer(head: str) -> bytes:
+        asked.append(head.splitlines()[0])
+        return ok(b"", "Location: /y", status="307 Temporary Redirect")
+
+    with pytest.raises(FetchFailed, match="redirects"):
+        await streamed(answer)
+    assert asked == ["GET /x HTTP/1.1"]
+
+
+async def test_a_document_larger_than_its_limit_is_refused_while_it_arrives() -> None:
+    endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + bytes(200_000)
+    async with server(lambda _: endless) as url, fetcher() as http:
+        with pytest.raises(FetchFailed, match="larger than 65536 bytes"):
+            await http.read(url, limit=65_536)
+
+
+async def test_a_document_is_read() -> None:
+    async with server(lambda _: ok(b"{}")) as url, fetcher() as http:
+        assert await http.read(url, limit=10) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://", "ftp://x/y", "http://[::1", "nonsense", "http://a b/"]
+)
+async def test_a_url_that_is_none_is_a_failure_and_no_crash(url: str) -> None:
+    async with fetcher() as http:
+        with pytest.raises(FetchFailed):
+            await http.read(url, limit=10)
+
+
+async def test_nobody_listening_is_a_failure_that_may_pass() -> None:
+    async with fetcher() as http:
+        with pytest.raises(FetchFailed, match="connection failed") as caught:
+            await http.read("http://127.0.0.1:1/", limit=10)
+    assert caught.value.again

@@ -1,0 +1,66 @@
+"""What a person reads: one line an event, never wider than the terminal, never raw."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from phase_boot.console.lines import COLUMNS, Console, line_for, progress_bar
+from tests.fakes.sites import good_site
+from tests.fakes.world import scene
+
+
+def shown(*events: dict[str, object], live: bool = True) -> str:
+    out: list[str] = []
+    console = Console(out.append, live=live)
+    for event in events:
+        console.write(json.dumps(event))
+    return "".join(out)
+
+
+def test_every_transition_of_a_boot_is_one_line() -> None:
+    play = scene(peer=good_site())
+    play.play()
+    text = shown(*play.events, live=False)
+    for source, target in zip(play.walk.states, play.walk.states[1:], strict=False):
+        assert f"{source} -> {target}" in text
+    assert max(len(line) for line in text.splitlines()) <= COLUMNS
+
+
+def test_escape_sequences_of_a_peer_never_reach_the_terminal() -> None:
+    hostile = {"event": "candidate.refused", "at": 1, "code": "x", "reason": "\x1b[2J\r\x07gone"}
+    text = shown(hostile)
+    assert "\\x1b[2J\\r\\x07gone" in text
+    assert not set(text) & {"\x1b", "\r", "\x07"}
+
+
+def test_a_long_line_is_cut_to_the_width() -> None:
+    line = line_for({"event": "candidate.found", "at": 1, "origin": "lan", "url": "u" * 500})
+    assert line is not None
+    assert len(line) == COLUMNS
+    assert line.endswith("...")
+
+
+def test_the_bar_is_drawn_over_itself_and_cleared_by_the_next_line() -> None:
+    progress = {"event": "fetch.progress", "at": 1, "artifact": "rootfs", "done": 5, "size": 10}
+    text = shown(progress, progress, {"event": "kexec.loaded", "at": 2, "method": "m"})
+    assert text.count("\r") == 3
+    assert text.index("\r\x1b[K   ") > text.index("#")
+    assert text.endswith("\n")
+
+
+def test_a_log_file_gets_no_bar() -> None:
+    progress = {"event": "fetch.progress", "at": 1, "artifact": "rootfs", "done": 5, "size": 10}
+    assert shown(progress, live=False) == ""
+
+
+@pytest.mark.parametrize(("done", "size"), [(0, 0), (10, 10), (10**15, 3)])
+def test_the_bar_stays_within_the_width(done: int, size: int) -> None:
+    event = {"event": "fetch.progress", "artifact": "a" * 99, "done": done, "size": size}
+    assert len(progress_bar(event)) <= COLUMNS
+
+
+@pytest.mark.parametrize("event", [{}, {"event": "transition"}, {"event": "unknown"}])
+def test_an_event_that_is_not_understood_shows_nothing(event: dict[str, object]) -> None:
+    assert line_for(event) is None

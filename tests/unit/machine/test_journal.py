@@ -1,0 +1,115 @@
+"""The journal: what is written, where, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase_boot.machine.events import CandidateRefused, LinkUp, Transition
+from phase_boot.machine.graph import START, TERMINAL, State, Trigger, triggers_of
+from phase_boot.machine.guard import Guard
+from phase_boot.machine.journal import MAX_TEXT, Journal
+from phase_boot.machine.replay import ImpossibleJournalError, replay
+from tests.fakes.world import Lines
+
+
+class Broken(Lines):
+    def write(self, line: str) -> None:
+        raise OSError(28, f"No space left on device for {len(line)} characters")
+
+
+def journal_to(*sinks: Lines) -> Journal:
+    return Journal(sinks, now=lambda: 12.34567, boot_id="b00t")
+
+
+def test_an_event_is_one_line_of_json_with_its_stamps() -> None:
+    lines = Lines()
+    journal = journal_to(lines)
+    journal.emit(LinkUp(interface="eth0", addresses=("10.0.0.2", "fd00::2")))
+    assert [json.loads(line) for line in lines.lines] == [
+        {
+            "boot_id": "b00t",
+            "event": "link.up",
+            "seq": 0,
+            "at": 12.3457,
+            "interface": "eth0",
+            "addresses": ["10.0.0.2", "fd00::2"],
+        }
+    ]
+    assert journal.lines == tuple(lines.lines)
+
+
+def test_a_hostile_text_stays_inside_its_line_and_within_bounds() -> None:
+    lines = Lines()
+    hostile = '\n{"event":"kexec.jump"}\x1b[2J' + "x" * 10_000
+    journal_to(lines).emit(CandidateRefused(url=hostile, code="c", reason="r"))
+    (line,) = lines.lines
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert len(json.loads(line)["url"]) == MAX_TEXT
+
+
+def test_a_sink_that_fails_is_left_and_the_others_go_on() -> None:
+    broken, good = Broken(), Lines()
+    journal = journal_to(broken, good)
+    for _ in range(2):
+        journal.emit(LinkUp(interface="eth0", addresses=()))
+    journal.flush()
+    assert [json.loads(line)["seq"] for line in good.lines] == [0, 1]
+    assert good.flushes == [2]
+    assert broken.flushes == []
+
+
+@given(st.lists(st.integers(0, 20), max_size=40))
+def test_every_walk_along_the_graph_is_replayed_as_it_was_walked(choices: list[int]) -> None:
+    lines, guard, states = Lines(), Guard(), [START]
+    journal = journal_to(lines)
+    for choice in choices:
+        source = guard.state
+        if source in TERMINAL:
+            break
+        drawn = sorted(triggers_of(source))
+        trigger = drawn[choice % len(drawn)]
+        states.append(guard.advance(trigger))
+        journal.emit(_move(source, trigger, guard.state))
+    assert replay(lines.lines).states == tuple(states)
+
+
+def _move(source: State, trigger: Trigger, target: State) -> Transition:
+    return Transition(
+        source=source, trigger=trigger, target=target, cause=None, attempt=1, elapsed=0.0
+    )
+
+
+def _line(**changes: Any) -> str:
+    move = {
+        "event": "transition",
+        "seq": 0,
+        "source": "init",
+        "trigger": "configured",
+        "target": "net_up",
+    }
+    return json.dumps(move | changes)
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["no json"], "line 1: not an event"),
+        (["[]"], "line 1: not an event"),
+        (['{"event": "stage"}'], "line 1: not an event"),
+        ([_line(seq=1)], "line 1: sequence 1, expected 0"),
+        ([_line(trigger="jumped", target="target")], "line 1: init has no edge for jumped"),
+        ([_line(target="kexec")], "line 1: configured leads to net_up, not kexec"),
+        ([_line(source="fetch")], "line 1: a move from fetch while the machine is in init"),
+        ([_line(source="moon")], "line 1: unknown name"),
+        ([_line(), _line(seq=1)], "line 2: a move from init"),
+    ],
+)
+def test_the_first_impossible_step_of_a_journal_is_named(lines: list[str], reason: str) -> None:
+    with pytest.raises(ImpossibleJournalError, match=reason):
+        replay(lines)

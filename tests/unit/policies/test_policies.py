@@ -1,0 +1,111 @@
+"""Policies: what is understood is used, and anything else refuses the whole of it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies.model import Mode, PolicyError, policy_from
+from policies.read import HERE, MAX_BYTES, read_policy, with_site
+from tests.fakes.manifests import PUBLISHER, SECOND
+from tests.fakes.world import policy_table
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
+    mode: Mode, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(with_site(mode, keys=(PUBLISHER.keyid,), threshold=1, channel="lab"))
+    policy = read_policy(path)
+    assert (policy.mode, policy.channel) == (mode, "lab")
+    assert policy.cache_enabled is (mode is not Mode.PRIVATE)
+    assert ("wan" in policy.discovery.order) is (mode is not Mode.LOCAL)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_shipped_policy_trusts_nobody_by_itself(mode: Mode) -> None:
+    with pytest.raises(PolicyError, match="at least one key"):
+        read_policy(HERE / f"{mode}.toml")
+
+
+def test_a_site_that_would_be_refused_at_boot_is_refused_when_it_is_built() -> None:
+    with pytest.raises(PolicyError, match="threshold"):
+        with_site(Mode.INTERNET, keys=(PUBLISHER.keyid,), threshold=2, channel="stable")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        (("surprise",), 1, "surprise: unknown"),
+        (("trust", "surprise"), 1, "trust.surprise: unknown"),
+        (("mode",), "anything", "'anything' is no mode"),
+        (("channel",), "UPPER", "no channel"),
+        (("channel",), "a" * 33, "no channel"),
+        (("cache_enabled",), "yes", "not true or false"),
+        (("min_version",), "one", "min_version"),
+        (("trust", "keys"), ["ed25519:12"], "trust"),
+        (("trust", "keys"), [1], "not a string"),
+        (("trust", "keys"), [PUBLISHER.keyid] * 2, "stands there twice"),
+        (("trust", "threshold"), 0, "0 is below 1"),
+        (("trust", "threshold"), True, "not a whole number"),
+        (("trust", "threshold"), 2, "threshold is 2"),
+        (("discovery", "order"), [], "at least one"),
+        (("discovery", "order"), ["lan", "lan"], "at most once"),
+        (("discovery", "order"), ["moon"], "use each of lan, wan, url"),
+        (("limits", "attempts"), 0, "0 is below 1"),
+        (("limits",), [], "not a table"),
+    ],
+)
+def test_a_policy_that_is_not_sound_is_refused_and_the_key_named(
+    path: tuple[str, ...], value: object, reason: str
+) -> None:
+    table = deepcopy(policy_table())
+    place: dict[str, Any] = table
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(PolicyError, match=reason):
+        policy_from(table)
+
+
+@pytest.mark.parametrize("key", sorted(policy_table()))
+def test_a_missing_key_is_refused_and_named(key: str) -> None:
+    table = policy_table()
+    del table[key]
+    with pytest.raises(PolicyError, match=f"{key}: missing"):
+        policy_from(table)
+
+
+def test_private_mode_with_a_cache_is_refused() -> None:
+    with pytest.raises(PolicyError, match="Private mode never writes the cache"):
+        policy_from(policy_table(mode="private"))
+
+
+def test_two_keys_and_a_threshold_of_two_are_read() -> None:
+    keys = [PUBLISHER.keyid, SECOND.keyid]
+    policy = policy_from(policy_table(trust={"keys": keys, "threshold": 2}))
+    assert policy.trust.keys == frozenset(keys)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"mode = ", "is no TOML"), (b"\xff", "is no TOML"), (b"#" * (MAX_BYTES + 1), "larger than")],
+    ids=["broken", "not-utf8", "huge"],
+)
+def test_a_file_that_is_no_policy_is_refused_and_named(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_bytes(content)
+    with pytest.raises(PolicyError, match=reason) as caught:
+        read_policy(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_policy_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="cannot be read"):
+        read_policy(tmp_path / "none.toml")
