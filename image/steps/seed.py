@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,7 @@ KMOD: Final = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 def root(
     packages: Path,
     interpreter: Path,
-    parts: Iterable[tuple[Path, str]],
+    parts: Sequence[tuple[Path, str]],
     recipe: names.Recipe,
     out: Path,
 ) -> None:
@@ -63,7 +64,9 @@ def root(
         recipe: what to build.
         out: the folder to create.
     """
-    tree.keep(packages, list_of(SEED_FILES / "files.list"), recipe.platform, out)
+    users = [path for part, _ in parts for path in part.rglob("*.so")]
+    files = list_of(SEED_FILES / "files.list")
+    tree.keep(packages, files, users, recipe.platform, out)
     library = out / "usr/lib/python3.13"
     python.compile_all(interpreter, library, "/usr/lib/python3.13")
     for part, place in parts:
@@ -111,6 +114,8 @@ def _write_generated(out: Path, recipe: names.Recipe) -> None:
         tree.write(out / f"etc/phase-boot/{mode}.toml", policy)
     tree.write(out / "etc/os-release", os_release(names.version(), recipe.platform.arch))
     tree.write(out / "usr/lib/clock-epoch", "")
+    built = datetime.fromtimestamp(epoch(), UTC).isoformat()
+    tree.write(out / "etc/phase-boot/built", built + "\n")
 
 
 def launcher(function: str) -> str:
