@@ -64,7 +64,7 @@ class _Surroundings:
     kexec: Kexec
     operator: Operator
     sinks: tuple[Sink, ...]
-    loopback: bool
+    in_seed: bool
 
 
 def run(settings: Settings) -> int:
@@ -86,7 +86,8 @@ def run(settings: Settings) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0 if end is State.TARGET else 1
+    # In the seed a person who leaves has been obeyed, which is no failure of the unit.
+    return 0 if end is State.TARGET or around.in_seed else 1
 
 
 async def _run(settings: Settings, around: _Surroundings) -> State:
@@ -97,7 +98,7 @@ async def _run(settings: Settings, around: _Surroundings) -> State:
     world = World(
         clock=clock,
         platform=platform,
-        network=AddressWatch(loopback=around.loopback),
+        network=AddressWatch(loopback=not around.in_seed),
         finders=(mdns, NamedUrls()),
         fetcher=http,
         cache=around.cache,
@@ -143,10 +144,10 @@ def _seed() -> _Surroundings:
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),
             *_opened(lambda: sinks.Descriptor.file(EVENTS)),
-            *_opened(lambda: sinks.Descriptor.device(sinks.PORT)),
+            sinks.Device(sinks.PORT),
             Console(terminals.write, live=True),
         ),
-        loopback=False,
+        in_seed=True,
     )
 
 
@@ -164,7 +165,7 @@ def _desktop(settings: Settings) -> _Surroundings:
             *(_opened(lambda: sinks.Descriptor.file(journal)) if journal else ()),
             Console(terminals.write, live=live),
         ),
-        loopback=True,
+        in_seed=False,
     )
 
 

@@ -10,6 +10,9 @@ from typing import Final
 PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
 """A virtio-serial port: how a virtual machine tells its host what it does."""
 
+MAX_WAITING: Final = 2000
+"""Lines kept for a device that has not appeared."""
+
 
 class Descriptor:
     """Implements `journal.Sink` on a file descriptor.
@@ -29,19 +32,47 @@ class Descriptor:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         return cls(str(path), os.open(path, flags, 0o600))
 
-    @classmethod
-    def device(cls, path: Path) -> Descriptor:
-        """Write to a device that may have nobody at its other end."""
-        return cls(str(path), os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-
     def write(self, line: str) -> None:
-        """Write the line; what a device has no room for is lost rather than waited for."""
+        """Write the line."""
         left = memoryview(line.encode() + b"\n")
-        with contextlib.suppress(BlockingIOError):
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+        while left:
+            left = left[os.write(self._descriptor, left) :]
 
     def flush(self) -> None:
         """Ask the kernel to write out what it buffers, where there is something to write to."""
         with contextlib.suppress(OSError):
             os.fsync(self._descriptor)
+
+
+class Device:
+    """Implements `journal.Sink` on a device whose driver may still be on its way.
+
+    Lines are kept until the device appears. What it has no room for is lost rather than
+    waited for: there may be nobody at its other end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._waiting: list[bytes] = []
+        self._descriptor: int | None = None
+
+    def write(self, line: str) -> None:
+        """Write the line, and those before it that are still here."""
+        self._waiting.append(line.encode() + b"\n")
+        del self._waiting[:-MAX_WAITING]
+        self.flush()
+
+    def flush(self) -> None:
+        """Write out what is here, if the device is."""
+        if self._descriptor is None:
+            try:
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags)
+            except OSError:
+                return
+        with contextlib.suppress(BlockingIOError):
+            while self._waiting:
+                left = memoryview(self._waiting.pop(0))
+                while left:
+                    left = left[os.write(self._descriptor, left) :]

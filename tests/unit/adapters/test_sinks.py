@@ -1,0 +1,59 @@
+"""Where the journal's lines go, and what happens when the place is not there yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from phase_boot.adapters.sinks import MAX_WAITING, Descriptor, Device
+
+
+def test_a_file_gets_every_line_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "events.jsonl"
+    sink = Descriptor.file(path)
+    sink.write("one")
+    sink.write("two")
+    sink.flush()
+    assert path.read_text() == "one\ntwo\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_planted_for_the_journal_is_not_followed(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "events.jsonl"
+    victim.write_text("untouched")
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        Descriptor.file(path)
+    assert victim.read_text() == "untouched"
+
+
+def test_lines_wait_for_a_device_that_appears_later(tmp_path: Path) -> None:
+    path = tmp_path / "port"
+    sink = Device(path)
+    sink.write("one")
+    path.touch()
+    sink.write("two")
+    assert path.read_text() == "one\ntwo\n"
+
+
+def test_a_device_that_never_appears_costs_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "port"
+    sink = Device(path)
+    for number in range(MAX_WAITING + 5):
+        sink.write(str(number))
+    path.touch()
+    sink.flush()
+    assert path.read_text().splitlines()[0] == "5"
+
+
+def test_a_device_nobody_reads_from_never_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink = Device(path)
+    for _ in range(200):
+        sink.write("x" * 1000)
+    assert os.read(reader, 1001) == b"x" * 1000 + b"\n"
+    os.close(reader)
