@@ -11,7 +11,7 @@ PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
 """A virtio-serial port: how a virtual machine tells its host what it does."""
 
 MAX_WAITING: Final = 2000
-"""Lines kept for a device that has not appeared."""
+"""Lines kept for a device that does not take them."""
 
 
 class Descriptor:
@@ -47,8 +47,8 @@ class Descriptor:
 class Device:
     """Implements `journal.Sink` on a device whose driver may still be on its way.
 
-    Lines are kept until the device appears. What it has no room for is lost rather than
-    waited for: there may be nobody at its other end.
+    Lines are kept until the device appears and takes them, up to a bound: there may be nobody
+    at its other end, and a boot never waits for one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +60,9 @@ class Device:
     def write(self, line: str) -> None:
         """Write the line, and those before it that are still here."""
         self._waiting.append(line.encode() + b"\n")
-        del self._waiting[:-MAX_WAITING]
+        if len(self._waiting) > MAX_WAITING:
+            # The first may be half written, and its other half must follow.
+            del self._waiting[1]
         self.flush()
 
     def flush(self) -> None:
@@ -73,6 +75,7 @@ class Device:
                 return
         with contextlib.suppress(BlockingIOError):
             while self._waiting:
-                left = memoryview(self._waiting.pop(0))
-                while left:
-                    left = left[os.write(self._descriptor, left) :]
+                taken = os.write(self._descriptor, self._waiting[0])
+                self._waiting[0] = self._waiting[0][taken:]
+                if not self._waiting[0]:
+                    del self._waiting[0]

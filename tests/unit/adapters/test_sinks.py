@@ -45,7 +45,7 @@ def test_a_device_that_never_appears_costs_bounded_memory(tmp_path: Path) -> Non
         sink.write(str(number))
     path.touch()
     sink.flush()
-    assert path.read_text().splitlines()[0] == "5"
+    assert path.read_text().splitlines()[:2] == ["0", "6"]
 
 
 def test_a_device_nobody_reads_from_never_blocks(tmp_path: Path) -> None:
@@ -55,5 +55,9 @@ def test_a_device_nobody_reads_from_never_blocks(tmp_path: Path) -> None:
     sink = Device(path)
     for _ in range(200):
         sink.write("x" * 1000)
-    assert os.read(reader, 1001) == b"x" * 1000 + b"\n"
+    taken = b""
+    while len(taken) < 200 * 1001:
+        taken += os.read(reader, 1 << 20)
+        sink.flush()
+    assert taken == (b"x" * 1000 + b"\n") * 200
     os.close(reader)
