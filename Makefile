@@ -1,17 +1,65 @@
 # Phase Boot: every command a person or CI runs. `make help` lists them.
 SHELL := /bin/bash
 ARCH ?= amd64
-export PATH := $(HOME)/.local/bin:$(PATH)
-RUN := uv run --frozen --no-progress
+PYTHON ?= python3
+# uv comes from the package index like every other Python program; a copy that is there is used.
+TOOLS := $(CURDIR)/build/tools
+UV := $(shell command -v uv || echo $(TOOLS)/bin/uv)
+export PATH := $(dir $(UV)):$(PATH)
+RUN := $(UV) run --frozen --no-progress
+
+PACKAGES_RUN := python3 python3-venv qemu-system-x86 qemu-system-arm ovmf qemu-efi-aarch64 \
+	dnsmasq-base iproute2 util-linux
+PACKAGES_BUILD := mmdebstrap debian-archive-keyring uidmap tar kmod zstd squashfs-tools dosfstools \
+	mtools e2fsprogs fdisk llvm
+PACKAGES_TEST := avahi-daemon avahi-utils curl openssl nginx-light cpio
+PACKAGES := $(PACKAGES_RUN) $(PACKAGES_BUILD) $(PACKAGES_TEST)
 
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
+# ---- what a fresh machine needs ----------------------------------------------------------------
+.PHONY: setup
+setup: packages .venv/done ## install the apt packages and the locked Python environment
+
+.PHONY: packages
+packages:
+	@missing=$$(for p in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
+	[ -z "$$missing" ] && exit 0; \
+	mkdir -p build; echo "Installing by apt:" $$missing; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; \
+	elif command -v sudo >/dev/null; then sudo=sudo; \
+	else echo "Install these as root, then run make again: apt-get install" $$missing >&2; exit 1; fi; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && apt-get install -y -qq --no-install-recommends $$(echo $$missing)" >build/packages.log 2>&1 \
+		|| { tail -n 20 build/packages.log; exit 1; }
+
+.venv/done: pyproject.toml uv.lock | packages
+	@[ -x "$(UV)" ] || { echo "Installing uv into build/tools"; \
+		$(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install -q uv; }
+	@echo "Installing the locked Python environment into .venv"
+	@$(UV) sync --frozen --quiet
+	@touch $@
+
+# ---- checks and tests --------------------------------------------------------------------------
 .PHONY: check
-check: .venv ## ruff, mypy --strict, import-linter
+check: .venv/done ## ruff, mypy --strict, import-linter
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+
+.PHONY: test
+test: setup ## every test that boots nothing: unit, attacks, interop
+	$(RUN) pytest -m "not e2e" -n 2 --dist loadfile tests
+
+# ---- images ------------------------------------------------------------------------------------
+-include image/image.mk
+-include image/lab.mk
+
+.PHONY: clean
+clean: ## remove what was built, and nothing else
+	rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
