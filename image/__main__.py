@@ -11,7 +11,7 @@ from pathlib import Path
 from image import build, tools
 from image.errors import BuildError
 from image.recipe import CACHE_MIB, Recipe, Trusting
-from image.workshop import BUILD, ROOT, Workshop
+from image.workshop import BUILD, ROOT, Workshop, only_one
 from phase_boot.trust.arch import Arch
 from policies.model import PolicyError
 
@@ -68,10 +68,12 @@ def build_image(options: argparse.Namespace) -> None:
         cache_mib=options.cache_mib,
     )
     shop = Workshop(BUILD / wanted.arch, rehearse=options.dry_run)
-    made = build.image(shop, wanted)
     out = options.out or ROOT / f"dist/phase-boot-{wanted.arch}.img"
+    with only_one(shop.folder):
+        made = build.image(shop, wanted)
+        if not options.dry_run:
+            build.deliver(made, out)
     if not options.dry_run:
-        build.deliver(made, out)
         print(f"{out} ({out.stat().st_size >> 20} MiB)")
     if not wanted.trusting.keys:
         print("This stick trusts no publisher and refuses every manifest; name one with --key.")

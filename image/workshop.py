@@ -6,6 +6,7 @@ of the steps before it), so the whole plan has its keys before anything is built
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import inspect
 import json
@@ -13,7 +14,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 """The repository."""
 BUILD: Final = ROOT / "build"
 KEY_LENGTH: Final = 16
+KEPT: Final = 4
+"""Outputs of one step that are kept: sticks that trust different keys take turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +65,13 @@ class Workshop:
         self._say(step, kept=kept)
         if kept or self.rehearse:
             return output
-        self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{output.name}.{os.getpid()}"
         discard(draft)
         started = time.monotonic()
         step.make(draft)
         draft.rename(output)
         print(f"    done in {time.monotonic() - started:.1f} s", flush=True)
-        self._forget_older(step.name, output)
+        self._forget_older(step.name)
         return output
 
     def _say(self, step: Step, *, kept: bool) -> None:
@@ -76,10 +79,21 @@ class Workshop:
         state = "kept" if kept else "to do" if self.rehearse else "now"
         print(f"{len(self._done):3} {step.name:14} {step.says} [{state}]", flush=True)
 
-    def _forget_older(self, name: str, newest: Path) -> None:
-        for older in self.folder.glob(f"{name}-{'[0-9a-f]' * KEY_LENGTH}"):
-            if older != newest:
-                discard(older)
+    def _forget_older(self, name: str) -> None:
+        outputs = self.folder.glob(f"{name}-{'[0-9a-f]' * KEY_LENGTH}")
+        # Not by mtime: outputs carry the time stamps of an image.
+        newest_first = sorted(outputs, key=lambda path: path.stat().st_ctime, reverse=True)
+        for older in newest_first[KEPT:]:
+            discard(older)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Wait until no other build works in ``folder``, and keep others waiting."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def key(step: Step) -> str:

@@ -9,8 +9,8 @@ from typing import Final
 
 from image.tools import Tool, epoch, run
 
-SEED_OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "19", "-b", "256K")
-TARGET_OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "19", "-b", "64K", "-no-fragments")
+SEED_OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "15", "-b", "128K")
+TARGET_OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "15", "-b", "64K", "-no-fragments")
 """Content-defined chunks of two versions stay alike where blocks are small and stand alone."""
 
 STORE: Final = ("cas", "cas/sha256", "cas/tmp", "cas/corrupt")

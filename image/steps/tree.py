@@ -22,8 +22,17 @@ class MissingFile(BuildError):
     """A pattern that matches nothing, or a library that no package brought."""
 
 
-def keep(packages: Path, wanted: Iterable[str], platform: Platform, out: Path) -> None:
+def keep(
+    packages: Path, wanted: Iterable[str], users: Iterable[Path], platform: Platform, out: Path
+) -> None:
     """Link the files of ``packages`` that ``wanted`` names, and their libraries, to ``out``.
+
+    Args:
+        packages: where Debian's packages were unpacked.
+        wanted: patterns, as `match` reads them.
+        users: files from elsewhere that need libraries of ``packages`` too.
+        platform: names the folders.
+        out: the root to fill.
 
     Raises:
         MissingFile: A pattern matches nothing, or a library is nowhere.
@@ -31,7 +40,8 @@ def keep(packages: Path, wanted: Iterable[str], platform: Platform, out: Path) -
     globs = [pattern.format(triplet=platform.triplet) for pattern in wanted]
     chosen = match(files_of(packages), globs)
     chosen |= trail(packages, platform.interpreter)
-    chosen |= libraries(packages, chosen, platform)
+    programs = [packages / path for path in chosen if not (packages / path).is_symlink()]
+    chosen |= libraries(packages, [*programs, *users], platform)
     for path in sorted(chosen):
         link(packages / path, out / path)
 
@@ -65,16 +75,16 @@ def match(paths: Iterable[str], globs: Iterable[str]) -> set[str]:
     return chosen
 
 
-def libraries(packages: Path, chosen: Iterable[str], platform: Platform) -> set[str]:
-    """Return the libraries, links included, that ``chosen`` need and those need in turn."""
+def libraries(packages: Path, programs: Iterable[Path], platform: Platform) -> set[str]:
+    """Return the libraries, links included, that ``programs`` need and those need in turn."""
     found: set[str] = set()
-    waiting = [path for path in chosen if not (packages / path).is_symlink()]
+    waiting = list(programs)
     while waiting:
-        path = packages / waiting.pop()
+        path = waiting.pop()
         for name in elf.needed(path) if elf.is_elf(path) else ():
             new = trail(packages, library(packages, name, platform)) - found
             found |= new
-            waiting += sorted(new)
+            waiting += [packages / each for each in sorted(new)]
     return found
 
 
