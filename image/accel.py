@@ -14,23 +14,17 @@ import platform
 import subprocess
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
+from image.hardware import BOARDS, Accel, Hardware
+from image.private_stick import PrivateStick
 from phase_boot.trust.arch import Arch
 
 VARIABLE: Final = "PHASE_ACCEL"
 PROBE_SECONDS: Final = 20.0
 CACHED: Final = Path("build/accel.json")
-
-
-class Accel(StrEnum):
-    """What runs the guest's instructions."""
-
-    KVM = "kvm"
-    TCG = "tcg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +47,8 @@ class Host(Protocol):
     def why_no_kvm(self) -> str:
         """Empty when /dev/kvm opens for this user, else why it does not."""
 
-    def probe(self, arch: Arch, kernel: Path) -> bool:
-        """Boot `kernel` under KVM without a root; whether it panicked and reset in time."""
+    def probe(self, arch: Arch, kernel: Path) -> str:
+        """Boot `kernel` under KVM without a root; empty if it panicked and reset, else why not."""
 
 
 def choose(
@@ -89,15 +83,15 @@ def _native(arch: Arch, kernel: Path, host: Host, cache: Path) -> Verdict:
             cache.parent.mkdir(parents=True, exist_ok=True)
             cache.write_text(json.dumps(known) + "\n")
     if known[key]:
-        return Verdict(Accel.KVM, "a probe boot under KVM worked")
-    return Verdict(Accel.TCG, f"a probe boot under KVM did not end within {PROBE_SECONDS:g} s")
+        return Verdict(Accel.TCG, f"a probe boot under KVM failed: {known[key]}")
+    return Verdict(Accel.KVM, "a probe boot under KVM worked")
 
 
-def _remembered(cache: Path) -> dict[str, bool]:
+def _remembered(cache: Path) -> dict[str, str]:
     with suppress(OSError, ValueError):
         found = json.loads(cache.read_text())
         if isinstance(found, dict):
-            return {key: value for key, value in found.items() if isinstance(value, bool)}
+            return {key: value for key, value in found.items() if isinstance(value, str)}
     return {}
 
 
@@ -120,17 +114,17 @@ class RealHost:
             return f"/dev/kvm does not open: {error.strerror}"
         return ""
 
-    def probe(self, arch: Arch, kernel: Path) -> bool:
+    def probe(self, arch: Arch, kernel: Path) -> str:
         """QEMU with -no-reboot ends by itself as soon as the panicked kernel resets."""
-        amd64 = arch is Arch.AMD64
+        board = BOARDS[arch]
+        argv = [
+            board.program,
+            *("-machine", board.kvm_machine),
+            *("-accel", "kvm", "-cpu", "host", "-smp", "2", "-m", "512"),
+            *("-nodefaults", "-display", "none", "-no-reboot"),
+            *("-kernel", str(kernel), "-append", "panic=-1 quiet"),
+        ]
         with tempfile.TemporaryFile() as said:
-            argv = [
-                "qemu-system-x86_64" if amd64 else "qemu-system-aarch64",
-                *("-machine", "q35" if amd64 else "virt,gic-version=host"),
-                *("-accel", "kvm", "-cpu", "host", "-smp", "2", "-m", "512"),
-                *("-nodefaults", "-display", "none", "-no-reboot"),
-                *("-kernel", str(kernel), "-append", "panic=-1 quiet"),
-            ]
             try:
                 done = subprocess.run(
                     argv,
@@ -141,5 +135,21 @@ class RealHost:
                     stderr=said,
                 )
             except subprocess.TimeoutExpired:
-                return False
-        return done.returncode == 0
+                return f"it did not end within {PROBE_SECONDS:g} s"
+            except OSError as error:
+                return str(error)
+            said.seek(0)
+            first = said.readline().decode(errors="replace").strip()
+        return f"QEMU ended with {done.returncode}: {first}" if done.returncode else ""
+
+
+def fastest(hardware: Hardware, image: Path) -> Hardware:
+    """The same machine with the accelerator that this host is able to give it.
+
+    The stick's own kernel is what a probe would boot.
+    """
+    with tempfile.TemporaryDirectory(prefix="phase-probe-") as folder:
+        stick = PrivateStick(image, Path(folder) / "stick.img")
+        kernel = Path(folder) / "kernel"
+        kernel.write_bytes(stick.kernel())
+        return replace(hardware, accel=choose(hardware.arch, kernel).accel)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from image import accel
-from image.accel import Accel
 from image.guest_events import PORT
 from image.lab import Nic
-from image.private_stick import PrivateStick
 from phase_boot.trust.arch import Arch
+
+
+class Accel(StrEnum):
+    """What runs the guest's instructions."""
+
+    KVM = "kvm"
+    TCG = "tcg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Board:
     """What QEMU needs to be told for one architecture."""
 
     program: str
-    machine: str
+    tcg_machine: str
+    kvm_machine: str
     tcg_cpu: str
     code: Path
     vars: Path
@@ -31,6 +36,7 @@ BOARDS: Final = {
     Arch.AMD64: Board(
         "qemu-system-x86_64",
         "q35",
+        "q35",
         "qemu64",
         Path("/usr/share/OVMF/OVMF_CODE_4M.fd"),
         Path("/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -39,6 +45,7 @@ BOARDS: Final = {
     Arch.ARM64: Board(
         "qemu-system-aarch64",
         "virt,gic-version=3",
+        "virt,gic-version=host",
         "cortex-a72",
         Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
         Path("/usr/share/AAVMF/AAVMF_VARS.fd"),
@@ -78,7 +85,7 @@ def arguments(hardware: Hardware, folder: Path, nic: Nic) -> list[str]:
     tcg = hardware.accel is Accel.TCG
     return [
         board.program,
-        *("-machine", board.machine),
+        *("-machine", board.tcg_machine if tcg else board.kvm_machine),
         *("-accel", "tcg,thread=multi" if tcg else "kvm"),
         *("-cpu", board.tcg_cpu if tcg else "host"),
         *("-smp", str(hardware.cpus), "-m", str(hardware.memory)),
@@ -104,15 +111,3 @@ def arguments(hardware: Hardware, folder: Path, nic: Nic) -> list[str]:
 def _console(folder: Path) -> str:
     path, log = folder / "console.sock", folder / "console.log"
     return f"socket,id=console,path={path},server=on,wait=off,logfile={log}"
-
-
-def fastest(hardware: Hardware, image: Path) -> Hardware:
-    """The same machine with the accelerator that this host is able to give it.
-
-    The stick's own kernel is what a probe would boot.
-    """
-    with tempfile.TemporaryDirectory(prefix="phase-probe-") as folder:
-        stick = PrivateStick(image, Path(folder) / "stick.img")
-        kernel = Path(folder) / "kernel"
-        kernel.write_bytes(stick.kernel())
-        return replace(hardware, accel=accel.choose(hardware.arch, kernel).accel)

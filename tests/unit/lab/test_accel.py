@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from image.accel import Accel, choose
+from image.accel import choose
+from image.hardware import Accel
 from phase_boot.trust.arch import Arch
 
 
@@ -14,7 +15,7 @@ class PaperHost:
     machine: str = "x86_64"
     boot: str = "boot-1"
     closed: str = ""
-    works: bool = True
+    trouble: str = ""
     probes: list[Arch] = field(default_factory=list)
 
     def arch(self) -> str:
@@ -26,10 +27,10 @@ class PaperHost:
     def why_no_kvm(self) -> str:
         return self.closed
 
-    def probe(self, arch: Arch, kernel: Path) -> bool:
+    def probe(self, arch: Arch, kernel: Path) -> str:
         assert kernel.exists()
         self.probes.append(arch)
-        return self.works
+        return self.trouble
 
 
 @pytest.fixture
@@ -51,7 +52,13 @@ def test_kvm_is_taken_where_the_probe_boot_works(kernel: Path, cache: Path) -> N
 
 
 def test_a_kvm_that_hangs_is_not_taken(kernel: Path, cache: Path) -> None:
-    verdict = choose(Arch.AMD64, kernel, wish="auto", host=PaperHost(works=False), cache=cache)
+    verdict = choose(
+        Arch.AMD64,
+        kernel,
+        wish="auto",
+        host=PaperHost(trouble="it did not end within 20 s"),
+        cache=cache,
+    )
     assert verdict.accel is Accel.TCG
     assert "did not end within 20 s" in verdict.reason
 
@@ -79,7 +86,7 @@ def test_a_foreign_guest_is_never_probed(
 def test_the_verdict_holds_for_one_boot_of_the_host_and_one_kernel(
     kernel: Path, cache: Path
 ) -> None:
-    host = PaperHost(works=False)
+    host = PaperHost(trouble="it did not end within 20 s")
     for _ in range(2):
         choose(Arch.AMD64, kernel, wish="auto", host=host, cache=cache)
     assert len(host.probes) == 1

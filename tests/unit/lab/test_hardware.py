@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from image.accel import Accel
-from image.hardware import DISKS, Hardware, arguments
+from image.hardware import DISKS, Accel, Hardware, arguments
 from image.lab import Nic
 from phase_boot.trust.arch import Arch
 
