@@ -163,7 +163,7 @@ def _desktop(settings: Settings) -> _Surroundings:
         operator=operator or NobodyThere(terminals.write),
         sinks=(
             *(_opened(lambda: sinks.Descriptor.file(journal)) if journal else ()),
-            Console(terminals.write, live=live),
+            Console(terminals.write, live=live, start=SystemClock().monotonic()),
         ),
         in_seed=False,
     )

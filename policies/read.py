@@ -1,17 +1,14 @@
-"""Reading policies from files: the only importer of tomlkit."""
+"""Reading policies from files, with the standard library: it is on the way of every boot."""
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Final
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
-from policies.model import Mode, Policy, PolicyError, policy_from
+from policies.model import Policy, PolicyError, policy_from
 
 MAX_BYTES: Final = 65_536
-HERE: Final = Path(__file__).parent
 
 
 def read_policy(path: Path) -> Policy:
@@ -28,27 +25,10 @@ def read_policy(path: Path) -> Policy:
     if len(text) > MAX_BYTES:
         raise PolicyError(f"{path} is larger than {MAX_BYTES} bytes")
     try:
-        table = tomlkit.parse(text.decode()).unwrap()
-    except (TOMLKitError, UnicodeDecodeError) as error:
+        table = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path} is no TOML: {error}") from error
     try:
         return policy_from(table)
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error
-
-
-def with_site(
-    mode: Mode, *, keys: tuple[str, ...], threshold: int, channel: str, urls: tuple[str, ...] = ()
-) -> str:
-    """Return the shipped policy of ``mode`` as TOML, made for one site: whom it trusts.
-
-    Raises:
-        PolicyError: the result would be refused at boot, so it is refused now.
-    """
-    document = tomlkit.parse((HERE / f"{mode}.toml").read_text())
-    document["channel"] = channel
-    trust, discovery = document["trust"], document["discovery"]
-    trust["keys"], trust["threshold"] = list(keys), threshold
-    discovery["urls"] = list(urls)
-    policy_from(document.unwrap())
-    return tomlkit.dumps(document)

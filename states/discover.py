@@ -25,9 +25,11 @@ async def discover(world: World, boot: Boot) -> Step:
         urls=(*typed, *rules.urls),
     )
     # A URL that somebody typed is what they want now, whatever the policy looks at first.
-    order = ("url", *rules.order) if typed else rules.order
+    wished = ("url", *rules.order) if typed else rules.order
+    offered = {finder.origin for finder in world.finders}
+    order = tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
     if len(boot.shunned) < rules.candidates:
-        for origin in dict.fromkeys(order):
+        for origin in order:
             candidate = await _first(world, quest, origin, boot.shunned)
             if candidate is not None:
                 world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
@@ -55,9 +57,8 @@ async def _first(
 def _why(boot: Boot, quest: port.Quest, order: tuple[str, ...]) -> str:
     if boot.refusals:
         return f"none of the {len(boot.refusals)} found can be booted; last: {boot.refusals[-1]}"
-    looked = ", ".join(dict.fromkeys(order))
     return (
-        f"nothing offers {quest.channel} for {quest.arch} here (looked at: {looked}); "
+        f"nothing offers {quest.channel} for {quest.arch} here (looked at: {', '.join(order)}); "
         "start a provider on this network, or type a URL"
     )
 

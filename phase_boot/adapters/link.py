@@ -28,7 +28,7 @@ class AddressWatch:
         while True:
             links = list(self._links())
             if links:
-                return links[0]
+                return min(links, key=_is_loopback)
             if asyncio.get_running_loop().time() >= deadline:
                 raise NoNetwork(
                     f"no link got an address within {seconds:g} seconds ({_seen()}); "
@@ -48,6 +48,10 @@ class AddressWatch:
         if address.is_loopback:
             return self._loopback
         return not address.is_link_local
+
+
+def _is_loopback(link: Link) -> bool:
+    return ipaddress.ip_address(link.addresses[0]).is_loopback
 
 
 def _seen() -> str:

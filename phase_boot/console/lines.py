@@ -19,8 +19,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
-def line_for(event: Fields) -> str | None:
-    """Return the line for ``event``, or None if a person need not see it."""
+def line_for(event: Fields, *, start: float = 0.0) -> str | None:
+    """Return the line for ``event``, or None if a person need not see it.
+
+    Times are shown as seconds since ``start``.
+    """
     render = _RENDER.get(str(event.get("event")))
     if render is None:
         return None
@@ -28,7 +31,7 @@ def line_for(event: Fields) -> str | None:
         text = printable(render(event))
     except (KeyError, TypeError, ValueError):
         return None
-    stamp = f"{float(event.get('at', 0)):8.2f}s  "
+    stamp = f"{float(event.get('at', 0)) - start:8.2f}s  "
     room = COLUMNS - len(stamp)
     return stamp + (text if len(text) <= room else text[: room - 3] + "...")
 
@@ -50,8 +53,8 @@ def _transition(event: Fields) -> str:
 
 def _done(event: Fields) -> str:
     mib, seconds = event["size"] / MIB, event["seconds"]
-    rate = f", {mib / seconds:.1f} MiB/s" if seconds > 0 else ""
-    return f"  {event['artifact']:<10} {mib:.1f} MiB verified, from {event['source']}{rate}"
+    rate = f" at {mib / seconds:.1f} MiB/s" if seconds > 0 else ""
+    return f"  {event['artifact']:<10} {mib:.1f} MiB verified{rate}, from {event['source']}"
 
 
 _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
@@ -84,10 +87,14 @@ class Console:
 
     name = "console"
 
-    def __init__(self, write: Callable[[str], object], *, live: bool) -> None:
-        """Draw with ``write``; without ``live`` there is no bar, as in a log file."""
+    def __init__(self, write: Callable[[str], object], *, live: bool, start: float = 0.0) -> None:
+        """Draw with ``write``; without ``live`` there is no bar, as in a log file.
+
+        Times are shown as seconds since ``start``.
+        """
         self._write = write
         self._live = live
+        self._start = start
         self._bar_shown = False
 
     def write(self, line: str) -> None:
@@ -101,7 +108,7 @@ class Console:
                 self._write(f"\r{progress_bar(event)}\x1b[K")
                 self._bar_shown = True
             return
-        text = line_for(event)
+        text = line_for(event, start=self._start)
         if text is None:
             return
         clear = "\r\x1b[K" if self._bar_shown else ""

@@ -10,7 +10,7 @@ import pytest
 from phase_boot.adapters.linux_platform import LOADER_GUID, LinuxPlatform
 from phase_boot.machine.errors import NotConfigured
 from policies.model import Mode
-from policies.read import with_site
+from policies.write import with_site
 from tests.fakes.manifests import PUBLISHER
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from policies.model import Mode, PolicyError, policy_from
-from policies.read import HERE, MAX_BYTES, read_policy, with_site
+from policies.read import MAX_BYTES, read_policy
+from policies.write import SHIPPED, with_site
 from tests.fakes.manifests import PUBLISHER, SECOND
 from tests.fakes.world import policy_table
 
@@ -29,7 +30,7 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_shipped_policy_trusts_nobody_by_itself(mode: Mode) -> None:
     with pytest.raises(PolicyError, match="at least one key"):
-        read_policy(HERE / f"{mode}.toml")
+        read_policy(SHIPPED / f"{mode}.toml")
 
 
 def test_a_site_that_would_be_refused_at_boot_is_refused_when_it_is_built() -> None:
