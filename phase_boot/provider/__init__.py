@@ -1,1 +1,1 @@
-"""Phase Boot."""
+"""The LAN provider: serves a SITE over HTTP and says so by mDNS."""

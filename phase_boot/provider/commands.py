@@ -3,7 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+DEFAULT_PORT: Final = 8070
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the provider's command."""
+    words = subparsers.add_parser("serve", help="serve a SITE to the machines on this network")
+    words.add_argument("site", type=Path, metavar="SITE")
+    words.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one")
+    words.add_argument("--host", help="listen on this address only")
+    words.add_argument("--interface", help="listen and announce on this interface only")
+    words.add_argument("--no-announce", action="store_true", help="do not tell anybody by mDNS")
+    words.set_defaults(func=_serve)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:  # noqa: PLR2004 - what a port is
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
+
+
+def _serve(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - nothing of it on the boot path
+
+    from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - the same
+    from phase_boot.provider.events import to_stdout  # noqa: PLC0415 - the same
+    from phase_boot.provider.serve import Settings, serve  # noqa: PLC0415 - the same
+
+    settings = Settings(
+        site=options.site,
+        port=options.port,
+        host=options.host,
+        interface=options.interface,
+        announce=not options.no_announce,
+    )
+    try:
+        asyncio.run(serve(settings, to_stdout))
+    except ProvideError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0

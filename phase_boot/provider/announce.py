@@ -1,0 +1,188 @@
+"""Announcing by mDNS what a SITE offers: the registering side of zeroconf (SPEC M2.4).
+
+Each interface has a responder of its own that tells its own addresses only, so nobody is sent to
+an address of a network that they are not on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
+
+from zeroconf import BadTypeInNameException, NonUniqueNameException, ServiceInfo
+from zeroconf.asyncio import AsyncZeroconf
+
+from phase_boot.provider.events import Announced, AnnounceFailed, Tell, Withdrawn
+from phase_boot.provider.files import Offer
+from phase_boot.provider.links import Link
+from phase_boot.store.layout import manifest_path
+
+SERVICE: Final = "_phase-image._tcp.local."
+POLL_SECONDS: Final = 1.0
+WITHDRAW_SECONDS: Final = 3.0
+_MAX_LABEL: Final = 58
+"""Bytes of an instance name, with room for the number that tells it from another of that name."""
+
+_FAILURES: Final = (OSError, RuntimeError, NonUniqueNameException, BadTypeInNameException)
+
+
+class Announcer:
+    """Keeps the announcements on all interfaces as the SITE and the interfaces are."""
+
+    def __init__(self, *, host: str, port: int, tell: Tell) -> None:
+        """Take this machine's label below ``.local`` and the port of its HTTP server."""
+        self._host = host
+        self._port = port
+        self._tell = tell
+        self._responders: dict[str, _Responder] = {}
+        self._failed: dict[str, str] = {}
+        # What matters of it is told as events.
+        logging.getLogger("zeroconf").addHandler(logging.NullHandler())
+
+    async def run(
+        self,
+        find_links: Callable[[], Mapping[str, Link]],
+        find_offers: Callable[[], frozenset[Offer]],
+    ) -> None:
+        """Follow both until cancelled, then take everything back."""
+        try:
+            while True:
+                links = await asyncio.to_thread(find_links)
+                offers = await asyncio.to_thread(find_offers)
+                await self._settle(links, offers)
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            await self._close(self._responders)
+
+    async def _settle(self, links: Mapping[str, Link], offers: frozenset[Offer]) -> None:
+        gone = [name for name, one in self._responders.items() if links.get(name) != one.link]
+        await self._close(gone)
+        await asyncio.gather(*(self._show(link, offers) for link in links.values()))
+
+    async def _show(self, link: Link, offers: frozenset[Offer]) -> None:
+        try:
+            if link.name not in self._responders:
+                self._responders[link.name] = await _Responder.open(
+                    link, self._host, self._port, self._tell
+                )
+            await self._responders[link.name].show(offers)
+        except _FAILURES as error:
+            reason = str(error) or type(error).__name__
+            if self._failed.get(link.name) != reason:
+                self._tell(AnnounceFailed(interface=link.name, reason=reason))
+            self._failed[link.name] = reason
+            await self._close([link.name])
+        else:
+            self._failed.pop(link.name, None)
+
+    async def _close(self, names: Iterable[str]) -> None:
+        leaving = [self._responders.pop(name) for name in list(names) if name in self._responders]
+        with contextlib.suppress(TimeoutError, *_FAILURES):
+            async with asyncio.timeout(WITHDRAW_SECONDS):
+                await asyncio.gather(*(responder.close() for responder in leaving))
+
+
+class _Responder:
+    """The announcements on one interface."""
+
+    def __init__(
+        self, zeroconf: AsyncZeroconf, link: Link, mirror: tuple[str, int], tell: Tell
+    ) -> None:
+        self.link = link
+        self._zeroconf = zeroconf
+        self._host, self._port = mirror
+        self._tell = tell
+        self._shown: dict[tuple[str, str], tuple[Offer, ServiceInfo]] = {}
+
+    @classmethod
+    async def open(cls, link: Link, host: str, port: int, tell: Tell) -> _Responder:
+        """Open the sockets of mDNS on one interface and no other."""
+        places: list[str | int] = [a for a in link.addresses if ":" not in a]
+        if any(":" in address for address in link.addresses):
+            places.append(link.index)
+        zeroconf = AsyncZeroconf(interfaces=places)
+        try:
+            await zeroconf.zeroconf.async_wait_for_start()
+        except BaseException:
+            await zeroconf.async_close()
+            raise
+        # A socket hears what comes to any interface; without this we would answer questions from
+        # one network with the addresses of another.
+        for transport in (*zeroconf.zeroconf.engine.readers, *zeroconf.zeroconf.engine.senders):
+            with contextlib.suppress(OSError):
+                transport.sock.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode()
+                )
+        return cls(zeroconf, link, (host, port), tell)
+
+    async def show(self, offers: frozenset[Offer]) -> None:
+        """Announce these offers and no others; returns when all were told."""
+        wanted = {(offer.channel, str(offer.arch)): offer for offer in offers}
+        for key in self._shown.keys() - wanted.keys():
+            _, info = self._shown.pop(key)
+            await _told(self._zeroconf.async_unregister_service(info))
+            self._tell(Withdrawn(interface=self.link.name, channel=key[0], arch=key[1]))
+        changed = [
+            offer
+            for key, offer in wanted.items()
+            if key not in self._shown or self._shown[key][0] != offer
+        ]
+        await asyncio.gather(*map(self._announce, changed))
+
+    async def close(self) -> None:
+        """Take everything back and close the sockets."""
+        await self._zeroconf.async_close()
+        for channel, arch in self._shown:
+            self._tell(Withdrawn(interface=self.link.name, channel=channel, arch=arch))
+        self._shown.clear()
+
+    async def _announce(self, offer: Offer) -> None:
+        key = (offer.channel, str(offer.arch))
+        mirror = (
+            f"http://{self._host}.local:{self._port}/{manifest_path(offer.channel, offer.arch)}"
+        )
+        if key in self._shown:
+            info = self._info(offer, mirror, self._shown[key][1].name)
+            await _told(self._zeroconf.async_update_service(info))
+        else:
+            info = self._info(offer, mirror, self._instance(offer))
+            await _told(self._zeroconf.async_register_service(info, allow_name_change=True))
+        self._shown[key] = (offer, info)
+        self._tell(
+            Announced(
+                interface=self.link.name,
+                channel=offer.channel,
+                arch=str(offer.arch),
+                manifest_cid=offer.cid,
+                mirror=mirror,
+            )
+        )
+
+    def _instance(self, offer: Offer) -> str:
+        interface = self.link.name.replace(".", "-")
+        label = f"{offer.channel} {offer.arch} {self._host} {interface}"[:_MAX_LABEL]
+        return f"{label.strip()}.{SERVICE}"
+
+    def _info(self, offer: Offer, mirror: str, name: str) -> ServiceInfo:
+        return ServiceInfo(
+            SERVICE,
+            name,
+            port=self._port,
+            properties={
+                "arch": str(offer.arch),
+                "channel": offer.channel,
+                "manifest_cid": offer.cid,
+                "mirror": mirror,
+            },
+            server=f"{self._host}.local.",
+            parsed_addresses=list(self.link.addresses),
+        )
+
+
+async def _told(registration: Awaitable[Awaitable[object]]) -> None:
+    """Wait for a change and then for its broadcast."""
+    await (await registration)

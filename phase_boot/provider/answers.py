@@ -1,0 +1,251 @@
+"""Answering HTTP requests for the files of a SITE. The only user of aiohttp's server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from phase_boot.provider.events import RequestAnswered, Tell
+from phase_boot.provider.files import Served, find_offers, open_served
+from phase_boot.provider.ranges import Span, Unsatisfiable, wanted_span
+
+MAX_CONNECTIONS: Final = 512
+"""Open at once; more are closed unheard."""
+SILENCE_SECONDS: Final = 30.0
+"""How long a connection may say nothing, before its first request or between two."""
+CHUNK: Final = 1 << 20
+CHUNK_SECONDS: Final = 60.0
+"""For one chunk of 1 MiB: who takes less than 17 KiB/s is cut off, and resumes if it can."""
+MAX_SHOWN_PATH: Final = 256
+
+_OK: Final = 200
+_PARTIAL: Final = 206
+_NOT_MODIFIED: Final = 304
+_NOT_FOUND: Final = 404
+_BAD_METHOD: Final = 405
+_UNSATISFIABLE: Final = 416
+_ANSWERED: Final = "phase_boot.answered"
+
+
+@dataclass(slots=True)
+class _Account:
+    """What has become of a request so far."""
+
+    status: int = 0
+    sent: int = 0
+    error: str | None = None
+
+
+class Answers:
+    """What a provider answers, and how many requests it is answering."""
+
+    def __init__(self, root: Path, tell: Tell) -> None:
+        self._root = root
+        self._tell = tell
+        self._active = 0
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request and tell about it when it is over."""
+        loop = asyncio.get_running_loop()
+        began, account = loop.time(), _Account()
+        request[_ANSWERED] = True
+        self._active += 1
+        try:
+            response = await self._answer(request, account)
+        except ConnectionError as error:
+            account.error = account.error or str(error) or "the peer went away"
+            raise
+        finally:
+            self._active -= 1
+            self._tell(
+                RequestAnswered(
+                    peer=request.remote or "",
+                    method=request.method,
+                    path=request.rel_url.raw_path[:MAX_SHOWN_PATH],
+                    status=account.status,
+                    bytes=account.sent,
+                    seconds=round(loop.time() - began, 6),
+                    error=account.error,
+                )
+            )
+        return response
+
+    async def _answer(self, request: web.BaseRequest, account: _Account) -> web.StreamResponse:
+        if request.method not in {"GET", "HEAD"}:
+            return _said(account, _BAD_METHOD, "Only GET and HEAD are answered.", Allow="GET, HEAD")
+        path = request.rel_url.raw_path.removeprefix("/")
+        if path == "health":
+            return await self._health(account)
+        served = await asyncio.to_thread(open_served, self._root, path)
+        if served is None:
+            return _said(account, _NOT_FOUND, "There is no such file here.")
+        with served.file:
+            return await _answer_file(request, served, account)
+
+    async def _health(self, account: _Account) -> web.StreamResponse:
+        offers = await asyncio.to_thread(find_offers, self._root)
+        body = {
+            "status": "ok" if offers else "empty",
+            "requests": self._active,
+            "offers": [
+                {
+                    "channel": offer.channel,
+                    "arch": str(offer.arch),
+                    "version": offer.version,
+                    "manifest_cid": offer.cid,
+                }
+                for offer in sorted(offers)
+            ],
+        }
+        text = json.dumps(body) + "\n"
+        response = _said(account, _OK, text)
+        response.content_type = "application/json"
+        return response
+
+
+def make_server(answers: Answers, tell: Tell) -> web.Server:
+    """Return aiohttp's low-level server over ``answers``: no routes, no decoding, no tracebacks."""
+    quiet = logging.getLogger("phase_boot.provider.aiohttp")
+    quiet.addHandler(logging.NullHandler())
+    quiet.propagate = False
+    return web.Server(
+        answers.answer,
+        access_log_class=_teller_of_the_unreadable(tell),
+        access_log=quiet,
+        logger=quiet,
+        keepalive_timeout=SILENCE_SECONDS,
+        lingering_time=0,
+    )
+
+
+class Door:
+    """Lets connections in: so many at once, and none that stays silent."""
+
+    def __init__(self, server: web.Server) -> None:
+        self._server = server
+
+    def __call__(self) -> asyncio.Protocol:
+        """Return the protocol for a new connection."""
+        if len(self._server.connections) >= MAX_CONNECTIONS:
+            return _Closed()
+        handler = self._server()
+        asyncio.get_running_loop().call_later(SILENCE_SECONDS, _close_if_silent, handler)
+        return handler
+
+
+class _Closed(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _close_if_silent(handler: web.RequestHandler) -> None:
+    # After a first request aiohttp's keep-alive timer does this; before it, nothing does.
+    if handler._request_count == 0:  # noqa: SLF001 - it tells nobody else
+        handler.force_close()
+
+
+def _said(account: _Account, status: int, text: str, **headers: str) -> web.Response:
+    account.status = status
+    account.sent = len(text)
+    return web.Response(status=status, text=text, headers={**_COMMON, **headers})
+
+
+_COMMON: Final = {"Server": "phase-boot", "X-Content-Type-Options": "nosniff"}
+
+
+async def _answer_file(
+    request: web.BaseRequest, served: Served, account: _Account
+) -> web.StreamResponse:
+    headers = {
+        **_COMMON,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": served.cache_control,
+        "Content-Type": served.content_type,
+        "ETag": served.etag,
+    }
+    if _is_known(request, served.etag):
+        account.status = _NOT_MODIFIED
+        return web.Response(status=_NOT_MODIFIED, headers=headers)
+    try:
+        span = wanted_span(_range_header(request, served.etag), served.size)
+    except Unsatisfiable:
+        headers["Content-Range"] = f"bytes */{served.size}"
+        account.status = _UNSATISFIABLE
+        return web.Response(status=_UNSATISFIABLE, headers=headers)
+    if span is not None:
+        last = span.start + span.count - 1
+        headers["Content-Range"] = f"bytes {span.start}-{last}/{served.size}"
+    account.status = _OK if span is None else _PARTIAL
+    span = span or Span(0, served.size)
+    response = web.StreamResponse(status=account.status, headers=headers)
+    response.content_length = span.count
+    await response.prepare(request)
+    if request.method == "GET":
+        await _send(request, served, span, account)
+    await response.write_eof()
+    return response
+
+
+def _is_known(request: web.BaseRequest, etag: str) -> bool:
+    known = request.if_none_match or ()
+    return any(tag.value == "*" or f'"{tag.value}"' == etag for tag in known)
+
+
+def _range_header(request: web.BaseRequest, etag: str) -> str:
+    """Return the Range header, or nothing where the client holds a part of other bytes."""
+    if request.headers.get("If-Range", etag) != etag:
+        return ""
+    return request.headers.get("Range", "")
+
+
+async def _send(request: web.BaseRequest, served: Served, span: Span, account: _Account) -> None:
+    """Let the kernel copy the bytes to the socket, as long as the peer takes them.
+
+    Raises:
+        ConnectionError: the peer went away or is too slow, or the file became shorter.
+    """
+    loop = asyncio.get_running_loop()
+    while account.sent < span.count:
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the peer went away")
+        count = min(CHUNK, span.count - account.sent)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CHUNK_SECONDS):
+                sent = await loop.sendfile(transport, served.file, span.start + account.sent, count)
+        account.sent += sent
+        if sent < count:
+            # The promised length cannot be kept any more: only a cut connection says so.
+            transport.abort()
+            account.error = "the peer is too slow, or the file became shorter"
+            raise ConnectionAbortedError(account.error)
+
+
+def _teller_of_the_unreadable(tell: Tell) -> type[AbstractAccessLogger]:
+    """Return the access log of aiohttp, which also sees requests that cannot be parsed."""
+
+    class Teller(AbstractAccessLogger):
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+            if _ANSWERED not in request:
+                tell(
+                    RequestAnswered(
+                        peer=request.remote or "",
+                        method="",
+                        path="",
+                        status=response.status,
+                        bytes=response.body_length,
+                        seconds=round(time, 6),
+                        error="not readable as HTTP",
+                    )
+                )
+
+    return Teller

@@ -1,0 +1,119 @@
+"""The files of a SITE that may be served, opened so that nothing else can be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+from phase_boot.store.cid import raw_cid
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import manifest_path, read_entry_path, read_manifest_path
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.manifest import Manifest, parse_channel
+from phase_boot.trust.refusals import Refusal
+
+# Never through a link, never hanging on a pipe.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An open file of the SITE and what HTTP says about it."""
+
+    file: BufferedReader
+    size: int
+    etag: str
+    """Its sha256 in quotes; of an artifact, the one it is called by."""
+    content_type: str
+    cache_control: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Offer:
+    """A version that the SITE offers: enough to announce it."""
+
+    channel: str
+    arch: Arch
+    version: str
+    cid: str
+
+
+def open_served(root: Path, path: str) -> Served | None:
+    """Open the file that the mirror layout has at ``path``, or return None.
+
+    Nothing is decoded or normalised: a path is a name of the layout, letter by letter, or nothing.
+    """
+    digest = read_entry_path(path)
+    if digest is None and read_manifest_path(path) is None:
+        return None
+    file = _open(root, path)
+    if file is None:
+        return None
+    size = os.fstat(file.fileno()).st_size
+    if digest is not None:
+        immutable = "public, max-age=31536000, immutable"
+        return Served(file, size, f'"{digest.hex}"', "application/octet-stream", immutable)
+    if size > MAX_BYTES:
+        file.close()
+        return None
+    etag = hashlib.file_digest(file, "sha256").hexdigest()
+    return Served(file, size, f'"{etag}"', "application/json", "no-cache")
+
+
+def find_offers(root: Path) -> frozenset[Offer]:
+    """Return what the SITE offers now; what is no manifest, or in the wrong folder, is left out."""
+    try:
+        return frozenset(_offers(root))
+    except OSError:
+        # The SITE is being replaced, or its disk is gone: nothing is offered meanwhile.
+        return frozenset()
+
+
+def _offers(root: Path) -> Iterator[Offer]:
+    for folder in root.iterdir():
+        try:
+            channel = parse_channel(folder.name)
+        except ValueError:
+            continue
+        for arch in Arch:
+            file = _open(root, manifest_path(channel, arch))
+            if file is None:
+                continue
+            with file:
+                raw = file.read(MAX_BYTES + 1)
+            try:
+                manifest = Manifest.of(read_document(raw))
+            except Refusal:
+                continue
+            if (manifest.channel, manifest.arch) == (channel, arch):
+                yield Offer(channel, arch, str(manifest.version), raw_cid(Digest.of(raw)))
+
+
+def _open(root: Path, path: str) -> BufferedReader | None:
+    """Open a plain file below ``root``, through no links at all; None if there is none."""
+    *folders, name = path.split("/")
+    try:
+        place = os.open(root, _FOLDER)
+        try:
+            for folder in folders:
+                inner = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=place)
+                os.close(place)
+                place = inner
+            fd = os.open(name, _FILE, dir_fd=place)
+        finally:
+            os.close(place)
+    except OSError:
+        return None
+    file = os.fdopen(fd, "rb")
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return file
+    file.close()
+    return None

@@ -1,0 +1,64 @@
+"""This machine's name and its network interfaces, as they are right now."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+import ifaddr
+
+_LABEL: Final = re.compile(r"[^a-z0-9-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface that has addresses: its name, the kernel's index, IPv4 before IPv6."""
+
+    name: str
+    index: int
+    addresses: tuple[str, ...]
+
+
+def links(*, interface: str | None = None, host: str | None = None) -> dict[str, Link]:
+    """Return the interfaces to announce on, by name.
+
+    Args:
+        interface: only this one, even if it is the loopback.
+        host: only the interface that has this address, with this address alone.
+    """
+    found = {}
+    for adapter in ifaddr.get_adapters():
+        name = str(adapter.name)
+        addresses = [ip.ip[0] if isinstance(ip.ip, tuple) else ip.ip for ip in adapter.ips]
+        if host is not None:
+            addresses = [address for address in addresses if _same(address, host)]
+        elif interface is None:
+            addresses = [address for address in addresses if not _is_loopback(address)]
+        if addresses and adapter.index is not None and interface in {None, name}:
+            ordered = sorted(addresses, key=lambda a: (":" in a, a.startswith("fe80"), a))
+            found[name] = Link(name, adapter.index, tuple(ordered))
+    return found
+
+
+def host_label() -> str:
+    """Return this machine's name as the first label of ``<name>.local``."""
+    name = _LABEL.sub("-", socket.gethostname().split(".")[0].lower()).strip("-")[:63]
+    if name in {"", "localhost"}:
+        # Every machine is called so: take something that only this one has.
+        return f"phase-boot-{uuid.getnode():012x}"
+    return name
+
+
+def _same(address: str, other: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) == ipaddress.ip_address(other)
+    except ValueError:
+        return False
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

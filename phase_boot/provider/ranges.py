@@ -1,0 +1,52 @@
+"""Which bytes a request wants: the single ranges of RFC 9110."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+# A number longer than this is beyond the end of any file, and slow to convert.
+_SINGLE: Final = re.compile(r"bytes=\s*([0-9]{1,18})?-([0-9]{1,18})?\s*", re.IGNORECASE)
+
+
+class Unsatisfiable(Exception):
+    """The range starts beyond the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``count`` bytes from ``start`` on."""
+
+    start: int
+    count: int
+
+
+def wanted_span(header: str, size: int) -> Span | None:
+    """Return the part of ``size`` bytes that a Range header asks for.
+
+    None means all of them: there is no header, or not one single range of bytes (RFC 9110 lets a
+    server ignore those).
+
+    Raises:
+        Unsatisfiable: no byte of it exists.
+    """
+    found = _SINGLE.fullmatch(header)
+    if found is None or (found[1] is None and found[2] is None):
+        return None
+    if found[1] is None:
+        return _suffix(int(found[2]), size)
+    start = int(found[1])
+    end = size - 1 if found[2] is None else min(int(found[2]), size - 1)
+    if found[2] is not None and int(found[2]) < start:
+        return None
+    if start >= size:
+        raise Unsatisfiable
+    return Span(start, end - start + 1)
+
+
+def _suffix(count: int, size: int) -> Span:
+    count = min(count, size)
+    if count == 0:
+        raise Unsatisfiable
+    return Span(size - count, count)

@@ -1,0 +1,113 @@
+"""A provider from start to stop: serve at once, announce as soon as may be, leave politely."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phase_boot.provider.announce import Announcer
+from phase_boot.provider.answers import Answers, Door, make_server
+from phase_boot.provider.errors import ProvideError
+from phase_boot.provider.events import AnnounceFailed, Started, Stopped, Tell
+from phase_boot.provider.files import find_offers
+from phase_boot.provider.links import host_label, links
+from phase_boot.provider.listen import listen
+
+GRACE_SECONDS: Final = 10.0
+"""How long downloads may go on after the order to stop."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What to serve, and where."""
+
+    site: Path
+    port: int
+    host: str | None = None
+    interface: str | None = None
+    announce: bool = True
+
+
+async def serve(settings: Settings, tell: Tell) -> None:
+    """Serve a SITE until SIGTERM or SIGINT; a second one ends it on the spot.
+
+    Raises:
+        ProvideError: there is no such SITE, or the port cannot be opened.
+    """
+    if not settings.site.is_dir():
+        raise ProvideError(f"{settings.site} is no folder: make one with `phase-boot publish`.")
+    stop = _stop_signal()
+    sockets = listen(port=settings.port, host=settings.host, interface=settings.interface)
+    port: int = sockets[0].getsockname()[1]
+    async with _answering(settings.site, sockets, tell), _announcing(settings, port, tell):
+        await stop.wait()
+    tell(Stopped())
+
+
+def _stop_signal() -> asyncio.Event:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def ordered() -> None:
+        stop.set()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, ordered)
+    return stop
+
+
+@contextlib.asynccontextmanager
+async def _answering(
+    site: Path, sockets: Sequence[socket.socket], tell: Tell
+) -> AsyncIterator[None]:
+    server = make_server(Answers(site, tell), tell)
+    loop = asyncio.get_running_loop()
+    listeners = [await loop.create_server(Door(server), sock=one) for one in sockets]
+    addresses = (one.getsockname() for one in sockets)
+    urls = tuple(f"http://{_literal(host)}:{port}/" for host, port, *_ in addresses)
+    tell(Started(site=str(site), urls=urls))
+    try:
+        yield
+    finally:
+        for listener in listeners:
+            listener.close()
+        server.pre_shutdown()
+        await server.shutdown(GRACE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _announcing(settings: Settings, port: int, tell: Tell) -> AsyncIterator[None]:
+    if not settings.announce:
+        yield
+        return
+    task = asyncio.create_task(_announce(settings, port, tell))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _announce(settings: Settings, port: int, tell: Tell) -> None:
+    announcer = Announcer(host=host_label(), port=port, tell=tell)
+    try:
+        await announcer.run(
+            functools.partial(links, interface=settings.interface, host=settings.host),
+            functools.partial(find_offers, settings.site),
+        )
+    except Exception as error:  # noqa: BLE001 - serving goes on, whatever is wrong with mDNS
+        tell(AnnounceFailed(interface="", reason=f"{type(error).__name__}: {error}"))
+
+
+def _literal(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
