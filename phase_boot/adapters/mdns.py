@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -96,6 +97,9 @@ def _urls(info: AsyncServiceInfo, quest: Quest) -> Iterator[str]:
     if info.server is None or host.lower() != info.server.rstrip(".").lower():
         return
     suffix = f":{port}" if port else ""
-    for address in info.parsed_scoped_addresses()[:MAX_ADDRESSES]:
+    addresses = info.parsed_scoped_addresses()
+    # One that holds on its own wire only needs the name of our interface in the URL: a last resort.
+    far = [a for a in addresses if not ip_address(a.partition("%")[0]).is_link_local]
+    for address in (far or addresses)[:MAX_ADDRESSES]:
         literal = f"[{address}]" if ":" in address else address
         yield urlunsplit((parts.scheme, literal + suffix, parts.path, "", ""))

@@ -54,7 +54,7 @@ class StickCache:
         """Mount the partition unless it is; return why that did not work."""
         if MOUNT_POINT in self._mounted:
             return None
-        device = self._partition()
+        device = self.partition()
         if device is None:
             return "this stick has no Cache partition"
         return await self._mount("ext4", device, MOUNT_POINT, CACHE_OPTIONS)
@@ -65,7 +65,7 @@ class StickCache:
             self._mounted.append(where)
         return failure
 
-    def _partition(self) -> str | None:
+    def partition(self) -> str | None:
         """Return the device of Cache on the stick we came from, never on another disk."""
         try:
             disk = (self._root / DISK_MARK.relative_to("/")).read_text().strip()

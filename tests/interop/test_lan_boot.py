@@ -1,0 +1,124 @@
+"""The whole chain without a virtual machine: publish, serve, find by mDNS, verify, fetch.
+
+Real programs of this project on both sides, in a private network namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from image.lab import IPV4, Lab
+from phase_boot.cli import main
+from phase_boot.machine.replay import replay
+from policies.model import Mode
+from policies.write import with_site
+
+PHASE_BOOT = [sys.executable, "-m", "phase_boot.cli"]
+FILES = {"kernel": b"MZ kernel" * 9000, "initramfs": b"070701" * 900, "rootfs": b"hsqs" * 90_000}
+
+
+class Site:
+    """A published SITE and its publisher's key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.key = folder / "site", folder / "publisher.key"
+        main(["key", "new", str(self.key)])
+        for name, data in FILES.items():
+            (folder / name).write_bytes(data)
+        words = [word for name in FILES for word in (f"--{name}", str(folder / name))]
+        version = ["--channel", "stable", "--arch", "amd64", "--version", "2025.11.12"]
+        where = ["--expires", "+30d", "--key", str(self.key), "--out", str(self.path)]
+        assert main(["publish", *version, *words, *where]) == 0
+
+    def keyid(self, capsys: pytest.CaptureFixture[str]) -> str:
+        capsys.readouterr()
+        main(["key", "show", str(self.key)])
+        return capsys.readouterr().out.strip()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab(dhcp=False) as made:
+        yield made
+
+
+@pytest.fixture
+def policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    site = Site(tmp_path)
+    path = tmp_path / "policy.toml"
+    text = with_site(Mode.INTERNET, keys=(site.keyid(capsys),), threshold=1, channel="stable")
+    path.write_text(text)
+    return path
+
+
+def serving(lab: Lab, site: Path) -> subprocess.Popen[bytes]:
+    """Start the provider, and return once it answers."""
+    with (site.parent / "serve.log").open("wb") as log:
+        server = lab.popen([*PHASE_BOOT, "serve", str(site)], stdout=log, stderr=log)
+    give_up = time.monotonic() + 30
+    while True:
+        try:
+            lab.fetch(f"http://{IPV4}:8070/health")
+        except Exception:
+            assert server.poll() is None, (site.parent / "serve.log").read_text()
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.1)
+        else:
+            return server
+
+
+def dry_run(lab: Lab, policy: Path) -> tuple[int, str, list[dict[str, object]]]:
+    """Run the daemon in the lab and return its status, what it said, and its journal."""
+    folder = policy.parent
+    journal = folder / "journal.jsonl"
+    words = ["--policy", str(policy), "--store", str(folder / "store"), "--journal", str(journal)]
+    done = subprocess.run(
+        lab.command([*PHASE_BOOT, "daemon", "--dry-run", *words]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    lines = journal.read_text().splitlines()
+    replay(lines)
+    return done.returncode, done.stdout + done.stderr, [json.loads(line) for line in lines]
+
+
+def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
+    lab: Lab, policy: Path
+) -> None:
+    serving(lab, policy.parent / "site")
+    status, said, events = dry_run(lab, policy)
+    assert status == 0, said
+    assert "phase.version=2025.11.12" in said
+    (found,) = [event for event in events if event["event"] == "candidate.found"]
+    assert found["origin"] == "lan"
+    done = {event["artifact"]: event for event in events if event["event"] == "fetch.done"}
+    assert set(done) == set(FILES)
+    stored = policy.parent / "store" / "sha256"
+    assert {path.read_bytes() for path in stored.iterdir()} == set(FILES.values())
+    assert {path.name for path in stored.iterdir()} == {e["sha256"] for e in done.values()}
+
+
+def test_a_provider_of_another_publisher_is_found_and_refused(
+    lab: Lab, policy: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    serving(lab, Site(other).path)
+    status, said, events = dry_run(lab, policy)
+    assert status == 1
+    assert "None of the keys that signed the manifest is trusted here" in said
+    assert "Traceback" not in said
+    refused = [event for event in events if event["event"] == "candidate.refused"]
+    assert {event["code"] for event in refused} == {"signature.untrusted"}
+    assert not [event for event in events if event["event"] == "fetch.started"]
