@@ -8,7 +8,7 @@ from typing import Final
 
 from image import gpt, recipe
 from image.platforms import native
-from image.recipe import MIB, SEED_FILES, UUIDS, Recipe
+from image.recipe import BASE_FILES, MIB, SEED_FILES, UUIDS, Recipe
 from image.steps import disk, filesystems, initramfs, kernel, packages, python, seed
 from image.tools import epoch
 from image.workshop import ROOT, Step, Workshop
@@ -20,6 +20,9 @@ ESP_TYPE: Final = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 CACHE_TYPE: Final = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 NOT_MOUNTED_BY_ITSELF: Final = "GUID:63"
 READ_ONLY: Final = "GUID:60"
+ROOT_CODE: Final = tuple(
+    ROOT / "image" / name for name in ("elf.py", "steps/tree.py", "steps/roots.py")
+)
 VERITY_SHARE: Final = 0.02
 """Room after the squashfs for its hash tree, measured at 0.8 %, and a MiB for its head."""
 
@@ -148,7 +151,7 @@ def seed_root(wanted: Recipe, debian: Path, certificates: Path, *parts: Path) ->
         says="put the seed's root together; compile in whom it trusts",
         make=partial(seed.root, debian, interpreter, trees, wanted),
         params=(repr(wanted.trusting), recipe.version(), str(epoch())),
-        reads=(SEED_FILES, ROOT / "policies", ROOT / "image/steps/tree.py", ROOT / "image/elf.py"),
+        reads=(BASE_FILES, SEED_FILES, ROOT / "policies", *ROOT_CODE),
         after=(debian, certificates, *parts),
     )
 

@@ -16,6 +16,7 @@ from phase_boot.trust.arch import Arch
 
 SUITE: Final = "trixie"
 """Debian 13."""
+BASE_FILES: Final = ROOT / "image" / "base"
 SEED_FILES: Final = ROOT / "image" / "seed"
 TARGET_FILES: Final = ROOT / "image" / "target"
 INTERPRETER: Final = ("python3.13-minimal", "libpython3.13-stdlib")
@@ -26,6 +27,7 @@ SEED_PACKAGES: Final = (
     "kexec-tools",
     "kmod",
     "libgcc-s1",
+    "libstdc++6",
     "mount",
     "netbase",
     "systemd",

@@ -1,4 +1,4 @@
-"""Put the seed's root together."""
+"""What is the seed's own in its root: Python, policies, launchers, certificates."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from image import recipe as names
-from image.recipe import SEED_FILES, Trusting, list_of
+from image.recipe import SEED_FILES, Trusting
 from image.steps import packages as debian
-from image.steps import python, tree
+from image.steps import python, roots, tree
 from image.steps.python import SITE
 from image.tools import epoch
 from image.workshop import ROOT, discard
@@ -20,32 +20,12 @@ from loader.entries import MENU
 from policies.model import policy_from
 
 LAUNCHERS: Final = {"phase-boot": "main", "fetch-verify-kexec": "fetch_verify_kexec"}
-FOLDERS: Final = (
-    "dev",
-    "proc",
-    "sys",
-    "run",
-    "tmp",
-    "root",
-    "cache",
-    "var/log",
-    "usr/lib/firmware",
-)
 LINKS: Final = {
-    **tree.MERGED,
     "cas": "cache/cas",
-    "var/run": "../run",
     "etc/policy.toml": "phase-boot/internet.toml",
-    "etc/resolv.conf": "../run/phase-boot/resolv.conf",
-    "etc/mtab": "../proc/self/mounts",
     "etc/systemd/system/default.target": "/usr/lib/systemd/system/phase-boot.target",
-    "etc/systemd/system/ctrl-alt-del.target": "/usr/lib/systemd/system/reboot.target",
     "usr/bin/python3": "python3.13",
-    "usr/sbin/init": "../lib/systemd/systemd",
 }
-APPLETS: Final = list_of(SEED_FILES / "applets.list")
-SYSTEMCTL: Final = ("halt", "poweroff", "reboot")
-KMOD: Final = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 
 def root(
@@ -64,26 +44,11 @@ def root(
         recipe: what to build.
         out: the folder to create.
     """
-    users = [path for part, _ in parts for path in part.rglob("*.so")]
-    files = list_of(SEED_FILES / "files.list")
-    tree.keep(packages, files, users, recipe.platform, out)
+    roots.assemble(packages, [SEED_FILES], parts, recipe.platform, out)
     library = out / "usr/lib/python3.13"
     python.compile_all(interpreter, library, "/usr/lib/python3.13")
-    for part, place in parts:
-        tree.overlay(part, out / place)
-    _copy_own_files(out)
-    for folder in FOLDERS:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    links = LINKS | {f"usr/bin/{name}": "busybox" for name in APPLETS}
-    links |= {f"usr/sbin/{name}": "../bin/systemctl" for name in SYSTEMCTL}
-    if (out / "usr/lib64").exists():
-        links["lib64"] = "usr/lib64"
-    for name, target in links.items():
-        tree.write(out / name, "")
-        (out / name).unlink()
-        (out / name).symlink_to(target)
     _write_generated(out, recipe)
-    tree.settle(out, epoch())
+    roots.finish(out, ["cache"], LINKS, epoch())
 
 
 def certificates(suite: str, arch: str, out: Path) -> None:
@@ -98,13 +63,6 @@ def certificates(suite: str, arch: str, out: Path) -> None:
     discard(unpacked)
 
 
-def _copy_own_files(out: Path) -> None:
-    source = SEED_FILES / "root"
-    for path in tree.files_of(source):
-        text = (source / path).read_text(encoding="utf-8")
-        tree.write(out / path, text, executable=path.endswith(".sh"))
-
-
 def _write_generated(out: Path, recipe: names.Recipe) -> None:
     for name, function in LAUNCHERS.items():
         tree.write(out / f"usr/bin/{name}", launcher(function), executable=True)
@@ -112,7 +70,10 @@ def _write_generated(out: Path, recipe: names.Recipe) -> None:
         template = (ROOT / f"policies/{mode}.toml").read_text(encoding="utf-8")
         policy = compiled(template, recipe.trusting)
         tree.write(out / f"etc/phase-boot/{mode}.toml", policy)
-    tree.write(out / "etc/os-release", os_release(names.version(), recipe.platform.arch))
+    tree.write(
+        out / "etc/os-release",
+        roots.os_release("Phase Boot Seed", names.version(), recipe.platform),
+    )
     tree.write(out / "usr/lib/clock-epoch", "")
     built = datetime.fromtimestamp(epoch(), UTC).isoformat()
     tree.write(out / "etc/phase-boot/built", built + "\n")
@@ -151,19 +112,6 @@ def compiled(template: str, trusting: Trusting) -> str:
     if trusting.keys:
         policy_from(tomllib.loads(text))
     return text
-
-
-def os_release(version: str, arch: str) -> str:
-    """Return os-release of the seed."""
-    fields = {
-        "ID": "phase-boot-seed",
-        "ID_LIKE": "debian",
-        "NAME": "Phase Boot",
-        "PRETTY_NAME": f"Phase Boot Seed {version}",
-        "VERSION_ID": version,
-        "ARCHITECTURE": arch,
-    }
-    return "".join(f'{key}="{value}"\n' for key, value in fields.items())
 
 
 def _array(values: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -13,8 +12,6 @@ from image import elf
 from image.errors import BuildError
 from image.platforms import Platform
 
-MERGED: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib"}
-"""The links of a merged /usr."""
 LIBRARY_FOLDERS: Final = ("usr/lib/{triplet}", "usr/lib/{triplet}/systemd", "usr/lib")
 
 
@@ -117,6 +114,13 @@ def overlay(source: Path, out: Path) -> None:
         link(source / path, out / path)
 
 
+def copy(source: Path, out: Path) -> None:
+    """Copy text files of the repository to ``out``; a checkout's files are never hard-linked."""
+    for path in files_of(source):
+        text = (source / path).read_text(encoding="utf-8")
+        write(out / path, text, executable=text.startswith("#!"))
+
+
 def link(source: Path, target: Path) -> None:
     """Put ``source`` at ``target``: a symbolic link as one, a file as a hard link."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,8 +149,3 @@ def settle(root: Path, time: int) -> None:
             os.utime(path, (time, time), follow_symlinks=False)
     root.chmod(0o755)
     os.utime(root, (time, time))
-
-
-def copy_tree(source: Path, out: Path) -> None:
-    """Copy files that the repository owns; nothing may be hard-linked to a checkout."""
-    shutil.copytree(source, out, symlinks=True)

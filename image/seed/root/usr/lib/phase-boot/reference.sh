@@ -1,0 +1,56 @@
+#!/bin/sh
+# What the daemon is measured against: the shortest honest way to the same target. It believes
+# whatever the mirror says, checks hashes, and jumps. `phase.reference=<base URL>` starts it as
+# the first process instead of systemd; $1 is that URL.
+export PATH=/usr/bin:/usr/sbin
+base=$1 channel=stable
+case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
+
+mark() {
+	read -r now _ </proc/uptime
+	echo "$1 $now" >>/run/phase-boot/stages
+	echo "reference: $1 $now" >/dev/console
+}
+
+fail() {
+	echo "reference: $1" >/dev/console
+	while :; do sleep 3600; done
+}
+
+field() {
+	sed -n "s/.*\"$1\" *: *\"\(sha256:\)\{0,1\}\([^\"]*\)\".*/\2/p" /run/manifest
+}
+
+fetch() {
+	wget -q -O "$2" "$base/cas/sha256/$1" || fail "$base did not give $1"
+	echo "$1  $2" | sha256sum -c -s || fail "$1 came damaged"
+}
+
+mark reference
+# shellcheck disable=SC2046 # one alias, one word
+modprobe -q -a -b $(cat /sys/bus/virtio/devices/*/modalias /sys/bus/pci/devices/*/modalias) ext4
+ip link set lo up
+for interface in /sys/class/net/e*; do interface=${interface##*/}; ip link set "$interface" up; done
+udhcpc -q -n -f -t 20 -T 1 -i "$interface" -s /usr/lib/phase-boot/udhcpc.sh >/dev/null 2>&1 ||
+	fail "no address on $interface"
+mark address
+wget -q -O - "$base/$channel/$arch/manifest.json" | tr -d '\n' | sed 's/,/,\n/g' >/run/manifest
+rootfs=$(field rootfs)
+[ "$rootfs" ] || fail "$base has no manifest for $channel/$arch"
+mark manifest
+
+cache=$(grep -lx PARTNAME=phase-cache /sys/class/block/*/uevent)
+cache=${cache%/uevent}
+mount -t ext4 "/dev/${cache##*/}" /cache || fail "Cache cannot be mounted"
+mkdir -p /cas/sha256
+fetch "$(field kernel)" /run/kernel
+fetch "$(field initramfs)" /run/initramfs
+fetch "$rootfs" "/cas/sha256/$rootfs"
+umount /cache
+mark fetched
+
+line="$(field cmdline) phase.mode=reference phase.version=$(field version)"
+kexec -a -l /run/kernel --initrd=/run/initramfs \
+	--command-line="$line phase.rootfs=sha256:$rootfs" || fail "the kernel cannot be loaded"
+mark loaded
+exec kexec -e

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Says in one line which system this is and which rootfs it is running from, on the console, on
+# the virtio port that listens for events, and as http://<this machine>/report.json.
+read -r command_line </proc/cmdline
+version= mode=
+for word in $command_line; do
+	case $word in
+	phase.version=*) version=${word#*=} ;;
+	phase.mode=*) mode=${word#*=} ;;
+	esac
+done
+read -r rootfs </run/phase/rootfs.sha256
+case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
+read -r now _ </proc/uptime
+
+mkdir -p /run/phase/www
+cat >/run/phase/www/report.json <<END
+{"event":"target.report","seq":0,"at":$now,"version":"$version","mode":"$mode","rootfs":"$rootfs","kernel":"$(uname -r)","arch":"$arch"}
+END
+cat /run/phase/www/report.json >/dev/console
+port=$(grep -lx org.phase_boot.events /sys/class/virtio-ports/*/name 2>/dev/null)
+if [ "$port" ]; then
+	port=${port%/name}
+	cat /run/phase/www/report.json >"/dev/${port##*/}"
+fi
+exec busybox httpd -f -p 80 -h /run/phase/www
