@@ -143,8 +143,7 @@ async def _from_source(errand: _Errand, artifact: Artifact, source: str) -> Fetc
         with closing(writer):
             try:
                 await _download(errand, artifact, source, writer)
-                await asyncio.to_thread(writer.commit)
-                return await asyncio.to_thread(errand.cas.open, artifact)
+                return await asyncio.to_thread(errand.cas.commit, writer)
             except FetchFailed as failure:
                 reason, again = str(failure), failure.again
             except WrongContent as failure:

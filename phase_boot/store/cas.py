@@ -13,7 +13,7 @@ from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Broken, Corrupt, StoreError
 from phase_boot.store.gc import Room
 from phase_boot.store.hashing import hash_into
-from phase_boot.store.writer import ArtifactWriter
+from phase_boot.store.writer import ArtifactWriter, identity
 from phase_boot.trust.manifest import Artifact
 
 _SEAL: Final = object()
@@ -110,6 +110,24 @@ class Cas:
             StoreError: the disk failed.
         """
         return ArtifactWriter(artifact, self._disk, self._room)
+
+    def commit(self, writer: ArtifactWriter) -> Fetched:
+        """Publish what ``writer`` holds and return it without reading it again.
+
+        Its bytes were hashed on their way into the file whose descriptor this returns. If the
+        entry turns out to be another file, that one is hashed as by `open`.
+
+        Raises:
+            WrongContent: not the signed size or bytes; the partial file was dropped.
+            StoreError: the disk failed.
+        """
+        artifact, written = writer.artifact, writer.identity()
+        writer.commit()
+        fd = self._disk.open(Folder.ENTRIES, artifact.digest.hex)
+        if identity(fd) == written:
+            return Fetched(artifact, fd, seal=_SEAL)
+        os.close(fd)
+        return self.open(artifact)
 
     def _set_aside(self, artifact: Artifact, reason: str) -> Corrupt:
         sentence = f"The stored {artifact.name} {artifact.digest} is not what was signed ({reason})"

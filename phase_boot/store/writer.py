@@ -90,6 +90,10 @@ class ArtifactWriter:
             self.close()
         self._sweep()
 
+    def identity(self) -> tuple[int, int]:
+        """Return which file is being written: its device and inode."""
+        return identity(self._descriptor())
+
     def close(self) -> None:
         """Stop writing and keep what is there for the next writer; a second time does nothing."""
         fd, self._fd = self._fd, -1
@@ -152,3 +156,9 @@ class ArtifactWriter:
 
     def _slots(self) -> list[str]:
         return [f"{self.artifact.digest.hex}.{slot}" for slot in range(SLOTS)]
+
+
+def identity(fd: int) -> tuple[int, int]:
+    """Return which file ``fd`` is open on: its device and inode."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino

@@ -265,3 +265,31 @@ def test_a_corrupt_entry_is_evicted_before_a_good_one() -> None:
     store(cas, b"3" * 1500)
     assert cas.has(good)
     assert names(disk, Folder.CORRUPT) == set()
+
+
+def test_a_commit_hands_out_the_file_that_was_written(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as writer:
+        writer.write(DATA)
+        written = writer.identity()
+        fetched = cas.commit(writer)
+    status = os.fstat(fetched.fileno())
+    assert (status.st_dev, status.st_ino) == written
+    assert content(fetched) == DATA
+
+
+def test_another_file_that_takes_the_place_of_the_committed_one_is_hashed_first() -> None:
+    """The rename race: what was written is right, what is found under its name is not."""
+
+    class Racing(MemoryDisk):
+        def publish(self, fd: int, name: str, entry: str) -> None:
+            super().publish(fd, name, entry)
+            self.plant(Folder.ENTRIES, entry, bytes(len(DATA)))
+
+    disk = Racing()
+    cas = Cas(disk, bound=1 << 24)
+    with cas.writer(artifact(DATA)) as writer:
+        writer.write(DATA)
+        with pytest.raises(Corrupt, match="another sha256"):
+            cas.commit(writer)
+    assert names(disk) == set()

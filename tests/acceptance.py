@@ -1,0 +1,118 @@
+"""`make acceptance`: each row of SPEC, the tests that prove it, and how their last run went.
+
+Rows come from docs/release/index.yaml, results from the JUnit files that `make test` and
+`make e2e` leave in build/results.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import yaml
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
+
+ROOT: Final = Path(__file__).parent.parent
+INDEX: Final = ROOT / "docs/release/index.yaml"
+RESULTS: Final = ROOT / "build/results"
+ARCHITECTURES: Final = ("amd64", "arm64")
+
+
+class Outcome(StrEnum):
+    """How a row stands on one architecture."""
+
+    PROVED = "proved"
+    FAILED = "FAILED"
+    NOT_RUN = "not run"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of SPEC: its tests by architecture, and why it has none where it has none."""
+
+    id: str
+    says: str
+    tests: Mapping[str, tuple[str, ...]]
+    open: str | None
+
+
+def rows(path: Path = INDEX) -> tuple[Row, ...]:
+    """Read the index.
+
+    Raises:
+        ValueError: a row names no test on an architecture and no reason for it.
+    """
+    return tuple(_row(entry) for entry in yaml.safe_load(path.read_text())["rows"])
+
+
+def _row(entry: Mapping[str, object]) -> Row:
+    both = _names(entry.get("tests"))
+    tests = {arch: both + _names(entry.get(arch)) for arch in ARCHITECTURES}
+    reason = entry.get("open")
+    if not all(tests.values()) and not reason:
+        raise ValueError(f"{entry['id']}: name its tests on both architectures, or say `open:` why")
+    return Row(str(entry["id"]), str(entry["says"]), tests, str(reason) if reason else None)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def results(folder: Path = RESULTS) -> dict[str, bool | None]:
+    """Return by test name whether it passed; None means that it was skipped."""
+    found: dict[str, bool | None] = {}
+    for path in sorted(folder.glob("*.xml")):
+        for case in _cases(JUnitXml.fromfile(str(path))):
+            name = f"{str(case.classname).replace('.', '/')}.py::{case.name}"
+            kinds = {type(result) for result in case.result}
+            found[name] = None if Skipped in kinds else not kinds & {Failure, Error}
+    return found
+
+
+def _cases(xml: JUnitXml) -> Iterator[TestCase]:
+    for suite in xml:
+        yield from suite
+
+
+def outcome(row: Row, arch: str, ran: Mapping[str, bool | None]) -> Outcome:
+    """Judge one row on one architecture."""
+    if row.open or not row.tests[arch]:
+        return Outcome.OPEN
+    passed = [_passed(name, ran) for name in row.tests[arch]]
+    if False in passed:
+        return Outcome.FAILED
+    return Outcome.NOT_RUN if None in passed else Outcome.PROVED
+
+
+def _passed(name: str, ran: Mapping[str, bool | None]) -> bool | None:
+    """A name stands for itself or for all tests of that function or file."""
+    hits = [
+        result
+        for test, result in ran.items()
+        if test == name or test.startswith((f"{name}[", f"{name}::"))
+    ]
+    if not hits or None in hits:
+        return None if False not in hits else False
+    return all(hits)
+
+
+def main() -> int:
+    """Print the table; the status is 1 if a row that has tests failed or was not run."""
+    ran = results()
+    bad = 0
+    sys.stdout.write(f"{'row':<7}{'amd64':<10}{'arm64':<10}what\n")
+    for row in rows():
+        stand = [outcome(row, arch, ran) for arch in ARCHITECTURES]
+        bad += any(one in {Outcome.FAILED, Outcome.NOT_RUN} for one in stand)
+        why = f" ({row.open})" if row.open else ""
+        sys.stdout.write(f"{row.id:<7}{stand[0]:<10}{stand[1]:<10}{row.says}{why}\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
