@@ -10,6 +10,7 @@ from typing import Final
 from image.guest_events import Event
 
 REPORT: Final = "target.report"
+COLUMNS: Final = 79
 BAR: Final = 40
 
 _BEFORE_DAEMON: Final = {
@@ -81,12 +82,9 @@ def table(rows: Sequence[Stage], total: float) -> list[str]:
     """The stages as lines of at most 79 columns, each with a bar to the scale of the longest."""
     scale = max([stage.seconds for stage in rows], default=1.0) or 1.0
     width = max([len(stage.name) for stage in rows], default=0)
+    room = min(BAR, COLUMNS - width - len("    1234.56 s  "))
     lines = [
-        f"  {stage.name:<{width}}  {stage.seconds:7.2f} s  {_bar(stage.seconds / scale)}".rstrip()
+        f"  {stage.name:<{width}}  {stage.seconds:7.2f} s  {'#' * round(room * stage.seconds / scale)}"
         for stage in rows
     ]
     return [*lines, f"  {'from power-on to report':<{width}}  {total:7.2f} s"]
-
-
-def _bar(share: float) -> str:
-    return "#" * max(round(BAR * share), 0)
