@@ -6,12 +6,14 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from image import build, tools
+from image import build, example, tools
 from image.errors import BuildError
 from image.recipe import CACHE_MIB, Recipe, Trusting
 from image.workshop import BUILD, ROOT, Workshop, only_one
+from phase_boot.publish.errors import PublishError
 from phase_boot.trust.arch import Arch
 from policies.model import PolicyError
 
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         options.run(options)
-    except (BuildError, PolicyError, ValueError) as error:
+    except (BuildError, PolicyError, PublishError, ValueError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
@@ -37,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m image", description=__doc__)
     commands = top.add_subparsers(required=True)
     add_build(commands.add_parser("build", help="build the stick"))
+    add_target(commands.add_parser("target", help="build the example target and publish it"))
     listing = commands.add_parser("packages", help="list the apt packages that a build needs")
     listing.set_defaults(run=lambda _: print(*tools.packages()))
     return top
@@ -53,6 +56,35 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="the image file")
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     command.set_defaults(run=build_image)
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    """Describe `target`."""
+    command.add_argument("--arch", type=Arch.parse, required=True, help="amd64 or arm64")
+    command.add_argument("--channel", default="stable")
+    command.add_argument("--version", help="dotted numbers; without it, made of the time")
+    command.add_argument("--key", type=Path, help="the publisher's key file; without it, no SITE")
+    command.add_argument("--site", type=Path, help="the mirror's folder")
+    command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    command.set_defaults(run=build_target)
+
+
+def build_target(options: argparse.Namespace) -> None:
+    """Build the example target, and publish it if there is a key."""
+    wanted = Recipe(arch=options.arch, trusting=Trusting(channel=options.channel))
+    shop = Workshop(BUILD / wanted.arch, rehearse=options.dry_run)
+    with only_one(shop.folder):
+        made = example.artifacts(shop, wanted)
+        if options.dry_run:
+            return
+        files = example.hand_out(made, wanted)
+    if options.key is None:
+        print(f"{files['rootfs'].parent} is not published; name a key with --key.")
+        return
+    site = options.site or ROOT / f"dist/site-{wanted.arch}"
+    order = example.Order(recipe=wanted, key=options.key, site=site, version=options.version)
+    version = example.publish_to(order, files, datetime.now(UTC).replace(microsecond=0))
+    print(f"{site}: version {version}")
 
 
 def build_image(options: argparse.Namespace) -> None:

@@ -1,0 +1,161 @@
+"""Build the example target and publish it: a small Debian that reports what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from image import build, recipe
+from image.recipe import BASE_FILES, SEED_FILES, TARGET_FILES, Recipe
+from image.steps import filesystems, initramfs, kernel, target
+from image.tools import epoch
+from image.workshop import BUILD, ROOT, Step, Workshop, discard
+from phase_boot.publish.keyfile import read_key
+from phase_boot.publish.release import Release, publish
+from phase_boot.store.layout import manifest_path
+from phase_boot.trust.version import Version
+
+LIFETIME: Final = timedelta(days=90)
+RENEWED: Final = timedelta(days=7)
+"""A manifest is published anew so long before it expires."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to publish where.
+
+    Attributes:
+        recipe: the architecture and the channel.
+        key: the publisher's key file.
+        site: the mirror's folder.
+        version: the version; None makes one of the time.
+    """
+
+    recipe: Recipe
+    key: Path
+    site: Path
+    version: str | None = None
+
+
+def artifacts(shop: Workshop, wanted: Recipe) -> Mapping[str, Path]:
+    """Build kernel, initramfs and rootfs of the target, and return where they are."""
+    debian = shop.do(build.debian_packages(wanted))
+    linux = shop.do(build.seed_kernel(wanted, debian))
+    modules = shop.do(build.seed_modules(wanted, debian))
+    early = shop.do(early_modules(debian))
+    first = shop.do(target_initramfs(debian, early))
+    root = shop.do(target_root(wanted, debian, modules))
+    rootfs = shop.do(target_rootfs(root))
+    return {"kernel": linux / "vmlinuz", "initramfs": first, "rootfs": rootfs}
+
+
+def early_modules(debian: Path) -> Step:
+    """The modules of the target's initramfs."""
+    lists = (SEED_FILES / "initramfs.modules", TARGET_FILES / "initramfs.modules")
+    patterns = tuple(pattern for path in lists for pattern in recipe.list_of(path))
+    return Step(
+        name="target-drivers",
+        says="choose the drivers that it takes to read the Cache",
+        make=partial(kernel.chosen_modules, debian, patterns),
+        params=patterns,
+        reads=(ROOT / "image/modules.py",),
+        after=(debian,),
+    )
+
+
+def target_initramfs(debian: Path, early: Path) -> Step:
+    """The target's initramfs."""
+    init = TARGET_FILES / "init"
+    return Step(
+        name="target-first",
+        says="pack busybox, the target's first script and its drivers as initramfs",
+        make=partial(initramfs.pack, debian / "usr/bin/busybox", init, early),
+        reads=(init,),
+        after=(debian, early),
+    )
+
+
+def target_root(wanted: Recipe, debian: Path, modules: Path) -> Step:
+    """The target's root folder."""
+    return Step(
+        name="target-root",
+        says="put the target's root together: systemd, network, one service that reports",
+        make=partial(target.root, debian, modules, wanted),
+        params=(recipe.version(), str(epoch())),
+        reads=(BASE_FILES, TARGET_FILES, *build.ROOT_CODE),
+        after=(debian, modules),
+    )
+
+
+def target_rootfs(root: Path) -> Step:
+    """The target's root, packed."""
+    options = filesystems.TARGET_OPTIONS
+    return Step(
+        name="target-rootfs",
+        says="pack the target's root as squashfs, in blocks that two versions can share",
+        make=partial(filesystems.squashfs, root, options),
+        params=(*options, str(epoch())),
+        after=(root,),
+    )
+
+
+def hand_out(made: Mapping[str, Path], wanted: Recipe) -> Mapping[str, Path]:
+    """Link the three files to build/target-<arch>/, and return where they are."""
+    folder = BUILD / f"target-{wanted.arch}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in made.items():
+        discard(folder / name)
+        (folder / name).hardlink_to(path)
+    return {name: folder / name for name in made}
+
+
+def publish_to(order: Order, files: Mapping[str, Path], now: datetime) -> str:
+    """Sign and publish ``files``, unless the SITE has just these; return the version.
+
+    Raises:
+        PublishError: The publisher says why.
+    """
+    key = read_key(order.key)
+    wanted = order.recipe
+    channel = wanted.trusting.channel
+    manifest = order.site / manifest_path(channel, wanted.arch)
+    sums = {name: f"sha256:{_sha256(path)}" for name, path in files.items()}
+    told = json.loads(manifest.read_bytes()) if manifest.exists() else {}
+    if order.version in {None, told.get("version")} and is_current(told, sums, key.keyid, now):
+        return str(told["version"])
+    release = Release(
+        version=Version.parse(order.version or version_of(now)),
+        channel=channel,
+        arch=wanted.arch,
+        files=files,
+        issued=now,
+        expires=now + LIFETIME,
+        cmdline=wanted.options,
+    )
+    order.site.mkdir(parents=True, exist_ok=True)
+    return str(publish(order.site, release, [key]).manifest.version)
+
+
+def is_current(told: Mapping[str, Any], sums: Mapping[str, str], keyid: str, now: datetime) -> bool:
+    """Say whether the manifest ``told`` names ``sums``, is signed by ``keyid``, and will last."""
+    if told.get("artifacts") != sums or [s["keyid"] for s in told["signatures"]] != [keyid]:
+        return False
+    return datetime.fromisoformat(told["expires"]) - now > RENEWED
+
+
+def version_of(now: datetime) -> str:
+    """Return a version that is higher the later it is: the date, and the second of the day."""
+    utc = now.astimezone(UTC)
+    second = utc.hour * 3600 + utc.minute * 60 + utc.second
+    return f"{utc.year}.{utc.month}.{utc.day}.{second}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
