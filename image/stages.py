@@ -84,7 +84,7 @@ def table(rows: Sequence[Stage], total: float) -> list[str]:
     width = max([len(stage.name) for stage in rows], default=0)
     room = min(BAR, COLUMNS - width - len("    1234.56 s  "))
     lines = [
-        f"  {stage.name:<{width}}  {stage.seconds:7.2f} s  {'#' * round(room * stage.seconds / scale)}"
-        for stage in rows
+        f"  {row.name:<{width}}  {row.seconds:7.2f} s  {'#' * round(room * row.seconds / scale)}"
+        for row in rows
     ]
     return [*lines, f"  {'from power-on to report':<{width}}  {total:7.2f} s"]

@@ -67,7 +67,7 @@ def test_a_boot_that_ended_early_shows_how_far_it_came() -> None:
 
 def test_the_table_fits_a_terminal_and_draws_to_scale() -> None:
     lines = table([Stage("kernel", 4.0), Stage("a rather long name of a stage", 2.0)], 6.0)
-    assert lines[0].count("#") == 2 * lines[1].count("#")
+    assert lines[0].count("#") == pytest.approx(2 * lines[1].count("#"), abs=1)
     assert all(len(line) < 80 for line in lines)
     assert "6.00 s" in lines[-1]
     assert table([], 0.0)
