@@ -53,7 +53,11 @@ check: .venv/done ## ruff, mypy --strict, import-linter
 
 .PHONY: test
 test: setup ## every test that boots nothing: unit, attacks, interop
-	$(RUN) pytest -m "not e2e" -n 2 --dist loadfile tests
+	$(RUN) pytest -m "not e2e" -n 2 --dist loadfile --junitxml=build/results/test.xml tests
+
+.PHONY: acceptance
+acceptance: .venv/done ## what the last `make test` and `make e2e` proved, row by row
+	$(RUN) python -m tests.acceptance
 
 # ---- images ------------------------------------------------------------------------------------
 -include image/image.mk

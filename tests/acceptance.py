@@ -94,7 +94,7 @@ def _passed(name: str, ran: Mapping[str, bool | None]) -> bool | None:
     hits = [
         result
         for test, result in ran.items()
-        if test == name or test.startswith((f"{name}[", f"{name}::"))
+        if test == name or test.startswith((f"{name}[", f"{name}::", f"{name}/"))
     ]
     if not hits or None in hits:
         return None if False not in hits else False

@@ -1,0 +1,55 @@
+"""The table of what is proved: every row of the specification once, every test it names real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance import ROOT, Outcome, Row, outcome, rows
+
+ROW = Row("X1", "something", {"amd64": ("a.py::t",), "arm64": ("a.py::t", "b.py")}, None)
+
+
+def test_every_test_that_a_row_names_exists() -> None:
+    for row in rows():
+        for name in {name for names in row.tests.values() for name in names}:
+            path, _, function = name.partition("::")
+            assert (ROOT / path).exists(), name
+            if function:
+                assert f"def {function.partition('[')[0]}(" in (ROOT / path).read_text(), name
+
+
+def test_no_row_stands_there_twice() -> None:
+    ids = [row.id for row in rows()]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("ran", "amd64", "arm64"),
+    [
+        ({}, Outcome.NOT_RUN, Outcome.NOT_RUN),
+        ({"a.py::t": True}, Outcome.PROVED, Outcome.NOT_RUN),
+        ({"a.py::t[x]": True, "b.py::u": True}, Outcome.PROVED, Outcome.PROVED),
+        (
+            {"a.py::t[x]": True, "a.py::t[y]": False, "b.py::u": True},
+            Outcome.FAILED,
+            Outcome.FAILED,
+        ),
+        ({"a.py::t": None, "b.py::u": True}, Outcome.NOT_RUN, Outcome.NOT_RUN),
+        ({"a.py::t": True, "b.py::u": True, "b.py::v": None}, Outcome.PROVED, Outcome.NOT_RUN),
+        ({"a.py::tt": True}, Outcome.NOT_RUN, Outcome.NOT_RUN),
+    ],
+)
+def test_a_row_is_proved_only_by_tests_that_ran_and_passed(
+    ran: dict[str, bool | None], amd64: Outcome, arm64: Outcome
+) -> None:
+    assert outcome(ROW, "amd64", ran) is amd64
+    assert outcome(ROW, "arm64", ran) is arm64
+
+
+def test_a_row_without_tests_must_say_why(tmp_path: Path) -> None:
+    index = tmp_path / "index.yaml"
+    index.write_text("rows:\n  - {id: X1, says: something, amd64: [a.py]}\n")
+    with pytest.raises(ValueError, match="X1: name its tests"):
+        rows(index)
