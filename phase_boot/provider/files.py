@@ -112,8 +112,7 @@ def _open(root: Path, path: str) -> BufferedReader | None:
             os.close(place)
     except OSError:
         return None
-    file = os.fdopen(fd, "rb")
     if stat.S_ISREG(os.fstat(fd).st_mode):
-        return file
-    file.close()
+        return os.fdopen(fd, "rb")
+    os.close(fd)
     return None

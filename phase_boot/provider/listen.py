@@ -10,6 +10,8 @@ from typing import Final
 from phase_boot.provider.errors import ProvideError
 
 BACKLOG: Final = 256
+DEAF_MILLISECONDS: Final = 60_000
+"""After so long the kernel gives a peer up that takes no byte of what was sent to it."""
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _Place = tuple[socket.AddressFamily, tuple[str | int, ...]]
 
@@ -59,6 +61,7 @@ def _bound(
     one = socket.socket(family, socket.SOCK_STREAM)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAF_MILLISECONDS)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if interface is not None:

@@ -8,7 +8,7 @@ import functools
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +17,10 @@ from phase_boot.provider.answers import Answers, Door, make_server
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import AnnounceFailed, Started, Stopped, Tell
 from phase_boot.provider.files import find_offers
+from phase_boot.provider.limits import Limits
 from phase_boot.provider.links import host_label, links
 from phase_boot.provider.listen import listen
 
-GRACE_SECONDS: Final = 10.0
-"""How long downloads may go on after the order to stop."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -34,6 +33,7 @@ class Settings:
     host: str | None = None
     interface: str | None = None
     announce: bool = True
+    limits: Limits = field(default_factory=Limits)
 
 
 async def serve(settings: Settings, tell: Tell) -> None:
@@ -47,7 +47,7 @@ async def serve(settings: Settings, tell: Tell) -> None:
     stop = _stop_signal()
     sockets = listen(port=settings.port, host=settings.host, interface=settings.interface)
     port: int = sockets[0].getsockname()[1]
-    async with _answering(settings.site, sockets, tell), _announcing(settings, port, tell):
+    async with _answering(settings, sockets, tell), _announcing(settings, port, tell):
         await stop.wait()
     tell(Stopped())
 
@@ -67,21 +67,22 @@ def _stop_signal() -> asyncio.Event:
 
 @contextlib.asynccontextmanager
 async def _answering(
-    site: Path, sockets: Sequence[socket.socket], tell: Tell
+    settings: Settings, sockets: Sequence[socket.socket], tell: Tell
 ) -> AsyncIterator[None]:
-    server = make_server(Answers(site, tell), tell)
+    limits = settings.limits
+    server = make_server(Answers(settings.site, limits, tell), limits, tell)
     loop = asyncio.get_running_loop()
-    listeners = [await loop.create_server(Door(server), sock=one) for one in sockets]
+    listeners = [await loop.create_server(Door(server, limits), sock=one) for one in sockets]
     addresses = (one.getsockname() for one in sockets)
     urls = tuple(f"http://{_literal(host)}:{port}/" for host, port, *_ in addresses)
-    tell(Started(site=str(site), urls=urls))
+    tell(Started(site=str(settings.site), urls=urls))
     try:
         yield
     finally:
         for listener in listeners:
             listener.close()
         server.pre_shutdown()
-        await server.shutdown(GRACE_SECONDS)
+        await server.shutdown(limits.grace_seconds)
 
 
 @contextlib.asynccontextmanager

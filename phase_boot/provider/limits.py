@@ -1,0 +1,20 @@
+"""What one provider bears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The ceilings of a provider, with values for a LAN of some hundred machines."""
+
+    connections: int = 512
+    """Open at once; more are closed unheard."""
+    silence_seconds: float = 30.0
+    """How long a connection may say nothing, before its first request or between two."""
+    chunk_bytes: int = 1 << 20
+    chunk_seconds: float = 60.0
+    """For one chunk: who takes less than 17 KiB/s is cut off, and resumes if it can."""
+    grace_seconds: float = 10.0
+    """How long downloads may go on after the order to stop."""

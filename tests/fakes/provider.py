@@ -1,0 +1,111 @@
+"""A provider on the loopback, and a client that sends exactly the bytes it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from phase_boot.provider.answers import Answers, Door, make_server
+from phase_boot.provider.events import Event, RequestAnswered
+from phase_boot.provider.limits import Limits
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import entry_path
+from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
+
+MANIFEST: Final = "/stable/amd64/manifest.json"
+
+
+def make_site(root: Path) -> Path:
+    """Lay out a mirror of one version."""
+    store = root / "cas" / "sha256"
+    store.mkdir(parents=True)
+    for data in (KERNEL, INITRAMFS, ROOTFS):
+        (root / entry_path(Digest.of(data))).write_bytes(data)
+    manifest = root / MANIFEST[1:]
+    manifest.parent.mkdir(parents=True)
+    manifest.write_bytes(signed(document()))
+    return root
+
+
+@dataclass
+class Running:
+    """A provider that is answering."""
+
+    port: int
+    events: list[Event] = field(default_factory=list)
+
+    async def told(self) -> RequestAnswered:
+        """Wait for the first request to be over."""
+        async with asyncio.timeout(10):
+            while not self.requests:  # noqa: ASYNC110 - the provider tells a plain function
+                await asyncio.sleep(0.02)
+        return self.requests[0]
+
+    @property
+    def requests(self) -> list[RequestAnswered]:
+        return [event for event in self.events if isinstance(event, RequestAnswered)]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@contextlib.asynccontextmanager
+async def running(site: Path, limits: Limits | None = None) -> AsyncIterator[Running]:
+    """Answer for ``site`` on a free port of the loopback."""
+    limits = limits or Limits(grace_seconds=1)
+    provider = Running(port=0)
+    server = make_server(
+        Answers(site, limits, provider.events.append), limits, provider.events.append
+    )
+    listener = await asyncio.get_running_loop().create_server(Door(server, limits), "127.0.0.1", 0)
+    provider.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield provider
+    finally:
+        listener.close()
+        server.pre_shutdown()
+        await server.shutdown(limits.grace_seconds)
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection and close it for good."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def send(port: int, raw: bytes) -> bytes:
+    """Send bytes and return all that comes back until the provider hangs up."""
+    async with connected(port) as (reader, writer), asyncio.timeout(10):
+        writer.write(raw)
+        return await reader.read()
+
+
+async def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
+    """Send one request, the path as it is, and read the answer."""
+    fields = {"Host": "x", "Connection": "close"}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    raw = await send(port, ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape"))
+    return read_answer(raw)
+
+
+def read_answer(raw: bytes) -> Answer:
+    """Take an answer apart."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *fields = head.decode("latin-1").split("\r\n")
+    headers = dict(field.split(": ", 1) for field in fields)
+    return Answer(int(status.split()[1]), headers, body)
