@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from phase_boot.cli import main
+from phase_boot.provider import events
+from phase_boot.provider.errors import ProvideError
+from phase_boot.provider.events import Started, Stopped, as_line
+from phase_boot.provider.links import host_label, links
+from phase_boot.provider.listen import listen
+from tests.fakes.manifests import KERNEL
+from tests.fakes.provider import MANIFEST, make_site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return make_site(tmp_path / "site")
+
+
+@contextmanager
+def serving(site: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `phase-boot serve` on the loopback and yield it with its base URL."""
+    command = [sys.executable, "-m", "phase_boot.cli", "serve", str(site), "--port", "0", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None
+        started = json.loads(it.stdout.readline())
+        assert started["event"] == "serve.started"
+        try:
+            yield it, started["urls"][0]
+        finally:
+            it.kill()
+
+
+def test_the_command_serves_tells_and_stops_when_told_to(site: Path) -> None:
+    with serving(site, "--host", "127.0.0.1", "--no-announce") as (process, url):
+        with urllib.request.urlopen(url + MANIFEST[1:]) as answer:  # noqa: S310 - our own provider
+            assert answer.read() == (site / MANIFEST[1:]).read_bytes()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [line["event"] for line in told] == ["request", "serve.stopped"]
+    assert told[0]["path"] == MANIFEST
+    assert told[0]["status"] == 200
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line["time"]) for line in told)
+
+
+def test_serving_does_not_wait_for_the_announcement(site: Path) -> None:
+    with serving(site, "--host", "127.0.0.1") as (process, url):
+        with urllib.request.urlopen(url + "health") as answer:  # noqa: S310 - our own provider
+            assert json.loads(answer.read())["status"] == "ok"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_nobody_reading_the_events_is_no_reason_to_stop(site: Path) -> None:
+    with serving(site, "--host", "127.0.0.1", "--no-announce") as (process, url):
+        assert process.stdout is not None
+        process.stdout.close()
+        for _ in range(3):
+            with urllib.request.urlopen(url + "health") as answer:  # noqa: S310 - our own provider
+                assert answer.status == 200
+        assert process.poll() is None
+
+
+def test_ipv4_and_ipv6_have_one_port(site: Path) -> None:
+    sockets = listen(port=0, host=None, interface=None)
+    try:
+        assert len({one.getsockname()[1] for one in sockets}) == 1
+        assert socket.AF_INET in {one.family for one in sockets}
+    finally:
+        for one in sockets:
+            one.close()
+    assert site.exists()
+
+
+def test_a_taken_port_is_told_in_one_sentence(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ProvideError, match="--port"):
+            listen(port=port, host="127.0.0.1", interface=None)
+        assert main(["serve", str(site), "--port", str(port), "--host", "127.0.0.1"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"Port {port} cannot be opened on 127.0.0.1" in err
+
+
+@pytest.mark.parametrize("words", [["--host", "192.0.2.1"], ["--interface", "no-such0"]])
+def test_a_place_that_is_not_here_is_told_in_one_sentence(
+    site: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(site), "--port", "0", *words]) == 1
+    err = capsys.readouterr().err
+    assert (err.count("\n"), words[1] in err) == (1, True)
+
+
+def test_a_site_that_is_not_there_is_told_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(tmp_path / "missing"), "--port", "0"]) == 1
+    assert "is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_what_is_no_port_is_a_usage_error(port: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["serve", ".", "--port", port])
+    assert stopped.value.code == 2
+
+
+def test_an_event_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    events.to_stdout(Started(site="s\n\x1b", urls=("http://[::1]:1/",)))
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert json.loads(line)["site"] == "s\n\x1b"
+    assert json.loads(as_line(Stopped()))["event"] == "serve.stopped"
+
+
+def test_events_go_nowhere_once_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Broken())
+    events.to_stdout(Stopped())
+    assert isinstance(sys.stdout, Broken)
+
+
+def test_the_name_of_the_machine_is_a_label() -> None:
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", host_label())
+
+
+def test_the_loopback_is_announced_on_only_if_it_is_named() -> None:
+    assert "lo" not in links()
+    assert links(interface="lo")["lo"].addresses[0] == "127.0.0.1"
+    assert links(interface="no-such0") == {}
+    assert links(host="127.0.0.1")["lo"].addresses == ("127.0.0.1",)
+    assert links(host="localhost") == {}
+
+
+def test_an_artifact_is_served_from_a_mirror_that_is_replaced_under_the_provider(
+    site: Path, tmp_path: Path
+) -> None:
+    with serving(site, "--host", "127.0.0.1", "--no-announce") as (_, url):
+        site.rename(tmp_path / "old")
+        make_site(tmp_path / "new").rename(site)
+        entry = next(p for p in (site / "cas/sha256").iterdir() if p.read_bytes() == KERNEL)
+        with urllib.request.urlopen(f"{url}cas/sha256/{entry.name}") as answer:  # noqa: S310
+            assert answer.read() == KERNEL
