@@ -42,7 +42,7 @@ APPLETS: Final = (
     "umount",
     "uname",
 )
-FOLDERS: Final = ("bin", "dev", "proc", "sys", "run", "root", "ro", "rw", "usr", "usr/lib")
+FOLDERS: Final = ("bin", "cache", "dev", "proc", "sys", "run", "root", "ro", "rw", "usr", "usr/lib")
 
 
 def pack(busybox: Path, init: Path, modules: Path, out: Path) -> None:

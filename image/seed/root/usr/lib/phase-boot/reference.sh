@@ -18,7 +18,7 @@ fail() {
 }
 
 field() {
-	sed -n "s/.*\"$1\" *: *\"\(sha256:\)\{0,1\}\([^\"]*\)\".*/\2/p" /run/manifest
+	sed -n "s/.*\"$1\" *: *\"$2\([^\"]*\)\".*/\1/p" /run/manifest
 }
 
 fetch() {
@@ -34,8 +34,8 @@ for interface in /sys/class/net/e*; do interface=${interface##*/}; ip link set "
 udhcpc -q -n -f -t 20 -T 1 -i "$interface" -s /usr/lib/phase-boot/udhcpc.sh >/dev/null 2>&1 ||
 	fail "no address on $interface"
 mark address
-wget -q -O - "$base/$channel/$arch/manifest.json" | tr -d '\n' | sed 's/,/,\n/g' >/run/manifest
-rootfs=$(field rootfs)
+wget -q -O - "$base/$channel/$arch/manifest.json" | tr -d '\n' >/run/manifest
+rootfs=$(field rootfs sha256:)
 [ "$rootfs" ] || fail "$base has no manifest for $channel/$arch"
 mark manifest
 
@@ -43,8 +43,8 @@ cache=$(grep -lx PARTNAME=phase-cache /sys/class/block/*/uevent)
 cache=${cache%/uevent}
 mount -t ext4 "/dev/${cache##*/}" /cache || fail "Cache cannot be mounted"
 mkdir -p /cas/sha256
-fetch "$(field kernel)" /run/kernel
-fetch "$(field initramfs)" /run/initramfs
+fetch "$(field kernel sha256:)" /run/kernel
+fetch "$(field initramfs sha256:)" /run/initramfs
 fetch "$rootfs" "/cas/sha256/$rootfs"
 umount /cache
 mark fetched
