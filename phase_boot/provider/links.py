@@ -7,6 +7,7 @@ import re
 import socket
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import ifaddr
@@ -37,7 +38,7 @@ def links(*, interface: str | None = None, host: str | None = None) -> dict[str,
         if host is not None:
             addresses = [address for address in addresses if _same(address, host)]
         elif interface is None:
-            addresses = [address for address in addresses if not _is_loopback(address)]
+            addresses = [] if _is_bridged(name) else [a for a in addresses if not _is_loopback(a)]
         if addresses and adapter.index is not None and interface in {None, name}:
             ordered = sorted(addresses, key=lambda a: (":" in a, a.startswith("fe80"), a))
             found[name] = Link(name, adapter.index, tuple(ordered))
@@ -58,6 +59,11 @@ def _same(address: str, other: str) -> bool:
         return ipaddress.ip_address(address) == ipaddress.ip_address(other)
     except ValueError:
         return False
+
+
+def _is_bridged(name: str) -> bool:
+    """Say whether this is a port of a bridge, which speaks for all of its ports."""
+    return Path("/sys/class/net", name, "brport").exists()
 
 
 def _is_loopback(address: str) -> bool:

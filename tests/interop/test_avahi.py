@@ -1,0 +1,179 @@
+"""avahi, on another machine of the LAN, sees our announcements as they are."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from image.lab import BRIDGE, IPV4, Lab, LabError
+from phase_boot.provider.links import host_label
+from phase_boot.store.cid import raw_cid
+from phase_boot.store.digest import Digest
+from tests.fakes.manifests import document, signed
+from tests.fakes.provider import MANIFEST, make_site
+from tests.interop.neighbour import Neighbour, neighbour, wait_until
+from tests.interop.peers import absent, needed
+
+pytestmark = pytest.mark.interop
+
+NAME = f"stable amd64 {host_label()} {BRIDGE}"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(Lab(dhcp=False))
+        except LabError as error:
+            absent(str(error))
+        yield made
+
+
+@pytest.fixture
+def machine(lab: Lab) -> Iterator[Neighbour]:
+    with neighbour(lab) as made:
+        yield made
+
+
+class Provider:
+    """`phase-boot serve` in the lab."""
+
+    def __init__(self, lab: Lab, tmp_path: Path, *words: str) -> None:
+        self.site = make_site(tmp_path / "site")
+        self.log = tmp_path / "events"
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-m", "phase_boot.cli", "serve", str(self.site), *words]
+            self.process = lab.popen(command, stdout=log, stderr=log)
+
+    def told(self, event: str, interface: str = BRIDGE) -> list[dict[str, str]]:
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        found = [line for line in lines if line["event"] == event]
+        return [line for line in found if line["interface"] == interface]
+
+    def wait_for(self, event: str, count: int = 1, interface: str = BRIDGE) -> None:
+        wait_until(lambda: len(self.told(event, interface)) >= count, self.log)
+
+    def cid(self) -> str:
+        return raw_cid(Digest.of((self.site / MANIFEST[1:]).read_bytes()))
+
+
+def seen(machine: Neighbour) -> set[str]:
+    """Return the names that avahi finds of the lab's bridge."""
+    return {found[3] for found in machine.browse() if BRIDGE in found[3]}
+
+
+def texts(found: list[str]) -> dict[str, str]:
+    """Return the TXT record that avahi printed."""
+    return dict(text.split("=", 1) for text in shlex.split(found[9]))
+
+
+def spelled(name: str) -> str:
+    """Return a name as avahi prints it."""
+    return name.replace(" ", "\\032")
+
+
+def test_avahi_finds_what_is_announced_over_both_families(
+    lab: Lab, machine: Neighbour, tmp_path: Path
+) -> None:
+    provider = Provider(lab, tmp_path)
+    provider.wait_for("announce.shown")
+    ours = [found for found in machine.browse() if found[3] == spelled(NAME)]
+    assert {found[2] for found in ours} == {"IPv4", "IPv6"}
+    for found in ours:
+        assert found[4:6] == ["_phase-image._tcp", "local"]
+        assert found[6] == f"{host_label()}.local"
+        assert found[7] in {IPV4, "fd77:b007::1"} or found[7].startswith("fe80::")
+        assert found[8] == "8070"
+        assert texts(found) == {
+            "arch": "amd64",
+            "channel": "stable",
+            "manifest_cid": provider.cid(),
+            "mirror": f"http://{host_label()}.local:8070{MANIFEST}",
+        }
+
+
+def test_avahi_resolves_the_name_that_the_mirror_has(
+    lab: Lab, machine: Neighbour, tmp_path: Path
+) -> None:
+    Provider(lab, tmp_path).wait_for("announce.shown")
+    resolve = needed("avahi-resolve", "avahi-utils")
+    out = machine.run([resolve, "-4", "-n", f"{host_label()}.local"])
+    assert out.split()[1] == IPV4
+
+
+def test_a_new_version_is_announced_in_place_of_the_old(
+    lab: Lab, machine: Neighbour, tmp_path: Path
+) -> None:
+    provider = Provider(lab, tmp_path)
+    provider.wait_for("announce.shown")
+    before = provider.cid()
+    machine.browse()
+    (provider.site / MANIFEST[1:]).write_bytes(signed(document(version="2025.11.13")))
+    provider.wait_for("announce.shown", 2)
+    assert provider.cid() != before
+    ours = [found for found in machine.browse() if found[3] == spelled(NAME)]
+    assert {texts(found)["manifest_cid"] for found in ours} == {provider.cid()}
+
+
+def test_what_is_offered_no_more_is_withdrawn_and_so_is_all_at_the_end(
+    lab: Lab, machine: Neighbour, tmp_path: Path
+) -> None:
+    provider = Provider(lab, tmp_path)
+    provider.wait_for("announce.shown")
+    arm = provider.site / "nightly" / "arm64"
+    arm.mkdir(parents=True)
+    (arm / "manifest.json").write_bytes(signed(document(channel="nightly", arch="arm64")))
+    provider.wait_for("announce.shown", 2)
+    assert len(seen(machine)) == 2
+    (arm / "manifest.json").unlink()
+    provider.wait_for("announce.withdrawn")
+    # A goodbye takes effect after a second (RFC 6762, 10.1).
+    wait_until(lambda: seen(machine) == {spelled(NAME)}, provider.log)
+    provider.process.terminate()
+    wait_until(lambda: "serve.stopped" in provider.log.read_text(), provider.log)
+    wait_until(lambda: machine.browse() == [], provider.log)
+    assert len(provider.told("announce.withdrawn")) == 2
+
+
+def test_a_name_that_avahi_has_taken_is_left_to_it(
+    lab: Lab, machine: Neighbour, tmp_path: Path
+) -> None:
+    publish = needed("avahi-publish", "avahi-utils")
+    taken = tmp_path / "taken"
+    machine.start([publish, "-s", NAME, "_phase-image._tcp", "9", "mirror=none"], taken)
+    wait_until(lambda: "Established" in taken.read_text(), taken)
+    Provider(lab, tmp_path).wait_for("announce.shown")
+    names = {(found[3], found[8]) for found in machine.browse() if BRIDGE in found[3]}
+    assert names == {(spelled(NAME), "9"), (f"{spelled(NAME)}-2", "8070")}
+
+
+def test_an_interface_that_gets_its_address_later_is_announced_on_then(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.run(["sh", "-c", "ip link add late0 type veth peer late1 && ip link set late1 up"])
+    provider = Provider(lab, tmp_path, "--interface", "late0")
+    wait_until(lambda: "serve.started" in provider.log.read_text(), provider.log)
+    assert provider.told("announce.shown", "late0") == []
+    lab.run(["sh", "-c", "ip addr add 10.99.0.1/24 dev late0 && ip link set late0 up"])
+    provider.wait_for("announce.shown", interface="late0")
+    assert provider.told("announce.shown") == []
+    lab.run(["ip", "addr", "flush", "dev", "late0"])
+    provider.wait_for("announce.withdrawn", interface="late0")
+    lab.run(["ip", "addr", "add", "10.99.0.2/24", "dev", "late0"])
+    provider.wait_for("announce.shown", 2, interface="late0")
+
+
+def test_a_machine_without_any_network_serves_all_the_same(lab: Lab, tmp_path: Path) -> None:
+    lonely = lab.command(["unshare", "--net", sys.executable, "-m", "phase_boot.cli", "serve"])
+    site = make_site(tmp_path / "site")
+    with subprocess.Popen([*lonely, str(site)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "serve.started"
+        process.terminate()
