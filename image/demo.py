@@ -1,0 +1,215 @@
+"""`make demo`: from nothing to a machine that runs, and reports, what was signed for it.
+
+`python -m image.demo --arch amd64`. Exit status 0 only if the booted system itself reports the
+published version and the sha256 of the rootfs that the signed manifest names, both on its events
+port and over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from image.accel import choose
+from image.guest_events import Event
+from image.hardware import BOARDS, Accel, Hardware
+from image.lab import IPV4, Lab, LabError
+from image.private_stick import StickError
+from image.qemu import Machine, MachineFailed
+from image.serving import PROGRAM, promised, provide
+from image.stages import REPORT, stages, table
+from phase_boot.console.lines import Console
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.refusals import Refusal
+
+COLUMNS: Final = 79
+DEADLINE: Final = 600.0
+ANSWERS: Final = 60.0
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the text is one sentence for the terminal."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show a verified boot, and return the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        demo(options)
+    except (DemoFailed, LabError, MachineFailed, StickError, Refusal, OSError) as error:
+        print("\n".join(["", f"The demo failed: {error}", *getattr(error, "__notes__", ())]))
+        return 1
+    except KeyboardInterrupt:
+        print("\nEnded; nothing is left running.")
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    words = argparse.ArgumentParser(prog="python -m image.demo", description=__doc__)
+    words.add_argument("--arch", type=Arch.parse, default=Arch.AMD64, help="amd64 or arm64")
+    words.add_argument("--channel", default="stable")
+    words.add_argument("--key", type=Path, default=Path("build/publisher.key"))
+    words.add_argument("--memory", type=int, default=768, help="of the machine, in MiB")
+    words.add_argument("--disk", choices=("virtio", "usb"), default="virtio")
+    return words
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Build, publish, serve, boot, and compare.
+
+    Raises one of the errors that `main` tells as a sentence.
+    """
+    arch: Arch = options.arch
+    site, image = Path(f"dist/site-{arch}"), Path(f"dist/phase-boot-{arch}.img")
+    print(f"Phase Boot: a verified boot of {arch}, from packages to a running system\n")
+    key = _key(options.key)
+    words = ("--arch", str(arch), "--channel", options.channel)
+    _build("target", "target", *words, "--key", str(options.key), "--site", str(site))
+    manifest = promised(site, arch, options.channel, options.key)
+    _tell("", f"{options.channel} {manifest.version}, signed by that key, in {site}")
+    _build("stick", "build", *words, "--key", key, "--out", str(image))
+    _tell("", f"trusts that key and nobody else: {image}")
+    hardware = _hardware(arch, options, site, manifest)
+    with Lab() as lab:
+        _tell("network", f"a bridge at {IPV4} with DHCP, in a namespace of its own")
+        provider = provide(lab, site)
+        _tell("provider", f"{provider.url}, announced by mDNS")
+        print("\nThe machine is on. Seconds are those of its own kernel.\n", flush=True)
+        _boot(Booting(lab, image, hardware), manifest)
+
+
+class Booting:
+    """The machine of the demo, and what it shows while it boots."""
+
+    def __init__(self, lab: Lab, image: Path, hardware: Hardware) -> None:
+        self.lab = lab
+        self._console = Console(_write, live=sys.stdout.isatty())
+        self.machine = Machine(
+            image,
+            hardware=hardware,
+            lab=lab,
+            name=f"demo-{hardware.arch}",
+            deadline=DEADLINE,
+            watch=self._show,
+        )
+
+    def _show(self, event: Event) -> None:
+        if event.name == REPORT:
+            _write(f"{event.at:8.2f}s  target {event.text('version')} reports\n")
+            return
+        stamp = {"event": event.name, "seq": event.seq, "at": event.at}
+        self._console.show({**stamp, **event.fields})
+
+
+def _boot(booting: Booting, manifest: Manifest) -> None:
+    with booting.machine as machine:
+        report = machine.until(REPORT, timeout=DEADLINE, unless=("shell.opened", "run.ended"))
+        over_http = _asked(booting.lab, machine)
+        took = report.arrived - machine.started
+        print("\nWhere the time went:\n")
+        print("\n".join(table(stages(machine.events, machine.started), took)))
+        for said, how in ((report.fields, "its events port"), (over_http, "HTTP")):
+            _compare(said, manifest, how)
+    rootfs = manifest.artifacts["rootfs"].digest
+    print(f"\nThe system that was signed is the one that runs: version {manifest.version},")
+    print(f"rootfs {rootfs},\nas it reports itself on its events port and over HTTP.")
+
+
+def _compare(said: object, manifest: Manifest, how: str) -> None:
+    wanted = {
+        "version": str(manifest.version),
+        "rootfs": str(manifest.artifacts["rootfs"].digest),
+        "arch": str(manifest.arch),
+    }
+    fields = said if isinstance(said, dict) else {}
+    for name, value in wanted.items():
+        if fields.get(name) != value:
+            raise DemoFailed(
+                f"the target reports {name} {fields.get(name)!r} by {how}, "
+                f"and what was signed is {value!r}."
+            )
+
+
+def _asked(lab: Lab, machine: Machine) -> object:
+    """What the target answers for /report.json at the address that DHCP gave it."""
+    give_up = time.monotonic() + ANSWERS
+    while True:
+        address = lab.leases().get(machine.nic.mac, "")
+        try:
+            return json.loads(lab.fetch(f"http://{address}/report.json")) if address else None
+        except (LabError, ValueError) as error:
+            if time.monotonic() > give_up:
+                raise DemoFailed(f"the target does not answer over HTTP: {error}") from error
+        time.sleep(0.5)
+
+
+def _key(path: Path) -> str:
+    """The id of the publisher's key in `path`, which is made if it is not there."""
+    word = "show" if path.exists() else "new"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [str(PROGRAM), "key", word, str(path)], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise DemoFailed(done.stderr.strip())
+    key = done.stdout.split()[-1]
+    _tell("key", f"{key[:24]}… {'made' if word == 'new' else 'kept'} in {path}")
+    return key
+
+
+def _build(label: str, *words: str) -> None:
+    """Run the builder; its steps pass by on one line, and stay where there is no terminal."""
+    started = time.monotonic()
+    builder = subprocess.Popen(
+        [sys.executable, "-m", "image", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said: list[str] = []
+    with builder:
+        for line in builder.stdout or ():
+            said.append(line.rstrip())
+            if sys.stdout.isatty():
+                _write(f"\r\x1b[K  {label:<10}{line.strip()[: COLUMNS - 12]}")
+    _write("\r\x1b[K" if sys.stdout.isatty() else "")
+    if builder.returncode:
+        raise DemoFailed("\n".join([f"the {label} was not built:", *said[-20:]]))
+    fresh = sum(line.endswith("[now]") for line in said)
+    kept = sum(line.endswith("[kept]") for line in said)
+    took = time.monotonic() - started
+    _tell(label, f"{fresh} steps done, {kept} kept from before, {took:.0f} s")
+
+
+def _hardware(arch: Arch, options: argparse.Namespace, site: Path, manifest: Manifest) -> Hardware:
+    board = BOARDS[arch]
+    kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
+    verdict = choose(arch, kernel)
+    firmware = board.code.parent.name
+    how = "KVM" if verdict.accel is Accel.KVM else "emulated"
+    _tell("machine", f"{options.memory} MiB, UEFI firmware {firmware}, {how} because")
+    _tell("", verdict.reason)
+    return Hardware(arch=arch, memory=options.memory, disk=options.disk, accel=verdict.accel)
+
+
+def _tell(label: str, text: str) -> None:
+    line = f"  {label:<10}{text}"
+    print(line if len(line) <= COLUMNS else f"{line[: COLUMNS - 1]}…", flush=True)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+# What needs virtual machines: the demo, the end-to-end tests, the boot benchmark.
+RUNS ?= 3
+
+.PHONY: demo
+demo: setup ## build, publish, serve and boot a stick in QEMU; see it happen
+	@$(RUN) python -m image.demo --arch $(ARCH) --channel $(CHANNEL) --key $(KEY)
+
+.PHONY: e2e
+e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
+	$(RUN) pytest -m e2e -n 2 --dist loadgroup tests/e2e
+
+.PHONY: bench-boot
+bench-boot: setup ## measure a boot and its reference, RUNS times; writes bench/boot.json
+	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --key $(KEY)
+
+.PHONY: bench-report
+bench-report: setup ## print and plot every bench/*.json
+	$(RUN) --group bench python -m image.bench.report

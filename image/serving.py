@@ -1,0 +1,69 @@
+"""A publisher's SITE: what its signed manifest promises, and a provider that serves it in a lab."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from image.lab import IPV4, Lab, LabError
+from phase_boot.publish.keyfile import read_key
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.verify import Trust, Wanted, verify
+from phase_boot.trust.version import Version
+
+PROGRAM: Final = Path(sys.executable).with_name("phase-boot")
+"""The command as this environment has it installed."""
+PORT: Final = 8070
+PATIENCE: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider that answers at `url`; `log` holds what it said, one event a line."""
+
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """End it as a person would."""
+        self.process.terminate()
+        self.process.wait()
+
+
+def promised(site: Path, arch: Arch, channel: str, key: Path) -> Manifest:
+    """What the publisher whose key file is `key` signed for `arch`.
+
+    Raises Refusal when the manifest is not what a machine would accept, and OSError when it or
+    the key is not there.
+    """
+    raw = (site / channel / arch / "manifest.json").read_bytes()
+    trust = Trust(frozenset({read_key(key).keyid}), 1)
+    wanted = Wanted(arch, channel, Version.parse("0"))
+    return verify(raw, trust=trust, wanted=wanted, now=datetime.now(UTC)).manifest
+
+
+def provide(lab: Lab, site: Path, *, port: int = PORT) -> Provider:
+    """Serve and announce `site` in `lab`, and return when it answers.
+
+    Raises LabError with the provider's own words when it does not.
+    """
+    log = lab.folder / f"provider-{port}.jsonl"
+    with log.open("wb") as out:
+        argv = [str(PROGRAM), "serve", str(site.absolute()), "--port", str(port)]
+        process = lab.popen(argv, stdout=out, stderr=out)
+    url = f"http://{IPV4}:{port}"
+    give_up = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < give_up:
+        with suppress(LabError):
+            lab.fetch(f"{url}/health", timeout=2)
+            return Provider(url, log, process)
+    said = log.read_text(errors="replace").strip()
+    raise LabError(f"The provider of {site} does not answer at {url}: {said or 'no word'}")
