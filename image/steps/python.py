@@ -76,7 +76,8 @@ def trim(site: Path) -> None:
 
 def head_of(metadata: str) -> str:
     """Return the name and the version from a METADATA file, which is all that is ever asked."""
-    lines = re.findall(r"^(?:Metadata-Version|Name|Version): .*$", metadata, re.MULTILINE)
+    head, _, _ = metadata.partition("\n\n")
+    lines = re.findall(r"^(?:Metadata-Version|Name|Version): .*$", head, re.MULTILINE)
     return "\n".join(lines) + "\n"
 
 
