@@ -244,6 +244,26 @@ def test_read_only_disk_serves_and_refuses_to_store() -> None:
         cas.open(bad)
 
 
+def test_disk_that_cannot_read_an_entry_any_more() -> None:
+    class Worn(MemoryDisk):
+        """Opens files whose blocks are gone."""
+
+        def open(self, folder: Folder, name: str) -> int:
+            fd = super().open(folder, name)
+            try:
+                return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC)
+            finally:
+                os.close(fd)
+
+    disk = Worn()
+    cas = Cas(disk, bound=1 << 20)
+    store(cas, DATA)
+    with pytest.raises(Corrupt, match="cannot be read"):
+        cas.open(artifact(DATA))
+    assert names(disk) == set()
+    assert names(disk, Folder.CORRUPT) == {artifact(DATA).digest.hex}
+
+
 @pytest.fixture
 def tmpfs(tmp_path: Path) -> Iterator[Path]:
     """Mount 1 MiB, which only root can; the same things run on the fake disk for everybody."""

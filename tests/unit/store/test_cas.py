@@ -150,8 +150,26 @@ def test_what_is_open_stays(disk: Disk) -> None:
     first = store(cas, b"1" * 1000)
     second = store(cas, b"2" * 1000)
     with cas.open(first):
+        cas.open(second).close()
         store(cas, b"3" * 2000)
-    assert (cas.has(first), cas.has(second)) == (True, False)
+        assert (cas.has(first), cas.has(second)) == (True, False)
+        with pytest.raises(Full), cas.open(artifact(b"3" * 2000)):
+            cas.writer(artifact(b"4" * 1000))
+    assert cas.has(first)
+
+
+def test_what_somebody_else_removed_meanwhile_is_room_won() -> None:
+    class Shared(MemoryDisk):
+        """Another process evicts the same victim a moment earlier."""
+
+        def remove(self, folder: Folder, name: str) -> None:
+            super().remove(folder, name)
+            super().remove(folder, name)
+
+    cas = Cas(Shared(), bound=3000)
+    first = store(cas, b"1" * 2000)
+    second = store(cas, b"2" * 2000)
+    assert (cas.has(first), cas.has(second)) == (False, True)
 
 
 def test_what_never_fits_is_refused_before_anything_is_removed(disk: Disk) -> None:
