@@ -13,17 +13,24 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
-from zeroconf import BadTypeInNameException, NonUniqueNameException, ServiceInfo
+from zeroconf import (  # type: ignore[attr-defined] # AddressResolver is missing in its __all__
+    AddressResolver,
+    BadTypeInNameException,
+    NonUniqueNameException,
+    ServiceInfo,
+)
 from zeroconf.asyncio import AsyncZeroconf
 
 from phase_boot.provider.events import Announced, AnnounceFailed, Tell, Withdrawn
 from phase_boot.provider.files import Offer
-from phase_boot.provider.links import Link
+from phase_boot.provider.links import Link, local_addresses, unique_label
 from phase_boot.store.layout import manifest_path
 
 SERVICE: Final = "_phase-image._tcp.local."
 POLL_SECONDS: Final = 1.0
 WITHDRAW_SECONDS: Final = 3.0
+NAME_MILLISECONDS: Final = 400
+"""How long to listen for another machine that has our name."""
 _MAX_LABEL: Final = 58
 """Bytes of an instance name, with room for the number that tells it from another of that name."""
 
@@ -101,23 +108,19 @@ class _Responder:
     @classmethod
     async def open(cls, link: Link, host: str, port: int, tell: Tell) -> _Responder:
         """Open the sockets of mDNS on one interface and no other."""
+        mine = await asyncio.to_thread(local_addresses)
         places: list[str | int] = [a for a in link.addresses if ":" not in a]
         if any(":" in address for address in link.addresses):
             places.append(link.index)
         zeroconf = AsyncZeroconf(interfaces=places)
         try:
             await zeroconf.zeroconf.async_wait_for_start()
+            _confine(zeroconf, link)
+            name = await _free_name(zeroconf, host, mine)
         except BaseException:
             await zeroconf.async_close()
             raise
-        # A socket hears what comes to any interface; without this we would answer questions from
-        # one network with the addresses of another.
-        for transport in (*zeroconf.zeroconf.engine.readers, *zeroconf.zeroconf.engine.senders):
-            with contextlib.suppress(OSError):
-                transport.sock.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode()
-                )
-        return cls(zeroconf, link, (host, port), tell)
+        return cls(zeroconf, link, (name, port), tell)
 
     async def show(self, offers: frozenset[Offer]) -> None:
         """Announce these offers and no others; returns when all were told."""
@@ -181,6 +184,26 @@ class _Responder:
             server=f"{self._host}.local.",
             parsed_addresses=list(self.link.addresses),
         )
+
+
+def _confine(zeroconf: AsyncZeroconf, link: Link) -> None:
+    """Keep the sockets to one interface.
+
+    They hear what comes to any, and would answer questions from one network with the addresses
+    of another.
+    """
+    for transport in (*zeroconf.zeroconf.engine.readers, *zeroconf.zeroconf.engine.senders):
+        with contextlib.suppress(OSError):
+            transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode())
+
+
+async def _free_name(zeroconf: AsyncZeroconf, host: str, mine: frozenset[str]) -> str:
+    """Return ``host``, or something like it where another machine already answers to that name."""
+    resolver = AddressResolver(f"{host}.local.")
+    if not await resolver.async_request(zeroconf.zeroconf, NAME_MILLISECONDS):
+        return host
+    # An avahi of this machine tells our own addresses: that is no other machine.
+    return host if mine.intersection(resolver.parsed_addresses()) else unique_label(host)
 
 
 async def _told(registration: Awaitable[Awaitable[object]]) -> None:

@@ -59,6 +59,9 @@ class Answers:
         except ConnectionError as error:
             account.error = account.error or str(error) or "the peer went away"
             raise
+        except asyncio.CancelledError:
+            account.error = "the provider was told to stop"
+            raise
         except Exception as error:
             # A bug of ours: aiohttp answers with 500, and this line is what remains of it.
             account.status, account.error = _BUG, f"{type(error).__name__}: {error}"

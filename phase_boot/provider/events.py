@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -78,9 +79,13 @@ Tell = Callable[[Event], None]
 
 def to_stdout(event: Event) -> None:
     """Write one line. Nobody reading any more is no reason to stop serving."""
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.write(as_line(event) + "\n")
         sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would complain then.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_line(event: Event) -> str:

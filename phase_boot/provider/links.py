@@ -49,9 +49,24 @@ def host_label() -> str:
     """Return this machine's name as the first label of ``<name>.local``."""
     name = _LABEL.sub("-", socket.gethostname().split(".")[0].lower()).strip("-")[:63]
     if name in {"", "localhost"}:
-        # Every machine is called so: take something that only this one has.
-        return f"phase-boot-{uuid.getnode():012x}"
+        # Every machine is called so.
+        return unique_label("phase-boot")
     return name
+
+
+def unique_label(name: str) -> str:
+    """Return a label that starts like ``name`` and that no other machine has."""
+    return f"{name[:50]}-{uuid.getnode():012x}"
+
+
+def local_addresses() -> frozenset[str]:
+    """Return all addresses of this machine."""
+    adapters = ifaddr.get_adapters()
+    return frozenset(
+        ip.ip[0] if isinstance(ip.ip, tuple) else ip.ip
+        for adapter in adapters
+        for ip in adapter.ips
+    )
 
 
 def _same(address: str, other: str) -> bool:

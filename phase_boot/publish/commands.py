@@ -6,9 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from phase_boot.publish.errors import PublishError
 
+INTERRUPTED: Final = 130
+"""The exit status that shells give to a program that Ctrl-C ended."""
 _Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no other name
 
 
@@ -74,6 +77,8 @@ def _telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
         except PublishError as error:
             sys.stderr.write(f"{error}\n")
             return error.status
+        except KeyboardInterrupt:
+            return INTERRUPTED
 
     return told
 

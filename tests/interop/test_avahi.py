@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -152,6 +153,22 @@ def test_a_name_that_avahi_has_taken_is_left_to_it(
     Provider(lab, tmp_path).wait_for("announce.shown")
     names = {(found[3], found[8]) for found in machine.browse() if BRIDGE in found[3]}
     assert names == {(spelled(NAME), "9"), (f"{spelled(NAME)}-2", "8070")}
+
+
+def test_a_machine_of_the_same_name_is_not_taken_for_us(
+    lab: Lab, machine: Neighbour, tmp_path: Path
+) -> None:
+    publish = needed("avahi-publish", "avahi-utils")
+    taken = tmp_path / "taken"
+    machine.start([publish, "-a", "-R", f"{host_label()}.local", "10.77.0.2"], taken)
+    wait_until(lambda: "Established" in taken.read_text(), taken)
+    provider = Provider(lab, tmp_path)
+    provider.wait_for("announce.shown")
+    ours = [found for found in machine.browse() if BRIDGE in found[3] and found[2] == "IPv4"]
+    assert [found[7] for found in ours] == [IPV4]
+    name = ours[0][6]
+    assert re.fullmatch(host_label() + r"-[0-9a-f]{12}\.local", name)
+    assert texts(ours[0])["mirror"] == f"http://{name}:8070{MANIFEST}"
 
 
 def test_an_interface_that_gets_its_address_later_is_announced_on_then(

@@ -18,7 +18,7 @@ from phase_boot.cli import main
 from phase_boot.provider import events
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import Started, Stopped, as_line
-from phase_boot.provider.links import host_label, links
+from phase_boot.provider.links import host_label, links, local_addresses, unique_label
 from phase_boot.provider.listen import listen
 from tests.fakes.manifests import KERNEL
 from tests.fakes.provider import MANIFEST, make_site
@@ -74,6 +74,10 @@ def test_nobody_reading_the_events_is_no_reason_to_stop(site: Path) -> None:
             with urllib.request.urlopen(url + "health") as answer:  # noqa: S310 - our own provider
                 assert answer.status == 200
         assert process.poll() is None
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def test_ipv4_and_ipv6_have_one_port(site: Path) -> None:
@@ -143,6 +147,12 @@ def test_events_go_nowhere_once_nobody_listens(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_name_of_the_machine_is_a_label() -> None:
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", host_label())
+
+
+def test_a_name_that_is_taken_becomes_one_that_is_not() -> None:
+    assert unique_label("debian").startswith("debian-")
+    assert len(unique_label("x" * 63)) == 63
+    assert "127.0.0.1" in local_addresses()
 
 
 def test_the_loopback_is_announced_on_only_if_it_is_named() -> None:
