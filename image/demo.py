@@ -11,8 +11,9 @@ import argparse
 import json
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,6 @@ from phase_boot.trust.refusals import Refusal
 
 COLUMNS: Final = 79
 DEADLINE: Final = 600.0
-ANSWERS: Final = 60.0
 
 
 class DemoFailed(Exception):
@@ -82,7 +82,7 @@ def demo(options: argparse.Namespace) -> None:
     with Lab() as lab:
         _tell("network", f"a bridge at {IPV4} with DHCP, in a namespace of its own")
         provider = provide(lab, site)
-        _tell("provider", f"{provider.url}, announced by mDNS")
+        _tell("provider", f"{provider.urls[0]}, announced by mDNS")
         print("\nThe machine is on. Seconds are those of its own kernel.\n", flush=True)
         _boot(Booting(lab, image, hardware), manifest)
 
@@ -113,7 +113,7 @@ class Booting:
 def _boot(booting: Booting, manifest: Manifest) -> None:
     with booting.machine as machine:
         report = machine.until(REPORT, timeout=DEADLINE, unless=("shell.opened", "run.ended"))
-        over_http = _asked(booting.lab, machine)
+        over_http = json.loads(machine.ask("/report.json"))
         took = report.arrived - machine.started
         print("\nWhere the time went:\n")
         print("\n".join(table(stages(machine.events, machine.started), took)))
@@ -124,32 +124,18 @@ def _boot(booting: Booting, manifest: Manifest) -> None:
     print(f"rootfs {rootfs},\nas it reports itself on its events port and over HTTP.")
 
 
-def _compare(said: object, manifest: Manifest, how: str) -> None:
+def _compare(said: Mapping[str, object], manifest: Manifest, how: str) -> None:
     wanted = {
         "version": str(manifest.version),
         "rootfs": str(manifest.artifacts["rootfs"].digest),
         "arch": str(manifest.arch),
     }
-    fields = said if isinstance(said, dict) else {}
     for name, value in wanted.items():
-        if fields.get(name) != value:
+        if said.get(name) != value:
             raise DemoFailed(
-                f"the target reports {name} {fields.get(name)!r} by {how}, "
+                f"the target reports {name} {said.get(name)!r} by {how}, "
                 f"and what was signed is {value!r}."
             )
-
-
-def _asked(lab: Lab, machine: Machine) -> object:
-    """What the target answers for /report.json at the address that DHCP gave it."""
-    give_up = time.monotonic() + ANSWERS
-    while True:
-        address = lab.leases().get(machine.nic.mac, "")
-        try:
-            return json.loads(lab.fetch(f"http://{address}/report.json")) if address else None
-        except (LabError, ValueError) as error:
-            if time.monotonic() > give_up:
-                raise DemoFailed(f"the target does not answer over HTTP: {error}") from error
-        time.sleep(0.5)
 
 
 def _key(path: Path) -> str:
@@ -196,8 +182,9 @@ def _hardware(arch: Arch, options: argparse.Namespace, site: Path, manifest: Man
     verdict = choose(arch, kernel)
     firmware = board.code.parent.name
     how = "KVM" if verdict.accel is Accel.KVM else "emulated"
-    _tell("machine", f"{options.memory} MiB, UEFI firmware {firmware}, {how} because")
-    _tell("", verdict.reason)
+    about = f"{options.memory} MiB, UEFI firmware {firmware}, {how}: {verdict.reason}"
+    for number, line in enumerate(textwrap.wrap(about, COLUMNS - 12)):
+        _tell("" if number else "machine", line)
     return Hardware(arch=arch, memory=options.memory, disk=options.disk, accel=verdict.accel)
 
 

@@ -22,7 +22,7 @@ from typing import Final, Self
 
 from image.guest_events import Event, LineReader, Unreadable
 from image.hardware import BOARDS, Hardware, arguments
-from image.lab import Lab, Nic
+from image.lab import Lab, LabError, Nic
 from image.private_stick import PrivateStick
 from image.qmp import Qmp, QmpError
 
@@ -131,6 +131,28 @@ class Machine:
                     raise MachineFailed(f"{self.name}: no `{name}`: {why}. {self._heard()}")
                 self._news.wait(left)
 
+    def ask(self, path: str, *, timeout: float = 60.0) -> bytes:
+        """What the guest serves as `path` over HTTP, at the address that the lab gave it.
+
+        Raises MachineFailed when it has not answered within `timeout` seconds.
+        """
+        give_up = time.monotonic() + timeout
+        reason = "it asked for no address"
+        while time.monotonic() < give_up:
+            address = self._lab.leases().get(self.nic.mac)
+            if address:
+                try:
+                    return self._lab.fetch(f"http://{address}{path}")
+                except LabError as error:
+                    reason = str(error)
+            time.sleep(0.25)
+        raise MachineFailed(f"{self.name} does not serve {path}: {reason}")
+
+    @property
+    def running(self) -> bool:
+        """Whether it is on."""
+        return self._process is not None and self._process.poll() is None
+
     # -- what one may do to it -----------------------------------------------------------------
 
     def qmp(self) -> Qmp:
@@ -154,7 +176,7 @@ class Machine:
         process = self._process
         if process is None:
             return
-        if process.poll() is None:
+        if self.running:
             with suppress(QmpError), self.qmp() as qmp:
                 qmp.ask("quit")
             try:

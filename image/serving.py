@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from image.lab import IPV4, Lab, LabError
+from image.lab import IPV4, IPV6, Lab, LabError
 from phase_boot.publish.keyfile import read_key
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.manifest import Manifest
@@ -26,9 +26,9 @@ PATIENCE: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider that answers at `url`; `log` holds what it said, one event a line."""
+    """A provider that answers at each of `urls`; `log` holds what it said, one event a line."""
 
-    url: str
+    urls: tuple[str, ...]
     log: Path
     process: subprocess.Popen[bytes]
 
@@ -59,11 +59,11 @@ def provide(lab: Lab, site: Path, *, port: int = PORT) -> Provider:
     with log.open("wb") as out:
         argv = [str(PROGRAM), "serve", str(site.absolute()), "--port", str(port)]
         process = lab.popen(argv, stdout=out, stderr=out)
-    url = f"http://{IPV4}:{port}"
+    urls = f"http://{IPV4}:{port}", f"http://[{IPV6}]:{port}"
     give_up = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < give_up:
         with suppress(LabError):
-            lab.fetch(f"{url}/health", timeout=2)
-            return Provider(url, log, process)
+            lab.fetch(f"{urls[0]}/health", timeout=2)
+            return Provider(urls, log, process)
     said = log.read_text(errors="replace").strip()
-    raise LabError(f"The provider of {site} does not answer at {url}: {said or 'no word'}")
+    raise LabError(f"The provider of {site} does not answer at {urls[0]}: {said or 'no word'}")

@@ -10,6 +10,7 @@ from typing import Final
 from image.guest_events import Event
 
 REPORT: Final = "target.report"
+TOTAL: Final = "from power-on to report"
 COLUMNS: Final = 79
 BAR: Final = 40
 
@@ -81,10 +82,11 @@ def _states(seed: Sequence[Event]) -> Iterator[Stage]:
 def table(rows: Sequence[Stage], total: float) -> list[str]:
     """The stages as lines of at most 79 columns, each with a bar to the scale of the longest."""
     scale = max([stage.seconds for stage in rows], default=1.0) or 1.0
-    width = max([len(stage.name) for stage in rows], default=0)
+    width = max(len(name) for name in (TOTAL, *(row.name for row in rows)))
     room = min(BAR, COLUMNS - width - len("    1234.56 s  "))
+    bars = ["#" * round(room * row.seconds / scale) for row in rows]
     lines = [
-        f"  {row.name:<{width}}  {row.seconds:7.2f} s  {'#' * round(room * row.seconds / scale)}"
-        for row in rows
+        f"  {row.name:<{width}}  {row.seconds:7.2f} s  {bar}".rstrip()
+        for row, bar in zip(rows, bars, strict=True)
     ]
-    return [*lines, f"  {'from power-on to report':<{width}}  {total:7.2f} s"]
+    return [*lines, f"  {TOTAL:<{width}}  {total:7.2f} s"]

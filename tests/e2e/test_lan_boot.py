@@ -1,0 +1,63 @@
+"""T2: a stick in an empty machine, a provider on the same LAN, real firmware, real kexec."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from image.lab import Lab
+from image.qemu import Machine
+from image.serving import provide
+from image.stages import REPORT
+from phase_boot.trust.arch import Arch
+
+from .conftest import BOOT_SECONDS, BOTH, GOING_WRONG, Published, moves, replayed, sources
+from .conftest import stored_and_sound as stored_in
+
+pytestmark = pytest.mark.e2e
+
+STRAIGHT_ON = [
+    ("init", "configured", "net_up"),
+    ("net_up", "linked", "discover"),
+    ("discover", "found", "verify"),
+    ("verify", "verified", "fetch"),
+    ("fetch", "fetched", "kexec"),
+]
+DAEMON_BYTES = 96 * 1024 * 1024
+
+
+@BOTH
+def test_a_stick_boots_what_a_neighbour_serves(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    with (
+        Lab() as lab,
+        Machine(
+            published.stick, hardware=published.hardware, lab=lab, name=f"lan-boot-{arch}"
+        ) as machine,
+    ):
+        provider = provide(lab, published.site)
+        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        over_http = json.loads(machine.ask("/report.json"))
+
+        promised = published.manifest
+        for said in (report.fields, over_http):
+            assert said["version"] == str(promised.version)
+            assert said["rootfs"] == str(promised.artifacts["rootfs"].digest)
+            assert said["arch"] == arch
+            assert said["mode"] == "internet"
+
+        assert moves(machine) == STRAIGHT_ON
+        assert {event.text("origin") for event in machine.named("candidate.found")} == {"lan"}
+        came_from = sources(machine.named("fetch.done"))
+        assert set(came_from) == {"kernel", "initramfs", "rootfs"}
+        assert set(came_from.values()) <= set(provider.urls)
+        (jump,) = machine.named("kexec.jump")
+        assert 0 < jump.number("rss_peak") <= DAEMON_BYTES
+        assert replayed(machine, tmp_path)[-1] == "kexec"
+        assert machine.unreadable == []
+
+        signed = {artifact.digest.hex for artifact in promised.artifacts.values()}
+        assert stored_in(machine) == signed

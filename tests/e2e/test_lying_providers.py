@@ -1,0 +1,89 @@
+"""Attacks by whoever serves: what is not what was signed is never started and never kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from image.lab import Lab
+from image.qemu import Machine
+from image.serving import provide
+from image.stages import REPORT
+from phase_boot.trust.arch import Arch
+
+from .conftest import (
+    AMD64,
+    BOOT_SECONDS,
+    GOING_WRONG,
+    Published,
+    moves,
+    replayed,
+    sources,
+    stored_and_sound,
+    with_one_bit_flipped,
+)
+
+pytestmark = pytest.mark.e2e
+
+QUIET_SECONDS = 10.0
+
+
+@AMD64
+def test_a_kernel_with_one_flipped_bit_never_runs(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    tampered = with_one_bit_flipped(published, "kernel", tmp_path / "tampered")
+    kernel = published.manifest.artifacts["kernel"].digest.hex
+    with (
+        Lab() as lab,
+        Machine(
+            published.stick, hardware=published.hardware, lab=lab, name=f"tampered-{arch}"
+        ) as machine,
+    ):
+        liar = provide(lab, tampered)
+        shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+        time.sleep(QUIET_SECONDS)
+
+        assert machine.running
+        assert machine.named(REPORT) == []
+        assert machine.named("kexec.loaded") == []
+        failures = machine.named("source.failed")
+        assert failures
+        assert {event.text("source") for event in failures} <= set(liar.urls)
+        assert {event.text("artifact") for event in failures} == {"kernel"}
+        assert "kernel" in shell.text("cause")
+        assert "sha256" in shell.text("cause")
+        assert shell.text("way_out")
+        assert moves(machine)[-1][2] == "shell"
+        assert replayed(machine, tmp_path)[-1] == "shell"
+        assert kernel not in stored_and_sound(machine)
+
+
+@AMD64
+def test_of_two_providers_the_one_that_lies_is_passed_over(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    tampered = with_one_bit_flipped(published, "rootfs", tmp_path / "tampered")
+    with (
+        Lab() as lab,
+        Machine(
+            published.stick, hardware=published.hardware, lab=lab, name=f"one-liar-{arch}"
+        ) as machine,
+    ):
+        liar = provide(lab, tampered, port=8070)
+        # The honest one comes late, so that the liar is certain to be the first choice.
+        machine.until("manifest.verified", timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        honest = provide(lab, published.site, port=8071)
+        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+
+        assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
+        assert report.text("version") == str(published.manifest.version)
+        failures = machine.named("source.failed")
+        assert failures
+        assert {event.text("source") for event in failures} <= set(liar.urls)
+        assert sources(machine.named("fetch.done"))["rootfs"] in honest.urls
+        assert replayed(machine, tmp_path)[-1] == "kexec"
+        signed = {artifact.digest.hex for artifact in published.manifest.artifacts.values()}
+        assert stored_and_sound(machine) == signed
