@@ -15,8 +15,7 @@ from typing import Final
 
 from zeroconf import (  # type: ignore[attr-defined] # AddressResolver is missing in its __all__
     AddressResolver,
-    BadTypeInNameException,
-    NonUniqueNameException,
+    Error,
     ServiceInfo,
 )
 from zeroconf.asyncio import AsyncZeroconf
@@ -34,7 +33,7 @@ NAME_MILLISECONDS: Final = 400
 _MAX_LABEL: Final = 58
 """Bytes of an instance name, with room for the number that tells it from another of that name."""
 
-_FAILURES: Final = (OSError, RuntimeError, NonUniqueNameException, BadTypeInNameException)
+_FAILURES: Final = (OSError, RuntimeError, Error)
 
 
 class Announcer:
