@@ -7,6 +7,9 @@ stall limit, no content coding, no redirects, and never more bytes than were sig
 from __future__ import annotations
 
 import asyncio
+import importlib
+import os
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
@@ -22,6 +25,8 @@ STALL_SECONDS: Final = 15
 """Nothing came for so long: the source hangs."""
 DOCUMENT_SECONDS: Final = 30
 """A small document takes no longer in all."""
+CERTIFICATES: Final = "SSL_CERT_FILE"
+"""The variable by which OpenSSL is told where certificates are."""
 HTTP_OK: Final = 200
 HTTP_PARTIAL: Final = 206
 HTTP_GONE: Final = frozenset({404, 410})
@@ -34,9 +39,10 @@ class Http:
     """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported when first needed."""
 
     def __init__(self, *, stall_seconds: float = STALL_SECONDS) -> None:
-        self._library = Late("aiohttp")
+        self._library = Late("aiohttp", _without_certificates)
         self._stall = stall_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
 
     async def warm(self) -> None:
         """Import aiohttp now."""
@@ -89,12 +95,19 @@ class Http:
         await self._library.ready()
         session = self._open_session()
         with _named_failures():
+            tls = await self._certificates() if url.startswith("https:") else True
             try:
-                response = await session.get(url, headers=headers, allow_redirects=False)
+                response = await session.get(url, headers=headers, allow_redirects=False, ssl=tls)
             except ValueError as error:
                 raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
             async with response:
                 yield response
+
+    async def _certificates(self) -> ssl.SSLContext:
+        """Return the authorities that this machine trusts for HTTPS, read when first needed."""
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        return self._tls
 
     def _open_session(self) -> aiohttp.ClientSession:
         import aiohttp  # noqa: PLC0415 - it is imported by now, see Late
@@ -107,6 +120,22 @@ class Http:
                 timeout=timeout, headers=HEADERS, auto_decompress=False, trust_env=True
             )
         return self._session
+
+
+def _without_certificates(name: str) -> object:
+    """Import aiohttp without the certificates that it reads at once, and for HTTPS only.
+
+    On a slow machine they take longer than everything else of it (docs/adr/0003-dependencies.md).
+    """
+    kept = os.environ.get(CERTIFICATES)
+    os.environ[CERTIFICATES] = os.devnull
+    try:
+        return importlib.import_module(name)
+    finally:
+        if kept is None:
+            del os.environ[CERTIFICATES]
+        else:
+            os.environ[CERTIFICATES] = kept
 
 
 @contextmanager

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +23,9 @@ def ok(body: bytes, *headers: str, length: int | None = None, status: str = "200
 
 
 @asynccontextmanager
-async def server(answer: Callable[[str], bytes | None]) -> AsyncIterator[str]:
+async def server(
+    answer: Callable[[str], bytes | None], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Serve ``answer(request head)`` on loopback; None never answers."""
     asked: list[asyncio.Task[None]] = []
 
@@ -41,10 +46,10 @@ async def server(answer: Callable[[str], bytes | None]) -> AsyncIterator[str]:
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(asyncio.create_task(handle(reader, writer)))
 
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     port = listener.sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}/x"
+        yield f"https://localhost:{port}/x" if tls else f"http://127.0.0.1:{port}/x"
     finally:
         listener.close()
         async with asyncio.timeout(5):
@@ -150,3 +155,31 @@ async def test_nobody_listening_is_a_failure_that_may_pass() -> None:
         with pytest.raises(FetchFailed, match="connection failed") as caught:
             await http.read("http://127.0.0.1:1/", limit=10)
     assert caught.value.again
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A certificate for localhost that signs itself, and its key, in one file."""
+    both = tmp_path / "both.pem"
+    made = subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+        "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout - -out -".split(),
+        capture_output=True,
+        check=True,
+    )
+    both.write_bytes(made.stdout)
+    return both
+
+
+async def test_https_is_checked_against_the_machines_authorities(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority)
+    async with server(lambda _: ok(b"{}"), tls=context) as url:
+        async with fetcher() as stranger:
+            with pytest.raises(FetchFailed, match="certificate verify failed"):
+                await stranger.read(url, limit=10)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        async with fetcher() as trusting:
+            assert await trusting.read(url, limit=10) == b"{}"
