@@ -162,8 +162,26 @@ def authority(tmp_path: Path) -> Path:
     """A certificate for localhost that signs itself, and its key, in one file."""
     both = tmp_path / "both.pem"
     made = subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout - -out -".split(),
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            "-",
+            "-out",
+            "-",
+        ],
         capture_output=True,
         check=True,
     )

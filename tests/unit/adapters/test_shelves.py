@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,10 @@ def stored(cas: Cas) -> None:
     with cas.writer(ARTIFACT) as writer:
         writer.write(DATA)
         writer.commit()
+
+
+def entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 def block_device(root: Path, disk: str, partition: str, name: str) -> None:
@@ -49,7 +52,7 @@ async def test_a_store_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not shelf.persistent
     await cache.release()
     assert not shelf.cas.has(ARTIFACT)
-    assert os.listdir(tmp_path) == []
+    assert entries(tmp_path) == []
 
 
 def test_cache_is_looked_for_on_the_stick_we_came_from_and_nowhere_else(tmp_path: Path) -> None:
