@@ -7,7 +7,7 @@ demo: setup ## build, publish, serve and boot a stick in QEMU; see it happen
 
 .PHONY: e2e
 e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
-	$(RUN) pytest -m e2e -n 2 --dist loadgroup tests/e2e
+	$(RUN) pytest -m e2e -n 2 --dist loadgroup --junitxml=build/results/e2e.xml tests/e2e
 
 .PHONY: bench-boot
 bench-boot: setup ## measure a boot and its reference, RUNS times; writes bench/boot.json
