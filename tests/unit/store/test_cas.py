@@ -33,6 +33,12 @@ def test_what_was_committed_is_opened_with_its_bytes(disk: Disk) -> None:
     assert names(disk, Folder.PARTIALS) == set()
 
 
+def test_an_entry_of_another_size_is_not_had() -> None:
+    disk = MemoryDisk()
+    disk.plant(Folder.ENTRIES, artifact(DATA).digest.hex, DATA[:-1])
+    assert not Cas(disk, bound=1 << 24).has(artifact(DATA))
+
+
 def test_a_fetched_reads_from_its_start_and_cannot_be_written(disk: Disk) -> None:
     cas = Cas(disk, bound=1 << 24)
     with cas.open(store(cas, DATA)) as fetched:
