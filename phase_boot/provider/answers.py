@@ -189,7 +189,7 @@ def make_server(answers: Answers, limits: Limits, tell: Tell) -> web.Server:
 
 
 class Door:
-    """Lets connections in: so many at once, and none that stays silent."""
+    """Lets so many connections in at once."""
 
     def __init__(self, server: web.Server, limits: Limits) -> None:
         self._server = server
@@ -199,21 +199,12 @@ class Door:
         """Return the protocol for a new connection."""
         if len(self._server.connections) >= self._limits.connections:
             return _Closed()
-        handler = self._server()
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._limits.silence_seconds, _close_if_silent, handler)
-        return handler
+        return self._server()
 
 
 class _Closed(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
-
-
-def _close_if_silent(handler: web.RequestHandler) -> None:
-    # After a first request aiohttp's keep-alive timer does this; before it, nothing does.
-    if handler._request_count == 0:  # noqa: SLF001 - it tells nobody else
-        handler.force_close()
 
 
 def _said(account: _Account, status: int, text: str, **headers: str) -> web.Response:
