@@ -1,0 +1,101 @@
+"""The rules of the house that no linter knows (docs/adr/0001-rooms.md)."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("phase_boot", "states", "policies", "loader", "image")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+
+IMPORTERS = {
+    "aiohttp": {"phase_boot/adapters/http.py"},
+    "ifaddr": {"phase_boot/adapters/link.py", "phase_boot/provider/links.py"},
+    "nacl": {"phase_boot/trust/keys.py"},
+    "rfc8785": {"phase_boot/trust/manifest.py"},
+    "structlog": {"phase_boot/machine/journal.py"},
+    "tomlkit": {"policies/write.py"},
+    "transitions": {"phase_boot/machine/guard.py"},
+    "zeroconf": {"phase_boot/adapters/mdns.py", "phase_boot/provider/announce.py"},
+}
+SERVER = "phase_boot/provider/"
+"""The provider's whole folder is aiohttp's server side."""
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("library", sorted(IMPORTERS))
+def test_a_library_is_imported_in_its_own_module_only(library: str) -> None:
+    found = {str(p.relative_to(ROOT)) for p in SOURCES if library in set(imported(p))}
+    if library == "aiohttp":
+        found = {path for path in found if not path.startswith(SERVER)}
+    assert found == IMPORTERS[library]
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    long = {str(p): n for p in SOURCES if (n := p.read_text().count("\n")) > 400}
+    assert long == {}
+
+
+def test_no_function_is_longer_than_60_lines() -> None:
+    functions = [
+        (path, node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    sizes = {f"{p}:{n.name}": (n.end_lineno or 0) - n.lineno + 1 for p, n in functions}
+    assert {name: size for name, size in sizes.items() if size > 60} == {}
+
+
+@pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc"])
+def test_no_module_is_a_drawer_for_anything(name: str) -> None:
+    assert [path for path in SOURCES if name in {path.stem, path.parent.name}] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "violation", "contract"),
+    [
+        ("states/verify.py", "import aiohttp", "states touch the world only through ports"),
+        ("phase_boot/trust/verify.py", "import os", "the graph and trust perform nothing"),
+        ("phase_boot/machine/driver.py", "import states.init", "the core never imports a state"),
+        (
+            "phase_boot/ports/clock.py",
+            "from phase_boot.machine import driver",
+            "rooms, from the door to the cellar",
+        ),
+        ("image/gpt.py", "import states.init", "the builder never runs the machine"),
+    ],
+)
+def test_an_import_between_the_wrong_rooms_is_found(
+    file: str, violation: str, contract: str, tmp_path: Path
+) -> None:
+    for name in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__", "root")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    planted = tmp_path / file
+    planted.write_text(f"{planted.read_text()}\n{violation}\n")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{contract} BROKEN" in done.stdout
