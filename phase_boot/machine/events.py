@@ -210,6 +210,15 @@ class ShellOpened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SinkLost(Event):
+    """The journal is no longer written to one of its places; the others have it all."""
+
+    event = "sink.lost"
+    sink: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(Event):
     """The run is over in a terminal state."""
 

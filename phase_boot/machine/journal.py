@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import partial
 from typing import Final, Protocol
 
 import structlog
 
-from phase_boot.machine.events import Event
+from phase_boot.machine.events import Event, SinkLost
 
 MAX_TEXT: Final = 2000
 """Characters kept of any one text of an event, so that a peer cannot flood the journal."""
@@ -65,19 +64,23 @@ class Journal:
 
     def flush(self) -> None:
         """Make every sink safe, as the last thing before the jump."""
-        for sink in tuple(self._sinks):
-            self._guarded(sink, sink.flush)
+        self._for_each(lambda sink: sink.flush())
 
     def _hand_out(self, line: str) -> None:
         self._lines.append(line)
-        for sink in tuple(self._sinks):
-            self._guarded(sink, partial(sink.write, line))
+        self._for_each(lambda sink: sink.write(line))
 
-    def _guarded(self, sink: Sink, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except OSError:
-            self._sinks.remove(sink)
+    def _for_each(self, act: Callable[[Sink], None]) -> None:
+        """Do ``act`` with every sink; say which failed only when all have had their turn."""
+        lost: list[SinkLost] = []
+        for sink in tuple(self._sinks):
+            try:
+                act(sink)
+            except OSError as error:
+                self._sinks.remove(sink)
+                lost.append(SinkLost(sink=sink.name, reason=error.strerror or str(error)))
+        for loss in lost:
+            self.emit(loss)
 
 
 class _Fan:

@@ -59,8 +59,13 @@ def test_a_sink_that_fails_is_left_and_the_others_go_on() -> None:
     for _ in range(2):
         journal.emit(LinkUp(interface="eth0", addresses=()))
     journal.flush()
-    assert [json.loads(line)["seq"] for line in good.lines] == [0, 1]
-    assert good.flushes == [2]
+    assert [json.loads(line)["event"] for line in good.lines] == [
+        "link.up",
+        "sink.lost",
+        "link.up",
+    ]
+    assert [json.loads(line)["seq"] for line in good.lines] == [0, 1, 2]
+    assert good.flushes == [3]
     assert broken.flushes == []
 
 
