@@ -151,5 +151,5 @@ def fastest(hardware: Hardware, image: Path) -> Hardware:
     with tempfile.TemporaryDirectory(prefix="phase-probe-") as folder:
         stick = PrivateStick(image, Path(folder) / "stick.img")
         kernel = Path(folder) / "kernel"
-        kernel.write_bytes(stick.kernel())
+        kernel.write_bytes(stick.boot_file("linux"))
         return replace(hardware, accel=choose(hardware.arch, kernel).accel)

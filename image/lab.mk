@@ -10,7 +10,7 @@ e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both arc
 	$(RUN) pytest -m e2e -n 2 --dist loadgroup --junitxml=build/results/e2e.xml tests/e2e
 
 .PHONY: bench-boot
-bench-boot: setup ## measure a boot and its reference, RUNS times; writes bench/boot.json
+bench-boot: target image ## measure a boot and its reference, RUNS times; writes bench/boot.json
 	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --key $(KEY)
 
 .PHONY: bench-report

@@ -89,13 +89,13 @@ class PrivateStick:
             text = self.read_esp(entry).decode()
             self.write_esp(entry, _with_options(text, cmdline).encode())
 
-    def kernel(self) -> bytes:
-        """The kernel that the first loader entry boots."""
+    def boot_file(self, field: str) -> bytes:
+        """The file that the first loader entry names in `field`: `linux` or `initrd`."""
         entry = self.read_esp(f"loader/entries/{self.entries()[0]}").decode()
         fields = dict(line.split(maxsplit=1) for line in entry.splitlines() if " " in line.strip())
-        if "linux" not in fields:
-            raise StickError(f"The loader entry names no `linux`:\n{entry}")
-        return self.read_esp(fields["linux"].strip().lstrip("/"))
+        if field not in fields:
+            raise StickError(f"The loader entry names no `{field}`:\n{entry}")
+        return self.read_esp(fields[field].strip().lstrip("/"))
 
     def read_esp(self, name: str) -> bytes:
         """A file of the EFI system partition."""

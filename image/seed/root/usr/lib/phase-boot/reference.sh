@@ -53,4 +53,10 @@ line="$(field cmdline) phase.mode=reference phase.version=$(field version)"
 kexec -a -l /run/kernel --initrd=/run/initramfs \
 	--command-line="$line phase.rootfs=sha256:$rootfs" || fail "the kernel cannot be loaded"
 mark loaded
+# For whoever measures: the marks, as the events that the daemon would say.
+port=$(grep -lx org.phase_boot.events /sys/class/virtio-ports/*/name)
+port=${port%/name}
+[ "$port" ] && awk -v now="$now" '{
+	printf "{\"event\":\"stage\",\"seq\":%d,\"at\":%s,\"name\":\"%s\",\"reached\":%s}\n", NR, now, $1, $2
+}' /run/phase-boot/stages >"/dev/${port##*/}"
 exec kexec -e

@@ -1,0 +1,146 @@
+"""`make bench-boot`: how long a boot takes, stage by stage, beside the shortest honest script.
+
+Reference and boot take turns on the same stick, in the same kind of machine, with the same
+provider. Times are seconds of the guest's own kernel where it knows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from image.accel import choose
+from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from image.hardware import Hardware
+from image.lab import Lab
+from image.private_stick import PrivateStick
+from image.qemu import Machine
+from image.serving import promised, provide
+from image.stages import REPORT, stages
+from phase_boot.trust.arch import Arch
+
+MIB: Final = 1024 * 1024
+RESULT: Final = FOLDER / "boot.json"
+REFERENCE: Final = "busybox script"
+SECONDS: Final = 600.0
+SQUASHFS_MAGIC: Final = b"hsqs"
+JUMP_AIM: Final = Aim(2.0, of_peer=True)
+SEED_AIM: Final = Aim(72.0)
+INITRAMFS_AIM: Final = Aim(8.0)
+DAEMON_AIM: Final = Aim(96.0)
+MEMORY_AIM: Final = Aim(768.0)
+
+
+@dataclass(slots=True)
+class Measured:
+    """The runs so far: seconds by stage, and what else was seen."""
+
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    jump: list[float] = field(default_factory=list)
+    total: list[float] = field(default_factory=list)
+    rss: list[float] = field(default_factory=list)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write the rows, print them."""
+    words = argparse.ArgumentParser(prog="python -m image.bench.boot", description=__doc__)
+    words.add_argument("--arch", type=Arch.parse, default=Arch.AMD64)
+    words.add_argument("--channel", default="stable")
+    words.add_argument("--key", type=Path, default=Path("build/publisher.key"))
+    words.add_argument("--runs", type=int, default=3)
+    words.add_argument("--out", type=Path, default=RESULT)
+    options = words.parse_args(arguments)
+    rows = bench(options)
+    replace(options.out, rows)
+    print("\n".join(table(rows)))
+    return 0
+
+
+def bench(options: argparse.Namespace) -> list[Row]:
+    """Boot `runs` times each way and return the rows."""
+    arch: Arch = options.arch
+    site, image = Path(f"dist/site-{arch}"), Path(f"dist/phase-boot-{arch}.img")
+    manifest = promised(site, arch, options.channel, options.key)
+    kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
+    hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel)
+    ours, reference = Measured(), Measured()
+    for number in range(1, options.runs + 1):
+        measure(image, site, hardware, ours)
+        measure(image, site, hardware, reference, reference=True)
+        print(
+            f"run {number} of {options.runs}: {ours.jump[-1]:.1f} s to the jump, "
+            f"{REFERENCE} {reference.jump[-1]:.1f} s",
+            flush=True,
+        )
+    about = Bench(arch=str(arch), machine=host(), accel=str(hardware.accel))
+    return [*_times(about, ours, reference), *_sizes(about, image, hardware, ours)]
+
+
+def measure(
+    image: Path, site: Path, hardware: Hardware, into: Measured, *, reference: bool = False
+) -> None:
+    """One boot, from power-on to the target's report; its times are added to `into`."""
+    with Lab() as lab:
+        urls = provide(lab, site).urls
+        cmdline = f"phase.reference={urls[0]}" if reference else ""
+        name = f"bench-{'reference' if reference else 'boot'}-{hardware.arch}"
+        with Machine(image, hardware=hardware, lab=lab, name=name, cmdline=cmdline) as machine:
+            report = machine.until(REPORT, timeout=SECONDS, unless=("shell.opened", "run.ended"))
+            for stage in stages(machine.events, machine.started):
+                into.stages.setdefault(stage.name, []).append(stage.seconds)
+            into.total.append(report.arrived - machine.started)
+            into.jump.append(max(event.at for event in machine.events if event.name != REPORT))
+            for event in machine.named("kexec.jump"):
+                into.rss.append(event.number("rss_peak") / MIB)
+
+
+def _times(about: Bench, ours: Measured, reference: Measured) -> list[Row]:
+    jump = about.row("kernel start to kexec", "s", ours.jump)
+    total = about.row("power-on to target's report", "s", ours.total)
+    rows = [
+        about.beside(jump, REFERENCE, reference.jump, aim=JUMP_AIM),
+        about.beside(total, REFERENCE, reference.total),
+    ]
+    for name, runs in ours.stages.items():
+        row = about.row(name, "s", runs)
+        same = reference.stages.get(name)
+        rows.append(about.beside(row, REFERENCE, same) if same else row)
+    return rows
+
+
+def _sizes(about: Bench, image: Path, hardware: Hardware, ours: Measured) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="phase-bench-") as folder:
+        stick = PrivateStick(image, Path(folder) / "stick.img")
+        initramfs = len(stick.boot_file("initrd")) / MIB
+        kernel = len(stick.boot_file("linux")) / MIB
+        seed = squashfs_bytes(stick.partition("phase-seed")[:96]) / MIB
+    written = image.stat().st_blocks * 512 / MIB
+    return [
+        about.row("daemon's peak memory", "MiB", ours.rss, aim=DAEMON_AIM),
+        about.row("memory of the machine", "MiB", [hardware.memory], aim=MEMORY_AIM),
+        about.row("seed squashfs", "MiB", [seed], aim=SEED_AIM),
+        about.row("seed initramfs", "MiB", [initramfs], aim=INITRAMFS_AIM),
+        about.row("seed kernel", "MiB", [kernel]),
+        about.row("image file, without its holes", "MiB", [written]),
+    ]
+
+
+def squashfs_bytes(superblock: bytes) -> int:
+    """The bytes that a squashfs takes, by its superblock.
+
+    Raises ValueError when it is none.
+    """
+    if superblock[:4] != SQUASHFS_MAGIC:
+        raise ValueError("The Seed partition holds no squashfs.")
+    (used,) = struct.unpack_from("<Q", superblock, 40)
+    return int(used)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
