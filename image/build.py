@@ -91,11 +91,12 @@ def seed_kernel(wanted: Recipe, debian: Path) -> Step:
 def seed_modules(wanted: Recipe, debian: Path) -> Step:
     """The modules of the seed's root."""
     patterns = recipe.list_of(SEED_FILES / "modules.list")
+    quick = recipe.list_of(SEED_FILES / "quick.modules")
     return Step(
         name="modules",
         says=f"choose drivers for PCs, servers and VMs, and index them ({wanted.arch})",
-        make=partial(kernel.chosen_modules, debian, patterns),
-        params=patterns,
+        make=partial(kernel.chosen_modules, debian, patterns, quick),
+        params=(*patterns, "quick", *quick),
         reads=(ROOT / "image/modules.py",),
         after=(debian,),
     )
@@ -107,7 +108,7 @@ def early_modules(debian: Path) -> Step:
     return Step(
         name="early-modules",
         says="choose the drivers that it takes to read the stick",
-        make=partial(kernel.chosen_modules, debian, patterns),
+        make=partial(kernel.chosen_modules, debian, patterns, patterns),
         params=patterns,
         reads=(ROOT / "image/modules.py",),
         after=(debian,),

@@ -62,7 +62,7 @@ def early_modules(debian: Path) -> Step:
     return Step(
         name="target-drivers",
         says="choose the drivers that it takes to read the Cache",
-        make=partial(kernel.chosen_modules, debian, patterns),
+        make=partial(kernel.chosen_modules, debian, patterns, patterns),
         params=patterns,
         reads=(ROOT / "image/modules.py",),
         after=(debian,),

@@ -15,7 +15,7 @@ REQUIRED: Final = (
     "WIREGUARD",
     "FUSE_FS",
     "SQUASHFS",
-    "SQUASHFS_ZSTD",
+    "SQUASHFS_LZ4",
     "DM_VERITY",
     "EXT4_FS",
     "VFAT_FS",
@@ -27,6 +27,7 @@ REQUIRED: Final = (
     "BLK_DEV_INITRD",
     "VIRTIO_CONSOLE",
     "MODULES",
+    "MODULE_DECOMPRESS",
 )
 BESIDES: Final[Mapping[Arch, tuple[str, ...]]] = {
     Arch.AMD64: ("KEXEC_FILE",),

@@ -72,18 +72,23 @@ def needs_of(module: bytes) -> tuple[str, ...]:
     return tuple(name.replace("-", "_") for name in names if name)
 
 
-def select(tree: Path, wanted: Iterable[str]) -> dict[PurePosixPath, bytes]:
-    """Return the modules of ``tree`` (a `kernel` folder) that ``wanted`` names, unpacked.
+def select(tree: Path, wanted: Iterable[str], quick: Iterable[str]) -> dict[PurePosixPath, bytes]:
+    """Return the modules of ``tree`` (a `kernel` folder) that ``wanted`` names, with their paths.
 
-    Each comes under its path without the compression's suffix, with all that it needs.
+    All that they need comes too. Those that ``quick`` names are unpacked, so that loading them
+    takes no time; the others stay compressed, and the kernel unpacks them.
     """
     paths = {PurePosixPath(path.relative_to(tree)) for path in tree.rglob("*" + SUFFIX)}
     by_name = {module_name(path): path for path in sorted(paths)}
+    packed: dict[PurePosixPath, bytes] = {}
     loaded: dict[PurePosixPath, bytes] = {}
 
     def needs(path: PurePosixPath) -> tuple[str, ...]:
-        loaded[path] = lzma.decompress((tree / path).read_bytes())
+        packed[path] = (tree / path).read_bytes()
+        loaded[path] = lzma.decompress(packed[path])
         return needs_of(loaded[path])
 
     chosen = closure(matching(paths, wanted), by_name, needs)
-    return {path.with_suffix(""): loaded[path] for path in chosen}
+    at_once = set(closure(matching(chosen, quick), by_name, lambda path: needs_of(loaded[path])))
+    unpacked = {path.with_suffix(""): loaded[path] for path in chosen if path in at_once}
+    return unpacked | {path: packed[path] for path in chosen if path not in at_once}

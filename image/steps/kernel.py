@@ -54,8 +54,11 @@ def refuse_compressed(image: bytes, arch: Arch) -> None:
             raise NotLoadable(f"the arm64 kernel is {name}-compressed; kexec wants a plain Image")
 
 
-def chosen_modules(packages: Path, wanted: Iterable[str], out: Path) -> None:
-    """Write the modules that ``wanted`` names into a root at ``out``, with depmod's indexes."""
+def chosen_modules(packages: Path, wanted: Iterable[str], quick: Iterable[str], out: Path) -> None:
+    """Write the modules that ``wanted`` names into a root at ``out``, with depmod's indexes.
+
+    Those that ``quick`` names are written unpacked.
+    """
     release = release_of(packages)
     source = packages / "usr/lib/modules" / release
     folder = out / "usr/lib/modules" / release
@@ -64,7 +67,7 @@ def chosen_modules(packages: Path, wanted: Iterable[str], out: Path) -> None:
     (out / "lib").symlink_to("usr/lib")
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         (folder / name).write_bytes((source / name).read_bytes())
-    for path, data in modules.select(source / "kernel", wanted).items():
+    for path, data in modules.select(source / "kernel", wanted, quick).items():
         file = folder / "kernel" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)

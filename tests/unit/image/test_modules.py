@@ -47,15 +47,19 @@ def test_a_module_that_needs_nothing_needs_nothing() -> None:
     assert modules.needs_of(b"\0depends=\0") == ()
 
 
-def test_modules_come_out_unpacked(tmp_path: Path) -> None:
-    for path, text in ((NET, b"\0depends=ptp\0"), (PTP, b"\0depends=\0"), (GPU, b"")):
+def test_quick_modules_come_unpacked_with_their_needs_and_others_as_they_are(
+    tmp_path: Path,
+) -> None:
+    texts = {NET: b"\0depends=ptp\0", PTP: b"\0depends=\0", GPU: b"", CRC: b"\0depends=\0"}
+    for path, text in texts.items():
         file = tmp_path / path
         file.parent.mkdir(parents=True)
         file.write_bytes(lzma.compress(text))
-    chosen = modules.select(tmp_path, ["drivers/net/"])
+    chosen = modules.select(tmp_path, ["drivers/net/", "arch/"], ["drivers/net/*"])
     assert chosen == {
-        PurePosixPath("drivers/net/ethernet/intel/e1000e/e1000e.ko"): b"\0depends=ptp\0",
-        PurePosixPath("drivers/ptp/ptp.ko"): b"\0depends=\0",
+        PurePosixPath("drivers/net/ethernet/intel/e1000e/e1000e.ko"): texts[NET],
+        PurePosixPath("drivers/ptp/ptp.ko"): texts[PTP],
+        CRC: lzma.compress(texts[CRC]),
     }
 
 
