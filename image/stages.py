@@ -56,6 +56,8 @@ def _before_daemon(seed: Sequence[Event], firmware: float) -> Iterator[Stage]:
         (event.text("name"), event.number("reached")) for event in seed if event.name == "stage"
     ]
     known = [(name, reached) for name, reached in marks if name in _BEFORE_DAEMON]
+    if known and all(name != "kernel" for name, _ in known):
+        known.insert(0, ("kernel", 0.0))
     if not any(name == "firmware" for name, _ in known):
         yield Stage("firmware and loader", firmware)
     begun = next((event.at for event in seed if event.name == "run.started"), None)

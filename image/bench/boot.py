@@ -28,6 +28,10 @@ from phase_boot.trust.arch import Arch
 MIB: Final = 1024 * 1024
 RESULT: Final = FOLDER / "boot.json"
 REFERENCE: Final = "busybox script"
+SHARED: Final = frozenset(
+    {"firmware and loader", "firmware", "boot loader", "kernel", "initramfs", "jump to the target"}
+)
+"""The stages that the reference goes through as well."""
 SECONDS: Final = 600.0
 SQUASHFS_MAGIC: Final = b"hsqs"
 JUMP_AIM: Final = Aim(2.0, of_peer=True)
@@ -109,7 +113,7 @@ def _times(about: Bench, ours: Measured, reference: Measured) -> list[Row]:
     ]
     for name, runs in ours.stages.items():
         row = about.row(name, "s", runs)
-        same = reference.stages.get(name)
+        same = reference.stages.get(name) if name in SHARED else None
         rows.append(about.beside(row, REFERENCE, same) if same else row)
     return rows
 
