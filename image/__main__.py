@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def add_build(command: argparse.ArgumentParser) -> None:
     """Describe `build`."""
     command.add_argument("--arch", type=Arch.parse, required=True, help="amd64 or arm64")
-    command.add_argument("--key", action="append", default=[], help="a publisher to trust (keyid)")
+    command.add_argument("--key", action="append", required=True, help="a publisher (key id)")
     command.add_argument("--threshold", type=int, default=1, help="signatures that are needed")
     command.add_argument("--channel", default="stable")
     command.add_argument("--url", action="append", default=[], help="a manifest URL to try")
@@ -107,8 +107,6 @@ def build_image(options: argparse.Namespace) -> None:
             build.deliver(made, out)
     if not options.dry_run:
         print(f"{out} ({out.stat().st_size >> 20} MiB)")
-    if not wanted.trusting.keys:
-        print("This stick trusts no publisher and refuses every manifest; name one with --key.")
 
 
 if __name__ == "__main__":

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from image import recipe as names
-from image.recipe import SEED_FILES, Trusting
+from image.recipe import SEED_FILES
 from image.steps import packages as debian
 from image.steps import python, roots, tree
 from image.steps.python import SITE
 from image.tools import epoch
-from image.workshop import ROOT, discard
+from image.workshop import discard
 from loader.entries import MENU
-from policies.model import policy_from
+from policies.model import Mode
+from policies.write import with_site
 
 LAUNCHERS: Final = {"phase-boot": "main", "fetch-verify-kexec": "fetch_verify_kexec"}
 LINKS: Final = {
@@ -66,9 +65,15 @@ def certificates(suite: str, arch: str, out: Path) -> None:
 def _write_generated(out: Path, recipe: names.Recipe) -> None:
     for name, function in LAUNCHERS.items():
         tree.write(out / f"usr/bin/{name}", launcher(function), executable=True)
+    site = recipe.trusting
     for mode in MENU:
-        template = (ROOT / f"policies/{mode}.toml").read_text(encoding="utf-8")
-        policy = compiled(template, recipe.trusting)
+        policy = with_site(
+            Mode(mode),
+            keys=site.keys,
+            threshold=site.threshold,
+            channel=site.channel,
+            urls=site.urls,
+        )
         tree.write(out / f"etc/phase-boot/{mode}.toml", policy)
     tree.write(
         out / "etc/os-release",
@@ -89,30 +94,3 @@ def launcher(function: str) -> str:
         f"sys.exit({function}())",
     ]
     return "\n".join(lines) + "\n"
-
-
-def compiled(template: str, trusting: Trusting) -> str:
-    """Return the policy ``template`` with its trust filled in, and refuse it if it is unsound.
-
-    Raises:
-        PolicyError: It would not be understood in the seed.
-        ValueError: The template has no place for one of the settings.
-    """
-    settings = {
-        "channel": f'"{trusting.channel}"',
-        "keys": _array(trusting.keys),
-        "threshold": str(trusting.threshold),
-        "urls": _array(trusting.urls),
-    }
-    text = template
-    for key, value in settings.items():
-        text, hits = re.subn(rf"(?m)^{key} = [^#\n]*?(\s*(?:#.*)?)$", rf"{key} = {value}\1", text)
-        if hits != 1:
-            raise ValueError(f"the policy template has {hits} lines of {key!r}; one is expected")
-    if trusting.keys:
-        policy_from(tomllib.loads(text))
-    return text
-
-
-def _array(values: Iterable[str]) -> str:
-    return "[" + ", ".join(f'"{value}"' for value in values) + "]"

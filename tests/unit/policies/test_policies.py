@@ -14,15 +14,20 @@ from policies.write import SHIPPED, with_site
 from tests.fakes.manifests import PUBLISHER, SECOND
 from tests.fakes.world import policy_table
 
+URL = "http://192.0.2.1/m.json"
+
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
     mode: Mode, tmp_path: Path
 ) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(with_site(mode, keys=(PUBLISHER.keyid,), threshold=1, channel="lab"))
+    path.write_text(
+        with_site(mode, keys=(PUBLISHER.keyid,), threshold=1, channel="lab", urls=(URL,))
+    )
     policy = read_policy(path)
     assert (policy.mode, policy.channel) == (mode, "lab")
+    assert policy.discovery.urls == (URL,)
     assert policy.cache_enabled is (mode is not Mode.PRIVATE)
     assert ("wan" in policy.discovery.order) is (mode is not Mode.LOCAL)
 
