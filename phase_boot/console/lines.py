@@ -54,7 +54,8 @@ def _transition(event: Fields) -> str:
 def _done(event: Fields) -> str:
     mib, seconds = event["size"] / MIB, event["seconds"]
     rate = f" at {mib / seconds:.1f} MiB/s" if seconds > 0 else ""
-    return f"  {event['artifact']:<10} {mib:.1f} MiB verified{rate}, from {event['source']}"
+    source = str(event["source"]).removeprefix("http://")
+    return f"  {event['artifact']:<10} {mib:.1f} MiB verified{rate}, from {source}"
 
 
 _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(

@@ -14,7 +14,7 @@ from phase_boot.machine.guard import Guard, UndrawnEdgeError
 from phase_boot.machine.handler import Handler
 from tests.fakes.world import OWN_HANDLERS
 
-DOCS = Path(__file__).parents[3] / "docs"
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_transitions_machine_holds_exactly_the_edges_of_the_graph() -> None:
@@ -53,9 +53,9 @@ def test_a_handlers_docstring_names_its_exits(handler: Handler) -> None:
     assert said == expected
 
 
-def test_the_page_of_the_states_shows_the_machine_as_it_is() -> None:
-    page = (DOCS / "states.md").read_text()
-    assert f"```mermaid\n{draw('mermaid')}```" in page
+@pytest.mark.parametrize("page", ["docs/states.md", "README.md"])
+def test_a_page_that_shows_the_machine_shows_it_as_it_is(page: str) -> None:
+    assert f"```mermaid\n{draw('mermaid')}```" in (ROOT / page).read_text()
 
 
 def test_the_graph_command_prints_dot(capsys: pytest.CaptureFixture[str]) -> None:
