@@ -63,12 +63,14 @@ class Lab:
     """`with Lab() as lab:` makes the network; leaving the block ends every process in it.
 
     Two labs never see each other: the names and addresses in them are the same. `folder` is a
-    place for what lives as long as the lab.
+    place for what lives as long as the lab. Without `taps` the cables are relays even where
+    /dev/net/tun opens.
     """
 
-    def __init__(self, *, dhcp: bool = True) -> None:
+    def __init__(self, *, dhcp: bool = True, taps: bool = True) -> None:
         self.folder = Path()
         self._dhcp = dhcp
+        self._taps = taps
         self._holder: subprocess.Popen[str] | None = None
         self._enter: tuple[str, ...] = ()
         self._nics = 0
@@ -183,7 +185,7 @@ class Lab:
         number = self._nics
         self._nics += 1
         mac = f"52:54:00:77:00:{number:02x}"
-        if self._may_tap():
+        if self._taps and self._may_tap():
             return self._tap(number, mac)
         return self._relayed(number, mac)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,3 +138,25 @@ def test_ending_a_popen_ends_the_program_in_the_lab() -> None:
 def test_a_failing_command_is_told_in_its_own_words() -> None:
     with Lab(dhcp=False) as lab, pytest.raises(LabError, match=r"ended with 3: of its own"):
         lab.run(["sh", "-c", "echo of its own >&2; exit 3"])
+
+
+def test_frames_pass_where_no_tap_may_be_made() -> None:
+    with Lab(dhcp=False, taps=False) as lab, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as vm:
+        nic = lab.nic()
+        options = dict(word.split("=", 1) for word in nic.netdev.split(",")[1:])
+        vm.bind(options["local.path"])
+        vm.settimeout(10)
+        vm.sendto(who_has(nic.mac, "10.77.0.9", IPV4), options["remote.path"])
+        mine = bytes.fromhex(nic.mac.replace(":", ""))
+        while (frame := vm.recv(2000))[:6] != mine:
+            pass
+    assert frame[12:14] == b"\x08\x06"
+    assert frame[28:32] == socket.inet_aton(IPV4)
+
+
+def who_has(mac: str, mine: str, wanted: str) -> bytes:
+    sender = bytes.fromhex(mac.replace(":", ""))
+    ethernet = b"\xff" * 6 + sender + b"\x08\x06"
+    kind = bytes.fromhex("0001080006040001")
+    frame = ethernet + kind + sender + socket.inet_aton(mine) + bytes(6) + socket.inet_aton(wanted)
+    return frame.ljust(60, b"\0")
