@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(prog="python -m image.demo", description=__doc__)
     words.add_argument("--arch", type=Arch.parse, default=Arch.AMD64, help="amd64 or arm64")
     words.add_argument("--channel", default="stable")
-    words.add_argument("--key", type=Path, default=Path("build/publisher.key"))
+    words.add_argument("--key", type=Path, default=Path("publisher.key"))
     words.add_argument("--memory", type=int, default=768, help="of the machine, in MiB")
     words.add_argument("--disk", choices=("virtio", "usb"), default="virtio")
     return words

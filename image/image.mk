@@ -1,5 +1,6 @@
 # The stick and the example target. KEY is a publisher's key file; one is made if there is none.
-KEY ?= build/publisher.key
+# It lies where `make clean` does not reach: what it signed cannot be signed again without it.
+KEY ?= publisher.key
 CHANNEL ?= stable
 IMAGE := $(RUN) python -m image
 

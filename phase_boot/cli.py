@@ -44,6 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="walk a journal and name its first impossible step")
     replay.add_argument("file", type=Path, metavar="FILE", help="a journal of one event per line")
     replay.set_defaults(func=_replay)
+    policy = commands.add_parser("policy", help="print a policy that trusts your publishers")
+    policy.add_argument("--mode", default="internet", help="internet, local or private")
+    policy.add_argument("--key", action="append", required=True, help="a publisher's key id")
+    policy.add_argument("--threshold", type=int, default=1, help="signatures that are needed")
+    policy.add_argument("--channel", default="stable")
+    policy.add_argument("--url", action="append", default=[], help="a manifest URL to try")
+    policy.set_defaults(func=_policy)
     publish.register(commands)
     provider.register(commands)
     return parser
@@ -102,6 +109,25 @@ def _replay(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{options.file}: {error}\n")
         return 1
     sys.stdout.write(" -> ".join(walk.states) + "\n")
+    return 0
+
+
+def _policy(options: argparse.Namespace) -> int:
+    from policies.model import Mode, PolicyError  # noqa: PLC0415 - not on the boot path
+    from policies.write import with_site  # noqa: PLC0415 - the same
+
+    try:
+        text = with_site(
+            Mode(options.mode),
+            keys=tuple(options.key),
+            threshold=options.threshold,
+            channel=options.channel,
+            urls=tuple(options.url),
+        )
+    except (PolicyError, ValueError) as error:
+        sys.stderr.write(f"This would be no policy: {error}.\n")
+        return 1
+    sys.stdout.write(text)
     return 0
 
 

@@ -75,6 +75,9 @@ def run(settings: Settings) -> int:
             "This is not a Phase Boot stick, so nothing is started; use --dry-run to try it.\n"
         )
         return 2
+    if not in_seed and settings.policy is None:
+        sys.stderr.write("A dry run needs --policy FILE; `phase-boot policy` makes one.\n")
+        return 2
     around = _seed() if in_seed and not settings.dry_run else _desktop(settings)
     try:
         end = asyncio.run(_run(settings, around))

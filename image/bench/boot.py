@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = argparse.ArgumentParser(prog="python -m image.bench.boot", description=__doc__)
     words.add_argument("--arch", type=Arch.parse, default=Arch.AMD64)
     words.add_argument("--channel", default="stable")
-    words.add_argument("--key", type=Path, default=Path("build/publisher.key"))
+    words.add_argument("--key", type=Path, default=Path("publisher.key"))
     words.add_argument("--runs", type=int, default=3)
     words.add_argument("--out", type=Path, default=RESULT)
     options = words.parse_args(arguments)

@@ -17,10 +17,10 @@ import pytest
 from image.lab import IPV4, Lab
 from phase_boot.cli import main
 from phase_boot.machine.replay import replay
-from policies.model import Mode
-from policies.write import with_site
 
-PHASE_BOOT = [sys.executable, "-m", "phase_boot.cli"]
+BIN = Path(sys.executable).parent
+PHASE_BOOT = [str(BIN / "phase-boot")]
+CHAIN = {"daemon": [*PHASE_BOOT, "daemon"], "one command": [str(BIN / "fetch-verify-kexec")]}
 FILES = {"kernel": b"MZ kernel" * 9000, "initramfs": b"070701" * 900, "rootfs": b"hsqs" * 90_000}
 
 
@@ -53,8 +53,8 @@ def lab() -> Iterator[Lab]:
 def policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     site = Site(tmp_path)
     path = tmp_path / "policy.toml"
-    text = with_site(Mode.INTERNET, keys=(site.keyid(capsys),), threshold=1, channel="stable")
-    path.write_text(text)
+    assert main(["policy", "--key", site.keyid(capsys)]) == 0
+    path.write_text(capsys.readouterr().out)
     return path
 
 
@@ -75,13 +75,15 @@ def serving(lab: Lab, site: Path) -> subprocess.Popen[bytes]:
             return server
 
 
-def dry_run(lab: Lab, policy: Path) -> tuple[int, str, list[dict[str, object]]]:
+def dry_run(
+    lab: Lab, policy: Path, chain: str = "daemon"
+) -> tuple[int, str, list[dict[str, object]]]:
     """Run the daemon in the lab and return its status, what it said, and its journal."""
     folder = policy.parent
     journal = folder / "journal.jsonl"
     words = ["--policy", str(policy), "--store", str(folder / "store"), "--journal", str(journal)]
     done = subprocess.run(
-        lab.command([*PHASE_BOOT, "daemon", "--dry-run", *words]),
+        lab.command([*CHAIN[chain], "--dry-run", *words]),
         capture_output=True,
         text=True,
         check=False,
@@ -93,11 +95,12 @@ def dry_run(lab: Lab, policy: Path) -> tuple[int, str, list[dict[str, object]]]:
     return done.returncode, done.stdout + done.stderr, [json.loads(line) for line in lines]
 
 
+@pytest.mark.parametrize("chain", sorted(CHAIN))
 def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
-    lab: Lab, policy: Path
+    lab: Lab, policy: Path, chain: str
 ) -> None:
     serving(lab, policy.parent / "site")
-    status, said, events = dry_run(lab, policy)
+    status, said, events = dry_run(lab, policy, chain)
     assert status == 0, said
     assert "phase.version=2025.11.12" in said
     (found,) = [event for event in events if event["event"] == "candidate.found"]

@@ -1,0 +1,66 @@
+"""The words of the command line, and what it says when they cannot be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phase_boot.cli import main
+from policies.read import read_policy
+from tests.fakes.manifests import PUBLISHER
+
+
+def test_a_policy_for_a_site_is_one_the_daemon_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", "--mode", "private", "--key", PUBLISHER.keyid, "--channel", "lab"]) == 0
+    path = tmp_path / "policy.toml"
+    path.write_text(capsys.readouterr().out)
+    policy = read_policy(path)
+    assert (policy.mode, policy.channel, policy.cache_enabled) == ("private", "lab", False)
+    assert policy.trust.keys == {PUBLISHER.keyid}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--key", "somebody"], "key id"),
+        (["--key", PUBLISHER.keyid, "--mode", "open"], "'open' is not a valid Mode"),
+        (["--key", PUBLISHER.keyid, "--threshold", "2"], "threshold is 2"),
+    ],
+)
+def test_a_policy_that_would_be_refused_is_not_printed(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", *words]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert reason in said.err
+
+
+def test_a_desktop_is_never_booted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["daemon"]) == 2
+    assert "use --dry-run" in capsys.readouterr().err
+
+
+def test_a_dry_run_without_a_policy_says_how_to_get_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["daemon", "--dry-run"]) == 2
+    assert "phase-boot policy" in capsys.readouterr().err
+
+
+def test_a_journal_is_replayed_or_its_fault_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "j.jsonl"
+    move = '"event": "transition", "source": "init", "trigger": "configured"'
+    journal.write_text(f'{{"seq": 0, {move}, "target": "net_up"}}\n')
+    assert main(["replay", str(journal)]) == 0
+    assert capsys.readouterr().out == "init -> net_up\n"
+    journal.write_text(f'{{"seq": 0, {move}, "target": "kexec"}}\n')
+    assert main(["replay", str(journal)]) == 1
+    assert "line 1: configured leads to net_up, not kexec" in capsys.readouterr().err
+    assert main(["replay", str(tmp_path / "none")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
