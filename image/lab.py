@@ -130,7 +130,10 @@ class Lab:
         stderr: int | IO[bytes] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start `argv` in the lab. Ending the returned process ends the program with SIGTERM."""
+        """Start `argv` in the lab. Ending the returned process ends the program with SIGTERM.
+
+        That holds once the program itself runs; what is ended before outlives it up to `close`.
+        """
         child = subprocess.Popen(
             self.command(argv),
             stdin=stdin,

@@ -26,14 +26,15 @@ with Lab() as lab:
 """
 
 
-def running(mark: str) -> list[str]:
+def running(mark: str, program: str = "") -> list[str]:
+    """Processes with `mark` among their words; those that put others into the lab have it too."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if mark.encode() in words:
+        if mark.encode() in words and (not program or words[0] == program.encode()):
             found.append(folder.name)
     return found
 
@@ -129,7 +130,7 @@ def test_ending_a_popen_ends_the_program_in_the_lab() -> None:
     mark = f"60.3{os.getpid()}"
     with Lab(dhcp=False) as lab:
         child = lab.popen(["sleep", mark])
-        assert soon(lambda: bool(running(mark)))
+        assert soon(lambda: bool(running(mark, program="sleep")))
         child.terminate()
         child.wait()
         assert gone(mark)
