@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import argparse
 
 FORMATS: Final = ("mermaid", "dot")
 
@@ -16,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["daemon"]:
         # The boot path: nothing is imported for the commands that a stick never runs.
-        return _daemon(_boot_parser("phase-boot daemon").parse_args(words[1:]))
+        return _boot("phase-boot daemon", words[1:])
     options = _parser().parse_args(words)
     status: int = options.func(options)
     return status
@@ -24,10 +26,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fetch_verify_kexec(arguments: Sequence[str] | None = None) -> int:
     """Run the whole chain as one command (SPEC M4.1) and return its exit status."""
-    return _daemon(_boot_parser("fetch-verify-kexec").parse_args(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return _boot("fetch-verify-kexec", words)
+
+
+def _boot(program: str, words: list[str]) -> int:
+    if not words:
+        # As the seed's unit starts it; reading options takes as long as a state of the machine.
+        from phase_boot.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
+
+        return run(Settings())
+    import argparse  # noqa: PLC0415 - see above
+
+    parser = argparse.ArgumentParser(prog=program)
+    _boot_options(parser)
+    return _daemon(parser.parse_args(words))
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse  # noqa: PLC0415 - not on the boot path
+
     from phase_boot.provider import commands as provider  # noqa: PLC0415 - not on the boot path
     from phase_boot.publish import commands as publish  # noqa: PLC0415 - the same
 
@@ -53,12 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     policy.set_defaults(func=_policy)
     publish.register(commands)
     provider.register(commands)
-    return parser
-
-
-def _boot_parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program)
-    _boot_options(parser)
     return parser
 
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import sys
-import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,4 +185,4 @@ def _cache_home() -> Path:
 
 def _boot_id() -> str:
     """Return one name for this run; the kernel's own identifier outlives a retry of the daemon."""
-    return uuid.uuid4().hex[:12]
+    return os.urandom(6).hex()

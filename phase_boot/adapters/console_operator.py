@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from textwrap import fill
 from types import MappingProxyType
 from typing import Final
 
 from phase_boot.adapters.terminals import Terminals
-from phase_boot.console.lines import printable
+from phase_boot.console.lines import COLUMNS, printable
 from phase_boot.ports.operator import Answer, Report, Wish
 
 MENU: Final = "  [r] retry   [u] type the URL of a manifest   [b] reboot   [o] power off\n"
@@ -50,10 +51,13 @@ class ConsoleOperator:
             await process.wait()
 
     def _show(self, report: Report) -> None:
-        self._write(f"\nPhase Boot stopped: {printable(report.cause)}.\n")
-        for refusal in report.refusals[-SHOWN_REFUSALS:]:
-            self._write(f"  - {printable(refusal)}\n")
-        self._write(f"{report.way_out}\n{MENU}")
+        refusals = report.refusals[-SHOWN_REFUSALS:]
+        told = (
+            fill(f"Phase Boot stopped: {printable(report.cause).rstrip('.')}.", COLUMNS),
+            *(fill(f"- {printable(said)}", COLUMNS, subsequent_indent="  ") for said in refusals),
+            report.way_out,
+        )
+        self._write("\n" + "\n".join(told) + "\n" + MENU)
 
     async def _line(self, prompt: str) -> str:
         self._write(prompt)

@@ -51,9 +51,20 @@ def total(handlers: Iterable[Handler]) -> Mapping[State, Handler]:
 
 def chosen(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
     """Return the points to load: somebody else's instead of ours where both name a state."""
-    unique = {(p.name, p.value, _owner(p)): p for p in points}.values()
-    others = {point.name for point in unique if _owner(point) != OWN}
-    return [point for point in unique if _owner(point) != OWN or point.name not in others]
+    by_name: dict[str, list[metadata.EntryPoint]] = {}
+    for point in points:
+        by_name.setdefault(point.name, []).append(point)
+    return [point for named in by_name.values() for point in _preferred(named)]
+
+
+def _preferred(named: list[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
+    """Return somebody else's points where there are any, each once."""
+    if len(named) == 1:
+        # Whose it is stands in a file that takes an e-mail parser to read: not on every boot.
+        return named
+    unique = {(point.value, _owner(point)): point for point in named}
+    others = [point for (_, owner), point in unique.items() if owner != OWN]
+    return others or list(unique.values())
 
 
 def _owner(point: metadata.EntryPoint) -> str:

@@ -13,7 +13,7 @@ from phase_boot.adapters.terminals import Terminals
 from phase_boot.ports.operator import Answer, Report, Wish
 
 REPORT = Report(
-    cause="nothing\x1b[31m offers stable here",
+    cause="nothing\x1b[31m offers stable here, " + "however long one looks, " * 9,
     way_out="Retry, type a URL, reboot or power off.",
     refusals=("http://a: \x07expired",),
 )
@@ -72,9 +72,10 @@ async def test_the_cause_and_the_refusals_are_shown_escaped(pty: Pty) -> None:
     asking = asyncio.create_task(operator(pty).ask(REPORT))
     await asyncio.sleep(0.01)
     screen = pty.screen()
-    assert "Phase Boot stopped: nothing\\x1b[31m offers stable here." in screen
+    assert "Phase Boot stopped: nothing\\x1b[31m offers stable here, however" in screen
     assert "http://a: \\x07expired" in screen
     assert "\x1b" not in screen
+    assert max(len(line) for line in screen.splitlines()) < 80
     assert "anyway" not in screen
     pty.type("r\n")
     await asking
