@@ -27,6 +27,7 @@ from image.private_stick import PrivateStick
 from image.qmp import Qmp, QmpError
 
 FAILURES: Final = Path("build/failures")
+KEY_SECONDS: Final = 0.1
 
 
 class MachineFailed(RuntimeError):
@@ -165,10 +166,13 @@ class Machine:
             qmp.ask("set_link", {"name": "net0", "up": up})
 
     def type(self, text: str) -> None:
-        """Press keys on the serial console."""
+        """Press keys on the serial console, one after the other as a person does."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as console:
             console.connect(str(self.folder / "console.sock"))
-            console.sendall(text.encode())
+            for key in text:
+                console.sendall(key.encode())
+                # The port takes a few bytes at a time, and closing drops what it has not taken.
+                time.sleep(KEY_SECONDS)
 
     def stop(self) -> None:
         """End the machine as pulling its plug would, and wait until it has. Safe to call twice."""
