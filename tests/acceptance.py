@@ -51,6 +51,8 @@ def rows(path: Path = INDEX) -> tuple[Row, ...]:
 
 
 def _row(entry: Mapping[str, object]) -> Row:
+    if unknown := entry.keys() - {"id", "says", "tests", "open", *ARCHITECTURES}:
+        raise ValueError(f"{entry['id']}: {min(unknown)!r} is no key; quote what holds a comma")
     both = _names(entry.get("tests"))
     tests = {arch: both + _names(entry.get(arch)) for arch in ARCHITECTURES}
     reason = entry.get("open")

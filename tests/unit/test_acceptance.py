@@ -48,6 +48,13 @@ def test_a_row_is_proved_only_by_tests_that_ran_and_passed(
     assert outcome(ROW, "arm64", ran) is arm64
 
 
+def test_a_sentence_that_a_comma_cuts_is_refused(tmp_path: Path) -> None:
+    index = tmp_path / "index.yaml"
+    index.write_text("rows:\n  - {id: X1, says: this, and that, tests: [a.py]}\n")
+    with pytest.raises(ValueError, match="'and that' is no key"):
+        rows(index)
+
+
 def test_a_row_without_tests_must_say_why(tmp_path: Path) -> None:
     index = tmp_path / "index.yaml"
     index.write_text("rows:\n  - {id: X1, says: something, amd64: [a.py]}\n")
