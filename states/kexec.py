@@ -32,8 +32,8 @@ async def kexec(world: World, boot: Boot) -> Step:
         document=handoff,
         rootfs=None if shelf.persistent else images.rootfs,
     )
-    _fits(world, manifest.manifest, shelf)
     try:
+        _fits(world, manifest.manifest, shelf)
         method = await world.kexec.load(images.kernel, initrd, cmdline)
     finally:
         images.close()

@@ -21,7 +21,7 @@ async def net_up(world: World, boot: Boot) -> Step:
     policy = known(boot.policy, "a policy")
     try:
         async with asyncio.TaskGroup() as tasks:
-            shelf = tasks.create_task(_shelf(world, boot, policy))
+            shelf = tasks.create_task(_shelf(world, policy))
             link = tasks.create_task(world.network.link(policy.network.wait_seconds))
     except* (NoNetwork, CannotStore) as failures:
         # One sentence for a person: the first cause is the one to mend first.
@@ -31,9 +31,7 @@ async def net_up(world: World, boot: Boot) -> Step:
     return Step(Trigger.LINKED, replace(boot, link=up, shelf=shelf.result()))
 
 
-async def _shelf(world: World, boot: Boot, policy: Policy) -> Shelf:
-    if boot.shelf is not None:
-        return boot.shelf
+async def _shelf(world: World, policy: Policy) -> Shelf:
     shelf = await world.cache.open(
         persistent=policy.cache_enabled, bound=policy.limits.cache_mib * MIB
     )

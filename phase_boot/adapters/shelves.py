@@ -46,8 +46,7 @@ class StickCache:
 
     async def release(self) -> None:
         """Unmount Cache. What lives in memory goes with the kernel."""
-        if MOUNT_POINT in self._mounted:
-            await _run("umount", str(MOUNT_POINT))
+        if MOUNT_POINT in self._mounted and await _run("umount", str(MOUNT_POINT)) is None:
             self._mounted.remove(MOUNT_POINT)
 
     async def _mount_cache(self) -> str | None:

@@ -127,6 +127,7 @@ class FakeKexec:
     """Remembers the bytes that it was made to jump into."""
 
     refusal: str | None = None
+    jump_refusals: list[str] = field(default_factory=list)
     kernel: bytes | None = None
     initrd: bytes | None = None
     cmdline: str | None = None
@@ -140,6 +141,8 @@ class FakeKexec:
         return "fake"
 
     async def jump(self) -> None:
+        if self.jump_refusals:
+            raise KexecRefused(self.jump_refusals.pop())
         self.jumped = True
 
 

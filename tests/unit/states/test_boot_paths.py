@@ -13,7 +13,7 @@ from phase_boot.store.disk import Folder
 from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from tests.fakes.memory_disk import MemoryDisk
 from tests.fakes.sites import Site, good_site
-from tests.fakes.world import FakeCache, Scene, policy_table, scene
+from tests.fakes.world import FakeCache, FakePlatform, Scene, policy_table, scene
 
 GOOD_WAY = (
     State.INIT,
@@ -299,3 +299,32 @@ def test_a_reboot_is_asked_for_only_by_a_person() -> None:
     assert play.play() is State.OFF
     assert play.operator.obeyed == [Wish.REBOOT]
     assert play.walk.states.count(State.INIT) == 2
+
+
+def test_after_a_jump_that_failed_a_retry_opens_the_store_anew() -> None:
+    play = scene(peer=good_site())
+    play.kexec.jump_refusals = ["the jump into the new kernel failed"]
+    play.operator.answers = [Answer(Wish.RETRY)]
+    assert play.play() is State.TARGET
+    assert play.kexec.jumped
+    assert len(play.of("store.opened")) == 2
+    assert play.cache.released == 2
+
+
+def test_memory_that_ran_out_before_the_load_leaves_no_artifact_open() -> None:
+    play = scene(peer=good_site())
+    play.platform = _Shrinking()
+    assert play.play() is State.OFF
+    assert_refused(play, "MiB of memory")
+    assert play.boot is not None
+    assert play.boot.images is not None
+    with pytest.raises(ValueError, match="closed"):
+        play.boot.images.kernel.fileno()
+
+
+class _Shrinking(FakePlatform):
+    """Has memory when it is asked before the download, and none after it."""
+
+    def memory_available(self) -> int:
+        free, self.memory = self.memory, 0
+        return free
