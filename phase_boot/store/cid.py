@@ -1,36 +1,79 @@
-"""CIDv1 of small whole files, as `ipfs add --cid-version 1 --raw-leaves` names them."""
+"""CIDs: how IPFS names the blocks that hold our files. One spelling each, nothing else is read."""
 
 from __future__ import annotations
 
 import base64
-from typing import Final
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from typing import Final, Self
 
 from phase_boot.store.digest import Digest
 
-# CID version 1, codec raw (0x55), multihash sha2-256 (0x12) of 32 bytes (0x20).
-_RAW_SHA256: Final = bytes((0x01, 0x55, 0x12, 0x20))
-_MULTIBASE_BASE32: Final = "b"
+CID_BYTES: Final = 36
+CID_CHARACTERS: Final = 59
+_BASE32: Final = "b"
+"""Multibase's letter for lower-case base32 without padding."""
+_VERSION: Final = 0x01
+_SHA256: Final = b"\x12\x20"
+"""The multihash sha2-256, of 32 bytes."""
+
+
+@unique
+class Codec(IntEnum):
+    """How a block is read, by multicodec's number."""
+
+    RAW = 0x55
+    """Bytes of a file, as they are."""
+    DAG_PB = 0x70
+    """A node with links to blocks."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cid:
+    """A CIDv1 over sha2-256: how to read a block, and what its bytes hash to."""
+
+    codec: Codec
+    digest: Digest
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the base32 spelling.
+
+        Raises:
+            ValueError: another version, base, codec or hash, or not the one canonical spelling.
+        """
+        # Judged by its length first: a longer text is never decoded.
+        if len(text) != CID_CHARACTERS or not text.startswith(_BASE32) or not text.isascii():
+            raise ValueError(f"a CID here is b and {CID_CHARACTERS - 1} characters of base32")
+        body = text.removeprefix(_BASE32)
+        cid = cls.from_bytes(base64.b32decode(body.upper() + "=" * (-len(body) % 8)))
+        if str(cid) != text:
+            raise ValueError("a CID has one spelling: lower-case base32 without stray bits")
+        return cid
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read the binary form, as links and CAR files hold it; raise ValueError otherwise."""
+        if len(data) != CID_BYTES or data[0] != _VERSION or data[2:4] != _SHA256:
+            raise ValueError("a CID here is version 1, with a sha2-256 of 32 bytes")
+        try:
+            codec = Codec(data[1])
+        except ValueError:
+            raise ValueError(f"a CID here is of raw bytes or dag-pb, not {data[1]:#x}") from None
+        return cls(codec, Digest(data[4:].hex()))
+
+    @classmethod
+    def of(cls, codec: Codec, block: bytes) -> Self:
+        """Return the name of ``block``, read as ``codec``."""
+        return cls(codec, Digest.of(block))
+
+    def __bytes__(self) -> bytes:
+        return bytes((_VERSION, self.codec)) + _SHA256 + bytes.fromhex(self.digest.hex)
+
+    def __str__(self) -> str:
+        return _BASE32 + base64.b32encode(bytes(self)).decode("ascii").rstrip("=").lower()
 
 
 def raw_cid(digest: Digest) -> str:
-    """Return the base32 CIDv1 of the raw block that has ``digest``."""
-    encoded = base64.b32encode(_RAW_SHA256 + bytes.fromhex(digest.hex)).decode("ascii")
-    return _MULTIBASE_BASE32 + encoded.rstrip("=").lower()
-
-
-def digest_of_cid(cid: str) -> Digest:
-    """Return the digest inside a base32 CIDv1 of a raw sha2-256 block.
-
-    Raises:
-        ValueError: the text is another kind of CID, or none at all.
-    """
-    body = cid.removeprefix(_MULTIBASE_BASE32)
-    if body == cid or not body.isascii() or body != body.lower():
-        raise ValueError("not a lower-case base32 CIDv1")
-    data = base64.b32decode(body.upper() + "=" * (-len(body) % 8))
-    if data[:4] != _RAW_SHA256:
-        raise ValueError("not the CID of a raw sha2-256 block")
-    digest = Digest(data[4:].hex())
-    if raw_cid(digest) != cid:
-        raise ValueError("not the canonical spelling of a CID")
-    return digest
+    """Return the text of the CID of the raw block that has ``digest``."""
+    return str(Cid(Codec.RAW, digest))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase_boot.store import dag, varint
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS, BadNode, Kind, Link, Node
+
+LEAF = Cid.of(Codec.RAW, b"leaf")
+INNER = Cid.of(Codec.DAG_PB, b"inner")
+
+
+def link_to_node(size: int, tsize: int) -> Link:
+    return Link(INNER, size, tsize)
+
+
+leaves = st.integers(1, MAX_BLOCK).map(lambda size: Link(LEAF, size, size))
+inner = st.tuples(st.integers(1, 2**55), st.integers(0, 2**55)).map(
+    lambda sizes: Link(INNER, sizes[0], sum(sizes))
+)
+nodes = (
+    st.builds(Node.leaf, st.binary(max_size=50))
+    | st.builds(Node, st.just(Codec.DAG_PB), st.just(Kind.RAW), st.binary(max_size=50))
+    | st.builds(
+        Node,
+        st.just(Codec.DAG_PB),
+        st.just(Kind.FILE),
+        st.binary(max_size=50),
+        st.lists(leaves | inner, max_size=5).map(tuple),
+    )
+)
+
+
+@given(nodes)
+def test_what_was_written_is_read_back(node: Node) -> None:
+    assert dag.read(dag.encode(node), node.codec) == node
+
+
+@given(nodes, st.binary(max_size=80))
+def test_what_is_read_is_written_back_byte_for_byte(node: Node, tail: bytes) -> None:
+    for block in (dag.encode(node) + tail, tail, dag.encode(node)[: len(tail)]):
+        try:
+            found = dag.read(block, Codec.DAG_PB)
+        except BadNode:
+            continue
+        assert dag.encode(found) == block
+
+
+@given(st.integers(0, varint.LIMIT - 1), st.binary(max_size=3))
+def test_a_number_has_one_spelling(number: int, tail: bytes) -> None:
+    spelled = varint.encode(number)
+    assert varint.read(b"x" + spelled + tail, 1) == (number, 1 + len(spelled))
+
+
+@pytest.mark.parametrize("number", [-1, varint.LIMIT])
+def test_a_number_out_of_bounds_is_not_spelled(number: int) -> None:
+    with pytest.raises(ValueError, match="2\\^63"):
+        varint.encode(number)
+
+
+def test_the_node_of_an_empty_file_is_the_one_that_ipfs_has() -> None:
+    block = bytes.fromhex("0a0408021800")
+    assert dag.encode(Node.file(())) == block
+    assert str(Cid.of(Codec.DAG_PB, block)) == (
+        "bafybeif7ztnhq65lumvvtr4ekcwd2ifwgm3awq4zfr3srh462rwyinlb4y"
+    )
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    widest = Node.file((Link(LEAF, MAX_BLOCK, MAX_BLOCK),) * MAX_LINKS)
+    assert dag.read(dag.encode(widest), Codec.DAG_PB).size == MAX_LINKS * MAX_BLOCK
+    assert dag.read(bytes(MAX_BLOCK), Codec.RAW).size == MAX_BLOCK
+    largest = Node.file((link_to_node(varint.LIMIT - 1, varint.LIMIT - 1),))
+    assert dag.read(dag.encode(largest), Codec.DAG_PB) == largest
+
+
+def test_a_node_that_would_not_be_read_is_not_made() -> None:
+    with pytest.raises(BadNode, match="larger"):
+        dag.encode(Node.leaf(bytes(MAX_BLOCK + 1)))
+    with pytest.raises(BadNode, match="larger"):
+        dag.encode(Node(Codec.DAG_PB, Kind.FILE, bytes(MAX_BLOCK)))
+    with pytest.raises(BadNode, match="leaf with links"):
+        Node(Codec.DAG_PB, Kind.RAW, b"", (Link(LEAF, 1, 1),))
+    with pytest.raises(BadNode, match="no leaf"):
+        Node(Codec.RAW, Kind.FILE, b"")
+    with pytest.raises(BadNode, match="links"):
+        Node.file((Link(LEAF, 1, 1),) * (MAX_LINKS + 1))
+
+
+@pytest.mark.parametrize(
+    ("cid", "size", "tsize"),
+    [
+        (LEAF, 0, 0),
+        (LEAF, 5, 4),
+        (LEAF, 4, 5),
+        (LEAF, MAX_BLOCK + 1, MAX_BLOCK + 1),
+        (INNER, 0, 9),
+        (INNER, 9, 8),
+        (INNER, 1, varint.LIMIT),
+    ],
+)
+def test_numbers_that_no_child_can_have_are_refused(cid: Cid, size: int, tsize: int) -> None:
+    with pytest.raises(BadNode, match="a link"):
+        Link(cid, size, tsize)
