@@ -15,7 +15,8 @@ from image.lab import IPV4, IPV6, Lab, LabError
 from phase_boot.publish.keyfile import read_key
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.manifest import Manifest
-from phase_boot.trust.verify import Trust, Wanted, verify
+from phase_boot.trust.verify import Wanted, verify
+from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
 
 PROGRAM: Final = Path(sys.executable).with_name("phase-boot")

@@ -9,7 +9,9 @@ from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from phase_boot.trust.verify import Trust
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.root import Root, anchor
+from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
 
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -59,10 +61,12 @@ class Limits:
     Attributes:
         attempts: ask one source this often for one artifact.
         cache_mib: keep at most this much on Cache.
+        slowest_kib_per_second: leave a source that sends less.
     """
 
     attempts: int
     cache_mib: int
+    slowest_kib_per_second: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +78,21 @@ class Policy:
     cache_enabled: bool
     min_version: Version
     allow_tor: bool
-    trust: Trust
+    trust: Trust | Root
+    """The root that the image carries, or keys that never change."""
     discovery: Discovery
     network: Network
     limits: Limits
 
 
-def policy_from(table: Mapping[str, Any]) -> Policy:
+def _no_files(name: str) -> bytes:
+    raise ValueError(f"{name!r} cannot be read here")
+
+
+def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_files) -> Policy:
     """Return the policy that ``table`` spells, if every key of it is known and sound.
+
+    ``read`` returns the file that `trust.root` names, or raises ValueError.
 
     Raises:
         PolicyError: a key is missing, unknown, of the wrong type or out of range;
@@ -94,7 +105,7 @@ def policy_from(table: Mapping[str, Any]) -> Policy:
         cache_enabled=top.take("cache_enabled", bool, _same),
         min_version=top.take("min_version", str, Version.parse),
         allow_tor=top.take("allow_tor", bool, _same),
-        trust=_trust(top.table("trust")),
+        trust=_trust(top.table("trust"), read),
         discovery=_discovery(top.table("discovery")),
         network=_network(top.table("network")),
         limits=_limits(top.table("limits")),
@@ -105,7 +116,14 @@ def policy_from(table: Mapping[str, Any]) -> Policy:
     return policy
 
 
-def _trust(table: _Table) -> Trust:
+def _trust(table: _Table, read: Callable[[str], bytes]) -> Trust | Root:
+    if table.has("root"):
+        try:
+            root = anchor(read(table.take("root", str, _same)))
+        except (Refusal, ValueError) as error:
+            raise PolicyError(f"trust.root: {error}") from error
+        table.finish()
+        return root
     keys = table.take("keys", list, _texts)
     threshold = table.take("threshold", int, _at_least(1))
     table.finish()
@@ -135,7 +153,7 @@ def _network(table: _Table) -> Network:
 
 
 def _limits(table: _Table) -> Limits:
-    names = ("attempts", "cache_mib")
+    names = ("attempts", "cache_mib", "slowest_kib_per_second")
     numbers = {name: table.take(name, int, _at_least(1)) for name in names}
     table.finish()
     return Limits(**numbers)
@@ -160,6 +178,9 @@ class _Table:
             return parse(value)
         except ValueError as error:
             raise PolicyError(f"{name}: {error}") from error
+
+    def has(self, key: str) -> bool:
+        return key in self._left
 
     def table(self, key: str) -> _Table:
         return self.take(key, dict, lambda entries: _Table(entries, f"{self._path}{key}."))

@@ -1,4 +1,4 @@
-"""Reading policies from files, with the standard library: it is on the way of every boot."""
+"""Reading policies and their root of trust with the standard library: every boot does it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ def read_policy(path: Path) -> Policy:
         PolicyError: the file cannot be read, is no TOML, or `policy_from` refuses it.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
-    if len(text) > MAX_BYTES:
-        raise PolicyError(f"{path} is larger than {MAX_BYTES} bytes")
-    try:
-        table = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(_read(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PolicyError(f"{path} is no TOML: {error}") from error
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
     try:
-        return policy_from(table)
+        return policy_from(table, read=lambda name: _read(path.parent / name))
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in a small file; raise ValueError if it cannot be had."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES} bytes")
+    return content

@@ -30,28 +30,37 @@ async def discover(world: World, boot: Boot) -> Step:
     order = tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
     if len(boot.shunned) < rules.candidates:
         for origin in order:
-            candidate = await _first(world, quest, origin, boot.shunned)
+            candidate = await _next(world, quest, origin, boot)
             if candidate is not None:
                 world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
                 return Step(Trigger.FOUND, replace(boot, candidate=candidate))
     raise NothingFound(_why(boot, quest, order))
 
 
-async def _first(
-    world: World, quest: port.Quest, origin: str, shunned: frozenset[str]
-) -> port.Candidate | None:
-    """Return the first new candidate of the finders of ``origin``."""
+async def _next(world: World, quest: port.Quest, origin: str, boot: Boot) -> port.Candidate | None:
+    """Return the first new candidate of the finders of ``origin``.
+
+    One on a host that has failed before waits until nobody else turned up, so that a machine that
+    announces itself a hundred times stands in nobody's way.
+    """
+    hosts = {port.host_of(url) for url in boot.shunned}
+    later = None
     for finder in world.finders:
         if finder.origin != origin:
             continue
         try:
             async with aclosing(finder.find(quest)) as candidates:
                 async for candidate in candidates:
-                    if candidate.url not in shunned:
+                    if candidate.url in boot.shunned:
+                        continue
+                    if port.server_of(candidate.url) in boot.liars:
+                        continue
+                    if port.host_of(candidate.url) not in hosts:
                         return candidate
+                    later = later or candidate
         except port.FinderFailed as failure:
             world.emit(FinderFailed(origin=origin, reason=str(failure)))
-    return None
+    return later
 
 
 def _why(boot: Boot, quest: port.Quest, order: tuple[str, ...]) -> str:

@@ -23,15 +23,20 @@ from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.finder import server_of
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
 from phase_boot.store.writer import ArtifactWriter
 from phase_boot.trust.manifest import REQUIRED, Artifact, Manifest
+from policies.model import Limits
 
 MIB: Final = 1024 * 1024
 PROGRESS_SECONDS: Final = 0.25
 BACKOFF_SECONDS: Final = 0.5
 """Doubled with every further attempt at one source."""
+RATE_SECONDS: Final = 30
+"""Over so long a source must keep to the lowest rate of the policy."""
+KIB: Final = 1024
 
 
 class _SourceExhausted(Exception):
@@ -45,14 +50,17 @@ class _Errand:
     world: World
     cas: Cas
     sources: tuple[str, ...]
-    attempts: int
+    limits: Limits
+    liars: set[str]
+    """Servers that sent other bytes than were signed: a set that grows while we work."""
 
 
 async def fetch(world: World, boot: Boot) -> Step:
     """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
     shelf, limits = known(boot.shelf, "a store"), known(boot.policy, "a policy").limits
+    liars = set(boot.liars)
     try:
-        return await _fetch_onto(world, boot, shelf)
+        return await _fetch_onto(world, boot, shelf, liars)
     except StoreError as failure:
         if not shelf.persistent:
             raise CannotStore(str(failure)) from failure
@@ -60,12 +68,12 @@ async def fetch(world: World, boot: Boot) -> Step:
         memory = await world.cache.open(persistent=False, bound=limits.cache_mib * MIB)
         world.emit(StoreOpened(persistent=False, note=str(failure)))
     try:
-        return await _fetch_onto(world, boot, memory)
+        return await _fetch_onto(world, boot, memory, liars)
     except StoreError as failure:
         raise CannotStore(str(failure)) from failure
 
 
-async def _fetch_onto(world: World, boot: Boot, shelf: Shelf) -> Step:
+async def _fetch_onto(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -> Step:
     """Have all artifacts on ``shelf``; a StoreError leaves no descriptor open."""
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
@@ -75,7 +83,8 @@ async def _fetch_onto(world: World, boot: Boot, shelf: Shelf) -> Step:
         world=world,
         cas=shelf.cas,
         sources=tuple(_sources(base, manifest)),
-        attempts=known(boot.policy, "a policy").limits.attempts,
+        limits=known(boot.policy, "a policy").limits,
+        liars=liars,
     )
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, Fetched] = {}
@@ -85,7 +94,7 @@ async def _fetch_onto(world: World, boot: Boot, shelf: Shelf) -> Step:
             fetched[artifact.name], origins[artifact.name] = await _obtain(errand, artifact)
         except _SourceExhausted as failure:
             _close(fetched)
-            return _unavailable(boot, str(failure))
+            return _unavailable(boot, str(failure), errand.liars)
         except BaseException:
             _close(fetched)
             raise
@@ -124,6 +133,9 @@ async def _obtain(errand: _Errand, artifact: Artifact) -> tuple[Fetched, str]:
         return stored, "store"
     reasons = []
     for source in errand.sources:
+        if server_of(source) in errand.liars:
+            reasons.append(f"{source} has sent other bytes than were signed")
+            continue
         started = errand.world.clock.monotonic()
         try:
             fetched = await _from_source(errand, artifact, source)
@@ -137,7 +149,8 @@ async def _obtain(errand: _Errand, artifact: Artifact) -> tuple[Fetched, str]:
 
 async def _from_source(errand: _Errand, artifact: Artifact, source: str) -> Fetched:
     """Ask one source until it delivered, lied, or used up its attempts."""
-    for attempt in range(1, errand.attempts + 1):
+    attempts = errand.limits.attempts
+    for attempt in range(1, attempts + 1):
         writer = await asyncio.to_thread(errand.cas.writer, artifact)
         mixed = writer.offset > 0
         with closing(writer):
@@ -150,7 +163,9 @@ async def _from_source(errand: _Errand, artifact: Artifact, source: str) -> Fetc
                 # Where earlier bytes came from somebody else this source may be honest: it gets
                 # one clean start. Alone with its own bytes it is a liar.
                 reason, again = str(failure), mixed
-        again = again and attempt < errand.attempts
+                if not mixed:
+                    errand.liars.add(server_of(source))
+        again = again and attempt < attempts
         failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
         errand.world.emit(failed)
         if not again:
@@ -169,6 +184,7 @@ async def _download(
         FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
     )
     told = world.clock.monotonic()
+    pace = _Pace(errand.limits.slowest_kib_per_second * KIB, since=told, done=done)
     async with aclosing(world.fetcher.stream(url, offset=offset, size=artifact.size)) as pieces:
         async for piece in pieces:
             writer.write(piece)
@@ -177,6 +193,27 @@ async def _download(
             if now - told >= PROGRESS_SECONDS:
                 world.emit(FetchProgress(artifact=artifact.name, done=done, size=artifact.size))
                 told = now
+            pace.check(now, done)
+
+
+class _Pace:
+    """Whether a source keeps to the lowest rate, looked at every `RATE_SECONDS`."""
+
+    def __init__(self, least: int, *, since: float, done: int) -> None:
+        """Take the bytes per second that are asked for, and where the count begins."""
+        self._least = least
+        self._since = since
+        self._done = done
+
+    def check(self, now: float, done: int) -> None:
+        """Raise FetchFailed if the source was too slow since the last look."""
+        elapsed = now - self._since
+        if elapsed < RATE_SECONDS:
+            return
+        if done - self._done < self._least * elapsed:
+            slow = f"it sends less than {self._least // KIB} KiB a second"
+            raise FetchFailed(slow, again=False)
+        self._since, self._done = now, done
 
 
 def _done(errand: _Errand, artifact: Artifact, source: str, seconds: float) -> None:
@@ -191,7 +228,7 @@ def _done(errand: _Errand, artifact: Artifact, source: str, seconds: float) -> N
     )
 
 
-def _unavailable(boot: Boot, reason: str) -> Step:
+def _unavailable(boot: Boot, reason: str, liars: set[str]) -> Step:
     url = boot.candidate.url if boot.candidate else ""
     return Step(
         Trigger.UNAVAILABLE,
@@ -200,6 +237,7 @@ def _unavailable(boot: Boot, reason: str) -> Step:
             candidate=None,
             manifest=None,
             shunned=boot.shunned | {url},
+            liars=frozenset(liars),
             refusals=(*boot.refusals, reason),
         ),
     )

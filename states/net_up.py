@@ -1,4 +1,4 @@
-"""NetUp: wait until a link has an address, and open the store meanwhile."""
+"""NetUp: wait until a link has an address; meanwhile open the store, and recall what it knows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import CannotStore, NoNetwork, NotConfigured
-from phase_boot.machine.events import LinkUp, StoreOpened
+from phase_boot.machine.events import LinkUp, StateDoubted, StoreOpened, TrustRecalled
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.recall import recall
 from phase_boot.ports.cache import Shelf
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.rollback import Seen
 from policies.model import Policy
 
 MIB = 1024 * 1024
@@ -21,14 +24,41 @@ async def net_up(world: World, boot: Boot) -> Step:
     policy = known(boot.policy, "a policy")
     try:
         async with asyncio.TaskGroup() as tasks:
-            shelf = tasks.create_task(_shelf(world, policy))
+            recalling = tasks.create_task(_recalled(world, policy, boot))
             link = tasks.create_task(world.network.link(policy.network.wait_seconds))
     except* (NoNetwork, CannotStore) as failures:
         # One sentence for a person: the first cause is the one to mend first.
         raise failures.exceptions[0] from failures
     up = link.result()
     world.emit(LinkUp(interface=up.interface, addresses=up.addresses))
-    return Step(Trigger.LINKED, replace(boot, link=up, shelf=shelf.result()))
+    return Step(Trigger.LINKED, replace(recalling.result(), link=up))
+
+
+async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
+    """Open the store, and let what it remembers lengthen the chain and raise the floors."""
+    shelf = await _shelf(world, policy)
+    memory = await asyncio.to_thread(recall, shelf, boot.chain or Chain(policy.trust))
+    for doubt in memory.doubts:
+        world.emit(StateDoubted(code=doubt.code, reason=str(doubt)))
+    seen = _merged(boot.seen, memory.seen).under(memory.chain)
+    now = known(boot.now, "the time")
+    facts = known(boot.facts, "the machine's facts")
+    floor = seen.floor(policy.channel, facts.arch)
+    world.emit(
+        TrustRecalled(
+            root=memory.chain.version,
+            seen=str(floor) if floor else None,
+            kept=shelf.persistent,
+        )
+    )
+    now = max(now, seen.issued or now)
+    return replace(boot, shelf=shelf, chain=memory.chain, seen=seen, now=now)
+
+
+def _merged(seen: Seen, more: Seen) -> Seen:
+    for manifest in more.manifests:
+        seen = seen.including(manifest)
+    return seen
 
 
 async def _shelf(world: World, policy: Policy) -> Shelf:

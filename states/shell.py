@@ -21,9 +21,15 @@ async def shell(world: World, boot: Boot) -> Step:
     world.emit(ShellOpened(cause=cause, way_out=WAY_OUT))
     answer = await world.operator.ask(report)
     if answer.wish in {Wish.RETRY, Wish.URL}:
-        # What was refused may be mended by now; the one time of the run stays (SPEC). The store is
-        # opened anew: an attempted jump has given the Cache partition back.
-        again = Boot(now=boot.now, typed_url=answer.url or boot.typed_url)
+        # What was refused may be mended by now; the one time of the run stays (SPEC), and so
+        # does what we know of roots and versions. The store is opened anew: an attempted jump has
+        # given the Cache partition back.
+        again = Boot(
+            now=boot.now,
+            chain=boot.chain,
+            seen=boot.seen,
+            typed_url=answer.url or boot.typed_url,
+        )
         return Step(Trigger.RETRY, again)
     world.record.flush()
     await world.cache.release()

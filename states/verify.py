@@ -1,34 +1,51 @@
-"""Verify: believe a manifest only if a threshold of trusted keys signed it."""
+"""Verify: follow newer roots; believe a manifest if a threshold of trusted keys signed it."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Final, ParamSpec
 
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import NotConfigured
-from phase_boot.machine.events import CandidateRefused, ManifestVerified
+from phase_boot.machine.events import (
+    CandidateRefused,
+    ManifestVerified,
+    RootFollowed,
+    StateNotKept,
+)
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.recall import keep_root, keep_seen
 from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.finder import server_of
+from phase_boot.store.errors import StoreError
+from phase_boot.store.layout import root_path
 from phase_boot.trust.document import MAX_BYTES
-from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.verify import Wanted
+from phase_boot.trust.refusals import Expired, Refusal
+from phase_boot.trust.verify import Authentic, Verified, Wanted, authenticate
 from phase_boot.trust.verify import verify as verify_manifest
+
+P = ParamSpec("P")
+PATIENCE_SECONDS: Final = 45
+"""For all that one candidate is asked for, so that a slow one keeps nobody waiting."""
 
 
 async def verify(world: World, boot: Boot) -> Step:
     """Leads to: fetch (verified), discover (refused), shell (give_up)."""
-    policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
-    now = known(boot.now, "the time")
     url = known(boot.candidate, "a candidate").url
-    wanted = Wanted(arch=facts.arch, channel=policy.channel, min_version=policy.min_version)
+    talk = _Talk(world, boot)
     try:
-        raw = await world.fetcher.read(url, limit=MAX_BYTES)
-        manifest = verify_manifest(raw, trust=policy.trust, wanted=wanted, now=now)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await talk.follow_roots()
+            manifest = await talk.manifest(url)
     except FetchFailed as failure:
-        return _refused(world, boot, url, "unreachable", str(failure))
+        return _refused(talk, "unreachable", str(failure))
+    except TimeoutError:
+        return _refused(talk, "unreachable", f"it took more than {PATIENCE_SECONDS} seconds")
     except Refusal as refusal:
-        return _refused(world, boot, url, refusal.code, str(refusal))
+        return _refused(talk, refusal.code, str(refusal), lie=refusal.lie)
     signed = manifest.manifest
     world.emit(
         ManifestVerified(
@@ -39,17 +56,92 @@ async def verify(world: World, boot: Boot) -> Step:
             url=url,
         )
     )
-    return Step(Trigger.VERIFIED, replace(boot, manifest=manifest))
+    return Step(Trigger.VERIFIED, replace(talk.boot, manifest=manifest))
 
 
-def _refused(world: World, boot: Boot, url: str, code: str, reason: str) -> Step:
-    world.emit(CandidateRefused(url=url, code=code, reason=reason))
+class _Talk:
+    """What one candidate is asked, and what was learnt of it: that stays even if it is refused."""
+
+    def __init__(self, world: World, boot: Boot) -> None:
+        self.world = world
+        self.boot = boot
+
+    async def follow_roots(self) -> None:
+        """Ask for the next root until there is none.
+
+        Raises:
+            FetchFailed: the source may have one and does not hand it out now.
+            Refusal: what it has does not follow from the newest root.
+        """
+        policy, facts = known(self.boot.policy, "a policy"), known(self.boot.facts, "the facts")
+        base = known(self.boot.candidate, "a candidate").base(facts.arch, policy.channel)
+        chain = known(self.boot.chain, "a root of trust")
+        while base is not None and (version := chain.next_version) is not None:
+            url = f"{base}/{root_path(version)}"
+            try:
+                raw = await self.world.fetcher.read(url, limit=MAX_BYTES)
+            except FetchFailed as failure:
+                if failure.again:
+                    raise
+                return
+            chain = chain.extended(raw)
+            self.boot = replace(self.boot, chain=chain, seen=self.boot.seen.under(chain))
+            self.world.emit(RootFollowed(version=version, url=url))
+            notebook = known(self.boot.shelf, "a store").notebook
+            await self._keep(keep_root, notebook, version, raw)
+
+    async def manifest(self, url: str) -> Verified:
+        """Return the manifest at ``url`` if it may be booted.
+
+        Raises:
+            FetchFailed: it is not to be had.
+            Refusal: it is not believed, or not for this machine, now.
+        """
+        boot = self.boot
+        policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
+        now = known(boot.now, "the time")
+        trust = known(boot.chain, "a root of trust").trust(policy.channel, now)
+        wanted = Wanted(
+            arch=facts.arch,
+            channel=policy.channel,
+            min_version=policy.min_version,
+            seen=boot.seen.floor(policy.channel, facts.arch),
+        )
+        raw = await self.world.fetcher.read(url, limit=MAX_BYTES)
+        try:
+            verified = verify_manifest(raw, trust=trust, wanted=wanted, now=now)
+        except Expired:
+            # It was published all the same, so nothing below it is current any more.
+            await self._remember(authenticate(raw, trust))
+            raise
+        await self._remember(verified.found)
+        return verified
+
+    async def _remember(self, found: Authentic) -> None:
+        seen = self.boot.seen.including(found)
+        self.boot = replace(self.boot, seen=seen)
+        notebook, chain = known(self.boot.shelf, "a store").notebook, known(self.boot.chain, "it")
+        await self._keep(keep_seen, notebook, seen, chain)
+
+    async def _keep(self, keep: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Write something down if the disk lets us: a boot does not depend on it."""
+        try:
+            await asyncio.to_thread(keep, *args, **kwargs)
+        except StoreError as failure:
+            self.world.emit(StateNotKept(reason=str(failure)))
+
+
+def _refused(talk: _Talk, code: str, reason: str, *, lie: bool = False) -> Step:
+    boot = talk.boot
+    url = known(boot.candidate, "a candidate").url
+    talk.world.emit(CandidateRefused(url=url, code=code, reason=reason))
     return Step(
         Trigger.REFUSED,
         replace(
             boot,
             candidate=None,
             shunned=boot.shunned | {url},
+            liars=boot.liars | ({server_of(url)} if lie else set()),
             refusals=(*boot.refusals, f"{url}: {reason}"),
         ),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.adapters.posix_notebook import PosixNotebook
 from phase_boot.machine.errors import CannotStore
 from phase_boot.ports.cache import Shelf
 from phase_boot.store.cas import Cas
@@ -18,6 +19,8 @@ DISK_MARK: Final = Path("/run/phase-boot/disk")
 """The kernel's name of the disk the seed was booted from; the initramfs writes it."""
 MOUNT_POINT: Final = Path("/cache")
 MEMORY: Final = Path("/run/phase-boot/memory")
+NOTES: Final = "trust"
+"""The folder of roots and state, beside the artifacts."""
 MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
 CACHE_OPTIONS: Final = "noatime,nodev,nosuid,noexec"
@@ -36,13 +39,13 @@ class StickCache:
         if persistent:
             note = await self._mount_cache()
             if note is None:
-                return Shelf(Cas(PosixDisk(MOUNT_POINT / "cas"), bound=bound), persistent=True)
+                return _shelf(MOUNT_POINT / "cas", MOUNT_POINT / NOTES, bound, persistent=True)
         MEMORY.mkdir(parents=True, exist_ok=True)
         if MEMORY not in self._mounted:
             failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
             if failure is not None:
                 raise CannotStore(f"there is no place to keep anything ({failure}); reboot")
-        return Shelf(Cas(PosixDisk(MEMORY), bound=bound), persistent=False, note=note)
+        return _shelf(MEMORY, MEMORY / NOTES, bound, persistent=False, note=note)
 
     async def release(self) -> None:
         """Unmount Cache. What lives in memory goes with the kernel."""
@@ -88,15 +91,27 @@ class FolderCache:
     async def open(self, *, persistent: bool, bound: int) -> Shelf:
         """Return the store in the folder, or in a new one that `release` removes."""
         if persistent:
-            return Shelf(Cas(PosixDisk(self._folder), bound=bound), persistent=True)
+            return _shelf(self._folder, self._folder / NOTES, bound, persistent=True)
         place = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)
         self._temporary.append(place)
-        return Shelf(Cas(PosixDisk(Path(place.name)), bound=bound), persistent=False)
+        folder = Path(place.name)
+        return _shelf(folder, folder / NOTES, bound, persistent=False)
 
     async def release(self) -> None:
         """Remove the temporary folders."""
         while self._temporary:
             self._temporary.pop().cleanup()
+
+
+def _shelf(
+    cas: Path, notes: Path, bound: int, *, persistent: bool, note: str | None = None
+) -> Shelf:
+    return Shelf(
+        cas=Cas(PosixDisk(cas), bound=bound),
+        notebook=PosixNotebook(notes),
+        persistent=persistent,
+        note=note,
+    )
 
 
 async def _run(*command: str) -> str | None:

@@ -51,6 +51,13 @@ def _transition(event: Fields) -> str:
     return f"{moved:<24}{event['trigger']}{cause}, {event['elapsed']:.2f} s"
 
 
+def _recalled(event: Fields) -> str:
+    root = f"root {event['root']}" if event["root"] is not None else "the policy's keys"
+    if not event["kept"]:
+        return f"  trust: {root}; no memory of versions, the policy's lowest alone counts"
+    return f"  trust: {root}; highest version seen: {event['seen'] or 'none yet'}"
+
+
 def _done(event: Fields) -> str:
     mib, seconds = event["size"] / MIB, event["seconds"]
     rate = f" at {mib / seconds:.1f} MiB/s" if seconds > 0 else ""
@@ -71,6 +78,10 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "finder.failed": lambda e: f"  {e['origin']}: {e['reason']}",
         "candidate.found": lambda e: f"  {e['origin']}: {e['url']}",
         "candidate.refused": lambda e: f"  refused ({e['code']}): {e['reason']}",
+        "trust.recalled": _recalled,
+        "state.doubted": lambda e: f"  doubted ({e['code']}): {e['reason']}",
+        "state.not_kept": lambda e: f"  not written down: {e['reason']}",
+        "root.followed": lambda e: f"  root {e['version']} counts now, from {e['url']}",
         "manifest.verified": lambda e: (
             f"  {e['channel']} {e['version']} signed by {len(e['keys'])} trusted key(s)"
         ),

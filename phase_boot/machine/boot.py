@@ -17,6 +17,8 @@ from phase_boot.ports.finder import Candidate
 from phase_boot.ports.network import Link
 from phase_boot.ports.platform import Facts
 from phase_boot.store.cas import Fetched
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.rollback import Seen
 from phase_boot.trust.verify import Verified
 from policies.model import Policy
 
@@ -55,10 +57,16 @@ class Boot:
     """The one time of this run (SPEC "Signature first, dates second")."""
     link: Link | None = None
     shelf: Shelf | None = None
+    chain: Chain | None = None
+    """Whom to trust: it only ever gets longer, over retries too."""
+    seen: Seen = field(default_factory=Seen)
+    """The highest versions that are known to be published."""
     typed_url: str | None = None
     candidate: Candidate | None = None
     shunned: frozenset[str] = frozenset()
     """Manifest URLs that are not asked again in this boot."""
+    liars: frozenset[str] = frozenset()
+    """Origins (RFC 6454) that sent other bytes than were signed; nothing is asked of them again."""
     refusals: tuple[str, ...] = ()
     """One sentence for each candidate that failed, oldest first."""
     manifest: Verified | None = None

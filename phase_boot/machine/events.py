@@ -127,6 +127,42 @@ class CandidateRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrustRecalled(Event):
+    """Whom this machine trusts and the highest version it knows of; `kept` outlives this boot."""
+
+    event = "trust.recalled"
+    root: int | None
+    seen: str | None
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDoubted(Event):
+    """Something of what the stick wrote down does not count."""
+
+    event = "state.doubted"
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateNotKept(Event):
+    """Something could not be written down; the next boot will not know it."""
+
+    event = "state.not_kept"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootFollowed(Event):
+    """A newer root counts from here on."""
+
+    event = "root.followed"
+    version: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestVerified(Event):
     """A threshold of trusted keys signed this manifest."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from phase_boot.ports.notebook import Notebook
 from phase_boot.store.cas import Cas
 
 
@@ -14,11 +15,13 @@ class Shelf:
 
     Attributes:
         cas: the store.
+        notebook: what else is remembered in the same place.
         persistent: whether the target OS can find it again on the Cache partition.
         note: why it is in memory although the policy allows Cache, if so.
     """
 
     cas: Cas
+    notebook: Notebook
     persistent: bool
     note: str | None = None
 

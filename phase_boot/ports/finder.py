@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from phase_boot.trust.arch import Arch
 
@@ -38,6 +39,20 @@ class Candidate:
         """Return the root of the mirror layout, or None if the URL does not follow it."""
         tail = f"/{channel}/{arch}/manifest.json"
         return self.url.removesuffix(tail) if self.url.endswith(tail) else None
+
+
+def server_of(url: str) -> str:
+    """Return who answers for ``url``: its scheme, host and port."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}".lower()
+
+
+def host_of(url: str) -> str:
+    """Return the machine that ``url`` names, whatever the port; of an odd URL, the URL itself."""
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url
 
 
 class Finder(Protocol):

@@ -16,7 +16,8 @@ from phase_boot.store.digest import Digest
 from phase_boot.store.layout import manifest_path, read_entry_path, read_manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
-from phase_boot.trust.manifest import Manifest, parse_channel
+from phase_boot.trust.fields import parse_channel
+from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 
 # Never through a link, never hanging on a pipe.

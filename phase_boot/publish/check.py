@@ -14,7 +14,8 @@ from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.manifest import Artifact
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.verify import Trust, Verified, Wanted, authenticate, verify
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import Verified, Wanted, authenticate, verify
 from phase_boot.trust.version import Version
 
 
@@ -57,7 +58,7 @@ def _check_manifest(path: Path, subject: str, terms: Terms) -> tuple[Finding, Ve
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     try:
-        manifest, _ = authenticate(raw, terms.trust)
+        manifest = authenticate(raw, terms.trust).manifest
         wanted = Wanted(
             arch=terms.arch or manifest.arch,
             channel=terms.channel or manifest.channel,

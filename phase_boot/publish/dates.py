@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from phase_boot.trust.manifest import parse_date
+from phase_boot.trust.fields import parse_date
 
 _SPAN: Final = re.compile(r"\+([0-9]{1,6})([hdw])")
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}

@@ -17,7 +17,8 @@ from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Artifact, Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.verify import Trust, authenticate
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import authenticate
 from phase_boot.trust.version import Version
 
 
@@ -112,7 +113,6 @@ def _checked(raw: bytes, keys: Sequence[SigningKey]) -> Manifest:
     """Read the manifest as a machine that trusts all of ``keys`` would."""
     keyids = frozenset(key.keyid for key in keys)
     try:
-        manifest, _ = authenticate(raw, Trust(keyids, len(keyids)))
+        return authenticate(raw, Trust(keyids, len(keyids))).manifest
     except Refusal as refusal:
         raise PublishError(f"No machine would take this release: {refusal}") from None
-    return manifest

@@ -80,6 +80,10 @@ class Cas:
             for item in self._disk.items(Folder.ENTRIES)
         )
 
+    def is_empty(self) -> bool:
+        """Say whether no artifact was ever published here, or none is left."""
+        return not self._disk.items(Folder.ENTRIES)
+
     def open(self, artifact: Artifact) -> Fetched:
         """Hash the whole entry and return the descriptor through which that was done.
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
-from phase_boot.trust.manifest import parse_channel
+from phase_boot.trust.fields import parse_channel
 
 MANIFEST: Final = "manifest.json"
+ROOTS: Final = "root"
 ENTRIES: Final = "cas/sha256"
+_ROOT: Final = re.compile(rf"{ROOTS}/([1-9][0-9]{{0,9}})\.json")
 
 
 def manifest_path(channel: str, arch: Arch) -> str:
     """Return the path of a manifest below the root of a mirror."""
     return f"{parse_channel(channel)}/{arch}/{MANIFEST}"
+
+
+def root_path(version: int) -> str:
+    """Return the path of a root below the root of a mirror."""
+    return f"{ROOTS}/{version}.json"
 
 
 def entry_path(digest: Digest) -> str:
@@ -31,6 +39,12 @@ def read_manifest_path(path: str) -> tuple[str, Arch] | None:
             except ValueError:
                 return None
     return None
+
+
+def read_root_path(path: str) -> int | None:
+    """Return the version of the root that has this path, or None."""
+    found = _ROOT.fullmatch(path)
+    return int(found[1]) if found else None
 
 
 def read_entry_path(path: str) -> Digest | None:

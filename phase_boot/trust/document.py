@@ -1,12 +1,14 @@
-"""Bytes to JSON, so strictly that no two readers can read them differently."""
+"""Bytes to JSON, so strictly that no two readers can read them differently, and back."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NoReturn
+
+import rfc8785
 
 from phase_boot.trust.refusals import (
     BadText,
@@ -18,7 +20,7 @@ from phase_boot.trust.refusals import (
 )
 
 MAX_BYTES: Final = 64 * 1024
-"""Bytes a manifest file may have."""
+"""Bytes that a manifest or a root may have."""
 MAX_DEPTH: Final = 16
 """Objects and lists inside one another."""
 MAX_STRING: Final = 4096
@@ -30,16 +32,18 @@ MAX_INTEGER: Final = 2**53 - 1
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]+|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 
 
-def read_document(raw: bytes) -> dict[str, object]:
+def read_document(
+    raw: bytes, *, limit: int = MAX_BYTES, depth: int = MAX_DEPTH
+) -> dict[str, object]:
     """Return the JSON object in ``raw``.
 
     Raises:
-        Refusal: larger than 64 KiB, not UTF-8 JSON, deeper than 16 levels, a key twice, a number
-            that is no integer below 2^53, or a string that is over-long or not NFC.
+        Refusal: more than ``limit`` bytes, not UTF-8 JSON, deeper than ``depth`` levels, a key
+            twice, a number that is no integer below 2^53, or a string that is over-long or not NFC.
     """
-    if len(raw) > MAX_BYTES:
-        raise TooLarge(limit=MAX_BYTES)
-    _check_depth(raw)
+    if len(raw) > limit:
+        raise TooLarge(limit=limit)
+    _check_depth(raw, depth)
     try:
         document = json.loads(
             raw.decode("utf-8"),
@@ -58,14 +62,20 @@ def read_document(raw: bytes) -> dict[str, object]:
     return document
 
 
-def _check_depth(raw: bytes) -> None:
+def canonical(document: Mapping[str, object]) -> bytes:
+    """Return the one spelling that RFC 8785 gives to what `read_document` returned."""
+    # The strict reader leaves only str, int, bool, None, dict and list: all that RFC 8785 needs.
+    return rfc8785.dumps(dict(document))  # type: ignore[arg-type]
+
+
+def _check_depth(raw: bytes, limit: int) -> None:
     depth = 0
     for token in _TOKEN.finditer(raw):
         match token[0]:
             case b"{" | b"[":
                 depth += 1
-                if depth > MAX_DEPTH:
-                    raise TooDeep(limit=MAX_DEPTH)
+                if depth > limit:
+                    raise TooDeep(limit=limit)
             case b"}" | b"]":
                 depth -= 1
 

@@ -1,4 +1,4 @@
-"""Every reason for which a manifest is refused: a class, a code and a sentence each."""
+"""Every reason not to believe a document: a class, a code and a sentence with the way out each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ _SHOWN: Final = 80
 
 
 class Refusal(Exception):
-    """A manifest was read and not believed; ``str`` says why and what helps, in one sentence."""
+    """Bytes were read and not believed; ``str`` says why and what helps, in one sentence."""
 
     code: ClassVar[str]
     sentence: ClassVar[str]
+    lie: ClassVar[bool] = False
+    """Whether whoever sent it is at fault, so that nothing else of theirs is worth asking for."""
 
     def __init__(self, **facts: object) -> None:
         super().__init__(
@@ -22,60 +24,64 @@ class Refusal(Exception):
 
 
 class TooLarge(Refusal):
-    """More bytes than a manifest may have."""
+    """More bytes than such a document may have."""
 
-    code = "manifest.too-large"
-    sentence = "The manifest is larger than {limit} bytes, so it is not one: try another source."
+    code = "document.too-large"
+    sentence = "The document is larger than {limit} bytes, so it is not read: try another source."
+    lie = True
 
 
 class NotJson(Refusal):
     """Not one JSON object in UTF-8."""
 
-    code = "manifest.not-json"
-    sentence = "The manifest is not a JSON object ({reason}): try another source."
+    code = "document.not-json"
+    sentence = "The document is not a JSON object ({reason}): try another source."
+    lie = True
 
 
 class TooDeep(Refusal):
-    """Nested further than any manifest needs."""
+    """Nested further than any document needs."""
 
-    code = "manifest.too-deep"
-    sentence = "The manifest is nested more than {limit} levels deep: try another source."
+    code = "document.too-deep"
+    sentence = "The document is nested more than {limit} levels deep: try another source."
+    lie = True
 
 
 class DuplicateKey(Refusal):
     """One name twice in one object, which two readers may read differently."""
 
-    code = "manifest.duplicate-key"
-    sentence = "The manifest says {name} twice in one place: the publisher must publish it again."
+    code = "document.duplicate-key"
+    sentence = "The document says {name} twice in one place: whoever signed it must write it again."
+    lie = True
 
 
 class NotANumber(Refusal):
     """A float, NaN, infinity or an integer beyond 2^53 - 1."""
 
-    code = "manifest.not-an-integer"
+    code = "document.not-an-integer"
     sentence = (
-        "The manifest has the number {number}, and only whole numbers below 2^53 are allowed: "
-        "the publisher must publish it again."
+        "The document has the number {number}, and only whole numbers below 2^53 are allowed: "
+        "whoever signed it must write it again."
     )
+    lie = True
 
 
 class BadText(Refusal):
     """A string that is over-long, not NFC, or not Unicode text."""
 
-    code = "manifest.bad-text"
+    code = "document.bad-text"
     sentence = (
-        "The manifest has the text {text}, which is {reason}: the publisher must publish it again."
+        "The document has the text {text}, which is {reason}: "
+        "whoever signed it must write it again."
     )
+    lie = True
 
 
 class BadField(Refusal):
     """A field that is missing, of the wrong type, or out of its bounds."""
 
-    code = "manifest.bad-field"
-    sentence = (
-        "The manifest's field {field} is not usable ({reason}): "
-        "the publisher must publish it again."
-    )
+    code = "document.bad-field"
+    sentence = "The field {field} is not usable ({reason}): whoever signed it must write it again."
 
 
 class Unsigned(Refusal):
@@ -103,6 +109,7 @@ class BadSignature(Refusal):
         "The signature of {keyid} does not fit the manifest, so it was changed after signing: "
         "try another source."
     )
+    lie = True
 
 
 class ThresholdNotMet(Refusal):
@@ -162,6 +169,126 @@ class TooOld(Refusal):
     )
 
 
+class SeenNewer(Refusal):
+    """Below the highest version that this stick has seen signed."""
+
+    code = "manifest.rollback"
+    sentence = (
+        "The manifest has version {found} and this stick has already seen {seen}: "
+        "try another source, or ask the publisher to publish the old one under a higher version."
+    )
+
+
+class RootNotBySelf(Refusal):
+    """Too few of the keys that a root itself names signed it."""
+
+    code = "root.not-by-itself"
+    sentence = (
+        "Root {version} carries {valid} of the {threshold} signatures of its own keys: "
+        "whoever holds the missing keys must run `phase-boot root sign`."
+    )
+    lie = True
+
+
+class RootNotByPrevious(Refusal):
+    """Too few of the keys of the root before it signed a root."""
+
+    code = "root.not-by-previous"
+    sentence = (
+        "Root {version} carries {valid} of the {threshold} signatures of the root before it: "
+        "try another source, or sign it with the old keys by `phase-boot root sign`."
+    )
+    lie = True
+
+
+class RootOutOfOrder(Refusal):
+    """Not the root that follows: one was skipped, or it goes back."""
+
+    code = "root.out-of-order"
+    sentence = (
+        "Root {found} stands where root {wanted} belongs, and none may be skipped or go back: "
+        "try another source."
+    )
+    lie = True
+
+
+class NoRootToFollow(Refusal):
+    """A policy that names keys follows no root, and a chain has an end."""
+
+    code = "root.not-followed"
+    sentence = "This root is not followed ({reason}): use a stick that was made with a newer root."
+
+
+class ChannelUnknown(Refusal):
+    """The newest root gives the channel to nobody."""
+
+    code = "root.no-such-channel"
+    sentence = (
+        "Root {version} names no publisher of channel {channel}: "
+        "use another channel, or add it by `phase-boot root rotate`."
+    )
+
+
+class DelegationExpired(Refusal):
+    """The time for which the newest root named the publishers of a channel is over."""
+
+    code = "root.expired"
+    sentence = (
+        "Root {version} named the publishers of {channel} until {expires} and it is {now}: "
+        "a newer root is needed from a provider, unless this machine's clock is wrong."
+    )
+
+
+class StateMissing(Refusal):
+    """A Cache that was used before, without the state that was written with it."""
+
+    code = "state.missing"
+    sentence = (
+        "This Cache holds what was fetched before but not which versions were seen, so somebody "
+        "removed that: only the lowest version of the policy counts, until the next boot."
+    )
+
+
+class StateUnreadable(Refusal):
+    """The state is torn, or was changed in a way that leaves no document."""
+
+    code = "state.unreadable"
+    sentence = (
+        "What this stick wrote down about the versions seen cannot be read ({reason}): "
+        "only the lowest version of the policy counts, until the next boot."
+    )
+
+
+class StateForeign(Refusal):
+    """The state was written under a root that is none of ours."""
+
+    code = "state.foreign"
+    sentence = (
+        "What this stick wrote down about the versions seen belongs to another root of trust: "
+        "what our publishers did not sign of it does not count."
+    )
+
+
+class StateTampered(Refusal):
+    """The state says that a version was seen, and nobody trusted signed that."""
+
+    code = "state.tampered"
+    sentence = (
+        "This stick's list of versions seen has an entry that was changed ({reason}), "
+        "which does not count: look after who can write to this stick."
+    )
+
+
+class StoredRootRefused(Refusal):
+    """A root on Cache does not follow the one before it."""
+
+    code = "state.bad-root"
+    sentence = (
+        "Root {version} as this stick kept it was changed ({reason}), which does not count: "
+        "look after who can write to this stick."
+    )
+
+
 REFUSALS: Final[tuple[type[Refusal], ...]] = (
     TooLarge,
     NotJson,
@@ -179,8 +306,20 @@ REFUSALS: Final[tuple[type[Refusal], ...]] = (
     Expired,
     ClockDoubtful,
     TooOld,
+    SeenNewer,
+    RootNotByPrevious,
+    RootNotBySelf,
+    RootOutOfOrder,
+    NoRootToFollow,
+    ChannelUnknown,
+    DelegationExpired,
+    StateMissing,
+    StateUnreadable,
+    StateForeign,
+    StateTampered,
+    StoredRootRefused,
 )
-"""All of them, in the order in which they are looked for."""
+"""All of them: of documents, of manifests in the order of the checks, of roots, of the state."""
 
 
 def _shown(fact: object) -> str:

@@ -28,7 +28,8 @@ from phase_boot.trust.refusals import (
     WrongArchitecture,
     WrongChannel,
 )
-from phase_boot.trust.verify import Trust, Verified, verify
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import Verified, verify
 from tests.fakes.manifests import (
     NOW,
     PUBLISHER,

@@ -12,7 +12,8 @@ from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
-from phase_boot.trust.verify import Trust, Wanted
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import Wanted
 from phase_boot.trust.version import Version
 
 PUBLISHER: Final = SigningKey(b"\x01" * 32)

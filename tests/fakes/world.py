@@ -30,6 +30,7 @@ from states import chainload, discover, fetch, init, kexec, net_up, shell, verif
 from tests.fakes import virtual_time
 from tests.fakes.manifests import PUBLISHER
 from tests.fakes.memory_disk import MemoryDisk
+from tests.fakes.memory_notebook import MemoryNotebook
 from tests.fakes.sites import Sites
 
 OWN_HANDLERS = tuple(
@@ -49,7 +50,7 @@ def policy_table(**changes: Any) -> dict[str, Any]:
         "trust": {"keys": [PUBLISHER.keyid], "threshold": 1},
         "discovery": {"order": ["lan", "url"], "window_seconds": 5, "urls": [], "candidates": 4},
         "network": {"wait_seconds": 20},
-        "limits": {"attempts": 3, "cache_mib": 64},
+        "limits": {"attempts": 3, "cache_mib": 64, "slowest_kib_per_second": 1},
     }
     return table | changes
 
@@ -110,13 +111,17 @@ class FakeFinder:
 class FakeCache:
     cache: MemoryDisk | None = field(default_factory=MemoryDisk)
     memory: MemoryDisk = field(default_factory=MemoryDisk)
+    notes: MemoryNotebook = field(default_factory=MemoryNotebook)
+    """On Cache."""
+    memory_notes: MemoryNotebook = field(default_factory=MemoryNotebook)
     released: int = 0
 
     async def open(self, *, persistent: bool, bound: int) -> Shelf:
         if persistent and self.cache is not None:
-            return Shelf(Cas(self.cache, bound=bound), persistent=True)
+            return Shelf(Cas(self.cache, bound=bound), self.notes, persistent=True)
         note = "this stick has no Cache partition" if persistent else None
-        return Shelf(Cas(self.memory, bound=bound), persistent=False, note=note)
+        cas = Cas(self.memory, bound=bound)
+        return Shelf(cas, self.memory_notes, persistent=False, note=note)
 
     async def release(self) -> None:
         self.released += 1

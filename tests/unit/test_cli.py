@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.trust.signatures import Trust
 from policies.read import read_policy
 from tests.fakes.manifests import PUBLISHER
 
@@ -19,7 +20,7 @@ def test_a_policy_for_a_site_is_one_the_daemon_takes(
     path.write_text(capsys.readouterr().out)
     policy = read_policy(path)
     assert (policy.mode, policy.channel, policy.cache_enabled) == ("private", "lab", False)
-    assert policy.trust.keys == {PUBLISHER.keyid}
+    assert policy.trust == Trust(frozenset({PUBLISHER.keyid}), 1)
 
 
 @pytest.mark.parametrize(

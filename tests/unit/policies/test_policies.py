@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError, policy_from
 from policies.read import MAX_BYTES, read_policy
 from policies.write import SHIPPED, with_site
@@ -94,7 +95,7 @@ def test_private_mode_with_a_cache_is_refused() -> None:
 def test_two_keys_and_a_threshold_of_two_are_read() -> None:
     keys = [PUBLISHER.keyid, SECOND.keyid]
     policy = policy_from(policy_table(trust={"keys": keys, "threshold": 2}))
-    assert policy.trust.keys == frozenset(keys)
+    assert policy.trust == Trust(frozenset(keys), 2)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
-from phase_boot.trust.verify import Trust, Wanted, verify
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import Wanted, verify
 from phase_boot.trust.version import Version
 from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS
 

@@ -172,7 +172,7 @@ def test_a_provider_that_hangs_is_left_for_one_that_answers() -> None:
 @pytest.mark.parametrize(
     ("manifest", "code"),
     [
-        (b"garbage", "manifest.not-json"),
+        (b"garbage", "document.not-json"),
         (b"{" * 10_000_000, "unreachable"),
         (signed(document(), STRANGER), "signature.untrusted"),
         (signed(document(expires="2025-11-13T00:00:00Z")), "manifest.expired"),

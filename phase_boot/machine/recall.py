@@ -1,0 +1,81 @@
+"""What the stick remembers of whom to trust and of what it has seen, between boots.
+
+Nothing that is read here is believed: a kept root is followed like one from the network, and a
+version seen counts by its publisher's signatures (phase_boot.trust.rollback).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.ports.cache import Shelf
+from phase_boot.ports.notebook import Notebook
+from phase_boot.store.errors import StoreError
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.refusals import (
+    Refusal,
+    StateMissing,
+    StateUnreadable,
+    StoredRootRefused,
+)
+from phase_boot.trust.rollback import MAX_STATE_BYTES, Seen, read_state, write_state
+
+STATE: Final = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What counts of what was kept, and every reason to doubt the rest."""
+
+    chain: Chain
+    seen: Seen
+    doubts: tuple[Refusal, ...]
+
+
+def recall(shelf: Shelf, chain: Chain) -> Memory:
+    """Read the roots and the state beside the artifacts of ``shelf``. It never fails: it doubts."""
+    longer, doubts = _roots(shelf.notebook, chain)
+    seen, reasons = _seen(shelf, longer)
+    return Memory(longer, seen, (*doubts, *reasons))
+
+
+def keep_root(notebook: Notebook, version: int, raw: bytes) -> None:
+    """Write down a root that was followed; raise StoreError if the disk refuses."""
+    notebook.write(_root_name(version), raw)
+
+
+def keep_seen(notebook: Notebook, seen: Seen, chain: Chain) -> None:
+    """Write down what was seen; raise StoreError if the disk refuses."""
+    notebook.write(STATE, write_state(seen, chain))
+
+
+def _roots(notebook: Notebook, chain: Chain) -> tuple[Chain, tuple[Refusal, ...]]:
+    while (version := chain.next_version) is not None:
+        try:
+            raw = notebook.read(_root_name(version), limit=MAX_BYTES)
+            if raw is None:
+                break
+            chain = chain.extended(raw)
+        except StoreError as failure:
+            return chain, (StoredRootRefused(version=version, reason=failure),)
+        except Refusal as refusal:
+            return chain, (StoredRootRefused(version=version, reason=refusal.code),)
+    return chain, ()
+
+
+def _seen(shelf: Shelf, chain: Chain) -> tuple[Seen, tuple[Refusal, ...]]:
+    try:
+        raw = shelf.notebook.read(STATE, limit=MAX_STATE_BYTES)
+        if raw is not None:
+            return read_state(raw, chain)
+        # The state is written before the first artifact is fetched.
+        used = bool(chain.later) or not shelf.cas.is_empty()
+    except StoreError as failure:
+        return Seen(), (StateUnreadable(reason=failure),)
+    return Seen(), (StateMissing(),) if used else ()
+
+
+def _root_name(version: int) -> str:
+    return f"root.{version}.json"

@@ -1,0 +1,100 @@
+"""Who signed a document, and whether they are enough: m of n different trusted keys."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.trust.document import canonical
+from phase_boot.trust.fields import list_of
+from phase_boot.trust.keys import is_signed_by, parse_keyid
+from phase_boot.trust.refusals import BadField
+
+MAX_KEYS: Final = 32
+"""Keys of one list, and signatures of one document."""
+SIGNATURES: Final = "signatures"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose signatures count, and how many different ones are needed.
+
+    Raises:
+        ValueError: no key, a text that is no key id, or a threshold that nothing or nobody meets.
+    """
+
+    keys: frozenset[str]
+    threshold: int
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ValueError("trust needs at least one key: an empty list would trust nobody")
+        for keyid in self.keys:
+            parse_keyid(keyid)
+        if not 1 <= self.threshold <= len(self.keys):
+            raise ValueError(
+                f"the threshold is {self.threshold} and must be from 1 to the {len(self.keys)} keys"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A signature as a document names it; nothing of it is checked."""
+
+    keyid: str
+    sig: str
+
+    def holds(self, message: bytes) -> bool:
+        """Say whether the key that ``keyid`` spells out signed ``message``.
+
+        Raises:
+            ValueError: ``keyid`` is no key id.
+        """
+        return is_signed_by(self.keyid, message, _decoded(self.sig))
+
+
+def signed_form(document: Mapping[str, object], context: bytes) -> bytes:
+    """Return the bytes that a signature of ``document`` covers: all of it but ``signatures``.
+
+    ``context`` goes before them, so that no signature fits two kinds of document.
+    """
+    body = {name: value for name, value in document.items() if name != SIGNATURES}
+    return context + canonical(body)
+
+
+def claims_of(document: Mapping[str, object]) -> tuple[Claim, ...]:
+    """Return the signatures that ``document`` names; none if it has no such field.
+
+    Raises:
+        BadField: they are no list of at most 32, or an entry is not a keyid and a sig.
+    """
+    entries = list_of(document.get(SIGNATURES, []), SIGNATURES, most=MAX_KEYS)
+    return tuple(map(_claim, entries))
+
+
+def valid_signers(
+    claims: tuple[Claim, ...], message: bytes, keys: frozenset[str]
+) -> frozenset[str]:
+    """Return which of ``keys`` signed ``message``, each once however often it did."""
+    # A claim that does not hold must not hide another one of the same key that does.
+    return frozenset(c.keyid for c in claims if c.keyid in keys and c.holds(message))
+
+
+def _claim(entry: object) -> Claim:
+    match entry:
+        case {"keyid": str(keyid), "sig": str(sig)}:
+            return Claim(keyid, sig)
+        case _:
+            raise BadField(field=SIGNATURES, reason="an entry is not a keyid and a sig")
+
+
+def _decoded(sig: str) -> bytes:
+    """Return the bytes of canonical base64, or none at all for anything else."""
+    try:
+        data = base64.b64decode(sig, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+    return data if base64.b64encode(data).decode("ascii") == sig else b""
