@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -13,26 +13,16 @@ from phase_boot.publish import release
 from phase_boot.publish.check import Terms, check
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import UsageError
-from phase_boot.publish.keyfile import new_key, read_key
+from phase_boot.publish.keyfile import read_key, read_keyfile
+from phase_boot.publish.passphrase import from_files
 from phase_boot.trust.arch import Arch
+from phase_boot.trust.fields import parse_channel, parse_date
 from phase_boot.trust.keys import KEYID_PREFIX, SigningKey
-from phase_boot.trust.manifest import REQUIRED, parse_channel, parse_date
-from phase_boot.trust.verify import Trust
+from phase_boot.trust.manifest import REQUIRED
+from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
 
 _T = TypeVar("_T")
-
-
-def key_new(options: argparse.Namespace) -> int:
-    """Make a key and print its key id, for the policies that shall trust it."""
-    sys.stdout.write(f"{new_key(options.file).keyid}\n")
-    return 0
-
-
-def key_show(options: argparse.Namespace) -> int:
-    """Print the key id of a key file."""
-    sys.stdout.write(f"{read_key(options.file).keyid}\n")
-    return 0
 
 
 def publish(options: argparse.Namespace) -> int:
@@ -48,7 +38,7 @@ def publish(options: argparse.Namespace) -> int:
         cmdline=options.cmdline,
         mirrors=options.mirror,
     )
-    done = release.publish(options.out, wanted, _keys(options.key), force=options.force)
+    done = release.publish(options.out, wanted, _keys(options), force=options.force)
     sys.stdout.write(f"{done.path}: version {done.manifest.version}\n")
     return 0
 
@@ -77,15 +67,17 @@ def _terms(options: argparse.Namespace) -> Terms:
 
 def _trust(options: argparse.Namespace) -> Trust:
     keyids = frozenset(
-        key if key.startswith(KEYID_PREFIX) else read_key(Path(key)).keyid for key in options.key
+        key if key.startswith(KEYID_PREFIX) else read_keyfile(Path(key)).keyid
+        for key in options.key
     )
     return _read("--key", lambda _: Trust(keyids, options.threshold), " ".join(options.key))
 
 
-def _keys(files: Iterable[Path]) -> list[SigningKey]:
+def _keys(options: argparse.Namespace) -> list[SigningKey]:
     """Read the keys, each once however often it was named."""
-    keys = {key.keyid: key for key in map(read_key, files)}
-    return list(keys.values())
+    attempts = from_files(options.passphrase_file)
+    keys = (read_key(file, attempts) for file in dict.fromkeys(options.key))
+    return list({key.keyid: key for key in keys}.values())
 
 
 def _date(option: str, text: str | None) -> datetime:

@@ -1,4 +1,4 @@
-"""The publisher's words on the command line: `key new`, `key show`, `publish`, `verify`."""
+"""The publisher's words on the command line: `key`, `publish`, `sign`, `verify`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,37 @@ def register(subparsers: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _register_key(subparsers: _Commands[argparse.ArgumentParser]) -> None:
-    key = subparsers.add_parser("key", help="make and show publisher keys")
+    key = subparsers.add_parser("key", help="make, show and protect publisher keys")
     words = key.add_subparsers(required=True, metavar="WORD")
     new = words.add_parser("new", help="make a key in a new file and print its key id")
     new.add_argument("file", type=Path, metavar="FILE")
+    new.add_argument("--passphrase", action="store_true", help="ask for one to seal it with")
+    new.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="seal it with this file's first line"
+    )
     new.set_defaults(func=_telling(_key_new))
     show = words.add_parser("show", help="print the key id of a key file")
     show.add_argument("file", type=Path, metavar="FILE")
     show.set_defaults(func=_telling(_key_show))
+    change = words.add_parser("passphrase", help="add, change or remove the passphrase of a key")
+    change.add_argument("file", type=Path, metavar="FILE")
+    add_passphrase_file(change)
+    to = change.add_mutually_exclusive_group()
+    to.add_argument("--remove", action="store_true", help="leave the key without a passphrase")
+    to.add_argument("--new-passphrase-file", type=Path, metavar="FILE", help="do not ask for it")
+    change.set_defaults(func=_telling(_key_passphrase))
+
+
+def add_passphrase_file(words: argparse.ArgumentParser) -> None:
+    """Let scripts open sealed keys."""
+    words.add_argument(
+        "--passphrase-file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="open sealed keys with this file's first line instead of asking",
+    )
 
 
 def _register_publish(subparsers: _Commands[argparse.ArgumentParser]) -> None:
@@ -49,6 +72,7 @@ def _register_publish(subparsers: _Commands[argparse.ArgumentParser]) -> None:
         "--mirror", action="append", default=[], metavar="URL", help="where the SITE is too"
     )
     words.add_argument("--key", required=True, action="append", type=Path, metavar="FILE")
+    add_passphrase_file(words)
     words.add_argument("--out", required=True, type=Path, metavar="SITE")
     words.add_argument("--force", action="store_true", help="even if the version is not higher")
     words.set_defaults(func=_telling(_publish))
@@ -84,15 +108,21 @@ def _telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
 
 
 def _key_new(options: argparse.Namespace) -> int:
-    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish import key_actions  # noqa: PLC0415 - nothing of it on the boot path
 
-    return actions.key_new(options)
+    return key_actions.new(options)
 
 
 def _key_show(options: argparse.Namespace) -> int:
-    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish import key_actions  # noqa: PLC0415 - nothing of it on the boot path
 
-    return actions.key_show(options)
+    return key_actions.show(options)
+
+
+def _key_passphrase(options: argparse.Namespace) -> int:
+    from phase_boot.publish import key_actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return key_actions.change(options)
 
 
 def _publish(options: argparse.Namespace) -> int:

@@ -1,35 +1,44 @@
-"""A publisher's key on disk: readable by its owner and nobody else."""
+"""A publisher's key on disk, plain or under a passphrase: open to its owner and nobody else."""
 
 from __future__ import annotations
 
 import json
-import os
-import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from phase_boot.publish.durable import PRIVATE, create, held, replace
 from phase_boot.publish.errors import PublishError
-from phase_boot.trust.keys import SigningKey
+from phase_boot.publish.passphrase import Attempts, typed
+from phase_boot.publish.private import read_private
+from phase_boot.trust.keys import SigningKey, parse_keyid
+from phase_boot.trust.sealing import MODERATE, Cost, NoMemory, Sealed, WrongPassphrase, seal, unseal
 
 KIND: Final = "phase-boot-key-v1"
+SEALED_KIND: Final = "phase-boot-sealed-key-v1"
 _MAX_BYTES: Final = 4096
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def new_key(path: Path) -> SigningKey:
-    """Make a key, write it to a new file of mode 0600 and return it.
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """What a key file holds: its key id, and the key itself or its sealed form."""
+
+    keyid: str
+    """As the file says; only opening a sealed key shows whether it is true."""
+    secret: SigningKey | Sealed
+
+
+def new_key(path: Path, chosen: bytes | None = None) -> SigningKey:
+    """Make a key, write it to a new file of mode 0600 and return it; ``chosen`` seals it.
 
     Raises:
         PublishError: the file is there already, or cannot be written.
     """
     key = SigningKey.generate()
-    text = json.dumps({"kind": KIND, "keyid": key.keyid, "seed": key.seed.hex()}, indent=2) + "\n"
+    data = form_of(key, chosen)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
+        create(path, data, PRIVATE)
     except FileExistsError:
         raise PublishError(
             f"{path} is there already and a key is never overwritten: choose another name."
@@ -39,36 +48,121 @@ def new_key(path: Path) -> SigningKey:
     return key
 
 
-def read_key(path: Path) -> SigningKey:
-    """Read a key file.
+def change_passphrase(path: Path, key: SigningKey, chosen: bytes | None) -> None:
+    """Write ``key`` to its file anew, sealed by ``chosen``, or plain if that is None.
+
+    Raises:
+        PublishError: the file cannot be written; then it is what it was.
+    """
+    # As with ssh-keygen, a link stays and what it leads to changes.
+    target = path.resolve()
+    with held(target.parent):
+        replace(target, form_of(key, chosen), PRIVATE)
+
+
+def read_key(path: Path, attempts: Attempts = typed) -> SigningKey:
+    """Read a key file, and try ``attempts`` if it is sealed.
+
+    Raises:
+        PublishError: others may read or write it, it is no key file, no attempt opens it, or it
+            cannot be read.
+    """
+    found = read_keyfile(path)
+    if isinstance(found.secret, SigningKey):
+        return found.secret
+    key = _opened(found.secret, path, attempts(path))
+    if key.keyid != found.keyid:
+        raise _not_its_own(path)
+    return key
+
+
+def read_keyfile(path: Path) -> KeyFile:
+    """Read a key file without opening what is sealed in it.
 
     Raises:
         PublishError: others may read or write it, it is no key file, or it cannot be read.
     """
+    text = read_private("The key", path, _MAX_BYTES)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            mode = os.fstat(fd).st_mode
-            text = file.read(_MAX_BYTES)
-    except OSError as error:
-        raise PublishError(f"The key {path} cannot be read: {error.strerror}.") from error
-    if mode & _OTHERS:
-        raise PublishError(
-            f"The key {path} is open to others (mode {stat.S_IMODE(mode):04o}), so it is not used: "
-            f"run `chmod 600 {path}`, or make a new one if somebody may have read it."
-        )
-    return _parsed(text, path)
-
-
-def _parsed(text: bytes, path: Path) -> SigningKey:
-    try:
-        fields = json.loads(text)
-        kind, keyid = fields["kind"], fields["keyid"]
-        key = SigningKey(bytes.fromhex(fields["seed"]))
+        return _parsed(json.loads(text), path)
     except (ValueError, KeyError, TypeError, RecursionError):
-        kind = None
-    if kind != KIND:
-        raise PublishError(f"{path} is no key file: make one with `phase-boot key new FILE`.")
+        raise PublishError(
+            f"{path} is no key file: make one with `phase-boot key new FILE`."
+        ) from None
+
+
+def _opened(sealed: Sealed, path: Path, attempts: Iterable[bytes]) -> SigningKey:
+    try:
+        for attempt in attempts:
+            try:
+                return SigningKey(unseal(sealed, attempt))
+            except WrongPassphrase:
+                continue
+    except NoMemory:
+        raise PublishError(
+            f"This machine has less than the {sealed.cost.memory >> 20} MiB of memory that opening "
+            f"{path} takes: open it on another one."
+        ) from None
+    except ValueError:
+        raise _not_its_own(path) from None
+    raise PublishError(
+        f"No passphrase that was given opens {path}: it is another one, or the file was changed "
+        "and must be restored from a copy."
+    )
+
+
+def _parsed(fields: Mapping[str, Any], path: Path) -> KeyFile:
+    keyid = parse_keyid(fields["keyid"])
+    if fields["kind"] == SEALED_KIND:
+        return KeyFile(keyid, _sealed(fields, path))
+    if fields["kind"] != KIND:
+        raise ValueError
+    key = SigningKey(bytes.fromhex(fields["seed"]))
     if key.keyid != keyid:
-        raise PublishError(f"The key id in {path} is not that of the key: restore it from a copy.")
-    return key
+        raise _not_its_own(path)
+    return KeyFile(keyid, key)
+
+
+def _sealed(fields: Mapping[str, Any], path: Path) -> Sealed:
+    passes, memory = fields["passes"], fields["memory"]
+    if type(passes) is not int or type(memory) is not int:
+        raise ValueError
+    try:
+        cost = Cost(passes, memory)
+    except ValueError as error:
+        raise PublishError(
+            f"{path} asks for what no key of ours does ({error}): restore it from a copy."
+        ) from None
+    return Sealed(cost, bytes.fromhex(fields["salt"]), bytes.fromhex(fields["box"]))
+
+
+def form_of(key: SigningKey, chosen: bytes | None, cost: Cost = MODERATE) -> bytes:
+    """Return the bytes of a key file. The kind stands for argon2id and secretbox as well.
+
+    Raises:
+        PublishError: this machine has not the memory that sealing takes.
+    """
+    fields: dict[str, str | int]
+    if chosen is None:
+        fields = {"kind": KIND, "keyid": key.keyid, "seed": key.seed.hex()}
+    else:
+        try:
+            sealed = seal(key.seed, chosen, cost)
+        except NoMemory:
+            raise PublishError(
+                f"This machine has less than the {cost.memory >> 20} MiB of memory that sealing "
+                "takes: do it on another one."
+            ) from None
+        fields = {
+            "kind": SEALED_KIND,
+            "keyid": key.keyid,
+            "passes": sealed.cost.passes,
+            "memory": sealed.cost.memory,
+            "salt": sealed.salt.hex(),
+            "box": sealed.box.hex(),
+        }
+    return f"{json.dumps(fields, indent=2)}\n".encode("ascii")
+
+
+def _not_its_own(path: Path) -> PublishError:
+    return PublishError(f"The key id in {path} is not that of the key: restore it from a copy.")

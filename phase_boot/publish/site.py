@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from phase_boot.publish.durable import PUBLIC, held, sync_folder
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
@@ -66,7 +66,7 @@ class Site:
         target.parent.mkdir(parents=True, exist_ok=True)
         made.replace(target)
         for folder in (target.parent, *(new.parent for new in new_folders)):
-            _sync_folder(folder)
+            sync_folder(folder)
         return target
 
 
@@ -79,31 +79,18 @@ def open_site(root: Path) -> Iterator[Site]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise PublishError(f"{root} cannot be used: {error.strerror}.") from error
+    with held(root):
+        shutil.rmtree(root / WORKSHOP, ignore_errors=True)
+        (root / WORKSHOP).mkdir()
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(root / WORKSHOP, ignore_errors=True)
-            (root / WORKSHOP).mkdir()
             yield Site(root)
         finally:
             shutil.rmtree(root / WORKSHOP, ignore_errors=True)
-            os.close(fd)
-    except BlockingIOError:
-        raise PublishError(f"Another publisher is writing to {root}: wait for it.") from None
-    except OSError as error:
-        where = error.filename or root
-        raise PublishError(f"{where} cannot be used: {error.strerror}.") from error
 
 
 def _finish(fd: int) -> None:
     """Make a file durable and readable for whatever serves the SITE."""
-    os.fchmod(fd, 0o644)
+    os.fchmod(fd, PUBLIC)
     os.fsync(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,4 +1,4 @@
-"""ed25519 keys: their names, what they sign, and whether they did. The only user of PyNaCl."""
+"""ed25519 keys: their names, what they sign, and whether they did. PyNaCl stays here and in sealing."""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""Passphrases, from the terminal or from a file: never shown, never empty."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.private import read_private
+from phase_boot.trust.sealing import MAX_PASSPHRASE
+
+TRIES: Final = 3
+
+
+Attempts = Callable[[Path], Iterator[bytes]]
+"""The passphrases to try on a key file, as many as there may be tries."""
+
+
+def typed(path: Path) -> Iterator[bytes]:
+    """Ask for the passphrase of ``path``, at most three times."""
+    for left in reversed(range(TRIES)):
+        yield _asked(f"Passphrase of {path}: ")
+        again = ": try again" if left else ""
+        sys.stderr.write(f"That is not the passphrase of {path}{again}.\n")
+
+
+def from_files(files: Sequence[Path]) -> Attempts:
+    """Return attempts with what stands in each of ``files``; without any, the terminal is asked."""
+    if not files:
+        return typed
+    return lambda _: map(from_file, files)
+
+
+def from_file(path: Path) -> bytes:
+    """Return the first line of a file that nobody else can read.
+
+    Raises:
+        PublishError: others can, it is empty or over-long, or it cannot be read.
+    """
+    line = read_private("The passphrase file", path, MAX_PASSPHRASE + 2).partition(b"\n")[0]
+    try:
+        return _usable(_bytes(line.decode("utf-8").removesuffix("\r")))
+    except UnicodeDecodeError:
+        raise PublishError(f"{path} does not start with a line of UTF-8: write it anew.") from None
+
+
+def chosen(path: Path) -> bytes:
+    """Ask twice for a new passphrase for ``path``.
+
+    Raises:
+        PublishError: it is empty or over-long, the two differ, or nobody can be asked.
+    """
+    first = _usable(_asked(f"New passphrase for {path}: "))
+    if _asked("The same again: ") != first:
+        raise PublishError("The two passphrases differ, so nothing was written: try again.")
+    return first
+
+
+def _asked(prompt: str) -> bytes:
+    with warnings.catch_warnings():
+        # What getpass does without a terminal is to read with echo, after this warning.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return _bytes(getpass.getpass(ascii(prompt)[1:-1]))
+        except (getpass.GetPassWarning, EOFError):
+            raise PublishError(
+                "A passphrase is needed and there is no terminal to ask for it: "
+                "name a file that only you can read with --passphrase-file."
+            ) from None
+        except UnicodeError:
+            raise PublishError("What was typed is no text in this terminal's encoding.") from None
+
+
+def _bytes(text: str) -> bytes:
+    # Two keyboards may write one letter in two ways.
+    return unicodedata.normalize("NFC", text).encode("utf-8")
+
+
+def _usable(passphrase: bytes) -> bytes:
+    if not passphrase:
+        raise PublishError("An empty passphrase protects nothing: choose another one.")
+    if len(passphrase) > MAX_PASSPHRASE:
+        raise PublishError(
+            f"A passphrase of more than {MAX_PASSPHRASE} bytes is not taken: choose a shorter one."
+        )
+    return passphrase
