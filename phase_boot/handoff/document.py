@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NoReturn, TypeVar
 
+from phase_boot.trust.document import check_depth
+from phase_boot.trust.keys import parse_keyid
+from phase_boot.trust.refusals import TooDeep
 from phase_boot.trust.verify import Verified
+from phase_boot.trust.version import Version
 
 SCHEMA: Final = "phase-boot-handoff-v1"
+MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_JOURNAL: Final = 3 * 1024 * 1024
+"""Bytes of the event lines that are handed over; the oldest are left out beyond that."""
+MAX_DEPTH: Final = 4
+MAX_ADDRESSES: Final = 64
+MAX_SOURCES: Final = 32
+MAX_SIGNERS: Final = 32
+
+_FIELDS: Final = frozenset(
+    ("schema", "mode", "version", "manifest", "signers", "network", "sources", "journal")
+)
+_MODE: Final = re.compile(r"[a-z]{1,16}")
+_LINK: Final = re.compile(r"[!-~]{1,64}")
+_ARTIFACT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SOURCE: Final = re.compile(r"[!-~]{1,1024}")
+
+_T = TypeVar("_T")
+
+
+class BadHandoff(ValueError):
+    """Bytes are no hand-over; ``str`` is one sentence with the way out."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(
+            f"The hand-over document is not usable ({reason}): start this machine from its stick."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +50,39 @@ class Network:
 
     interface: str
     addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handoff:
+    """What the boot says about itself."""
+
+    mode: str
+    version: Version
+    manifest: str
+    """The manifest's file, as it was signed; `trust.verify` judges it."""
+    signers: tuple[str, ...]
+    network: Network | None
+    sources: Mapping[str, str]
+    """Which artifact came from where."""
+    journal: tuple[str, ...]
+    """The event lines so far, oldest first."""
+
+    def encode(self) -> bytes:
+        """Return the document as JSON in UTF-8."""
+        link = self.network
+        content = {
+            "schema": SCHEMA,
+            "mode": self.mode,
+            "version": str(self.version),
+            "manifest": self.manifest,
+            "signers": list(self.signers),
+            "network": (
+                {"interface": link.interface, "addresses": list(link.addresses)} if link else {}
+            ),
+            "sources": dict(self.sources),
+            "journal": list(self.journal),
+        }
+        return json.dumps(content, ensure_ascii=True, indent=1).encode() + b"\n"
 
 
 def document(
@@ -37,18 +102,15 @@ def document(
         sources: which artifact came from where.
         journal: the event lines so far, oldest first.
     """
-    link = {"interface": network.interface, "addresses": list(network.addresses)} if network else {}
-    content = {
-        "schema": SCHEMA,
-        "mode": mode,
-        "version": str(manifest.manifest.version),
-        "manifest": manifest.raw.decode(),
-        "signers": list(manifest.signers),
-        "network": link,
-        "sources": dict(sources),
-        "journal": list(journal),
-    }
-    return json.dumps(content, ensure_ascii=True, indent=1).encode() + b"\n"
+    return Handoff(
+        mode=mode,
+        version=manifest.manifest.version,
+        manifest=manifest.raw.decode(),
+        signers=manifest.signers,
+        network=network,
+        sources=sources,
+        journal=_newest(journal),
+    ).encode()
 
 
 def kernel_cmdline(*, mode: str, manifest: Verified) -> str:
@@ -60,3 +122,122 @@ def kernel_cmdline(*, mode: str, manifest: Verified) -> str:
         f"phase.rootfs={facts.artifacts['rootfs'].digest}",
     )
     return " ".join([facts.cmdline, *added]).strip()
+
+
+def read(raw: bytes) -> Handoff:
+    """Return what a hand-over document says.
+
+    Raises:
+        BadHandoff: more than 4 MiB, another schema, or anything that `document` does not write.
+    """
+    table = _table(_loaded(raw), "document")
+    if table.get("schema") != SCHEMA:
+        raise BadHandoff(f"its schema is not {SCHEMA}")
+    if table.keys() != _FIELDS:
+        raise BadHandoff("a field is missing or unknown")
+    sources = _table(table["sources"], "sources")
+    if len(sources) > MAX_SOURCES:
+        raise BadHandoff(f"more than {MAX_SOURCES} sources")
+    signers = _texts(table["signers"], "signers", MAX_SIGNERS)
+    return Handoff(
+        mode=_matching(table["mode"], "mode", _MODE),
+        version=_parsed(table["version"], "version", Version.parse),
+        manifest=_text(table["manifest"], "manifest"),
+        signers=tuple(_parsed(signer, "signers", parse_keyid) for signer in signers),
+        network=_network(_table(table["network"], "network")),
+        sources=MappingProxyType(
+            {
+                _matching(name, "sources", _ARTIFACT): _matching(source, "sources", _SOURCE)
+                for name, source in sources.items()
+            }
+        ),
+        journal=_texts(table["journal"], "journal", MAX_JOURNAL),
+    )
+
+
+def _newest(journal: Sequence[str]) -> tuple[str, ...]:
+    """Return the last lines, as many as a reader takes."""
+    room, first = MAX_JOURNAL, len(journal)
+    while first and (room := room - len(json.dumps(journal[first - 1]))) >= 0:
+        first -= 1
+    return tuple(journal[first:])
+
+
+def _loaded(raw: bytes) -> object:
+    if len(raw) > MAX_BYTES:
+        raise BadHandoff(f"larger than {MAX_BYTES} bytes")
+    try:
+        check_depth(raw, MAX_DEPTH)
+        return json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_int=_no_number,
+            parse_float=_no_number,
+            parse_constant=_no_number,
+        )
+    except TooDeep:
+        raise BadHandoff(f"nested more than {MAX_DEPTH} levels deep") from None
+    except UnicodeDecodeError:
+        raise BadHandoff("not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise BadHandoff(f"no JSON: {error.msg} at character {error.pos}") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise BadHandoff("a name stands twice in one place")
+    return table
+
+
+def _no_number(_: str) -> NoReturn:
+    raise BadHandoff("a number, and it has none")
+
+
+def _network(table: Mapping[str, object]) -> Network | None:
+    if not table:
+        return None
+    if table.keys() != {"interface", "addresses"}:
+        raise BadHandoff("network: no interface and addresses")
+    addresses = _texts(table["addresses"], "network", MAX_ADDRESSES)
+    return Network(
+        interface=_matching(table["interface"], "network", _LINK),
+        addresses=tuple(_matching(address, "network", _LINK) for address in addresses),
+    )
+
+
+def _table(value: object, field: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise BadHandoff(f"{field}: no object")
+    return value
+
+
+def _texts(value: object, field: str, most: int) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > most:
+        raise BadHandoff(f"{field}: no list of at most {most}")
+    return tuple(_text(each, field) for each in value)
+
+
+def _text(value: object, field: str) -> str:
+    if not isinstance(value, str):
+        raise BadHandoff(f"{field}: no text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadHandoff(f"{field}: half a surrogate pair") from None
+    return value
+
+
+def _matching(value: object, field: str, shape: re.Pattern[str]) -> str:
+    text = _text(value, field)
+    if not shape.fullmatch(text):
+        raise BadHandoff(f"{field}: too long, or with characters that do not belong there")
+    return text
+
+
+def _parsed(value: object, field: str, parse: Callable[[str], _T]) -> _T:
+    text = _text(value, field)
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise BadHandoff(f"{field}: {error}") from None

@@ -43,7 +43,7 @@ def read_document(
     """
     if len(raw) > limit:
         raise TooLarge(limit=limit)
-    _check_depth(raw, depth)
+    check_depth(raw, depth)
     try:
         document = json.loads(
             raw.decode("utf-8"),
@@ -68,7 +68,8 @@ def canonical(document: Mapping[str, object]) -> bytes:
     return rfc8785.dumps(dict(document))  # type: ignore[arg-type]
 
 
-def _check_depth(raw: bytes, limit: int) -> None:
+def check_depth(raw: bytes, limit: int) -> None:
+    """Raise TooDeep if objects and lists in ``raw`` stand in one another further than ``limit``."""
     depth = 0
     for token in _TOKEN.finditer(raw):
         match token[0]:

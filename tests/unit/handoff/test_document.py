@@ -1,0 +1,151 @@
+"""The document that the target reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase_boot.handoff.document import (
+    MAX_ADDRESSES,
+    MAX_BYTES,
+    MAX_JOURNAL,
+    MAX_SIGNERS,
+    MAX_SOURCES,
+    BadHandoff,
+    Handoff,
+    Network,
+    document,
+    read,
+)
+from phase_boot.trust.verify import verify
+from phase_boot.trust.version import Version
+from tests.fakes import manifests
+from tests.fakes.manifests import NOW, PUBLISHER, TRUST, WANTED
+
+VERIFIED = verify(
+    manifests.signed(manifests.document(motto="la bora è forte")),
+    trust=TRUST,
+    wanted=WANTED,
+    now=NOW,
+)
+LINK = Network(interface="enp1s0", addresses=("192.0.2.7", "2001:db8::7"))
+SOURCES = {"kernel": "http://[2001:db8::7]:8080", "rootfs": "store"}
+LINES = ('{"seq": 0, "event": "started"}', '{"seq": 1, "event": "\\u00e8"}')
+GOOD = document(mode="local", manifest=VERIFIED, network=LINK, sources=SOURCES, journal=LINES)
+
+
+def changed(**fields: object) -> bytes:
+    return json.dumps({**json.loads(GOOD), **fields}).encode()
+
+
+def test_what_the_boot_wrote_is_read_in_the_target() -> None:
+    found = read(GOOD)
+    assert found == Handoff(
+        mode="local",
+        version=Version.parse("2025.11.12"),
+        manifest=VERIFIED.raw.decode(),
+        signers=(PUBLISHER.keyid,),
+        network=LINK,
+        sources=MappingProxyType(SOURCES),
+        journal=LINES,
+    )
+    assert found.encode() == GOOD
+
+
+def test_the_manifest_arrives_byte_for_byte() -> None:
+    raw = read(GOOD).manifest.encode()
+    assert verify(raw, trust=TRUST, wanted=WANTED, now=NOW).digest == VERIFIED.digest
+
+
+def test_a_boot_without_a_network_says_so() -> None:
+    raw = document(mode="private", manifest=VERIFIED, network=None, sources={}, journal=())
+    assert read(raw).network is None
+    assert read(raw).encode() == raw
+
+
+def test_a_journal_that_is_too_long_keeps_its_newest_lines() -> None:
+    lines = [f"{number:06d}" + "\N{SNOWMAN}" * 1000 for number in range(1000)]
+    raw = document(mode="local", manifest=VERIFIED, network=LINK, sources=SOURCES, journal=lines)
+    kept = read(raw).journal
+    assert len(raw) < MAX_BYTES
+    assert list(kept) == lines[-len(kept) :]
+    assert len(kept) > 400
+
+
+@given(
+    st.lists(st.text(max_size=20), max_size=5),
+    st.dictionaries(st.sampled_from("abc"), st.just("store")),
+)
+def test_lines_of_any_kind_come_through(lines: list[str], sources: dict[str, str]) -> None:
+    raw = document(mode="local", manifest=VERIFIED, network=None, sources=sources, journal=lines)
+    assert read(raw).journal == tuple(lines)
+    assert dict(read(raw).sources) == sources
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"[]", id="no object"),
+        pytest.param(b"{}", id="an empty object"),
+        pytest.param(GOOD + b"{}", id="two objects"),
+        pytest.param(GOOD[:-3], id="torn"),
+        pytest.param(b"\xff" + GOOD, id="not UTF-8"),
+        pytest.param(b" " * (MAX_BYTES + 1), id="too large"),
+        pytest.param(b"[" * MAX_BYTES, id="too deep"),
+        pytest.param(b'{"a":' * 100_000, id="objects too deep"),
+        pytest.param(GOOD.replace(b'"mode"', b'"mode": "local", "mode"'), id="a name twice"),
+        pytest.param(changed(schema="phase-boot-handoff-v2"), id="a later schema"),
+        pytest.param(changed(schema=["phase-boot-handoff-v1"]), id="a schema of another type"),
+        pytest.param(changed(extra=""), id="an unknown field"),
+        pytest.param(
+            json.dumps({"schema": "phase-boot-handoff-v1"}).encode(), id="a field missing"
+        ),
+        pytest.param(changed(mode="Local"), id="a mode of other letters"),
+        pytest.param(changed(mode=None), id="no mode"),
+        pytest.param(changed(mode=7), id="a number"),
+        pytest.param(changed(mode=0.5), id="a fraction"),
+        pytest.param(changed(mode=float("nan")), id="not a number"),
+        pytest.param(GOOD.replace(b'"local"', b"9" * 5000), id="a number of 5000 digits"),
+        pytest.param(changed(version="1.x"), id="a version of letters"),
+        pytest.param(changed(version=True), id="a version of another type"),
+        pytest.param(changed(manifest={}), id="a manifest that was read"),
+        pytest.param(changed(signers="x"), id="signers that are a text"),
+        pytest.param(changed(signers=["ed25519:x"]), id="a signer that is no key"),
+        pytest.param(changed(signers=[PUBLISHER.keyid] * (MAX_SIGNERS + 1)), id="many signers"),
+        pytest.param(changed(network=[]), id="a network that is a list"),
+        pytest.param(changed(network={"interface": "enp1s0"}), id="no addresses"),
+        pytest.param(changed(network={"interface": "a b", "addresses": []}), id="a space"),
+        pytest.param(changed(network={"interface": "a", "addresses": ["\x1b[2J"]}), id="an escape"),
+        pytest.param(
+            changed(network={"interface": "a", "addresses": ["::1"] * (MAX_ADDRESSES + 1)}),
+            id="many addresses",
+        ),
+        pytest.param(changed(sources={"../x": "store"}), id="a source for a path"),
+        pytest.param(changed(sources={"kernel": "x" * 1025}), id="a long source"),
+        pytest.param(changed(sources={"kernel": None}), id="a source of another type"),
+        pytest.param(
+            changed(sources={f"a{n}": "x" for n in range(MAX_SOURCES + 1)}), id="many sources"
+        ),
+        pytest.param(changed(journal={}), id="a journal that is an object"),
+        pytest.param(changed(manifest="\ud800"), id="half a surrogate pair"),
+        pytest.param(changed(journal=[{}]), id="a line that was read"),
+    ],
+)
+def test_anything_that_the_boot_does_not_write_is_refused_in_one_sentence(raw: bytes) -> None:
+    with pytest.raises(BadHandoff) as failure:
+        read(raw)
+    assert re.fullmatch(
+        r"The hand-over document is not usable \(.{1,120}\): start this machine from its stick\.",
+        str(failure.value),
+    )
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    assert len(read(changed(journal=["x"] * 100_000)).journal) == 100_000
+    assert MAX_JOURNAL < MAX_BYTES
