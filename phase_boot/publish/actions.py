@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from phase_boot.publish import release
+from phase_boot.publish import sign as signing
 from phase_boot.publish.check import Terms, check
 from phase_boot.publish.dates import parse_expiry
-from phase_boot.publish.errors import UsageError
+from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.publish.keyfile import read_key, read_keyfile
 from phase_boot.publish.passphrase import from_files
 from phase_boot.trust.arch import Arch
@@ -23,10 +24,15 @@ from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
 
 _T = TypeVar("_T")
+_NEEDED: Final = ("channel", "arch", "version", *REQUIRED, "expires")
+"""What every version needs, unless it stands in a manifest already."""
 
 
 def publish(options: argparse.Namespace) -> int:
-    """Add a version to a SITE."""
+    """Add a version to a SITE: signed, still to be signed, or signed meanwhile."""
+    if options.signed is not None:
+        return _publish_signed(options)
+    _check_given(options, _NEEDED, wanted=True)
     issued = _date("--issued", options.issued)
     wanted = release.Release(
         version=_read("--version", Version.parse, options.version),
@@ -35,11 +41,41 @@ def publish(options: argparse.Namespace) -> int:
         files={name: getattr(options, name) for name in REQUIRED},
         issued=issued,
         expires=_read("--expires", lambda text: parse_expiry(text, issued), options.expires),
-        cmdline=options.cmdline,
-        mirrors=options.mirror,
+        cmdline=options.cmdline or "",
+        mirrors=options.mirror or [],
     )
+    if options.unsigned:
+        sys.stdout.write(f"{release.draft(options.out, wanted, force=options.force).path}\n")
+        return 0
     done = release.publish(options.out, wanted, _keys(options), force=options.force)
     sys.stdout.write(f"{done.path}: version {done.manifest.version}\n")
+    return 0
+
+
+def _publish_signed(options: argparse.Namespace) -> int:
+    _check_given(options, (*_NEEDED, "issued", "cmdline", "mirror"), wanted=False)
+    ready = signing.read_draft(options.signed)
+    signers = signing.check(ready, _date("--issued", None), force=options.force)
+    if not signers:
+        raise PublishError(f"Nobody signed {ready.path}: run `phase-boot sign` on it first.")
+    done = release.publish_signed(options.out, ready, force=options.force)
+    by = ", ".join(sorted(signers))
+    sys.stdout.write(f"{done.path}: version {done.manifest.version}, signed by {by}\n")
+    return 0
+
+
+def sign(options: argparse.Namespace) -> int:
+    """Show a manifest, and sign it if a key is named."""
+    found = signing.read_draft(options.path)
+    signing.show(found, lambda line: sys.stdout.write(f"{line}\n"))
+    sys.stdout.flush()
+    signing.check(found, _date("--issued", None), force=options.force)
+    if options.show:
+        return 0
+    keys = _keys(options)
+    out = options.out or options.path
+    signing.sign(found, keys, out)
+    sys.stdout.write(f"{out}: signed by {', '.join(key.keyid for key in keys)}\n")
     return 0
 
 
@@ -78,6 +114,14 @@ def _keys(options: argparse.Namespace) -> list[SigningKey]:
     attempts = from_files(options.passphrase_file)
     keys = (read_key(file, attempts) for file in dict.fromkeys(options.key))
     return list({key.keyid: key for key in keys}.values())
+
+
+def _check_given(options: argparse.Namespace, names: Iterable[str], *, wanted: bool) -> None:
+    wrong = [f"--{name}" for name in names if (getattr(options, name) is not None) is not wanted]
+    if wrong and wanted:
+        raise UsageError(f"Without {', '.join(wrong)} there is nothing to publish: name them.")
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)} stand in what was signed: leave them out.")
 
 
 def _date(option: str, text: str | None) -> datetime:

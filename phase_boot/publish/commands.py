@@ -19,6 +19,7 @@ def register(subparsers: _Commands[argparse.ArgumentParser]) -> None:
     """Add the publisher's commands."""
     _register_key(subparsers)
     _register_publish(subparsers)
+    _register_sign(subparsers)
     _register_verify(subparsers)
 
 
@@ -58,24 +59,39 @@ def add_passphrase_file(words: argparse.ArgumentParser) -> None:
 
 def _register_publish(subparsers: _Commands[argparse.ArgumentParser]) -> None:
     words = subparsers.add_parser("publish", help="add a signed version of an OS to a SITE")
-    words.add_argument("--channel", required=True, help="such as stable")
-    words.add_argument("--arch", required=True, help="amd64 or arm64")
-    words.add_argument("--version", required=True, help="dotted numbers, such as 2025.11.12")
+    words.add_argument("--channel", help="such as stable")
+    words.add_argument("--arch", help="amd64 or arm64")
+    words.add_argument("--version", help="dotted numbers, such as 2025.11.12")
     for name in ("kernel", "initramfs", "rootfs"):
-        words.add_argument(f"--{name}", required=True, type=Path, metavar="FILE")
-    words.add_argument("--cmdline", default="", help="for the kernel of the OS")
-    words.add_argument(
-        "--expires", required=True, help="2026-01-31T00:00:00Z, or +30d after it is issued"
-    )
+        words.add_argument(f"--{name}", type=Path, metavar="FILE")
+    words.add_argument("--cmdline", help="for the kernel of the OS")
+    words.add_argument("--expires", help="2026-01-31T00:00:00Z, or +30d after it is issued")
     words.add_argument("--issued", help="2025-11-12T00:00:00Z; now, if not given")
-    words.add_argument(
-        "--mirror", action="append", default=[], metavar="URL", help="where the SITE is too"
+    words.add_argument("--mirror", action="append", metavar="URL", help="where the SITE is too")
+    by = words.add_mutually_exclusive_group(required=True)
+    by.add_argument("--key", action="append", type=Path, metavar="FILE", help="sign it with this")
+    by.add_argument(
+        "--unsigned", action="store_true", help="prepare it for `phase-boot sign` elsewhere"
     )
-    words.add_argument("--key", required=True, action="append", type=Path, metavar="FILE")
+    by.add_argument(
+        "--signed", type=Path, metavar="FILE", help="publish what was prepared and is signed now"
+    )
     add_passphrase_file(words)
     words.add_argument("--out", required=True, type=Path, metavar="SITE")
     words.add_argument("--force", action="store_true", help="even if the version is not higher")
     words.set_defaults(func=_telling(_publish))
+
+
+def _register_sign(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+    words = subparsers.add_parser("sign", help="show a manifest and sign it, without its artifacts")
+    words.add_argument("path", type=Path, metavar="MANIFEST")
+    by = words.add_mutually_exclusive_group(required=True)
+    by.add_argument("--key", action="append", type=Path, metavar="FILE", help="sign with this")
+    by.add_argument("--show", action="store_true", help="only show it")
+    add_passphrase_file(words)
+    words.add_argument("--out", type=Path, metavar="FILE", help="write there instead of in place")
+    words.add_argument("--force", action="store_true", help="whatever its dates are")
+    words.set_defaults(func=_telling(_sign))
 
 
 def _register_verify(subparsers: _Commands[argparse.ArgumentParser]) -> None:
@@ -129,6 +145,12 @@ def _publish(options: argparse.Namespace) -> int:
     from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return actions.publish(options)
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return actions.sign(options)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from phase_boot.trust.fields import parse_date
@@ -25,3 +25,8 @@ def parse_expiry(text: str, issued: datetime) -> datetime:
         return issued + int(span[1]) * _UNITS[span[2]]
     except OverflowError:
         raise ValueError("that is too far away") from None
+
+
+def rfc3339(date: datetime) -> str:
+    """Return a date as it stands in documents and is shown to people, to the second."""
+    return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.sign import Draft
+from phase_boot.publish.signing import signed
 from phase_boot.publish.site import Site, open_site
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.arch import Arch
@@ -17,7 +18,7 @@ from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Artifact, Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.signatures import Trust
+from phase_boot.trust.signatures import Trust, claims_of
 from phase_boot.trust.verify import authenticate
 from phase_boot.trust.version import Version
 
@@ -56,22 +57,92 @@ def publish(
     """
     with open_site(root) as site:
         path = manifest_path(release.channel, release.arch)
-        if not force:
-            _check_is_newer(site, path, release)
-        artifacts = [site.add(name, file) for name, file in release.files.items()]
-        raw = sign(_document(release, artifacts), keys)
+        raw = signed_by(_stored(site, path, release, force=force), keys)
         return Published(_checked(raw, keys), site.write(path, raw))
 
 
-def sign(document: Mapping[str, object], keys: Sequence[SigningKey]) -> bytes:
+def draft(root: Path, release: Release, *, force: bool = False) -> Published:
+    """Store the artifacts of a version, and write the manifest that is still to be signed.
+
+    It stands beside the published one under a name that nobody serves.
+
+    Raises:
+        PublishError: as ``publish`` does, or somebody has signed another draft.
+    """
+    with open_site(root) as site:
+        path = draft_path(release.channel, release.arch)
+        if not force:
+            _check_is_unsigned(site, path)
+        published = manifest_path(release.channel, release.arch)
+        raw = signed_by(_stored(site, published, release, force=force), [])
+        return Published(_readable(raw), site.write(path, raw))
+
+
+def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Published:
+    """Publish a draft that was signed elsewhere, if all that it names is in the SITE.
+
+    Raises:
+        PublishError: an artifact is not there as it was signed, or the version is not higher than
+            the published one (unless ``force``).
+    """
+    manifest = ready.manifest
+    raw = signed_by(ready.document, [])
+    with open_site(root) as site:
+        path = manifest_path(manifest.channel, manifest.arch)
+        if not force:
+            _check_is_newer(site, path, manifest.version)
+        for artifact in manifest.artifacts.values():
+            fault = site.fault(artifact)
+            if fault is not None:
+                raise PublishError(
+                    f"{artifact.name} {fault}, so no machine could boot this: run "
+                    "`phase-boot publish --unsigned` with the same files and this SITE first."
+                )
+        done = Published(manifest, site.write(path, raw))
+        _discard_draft(site, ready)
+        return done
+
+
+def draft_path(channel: str, arch: Arch) -> str:
+    """Return the path below the root of a SITE where a manifest waits for signatures."""
+    return f"{manifest_path(channel, arch).removesuffix('.json')}.unsigned.json"
+
+
+def signed_by(document: Mapping[str, object], keys: Sequence[SigningKey]) -> bytes:
     """Return the manifest file of ``document`` with a signature by each key."""
-    message = signed_bytes(document)
-    signatures = [
-        {"keyid": key.keyid, "sig": base64.b64encode(key.sign(message)).decode("ascii")}
-        for key in keys
-    ]
-    whole = {**document, "signatures": signatures}
-    return (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+    return signed(document, signed_bytes(document), keys)
+
+
+def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str, object]:
+    if not force:
+        _check_is_newer(site, path, release.version)
+    artifacts = [site.add(name, file) for name, file in release.files.items()]
+    return _document(release, artifacts)
+
+
+def _check_is_unsigned(site: Site, path: str) -> None:
+    raw = site.read(path, MAX_BYTES + 1)
+    try:
+        signatures = raw and claims_of(read_document(raw))
+    except Refusal:
+        return
+    if signatures:
+        raise PublishError(
+            f"{path} has signatures already, which would be lost: publish it with --signed, or use "
+            "--force to replace it."
+        )
+
+
+def _discard_draft(site: Site, ready: Draft) -> None:
+    """Take away the draft that is published now; another one stays."""
+    path = draft_path(ready.manifest.channel, ready.manifest.arch)
+    raw = site.read(path, MAX_BYTES + 1)
+    try:
+        same = raw and signed_bytes(read_document(raw)) == signed_bytes(ready.document)
+    except Refusal:
+        return
+    if same:
+        site.remove(path)
 
 
 def _document(release: Release, artifacts: Sequence[Artifact]) -> dict[str, object]:
@@ -81,18 +152,14 @@ def _document(release: Release, artifacts: Sequence[Artifact]) -> dict[str, obje
         "arch": str(release.arch),
         "artifacts": {artifact.name: str(artifact.digest) for artifact in artifacts},
         "sizes": {artifact.name: artifact.size for artifact in artifacts},
-        "issued": _rfc3339(release.issued),
-        "expires": _rfc3339(release.expires),
+        "issued": rfc3339(release.issued),
+        "expires": rfc3339(release.expires),
         "cmdline": release.cmdline,
         "mirrors": list(release.mirrors),
     }
 
 
-def _rfc3339(date: datetime) -> str:
-    return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _check_is_newer(site: Site, path: str, release: Release) -> None:
+def _check_is_newer(site: Site, path: str, version: Version) -> None:
     raw = site.read(path, MAX_BYTES + 1)
     if raw is None:
         return
@@ -102,9 +169,9 @@ def _check_is_newer(site: Site, path: str, release: Release) -> None:
         raise PublishError(
             f"{path} cannot be read ({refusal}): use --force to replace it."
         ) from None
-    if release.version <= published:
+    if version <= published:
         raise PublishError(
-            f"Version {release.version} is not higher than the published {published}, and machines "
+            f"Version {version} is not higher than the published {published}, and machines "
             "may have seen that one: choose a higher version, or use --force."
         )
 
@@ -114,5 +181,12 @@ def _checked(raw: bytes, keys: Sequence[SigningKey]) -> Manifest:
     keyids = frozenset(key.keyid for key in keys)
     try:
         return authenticate(raw, Trust(keyids, len(keyids))).manifest
+    except Refusal as refusal:
+        raise PublishError(f"No machine would take this release: {refusal}") from None
+
+
+def _readable(raw: bytes) -> Manifest:
+    try:
+        return Manifest.of(read_document(raw))
     except Refusal as refusal:
         raise PublishError(f"No machine would take this release: {refusal}") from None

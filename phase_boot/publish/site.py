@@ -51,6 +51,22 @@ class Site:
         self._place(copy, entry_path(artifact.digest))
         return artifact
 
+    def fault(self, artifact: Artifact) -> str | None:
+        """Say in a few words why ``artifact`` is not in the store as it was signed, or None."""
+        path = self._root / entry_path(artifact.digest)
+        if path.is_symlink() or not path.is_file():
+            return f"is not in {path.parent}"
+        if path.stat().st_size != artifact.size:
+            return f"has {path.stat().st_size} bytes in the store instead of {artifact.size}"
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != artifact.digest.hex:
+                return "was changed in the store"
+        return None
+
+    def remove(self, path: str) -> None:
+        """Take away a file below the root."""
+        (self._root / path).unlink()
+
     def write(self, path: str, data: bytes) -> Path:
         """Put ``data`` at a path below the root, all at once, and return where it is."""
         copy = self._workshop / "file"

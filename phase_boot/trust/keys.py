@@ -1,4 +1,4 @@
-"""ed25519 keys: their names, what they sign, and whether they did. PyNaCl stays here and in sealing."""
+"""ed25519 keys: their names, what they sign, and whether they did."""
 
 from __future__ import annotations
 

@@ -19,24 +19,10 @@ from phase_boot.publish.keyfile import form_of, read_key, read_keyfile
 from phase_boot.publish.passphrase import Attempts, from_file
 from phase_boot.trust.sealing import Cost, seal
 from tests.fakes.manifests import PUBLISHER, STRANGER
+from tests.fakes.programs import KILLED_BEFORE_RENAME, LITTLE_MEMORY
 
 CHEAP = Cost(passes=1, memory=8192)
 SOMEBODY = 12345
-KILLED_BEFORE_RENAME = """
-import os, signal, sys
-def killed(event, _):
-    if event == "os.rename":
-        os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(killed)
-from phase_boot.cli import main
-sys.exit(main())
-"""
-LITTLE_MEMORY = """
-import resource, sys
-from phase_boot.cli import main
-resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
-sys.exit(main())
-"""
 
 
 def attempts(*passphrases: bytes) -> Attempts:

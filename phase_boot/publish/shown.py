@@ -1,0 +1,64 @@
+"""What a person reads before signing: all of it, in printable ASCII whatever it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Final
+
+from phase_boot.publish.dates import rfc3339
+from phase_boot.publish.signing import standing
+from phase_boot.store.digest import Digest
+from phase_boot.trust.manifest import Manifest, signed_bytes
+from phase_boot.trust.signatures import SIGNATURES
+
+KNOWN: Final = frozenset(field.name for field in fields(Manifest)) | {"sizes"}
+"""The fields of a manifest that have a line of their own."""
+
+
+def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
+    """Yield what a manifest says and who signed it.
+
+    Raises:
+        Refusal: a field is not usable.
+    """
+    manifest = Manifest.of(document)
+    yield row("version", str(manifest.version))
+    yield row("channel", manifest.channel)
+    yield row("arch", manifest.arch)
+    yield row("issued", rfc3339(manifest.issued))
+    yield row("expires", rfc3339(manifest.expires))
+    yield row("cmdline", text(manifest.cmdline))
+    for artifact in manifest.artifacts.values():
+        dag = manifest.dags.get(artifact.name)
+        yield row(artifact.name, f"{artifact.digest}, {artifact.size} bytes")
+        if dag is not None:
+            yield row("", f"as the DAG {dag}")
+    for mirror in manifest.mirrors:
+        yield row("mirror", mirror)
+    yield from other_lines(document, KNOWN)
+    yield from signature_lines(document, signed_bytes(document))
+
+
+def other_lines(document: Mapping[str, object], known: frozenset[str]) -> Iterator[str]:
+    """Yield the fields that are signed as well, though nothing here knows what they mean."""
+    for name in sorted(document.keys() - known - {SIGNATURES}):
+        yield row("unknown", f"{text(name)}: {text(str(document[name]))}")
+
+
+def signature_lines(document: Mapping[str, object], message: bytes) -> Iterator[str]:
+    """Yield the digest of what is signed, and each signature that is there."""
+    yield row("signs", str(Digest.of(message)))
+    for claim, holds in standing(document, message):
+        told = "holds" if holds else "DOES NOT HOLD"
+        yield row("signature", f"{ascii(claim.keyid)[1:-1]} {told}")
+
+
+def row(name: str, value: str) -> str:
+    """Return a line of the table."""
+    return f"  {name:<10}  {value}"
+
+
+def text(value: str) -> str:
+    """Return a text in quotes, with all but printable ASCII escaped."""
+    return ascii(value)

@@ -1,0 +1,96 @@
+"""Signing a manifest without its artifacts, such as on a machine that has no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from phase_boot.publish.durable import PUBLIC, held, replace
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.shown import manifest_lines
+from phase_boot.publish.signing import check_all_hold, signed
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.manifest import Manifest, signed_bytes
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.verify import SKEW
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A manifest that may still lack signatures."""
+
+    path: Path
+    document: Mapping[str, object]
+    manifest: Manifest
+
+
+def read_draft(path: Path) -> Draft:
+    """Read a manifest as strictly as a machine does, signatures aside.
+
+    Raises:
+        PublishError: no machine would take it, whoever signed it, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        document = read_document(raw)
+        return Draft(path, document, Manifest.of(document))
+    except OSError as error:
+        raise PublishError(f"{path} cannot be read: {error.strerror}.") from error
+    except Refusal as refusal:
+        raise PublishError(f"No machine would take {path}: {refusal}") from None
+
+
+def show(draft: Draft, say: Callable[[str], object]) -> None:
+    """Say what a signature of ``draft`` would mean, line by line.
+
+    Raises:
+        PublishError: its signatures are no list of signatures.
+    """
+    say(f"{draft.path} says:")
+    try:
+        for line in manifest_lines(draft.document):
+            say(line)
+    except Refusal as refusal:
+        raise PublishError(f"No machine would take {draft.path}: {refusal}") from None
+
+
+def check(draft: Draft, now: datetime, *, force: bool = False) -> frozenset[str]:
+    """Return who signed ``draft``.
+
+    Raises:
+        PublishError: a signature does not fit; or, unless ``force``, no machine would take it now.
+    """
+    signers = check_all_hold(str(draft.path), draft.document, signed_bytes(draft.document))
+    if force:
+        return signers
+    if now >= draft.manifest.expires:
+        raise PublishError(
+            f"{draft.path} expired at {draft.manifest.expires:%Y-%m-%d %H:%M} UTC, so no machine "
+            "would take it: check this machine's clock, make it anew, or use --force."
+        )
+    if draft.manifest.issued > now + SKEW:
+        raise PublishError(
+            f"{draft.path} was issued at {draft.manifest.issued:%Y-%m-%d %H:%M} UTC and it is "
+            f"{now:%Y-%m-%d %H:%M} here: check this machine's clock, or use --force."
+        )
+    return signers
+
+
+def sign(draft: Draft, keys: Sequence[SigningKey], out: Path) -> None:
+    """Write ``draft`` with signatures by ``keys`` to ``out``, all at once.
+
+    Raises:
+        PublishError: it would be too large, it changed meanwhile, or the disk refuses.
+    """
+    raw = signed(draft.document, signed_bytes(draft.document), keys)
+    if len(raw) > MAX_BYTES:
+        raise PublishError(f"With this signature {draft.path} would exceed {MAX_BYTES} bytes.")
+    target = out.resolve()
+    with held(target.parent):
+        if out == draft.path and read_draft(out).document != draft.document:
+            raise PublishError(f"{out} was changed while you read it: look at it again.")
+        replace(target, raw, PUBLIC)

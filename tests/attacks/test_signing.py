@@ -1,0 +1,100 @@
+"""Attacks on the person who signs: what is shown, what is not, and what happens in between."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from phase_boot.cli import main
+from phase_boot.publish.keyfile import form_of
+from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER, document, encoded, signed
+from tests.fakes.programs import KILLED_BEFORE_RENAME
+
+LASTING = {"expires": "2999-01-01T00:00:00Z"}
+ESCAPES = "\x1b[2J\x1b[1;1H\x9b31m\r\n\u202e\u2066\x00\x07"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    (tmp_path / "key").write_bytes(form_of(PUBLISHER, None))
+    (tmp_path / "key").chmod(0o600)
+    return tmp_path
+
+
+def sign(desk: Path, raw: bytes) -> int:
+    (desk / "m.json").write_bytes(raw)
+    return main(["sign", str(desk / "m.json"), "--key", str(desk / "key")])
+
+
+def test_a_manifest_cannot_write_to_the_terminal_of_who_signs_it(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = document(**LASTING, **{f"later{ESCAPES}": {ESCAPES: [ESCAPES]}})
+    assert sign(desk, encoded(body)) == 0
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert "unknown     'later\\x1b[2J" in shown
+    assert shown.count("\n") == len([*shown.splitlines()])
+    assert "\n  signature" not in shown
+
+
+def test_a_forged_signers_name_cannot_either(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = document(**LASTING)
+    raw = encoded({**body, "signatures": [{"keyid": f"ed25519:{ESCAPES}", "sig": ESCAPES}]})
+    assert sign(desk, raw) == 1
+    told = capsys.readouterr()
+    assert (told.out + told.err).replace(str(desk), "").isascii()
+    assert "DOES NOT HOLD" in told.out
+    assert "does not fit" in told.err
+    assert (desk / "m.json").read_bytes() == raw
+
+
+def test_a_draft_that_was_changed_between_two_signers_is_refused(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = signed(document(**LASTING), SECOND).replace(b'"quiet"', b'"quiet init=/bin/sh"')
+    assert sign(desk, raw) == 1
+    told = capsys.readouterr()
+    assert f"{SECOND.keyid} DOES NOT HOLD" in told.out
+    assert "was changed after that was made" in told.err
+    assert (desk / "m.json").read_bytes() == raw
+
+
+def test_ones_own_signature_on_something_else_is_not_papered_over(desk: Path) -> None:
+    raw = signed(document(**LASTING), PUBLISHER).replace(b'"2025.11.12"', b'"2025.11.13"')
+    assert sign(desk, raw) == 1
+    assert (desk / "m.json").read_bytes() == raw
+
+
+def test_a_signature_of_another_kind_of_document_does_not_count(desk: Path) -> None:
+    body = document(**LASTING)
+    entry = {"keyid": STRANGER.keyid, "sig": "AAAA"}
+    assert sign(desk, encoded({**body, "signatures": [entry]})) == 1
+    assert sign(desk, encoded({**body, "signatures": {}})) == 1
+    assert sign(desk, encoded({**body, "signatures": [entry] * 33})) == 1
+
+
+def test_a_crash_before_the_rename_leaves_the_draft_that_was_there(desk: Path) -> None:
+    raw = signed(document(**LASTING), SECOND)
+    (desk / "m.json").write_bytes(raw)
+    words = ["sign", str(desk / "m.json"), "--key", str(desk / "key")]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_RENAME, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert (desk / "m.json").read_bytes() == raw
+    assert main(words) == 0
+    assert len(json.loads((desk / "m.json").read_bytes())["signatures"]) == 2
+    assert sorted(path.name for path in desk.iterdir()) == ["key", "m.json"]
