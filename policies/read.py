@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,18 +16,30 @@ def read_policy(path: Path) -> Policy:
     """Return the policy in the file ``path``.
 
     Raises:
-        PolicyError: the file cannot be read, is no TOML, or `policy_from` refuses it.
+        PolicyError: the file cannot be read, or `parse_policy` refuses it.
     """
     try:
-        table = tomllib.loads(_read(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PolicyError(f"{path} is no TOML: {error}") from error
+        raw = _read(path)
     except ValueError as error:
         raise PolicyError(str(error)) from error
     try:
-        return policy_from(table, read=lambda name: _read(path.parent / name))
+        return parse_policy(raw, read=lambda name: _read(path.parent / name))
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error
+
+
+def parse_policy(raw: bytes, *, read: Callable[[str], bytes]) -> Policy:
+    """Return the policy in ``raw``, whose root of trust ``read`` returns by its name.
+
+    Raises:
+        PolicyError: it is no TOML, or `policy_from` refuses it.
+    """
+    try:
+        table = tomllib.loads(raw.decode())
+    # A number of too many digits is a plain ValueError, deep nesting a RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"this is no TOML: {error}") from error
+    return policy_from(table, read=read)
 
 
 def _read(path: Path) -> bytes:

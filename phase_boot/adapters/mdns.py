@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -13,7 +13,6 @@ from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange
-    from zeroconf.asyncio import AsyncServiceInfo
 
 SERVICE: Final = "_phase-image._tcp.local."
 MAX_URL: Final = 255
@@ -51,7 +50,12 @@ class Mdns:
             async for name in _until(names, quest.seconds):
                 info = library.AsyncServiceInfo(SERVICE, name)
                 if await info.async_request(zeroconf.zeroconf, RESOLVE_MILLISECONDS):
-                    for url in _urls(info, quest):
+                    for url in manifest_urls(
+                        info.decoded_properties,
+                        server=info.server,
+                        addresses=info.parsed_scoped_addresses(),
+                        quest=quest,
+                    ):
                         yield Candidate(url=url, origin=self.origin)
         finally:
             await zeroconf.async_close()
@@ -75,9 +79,17 @@ async def _until(names: asyncio.Queue[str], seconds: float) -> AsyncIterator[str
         yield name
 
 
-def _urls(info: AsyncServiceInfo, quest: Quest) -> Iterator[str]:
-    """Yield the manifest URLs that an announcement for us names, hostile or not."""
-    told = info.decoded_properties
+def manifest_urls(
+    told: Mapping[str, str | None], *, server: str | None, addresses: Sequence[str], quest: Quest
+) -> Iterator[str]:
+    """Yield the manifest URLs that an announcement for us names, hostile or not.
+
+    Args:
+        told: the TXT record's keys and values.
+        server: the name of the machine that announces.
+        addresses: those it announces with.
+        quest: what is looked for.
+    """
     if told.get("channel") != quest.channel or told.get("arch") != quest.arch:
         return
     mirror = told.get("mirror") or ""
@@ -94,10 +106,9 @@ def _urls(info: AsyncServiceInfo, quest: Quest) -> Iterator[str]:
         yield mirror
         return
     # Only the announcer's own name may be answered by the addresses it announced with.
-    if info.server is None or host.lower() != info.server.rstrip(".").lower():
+    if server is None or host.lower() != server.rstrip(".").lower():
         return
     suffix = f":{port}" if port else ""
-    addresses = info.parsed_scoped_addresses()
     # One that holds on its own wire only needs the name of our interface in the URL: a last resort.
     far = [a for a in addresses if not ip_address(a.partition("%")[0]).is_link_local]
     for address in (far or addresses)[:MAX_ADDRESSES]:
