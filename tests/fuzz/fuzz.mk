@@ -1,0 +1,6 @@
+# Coverage-guided fuzzing; atheris is installed for it, and only for it.
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: .venv/done ## fuzz every reader of foreign bytes, SECONDS each; a case that breaks one is kept
+	@$(RUN) --group fuzz python -m tests.fuzz --seconds $(SECONDS)

@@ -1,0 +1,58 @@
+"""Hand-over documents."""
+
+from __future__ import annotations
+
+from phase_boot.handoff.document import (
+    MAX_ADDRESSES,
+    MAX_SIGNERS,
+    MAX_SOURCES,
+    SCHEMA,
+    BadHandoff,
+    Network,
+    document,
+    read,
+)
+from phase_boot.trust.verify import verify
+from tests.fakes import manifests
+from tests.fakes.manifests import NOW, TRUST, WANTED
+from tests.fuzz.target import Target
+
+
+def one(data: bytes) -> None:
+    try:
+        found = read(data)
+    except BadHandoff:
+        return
+    assert read(found.encode()) == found
+    assert found.manifest.encode().decode() == found.manifest
+    assert len(found.sources) <= MAX_SOURCES
+    assert len(found.signers) <= MAX_SIGNERS
+    assert found.network is None or len(found.network.addresses) <= MAX_ADDRESSES
+
+
+_VERIFIED = verify(manifests.signed(manifests.document()), trust=TRUST, wanted=WANTED, now=NOW)
+_LINK = Network(interface="enp1s0", addresses=("192.0.2.7", "fe80::1%enp1s0"))
+
+TARGET = Target(
+    one=one,
+    starts={
+        "good": document(
+            mode="local",
+            manifest=_VERIFIED,
+            network=_LINK,
+            sources={"kernel": "http://192.0.2.7:8080", "rootfs": "store"},
+            journal=('{"seq": 0, "event": "è"}', "\N{SNOWMAN}"),
+        ),
+        "bare": document(mode="private", manifest=_VERIFIED, network=None, sources={}, journal=()),
+        "schema": b'{"schema": "%s"}' % SCHEMA.encode(),
+    },
+    max_len=64 * 1024,
+    words=(
+        *(b'"%s":' % name for name in (b"schema", b"mode", b"version", b"manifest", b"signers")),
+        *(b'"%s":' % name for name in (b"network", b"interface", b"addresses", b"sources")),
+        b'"journal":',
+        b"\\ud800",
+        b"\\u0000",
+        b"NaN",
+    ),
+)

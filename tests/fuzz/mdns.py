@@ -1,0 +1,89 @@
+"""Announcements on the LAN: TXT records as zeroconf reads them, and the URLs made of them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from zeroconf import ServiceInfo
+
+from phase_boot.adapters.mdns import MAX_ADDRESSES, SERVICE, manifest_urls
+from phase_boot.ports.finder import Quest
+from phase_boot.trust.arch import Arch
+from tests.fuzz.target import Target
+
+_QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
+_HOST = "neighbour.local"
+_ANNOUNCED = (
+    ("192.0.2.7", "2001:db8::7", "fe80::7"),
+    ("fe80::7",),
+    (),
+)
+
+
+def one(data: bytes) -> None:
+    for addresses in _ANNOUNCED:
+        info = ServiceInfo(
+            SERVICE,
+            f"x.{SERVICE}",
+            server=f"{_HOST}.",
+            parsed_addresses=list(addresses),
+            properties=data,
+        )
+        urls = list(
+            manifest_urls(
+                info.decoded_properties,
+                server=info.server,
+                addresses=info.parsed_scoped_addresses(),
+                quest=_QUEST,
+            )
+        )
+        assert len(urls) <= MAX_ADDRESSES
+        for url in urls:
+            _check(url, info.decoded_properties.get("mirror"), addresses)
+
+
+def _check(url: str, told: str | None, addresses: tuple[str, ...]) -> None:
+    assert url.isascii()
+    assert url.isprintable()
+    parts = urlsplit(url)
+    assert parts.scheme in {"http", "https"}
+    assert parts.port is None or 0 <= parts.port < 2**16
+    # A name that only this wire knows was replaced by what its owner announced, nothing else was.
+    assert parts.hostname in addresses or (url == told and parts.hostname)
+    assert not (parts.hostname or "").endswith(".local")
+
+
+def _txt(**pairs: str) -> bytes:
+    strings = [f"{key}={value}".encode() for key, value in pairs.items()]
+    return b"".join(bytes((len(string),)) + string for string in strings)
+
+
+def _offer(mirror: str) -> bytes:
+    return _txt(arch="amd64", channel="stable", manifest_cid="bafkrei", mirror=mirror)
+
+
+TARGET = Target(
+    one=one,
+    starts={
+        "by-name": _offer(f"http://{_HOST}:8080/stable/amd64/manifest.json"),
+        "by-address": _offer("http://192.0.2.7:8080/stable/amd64/manifest.json"),
+        "by-address-6": _offer("http://[2001:db8::7]/stable/amd64/manifest.json"),
+        "elsewhere": _offer("https://mirror.example/stable/amd64/manifest.json?a#b"),
+        "other-name": _offer("http://other.local/manifest.json"),
+        "user": _offer(f"http://user:word@{_HOST.upper()}/manifest.json"),
+        "other-channel": _txt(arch="amd64", channel="nightly", mirror="http://a/"),
+        "no-value": b"\x04arch\x07channel\x06mirror",
+        "empty": b"",
+        "torn": b"\xffarch=amd64",
+    },
+    max_len=1024,
+    words=(
+        b"\x0aarch=amd64",
+        b"\x0echannel=stable",
+        b"mirror=http://",
+        b"neighbour.local",
+        b"[::1]",
+        b"%25",
+        b":65536",
+    ),
+)

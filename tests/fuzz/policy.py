@@ -1,0 +1,65 @@
+"""Policies in TOML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phase_boot.trust.root import Root
+from policies.model import CHANNEL, Mode, PolicyError
+from policies.read import parse_policy
+from policies.write import SHIPPED, with_site
+from tests.fakes.manifests import PUBLISHER, SECOND
+from tests.fuzz.target import Target
+
+
+def _no_file(name: str) -> bytes:
+    raise ValueError(f"{name!r} is not there")
+
+
+def one(data: bytes) -> None:
+    try:
+        policy = parse_policy(data, read=_no_file)
+    except PolicyError:
+        return
+    assert CHANNEL.fullmatch(policy.channel)
+    assert not isinstance(policy.trust, Root)
+    assert 1 <= policy.trust.threshold <= len(policy.trust.keys)
+    assert not (policy.mode is Mode.PRIVATE and policy.cache_enabled)
+    assert policy.discovery.order
+    assert min(policy.discovery.window, policy.discovery.candidates) >= 1
+    assert min(policy.limits.attempts, policy.limits.cache_mib, policy.network.wait_seconds) >= 1
+
+
+def _site(mode: Mode) -> bytes:
+    keys = (PUBLISHER.keyid, SECOND.keyid)
+    return with_site(mode, keys=keys, threshold=2, channel="stable").encode()
+
+
+def _shipped(mode: Mode) -> bytes:
+    return Path(SHIPPED / f"{mode}.toml").read_bytes()
+
+
+TARGET = Target(
+    one=one,
+    starts={
+        **{f"site-{mode}": _site(mode) for mode in Mode},
+        **{f"shipped-{mode}": _shipped(mode) for mode in Mode},
+        "deep": b"a = " + b"[" * 2000,
+        "digits": b"a = " + b"9" * 5000,
+        "dots": b".".join([b"a"] * 500) + b" = 1",
+        "date": b"a = 2025-13-45T00:00:00Z",
+    },
+    max_len=8 * 1024,
+    words=(
+        *(b"%s = " % name for name in (b"mode", b"channel", b"min_version", b"allow_tor")),
+        *(b"[%s]\n" % name for name in (b"trust", b"discovery", b"network", b"limits")),
+        b'"""',
+        b"'''",
+        b"0x",
+        b"1979-05-27T07:32:00Z",
+        b"{ a = 1 }",
+        b"[[a.b]]",
+        b"inf",
+        b"\\U0010ffff",
+    ),
+)
