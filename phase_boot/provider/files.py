@@ -13,7 +13,12 @@ from typing import Final
 
 from phase_boot.store.cid import raw_cid
 from phase_boot.store.digest import Digest
-from phase_boot.store.layout import manifest_path, read_entry_path, read_manifest_path
+from phase_boot.store.layout import (
+    manifest_path,
+    read_entry_path,
+    read_manifest_path,
+    read_root_path,
+)
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.fields import parse_channel
@@ -53,7 +58,7 @@ def open_served(root: Path, path: str) -> Served | None:
     Nothing is decoded or normalised: a path is a name of the layout, letter by letter, or nothing.
     """
     digest = read_entry_path(path)
-    if digest is None and read_manifest_path(path) is None:
+    if digest is None and not _names_document(path):
         return None
     file = _open(root, path)
     if file is None:
@@ -67,6 +72,11 @@ def open_served(root: Path, path: str) -> Served | None:
         return None
     etag = hashlib.file_digest(file, "sha256").hexdigest()
     return Served(file, size, f'"{etag}"', "application/json", "no-cache")
+
+
+def _names_document(path: str) -> bool:
+    """Say whether a manifest or a root has this path; a root's draft is nobody's business yet."""
+    return read_manifest_path(path) is not None or read_root_path(path) is not None
 
 
 def find_offers(root: Path) -> frozenset[Offer]:

@@ -20,11 +20,36 @@ from phase_boot.provider.limits import Limits
 from phase_boot.store.digest import Digest
 from phase_boot.trust.document import MAX_BYTES
 from tests.fakes.manifests import KERNEL, document, signed
-from tests.fakes.provider import MANIFEST, ask, connected, make_site, read_answer, running, send
+from tests.fakes.provider import (
+    MANIFEST,
+    ROOT,
+    ROOT_BODY,
+    ask,
+    connected,
+    make_site,
+    read_answer,
+    running,
+    send,
+)
 
 SECRET = b"root:x:0:0:what lies outside of the SITE"
 HEX = Digest.of(KERNEL).hex
 ENTRY = f"/cas/sha256/{HEX}"
+NO_ROOTS = [
+    "0.json",
+    "01.json",
+    "1.draft.json",
+    "2.draft.json",
+    ".1.json.new",
+    "1.JSON",
+    "+1.json",
+    "-1.json",
+    "1",
+    "root.key",
+    "\u0661.json",
+    "12345678901.json",
+]
+"""Names that a root never has, as files of the SITE."""
 
 
 @pytest.fixture
@@ -37,6 +62,8 @@ def site(tmp_path: Path) -> Path:
     (root / ".publishing" / "rootfs").write_bytes(SECRET)
     (root / "cas" / "corrupt").mkdir()
     (root / "cas" / "corrupt" / HEX).write_bytes(SECRET)
+    for name in NO_ROOTS:
+        (root / "root" / name).write_bytes(SECRET)
     return root
 
 
@@ -81,6 +108,18 @@ TRAVERSALS = [
     "/stable/x86_64/manifest.json",
     "/STABLE/amd64/manifest.json",
     "/stable/amd64/manifest.json;x",
+    *(f"/root/{name}" for name in NO_ROOTS),
+    "/root/1.json/",
+    "/root/1%2ejson",
+    "/root/%31.json",
+    "/root//1.json",
+    "/root/./1.json",
+    "/root/../secret",
+    "/root/../root/0.json",
+    "/ROOT/1.json",
+    "/root/",
+    "/root",
+    "/root/1.json%00",
     "/health/..",
     "*",
 ]
@@ -94,6 +133,7 @@ async def test_path_traversal(site: Path, path: str) -> None:
     assert answer.status in {400, 404}
     assert SECRET not in answer.body
     assert KERNEL not in answer.body
+    assert ROOT_BODY not in answer.body
 
 
 async def test_nul_and_bytes_that_are_no_text_in_a_path(site: Path) -> None:
@@ -119,7 +159,9 @@ def test_no_path_but_those_of_the_mirror_layout_opens_anything(
     assert open_served(root, path) is None
 
 
-@pytest.mark.parametrize("place", ["entry", "manifest", "store", "channel", "arch"])
+@pytest.mark.parametrize(
+    "place", ["entry", "manifest", "store", "channel", "arch", "root", "roots"]
+)
 @pytest.mark.parametrize("target", ["outside", "inside"])
 async def test_symlink_out_of_the_site(site: Path, tmp_path: Path, place: str, target: str) -> None:
     outside = make_site(tmp_path / "outside") if target == "outside" else site
@@ -130,10 +172,12 @@ async def test_symlink_out_of_the_site(site: Path, tmp_path: Path, place: str, t
         "store": "cas",
         "channel": "stable",
         "arch": "stable/amd64",
+        "root": ROOT[1:],
+        "roots": "root",
     }[place]
     (site / spot).rename(tmp_path / "moved")
     (site / spot).symlink_to(outside / spot if target == "outside" else tmp_path / "moved")
-    path = ENTRY if place in {"entry", "store"} else MANIFEST
+    path = {"entry": ENTRY, "store": ENTRY, "root": ROOT, "roots": ROOT}.get(place, MANIFEST)
     async with running(site) as provider:
         answer = await ask(provider.port, path)
     assert answer.status == 404
@@ -169,6 +213,24 @@ async def test_manifest_larger_than_any_manifest_is_not_served(site: Path) -> No
     (site / MANIFEST[1:]).write_bytes(b" " * (MAX_BYTES + 1))
     async with running(site) as provider:
         assert (await ask(provider.port, MANIFEST)).status == 404
+
+
+async def test_root_larger_than_any_root_is_not_served(site: Path) -> None:
+    async with running(site) as provider:
+        (site / ROOT[1:]).write_bytes(b" " * MAX_BYTES)
+        assert (await ask(provider.port, ROOT)).status == 200
+        (site / ROOT[1:]).write_bytes(b" " * (MAX_BYTES + 1))
+        assert (await ask(provider.port, ROOT)).status == 404
+        assert (await ask(provider.port, MANIFEST)).status == 200
+
+
+async def test_root_that_is_no_file_does_not_hang_the_provider(site: Path) -> None:
+    root = site / ROOT[1:]
+    root.unlink()
+    os.mkfifo(root)
+    async with running(site) as provider, asyncio.timeout(5):
+        assert (await ask(provider.port, ROOT)).status == 404
+        assert (await ask(provider.port, MANIFEST)).status == 200
 
 
 async def test_garbage_requests(site: Path) -> None:

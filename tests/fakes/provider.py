@@ -17,6 +17,9 @@ from phase_boot.store.layout import entry_path
 from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 
 MANIFEST: Final = "/stable/amd64/manifest.json"
+ROOT: Final = "/root/1.json"
+ROOT_BODY: Final = b'{"version": 1}\n'
+"""A provider serves roots as they are; who follows one judges it."""
 
 
 def make_site(root: Path) -> Path:
@@ -28,6 +31,8 @@ def make_site(root: Path) -> Path:
     manifest = root / MANIFEST[1:]
     manifest.parent.mkdir(parents=True)
     manifest.write_bytes(signed(document()))
+    (root / "root").mkdir()
+    (root / ROOT[1:]).write_bytes(ROOT_BODY)
     return root
 
 

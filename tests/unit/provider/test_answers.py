@@ -12,7 +12,17 @@ from phase_boot.store.cid import raw_cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
 from tests.fakes.manifests import ROOTFS, document, signed
-from tests.fakes.provider import MANIFEST, ask, connected, make_site, read_answer, running, send
+from tests.fakes.provider import (
+    MANIFEST,
+    ROOT,
+    ROOT_BODY,
+    ask,
+    connected,
+    make_site,
+    read_answer,
+    running,
+    send,
+)
 
 ENTRY = f"/cas/sha256/{Digest.of(ROOTFS).hex}"
 ETAG = f'"{Digest.of(ROOTFS).hex}"'
@@ -45,6 +55,28 @@ async def test_a_manifest_is_served_and_never_from_a_cache(site: Path) -> None:
     assert first.headers["Cache-Control"] == "no-cache"
     assert second.body == newer
     assert second.headers["ETag"] == f'"{hashlib.sha256(newer).hexdigest()}"'
+
+
+async def test_each_root_is_served_and_never_from_a_cache(site: Path) -> None:
+    async with running(site) as provider:
+        first = await ask(provider.port, ROOT)
+        missing = await ask(provider.port, "/root/2.json")
+        (site / "root" / "2.json").write_bytes(b"newer")
+        second = await ask(provider.port, "/root/2.json")
+    assert (first.status, first.body) == (200, ROOT_BODY)
+    assert first.headers["Content-Type"] == "application/json"
+    assert first.headers["Cache-Control"] == "no-cache"
+    assert first.headers["ETag"] == f'"{hashlib.sha256(ROOT_BODY).hexdigest()}"'
+    assert missing.status == 404
+    assert (second.status, second.body) == (200, b"newer")
+
+
+async def test_a_site_without_roots_has_none_to_serve(site: Path) -> None:
+    (site / ROOT[1:]).unlink()
+    (site / "root").rmdir()
+    async with running(site) as provider:
+        assert (await ask(provider.port, ROOT)).status == 404
+        assert (await ask(provider.port, MANIFEST)).status == 200
 
 
 async def test_head_says_what_get_would_and_sends_nothing(site: Path) -> None:
