@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     graph = commands.add_parser("graph", help="draw the states of the machine")
     graph.add_argument("--format", choices=FORMATS, default="mermaid")
     graph.set_defaults(func=_graph)
+    refusals = commands.add_parser("refusals", help="list why something is not believed")
+    refusals.set_defaults(func=_refusals)
     replay = commands.add_parser("replay", help="walk a journal and name its first impossible step")
     replay.add_argument("file", type=Path, metavar="FILE", help="a journal of one event per line")
     replay.set_defaults(func=_replay)
@@ -102,6 +104,13 @@ def _graph(options: argparse.Namespace) -> int:
     from phase_boot.machine.diagram import draw  # noqa: PLC0415 - not on the boot path
 
     sys.stdout.write(draw(options.format))
+    return 0
+
+
+def _refusals(_options: argparse.Namespace) -> int:
+    from phase_boot.trust.refusals_page import page  # noqa: PLC0415 - not on the boot path
+
+    sys.stdout.write(page())
     return 0
 
 

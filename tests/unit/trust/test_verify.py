@@ -8,10 +8,8 @@ from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey, is_signed_by, parse_keyid
 from phase_boot.trust.refusals import (
-    REFUSALS,
     ClockDoubtful,
     Expired,
-    Refusal,
     TooOld,
     WrongArchitecture,
     WrongChannel,
@@ -131,19 +129,3 @@ def test_a_key_signs_what_its_keyid_verifies() -> None:
     assert SigningKey(key.seed).keyid == key.keyid
     with pytest.raises(ValueError, match="32 bytes"):
         SigningKey(b"short")
-
-
-def test_every_refusal_has_its_own_code_and_one_sentence() -> None:
-    assert set(REFUSALS) == {
-        kind for kind in Refusal.__subclasses__() if kind.__module__ == Refusal.__module__
-    }
-    assert len({refusal.code for refusal in REFUSALS}) == len(REFUSALS)
-    for refusal in REFUSALS:
-        assert refusal.sentence.endswith(".")
-        assert "\n" not in refusal.sentence
-
-
-def test_a_refusal_repeats_nothing_that_could_speak_to_a_terminal() -> None:
-    text = str(WrongChannel(found="\x1b[2J\r\n\u202e" + "x" * 200, wanted="stable"))
-    assert text.isprintable()
-    assert len(text) < 200
