@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.roots import followed, walk
 from phase_boot.store.layout import ENTRIES, MANIFEST, entry_path, read_manifest_path
 from phase_boot.trust.arch import Arch
-from phase_boot.trust.document import MAX_BYTES
-from phase_boot.trust.manifest import Artifact
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.manifest import Artifact, Manifest
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import Verified, Wanted, authenticate, verify
+from phase_boot.trust.verify import Verified, Wanted, verify
 from phase_boot.trust.version import Version
 
 
@@ -23,7 +24,8 @@ from phase_boot.trust.version import Version
 class Terms:
     """Under which a check is made. None means: whatever the manifest itself says it is for."""
 
-    trust: Trust
+    chain: Chain
+    """Who may publish."""
     now: datetime
     min_version: Version
     arch: Arch | None = None
@@ -54,17 +56,38 @@ def check(path: Path, terms: Terms) -> Iterator[Finding]:
         raise PublishError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
 
 
+def check_roots(folder: Path, given: Path | None = None) -> tuple[Chain | None, list[Finding]]:
+    """Return what machines follow of the roots in ``folder``, and what is found of each.
+
+    They are trusted from ``given`` on, or else from the oldest of them.
+
+    Raises:
+        PublishError: a file cannot be read.
+    """
+    links = list(walk(folder, given)) if folder.is_dir() else []
+    findings = []
+    for number, link in enumerate(links):
+        text = "follows" if number or given else "trusted as given (--root names another)"
+        subject = f"{folder.name}/{link.path.name}"
+        findings.append(Finding(subject, good=link.fault is None, text=link.fault or text))
+    chain = followed(links, given)
+    if chain is None and not findings:
+        findings.append(Finding(str(folder), good=False, text="holds no root"))
+    return chain, findings
+
+
 def _check_manifest(path: Path, subject: str, terms: Terms) -> tuple[Finding, Verified | None]:
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     try:
-        manifest = authenticate(raw, terms.trust).manifest
+        manifest = Manifest.of(read_document(raw))
         wanted = Wanted(
             arch=terms.arch or manifest.arch,
             channel=terms.channel or manifest.channel,
             min_version=terms.min_version,
         )
-        verified = verify(raw, trust=terms.trust, wanted=wanted, now=terms.now)
+        trust = terms.chain.trust(wanted.channel, terms.now)
+        verified = verify(raw, trust=trust, wanted=wanted, now=terms.now)
     except Refusal as refusal:
         return Finding(subject, good=False, text=f"{refusal} [{refusal.code}]"), None
     signers = ", ".join(verified.signers)
@@ -97,7 +120,7 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
 
 def _narrowed(terms: Terms, channel: str, arch: Arch) -> Terms:
     return Terms(
-        trust=terms.trust,
+        chain=terms.chain,
         now=terms.now,
         min_version=terms.min_version,
         arch=terms.arch or arch,

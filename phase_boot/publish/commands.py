@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
-from phase_boot.publish.errors import PublishError
-
-INTERRUPTED: Final = 130
-"""The exit status that shells give to a program that Ctrl-C ended."""
-_Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no other name
+from phase_boot.publish import root_commands
+from phase_boot.publish.words import Commands, add_passphrase_file, telling
 
 
-def register(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
     """Add the publisher's commands."""
     _register_key(subparsers)
     _register_publish(subparsers)
     _register_sign(subparsers)
     _register_verify(subparsers)
+    root_commands.register(subparsers)
 
 
-def _register_key(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+def _register_key(subparsers: Commands[argparse.ArgumentParser]) -> None:
     key = subparsers.add_parser("key", help="make, show and protect publisher keys")
     words = key.add_subparsers(required=True, metavar="WORD")
     new = words.add_parser("new", help="make a key in a new file and print its key id")
@@ -32,32 +27,20 @@ def _register_key(subparsers: _Commands[argparse.ArgumentParser]) -> None:
     new.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="seal it with this file's first line"
     )
-    new.set_defaults(func=_telling(_key_new))
+    new.set_defaults(func=telling(_key_new))
     show = words.add_parser("show", help="print the key id of a key file")
     show.add_argument("file", type=Path, metavar="FILE")
-    show.set_defaults(func=_telling(_key_show))
+    show.set_defaults(func=telling(_key_show))
     change = words.add_parser("passphrase", help="add, change or remove the passphrase of a key")
     change.add_argument("file", type=Path, metavar="FILE")
     add_passphrase_file(change)
     to = change.add_mutually_exclusive_group()
     to.add_argument("--remove", action="store_true", help="leave the key without a passphrase")
     to.add_argument("--new-passphrase-file", type=Path, metavar="FILE", help="do not ask for it")
-    change.set_defaults(func=_telling(_key_passphrase))
+    change.set_defaults(func=telling(_key_passphrase))
 
 
-def add_passphrase_file(words: argparse.ArgumentParser) -> None:
-    """Let scripts open sealed keys."""
-    words.add_argument(
-        "--passphrase-file",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="open sealed keys with this file's first line instead of asking",
-    )
-
-
-def _register_publish(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words = subparsers.add_parser("publish", help="add a signed version of an OS to a SITE")
     words.add_argument("--channel", help="such as stable")
     words.add_argument("--arch", help="amd64 or arm64")
@@ -79,10 +62,10 @@ def _register_publish(subparsers: _Commands[argparse.ArgumentParser]) -> None:
     add_passphrase_file(words)
     words.add_argument("--out", required=True, type=Path, metavar="SITE")
     words.add_argument("--force", action="store_true", help="even if the version is not higher")
-    words.set_defaults(func=_telling(_publish))
+    words.set_defaults(func=telling(_publish))
 
 
-def _register_sign(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words = subparsers.add_parser("sign", help="show a manifest and sign it, without its artifacts")
     words.add_argument("path", type=Path, metavar="MANIFEST")
     by = words.add_mutually_exclusive_group(required=True)
@@ -91,36 +74,23 @@ def _register_sign(subparsers: _Commands[argparse.ArgumentParser]) -> None:
     add_passphrase_file(words)
     words.add_argument("--out", type=Path, metavar="FILE", help="write there instead of in place")
     words.add_argument("--force", action="store_true", help="whatever its dates are")
-    words.set_defaults(func=_telling(_sign))
+    words.set_defaults(func=telling(_sign))
 
 
-def _register_verify(subparsers: _Commands[argparse.ArgumentParser]) -> None:
+def _register_verify(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words = subparsers.add_parser("verify", help="check a manifest file or a whole SITE")
     words.add_argument("path", type=Path, metavar="MANIFEST|SITE")
-    words.add_argument(
-        "--key", required=True, action="append", metavar="KEY", help="a trusted key id or key file"
+    whom = words.add_mutually_exclusive_group()
+    whom.add_argument("--key", action="append", metavar="KEY", help="a trusted key id or key file")
+    whom.add_argument(
+        "--root", type=Path, metavar="FILE", help="a trusted root; else the oldest in the SITE"
     )
-    words.add_argument("--threshold", type=int, default=1, help="how many of the keys must sign")
+    words.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
     words.add_argument("--arch", help="the one that is expected")
     words.add_argument("--channel", help="the one that is expected")
     words.add_argument("--min-version", default="0", metavar="VERSION")
     words.add_argument("--now", metavar="DATE", help="judge dates as of this one")
-    words.set_defaults(func=_telling(_verify))
-
-
-def _telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return ``run`` with its failures told in one sentence instead of a traceback."""
-
-    def told(options: argparse.Namespace) -> int:
-        try:
-            return run(options)
-        except PublishError as error:
-            sys.stderr.write(f"{error}\n")
-            return error.status
-        except KeyboardInterrupt:
-            return INTERRUPTED
-
-    return told
+    words.set_defaults(func=telling(_verify))
 
 
 def _key_new(options: argparse.Namespace) -> int:

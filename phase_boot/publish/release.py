@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from phase_boot.publish.backing import check_backing
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.sign import Draft
@@ -44,6 +45,8 @@ class Published:
 
     manifest: Manifest
     path: Path
+    warning: str | None = None
+    """Why machines that follow the roots of the SITE will not take it."""
 
 
 def publish(
@@ -58,7 +61,10 @@ def publish(
     with open_site(root) as site:
         path = manifest_path(release.channel, release.arch)
         raw = signed_by(_stored(site, path, release, force=force), keys)
-        return Published(_checked(raw, keys), site.write(path, raw))
+        manifest = _checked(raw, keys)
+        signers = frozenset(key.keyid for key in keys)
+        warning = check_backing(root, manifest, signers, force=force)
+        return Published(manifest, site.write(path, raw), warning)
 
 
 def draft(root: Path, release: Release, *, force: bool = False) -> Published:
@@ -79,7 +85,7 @@ def draft(root: Path, release: Release, *, force: bool = False) -> Published:
 
 
 def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Published:
-    """Publish a draft that was signed elsewhere, if all that it names is in the SITE.
+    """Publish a draft whose signatures all hold, if all that it names is in the SITE.
 
     Raises:
         PublishError: an artifact is not there as it was signed, or the version is not higher than
@@ -98,7 +104,9 @@ def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Publishe
                     f"{artifact.name} {fault}, so no machine could boot this: run "
                     "`phase-boot publish --unsigned` with the same files and this SITE first."
                 )
-        done = Published(manifest, site.write(path, raw))
+        signers = frozenset(claim.keyid for claim in claims_of(ready.document))
+        warning = check_backing(root, manifest, signers, force=force)
+        done = Published(manifest, site.write(path, raw), warning)
         _discard_draft(site, ready)
         return done
 

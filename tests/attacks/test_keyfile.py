@@ -19,7 +19,7 @@ from phase_boot.publish.keyfile import form_of, read_key, read_keyfile
 from phase_boot.publish.passphrase import Attempts, from_file
 from phase_boot.trust.sealing import Cost, seal
 from tests.fakes.manifests import PUBLISHER, STRANGER
-from tests.fakes.programs import KILLED_BEFORE_RENAME, LITTLE_MEMORY
+from tests.fakes.programs import LITTLE_MEMORY, killed_before_rename
 
 CHEAP = Cost(passes=1, memory=8192)
 SOMEBODY = 12345
@@ -185,7 +185,7 @@ def test_a_crash_before_the_rename_leaves_the_key_that_was_there(
     (tmp_path / "passphrase").write_text("right")
     (tmp_path / "passphrase").chmod(0o600)
     words = ("key", "passphrase", str(sealed), "--passphrase-file", f"{tmp_path}/passphrase")
-    done = run(KILLED_BEFORE_RENAME, *words, "--remove")
+    done = run(killed_before_rename(), *words, "--remove")
     assert done.returncode == -signal.SIGKILL
     assert sealed.read_bytes() == before
     left = tmp_path / ".key.new"

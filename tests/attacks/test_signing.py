@@ -13,7 +13,7 @@ import pytest
 from phase_boot.cli import main
 from phase_boot.publish.keyfile import form_of
 from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER, document, encoded, signed
-from tests.fakes.programs import KILLED_BEFORE_RENAME
+from tests.fakes.programs import killed_before_rename
 
 LASTING = {"expires": "2999-01-01T00:00:00Z"}
 ESCAPES = "\x1b[2J\x1b[1;1H\x9b31m\r\n\u202e\u2066\x00\x07"
@@ -87,7 +87,7 @@ def test_a_crash_before_the_rename_leaves_the_draft_that_was_there(desk: Path) -
     (desk / "m.json").write_bytes(raw)
     words = ["sign", str(desk / "m.json"), "--key", str(desk / "key")]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED_BEFORE_RENAME, *words],
+        [sys.executable, "-c", killed_before_rename(), *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-KILLED_BEFORE_RENAME: Final = """
-import os, signal, sys
-def killed(event, _):
-    if event == "os.rename":
-        os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(killed)
-from phase_boot.cli import main
-sys.exit(main())
-"""
 LITTLE_MEMORY: Final = """
 import resource, sys
 from phase_boot.cli import main
 resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
+sys.exit(main())
+"""
+
+
+def killed_before_rename(number: int = 1) -> str:
+    """Return a program that is killed when it is about to rename for the ``number``th time."""
+    return f"""
+import os, signal, sys
+left = {number}
+def killed(event, _):
+    global left
+    if event == "os.rename":
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(killed)
+from phase_boot.cli import main
 sys.exit(main())
 """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from phase_boot.cli import main
 from phase_boot.trust.signatures import Trust
 from policies.read import read_policy
-from tests.fakes.manifests import PUBLISHER
+from tests.fakes.manifests import PUBLISHER, document, signed
 
 
 def test_a_policy_for_a_site_is_one_the_daemon_takes(
@@ -23,9 +26,30 @@ def test_a_policy_for_a_site_is_one_the_daemon_takes(
     assert policy.trust == Trust(frozenset({PUBLISHER.keyid}), 1)
 
 
+def test_a_policy_with_a_root_is_one_the_daemon_takes_from_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "1.json").write_bytes(ROOT_1)
+    monkeypatch.chdir(tmp_path)
+    assert main(["policy", "--root", "site/1.json"]) == 0
+    path = tmp_path / "site" / "policy.toml"
+    path.write_text(capsys.readouterr().out)
+    assert read_policy(path).trust == first_root()
+
+
+@pytest.mark.parametrize("words", [[], ["--key", PUBLISHER.keyid, "--root", "root.json"]])
+def test_a_policy_trusts_either_keys_or_a_root(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["policy", *words])
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
+        (["--root", "none.json"], "none.json cannot be read"),
+        (["--root", __file__], "trust.root"),
+        (["--root", "none.json", "--threshold", "1"], "leave the keys and --threshold out"),
         (["--key", "somebody"], "key id"),
         (["--key", PUBLISHER.keyid, "--mode", "open"], "'open' is not a valid Mode"),
         (["--key", PUBLISHER.keyid, "--threshold", "2"], "threshold is 2"),
@@ -38,6 +62,22 @@ def test_a_policy_that_would_be_refused_is_not_printed(
     said = capsys.readouterr()
     assert said.out == ""
     assert reason in said.err
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(signed(document()))
+    words = ["verify", str(tmp_path / "manifest.json"), "--key", PUBLISHER.keyid]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-u", "-m", "phase_boot.cli", *words],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_a_desktop_is_never_booted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,205 @@
+"""What `phase-boot root` does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from phase_boot.publish import root_signing
+from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
+from phase_boot.publish.dates import parse_expiry
+from phase_boot.publish.durable import held
+from phase_boot.publish.errors import PublishError, UsageError
+from phase_boot.publish.root_changes import FIRST, Change, ChannelChange, first_root, next_root
+from phase_boot.publish.root_shown import draft_lines, lack, link_lines
+from phase_boot.publish.roots import (
+    Draft,
+    Link,
+    draft_file,
+    drafts,
+    is_draft,
+    newest_of,
+    read_draft,
+    root_file,
+    walk,
+)
+from phase_boot.trust.fields import parse_channel
+from phase_boot.trust.root import Root
+
+
+def new(options: argparse.Namespace) -> int:
+    """Make root 1 of a folder, or its draft if other keys must sign it too."""
+    keys = keys_of(options)
+    now = date_of("--now", None)
+    role = Change(
+        add=[*(key.keyid for key in keys), *map(keyid_of, options.root_key)],
+        threshold=options.root_threshold,
+    )
+    publishers = Change(add=_keyids(options.publisher), threshold=options.threshold)
+    channel = ChannelChange(
+        name=read_as("--channel", parse_channel, options.channel),
+        keys=publishers,
+        expires=_expiry(options.expires, now),
+    )
+    document = first_root(role, channel, now)
+    folder: Path = options.folder
+    _make(folder)
+    with root_signing.writing(folder, FIRST, force=options.force):
+        _check_is_empty(folder)
+        return _told(root_signing.start(folder, document, None, keys))
+
+
+def rotate(options: argparse.Namespace) -> int:
+    """Make the root after the newest one, or its draft if other keys must sign it too."""
+    folder: Path = options.folder
+    now = date_of("--now", None)
+    newest = newest_of(folder)
+    if newest.root is None:
+        raise PublishError(f"{newest.path} cannot be read.")
+    role = Change(
+        add=_keyids(options.add_root_key),
+        remove=_keyids(options.remove_root_key),
+        threshold=options.root_threshold,
+    )
+    document = next_root(
+        newest.document, role, _channel(options, newest.root, now), options.remove_channel, now
+    )
+    keys = keys_of(options)
+    with root_signing.writing(folder, newest.root.version + 1, force=options.force):
+        return _told(root_signing.start(folder, document, newest.root, keys))
+
+
+def sign(options: argparse.Namespace) -> int:
+    """Show a draft, and sign it if a key is named."""
+    path = _draft_of(options.path)
+    draft = read_draft(path, options.root)
+    if options.root is None and draft.previous is not None:
+        _say([f"The oldest root in {path.parent} is trusted as given; --root names another."])
+    _say(draft_lines(draft))
+    sys.stdout.flush()
+    root_signing.check(draft)
+    if options.show:
+        return 0
+    keys = keys_of(options)
+    with held(path.parent):
+        again = read_draft(path, options.root)
+        if again.document != draft.document:
+            raise PublishError(f"{path} was changed while you read it: look at it again.")
+        return _told(root_signing.add(again, keys))
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the roots of a folder; the status is 0 only if each follows."""
+    path: Path = options.path
+    if not path.exists():
+        raise PublishError(f"{path} is not there: name a folder of roots, or one of them.")
+    if path.is_dir():
+        return _show_folder(path, options.root)
+    if is_draft(path):
+        _say(draft_lines(read_draft(path, options.root)))
+        return 0
+    links = list(walk(path.parent, options.root))
+    if path.name not in {link.path.name for link in links}:
+        raise PublishError(f"{path} is no root of its folder: roots are called <number>.json.")
+    return _show_links(links, options.root, only=path.name)
+
+
+def _show_folder(folder: Path, given: Path | None) -> int:
+    links = list(walk(folder, given))
+    bad = _show_links(links, given)
+    newest = max((number for number, _ in _numbers(links)), default=0)
+    for number, path in drafts(folder):
+        if number <= newest:
+            _say([f"{path.name} is left over from root {number}: remove it."])
+            continue
+        try:
+            _say(draft_lines(read_draft(path, given)))
+        except PublishError as error:
+            _say([f"{path.name} BAD: {error}"])
+            bad = 1
+    if not links and not drafts(folder):
+        raise PublishError(f"{folder} holds no root: make one with `phase-boot root new`.")
+    return bad
+
+
+def _show_links(links: Sequence[Link], given: Path | None, *, only: str | None = None) -> int:
+    previous: Root | None = None
+    bad = 0
+    for number, link in enumerate(links):
+        if only in {None, link.path.name}:
+            _say(link_lines(link, previous, given=not number and given is None))
+            bad |= link.fault is not None
+        previous = link.root
+    return int(bad)
+
+
+def _numbers(links: Iterable[Link]) -> Iterable[tuple[int, Link]]:
+    return ((int(link.path.stem), link) for link in links)
+
+
+def _channel(options: argparse.Namespace, newest: Root, now: datetime) -> ChannelChange | None:
+    keys = Change(
+        add=_keyids(options.add_publisher),
+        remove=_keyids(options.remove_publisher),
+        threshold=options.threshold,
+    )
+    expires = None if options.expires is None else _expiry(options.expires, now)
+    if options.channel is None and keys == Change(add=[], remove=[]) and expires is None:
+        return None
+    names = [options.channel] if options.channel is not None else sorted(newest.channels)
+    if len(names) > 1:
+        raise UsageError(f"The root has {len(names)} channels: name one with --channel.")
+    return ChannelChange(
+        name=read_as("--channel", parse_channel, names[0]), keys=keys, expires=expires
+    )
+
+
+def _expiry(text: str, now: datetime) -> datetime:
+    return read_as("--expires", lambda expires: parse_expiry(expires, now), text)
+
+
+def _keyids(words: Iterable[str]) -> list[str]:
+    return [keyid_of(word) for word in words]
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PublishError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def _check_is_empty(folder: Path) -> None:
+    for link in walk(folder):
+        raise PublishError(
+            f"{link.path} is there, and a second first root would be followed by no stick that "
+            "has it: use `phase-boot root rotate`."
+        )
+
+
+def _draft_of(path: Path) -> Path:
+    if not path.is_dir():
+        if not is_draft(path):
+            raise PublishError(f"{path} is no draft: those are called <number>.draft.json.")
+        return path
+    is_open = [draft for number, draft in drafts(path) if not root_file(path, number).exists()]
+    if not is_open:
+        raise PublishError(f"{path} holds no draft: make one with `phase-boot root rotate`.")
+    return is_open[-1]
+
+
+def _told(draft: Draft) -> int:
+    folder, version = draft.path.parent, draft.root.version
+    if any(draft.lacks):
+        _say([f"{draft_file(folder, version)}: {lack(draft)}"])
+    else:
+        _say([f"{root_file(folder, version)}: root {version}"])
+    return 0
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")

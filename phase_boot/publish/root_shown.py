@@ -1,0 +1,95 @@
+"""Roots as a person reads them before signing one, and what is new in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from phase_boot.publish.dates import rfc3339
+from phase_boot.publish.roots import Draft, Link, signers_of
+from phase_boot.publish.shown import other_lines, row, signature_lines
+from phase_boot.trust.root import Delegation, Root, signed_bytes
+from phase_boot.trust.signatures import Trust
+
+_KNOWN: Final = frozenset({"version", "root", "channels"})
+
+
+def link_lines(link: Link, previous: Root | None, *, given: bool) -> Iterator[str]:
+    """Yield what a root of a folder says, who signed it, and its fault."""
+    if link.fault is not None:
+        yield f"{link.path.name} BAD: {link.fault}"
+    else:
+        yield f"{link.path.name} {'is trusted as given' if given else 'follows'}"
+    if link.root is not None:
+        signers = signers_of(link.document, link.root, previous)
+        yield from root_lines(link.document, link.root, signers)
+
+
+def draft_lines(draft: Draft) -> Iterator[str]:
+    """Yield what a draft says, what it changes, and what it lacks."""
+    yield f"{draft.path.name} is a draft, and {lack(draft)}"
+    yield from root_lines(draft.document, draft.root, draft.signers)
+    yield from signature_lines(draft.document, signed_bytes(draft.document))
+    if draft.previous is None:
+        yield "  It is the first root: every stick with it trusts these keys for ever after."
+        return
+    yield f"  Against root {draft.previous.version} ({draft.previous.digest}):"
+    for line in difference(draft.previous, draft.root):
+        yield f"    {line}"
+
+
+def lack(draft: Draft) -> str:
+    """Say what keeps a draft from being a root."""
+    before, own = draft.lacks
+    if draft.previous is None:
+        return f"lacks {own} signature(s) of its keys" if own else "lacks nothing"
+    if not before and not own:
+        return "lacks nothing"
+    return (
+        f"lacks {before} signature(s) of the keys of root {draft.previous.version} "
+        f"and {own} of its own"
+    )
+
+
+def root_lines(
+    document: Mapping[str, object], root: Root, signers: frozenset[str]
+) -> Iterator[str]:
+    """Yield all that a root says."""
+    yield row("next root", f"{root.role.threshold} of {len(root.role.keys)} must sign it")
+    for keyid in sorted(root.role.keys):
+        yield row("", f"{keyid}{' signed' if keyid in signers else ''}")
+    for keyid in sorted(signers - root.role.keys):
+        yield row("", f"{keyid} signed, of the root before")
+    for name, delegation in sorted(root.channels.items()):
+        trust = delegation.trust
+        until = rfc3339(delegation.expires)
+        yield row(name, f"{trust.threshold} of {len(trust.keys)} must sign, until {until}")
+        for keyid in sorted(trust.keys):
+            yield row("", keyid)
+    yield from other_lines(document, _KNOWN)
+
+
+def difference(old: Root, new: Root) -> Iterator[str]:
+    """Yield what ``new`` changes."""
+    yield from _keys("the root", old.role, new.role)
+    for name in sorted({*old.channels, *new.channels}):
+        was, now = old.channels.get(name), new.channels.get(name)
+        if was is None or now is None:
+            yield f"{'+' if was is None else '-'} channel {name}"
+        else:
+            yield from _delegations(f"channel {name}", was, now)
+
+
+def _delegations(whose: str, old: Delegation, new: Delegation) -> Iterator[str]:
+    yield from _keys(whose, old.trust, new.trust)
+    if old.expires != new.expires:
+        yield f"~ {whose} until {rfc3339(new.expires)}, was {rfc3339(old.expires)}"
+
+
+def _keys(whose: str, old: Trust, new: Trust) -> Iterator[str]:
+    for keyid in sorted(new.keys - old.keys):
+        yield f"+ key of {whose} {keyid}"
+    for keyid in sorted(old.keys - new.keys):
+        yield f"- key of {whose} {keyid}"
+    if old.threshold != new.threshold:
+        yield f"~ {new.threshold} must sign for {whose}, was {old.threshold}"

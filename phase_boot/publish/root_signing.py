@@ -1,0 +1,108 @@
+"""Making a root: a draft until enough keys signed it, and then all at once a root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from phase_boot.publish.durable import PUBLIC, held, replace, sync_folder
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.roots import Draft, draft_file, drafts, root_file
+from phase_boot.publish.signing import check_all_hold, signed
+from phase_boot.trust import root as rules
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.root import Root
+
+
+@contextmanager
+def writing(folder: Path, version: int, *, force: bool) -> Iterator[None]:
+    """Hold a folder in which root ``version`` is to be made.
+
+    Raises:
+        PublishError: that root is there, a draft is open (unless ``force``), or the disk refuses.
+    """
+    with held(folder):
+        if root_file(folder, version).exists():
+            raise PublishError(
+                f"{root_file(folder, version)} is there, and a root is never overwritten: "
+                "machines may follow it already."
+            )
+        # A crash may have left the draft of a root that is complete; that one is not open.
+        is_open = [path for number, path in drafts(folder) if number >= version]
+        if is_open and not force:
+            raise PublishError(
+                f"{is_open[0]} is open: sign it with `phase-boot root sign`, or give it up with "
+                "--force."
+            )
+        yield
+
+
+def start(
+    folder: Path, document: Mapping[str, object], previous: Root | None, keys: Sequence[SigningKey]
+) -> Draft:
+    """Write ``document`` as a draft, sign it, and make it a root if that is enough.
+
+    Raises:
+        PublishError: a key has no say in it, no machine would follow it, or the disk refuses.
+    """
+    try:
+        root = rules.of(document)
+    except Refusal as refusal:
+        raise PublishError(f"No machine would follow this root: {refusal}") from None
+    return add(Draft(draft_file(folder, root.version), document, root, previous), keys)
+
+
+def add(draft: Draft, keys: Sequence[SigningKey]) -> Draft:
+    """Sign ``draft`` with ``keys``, and make it a root if that is enough.
+
+    Raises:
+        PublishError: a key has no say in it, a signature that is there does not fit, no machine
+            would follow it, or the disk refuses.
+    """
+    check(draft)
+    for key in keys:
+        _check_has_a_say(draft, key)
+    raw = signed(draft.document, rules.signed_bytes(draft.document), keys)
+    if len(raw) > MAX_BYTES:
+        raise PublishError(f"A root of more than {MAX_BYTES} bytes is read by nobody: shorten it.")
+    ready = Draft(draft.path, read_document(raw), draft.root, draft.previous)
+    replace(draft.path, raw, PUBLIC)
+    if not any(ready.lacks):
+        _complete(ready, raw)
+    return ready
+
+
+def check(draft: Draft) -> None:
+    """Refuse a draft that somebody changed after somebody signed it.
+
+    Raises:
+        PublishError: a signature does not fit.
+    """
+    check_all_hold(str(draft.path), draft.document, rules.signed_bytes(draft.document))
+
+
+def _check_has_a_say(draft: Draft, key: SigningKey) -> None:
+    before = draft.previous.role.keys if draft.previous is not None else frozenset()
+    if key.keyid not in before | draft.root.role.keys:
+        raise PublishError(
+            f"{key.keyid} is no root key of {draft.path.name} or the root before it, so its "
+            "signature would count for nothing: name a root key."
+        )
+
+
+def _complete(draft: Draft, raw: bytes) -> None:
+    target = root_file(draft.path.parent, draft.root.version)
+    try:
+        if draft.previous is None:
+            rules.anchor(raw)
+        else:
+            rules.succeed(draft.previous, raw)
+    except Refusal as refusal:
+        raise PublishError(f"No machine would follow {draft.path}: {refusal}") from None
+    if target.exists():
+        raise PublishError(f"{target} is there, and a root is never overwritten.")
+    draft.path.rename(target)
+    sync_folder(target.parent)

@@ -1,0 +1,241 @@
+"""A folder of roots: which are there, whether each follows from the one before, and the draft."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from phase_boot.publish.errors import PublishError
+from phase_boot.trust import root as rules
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.root import Root
+from phase_boot.trust.signatures import claims_of, valid_signers
+
+_ROOT: Final = re.compile(r"([1-9][0-9]{0,9})\.json")
+_DRAFT: Final = re.compile(r"([1-9][0-9]{0,9})\.draft\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A root of the folder; ``fault`` says why no machine would follow it."""
+
+    path: Path
+    document: Mapping[str, object] = field(default_factory=dict)
+    root: Root | None = None
+    """What it says, as far as it can be read."""
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A root that may lack signatures, and the one that it shall follow."""
+
+    path: Path
+    document: Mapping[str, object]
+    root: Root
+    previous: Root | None
+
+    @property
+    def signers(self) -> frozenset[str]:
+        """Key ids of the root keys, old or new, whose signatures hold."""
+        return signers_of(self.document, self.root, self.previous)
+
+    @property
+    def lacks(self) -> tuple[int, int]:
+        """How many signatures of the previous root's keys are missing, and of its own."""
+        before = 0
+        if self.previous is not None:
+            role = self.previous.role
+            before = max(0, role.threshold - len(self.signers & role.keys))
+        return before, max(0, self.root.role.threshold - len(self.signers & self.root.role.keys))
+
+
+def walk(folder: Path, given: Path | None = None) -> Iterator[Link]:
+    """Yield the roots of ``folder``, the oldest first.
+
+    The first is trusted as given, unless ``given`` is a root from elsewhere: then that one is, and
+    what is older is left out.
+
+    Raises:
+        PublishError: the folder or ``given`` cannot be read.
+    """
+    trusted = anchored(given) if given is not None else None
+    newest = trusted
+    broken = False
+    for version, path in numbered(folder, _ROOT):
+        if trusted is not None and version < trusted.version:
+            continue
+        link = _judged(path, version, newest, trusted)
+        if broken:
+            link = Link(path, link.document, link.root, "the root before it is not followed")
+        yield link
+        broken = broken or link.fault is not None
+        newest = link.root
+
+
+def numbered(folder: Path, shape: re.Pattern[str]) -> list[tuple[int, Path]]:
+    """Return the files of ``folder`` that have a number and this shape, in order.
+
+    Raises:
+        PublishError: it cannot be read.
+    """
+    try:
+        found = [(shape.fullmatch(path.name), path) for path in folder.iterdir()]
+    except OSError as error:
+        raise PublishError(f"{folder} cannot be read: {error.strerror}.") from error
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def chain_of(links: Sequence[Link], given: Path | None = None) -> Chain:
+    """Return what a machine with the first of ``links``, or ``given``, trusts in the end.
+
+    Raises:
+        PublishError: a root does not follow, or there is none.
+    """
+    for link in links:
+        if link.fault is not None:
+            raise PublishError(f"{link.path} is not followed: {link.fault}")
+    chain = followed(links, given)
+    if chain is None:
+        raise PublishError("There is no root: make one with `phase-boot root new`.")
+    return chain
+
+
+def followed(links: Iterable[Link], given: Path | None = None) -> Chain | None:
+    """Return what `chain_of` does, of a folder in which some roots may not follow.
+
+    It stops before the first that does not follow, as machines do; None if that is the first.
+    """
+    roots = [anchored(given)] if given is not None else []
+    for link in links:
+        if link.fault is not None or link.root is None:
+            break
+        if not roots or link.root.version > roots[0].version:
+            roots.append(link.root)
+    return Chain(roots[0], tuple(roots[1:])) if roots else None
+
+
+def newest_of(folder: Path) -> Link:
+    """Return the newest root of a folder whose roots all follow.
+
+    Raises:
+        PublishError: one does not, there is none, or the folder cannot be read.
+    """
+    links = list(walk(folder))
+    chain_of(links)
+    return links[-1]
+
+
+def drafts(folder: Path) -> list[tuple[int, Path]]:
+    """Return the drafts of a folder and their versions."""
+    return numbered(folder, _DRAFT)
+
+
+def root_file(folder: Path, version: int) -> Path:
+    """Return where a root stands once it is signed."""
+    return folder / f"{version}.json"
+
+
+def draft_file(folder: Path, version: int) -> Path:
+    """Return where a root waits for signatures; nobody serves it from there."""
+    return folder / f"{version}.draft.json"
+
+
+def is_draft(path: Path) -> bool:
+    """Say whether a file is called as a draft is."""
+    return _DRAFT.fullmatch(path.name) is not None
+
+
+def read_draft(path: Path, given: Path | None = None) -> Draft:
+    """Read a draft, and from the folder that it is in the root before it.
+
+    Raises:
+        PublishError: no machine would follow it whoever signed it, the roots before it are not in
+            the folder or do not follow, or it cannot be read.
+    """
+    document = read(path)
+    try:
+        root = rules.of(document)
+        claims_of(document)
+    except Refusal as refusal:
+        raise PublishError(f"No machine would follow {path}: {refusal}") from None
+    if draft_file(path.parent, root.version).name != path.name:
+        raise PublishError(
+            f"{path} is root {root.version} inside: give it its name back, "
+            f"{root.version}.draft.json."
+        )
+    if root.version == 1:
+        return Draft(path, document, root, None)
+    before = chain_of(list(walk(path.parent, given)), given).newest
+    if not isinstance(before, Root) or before.version != root.version - 1:
+        raise PublishError(
+            f"{path} must stand beside root {root.version - 1}, the newest of its folder: "
+            "copy the whole folder."
+        )
+    return Draft(path, document, root, before)
+
+
+def signers_of(document: Mapping[str, object], root: Root, previous: Root | None) -> frozenset[str]:
+    """Return which keys of a root, or of the one before it, signed it."""
+    keys = root.role.keys | (previous.role.keys if previous is not None else frozenset())
+    return valid_signers(claims_of(document), rules.signed_bytes(document), keys)
+
+
+def anchored(path: Path) -> Root:
+    """Return a root that is trusted as given.
+
+    Raises:
+        PublishError: it is none, its own keys did not sign it, or it cannot be read.
+    """
+    try:
+        return rules.anchor(_bytes(path))
+    except Refusal as refusal:
+        raise PublishError(f"{path} cannot be trusted as given: {refusal}") from None
+
+
+def read(path: Path) -> dict[str, object]:
+    """Read a document as strictly as a machine does.
+
+    Raises:
+        PublishError: it is none, or it cannot be read.
+    """
+    try:
+        return read_document(_bytes(path))
+    except Refusal as refusal:
+        raise PublishError(f"{path} is no root: {refusal}") from None
+
+
+def _judged(path: Path, version: int, newest: Root | None, trusted: Root | None) -> Link:
+    raw = _bytes(path)
+    try:
+        document = read_document(raw)
+        root = rules.of(document)
+        claims_of(document)
+    except Refusal as refusal:
+        return Link(path, fault=str(refusal))
+    if root.version != version:
+        return Link(path, document, root, f"it is root {root.version} inside")
+    if trusted is not None and version == trusted.version:
+        same = root.digest == trusted.digest
+        return Link(path, document, root, None if same else "it is not the root that is trusted")
+    try:
+        if newest is None:
+            rules.anchor(raw)
+        else:
+            rules.succeed(newest, raw)
+    except Refusal as refusal:
+        return Link(path, document, root, str(refusal))
+    return Link(path, document, root)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise PublishError(f"{path} cannot be read: {error.strerror}.") from error

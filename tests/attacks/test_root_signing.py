@@ -1,0 +1,183 @@
+"""Attacks on those who sign roots: forged chains, changed drafts, a crash at the last moment."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from phase_boot.cli import main
+from phase_boot.publish.keyfile import form_of
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.root import anchor, signed_bytes, succeed
+from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
+from tests.fakes.programs import killed_before_rename
+
+A, B = (SigningKey(bytes([number]) * 32) for number in (10, 11))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Return a folder with root 1, which two keys must follow, and a draft that one has signed."""
+    for name, key in (("a", A), ("b", B), ("stranger", STRANGER)):
+        (tmp_path / name).write_bytes(form_of(key, None))
+        (tmp_path / name).chmod(0o600)
+    keys = ["--key", f"{tmp_path}/a", "--key", f"{tmp_path}/b"]
+    stable = ["--channel", "stable", "--publisher", PUBLISHER.keyid, "--expires", "+365d"]
+    assert main(["root", "new", f"{tmp_path}/root", *keys, "--root-threshold", "2", *stable]) == 0
+    change = ["--add-publisher", SECOND.keyid, "--key", f"{tmp_path}/a"]
+    assert main(["root", "rotate", f"{tmp_path}/root", *change]) == 0
+    return tmp_path
+
+
+def draft(desk: Path) -> Path:
+    return desk / "root" / "2.draft.json"
+
+
+def sign(desk: Path, *more: str) -> int:
+    return main(["root", "sign", f"{desk}/root", "--key", f"{desk}/b", *more])
+
+
+def signed(body: dict[str, object], *keys: SigningKey) -> str:
+    sigs = [base64.b64encode(key.sign(signed_bytes(body))).decode() for key in keys]
+    entries = [{"keyid": key.keyid, "sig": sig} for key, sig in zip(keys, sigs, strict=True)]
+    return json.dumps({**body, "signatures": entries})
+
+
+def body_of(path: Path) -> dict[str, object]:
+    found = json.loads(path.read_bytes())
+    return {name: value for name, value in found.items() if name != "signatures"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (SECOND.keyid, STRANGER.keyid),
+        (A.keyid, STRANGER.keyid),
+        ('"threshold": 2', '"threshold": 1'),
+        ('"version": 2', '"version": 2, "later": 1'),
+    ],
+)
+def test_a_draft_that_was_changed_between_two_signers_is_refused(
+    desk: Path, old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = draft(desk).read_text().replace(old, new)
+    draft(desk).write_text(changed)
+    assert sign(desk) == 1
+    assert "does not fit" in capsys.readouterr().err
+    assert draft(desk).read_text() == changed
+    assert not (desk / "root" / "2.json").exists()
+
+
+def test_a_draft_under_another_number_is_refused(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draft(desk).rename(desk / "root" / "3.draft.json")
+    assert sign(desk) == 1
+    assert "is root 2 inside" in capsys.readouterr().err
+
+
+def test_a_draft_without_the_roots_before_it_is_refused(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk / "root" / "1.json").unlink()
+    assert sign(desk) == 1
+    assert "There is no root" in capsys.readouterr().err
+    assert draft(desk).exists()
+
+
+def test_a_chain_that_was_swapped_does_not_fool_who_brings_a_root(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk / "mine.json").write_bytes((desk / "root" / "1.json").read_bytes())
+    forged = body_of(desk / "root" / "1.json")
+    forged["root"] = {"keys": sorted([B.keyid, STRANGER.keyid]), "threshold": 1}
+    (desk / "root" / "1.json").write_text(signed(forged, STRANGER))
+    draft(desk).write_text(signed({**forged, "version": 2}, STRANGER))
+    assert sign(desk, "--root", f"{desk}/mine.json") == 1
+    assert "it is not the root that is trusted" in capsys.readouterr().err
+    assert not (desk / "root" / "2.json").exists()
+
+
+def test_a_root_cannot_write_to_the_terminal(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {**body_of(draft(desk)), "\x1b[2J": ["\x9b31m\r\u202e"]}
+    draft(desk).write_text(signed(body, A))
+    assert sign(desk) == 0
+    shown = capsys.readouterr().out.replace(str(desk), "")
+    assert shown.isascii()
+    assert all(char.isprintable() or char == "\n" for char in shown)
+
+
+def test_a_signature_by_a_key_without_a_say_completes_nothing(desk: Path) -> None:
+    path = str(draft(desk))
+    before = draft(desk).read_bytes()
+    assert main(["root", "sign", path, "--key", f"{desk}/stranger"]) == 1
+    assert main(["root", "sign", path, "--key", f"{desk}/a"]) == 0
+    assert draft(desk).read_bytes() == before
+    assert not (desk / "root" / "2.json").exists()
+
+
+def crashing(desk: Path, number: int) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            killed_before_rename(number),
+            *("root", "sign", f"{desk}/root", "--key", f"{desk}/b"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_crash_while_a_root_is_completed_leaves_a_draft(desk: Path, number: int) -> None:
+    before = draft(desk).read_bytes()
+    crashing(desk, number)
+    assert not (desk / "root" / "2.json").exists()
+    assert (draft(desk).read_bytes() == before) is (number == 1)
+    assert sign(desk) == 0
+    first = anchor((desk / "root" / "1.json").read_bytes())
+    assert succeed(first, (desk / "root" / "2.json").read_bytes()).version == 2
+    assert sorted(path.name for path in (desk / "root").iterdir()) == ["1.json", "2.json"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda raw: raw.replace(PUBLISHER.keyid.encode(), STRANGER.keyid.encode()), "1 BAD"),
+        (lambda _: b"{", "1 BAD"),
+        (lambda _: b"x" * 70000, "1 BAD"),
+    ],
+)
+def test_a_bad_link_is_named_and_what_comes_after_it_too(
+    desk: Path, damage: object, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(damage)
+    assert sign(desk) == 0
+    path = desk / "root" / "1.json"
+    path.write_bytes(damage(path.read_bytes()))
+    capsys.readouterr()
+    assert main(["root", "show", f"{desk}/root"]) == 1
+    shown = capsys.readouterr().out
+    assert f"{why[0]}.json BAD" in shown
+    assert "2.json BAD: the root before it is not followed" in shown
+    assert main(["root", "rotate", f"{desk}/root", "--expires", "+9d"]) == 1
+
+
+def test_a_gap_in_the_chain_is_named(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sign(desk) == 0
+    (desk / "root" / "2.json").rename(desk / "root" / "3.json")
+    capsys.readouterr()
+    assert main(["root", "show", f"{desk}/root"]) == 1
+    assert "3.json BAD: it is root 2 inside" in capsys.readouterr().out
