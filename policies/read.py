@@ -10,6 +10,8 @@ from typing import Final
 from policies.model import Policy, PolicyError, policy_from
 
 MAX_BYTES: Final = 65_536
+MAX_DOTS: Final = 64
+"""Dots in one line: a key of thousands of parts takes the library half a minute."""
 
 
 def read_policy(path: Path) -> Policy:
@@ -34,6 +36,8 @@ def parse_policy(raw: bytes, *, read: Callable[[str], bytes]) -> Policy:
     Raises:
         PolicyError: it is no TOML, or `policy_from` refuses it.
     """
+    if any(line.count(b".") > MAX_DOTS for line in raw.splitlines()):
+        raise PolicyError(f"a line has more than {MAX_DOTS} dots; break it, or shorten its key")
     try:
         table = tomllib.loads(raw.decode())
     # A number of too many digits is a plain ValueError, deep nesting a RecursionError.

@@ -26,6 +26,8 @@ def main(name: str, seconds: int) -> None:
     """Fuzz one target; never returns."""
     # By name: it is not installed where types are checked.
     atheris: Any = importlib.import_module("atheris")
+    atheris.enabled_hooks.add("str")  # startswith and endswith tell how near a case came
+    sys.modules.pop("urllib.parse", None)  # pathlib imported it before it could be instrumented
     with atheris.instrument_imports(include=list(READERS)):
         target = load(name)
     run = bounded(target.one)

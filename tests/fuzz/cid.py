@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+
 from phase_boot.store.cid import Cid, Codec
 from tests.fuzz.target import Target
 
 
 def one(data: bytes) -> None:
+    _text(data.decode("latin-1"))
+    _text("b" + base64.b32encode(data).decode().rstrip("=").lower())
+    _bytes(data)
+
+
+def _text(text: str) -> None:
     try:
-        text = data.decode("latin-1")
         cid = Cid.parse(text)
     except ValueError:
-        pass
-    else:
-        assert str(cid) == text
-        assert Cid.from_bytes(bytes(cid)) == cid
+        return
+    assert str(cid) == text
+    assert Cid.from_bytes(bytes(cid)) == cid
+
+
+def _bytes(data: bytes) -> None:
     try:
         cid = Cid.from_bytes(data)
     except ValueError:
-        pass
-    else:
-        assert bytes(cid) == data
-        assert Cid.parse(str(cid)) == cid
+        return
+    assert bytes(cid) == data
+    assert Cid.parse(str(cid)) == cid
 
 
 _LEAF, _NODE = Cid.of(Codec.RAW, b"hello world"), Cid.of(Codec.DAG_PB, b"")

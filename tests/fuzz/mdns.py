@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from zeroconf import ServiceInfo
 
-from phase_boot.adapters.mdns import MAX_ADDRESSES, SERVICE, manifest_urls
+from phase_boot.adapters.mdns import MAX_ADDRESSES, MAX_URL, SERVICE, manifest_urls
 from phase_boot.ports.finder import Quest
 from phase_boot.trust.arch import Arch
 from tests.fuzz.target import Target
@@ -21,13 +21,19 @@ _ANNOUNCED = (
 
 
 def one(data: bytes) -> None:
+    """Read it as a TXT record, and as the mirror of one that is for us."""
+    _read(data)
+    _read(_txt(arch=b"amd64", channel=b"stable", mirror=data[:MAX_URL]))
+
+
+def _read(txt: bytes) -> None:
     for addresses in _ANNOUNCED:
         info = ServiceInfo(
             SERVICE,
             f"x.{SERVICE}",
             server=f"{_HOST}.",
             parsed_addresses=list(addresses),
-            properties=data,
+            properties=txt,
         )
         urls = list(
             manifest_urls(
@@ -53,13 +59,13 @@ def _check(url: str, told: str | None, addresses: tuple[str, ...]) -> None:
     assert not (parts.hostname or "").endswith(".local")
 
 
-def _txt(**pairs: str) -> bytes:
-    strings = [f"{key}={value}".encode() for key, value in pairs.items()]
-    return b"".join(bytes((len(string),)) + string for string in strings)
+def _txt(**pairs: bytes) -> bytes:
+    strings = [key.encode() + b"=" + value for key, value in pairs.items()]
+    return b"".join(bytes((min(len(string), 255),)) + string[:255] for string in strings)
 
 
 def _offer(mirror: str) -> bytes:
-    return _txt(arch="amd64", channel="stable", manifest_cid="bafkrei", mirror=mirror)
+    return _txt(arch=b"amd64", channel=b"stable", mirror=mirror.encode())
 
 
 TARGET = Target(
@@ -71,9 +77,10 @@ TARGET = Target(
         "elsewhere": _offer("https://mirror.example/stable/amd64/manifest.json?a#b"),
         "other-name": _offer("http://other.local/manifest.json"),
         "user": _offer(f"http://user:word@{_HOST.upper()}/manifest.json"),
-        "other-channel": _txt(arch="amd64", channel="nightly", mirror="http://a/"),
+        "other-channel": _txt(arch=b"amd64", channel=b"nightly", mirror=b"http://a/"),
         "no-value": b"\x04arch\x07channel\x06mirror",
         "empty": b"",
+        "mirror": b"http://neighbour.local:8080/stable/amd64/manifest.json",
         "torn": b"\xffarch=amd64",
     },
     max_len=1024,

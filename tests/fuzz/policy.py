@@ -7,7 +7,7 @@ from pathlib import Path
 from phase_boot.trust.root import Root
 from policies.model import CHANNEL, Mode, PolicyError
 from policies.read import parse_policy
-from policies.write import SHIPPED, with_site
+from policies.write import SHIPPED, Keys, with_site
 from tests.fakes.manifests import PUBLISHER, SECOND
 from tests.fuzz.target import Target
 
@@ -32,7 +32,7 @@ def one(data: bytes) -> None:
 
 def _site(mode: Mode) -> bytes:
     keys = (PUBLISHER.keyid, SECOND.keyid)
-    return with_site(mode, keys=keys, threshold=2, channel="stable").encode()
+    return with_site(mode, whom=Keys(keys, 2), channel="stable").encode()
 
 
 def _shipped(mode: Mode) -> bytes:
