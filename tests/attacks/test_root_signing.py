@@ -15,8 +15,10 @@ from phase_boot.cli import main
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import anchor, signed_bytes, succeed
+from phase_boot.trust.sealing import Cost
 from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
 from tests.fakes.programs import killed_before_rename
+from tests.fakes.typist import Typist
 
 A, B = (SigningKey(bytes([number]) * 32) for number in (10, 11))
 
@@ -71,6 +73,20 @@ def test_a_draft_that_was_changed_between_two_signers_is_refused(
     assert sign(desk) == 1
     assert "does not fit" in capsys.readouterr().err
     assert draft(desk).read_text() == changed
+    assert not (desk / "root" / "2.json").exists()
+
+
+def test_a_draft_that_is_swapped_while_it_is_read_is_not_signed(desk: Path) -> None:
+    (desk / "b").write_bytes(form_of(B, b"sesame", Cost(passes=1, memory=8192)))
+    body = body_of(draft(desk))
+    swapped = signed({**body, "later": 1}, A)
+    with Typist(["root", "sign", f"{desk}/root", "--key", f"{desk}/b"]) as typist:
+        typist.wait("Passphrase of")
+        draft(desk).write_text(swapped)
+        typist.answer(": ", "sesame")
+        assert typist.leave() == 1
+    assert "was changed while you read it" in typist.shown
+    assert draft(desk).read_text() == swapped
     assert not (desk / "root" / "2.json").exists()
 
 

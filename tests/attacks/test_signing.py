@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.publish.durable import held
 from phase_boot.publish.keyfile import form_of
+from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.sealing import Cost
 from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER, document, encoded, signed
 from tests.fakes.programs import killed_before_rename
+from tests.fakes.typist import Typist
 
 LASTING = {"expires": "2999-01-01T00:00:00Z"}
 ESCAPES = "\x1b[2J\x1b[1;1H\x9b31m\r\n\u202e\u2066\x00\x07"
@@ -80,6 +84,53 @@ def test_a_signature_of_another_kind_of_document_does_not_count(desk: Path) -> N
     assert sign(desk, encoded({**body, "signatures": [entry]})) == 1
     assert sign(desk, encoded({**body, "signatures": {}})) == 1
     assert sign(desk, encoded({**body, "signatures": [entry] * 33})) == 1
+
+
+def test_a_draft_that_is_swapped_while_it_is_read_is_not_signed(desk: Path) -> None:
+    sealed = form_of(PUBLISHER, b"sesame", Cost(passes=1, memory=8192))
+    (desk / "key").write_bytes(sealed)
+    (desk / "m.json").write_bytes(encoded(document(**LASTING)))
+    swapped = encoded(document(**LASTING, cmdline="init=/bin/sh"))
+    with Typist(["sign", f"{desk}/m.json", "--key", f"{desk}/key"]) as typist:
+        typist.wait("Passphrase of")
+        (desk / "m.json").write_bytes(swapped)
+        typist.answer(": ", "sesame")
+        assert typist.leave() == 1
+    assert "was changed while you read it" in typist.shown
+    assert (desk / "m.json").read_bytes() == swapped
+
+
+def test_interrupting_the_passphrase_signs_nothing(desk: Path) -> None:
+    (desk / "key").write_bytes(form_of(PUBLISHER, b"sesame", Cost(passes=1, memory=8192)))
+    raw = encoded(document(**LASTING))
+    (desk / "m.json").write_bytes(raw)
+    with Typist(["sign", f"{desk}/m.json", "--key", f"{desk}/key"]) as typist:
+        typist.answer("Passphrase of", "\x03")
+        assert typist.leave() == 130
+    assert "Traceback" not in typist.shown
+    assert (desk / "m.json").read_bytes() == raw
+
+
+def test_two_who_sign_at_once_do_not_lose_a_signature(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = encoded(document(**LASTING))
+    with held(desk):
+        assert sign(desk, raw) == 1
+    assert "Another publisher is writing" in capsys.readouterr().err
+    assert (desk / "m.json").read_bytes() == raw
+
+
+def test_a_manifest_that_a_signature_makes_too_large_is_not_signed(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = document(**LASTING, later=["x" * 4000] * 16)
+    raw = encoded(body)
+    raw = encoded({**body, "more": "x" * (MAX_BYTES - len(raw) - 20)})
+    assert MAX_BYTES - 20 < len(raw) <= MAX_BYTES
+    assert sign(desk, raw) == 1
+    assert "would exceed" in capsys.readouterr().err
+    assert (desk / "m.json").read_bytes() == raw
 
 
 def test_a_crash_before_the_rename_leaves_the_draft_that_was_there(desk: Path) -> None:

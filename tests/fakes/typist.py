@@ -54,10 +54,14 @@ class Typist:
 
     def answer(self, prompt: str, line: str) -> None:
         """Wait for ``prompt``, then type ``line`` and Enter."""
+        self.wait(prompt)
+        os.write(self._terminal, f"{line}\n".encode())
+
+    def wait(self, prompt: str) -> None:
+        """Wait until the program has shown ``prompt`` after what was waited for before."""
         while (found := self.shown.find(prompt, self._read)) < 0:
             assert self._look(), f"waited for {prompt!r} and saw {self.shown!r}"
         self._read = found + len(prompt)
-        os.write(self._terminal, f"{line}\n".encode())
 
     def leave(self) -> int:
         """Watch until the program ends, and return its exit status."""
