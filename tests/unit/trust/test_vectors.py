@@ -1,0 +1,131 @@
+"""The vectors of tests/vectors/trust.json, judged by the code that a stick runs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.fields import parse_date
+from phase_boot.trust.record import RECORD_REFUSALS, read_record
+from phase_boot.trust.refusals import REFUSALS, Refusal, StateMissing, StoredRootRefused
+from phase_boot.trust.rollback import read_state
+from phase_boot.trust.root import anchor
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import Wanted, verify
+from phase_boot.trust.version import Version
+
+ROOT: Final = Path(__file__).parents[3]
+FILE: Final = ROOT / "tests" / "vectors" / "trust.json"
+CASES: Final[list[dict[str, Any]]] = json.loads(FILE.read_text())["cases"]
+NOT_FROM_BYTES: Final = {
+    StateMissing.code,  # there are no bytes
+    StoredRootRefused.code,  # says which of the root's own refusals it was
+}
+
+Case = Mapping[str, Any]
+
+
+def bytes_of(case: Case) -> bytes:
+    spaces: int = case.get("spaces", 0)
+    return base64.b64decode(case["document"]) + b" " * spaces
+
+
+def trusted(case: Case) -> Chain:
+    said = case["trusted"]
+    if "keys" in said:
+        return Chain(Trust(frozenset(said["keys"]), said["threshold"]))
+    first, *later = map(base64.b64decode, said["roots"])
+    chain = Chain(anchor(first))
+    for raw in later:
+        chain = chain.extended(raw)
+    return chain
+
+
+def judge_manifest(case: Case) -> None:
+    said, now = case["wanted"], parse_date(case["now"])
+    wanted = Wanted(
+        arch=Arch.parse(said["arch"]),
+        channel=said["channel"],
+        min_version=Version.parse(said["min_version"]),
+        seen=None if said["seen"] is None else Version.parse(said["seen"]),
+    )
+    trust = trusted(case).trust(wanted.channel, now)
+    assert verify(bytes_of(case), trust=trust, wanted=wanted, now=now).raw == bytes_of(case)
+
+
+def judge_root(case: Case) -> None:
+    if case["trusted"]:
+        trusted(case).extended(bytes_of(case))
+    else:
+        anchor(bytes_of(case))
+
+
+def judge_chain(case: Case) -> None:
+    chain = trusted(case)
+    for text in case["documents"]:
+        chain = chain.extended(base64.b64decode(text))
+    assert len(chain.later) == len(case["documents"])
+
+
+def judge_state(case: Case) -> None:
+    seen, doubts = read_state(bytes_of(case), trusted(case))
+    floor = seen.floor(case["wanted"]["channel"], Arch.parse(case["wanted"]["arch"]))
+    assert (None if floor is None else str(floor)) == case["floor"]
+    for doubt in doubts:
+        raise doubt
+
+
+def judge_record(case: Case) -> None:
+    (keyid,) = case["trusted"]["keys"]
+    arch = Arch.parse(case["wanted"]["arch"])
+    now = parse_date(case["now"])
+    channel = case["wanted"]["channel"]
+    record = read_record(bytes_of(case), keyid=keyid, channel=channel, arch=arch, now=now)
+    assert record.raw == bytes_of(case)
+
+
+JUDGES: Final[Mapping[str, Callable[[Case], None]]] = {
+    "manifest": judge_manifest,
+    "root": judge_root,
+    "roots-chain": judge_chain,
+    "state": judge_state,
+    "record": judge_record,
+}
+
+
+def verdict(case: Case) -> str:
+    try:
+        JUDGES[case["kind"]](case)
+    except Refusal as refusal:
+        return refusal.code
+    return "ok"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_a_vector_gets_its_verdict(case: Case) -> None:
+    assert verdict(case) == case["verdict"]
+
+
+def test_every_refusal_that_comes_from_bytes_has_a_vector() -> None:
+    codes = {refusal.code for refusal in (*REFUSALS, *RECORD_REFUSALS)}
+    assert {case["verdict"] for case in CASES} == codes - NOT_FROM_BYTES | {"ok"}
+
+
+def test_each_vector_has_a_name_of_its_own() -> None:
+    assert len({case["name"] for case in CASES}) == len(CASES)
+
+
+def test_the_vectors_are_made_anew_byte_for_byte(tmp_path: Path) -> None:
+    made = tmp_path / "trust.json"
+    command = [sys.executable, "-m", "tests.vectors.regenerate", str(made)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert made.read_bytes() == FILE.read_bytes()
