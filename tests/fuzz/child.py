@@ -24,8 +24,11 @@ READERS: Final = ("phase_boot", "policies", "tomllib", "json", "urllib.parse")
 
 def main(name: str, seconds: int) -> None:
     """Fuzz one target; never returns."""
-    # By name: it is not installed where types are checked.
-    atheris: Any = importlib.import_module("atheris")
+    try:
+        # By name: it is not installed where types are checked.
+        atheris: Any = importlib.import_module("atheris")
+    except ModuleNotFoundError:
+        sys.exit("atheris is not there: run `make fuzz`, on x86_64, for which alone it has wheels")
     atheris.enabled_hooks.add("str")  # startswith and endswith tell how near a case came
     sys.modules.pop("urllib.parse", None)  # pathlib imported it before it could be instrumented
     with atheris.instrument_imports(include=list(READERS)):
