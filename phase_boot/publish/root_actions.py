@@ -99,7 +99,7 @@ def show(options: argparse.Namespace) -> int:
     if path.is_dir():
         return _show_folder(path, options.root)
     if is_draft(path):
-        _say(draft_lines(read_draft(path, options.root)))
+        _show_draft(path, options.root)
         return 0
     links = list(walk(path.parent, options.root))
     if path.name not in {link.path.name for link in links}:
@@ -110,19 +110,25 @@ def show(options: argparse.Namespace) -> int:
 def _show_folder(folder: Path, given: Path | None) -> int:
     links = list(walk(folder, given))
     bad = _show_links(links, given)
-    newest = max((number for number, _ in _numbers(links)), default=0)
+    newest = max((int(link.path.stem) for link in links), default=0)
     for number, path in drafts(folder):
         if number <= newest:
             _say([f"{path.name} is left over from root {number}: remove it."])
             continue
         try:
-            _say(draft_lines(read_draft(path, given)))
+            _show_draft(path, given)
         except PublishError as error:
             _say([f"{path.name} BAD: {error}"])
             bad = 1
     if not links and not drafts(folder):
         raise PublishError(f"{folder} holds no root: make one with `phase-boot root new`.")
     return bad
+
+
+def _show_draft(path: Path, given: Path | None) -> None:
+    draft = read_draft(path, given)
+    _say(draft_lines(draft))
+    root_signing.check(draft)
 
 
 def _show_links(links: Sequence[Link], given: Path | None, *, only: str | None = None) -> int:
@@ -134,10 +140,6 @@ def _show_links(links: Sequence[Link], given: Path | None, *, only: str | None =
             bad |= link.fault is not None
         previous = link.root
     return int(bad)
-
-
-def _numbers(links: Iterable[Link]) -> Iterable[tuple[int, Link]]:
-    return ((int(link.path.stem), link) for link in links)
 
 
 def _channel(options: argparse.Namespace, newest: Root, now: datetime) -> ChannelChange | None:

@@ -55,6 +55,7 @@ def root_lines(
     document: Mapping[str, object], root: Root, signers: frozenset[str]
 ) -> Iterator[str]:
     """Yield all that a root says."""
+    yield from other_lines(document, _KNOWN)
     yield row("next root", f"{root.role.threshold} of {len(root.role.keys)} must sign it")
     for keyid in sorted(root.role.keys):
         yield row("", f"{keyid}{' signed' if keyid in signers else ''}")
@@ -66,7 +67,6 @@ def root_lines(
         yield row(name, f"{trust.threshold} of {len(trust.keys)} must sign, until {until}")
         for keyid in sorted(trust.keys):
             yield row("", keyid)
-    yield from other_lines(document, _KNOWN)
 
 
 def difference(old: Root, new: Root) -> Iterator[str]:

@@ -14,6 +14,8 @@ from phase_boot.trust.signatures import SIGNATURES
 
 KNOWN: Final = frozenset(field.name for field in fields(Manifest)) | {"sizes"}
 """The fields of a manifest that have a line of their own."""
+_FEW: Final = 8
+_SHORT: Final = 80
 
 
 def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
@@ -23,6 +25,7 @@ def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
         Refusal: a field is not usable.
     """
     manifest = Manifest.of(document)
+    yield from other_lines(document, KNOWN)
     yield row("version", str(manifest.version))
     yield row("channel", manifest.channel)
     yield row("arch", manifest.arch)
@@ -36,14 +39,23 @@ def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
             yield row("", f"as the DAG {dag}")
     for mirror in manifest.mirrors:
         yield row("mirror", mirror)
-    yield from other_lines(document, KNOWN)
     yield from signature_lines(document, signed_bytes(document))
 
 
 def other_lines(document: Mapping[str, object], known: frozenset[str]) -> Iterator[str]:
-    """Yield the fields that are signed as well, though nothing here knows what they mean."""
-    for name in sorted(document.keys() - known - {SIGNATURES}):
-        yield row("unknown", f"{text(name)}: {text(str(document[name]))}")
+    """Yield the fields that are signed as well, though nothing here knows what they mean.
+
+    They come first and short, so that they cannot push the others out of sight.
+    """
+    names = sorted(document.keys() - known - {SIGNATURES})
+    for name in names[:_FEW]:
+        yield row("unknown", f"{_short(text(name))}: {_short(text(str(document[name])))}")
+    if len(names) > _FEW:
+        yield row("unknown", f"and {len(names) - _FEW} more fields")
+
+
+def _short(shown: str) -> str:
+    return shown if len(shown) <= _SHORT else f"{shown[:_SHORT]}... ({len(shown)} characters)"
 
 
 def signature_lines(document: Mapping[str, object], message: bytes) -> Iterator[str]:

@@ -19,7 +19,7 @@ from phase_boot.publish.keyfile import form_of, read_key, read_keyfile
 from phase_boot.publish.passphrase import Attempts, from_file
 from phase_boot.trust.sealing import Cost, seal
 from tests.fakes.manifests import PUBLISHER, STRANGER
-from tests.fakes.programs import LITTLE_MEMORY, killed_before_rename
+from tests.fakes.programs import FULL_DISK, LITTLE_MEMORY, killed_before_rename
 
 CHEAP = Cost(passes=1, memory=8192)
 SOMEBODY = 12345
@@ -176,6 +176,33 @@ def test_a_box_that_holds_no_key_is_refused(sealed: Path) -> None:
     changed(sealed, salt=box.salt.hex(), box=box.box.hex())
     with pytest.raises(PublishError, match="not that of the key"):
         read_key(sealed, attempts(b"right"))
+
+
+def test_a_full_disk_leaves_the_key_that_was_there_and_no_half_of_another(
+    sealed: Path, tmp_path: Path
+) -> None:
+    before = sealed.read_bytes()
+    (tmp_path / "passphrase").write_text("right")
+    (tmp_path / "passphrase").chmod(0o600)
+    words = ("--passphrase-file", f"{tmp_path}/passphrase")
+    for done in (
+        run(FULL_DISK, "key", "passphrase", str(sealed), *words, "--remove"),
+        run(FULL_DISK, "key", "new", f"{tmp_path}/other"),
+    ):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "File too large" in done.stderr
+    assert sealed.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key", "passphrase"]
+
+
+def test_sealing_without_the_memory_for_it_makes_no_key(tmp_path: Path) -> None:
+    (tmp_path / "passphrase").write_text("right")
+    (tmp_path / "passphrase").chmod(0o600)
+    words = ("key", "new", f"{tmp_path}/key", "--passphrase-file", f"{tmp_path}/passphrase")
+    done = run(LITTLE_MEMORY.replace("512", "200"), *words)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "256 MiB of memory that sealing takes" in done.stderr
+    assert not (tmp_path / "key").exists()
 
 
 def test_a_crash_before_the_rename_leaves_the_key_that_was_there(

@@ -13,11 +13,12 @@ import pytest
 
 from phase_boot.cli import main
 from phase_boot.publish.keyfile import form_of
+from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import anchor, signed_bytes, succeed
 from phase_boot.trust.sealing import Cost
 from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
-from tests.fakes.programs import killed_before_rename
+from tests.fakes.programs import FULL_DISK, killed_before_rename
 from tests.fakes.typist import Typist
 
 A, B = (SigningKey(bytes([number]) * 32) for number in (10, 11))
@@ -140,26 +141,21 @@ def test_a_signature_by_a_key_without_a_say_completes_nothing(desk: Path) -> Non
     assert not (desk / "root" / "2.json").exists()
 
 
-def crashing(desk: Path, number: int) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            killed_before_rename(number),
-            *("root", "sign", f"{desk}/root", "--key", f"{desk}/b"),
-        ],
+def run(desk: Path, program: str) -> subprocess.CompletedProcess[bytes]:
+    words = ("root", "sign", f"{desk}/root", "--key", f"{desk}/b")
+    return subprocess.run(
+        [sys.executable, "-c", program, *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
         timeout=60,
     )
-    assert done.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_crash_while_a_root_is_completed_leaves_a_draft(desk: Path, number: int) -> None:
     before = draft(desk).read_bytes()
-    crashing(desk, number)
+    assert run(desk, killed_before_rename(number)).returncode == -signal.SIGKILL
     assert not (desk / "root" / "2.json").exists()
     assert (draft(desk).read_bytes() == before) is (number == 1)
     assert sign(desk) == 0
@@ -189,6 +185,80 @@ def test_a_bad_link_is_named_and_what_comes_after_it_too(
     assert f"{why[0]}.json BAD" in shown
     assert "2.json BAD: the root before it is not followed" in shown
     assert main(["root", "rotate", f"{desk}/root", "--expires", "+9d"]) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: b"{" + raw,
+        lambda raw: raw.replace(b'"threshold": 2', b'"threshold": 3'),
+        lambda raw: raw.replace(b'"version": 2', b'"version": 4'),
+        lambda raw: raw.replace(b'"sig"', b'"Sig"'),
+        lambda raw: raw.replace(SECOND.keyid.encode(), STRANGER.keyid.encode()),
+        lambda raw: raw + b" " * 70000,
+    ],
+)
+def test_a_bad_draft_is_named(
+    desk: Path, damage: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(damage)
+    draft(desk).write_bytes(damage(draft(desk).read_bytes()))
+    capsys.readouterr()
+    assert main(["root", "show", f"{desk}/root"]) == 1
+    told = capsys.readouterr()
+    assert ("2.draft.json BAD" in told.out, told.err) == (True, "")
+    assert main(["root", "show", str(draft(desk))]) == 1
+    assert sign(desk) == 1
+    assert not (desk / "root" / "2.json").exists()
+
+
+def test_a_second_first_root_is_never_made(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = desk / "root" / "1.json"
+    before = first.read_bytes()
+    other = signed({**body_of(first), "later": 1}, A)
+    (desk / "root" / "1.draft.json").write_text(other)
+    assert main(["root", "sign", f"{desk}/root/1.draft.json", "--key", f"{desk}/b"]) == 1
+    assert "a root is never overwritten" in capsys.readouterr().err
+    assert first.read_bytes() == before
+    first.rename(desk / "root" / "4.json")
+    stable = ["--channel", "stable", "--publisher", PUBLISHER.keyid, "--expires", "+365d"]
+    words = ["root", "new", f"{desk}/root", "--key", f"{desk}/a", *stable, "--force"]
+    assert main(words) == 1
+    assert "use `phase-boot root rotate`" in capsys.readouterr().err
+
+
+def test_a_root_that_nobody_could_read_is_not_made(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sign(desk) == 0
+    many = [f"--add-publisher={SigningKey(bytes([n]) * 32).keyid}" for n in range(100, 131)]
+    assert main(["root", "rotate", f"{desk}/root", *many]) == 1
+    assert "No machine would follow this root" in capsys.readouterr().err
+    body: dict[str, object] = {**body_of(desk / "root" / "2.json"), "version": 3}
+    body["later"] = ["x" * 4000] * 16
+    body["more"] = "x" * (MAX_BYTES - len(json.dumps(body)) - 20)
+    assert 0 < len(str(body["more"])) < 4000
+    (desk / "root" / "3.draft.json").write_text(json.dumps(body))
+    assert main(["root", "sign", f"{desk}/root", "--key", f"{desk}/a"]) == 1
+    assert f"more than {MAX_BYTES} bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"x" * 70000])
+def test_what_is_no_root_is_not_trusted_as_given(
+    desk: Path, raw: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk / "mine.json").write_bytes(raw)
+    assert sign(desk, "--root", f"{desk}/mine.json") == 1
+    assert "cannot be trusted as given" in capsys.readouterr().err
+    assert main(["root", "show", f"{desk}/root", "--root", f"{desk}/none.json"]) == 1
+
+
+def test_a_full_disk_leaves_the_draft_that_was_there(desk: Path) -> None:
+    before = draft(desk).read_bytes()
+    done = run(desk, FULL_DISK)
+    assert (done.returncode, b"File too large" in done.stderr) == (1, True)
+    assert draft(desk).read_bytes() == before
+    assert sorted(path.name for path in (desk / "root").iterdir()) == ["1.json", "2.draft.json"]
 
 
 def test_a_gap_in_the_chain_is_named(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,17 @@ def test_a_manifest_cannot_write_to_the_terminal_of_who_signs_it(
     assert "\n  signature" not in shown
 
 
+def test_unknown_fields_cannot_push_the_known_ones_out_of_sight(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = {f"x{number}" * 100: "y" * 500 for number in range(40)}
+    assert sign(desk, encoded(document(**LASTING, **many))) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "unknown     and 32 more fields" in lines[9]
+    assert lines[10].startswith("  version")
+    assert max(map(len, lines)) < 250
+
+
 def test_a_forged_signers_name_cannot_either(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,12 @@ from phase_boot.cli import main
 resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
 sys.exit(main())
 """
+FULL_DISK: Final = """
+import resource, sys
+from phase_boot.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+sys.exit(main())
+"""
 
 
 def killed_before_rename(number: int = 1) -> str:
