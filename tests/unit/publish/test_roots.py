@@ -279,6 +279,24 @@ def test_checking_by_roots_has_no_threshold_of_its_own(run: Run, words: str) -> 
     assert (status, out, "Say whom to trust" in err) == (2, "", True)
 
 
+def test_a_site_without_a_root_is_not_judged_by_one(run: Run, desk: Path) -> None:
+    (desk / "site" / "root").mkdir(parents=True)
+    status, out, _ = run("verify @/site")
+    assert (status, "holds no root" in out) == (1, True)
+    assert "holds no root" in run("root show @/site/root")[2]
+
+
+def test_an_expired_root_lets_nobody_publish(run: Run, desk: Path) -> None:
+    rooted(run)
+    run(f"{PUBLISH} --version 1 --key @/one")
+    status, out, _ = run("verify @/site --now 2999-01-01T00:00:00Z")
+    assert (status, "root.expired" in out or "expired" in out) == (1, True)
+    words = PUBLISH.replace("+30d", "2999-06-01T00:00:00Z --issued 2999-01-01T00:00:00Z")
+    status, _, err = run(f"{words} --version 2 --key @/one")
+    assert (status, "will not take this" in err) == (0, True)
+    assert (desk / "site/stable/amd64/manifest.json").exists()
+
+
 def test_publishing_warns_who_will_not_take_it(run: Run, desk: Path) -> None:
     rooted(run)
     manifest = desk / "site/stable/amd64/manifest.json"

@@ -198,6 +198,21 @@ def test_a_draft_that_somebody_signed_is_not_written_over(run: Run, draft: Path)
     assert run(f"{PREPARE} --version 7 --force")[0] == 0
 
 
+def test_what_is_no_draft_is_in_nobodys_way(run: Run, draft: Path) -> None:
+    run(f"sign {draft} --key @/one --out @/mine.json")
+    draft.write_text("{")
+    assert run("publish --signed @/mine.json --out @/site")[0] == 0
+    assert draft.read_text() == "{"
+    assert run(f"{PREPARE} --version 6")[0] == 0
+    assert json.loads(draft.read_bytes())["version"] == "6"
+
+
+def test_a_draft_that_no_machine_would_take_is_not_prepared(run: Run, desk: Path) -> None:
+    status, _, err = run(f"{PREPARE} --version 6 --mirror ftp://m.example/")
+    assert (status, "No machine would take this release" in err) == (1, True)
+    assert not (desk / "site/stable").exists()
+
+
 def test_half_a_release_is_not_published(run: Run, desk: Path, draft: Path) -> None:
     run(f"sign {draft} --key @/one")
     entry = desk / "site" / "cas" / "sha256" / Digest.of(ROOTFS).hex
