@@ -61,7 +61,7 @@ def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
     )
     add_passphrase_file(words)
     words.add_argument("--out", required=True, type=Path, metavar="SITE")
-    words.add_argument("--force", action="store_true", help="even if the version is not higher")
+    words.add_argument("--force", action="store_true", help="whatever stands against it")
     words.set_defaults(func=telling(_publish))
 
 
