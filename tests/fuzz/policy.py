@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from phase_boot.trust.root import Root
 from policies.model import CHANNEL, Mode, PolicyError
 from policies.read import parse_policy
-from policies.write import SHIPPED, Keys, with_site
+from policies.write import SHIPPED
 from tests.fakes.manifests import PUBLISHER, SECOND
+from tests.fuzz import root
 from tests.fuzz.target import Target
 
 
-def _no_file(name: str) -> bytes:
-    raise ValueError(f"{name!r} is not there")
+def _file(name: str) -> bytes:
+    if name != "root.json":
+        raise ValueError(f"{name!r} is not there")
+    return root.TARGET.starts["first"]
 
 
 def one(data: bytes) -> None:
     try:
-        policy = parse_policy(data, read=_no_file)
+        policy = parse_policy(data, read=_file)
     except PolicyError:
         return
     assert CHANNEL.fullmatch(policy.channel)
-    assert not isinstance(policy.trust, Root)
-    assert 1 <= policy.trust.threshold <= len(policy.trust.keys)
+    if isinstance(policy.trust, Root):
+        assert policy.trust.version == 1
+    else:
+        assert 1 <= policy.trust.threshold <= len(policy.trust.keys)
     assert not (policy.mode is Mode.PRIVATE and policy.cache_enabled)
     assert policy.discovery.order
     assert min(policy.discovery.window, policy.discovery.candidates) >= 1
     assert min(policy.limits.attempts, policy.limits.cache_mib, policy.network.wait_seconds) >= 1
 
 
-def _site(mode: Mode) -> bytes:
-    keys = (PUBLISHER.keyid, SECOND.keyid)
-    return with_site(mode, whom=Keys(keys, 2), channel="stable").encode()
-
-
 def _shipped(mode: Mode) -> bytes:
-    return Path(SHIPPED / f"{mode}.toml").read_bytes()
+    return (SHIPPED / f"{mode}.toml").read_bytes()
 
+
+def _trusting(mode: Mode, trust: str) -> bytes:
+    """Return a mode's policy that trusts somebody, as a site's does."""
+    head, trusting, tail = _shipped(mode).partition(b"[trust]\n")
+    return head + trusting + trust.encode() + b"\n" + tail[tail.index(b"[discovery]") :]
+
+
+_KEYS = f'keys = ["{PUBLISHER.keyid}", "{SECOND.keyid}"]\nthreshold = 2'
 
 TARGET = Target(
     one=one,
     starts={
-        **{f"site-{mode}": _site(mode) for mode in Mode},
+        **{f"keys-{mode}": _trusting(mode, _KEYS) for mode in Mode},
+        "root": _trusting(Mode.LOCAL, 'root = "root.json"'),
         **{f"shipped-{mode}": _shipped(mode) for mode in Mode},
         "deep": b"a = " + b"[" * 2000,
         "digits": b"a = " + b"9" * 5000,
