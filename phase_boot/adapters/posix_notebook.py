@@ -30,12 +30,10 @@ class PosixNotebook:
         """Return what a plain file holds, one byte more than ``limit`` at most, or None."""
         with store_errors(f"read {name}"):
             try:
-                fd = os.open(self._folder / name, _READ)
+                fd = _open(self._folder, name)
             except FileNotFoundError:
                 return None
             with os.fdopen(fd, "rb") as file:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise Broken(f"{name} is not a plain file.")
                 return file.read(limit + 1)
 
     def write(self, name: str, data: bytes) -> None:
@@ -47,6 +45,19 @@ class PosixNotebook:
                 _write(place, name, data)
             finally:
                 os.close(place)
+
+
+def _open(folder: Path, name: str) -> int:
+    """Return a descriptor of a plain file, reached through no link below the folder's parent."""
+    place = os.open(folder, _FOLDER)
+    try:
+        fd = os.open(name, _READ, dir_fd=place)
+    finally:
+        os.close(place)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Broken(f"{name} is not a plain file.")
+    return fd
 
 
 def _write(place: int, name: str, data: bytes) -> None:

@@ -25,6 +25,10 @@ class Site:
     """Bytes of one answer after which the connection is lost, once."""
     busy_every: int | None = None
     hangs: bool = False
+    piece_seconds: float = 0.01
+    """How long every 1000 bytes take."""
+    endless: str | None = None
+    """The path whose answer goes on for ever after its own end."""
     asked: Counter[str] = field(default_factory=Counter)
 
 
@@ -79,9 +83,17 @@ class Sites:
         if path not in site.files:
             raise FetchFailed("it does not have it (HTTP 404)", again=False)
         data = site.twist(path, site.files[path])
+        async for piece in self._pieces(site, data, offset):
+            yield piece
+        while path == site.endless:
+            await asyncio.sleep(site.piece_seconds)
+            yield bytes(PIECE)
+
+    @staticmethod
+    async def _pieces(site: Site, data: bytes, offset: int) -> AsyncGenerator[bytes, None]:
         for start in range(offset, len(data), PIECE):
             if site.vanish_after is not None and start - offset >= site.vanish_after:
                 site.vanish_after = None
                 raise FetchFailed("the connection failed", again=True)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(site.piece_seconds)
             yield data[start : start + PIECE]

@@ -60,6 +60,13 @@ class FakePlatform:
     table: dict[str, Any] = field(default_factory=policy_table)
     memory: int = GIB
     url: str | None = None
+    root: bytes | None = None
+    """The root in the image; without it the table names keys."""
+
+    def trusting(self, root: bytes) -> None:
+        """Carry this root instead of keys."""
+        self.root = root
+        self.table["trust"] = {"root": "root.json"}
 
     async def facts(self) -> Facts:
         return Facts(
@@ -73,7 +80,7 @@ class FakePlatform:
     async def policy(self, mode: str) -> Policy:
         assert mode == "internet"
         try:
-            return policy_from(self.table)
+            return policy_from(self.table, read=lambda _: self.root or b"")
         except PolicyError as error:
             raise NotConfigured(f"the policy is not usable: {error}") from error
 
@@ -198,6 +205,7 @@ class Scene:
     handlers: tuple[Handler, ...] = OWN_HANDLERS
     finder_broken: bool = False
     boot: Boot | None = None
+    clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
 
     def play(self) -> State:
         end, self.boot = virtual_time.run(self.driving())
@@ -220,10 +228,9 @@ class Scene:
         return self.operator.reports[-1].cause
 
     async def driving(self) -> tuple[State, Boot]:
-        clock = virtual_time.VirtualClock()
-        journal = Journal([self.lines], now=clock.monotonic, boot_id="test")
+        journal = Journal([self.lines], now=self.clock.monotonic, boot_id="test")
         world = World(
-            clock=clock,
+            clock=self.clock,
             platform=self.platform,
             network=self.network,
             finders=(

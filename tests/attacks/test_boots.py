@@ -1,0 +1,350 @@
+"""Attacks on a whole boot: by mirrors, neighbours and the clock. What counts is what is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from phase_boot.machine.graph import State
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Folder
+from tests.fakes.manifests import (
+    INITRAMFS,
+    KERNEL,
+    NOW,
+    ROOTFS,
+    STRANGER,
+    document,
+    signed,
+)
+from tests.fakes.roots import (
+    NEW_PUBLISHER,
+    ROOT_1,
+    ROOT_2,
+    channel,
+    root_document,
+    signed_root,
+)
+from tests.fakes.sites import Site, Sites, good_site
+from tests.fakes.virtual_time import VirtualClock
+from tests.fakes.world import Scene, scene
+
+MANIFEST = "stable/amd64/manifest.json"
+KERNEL_PATH = f"cas/sha256/{Digest.of(KERNEL).hex}"
+ROOTFS_PATH = f"cas/sha256/{Digest.of(ROOTFS).hex}"
+SIGNED = {Digest.of(data).hex for data in (KERNEL, INITRAMFS, ROOTFS)}
+
+
+def flipped(path: str, data: bytes) -> bytes:
+    """Change one bit of the kernel and nothing else."""
+    return bytes([data[0] ^ 1]) + data[1:] if path == KERNEL_PATH else data
+
+
+def entries(play: Scene) -> set[str]:
+    assert play.cache.cache is not None
+    return {item.name for item in play.cache.cache.items(Folder.ENTRIES)}
+
+
+def assert_nothing_ran(play: Scene) -> None:
+    assert play.play() is State.OFF
+    assert play.walk.states[-2:] == (State.SHELL, State.OFF)
+    assert not play.kexec.jumped
+    assert play.kexec.kernel is None
+    assert entries(play) <= SIGNED
+
+
+def assert_the_signed_bytes_ran(play: Scene) -> None:
+    assert play.play() is State.TARGET
+    assert play.kexec.jumped
+    assert play.kexec.kernel == KERNEL
+    assert entries(play) == SIGNED
+
+
+def refusals(play: Scene) -> list[str]:
+    return [event["code"] for event in play.of("candidate.refused")]
+
+
+def rooted(play: Scene) -> Scene:
+    play.platform.trusting(ROOT_1)
+    return play
+
+
+# ---- artifacts ----------------------------------------------------------------------------------
+
+
+def test_tampered_artifact() -> None:
+    bad = good_site()
+    bad.twist = flipped
+    play = scene(bad=bad)
+    assert_nothing_ran(play)
+    assert Digest.of(KERNEL).hex not in entries(play)
+    assert "sha256" in play.cause
+
+
+def test_mix_and_match_of_artifacts_of_two_versions() -> None:
+    """The kernel of one signed version is no kernel of another, though both were signed."""
+    old_kernel = b"older kernel, with a hole"
+    old = good_site(
+        version="2025.11.01",
+        artifacts={
+            "kernel": str(Digest.of(old_kernel)),
+            "initramfs": str(Digest.of(INITRAMFS)),
+            "rootfs": str(Digest.of(ROOTFS)),
+        },
+        sizes={"kernel": len(old_kernel), "initramfs": len(INITRAMFS), "rootfs": len(ROOTFS)},
+    )
+    mixed = good_site()
+    mixed.files[KERNEL_PATH] = old_kernel
+    mixed.files[f"cas/sha256/{Digest.of(old_kernel).hex}"] = old_kernel
+    mixed.files["beta/amd64/manifest.json"] = old.files[MANIFEST]
+    play = scene(mixed=mixed)
+    assert_nothing_ran(play)
+    assert Digest.of(old_kernel).hex not in entries(play)
+
+
+@pytest.mark.parametrize("data", [KERNEL[:-1], KERNEL + b"!", b""], ids=["short", "long", "empty"])
+def test_wrong_size(data: bytes) -> None:
+    bad = good_site()
+    bad.files[KERNEL_PATH] = data
+    play = scene(bad=bad, good=good_site())
+    assert_the_signed_bytes_ran(play)
+    assert {event["source"] for event in play.of("source.failed")} == {"http://bad"}
+
+
+@pytest.mark.parametrize("path", [KERNEL_PATH, MANIFEST, "root/2.json"])
+def test_endless_data(path: str) -> None:
+    bad = good_site()
+    bad.files["root/2.json"] = signed_root(root_document(2))
+    bad.endless = path
+    play = rooted(scene(bad=bad, good=good_site()))
+    assert_the_signed_bytes_ran(play)
+    assert bad.asked[path] == 1
+    # Whoever hands out no end of a root has no root: the old one counts, and so does its manifest.
+    assert len(play.of("source.failed")) == (path == KERNEL_PATH)
+    assert refusals(play) == (["unreachable"] if path == MANIFEST else [])
+
+
+def test_slow_retrieval_of_an_artifact() -> None:
+    """A source that trickles, always just in time, is left for one that does not."""
+    slow = good_site()
+    slow.piece_seconds = 14
+    play = scene(slow=slow)
+    play.sites.by_base["http://mirror.example"] = good_site()
+    slow.files[MANIFEST] = signed(document(mirrors=["http://mirror.example"]))
+    assert_the_signed_bytes_ran(play)
+    (failed,) = play.of("source.failed")
+    assert (failed["source"], failed["artifact"]) == ("http://slow", "rootfs")
+    assert "KiB a second" in failed["reason"]
+    # What the slow one sent was not thrown away.
+    assert ("http://mirror.example/" + ROOTFS_PATH, 3000) in play.sites.offsets
+
+
+@pytest.mark.parametrize("path", [MANIFEST, "root/2.json"])
+def test_slow_retrieval_of_a_document(path: str) -> None:
+    slow = Site({path: b" " * 60_000}, piece_seconds=9)
+    play = rooted(scene(slow=slow, good=good_site()))
+    assert_the_signed_bytes_ran(play)
+    assert refusals(play) == ["unreachable"]
+
+
+# ---- who is asked -------------------------------------------------------------------------------
+
+
+def test_bad_candidate_never_blocks_a_good_one() -> None:
+    bad: Mapping[str, bytes] = {
+        "garbage": b"<html>",
+        "stranger": signed(document(), STRANGER),
+        "expired": signed(document(expires="2025-11-19T00:00:00Z", version="2025.11.11")),
+        "other": signed(document(arch="arm64")),
+    }
+    sites = {name: Site({MANIFEST: raw}) for name, raw in bad.items()}
+    play = scene(**sites, good=good_site())
+    play.platform.table["discovery"]["candidates"] = 9
+    assert_the_signed_bytes_ran(play)
+    assert refusals(play) == [
+        "document.not-json",
+        "signature.untrusted",
+        "manifest.expired",
+        "manifest.wrong-architecture",
+    ]
+
+
+def test_host_that_announces_itself_a_hundred_times_stands_in_nobodys_way() -> None:
+    net = Sites(good=good_site())
+    urls = []
+    for port in range(100):
+        net.by_base[f"http://10.0.0.66:{port}"] = Site({MANIFEST: signed(document(), STRANGER)})
+        urls.append(f"http://10.0.0.66:{port}/{MANIFEST}")
+    play = Scene(net, found=[*urls, net.manifest_url("good")])
+    assert_the_signed_bytes_ran(play)
+    assert len(refusals(play)) == 1
+
+
+def test_source_that_lied_is_not_asked_again_in_this_boot() -> None:
+    liar = good_site()
+    liar.twist = flipped
+    liar.files["stable/amd64/manifest.json"] = signed(
+        document(mirrors=["http://liar", "http://good"])
+    )
+    play = scene(liar=liar)
+    play.sites.by_base["http://good"] = good_site()
+    assert_the_signed_bytes_ran(play)
+    assert liar.asked == {MANIFEST: 1, KERNEL_PATH: 1}
+
+
+def test_source_that_lied_about_a_manifest_is_not_asked_under_another_path() -> None:
+    liar = Site(
+        {
+            MANIFEST: signed(document()).replace(b'"quiet"', b'"rd.break"'),
+            "second/" + MANIFEST: signed(document()),
+        }
+    )
+    net = Sites(liar=liar)
+    play = Scene(net, found=[net.manifest_url("liar"), f"http://liar/second/{MANIFEST}"])
+    assert_nothing_ran(play)
+    assert refusals(play) == ["signature.bad"]
+    assert liar.asked == {MANIFEST: 1}
+
+
+# ---- roots --------------------------------------------------------------------------------------
+
+
+def test_revoked_publisher_boots_nothing_once_the_new_root_was_seen() -> None:
+    """A thief beside an honest mirror: the first word of the new root ends the thief's."""
+    thief = good_site(version="2099.1")
+    honest = good_site()
+    honest.files["root/2.json"] = ROOT_2
+    honest.files[MANIFEST] = signed(document(mirrors=[]), NEW_PUBLISHER)
+    play = rooted(scene(honest=honest, thief=thief))
+    assert_the_signed_bytes_ran(play)
+    assert play.of("manifest.verified")[0]["keys"] == [NEW_PUBLISHER.keyid]
+    again = rooted(scene(thief=good_site(version="2099.1")))
+    again.cache = play.cache
+    assert_nothing_ran(again)
+    assert refusals(again) == ["signature.untrusted"]
+
+
+def test_forged_root_beside_a_good_manifest_shuns_its_server_and_changes_no_trust() -> None:
+    liar = good_site()
+    forged = root_document(2, channels={"stable": channel(STRANGER)})
+    liar.files["root/2.json"] = signed_root(forged, STRANGER)
+    play = rooted(scene(liar=liar, good=good_site()))
+    assert_the_signed_bytes_ran(play)
+    assert refusals(play) == ["root.not-by-previous"]
+    assert play.of("root.followed") == []
+    assert liar.asked == {"root/2.json": 1}
+    assert [name for name in play.cache.notes.pages if name.startswith("root")] == []
+
+
+def test_several_roots_are_followed_in_one_boot_and_kept() -> None:
+    site = good_site()
+    for version in range(2, 6):
+        site.files[f"root/{version}.json"] = signed_root(root_document(version))
+    play = rooted(scene(peer=site))
+    assert_the_signed_bytes_ran(play)
+    assert [event["version"] for event in play.of("root.followed")] == [2, 3, 4, 5]
+    again = rooted(scene(peer=good_site()))
+    again.cache = play.cache
+    assert_the_signed_bytes_ran(again)
+    assert again.of("trust.recalled")[0]["root"] == 5
+    assert again.of("root.followed") == []
+
+
+def test_root_that_cannot_be_had_now_refuses_its_source() -> None:
+    """Else whoever stands between could hide a new root by breaking that one connection."""
+    broken = good_site()
+    broken.busy_every = 1
+    play = rooted(scene(broken=broken, good=good_site()))
+    assert_the_signed_bytes_ran(play)
+    assert refusals(play) == ["unreachable"]
+    assert broken.asked == {"root/2.json": 1}
+
+
+def test_expired_root_boots_nothing() -> None:
+    play = scene(peer=good_site())
+    ended = root_document(channels={"stable": channel(expires="2025-11-19T00:00:00Z")})
+    play.platform.trusting(signed_root(ended))
+    assert_nothing_ran(play)
+    assert refusals(play) == ["root.expired"]
+
+
+# ---- clocks -------------------------------------------------------------------------------------
+
+
+def test_clock_in_1970() -> None:
+    """The seed's build date is the floor: what had expired by then stays expired."""
+    play = scene(
+        stale=good_site(issued="2025-09-01T00:00:00Z", expires="2025-10-31T00:00:00Z"),
+        fresh=good_site(issued="2025-10-30T00:00:00Z"),
+    )
+    play.clock = VirtualClock(datetime(1970, 1, 1, tzinfo=UTC))
+    assert_the_signed_bytes_ran(play)
+    assert refusals(play) == ["manifest.expired"]
+
+
+def test_clock_in_1970_on_a_stick_that_has_booted_since() -> None:
+    """The newest manifest ever verified is a later floor than the build date."""
+    first = scene(peer=good_site())
+    assert_the_signed_bytes_ran(first)
+    again = scene(
+        stale=good_site(
+            version="2025.11.13", issued="2025-10-30T00:00:00Z", expires="2025-11-10T00:00:00Z"
+        )
+    )
+    again.cache = first.cache
+    again.clock = VirtualClock(datetime(1970, 1, 1, tzinfo=UTC))
+    assert_nothing_ran(again)
+    assert refusals(again) == ["manifest.expired"]
+
+
+def test_clock_in_1970_and_a_manifest_from_far_ahead_are_told_apart_from_expiry() -> None:
+    play = scene(peer=good_site())
+    play.clock = VirtualClock(datetime(1970, 1, 1, tzinfo=UTC))
+    assert_nothing_ran(play)
+    assert refusals(play) == ["clock.doubtful"]
+
+
+def test_clock_in_2100_boots_nothing_and_leaves_no_trace_in_the_floors() -> None:
+    play = scene(peer=good_site())
+    play.clock = VirtualClock(datetime(2100, 1, 1, tzinfo=UTC))
+    assert_nothing_ran(play)
+    assert refusals(play) == ["manifest.expired"]
+    mended = scene(peer=good_site())
+    mended.cache = play.cache
+    assert_the_signed_bytes_ran(mended)
+
+
+class Jumping(VirtualClock):
+    """A clock that somebody sets to another year with every look at it."""
+
+    def __init__(self, *years: int) -> None:
+        super().__init__()
+        self._years = list(years)
+
+    def wall(self) -> datetime:
+        year = self._years.pop(0) if len(self._years) > 1 else self._years[0]
+        return NOW.replace(year=year) + timedelta(seconds=self.monotonic())
+
+
+@pytest.mark.parametrize("years", [(2025, 2100), (2025, 1970), (2025, 2100, 1970)])
+def test_clock_that_jumps_during_the_run_changes_nothing(years: tuple[int, ...]) -> None:
+    stale = good_site(version="2025.11.11", expires="2025-11-19T00:00:00Z")
+    play = scene(stale=stale, peer=good_site())
+    play.clock = Jumping(*years)
+    assert_the_signed_bytes_ran(play)
+    assert refusals(play) == ["manifest.expired"]
+
+
+def test_signed_manifest_with_a_date_far_ahead_does_not_set_the_clock() -> None:
+    """A stolen key cannot make every later manifest look expired."""
+    ahead = good_site(issued="2099-01-01T00:00:00Z", expires="2099-02-01T00:00:00Z")
+    play = scene(ahead=ahead)
+    assert_nothing_ran(play)
+    assert refusals(play) == ["clock.doubtful"]
+    assert json.loads(play.cache.notes.pages.get("state.json", b'{"seen":[]}'))["seen"] == []
+    again = scene(peer=good_site())
+    again.cache = play.cache
+    assert_the_signed_bytes_ran(again)

@@ -1,0 +1,274 @@
+"""Attacks on the chain of roots: nobody without its keys says whom to trust."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+from phase_boot.trust.chain import MAX_ROOTS, Chain
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.refusals import (
+    BadField,
+    BadSignature,
+    ChannelUnknown,
+    DelegationExpired,
+    DuplicateKey,
+    NoRootToFollow,
+    Refusal,
+    RootNotByPrevious,
+    RootNotBySelf,
+    RootOutOfOrder,
+    TooLarge,
+    UntrustedSigner,
+)
+from phase_boot.trust.root import Root, anchor, signed_bytes
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import verify
+from tests.fakes.manifests import NOW, PUBLISHER, SECOND, STRANGER, TRUST, WANTED, document, signed
+from tests.fakes.manifests import signature as manifest_signature
+from tests.fakes.roots import (
+    KEEPER,
+    NEW_PUBLISHER,
+    ROOT_1,
+    ROOT_2,
+    SECOND_KEEPER,
+    THIRD_KEEPER,
+    channel,
+    first_root,
+    role,
+    root_document,
+    signatures_of,
+    signed_root,
+)
+
+
+def chain() -> Chain:
+    return Chain(first_root())
+
+
+def assert_not_followed(raw: bytes, refusal: type[Refusal], before: Chain | None = None) -> None:
+    """The root is refused by name, and what was trusted before is trusted still."""
+    before = before or chain()
+    identity = before.identity
+    with pytest.raises(refusal):
+        before.extended(raw)
+    assert before.identity == identity
+    assert before.trust("stable", NOW) == TRUST
+
+
+def test_the_successor_of_a_root_is_followed() -> None:
+    after = chain().extended(ROOT_2)
+    assert after.version == 2
+    assert after.trust("stable", NOW) == Trust(frozenset({NEW_PUBLISHER.keyid}), 1)
+
+
+def test_root_signed_by_a_stranger() -> None:
+    body = root_document(2, root=role(STRANGER), channels={"stable": channel(STRANGER)})
+    assert_not_followed(signed_root(body, STRANGER), RootNotByPrevious)
+
+
+def test_root_signed_by_the_old_keys_only() -> None:
+    body = root_document(2, root=role(SECOND_KEEPER))
+    assert_not_followed(signed_root(body, KEEPER), RootNotBySelf)
+
+
+def test_root_signed_by_the_new_keys_only() -> None:
+    body = root_document(2, root=role(SECOND_KEEPER))
+    assert_not_followed(signed_root(body, SECOND_KEEPER), RootNotByPrevious)
+
+
+def test_root_signed_by_old_and_new_keys_replaces_the_keeper() -> None:
+    after = chain().extended(
+        signed_root(root_document(2, root=role(SECOND_KEEPER)), KEEPER, SECOND_KEEPER)
+    )
+    third = root_document(3, root=role(SECOND_KEEPER))
+    with pytest.raises(RootNotByPrevious):
+        after.extended(signed_root(third, KEEPER))
+    assert after.extended(signed_root(third, SECOND_KEEPER)).version == 3
+
+
+def test_root_skipped_by_one() -> None:
+    assert_not_followed(signed_root(root_document(3)), RootOutOfOrder)
+
+
+def test_rollback_of_the_root() -> None:
+    after = chain().extended(ROOT_2)
+    for old in (ROOT_1, ROOT_2):
+        with pytest.raises(RootOutOfOrder):
+            after.extended(old)
+    assert after.trust("stable", NOW).keys == {NEW_PUBLISHER.keyid}
+
+
+def test_root_of_the_same_version_with_other_publishers() -> None:
+    """Whoever held the keys once cannot rewrite what was said under a number."""
+    body = root_document(1, channels={"stable": channel(STRANGER)})
+    assert_not_followed(signed_root(body), RootOutOfOrder)
+
+
+def test_publisher_key_signs_no_root() -> None:
+    body = root_document(2, channels={"stable": channel(PUBLISHER, STRANGER)})
+    assert_not_followed(signed_root(body, PUBLISHER), RootNotByPrevious)
+
+
+def test_root_key_publishes_nothing() -> None:
+    trust = chain().trust("stable", NOW)
+    with pytest.raises(UntrustedSigner):
+        verify(signed(document(), KEEPER), trust=trust, wanted=WANTED, now=NOW)
+
+
+def test_threshold_of_root_keys_not_met() -> None:
+    two = role(KEEPER, SECOND_KEEPER, THIRD_KEEPER, threshold=2)
+    before = Chain(anchor(signed_root(root_document(root=two), KEEPER, THIRD_KEEPER)))
+    after = root_document(2, root=role(THIRD_KEEPER))
+    assert_not_followed(signed_root(after, THIRD_KEEPER), RootNotByPrevious, before)
+    followed = before.extended(signed_root(after, SECOND_KEEPER, THIRD_KEEPER))
+    assert followed.version == 2
+
+
+def test_same_root_key_twice_for_a_threshold_of_two() -> None:
+    two = role(KEEPER, SECOND_KEEPER, threshold=2)
+    before = Chain(anchor(signed_root(root_document(root=two), KEEPER, SECOND_KEEPER)))
+    assert_not_followed(signed_root(root_document(2), KEEPER, KEEPER), RootNotByPrevious, before)
+
+
+def test_signature_of_a_manifest_signs_no_root() -> None:
+    """What a key signed as a manifest cannot be passed off as a root, nor the other way round."""
+    body = root_document(2)
+    raw = json.dumps({**body, "signatures": [manifest_signature(body, KEEPER)]}).encode()
+    assert_not_followed(raw, RootNotByPrevious)
+    manifest = document()
+    entry = signatures_of(manifest, [PUBLISHER])[0]
+    with pytest.raises(BadSignature):
+        verify(
+            json.dumps({**manifest, "signatures": [entry]}).encode(),
+            trust=TRUST,
+            wanted=WANTED,
+            now=NOW,
+        )
+
+
+def test_stolen_publisher_key_is_worth_nothing_after_rotation() -> None:
+    stolen = signed(document(version="2099.1"), PUBLISHER)
+    before, after = chain(), chain().extended(ROOT_2)
+    verify(stolen, trust=before.trust("stable", NOW), wanted=WANTED, now=NOW)
+    with pytest.raises(UntrustedSigner):
+        verify(stolen, trust=after.trust("stable", NOW), wanted=WANTED, now=NOW)
+
+
+def test_freeze_on_an_old_root_ends_when_its_word_expires() -> None:
+    """An attacker who hides newer roots has until the date in the root, and no longer."""
+    frozen = chain()
+    last = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
+    assert frozen.trust("stable", last) == TRUST
+    with pytest.raises(DelegationExpired, match="2026-11-01"):
+        frozen.trust("stable", datetime(2026, 11, 1, tzinfo=UTC))
+
+
+def test_publisher_of_one_channel_publishes_no_other() -> None:
+    channels = {"stable": channel(PUBLISHER), "beta": channel(SECOND)}
+    both = Chain(anchor(signed_root(root_document(channels=channels))))
+    with pytest.raises(UntrustedSigner):
+        verify(
+            signed(document(), SECOND),
+            trust=both.trust("stable", NOW),
+            wanted=WANTED,
+            now=NOW,
+        )
+    with pytest.raises(ChannelUnknown, match="nightly"):
+        both.trust("nightly", NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 0},
+        {"version": True},
+        {"version": "2"},
+        {"version": 2**31 + 1},
+        {"version": None},
+        {"root": None},
+        {"root": role()},
+        {"root": role(KEEPER, threshold=0)},
+        {"root": role(KEEPER, threshold=2)},
+        {"root": role(KEEPER, KEEPER)},
+        {"root": {"keys": [KEEPER.keyid.upper()], "threshold": 1}},
+        {"root": {"keys": KEEPER.keyid, "threshold": 1}},
+        {"root": {"keys": [KEEPER.keyid] * 33, "threshold": 1}},
+        {"channels": None},
+        {"channels": {}},
+        {"channels": {f"c{n}": channel() for n in range(33)}},
+        {"channels": {"Stable": channel()}},
+        {"channels": {"stable": []}},
+        {"channels": {"stable": role(PUBLISHER)}},
+        {"channels": {"stable": {**channel(), "threshold": 2}}},
+        {"channels": {"stable": {**channel(), "keys": []}}},
+        {"channels": {"stable": channel(expires="never")}},
+    ],
+)
+def test_root_that_would_trust_nobody_or_anybody(changes: Mapping[str, object]) -> None:
+    body = {**root_document(2), **changes}
+    body = {name: value for name, value in body.items() if value is not None}
+    assert_not_followed(signed_root(body), BadField)
+
+
+def test_malformed_roots_are_refused_like_manifests() -> None:
+    assert_not_followed(ROOT_2 + b" " * 65_536, TooLarge)
+    doubled = ROOT_2.replace(b'"version": 2', b'"version": 2, "version": 3')
+    assert_not_followed(doubled, DuplicateKey)
+
+
+def test_small_order_key_keeps_no_root() -> None:
+    """A key for which everything verifies under lax rules is as good as no key."""
+    weak = "ed25519:" + "01" + "00" * 31
+    body = root_document(2, root={"keys": [weak], "threshold": 1})
+    forged = base64.b64encode(bytes([1]) + bytes(63)).decode()
+    entries = [*signatures_of(body, [KEEPER]), {"keyid": weak, "sig": forged}]
+    raw = json.dumps({**body, "signatures": entries}).encode()
+    assert_not_followed(raw, RootNotBySelf)
+
+
+def test_every_single_bit_of_a_root_counts() -> None:
+    for position in range(len(ROOT_2)):
+        for bit in range(8):
+            mutated = bytearray(ROOT_2)
+            mutated[position] ^= 1 << bit
+            try:
+                after = chain().extended(bytes(mutated))
+            except Refusal:
+                continue
+            assert after.identity == chain().extended(ROOT_2).identity
+
+
+def test_endless_roots_are_followed_so_far_and_no_further() -> None:
+    root = chain().extended(ROOT_2).newest
+    assert isinstance(root, Root)
+    longest = Chain(first_root(), (root,) * MAX_ROOTS)
+    assert longest.next_version is None
+    with pytest.raises(NoRootToFollow):
+        longest.extended(signed_root(root_document(3)))
+
+
+def test_policy_that_names_keys_follows_no_root() -> None:
+    fixed = Chain(TRUST)
+    assert fixed.next_version is None
+    with pytest.raises(NoRootToFollow):
+        fixed.extended(ROOT_2)
+    assert fixed.trust("stable", NOW) == TRUST
+
+
+def test_anchor_that_nobody_signed() -> None:
+    with pytest.raises(RootNotBySelf):
+        anchor(json.dumps(root_document()).encode())
+    with pytest.raises(RootNotBySelf):
+        anchor(signed_root(root_document(), SigningKey(b"\x77" * 32)))
+
+
+def test_signed_bytes_of_a_root_leave_out_nothing_but_signatures() -> None:
+    body = root_document()
+    assert signed_bytes({**body, "signatures": []}) == signed_bytes(body)
+    assert signed_bytes({**body, "extra": 1}) != signed_bytes(body)
+    assert signed_bytes(body).startswith(b"phase-boot-root-v1\n{")

@@ -1,0 +1,368 @@
+"""Attacks by whoever can write to the stick: what it remembers is noticed when it was changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase_boot.adapters.posix_notebook import PosixNotebook
+from phase_boot.machine.graph import State
+from phase_boot.machine.recall import STATE
+from phase_boot.ports.operator import Answer, Wish
+from phase_boot.store.disk import Folder
+from phase_boot.store.errors import Broken, StoreError
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.rollback import MAX_SEEN, MAX_STATE_BYTES, Seen, read_state, write_state
+from phase_boot.trust.verify import authenticate
+from phase_boot.trust.version import Version
+from tests.fakes.manifests import NOW, PUBLISHER, STRANGER, TRUST, document, signed
+from tests.fakes.roots import (
+    NEW_PUBLISHER,
+    ROOT_1,
+    ROOT_2,
+    channel,
+    first_root,
+    root_document,
+    signed_root,
+)
+from tests.fakes.sites import good_site
+from tests.fakes.world import FakeCache, Scene, policy_table, scene
+
+HIGH = "2025.11.12"
+LOW = "2025.11.01"
+CHAIN = Chain(first_root())
+
+
+def seen_of(*versions: str, chain: Chain = CHAIN, **changes: Any) -> Seen:
+    seen = Seen()
+    for version in versions:
+        raw = signed(document(version=version, **changes), PUBLISHER)
+        seen = seen.including(authenticate(raw, chain.trust("stable", NOW)))
+    return seen
+
+
+def floor(seen: Seen) -> Version | None:
+    return seen.floor("stable", Arch.AMD64)
+
+
+def stick_that_booted(version: str = HIGH) -> FakeCache:
+    """Return the Cache of a stick that has booted ``version`` once."""
+    play = rooted(scene(peer=good_site(version=version)))
+    assert play.play() is State.TARGET
+    return play.cache
+
+
+def rooted(play: Scene, root: bytes = ROOT_1) -> Scene:
+    play.platform.trusting(root)
+    return play
+
+
+def offered(version: str, cache: FakeCache, **changes: Any) -> Scene:
+    """Return a boot on that stick in which somebody offers ``version``."""
+    play = rooted(scene(peer=good_site(version=version, **changes)))
+    play.cache = cache
+    return play
+
+
+def assert_doubted(play: Scene, code: str) -> None:
+    assert code in {event["code"] for event in play.of("state.doubted")}
+
+
+def test_rollback_of_a_manifest_that_was_seen_higher() -> None:
+    play = offered(LOW, stick_that_booted())
+    assert play.play() is State.OFF
+    (refused,) = play.of("candidate.refused")
+    assert refused["code"] == "manifest.rollback"
+    assert HIGH in refused["reason"]
+    assert not play.kexec.jumped
+    assert play.of("fetch.started") == []
+
+
+def test_the_version_that_was_seen_is_booted_again() -> None:
+    play = offered(HIGH, stick_that_booted())
+    assert play.play() is State.TARGET
+    (recalled,) = play.of("trust.recalled")
+    assert (recalled["root"], recalled["seen"], recalled["kept"]) == (1, HIGH, True)
+
+
+def test_expired_manifest_still_counts_against_rollback() -> None:
+    """An old release that is valid for longer does not become current when the newer one ends."""
+    expired = {"expires": "2025-11-19T00:00:00Z"}
+    play = rooted(scene(first=good_site(version="2025.12", **expired), second=good_site()))
+    assert play.play() is State.OFF
+    assert [e["code"] for e in play.of("candidate.refused")] == [
+        "manifest.expired",
+        "manifest.rollback",
+    ]
+    again = offered(HIGH, play.cache)
+    assert again.play() is State.OFF
+    assert not again.kexec.jumped
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        (lambda _: None, "state.missing"),
+        (lambda raw: raw[: len(raw) // 2], "state.unreadable"),
+        (lambda _: b"", "state.unreadable"),
+        (lambda _: b"\0" * 4096, "state.unreadable"),
+        (lambda raw: raw + b" " * MAX_STATE_BYTES, "state.unreadable"),
+        (
+            lambda raw: raw.replace(b"phase-boot-state-v1", b"phase-boot-state-v9"),
+            "state.unreadable",
+        ),
+        (lambda raw: raw.replace(b'"2025.11.12"', b'"2099.11.12"'), "state.tampered"),
+        (lambda raw: raw.replace(b'"2025.11.12"', b'"2025.11.02"'), "state.tampered"),
+        (lambda raw: raw.replace(b'"stable"', b'"steble"'), "state.tampered"),
+        (lambda raw: raw.replace(b'"channel":"stable"', b'"channel":7'), "state.tampered"),
+        (lambda _: foreign_state(), "state.foreign"),
+    ],
+    ids=[
+        "deleted",
+        "torn",
+        "emptied",
+        "zeroed",
+        "endless",
+        "another format",
+        "raised",
+        "lowered",
+        "another channel",
+        "no channel",
+        "swapped for another stick's",
+    ],
+)
+def test_state_that_was_changed_is_reported_and_lowers_no_compiled_floor(
+    damage: Callable[[bytes], bytes | None], code: str
+) -> None:
+    cache = stick_that_booted()
+    damaged = damage(cache.notes.pages.pop(STATE))
+    if damaged is not None:
+        cache.notes.pages[STATE] = damaged
+    below = offered("2025.09.30", cache)
+    assert below.play() is State.OFF
+    assert_doubted(below, code)
+    assert [e["code"] for e in below.of("candidate.refused")] == ["manifest.too-old"]
+    assert not below.kexec.jumped
+    # What is left is a stick that boots, and that remembers again.
+    assert offered(HIGH, cache).play() is State.TARGET
+    after = offered(LOW, cache)
+    assert after.play() is State.OFF
+    assert after.of("state.doubted") == []
+    assert after.of("candidate.refused")[0]["code"] == "manifest.rollback"
+
+
+def foreign_state() -> bytes:
+    """Return the state of a stick that trusts somebody else."""
+    other = Chain(TRUST)
+    raw = signed(document(version="2099.1", channel="other"), STRANGER)
+    return write_state(
+        Seen((authenticate(raw, type(TRUST)(frozenset({STRANGER.keyid}), 1)),)), other
+    )
+
+
+def test_floor_cannot_be_raised_without_a_publisher() -> None:
+    """Else whoever can write to the stick could keep it from ever booting again."""
+    cache = stick_that_booted()
+    state = json.loads(cache.notes.pages[STATE])
+    forged = json.loads(signed(document(version="2099.1"), STRANGER))
+    state["seen"] = [forged]
+    cache.notes.pages[STATE] = json.dumps(state).encode()
+    play = offered(HIGH, cache)
+    assert play.play() is State.TARGET
+    assert_doubted(play, "state.tampered")
+
+
+def test_older_state_of_the_same_stick_keeps_the_older_floor() -> None:
+    """Whoever puts a whole older state back goes unnoticed, and gains no more than that state."""
+    cache = stick_that_booted(LOW)
+    older = cache.notes.pages[STATE]
+    assert offered(HIGH, cache).play() is State.TARGET
+    cache.notes.pages[STATE] = older
+    play = offered("2025.10.15", cache)
+    assert play.play() is State.OFF
+    assert play.of("trust.recalled")[0]["seen"] == LOW
+    assert play.of("candidate.refused")[0]["code"] == "manifest.rollback"
+
+
+def test_fast_forward_by_a_stolen_key_and_recovery_by_rotation() -> None:
+    cache = stick_that_booted()
+    forward = offered("9999.1", cache)
+    assert forward.play() is State.TARGET
+    locked_out = offered("2025.11.13", cache)
+    assert locked_out.play() is State.OFF
+    site = good_site()
+    site.files["stable/amd64/manifest.json"] = signed(
+        document(version="2025.11.13", mirrors=[]), NEW_PUBLISHER
+    )
+    site.files["root/2.json"] = ROOT_2
+    recovered = rooted(scene(peer=site))
+    recovered.cache = cache
+    assert recovered.play() is State.TARGET
+    assert recovered.of("state.doubted") == []
+    # From now on the stolen key is worth nothing on this stick, root or no root in sight.
+    stolen = offered("9999.2", cache)
+    assert stolen.play() is State.OFF
+    assert stolen.of("trust.recalled")[0]["root"] == 2
+    assert stolen.of("trust.recalled")[0]["seen"] == "2025.11.13"
+    assert stolen.of("candidate.refused")[0]["code"] == "signature.untrusted"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:-40],
+        lambda raw: raw.replace(b'"threshold": 1', b'"threshold": 2'),
+        lambda _: ROOT_1,
+        lambda _: signed_root(root_document(2, channels={"stable": channel(STRANGER)}), STRANGER),
+        lambda raw: raw + b" " * MAX_BYTES,
+    ],
+    ids=["torn", "flipped", "rolled back", "forged", "endless"],
+)
+def test_kept_root_that_was_changed_is_reported_and_fetched_again(
+    damage: Callable[[bytes], bytes],
+) -> None:
+    site = good_site()
+    site.files["stable/amd64/manifest.json"] = signed(document(mirrors=[]), NEW_PUBLISHER)
+    site.files["root/2.json"] = ROOT_2
+    first = rooted(scene(peer=site))
+    assert first.play() is State.TARGET
+    first.cache.notes.pages["root.2.json"] = damage(ROOT_2)
+    again = rooted(scene(peer=site))
+    again.cache = first.cache
+    assert again.play() is State.TARGET
+    assert_doubted(again, "state.bad-root")
+    assert again.of("trust.recalled")[0]["root"] == 1
+    assert again.cache.notes.pages["root.2.json"] == ROOT_2
+
+
+def test_private_mode_remembers_nothing_and_says_so() -> None:
+    play = rooted(scene(peer=good_site()))
+    play.platform.table |= policy_table(mode="internet", cache_enabled=False)
+    play.platform.trusting(ROOT_1)
+    assert play.play() is State.TARGET
+    assert play.of("trust.recalled")[0]["kept"] is False
+    assert play.cache.notes.pages == {}
+    assert play.cache.cache is not None
+    assert play.cache.cache.items(Folder.ENTRIES) == ()
+
+
+def test_disk_that_refuses_the_state_stops_no_boot() -> None:
+    play = rooted(scene(peer=good_site()))
+    play.cache.notes.refusal = Broken("Could not write state.json: Input/output error.")
+    assert play.play() is State.TARGET
+    assert "Input/output error" in play.of("state.not_kept")[0]["reason"]
+
+
+def test_what_is_known_survives_a_retry_without_a_disk() -> None:
+    """Roots and floors learnt in one attempt hold in the next, even if nothing can be written."""
+    newer = good_site(version="2025.12", expires="2025-11-19T00:00:00Z")
+    newer.files["root/2.json"] = signed_root(root_document(2))
+    play = rooted(scene(first=newer, second=good_site()))
+    play.cache.notes.refusal = Broken("Could not read state.json: Input/output error.")
+    play.operator.answers.append(Answer(Wish.RETRY))
+    assert play.play() is State.OFF
+    assert [e["code"] for e in play.of("candidate.refused")] == [
+        "manifest.expired",
+        "manifest.rollback",
+    ] * 2
+    assert [e["root"] for e in play.of("trust.recalled")] == [1, 2]
+
+
+@given(st.data())
+def test_any_state_is_read_without_raising_a_floor_that_nobody_signed(data: st.DataObject) -> None:
+    good = write_state(seen_of(HIGH), CHAIN)
+    at = data.draw(st.integers(0, len(good)))
+    raw = good[:at] + data.draw(st.binary(max_size=8)) + good[at + data.draw(st.integers(0, 8)) :]
+    seen, doubts = read_state(raw, CHAIN)
+    assert floor(seen) in {None, Version.parse(HIGH)}
+    if floor(seen) is None:
+        assert doubts or json.loads(raw)["seen"] == []
+
+
+def test_state_never_outgrows_its_bound() -> None:
+    seen = Seen()
+    trust = CHAIN.trust("stable", NOW)
+    padding = {f"x{n}": "y" * 4000 for n in range(15)}
+    for number in range(20):
+        body = document(
+            channel=f"c{number}", issued=f"2025-11-{number + 1:02}T00:00:00Z", **padding
+        )
+        seen = seen.including(authenticate(signed(body), trust))
+    assert len(seen.manifests) == MAX_SEEN
+    assert len(write_state(seen, CHAIN)) <= MAX_STATE_BYTES
+    assert seen.floor("c19", Arch.AMD64) is not None
+    assert seen.floor("c0", Arch.AMD64) is None
+
+
+# ---- the notebook on a real filesystem ----------------------------------------------------------
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> PosixNotebook:
+    return PosixNotebook(tmp_path / "trust")
+
+
+def test_crash_between_draft_and_name_leaves_the_old_page(
+    notebook: PosixNotebook, tmp_path: Path
+) -> None:
+    notebook.write(STATE, b"old")
+    (tmp_path / "trust" / f"{STATE}.new").write_bytes(b"ha")
+    assert notebook.read(STATE, limit=99) == b"old"
+    notebook.write(STATE, b"new")
+    assert notebook.read(STATE, limit=99) == b"new"
+    assert sorted(p.name for p in (tmp_path / "trust").iterdir()) == [STATE]
+
+
+def test_symlink_as_state_is_not_followed(notebook: PosixNotebook, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (tmp_path / "trust").mkdir()
+    (tmp_path / "trust" / STATE).symlink_to(secret)
+    (tmp_path / "trust" / f"{STATE}.new").symlink_to(secret)
+    with pytest.raises(StoreError):
+        notebook.read(STATE, limit=99)
+    notebook.write(STATE, b"new")
+    assert secret.read_bytes() == b"secret"
+    assert not (tmp_path / "trust" / STATE).is_symlink()
+
+
+def test_symlink_as_the_folder_of_the_state_is_not_followed(
+    notebook: PosixNotebook, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "trust").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "root.2.json").write_bytes(b"planted")
+    with pytest.raises(StoreError):
+        notebook.read("root.2.json", limit=99)
+    with pytest.raises(StoreError):
+        notebook.write(STATE, b"new")
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["root.2.json"]
+
+
+def test_pipe_and_folder_as_state_do_not_hang(notebook: PosixNotebook, tmp_path: Path) -> None:
+    (tmp_path / "trust").mkdir()
+    os.mkfifo(tmp_path / "trust" / STATE)
+    with pytest.raises(StoreError):
+        notebook.read(STATE, limit=99)
+    notebook.write(STATE, b"new")
+    assert notebook.read(STATE, limit=99) == b"new"
+    (tmp_path / "trust" / "root.2.json").mkdir()
+    with pytest.raises(StoreError):
+        notebook.read("root.2.json", limit=99)
+    with pytest.raises(StoreError):
+        notebook.write("root.2.json", b"new")
+
+
+def test_page_is_read_up_to_its_limit_and_one_byte(notebook: PosixNotebook) -> None:
+    notebook.write(STATE, bytes(100))
+    assert notebook.read(STATE, limit=9) == bytes(10)
+    assert notebook.read("root.2.json", limit=9) is None

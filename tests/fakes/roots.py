@@ -1,0 +1,64 @@
+"""Roots of trust to try things on: who holds which key, and documents signed by anybody."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.root import Root, anchor, signed_bytes
+from tests.fakes.manifests import PUBLISHER, encoded
+
+KEEPER: Final = SigningKey(b"\x11" * 32)
+SECOND_KEEPER: Final = SigningKey(b"\x12" * 32)
+THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
+NEW_PUBLISHER: Final = SigningKey(b"\x21" * 32)
+
+
+def role(*keys: SigningKey, threshold: int = 1, **more: object) -> dict[str, object]:
+    """Return keys and a threshold as a root spells them."""
+    return {"keys": [key.keyid for key in keys], "threshold": threshold, **more}
+
+
+def channel(
+    *keys: SigningKey, threshold: int = 1, expires: str = "2026-11-01T00:00:00Z"
+) -> dict[str, object]:
+    """Return who publishes a channel."""
+    return role(*keys or (PUBLISHER,), threshold=threshold, expires=expires)
+
+
+def root_document(version: int = 1, **changes: Any) -> dict[str, object]:
+    """Return a good root without signatures, with some fields changed; None leaves one out."""
+    fields: dict[str, object] = {
+        "version": version,
+        "root": role(KEEPER),
+        "channels": {"stable": channel()},
+    }
+    fields.update(changes)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def signatures_of(body: Mapping[str, object], keys: Iterable[SigningKey]) -> list[dict[str, str]]:
+    """Return the signatures of some keys over a root."""
+    message = signed_bytes(body)
+    return [
+        {"keyid": key.keyid, "sig": base64.b64encode(key.sign(message)).decode("ascii")}
+        for key in keys
+    ]
+
+
+def signed_root(body: Mapping[str, object], *keys: SigningKey) -> bytes:
+    """Return the file of a root, signed by its keeper unless others are named."""
+    return encoded({**body, "signatures": signatures_of(body, keys or (KEEPER,))})
+
+
+ROOT_1: Final = signed_root(root_document())
+"""The publisher publishes `stable`."""
+ROOT_2: Final = signed_root(root_document(2, channels={"stable": channel(NEW_PUBLISHER)}))
+"""The publisher's key was stolen: another one publishes `stable`."""
+
+
+def first_root() -> Root:
+    """Return the root that the image carries."""
+    return anchor(ROOT_1)
