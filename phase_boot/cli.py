@@ -66,8 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     replay.set_defaults(func=_replay)
     policy = commands.add_parser("policy", help="print a policy that trusts your publishers")
     policy.add_argument("--mode", default="internet", help="internet, local or private")
-    policy.add_argument("--key", action="append", required=True, help="a publisher's key id")
-    policy.add_argument("--threshold", type=int, default=1, help="signatures that are needed")
+    whom = policy.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--key", action="append", help="a publisher's key id, for ever")
+    whom.add_argument("--root", type=Path, metavar="FILE", help="a root that names the publishers")
+    policy.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
     policy.add_argument("--channel", default="stable")
     policy.add_argument("--url", action="append", default=[], help="a manifest URL to try")
     policy.set_defaults(func=_policy)
@@ -135,15 +137,12 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> int:
     from policies.model import Mode, PolicyError  # noqa: PLC0415 - not on the boot path
-    from policies.write import with_site  # noqa: PLC0415 - the same
+    from policies.write import chosen, with_site  # noqa: PLC0415 - the same
 
     try:
+        whom = chosen(options.key, options.threshold, options.root)
         text = with_site(
-            Mode(options.mode),
-            keys=tuple(options.key),
-            threshold=options.threshold,
-            channel=options.channel,
-            urls=tuple(options.url),
+            Mode(options.mode), whom=whom, channel=options.channel, urls=tuple(options.url)
         )
     except (PolicyError, ValueError) as error:
         sys.stderr.write(f"This would be no policy: {error}.\n")

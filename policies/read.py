@@ -21,11 +21,11 @@ def read_policy(path: Path) -> Policy:
         PolicyError: the file cannot be read, or `parse_policy` refuses it.
     """
     try:
-        raw = _read(path)
+        raw = read_file(path)
     except ValueError as error:
         raise PolicyError(str(error)) from error
     try:
-        return parse_policy(raw, read=lambda name: _read(path.parent / name))
+        return parse_policy(raw, read=lambda name: read_file(path.parent / name))
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error
 
@@ -46,7 +46,7 @@ def parse_policy(raw: bytes, *, read: Callable[[str], bytes]) -> Policy:
     return policy_from(table, read=read)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Return what is in a small file; raise ValueError if it cannot be had."""
     try:
         with path.open("rb") as file:

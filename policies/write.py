@@ -2,28 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import tomlkit
+from tomlkit.items import Table
 
-from policies.model import Mode, policy_from
+from phase_boot.trust.root import Root
+from policies.model import Mode, PolicyError
+from policies.read import parse_policy, read_file
 
 SHIPPED: Final = Path(__file__).parent
+ROOT_NAME: Final = "root.json"
+"""What the file of the root is called that lies beside a policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Publishers who stay the same for ever, and how many of them must sign."""
+
+    keys: tuple[str, ...]
+    threshold: int = 1
+
+    def read(self, name: str) -> bytes:
+        """There is no file: raise ValueError."""
+        raise ValueError(f"{name!r} is not there")
+
+
+@dataclass(frozen=True, slots=True)
+class RootFile:
+    """The file of a root, and its name as the policy spells it."""
+
+    content: bytes
+    name: str = ROOT_NAME
+
+    @classmethod
+    def at(cls, path: Path, name: str = ROOT_NAME) -> Self:
+        """Return what is in the file ``path``; raise ValueError if it cannot be had."""
+        return cls(read_file(path), name)
+
+    def read(self, name: str) -> bytes:
+        """Return the file as a policy reads it; raise ValueError for another one."""
+        if name != self.name:
+            raise ValueError(f"{name!r} is not there")
+        return self.content
+
+
+def chosen(
+    keys: Sequence[str] | None, threshold: int | None, root: Path | None, name: str | None = None
+) -> Keys | RootFile:
+    """Return whom a command line trusts: a root, or keys and how many of them must sign.
+
+    The policy calls the root ``name``, or by its full path where none is given.
+
+    Raises:
+        ValueError: the root cannot be read, or something besides it was named.
+    """
+    if root is None:
+        return Keys(tuple(keys or ()), 1 if threshold is None else threshold)
+    if keys or threshold is not None:
+        raise ValueError("a root says itself who must sign; leave the keys and --threshold out")
+    return RootFile.at(root, name or str(root.absolute()))
 
 
 def with_site(
-    mode: Mode, *, keys: tuple[str, ...], threshold: int, channel: str, urls: tuple[str, ...] = ()
+    mode: Mode, *, whom: Keys | RootFile, channel: str, urls: tuple[str, ...] = ()
 ) -> str:
-    """Return the shipped policy of ``mode`` as TOML, made for one site: whom it trusts.
+    """Return the shipped policy of ``mode`` as TOML, made for one site: ``whom`` it trusts.
 
     Raises:
-        PolicyError: the result would be refused at boot, so it is refused now.
+        PolicyError: the result would be refused at boot, or its root gives the channel to nobody.
     """
     document = tomlkit.parse((SHIPPED / f"{mode}.toml").read_text())
     document["channel"] = channel
-    trust, discovery = document["trust"], document["discovery"]
-    trust["keys"], trust["threshold"] = list(keys), threshold
-    discovery["urls"] = list(urls)
-    policy_from(document.unwrap())
-    return tomlkit.dumps(document)
+    document["discovery"]["urls"] = list(urls)
+    if isinstance(whom, Keys):
+        document["trust"]["keys"] = list(whom.keys)
+        document["trust"]["threshold"] = whom.threshold
+    else:
+        document["trust"] = _trust_in(whom.name)
+    text = tomlkit.dumps(document)
+    root = parse_policy(text.encode(), read=whom.read).trust
+    if isinstance(root, Root) and channel not in root.channels:
+        named = ", ".join(sorted(root.channels))
+        raise PolicyError(
+            f"trust.root: root {root.version} names no publisher of {channel}, only of {named}"
+        )
+    return text
+
+
+def _trust_in(name: str) -> Table:
+    value = tomlkit.item(name)
+    value.comment("the file of a root that names the publishers; newer ones follow from it")
+    table = tomlkit.table()
+    table.add("root", value)
+    table.add(tomlkit.nl())
+    return table

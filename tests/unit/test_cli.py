@@ -26,30 +26,9 @@ def test_a_policy_for_a_site_is_one_the_daemon_takes(
     assert policy.trust == Trust(frozenset({PUBLISHER.keyid}), 1)
 
 
-def test_a_policy_with_a_root_is_one_the_daemon_takes_from_anywhere(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "1.json").write_bytes(ROOT_1)
-    monkeypatch.chdir(tmp_path)
-    assert main(["policy", "--root", "site/1.json"]) == 0
-    path = tmp_path / "site" / "policy.toml"
-    path.write_text(capsys.readouterr().out)
-    assert read_policy(path).trust == first_root()
-
-
-@pytest.mark.parametrize("words", [[], ["--key", PUBLISHER.keyid, "--root", "root.json"]])
-def test_a_policy_trusts_either_keys_or_a_root(words: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["policy", *words])
-
-
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--root", "none.json"], "none.json cannot be read"),
-        (["--root", __file__], "trust.root"),
-        (["--root", "none.json", "--threshold", "1"], "leave the keys and --threshold out"),
         (["--key", "somebody"], "key id"),
         (["--key", PUBLISHER.keyid, "--mode", "open"], "'open' is not a valid Mode"),
         (["--key", PUBLISHER.keyid, "--threshold", "2"], "threshold is 2"),

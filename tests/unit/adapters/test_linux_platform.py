@@ -10,7 +10,7 @@ import pytest
 from phase_boot.adapters.linux_platform import LOADER_GUID, LinuxPlatform
 from phase_boot.machine.errors import NotConfigured
 from policies.model import Mode
-from policies.write import with_site
+from policies.write import Keys, with_site
 from tests.fakes.manifests import PUBLISHER
 
 
@@ -25,7 +25,7 @@ def machine(root: Path, *, cmdline: str = "quiet phase.mode=local") -> Path:
     }
     for mode in Mode:
         files[f"etc/phase-boot/{mode}.toml"] = with_site(
-            mode, keys=(PUBLISHER.keyid,), threshold=1, channel="stable"
+            mode, whom=Keys((PUBLISHER.keyid,)), channel="stable"
         )
     for name, text in files.items():
         path = root / name

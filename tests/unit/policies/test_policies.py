@@ -11,8 +11,9 @@ import pytest
 from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError, policy_from
 from policies.read import MAX_BYTES, read_policy
-from policies.write import SHIPPED, with_site
-from tests.fakes.manifests import PUBLISHER, SECOND
+from policies.write import ROOT_NAME, SHIPPED, Keys, RootFile, with_site
+from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
+from tests.fakes.roots import ROOT_1, first_root, root_document, signed_root
 from tests.fakes.world import policy_table
 
 URL = "http://192.0.2.1/m.json"
@@ -23,9 +24,7 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
     mode: Mode, tmp_path: Path
 ) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(
-        with_site(mode, keys=(PUBLISHER.keyid,), threshold=1, channel="lab", urls=(URL,))
-    )
+    path.write_text(with_site(mode, whom=Keys((PUBLISHER.keyid,)), channel="lab", urls=(URL,)))
     policy = read_policy(path)
     assert (policy.mode, policy.channel) == (mode, "lab")
     assert policy.discovery.urls == (URL,)
@@ -41,7 +40,54 @@ def test_a_shipped_policy_trusts_nobody_by_itself(mode: Mode) -> None:
 
 def test_a_site_that_would_be_refused_at_boot_is_refused_when_it_is_built() -> None:
     with pytest.raises(PolicyError, match="threshold"):
-        with_site(Mode.INTERNET, keys=(PUBLISHER.keyid,), threshold=2, channel="stable")
+        with_site(Mode.INTERNET, whom=Keys((PUBLISHER.keyid,), 2), channel="stable")
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_policy_with_a_root_follows_the_file_beside_it(mode: Mode, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(with_site(mode, whom=RootFile(ROOT_1), channel="stable", urls=(URL,)))
+    (tmp_path / ROOT_NAME).write_bytes(ROOT_1)
+    policy = read_policy(path)
+    assert policy.trust == first_root()
+    assert (policy.mode, policy.discovery.urls) == (mode, (URL,))
+    (tmp_path / ROOT_NAME).unlink()
+    with pytest.raises(PolicyError, match=r"trust\.root"):
+        read_policy(path)
+
+
+def test_a_policy_with_a_root_keeps_no_word_of_fixed_keys() -> None:
+    text = with_site(Mode.INTERNET, whom=RootFile(ROOT_1), channel="stable")
+    trust = text.partition("[trust]\n")[2].partition("\n[")[0].strip().splitlines()
+    assert len(trust) == 1
+    assert trust[0].startswith('root = "root.json"')
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_name_that_needs_quoting_is_read_back_as_it_is(tmp_path: Path) -> None:
+    root = tmp_path / 'a "root" \\ of\ttrust.json'
+    root.write_bytes(ROOT_1)
+    path = tmp_path / "policy.toml"
+    whom = RootFile.at(root, str(root))
+    path.write_text(with_site(Mode.LOCAL, whom=whom, channel="stable"))
+    assert read_policy(path).trust == first_root()
+
+
+@pytest.mark.parametrize(
+    ("content", "channel", "reason"),
+    [
+        (ROOT_1, "nightly", "root 1 names no publisher of nightly, only of stable"),
+        (signed_root(root_document(), STRANGER), "stable", "carries 0 of the 1 signatures"),
+        (b"{}", "stable", "trust.root"),
+        (b"\0" * (MAX_BYTES + 1), "stable", "trust.root"),
+    ],
+    ids=["no-publisher", "not-its-own", "no-root", "huge"],
+)
+def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
+    content: bytes, channel: str, reason: str
+) -> None:
+    with pytest.raises(PolicyError, match=reason):
+        with_site(Mode.INTERNET, whom=RootFile(content), channel=channel)
 
 
 @pytest.mark.parametrize(

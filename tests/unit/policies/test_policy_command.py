@@ -1,0 +1,64 @@
+"""`phase-boot policy`: whom a policy trusts, as the command line names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phase_boot.cli import main
+from phase_boot.trust.signatures import Trust
+from policies.read import read_policy
+from tests.fakes.manifests import PUBLISHER, SECOND
+from tests.fakes.roots import ROOT_1, first_root
+
+
+def test_a_policy_with_a_root_is_one_the_daemon_takes_from_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "1.json").write_bytes(ROOT_1)
+    monkeypatch.chdir(tmp_path)
+    assert main(["policy", "--root", "site/1.json"]) == 0
+    path = tmp_path / "site" / "policy.toml"
+    path.write_text(capsys.readouterr().out)
+    assert read_policy(path).trust == first_root()
+
+
+def test_a_policy_with_two_keys_wants_as_many_signatures_as_were_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["--key", PUBLISHER.keyid, "--key", SECOND.keyid]
+    assert main(["policy", *keys, "--threshold", "2"]) == 0
+    path = tmp_path / "policy.toml"
+    path.write_text(capsys.readouterr().out)
+    assert read_policy(path).trust == Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--key", PUBLISHER.keyid, "--root", "root.json"]], ids=["neither", "both"]
+)
+def test_a_policy_trusts_either_keys_or_a_root(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["policy", *words])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--root", "none.json"], "none.json cannot be read"),
+        (["--root", __file__], "trust.root"),
+        (["--root", "none.json", "--threshold", "1"], "leave the keys and --threshold out"),
+    ],
+    ids=["missing", "no-root", "threshold"],
+)
+def test_a_root_that_is_of_no_use_makes_no_policy(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", *words]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert reason in said.err
