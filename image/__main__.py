@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from image import build, example, tools
+from image.authority import hand_out_roots
 from image.errors import BuildError
 from image.recipe import CACHE_MIB, Recipe, Trusting
+from image.steps import seed
 from image.workshop import BUILD, ROOT, Workshop, only_one
 from phase_boot.publish.errors import PublishError
 from phase_boot.trust.arch import Arch
 from policies.model import PolicyError
+from policies.write import ROOT_NAME, chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,8 +51,10 @@ def parser() -> argparse.ArgumentParser:
 def add_build(command: argparse.ArgumentParser) -> None:
     """Describe `build`."""
     command.add_argument("--arch", type=Arch.parse, required=True, help="amd64 or arm64")
-    command.add_argument("--key", action="append", required=True, help="a publisher (key id)")
-    command.add_argument("--threshold", type=int, default=1, help="signatures that are needed")
+    whom = command.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--root", type=Path, metavar="FILE", help="a root that names the publishers")
+    whom.add_argument("--key", action="append", help="a publisher (key id), for ever")
+    command.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
     command.add_argument("--channel", default="stable")
     command.add_argument("--url", action="append", default=[], help="a manifest URL to try")
     command.add_argument("--cache-mib", type=int, default=CACHE_MIB)
@@ -64,6 +69,7 @@ def add_target(command: argparse.ArgumentParser) -> None:
     command.add_argument("--channel", default="stable")
     command.add_argument("--version", help="dotted numbers; without it, made of the time")
     command.add_argument("--key", type=Path, help="the publisher's key file; without it, no SITE")
+    command.add_argument("--root", type=Path, metavar="FILE", help="publish it, and what follows")
     command.add_argument("--site", type=Path, help="the mirror's folder")
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     command.set_defaults(run=build_target)
@@ -82,6 +88,8 @@ def build_target(options: argparse.Namespace) -> None:
         print(f"{files['rootfs'].parent} is not published; name a key with --key.")
         return
     site = options.site or ROOT / f"dist/site-{wanted.arch}"
+    if options.root is not None:
+        hand_out_roots(options.root, site)
     order = example.Order(recipe=wanted, key=options.key, site=site, version=options.version)
     version = example.publish_to(order, files, datetime.now(UTC).replace(microsecond=0))
     print(f"{site}: version {version}")
@@ -92,13 +100,13 @@ def build_image(options: argparse.Namespace) -> None:
     wanted = Recipe(
         arch=options.arch,
         trusting=Trusting(
-            keys=tuple(sorted(options.key)),
-            threshold=options.threshold,
+            whom=chosen(sorted(options.key or ()), options.threshold, options.root, ROOT_NAME),
             channel=options.channel,
             urls=tuple(options.url),
         ),
         cache_mib=options.cache_mib,
     )
+    seed.trust(wanted.trusting)
     shop = Workshop(BUILD / wanted.arch, rehearse=options.dry_run)
     out = options.out or ROOT / f"dist/phase-boot-{wanted.arch}.img"
     with only_one(shop.folder):

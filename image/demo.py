@@ -23,9 +23,12 @@ from image.hardware import BOARDS, Accel, Hardware
 from image.lab import IPV4, Lab, LabError
 from image.private_stick import StickError
 from image.qemu import Machine, MachineFailed
-from image.serving import PROGRAM, promised, provide
+from image.serving import promised, provide
 from image.stages import REPORT, stages, table
 from phase_boot.console.lines import Console
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.keyfile import read_keyfile
+from phase_boot.publish.roots import anchored
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
@@ -38,12 +41,23 @@ class DemoFailed(Exception):
     """The demo cannot go on; the text is one sentence for the terminal."""
 
 
+FAILURES: Final = (
+    DemoFailed,
+    LabError,
+    MachineFailed,
+    PublishError,
+    Refusal,
+    StickError,
+    OSError,
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show a verified boot, and return the exit status."""
     options = parser().parse_args(arguments)
     try:
         demo(options)
-    except (DemoFailed, LabError, MachineFailed, StickError, Refusal, OSError) as error:
+    except FAILURES as error:
         print("\n".join(["", f"The demo failed: {error}", *getattr(error, "__notes__", ())]))
         return 1
     except KeyboardInterrupt:
@@ -57,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(prog="python -m image.demo", description=__doc__)
     words.add_argument("--arch", type=Arch.parse, default=Arch.AMD64, help="amd64 or arm64")
     words.add_argument("--channel", default="stable")
+    words.add_argument("--root", type=Path, default=Path("roots/1.json"))
     words.add_argument("--key", type=Path, default=Path("publisher.key"))
     words.add_argument("--memory", type=int, default=768, help="of the machine, in MiB")
     words.add_argument("--disk", choices=("virtio", "usb"), default="virtio")
@@ -71,13 +86,16 @@ def demo(options: argparse.Namespace) -> None:
     arch: Arch = options.arch
     site, image = Path(f"dist/site-{arch}"), Path(f"dist/phase-boot-{arch}.img")
     print(f"Phase Boot: a verified boot of {arch}, from packages to a running system\n")
-    key = _key(options.key)
-    words = ("--arch", str(arch), "--channel", options.channel)
+    key, root = read_keyfile(options.key).keyid, anchored(options.root)
+    _tell("publisher", f"{key[:24]}… in {options.key}")
+    digest = f"{str(root.digest)[:17]}…"
+    _tell("root", f"root {root.version} ({digest}) in {options.root} names who publishes")
+    words = ("--arch", str(arch), "--channel", options.channel, "--root", str(options.root))
     _build("target", "target", *words, "--key", str(options.key), "--site", str(site))
-    manifest = promised(site, arch, options.channel, options.key)
-    _tell("", f"{options.channel} {manifest.version}, signed by that key, in {site}")
-    _build("stick", "build", *words, "--key", key, "--out", str(image))
-    _tell("", f"trusts that key and nobody else: {image}")
+    manifest = promised(site, arch, options.channel, options.root)
+    _tell("", f"{options.channel} {manifest.version}, signed by the publisher, in {site}")
+    _build("stick", "build", *words, "--out", str(image))
+    _tell("", f"starts from that root and nothing else: {image}")
     hardware = _hardware(arch, options, site, manifest)
     with Lab() as lab:
         _tell("network", f"a bridge at {IPV4} with DHCP, in a namespace of its own")
@@ -136,20 +154,6 @@ def _compare(said: Mapping[str, object], manifest: Manifest, how: str) -> None:
                 f"the target reports {name} {said.get(name)!r} by {how}, "
                 f"and what was signed is {value!r}."
             )
-
-
-def _key(path: Path) -> str:
-    """The id of the publisher's key in `path`, which is made if it is not there."""
-    word = "show" if path.exists() else "new"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [str(PROGRAM), "key", word, str(path)], check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise DemoFailed(done.stderr.strip())
-    key = done.stdout.split()[-1]
-    _tell("key", f"{key[:24]}… {'made' if word == 'new' else 'kept'} in {path}")
-    return key
 
 
 def _build(label: str, *words: str) -> None:

@@ -1,17 +1,25 @@
-# The stick and the example target. KEY is a publisher's key file; one is made if there is none.
-# It lies where `make clean` does not reach: what it signed cannot be signed again without it.
+# The stick and the example target. KEY is a publisher's key file, ROOT the root that a stick starts from
+# and that names the publisher; what is not there is made, once. They lie where `make clean` does not
+# reach: what they signed cannot be signed again without them.
 KEY ?= publisher.key
+ROOT_KEY ?= root.key
+ROOT ?= roots/1.json
 CHANNEL ?= stable
 IMAGE := $(RUN) python -m image
 
-$(KEY): | .venv/done
+$(KEY) $(ROOT_KEY): | .venv/done
 	@mkdir -p $(dir $@)
-	@echo "Making the publisher's key $@:" $$($(RUN) phase-boot key new $@)
+	@echo "Making the key $@:" $$($(RUN) phase-boot key new $@)
+
+$(ROOT): | $(KEY) $(ROOT_KEY)
+	@echo "Making the root of trust, which names $(KEY) as publisher of $(CHANNEL):" \
+		$$($(RUN) phase-boot root new $(dir $@) --key $(ROOT_KEY) --channel $(CHANNEL) \
+		--publisher $(KEY) --expires +3650d)
 
 .PHONY: image
-image: setup $(KEY) ## build the stick, dist/phase-boot-ARCH.img, which trusts KEY
-	@$(IMAGE) build --arch $(ARCH) --channel $(CHANNEL) --key $$($(RUN) phase-boot key show $(KEY))
+image: setup $(ROOT) ## build the stick, dist/phase-boot-ARCH.img, which starts from ROOT
+	@$(IMAGE) build --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT)
 
 .PHONY: target
-target: setup $(KEY) ## build the example target and publish it to dist/site-ARCH
-	@$(IMAGE) target --arch $(ARCH) --channel $(CHANNEL) --key $(KEY)
+target: setup $(ROOT) $(KEY) ## build the example target, publish it by KEY and ROOT to dist/site-ARCH
+	@$(IMAGE) target --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) --key $(KEY)

@@ -2,8 +2,8 @@
 RUNS ?= 3
 
 .PHONY: demo
-demo: setup ## build, publish, serve and boot a stick in QEMU; see it happen
-	@$(RUN) python -m image.demo --arch $(ARCH) --channel $(CHANNEL) --key $(KEY)
+demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; see it happen
+	@$(RUN) python -m image.demo --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) --key $(KEY)
 
 .PHONY: e2e
 e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
@@ -11,7 +11,7 @@ e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both arc
 
 .PHONY: bench-boot
 bench-boot: target image ## measure a boot and its reference, RUNS times; writes bench/boot.json
-	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --key $(KEY)
+	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --root $(ROOT)
 
 .PHONY: bench-report
 bench-report: setup ## print and plot every bench/*.json

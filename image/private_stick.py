@@ -187,6 +187,10 @@ class Cache:
         folder = "/cas/sha256"
         return {name: Digest.of(self.read(f"{folder}/{name}")) for name in self.names(folder)}
 
+    def notes(self) -> dict[str, bytes]:
+        """What the stick wrote down between boots: its roots and the versions seen, by name."""
+        return {name: self.read(f"/trust/{name}") for name in self.names("/trust")}
+
 
 def _tool(argv: Sequence[str], *, fine: Sequence[int] = (0,)) -> bytes:
     paths = environment()

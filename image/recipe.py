@@ -13,6 +13,7 @@ from image.modules import patterns
 from image.platforms import PLATFORMS, Platform
 from image.workshop import ROOT
 from phase_boot.trust.arch import Arch
+from policies.write import Keys, RootFile
 
 SUITE: Final = "trixie"
 """Debian 13."""
@@ -49,20 +50,20 @@ UUIDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 ESP_SERIAL: Final = "7068b007"
 
+NOBODY: Final = Keys(())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusting:
     """Whom the seed of an image trusts, and where it looks.
 
     Attributes:
-        keys: keyids of publishers; none means that the seed refuses every manifest.
-        threshold: how many of them must have signed.
+        whom: a root, or keys; the example target asks nobody.
         channel: the channel to follow.
         urls: manifest URLs that are known beforehand.
     """
 
-    keys: tuple[str, ...] = ()
-    threshold: int = 1
+    whom: Keys | RootFile = NOBODY
     channel: str = "stable"
     urls: tuple[str, ...] = ()
 

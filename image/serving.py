@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from image.authority import chain_of
 from image.lab import IPV4, IPV6, Lab, LabError
-from phase_boot.publish.keyfile import read_key
+from phase_boot.store.layout import manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.verify import Wanted, verify
-from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
 
 PROGRAM: Final = Path(sys.executable).with_name("phase-boot")
@@ -39,16 +39,17 @@ class Provider:
         self.process.wait()
 
 
-def promised(site: Path, arch: Arch, channel: str, key: Path) -> Manifest:
-    """What the publisher whose key file is `key` signed for `arch`.
+def promised(site: Path, arch: Arch, channel: str, root: Path) -> Manifest:
+    """What `site` has for `arch`, as a machine that starts from the file `root` believes it.
 
-    Raises Refusal when the manifest is not what a machine would accept, and OSError when it or
-    the key is not there.
+    Raises Refusal when such a machine would not accept it, PublishError when `root` is no root,
+    and OSError when there is no manifest.
     """
-    raw = (site / channel / arch / "manifest.json").read_bytes()
-    trust = Trust(frozenset({read_key(key).keyid}), 1)
+    now = datetime.now(UTC)
+    raw = (site / manifest_path(channel, arch)).read_bytes()
+    trust = chain_of(root, site).trust(channel, now)
     wanted = Wanted(arch, channel, Version.parse("0"))
-    return verify(raw, trust=trust, wanted=wanted, now=datetime.now(UTC)).manifest
+    return verify(raw, trust=trust, wanted=wanted, now=now).manifest
 
 
 def provide(lab: Lab, site: Path, *, port: int = PORT) -> Provider:

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = argparse.ArgumentParser(prog="python -m image.bench.boot", description=__doc__)
     words.add_argument("--arch", type=Arch.parse, default=Arch.AMD64)
     words.add_argument("--channel", default="stable")
-    words.add_argument("--key", type=Path, default=Path("publisher.key"))
+    words.add_argument("--root", type=Path, default=Path("roots/1.json"))
     words.add_argument("--runs", type=int, default=3)
     words.add_argument("--out", type=Path, default=RESULT)
     options = words.parse_args(arguments)
@@ -70,7 +70,7 @@ def bench(options: argparse.Namespace) -> list[Row]:
     """Boot `runs` times each way and return the rows."""
     arch: Arch = options.arch
     site, image = Path(f"dist/site-{arch}"), Path(f"dist/phase-boot-{arch}.img")
-    manifest = promised(site, arch, options.channel, options.key)
+    manifest = promised(site, arch, options.channel, options.root)
     kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
     hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel)
     ours, reference = Measured(), Measured()

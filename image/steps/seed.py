@@ -16,7 +16,7 @@ from image.tools import epoch
 from image.workshop import discard
 from loader.entries import MENU
 from policies.model import Mode
-from policies.write import with_site
+from policies.write import RootFile, with_site
 
 LAUNCHERS: Final = {"phase-boot": "main", "fetch-verify-kexec": "fetch_verify_kexec"}
 LINKS: Final = {
@@ -50,6 +50,21 @@ def root(
     roots.finish(out, ["cache"], LINKS, epoch())
 
 
+def trust(site: names.Trusting) -> dict[str, str]:
+    """Return the policies of a seed by their names, and the root that they start from, if any.
+
+    Raises:
+        PolicyError: A seed with these would boot nothing.
+    """
+    files = {
+        f"{mode}.toml": with_site(Mode(mode), whom=site.whom, channel=site.channel, urls=site.urls)
+        for mode in MENU
+    }
+    if isinstance(site.whom, RootFile):
+        files[site.whom.name] = site.whom.content.decode()
+    return files
+
+
 def certificates(suite: str, arch: str, out: Path) -> None:
     """Write the certificates of Debian's list into one file, where OpenSSL looks for it."""
     unpacked = out.with_name(out.name + ".packages")
@@ -65,16 +80,8 @@ def certificates(suite: str, arch: str, out: Path) -> None:
 def _write_generated(out: Path, recipe: names.Recipe) -> None:
     for name, function in LAUNCHERS.items():
         tree.write(out / f"usr/bin/{name}", launcher(function), executable=True)
-    site = recipe.trusting
-    for mode in MENU:
-        policy = with_site(
-            Mode(mode),
-            keys=site.keys,
-            threshold=site.threshold,
-            channel=site.channel,
-            urls=site.urls,
-        )
-        tree.write(out / f"etc/phase-boot/{mode}.toml", policy)
+    for name, content in trust(recipe.trusting).items():
+        tree.write(out / "etc/phase-boot" / name, content)
     tree.write(
         out / "etc/os-release",
         roots.os_release("Phase Boot Seed", names.version(), recipe.platform),

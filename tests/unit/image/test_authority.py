@@ -1,0 +1,158 @@
+"""Whom a stick trusts, and what its SITE hands out: the roots of a folder, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from image.__main__ import main
+from image.authority import chain_of, hand_out_roots
+from image.recipe import Trusting
+from image.serving import promised
+from image.steps import seed
+from phase_boot.publish.errors import PublishError
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.refusals import RootNotByPrevious, UntrustedSigner
+from phase_boot.trust.signatures import Trust
+from policies.model import Mode, PolicyError
+from policies.read import read_policy
+from policies.write import RootFile
+from tests.fakes.manifests import PUBLISHER, STRANGER, document, signed
+from tests.fakes.roots import (
+    NEW_PUBLISHER,
+    ROOT_1,
+    ROOT_2,
+    channel,
+    first_root,
+    root_document,
+    signed_root,
+)
+
+FAR = "9000-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    """Return a folder with two roots, the draft of a third, and a private key beside them."""
+    folder = tmp_path / "roots"
+    folder.mkdir()
+    (folder / "1.json").write_bytes(ROOT_1)
+    (folder / "2.json").write_bytes(ROOT_2)
+    (folder / "3.draft.json").write_bytes(ROOT_2)
+    (folder / "root.key").write_bytes(b"secret")
+    return folder
+
+
+def handed_out(site: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (site / "root").iterdir()}
+
+
+def test_a_site_hands_out_the_roots_of_a_folder_and_nothing_else(
+    roots: Path, tmp_path: Path
+) -> None:
+    hand_out_roots(roots / "1.json", tmp_path / "site")
+    assert handed_out(tmp_path / "site") == {"1.json": ROOT_1, "2.json": ROOT_2}
+    hand_out_roots(roots / "1.json", tmp_path / "site")
+    assert handed_out(tmp_path / "site") == {"1.json": ROOT_1, "2.json": ROOT_2}
+
+
+def test_roots_of_another_chain_leave_the_site(roots: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    hand_out_roots(roots / "1.json", site)
+    (roots / "2.json").unlink()
+    hand_out_roots(roots / "1.json", site)
+    assert handed_out(site) == {"1.json": ROOT_1}
+
+
+def test_a_root_by_any_name_stands_under_its_number(roots: Path, tmp_path: Path) -> None:
+    given = tmp_path / "elsewhere" / "root.json"
+    given.parent.mkdir()
+    given.write_bytes(ROOT_1)
+    hand_out_roots(given, tmp_path / "site")
+    assert handed_out(tmp_path / "site") == {"1.json": ROOT_1}
+    assert chain_of(given, roots.parent / "none").newest == first_root()
+
+
+def test_the_roots_of_the_site_itself_stay_as_they_are(roots: Path, tmp_path: Path) -> None:
+    roots.rename(tmp_path / "root")
+    before = handed_out(tmp_path)
+    hand_out_roots(tmp_path / "root" / "1.json", tmp_path)
+    assert handed_out(tmp_path) == before
+
+
+def test_a_root_that_nobody_would_follow_is_not_handed_out(roots: Path, tmp_path: Path) -> None:
+    (roots / "2.json").write_bytes(signed_root(root_document(2), STRANGER))
+    with pytest.raises(PublishError, match=r"2\.json is not followed"):
+        hand_out_roots(roots / "1.json", tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_stick_with_the_first_root_believes_whom_the_newest_names(
+    roots: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    hand_out_roots(roots / "1.json", site)
+    chain = chain_of(roots / "1.json", site)
+    assert chain.version == 2
+    assert chain.trusts("stable") == Trust(frozenset({NEW_PUBLISHER.keyid}), 1)
+    (site / "root" / "2.json").write_bytes(signed_root(root_document(2), STRANGER))
+    with pytest.raises(RootNotByPrevious):
+        chain_of(roots / "1.json", site)
+
+
+def test_what_a_site_promises_is_what_its_newest_publisher_signed(tmp_path: Path) -> None:
+    roots, manifest = tmp_path / "root", tmp_path / "stable/amd64/manifest.json"
+    roots.mkdir()
+    manifest.parent.mkdir(parents=True)
+    names = {"stable": channel(expires=FAR)}
+    (roots / "1.json").write_bytes(signed_root(root_document(channels=names)))
+    manifest.write_bytes(signed(document(expires=FAR), PUBLISHER))
+    assert str(promised(tmp_path, Arch.AMD64, "stable", roots / "1.json").version) == "2025.11.12"
+
+    renamed = {"stable": channel(NEW_PUBLISHER, expires=FAR)}
+    (roots / "2.json").write_bytes(signed_root(root_document(2, channels=renamed)))
+    with pytest.raises(UntrustedSigner):
+        promised(tmp_path, Arch.AMD64, "stable", roots / "1.json")
+    manifest.write_bytes(signed(document(expires=FAR), NEW_PUBLISHER))
+    assert promised(tmp_path, Arch.AMD64, "stable", roots / "1.json")
+
+
+def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) -> None:
+    files = seed.trust(Trusting(whom=RootFile(ROOT_1), channel="stable"))
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text.encode())
+    assert (tmp_path / "root.json").read_bytes() == ROOT_1
+    for mode in Mode:
+        policy = read_policy(tmp_path / f"{mode}.toml")
+        assert (policy.mode, policy.trust) == (mode, first_root())
+
+
+def test_a_seed_that_would_follow_a_channel_of_nobody_is_not_built() -> None:
+    with pytest.raises(PolicyError, match="no publisher of nightly"):
+        seed.trust(Trusting(whom=RootFile(ROOT_1), channel="nightly"))
+
+
+def test_two_seeds_are_told_apart_by_the_root_that_they_carry() -> None:
+    first, second = (Trusting(whom=RootFile(root)) for root in (ROOT_1, ROOT_1 + b"\n"))
+    assert repr(first) != repr(second)
+    assert repr(first) == repr(Trusting(whom=RootFile(ROOT_1)))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--root", "none.json"], "none.json cannot be read"),
+        (["--root", __file__], "trust.root"),
+        (["--root", "none.json", "--threshold", "2"], "leave the keys and --threshold out"),
+        (["--key", "somebody"], "key id"),
+    ],
+    ids=["missing", "no-root", "threshold", "no-key"],
+)
+def test_whom_nobody_could_trust_is_refused_before_anything_is_built(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build", "--arch", "amd64", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert reason in said.err
