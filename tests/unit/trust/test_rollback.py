@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH
+from phase_boot.trust.refusals import StateForeign, StateTampered, StateUnreadable
+from phase_boot.trust.rollback import (
+    MAX_SEEN,
+    MAX_STATE_BYTES,
+    SCHEMA,
+    Seen,
+    read_state,
+    write_state,
+)
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import Authentic, authenticate
+from tests.fakes.manifests import STRANGER, TRUST, document, encoded, signed
+from tests.fakes.roots import ROOT_2, channel, first_root, root_document, signed_root
+
+CHAIN = Chain(first_root())
+LONGER = CHAIN.extended(ROOT_2)
+STRANGERS = Chain(Trust(frozenset({STRANGER.keyid}), 1))
+
+
+def known(**changes: Any) -> Authentic:
+    return authenticate(signed(document(**changes)), TRUST)
+
+
+def seen_of(*manifests: Authentic) -> Seen:
+    seen = Seen()
+    for manifest in manifests:
+        seen = seen.including(manifest)
+    return seen
+
+
+def floor(seen: Seen, channel: str = "stable", arch: Arch = Arch.AMD64) -> str | None:
+    version = seen.floor(channel, arch)
+    return None if version is None else str(version)
+
+
+def entry(**changes: Any) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads(signed(document(**changes)))
+    return loaded
+
+
+def state(chain: Chain = CHAIN, **changes: object) -> bytes:
+    fields = {"schema": SCHEMA, "root": str(chain.identity), "seen": [entry()]}
+    return json.dumps(fields | changes).encode()
+
+
+def test_who_has_seen_nothing_has_no_floor() -> None:
+    assert floor(Seen()) is None
+    assert Seen().issued is None
+
+
+def test_the_highest_version_of_a_place_is_its_floor() -> None:
+    seen = seen_of(known(version="2"), known(version="1"), known(version="1.9"))
+    assert floor(seen) == "2"
+    assert floor(seen.including(known(version="2.0.1"))) == "2.0.1"
+    assert len(seen.manifests) == 1
+
+
+def test_each_channel_and_architecture_has_its_own_floor() -> None:
+    seen = seen_of(known(version="3"), known(version="5", channel="lab"), known(arch="arm64"))
+    assert floor(seen) == "3"
+    assert floor(seen, "lab") == "5"
+    assert floor(seen, "stable", Arch.ARM64) == "2025.11.12"
+    assert floor(seen, "lab", Arch.ARM64) is None
+
+
+def test_of_one_version_the_one_issued_last_is_kept() -> None:
+    early, late = known(), known(issued="2025-11-13T00:00:00Z")
+    assert seen_of(early, late).manifests == (late,)
+    assert seen_of(late, early).manifests == (late,)
+
+
+def test_nothing_higher_leaves_what_was_seen_as_it_is() -> None:
+    seen = seen_of(known(version="2"))
+    assert seen.including(known(version="2")) is seen
+    assert seen.including(known(version="1", issued="2025-11-14T00:00:00Z")) is seen
+
+
+def test_the_newest_of_all_bounds_the_clock() -> None:
+    seen = seen_of(known(), known(channel="lab", issued="2025-11-14T00:00:00Z"), known(channel="x"))
+    assert seen.issued == datetime(2025, 11, 14, tzinfo=UTC)
+
+
+def test_the_places_that_were_issued_last_are_remembered() -> None:
+    dated = [
+        known(channel=f"c{n}", issued=f"2025-11-{day:02}T00:00:00Z")
+        for n, day in enumerate([3, 9, 4, 8, 5, 7, 6, 2, 1])
+    ]
+    seen = seen_of(*dated)
+    assert len(seen.manifests) == MAX_SEEN == 8
+    assert seen.manifests[0].manifest.channel == "c8"
+    assert floor(seen, "c7") is None
+    again = seen.including(known(channel="c9", issued="2025-11-01T00:00:00Z"))
+    assert floor(again, "c8") is None
+    assert floor(again, "c0") is not None
+    assert again.manifests[0].manifest.channel == "c9"
+
+
+def test_a_state_is_read_back_as_it_was_written() -> None:
+    seen = seen_of(known(), known(channel="lab"), known(arch="arm64"))
+    chain = Chain(TRUST)
+    read, doubts = read_state(write_state(seen, chain), chain)
+    assert doubts == ()
+    assert {m.manifest.channel for m in read.manifests} == {"stable", "lab"}
+    assert len(read.manifests) == 3
+    assert write_state(Seen(), CHAIN) == (
+        f'{{"root":"{CHAIN.identity}","schema":"phase-boot-state-v1","seen":[]}}'.encode()
+    )
+
+
+def test_a_state_is_bound_to_the_newest_root() -> None:
+    assert str(LONGER.identity).encode() in write_state(Seen(), LONGER)
+    # What an older root of the same chain was bound to is no stranger's.
+    assert read_state(write_state(Seen(), CHAIN), LONGER) == (Seen(), ())
+    assert read_state(write_state(Seen(), LONGER), CHAIN)[1] != ()
+
+
+def test_what_a_revoked_key_signed_counts_no_more_and_is_no_doubt() -> None:
+    raw = write_state(seen_of(known()), CHAIN)
+    assert floor(read_state(raw, CHAIN)[0]) == "2025.11.12"
+    seen, doubts = read_state(raw, LONGER)
+    assert (floor(seen), doubts) == (None, ())
+
+
+def test_what_was_seen_is_judged_anew_under_a_newer_root() -> None:
+    lab = {"stable": channel(), "lab": channel()}
+    both = Chain(first_root()).extended(signed_root(root_document(2, channels=lab)))
+    seen = seen_of(known(), known(channel="lab"))
+    assert len(seen.under(both).manifests) == 2
+    assert [m.manifest.channel for m in seen.under(CHAIN).manifests] == ["stable"]
+    assert seen.under(LONGER) == Seen()
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", "document.not-json"),
+        (b"{}", "document.bad-field"),
+        (state(schema=None), "document.bad-field"),
+        (state(schema="phase-boot-state-v2"), "document.bad-field"),
+        (state(root="sha256:0"), "document.bad-field"),
+        (state(seen={}), "document.bad-field"),
+        (state(seen=["x"]), "document.bad-field"),
+        (state(seen=[{}] * (MAX_SEEN + 1)), "document.bad-field"),
+        (state() + b" " * MAX_STATE_BYTES, "document.too-large"),
+        (state(x=[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]), "document.too-deep"),
+    ],
+)
+def test_a_state_that_is_none_is_one_doubt_with_its_reason(raw: bytes, code: str) -> None:
+    seen, doubts = read_state(raw, CHAIN)
+    assert seen == Seen()
+    assert [type(doubt) for doubt in doubts] == [StateUnreadable]
+    assert f"({code})" in str(doubts[0])
+
+
+def test_a_state_may_be_as_large_and_as_deep_as_its_manifests() -> None:
+    deep: object = 1
+    for _ in range(MAX_DEPTH - 1):
+        deep = [deep]
+    raw = state(seen=[entry(deep=deep)])
+    padded = raw + b" " * (MAX_STATE_BYTES - len(raw))
+    assert len(padded) == 9 * MAX_BYTES
+    assert read_state(padded, CHAIN)[1] == ()
+    assert floor(read_state(padded, CHAIN)[0]) == "2025.11.12"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {},
+        {"channel": 7},
+        {"channel": "stable"},
+        json.loads(encoded(document())),
+        json.loads(signed(document(), STRANGER)),
+        {**entry(), "version": "9999"},
+        {**entry(), "channel": "lab"},
+        {**entry(), "channel": ["stable"]},
+    ],
+)
+def test_an_entry_that_nobody_signed_is_one_doubt_and_costs_no_other(forged: object) -> None:
+    seen, doubts = read_state(state(seen=[forged, entry()]), CHAIN)
+    assert floor(seen) == "2025.11.12"
+    assert [type(doubt) for doubt in doubts] == [StateTampered]
+    assert "changed (nobody who was ever trusted signed it)" in str(doubts[0])
+
+
+def test_the_state_of_a_stranger_is_one_doubt_however_much_is_in_it() -> None:
+    mine, theirs = entry(version="7"), json.loads(signed(document(version="9"), STRANGER))
+    seen, doubts = read_state(state(STRANGERS, seen=[theirs, mine, theirs]), CHAIN)
+    assert [type(doubt) for doubt in doubts] == [StateForeign]
+    assert floor(seen) == "7"
+
+
+def test_an_entry_of_no_channel_counts_for_no_key_of_a_policy_either() -> None:
+    nameless = {name: value for name, value in entry().items() if name != "channel"}
+    seen, doubts = read_state(state(Chain(TRUST), seen=[nameless]), Chain(TRUST))
+    assert seen == Seen()
+    assert len(doubts) == 1

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from phase_boot.store.digest import Digest
+from phase_boot.trust.refusals import (
+    BadField,
+    Refusal,
+    RootNotByPrevious,
+    RootNotBySelf,
+    RootOutOfOrder,
+)
+from phase_boot.trust.root import MAX_CHANNELS, MAX_VERSION, anchor, of, signed_bytes, succeed
+from phase_boot.trust.signatures import Trust
+from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
+from tests.fakes.roots import (
+    KEEPER,
+    ROOT_1,
+    SECOND_KEEPER,
+    THIRD_KEEPER,
+    channel,
+    first_root,
+    role,
+    root_document,
+    signed_root,
+)
+
+
+def test_a_root_says_who_signs_the_next_and_who_publishes_what_until_when() -> None:
+    channels = {"stable": channel(), "lab": channel(PUBLISHER, SECOND, threshold=2)}
+    body = root_document(4, root=role(KEEPER, SECOND_KEEPER, threshold=2), channels=channels)
+    root = of(body)
+    assert root.version == 4
+    assert root.role == Trust(frozenset({KEEPER.keyid, SECOND_KEEPER.keyid}), 2)
+    assert list(root.channels) == ["stable", "lab"]
+    assert root.channels["lab"].trust == Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
+    assert root.channels["lab"].expires == datetime(2026, 11, 1, tzinfo=UTC)
+    assert root.digest == Digest.of(signed_bytes(body))
+
+
+def test_the_digest_of_a_root_is_the_same_whoever_signed_it() -> None:
+    both = root_document(root=role(KEEPER, SECOND_KEEPER))
+    assert anchor(signed_root(both)).digest == anchor(signed_root(both, SECOND_KEEPER)).digest
+    assert anchor(signed_root(both)).digest != first_root().digest
+
+
+def test_the_bounds_of_a_root_are_allowed() -> None:
+    assert of(root_document(MAX_VERSION)).version == 2**31
+    assert of(root_document(1)).version == 1
+    many = {f"c{n}": channel() for n in range(MAX_CHANNELS)}
+    assert len(of(root_document(channels=many)).channels) == 32
+
+
+def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
+    key = PUBLISHER.keyid
+    for changes, field, reason in (
+        ({"channels": {}}, "channels", "not 1 to 32 channels"),
+        ({"channels": {"A": channel()}}, "channels", "a channel is 1 to 32 of a-z, 0-9 and -"),
+        ({"channels": 7}, "channels", "not an object"),
+        ({"channels": {"lab": 7}}, "channels.lab", "not an object"),
+        ({"channels": {"lab": role(PUBLISHER)}}, "channels.lab.expires", "missing"),
+        ({"version": 0}, "version", "not a whole number from 1 to 2147483648"),
+        ({"root": None}, "root", "missing"),
+        ({"root": {"threshold": 1}}, "root.keys", "not a list of at most 32"),
+        ({"root": {"keys": ["x"], "threshold": 1}}, "root.keys", "a key id is ed25519"),
+        ({"root": {"keys": [key, key], "threshold": 1}}, "root.keys", "a key stands there twice"),
+        ({"root": {"keys": [key]}}, "root.threshold", "not a whole number from 1 to 32"),
+        ({"root": {"keys": [key], "threshold": 33}}, "root.threshold", "not a whole number"),
+        ({"root": {"keys": [key], "threshold": 2}}, "root", "the threshold is 2 and must be"),
+        ({"root": {"keys": [], "threshold": 1}}, "root", "trust needs at least one key"),
+    ):
+        with pytest.raises(
+            BadField, match=rf"^The field {re.escape(field)} is not usable \({re.escape(reason)}"
+        ):
+            of(root_document(**changes))
+
+
+def test_what_is_missing_is_counted() -> None:
+    three = role(KEEPER, SECOND_KEEPER, THIRD_KEEPER, threshold=3)
+    body = root_document(5, root=three)
+    with pytest.raises(
+        RootNotBySelf, match=r"^Root 5 carries 2 of the 3 signatures of its own keys"
+    ):
+        anchor(signed_root(body, KEEPER, THIRD_KEEPER))
+    previous = anchor(signed_root(body, KEEPER, SECOND_KEEPER, THIRD_KEEPER))
+    with pytest.raises(
+        RootNotByPrevious, match=r"^Root 6 carries 1 of the 3 signatures of the root before it"
+    ):
+        succeed(previous, signed_root(root_document(6), KEEPER))
+    with pytest.raises(RootOutOfOrder, match=r"^Root 9 stands where root 6 belongs"):
+        succeed(previous, signed_root(root_document(9), KEEPER, SECOND_KEEPER, THIRD_KEEPER))
+
+
+def test_more_signatures_than_needed_do_no_harm() -> None:
+    raw = signed_root(root_document(2), STRANGER, KEEPER, SECOND_KEEPER)
+    assert succeed(first_root(), raw).version == 2
+
+
+def test_signatures_are_judged_before_the_number() -> None:
+    for version in (1, 3):
+        with pytest.raises(RootNotByPrevious):
+            succeed(first_root(), signed_root(root_document(version), STRANGER))
+
+
+def test_a_root_never_changes() -> None:
+    root = first_root()
+    with pytest.raises(TypeError):
+        root.channels["stable"] = root.channels["stable"]  # type: ignore[index] # it must fail
+    with pytest.raises(AttributeError):
+        root.version = 2  # type: ignore[misc] # it must fail
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", ROOT_1[:-3]])
+def test_what_is_no_root_is_refused_as_anchor_and_as_successor(raw: bytes) -> None:
+    with pytest.raises(Refusal):
+        anchor(raw)
+    with pytest.raises(Refusal):
+        succeed(first_root(), raw)
