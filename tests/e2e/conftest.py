@@ -16,11 +16,16 @@ import pytest
 from image.accel import choose
 from image.guest_events import Event
 from image.hardware import Hardware
+from image.private_stick import Cache
 from image.qemu import Machine
 from image.serving import PROGRAM, promised
 from image.stages import REPORT
+from phase_boot.publish.keyfile import read_key
+from phase_boot.publish.signing import signed
+from phase_boot.store.layout import manifest_path
 from phase_boot.trust.arch import Arch
-from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.document import read_document
+from phase_boot.trust.manifest import Manifest, signed_bytes
 
 CHANNEL = "stable"
 GOING_WRONG = ("shell.opened", "run.ended", "crashed")
@@ -38,10 +43,16 @@ BOTH = pytest.mark.parametrize("arch", [on(Arch.AMD64), on(Arch.ARM64)])
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A SITE, a stick that trusts its publisher, and a machine to boot it on."""
+    """A SITE, a stick that starts from its first root, and a machine to boot it on.
+
+    `root_key` signs roots, `key` is the publisher's, and `heir` one that no root names yet.
+    """
 
     arch: Arch
     site: Path
+    root_key: Path
+    key: Path
+    heir: Path
     stick: Path
     manifest: Manifest
     hardware: Hardware
@@ -67,19 +78,24 @@ def published(arch: Arch, made: dict[Arch, Published], request: pytest.FixtureRe
 
 
 def publish(arch: Arch, folder: Path) -> Published:
-    key, site, stick = folder / "publisher.key", folder / "site", folder / "stick.img"
+    site, stick, roots = folder / "site", folder / "stick.img", folder / "roots"
+    root_key, key, heir = (folder / f"{name}.key" for name in ("root", "publisher", "heir"))
     folder.mkdir(parents=True, exist_ok=True)
-    if not key.exists():
-        program(str(PROGRAM), "key", "new", str(key))
-    keyid = program(str(PROGRAM), "key", "show", str(key)).split()[-1]
+    for path in (root_key, key, heir):
+        if not path.exists():
+            program(str(PROGRAM), "key", "new", str(path))
+    root = roots / "1.json"
+    common = ("--arch", str(arch), "--channel", CHANNEL, "--root", str(root))
+    if not root.exists():
+        by = ("--key", str(root_key), "--publisher", str(key), "--expires", "+3650d")
+        program(str(PROGRAM), "root", "new", str(roots), "--channel", CHANNEL, *by)
     builder = (sys.executable, "-m", "image")
-    common = ("--arch", str(arch), "--channel", CHANNEL)
     program(*builder, "target", *common, "--key", str(key), "--site", str(site))
-    program(*builder, "build", *common, "--key", keyid, "--out", str(stick))
-    manifest = promised(site, arch, CHANNEL, key)
+    program(*builder, "build", *common, "--out", str(stick))
+    manifest = promised(site, arch, CHANNEL, root)
     kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
     hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel)
-    return Published(arch, site, stick, manifest, hardware)
+    return Published(arch, site, root_key, key, heir, stick, manifest, hardware)
 
 
 def program(*argv: str) -> str:
@@ -99,6 +115,18 @@ def with_one_bit_flipped(published: Published, artifact: str, copy: Path) -> Pat
     return copy
 
 
+def republished(
+    published: Published, copy: Path, *, key: Path | None = None, **changes: str
+) -> Path:
+    """A copy of the SITE whose manifest is changed, and signed by `key` or the publisher."""
+    shutil.copytree(published.site, copy)
+    path = copy / manifest_path(CHANNEL, published.arch)
+    document = {**read_document(path.read_bytes()), **changes}
+    del document["signatures"]
+    path.write_bytes(signed(document, signed_bytes(document), [read_key(key or published.key)]))
+    return copy
+
+
 def replayed(machine: Machine, folder: Path) -> list[str]:
     """The states that `phase-boot replay` finds in what the seed wrote down."""
     journal = folder / "journal.jsonl"
@@ -115,16 +143,26 @@ def moves(machine: Machine) -> list[tuple[str, str, str]]:
     ]
 
 
-def stored_and_sound(machine: Machine) -> set[str]:
-    """Stop the machine, check its Cache, and return the digests of what is published in it."""
-    machine.stop()
+def cache_of(machine: Machine) -> Cache:
+    """The Cache as it is on the disk of a machine that writes nothing now, checked."""
     cache = machine.stick.cache(machine.folder)
     cache.check()
+    return cache
+
+
+def stored_in(cache: Cache) -> set[str]:
+    """The digests of what is published in a Cache, each compared with its content."""
     artifacts = cache.artifacts()
     assert {name: digest.hex for name, digest in artifacts.items()} == {
         name: name for name in artifacts
     }
     return set(artifacts)
+
+
+def stored_and_sound(machine: Machine) -> set[str]:
+    """Stop the machine, check its Cache, and return the digests of what is published in it."""
+    machine.stop()
+    return stored_in(cache_of(machine))
 
 
 def sources(events: list[Event]) -> dict[str, str]:

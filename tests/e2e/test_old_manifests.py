@@ -1,0 +1,158 @@
+"""T6 and rollback: what was signed once is not good for ever, and a stick remembers that."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from image.authority import chain_of
+from image.lab import Lab
+from image.qemu import Machine
+from image.serving import PROGRAM, Provider, provide
+from image.stages import REPORT
+from phase_boot.publish.dates import rfc3339
+from phase_boot.publish.keyfile import read_key
+from phase_boot.store.layout import manifest_path, root_path
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.rollback import read_state
+
+from .conftest import (
+    BOOT_SECONDS,
+    BOTH,
+    CHANNEL,
+    GOING_WRONG,
+    Published,
+    cache_of,
+    moves,
+    program,
+    replayed,
+    republished,
+    stored_in,
+)
+
+pytestmark = pytest.mark.e2e
+
+HOUR = timedelta(hours=1)
+ROOT_2 = root_path(2)
+
+
+@BOTH
+def test_an_expired_manifest_is_refused_by_name(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    site = republished(
+        published, tmp_path / "site", issued=rfc3339(now - 3 * HOUR), expires=rfc3339(now - HOUR)
+    )
+    with (
+        Lab() as lab,
+        Machine(
+            published.stick, hardware=published.hardware, lab=lab, name=f"expired-{arch}"
+        ) as machine,
+    ):
+        provider = provide(lab, site)
+        shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+
+        assert refusals(machine, provider) == [{"manifest.expired"}]
+        assert rfc3339(now - HOUR) in shell.text("cause")
+        assert shell.text("way_out")
+        assert machine.named("fetch.started") == []
+        assert machine.named("kexec.loaded") == []
+        assert moves(machine)[-1] == ("discover", "give_up", "shell")
+        assert replayed(machine, tmp_path)[-1] == "shell"
+        assert stored_in(cache_of(machine)) == set()
+
+        # The same version, signed for longer: that is all it takes.
+        place = manifest_path(CHANNEL, arch)
+        (site / place).write_bytes((published.site / place).read_bytes())
+        machine.type("r\n")
+        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+        assert report.text("version") == str(published.manifest.version)
+        assert ("shell", "retry", "init") in moves(machine)
+
+
+@BOTH
+def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    newer = f"{published.manifest.version}.1"
+    site = republished(published, tmp_path / "newer", key=published.heir, version=newer)
+    revoke(published, site)
+    rolled_back = republished(published, tmp_path / "rolled-back", key=published.heir)
+    with (
+        Lab() as lab,
+        Machine(
+            published.stick, hardware=published.hardware, lab=lab, name=f"newer-{arch}"
+        ) as first,
+    ):
+        provider = provide(lab, site)
+        report = first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        assert report.text("version") == newer
+        (recalled,) = first.named("trust.recalled")
+        assert (recalled.number("root"), recalled.text("seen")) == (1, "")
+        (followed,) = first.named("root.followed")
+        assert followed.number("version") == 2
+        (verified,) = first.named("manifest.verified")
+        assert verified.fields["keys"] == [read_key(published.heir).keyid]
+        first.stop()
+        provider.stop()
+        check_remembered(published, first, site, newer)
+
+        # The same stick with the Cache as it is now, among attackers on the same LAN.
+        with Machine(
+            first.stick.path, hardware=published.hardware, lab=lab, name=f"rollback-{arch}"
+        ) as second:
+            revoked = provide(lab, published.site, port=8071)
+            again = provide(lab, rolled_back, port=8072)
+            shell = second.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+
+            (recalled,) = second.named("trust.recalled")
+            assert (recalled.number("root"), recalled.text("seen")) == (2, newer)
+            assert second.named("state.doubted") == []
+            assert second.named("root.followed") == []
+            codes = refusals(second, revoked, again)
+            assert codes == [{"signature.untrusted"}, {"manifest.rollback"}]
+            assert shell.text("way_out")
+            assert second.named("manifest.verified") == []
+            assert second.named("kexec.loaded") == []
+            assert replayed(second, tmp_path)[-1] == "shell"
+            second.stop()
+            check_remembered(published, second, site, newer)
+
+
+def refusals(machine: Machine, *providers: Provider) -> list[set[str]]:
+    """The codes by which each provider was refused; nobody else was."""
+    refused = machine.named("candidate.refused")
+    codes = [
+        {event.text("code") for event in refused if event.text("url").startswith(provider.urls)}
+        for provider in providers
+    ]
+    everybody = tuple(url for provider in providers for url in provider.urls)
+    assert all(event.text("url").startswith(everybody) for event in refused)
+    return codes
+
+
+def revoke(published: Published, site: Path) -> None:
+    """Let root 2 of `site` name the heir as publisher, and the publisher no more."""
+    change = ("--remove-publisher", str(published.key), "--add-publisher", str(published.heir))
+    by = ("--key", str(published.root_key))
+    program(str(PROGRAM), "root", "rotate", str(site / "root"), *change, *by)
+
+
+def check_remembered(published: Published, machine: Machine, site: Path, version: str) -> None:
+    """The stick has root 2 as it was served, and `version` as seen under it, and nothing else."""
+    cache = cache_of(machine)
+    notes = cache.notes()
+    assert set(notes) == {"root.2.json", "state.json"}
+    assert notes["root.2.json"] == (site / ROOT_2).read_bytes()
+    chain = chain_of(site / root_path(1), site)
+    assert chain.version == 2
+    seen, doubts = read_state(notes["state.json"], chain)
+    assert doubts == ()
+    assert str(seen.floor(CHANNEL, published.arch)) == version
+    assert f'"{chain.identity}"'.encode() in notes["state.json"]
+    assert stored_in(cache) == {
+        artifact.digest.hex for artifact in published.manifest.artifacts.values()
+    }
