@@ -54,7 +54,7 @@ def _transition(event: Fields) -> str:
 def _recalled(event: Fields) -> str:
     root = f"root {event['root']}" if event["root"] is not None else "the policy's keys"
     if not event["kept"]:
-        return f"  trust: {root}; no memory of versions, the policy's lowest alone counts"
+        return f"  trust: {root}; versions seen are not remembered"
     return f"  trust: {root}; highest version seen: {event['seen'] or 'none yet'}"
 
 

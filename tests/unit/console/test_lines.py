@@ -42,6 +42,21 @@ def test_a_long_line_is_cut_to_the_width() -> None:
     assert line.endswith("...")
 
 
+@pytest.mark.parametrize("root", [None, 2147483648])
+@pytest.mark.parametrize(
+    ("kept", "seen"), [(True, None), (True, "2026.11.23.86399.1"), (False, None)]
+)
+def test_whom_it_trusts_and_what_it_remembers_is_told_in_full(
+    root: int | None, seen: str | None, *, kept: bool
+) -> None:
+    event = {"event": "trust.recalled", "at": 1234, "root": root, "seen": seen, "kept": kept}
+    line = line_for(event)
+    assert line is not None
+    assert not line.endswith("...")
+    assert (seen or "") in line
+    assert ("not remembered" in line) is not kept
+
+
 def test_the_bar_is_drawn_over_itself_and_cleared_by_the_next_line() -> None:
     progress = {"event": "fetch.progress", "at": 1, "artifact": "rootfs", "done": 5, "size": 10}
     text = shown(progress, progress, {"event": "kexec.loaded", "at": 2, "method": "m"})
