@@ -8,13 +8,12 @@ CHANNEL ?= stable
 IMAGE := $(RUN) python -m image
 
 $(KEY) $(ROOT_KEY): | .venv/done
-	@mkdir -p $(dir $@)
-	@echo "Making the key $@:" $$($(RUN) phase-boot key new $@)
+	@mkdir -p $(dir $@) && made=$$($(RUN) phase-boot key new $@) && echo "Made the key $@: $$made"
 
 $(ROOT): | $(KEY) $(ROOT_KEY)
-	@echo "Making the root of trust, which names $(KEY) as publisher of $(CHANNEL):" \
-		$$($(RUN) phase-boot root new $(dir $@) --key $(ROOT_KEY) --channel $(CHANNEL) \
-		--publisher $(KEY) --expires +3650d)
+	@made=$$($(RUN) phase-boot root new $(dir $@) --key $(ROOT_KEY) --channel $(CHANNEL) \
+		--publisher $(KEY) --expires +3650d) && \
+		echo "Made the root of trust, which names $(KEY) as publisher of $(CHANNEL): $$made"
 
 .PHONY: image
 image: setup $(ROOT) ## build the stick, dist/phase-boot-ARCH.img, which starts from ROOT
