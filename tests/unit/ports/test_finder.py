@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from phase_boot.ports.finder import host_of, server_of
+
+
+@pytest.mark.parametrize(
+    ("url", "server", "host"),
+    [
+        (
+            "http://Peer.local:8070/stable/amd64/manifest.json",
+            "http://peer.local:8070",
+            "peer.local",
+        ),
+        ("https://mirror.example/x", "https://mirror.example", "mirror.example"),
+        ("http://[fe80::1%25eth0]:80/x", "http://[fe80::1%25eth0]:80", "[fe80::1%25eth0]"),
+        ("http://10.0.0.1", "http://10.0.0.1", "10.0.0.1"),
+        ("http://somebody@10.0.0.1:1/x", "http://somebody@10.0.0.1:1", "10.0.0.1"),
+        ("nonsense", "nonsense://", ""),
+        ("", "://", ""),
+    ],
+)
+def test_who_answers_for_a_url(url: str, server: str, host: str) -> None:
+    assert (server_of(url), host_of(url)) == (server, host)
