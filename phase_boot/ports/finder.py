@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from phase_boot.trust.arch import Arch
+
+
+_END_OF_PLACE: Final = re.compile(r"[/?#\\]")
 
 
 class FinderFailed(Exception):
@@ -41,15 +45,16 @@ class Candidate:
 
 
 def server_of(url: str) -> str:
-    """Return who answers for ``url``: its scheme, host and port."""
+    """Return who answers for ``url``: its scheme, host and port, however it is dressed up."""
+    # By hand: urllib takes longer to import on a slow machine than Discover takes.
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}".lower()
+    place = _END_OF_PLACE.split(rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}://{place}".lower()
 
 
 def host_of(url: str) -> str:
     """Return the machine that ``url`` names, whatever the port."""
-    # By hand: urllib takes longer to import on a slow machine than Discover takes.
-    place = server_of(url).partition("://")[2].rpartition("@")[2]
+    place = server_of(url).partition("://")[2]
     return place.partition("]")[0] + "]" if place.startswith("[") else place.partition(":")[0]
 
 
