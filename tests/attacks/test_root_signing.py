@@ -99,6 +99,18 @@ def test_a_draft_under_another_number_is_refused(
     assert "is root 2 inside" in capsys.readouterr().err
 
 
+def test_a_draft_that_skips_a_root_is_refused(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = desk / "root" / "3.draft.json"
+    draft(desk).rename(third)
+    third.write_text(signed({**body_of(third), "version": 3}, A))
+    before = third.read_text()
+    assert sign(desk) == 1
+    assert "must stand beside root 2" in capsys.readouterr().err
+    assert third.read_text() == before
+
+
 def test_a_draft_without_the_roots_before_it_is_refused(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

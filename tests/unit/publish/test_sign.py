@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,6 +132,16 @@ def test_showing_signs_nothing_and_needs_no_key(run: Run, desk: Path) -> None:
     status, out, _ = run("sign @/m.json --show")
     assert (status, "2025.11.12" in out) == (0, True)
     assert (desk / "m.json").read_bytes() == before
+
+
+def test_what_is_signed_can_be_served_whoever_signed_it(run: Run, desk: Path) -> None:
+    (desk / "m.json").write_bytes(encoded(lasting()))
+    before = os.umask(0o077)
+    try:
+        assert run("sign @/m.json --key @/one")[0] == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((desk / "m.json").stat().st_mode) == 0o644
 
 
 def test_signing_again_replaces_ones_own_signature(run: Run, desk: Path) -> None:
