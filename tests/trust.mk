@@ -6,3 +6,18 @@ coverage-trust: .venv/done ## every branch of phase_boot/trust is taken by its u
 	@mkdir -p build/coverage
 	$(COVERAGE) run --branch --source=phase_boot.trust -m pytest -q tests/unit/trust
 	$(COVERAGE) report --show-missing --fail-under=100
+
+.PHONY: bench-trust
+bench-trust: .venv/done ## what verifying costs beside bare signature checks; writes bench/trust.json
+	$(RUN) python -m image.bench.trust
+
+# In a copy, so that nobody works on a mutant. Some ten minutes on two cores.
+MUTANTS := build/mutants
+.PHONY: mutants
+mutants: .venv/done ## change phase_boot/trust in every small way; a change that no test notices fails
+	rm -rf $(MUTANTS)/tree
+	mkdir -p $(MUTANTS)/tree
+	git ls-files -z phase_boot states policies loader image tests docs pyproject.toml uv.lock README.md \
+		LICENSE | xargs -0 cp --parents -t $(MUTANTS)/tree
+	cd $(MUTANTS)/tree && UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(MUTANTS)/venv \
+		$(RUN) --group mutants python -m tests.mutants

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = words.parse_args(arguments)
     files = sorted(options.folder.glob("*.json"))
     if not files:
-        print(f"There is no result in {options.folder} yet; run `make bench-boot`.")
+        print(
+            f"There is no result in {options.folder} yet; run `make bench-boot` or `bench-trust`."
+        )
         return 1
     for path in files:
         rows = read(path)
@@ -68,6 +70,7 @@ def plot(rows: Sequence[Row], title: str, out: Path) -> None:
     )
     axes.set_yticks(places, names)
     axes.invert_yaxis()
+    axes.set_xlim(left=0)
     axes.set_title(title, loc="left")
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

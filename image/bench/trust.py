@@ -1,0 +1,263 @@
+"""`make bench-trust`: what verifying costs beside the signature checks that it cannot do without.
+
+Ours and the peer's runs take turns, so that whatever else the machine does hits both. Each round
+has a median and a 99th percentile; a row holds the median of the rounds and how far they spread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import Final
+
+import nacl.signing
+
+from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from phase_boot.trust import root
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import MAX_BYTES, canonical, read_document
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.manifest import signed_bytes
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.rollback import MAX_SEEN, Seen, read_state, write_state
+from phase_boot.trust.signatures import MAX_KEYS, Trust, claims_of
+from phase_boot.trust.verify import Wanted, authenticate, verify
+from phase_boot.trust.version import Version
+
+RESULT: Final = FOLDER / "trust.json"
+PEER: Final = "bare PyNaCl"
+ROUNDS: Final = 11
+RUNS: Final = 500
+"""Of each round: more than 5,000 in all."""
+US: Final = 1_000
+MS: Final = 1_000_000
+NOW: Final = datetime(2025, 11, 20, tzinfo=UTC)
+WANTED: Final = Wanted(arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025.10"))
+KEYS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(1, 6))
+TRUST: Final = Trust(frozenset(key.keyid for key in KEYS), 3)
+KEEPERS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(11, 14))
+VERIFY_AIM: Final = Aim(3.0, of_peer=True)
+HOSTILE_AIM: Final = Aim(100.0)
+
+Action = Callable[[], object]
+
+
+@dataclass(slots=True)
+class Times:
+    """Of one action: the median and the 99th percentile of each round, in nanoseconds."""
+
+    medians: list[float] = field(default_factory=list)
+    worst: list[float] = field(default_factory=list)
+
+    def add(self, runs: list[int]) -> None:
+        """Close a round."""
+        self.medians.append(median(runs))
+        self.worst.append(sorted(runs)[len(runs) * 99 // 100])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write the rows, print them."""
+    words = argparse.ArgumentParser(prog="python -m image.bench.trust", description=__doc__)
+    words.add_argument("--rounds", type=int, default=ROUNDS)
+    words.add_argument("--runs", type=int, default=RUNS)
+    words.add_argument("--out", type=Path, default=RESULT)
+    options = words.parse_args(arguments)
+    rows = bench(options.rounds, options.runs)
+    replace(options.out, rows)
+    print("\n".join(table(rows)))
+    return 0
+
+
+def bench(rounds: int, runs: int) -> list[Row]:
+    """Measure everything and return the rows."""
+    about = Bench(arch=str(Arch.parse(platform.machine())), machine=host(), accel="native")
+    manifest, following = signed(release()), next_root()
+    first = root.anchor(first_root())
+    chain, state = kept_state()
+    ours, bare = measure(rounds, runs, verifying(manifest), bare_checks(manifest))
+    succeeding, bare_root = measure(
+        rounds, runs, lambda: root.succeed(first, following), bare_root_checks(following)
+    )
+    (reading,) = measure(rounds, max(1, runs // 20), lambda: read_state(state, chain))
+    hostile = slowest_hostile(rounds, max(1, runs // 50))
+    by_root = about.row("root after a root", "us", scaled(succeeding.medians, US))
+    return [
+        _beside(about, "3-of-5 manifest", ours.medians, bare.medians),
+        _beside(about, "3-of-5 manifest, p99", ours.worst, bare.worst),
+        about.beside(by_root, PEER, scaled(bare_root.medians, US)),
+        about.row("state of 8 manifests", "ms", scaled(reading.medians, MS)),
+        about.row("hostile 64 KiB", "ms", scaled(hostile.medians, MS), aim=HOSTILE_AIM),
+        about.row("hostile 64 KiB, p99", "ms", scaled(hostile.worst, MS)),
+    ]
+
+
+def measure(rounds: int, runs: int, *actions: Action) -> list[Times]:
+    """Time some actions that take turns."""
+    times = [Times() for _ in actions]
+    for _ in range(rounds):
+        taken: list[list[int]] = [[] for _ in actions]
+        for _ in range(runs):
+            for action, into in zip(actions, taken, strict=True):
+                started = perf_counter_ns()
+                action()
+                into.append(perf_counter_ns() - started)
+        for total, into in zip(times, taken, strict=True):
+            total.add(into)
+    return times
+
+
+def scaled(nanoseconds: Sequence[float], unit: int) -> list[float]:
+    """Return times in another unit."""
+    return [value / unit for value in nanoseconds]
+
+
+def _beside(about: Bench, name: str, ours: Sequence[float], peer: Sequence[float]) -> Row:
+    row = about.row(name, "us", scaled(ours, US))
+    return about.beside(row, PEER, scaled(peer, US), aim=VERIFY_AIM)
+
+
+def release(**more: object) -> dict[str, object]:
+    """Return a manifest of a usual size: five artifacts, four mirrors, a DAG for each."""
+    names = ("kernel", "initramfs", "rootfs", "modules", "firmware")
+    cid = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
+    return {
+        "version": "2025.11.12",
+        "channel": "stable",
+        "arch": "amd64",
+        "artifacts": dict.fromkeys(names, f"sha256:{'0123456789abcdef' * 4}"),
+        "sizes": dict.fromkeys(names, 123456789),
+        "dags": dict.fromkeys(names, cid),
+        "issued": "2025-11-12T08:00:00Z",
+        "expires": "2025-12-12T08:00:00Z",
+        "cmdline": "quiet splash console=tty0 console=ttyS0,115200n8",
+        "mirrors": [f"https://mirror{number}.example/phase-boot/" for number in range(4)],
+        **more,
+    }
+
+
+def signed(body: dict[str, object]) -> bytes:
+    """Return a manifest as `phase-boot publish` writes it, signed by three of the five."""
+    return spelled(body, signed_bytes(body), KEYS[:3])
+
+
+def spelled(body: dict[str, object], message: bytes, keys: Sequence[SigningKey]) -> bytes:
+    """Return a document with its signatures, indented for people."""
+    signatures = [
+        {"keyid": key.keyid, "sig": base64.b64encode(key.sign(message)).decode()} for key in keys
+    ]
+    return json.dumps({**body, "signatures": signatures}, indent=2).encode()
+
+
+def first_root() -> bytes:
+    """Return a root with three keepers, two of whom sign, and the five publishers."""
+    body = root_of(1, KEEPERS)
+    return spelled(body, root.signed_bytes(body), KEEPERS[:2])
+
+
+def next_root() -> bytes:
+    """Return the root in which a keeper is replaced."""
+    fresh = SigningKey(bytes([14]) * 32)
+    body = root_of(2, (*KEEPERS[1:], fresh))
+    return spelled(body, root.signed_bytes(body), KEEPERS)
+
+
+def root_of(version: int, keepers: Sequence[SigningKey]) -> dict[str, object]:
+    """Return a root without signatures."""
+    publishers = {"keys": [key.keyid for key in KEYS], "threshold": 3}
+    return {
+        "version": version,
+        "root": {"keys": [key.keyid for key in keepers], "threshold": 2},
+        "channels": {"stable": {**publishers, "expires": "2026-11-01T00:00:00Z"}},
+    }
+
+
+def kept_state() -> tuple[Chain, bytes]:
+    """Return the largest state that a stick keeps of usual manifests, and who is trusted."""
+    chain = Chain(TRUST)
+    seen = Seen()
+    for number in range(MAX_SEEN):
+        seen = seen.including(authenticate(signed(release(channel=f"lab{number}")), TRUST))
+    return chain, write_state(seen, chain)
+
+
+def verifying(raw: bytes) -> Action:
+    """Return the whole way from bytes to a manifest that may be booted."""
+    return lambda: verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+
+
+def bare_checks(raw: bytes) -> Action:
+    """Return the three signature checks over the same bytes, and nothing else at all."""
+    document = read_document(raw)
+    return _checks(document, signed_bytes(document))
+
+
+def bare_root_checks(raw: bytes) -> Action:
+    """Return the signature checks of a root, once each."""
+    document = read_document(raw)
+    return _checks(document, root.signed_bytes(document))
+
+
+def _checks(document: dict[str, object], message: bytes) -> Action:
+    pairs = [
+        (
+            nacl.signing.VerifyKey(bytes.fromhex(claim.keyid.partition(":")[2])),
+            base64.b64decode(claim.sig),
+        )
+        for claim in claims_of(document)
+    ]
+
+    def check() -> None:
+        for key, signature in pairs:
+            key.verify(message, signature)
+
+    return check
+
+
+def slowest_hostile(rounds: int, runs: int) -> Times:
+    """Measure every document that is made to be slow, and return the slowest's times."""
+    found = [measure(rounds, runs, refusing(raw))[0] for raw in hostile()]
+    return max(found, key=lambda times: median(times.medians))
+
+
+def refusing(raw: bytes) -> Action:
+    """Return the verification of something that is refused."""
+
+    def refuse() -> None:
+        try:
+            verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+        except Refusal:
+            return
+        raise AssertionError("A hostile document was believed.")
+
+    return refuse
+
+
+def hostile() -> Iterator[bytes]:
+    """Documents as large as allowed, each slow to read, to spell anew, or to check."""
+    forged = base64.b64encode(bytes(64)).decode()
+    entries = [{"keyid": KEYS[0].keyid, "sig": forged}] * MAX_KEYS
+    head = canonical({"signatures": entries})[:-1]
+    room = MAX_BYTES - len(head) - 16
+    for piece in (b"[],", b"0,", b'"",', b'"\\u00e9",', b'"\\n",', '"é",'.encode(), b"[{}],"):
+        filling = piece * (room // len(piece))
+        yield head + b',"x":[' + filling[:-1] + b"]}"
+    names = b",".join(b'"%x":0' % number for number in range(room // 9))
+    yield head + b',"x":{' + names + b"}}"
+    texts = b",".join([b'"' + b"\\u0001" * 650 + b'"'] * (room // 3904))
+    yield head + b',"x":[' + texts + b"]}"
+    yield b"[" * MAX_BYTES
+    yield b'{"x":"' + b'\\"' * (MAX_BYTES // 2 - 4)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
