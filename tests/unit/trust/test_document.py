@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH, read_document
+from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH, canonical, read_document
 from phase_boot.trust.refusals import (
     BadText,
     DuplicateKey,
@@ -97,3 +97,80 @@ def test_garbage_is_refused_or_read_as_everybody_reads_it(raw: bytes) -> None:
     except Refusal:
         return
     assert json.loads(raw) == document
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b" " * (MAX_BYTES + 1), "is larger than 65536 bytes, so it is not read:"),
+        (b"[" * 17, "is nested more than 16 levels deep:"),
+        (b'{"a": "\xff"}', "is not a JSON object (not UTF-8):"),
+        (b"{'", "is not a JSON object (Expecting property name enclosed in double quotes at ch"),
+        (b"[]", "is not a JSON object (no object):"),
+        (b'{"a": 1, "a": 1}', "says a twice in one place:"),
+        (b'{"a": 1.5}', "has the number 1.5, and only"),
+        (b'{"a": NaN}', "has the number NaN, and only"),
+        (b'{"a": -0}', "has the number -0, and only"),
+        (b'{"a": "e\xcc\x81"}', r"has the text e\u0301, which is not in Unicode's NFC form:"),
+        (b'{"a": "\\udfff"}', r"has the text \udfff, which is half a surrogate pair:"),
+        (b'{"a": "\\ud800 "}', r"has the text \ud800 , which is half a surrogate pair:"),
+        (
+            b'{"a": "' + b"x" * 4097 + b'"}',
+            f"has the text {'x' * 77}..., which is longer than 4096 characters:",
+        ),
+    ],
+)
+def test_what_is_said_of_a_document_names_the_reason(raw: bytes, said: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_document(raw)
+    assert str(refused.value).startswith(f"The document {said}")
+
+
+def test_other_limits_than_the_usual_ones_hold_to_the_byte_and_the_level() -> None:
+    raw = b'{"a": [[]]}'
+    assert read_document(raw, limit=len(raw), depth=3) == {"a": [[]]}
+    with pytest.raises(TooLarge, match=f"larger than {len(raw) - 1} bytes"):
+        read_document(raw, limit=len(raw) - 1, depth=3)
+    with pytest.raises(TooDeep, match="more than 2 levels"):
+        read_document(raw, limit=len(raw), depth=2)
+
+
+def test_what_is_closed_again_is_no_nesting() -> None:
+    assert read_document(b'{"a": [' + b"[[]]," * 100 + b"[{}]]}", depth=4)
+    with pytest.raises(TooDeep):
+        read_document(b'{"a": [' + b"[[]]," * 100 + b"[[{}]]]}", depth=4)
+
+
+@pytest.mark.parametrize("text", ["x" * 4096, "\u00e9" * 4096, "\ud7ff", "\ue000", "\U0010ffff"])
+def test_text_up_to_its_limit_is_read(text: str) -> None:
+    raw = json.dumps({"a": [{text: text}]}, ensure_ascii=False).encode()
+    assert read_document(raw) == {"a": [{text: text}]}
+
+
+def test_names_and_values_are_both_looked_at_wherever_they_are() -> None:
+    for raw in (
+        b'{"a": {"b": {"e\xcc\x81": 1}}}',
+        b'{"a": {"b": {"c": "e\xcc\x81"}}}',
+        b'{"a": [1, [2, "e\xcc\x81"]]}',
+        b'{"a": [1, {"e\xcc\x81": 2}]}',
+    ):
+        with pytest.raises(BadText):
+            read_document(raw)
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 10**15, -(10**15), 2**53 - 1, -(2**53) + 1])
+def test_a_whole_number_within_its_bounds_is_read(number: int) -> None:
+    assert read_document(b'{"a": %d}' % number) == {"a": number}
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 10**16, -(10**16), 10**17, 10**400])
+def test_a_whole_number_beyond_is_refused(number: int) -> None:
+    with pytest.raises(NotANumber):
+        read_document(f'{{"a": {number}}}'.encode())
+
+
+def test_the_canonical_form_is_that_of_rfc_8785() -> None:
+    raw = '{"\\u20ac": 1, "a": {"c": null, "b": [true, false, -7]}, "A": "\\u007f/\\u001f\\n"}'
+    assert canonical(read_document(raw.encode())) == (
+        '{"A":"\x7f/\\u001f\\n","a":{"b":[true,false,-7],"c":null},"\u20ac":1}'.encode()
+    )

@@ -7,7 +7,7 @@ import pytest
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
-from phase_boot.trust.manifest import Manifest, signed_bytes
+from phase_boot.trust.manifest import Artifact, Manifest, signed_bytes
 from phase_boot.trust.refusals import BadField
 from tests.fakes.manifests import KERNEL, document, encoded
 
@@ -117,3 +117,75 @@ def test_the_spelling_of_the_file_does_not_change_the_signed_bytes() -> None:
 def test_a_field_out_of_its_bounds_is_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(BadField, match=field):
         Manifest.of(document(**{field: value}))
+
+
+ARTIFACTS = dict.fromkeys(SIZES, DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": "x"}, "version is not usable (a version is dotted whole numbers such as"),
+        ({"version": 7}, "version is not usable (not a text)"),
+        ({"channel": "A"}, "channel is not usable (a channel is 1 to 32 of a-z, 0-9 and -)"),
+        ({"arch": "sparc"}, "arch is not usable ('sparc' is not a valid Arch)"),
+        ({"issued": None}, "issued is not usable (missing)"),
+        ({"expires": "never"}, "expires is not usable (a date is written as 2025-11-12T08:00:00Z)"),
+        ({"expires": "2025-11-12T08:00:00Z"}, "expires is not usable (not later than issued)"),
+        ({"cmdline": "\n"}, "cmdline is not usable (too long, or with characters that do not"),
+        ({"mirrors": 7}, "mirrors is not usable (not a list of at most 16)"),
+        ({"mirrors": ["x"]}, "mirrors is not usable (too long, or with characters that do not"),
+        ({"dags": 7}, "dags is not usable (not an object)"),
+        ({"dags": {"x": "b"}}, "dags.x is not usable (no such artifact)"),
+        ({"dags": {"kernel": 7}}, "dags.kernel is not usable (not a text)"),
+        ({"artifacts": None}, "artifacts is not usable (missing)"),
+        ({"artifacts": {"kernel": DIGEST}}, "artifacts.initramfs is not usable (missing)"),
+        ({"artifacts": {**ARTIFACTS, "rootfs": "x"}}, "artifacts.rootfs is not usable ("),
+        (
+            {"artifacts": {**ARTIFACTS, "X": DIGEST}, "sizes": {**SIZES, "X": 1}},
+            "artifacts.X is not usable (not a name)",
+        ),
+        (
+            {"artifacts": ARTIFACTS | {f"n{n}": DIGEST for n in range(30)}},
+            "artifacts is not usable (more than 32)",
+        ),
+        ({"sizes": 7}, "sizes is not usable (not an object)"),
+        ({"sizes": {**SIZES, "x": 1}}, "sizes.x is not usable (no such artifact)"),
+        (
+            {"sizes": {"kernel": 1, "rootfs": 1}},
+            "sizes.initramfs is not usable (not a whole number from 1 to 1099511627776)",
+        ),
+    ],
+)
+def test_what_is_said_of_a_field_names_it_and_the_reason(
+    changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(BadField) as refused:
+        Manifest.of(document(**changes))
+    assert str(refused.value).startswith(f"The field {said}")
+
+
+def test_the_bounds_themselves_are_allowed() -> None:
+    names = [*SIZES, *(f"n{n}" for n in range(28)), "a" * 64]
+    body = document(
+        version="1" * 64,
+        channel="c" * 32,
+        artifacts=dict.fromkeys(names, DIGEST),
+        sizes=dict.fromkeys(names, 1) | {"kernel": 2**40},
+        cmdline=" ~" * 512,
+        mirrors=[f"http://m{n}.example" for n in range(16)],
+        expires="2025-11-12T08:00:00.000001Z",
+    )
+    manifest = Manifest.of(body)
+    assert len(manifest.artifacts) == 32
+    assert manifest.artifacts["kernel"].size == 2**40
+    assert manifest.artifacts["n0"] == Artifact("n0", Digest.of(KERNEL), 1)
+    assert len(manifest.cmdline) == 1024
+    assert len(manifest.mirrors) == 16
+
+
+def test_a_manifest_never_changes() -> None:
+    manifest = Manifest.of(document())
+    for table in (manifest.artifacts, manifest.dags):
+        with pytest.raises(TypeError):
+            table["kernel"] = None  # type: ignore[index] # it must fail
