@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 from phase_boot.trust.arch import Arch
 
-
 _END_OF_PLACE: Final = re.compile(r"[/?#\\]")
 
 
