@@ -93,7 +93,7 @@ def demo(options: argparse.Namespace) -> None:
     words = ("--arch", str(arch), "--channel", options.channel, "--root", str(options.root))
     _build("target", "target", *words, "--key", str(options.key), "--site", str(site))
     manifest = promised(site, arch, options.channel, options.root)
-    _tell("", f"{options.channel} {manifest.version}, signed by the publisher, in {site}")
+    _tell("", f"{options.channel} {manifest.version}, signed by that key, in {site}")
     _build("stick", "build", *words, "--out", str(image))
     _tell("", f"starts from that root and nothing else: {image}")
     hardware = _hardware(arch, options, site, manifest)
