@@ -46,7 +46,7 @@ def read_document(
     check_depth(raw, depth)
     try:
         document = json.loads(
-            raw.decode("utf-8"),
+            raw.decode(),
             object_pairs_hook=_object,
             parse_float=_refuse_number,
             parse_constant=_refuse_number,

@@ -326,6 +326,6 @@ def _shown(fact: object) -> str:
     """Return a fact as short printable ASCII: it may come from an attacker and go to a console."""
     if isinstance(fact, datetime):
         return fact.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    text = str(fact).encode("ascii", "backslashreplace").decode("ascii")
+    text = str(fact).encode("ascii", "backslashreplace").decode()
     text = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

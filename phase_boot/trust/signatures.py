@@ -97,4 +97,4 @@ def _decoded(sig: str) -> bytes:
         data = base64.b64decode(sig, validate=True)
     except (binascii.Error, ValueError):
         return b""
-    return data if base64.b64encode(data).decode("ascii") == sig else b""
+    return data if base64.b64encode(data).decode() == sig else b""
