@@ -19,7 +19,8 @@ UNNOTICED: Final = frozenset({"survived", "no tests", "suspicious"})
 SECONDS: Final = 2400.0
 _RESULT: Final = re.compile(r"^\s+(\S+): ([a-z ]+)$", re.MULTILINE)
 _ENTRY: Final = re.compile(
-    r"^- `(?P<function>[\w.]+)`\n  ```diff\n(?P<diff>(?:  [-+].*\n)+)  ```\n  (?P<reason>\S.*)$",
+    r"^- `(?P<function>[\w.]+)`: (?P<reason>.+(?:\n  .+)*?)\n"
+    r"  ```diff\n(?P<diffs>(?:.*\n)+?)  ```$",
     re.MULTILINE,
 )
 
@@ -34,16 +35,20 @@ class Mutant:
     def __str__(self) -> str:
         """As the page lists it."""
         lines = "\n".join(f"  {line}" for line in self.diff)
-        return f"- `{self.function}`\n  ```diff\n{lines}\n  ```"
+        return f"- `{self.function}`: why?\n  ```diff\n{lines}\n  ```"
 
 
 def listed(page: str) -> dict[Mutant, str]:
-    """Return the mutants that the page lists, with the reason for each."""
+    """Return the mutants that the page lists, with the reason for each.
+
+    An entry is a function, a reason, and the changes, an empty line between two of them.
+    """
     return {
-        Mutant(entry["function"], tuple(line[2:] for line in entry["diff"].splitlines())): entry[
+        Mutant(entry["function"], tuple(line.strip() for line in diff.splitlines())): entry[
             "reason"
         ]
         for entry in _ENTRY.finditer(page)
+        for diff in entry["diffs"].rstrip().split("\n\n")
     }
 
 
