@@ -16,6 +16,7 @@ from phase_boot.trust.arch import Arch
 from .conftest import (
     AMD64,
     BOOT_SECONDS,
+    BOTH,
     GOING_WRONG,
     Published,
     moves,
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.e2e
 QUIET_SECONDS = 10.0
 
 
-@AMD64
+@BOTH
 def test_a_kernel_with_one_flipped_bit_never_runs(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
