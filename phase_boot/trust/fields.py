@@ -9,6 +9,9 @@ from typing import Final, TypeVar
 
 from phase_boot.trust.refusals import BadField
 
+MAX_MIRRORS: Final = 16
+MIRROR: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(/[!-~]{0,255})?")
+"""The base URL of a mirror, without credentials, query or white space."""
 _CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 

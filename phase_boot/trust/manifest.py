@@ -13,6 +13,8 @@ from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.fields import (
+    MAX_MIRRORS,
+    MIRROR,
     list_of,
     matching,
     number_of,
@@ -34,11 +36,9 @@ MAX_SIZE: Final = 2**40
 """Bytes of one artifact."""
 MAX_CMDLINE: Final = 1024
 """Characters of the target's command line: half of what the kernel takes, the rest is ours."""
-MAX_MIRRORS: Final = 16
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CMDLINE: Final = re.compile(rf"[ -~]{{0,{MAX_CMDLINE}}}")
-_MIRROR: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(/[!-~]{0,255})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _artifact(name: str, digests: Mapping[str, object], sizes: Mapping[str, obje
 
 def _mirrors(document: Mapping[str, object]) -> tuple[str, ...]:
     value = list_of(document.get("mirrors", []), "mirrors", most=MAX_MIRRORS)
-    return tuple(matching(mirror, "mirrors", _MIRROR) for mirror in value)
+    return tuple(matching(mirror, "mirrors", MIRROR) for mirror in value)
 
 
 def _dags(document: Mapping[str, object], artifacts: Mapping[str, Artifact]) -> dict[str, Cid]:

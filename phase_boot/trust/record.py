@@ -19,6 +19,8 @@ from phase_boot.store.cid import Cid, Codec
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_INTEGER, canonical, read_document
 from phase_boot.trust.fields import (
+    MAX_MIRRORS,
+    MIRROR,
     list_of,
     matching,
     number_of,
@@ -37,10 +39,8 @@ NAMESPACE: Final = "/phase/"
 MAX_BYTES: Final = 8 * 1024
 """Bytes of one record."""
 MAX_DEPTH: Final = 4
-MAX_MIRRORS: Final = 16
 MAX_PROVIDERS: Final = 16
 _SIGNATURE: Final = "signature"
-_MIRROR: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(/[!-~]{0,255})?")
 # A multiaddr such as /ip4/192.0.2.7/tcp/4001/p2p/12D3...: a slash before each part.
 _PROVIDER: Final = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9.:%_-]{0,99}){2,12}")
 
@@ -136,7 +136,7 @@ def read_record(raw: bytes, *, keyid: str, channel: str, arch: Arch, now: dateti
             raise RecordMisplaced(field=field, found=found, wanted=wanted)
     record = Record(
         manifest_cid=parsed(document.get("manifest_cid"), "manifest_cid", _manifest_cid),
-        mirrors=_texts(document, "mirrors", _MIRROR, MAX_MIRRORS),
+        mirrors=_texts(document, "mirrors", MIRROR, MAX_MIRRORS),
         providers=_texts(document, "providers", _PROVIDER, MAX_PROVIDERS),
         seq=number_of(document.get("seq"), "seq", least=0, most=MAX_INTEGER),
         expires=parsed(document.get("expires"), "expires", parse_date),

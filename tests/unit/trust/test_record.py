@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_INTEGER, read_document
+from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.record import (
-    MAX_MIRRORS,
     MAX_PROVIDERS,
     RECORD_REFUSALS,
     Record,
