@@ -20,14 +20,17 @@ class Qmp:
     def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
+        self._lines = self._socket.makefile("rb")
         try:
             self._socket.connect(str(path))
+            self._lines.readline()  # the greeting
+            self.ask("qmp_capabilities")
         except OSError as error:
-            self._socket.close()
+            self.close()
             raise QmpError(f"QEMU's control socket does not answer: {error}.") from error
-        self._lines = self._socket.makefile("rb")
-        self._lines.readline()  # the greeting
-        self.ask("qmp_capabilities")
+        except QmpError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +41,10 @@ class Qmp:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._lines.close()
         self._socket.close()
 

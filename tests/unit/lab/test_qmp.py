@@ -1,0 +1,49 @@
+"""QEMU's control socket when QEMU ends: that is always told as what it is."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from image.qmp import Qmp, QmpError
+
+GREETING = b'{"QMP": {}}\n'
+
+
+def ends(path: Path, greeting: bytes | None) -> threading.Thread:
+    """Listen at `path` as QEMU does, and end: with a greeting said, or with a caller unheard."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    server.listen(1)
+
+    def end() -> None:
+        with server:
+            if greeting is None:
+                time.sleep(0.2)
+                return
+            caller, _ = server.accept()
+            with caller:
+                caller.sendall(greeting)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("greeting", [None, b"", GREETING], ids=["unheard", "no-word", "greeting"])
+def test_a_machine_that_ends_while_it_is_called_is_told_as_gone(
+    greeting: bytes | None, tmp_path: Path
+) -> None:
+    server = ends(tmp_path / "qmp.sock", greeting)
+    with pytest.raises(QmpError):
+        Qmp(tmp_path / "qmp.sock")
+    server.join()
+
+
+def test_a_machine_that_is_off_is_told_as_gone(tmp_path: Path) -> None:
+    with pytest.raises(QmpError, match="does not answer"):
+        Qmp(tmp_path / "none.sock")
