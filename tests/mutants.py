@@ -75,7 +75,10 @@ def unnoticed() -> list[Mutant]:
 
 def main() -> int:
     """Run the mutants, and compare the survivors with the page."""
-    subprocess.run([sys.executable, "-m", "mutmut", "run"], check=True, timeout=SECONDS)
+    command = [sys.executable, "-m", "mutmut", "run"]
+    with Path("mutmut.log").open("w") as log:
+        # It draws a spinner, megabytes of it.
+        subprocess.run(command, check=True, timeout=SECONDS, stdout=log, stderr=log)
     statuses = Counter(status for _, status in _RESULT.findall(_mutmut("results", "--all", "true")))
     said = [f"{statuses.total()} mutants: {', '.join(f'{n} {s}' for s, n in statuses.items())}"]
     found, known = unnoticed(), listed(PAGE.read_text())

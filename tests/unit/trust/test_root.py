@@ -62,6 +62,11 @@ def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
         ({"channels": 7}, "channels", "not an object"),
         ({"channels": {"lab": 7}}, "channels.lab", "not an object"),
         ({"channels": {"lab": role(PUBLISHER)}}, "channels.lab.expires", "missing"),
+        (
+            {"channels": {"lab": {"keys": ["x"], "expires": "2026-11-01T00:00:00Z"}}},
+            "channels.lab.keys",
+            "a key id is ed25519",
+        ),
         ({"version": 0}, "version", "not a whole number from 1 to 2147483648"),
         ({"root": None}, "root", "missing"),
         ({"root": {"threshold": 1}}, "root.keys", "not a list of at most 32"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
 
 from phase_boot.trust.arch import Arch
-from phase_boot.trust.record import read_record
+from phase_boot.trust.record import read_record, sign_record
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
@@ -161,6 +162,33 @@ def test_a_refusal_says_what_was_found_and_what_was_wanted(
     with pytest.raises(Refusal) as refused:
         act()
     assert str(refused.value).startswith(said)
+
+
+@pytest.fixture
+def kathmandu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the machine's clock shown in local time, 5:45 ahead."""
+    monkeypatch.setenv("TZ", "NPT-5:45")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("kathmandu")
+def test_where_the_machine_stands_changes_no_date() -> None:
+    with pytest.raises(Refusal, match=r"expired at 2025-11-19T23:00:00Z and it is 2025-11-20T00:0"):
+        judge(signed(document(expires="2025-11-19T23:00:00Z")))
+    raw = sign_record(
+        PUBLISHER,
+        channel="stable",
+        arch=Arch.AMD64,
+        manifest_cid=MANIFEST,
+        mirrors=(),
+        providers=(),
+        seq=1,
+        expires=NOW + HOUR,
+    )
+    assert b'"expires":"2025-11-20T01:00:00Z"' in raw
 
 
 def test_the_edges_of_what_is_taken() -> None:
