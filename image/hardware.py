@@ -27,6 +27,10 @@ class Board:
     tcg_machine: str
     kvm_machine: str
     tcg_cpu: str
+    tcg_threads: str
+    """`multi` emulates each processor in a thread of its own. `single` takes some ten seconds more
+    of a boot, and x86 needs it: its Linux patches code that other processors run, which QEMU's
+    threads now and then see half done (`Oops: int3`)."""
     code: Path
     vars: Path
     package: str
@@ -38,6 +42,7 @@ BOARDS: Final = {
         "q35",
         "q35",
         "qemu64",
+        "single",
         Path("/usr/share/OVMF/OVMF_CODE_4M.fd"),
         Path("/usr/share/OVMF/OVMF_VARS_4M.fd"),
         "ovmf",
@@ -47,6 +52,7 @@ BOARDS: Final = {
         "virt,gic-version=3",
         "virt,gic-version=host",
         "cortex-a72",
+        "multi",
         Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
         Path("/usr/share/AAVMF/AAVMF_VARS.fd"),
         "qemu-efi-aarch64",
@@ -86,7 +92,7 @@ def arguments(hardware: Hardware, folder: Path, nic: Nic) -> list[str]:
     return [
         board.program,
         *("-machine", board.tcg_machine if tcg else board.kvm_machine),
-        *("-accel", "tcg,thread=multi" if tcg else "kvm"),
+        *("-accel", f"tcg,thread={board.tcg_threads}" if tcg else "kvm"),
         *("-cpu", board.tcg_cpu if tcg else "host"),
         *("-smp", str(hardware.cpus), "-m", str(hardware.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none"),
