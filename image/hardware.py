@@ -28,9 +28,9 @@ class Board:
     kvm_machine: str
     tcg_cpu: str
     tcg_threads: str
-    """`multi` emulates each processor in a thread of its own. `single` takes some ten seconds more
-    of a boot, and x86 needs it: its Linux patches code that other processors run, which QEMU's
-    threads now and then see half done (`Oops: int3`)."""
+    """`multi` emulates each processor in a thread of its own. `single` makes a boot some six
+    seconds longer, and x86 needs it: its Linux patches code that other processors run, which
+    QEMU's threads now and then see half done (`Oops: int3`)."""
     code: Path
     vars: Path
     package: str
@@ -73,6 +73,8 @@ class Hardware:
     """The machine to be: `memory` in MiB, `disk` a key of DISKS, `reboots` whether a reset is one.
 
     Where `reboots` is false, a guest that resets ends, so that no reboot loop goes unseen.
+    `parallel` emulates the processors at the same time, as a real machine has them, also on an
+    architecture where that may kill the guest: for measuring.
     """
 
     arch: Arch
@@ -82,6 +84,7 @@ class Hardware:
     nic_model: str = "virtio-net-pci"
     accel: Accel = Accel.TCG
     reboots: bool = False
+    parallel: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -89,10 +92,11 @@ def arguments(hardware: Hardware, folder: Path, nic: Nic) -> list[str]:
     """QEMU's argument list for `hardware`, whose files and sockets are in `folder`."""
     board = BOARDS[hardware.arch]
     tcg = hardware.accel is Accel.TCG
+    threads = "multi" if hardware.parallel else board.tcg_threads
     return [
         board.program,
         *("-machine", board.tcg_machine if tcg else board.kvm_machine),
-        *("-accel", f"tcg,thread={board.tcg_threads}" if tcg else "kvm"),
+        *("-accel", f"tcg,thread={threads}" if tcg else "kvm"),
         *("-cpu", board.tcg_cpu if tcg else "host"),
         *("-smp", str(hardware.cpus), "-m", str(hardware.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none"),

@@ -62,4 +62,6 @@ def test_kvm_gets_the_hosts_processor_and_tcg_threads() -> None:
     # Linux on x86 patches its code while other processors run it, which this emulation gets wrong.
     patching = arguments(Hardware(arch=Arch.AMD64), FOLDER, NIC)
     assert valued(patching, "-accel") == ["tcg,thread=single"]
+    measured = arguments(Hardware(arch=Arch.AMD64, parallel=True), FOLDER, NIC)
+    assert valued(measured, "-accel") == ["tcg,thread=multi"]
     assert valued(emulated, "-cpu") == ["cortex-a72"]
