@@ -70,10 +70,17 @@ def results(folder: Path = RESULTS) -> dict[str, bool | None]:
     found: dict[str, bool | None] = {}
     for path in sorted(folder.glob("*.xml")):
         for case in _cases(JUnitXml.fromfile(str(path))):
-            name = f"{str(case.classname).replace('.', '/')}.py::{case.name}"
+            name = _name(str(case.classname), str(case.name))
             kinds = {type(result) for result in case.result}
             found[name] = None if Skipped in kinds else not kinds & {Failure, Error}
     return found
+
+
+def _name(classname: str, name: str) -> str:
+    """Return a test's name as pytest takes it: JUnit puts file and class into one dotted word."""
+    parts = classname.split(".")
+    modules = [part for part in parts if not part[:1].isupper()]
+    return "::".join(["/".join(modules) + ".py", *parts[len(modules) :], name])
 
 
 def _cases(xml: JUnitXml) -> Iterator[TestCase]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance import ROOT, Outcome, Row, outcome, rows
+from tests.acceptance import ROOT, Outcome, Row, outcome, results, rows
 
 ROW = Row("X1", "something", {"amd64": ("a.py::t",), "arm64": ("a.py::t", "b.py")}, None)
 
@@ -46,6 +46,18 @@ def test_a_row_is_proved_only_by_tests_that_ran_and_passed(
 ) -> None:
     assert outcome(ROW, "amd64", ran) is amd64
     assert outcome(ROW, "arm64", ran) is arm64
+
+
+def test_a_test_in_a_class_counts_for_its_file(tmp_path: Path) -> None:
+    case = '<testcase classname="tests.attacks.test_walk.TestStick" name="runTest" time="6" />'
+    plain = '<testcase classname="tests.unit.test_b" name="test_c[x.y]" time="6" />'
+    (tmp_path / "test.xml").write_text(
+        f"<testsuites><testsuite>{case}{plain}</testsuite></testsuites>"
+    )
+    assert results(tmp_path) == {
+        "tests/attacks/test_walk.py::TestStick::runTest": True,
+        "tests/unit/test_b.py::test_c[x.y]": True,
+    }
 
 
 def test_a_sentence_that_a_comma_cuts_is_refused(tmp_path: Path) -> None:
