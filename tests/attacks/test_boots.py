@@ -8,10 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from phase_boot.machine.graph import State
-from phase_boot.store.digest import Digest
-from phase_boot.store.disk import Folder
-from tests.fakes.manifests import (
+from phase_boot.drill.manifests import (
     INITRAMFS,
     KERNEL,
     NOW,
@@ -20,7 +17,7 @@ from tests.fakes.manifests import (
     document,
     signed,
 )
-from tests.fakes.roots import (
+from phase_boot.drill.roots import (
     NEW_PUBLISHER,
     ROOT_1,
     ROOT_2,
@@ -28,9 +25,12 @@ from tests.fakes.roots import (
     root_document,
     signed_root,
 )
-from tests.fakes.sites import Site, Sites, good_site
-from tests.fakes.virtual_time import VirtualClock
-from tests.fakes.world import Scene, scene
+from phase_boot.drill.sites import Site, Sites, good_site
+from phase_boot.drill.virtual_time import VirtualClock
+from phase_boot.drill.world import Scene, scene
+from phase_boot.machine.graph import State
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Folder
 
 MANIFEST = "stable/amd64/manifest.json"
 KERNEL_PATH = f"cas/sha256/{Digest.of(KERNEL).hex}"

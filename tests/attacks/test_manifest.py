@@ -11,6 +11,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from phase_boot.drill.manifests import (
+    NOW,
+    PUBLISHER,
+    SECOND,
+    STRANGER,
+    TRUST,
+    TRUST_BOTH,
+    WANTED,
+    document,
+    encoded,
+    signature,
+    signed,
+)
 from phase_boot.trust.keys import KEYID_PREFIX
 from phase_boot.trust.refusals import (
     BadField,
@@ -30,19 +43,6 @@ from phase_boot.trust.refusals import (
 )
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Verified, verify
-from tests.fakes.manifests import (
-    NOW,
-    PUBLISHER,
-    SECOND,
-    STRANGER,
-    TRUST,
-    TRUST_BOTH,
-    WANTED,
-    document,
-    encoded,
-    signature,
-    signed,
-)
 
 GROUP_ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 

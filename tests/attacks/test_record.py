@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.drill.manifests import NOW, PUBLISHER, STRANGER, encoded
 from phase_boot.trust import manifest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import canonical
@@ -24,7 +25,6 @@ from phase_boot.trust.record import (
     signed_bytes,
 )
 from phase_boot.trust.refusals import BadField, DuplicateKey, NotJson, Refusal, TooDeep, TooLarge
-from tests.fakes.manifests import NOW, PUBLISHER, STRANGER, encoded
 from tests.fakes.records import body, read, signed
 
 RAW: Final = signed(body())

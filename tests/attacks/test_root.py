@@ -9,6 +9,31 @@ from datetime import UTC, datetime
 
 import pytest
 
+from phase_boot.drill.manifests import (
+    NOW,
+    PUBLISHER,
+    SECOND,
+    STRANGER,
+    TRUST,
+    WANTED,
+    document,
+    signed,
+)
+from phase_boot.drill.manifests import signature as manifest_signature
+from phase_boot.drill.roots import (
+    KEEPER,
+    NEW_PUBLISHER,
+    ROOT_1,
+    ROOT_2,
+    SECOND_KEEPER,
+    THIRD_KEEPER,
+    channel,
+    first_root,
+    role,
+    root_document,
+    signatures_of,
+    signed_root,
+)
 from phase_boot.trust.chain import MAX_ROOTS, Chain
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.refusals import (
@@ -28,22 +53,6 @@ from phase_boot.trust.refusals import (
 from phase_boot.trust.root import Root, anchor, signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import verify
-from tests.fakes.manifests import NOW, PUBLISHER, SECOND, STRANGER, TRUST, WANTED, document, signed
-from tests.fakes.manifests import signature as manifest_signature
-from tests.fakes.roots import (
-    KEEPER,
-    NEW_PUBLISHER,
-    ROOT_1,
-    ROOT_2,
-    SECOND_KEEPER,
-    THIRD_KEEPER,
-    channel,
-    first_root,
-    role,
-    root_document,
-    signatures_of,
-    signed_root,
-)
 
 
 def chain() -> Chain:

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import anchor, signed_bytes, succeed
 from phase_boot.trust.sealing import Cost
-from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
 from tests.fakes.programs import FULL_DISK, killed_before_rename
 from tests.fakes.typist import Typist
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER, document, encoded, signed
 from phase_boot.publish.durable import held
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.sealing import Cost
-from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER, document, encoded, signed
 from tests.fakes.programs import killed_before_rename
 from tests.fakes.typist import Typist
 

@@ -13,6 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.adapters.posix_notebook import PosixNotebook
+from phase_boot.drill.manifests import NOW, PUBLISHER, STRANGER, TRUST, document, signed
+from phase_boot.drill.roots import (
+    NEW_PUBLISHER,
+    ROOT_1,
+    ROOT_2,
+    channel,
+    first_root,
+    root_document,
+    signed_root,
+)
+from phase_boot.drill.sites import good_site
+from phase_boot.drill.world import FakeCache, Scene, policy_table, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
 from phase_boot.ports.operator import Answer, Wish
@@ -24,18 +36,6 @@ from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.rollback import MAX_SEEN, MAX_STATE_BYTES, Seen, read_state, write_state
 from phase_boot.trust.verify import authenticate
 from phase_boot.trust.version import Version
-from tests.fakes.manifests import NOW, PUBLISHER, STRANGER, TRUST, document, signed
-from tests.fakes.roots import (
-    NEW_PUBLISHER,
-    ROOT_1,
-    ROOT_2,
-    channel,
-    first_root,
-    root_document,
-    signed_root,
-)
-from tests.fakes.sites import good_site
-from tests.fakes.world import FakeCache, Scene, policy_table, scene
 
 HIGH = "2025.11.12"
 LOW = "2025.11.01"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.store.cas import Cas
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import (
@@ -33,7 +34,6 @@ from tests.fakes.artifacts import (
     names,
     store,
 )
-from tests.fakes.memory_disk import MemoryDisk
 
 DATA = b"the artifact " * 1000
 SECRET = b"what lies outside of the store"

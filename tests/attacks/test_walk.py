@@ -17,6 +17,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from phase_boot.drill.manifests import STRANGER, document, signed
+from phase_boot.drill.memory_notebook import MemoryNotebook
+from phase_boot.drill.roots import SECOND_KEEPER, channel, root_document, signed_root
+from phase_boot.drill.sites import Site
+from phase_boot.drill.virtual_time import NOON, VirtualClock
+from phase_boot.drill.world import FakeCache, Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
 from phase_boot.store.digest import Digest
@@ -24,12 +30,6 @@ from phase_boot.store.disk import Folder
 from phase_boot.store.errors import Broken
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.version import Version
-from tests.fakes.manifests import STRANGER, document, signed
-from tests.fakes.memory_notebook import MemoryNotebook
-from tests.fakes.roots import SECOND_KEEPER, channel, root_document, signed_root
-from tests.fakes.sites import Site
-from tests.fakes.virtual_time import NOON, VirtualClock
-from tests.fakes.world import FakeCache, Scene, scene
 
 MANIFEST: Final = "stable/amd64/manifest.json"
 ENTRY: Final = "cas/sha256/"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.provider.answers import Answers, Door, make_server
 from phase_boot.provider.events import Event, RequestAnswered
 from phase_boot.provider.limits import Limits
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
-from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 
 MANIFEST: Final = "/stable/amd64/manifest.json"
 ROOT: Final = "/root/1.json"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from phase_boot.drill.manifests import NOW, PUBLISHER, encoded
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.record import Record, read_record, signed_bytes
-from tests.fakes.manifests import NOW, PUBLISHER, encoded
 
 MANIFEST: Final = Cid.of(Codec.RAW, b"manifest")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from phase_boot.drill.manifests import NOW
 from phase_boot.trust.document import MAX_INTEGER, canonical
 from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.record import MAX_BYTES, MAX_PROVIDERS, select
 from phase_boot.trust.refusals import Refusal
-from tests.fakes.manifests import NOW
 from tests.fakes.records import body, read, signed
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target

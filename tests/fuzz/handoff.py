@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from phase_boot.drill import manifests
+from phase_boot.drill.manifests import NOW, TRUST, WANTED
 from phase_boot.handoff.document import (
     MAX_ADDRESSES,
     MAX_SIGNERS,
@@ -13,8 +15,6 @@ from phase_boot.handoff.document import (
     read,
 )
 from phase_boot.trust.verify import verify
-from tests.fakes import manifests
-from tests.fakes.manifests import NOW, TRUST, WANTED
 from tests.fuzz.target import Target
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND, TRUST, WANTED, document, signed
 from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.manifest import MAX_SIZE, REQUIRED, Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import verify
-from tests.fakes.manifests import NOW, PUBLISHER, SECOND, TRUST, WANTED, document, signed
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from phase_boot.drill.manifests import PUBLISHER, SECOND
 from phase_boot.trust.root import Root
 from policies.model import CHANNEL, Mode, PolicyError
 from policies.read import parse_policy
 from policies.write import SHIPPED
-from tests.fakes.manifests import PUBLISHER, SECOND
 from tests.fuzz import root
 from tests.fuzz.target import Target
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
+from phase_boot.drill.roots import signed_root
 from phase_boot.trust.keys import SigningKey
-from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from tests.fakes.roots import signed_root
 from tests.interop.peers import needed
 
 pytestmark = pytest.mark.interop

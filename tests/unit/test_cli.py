@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.manifests import PUBLISHER, document, signed
 from phase_boot.trust.signatures import Trust
 from policies.read import read_policy
-from tests.fakes.manifests import PUBLISHER, document, signed
 
 
 def test_a_policy_for_a_site_is_one_the_daemon_takes(

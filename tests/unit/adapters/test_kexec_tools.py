@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.kexec_tools import KexecTools
+from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.errors import KexecRefused
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import Artifact
 from tests.fakes.archives import unpacked
-from tests.fakes.memory_disk import MemoryDisk
 
 KERNEL, INITRAMFS, ROOTFS = b"MZ kernel", b"initramfs!" * 3 + b"x", b"rootfs" * 5000
 

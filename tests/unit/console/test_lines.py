@@ -7,8 +7,8 @@ import json
 import pytest
 
 from phase_boot.console.lines import COLUMNS, Console, line_for, progress_bar
-from tests.fakes.sites import good_site
-from tests.fakes.world import scene
+from phase_boot.drill.sites import good_site
+from phase_boot.drill.world import scene
 
 
 def shown(*events: dict[str, object], live: bool = True) -> str:

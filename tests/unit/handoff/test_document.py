@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.drill import manifests
+from phase_boot.drill.manifests import NOW, PUBLISHER, TRUST, WANTED
 from phase_boot.handoff.document import (
     MAX_ADDRESSES,
     MAX_BYTES,
@@ -24,8 +26,6 @@ from phase_boot.handoff.document import (
 )
 from phase_boot.trust.verify import verify
 from phase_boot.trust.version import Version
-from tests.fakes import manifests
-from tests.fakes.manifests import NOW, PUBLISHER, TRUST, WANTED
 
 VERIFIED = verify(
     manifests.signed(manifests.document(motto="la bora è forte")),

@@ -11,15 +11,8 @@ from image.authority import chain_of, hand_out_roots
 from image.recipe import Trusting
 from image.serving import promised
 from image.steps import seed
-from phase_boot.publish.errors import PublishError
-from phase_boot.trust.arch import Arch
-from phase_boot.trust.refusals import RootNotByPrevious, UntrustedSigner
-from phase_boot.trust.signatures import Trust
-from policies.model import Mode, PolicyError
-from policies.read import read_policy
-from policies.write import RootFile
-from tests.fakes.manifests import PUBLISHER, STRANGER, document, signed
-from tests.fakes.roots import (
+from phase_boot.drill.manifests import PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.roots import (
     NEW_PUBLISHER,
     ROOT_1,
     ROOT_2,
@@ -28,6 +21,13 @@ from tests.fakes.roots import (
     root_document,
     signed_root,
 )
+from phase_boot.publish.errors import PublishError
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.refusals import RootNotByPrevious, UntrustedSigner
+from phase_boot.trust.signatures import Trust
+from policies.model import Mode, PolicyError
+from policies.read import read_policy
+from policies.write import RootFile
 
 FAR = "9000-01-01T00:00:00Z"
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from phase_boot.drill import virtual_time
+from phase_boot.drill.sites import Site, good_site
+from phase_boot.drill.world import Scene, replaced, scene
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import MAX_STEPS, RanInCircles
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.ports.operator import Answer, Wish
-from tests.fakes import virtual_time
-from tests.fakes.sites import Site, good_site
-from tests.fakes.world import Scene, replaced, scene
 
 
 def with_plugin(run: Any, **changes: Any) -> Scene:

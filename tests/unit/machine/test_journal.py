@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.drill.world import Lines
 from phase_boot.machine.events import CandidateRefused, LinkUp, Transition
 from phase_boot.machine.graph import START, TERMINAL, State, Trigger, triggers_of
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.journal import MAX_TEXT, Journal
 from phase_boot.machine.replay import ImpossibleJournalError, replay
-from tests.fakes.world import Lines
 
 
 class Broken(Lines):

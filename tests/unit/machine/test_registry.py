@@ -6,6 +6,7 @@ from importlib import metadata
 
 import pytest
 
+from phase_boot.drill.world import OWN_HANDLERS
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
@@ -17,7 +18,6 @@ from phase_boot.machine.registry import (
     load,
     total,
 )
-from tests.fakes.world import OWN_HANDLERS
 
 
 async def nothing(_world: World, boot: Boot) -> Step:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
+from phase_boot.drill.roots import ROOT_1, first_root, root_document, signed_root
+from phase_boot.drill.world import policy_table
 from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError, policy_from
 from policies.read import MAX_BYTES, read_policy
 from policies.write import ROOT_NAME, SHIPPED, Keys, RootFile, with_site
-from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
-from tests.fakes.roots import ROOT_1, first_root, root_document, signed_root
-from tests.fakes.world import policy_table
 
 URL = "http://192.0.2.1/m.json"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.manifests import PUBLISHER, SECOND
+from phase_boot.drill.roots import ROOT_1, first_root
 from phase_boot.trust.signatures import Trust
 from policies.read import read_policy
-from tests.fakes.manifests import PUBLISHER, SECOND
-from tests.fakes.roots import ROOT_1, first_root
 
 
 def test_a_policy_with_a_root_is_one_the_daemon_takes_from_anywhere(

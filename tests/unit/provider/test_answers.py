@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.drill.manifests import ROOTFS, document, signed
 from phase_boot.provider.limits import Limits
 from phase_boot.store.cid import raw_cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
-from tests.fakes.manifests import ROOTFS, document, signed
 from tests.fakes.provider import (
     MANIFEST,
     ROOT,

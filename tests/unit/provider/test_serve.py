@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.manifests import KERNEL
 from phase_boot.provider import events
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import Started, Stopped, as_line
 from phase_boot.provider.links import host_label, links, local_addresses, unique_label
 from phase_boot.provider.listen import listen
-from tests.fakes.manifests import KERNEL
 from tests.fakes.provider import MANIFEST, make_site
 
 

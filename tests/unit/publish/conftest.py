@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
-from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 
 Told = tuple[int, str, str]
 """Exit status, standard output, standard error."""

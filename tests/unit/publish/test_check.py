@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.drill.manifests import KERNEL, ROOTFS, STRANGER
 from phase_boot.store.digest import Digest
 from phase_boot.trust.refusals import (
     BadSignature,
@@ -15,7 +16,6 @@ from phase_boot.trust.refusals import (
     WrongArchitecture,
     WrongChannel,
 )
-from tests.fakes.manifests import KERNEL, ROOTFS, STRANGER
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.publish.keyfile import form_of, read_key
 from phase_boot.publish.passphrase import from_file
 from phase_boot.trust.sealing import Cost
-from tests.fakes.manifests import PUBLISHER
 from tests.fakes.typist import Typist
 
 Run = Callable[..., tuple[int, str, str]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
@@ -16,7 +17,6 @@ from phase_boot.trust.arch import Arch
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
 from phase_boot.trust.version import Version
-from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS
 
 Run = Callable[..., tuple[int, str, str]]
 

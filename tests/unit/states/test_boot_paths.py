@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sites import Site, good_site
+from phase_boot.drill.world import FakeCache, FakePlatform, Scene, policy_table, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
-from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
-from tests.fakes.memory_disk import MemoryDisk
-from tests.fakes.sites import Site, good_site
-from tests.fakes.world import FakeCache, FakePlatform, Scene, policy_table, scene
 
 GOOD_WAY = (
     State.INIT,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.store.disk import Disk
-from tests.fakes.memory_disk import MemoryDisk
 
 
 @pytest.fixture(params=["posix", "memory"])

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Busy, Corrupt, Full, Missing, StoreError, WrongContent
@@ -16,7 +17,6 @@ from tests.fakes.artifacts import (
     names,
     store,
 )
-from tests.fakes.memory_disk import MemoryDisk
 
 DATA = bytes(range(256)) * 5000
 

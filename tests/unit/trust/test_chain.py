@@ -5,13 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from phase_boot.store.digest import Digest
-from phase_boot.trust.chain import MAX_ROOTS, Chain
-from phase_boot.trust.refusals import ChannelUnknown, DelegationExpired, NoRootToFollow
-from phase_boot.trust.root import anchor
-from phase_boot.trust.signatures import Trust
-from tests.fakes.manifests import NOW, PUBLISHER, SECOND, TRUST
-from tests.fakes.roots import (
+from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND, TRUST
+from phase_boot.drill.roots import (
     NEW_PUBLISHER,
     ROOT_2,
     channel,
@@ -19,6 +14,11 @@ from tests.fakes.roots import (
     root_document,
     signed_root,
 )
+from phase_boot.store.digest import Digest
+from phase_boot.trust.chain import MAX_ROOTS, Chain
+from phase_boot.trust.refusals import ChannelUnknown, DelegationExpired, NoRootToFollow
+from phase_boot.trust.root import anchor
+from phase_boot.trust.signatures import Trust
 
 EXPIRES = datetime(2026, 11, 1, tzinfo=UTC)
 NEW_TRUST = Trust(frozenset({NEW_PUBLISHER.keyid}), 1)

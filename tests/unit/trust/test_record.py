@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_INTEGER, read_document
 from phase_boot.trust.fields import MAX_MIRRORS
@@ -22,7 +23,6 @@ from phase_boot.trust.record import (
     sign_record,
 )
 from phase_boot.trust.refusals import REFUSALS, BadField, Refusal, TooLarge
-from tests.fakes.manifests import NOW, PUBLISHER, SECOND
 from tests.fakes.records import MANIFEST, body, read, signed
 
 EXPIRES = NOW + timedelta(days=2)

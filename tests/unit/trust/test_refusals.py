@@ -10,9 +10,9 @@ from subprocess import run
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.manifests import NOW
 from phase_boot.trust.record import RECORD_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, BadText, Expired, Refusal, WrongChannel
-from tests.fakes.manifests import NOW
 
 ROOT = Path(__file__).parents[3]
 ALL = (*REFUSALS, *RECORD_REFUSALS)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from phase_boot.drill.manifests import STRANGER, TRUST, document, encoded, signed
+from phase_boot.drill.roots import ROOT_2, channel, first_root, root_document, signed_root
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH
@@ -20,8 +22,6 @@ from phase_boot.trust.rollback import (
 )
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Authentic, authenticate
-from tests.fakes.manifests import STRANGER, TRUST, document, encoded, signed
-from tests.fakes.roots import ROOT_2, channel, first_root, root_document, signed_root
 
 CHAIN = Chain(first_root())
 LONGER = CHAIN.extended(ROOT_2)

@@ -5,18 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phase_boot.store.digest import Digest
-from phase_boot.trust.refusals import (
-    BadField,
-    Refusal,
-    RootNotByPrevious,
-    RootNotBySelf,
-    RootOutOfOrder,
-)
-from phase_boot.trust.root import MAX_CHANNELS, MAX_VERSION, anchor, of, signed_bytes, succeed
-from phase_boot.trust.signatures import Trust
-from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
-from tests.fakes.roots import (
+from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
+from phase_boot.drill.roots import (
     KEEPER,
     ROOT_1,
     SECOND_KEEPER,
@@ -27,6 +17,16 @@ from tests.fakes.roots import (
     root_document,
     signed_root,
 )
+from phase_boot.store.digest import Digest
+from phase_boot.trust.refusals import (
+    BadField,
+    Refusal,
+    RootNotByPrevious,
+    RootNotBySelf,
+    RootOutOfOrder,
+)
+from phase_boot.trust.root import MAX_CHANNELS, MAX_VERSION, anchor, of, signed_bytes, succeed
+from phase_boot.trust.signatures import Trust
 
 
 def test_a_root_says_who_signs_the_next_and_who_publishes_what_until_when() -> None:

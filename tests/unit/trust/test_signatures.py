@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
 from phase_boot.trust.refusals import BadField
 from phase_boot.trust.signatures import (
     MAX_KEYS,
@@ -13,7 +14,6 @@ from phase_boot.trust.signatures import (
     signed_form,
     valid_signers,
 )
-from tests.fakes.manifests import PUBLISHER, SECOND, STRANGER
 
 MESSAGE = b"message"
 BOTH = frozenset({PUBLISHER.keyid, SECOND.keyid})

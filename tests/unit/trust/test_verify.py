@@ -4,6 +4,17 @@ from datetime import timedelta
 
 import pytest
 
+from phase_boot.drill.manifests import (
+    NOW,
+    PUBLISHER,
+    SECOND,
+    STRANGER,
+    TRUST,
+    TRUST_BOTH,
+    WANTED,
+    document,
+    signed,
+)
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey, is_signed_by, parse_keyid
@@ -17,17 +28,6 @@ from phase_boot.trust.refusals import (
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import SKEW, Verified, Wanted, verify
 from phase_boot.trust.version import Version
-from tests.fakes.manifests import (
-    NOW,
-    PUBLISHER,
-    SECOND,
-    STRANGER,
-    TRUST,
-    TRUST_BOTH,
-    WANTED,
-    document,
-    signed,
-)
 
 
 def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:

@@ -6,9 +6,9 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from phase_boot.drill.manifests import PUBLISHER, encoded
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import Root, anchor, signed_bytes
-from tests.fakes.manifests import PUBLISHER, encoded
 
 KEEPER: Final = SigningKey(b"\x11" * 32)
 SECOND_KEEPER: Final = SigningKey(b"\x12" * 32)

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import MAX_SIZE
-from tests.fakes.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 
 PIECE = 1000
 

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from phase_boot.drill import virtual_time
+from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.memory_notebook import MemoryNotebook
+from phase_boot.drill.sites import Sites
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import drive
@@ -16,7 +21,7 @@ from phase_boot.machine.errors import KexecRefused, NoNetwork, NotConfigured
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Handler, World
 from phase_boot.machine.journal import Journal
-from phase_boot.machine.registry import total
+from phase_boot.machine.registry import installed_handlers, total
 from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
@@ -26,16 +31,10 @@ from phase_boot.ports.platform import Facts
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.trust.arch import Arch
 from policies.model import Policy, PolicyError, policy_from
-from states import chainload, discover, fetch, init, kexec, net_up, shell, verify
-from tests.fakes import virtual_time
-from tests.fakes.manifests import PUBLISHER
-from tests.fakes.memory_disk import MemoryDisk
-from tests.fakes.memory_notebook import MemoryNotebook
-from tests.fakes.sites import Sites
 
-OWN_HANDLERS = tuple(
-    module.HANDLER for module in (init, net_up, discover, verify, fetch, kexec, shell, chainload)
-)
+_FOUND = installed_handlers()
+OWN_HANDLERS = tuple(_FOUND[state] for state in State if state in _FOUND)
+"""Those of this installation, plugins and all, in the order of the graph."""
 GIB = 1 << 30
 
 
