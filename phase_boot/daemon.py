@@ -18,6 +18,7 @@ from phase_boot.adapters import sinks
 from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
 from phase_boot.adapters.dry_run import WouldBoot
 from phase_boot.adapters.http import Http
+from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.adapters.kexec_tools import KexecTools
 from phase_boot.adapters.link import AddressWatch
 from phase_boot.adapters.linux_platform import LinuxPlatform
@@ -101,7 +102,7 @@ async def _run(settings: Settings, around: _Surroundings) -> State:
         clock=clock,
         platform=platform,
         network=AddressWatch(loopback=not around.in_seed),
-        finders=(mdns, NamedUrls()),
+        finders=(mdns, NamedUrls(), KeptManifest()),
         fetcher=http,
         cache=around.cache,
         kexec=around.kexec,

@@ -14,6 +14,8 @@ from phase_boot.trust.root import Root, anchor
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
 
+ORIGINS: Final = ("lan", "wan", "url", "cache")
+"""The ways of finding a manifest."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 T = TypeVar("T")
 
@@ -30,12 +32,20 @@ class Mode(StrEnum):
     PRIVATE = auto()
 
 
+class Reach(StrEnum):
+    """How far away whom we ask may be."""
+
+    LAN = auto()
+    """On the networks that our own addresses are in; nothing is looked up by name."""
+    INTERNET = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
     """Where to look for a manifest, and for how long.
 
     Attributes:
-        order: the finders to ask, first to last, of `lan`, `wan`, `url`.
+        order: the finders to ask, first to last, of `lan`, `wan`, `url`, `cache`.
         window: seconds to look with each.
         urls: manifest URLs that are known beforehand.
         candidates: how many candidates one boot tries before it asks a person.
@@ -49,9 +59,10 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How long to wait for a link with an address, in seconds."""
+    """How long to wait for a link with an address, in seconds, and how far to go with it."""
 
     wait_seconds: int
+    reach: Reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +122,22 @@ def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_
         limits=_limits(top.table("limits")),
     )
     top.finish()
+    _check_mode(policy)
+    return policy
+
+
+def _check_mode(policy: Policy) -> None:
+    """Refuse what the mode promises not to do."""
     if policy.mode is Mode.PRIVATE and policy.cache_enabled:
         raise PolicyError("cache_enabled: Private mode never writes the cache; set it to false")
-    return policy
+    if policy.mode is Mode.LOCAL and policy.network.reach is not Reach.LAN:
+        raise PolicyError('network.reach: Local mode never leaves the LAN; set it to "lan"')
+    if policy.network.reach is Reach.LAN and "wan" in policy.discovery.order:
+        raise PolicyError(
+            'discovery.order: "wan" lies beyond the LAN; remove it, or widen the reach'
+        )
+    if "cache" in policy.discovery.order and not policy.cache_enabled:
+        raise PolicyError('discovery.order: there is no Cache to look at; remove "cache"')
 
 
 def _trust(table: _Table, read: Callable[[str], bytes]) -> Trust | Root:
@@ -147,7 +171,10 @@ def _discovery(table: _Table) -> Discovery:
 
 
 def _network(table: _Table) -> Network:
-    network = Network(wait_seconds=table.take("wait_seconds", int, _at_least(1)))
+    network = Network(
+        wait_seconds=table.take("wait_seconds", int, _at_least(1)),
+        reach=table.take("reach", str, _reach),
+    )
     table.finish()
     return network
 
@@ -213,6 +240,13 @@ def _mode(text: str) -> Mode:
         raise ValueError(f"{text!r} is no mode; use {', '.join(Mode)}") from error
 
 
+def _reach(text: str) -> Reach:
+    try:
+        return Reach(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no reach; use {', '.join(Reach)}") from error
+
+
 def _channel(text: str) -> str:
     if not CHANNEL.fullmatch(text):
         raise ValueError(f"{text!r} is no channel; use 1 to 32 of a-z, 0-9 and -")
@@ -227,9 +261,9 @@ def _texts(values: list[Any]) -> tuple[str, ...]:
 
 def _order(values: list[Any]) -> tuple[str, ...]:
     order = _texts(values)
-    unknown = [origin for origin in order if origin not in {"lan", "wan", "url"}]
+    unknown = [origin for origin in order if origin not in ORIGINS]
     if unknown or not order or len(set(order)) != len(order):
-        raise ValueError("use each of lan, wan, url at most once, and at least one")
+        raise ValueError(f"use each of {', '.join(ORIGINS)} at most once, and at least one")
     return order
 
 

@@ -11,6 +11,8 @@ from phase_boot.machine.events import CandidateFound, FinderFailed
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.ports import finder as port
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.document import canonical
 
 
 async def discover(world: World, boot: Boot) -> Step:
@@ -23,9 +25,13 @@ async def discover(world: World, boot: Boot) -> Step:
         channel=policy.channel,
         seconds=rules.window,
         urls=(*typed, *rules.urls),
+        kept=_kept(boot, policy.channel, facts.arch),
     )
     # A URL that somebody typed is what they want now, whatever the policy looks at first.
     wished = ("url", *rules.order) if typed else rules.order
+    if boot.link is None:
+        # There is no network to look at.
+        wished = tuple(origin for origin in rules.order if origin == "cache")
     offered = {finder.origin for finder in world.finders}
     order = tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
     if len(boot.shunned) < rules.candidates:
@@ -63,7 +69,17 @@ async def _next(world: World, quest: port.Quest, origin: str, boot: Boot) -> por
     return later
 
 
+def _kept(boot: Boot, channel: str, arch: Arch) -> bytes | None:
+    newest = boot.seen.newest(channel, arch)
+    return canonical(newest.document) if newest else None
+
+
 def _why(boot: Boot, quest: port.Quest, order: tuple[str, ...]) -> str:
+    if boot.link is None and not boot.refusals:
+        return (
+            f"there is no network, and nothing of {quest.channel} for {quest.arch} was kept on "
+            "Cache; check the cable, then retry"
+        )
     if boot.refusals:
         return f"none of the {len(boot.refusals)} found can be booted; last: {boot.refusals[-1]}"
     return (

@@ -28,7 +28,7 @@ from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
 from phase_boot.store.writer import ArtifactWriter
 from phase_boot.trust.manifest import REQUIRED, Artifact, Manifest
-from policies.model import Limits
+from policies.model import Policy
 
 MIB: Final = 1024 * 1024
 PROGRESS_SECONDS: Final = 0.25
@@ -50,7 +50,7 @@ class _Errand:
     world: World
     cas: Cas
     sources: tuple[str, ...]
-    limits: Limits
+    policy: Policy
     liars: set[str]
     """Servers that sent other bytes than were signed: a set that grows while we work."""
 
@@ -83,7 +83,7 @@ async def _fetch_onto(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -
         world=world,
         cas=shelf.cas,
         sources=tuple(_sources(base, manifest)),
-        limits=known(boot.policy, "a policy").limits,
+        policy=known(boot.policy, "a policy"),
         liars=liars,
     )
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
@@ -149,7 +149,7 @@ async def _obtain(errand: _Errand, artifact: Artifact) -> tuple[Fetched, str]:
 
 async def _from_source(errand: _Errand, artifact: Artifact, source: str) -> Fetched:
     """Ask one source until it delivered, lied, or used up its attempts."""
-    attempts = errand.limits.attempts
+    attempts = errand.policy.limits.attempts
     for attempt in range(1, attempts + 1):
         writer = await asyncio.to_thread(errand.cas.writer, artifact)
         mixed = writer.offset > 0
@@ -184,8 +184,12 @@ async def _download(
         FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
     )
     told = world.clock.monotonic()
-    pace = _Pace(errand.limits.slowest_kib_per_second * KIB, since=told, done=done)
-    async with aclosing(world.fetcher.stream(url, offset=offset, size=artifact.size)) as pieces:
+    policy = errand.policy
+    pace = _Pace(policy.limits.slowest_kib_per_second * KIB, since=told, done=done)
+    answer = world.fetcher.stream(
+        url, offset=offset, size=artifact.size, reach=policy.network.reach
+    )
+    async with aclosing(answer) as pieces:
         async for piece in pieces:
             writer.write(piece)
             done += len(piece)

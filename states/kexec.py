@@ -11,6 +11,7 @@ from phase_boot.machine.events import KexecJump, KexecLoaded
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.ports.cache import Shelf
+from phase_boot.ports.network import Link
 from phase_boot.trust.manifest import Manifest
 
 
@@ -19,11 +20,10 @@ async def kexec(world: World, boot: Boot) -> Step:
     manifest, images = known(boot.manifest, "a manifest"), known(boot.images, "the images")
     facts, shelf = known(boot.facts, "the machine's facts"), known(boot.shelf, "a store")
     cmdline = kernel_cmdline(mode=facts.mode, manifest=manifest)
-    link = boot.link
     handoff = document(
         mode=facts.mode,
         manifest=manifest,
-        network=Network(interface=link.interface, addresses=link.addresses) if link else None,
+        network=_network(boot.link) if boot.link else None,
         sources=dict(boot.sources),
         journal=world.record.lines,
     )
@@ -44,6 +44,16 @@ async def kexec(world: World, boot: Boot) -> Step:
     world.record.flush()
     await world.kexec.jump()
     return Step(Trigger.JUMPED, boot)
+
+
+def _network(link: Link) -> Network:
+    return Network(
+        interface=link.interface,
+        addresses=link.addresses,
+        gateways=link.gateways,
+        dns=link.dns,
+        vlan=str(link.vlan or ""),
+    )
 
 
 def _fits(world: World, manifest: Manifest, shelf: Shelf) -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import CannotStore, NoNetwork, NotConfigured
-from phase_boot.machine.events import LinkUp, StateDoubted, StoreOpened, TrustRecalled
+from phase_boot.machine.events import LinkMissing, LinkUp, StateDoubted, StoreOpened, TrustRecalled
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.recall import recall
 from phase_boot.ports.cache import Shelf
+from phase_boot.ports.network import Link
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.rollback import Seen
 from policies.model import Policy
@@ -20,18 +21,44 @@ MIB = 1024 * 1024
 
 
 async def net_up(world: World, boot: Boot) -> Step:
-    """Leads to: discover (linked), shell (give_up)."""
+    """Leads to: discover (linked), discover (offline), shell (give_up)."""
     policy = known(boot.policy, "a policy")
     try:
         async with asyncio.TaskGroup() as tasks:
             recalling = tasks.create_task(_recalled(world, policy, boot))
-            link = tasks.create_task(world.network.link(policy.network.wait_seconds))
+            link = tasks.create_task(_link(world, policy))
     except* (NoNetwork, CannotStore) as failures:
         # One sentence for a person: the first cause is the one to mend first.
         raise failures.exceptions[0] from failures
-    up = link.result()
-    world.emit(LinkUp(interface=up.interface, addresses=up.addresses))
-    return Step(Trigger.LINKED, replace(recalling.result(), link=up))
+    up, recalled = link.result(), recalling.result()
+    if up is None:
+        return Step(Trigger.OFFLINE, replace(recalled, link=None))
+    return Step(Trigger.LINKED, replace(recalled, link=up))
+
+
+async def _link(world: World, policy: Policy) -> Link | None:
+    """Return the link, or None where the policy can do without one.
+
+    Raises:
+        NoNetwork: there is none, and nothing but the network to boot from.
+    """
+    try:
+        up = await world.network.link(policy.network.wait_seconds)
+    except NoNetwork as failure:
+        if "cache" not in policy.discovery.order:
+            raise
+        world.emit(LinkMissing(reason=str(failure)))
+        return None
+    world.emit(
+        LinkUp(
+            interface=up.interface,
+            addresses=up.addresses,
+            gateways=up.gateways,
+            dns=up.dns,
+            vlan=up.vlan,
+        )
+    )
+    return up
 
 
 async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
@@ -72,7 +99,7 @@ async def _shelf(world: World, policy: Policy) -> Shelf:
 HANDLER = Handler(
     state=State.NET_UP,
     run=net_up,
-    leads=frozenset({Trigger.LINKED}),
+    leads=frozenset({Trigger.LINKED, Trigger.OFFLINE}),
     raises=(NotConfigured, NoNetwork, CannotStore),
     budget=600,
 )

@@ -19,7 +19,7 @@ from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.recall import keep_root, keep_seen
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.ports.finder import server_of
+from phase_boot.ports.finder import Candidate, server_of
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import root_path
 from phase_boot.trust.document import MAX_BYTES
@@ -34,12 +34,13 @@ PATIENCE_SECONDS: Final = 45
 
 async def verify(world: World, boot: Boot) -> Step:
     """Leads to: fetch (verified), discover (refused), shell (give_up)."""
-    url = known(boot.candidate, "a candidate").url
+    candidate = known(boot.candidate, "a candidate")
+    url = candidate.url
     talk = _Talk(world, boot)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await talk.follow_roots()
-            manifest = await talk.manifest(url)
+            manifest = await talk.manifest(candidate)
     except FetchFailed as failure:
         return _refused(talk, "unreachable", str(failure))
     except TimeoutError:
@@ -79,7 +80,7 @@ class _Talk:
         while base is not None and (version := chain.next_version) is not None:
             url = f"{base}/{root_path(version)}"
             try:
-                raw = await self.world.fetcher.read(url, limit=MAX_BYTES)
+                raw = await self._read(url)
             except FetchFailed as failure:
                 if failure.again:
                     raise
@@ -90,8 +91,8 @@ class _Talk:
             notebook = known(self.boot.shelf, "a store").notebook
             await self._keep(keep_root, notebook, version, raw)
 
-    async def manifest(self, url: str) -> Verified:
-        """Return the manifest at ``url`` if it may be booted.
+    async def manifest(self, candidate: Candidate) -> Verified:
+        """Return the manifest that ``candidate`` offers if it may be booted.
 
         Raises:
             FetchFailed: it is not to be had.
@@ -107,7 +108,7 @@ class _Talk:
             min_version=policy.min_version,
             seen=boot.seen.floor(policy.channel, facts.arch),
         )
-        raw = await self.world.fetcher.read(url, limit=MAX_BYTES)
+        raw = candidate.document or await self._read(candidate.url)
         try:
             verified = verify_manifest(raw, trust=trust, wanted=wanted, now=now)
         except Expired:
@@ -116,6 +117,10 @@ class _Talk:
             raise
         await self._remember(verified.found)
         return verified
+
+    async def _read(self, url: str) -> bytes:
+        reach = known(self.boot.policy, "a policy").network.reach
+        return await self.world.fetcher.read(url, limit=MAX_BYTES, reach=reach)
 
     async def _remember(self, found: Authentic) -> None:
         seen = self.boot.seen.including(found)

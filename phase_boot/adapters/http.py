@@ -10,12 +10,15 @@ import asyncio
 import importlib
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from phase_boot.adapters.late import Late
+from phase_boot.adapters.link import on_link
 from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.finder import host_of
+from policies.model import Reach
 
 if TYPE_CHECKING:
     import aiohttp
@@ -36,9 +39,15 @@ HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
 
 
 class Http:
-    """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported when first needed."""
+    """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported when first needed.
 
-    def __init__(self, *, stall_seconds: float = STALL_SECONDS) -> None:
+    ``near`` tells whether an address is reached without a router.
+    """
+
+    def __init__(
+        self, *, stall_seconds: float = STALL_SECONDS, near: Callable[[str], bool] = on_link
+    ) -> None:
+        self._near = near
         self._library = Late("aiohttp", _without_certificates)
         self._stall = stall_seconds
         self._session: aiohttp.ClientSession | None = None
@@ -54,8 +63,9 @@ class Http:
             await self._session.close()
             self._session = None
 
-    async def read(self, url: str, *, limit: int) -> bytes:
+    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
         """Return a small document, whole."""
+        self._check_reach(url, reach)
         try:
             async with asyncio.timeout(DOCUMENT_SECONDS), self._get(url, {}) as response:
                 if response.status != HTTP_OK:
@@ -70,10 +80,13 @@ class Http:
             reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
             raise FetchFailed(reason, again=True) from error
 
-    async def stream(self, url: str, *, offset: int, size: int) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, url: str, *, offset: int, size: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
         if offset == size:
             return
+        self._check_reach(url, reach)
         ranges = {"Range": f"bytes={offset}-"} if offset else {}
         async with self._get(url, ranges) as response:
             skip = _bytes_to_skip(response, offset, size)
@@ -87,6 +100,15 @@ class Http:
                     yield fresh
             if left:
                 raise FetchFailed(f"it ended {left} bytes early", again=True)
+
+    def _check_reach(self, url: str, reach: Reach) -> None:
+        """Refuse what lies beyond; a name may, and asking for its address goes beyond already."""
+        host = host_of(url).strip("[]")
+        if reach is Reach.LAN and not self._near(host):
+            reason = (
+                f"this mode asks nobody beyond this network, and {host} is not an address in it"
+            )
+            raise FetchFailed(reason, again=False)
 
     @asynccontextmanager
     async def _get(

@@ -1,10 +1,17 @@
-"""Waiting for an address: whoever configures the links (networkd, NetworkManager, a person)."""
+"""Waiting for an address: whoever configures the links (networkd, NetworkManager, a person).
+
+What a link was configured with is read where Linux and systemd-networkd show it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator
+import re
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 import ifaddr
@@ -13,14 +20,23 @@ from phase_boot.machine.errors import NoNetwork
 from phase_boot.ports.network import Link
 
 POLL_SECONDS: Final = 0.05
+MAX_SERVERS: Final = 8
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+_GATEWAY: Final = 0x2
+"""The flag of a route that leads to a router (RTF_GATEWAY)."""
 
 
 class AddressWatch:
     """Implements `ports.network.Network` by looking at the addresses of all interfaces."""
 
-    def __init__(self, *, loopback: bool = False) -> None:
-        """Count the loopback interface as a link too where ``loopback`` says so."""
+    def __init__(self, *, loopback: bool = False, root: Path = Path("/")) -> None:
+        """Count the loopback interface as a link too where ``loopback`` says so.
+
+        ``root`` is where /proc and /run are, for tests.
+        """
         self._loopback = loopback
+        self._root = root
 
     async def link(self, seconds: float) -> Link:
         """Return the first interface that has an address good for more than its own wire."""
@@ -38,20 +54,79 @@ class AddressWatch:
 
     def _links(self) -> Iterator[Link]:
         for adapter in ifaddr.get_adapters():
-            texts = (ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in adapter.ips)
-            usable = tuple(text for text in texts if self._usable(text))
+            usable = tuple(str(each) for each in _interfaces(adapter) if self._usable(each.ip))
             if usable:
-                yield Link(adapter.nice_name, usable)
+                name = adapter.nice_name
+                yield Link(
+                    name,
+                    usable,
+                    gateways=tuple(self._gateways(name)),
+                    dns=self._servers(),
+                    vlan=self._vlan(name),
+                )
 
-    def _usable(self, text: str) -> bool:
-        address = ipaddress.ip_address(text)
+    def _usable(self, address: _Address) -> bool:
         if address.is_loopback:
             return self._loopback
         return not address.is_link_local
 
+    def _gateways(self, interface: str) -> Iterator[str]:
+        for words in self._rows("proc/net/route"):
+            # Interface, destination, gateway, flags, ...; addresses as the machine keeps them.
+            name, destination, gateway, flags = words[:4]
+            if name == interface and destination == "00000000" and int(flags, 16) & _GATEWAY:
+                yield socket.inet_ntoa(struct.pack("=I", int(gateway, 16)))
+        for words in self._rows("proc/net/ipv6_route"):
+            # Destination, its length, source, its length, next hop, metric, two counts, flags,
+            # interface.
+            if words[-1] == interface and words[1] == "00" and int(words[-2], 16) & _GATEWAY:
+                yield socket.inet_ntop(socket.AF_INET6, bytes.fromhex(words[4]))
+
+    def _servers(self) -> tuple[str, ...]:
+        """Return the name servers that the resolver asks."""
+        found = [words[1] for words in self._rows("etc/resolv.conf") if words[0] == "nameserver"]
+        return tuple(found[:MAX_SERVERS])
+
+    def _vlan(self, interface: str) -> int | None:
+        for words in self._rows(f"proc/net/vlan/{interface}"):
+            if match := re.search(r"VID: (\d{1,4})\b", " ".join(words)):
+                return int(match.group(1))
+        return None
+
+    def _rows(self, name: str) -> Iterator[list[str]]:
+        try:
+            lines = (self._root / name).read_text().splitlines()
+        except OSError:
+            return
+        for line in lines:
+            # The first line of some is a heading.
+            if len(words := line.split()) > 1 and words[0] != "Iface":
+                yield words
+
+
+def on_link(host: str) -> bool:
+    """Tell whether the address ``host`` is reached without a router; a name never is."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    if address.is_multicast or address.is_unspecified:
+        return False
+    if address.is_loopback or address.is_link_local:
+        return True
+    adapters: Iterable[ifaddr.Adapter] = ifaddr.get_adapters()
+    return any(address in each.network for adapter in adapters for each in _interfaces(adapter))
+
+
+def _interfaces(adapter: ifaddr.Adapter) -> Iterator[_Interface]:
+    """Yield the adapter's addresses, each with its network."""
+    for ip in adapter.ips:
+        text = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+        yield ipaddress.ip_interface(f"{text}/{ip.network_prefix}")
+
 
 def _is_loopback(link: Link) -> bool:
-    return ipaddress.ip_address(link.addresses[0]).is_loopback
+    return ipaddress.ip_interface(link.addresses[0]).is_loopback
 
 
 def _seen() -> str:

@@ -70,6 +70,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "run.started": lambda e: f"Phase Boot on {e['arch']}, mode {e['mode']}",
         "transition": _transition,
         "link.up": lambda e: f"  {e['interface']} has {', '.join(e['addresses'])}",
+        "link.missing": lambda e: f"  {e['reason']}",
         "store.opened": lambda e: (
             f"  store {'on Cache' if e['persistent'] else 'in memory'}"
             + (f": {e['note']}" if e.get("note") else "")

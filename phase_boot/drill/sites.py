@@ -11,6 +11,7 @@ from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, sign
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import MAX_SIZE
+from policies.model import Reach
 
 PIECE = 1000
 
@@ -45,11 +46,13 @@ class Sites:
     def __init__(self, **sites: Site) -> None:
         self.by_base = {f"http://{name}": site for name, site in sites.items()}
         self.offsets: list[tuple[str, int]] = []
+        self.reaches: set[Reach] = set()
 
     def manifest_url(self, name: str) -> str:
         return f"http://{name}/stable/amd64/manifest.json"
 
-    async def read(self, url: str, *, limit: int) -> bytes:
+    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
+        self.reaches.add(reach)
         data = bytearray()
         async for piece in self._answer(url, 0):
             data += piece
@@ -57,7 +60,10 @@ class Sites:
                 raise FetchFailed(f"it is larger than {limit} bytes", again=False)
         return bytes(data)
 
-    async def stream(self, url: str, *, offset: int, size: int) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, url: str, *, offset: int, size: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        self.reaches.add(reach)
         assert 0 <= offset <= size <= MAX_SIZE
         self.offsets.append((url, offset))
         left = size - offset

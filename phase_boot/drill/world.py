@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.drill import virtual_time
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.memory_disk import MemoryDisk
@@ -48,7 +49,7 @@ def policy_table(**changes: Any) -> dict[str, Any]:
         "allow_tor": False,
         "trust": {"keys": [PUBLISHER.keyid], "threshold": 1},
         "discovery": {"order": ["lan", "url"], "window_seconds": 5, "urls": [], "candidates": 4},
-        "network": {"wait_seconds": 20},
+        "network": {"wait_seconds": 20, "reach": "internet"},
         "limits": {"attempts": 3, "cache_mib": 64, "slowest_kib_per_second": 1},
     }
     return table | changes
@@ -70,14 +71,14 @@ class FakePlatform:
     async def facts(self) -> Facts:
         return Facts(
             arch=Arch.AMD64,
-            mode="internet",
+            mode=self.table["mode"],
             url=self.url,
             built=datetime(2025, 11, 1, tzinfo=UTC),
             stages=(("kernel", 0.0),),
         )
 
     async def policy(self, mode: str) -> Policy:
-        assert mode == "internet"
+        assert mode == self.table["mode"]
         try:
             return policy_from(self.table, read=lambda _: self.root or b"")
         except PolicyError as error:
@@ -97,7 +98,7 @@ class FakeNetwork:
     async def link(self, seconds: float) -> Link:
         if not self.up:
             raise NoNetwork(f"no link got an address within {seconds:g} seconds; retry")
-        return Link("eth0", ("10.0.0.2",))
+        return Link("eth0", ("10.0.0.2/24",), gateways=("10.0.0.1",), dns=("10.0.0.1",))
 
 
 @dataclass
@@ -235,6 +236,7 @@ class Scene:
             finders=(
                 FakeFinder(self.found, broken=self.finder_broken),
                 FakeFinder([], origin="url"),
+                KeptManifest(),
             ),
             fetcher=self.sites,
             cache=self.cache,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 
@@ -14,12 +14,15 @@ from phase_boot.trust.keys import parse_keyid
 from phase_boot.trust.refusals import TooDeep
 from phase_boot.trust.verify import Verified
 from phase_boot.trust.version import Version
+from policies.model import Mode
 
 SCHEMA: Final = "phase-boot-handoff-v1"
 MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_JOURNAL: Final = 3 * 1024 * 1024
 """Bytes of the event lines that are handed over; the oldest are left out beyond that."""
 MAX_DEPTH: Final = 4
+WIPES_MEMORY: Final = "init_on_free=1"
+"""Linux then zeroes every free page of RAM while it starts, and every page that is freed later."""
 MAX_ADDRESSES: Final = 64
 MAX_SOURCES: Final = 32
 MAX_SIGNERS: Final = 32
@@ -29,6 +32,8 @@ _FIELDS: Final = frozenset(
 )
 _MODE: Final = re.compile(r"[a-z]{1,16}")
 _LINK: Final = re.compile(r"[!-~]{1,64}")
+_VLAN: Final = re.compile(r"|[1-9][0-9]{0,3}")
+_PROXY: Final = re.compile(r"|[!-~]{1,1024}")
 _ARTIFACT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SOURCE: Final = re.compile(r"[!-~]{1,1024}")
 
@@ -46,10 +51,17 @@ class BadHandoff(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The link that the boot used."""
+    """How the link was configured that the boot used."""
 
     interface: str
     addresses: tuple[str, ...]
+    """Each with the length of its prefix, as in `10.0.0.2/24`."""
+    gateways: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    vlan: str = ""
+    """The VLAN's number in decimal digits; empty where there is none."""
+    proxy: str = ""
+    """The URL of the proxy that HTTP went through; empty where there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +81,13 @@ class Handoff:
 
     def encode(self) -> bytes:
         """Return the document as JSON in UTF-8."""
-        link = self.network
         content = {
             "schema": SCHEMA,
             "mode": self.mode,
             "version": str(self.version),
             "manifest": self.manifest,
             "signers": list(self.signers),
-            "network": (
-                {"interface": link.interface, "addresses": list(link.addresses)} if link else {}
-            ),
+            "network": asdict(self.network) if self.network else {},
             "sources": dict(self.sources),
             "journal": list(self.journal),
         }
@@ -95,6 +104,9 @@ def document(
 ) -> bytes:
     """Return the document as JSON in UTF-8.
 
+    In Private mode the target is told what it is and who signed it, and nothing of the way here:
+    its memory is all that such a boot leaves.
+
     Args:
         mode: the mode that was booted.
         manifest: the manifest that was verified; it goes in as the exact bytes that were signed.
@@ -102,21 +114,27 @@ def document(
         sources: which artifact came from where.
         journal: the event lines so far, oldest first.
     """
+    private = mode == Mode.PRIVATE
     return Handoff(
         mode=mode,
         version=manifest.manifest.version,
         manifest=manifest.raw.decode(),
         signers=manifest.signers,
-        network=network,
-        sources=sources,
-        journal=_newest(journal),
+        network=None if private else network,
+        sources={} if private else sources,
+        journal=() if private else _newest(journal),
     ).encode()
 
 
 def kernel_cmdline(*, mode: str, manifest: Verified) -> str:
-    """Return the target's command line: the signed one, then what the hand-over adds."""
+    """Return the target's command line: the signed one, then what the hand-over adds.
+
+    In Private mode the new kernel is told to wipe memory as it takes it over: what the seed knew
+    (a URL, a passphrase, the journal) must not outlive the seed.
+    """
     facts = manifest.manifest
     added = (
+        *((WIPES_MEMORY,) if mode == Mode.PRIVATE else ()),
         f"phase.mode={mode}",
         f"phase.version={facts.version}",
         f"phase.rootfs={facts.artifacts['rootfs'].digest}",
@@ -197,13 +215,21 @@ def _no_number(_: str) -> NoReturn:
 def _network(table: Mapping[str, object]) -> Network | None:
     if not table:
         return None
-    if table.keys() != {"interface", "addresses"}:
-        raise BadHandoff("network: no interface and addresses")
-    addresses = _texts(table["addresses"], "network", MAX_ADDRESSES)
+    if table.keys() != {field.name for field in fields(Network)}:
+        raise BadHandoff("network: a field is missing or unknown")
     return Network(
         interface=_matching(table["interface"], "network", _LINK),
-        addresses=tuple(_matching(address, "network", _LINK) for address in addresses),
+        addresses=_links(table["addresses"]),
+        gateways=_links(table["gateways"]),
+        dns=_links(table["dns"]),
+        vlan=_matching(table["vlan"], "network", _VLAN),
+        proxy=_matching(table["proxy"], "network", _PROXY),
     )
+
+
+def _links(value: object) -> tuple[str, ...]:
+    texts = _texts(value, "network", MAX_ADDRESSES)
+    return tuple(_matching(text, "network", _LINK) for text in texts)
 
 
 def _table(value: object, field: str) -> Mapping[str, object]:

@@ -78,6 +78,17 @@ class LinkUp(Event):
     event = "link.up"
     interface: str
     addresses: tuple[str, ...]
+    gateways: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    vlan: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkMissing(Event):
+    """No link got an address in time; the boot goes on with what is on Cache."""
+
+    event = "link.missing"
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ class Trigger(StrEnum):
 
     CONFIGURED = auto()
     LINKED = auto()
+    OFFLINE = auto()
+    """No network came up; what is on Cache may do."""
     FOUND = auto()
     VERIFIED = auto()
     REFUSED = auto()
@@ -62,6 +64,7 @@ class Edge(NamedTuple):
 EDGES: Final = (
     Edge(State.INIT, Trigger.CONFIGURED, State.NET_UP),
     Edge(State.NET_UP, Trigger.LINKED, State.DISCOVER),
+    Edge(State.NET_UP, Trigger.OFFLINE, State.DISCOVER),
     Edge(State.DISCOVER, Trigger.FOUND, State.VERIFY),
     Edge(State.VERIFY, Trigger.VERIFIED, State.FETCH),
     Edge(State.VERIFY, Trigger.REFUSED, State.DISCOVER),

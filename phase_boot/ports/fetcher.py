@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from policies.model import Reach
+
 
 class FetchFailed(Exception):
     """A source did not deliver; the text is the reason.
@@ -19,18 +21,25 @@ class FetchFailed(Exception):
 
 
 class Fetcher(Protocol):
-    """Reads URLs. It follows no redirect and never hands out more than was asked for."""
+    """Reads URLs. It follows no redirect and never hands out more than was asked for.
 
-    async def read(self, url: str, *, limit: int) -> bytes:
+    With `Reach.LAN` not one packet leaves the networks that our own addresses are in.
+    """
+
+    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
         """Return a small document.
 
         Raises:
-            FetchFailed: it is not there, larger than ``limit`` bytes, or took too long.
+            FetchFailed: it is not there, larger than ``limit`` bytes, took too long, or lies
+                beyond ``reach``.
         """
 
-    def stream(self, url: str, *, offset: int, size: int) -> AsyncGenerator[bytes, None]:
+    def stream(
+        self, url: str, *, offset: int, size: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of an artifact of ``size`` bytes from ``offset`` on, all of them.
 
         Raises:
-            FetchFailed: the source ended early, sent other bytes than asked for, or stalled.
+            FetchFailed: the source ended early, sent other bytes than asked for, stalled, or
+                lies beyond ``reach``.
         """

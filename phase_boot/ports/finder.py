@@ -26,6 +26,8 @@ class Quest:
     """How long to look."""
     urls: tuple[str, ...]
     """Manifest URLs that the policy or a person named."""
+    kept: bytes | None = None
+    """The newest manifest that this machine remembers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,9 @@ class Candidate:
     url: str
     """Where `manifest.json` may be fetched."""
     origin: str
-    """Which finder says so: `lan`, `wan` or `url`."""
+    """Which finder says so: `lan`, `wan`, `url` or `cache`."""
+    document: bytes | None = None
+    """The manifest itself, where the finder has it already."""
 
     def base(self, arch: Arch, channel: str) -> str | None:
         """Return the root of the mirror layout, or None if the URL does not follow it."""

@@ -40,9 +40,14 @@ class Seen:
 
     def floor(self, channel: str, arch: Arch) -> Version | None:
         """Return the version below which nothing of ``channel`` is booted, if one was seen."""
+        newest = self.newest(channel, arch)
+        return newest.manifest.version if newest else None
+
+    def newest(self, channel: str, arch: Arch) -> Authentic | None:
+        """Return the highest manifest of ``channel`` for ``arch``, if one was seen."""
         for known in self.manifests:
             if _place(known.manifest) == (channel, arch):
-                return known.manifest.version
+                return known
         return None
 
     @property

@@ -31,7 +31,14 @@ def one(data: bytes) -> None:
 
 
 _VERIFIED = verify(manifests.signed(manifests.document()), trust=TRUST, wanted=WANTED, now=NOW)
-_LINK = Network(interface="enp1s0", addresses=("192.0.2.7", "fe80::1%enp1s0"))
+_LINK = Network(
+    interface="enp1s0.7",
+    addresses=("192.0.2.7/24", "fe80::1%enp1s0/64"),
+    gateways=("192.0.2.1",),
+    dns=("192.0.2.53",),
+    vlan="7",
+    proxy="http://192.0.2.9:3128",
+)
 
 TARGET = Target(
     one=one,
@@ -49,7 +56,10 @@ TARGET = Target(
     max_len=64 * 1024,
     words=(
         *(b'"%s":' % name for name in (b"schema", b"mode", b"version", b"manifest", b"signers")),
-        *(b'"%s":' % name for name in (b"network", b"interface", b"addresses", b"sources")),
+        *(
+            b'"%s":' % name
+            for name in (b"network", b"interface", b"addresses", b"vlan", b"sources")
+        ),
         b'"journal":',
         b"\\ud800",
         b"\\u0000",

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.http import Http
+from phase_boot.adapters.link import on_link
 from phase_boot.ports.fetcher import FetchFailed
+from policies.model import Reach
 
 BODY = bytes(range(256)) * 400
 
@@ -57,8 +59,10 @@ async def server(
 
 
 @asynccontextmanager
-async def fetcher(stall_seconds: float = 5) -> AsyncIterator[Http]:
-    http = Http(stall_seconds=stall_seconds)
+async def fetcher(
+    stall_seconds: float = 5, near: Callable[[str], bool] = on_link
+) -> AsyncIterator[Http]:
+    http = Http(stall_seconds=stall_seconds, near=near)
     try:
         yield http
     finally:
@@ -67,7 +71,7 @@ async def fetcher(stall_seconds: float = 5) -> AsyncIterator[Http]:
 
 async def streamed(answer: Callable[[str], bytes | None], *, offset: int = 0) -> bytes:
     async with server(answer) as url, fetcher(0.3) as http:
-        pieces = http.stream(url, offset=offset, size=len(BODY))
+        pieces = http.stream(url, offset=offset, size=len(BODY), reach=Reach.INTERNET)
         return b"".join([piece async for piece in pieces])
 
 
@@ -133,12 +137,12 @@ async def test_a_document_larger_than_its_limit_is_refused_while_it_arrives() ->
     endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + bytes(200_000)
     async with server(lambda _: endless) as url, fetcher() as http:
         with pytest.raises(FetchFailed, match="larger than 65536 bytes"):
-            await http.read(url, limit=65_536)
+            await http.read(url, limit=65_536, reach=Reach.INTERNET)
 
 
 async def test_a_document_is_read() -> None:
     async with server(lambda _: ok(b"{}")) as url, fetcher() as http:
-        assert await http.read(url, limit=10) == b"{}"
+        assert await http.read(url, limit=10, reach=Reach.INTERNET) == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -147,13 +151,13 @@ async def test_a_document_is_read() -> None:
 async def test_a_url_that_is_none_is_a_failure_and_no_crash(url: str) -> None:
     async with fetcher() as http:
         with pytest.raises(FetchFailed):
-            await http.read(url, limit=10)
+            await http.read(url, limit=10, reach=Reach.INTERNET)
 
 
 async def test_nobody_listening_is_a_failure_that_may_pass() -> None:
     async with fetcher() as http:
         with pytest.raises(FetchFailed, match="connection failed") as caught:
-            await http.read("http://127.0.0.1:1/", limit=10)
+            await http.read("http://127.0.0.1:1/", limit=10, reach=Reach.INTERNET)
     assert caught.value.again
 
 
@@ -197,7 +201,34 @@ async def test_https_is_checked_against_the_machines_authorities(
     async with server(lambda _: ok(b"{}"), tls=context) as url:
         async with fetcher() as stranger:
             with pytest.raises(FetchFailed, match="certificate verify failed"):
-                await stranger.read(url, limit=10)
+                await stranger.read(url, limit=10, reach=Reach.INTERNET)
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
         async with fetcher() as trusting:
-            assert await trusting.read(url, limit=10) == b"{}"
+            assert await trusting.read(url, limit=10, reach=Reach.INTERNET) == b"{}"
+
+
+async def test_what_lies_beyond_the_lan_is_not_even_connected_to() -> None:
+    asked: list[str] = []
+
+    def answer(head: str) -> bytes:
+        asked.append(head)
+        return ok(BODY)
+
+    async with server(answer) as url, fetcher(near=lambda _host: False) as http:
+        with pytest.raises(FetchFailed, match="beyond this network") as caught:
+            await http.read(url, limit=len(BODY), reach=Reach.LAN)
+        assert not caught.value.again
+        with pytest.raises(FetchFailed, match="beyond this network"):
+            async for _ in http.stream(url, offset=0, size=len(BODY), reach=Reach.LAN):
+                pass
+        assert asked == []
+        assert await http.read(url, limit=len(BODY), reach=Reach.INTERNET) == BODY
+
+
+@pytest.mark.parametrize(
+    "place", ["mirror.example", "localhost", "8.8.8.8", "[2001:db8::1]:80", "u@8.8.8.8", "0x7f.1"]
+)
+async def test_a_name_or_a_distant_address_lies_beyond_the_lan(place: str) -> None:
+    async with fetcher() as http:
+        with pytest.raises(FetchFailed, match="beyond this network"):
+            await http.read(f"http://{place}/x", limit=10, reach=Reach.LAN)

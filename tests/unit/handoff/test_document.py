@@ -22,6 +22,7 @@ from phase_boot.handoff.document import (
     Handoff,
     Network,
     document,
+    kernel_cmdline,
     read,
 )
 from phase_boot.trust.verify import verify
@@ -33,7 +34,14 @@ VERIFIED = verify(
     wanted=WANTED,
     now=NOW,
 )
-LINK = Network(interface="enp1s0", addresses=("192.0.2.7", "2001:db8::7"))
+LINK = Network(
+    interface="enp1s0.12",
+    addresses=("192.0.2.7/24", "2001:db8::7/64"),
+    gateways=("192.0.2.1", "fe80::1"),
+    dns=("192.0.2.53",),
+    vlan="12",
+    proxy="http://192.0.2.9:3128",
+)
 SOURCES = {"kernel": "http://[2001:db8::7]:8080", "rootfs": "store"}
 LINES = ('{"seq": 0, "event": "started"}', '{"seq": 1, "event": "\\u00e8"}')
 GOOD = document(mode="local", manifest=VERIFIED, network=LINK, sources=SOURCES, journal=LINES)
@@ -63,9 +71,35 @@ def test_the_manifest_arrives_byte_for_byte() -> None:
 
 
 def test_a_boot_without_a_network_says_so() -> None:
-    raw = document(mode="private", manifest=VERIFIED, network=None, sources={}, journal=())
+    raw = document(mode="local", manifest=VERIFIED, network=None, sources={}, journal=())
     assert read(raw).network is None
     assert read(raw).encode() == raw
+
+
+def test_private_mode_hands_over_nothing_of_the_way_here() -> None:
+    raw = document(mode="private", manifest=VERIFIED, network=LINK, sources=SOURCES, journal=LINES)
+    assert b"192.0.2" not in raw
+    assert b"started" not in raw
+    found = read(raw)
+    assert (found.network, dict(found.sources), found.journal) == (None, {}, ())
+    assert found.manifest.encode() == VERIFIED.raw
+
+
+def test_only_private_mode_makes_the_new_kernel_wipe_memory() -> None:
+    assert "init_on_free=1" in kernel_cmdline(mode="private", manifest=VERIFIED).split()
+    assert "init_on_free=1" not in kernel_cmdline(mode="internet", manifest=VERIFIED)
+
+
+def test_a_publisher_cannot_switch_the_wiping_off() -> None:
+    careless = verify(
+        manifests.signed(manifests.document(cmdline="quiet init_on_free=0")),
+        trust=TRUST,
+        wanted=WANTED,
+        now=NOW,
+    )
+    words = kernel_cmdline(mode="private", manifest=careless).split()
+    # Of two the kernel believes the last.
+    assert [word for word in words if word.startswith("init_on_free")][-1] == "init_on_free=1"
 
 
 def test_a_journal_that_is_too_long_keeps_its_newest_lines() -> None:

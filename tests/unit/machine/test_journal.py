@@ -29,7 +29,13 @@ def journal_to(*sinks: Lines) -> Journal:
 def test_an_event_is_one_line_of_json_with_its_stamps() -> None:
     lines = Lines()
     journal = journal_to(lines)
-    journal.emit(LinkUp(interface="eth0", addresses=("10.0.0.2", "fd00::2")))
+    journal.emit(
+        LinkUp(
+            interface="eth0",
+            addresses=("10.0.0.2/24", "fd00::2/64"),
+            gateways=("10.0.0.1",),
+        )
+    )
     assert [json.loads(line) for line in lines.lines] == [
         {
             "boot_id": "b00t",
@@ -37,7 +43,10 @@ def test_an_event_is_one_line_of_json_with_its_stamps() -> None:
             "seq": 0,
             "at": 12.3457,
             "interface": "eth0",
-            "addresses": ["10.0.0.2", "fd00::2"],
+            "addresses": ["10.0.0.2/24", "fd00::2/64"],
+            "gateways": ["10.0.0.1"],
+            "dns": [],
+            "vlan": None,
         }
     ]
     assert journal.lines == tuple(lines.lines)

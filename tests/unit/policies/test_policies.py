@@ -162,3 +162,22 @@ def test_a_file_that_is_no_policy_is_refused_and_named(
 def test_a_policy_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read"):
         read_policy(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"mode": "local", "network": {"wait_seconds": 1, "reach": "internet"}}, "network.reach"),
+        ({"network": {"wait_seconds": 1, "reach": "lan"}, "discovery": "wan"}, "discovery.order"),
+        ({"cache_enabled": False, "discovery": "cache"}, "discovery.order"),
+        ({"network": {"wait_seconds": 1, "reach": "far"}}, "network.reach"),
+    ],
+)
+def test_a_policy_that_breaks_the_promise_of_its_mode_is_refused(
+    changes: dict[str, Any], named: str
+) -> None:
+    table = policy_table(**changes)
+    if isinstance(table["discovery"], str):
+        table["discovery"] = policy_table()["discovery"] | {"order": ["lan", table["discovery"]]}
+    with pytest.raises(PolicyError, match=named):
+        policy_from(table)

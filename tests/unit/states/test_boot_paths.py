@@ -81,7 +81,14 @@ def test_the_target_is_handed_what_was_verified_and_the_journal_so_far() -> None
     start = play.kexec.initrd.index(b'{\n "schema"')
     handoff = json.JSONDecoder().raw_decode(play.kexec.initrd[start:].decode())[0]
     assert handoff["version"] == "2025.11.12"
-    assert handoff["network"] == {"interface": "eth0", "addresses": ["10.0.0.2"]}
+    assert handoff["network"] == {
+        "interface": "eth0",
+        "addresses": ["10.0.0.2/24"],
+        "gateways": ["10.0.0.1"],
+        "dns": ["10.0.0.1"],
+        "vlan": "",
+        "proxy": "",
+    }
     assert set(handoff["sources"]) == {"kernel", "initramfs", "rootfs"}
     assert json.loads(handoff["journal"][0])["event"] == "state.entered"
     assert handoff["manifest"].encode() == play.sites.by_base["http://peer"].files[MANIFEST]

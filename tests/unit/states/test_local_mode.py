@@ -1,0 +1,128 @@
+"""Local mode: the LAN, else what is on Cache, and nothing beyond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
+from phase_boot.drill.sites import Site, good_site
+from phase_boot.drill.world import FakeCache, FakeNetwork, FakePlatform, Scene, policy_table, scene
+from phase_boot.machine.graph import State
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Folder
+from policies.model import Reach
+
+MANIFEST = "stable/amd64/manifest.json"
+
+
+def table(**changes: Any) -> dict[str, Any]:
+    local = {
+        "mode": "local",
+        "discovery": {
+            "order": ["lan", "cache"],
+            "window_seconds": 5,
+            "urls": [],
+            "candidates": 4,
+        },
+        "network": {"wait_seconds": 20, "reach": "lan"},
+    }
+    return policy_table(**(local | changes))
+
+
+def local(play: Scene, cache: FakeCache | None = None, *, up: bool = True) -> Scene:
+    play.platform = FakePlatform(table=table())
+    play.network = FakeNetwork(up=up)
+    play.cache = cache or FakeCache()
+    return play
+
+
+def booted_once(site: Site | None = None) -> FakeCache:
+    """Return the Cache of a stick that has booted."""
+    play = local(scene(peer=site or good_site()))
+    assert play.play() is State.TARGET
+    return play.cache
+
+
+def test_with_the_cable_out_the_version_on_cache_boots() -> None:
+    cache = booted_once()
+    offline = local(scene(), cache, up=False)
+    assert offline.play() is State.TARGET
+    assert offline.kexec.kernel == KERNEL
+    assert [move["trigger"] for move in offline.of("transition")][1] == "offline"
+    assert offline.of("candidate.found")[0]["origin"] == "cache"
+    assert {event["source"] for event in offline.of("fetch.done")} == {"store"}
+
+
+def test_on_a_lan_where_nobody_has_anything_the_version_on_cache_boots() -> None:
+    cache = booted_once()
+    lonely = local(scene(), cache)
+    assert lonely.play() is State.TARGET
+    assert lonely.of("candidate.found")[0]["origin"] == "cache"
+
+
+def test_a_newer_version_of_a_neighbour_is_preferred_to_the_one_on_cache() -> None:
+    cache = booted_once()
+    newer = local(scene(peer=good_site(version="2026.01.01")), cache)
+    assert newer.play() is State.TARGET
+    assert newer.of("kexec.jump")[0]["version"] == "2026.01.01"
+
+
+def test_a_neighbour_that_lies_does_not_keep_the_version_on_cache_from_booting() -> None:
+    cache = booted_once()
+    forged = good_site()
+    forged.files[MANIFEST] = signed(document(version="2027.01.01"), STRANGER)
+    play = local(scene(peer=forged), cache)
+    assert play.play() is State.TARGET
+    assert [event["code"] for event in play.of("candidate.refused")] == ["signature.untrusted"]
+    assert play.kexec.kernel == KERNEL
+
+
+def test_what_has_expired_on_cache_is_not_booted() -> None:
+    cache = booted_once()
+    late = local(scene(), cache, up=False)
+    late.clock.start = late.clock.start.replace(year=2030)
+    assert late.play() is State.OFF
+    assert "expired" in late.cause
+    assert not late.kexec.jumped
+
+
+def test_a_kept_manifest_without_its_artifacts_ends_in_the_shell_and_says_so() -> None:
+    cache = booted_once()
+    assert cache.cache is not None
+    cache.cache.remove(Folder.ENTRIES, Digest.of(ROOTFS).hex)
+    offline = local(scene(), cache, up=False)
+    assert offline.play() is State.OFF
+    assert "no place to fetch from" in offline.cause
+    assert not offline.kexec.jumped
+
+
+def test_a_kernel_damaged_on_cache_is_not_booted_with_the_cable_out() -> None:
+    cache = booted_once()
+    assert cache.cache is not None
+    cache.cache.plant(Folder.ENTRIES, Digest.of(INITRAMFS).hex, b"\0" * len(INITRAMFS))
+    offline = local(scene(), cache, up=False)
+    assert offline.play() is State.OFF
+    assert offline.of("store.corrupt")
+    assert not offline.kexec.jumped
+
+
+def test_an_empty_cache_without_a_network_says_to_check_the_cable() -> None:
+    fresh = local(scene(), up=False)
+    assert fresh.play() is State.OFF
+    assert "check the cable" in fresh.cause
+    assert fresh.of("link.missing")
+
+
+def test_internet_mode_without_a_network_does_not_boot_from_cache() -> None:
+    cache = booted_once()
+    play = scene()
+    play.cache, play.network = cache, FakeNetwork(up=False)
+    assert play.play() is State.OFF
+    assert "no link got an address" in play.cause
+    assert not play.kexec.jumped
+
+
+def test_everything_is_asked_with_the_reach_of_the_lan() -> None:
+    play = local(scene(peer=good_site()))
+    assert play.play() is State.TARGET
+    assert play.sites.reaches == {Reach.LAN}
