@@ -149,7 +149,7 @@ def fastest(hardware: Hardware, image: Path) -> Hardware:
     The stick's own kernel is what a probe would boot.
     """
     with tempfile.TemporaryDirectory(prefix="phase-probe-") as folder:
-        stick = PrivateStick(image, Path(folder) / "stick.img")
+        stick = PrivateStick.copied(image, Path(folder) / "stick.img")
         kernel = Path(folder) / "kernel"
         kernel.write_bytes(stick.boot_file("linux"))
         return replace(hardware, accel=choose(hardware.arch, kernel).accel)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from image.durable import Durable
 from image.guest_events import PORT
 from image.lab import Nic
 from phase_boot.trust.arch import Arch
@@ -67,12 +68,15 @@ DISKS: Final = {
     ),
 }
 
+CAPTURE: Final = "capture.pcap"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
     """The machine to be: `memory` in MiB, `disk` a key of DISKS, `reboots` whether a reset is one.
 
     Where `reboots` is false, a guest that resets ends, so that no reboot loop goes unseen.
+    `capture` keeps every frame on its cable, in the file CAPTURE of the machine's folder.
     `parallel` emulates the processors at the same time, as a real machine has them, also on an
     architecture where that may kill the guest: for measuring.
     """
@@ -84,12 +88,13 @@ class Hardware:
     nic_model: str = "virtio-net-pci"
     accel: Accel = Accel.TCG
     reboots: bool = False
+    capture: bool = False
     parallel: bool = False
     extra: tuple[str, ...] = ()
 
 
-def arguments(hardware: Hardware, folder: Path, nic: Nic) -> list[str]:
-    """QEMU's argument list for `hardware`, whose files and sockets are in `folder`."""
+def arguments(hardware: Hardware, durable: Durable, folder: Path, nic: Nic) -> list[str]:
+    """QEMU's argument list for `hardware` with `durable`, whose sockets are in `folder`."""
     board = BOARDS[hardware.arch]
     tcg = hardware.accel is Accel.TCG
     threads = "multi" if hardware.parallel else board.tcg_threads
@@ -102,20 +107,33 @@ def arguments(hardware: Hardware, folder: Path, nic: Nic) -> list[str]:
         *("-nodefaults", "-no-user-config", "-display", "none"),
         *(() if hardware.reboots else ("-no-reboot",)),
         *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={board.code}"),
-        *("-drive", f"if=pflash,format=raw,unit=1,file={folder / 'vars.fd'}"),
-        *("-drive", f"if=none,id=stick,format=raw,file={folder / 'stick.img'}"),
+        *("-drive", f"if=pflash,format=raw,unit=1,file={durable.variables}"),
+        *("-drive", f"if=none,id=stick,format=raw,file={durable.disk}"),
         *DISKS[hardware.disk],
-        *("-netdev", nic.netdev),
+        *("-netdev", _netdev(nic, plain=hardware.capture)),
         *("-device", f"{hardware.nic_model},netdev=net0,mac={nic.mac},romfile="),
         *("-device", "virtio-rng-pci"),
         *("-device", "virtio-serial-pci"),
-        *("-chardev", f"socket,id=events,path={folder / 'events.sock'}"),
-        *("-device", f"virtserialport,chardev=events,name={PORT}"),
         *("-chardev", _console(folder), "-serial", "chardev:console"),
         *("-chardev", f"socket,id=qmp,path={folder / 'qmp.sock'},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"socket,id=resets,path={folder / 'resets.sock'},server=on,wait=off"),
+        *("-mon", "chardev=resets,mode=control"),
+        *(("-object", _capture(folder)) if hardware.capture else ()),
+        # After the control sockets: when it calls, they are there.
+        *("-chardev", f"socket,id=events,path={folder / 'events.sock'}"),
+        *("-device", f"virtserialport,chardev=events,name={PORT}"),
         *hardware.extra,
     ]
+
+
+def _netdev(nic: Nic, *, plain: bool) -> str:
+    # Before version 8 QEMU captures a tap's own header as if it were the frame's beginning.
+    return f"{nic.netdev},vnet_hdr=off" if plain and nic.netdev.startswith("tap,") else nic.netdev
+
+
+def _capture(folder: Path) -> str:
+    return f"filter-dump,id=capture,netdev=net0,file={folder / CAPTURE}"
 
 
 def _console(folder: Path) -> str:

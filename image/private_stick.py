@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from image.lab import environment
 from phase_boot.store.digest import Digest
@@ -60,13 +60,18 @@ def partitions(image: Path) -> dict[str, Extent]:
 
 
 class PrivateStick:
-    """A sparse copy of `image` at `path`."""
+    """The stick in the file `path`, which may be written to."""
 
-    def __init__(self, image: Path, path: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
+        self._partitions = partitions(path)
+
+    @classmethod
+    def copied(cls, image: Path, path: Path) -> Self:
+        """A sparse copy of `image` at `path`."""
         _tool(["cp", "--sparse=always", "--reflink=auto", str(image), str(path)])
         path.chmod(0o600)
-        self._partitions = partitions(path)
+        return cls(path)
 
     # -- what the firmware reads ---------------------------------------------------------------
 

@@ -8,8 +8,11 @@ log, journal and disk stay behind in `build/failures/<name>`, and the error says
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -20,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from image.durable import Durable
 from image.guest_events import Event, LineReader, Unreadable
 from image.hardware import BOARDS, Hardware, arguments
 from image.lab import Lab, LabError, Nic
@@ -27,7 +31,10 @@ from image.private_stick import PrivateStick
 from image.qmp import Qmp, QmpError
 
 FAILURES: Final = Path("build/failures")
+INTERNET: Final = "internet"
 KEY_SECONDS: Final = 0.1
+DUMP_SECONDS: Final = 120.0
+_CREDENTIALS: Final = struct.Struct("3i")
 
 
 class MachineFailed(RuntimeError):
@@ -35,41 +42,47 @@ class MachineFailed(RuntimeError):
 
 
 class Machine:
-    """A guest booting its own copy of `image`.
+    """A guest booting its own copy of `image`; or a Durable, which it changes and which stays.
 
     `mode` names the loader entry, `cmdline` is appended to its options, `deadline` in seconds of
-    life. `started` is when QEMU was started, by the host's monotonic clock.
+    life; a Durable without either boots as it is. `cut` says at which event the power is cut.
+    `started` is when QEMU was started, by the host's monotonic clock.
     """
 
     def __init__(  # noqa: PLR0913 - the knobs of a machine, all by keyword
         self,
-        image: Path,
+        image: Path | Durable,
         *,
         hardware: Hardware,
         lab: Lab,
         name: str = "",
-        mode: str = "internet",
+        mode: str = "",
         cmdline: str = "",
         deadline: float = 900.0,
         watch: Callable[[Event], None] | None = None,
+        cut: Callable[[Event], bool] | None = None,
         failures: Path = FAILURES,
     ) -> None:
-        self.name = name or f"{image.stem}-{mode}"
+        self.name = name or f"{hardware.arch}-{mode or INTERNET}"
         self.hardware = hardware
         self.unreadable: list[Unreadable] = []
         self.started = 0.0
-        self.stick: PrivateStick
+        self.durable: Durable
         self.nic: Nic
         self.kept = failures.absolute() / self.name
         self.folder = Path()
         self._image, self._lab, self._mode, self._cmdline = image, lab, mode, cmdline
         self._deadline = deadline
-        self._watch = watch
+        self._watch, self._cut = watch, cut
+        self._last: Event | None = None
+        self._resets: list[float] = []
         self._events: list[Event] = []
         self._news = threading.Condition()
         self._over = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
         self._reader = threading.Thread(target=self._read, name=f"events of {self.name}")
+        self._counter: threading.Thread | None = None
         self._timer = threading.Timer(deadline, self._expire)
         self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
@@ -99,9 +112,23 @@ class Machine:
         with self._news:
             return tuple(self._events)
 
-    def named(self, name: str) -> list[Event]:
-        """Every event so far of that name."""
-        return [event for event in self.events if event.name == name]
+    def named(self, name: str, *, boot: int | None = None) -> list[Event]:
+        """Every event so far of that name; of that boot only, where one is given."""
+        return [event for event in self.events if event.name == name and self._is_of(event, boot)]
+
+    @property
+    def boots(self) -> int:
+        """How often its firmware has started: once, and once more for every reset."""
+        with self._news:
+            return 1 + len(self._resets)
+
+    def boot_of(self, event: Event) -> int:
+        """Which boot `event` belongs to, from 1; a jump into another kernel begins no new one."""
+        with self._news:
+            return 1 + sum(reset < event.kernel_started for reset in self._resets)
+
+    def _is_of(self, event: Event, boot: int | None) -> bool:
+        return boot is None or self.boot_of(event) == boot
 
     def until(
         self,
@@ -110,17 +137,20 @@ class Machine:
         timeout: float,
         unless: Sequence[str] = (),
         where: Callable[[Event], bool] = lambda _event: True,
+        boot: int | None = None,
     ) -> Event:
-        """Wait for the first event `name` (past ones count) that fits `where`.
+        """Wait for the first event `name` (past ones count) that fits `where`, of that boot or any.
 
         Raises MachineFailed after `timeout` seconds, when the machine ends, or as soon as the
-        guest says one of the events named in `unless`.
+        guest says, in that boot, one of the events named in `unless`.
         """
         give_up = time.monotonic() + timeout
         with self._news:
             seen = 0
             while True:
                 for event in self._events[seen:]:
+                    if not self._is_of(event, boot):
+                        continue
                     if event.name == name and where(event):
                         return event
                     if event.name in unless:
@@ -131,6 +161,17 @@ class Machine:
                     why = self._over or f"not within {timeout:g} s"
                     raise MachineFailed(f"{self.name}: no `{name}`: {why}. {self._heard()}")
                 self._news.wait(left)
+
+    def until_cut(self, *, timeout: float) -> Event:
+        """Wait until the power was cut, and return the event at which it was.
+
+        Raises MachineFailed when it was not within `timeout` seconds, or the machine ended before.
+        """
+        self._reader.join(timeout)
+        if self._last is None:
+            why = self._over or f"not within {timeout:g} s"
+            raise MachineFailed(f"{self.name}: its power was not cut: {why}. {self._heard()}")
+        return self._last
 
     def ask(self, path: str, *, timeout: float = 60.0) -> bytes:
         """What the guest serves as `path` over HTTP, at the address that the lab gave it.
@@ -148,6 +189,11 @@ class Machine:
                     reason = str(error)
             time.sleep(0.25)
         raise MachineFailed(f"{self.name} does not serve {path}: {reason}")
+
+    @property
+    def stick(self) -> PrivateStick:
+        """The stick that it boots from."""
+        return self.durable.stick
 
     @property
     def running(self) -> bool:
@@ -174,6 +220,32 @@ class Machine:
                 # The port takes a few bytes at a time, and closing drops what it has not taken.
                 time.sleep(KEY_SECONDS)
 
+    def memory(self, path: Path) -> None:
+        """Write everything that its memory holds now to `path`; it stands still meanwhile.
+
+        Raises QmpError where QEMU cannot.
+        """
+        with Qmp(self.folder / "qmp.sock", timeout=DUMP_SECONDS) as qmp:
+            target = {"paging": False, "protocol": f"file:{path.absolute()}"}
+            qmp.ask("dump-guest-memory", target)
+
+    def kill(self) -> None:
+        """Cut its power: QEMU gets no chance to do anything more.
+
+        What the guest's disk had taken is on the stick, flushed or not, for QEMU hands it to the
+        host's kernel at once, which lives on. What the guest itself still held in its page cache
+        is lost, as is what was on its way; a write may be half done. A real stick may also lose
+        what it had taken and was not told to flush; a kill does not show that.
+        """
+        self._timer.cancel()
+        if self._pid and self.running:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait(10)
+        if threading.current_thread() is not self._reader:
+            self._join()
+
     def stop(self) -> None:
         """End the machine as pulling its plug would, and wait until it has. Safe to call twice."""
         self._timer.cancel()
@@ -188,7 +260,7 @@ class Machine:
             except subprocess.TimeoutExpired:
                 process.terminate()
                 process.wait(10)
-        self._reader.join(10)
+        self._join()
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -197,15 +269,18 @@ class Machine:
         for file in (board.code, board.vars):
             if not file.exists():
                 raise MachineFailed(f"{file} is not here; install the package {board.package}.")
-        self.stick = PrivateStick(self._image, self.folder / "stick.img")
-        self.stick.choose(self._mode, cmdline=self._cmdline)
-        shutil.copyfile(board.vars, self.folder / "vars.fd")
+        if isinstance(self._image, Durable):
+            self.durable = self._image
+        else:
+            self.durable = Durable.fresh(self._image, board.vars, self.folder)
+        if self._mode or self._cmdline or not isinstance(self._image, Durable):
+            self.durable.stick.choose(self._mode or INTERNET, cmdline=self._cmdline)
         self.nic = self._lab.nic()
         self._port.bind(str(self.folder / "events.sock"))
         self._port.listen(1)
 
     def _start(self) -> None:
-        argv = arguments(self.hardware, self.folder, self.nic)
+        argv = arguments(self.hardware, self.durable, self.folder, self.nic)
         (self.folder / "command").write_text(" ".join(argv) + "\n")
         with (self.folder / "qemu.log").open("wb") as log:
             self.started = time.monotonic()
@@ -220,6 +295,16 @@ class Machine:
             self._port.close()
         self._port = stream
         self._port.settimeout(None)
+        # Whoever called is QEMU; the process that we started only brings it into the lab.
+        (self._pid, *_) = _CREDENTIALS.unpack(
+            stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        self._counter = threading.Thread(
+            target=self._count,
+            args=[Qmp(self.folder / "resets.sock")],
+            name=f"resets of {self.name}",
+        )
+        self._counter.start()
         self._reader.start()
         self._timer.start()
 
@@ -234,6 +319,19 @@ class Machine:
             self._over = self._over or "the machine ended"
             self._news.notify_all()
 
+    def _count(self, qmp: Qmp) -> None:
+        with qmp:
+            for report in qmp.reports():
+                if report == "RESET":
+                    with self._news:
+                        self._resets.append(time.monotonic())
+                        self._news.notify_all()
+
+    def _join(self) -> None:
+        for thread in (self._reader, self._counter):
+            if thread is not None and thread.is_alive():
+                thread.join(10)
+
     def _receive(self) -> bytes:
         try:
             return self._port.recv(65536)
@@ -247,6 +345,9 @@ class Machine:
                 return
             self._events.append(event)
             self._news.notify_all()
+        if self._cut is not None and self._last is None and self._cut(event):
+            self.kill()
+            self._last = event
         if self._watch is not None:
             self._watch(event)
 

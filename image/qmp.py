@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,6 +48,15 @@ class Qmp:
         """Hang up."""
         self._lines.close()
         self._socket.close()
+
+    def reports(self) -> Iterator[str]:
+        """Yield the name of everything that QEMU reports by itself, until QEMU ends."""
+        self._socket.settimeout(None)
+        with suppress(OSError):
+            for line in self._lines:
+                event = json.loads(line).get("event")
+                if event:
+                    yield str(event)
 
     def ask(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
         """Run one command and return its answer; what QEMU reports meanwhile is passed over.

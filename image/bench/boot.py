@@ -142,7 +142,7 @@ def _times(about: Bench, ours: Measured, reference: Measured) -> list[Row]:
 
 def _sizes(about: Bench, image: Path, hardware: Hardware, ours: Measured) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="phase-bench-") as folder:
-        stick = PrivateStick(image, Path(folder) / "stick.img")
+        stick = PrivateStick.copied(image, Path(folder) / "stick.img")
         initramfs = len(stick.boot_file("initrd")) / MIB
         kernel = len(stick.boot_file("linux")) / MIB
         seed = squashfs_bytes(stick.partition("phase-seed")[:96]) / MIB

@@ -102,7 +102,7 @@ def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
 
         # The same stick with the Cache as it is now, among attackers on the same LAN.
         with Machine(
-            first.stick.path, hardware=published.hardware, lab=lab, name=f"rollback-{arch}"
+            first.durable, hardware=published.hardware, lab=lab, name=f"rollback-{arch}"
         ) as second:
             revoked = provide(lab, published.site, port=8071)
             again = provide(lab, rolled_back, port=8072)
