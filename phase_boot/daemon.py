@@ -25,6 +25,7 @@ from phase_boot.adapters.linux_platform import LinuxPlatform
 from phase_boot.adapters.mdns import Mdns
 from phase_boot.adapters.named_urls import NamedUrls
 from phase_boot.adapters.shelves import FolderCache, StickCache
+from phase_boot.adapters.stick_reports import NoStick
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.console.lines import Console
@@ -107,6 +108,7 @@ async def _run(settings: Settings, around: _Surroundings) -> State:
         cache=around.cache,
         kexec=around.kexec,
         operator=around.operator,
+        reports=NoStick(),
         record=journal,
         emit=journal.emit,
     )

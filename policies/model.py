@@ -81,6 +81,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """What a person at the console may do besides finding a way on.
+
+    Attributes:
+        root: open a shell of the seed as root. Whoever has it can boot anything.
+    """
+
+    root: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One mode's policy, as `/etc/policy.toml` spells it (seed section 4, SPEC "Policy")."""
 
@@ -94,6 +105,7 @@ class Policy:
     discovery: Discovery
     network: Network
     limits: Limits
+    shell: Shell
 
 
 def _no_files(name: str) -> bytes:
@@ -120,6 +132,7 @@ def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_
         discovery=_discovery(top.table("discovery")),
         network=_network(top.table("network")),
         limits=_limits(top.table("limits")),
+        shell=_shell(top.table("shell")),
     )
     top.finish()
     _check_mode(policy)
@@ -184,6 +197,12 @@ def _limits(table: _Table) -> Limits:
     numbers = {name: table.take(name, int, _at_least(1)) for name in names}
     table.finish()
     return Limits(**numbers)
+
+
+def _shell(table: _Table) -> Shell:
+    shell = Shell(root=table.take("root", bool, _same))
+    table.finish()
+    return shell
 
 
 class _Table:

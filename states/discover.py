@@ -17,16 +17,8 @@ from phase_boot.trust.document import canonical
 
 async def discover(world: World, boot: Boot) -> Step:
     """Leads to: verify (found), shell (give_up)."""
-    policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
-    rules = policy.discovery
-    typed = tuple(url for url in (boot.typed_url, facts.url) if url)
-    quest = port.Quest(
-        arch=facts.arch,
-        channel=policy.channel,
-        seconds=rules.window,
-        urls=(*typed, *rules.urls),
-        kept=_kept(boot, policy.channel, facts.arch),
-    )
+    rules = known(boot.policy, "a policy").discovery
+    quest, typed = quest_of(boot), _typed(boot)
     # A URL that somebody typed is what they want now, whatever the policy looks at first.
     wished = ("url", *rules.order) if typed else rules.order
     if boot.link is None:
@@ -41,6 +33,24 @@ async def discover(world: World, boot: Boot) -> Step:
                 world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
                 return Step(Trigger.FOUND, replace(boot, candidate=candidate))
     raise NothingFound(_why(boot, quest, order))
+
+
+def quest_of(boot: Boot) -> port.Quest:
+    """Return what is looked for in this boot."""
+    policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
+    rules = policy.discovery
+    return port.Quest(
+        arch=facts.arch,
+        channel=policy.channel,
+        seconds=rules.window,
+        urls=(*_typed(boot), *rules.urls),
+        kept=_kept(boot, policy.channel, facts.arch),
+    )
+
+
+def _typed(boot: Boot) -> tuple[str, ...]:
+    facts = known(boot.facts, "the machine's facts")
+    return tuple(url for url in (boot.typed_url, facts.url) if url)
 
 
 async def _next(world: World, quest: port.Quest, origin: str, boot: Boot) -> port.Candidate | None:

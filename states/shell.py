@@ -1,40 +1,184 @@
 """Shell: say what went wrong in one sentence, and let a person choose the way out.
 
-Booting what was refused is not among the choices (SPEC M4.5).
+Booting what was refused is not among the choices (SPEC M4.5): every way on leads through Init,
+where nothing of what was found before is known any more, to Verify.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from phase_boot.console import story
 from phase_boot.machine.boot import Boot
-from phase_boot.machine.events import ShellOpened
+from phase_boot.machine.events import (
+    NetworkNotSet,
+    NetworkSet,
+    ReportNotSaved,
+    ReportSaved,
+    ShellChose,
+    ShellOpened,
+)
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.ports.operator import Report, Wish
+from phase_boot.machine.looking import everything
+from phase_boot.ports.finder import server_of
+from phase_boot.ports.network import SetupFailed
+from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.reports import NotSaved
+from policies.model import Mode
+from states.discover import quest_of
 
-WAY_OUT = "Retry, type the URL of a manifest, reboot or power off."
+WAY_OUT: Final = "Retry, type the URL of a manifest, reboot or power off."
 
 
 async def shell(world: World, boot: Boot) -> Step:
     """Leads to: init (retry), off (leave)."""
     cause = boot.trouble.sentence if boot.trouble else "a person asked for the shell"
-    report = Report(cause=cause, way_out=WAY_OUT, refusals=boot.refusals)
     world.emit(ShellOpened(cause=cause, way_out=WAY_OUT))
-    answer = await world.operator.ask(report)
-    if answer.wish in {Wish.RETRY, Wish.URL}:
-        # What was refused may be mended by now; the one time of the run stays (SPEC), and so
-        # does what we know of roots and versions. The store is opened anew: an attempted jump has
-        # given the Cache partition back.
-        again = Boot(
-            now=boot.now,
-            chain=boot.chain,
-            seen=boot.seen,
-            typed_url=answer.url or boot.typed_url,
-        )
-        return Step(Trigger.RETRY, again)
+    note = None
+    while True:
+        report = _report(world, boot, cause, note)
+        answer = await world.operator.ask(report)
+        if answer.wish not in report.offers:
+            # Whoever shows the menu does not decide what is in it.
+            return await _leave(world, boot, Wish.QUIT)
+        world.emit(ShellChose(wish=answer.wish))
+        outcome = await _ACTS.get(answer.wish, _leaving)(world, boot, answer)
+        if isinstance(outcome, Step):
+            return outcome
+        note = outcome
+
+
+def _report(world: World, boot: Boot, cause: str, note: str | None) -> Report:
+    return Report(
+        cause=cause,
+        way_out=WAY_OUT,
+        refusals=boot.refusals,
+        journal=world.record.lines[-story.MAX_EVENTS :],
+        mode=boot.facts.mode if boot.facts else None,
+        offers=_offers(boot),
+        interfaces=world.network.interfaces(),
+        note=note,
+    )
+
+
+def _offers(boot: Boot) -> tuple[Wish, ...]:
+    """Return what is allowed; as long as no policy is known, nothing that one could forbid."""
+    policy = boot.policy
+    allowed = {
+        Wish.CANDIDATE: policy is not None,
+        Wish.SAVE: policy is not None and policy.mode is not Mode.PRIVATE,
+        Wish.ROOT_SHELL: policy is not None and policy.shell.root,
+    }
+    return tuple(wish for wish in Wish if allowed.get(wish, True))
+
+
+async def _retry(_world: World, boot: Boot, _answer: Answer) -> Step:
+    return Step(Trigger.RETRY, _again(boot, boot.typed_url))
+
+
+async def _url(_world: World, boot: Boot, answer: Answer) -> Step | str:
+    return _try(boot, answer.url) if answer.url else "No URL was typed."
+
+
+async def _candidate(world: World, boot: Boot, _answer: Answer) -> Step | str:
+    offers = await everything(world, quest_of(boot), boot)
+    if not offers:
+        return "Nothing turned up; start a provider on this network, or type a URL."
+    url = await world.operator.choose(offers)
+    if url not in {offer.url for offer in offers}:
+        return "Nothing was chosen."
+    return _try(boot, url)
+
+
+async def _network(world: World, boot: Boot, answer: Answer) -> Step | str:
+    if answer.setup is None:
+        return "The network is as it was."
+    try:
+        await world.network.configure(answer.setup)
+    except SetupFailed as failure:
+        world.emit(NetworkNotSet(reason=str(failure)))
+        return f"The network could not be set up: {failure}."
+    setup = answer.setup
+    addresses = tuple(str(address) for address in setup.addresses)
+    world.emit(NetworkSet(interface=setup.interface, addresses=addresses, vlan=setup.vlan))
+    return await _retry(world, boot, answer)
+
+
+async def _save(world: World, boot: Boot, _answer: Answer) -> str:
+    journal = world.record.lines
+    text = story.report_text(_facts(boot), boot.refusals, "\n".join(journal))
+    try:
+        where = await world.reports.save(story.boot_id(journal), text)
+    except NotSaved as failure:
+        world.emit(ReportNotSaved(reason=str(failure)))
+        return f"The report could not be saved: {failure}."
+    world.emit(ReportSaved(where=where))
+    return f"The report is saved: {where}."
+
+
+async def _root_shell(world: World, _boot: Boot, answer: Answer) -> str:
+    await world.operator.obey(answer.wish)
+    return "The root shell has ended."
+
+
+async def _leaving(world: World, boot: Boot, answer: Answer) -> Step:
+    return await _leave(world, boot, answer.wish)
+
+
+_ACTS: Final[Mapping[Wish, Callable[[World, Boot, Answer], Awaitable[Step | str]]]] = (
+    MappingProxyType(
+        {
+            Wish.RETRY: _retry,
+            Wish.URL: _url,
+            Wish.CANDIDATE: _candidate,
+            Wish.NETWORK: _network,
+            Wish.SAVE: _save,
+            Wish.ROOT_SHELL: _root_shell,
+        }
+    )
+)
+
+
+async def _leave(world: World, boot: Boot, wish: Wish) -> Step:
     world.record.flush()
     await world.cache.release()
-    await world.operator.obey(answer.wish)
+    await world.operator.obey(wish)
     return Step(Trigger.LEAVE, boot)
+
+
+def _try(boot: Boot, url: str) -> Step | str:
+    """Go and ask ``url`` first, unless who answers for it has lied in this boot."""
+    server = server_of(url)
+    if server in boot.liars:
+        return f"{server} sent other bytes than were signed and is not asked again; retry does."
+    return Step(Trigger.RETRY, _again(boot, url, liars=boot.liars))
+
+
+def _again(boot: Boot, url: str | None, *, liars: frozenset[str] = frozenset()) -> Boot:
+    """Return what outlives a new attempt.
+
+    What was refused may be mended by now; the one time of the run stays (SPEC), and so does what
+    we know of roots and versions. The store is opened anew: an attempted jump has given the Cache
+    partition back.
+    """
+    return Boot(now=boot.now, chain=boot.chain, seen=boot.seen, typed_url=url, liars=liars)
+
+
+def _facts(boot: Boot) -> tuple[tuple[str, object], ...]:
+    facts, policy, link = boot.facts, boot.policy, boot.link
+    return (
+        ("cause", boot.trouble.sentence if boot.trouble else "none"),
+        ("way out", WAY_OUT),
+        ("machine", facts.arch if facts else "not known"),
+        ("mode", facts.mode if facts else "not known"),
+        ("built", facts.built.isoformat() if facts else "not known"),
+        ("channel", policy.channel if policy else "not known"),
+        ("link", f"{link.interface} {', '.join(link.addresses)}" if link else "none"),
+        ("root", boot.chain.version if boot.chain else "not known"),
+    )
 
 
 HANDLER = Handler(

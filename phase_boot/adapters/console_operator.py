@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import fill
 from types import MappingProxyType
 from typing import Final
 
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.console.lines import COLUMNS, printable
-from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.operator import Answer, Offer, Report, Wish
 
 MENU: Final = "  [r] retry   [u] type the URL of a manifest   [b] reboot   [o] power off\n"
 LETTERS: Final[Mapping[str, Wish]] = MappingProxyType(
@@ -44,6 +44,11 @@ class ConsoleOperator:
                 return Answer(wish)
             self._write(MENU)
 
+    async def choose(self, offers: Sequence[Offer]) -> str | None:
+        """Choose none."""
+        self._write(f"{len(offers)} candidates turned up.\n")
+        return None
+
     async def obey(self, wish: Wish) -> None:
         """Ask systemd to reboot or power off."""
         if command := COMMANDS.get(wish):
@@ -74,6 +79,9 @@ class NobodyThere:
         """Tell the cause and ask to quit."""
         self._write(f"Phase Boot stopped: {printable(report.cause)}.\n")
         return Answer(Wish.QUIT)
+
+    async def choose(self, offers: Sequence[Offer]) -> str | None:
+        """Choose none."""
 
     async def obey(self, wish: Wish) -> None:
         """There is nothing to carry out."""

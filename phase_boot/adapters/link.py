@@ -17,7 +17,7 @@ from typing import Final
 import ifaddr
 
 from phase_boot.machine.errors import NoNetwork
-from phase_boot.ports.network import Link
+from phase_boot.ports.network import Link, Setup, SetupFailed
 
 POLL_SECONDS: Final = 0.05
 MAX_SERVERS: Final = 8
@@ -51,6 +51,15 @@ class AddressWatch:
                     "check the cable and that this network has DHCP, then retry"
                 )
             await asyncio.sleep(POLL_SECONDS)
+
+    def interfaces(self) -> tuple[str, ...]:
+        """Return every interface but the loopback, whether it has an address or not."""
+        names = {adapter.nice_name for adapter in ifaddr.get_adapters(include_unconfigured=True)}
+        return tuple(sorted(names - {"lo"}))
+
+    async def configure(self, setup: Setup) -> None:
+        """Refuse: whoever configures this machine's links is not asked by us."""
+        raise SetupFailed(f"{setup.interface} belongs to this machine; set it up as you always do")
 
     def _links(self) -> Iterator[Link]:
         for adapter in ifaddr.get_adapters():
@@ -130,6 +139,5 @@ def _is_loopback(link: Link) -> bool:
 
 
 def _seen() -> str:
-    names = [adapter.nice_name for adapter in ifaddr.get_adapters(include_unconfigured=True)]
-    others = sorted(name for name in names if name != "lo")
+    others = AddressWatch().interfaces()
     return "interfaces: " + ", ".join(others) if others else "no network interface was found"

@@ -90,6 +90,15 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "source.failed": lambda e: f"  {e['artifact']} from {e['source']}: {e['reason']}",
         "kexec.loaded": lambda e: f"  loaded by {e['method']}",
         "kexec.jump": lambda e: f"  starting {e['version']}",
+        "shell.opened": lambda e: f"  asking a person: {e['cause']}",
+        "shell.chose": lambda e: f"  a person chose: {str(e['wish']).replace('_', ' ')}",
+        "network.set": lambda e: (
+            f"  {e['interface']} set to {', '.join(e['addresses']) or 'DHCP'}"
+            + (f" in VLAN {e['vlan']}" if e["vlan"] is not None else "")
+        ),
+        "network.not_set": lambda e: f"  the network is as it was: {e['reason']}",
+        "report.saved": lambda e: f"  report saved: {e['where']}",
+        "report.not_saved": lambda e: f"  no report saved: {e['reason']}",
         "crashed": lambda e: f"  a fault in {e['state']}: {e['error']}",
     }
 )

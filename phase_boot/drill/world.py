@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,9 +26,10 @@ from phase_boot.machine.registry import installed_handlers, total
 from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
-from phase_boot.ports.network import Link
-from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.network import Link, Setup, SetupFailed
+from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
+from phase_boot.ports.reports import NotSaved
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.trust.arch import Arch
 from policies.model import Policy, PolicyError, policy_from
@@ -51,6 +52,7 @@ def policy_table(**changes: Any) -> dict[str, Any]:
         "discovery": {"order": ["lan", "url"], "window_seconds": 5, "urls": [], "candidates": 4},
         "network": {"wait_seconds": 20, "reach": "internet"},
         "limits": {"attempts": 3, "cache_mib": 64, "slowest_kib_per_second": 1},
+        "shell": {"root": False},
     }
     return table | changes
 
@@ -94,11 +96,23 @@ class FakePlatform:
 @dataclass
 class FakeNetwork:
     up: bool = True
+    refusal: str | None = None
+    """What every set-up comes to; without it a set-up brings the link up."""
+    setups: list[Setup] = field(default_factory=list)
 
     async def link(self, seconds: float) -> Link:
         if not self.up:
             raise NoNetwork(f"no link got an address within {seconds:g} seconds; retry")
         return Link("eth0", ("10.0.0.2/24",), gateways=("10.0.0.1",), dns=("10.0.0.1",))
+
+    def interfaces(self) -> tuple[str, ...]:
+        return ("eth0",)
+
+    async def configure(self, setup: Setup) -> None:
+        if self.refusal is not None:
+            raise SetupFailed(self.refusal)
+        self.setups.append(setup)
+        self.up = True
 
 
 @dataclass
@@ -163,6 +177,8 @@ class FakeOperator:
     """Answers what it was told to, then quits."""
 
     answers: list[Answer] = field(default_factory=list)
+    choices: list[str | None] = field(default_factory=list)
+    offered: list[tuple[Offer, ...]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     obeyed: list[Wish] = field(default_factory=list)
 
@@ -170,8 +186,26 @@ class FakeOperator:
         self.reports.append(report)
         return self.answers.pop(0) if self.answers else Answer(Wish.QUIT)
 
+    async def choose(self, offers: Sequence[Offer]) -> str | None:
+        self.offered.append(tuple(offers))
+        return self.choices.pop(0) if self.choices else None
+
     async def obey(self, wish: Wish) -> None:
         self.obeyed.append(wish)
+
+
+@dataclass
+class FakeReports:
+    """Keeps reports in memory."""
+
+    refusal: str | None = None
+    saved: dict[str, str] = field(default_factory=dict)
+
+    async def save(self, name: str, text: str) -> str:
+        if self.refusal is not None:
+            raise NotSaved(self.refusal)
+        self.saved[name] = text
+        return f"/phase/reports/{name}.txt"
 
 
 class Lines:
@@ -201,6 +235,7 @@ class Scene:
     cache: FakeCache = field(default_factory=FakeCache)
     kexec: FakeKexec = field(default_factory=FakeKexec)
     operator: FakeOperator = field(default_factory=FakeOperator)
+    reports: FakeReports = field(default_factory=FakeReports)
     lines: Lines = field(default_factory=Lines)
     handlers: tuple[Handler, ...] = OWN_HANDLERS
     finder_broken: bool = False
@@ -242,6 +277,7 @@ class Scene:
             cache=self.cache,
             kexec=self.kexec,
             operator=self.operator,
+            reports=self.reports,
             record=journal,
             emit=journal.emit,
         )

@@ -257,6 +257,48 @@ class ShellOpened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShellChose(Event):
+    """What a person wished; never what they typed with it."""
+
+    event = "shell.chose"
+    wish: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSet(Event):
+    """A person set up a link; without addresses it asks DHCP."""
+
+    event = "network.set"
+    interface: str
+    addresses: tuple[str, ...]
+    vlan: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkNotSet(Event):
+    """What a person asked of the network could not be done."""
+
+    event = "network.not_set"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSaved(Event):
+    """A report lies on the stick."""
+
+    event = "report.saved"
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportNotSaved(Event):
+    """A report could not be put on the stick."""
+
+    event = "report.not_saved"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SinkLost(Event):
     """The journal is no longer written to one of its places; the others have it all."""
 

@@ -18,6 +18,7 @@ from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
 from phase_boot.ports.platform import Platform
 from phase_boot.ports.record import Record
+from phase_boot.ports.reports import Reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class World:
     cache: Cache
     kexec: Kexec
     operator: Operator
+    reports: Reports
     record: Record
     emit: Callable[[Event], None]
 

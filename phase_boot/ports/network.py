@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Protocol
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Final, Protocol, TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+WithPrefix: TypeAlias = IPv4Interface | IPv6Interface
+
+INTERFACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+"""What we set up; the kernel takes more, and a pattern of networkd's would be more."""
+VLANS: Final = range(1, 4095)
+MAX_ADDRESSES: Final = 4
+MAX_SERVERS: Final = 3
+"""So many name servers a resolver asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +33,79 @@ class Link:
     """The VLAN's number if the interface is one."""
 
 
+class SetupFailed(Exception):
+    """The network could not be set up; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How one interface is to get its addresses.
+
+    Attributes:
+        interface: its name.
+        addresses: with their prefixes; none asks DHCP and the routers' advertisements.
+        gateways: at most one of each family, within reach of an address of it.
+        dns: name servers, also beside those that DHCP tells.
+        vlan: the tag of the VLAN that the addresses belong to.
+
+    Raises:
+        ValueError: it would not work; the sentence says why.
+    """
+
+    interface: str
+    addresses: tuple[WithPrefix, ...] = ()
+    gateways: tuple[Address, ...] = ()
+    dns: tuple[Address, ...] = ()
+    vlan: int | None = None
+
+    def __post_init__(self) -> None:
+        if not INTERFACE.fullmatch(self.interface):
+            raise ValueError(f"{self.interface!r} is no name of a network interface")
+        if self.vlan is not None and self.vlan not in VLANS:
+            raise ValueError(f"a VLAN has a number from {VLANS[0]} to {VLANS[-1]}")
+        if len(self.addresses) > MAX_ADDRESSES:
+            raise ValueError(f"more than {MAX_ADDRESSES} addresses are not set")
+        if len(self.dns) > MAX_SERVERS:
+            raise ValueError(f"more than {MAX_SERVERS} name servers are never asked")
+        for address in (*(each.ip for each in self.addresses), *self.gateways, *self.dns):
+            _usable(address)
+        for gateway in self.gateways:
+            self._reached(gateway)
+        if len({gateway.version for gateway in self.gateways}) != len(self.gateways):
+            raise ValueError("there are two gateways of one family; name one")
+
+    def _reached(self, gateway: Address) -> None:
+        if any(gateway == each.ip for each in self.addresses):
+            raise ValueError(f"{gateway} is this machine's own address, not the gateway's")
+        near = isinstance(gateway, IPv6Address) and gateway.is_link_local
+        if not near and not any(gateway in each.network for each in self.addresses):
+            raise ValueError(f"the gateway {gateway} is in no network of the addresses")
+
+
+def _usable(address: Address) -> None:
+    # A scope is free text to Python, and what is written to networkd's files must be none.
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise ValueError("an address stands without its %interface here")
+    if address.is_unspecified or address.is_multicast or address.is_loopback:
+        raise ValueError(f"{address} is no address of one machine on a network")
+
+
 class Network(Protocol):
-    """Somebody else configures the links; this tells when one is usable."""
+    """Somebody else configures the links; this tells when one is usable, and asks for another."""
 
     async def link(self, seconds: float) -> Link:
         """Wait for a link with an address.
 
         Raises:
             NoNetwork: none came up within ``seconds``; the sentence says what was seen.
+        """
+
+    def interfaces(self) -> tuple[str, ...]:
+        """Return the interfaces that `configure` may be asked about, by name."""
+
+    async def configure(self, setup: Setup) -> None:
+        """Have ``setup`` hold from now on, until the machine is switched off.
+
+        Raises:
+            SetupFailed: it does not; the sentence says why.
         """

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Protocol
+
+from phase_boot.ports.network import Setup
 
 
 class Wish(StrEnum):
     """What a person may ask for. Booting what was refused is not among it (SPEC M4.5)."""
 
     RETRY = auto()
+    CANDIDATE = auto()
+    """Look again, and name what is to be tried first."""
     URL = auto()
+    NETWORK = auto()
+    SAVE = auto()
+    ROOT_SHELL = auto()
     REBOOT = auto()
     POWER_OFF = auto()
     QUIT = auto()
@@ -19,19 +27,46 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A wish, and the manifest URL that was typed with `Wish.URL`."""
+    """A wish, with the manifest URL typed with `Wish.URL`, the set-up with `Wish.NETWORK`."""
 
     wish: Wish
     url: str | None = None
+    setup: Setup | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the person is told: one sentence of cause, one with the way out, and the history."""
+    """What the person is told, and what they may ask for.
+
+    Attributes:
+        cause: what went wrong, in one sentence.
+        way_out: what can be done about it, in one sentence.
+        refusals: one sentence for each candidate that failed, oldest first.
+        journal: what happened so far, as the journal spells it, oldest first.
+        mode: internet, local or private, if that is known.
+        offers: the wishes that will be heard; any other is none.
+        interfaces: the network interfaces that can be set up.
+        note: what came of the wish before, in one sentence.
+    """
 
     cause: str
     way_out: str
     refusals: tuple[str, ...]
+    journal: tuple[str, ...] = ()
+    mode: str | None = None
+    offers: tuple[Wish, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A candidate that turned up: hearsay, as all of them."""
+
+    url: str
+    origin: str
+    refused: str | None
+    """Why it was refused before in this boot, if it was."""
 
 
 class Operator(Protocol):
@@ -40,5 +75,8 @@ class Operator(Protocol):
     async def ask(self, report: Report) -> Answer:
         """Show ``report`` and wait for an answer, for ever if need be."""
 
+    async def choose(self, offers: Sequence[Offer]) -> str | None:
+        """Show ``offers`` and return the URL of the one that is to be tried, or None for none."""
+
     async def obey(self, wish: Wish) -> None:
-        """Carry out `REBOOT` or `POWER_OFF`; do nothing for the others."""
+        """Carry out `REBOOT` or `POWER_OFF`, or `ROOT_SHELL` to its end; nothing for others."""

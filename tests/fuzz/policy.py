@@ -29,6 +29,7 @@ def one(data: bytes) -> None:
         assert 1 <= policy.trust.threshold <= len(policy.trust.keys)
     assert not (policy.mode is Mode.PRIVATE and policy.cache_enabled)
     assert policy.discovery.order
+    assert isinstance(policy.shell.root, bool)
     assert min(policy.discovery.window, policy.discovery.candidates) >= 1
     assert min(policy.limits.attempts, policy.limits.cache_mib, policy.network.wait_seconds) >= 1
 
@@ -59,7 +60,7 @@ TARGET = Target(
     max_len=8 * 1024,
     words=(
         *(b"%s = " % name for name in (b"mode", b"channel", b"min_version", b"allow_tor")),
-        *(b"[%s]\n" % name for name in (b"trust", b"discovery", b"network", b"limits")),
+        *(b"[%s]\n" % name for name in (b"trust", b"discovery", b"network", b"limits", b"shell")),
         b'"""',
         b"'''",
         b"0x",

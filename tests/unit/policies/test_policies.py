@@ -30,6 +30,7 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
     assert policy.discovery.urls == (URL,)
     assert policy.cache_enabled is (mode is not Mode.PRIVATE)
     assert ("wan" in policy.discovery.order) is (mode is not Mode.LOCAL)
+    assert not policy.shell.root
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -111,6 +112,8 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
         (("discovery", "order"), ["moon"], "use each of lan, wan, url"),
         (("limits", "attempts"), 0, "0 is below 1"),
         (("limits",), [], "not a table"),
+        (("shell", "root"), 1, "shell.root: 1 is not true or false"),
+        (("shell", "surprise"), True, "shell.surprise: unknown"),
     ],
 )
 def test_a_policy_that_is_not_sound_is_refused_and_the_key_named(

@@ -1,0 +1,199 @@
+"""The Seed Shell, as the machine sees it: what each wish comes to."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+import pytest
+
+from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
+from phase_boot.drill.sites import Site, good_site
+from phase_boot.drill.world import Scene, scene
+from phase_boot.machine.graph import State
+from phase_boot.ports.network import Setup
+from phase_boot.ports.operator import Answer, Offer, Wish
+from phase_boot.store.digest import Digest
+
+STATIC = Setup(
+    interface="eth0",
+    addresses=(ip_interface("10.0.0.9/24"),),
+    gateways=(ip_address("10.0.0.1"),),
+    vlan=7,
+)
+
+
+def unsigned_site() -> Site:
+    return Site({"stable/amd64/manifest.json": signed(document(mirrors=[]), STRANGER)})
+
+
+def lying_site() -> Site:
+    """Its manifest is good and its kernel is not what was signed."""
+    site = good_site()
+    path = f"cas/sha256/{Digest.of(KERNEL).hex}"
+    site.twist = lambda asked, data: bytes(len(data)) if asked == path else data
+    return site
+
+
+def asking(play: Scene, *answers: Answer | Wish, **changes: Any) -> Scene:
+    play.platform.table.update(changes)
+    play.operator.answers = [a if isinstance(a, Answer) else Answer(a) for a in answers]
+    return play
+
+
+def test_everything_but_what_the_policy_forbids_is_on_offer() -> None:
+    play = asking(scene(bad=unsigned_site()))
+    assert play.play() is State.OFF
+    report = play.operator.reports[0]
+    assert set(report.offers) == set(Wish) - {Wish.ROOT_SHELL}
+    assert report.mode == "internet"
+    assert report.interfaces == ("eth0",)
+    assert '"event": "candidate.refused"' in "\n".join(report.journal)
+
+
+def test_a_root_shell_is_opened_where_the_policy_allows_it_and_the_menu_comes_back() -> None:
+    play = asking(scene(bad=unsigned_site()), Wish.ROOT_SHELL)
+    play.platform.table["shell"]["root"] = True
+    assert play.play() is State.OFF
+    assert play.operator.obeyed == [Wish.ROOT_SHELL, Wish.QUIT]
+    assert play.operator.reports[1].note == "The root shell has ended."
+
+
+def test_private_saves_no_report_and_offers_none() -> None:
+    play = scene(bad=unsigned_site())
+    asking(play, Wish.SAVE, mode="private", cache_enabled=False)
+    assert play.play() is State.OFF
+    assert Wish.SAVE not in play.operator.reports[0].offers
+    assert play.reports.saved == {}
+    assert play.operator.obeyed == [Wish.QUIT]
+
+
+def test_as_long_as_no_policy_is_known_nothing_is_written_and_no_root_shell_opens() -> None:
+    play = asking(scene(bad=unsigned_site()), mode="nonsense")
+    assert play.play() is State.OFF
+    forbidden = {Wish.CANDIDATE, Wish.SAVE, Wish.ROOT_SHELL}
+    assert set(play.operator.reports[0].offers) == set(Wish) - forbidden
+
+
+def test_a_report_says_what_happened_and_where_it_lies() -> None:
+    play = asking(scene(bad=unsigned_site()), Wish.SAVE)
+    play.play()
+    text = play.reports.saved["test"]
+    assert text.isascii()
+    assert "cause:     none of the 1 found can be booted" in text
+    assert "machine:   amd64" in text
+    assert "- http://bad/stable/amd64/manifest.json: " in text
+    assert "discover -> verify" in text
+    assert '"event": "candidate.refused"' in text
+    assert play.of("report.saved")[0]["where"] == "/phase/reports/test.txt"
+    note = play.operator.reports[1].note
+    assert note == "The report is saved: /phase/reports/test.txt."
+
+
+def test_a_report_that_cannot_be_saved_is_told_and_the_menu_comes_back() -> None:
+    play = asking(scene(bad=unsigned_site()), Wish.SAVE)
+    play.reports.refusal = "the stick is read-only"
+    play.play()
+    assert play.of("report.not_saved")[0]["reason"] == "the stick is read-only"
+    note = play.operator.reports[1].note
+    assert note == "The report could not be saved: the stick is read-only."
+
+
+def test_a_network_that_was_set_up_is_tried_at_once() -> None:
+    play = asking(scene(peer=good_site()), Answer(Wish.NETWORK, setup=STATIC))
+    play.network.up = False
+    assert play.play() is State.TARGET
+    assert play.network.setups == [STATIC]
+    assert play.of("network.set")[0]["addresses"] == ["10.0.0.9/24"]
+
+
+def test_a_network_that_cannot_be_set_up_is_told_and_the_menu_comes_back() -> None:
+    play = asking(scene(peer=good_site()), Answer(Wish.NETWORK, setup=STATIC), Wish.NETWORK)
+    play.network.up = False
+    play.network.refusal = "networkd is not running"
+    assert play.play() is State.OFF
+    assert play.of("network.not_set")[0]["reason"] == "networkd is not running"
+    assert [report.note for report in play.operator.reports] == [
+        None,
+        "The network could not be set up: networkd is not running.",
+        "The network is as it was.",
+    ]
+
+
+def test_a_candidate_can_be_chosen_and_is_tried_first() -> None:
+    play = asking(scene(bad=unsigned_site(), other=unsigned_site()), Wish.CANDIDATE)
+    play.sites.by_base["http://good"] = good_site()
+    # It turns up only when a person looks again.
+    play.found.append(play.sites.manifest_url("good"))
+    play.platform.table["discovery"]["candidates"] = 2
+    play.operator.choices = [play.sites.manifest_url("good")]
+    assert play.play() is State.TARGET
+    bad, other, good = play.operator.offered[0]
+    assert bad.refused is not None
+    assert other.refused is not None
+    assert good == Offer(url=play.sites.manifest_url("good"), origin="lan", refused=None)
+    assert play.of("candidate.found")[-1]["url"] == good.url
+
+
+def test_a_refused_candidate_that_is_chosen_is_refused_again() -> None:
+    play = asking(scene(bad=unsigned_site()), Wish.CANDIDATE)
+    play.operator.choices = [play.sites.manifest_url("bad")]
+    assert play.play() is State.OFF
+    assert len(play.of("candidate.refused")) == 2
+    assert play.kexec.kernel is None
+
+
+@pytest.mark.parametrize("wish", [Wish.CANDIDATE, Wish.URL])
+def test_a_liar_is_not_asked_again_but_by_a_plain_retry(wish: Wish) -> None:
+    play = scene(liar=lying_site())
+    url = play.sites.manifest_url("liar")
+    asking(play, Answer(wish, url if wish is Wish.URL else None), Wish.RETRY)
+    play.operator.choices = [url]
+    assert play.play() is State.OFF
+    assert "http://liar sent other bytes than were signed" in (play.operator.reports[1].note or "")
+    assert play.walk.states.count(State.INIT) == 2
+    assert play.kexec.kernel is None
+
+
+def test_nothing_is_chosen_where_nothing_turns_up_or_nobody_chooses() -> None:
+    play = asking(scene(bad=unsigned_site()), Wish.CANDIDATE, Wish.CANDIDATE, Wish.URL)
+    play.operator.choices = [None, "http://somebody/else/manifest.json"]
+    assert play.play() is State.OFF
+    assert [report.note for report in play.operator.reports[1:]] == [
+        "Nothing was chosen.",
+        "Nothing was chosen.",
+        "No URL was typed.",
+    ]
+
+
+def test_one_machine_that_announces_itself_a_hundred_times_hides_nobody() -> None:
+    flood = [f"http://flood/{n}/stable/amd64/manifest.json" for n in range(100)]
+    play = asking(scene(*flood, "http://honest/m.json", flood=Site({})), Wish.CANDIDATE)
+    play.play()
+    hosts = [offer.url.split("/")[2] for offer in play.operator.offered[0]]
+    assert hosts == ["flood"] * 4 + ["honest"]
+
+
+def test_a_finder_that_is_out_of_order_leaves_what_the_others_find() -> None:
+    play = asking(scene(bad=unsigned_site()), Wish.CANDIDATE)
+    play.finder_broken = True
+    play.platform.url = play.sites.manifest_url("bad")
+    play.play()
+    assert [offer.origin for offer in play.operator.offered[0]] == ["url"]
+
+
+def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None:
+    play = asking(
+        scene(bad=unsigned_site()), Answer(Wish.URL, "http://secret.example/m.json"), Wish.RETRY
+    )
+    play.play()
+    chosen = play.of("shell.chose")
+    assert [event["wish"] for event in chosen] == ["url", "retry", "quit"]
+    assert "secret" not in str(chosen)
+
+
+def test_an_answer_that_was_not_on_offer_is_none() -> None:
+    play = asking(scene(bad=unsigned_site()), Wish.ROOT_SHELL, Wish.RETRY)
+    assert play.play() is State.OFF
+    assert play.operator.obeyed == [Wish.QUIT]
+    assert play.of("shell.chose") == []
