@@ -198,7 +198,8 @@ class Stick(RuleBasedStateMachine):
         if not pages:
             return
         name = sorted(pages)[page % len(pages)]
-        raw = pages.pop(name)
+        # A page that was cut to nothing before gets a byte to damage.
+        raw = pages.pop(name) or b"\0"
         place = at % len(raw)
         if what == "f":
             pages[name] = raw[:place] + bytes([raw[place] ^ 0x20]) + raw[place + 1 :]
