@@ -23,7 +23,9 @@ GRACE_SECONDS: Final = 5
 async def everything(world: World, quest: port.Quest, boot: Boot) -> tuple[Offer, ...]:
     """Look with every finder that the policy allows; say of each find why it was refused before."""
     order = known(boot.policy, "a policy").discovery.order
-    allowed = [finder for finder in world.finders if finder.origin in {*order, "url"}]
+    # What is kept has no URL to ask for; a plain retry finds it.
+    origins = {*order, "url"} - {"cache"}
+    allowed = [finder for finder in world.finders if finder.origin in origins]
     found = _Found()
     for finder in allowed:
         try:
