@@ -15,7 +15,7 @@ import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from image.accel import choose
 from image.guest_events import Event
@@ -137,9 +137,22 @@ def _boot(booting: Booting, manifest: Manifest) -> None:
         print("\n".join(table(stages(machine.events, machine.started), took)))
         for said, how in ((report.fields, "its events port"), (over_http, "HTTP")):
             _compare(said, manifest, how)
+    print("\nThe target was told by the seed:\n")
+    _tell_handed(over_http["handed"])
     rootfs = manifest.artifacts["rootfs"].digest
     print(f"\nThe system that was signed is the one that runs: version {manifest.version},")
     print(f"rootfs {rootfs},\nas it reports itself on its events port and over HTTP.")
+
+
+def _tell_handed(handed: Mapping[str, Any]) -> None:
+    """Show what the target found in the hand-over document."""
+    network = handed["network"]
+    _tell("network", " ".join([network["interface"], *network["addresses"]]))
+    _tell("routers", " ".join(network["gateways"]) or "none")
+    _tell("names", " ".join(network["dns"]) or "none")
+    for name, source in handed["sources"].items():
+        _tell(name, f"from {source}")
+    _tell("journal", f"{handed['events']} events")
 
 
 def _compare(said: Mapping[str, object], manifest: Manifest, how: str) -> None:

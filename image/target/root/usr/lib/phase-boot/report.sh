@@ -1,6 +1,7 @@
 #!/bin/sh
-# Says in one line which system this is and which rootfs it is running from, on the console, on
-# the virtio port that listens for events, and as http://<this machine>/report.json.
+# Says in one line which system this is, which rootfs it is running from and what it was handed
+# about the way here, on the console, on the virtio port that listens for events, and as
+# http://<this machine>/report.json.
 read -r command_line </proc/cmdline
 version= mode=
 for word in $command_line; do
@@ -13,9 +14,17 @@ read -r rootfs </run/phase/rootfs.sha256
 case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
 read -r now _ </proc/uptime
 
+# Of the hand-over document: the network, the sources, and how many events.
+handed=$(awk '
+	/^ "(network|sources)": / { inside = 1 }
+	inside { gsub(/^ +/, ""); printf "%s", $0 }
+	/^},?$/ || /\{\},?$/ { inside = 0 }
+' /run/phase/handoff.json)
+events=$(grep -c '^  "{' /run/phase/handoff.json)
+
 mkdir -p /run/phase/www
 cat >/run/phase/www/report.json <<END
-{"event":"target.report","seq":0,"at":$now,"version":"$version","mode":"$mode","rootfs":"$rootfs","kernel":"$(uname -r)","arch":"$arch"}
+{"event":"target.report","seq":0,"at":$now,"version":"$version","mode":"$mode","rootfs":"$rootfs","kernel":"$(uname -r)","arch":"$arch","handed":{$handed"events":${events:-0}}}
 END
 cat /run/phase/www/report.json >/dev/console
 port=$(grep -lx org.phase_boot.events /sys/class/virtio-ports/*/name 2>/dev/null)
