@@ -24,6 +24,7 @@ from phase_boot.adapters.link import AddressWatch
 from phase_boot.adapters.linux_platform import LinuxPlatform
 from phase_boot.adapters.mdns import Mdns
 from phase_boot.adapters.named_urls import NamedUrls
+from phase_boot.adapters.service_manager import ServiceManager
 from phase_boot.adapters.shelves import FolderCache, StickCache
 from phase_boot.adapters.stick_reports import NoStick
 from phase_boot.adapters.system_clock import SystemClock
@@ -31,7 +32,7 @@ from phase_boot.adapters.terminals import Terminals
 from phase_boot.console.lines import Console
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import RanInCircles, drive
-from phase_boot.machine.events import RunEnded
+from phase_boot.machine.events import RunEnded, RunInterrupted
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal, Sink
@@ -66,6 +67,8 @@ class _Surroundings:
     operator: Operator
     sinks: tuple[Sink, ...]
     in_seed: bool
+    earlier: tuple[str, ...] = ()
+    """What a run of this boot wrote down that was killed."""
 
 
 def run(settings: Settings) -> int:
@@ -96,7 +99,9 @@ def run(settings: Settings) -> int:
 
 async def _run(settings: Settings, around: _Surroundings) -> State:
     clock = SystemClock()
-    journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id())
+    journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
+    if around.earlier:
+        journal.emit(RunInterrupted(lines=len(around.earlier)))
     mdns, http = Mdns(), Http()
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
     world = World(
@@ -110,6 +115,7 @@ async def _run(settings: Settings, around: _Surroundings) -> State:
         operator=around.operator,
         reports=NoStick(),
         record=journal,
+        supervisor=ServiceManager(),
         emit=journal.emit,
     )
     async with _warming(mdns.warm, http.warm):
@@ -142,17 +148,19 @@ async def _warming(*warmers: Callable[[], object]) -> AsyncIterator[None]:
 
 def _seed() -> _Surroundings:
     terminals = Terminals.consoles()
+    earlier = sinks.lines_of(EVENTS)
     return _Surroundings(
         cache=StickCache(),
         kexec=KexecTools(),
         operator=ConsoleOperator(terminals),
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),
-            *_opened(lambda: sinks.Descriptor.file(EVENTS)),
+            *_opened(lambda: sinks.Descriptor.file(EVENTS, keep=True)),
             sinks.Device(sinks.PORT),
             Console(terminals.write, live=True),
         ),
         in_seed=True,
+        earlier=earlier,
     )
 
 

@@ -41,7 +41,7 @@ class StickCache:
             if note is None:
                 return _shelf(MOUNT_POINT / "cas", MOUNT_POINT / NOTES, bound, persistent=True)
         MEMORY.mkdir(parents=True, exist_ok=True)
-        if MEMORY not in self._mounted:
+        if MEMORY not in self._mounted and not self.taken_up(MEMORY):
             failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
             if failure is not None:
                 raise CannotStore(f"there is no place to keep anything ({failure}); reboot")
@@ -54,7 +54,7 @@ class StickCache:
 
     async def _mount_cache(self) -> str | None:
         """Mount the partition unless it is; return why that did not work."""
-        if MOUNT_POINT in self._mounted:
+        if MOUNT_POINT in self._mounted or self.taken_up(MOUNT_POINT):
             return None
         device = self.partition()
         if device is None:
@@ -66,6 +66,17 @@ class StickCache:
         if failure is None:
             self._mounted.append(where)
         return failure
+
+    def taken_up(self, where: Path) -> bool:
+        """Tell whether a run before this one was killed and left ``where`` mounted: it is ours."""
+        try:
+            rows = (self._root / "proc/self/mountinfo").read_text().splitlines()
+        except OSError:
+            return False
+        if any(row.split(" ", 5)[4] == str(where) for row in rows):
+            self._mounted.append(where)
+            return True
+        return False
 
     def partition(self) -> str | None:
         """Return the device of Cache on the stick we came from, never on another disk."""

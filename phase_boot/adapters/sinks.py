@@ -10,8 +10,22 @@ from typing import Final
 PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
 """A virtio-serial port: how a virtual machine tells its host what it does."""
 
+MAX_EARLIER: Final = 1024 * 1024
 MAX_WAITING: Final = 2000
 """Lines kept for a device that does not take them."""
+
+
+def lines_of(path: Path) -> tuple[str, ...]:
+    """Return the whole lines of a journal that may not be there, the last `MAX_EARLIER` bytes."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - MAX_EARLIER))
+            text = file.read(MAX_EARLIER).decode("utf-8", "replace")
+    except OSError:
+        return ()
+    # A torn line at either end is no event.
+    lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
+    return tuple(line for line in lines if line.startswith("{") and line.endswith("}"))
 
 
 class Descriptor:
@@ -26,10 +40,11 @@ class Descriptor:
         self._descriptor = descriptor
 
     @classmethod
-    def file(cls, path: Path) -> Descriptor:
-        """Append to the file ``path``; its folder is made if need be."""
+    def file(cls, path: Path, *, keep: bool = False) -> Descriptor:
+        """Write to the file ``path``, after what is there if ``keep``; its folder is made too."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags |= os.O_APPEND if keep else os.O_TRUNC
         return cls(str(path), os.open(path, flags, 0o600))
 
     def write(self, line: str) -> None:

@@ -68,6 +68,9 @@ def _done(event: Fields) -> str:
 _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
     {
         "run.started": lambda e: f"Phase Boot on {e['arch']}, mode {e['mode']}",
+        "run.interrupted": lambda e: (
+            f"a run before this was killed after {e['lines']} events; going on from what it left"
+        ),
         "transition": _transition,
         "link.up": lambda e: f"  {e['interface']} has {', '.join(e['addresses'])}",
         "link.missing": lambda e: f"  {e['reason']}",

@@ -173,6 +173,21 @@ class FakeKexec:
 
 
 @dataclass
+class FakeSupervisor:
+    """Remembers when it heard what."""
+
+    period: float | None = None
+    started: int = 0
+    heard: list[str] = field(default_factory=list)
+
+    def ready(self) -> None:
+        self.started += 1
+
+    def alive(self, doing: str) -> None:
+        self.heard.append(doing)
+
+
+@dataclass
 class FakeOperator:
     """Answers what it was told to, then quits."""
 
@@ -236,6 +251,7 @@ class Scene:
     kexec: FakeKexec = field(default_factory=FakeKexec)
     operator: FakeOperator = field(default_factory=FakeOperator)
     reports: FakeReports = field(default_factory=FakeReports)
+    supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
     lines: Lines = field(default_factory=Lines)
     handlers: tuple[Handler, ...] = OWN_HANDLERS
     finder_broken: bool = False
@@ -279,6 +295,7 @@ class Scene:
             operator=self.operator,
             reports=self.reports,
             record=journal,
+            supervisor=self.supervisor,
             emit=journal.emit,
         )
         return await drive(total(self.handlers), world, Boot())

@@ -18,6 +18,7 @@ from phase_boot.machine.events import Crashed, StateEntered, Transition
 from phase_boot.machine.graph import TERMINAL, State, triggers_of
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.pulse import Pulse, pulsing
 from phase_boot.machine.routing import route
 
 MAX_STEPS: Final = 1000
@@ -34,6 +35,13 @@ async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> 
     Raises:
         RanInCircles: the walk did not end.
     """
+    async with pulsing(world.supervisor, world.clock) as pulse:
+        return await _walk(handlers, world, boot, pulse)
+
+
+async def _walk(
+    handlers: Mapping[State, Handler], world: World, boot: Boot, pulse: Pulse
+) -> tuple[State, Boot]:
     guard = Guard()
     visits = dict.fromkeys(State, 0)
     moves = 0
@@ -44,6 +52,7 @@ async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> 
             return source, boot
         visits[source] += 1
         entered = world.clock.monotonic()
+        pulse.entered(source, handlers[source].budget)
         world.emit(StateEntered(state=source, attempt=visits[source]))
         step, cause = await _run(handlers[source], world, boot)
         target, boot = guard.advance(step.trigger), step.boot

@@ -31,6 +31,14 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunInterrupted(Event):
+    """A run before this one ended in the middle; it had written down `lines` events."""
+
+    event = "run.interrupted"
+    lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage(Event):
     """A stage before the daemon began `reached` seconds after the kernel (negative: before it)."""
 

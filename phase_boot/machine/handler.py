@@ -19,6 +19,7 @@ from phase_boot.ports.operator import Operator
 from phase_boot.ports.platform import Platform
 from phase_boot.ports.record import Record
 from phase_boot.ports.reports import Reports
+from phase_boot.ports.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class World:
     operator: Operator
     reports: Reports
     record: Record
+    supervisor: Supervisor
     emit: Callable[[Event], None]
 
 

@@ -38,12 +38,19 @@ class Journal:
     """Stamps facts and hands them to the sinks."""
 
     def __init__(
-        self, sinks: Sequence[Sink], *, now: Callable[[], float], boot_id: str, first_seq: int = 0
+        self,
+        sinks: Sequence[Sink],
+        *,
+        now: Callable[[], float],
+        boot_id: str,
+        first_seq: int = 0,
+        earlier: Sequence[str] = (),
     ) -> None:
+        """Write to ``sinks``; ``earlier`` are lines of a run that this one continues."""
         self._sinks = list(sinks)
         self._now = now
         self._seq = first_seq
-        self._lines: list[str] = []
+        self._lines: list[str] = list(earlier)
         self._log = structlog.wrap_logger(
             _Fan(self._hand_out),
             processors=[_bound_texts, structlog.processors.JSONRenderer(sort_keys=False)],
@@ -52,7 +59,7 @@ class Journal:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Every line of this run, for the hand-over."""
+        """Every line of this boot, for the hand-over."""
         return tuple(self._lines)
 
     def emit(self, fact: Event) -> None:

@@ -74,3 +74,25 @@ def test_a_stick_without_a_cache_has_none(disk: str, tmp_path: Path) -> None:
 def test_a_seed_that_does_not_know_its_stick_uses_no_cache(tmp_path: Path) -> None:
     block_device(tmp_path, "sda", "sda3", "phase-cache")
     assert StickCache(root=tmp_path).partition() is None
+
+
+def mounted(root: Path, *places: str) -> StickCache:
+    table = root / "proc/self/mountinfo"
+    table.parent.mkdir(parents=True)
+    rows = (f"{n} 35 98:0 /cache {place} rw - ext4 a rw\n" for n, place in enumerate(places))
+    table.write_text("".join(rows))
+    return StickCache(root=root)
+
+
+def test_what_a_killed_run_left_mounted_is_taken_up(tmp_path: Path) -> None:
+    cache = mounted(tmp_path, "/", "/cache", "/run/phase-boot/memory")
+    assert cache.taken_up(Path("/cache"))
+    assert cache.taken_up(Path("/run/phase-boot/memory"))
+
+
+def test_a_mount_below_or_beside_ours_is_not_ours(tmp_path: Path) -> None:
+    assert not mounted(tmp_path, "/cache2", "/cache/cas", "/x/cache").taken_up(Path("/cache"))
+
+
+def test_where_nothing_is_known_of_mounts_nothing_is_taken_up(tmp_path: Path) -> None:
+    assert not StickCache(root=tmp_path).taken_up(Path("/cache"))

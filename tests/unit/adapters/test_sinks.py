@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.sinks import MAX_WAITING, Descriptor, Device
+from phase_boot.adapters.sinks import MAX_EARLIER, MAX_WAITING, Descriptor, Device, lines_of
 
 
 def test_a_file_gets_every_line_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -61,3 +61,28 @@ def test_a_device_nobody_reads_from_never_blocks(tmp_path: Path) -> None:
         sink.flush()
     assert taken == (b"x" * 1000 + b"\n") * 200
     os.close(reader)
+
+
+def test_a_run_goes_on_in_the_journal_of_the_one_that_was_killed(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "events.jsonl"
+    killed = Descriptor.file(path, keep=True)
+    killed.write('{"seq": 0}')
+    killed.write('{"seq": 1}')
+    with path.open("a") as torn:
+        torn.write('{"seq": 2, "ev')
+    assert lines_of(path) == ('{"seq": 0}', '{"seq": 1}')
+    Descriptor.file(path, keep=True).write('{"seq": 0, "again": true}')
+    assert path.read_text().startswith('{"seq": 0}\n{"seq": 1}\n')
+
+
+def test_of_a_huge_journal_the_last_whole_lines_are_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("".join(f'{{"seq": {number:09d}}}\n' for number in range(100_000)))
+    lines = lines_of(path)
+    assert lines[-1] == '{"seq": 000099999}'
+    assert sum(len(line) + 1 for line in lines) <= MAX_EARLIER
+    assert all(line.startswith('{"seq"') for line in lines)
+
+
+def test_a_journal_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
+    assert lines_of(tmp_path / "none") == ()

@@ -1,0 +1,78 @@
+"""The sign of life: given while the boot moves, and withheld when it is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.sites import good_site
+from phase_boot.drill.world import FakeSupervisor, Scene, replaced, scene
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.pulse import GRACE_SECONDS
+
+PERIOD = 15.0
+
+
+def supervised(run: Any, *, budget: float = 100.0) -> Scene:
+    play = scene(peer=good_site())
+    play.supervisor = FakeSupervisor(period=PERIOD)
+    play.handlers = replaced(
+        Handler(state=State.DISCOVER, run=run, leads=frozenset({Trigger.FOUND}), budget=budget)
+    )
+    return play
+
+
+def test_the_supervisor_hears_of_every_state_and_that_the_boot_has_begun() -> None:
+    play = scene(peer=good_site())
+    play.play()
+    assert play.supervisor.started == 1
+    assert play.supervisor.heard == [
+        state.value for state in play.walk.states if state is not State.TARGET
+    ]
+
+
+def test_a_state_that_takes_its_time_within_its_budget_is_alive() -> None:
+    async def slow(_world: World, _boot: Boot) -> Step:
+        await asyncio.sleep(89)
+        raise ValueError
+
+    play = supervised(slow)
+    play.play()
+    assert play.supervisor.heard.count("discover") == 1 + int(89 // PERIOD)
+
+
+def test_a_state_that_does_not_let_itself_be_cancelled_gives_no_more_signs() -> None:
+    async def stubborn(_world: World, _boot: Boot) -> Step:
+        deadline = asyncio.get_running_loop().time() + 1000
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                continue
+        raise ValueError
+
+    play = supervised(stubborn)
+    play.play()
+    heard = play.supervisor.heard.count("discover")
+    assert heard == 1 + int((100 + GRACE_SECONDS) // PERIOD)
+
+
+def test_no_task_is_left_when_the_boot_is_cancelled() -> None:
+    async def hang(_world: World, _boot: Boot) -> Step:
+        await asyncio.sleep(1e9)
+        raise AssertionError
+
+    async def cancelled() -> set[asyncio.Task[Any]]:
+        driving = asyncio.create_task(supervised(hang, budget=1e8).driving())
+        await asyncio.sleep(60)
+        driving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await driving
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert virtual_time.run(cancelled()) == set()
