@@ -16,7 +16,7 @@ from typing import Final
 
 from phase_boot.adapters import sinks
 from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
-from phase_boot.adapters.dry_run import WouldBoot
+from phase_boot.adapters.dry_run import NoLoader, WouldBoot
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.adapters.kexec_tools import KexecTools
@@ -39,6 +39,7 @@ from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.registry import RegistryError, installed_handlers
 from phase_boot.ports.cache import Cache
 from phase_boot.ports.kexec import Kexec
+from phase_boot.ports.loader import Loader
 from phase_boot.ports.operator import Operator
 
 EVENTS: Final = Path("/run/phase-boot/events.jsonl")
@@ -64,6 +65,7 @@ class _Surroundings:
 
     cache: Cache
     kexec: Kexec
+    loader: Loader
     operator: Operator
     sinks: tuple[Sink, ...]
     in_seed: bool
@@ -72,7 +74,7 @@ class _Surroundings:
 
 
 def run(settings: Settings) -> int:
-    """Boot, and return the exit status: 0 when the target was started or would have been."""
+    """Boot, and return the exit status: 0 when the target was started, or would have been."""
     in_seed = SEED_MARK.exists()
     if not in_seed and not settings.dry_run:
         sys.stderr.write(
@@ -94,7 +96,7 @@ def run(settings: Settings) -> int:
     except KeyboardInterrupt:
         return 130
     # In the seed a person who leaves has been obeyed, which is no failure of the unit.
-    return 0 if end is State.TARGET or around.in_seed else 1
+    return 0 if end in {State.TARGET, State.FIRMWARE} or around.in_seed else 1
 
 
 async def _run(settings: Settings, around: _Surroundings) -> State:
@@ -112,6 +114,7 @@ async def _run(settings: Settings, around: _Surroundings) -> State:
         fetcher=http,
         cache=around.cache,
         kexec=around.kexec,
+        loader=around.loader,
         operator=around.operator,
         reports=NoStick(),
         record=journal,
@@ -152,6 +155,7 @@ def _seed() -> _Surroundings:
     return _Surroundings(
         cache=StickCache(),
         kexec=KexecTools(),
+        loader=NoLoader(),
         operator=ConsoleOperator(terminals),
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),
@@ -173,6 +177,7 @@ def _desktop(settings: Settings) -> _Surroundings:
     return _Surroundings(
         cache=FolderCache(folder),
         kexec=WouldBoot(lambda text: sys.stdout.write(text + "\n")),
+        loader=NoLoader(),
         operator=operator or NobodyThere(terminals.write),
         sinks=(
             *(_opened(lambda: sinks.Descriptor.file(journal)) if journal else ()),

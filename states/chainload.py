@@ -1,23 +1,89 @@
-"""Chainload: what the firmware's loader can still do when kexec is not to be had."""
+"""Chainload: stage the verified image on the stick, and let the firmware's loader start it once."""
 
 from __future__ import annotations
 
-from phase_boot.machine.boot import Boot
-from phase_boot.machine.errors import CannotChainload
+import asyncio
+
+from phase_boot.handoff.kernel import HEAD, UnknownKernel, inspect
+from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.machine.errors import CannotChainload, NotConfigured
+from phase_boot.machine.events import LoaderStaged
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handover import cmdline_of, initrd_of
+from phase_boot.machine.preflight import is_whole, obstacle_to_staging, outlook
+from phase_boot.ports.loader import Cargo
+from phase_boot.store.cas import Fetched
+from phase_boot.store.errors import StoreError
 
 
-async def chainload(_world: World, boot: Boot) -> Step:
-    """Leads to: shell (give_up)."""
+async def chainload(world: World, boot: Boot) -> Step:
+    """Leads to: firmware (staged), shell (give_up)."""
     why = boot.trouble.sentence if boot.trouble else "kexec failed"
-    raise CannotChainload(f"{why}; and this stick holds nothing the firmware could start instead")
+    images = known(boot.images, "the images")
+    try:
+        images = await _opened(boot, images)
+        cargo = await _cargo(world, boot, images)
+        entry = await world.loader.stage(cargo)
+    except (CannotChainload, StoreError, UnknownKernel) as failure:
+        raise CannotChainload(f"{why}; and {failure}") from failure
+    finally:
+        images.close()
+    await world.cache.release()
+    size = cargo.image.artifact.size + (cargo.initrd.size if cargo.initrd else 0)
+    world.emit(LoaderStaged(version=cargo.version, entry=entry, size=size))
+    world.record.flush()
+    await world.loader.restart()
+    return Step(Trigger.STAGED, boot)
+
+
+async def _opened(boot: Boot, images: Images) -> Images:
+    """Return the images; where the jump has closed them, from the store, hashed once more."""
+    if not images.kernel.closed:
+        return images
+    cas = known(boot.shelf, "a store").cas
+    opened: dict[str, Fetched] = {}
+    try:
+        for name in ("kernel", "initramfs", "rootfs", *(("uki",) if images.uki else ())):
+            artifact = known(boot.manifest, "a manifest").manifest.artifacts[name]
+            opened[name] = await asyncio.to_thread(cas.open, artifact)
+    except BaseException:
+        for image in opened.values():
+            image.close()
+        raise
+    return Images(**opened)
+
+
+async def _cargo(world: World, boot: Boot, images: Images) -> Cargo:
+    """Return what the firmware is to start: under Secure Boot only what was signed for it.
+
+    Raises:
+        CannotChainload: nothing of this image is for the firmware.
+    """
+    found = await outlook(world, boot)
+    kernel = boot.kernel or inspect(images.kernel.read(HEAD))
+    obstacle = obstacle_to_staging(kernel, found, has_uki=images.uki is not None)
+    if obstacle:
+        raise CannotChainload(obstacle)
+    image = images.kernel
+    if found.secure_boot and images.uki is not None:
+        image = images.uki
+        kernel = inspect(image.read(HEAD))
+        if not is_whole(kernel) or kernel.arch is not known(boot.facts, "the facts").arch:
+            raise CannotChainload(f"the published uki is a {kernel}, so the firmware cannot use it")
+    return Cargo(
+        image=image,
+        kernel=kernel,
+        initrd=None if is_whole(kernel) else initrd_of(world, boot, images),
+        cmdline=cmdline_of(boot),
+        version=str(known(boot.manifest, "a manifest").manifest.version),
+    )
 
 
 HANDLER = Handler(
     state=State.CHAINLOAD,
     run=chainload,
-    leads=frozenset({Trigger.GIVE_UP}),
-    raises=(CannotChainload,),
-    budget=60,
+    leads=frozenset({Trigger.STAGED}),
+    raises=(NotConfigured, CannotChainload),
+    budget=600,
 )

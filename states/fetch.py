@@ -10,7 +10,7 @@ from typing import Final
 
 from phase_boot.handoff.memory import to_fetch_and_start
 from phase_boot.machine.boot import Boot, Images, known
-from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory
+from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
 from phase_boot.machine.events import (
     FetchDone,
     FetchProgress,
@@ -21,6 +21,7 @@ from phase_boot.machine.events import (
 )
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.preflight import UKI, Survey, Unstartable, suited, survey, uki_is_wanted
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.finder import server_of
@@ -58,9 +59,10 @@ class _Errand:
 async def fetch(world: World, boot: Boot) -> Step:
     """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
     shelf, limits = known(boot.shelf, "a store"), known(boot.policy, "a policy").limits
+    found = await survey(world, boot)
     liars = set(boot.liars)
     try:
-        return await _fetch_onto(world, boot, shelf, liars)
+        return await _fetch_onto(world, boot, found, shelf, liars)
     except StoreError as failure:
         if not shelf.persistent:
             raise CannotStore(str(failure)) from failure
@@ -68,13 +70,15 @@ async def fetch(world: World, boot: Boot) -> Step:
         memory = await world.cache.open(persistent=False, bound=limits.cache_mib * MIB)
         world.emit(StoreOpened(persistent=False, note=str(failure)))
     try:
-        return await _fetch_onto(world, boot, memory, liars)
+        return await _fetch_onto(world, boot, found, memory, liars)
     except StoreError as failure:
         raise CannotStore(str(failure)) from failure
 
 
-async def _fetch_onto(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -> Step:
-    """Have all artifacts on ``shelf``; a StoreError leaves no descriptor open."""
+async def _fetch_onto(
+    world: World, boot: Boot, found: Survey, shelf: Shelf, liars: set[str]
+) -> Step:
+    """Have all artifacts on ``shelf``, the kernel first; an error leaves no descriptor open."""
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
     _reckon_memory(world, shelf, manifest)
@@ -89,17 +93,31 @@ async def _fetch_onto(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, Fetched] = {}
     origins: dict[str, str] = {}
-    for artifact in wanted:
-        try:
+    uki = manifest.artifacts.get(UKI)
+    try:
+        kernel, ladder = None, found.ladder
+        while wanted:
+            artifact = wanted.pop(0)
             fetched[artifact.name], origins[artifact.name] = await _obtain(errand, artifact)
-        except _SourceExhausted as failure:
-            _close(fetched)
-            return _unavailable(boot, str(failure), errand.liars)
-        except BaseException:
-            _close(fetched)
-            raise
-    images = Images(**fetched)
-    facts = replace(boot, shelf=shelf, images=images, sources=tuple(origins.items()))
+            if kernel is None:
+                image = fetched[artifact.name]
+                kernel, ladder = suited(world, found, image, has_uki=uki is not None)
+                if uki is not None and uki_is_wanted(found, kernel, ladder):
+                    wanted.append(uki)
+    except (_SourceExhausted, Unstartable) as failure:
+        _close(fetched)
+        return _unavailable(boot, str(failure), errand.liars)
+    except BaseException:
+        _close(fetched)
+        raise
+    facts = replace(
+        boot,
+        shelf=shelf,
+        images=Images(**fetched),
+        kernel=kernel,
+        ladder=ladder,
+        sources=tuple(origins.items()),
+    )
     return Step(Trigger.FETCHED, facts)
 
 
@@ -256,6 +274,6 @@ HANDLER = Handler(
     state=State.FETCH,
     run=fetch,
     leads=frozenset({Trigger.FETCHED, Trigger.UNAVAILABLE}),
-    raises=(NotConfigured, NotEnoughMemory, CannotStore),
+    raises=(NotConfigured, NotEnoughMemory, NoWayToStart, CannotStore),
     budget=86_400,
 )

@@ -1,59 +1,102 @@
-"""Kexec: hand the verified images to the running kernel, and jump."""
+"""Kexec: hand the verified images to the running kernel by one system call, and jump.
+
+Each entry tries one call. The images stay open as long as the ladder has another rung.
+"""
 
 from __future__ import annotations
 
-from phase_boot.handoff.document import Network, document, kernel_cmdline
-from phase_boot.handoff.initrd import Initrd
+import asyncio
+from dataclasses import replace
+
+from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.handoff.memory import to_start
-from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import KexecRefused, NotConfigured, NotEnoughMemory
-from phase_boot.machine.events import KexecJump, KexecLoaded
+from phase_boot.machine.events import KexecFailed, KexecJump, KexecLoaded, StateNotKept
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handover import cmdline_of, initrd_of
+from phase_boot.machine.ladder import Ladder
+from phase_boot.machine.models import remember_failure
 from phase_boot.ports.cache import Shelf
-from phase_boot.ports.network import Link
+from phase_boot.ports.kexec import LoadRefused
+from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import Manifest
+
+MIB = 1024 * 1024
 
 
 async def kexec(world: World, boot: Boot) -> Step:
-    """Leads to: target (jumped), chainload (not_loaded), shell (give_up)."""
-    manifest, images = known(boot.manifest, "a manifest"), known(boot.images, "the images")
-    facts, shelf = known(boot.facts, "the machine's facts"), known(boot.shelf, "a store")
-    cmdline = kernel_cmdline(mode=facts.mode, manifest=manifest)
-    handoff = document(
-        mode=facts.mode,
-        manifest=manifest,
-        network=_network(boot.link) if boot.link else None,
-        sources=dict(boot.sources),
-        journal=world.record.lines,
-    )
-    initrd = Initrd(
-        initramfs=images.initramfs,
-        document=handoff,
-        rootfs=None if shelf.persistent else images.rootfs,
-    )
+    """Leads to: target (jumped), kexec (other_call), chainload (not_loaded), shell (give_up)."""
+    images = known(boot.images, "the images")
     try:
-        _fits(world, manifest.manifest, shelf)
-        method = await world.kexec.load(images.kernel, initrd, cmdline)
-    finally:
+        return await _climb(world, boot, images)
+    except KexecRefused:
+        raise
+    except BaseException:
         images.close()
+        raise
+
+
+async def _climb(world: World, boot: Boot, images: Images) -> Step:
+    ladder, manifest = await _ladder(world, boot), known(boot.manifest, "a manifest").manifest
+    if not ladder.calls:
+        raise KexecRefused(f"kexec is not tried: {ladder}")
+    _fits(world, manifest, known(boot.shelf, "a store"))
+    method, cmdline = ladder.calls[0], cmdline_of(boot)
+    kernel = boot.kernel or inspect(images.kernel.read(HEAD))
+    initrd = initrd_of(world, boot, images)
+    try:
+        await world.kexec.load(images.kernel, kernel, initrd, cmdline, method)
+    except LoadRefused as refusal:
+        world.emit(KexecFailed(method=method, errno=refusal.errno, reason=str(refusal)))
+        ladder = ladder.after(refusal)
+        if ladder.calls:
+            return Step(Trigger.OTHER_CALL, replace(boot, ladder=ladder))
+        if ladder.lasting:
+            await _remember(world, boot)
+        raise KexecRefused(f"the running kernel would not load the new one: {ladder}") from refusal
     world.emit(KexecLoaded(method=method, cmdline=cmdline))
+    # A filesystem with an open file cannot be unmounted; what is needed is in the kernel by now.
+    images.close()
     await world.cache.release()
-    version = str(manifest.manifest.version)
+    version = str(manifest.version)
     world.emit(KexecJump(version=version, rss_peak=world.platform.rss_peak()))
     world.record.flush()
-    await world.kexec.jump()
+    try:
+        await world.kexec.jump()
+    except KexecRefused:
+        await _remember(world, boot, await _shelf_again(world, boot))
+        raise
     return Step(Trigger.JUMPED, boot)
 
 
-def _network(link: Link) -> Network:
-    return Network(
-        interface=link.interface,
-        addresses=link.addresses,
-        gateways=link.gateways,
-        dns=link.dns,
-        vlan=str(link.vlan or ""),
+async def _ladder(world: World, boot: Boot) -> Ladder:
+    """Return what Fetch found out, or find it out where a plugin has not."""
+    if boot.ladder is not None:
+        return boot.ladder
+    ability = await world.kexec.ability()
+    return Ladder(calls=ability.methods, said=ability.forbidden)
+
+
+async def _shelf_again(world: World, boot: Boot) -> Shelf:
+    """Open the store again that was given back for the jump."""
+    policy = known(boot.policy, "a policy")
+    return await world.cache.open(
+        persistent=known(boot.shelf, "a store").persistent, bound=policy.limits.cache_mib * MIB
     )
+
+
+async def _remember(world: World, boot: Boot, shelf: Shelf | None = None) -> None:
+    """Write down that kexec fails on this model of machine, where anything is written down."""
+    shelf = shelf or known(boot.shelf, "a store")
+    if not shelf.persistent:
+        return
+    try:
+        facts = known(boot.facts, "the machine's facts")
+        await asyncio.to_thread(remember_failure, shelf.notebook, facts)
+    except StoreError as failure:
+        world.emit(StateNotKept(reason=str(failure)))
 
 
 def _fits(world: World, manifest: Manifest, shelf: Shelf) -> None:
@@ -69,7 +112,7 @@ def _fits(world: World, manifest: Manifest, shelf: Shelf) -> None:
 HANDLER = Handler(
     state=State.KEXEC,
     run=kexec,
-    leads=frozenset({Trigger.JUMPED}),
+    leads=frozenset({Trigger.JUMPED, Trigger.OTHER_CALL}),
     raises=(NotConfigured, NotEnoughMemory, KexecRefused),
     budget=300,
 )

@@ -37,6 +37,8 @@ async def shell(world: World, boot: Boot) -> Step:
     """Leads to: init (retry), off (leave)."""
     cause = boot.trouble.sentence if boot.trouble else "a person asked for the shell"
     world.emit(ShellOpened(cause=cause, way_out=WAY_OUT))
+    if boot.images is not None:
+        boot.images.close()
     note = None
     while True:
         report = _report(world, boot, cause, note)

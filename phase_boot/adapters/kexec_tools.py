@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.adapters.kexec_probe import ability
+from phase_boot.adapters.kexec_words import MAX_SAID, refusal
 from phase_boot.handoff.initrd import Initrd
+from phase_boot.handoff.kernel import Kernel, UnknownKernel
+from phase_boot.handoff.unpack import pieces
 from phase_boot.machine.errors import KexecRefused
+from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.store.cas import Fetched
 
 KEXEC: Final = "/usr/sbin/kexec"
 SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-METHODS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+OPTIONS: Final[Mapping[Method, tuple[str, ...]]] = MappingProxyType(
     {
-        "kexec_file_load": ("--kexec-file-syscall",),
-        "kexec_load": ("--kexec-syscall", "--no-checks"),
+        Method.FILE: ("--kexec-file-syscall",),
+        Method.SEGMENTS: ("--kexec-syscall", "--no-checks"),
     }
 )
-"""Best first: the file call checks signatures and copies the firmware's tables by itself.
+"""The file call checks signatures and copies the firmware's tables by itself.
 
 `--no-checks` leaves out kexec-tools' own sha256 over what is already in the kernel's hands: it
 runs with the caches off, takes 18 s of an emulated arm64 boot, and guards against nothing but a
 device that writes into memory it was not given. The kernel's own loader for arm64 has none.
 """
-MAX_ERROR: Final = 300
+ENGLISH: Final[Mapping[str, str]] = MappingProxyType({"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin"})
 
 
 class KexecTools:
@@ -37,28 +43,38 @@ class KexecTools:
     def __init__(self, program: str = KEXEC) -> None:
         self._program = program
 
-    async def load(self, kernel: Fetched, initrd: Initrd, cmdline: str) -> str:
-        """Load with the first system call that takes the images."""
-        with _assembled(initrd) as initrd_fd:
-            reasons = []
-            for method, options in METHODS.items():
-                refusal = await self._run(
-                    *options,
-                    "--load",
-                    f"/proc/self/fd/{kernel.fileno()}",
-                    f"--initrd=/proc/self/fd/{initrd_fd}",
-                    f"--command-line={cmdline}",
-                    descriptors=(kernel.fileno(), initrd_fd),
-                )
-                if refusal is None:
-                    return method
-                reasons.append(f"{method}: {refusal}")
-        raise KexecRefused(f"the running kernel would not load the new one ({'; '.join(reasons)})")
+    async def ability(self) -> Ability:
+        """Ask the running kernel."""
+        return ability()
+
+    async def load(
+        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
+    ) -> None:
+        """Load with one system call, a packed kernel from memory that it was unpacked into."""
+        with contextlib.ExitStack() as opened:
+            try:
+                initrd_fd = opened.enter_context(_sealed("phase-initrd", initrd.parts()))
+                kernel_fd = image.fileno()
+                if kernel.packed is not None:
+                    unpacked = _sealed("phase-kernel", pieces(image, kernel))
+                    kernel_fd = opened.enter_context(unpacked)
+            except (OSError, UnknownKernel) as error:
+                raise LoadRefused(f"the images cannot be put together: {error}") from error
+            said = await self._run(
+                *OPTIONS[method],
+                "--load",
+                f"/proc/self/fd/{kernel_fd}",
+                f"--initrd=/proc/self/fd/{initrd_fd}",
+                f"--command-line={cmdline}",
+                descriptors=(kernel_fd, initrd_fd),
+            )
+        if said is not None:
+            raise refusal(said)
 
     async def jump(self) -> None:
         """Start what is loaded; if this returns at all it raises."""
-        refusal = await self._run("--exec", "--no-ifdown")
-        raise KexecRefused(f"the jump into the new kernel failed ({refusal or 'no reason given'})")
+        said = await self._run("--exec", "--no-ifdown")
+        raise KexecRefused(f"the jump into the new kernel failed ({said or 'no reason given'})")
 
     async def _run(self, *arguments: str, descriptors: tuple[int, ...] = ()) -> str | None:
         """Run kexec-tools; return None if it succeeded, else what it said, in one line."""
@@ -67,6 +83,7 @@ class KexecTools:
                 self._program,
                 *arguments,
                 pass_fds=descriptors,
+                env=ENGLISH,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
@@ -77,18 +94,18 @@ class KexecTools:
         if process.returncode == 0:
             return None
         text = " ".join(said.decode("utf-8", "replace").split())
-        return text[:MAX_ERROR] or f"exit status {process.returncode}"
+        return text[:MAX_SAID] or f"exit status {process.returncode}"
 
 
 @contextmanager
-def _assembled(initrd: Initrd) -> Iterator[int]:
-    """Yield a read-only descriptor of the initrd, in memory that nobody can change any more.
+def _sealed(name: str, parts: Iterable[bytes | Fetched]) -> Iterator[int]:
+    """Yield a read-only descriptor of ``parts``, in memory that nobody can change any more.
 
     It must not be open for writing anywhere: the kernel refuses to load such a file.
     """
-    draft = os.memfd_create("phase-initrd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    draft = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        for part in initrd.parts():
+        for part in parts:
             _append(draft, part)
         fcntl.fcntl(draft, fcntl.F_ADD_SEALS, SEALS)
         final = os.open(f"/proc/self/fd/{draft}", os.O_RDONLY | os.O_CLOEXEC)
@@ -110,5 +127,5 @@ def _append(draft: int, part: bytes | Fetched) -> None:
     while offset < part.artifact.size:
         sent = os.sendfile(draft, part.fileno(), offset, part.artifact.size - offset)
         if not sent:
-            raise KexecRefused(f"the {part.artifact.name} became shorter after it was verified")
+            raise LoadRefused(f"the {part.artifact.name} became shorter after it was verified")
         offset += sent

@@ -65,6 +65,13 @@ def _done(event: Fields) -> str:
     return f"  {event['artifact']:<10} {mib:.1f} MiB verified{rate}, from {source}"
 
 
+def _inspected(event: Fields) -> str:
+    version = f" {event['version']}" if event["version"] else ""
+    packing = f" ({event['packing']})" if event["packing"] else ""
+    first = f"; by the firmware: {event['reason']}" if event["first"] == "chainload" else ""
+    return f"  kernel: {event['format']}{packing}{version}{first}"
+
+
 _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
     {
         "run.started": lambda e: f"Phase Boot on {e['arch']}, mode {e['mode']}",
@@ -91,6 +98,11 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         ),
         "fetch.done": _done,
         "source.failed": lambda e: f"  {e['artifact']} from {e['source']}: {e['reason']}",
+        "kernel.inspected": _inspected,
+        "kexec.failed": lambda e: f"  {e['method']} refused: {e['reason']}",
+        "loader.staged": lambda e: f"  staged {e['version']} for the firmware, restarting",
+        "loader.cleared": lambda e: f"  {e['files']} file(s) of an earlier hand-off removed",
+        "loader.not_cleared": lambda e: f"  of an earlier hand-off is left: {e['reason']}",
         "kexec.loaded": lambda e: f"  loaded by {e['method']}",
         "kexec.jump": lambda e: f"  starting {e['version']}",
         "shell.opened": lambda e: f"  asking a person: {e['cause']}",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from phase_boot.drill.kernels import bzimage
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
@@ -20,7 +21,7 @@ PUBLISHER: Final = SigningKey(b"\x01" * 32)
 SECOND: Final = SigningKey(b"\x02" * 32)
 STRANGER: Final = SigningKey(b"\xee" * 32)
 
-KERNEL: Final = b"kernel"
+KERNEL: Final = bzimage(b"kernel")
 INITRAMFS: Final = b"initramfs"
 ROOTFS: Final = b"rootfs" * 1000
 

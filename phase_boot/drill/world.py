@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,9 +15,10 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.sites import Sites
 from phase_boot.handoff.initrd import Initrd
+from phase_boot.handoff.kernel import Kernel
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import drive
-from phase_boot.machine.errors import KexecRefused, NoNetwork, NotConfigured
+from phase_boot.machine.errors import CannotChainload, KexecRefused, NoNetwork, NotConfigured
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Handler, World
 from phase_boot.machine.journal import Journal
@@ -26,6 +26,8 @@ from phase_boot.machine.registry import installed_handlers, total
 from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.ports.kexec import Ability, LoadRefused, Method
+from phase_boot.ports.loader import Cargo, Outlook
 from phase_boot.ports.network import Link, Setup, SetupFailed
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
@@ -64,6 +66,8 @@ class FakePlatform:
     url: str | None = None
     root: bytes | None = None
     """The root in the image; without it the table names keys."""
+    arch: Arch = Arch.AMD64
+    model: str | None = "ACME Boot-o-matic"
 
     def trusting(self, root: bytes) -> None:
         """Carry this root instead of keys."""
@@ -72,11 +76,12 @@ class FakePlatform:
 
     async def facts(self) -> Facts:
         return Facts(
-            arch=Arch.AMD64,
+            arch=self.arch,
             mode=self.table["mode"],
             url=self.url,
             built=datetime(2025, 11, 1, tzinfo=UTC),
             stages=(("kernel", 0.0),),
+            model=self.model,
         )
 
     async def policy(self, mode: str) -> Policy:
@@ -152,19 +157,34 @@ class FakeCache:
 class FakeKexec:
     """Remembers the bytes that it was made to jump into."""
 
-    refusal: str | None = None
+    can: Ability = field(default_factory=lambda: Ability(methods=tuple(Method)))
+    refusals: dict[Method, LoadRefused] = field(default_factory=dict)
+    """What a call says instead of loading."""
     jump_refusals: list[str] = field(default_factory=list)
+    tried: list[Method] = field(default_factory=list)
     kernel: bytes | None = None
     initrd: bytes | None = None
     cmdline: str | None = None
     jumped: bool = False
 
-    async def load(self, kernel: Fetched, initrd: Initrd, cmdline: str) -> str:
-        if self.refusal is not None:
-            raise KexecRefused(self.refusal)
-        self.kernel, self.cmdline = _bytes_of(kernel), cmdline
-        self.initrd = b"".join(p if isinstance(p, bytes) else _bytes_of(p) for p in initrd.parts())
-        return "fake"
+    def refuse(self, reason: str, *, errno: str = "EPERM", lasting: bool = False) -> None:
+        """Let both calls say this."""
+        self.refusals = {
+            method: LoadRefused(reason, errno=errno, lasting=lasting) for method in Method
+        }
+
+    async def ability(self) -> Ability:
+        return self.can
+
+    async def load(
+        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
+    ) -> None:
+        assert kernel.by_kexec
+        self.tried.append(method)
+        if method in self.refusals:
+            raise self.refusals[method]
+        self.kernel, self.cmdline = _bytes_of(image), cmdline
+        self.initrd = _joined(initrd)
 
     async def jump(self) -> None:
         if self.jump_refusals:
@@ -185,6 +205,45 @@ class FakeSupervisor:
 
     def alive(self, doing: str) -> None:
         self.heard.append(doing)
+
+
+@dataclass
+class FakeLoader:
+    """Remembers what was staged, and whether the machine was restarted then."""
+
+    look: Outlook = field(default_factory=Outlook)
+    refusal: str | None = None
+    """What staging comes to."""
+    cargo: Cargo | None = None
+    kernel: bytes | None = None
+    initrd: bytes | None = None
+    left: int = 0
+    """Files that an earlier boot has left."""
+    stuck: str | None = None
+    """Why they cannot be removed."""
+    unstaged: int = 0
+    restarted: bool = False
+
+    async def outlook(self) -> Outlook:
+        return self.look
+
+    async def stage(self, cargo: Cargo) -> str:
+        if self.refusal is not None:
+            raise CannotChainload(self.refusal)
+        self.cargo, self.kernel = cargo, _bytes_of(cargo.image)
+        self.initrd = _joined(cargo.initrd) if cargo.initrd else None
+        return "phase-staged-0.conf"
+
+    async def restart(self) -> None:
+        assert self.cargo is not None
+        self.restarted = True
+
+    async def unstage(self) -> int:
+        self.unstaged += 1
+        if self.stuck is not None:
+            raise CannotChainload(self.stuck)
+        gone, self.left = self.left, 0
+        return gone
 
 
 @dataclass
@@ -249,6 +308,7 @@ class Scene:
     network: FakeNetwork = field(default_factory=FakeNetwork)
     cache: FakeCache = field(default_factory=FakeCache)
     kexec: FakeKexec = field(default_factory=FakeKexec)
+    loader: FakeLoader = field(default_factory=FakeLoader)
     operator: FakeOperator = field(default_factory=FakeOperator)
     reports: FakeReports = field(default_factory=FakeReports)
     supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
@@ -292,6 +352,7 @@ class Scene:
             fetcher=self.sites,
             cache=self.cache,
             kexec=self.kexec,
+            loader=self.loader,
             operator=self.operator,
             reports=self.reports,
             record=journal,
@@ -313,4 +374,8 @@ def scene(*urls: str, **sites: Any) -> Scene:
 
 
 def _bytes_of(image: Fetched) -> bytes:
-    return os.pread(image.fileno(), image.artifact.size + 1, 0)
+    return image.read(image.artifact.size + 1)
+
+
+def _joined(initrd: Initrd) -> bytes:
+    return b"".join(p if isinstance(p, bytes) else _bytes_of(p) for p in initrd.parts())

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from phase_boot.handoff.kernel import Kernel
 from phase_boot.machine.errors import NotConfigured
+from phase_boot.machine.ladder import Ladder
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate
 from phase_boot.ports.network import Link
@@ -35,16 +37,19 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """The three verified artifacts, each with its open descriptor."""
+    """The verified artifacts, each with its open descriptor."""
 
     kernel: Fetched
     initramfs: Fetched
     rootfs: Fetched
+    uki: Fetched | None = None
+    """The signed image that the firmware starts by itself, where it may be needed."""
 
     def close(self) -> None:
         """Give the descriptors back; the record cannot be used to boot afterwards."""
-        for image in (self.kernel, self.initramfs, self.rootfs):
-            image.close()
+        for image in (self.kernel, self.initramfs, self.rootfs, self.uki):
+            if image is not None:
+                image.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,10 @@ class Boot:
     """One sentence for each candidate that failed, oldest first."""
     manifest: Verified | None = None
     images: Images | None = None
+    kernel: Kernel | None = None
+    """What the kernel among the images is."""
+    ladder: Ladder | None = None
+    """Which ways to start it are left."""
     sources: tuple[tuple[str, str], ...] = ()
     """Which artifact came from where."""
     trouble: Trouble | None = field(default=None)

@@ -53,6 +53,12 @@ class CannotStore(BootError):
     way_out = Trigger.GIVE_UP
 
 
+class NoWayToStart(BootError):
+    """Neither kexec nor the firmware's loader can start anything on this machine."""
+
+    way_out = Trigger.GIVE_UP
+
+
 class KexecRefused(BootError):
     """The running kernel would not load or start the new one."""
 

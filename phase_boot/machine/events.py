@@ -238,6 +238,29 @@ class SourceFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelInspected(Event):
+    """What the verified kernel is, how it is started `first`, and the `reason` if not by kexec."""
+
+    event = "kernel.inspected"
+    format: str
+    arch: str
+    packing: str | None
+    version: str | None
+    first: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KexecFailed(Event):
+    """A system call would not take the image; `errno` is its name, `reason` the same in words."""
+
+    event = "kexec.failed"
+    method: str
+    errno: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KexecLoaded(Event):
     """The running kernel holds the new one."""
 
@@ -253,6 +276,32 @@ class KexecJump(Event):
     event = "kexec.jump"
     version: str
     rss_peak: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderStaged(Event):
+    """The firmware's loader will start the image once; the last line before the restart."""
+
+    event = "loader.staged"
+    version: str
+    entry: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderCleared(Event):
+    """What an earlier boot had staged is gone from the stick."""
+
+    event = "loader.cleared"
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderNotCleared(Event):
+    """Something of what an earlier boot had staged is still on the stick."""
+
+    event = "loader.not_cleared"
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

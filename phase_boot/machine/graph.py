@@ -25,6 +25,8 @@ class State(StrEnum):
     SHELL = auto()
     TARGET = auto()
     """Terminal: the machine belongs to the operating system it verified."""
+    FIRMWARE = auto()
+    """Terminal: the machine restarts, and the firmware's loader starts what was staged."""
     OFF = auto()
     """Terminal: a person ended the run (reboot, power off, quit)."""
 
@@ -45,8 +47,12 @@ class Trigger(StrEnum):
     UNAVAILABLE = auto()
     """No source of this manifest could deliver: try the next candidate."""
     JUMPED = auto()
+    OTHER_CALL = auto()
+    """The kernel refused one system call and has another: try that one."""
     NOT_LOADED = auto()
     """The kernel would not take or start the image: leave it to the firmware."""
+    STAGED = auto()
+    """The firmware's loader has what it takes to start the image."""
     GIVE_UP = auto()
     """There is no further way on without a person."""
     RETRY = auto()
@@ -71,7 +77,9 @@ EDGES: Final = (
     Edge(State.FETCH, Trigger.FETCHED, State.KEXEC),
     Edge(State.FETCH, Trigger.UNAVAILABLE, State.DISCOVER),
     Edge(State.KEXEC, Trigger.JUMPED, State.TARGET),
+    Edge(State.KEXEC, Trigger.OTHER_CALL, State.KEXEC),
     Edge(State.KEXEC, Trigger.NOT_LOADED, State.CHAINLOAD),
+    Edge(State.CHAINLOAD, Trigger.STAGED, State.FIRMWARE),
     Edge(State.INIT, Trigger.GIVE_UP, State.SHELL),
     Edge(State.NET_UP, Trigger.GIVE_UP, State.SHELL),
     Edge(State.DISCOVER, Trigger.GIVE_UP, State.SHELL),
@@ -84,7 +92,7 @@ EDGES: Final = (
     Edge(State.SHELL, Trigger.GIVE_UP, State.OFF),
 )
 START: Final = State.INIT
-TERMINAL: Final = frozenset({State.TARGET, State.OFF})
+TERMINAL: Final = frozenset({State.TARGET, State.FIRMWARE, State.OFF})
 FALLBACK: Final = Trigger.GIVE_UP
 """What a crash or a spent budget does: drawn from every state that can run."""
 

@@ -14,6 +14,7 @@ from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher
 from phase_boot.ports.finder import Finder
 from phase_boot.ports.kexec import Kexec
+from phase_boot.ports.loader import Loader
 from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
 from phase_boot.ports.platform import Platform
@@ -33,6 +34,7 @@ class World:
     fetcher: Fetcher
     cache: Cache
     kexec: Kexec
+    loader: Loader
     operator: Operator
     reports: Reports
     record: Record

@@ -22,6 +22,8 @@ class Facts:
     """The build date of the seed: no clock is believed that is behind it."""
     stages: tuple[tuple[str, float], ...]
     """What happened before the daemon: name, seconds since kernel start."""
+    model: str | None = None
+    """Who made this machine and what they call it, if the firmware says."""
 
 
 class Platform(Protocol):

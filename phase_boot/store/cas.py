@@ -39,6 +39,15 @@ class Fetched:
             raise ValueError(f"{self.artifact.name} is closed")
         return self._fd
 
+    @property
+    def closed(self) -> bool:
+        """Whether the descriptor was given back."""
+        return self._fd < 0
+
+    def read(self, size: int, offset: int = 0) -> bytes:
+        """Return at most ``size`` bytes from ``offset`` on; raise ValueError once it is closed."""
+        return os.pread(self.fileno(), size, offset)
+
     def close(self) -> None:
         """Give the descriptor back; a second time does nothing."""
         fd, self._fd = self._fd, -1

@@ -204,7 +204,7 @@ def test_duplicate_key_json() -> None:
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1.5", b"6e0", b"6.0"])
 def test_not_a_whole_number(number: bytes) -> None:
     with pytest.raises(NotANumber):
-        judge(signed(document()).replace(b'"kernel": 6', b'"kernel": ' + number))
+        judge(signed(document()).replace(b'"initramfs": 9', b'"initramfs": ' + number))
 
 
 def test_ten_megabytes_of_manifest() -> None:

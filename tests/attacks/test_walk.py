@@ -246,13 +246,15 @@ class Stick(RuleBasedStateMachine):
         play.platform.table["discovery"]["candidates"] = 50
         play.cache = self.cache
         play.clock = VirtualClock(self.clock)
-        play.kexec.refusal = "the kernel said EPERM" if self.kexec_refuses else None
+        if self.kexec_refuses:
+            play.kexec.refuse("the kernel said EPERM")
         end = play.play()
         assert play.walk.end is end
         self._look_at_trust(play)
         if play.kexec.jumped:
             self._look_at_the_jump(play)
         assert (end is State.TARGET) == play.kexec.jumped
+        assert (end is State.FIRMWARE) == play.loader.restarted
 
     def _look_at_trust(self, play: Scene) -> None:
         (recalled,) = play.of("trust.recalled")

@@ -16,12 +16,17 @@ import pytest
 
 from image.lab import IPV4, Lab
 from phase_boot.cli import main
+from phase_boot.drill.kernels import bzimage
 from phase_boot.machine.replay import replay
 
 BIN = Path(sys.executable).parent
 PHASE_BOOT = [str(BIN / "phase-boot")]
 CHAIN = {"daemon": [*PHASE_BOOT, "daemon"], "one command": [str(BIN / "fetch-verify-kexec")]}
-FILES = {"kernel": b"MZ kernel" * 9000, "initramfs": b"070701" * 900, "rootfs": b"hsqs" * 90_000}
+FILES = {
+    "kernel": bzimage(b"kernel" * 9000),
+    "initramfs": b"070701" * 900,
+    "rootfs": b"hsqs" * 90_000,
+}
 
 
 class Site:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from phase_boot.adapters.kexec_tools import KexecTools
+from phase_boot.drill.kernels import arm64_image, bzimage, gzipped, zboot
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.initrd import Initrd
+from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.machine.errors import KexecRefused
+from phase_boot.ports.kexec import LoadRefused, Method
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import Artifact
 from tests.fakes.archives import unpacked
 
-KERNEL, INITRAMFS, ROOTFS = b"MZ kernel", b"initramfs!" * 3 + b"x", b"rootfs" * 5000
+Packer = Callable[[bytes], bytes]
+KERNEL, INITRAMFS, ROOTFS = bzimage(), b"initramfs!" * 3 + b"x", b"rootfs" * 5000
 
 
 def stored(name: str, data: bytes) -> Fetched:
@@ -42,6 +48,21 @@ def initrd(*, appended: bool) -> Initrd:
     )
 
 
+async def load(  # noqa: PLR0913 - one thing each, most by keyword
+    script_folder: Path,
+    script: str,
+    whole: Initrd,
+    *,
+    kernel: bytes = KERNEL,
+    cmdline: str = "",
+    method: Method = Method.FILE,
+) -> Fetched:
+    tools = KexecTools(program(script_folder, script))
+    image = stored("kernel", kernel)
+    await tools.load(image, inspect(image.read(HEAD)), whole, cmdline, method)
+    return image
+
+
 COPY = """
 echo "$*" >> calls
 for word in "$@"; do case $word in
@@ -52,24 +73,21 @@ esac; done
 
 
 async def test_the_descriptors_that_were_hashed_are_the_ones_loaded(tmp_path: Path) -> None:
-    tools = KexecTools(program(tmp_path, COPY))
-    kernel = stored("kernel", KERNEL)
-    method = await tools.load(kernel, initrd(appended=False), "quiet phase.mode=local")
-    assert method == "kexec_file_load"
+    kernel = await load(tmp_path, COPY, initrd(appended=False), cmdline="quiet phase.mode=local")
     assert (tmp_path / "kernel").read_bytes() == KERNEL
     data = (tmp_path / "initrd").read_bytes()
     assert data.startswith(INITRAMFS)
     padded = len(INITRAMFS) + -len(INITRAMFS) % 4
     assert unpacked(data[padded:]) == {"phase": b"", "phase/handoff.json": b"{}"}
     (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert call.startswith("--kexec-file-syscall --load")
     assert f"/proc/self/fd/{kernel.fileno()}" in call
     assert "--command-line=quiet phase.mode=local" in call
 
 
 async def test_an_appended_rootfs_is_a_file_of_the_archive(tmp_path: Path) -> None:
-    tools = KexecTools(program(tmp_path, COPY))
     whole = initrd(appended=True)
-    await tools.load(stored("kernel", KERNEL), whole, "")
+    await load(tmp_path, COPY, whole)
     data = (tmp_path / "initrd").read_bytes()
     assert len(data) == whole.size
     padded = len(INITRAMFS) + -len(INITRAMFS) % 4
@@ -84,24 +102,66 @@ async def test_the_assembled_initrd_cannot_be_changed_any_more(tmp_path: Path) -
     script = (
         'for w in "$@"; do case $w in --initrd=*) echo x > "${w#--initrd=}" || exit 7;; esac; done'
     )
-    with pytest.raises(KexecRefused):
-        await KexecTools(program(tmp_path, script)).load(
-            stored("kernel", KERNEL), initrd(appended=False), ""
-        )
+    with pytest.raises(LoadRefused):
+        await load(tmp_path, script, initrd(appended=False))
 
 
-async def test_a_kernel_without_the_file_call_takes_the_other_one(tmp_path: Path) -> None:
-    script = COPY + 'case "$1" in --kexec-file-syscall) echo ENOSYS >&2; exit 255;; esac\n'
-    tools = KexecTools(program(tmp_path, script))
-    assert await tools.load(stored("kernel", KERNEL), initrd(appended=False), "") == "kexec_load"
+async def test_the_other_call_is_made_alone_and_without_a_second_hash(tmp_path: Path) -> None:
+    await load(tmp_path, COPY, initrd(appended=False), method=Method.SEGMENTS)
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert call.startswith("--kexec-syscall --no-checks --load")
 
 
-async def test_a_refusal_names_both_calls_and_what_they_said(tmp_path: Path) -> None:
-    tools = KexecTools(program(tmp_path, 'echo "Operation not permitted" >&2; exit 1'))
-    with pytest.raises(KexecRefused) as caught:
-        await tools.load(stored("kernel", KERNEL), initrd(appended=False), "")
-    assert "kexec_file_load: Operation not permitted" in str(caught.value)
-    assert "kexec_load: Operation not permitted" in str(caught.value)
+@pytest.mark.parametrize("packed", [gzipped, zboot])
+async def test_a_packed_kernel_is_loaded_unpacked(tmp_path: Path, packed: Packer) -> None:
+    inner = arm64_image(b"Image" * 9999)
+    await load(tmp_path, COPY, initrd(appended=False), kernel=packed(inner))
+    assert (tmp_path / "kernel").read_bytes() == inner
+
+
+async def test_a_packed_kernel_that_breaks_off_is_never_handed_over(tmp_path: Path) -> None:
+    noise = random.Random(1).randbytes(99_999)  # noqa: S311 - bytes that do not pack
+    torn = gzipped(arm64_image(noise))[:-4000]
+    with pytest.raises(LoadRefused, match="breaks off"):
+        await load(tmp_path, COPY, initrd(appended=False), kernel=torn)
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "errno", "words"),
+    [
+        ("kexec_load failed: Operation not permitted flags = 0x3e0000", "EPERM", "forbids"),
+        ("kexec_file_load failed: Permission denied", "EACCES", "locked down"),
+        ("kexec_file_load failed: No data available", "ENODATA", "not signed"),
+        ("kexec_file_load failed: Required key not available", "ENOKEY", "does not know"),
+        ("kexec_file_load failed: Key was rejected by service", "EKEYREJECTED", "signature"),
+        ("kexec_file_load failed: Exec format error", "ENOEXEC", "format"),
+        ("kexec_load failed: Invalid argument", "EINVAL", "damaged"),
+        ("kexec_load failed: Device or resource busy", "EBUSY", "at the moment"),
+        ("kexec_load failed: Cannot allocate memory", "ENOMEM", "memory"),
+        ("kexec_load failed: Cannot assign requested address", "EADDRNOTAVAIL", "no free place"),
+        ("syscall kexec_file_load not available.", "ENOSYS", "does not have this call"),
+        ("Cannot determine the file type of /proc/self/fd/7", "ENOEXEC", "format"),
+        ("Could not find a free area of memory of 0x1000 bytes...", "EADDRNOTAVAIL", "place"),
+    ],
+)
+async def test_what_kexec_tools_says_is_told_in_words_and_by_name(
+    tmp_path: Path, said: str, errno: str, words: str
+) -> None:
+    with pytest.raises(LoadRefused, match=words) as caught:
+        await load(tmp_path, f"echo '{said}' >&2; exit 255", initrd(appended=False))
+    assert caught.value.errno == errno
+    assert f"({errno})" in str(caught.value)
+    assert caught.value.lasting is (errno == "EADDRNOTAVAIL")
+
+
+async def test_a_sentence_that_nobody_foresaw_is_passed_on_and_blames_no_machine(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(LoadRefused, match="the moon is full") as caught:
+        await load(tmp_path, "echo the moon is full >&2; exit 3", initrd(appended=False))
+    assert caught.value.errno is None
+    assert not caught.value.lasting
 
 
 async def test_a_jump_that_returns_is_a_failure(tmp_path: Path) -> None:

@@ -36,9 +36,11 @@ def test_a_trigger_leads_to_one_place_only() -> None:
     assert len({(edge.source, edge.trigger) for edge in EDGES}) == len(EDGES)
 
 
-def test_the_target_is_only_reached_from_kexec_and_kexec_only_from_fetch() -> None:
+def test_what_starts_an_image_is_only_reached_through_fetch() -> None:
     assert {e.source for e in EDGES if e.target is State.TARGET} == {State.KEXEC}
-    assert {e.source for e in EDGES if e.target is State.KEXEC} == {State.FETCH}
+    assert {e.source for e in EDGES if e.target is State.FIRMWARE} == {State.CHAINLOAD}
+    assert {e.source for e in EDGES if e.target is State.CHAINLOAD} == {State.KEXEC}
+    assert {e.source for e in EDGES if e.target is State.KEXEC} == {State.FETCH, State.KEXEC}
     assert {e.source for e in EDGES if e.target is State.FETCH} == {State.VERIFY}
 
 

@@ -11,6 +11,7 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import FakeCache, FakePlatform, Scene, policy_table, scene
 from phase_boot.machine.graph import State
+from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
@@ -287,9 +288,11 @@ def test_a_url_that_was_typed_is_tried_first_after_a_failure() -> None:
 
 def test_a_kernel_that_is_not_taken_goes_by_chainload_to_the_shell() -> None:
     play = scene(peer=good_site())
-    play.kexec.refusal = "kexec_load: Operation not permitted"
+    play.kexec.refuse("the running kernel forbids it (EPERM)")
+    play.loader.look = Outlook(obstacle="the stick is write-protected")
     assert play.play() is State.OFF
-    assert_refused(play, "Operation not permitted")
+    assert_refused(play, "the running kernel forbids it (EPERM)")
+    assert_refused(play, "the stick is write-protected")
     assert play.walk.states[-4:] == (State.KEXEC, State.CHAINLOAD, State.SHELL, State.OFF)
 
 
@@ -311,6 +314,7 @@ def test_a_reboot_is_asked_for_only_by_a_person() -> None:
 def test_after_a_jump_that_failed_a_retry_opens_the_store_anew() -> None:
     play = scene(peer=good_site())
     play.kexec.jump_refusals = ["the jump into the new kernel failed"]
+    play.loader.look = Outlook(obstacle="the stick is write-protected")
     play.operator.answers = [Answer(Wish.RETRY)]
     assert play.play() is State.TARGET
     assert play.kexec.jumped

@@ -1,0 +1,41 @@
+"""What goes along with the kernel, whichever way it is started (SPEC "Handover")."""
+
+from __future__ import annotations
+
+from phase_boot.handoff.document import Network, document, kernel_cmdline
+from phase_boot.handoff.initrd import Initrd
+from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.machine.handler import World
+from phase_boot.ports.network import Link
+
+
+def initrd_of(world: World, boot: Boot, images: Images) -> Initrd:
+    """Return the initramfs with the hand-over document, and with the rootfs if it is in memory."""
+    handoff = document(
+        mode=known(boot.facts, "the machine's facts").mode,
+        manifest=known(boot.manifest, "a manifest"),
+        network=_network(boot.link) if boot.link else None,
+        sources=dict(boot.sources),
+        journal=world.record.lines,
+    )
+    return Initrd(
+        initramfs=images.initramfs,
+        document=handoff,
+        rootfs=None if known(boot.shelf, "a store").persistent else images.rootfs,
+    )
+
+
+def cmdline_of(boot: Boot) -> str:
+    """Return the target's command line."""
+    facts, manifest = known(boot.facts, "the machine's facts"), known(boot.manifest, "a manifest")
+    return kernel_cmdline(mode=facts.mode, manifest=manifest)
+
+
+def _network(link: Link) -> Network:
+    return Network(
+        interface=link.interface,
+        addresses=link.addresses,
+        gateways=link.gateways,
+        dns=link.dns,
+        vlan=str(link.vlan or ""),
+    )

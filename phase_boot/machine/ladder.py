@@ -1,0 +1,37 @@
+"""The hand-off ladder: which ways to start an image are left, and why the others are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from phase_boot.ports.kexec import LoadRefused, Method
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """Where the hand-off stands.
+
+    Attributes:
+        calls: the system calls still to be tried, in order.
+        said: one sentence for every way that is not, or is no longer, open.
+        lasting: whether every refusal so far would meet any other image on this machine too.
+    """
+
+    calls: tuple[Method, ...]
+    said: tuple[str, ...] = ()
+    lasting: bool = True
+
+    def after(self, refusal: LoadRefused) -> Ladder:
+        """Return what is left when the first call has refused."""
+        return Ladder(
+            calls=self.calls[1:],
+            said=(*self.said, f"{self.calls[0]}: {refusal}"),
+            lasting=self.lasting and refusal.lasting,
+        )
+
+    def without_kexec(self, why: str) -> Ladder:
+        """Return a ladder that starts with the firmware's loader."""
+        return replace(self, calls=(), said=(*self.said, why))
+
+    def __str__(self) -> str:
+        return "; ".join(self.said)

@@ -1,0 +1,69 @@
+"""Models of machines on which kexec failed: remembered on Cache, for this build of the seed.
+
+What is read is a hint and nothing more: it chooses which of two ways is tried first, and both
+start only what was verified.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from phase_boot.ports.notebook import Notebook
+from phase_boot.ports.platform import Facts
+from phase_boot.store.errors import StoreError
+from phase_boot.trust.document import check_depth
+from phase_boot.trust.refusals import Refusal
+
+PAGE: Final = "models.json"
+MAX_MODELS: Final = 32
+MAX_NAME: Final = 128
+MAX_BYTES: Final = 16 * 1024
+
+
+def kexec_failed_before(notebook: Notebook, facts: Facts) -> bool:
+    """Tell whether a boot of this build wrote down that kexec fails on this model."""
+    return bool(facts.model) and _key(facts) in _read(notebook)
+
+
+def remember_failure(notebook: Notebook, facts: Facts) -> None:
+    """Write down that kexec fails on this model, the last `MAX_MODELS` of them.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    if not facts.model:
+        return
+    # A new build may bring a kernel that can: what older builds met does not count for it.
+    kept = [key for key in _read(notebook) if key[0] == _built(facts) and key != _key(facts)]
+    newest = [*kept, _key(facts)][-MAX_MODELS:]
+    notebook.write(PAGE, json.dumps(newest, ensure_ascii=True).encode("ascii"))
+
+
+def _key(facts: Facts) -> tuple[str, str]:
+    return _built(facts), (facts.model or "")[:MAX_NAME]
+
+
+def _built(facts: Facts) -> str:
+    return facts.built.isoformat(timespec="seconds")
+
+
+def _read(notebook: Notebook) -> list[tuple[str, str]]:
+    """Return the models; anything that we did not write is none."""
+    try:
+        raw = notebook.read(PAGE, limit=MAX_BYTES) or b"[]"
+        check_depth(raw, 2)
+        entries = json.loads(raw) if len(raw) <= MAX_BYTES else []
+    except (StoreError, Refusal, ValueError):
+        return []
+    if not isinstance(entries, list):
+        return []
+    return [(each[0], each[1]) for each in entries[-MAX_MODELS:] if _is_key(each)]
+
+
+def _is_key(entry: object) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2  # noqa: PLR2004 - build and model
+        and all(isinstance(text, str) and len(text) <= MAX_NAME for text in entry)
+    )

@@ -1,0 +1,122 @@
+"""Finding out whether an image could be started here, before much of it is fetched."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from phase_boot.handoff.kernel import HEAD, Format, Kernel, UnknownKernel, inspect
+from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.errors import NoWayToStart
+from phase_boot.machine.events import KernelInspected
+from phase_boot.machine.handler import World
+from phase_boot.machine.ladder import Ladder
+from phase_boot.machine.models import kexec_failed_before
+from phase_boot.ports.loader import Outlook
+from phase_boot.store.cas import Fetched
+from phase_boot.trust.arch import Arch
+from policies.model import Mode
+
+UKI = "uki"
+"""The optional artifact that the firmware starts under Secure Boot."""
+
+
+class Unstartable(Exception):
+    """This image cannot be started here, though another might; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What this machine could do: the rungs of kexec, and whether there is one below them."""
+
+    arch: Arch
+    ladder: Ladder
+    loader: Outlook
+
+
+async def survey(world: World, boot: Boot) -> Survey:
+    """Ask the machine which ways are open.
+
+    Raises:
+        NoWayToStart: none is, whatever the image.
+    """
+    facts = known(boot.facts, "the machine's facts")
+    ability, loader = await world.kexec.ability(), await outlook(world, boot)
+    ladder = Ladder(calls=ability.methods, said=ability.forbidden)
+    if not ability.methods and loader.obstacle:
+        said = "; ".join([*ability.forbidden, loader.obstacle])
+        raise NoWayToStart(f"nothing can be started on this machine: {said}")
+    if ability.methods and not loader.obstacle:
+        notebook = known(boot.shelf, "a store").notebook
+        if await asyncio.to_thread(kexec_failed_before, notebook, facts):
+            ladder = ladder.without_kexec("kexec failed on this model of machine before")
+    return Survey(arch=facts.arch, ladder=ladder, loader=loader)
+
+
+async def outlook(world: World, boot: Boot) -> Outlook:
+    """Ask about the firmware's loader, but not where nothing may be written to the stick."""
+    if known(boot.policy, "a policy").mode is Mode.PRIVATE:
+        return Outlook(obstacle="in Private mode nothing is written to the stick for the firmware")
+    return await world.loader.outlook()
+
+
+def suited(world: World, found: Survey, image: Fetched, *, has_uki: bool) -> tuple[Kernel, Ladder]:
+    """Return what the kernel is, and the rungs that are open to it.
+
+    Raises:
+        Unstartable: it is no kernel, or for another machine, or no way is left to start it.
+    """
+    try:
+        kernel = inspect(image.read(HEAD))
+    except UnknownKernel as unknown:
+        raise Unstartable(f"its kernel is {unknown}") from unknown
+    if kernel.arch is not found.arch:
+        raise Unstartable(f"its kernel is a {kernel}, and this machine is {found.arch}")
+    ladder = found.ladder
+    if not kernel.by_kexec:
+        ladder = ladder.without_kexec(f"the firmware alone can start a {kernel}")
+    obstacle = None if ladder.calls else _below(kernel, found.loader, has_uki=has_uki)
+    world.emit(
+        KernelInspected(
+            format=kernel.format,
+            arch=kernel.arch,
+            packing=kernel.packing,
+            version=kernel.version,
+            first="chainload" if not ladder.calls else str(ladder.calls[0]),
+            reason=str(ladder) or None,
+        )
+    )
+    if obstacle:
+        raise Unstartable(f"{ladder}; {obstacle}")
+    return kernel, ladder
+
+
+def uki_is_wanted(found: Survey, kernel: Kernel, ladder: Ladder) -> bool:
+    """Tell whether the firmware's loader will need the signed image: fetch it only then."""
+    if found.loader.obstacle or not found.loader.secure_boot:
+        return False
+    return not ladder.calls or not kernel.signed
+
+
+def obstacle_to_staging(kernel: Kernel, loader: Outlook, *, has_uki: bool) -> str | None:
+    """Return why the firmware's loader cannot start this kernel, if so."""
+    return _below(kernel, loader, has_uki=has_uki)
+
+
+def _below(kernel: Kernel, loader: Outlook, *, has_uki: bool) -> str | None:
+    if loader.obstacle:
+        return loader.obstacle
+    if loader.secure_boot:
+        return (
+            None
+            if has_uki
+            else "under Secure Boot the firmware starts signed images only, and none was published"
+        )
+    if not kernel.by_firmware:
+        return f"the firmware cannot start a {kernel}"
+    return None
+
+
+def is_whole(kernel: Kernel) -> bool:
+    """Tell whether the image brings its own initramfs and command line."""
+    return kernel.format is Format.UKI
