@@ -20,6 +20,8 @@ from phase_boot.trust.arch import Arch
 from policies.model import PolicyError
 from policies.write import ROOT_NAME, chosen
 
+CA_HELP = "certificate authorities of one's own, in PEM, added to Debian's for HTTPS"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit status."""
@@ -57,6 +59,9 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
     command.add_argument("--channel", default="stable")
     command.add_argument("--url", action="append", default=[], help="a manifest URL to try")
+    command.add_argument(
+        "--ca", type=Path, action="append", default=[], metavar="FILE", help=CA_HELP
+    )
     command.add_argument("--cache-mib", type=int, default=CACHE_MIB)
     command.add_argument("--out", type=Path, help="the image file")
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
@@ -103,6 +108,7 @@ def build_image(options: argparse.Namespace) -> None:
             whom=chosen(sorted(options.key or ()), options.threshold, options.root, ROOT_NAME),
             channel=options.channel,
             urls=tuple(options.url),
+            authorities=seed.authorities(options.ca),
         ),
         cache_mib=options.cache_mib,
     )

@@ -5,6 +5,8 @@ KEY ?= publisher.key
 ROOT_KEY ?= root.key
 ROOT ?= roots/1.json
 CHANNEL ?= stable
+# A file of certificate authorities of one's own, which HTTPS mirrors may have their certificates from.
+CA ?=
 IMAGE := $(RUN) python -m image
 
 $(KEY) $(ROOT_KEY): | .venv/done
@@ -17,7 +19,7 @@ $(ROOT): | $(KEY) $(ROOT_KEY)
 
 .PHONY: image
 image: setup $(ROOT) ## build the stick, dist/phase-boot-ARCH.img, which starts from ROOT
-	@$(IMAGE) build --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT)
+	@$(IMAGE) build --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) $(if $(CA),--ca $(CA))
 
 .PHONY: target
 target: setup $(ROOT) $(KEY) ## build the example target, publish it by KEY and ROOT to dist/site-ARCH

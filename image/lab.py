@@ -26,6 +26,10 @@ IPV6: Final = "fd77:b007::1"
 POOL4: Final = "10.77.0.50,10.77.0.199,255.255.255.0,1h"
 POOL6: Final = "fd77:b007::1000,fd77:b007::1fff,64,1h"
 
+_NAME_SERVER: Final = (
+    f"--dhcp-option=option:dns-server,{IPV4}",
+    f"--dhcp-option=option6:dns-server,[{IPV6}]",
+)
 # Fixed, or the bridge would take the address of whichever port joined last, under its neighbours.
 _BRIDGE_MAC: Final = "52:54:00:77:ff:01"
 _UNSHARE: Final = ("unshare", "--net", "--pid", "--fork", "--kill-child")
@@ -63,13 +67,15 @@ class Lab:
     """`with Lab() as lab:` makes the network; leaving the block ends every process in it.
 
     Two labs never see each other: the names and addresses in them are the same. `folder` is a
-    place for what lives as long as the lab. Without `taps` the cables are relays even where
-    /dev/net/tun opens.
+    place for what lives as long as the lab. With `names` machines are told to ask the lab for
+    addresses of names (see `image.beyond.name_server`). Without `taps` the cables are relays even
+    where /dev/net/tun opens.
     """
 
-    def __init__(self, *, dhcp: bool = True, taps: bool = True) -> None:
+    def __init__(self, *, dhcp: bool = True, taps: bool = True, names: bool = False) -> None:
         self.folder = Path()
         self._dhcp = dhcp
+        self._names = names
         self._taps = taps
         self._holder: subprocess.Popen[str] | None = None
         self._enter: tuple[str, ...] = ()
@@ -261,6 +267,7 @@ class Lab:
             "--dhcp-authoritative",
             f"--dhcp-range={POOL4}",
             f"--dhcp-range={POOL6}",
+            *(_NAME_SERVER if self._names else ()),
             "--enable-ra",
             f"--dhcp-leasefile={self.folder / 'leases'}",
             "--log-facility=-",

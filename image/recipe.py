@@ -61,11 +61,13 @@ class Trusting:
         whom: a root, or keys; the example target asks nobody.
         channel: the channel to follow.
         urls: manifest URLs that are known beforehand.
+        authorities: certificates in PEM that HTTPS servers may have theirs from, besides Debian's.
     """
 
     whom: Keys | RootFile = NOBODY
     channel: str = "stable"
     urls: tuple[str, ...] = ()
+    authorities: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

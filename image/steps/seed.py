@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,10 @@ from policies.model import Mode
 from policies.write import RootFile, with_site
 
 LAUNCHERS: Final = {"phase-boot": "main", "fetch-verify-kexec": "fetch_verify_kexec"}
+BUNDLE: Final = "etc/ssl/certs/ca-certificates.crt"
+CERTIFICATE: Final = re.compile(
+    "-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]+-----END CERTIFICATE-----"
+)
 LINKS: Final = {
     "cas": "cache/cas",
     "etc/policy.toml": "phase-boot/internet.toml",
@@ -71,10 +77,31 @@ def certificates(suite: str, arch: str, out: Path) -> None:
     debian.extract(suite, arch, names.CERTIFICATES, unpacked)
     found = sorted((unpacked / "usr/share/ca-certificates").rglob("*.crt"))
     bundle = "".join(path.read_text(encoding="utf-8").rstrip() + "\n" for path in found)
-    tree.write(out / "etc/ssl/certs/ca-certificates.crt", bundle)
+    tree.write(out / BUNDLE, bundle)
     (out / "usr/lib/ssl").mkdir(parents=True)
     (out / "usr/lib/ssl/cert.pem").symlink_to("../../../etc/ssl/certs/ca-certificates.crt")
     discard(unpacked)
+
+
+def authorities(files: Sequence[Path]) -> str:
+    """Return the certificates in ``files``, one after the other, and nothing else of them.
+
+    Raises:
+        ValueError: One cannot be read, or holds no certificate of an authority.
+    """
+    found = []
+    for path in files:
+        try:
+            text = path.read_text(encoding="ascii")
+            certificates = CERTIFICATE.findall(text)
+            trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trusted.load_verify_locations(cadata="\n".join(certificates))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} holds no certificates in PEM: {error}") from error
+        if trusted.cert_store_stats()["x509_ca"] < len(certificates):
+            raise ValueError(f"{path} holds a certificate that is not an authority's")
+        found += certificates
+    return "".join(certificate + "\n" for certificate in found)
 
 
 def _write_generated(out: Path, recipe: names.Recipe) -> None:
@@ -82,6 +109,9 @@ def _write_generated(out: Path, recipe: names.Recipe) -> None:
         tree.write(out / f"usr/bin/{name}", launcher(function), executable=True)
     for name, content in trust(recipe.trusting).items():
         tree.write(out / "etc/phase-boot" / name, content)
+    if recipe.trusting.authorities:
+        bundle = (out / BUNDLE).read_text(encoding="utf-8")
+        tree.write(out / BUNDLE, bundle + recipe.trusting.authorities)
     tree.write(
         out / "etc/os-release",
         roots.os_release("Phase Boot Seed", names.version(), recipe.platform),

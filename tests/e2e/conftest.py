@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from image.accel import choose
+from image.beyond import Certificate
+from image.certificates import certificate
 from image.guest_events import Event
 from image.hardware import Hardware
 from image.private_stick import Cache
@@ -30,6 +32,8 @@ from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest, signed_bytes
 
 CHANNEL = "stable"
+CERTIFICATES = Path("build/e2e/certificates").absolute()
+MIRROR = "mirror.phase.example"
 GOING_WRONG = ("shell.opened", "run.ended", "crashed")
 BOOT_SECONDS = 420.0
 
@@ -93,11 +97,19 @@ def publish(arch: Arch, folder: Path) -> Published:
         program(str(PROGRAM), "root", "new", str(roots), "--channel", CHANNEL, *by)
     builder = (sys.executable, "-m", "image")
     program(*builder, "target", *common, "--key", str(key), "--site", str(site))
-    program(*builder, "build", *common, "--out", str(stick))
+    program(
+        *builder, "build", *common, "--out", str(stick), "--ca", str(mirror_certificate().authority)
+    )
     manifest = promised(site, arch, CHANNEL, root)
     kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
     hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel)
     return Published(arch, site, root_key, key, heir, stick, manifest, hardware)
+
+
+def mirror_certificate() -> Certificate:
+    """What the HTTPS server MIRROR shows; every stick trusts the authority that made it."""
+    with only_one(CERTIFICATES):
+        return certificate(CERTIFICATES, MIRROR)
 
 
 def program(*argv: str) -> str:

@@ -1,5 +1,10 @@
 """What is compiled into the seed."""
 
+from pathlib import Path
+
+import pytest
+
+from image.certificates import authority, certificate
 from image.steps import python, seed
 
 
@@ -16,3 +21,23 @@ def test_metadata_keeps_its_head_alone() -> None:
 
 def test_the_launcher_reads_neither_environment_nor_site() -> None:
     assert seed.launcher("main").startswith("#!/usr/bin/python3 -IS\n")
+
+
+def test_of_a_file_of_authorities_nothing_but_their_certificates_is_kept(tmp_path: Path) -> None:
+    pem = authority(tmp_path).read_text()
+    file = tmp_path / "mine.pem"
+    file.write_text("Subject: mine\n" + (tmp_path / "authority.key").read_text() + pem)
+    assert seed.authorities([file, authority(tmp_path)]) == pem + pem
+    assert seed.authorities([]) == ""
+
+
+def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
+    authority(tmp_path)
+    damaged = tmp_path / "damaged.pem"
+    damaged.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    for path in (tmp_path / "absent.pem", tmp_path / "authority.key", damaged):
+        with pytest.raises(ValueError, match="holds no certificates"):
+            seed.authorities([path])
+    server = certificate(tmp_path, "mirror.phase.example").chain
+    with pytest.raises(ValueError, match="not an authority's"):
+        seed.authorities([server])

@@ -1,0 +1,108 @@
+"""T1: nobody on the LAN offers anything; an HTTPS mirror far beyond the router does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from image.beyond import ADDRESS, Beyond, Way, name_server
+from image.capture import Packet, packets
+from image.hardware import CAPTURE
+from image.lab import IPV4, Lab
+from image.qemu import Machine
+from image.stages import REPORT
+from phase_boot.store.layout import manifest_path
+from phase_boot.trust.arch import Arch
+
+from .conftest import (
+    BOOT_SECONDS,
+    BOTH,
+    CHANNEL,
+    GOING_WRONG,
+    MIRROR,
+    Published,
+    mirror_certificate,
+    moves,
+    replayed,
+    sources,
+    stored_and_sound,
+)
+from .test_lan_boot import STRAIGHT_ON
+
+pytestmark = pytest.mark.e2e
+
+FAR = Way(megabits=30, milliseconds=20, loss=0.02)
+HTTPS = 443
+HANDSHAKE = b"\x16\x03"
+
+
+@BOTH
+def test_a_stick_boots_over_the_internet_from_an_https_mirror(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    url = f"https://{MIRROR}/{manifest_path(CHANNEL, arch)}"
+    with Lab(names=True) as lab:
+        log = Beyond(lab, FAR).mirror(published.site, MIRROR, mirror_certificate())
+        name_server(lab, {MIRROR: ADDRESS})
+        with Machine(
+            published.stick,
+            hardware=replace(published.hardware, capture=True),
+            lab=lab,
+            name=f"internet-{arch}",
+            cmdline=f"phase.url={url}",
+        ) as machine:
+            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+
+            assert report.text("version") == str(published.manifest.version)
+            assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
+            assert moves(machine) == STRAIGHT_ON
+            assert set(sources(machine.named("fetch.done")).values()) == {f"https://{MIRROR}"}
+            assert replayed(machine, tmp_path)[-1] == "kexec"
+            artifacts = published.manifest.artifacts.values()
+            assert stored_and_sound(machine) == {each.digest.hex for each in artifacts}
+            for each in artifacts:
+                assert f"GET /cas/sha256/{each.digest.hex}" in log.read_text()
+
+            talk = Talk(list(packets(machine.folder / CAPTURE)))
+            assert talk.received() > sum(each.size for each in artifacts)
+            assert talk.opened_with_tls()
+            assert talk.partners() <= {ADDRESS, IPV4}
+            # What was asked for is no one's business on the way but for the mirror's name.
+            assert not talk.held("manifest.json")
+            assert not talk.held(str(published.manifest.version))
+            assert talk.held(MIRROR)
+
+
+class Talk:
+    """What a captured cable says of the guest's TCP connections."""
+
+    def __init__(self, everything: list[Packet]) -> None:
+        assert all(packet.protocol != "malformed" for packet in everything)
+        self.tcp = [packet for packet in everything if packet.protocol == "tcp"]
+
+    def received(self) -> int:
+        """Bytes that came from the mirror's HTTPS port."""
+        return sum(
+            len(packet.payload)
+            for packet in self.tcp
+            if (packet.source, packet.source_port) == (ADDRESS, HTTPS)
+        )
+
+    def opened_with_tls(self) -> bool:
+        """Whether the first word of every connection to the mirror begins a TLS handshake."""
+        first: dict[int, bytes] = {}
+        for packet in self.tcp:
+            if packet.target == ADDRESS and packet.payload:
+                assert packet.target_port == HTTPS
+                first.setdefault(packet.source_port, packet.payload)
+        return bool(first) and all(said.startswith(HANDSHAKE) for said in first.values())
+
+    def partners(self) -> set[str]:
+        """Whom the guest opened connections to."""
+        return {packet.target for packet in self.tcp if packet.source != ADDRESS}
+
+    def held(self, text: str) -> bool:
+        """Whether anything said over TCP holds `text` in clear."""
+        return any(packet.holds(text) for packet in self.tcp)
