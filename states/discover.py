@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.errors import NotConfigured, NothingFound
+from phase_boot.machine.errors import BehindPortal, NotConfigured, NothingFound
 from phase_boot.machine.events import CandidateFound, FinderFailed
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
@@ -32,6 +32,11 @@ async def discover(world: World, boot: Boot) -> Step:
             if candidate is not None:
                 world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
                 return Step(Trigger.FOUND, replace(boot, candidate=candidate))
+    if boot.portal:
+        raise BehindPortal(
+            f"this network has a captive portal ({boot.portal}): sign in from another device on "
+            "this network, then retry, or type the URL of a manifest that this network reaches"
+        )
     raise NothingFound(_why(boot, quest, order))
 
 
@@ -102,6 +107,6 @@ HANDLER = Handler(
     state=State.DISCOVER,
     run=discover,
     leads=frozenset({Trigger.FOUND}),
-    raises=(NotConfigured, NothingFound),
+    raises=(NotConfigured, NothingFound, BehindPortal),
     budget=600,
 )

@@ -18,7 +18,7 @@ from phase_boot.machine.events import (
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.recall import keep_root, keep_seen
-from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, server_of
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import root_path
@@ -28,6 +28,7 @@ from phase_boot.trust.verify import Authentic, Verified, Wanted, authenticate
 from phase_boot.trust.verify import verify as verify_manifest
 
 P = ParamSpec("P")
+LAN: Final = "lan"
 PATIENCE_SECONDS: Final = 45
 """For all that one candidate is asked for, so that a slow one keeps nobody waiting."""
 
@@ -41,6 +42,9 @@ async def verify(world: World, boot: Boot) -> Step:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await talk.follow_roots()
             manifest = await talk.manifest(candidate)
+    except Intercepted as failure:
+        talk.intercepted(str(failure))
+        return _refused(talk, "portal", str(failure))
     except FetchFailed as failure:
         return _refused(talk, "unreachable", str(failure))
     except TimeoutError:
@@ -121,6 +125,12 @@ class _Talk:
     async def _read(self, url: str) -> bytes:
         reach = known(self.boot.policy, "a policy").network.reach
         return await self.world.fetcher.read(url, limit=MAX_BYTES, reach=reach)
+
+    def intercepted(self, how: str) -> None:
+        """Note that the network answered; on this wire there is nobody between a peer and us."""
+        candidate = known(self.boot.candidate, "a candidate")
+        if candidate.origin != LAN:
+            self.boot = replace(self.boot, portal=how)
 
     async def _remember(self, found: Authentic) -> None:
         seen = self.boot.seen.including(found)

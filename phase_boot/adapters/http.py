@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
+from phase_boot.adapters import portal
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.link import on_link
 from phase_boot.ports.fetcher import FetchFailed
@@ -34,7 +35,6 @@ HTTP_OK: Final = 200
 HTTP_PARTIAL: Final = 206
 HTTP_GONE: Final = frozenset({404, 410})
 HTTP_BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
-HTTP_REDIRECTS: Final = range(300, 400)
 HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
 
 
@@ -69,12 +69,13 @@ class Http:
         try:
             async with asyncio.timeout(DOCUMENT_SECONDS), self._get(url, {}) as response:
                 if response.status != HTTP_OK:
-                    raise _status_failure(response.status)
+                    raise _status_failure(url, response)
                 body = bytearray()
                 async for piece in response.content.iter_any():
                     body += piece
                     if len(body) > limit:
                         raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+                portal.check_document(url, response.content_type, bytes(body))
                 return bytes(body)
         except TimeoutError as error:
             reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
@@ -89,7 +90,7 @@ class Http:
         self._check_reach(url, reach)
         ranges = {"Range": f"bytes={offset}-"} if offset else {}
         async with self._get(url, ranges) as response:
-            skip = _bytes_to_skip(response, offset, size)
+            skip = _bytes_to_skip(url, response, offset, size)
             left = size - offset
             async for piece in response.content.iter_any():
                 fresh, skip = piece[skip:], max(0, skip - len(piece))
@@ -120,6 +121,8 @@ class Http:
             tls = await self._certificates() if url.startswith("https:") else True
             try:
                 response = await session.get(url, headers=headers, allow_redirects=False, ssl=tls)
+            except ssl.CertificateError:
+                raise
             except ValueError as error:
                 raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
             async with response:
@@ -168,13 +171,16 @@ def _named_failures() -> Iterator[None]:
         yield
     except aiohttp.InvalidURL as error:
         raise FetchFailed("it is no usable URL", again=False) from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        said = getattr(error.certificate_error, "verify_message", "")
+        raise FetchFailed(portal.why_no_certificate(said), again=False) from error
     except aiohttp.ServerTimeoutError as error:
         raise FetchFailed("it stopped answering", again=True) from error
     except (aiohttp.ClientError, OSError) as error:
         raise FetchFailed(f"the connection failed: {error}", again=True) from error
 
 
-def _bytes_to_skip(response: aiohttp.ClientResponse, offset: int, size: int) -> int:
+def _bytes_to_skip(url: str, response: aiohttp.ClientResponse, offset: int, size: int) -> int:
     """Return how many bytes of the answer we have already; refuse an answer that cannot fit."""
     if "Content-Encoding" in response.headers:
         raise FetchFailed("it changed the bytes by a content encoding", again=False)
@@ -184,16 +190,17 @@ def _bytes_to_skip(response: aiohttp.ClientResponse, offset: int, size: int) -> 
             raise FetchFailed(f"it answered with the range {told!r:.80}", again=False)
         return 0
     if response.status != HTTP_OK:
-        raise _status_failure(response.status)
+        raise _status_failure(url, response)
     length = response.content_length
     if length is not None and length != size:
         raise FetchFailed(f"it has {length} bytes where {size} were signed", again=False)
     return offset
 
 
-def _status_failure(status: int) -> FetchFailed:
+def _status_failure(url: str, response: aiohttp.ClientResponse) -> FetchFailed:
+    status = response.status
     if status in HTTP_GONE:
         return FetchFailed(f"it does not have it (HTTP {status})", again=False)
-    if status in HTTP_REDIRECTS:
-        return FetchFailed(f"it redirects elsewhere (HTTP {status})", again=False)
+    if status in portal.REDIRECTS or status == portal.SIGN_IN:
+        return portal.redirected(url, status, response.headers.get("Location"))
     return FetchFailed(f"it answered HTTP {status}", again=status in HTTP_BUSY)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import MAX_SIZE
 from policies.model import Reach
@@ -26,6 +26,8 @@ class Site:
     """Bytes of one answer after which the connection is lost, once."""
     busy_every: int | None = None
     hangs: bool = False
+    portal: str | None = None
+    """What the network does instead of letting this site answer."""
     piece_seconds: float = 0.01
     """How long every 1000 bytes take."""
     endless: str | None = None
@@ -81,6 +83,8 @@ class Sites:
         )
         site = self.by_base[base]
         site.asked[path] += 1
+        if site.portal:
+            raise Intercepted(site.portal)
         if site.hangs:
             await asyncio.sleep(15)
             raise FetchFailed("it stopped answering", again=True)

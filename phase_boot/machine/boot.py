@@ -72,6 +72,8 @@ class Boot:
     """Manifest URLs that are not asked again in this boot."""
     liars: frozenset[str] = frozenset()
     """Origins (RFC 6454) that sent other bytes than were signed; nothing is asked of them again."""
+    portal: str | None = None
+    """What the network did when it answered instead of whom we asked."""
     refusals: tuple[str, ...] = ()
     """One sentence for each candidate that failed, oldest first."""
     manifest: Verified | None = None

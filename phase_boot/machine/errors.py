@@ -41,6 +41,12 @@ class NothingFound(BootError):
     way_out = Trigger.GIVE_UP
 
 
+class BehindPortal(BootError):
+    """This network lets nobody out before somebody signs in."""
+
+    way_out = Trigger.GIVE_UP
+
+
 class NotEnoughMemory(BootError):
     """The image does not fit into the memory of this machine."""
 

@@ -20,6 +20,13 @@ class FetchFailed(Exception):
         self.again = again
 
 
+class Intercepted(FetchFailed):
+    """The network answered instead of the source, as a captive portal does; the text says how."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, again=False)
+
+
 class Fetcher(Protocol):
     """Reads URLs. It follows no redirect and never hands out more than was asked for.
 
@@ -32,6 +39,7 @@ class Fetcher(Protocol):
         Raises:
             FetchFailed: it is not there, larger than ``limit`` bytes, took too long, or lies
                 beyond ``reach``.
+            Intercepted: the network answered instead.
         """
 
     def stream(

@@ -13,7 +13,7 @@ import pytest
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.link import on_link
-from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from policies.model import Reach
 
 BODY = bytes(range(256)) * 400
@@ -103,7 +103,7 @@ async def test_a_server_without_ranges_sends_all_and_only_the_missing_part_is_us
         (ok(BODY[:-1]), "were signed", False),
         (ok(BODY, "Content-Encoding: gzip"), "content encoding", False),
         (ok(BODY, "Content-Range: bytes 5-9/10", status="206 Partial"), "with the range", False),
-        (ok(b"", "Location: http://192.0.2.1/x", status="302 Found"), "redirects", False),
+        (ok(b"", "Location: http://192.0.2.1/x", status="302 Found"), "it sent us to", False),
         (ok(b"", status="404 Not Found"), "HTTP 404", False),
         (ok(b"", status="403 Forbidden"), "HTTP 403", False),
         (ok(b"", status="500 Oops"), "HTTP 500", True),
@@ -161,6 +161,88 @@ async def test_nobody_listening_is_a_failure_that_may_pass() -> None:
     assert caught.value.again
 
 
+def page(body: bytes, kind: str) -> bytes:
+    return ok(body, f"Content-Type: {kind}")
+
+
+FORM = b"<html><form action=/login method=post><button>I agree</button></form></html>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "how"),
+    [
+        (
+            ok(b"", "Location: http://portal.example/login?to=\x1b[31mx", status="302 Found"),
+            "it sent us to http://portal.example/login\\?to=",
+        ),
+        (ok(b"", "Location: https://192.0.2.1/", status="307 Temporary Redirect"), "it sent us"),
+        (ok(FORM, status="511 Network Authentication Required"), "sign-in .HTTP 511"),
+        (page(FORM, "text/html; charset=utf-8"), "web page"),
+        (page(b"\xef\xbb\xbf\n <!DOCTYPE html>", "application/json"), "web page"),
+    ],
+    ids=["redirect", "address", "511", "page", "page-as-json"],
+)
+async def test_a_captive_portal_is_told_by_its_answer(answer: bytes, how: str) -> None:
+    async with server(lambda _: answer) as url, fetcher() as http:
+        with pytest.raises(Intercepted, match=how) as caught:
+            await http.read(url, limit=1000, reach=Reach.INTERNET)
+    assert not caught.value.again
+    assert str(caught.value).isprintable()
+
+
+async def test_where_a_portal_sends_us_is_told_in_bounds_and_never_followed() -> None:
+    asked: list[str] = []
+
+    def answer(head: str) -> bytes:
+        asked.append(head)
+        return ok(b"", "Location: http://192.0.2.1/" + "x" * 5000, status="302 Found")
+
+    async with server(answer) as url, fetcher() as http:
+        with pytest.raises(Intercepted) as caught:
+            await http.read(url, limit=1000, reach=Reach.INTERNET)
+    assert len(str(caught.value)) < 200
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ok(b"", "Location: /elsewhere", status="302 Found"),
+        ok(b"", "Location: https://127.0.0.1/x", status="301 Moved Permanently"),
+        ok(FORM, status="404 Not Found"),
+    ],
+    ids=["path", "same-host", "404"],
+)
+async def test_what_any_server_may_answer_is_no_portal(answer: bytes) -> None:
+    async with server(lambda _: answer) as url, fetcher() as http:
+        with pytest.raises(FetchFailed) as caught:
+            await http.read(url, limit=1000, reach=Reach.INTERNET)
+    assert not isinstance(caught.value, Intercepted)
+
+
+async def test_a_server_that_shows_its_certificate_is_no_portal(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    elsewhere = ok(b"", "Location: http://portal.example/", status="302 Found")
+    async with server(lambda _: elsewhere, tls=context) as url, fetcher() as http:
+        with pytest.raises(FetchFailed, match="redirects") as caught:
+            await http.read(url, limit=1000, reach=Reach.INTERNET)
+    assert not isinstance(caught.value, Intercepted)
+
+
+async def test_a_strange_certificate_names_a_portal_as_what_it_may_be(authority: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority)
+    async with server(lambda _: ok(b"{}"), tls=context) as url, fetcher() as http:
+        with pytest.raises(FetchFailed, match="captive portal") as caught:
+            await http.read(url, limit=10, reach=Reach.INTERNET)
+    assert "self-signed certificate" in str(caught.value)
+    assert not caught.value.again
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
     """A certificate for localhost that signs itself, and its key, in one file."""
@@ -200,7 +282,7 @@ async def test_https_is_checked_against_the_machines_authorities(
     context.load_cert_chain(authority)
     async with server(lambda _: ok(b"{}"), tls=context) as url:
         async with fetcher() as stranger:
-            with pytest.raises(FetchFailed, match="certificate verify failed"):
+            with pytest.raises(FetchFailed, match="certificate does not count here"):
                 await stranger.read(url, limit=10, reach=Reach.INTERNET)
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
         async with fetcher() as trusting:
