@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from phase_boot.adapters import sinks
 from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
@@ -37,14 +38,24 @@ from phase_boot.machine.graph import State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.registry import RegistryError, installed_handlers
+from phase_boot.outside.client import Outside
+from phase_boot.outside.server import serve
+from phase_boot.outside.start import start
 from phase_boot.ports.cache import Cache
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
 from phase_boot.ports.operator import Operator
 
+T = TypeVar("T")
 EVENTS: Final = Path("/run/phase-boot/events.jsonl")
+OUTSIDE_USER: Final = 997
+"""`phase-outside` of the seed's /etc/passwd."""
 SEED_MARK: Final = Path("/etc/phase-boot/built")
 """Only the seed has it: elsewhere nothing is mounted and nothing jumps."""
+
+
+class OutsideEnded(Exception):
+    """The process that talks to the network is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,34 +95,48 @@ def run(settings: Settings) -> int:
     if not in_seed and settings.policy is None:
         sys.stderr.write("A dry run needs --policy FILE; `phase-boot policy` makes one.\n")
         return 2
-    around = _seed() if in_seed and not settings.dry_run else _desktop(settings)
+    as_seed = in_seed and not settings.dry_run
+    # Before there is anything that the other process must not have.
+    outside = start(_look_outside, user=OUTSIDE_USER if as_seed else None)
+    around = _seed() if as_seed else _desktop(settings)
     try:
-        end = asyncio.run(_run(settings, around))
+        end = asyncio.run(_run(settings, around, Outside(outside.control)))
     except RegistryError as error:
         sys.stderr.write(f"The states cannot be put together: {error}.\n")
         return 1
-    except RanInCircles as error:
+    except (RanInCircles, OutsideEnded) as error:
         sys.stderr.write(f"The boot was ended: {error}.\n")
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        outside.stop()
     # In the seed a person who leaves has been obeyed, which is no failure of the unit.
     return 0 if end in {State.TARGET, State.FIRMWARE} or around.in_seed else 1
 
 
-async def _run(settings: Settings, around: _Surroundings) -> State:
+async def _look_outside(control: socket.socket) -> None:
+    """Run in the process that talks to the network, for as long as it is asked."""
+    mdns, http = Mdns(), Http()
+    async with _warming(mdns.warm, http.warm):
+        try:
+            await serve(control, mdns, http)
+        finally:
+            await http.close()
+
+
+async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> State:
     clock = SystemClock()
     journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
     if around.earlier:
         journal.emit(RunInterrupted(lines=len(around.earlier)))
-    mdns, http = Mdns(), Http()
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
     world = World(
         clock=clock,
         platform=platform,
         network=AddressWatch(loopback=not around.in_seed),
-        finders=(mdns, NamedUrls(), KeptManifest()),
-        fetcher=http,
+        finders=(outside, NamedUrls(), KeptManifest()),
+        fetcher=outside,
         cache=around.cache,
         kexec=around.kexec,
         loader=around.loader,
@@ -121,15 +146,31 @@ async def _run(settings: Settings, around: _Surroundings) -> State:
         supervisor=ServiceManager(),
         emit=journal.emit,
     )
-    async with _warming(mdns.warm, http.warm):
-        try:
-            end, _ = await drive(installed_handlers(), world, Boot())
-        finally:
-            await http.close()
-            await around.cache.release()
+    try:
+        end, _ = await _while_alive(outside, drive(installed_handlers(), world, Boot()))
+    finally:
+        await around.cache.release()
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
     journal.flush()
     return end
+
+
+async def _while_alive(outside: Outside, driving: Coroutine[Any, Any, T]) -> T:
+    """Return what ``driving`` does, unless the process that talks to the network ends first.
+
+    Raises:
+        OutsideEnded: it did; whoever started us starts both anew.
+    """
+    walk, end = asyncio.create_task(driving), asyncio.create_task(outside.gone())
+    try:
+        await asyncio.wait({walk, end}, return_when=asyncio.FIRST_COMPLETED)
+        if not walk.done():
+            raise OutsideEnded("the process that talks to the network ended by itself")
+        return walk.result()
+    finally:
+        for task in (walk, end):
+            task.cancel()
+        await asyncio.gather(walk, end, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

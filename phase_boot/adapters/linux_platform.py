@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
@@ -88,8 +89,24 @@ class LinuxPlatform:
         return int(found.group(1)) * 1024 if found else 0
 
     def rss_peak(self) -> int:
-        """Return the peak resident size of this process, in bytes."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        """Return the peak resident size of this process and of those that it started, in bytes.
+
+        Pages that they share count for each of them.
+        """
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return own + sum(self._peak_of(child) for child in self._children())
+
+    def _children(self) -> Iterator[int]:
+        for listing in sorted((self._root / "proc/self/task").glob("*/children")):
+            with contextlib.suppress(OSError, ValueError):
+                yield from map(int, listing.read_text().split())
+
+    def _peak_of(self, process: int) -> int:
+        with contextlib.suppress(OSError):
+            text = (self._root / f"proc/{process}/status").read_text()
+            if found := re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE):
+                return int(found.group(1)) * 1024
+        return 0
 
     def _only_mode(self) -> str:
         """Outside the seed a policy file alone says the mode."""

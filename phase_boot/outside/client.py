@@ -1,0 +1,141 @@
+"""Our side: a finder and a fetcher whose work another process does.
+
+That process may have been taken over by what it read. It gets no more out of us than a mirror
+would: bounded texts, URLs that are hints, and bytes that will be hashed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
+
+from phase_boot.outside.wire import MAX_FRAME, Broken, Kind, readable, receive, request
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from policies.model import Reach
+
+PATIENCE_SECONDS: Final = 60.0
+"""Without a word for so long it hangs; it gives up on a source much earlier than that."""
+MAX_TEXT: Final = 2048
+MAX_CANDIDATES: Final = 1024
+Frames = AsyncGenerator[tuple[Kind, bytes], None]
+
+
+class Outside:
+    """Implements `ports.fetcher.Fetcher` and, for mDNS, `ports.finder.Finder`.
+
+    ``control`` is the socket over which the other process gets one socket for each request.
+    """
+
+    origin = "lan"
+
+    def __init__(self, control: socket.socket, *, patience: float = PATIENCE_SECONDS) -> None:
+        self._control = control
+        self._control.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        self._patience = patience
+
+    async def gone(self) -> None:
+        """Return when the other process has ended."""
+        # It never says anything here, so the only news is its end.
+        await readable(self._control)
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        """Yield what it hears."""
+        asked = request(do="find", arch=quest.arch, channel=quest.channel, seconds=quest.seconds)
+        left = MAX_CANDIDATES
+        try:
+            async with aclosing(self._frames(asked, quest.seconds + self._patience)) as frames:
+                async for kind, payload in frames:
+                    if kind is not Kind.FOUND or not left:
+                        raise FinderFailed(_text(payload) or "it did not answer as it should")
+                    left -= 1
+                    if url := _text(payload):
+                        yield Candidate(url=url, origin=self.origin)
+        except Broken as error:
+            raise FinderFailed(f"the process that looks at the network failed: {error}") from error
+
+    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
+        """Return a small document, whole."""
+        asked = request(do="read", url=url, limit=limit, reach=reach)
+        body = bytearray()
+        async with aclosing(self._pieces(asked)) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) > limit:
+                    raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+        return bytes(body)
+
+    async def stream(
+        self, url: str, *, offset: int, size: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
+        left = size - offset
+        if not left:
+            return
+        asked = request(do="stream", url=url, offset=offset, size=size, reach=reach)
+        async with aclosing(self._pieces(asked)) as pieces:
+            async for piece in pieces:
+                if len(piece) > left:
+                    raise FetchFailed(f"it sent more than {size} bytes", again=False)
+                left -= len(piece)
+                yield piece
+        if left:
+            raise FetchFailed(f"it ended {left} bytes early", again=True)
+
+    async def _pieces(self, asked: bytes) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(self._frames(asked, self._patience)) as frames:
+                async for kind, payload in frames:
+                    if kind is not Kind.DATA:
+                        again = kind is Kind.FAILED_FOR_NOW
+                        raise FetchFailed(_text(payload) or "it gave no reason", again=again)
+                    yield payload
+        except Broken as error:
+            reason = f"the process that talks to the network failed: {error}"
+            raise FetchFailed(reason, again=True) from error
+
+    async def _frames(self, asked: bytes, patience: float) -> Frames:
+        """Yield the frames of one answer up to its end; hang up when nobody wants more.
+
+        Raises:
+            Broken: the other side ended, hangs, or says what is no frame.
+        """
+        async with self._connection() as (reader, writer):
+            writer.write(asked)
+            while True:
+                try:
+                    async with asyncio.timeout(patience):
+                        kind, payload = await receive(reader)
+                except TimeoutError:
+                    raise Broken(f"no word for {patience:g} seconds") from None
+                if kind is Kind.END:
+                    return
+                yield kind, payload
+
+    @asynccontextmanager
+    async def _connection(
+        self,
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self._control, [b"\n"], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise Broken(f"it does not listen: {error.strerror}") from error
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_FRAME)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+def _text(payload: bytes) -> str:
+    """Return a short text; whoever shows it escapes it."""
+    return payload[:MAX_TEXT].decode("utf-8", "replace")

@@ -1,0 +1,118 @@
+"""The process without rights: it does what it is asked, with a finder and a fetcher of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+from phase_boot.outside.wire import (
+    MAX_FRAME,
+    MAX_REQUEST,
+    Broken,
+    Kind,
+    read_request,
+    readable,
+    send,
+)
+from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.ports.finder import Finder, FinderFailed, Quest
+from phase_boot.trust.arch import Arch
+from policies.model import Reach
+
+MAX_AT_ONCE: Final = 64
+
+
+async def serve(control: socket.socket, finder: Finder, fetcher: Fetcher) -> None:
+    """Answer on every socket that comes over ``control``, until that is closed."""
+    running: set[asyncio.Task[None]] = set()
+    try:
+        while (connection := await _next(control)) is not None:
+            if len(running) >= MAX_AT_ONCE:
+                connection.close()
+                continue
+            task = asyncio.create_task(_serve_one(connection, finder, fetcher))
+            running.add(task)
+            task.add_done_callback(running.discard)
+    finally:
+        for task in tuple(running):
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _next(control: socket.socket) -> socket.socket | None:
+    """Return the next socket that is handed over, or None when there will be none."""
+    await readable(control)
+    data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    return socket.socket(fileno=descriptors[0]) if data and descriptors else None
+
+
+async def _serve_one(connection: socket.socket, finder: Finder, fetcher: Fetcher) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_REQUEST)
+    try:
+        table = await read_request(reader)
+        answering = asyncio.create_task(_answer(table, writer, finder, fetcher))
+        # Whoever asked hangs up when it wants no more.
+        leaving = asyncio.create_task(reader.read())
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (answering, leaving):
+            task.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
+    except (Broken, OSError):
+        pass
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _answer(
+    table: Mapping[str, Any], writer: asyncio.StreamWriter, finder: Finder, fetcher: Fetcher
+) -> None:
+    try:
+        await _do(table, writer, finder, fetcher)
+    except FetchFailed as failure:
+        kind = Kind.FAILED_FOR_NOW if failure.again else Kind.FAILED
+        await send(writer, kind, str(failure).encode()[:MAX_FRAME])
+    except FinderFailed as failure:
+        await send(writer, Kind.FAILED, str(failure).encode()[:MAX_FRAME])
+    else:
+        await send(writer, Kind.END)
+
+
+async def _do(
+    table: Mapping[str, Any], writer: asyncio.StreamWriter, finder: Finder, fetcher: Fetcher
+) -> None:
+    match table["do"]:
+        case "find":
+            quest = Quest(
+                arch=Arch(table["arch"]),
+                channel=table["channel"],
+                seconds=table["seconds"],
+                urls=(),
+            )
+            async with aclosing(finder.find(quest)) as candidates:
+                async for candidate in candidates:
+                    await send(writer, Kind.FOUND, candidate.url.encode())
+        case "read":
+            reach = Reach(table["reach"])
+            body = await fetcher.read(table["url"], limit=table["limit"], reach=reach)
+            await _send_data(writer, body)
+        case "stream":
+            pieces = fetcher.stream(
+                table["url"],
+                offset=table["offset"],
+                size=table["size"],
+                reach=Reach(table["reach"]),
+            )
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    await _send_data(writer, piece)
+
+
+async def _send_data(writer: asyncio.StreamWriter, body: bytes) -> None:
+    for start in range(0, len(body), MAX_FRAME):
+        await send(writer, Kind.DATA, body[start : start + MAX_FRAME])

@@ -1,0 +1,124 @@
+"""The process that talks to the network, taken over by what it read."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from phase_boot.outside.client import MAX_CANDIDATES, MAX_TEXT, Outside
+from phase_boot.outside.wire import MAX_FRAME, Kind, readable
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.finder import FinderFailed, Quest
+from phase_boot.trust.arch import Arch
+from policies.model import Reach
+
+QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=0.1, urls=())
+
+
+def frame(kind: int, payload: bytes = b"", *, length: int | None = None) -> bytes:
+    return struct.pack("!BI", kind, len(payload) if length is None else length) + payload
+
+
+@asynccontextmanager
+async def taken_over(answer: Callable[[], bytes]) -> AsyncIterator[Outside]:
+    """Answer every question with the same bytes, and then nothing."""
+    ours, theirs = socket.socketpair()
+    kept: list[socket.socket] = []
+
+    async def answering() -> None:
+        while True:
+            await readable(theirs)
+            data, descriptors, _, _ = socket.recv_fds(theirs, 1, 1)
+            if not data:
+                return
+            connection = socket.socket(fileno=descriptors[0])
+            connection.setblocking(False)  # noqa: FBT003 - the library's own signature
+            kept.append(connection)
+            try:
+                await asyncio.get_running_loop().sock_sendall(connection, answer())
+            except OSError:
+                continue
+
+    attacker = asyncio.create_task(answering())
+    try:
+        yield Outside(ours, patience=0.3)
+    finally:
+        attacker.cancel()
+        await asyncio.gather(attacker, return_exceptions=True)
+        for each in (ours, theirs, *kept):
+            each.close()
+
+
+async def read(other: Outside) -> bytes:
+    return await other.read("http://x", limit=1000, reach=Reach.INTERNET)
+
+
+async def streamed(other: Outside) -> bytes:
+    pieces = other.stream("http://x", offset=10, size=100, reach=Reach.INTERNET)
+    return b"".join([piece async for piece in pieces])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\0",
+        frame(0),
+        frame(77, b"x"),
+        frame(Kind.DATA, length=2**32 - 1),
+        frame(Kind.DATA, length=MAX_FRAME + 1),
+        frame(Kind.DATA, b"half", length=1000),
+        frame(Kind.FOUND, b"http://y"),
+        frame(Kind.FAILED, b"\xff\xfe" * 9000),
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_an_answer_that_is_none_fails_the_source_and_nothing_else(answer: bytes) -> None:
+    async with taken_over(lambda: answer) as other:
+        for ask in (read, streamed):
+            with pytest.raises(FetchFailed) as caught:
+                await ask(other)
+            assert len(str(caught.value)) < 2 * MAX_TEXT
+
+
+async def test_an_endless_document_is_cut_at_its_limit() -> None:
+    endless = frame(Kind.DATA, b"x" * 600) * 1000
+    async with taken_over(lambda: endless) as other:
+        with pytest.raises(FetchFailed, match="larger than 1000 bytes"):
+            await read(other)
+
+
+async def test_more_bytes_than_were_signed_are_not_handed_on() -> None:
+    async with taken_over(lambda: frame(Kind.DATA, b"x" * 91)) as other:
+        with pytest.raises(FetchFailed, match="more than 100 bytes"):
+            await streamed(other)
+
+
+async def test_a_body_that_ends_early_is_a_failure() -> None:
+    short = frame(Kind.DATA, b"x" * 89) + frame(Kind.END)
+    async with taken_over(lambda: short) as other:
+        with pytest.raises(FetchFailed, match="1 bytes early"):
+            await streamed(other)
+
+
+async def test_endless_candidates_come_to_an_end() -> None:
+    many = frame(Kind.FOUND, b"http://liar") * (MAX_CANDIDATES + 1)
+    async with taken_over(lambda: many) as other:
+        finding = other.find(QUEST)
+        for _ in range(MAX_CANDIDATES):
+            await anext(finding)
+        with pytest.raises(FinderFailed):
+            await anext(finding)
+
+
+async def test_a_candidate_is_a_short_text_and_from_the_lan_whatever_it_says() -> None:
+    answer = frame(Kind.FOUND, b"cache:" + b"\x1b" * 9000) + frame(Kind.END)
+    async with taken_over(lambda: answer) as other:
+        (candidate,) = [each async for each in other.find(QUEST)]
+    assert len(candidate.url) <= MAX_TEXT
+    assert (candidate.origin, candidate.document) == ("lan", None)

@@ -1,0 +1,84 @@
+"""T3: Local boots from Cache with the cable out, and never sends a packet beyond its network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from image.durable import Durable
+from image.hardware import BOARDS
+from image.lab import IPV4, Lab
+from image.qemu import Machine
+from image.serving import provide
+from image.stages import REPORT
+from phase_boot.trust.arch import Arch
+
+from .conftest import (
+    BOOT_SECONDS,
+    BOTH,
+    GOING_WRONG,
+    Published,
+    cache_of,
+    moves,
+    sources,
+    stored_in,
+)
+from .traces import sent
+
+pytestmark = pytest.mark.e2e
+
+NEAR = (ip_network("10.77.0.0/24"), ip_network("fd77:b007::/64"), ip_network("fe80::/10"))
+
+
+@BOTH
+def test_local_boots_from_cache_with_the_cable_out(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    hardware = replace(published.hardware, capture=True)
+    with Lab() as lab:
+        with Machine(
+            durable, hardware=hardware, lab=lab, name=f"local-first-{arch}", mode="local"
+        ) as first:
+            provider = provide(lab, published.site)
+            first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+            assert set(sources(first.named("fetch.done")).values()) <= set(provider.urls)
+            first.stop()
+            assert beyond(first, lab) == set()
+            provider.stop()
+
+        with Machine(durable, hardware=hardware, lab=lab, name=f"local-{arch}") as machine:
+            machine.plug(up=False)
+            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+
+            assert report.text("mode") == "local"
+            assert report.text("version") == str(published.manifest.version)
+            assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
+            assert ("net_up", "offline", "discover") in moves(machine)
+            assert machine.named("candidate.found")[0].text("origin") == "cache"
+            assert set(sources(machine.named("fetch.done")).values()) == {"store"}
+            machine.stop()
+            signed = {each.digest.hex for each in published.manifest.artifacts.values()}
+            assert stored_in(cache_of(machine)) == signed
+
+
+def beyond(machine: Machine, lab: Lab) -> set[str]:
+    """Return where the guest sent packets to that a router would have to carry."""
+    frames = sent(machine, lab)
+    # The detector sees whom the guest did ask.
+    assert IPV4 in {frame.target for frame in frames}
+    targets = {frame.target for frame in frames if frame.target}
+    return {target for target in targets if not _near(target)}
+
+
+def _near(target: str) -> bool:
+    address = ip_address(target)
+    if address.is_multicast:
+        # All but those of wider scope stay on the link.
+        return str(address).startswith(("224.0.0.", "ff02:"))
+    if str(address) in {"255.255.255.255", "0.0.0.0"}:  # noqa: S104 - an address to compare with
+        return True
+    return any(address in network for network in NEAR)

@@ -1,0 +1,108 @@
+"""T4: what Private leaves behind is nothing, by detectors that are shown to see."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+
+from image.durable import Durable
+from image.hardware import BOARDS, Hardware
+from image.lab import IPV4, Lab
+from image.qemu import Machine
+from image.serving import PORT, provide
+from image.stages import REPORT
+from phase_boot.trust.arch import Arch
+
+from .conftest import BOOT_SECONDS, BOTH, Published, moves
+from .traces import Fingerprint, naming, received, remembered, sent, unexpected
+
+pytestmark = pytest.mark.e2e
+
+NOBODY = 9
+"""The port where nobody answers (discard)."""
+HOSTNAMES = ("phase-seed", "phase-target")
+LAST_RESORT = b"Phase Boot stopped unexpectedly"
+WITHOUT_DAEMON = "systemd.unit=phase-shell.service"
+
+
+@BOTH
+def test_private_boots_and_leaves_no_trace(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    secret = f"pass-{token_hex(16)}"
+    fresh = private_stick(published, tmp_path / "fresh")
+    before = Fingerprint.of(fresh)
+    hardware = replace(published.hardware, capture=True)
+    with Lab() as lab:
+        by_firmware = after_firmware_alone(published, tmp_path / "control", hardware, lab)
+        with Machine(fresh, hardware=hardware, lab=lab, name=f"private-{arch}") as machine:
+            opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+            boot_id = opened.text("boot_id")
+            machine.type(f"u\nhttp://{IPV4}:{NOBODY}/{secret}/manifest.json\n")
+            machine.until(
+                "shell.opened",
+                timeout=BOOT_SECONDS,
+                where=lambda event: secret in event.text("cause"),
+            )
+            # The detector sees both where they are.
+            assert remembered(machine, (secret, boot_id)) == {secret, boot_id}
+
+            provider = provide(lab, published.site)
+            machine.type("r\n")
+            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+            assert remembered(machine, (secret, boot_id)) == set()
+
+            assert report.text("mode") == "private"
+            assert report.text("version") == str(published.manifest.version)
+            assert report.fields["handed"] == {"network": {}, "sources": {}, "events": 0}
+            assert {event.fields["persistent"] for event in machine.named("store.opened")} == {
+                False
+            }
+            assert moves(machine)[-1] == ("fetch", "fetched", "kexec")
+            assert provider.urls
+            machine.stop()
+            frames = sent(machine, lab)
+            asked = frozenset({PORT, NOBODY})
+            assert list(unexpected(frames, tcp=asked)) == []
+            own = bytes.fromhex(machine.nic.mac.replace(":", ""))
+            assert naming(frames, (*HOSTNAMES, own, machine.nic.mac)) == []
+            assert machine.nic.mac not in {frame.from_mac for frame in frames}
+            # What is on the cable is seen: the provider's name, and who asked for an address.
+            assert naming(received(machine, lab), ("_phase-image",)) == ["_phase-image"]
+            assert {68, 5353} <= {frame.source_port for frame in frames}
+    after = Fingerprint.of(fresh)
+    assert after.disk == before.disk
+    assert after.variables == by_firmware.variables
+    # The firmware writes its own variables: a change of one would be seen.
+    assert by_firmware.variables != before.variables
+
+
+def private_stick(published: Published, folder: Path) -> Durable:
+    folder.mkdir()
+    durable = Durable.fresh(published.stick, BOARDS[published.arch].vars, folder)
+    durable.stick.choose("private")
+    return durable
+
+
+def after_firmware_alone(
+    published: Published, folder: Path, hardware: Hardware, lab: Lab
+) -> Fingerprint:
+    """Return what the same stick leaves where the daemon does not run."""
+    control = private_stick(published, folder)
+    name = f"private-control-{published.arch}"
+    with Machine(
+        control, hardware=hardware, lab=lab, name=name, mode="private", cmdline=WITHOUT_DAEMON
+    ) as machine:
+        console = machine.folder / "console.log"
+        give_up = time.monotonic() + BOOT_SECONDS
+        while LAST_RESORT not in console.read_bytes():
+            assert time.monotonic() < give_up
+            assert machine.running
+            time.sleep(0.5)
+        assert machine.events == ()
+        machine.stop()
+    return Fingerprint.of(control)

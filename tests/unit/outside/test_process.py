@@ -1,0 +1,173 @@
+"""The process that talks to the network: what it can do, and that it can do no more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from phase_boot.outside.client import Outside
+from phase_boot.outside.server import serve
+from phase_boot.outside.start import Started, start
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.trust.arch import Arch
+from policies.model import Reach
+
+NOBODY = 65534
+STATUS = Path("/proc/self/status")
+BODY = bytes(range(256)) * 4096
+QUEST = Quest(arch=Arch.ARM64, channel="stable", seconds=1, urls=())
+
+
+class Finder:
+    """Finds what the channel's name says."""
+
+    origin = "lan"
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        yield Candidate(url=f"http://one/{quest.channel}/{quest.arch}", origin=self.origin)
+        if quest.channel == "broken":
+            raise FinderFailed("mDNS cannot be used on this network")
+        yield Candidate(url="http://two", origin=self.origin)
+
+
+class Fetcher:
+    """Answers what the URL says."""
+
+    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
+        if url == "busy":
+            raise FetchFailed("it answered HTTP 503", again=True)
+        if url == "gone":
+            raise FetchFailed("it does not have it (HTTP 404)", again=False)
+        if url == "dies":
+            os._exit(3)
+        if url == "hangs":
+            await asyncio.sleep(1e6)
+        if url == "rights":
+            return STATUS.read_bytes()  # noqa: ASYNC240 - nobody else runs in this process
+        return f"{url} {limit} {reach}".encode()
+
+    async def stream(
+        self, url: str, *, offset: int, size: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        assert (url, reach) == ("body", Reach.LAN)
+        yield BODY[offset : offset + 7]
+        yield BODY[offset + 7 : size]
+
+
+async def serving(control: socket.socket) -> None:
+    await serve(control, Finder(), Fetcher())
+
+
+@contextmanager
+def process(user: int | None = None) -> Iterator[Started]:
+    with warnings.catch_warnings():
+        # Unlike the daemon a test forks where threads may run already.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        started = start(serving, user=user)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@asynccontextmanager
+async def outside(user: int | None = None) -> AsyncIterator[Outside]:
+    with process(user) as started:
+        yield Outside(started.control, patience=20)
+
+
+async def test_a_document_is_read_and_the_question_arrives_whole() -> None:
+    async with outside() as other:
+        answer = await other.read("http://ü", limit=65536, reach=Reach.INTERNET)
+        assert answer.decode() == "http://ü 65536 internet"
+
+
+async def test_a_body_comes_from_where_it_was_asked_for() -> None:
+    async with outside() as other:
+        pieces = other.stream("body", offset=11, size=len(BODY), reach=Reach.LAN)
+        assert b"".join([piece async for piece in pieces]) == BODY[11:]
+
+
+@pytest.mark.parametrize(("url", "again"), [("busy", True), ("gone", False)])
+async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, again: bool) -> None:  # noqa: FBT001 - a case
+    async with outside() as other:
+        with pytest.raises(FetchFailed, match="HTTP") as caught:
+            await other.read(url, limit=10, reach=Reach.INTERNET)
+        assert caught.value.again is again
+
+
+async def test_candidates_come_one_by_one_and_what_breaks_off_is_named() -> None:
+    async with outside() as other:
+        urls = [candidate.url async for candidate in other.find(QUEST)]
+        assert urls == ["http://one/stable/arm64", "http://two"]
+        broken = Quest(arch=Arch.ARM64, channel="broken", seconds=1, urls=())
+        with pytest.raises(FinderFailed, match="mDNS cannot be used"):
+            async for _ in other.find(broken):
+                pass
+
+
+async def test_many_questions_are_answered_at_once_and_one_that_hangs_holds_up_nobody() -> None:
+    async with outside() as other:
+        hanging = asyncio.create_task(other.read("hangs", limit=1, reach=Reach.LAN))
+        answers = await asyncio.gather(
+            *(other.read(str(n), limit=99, reach=Reach.LAN) for n in range(40))
+        )
+        assert answers == [f"{n} 99 lan".encode() for n in range(40)]
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+
+
+async def test_whoever_has_enough_hangs_up_and_may_ask_again() -> None:
+    async with outside() as other:
+        for _ in range(200):
+            pieces = other.stream("body", offset=0, size=len(BODY), reach=Reach.LAN)
+            async with aclosing(pieces):
+                assert await anext(pieces) == BODY[:7]
+
+
+async def test_its_end_is_noticed_and_named() -> None:
+    async with outside() as other:
+        watching = asyncio.create_task(other.gone())
+        await asyncio.sleep(0)
+        assert not watching.done()
+        with pytest.raises(FetchFailed, match="the process that talks to the network"):
+            await other.read("dies", limit=1, reach=Reach.LAN)
+        async with asyncio.timeout(20):
+            await watching
+        with pytest.raises(FetchFailed, match="the process that talks to the network"):
+            await other.read("any", limit=1, reach=Reach.LAN)
+
+
+async def test_it_ends_when_we_do() -> None:
+    with process() as started:
+        started.control.close()
+        ended = await asyncio.to_thread(os.waitpid, started.pid, 0)
+        assert ended == (started.pid, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_it_has_no_rights() -> None:
+    async with outside(NOBODY) as other:
+        text = (await other.read("rights", limit=10_000, reach=Reach.LAN)).decode()
+    status = dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE))
+    assert set(status["Uid"].split() + status["Gid"].split()) == {str(NOBODY)}
+    assert status["Groups"].strip() == ""
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(status[kind], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+
+
+async def test_even_without_being_root_it_can_never_gain_rights() -> None:
+    async with outside() as other:
+        text = (await other.read("rights", limit=10_000, reach=Reach.LAN)).decode()
+    assert "NoNewPrivs:\t1" in text
