@@ -82,6 +82,7 @@ def _boot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", type=Path, help="this policy file instead of the seed's own")
     parser.add_argument("--mode", help="internet, local or private, instead of the boot menu's")
     parser.add_argument("--url", help="a manifest URL to try first")
+    parser.add_argument("--ask", action="store_true", help="ask a person before anything is tried")
     parser.add_argument("--dry-run", action="store_true", help="do all but the jump, and tell")
     parser.add_argument("--store", type=Path, help="keep artifacts in this folder (dry run)")
     parser.add_argument("--journal", type=Path, help="write the events to this file")
@@ -96,6 +97,7 @@ def _daemon(options: argparse.Namespace) -> int:
             mode=options.mode,
             url=options.url,
             dry_run=options.dry_run,
+            ask=options.ask,
             store=options.store,
             journal=options.journal,
         )

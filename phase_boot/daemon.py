@@ -31,7 +31,7 @@ from phase_boot.adapters.stick_reports import NoStick
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.console.lines import Console
-from phase_boot.machine.boot import Boot
+from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.driver import RanInCircles, drive
 from phase_boot.machine.events import RunEnded, RunInterrupted
 from phase_boot.machine.graph import State
@@ -48,6 +48,7 @@ from phase_boot.ports.operator import Operator
 
 T = TypeVar("T")
 EVENTS: Final = Path("/run/phase-boot/events.jsonl")
+FAILED_BEFORE: Final = "Phase Boot itself failed twice; its journal says why"
 OUTSIDE_USER: Final = 997
 """`phase-outside` of the seed's /etc/passwd."""
 SEED_MARK: Final = Path("/etc/phase-boot/built")
@@ -66,6 +67,8 @@ class Settings:
     mode: str | None = None
     url: str | None = None
     dry_run: bool = False
+    ask: bool = False
+    """Ask a person before anything is tried: runs before this one have failed."""
     store: Path | None = None
     journal: Path | None = None
 
@@ -146,8 +149,9 @@ async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> S
         supervisor=ServiceManager(),
         emit=journal.emit,
     )
+    boot = Boot(trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None)
     try:
-        end, _ = await _while_alive(outside, drive(installed_handlers(), world, Boot()))
+        end, _ = await _while_alive(outside, drive(installed_handlers(), world, boot))
     finally:
         await around.cache.release()
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))

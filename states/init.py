@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from phase_boot.machine.boot import Boot
-from phase_boot.machine.errors import NotConfigured
+from phase_boot.machine.errors import AskFirst, NotConfigured
 from phase_boot.machine.events import RunStarted, Stage
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
@@ -13,6 +13,9 @@ from phase_boot.machine.handler import Handler, Step, World
 
 async def init(world: World, boot: Boot) -> Step:
     """Leads to: net_up (configured), shell (give_up)."""
+    if boot.trouble is not None:
+        # Somebody who started us knows already that a person is needed.
+        raise AskFirst(boot.trouble.sentence)
     facts = await world.platform.facts()
     wall = world.clock.wall()
     for name, reached in facts.stages:
@@ -34,6 +37,6 @@ HANDLER = Handler(
     state=State.INIT,
     run=init,
     leads=frozenset({Trigger.CONFIGURED}),
-    raises=(NotConfigured,),
+    raises=(AskFirst, NotConfigured),
     budget=30,
 )

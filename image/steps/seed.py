@@ -28,6 +28,7 @@ CERTIFICATE: Final = re.compile(
 LINKS: Final = {
     "cas": "cache/cas",
     "etc/policy.toml": "phase-boot/internet.toml",
+    "usr/lib/systemd/system/phase-shell.service.d": "phase-boot.service.d",
     "etc/systemd/system/default.target": "/usr/lib/systemd/system/phase-boot.target",
     "usr/bin/python3": "python3.13",
 }

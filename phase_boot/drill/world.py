@@ -315,6 +315,7 @@ class Scene:
     lines: Lines = field(default_factory=Lines)
     handlers: tuple[Handler, ...] = OWN_HANDLERS
     finder_broken: bool = False
+    start: Boot = field(default_factory=Boot)
     boot: Boot | None = None
     clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
 
@@ -359,7 +360,7 @@ class Scene:
             supervisor=self.supervisor,
             emit=journal.emit,
         )
-        return await drive(total(self.handlers), world, Boot())
+        return await drive(total(self.handlers), world, self.start)
 
 
 def replaced(handler: Handler, among: Iterable[Handler] = OWN_HANDLERS) -> tuple[Handler, ...]:

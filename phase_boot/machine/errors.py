@@ -23,6 +23,12 @@ class OutOfTime(BootError):
     way_out = FALLBACK
 
 
+class AskFirst(BootError):
+    """Runs before this one failed, so nothing is tried before a person was asked."""
+
+    way_out = Trigger.GIVE_UP
+
+
 class NotConfigured(BootError):
     """The policy or the machine's description cannot be used."""
 

@@ -36,9 +36,15 @@ def replay(lines: Iterable[str]) -> Walk:
     """
     guard = Guard()
     states = [guard.state]
+    expected, boot_id = 0, None
     for number, (seq, record) in enumerate(_records(lines), start=1):
-        if seq != number - 1:
-            raise ImpossibleJournalError(f"line {number}: sequence {seq}, expected {number - 1}")
+        if seq == 0 and boot_id not in {None, record.get("boot_id")}:
+            # The daemon was killed and started again; what follows begins anew.
+            guard, expected = Guard(), 0
+            states.append(guard.state)
+        if seq != expected:
+            raise ImpossibleJournalError(f"line {number}: sequence {seq}, expected {expected}")
+        expected, boot_id = expected + 1, record.get("boot_id")
         if record.get("event") == "transition":
             states.append(_advance(guard, record, number))
     return Walk(tuple(states))

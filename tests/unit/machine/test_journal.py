@@ -127,3 +127,22 @@ def _line(**changes: Any) -> str:
 def test_the_first_impossible_step_of_a_journal_is_named(lines: list[str], reason: str) -> None:
     with pytest.raises(ImpossibleJournalError, match=reason):
         replay(lines)
+
+
+def test_a_run_that_was_killed_and_the_one_after_it_are_both_replayed() -> None:
+    killed, again = Lines(), Lines()
+    first = Journal([killed], now=lambda: 1.0, boot_id="one")
+    first.emit(_move(State.INIT, Trigger.CONFIGURED, State.NET_UP))
+    second = Journal([again], now=lambda: 2.0, boot_id="two", earlier=tuple(killed.lines))
+    second.emit(_move(State.INIT, Trigger.GIVE_UP, State.SHELL))
+    assert second.lines == (*killed.lines, *again.lines)
+    assert replay(second.lines).states == (State.INIT, State.NET_UP, State.INIT, State.SHELL)
+
+
+def test_a_run_that_begins_anew_under_the_same_name_is_no_journal() -> None:
+    lines = Lines()
+    for _ in range(2):
+        journal = Journal([lines], now=lambda: 1.0, boot_id="one")
+        journal.emit(_move(State.INIT, Trigger.CONFIGURED, State.NET_UP))
+    with pytest.raises(ImpossibleJournalError, match="sequence 0, expected 1"):
+        replay(lines.lines)

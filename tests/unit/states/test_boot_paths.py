@@ -10,6 +10,7 @@ from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, docu
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import FakeCache, FakePlatform, Scene, policy_table, scene
+from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
@@ -339,3 +340,13 @@ class _Shrinking(FakePlatform):
     def memory_available(self) -> int:
         free, self.memory = self.memory, 0
         return free
+
+
+def test_after_two_failures_of_the_daemon_a_person_is_asked_before_anything_is_tried() -> None:
+    play = scene(peer=good_site())
+    play.operator.answers = [Answer(Wish.RETRY)]
+    play.start = Boot(trouble=Trouble(name="Failed", sentence="Phase Boot itself failed twice"))
+    assert play.play() is State.TARGET
+    assert play.operator.reports[0].cause == "Phase Boot itself failed twice"
+    assert play.walk.states[:3] == (State.INIT, State.SHELL, State.INIT)
+    assert not play.operator.reports[1:]

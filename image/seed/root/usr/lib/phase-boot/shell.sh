@@ -1,6 +1,10 @@
 #!/bin/sh
-# The last resort: the daemon itself has failed, and a person must look.
+# The last resort, when the daemon has failed twice: the same program, which asks a person before
+# it tries anything. Where not even that runs there is only the way back to the firmware.
 export PATH=/usr/bin:/usr/sbin HOME=/root TERM=linux
-printf '\nPhase Boot stopped unexpectedly. "journalctl -u phase-boot" says why; "reboot -f" tries again.\n'
-cd /run || exit
-exec sh
+phase-boot daemon --ask && exit
+for console in $(cat /sys/class/tty/console/active); do
+	printf '\nPhase Boot cannot run on this machine. It restarts in a minute.\n' >"/dev/$console"
+done
+sleep 60
+exec systemctl reboot
