@@ -21,6 +21,7 @@ from phase_boot.store.digest import Digest
 ESP: Final = "phase-esp"
 CACHE: Final = "phase-cache"
 _SECTOR: Final = 512
+_COUNT: Final = re.compile(r"(?m)^(Free blocks|Block size): +(\d+)$")
 _LABEL: Final = re.compile(r"(?m)^default\b.*$")
 
 
@@ -121,6 +122,28 @@ class PrivateStick:
         with self.path.open("rb") as disk:
             disk.seek(extent.offset)
             return disk.read(extent.size)
+
+    def size(self, name: str) -> int:
+        """The bytes that a partition has."""
+        return self._extent(name).size
+
+    def overwrite(self, name: str, at: int, content: bytes) -> None:
+        """Put bytes into a partition, whatever is there."""
+        extent = self._extent(name)
+        if at + len(content) > extent.size:
+            raise StickError(f"{name} has {extent.size} bytes; {at + len(content)} do not fit.")
+        with self.path.open("r+b") as disk:
+            disk.seek(extent.offset + at)
+            disk.write(content)
+
+    def fill_cache(self, *, spare: int) -> None:
+        """Let a file take all of Cache but `spare` bytes."""
+        where = f"{self.path}?offset={self._extent(CACHE).offset}"
+        counted = _tool(["dumpe2fs", "-h", where]).decode()
+        counts = dict(_COUNT.findall(counted))
+        blocks = int(counts["Free blocks"]) - spare // int(counts["Block size"])
+        _tool(["debugfs", "-w", "-R", "write /dev/null full", where])
+        _tool(["debugfs", "-w", "-R", f"fallocate full 0 {blocks - 1}", where])
 
     def cache(self, work: Path) -> Cache:
         """The Cache partition, copied out into `work` to be looked into."""

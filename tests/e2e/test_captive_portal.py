@@ -1,0 +1,98 @@
+"""T7: a network that lets nobody out before a form is posted; the way on is typed by a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from image.beyond import ADDRESS, Beyond, Way
+from image.capture import packets
+from image.certificates import certificate
+from image.guest_events import Event
+from image.hardware import CAPTURE
+from image.lab import Lab
+from image.portal import FORM, NAME, Portal
+from image.qemu import Machine
+from image.stages import REPORT
+from phase_boot.store.layout import manifest_path
+from phase_boot.trust.arch import Arch
+
+from .conftest import (
+    BOOT_SECONDS,
+    BOTH,
+    CHANNEL,
+    MIRROR,
+    Published,
+    mirror_certificate,
+    moves,
+    replayed,
+    sources,
+    stored_and_sound,
+    type_url,
+)
+
+pytestmark = pytest.mark.e2e
+
+WRONG = ("crashed", "run.ended")
+
+
+@BOTH
+def test_a_captive_portal_is_named_and_a_typed_url_boots_after_the_sign_in(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    place = manifest_path(CHANNEL, arch)
+    with Lab(names=True) as lab:
+        far = Beyond(lab, Way(milliseconds=5))
+        far.mirror(published.site, MIRROR, mirror_certificate())
+        portal = Portal(lab, {MIRROR: ADDRESS}, certificate(tmp_path / "its-own", NAME))
+        with Machine(
+            published.stick,
+            hardware=replace(published.hardware, capture=True),
+            lab=lab,
+            name=f"portal-{arch}",
+            cmdline=f"phase.url=http://{MIRROR}/{place}",
+        ) as machine:
+            shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, *WRONG))
+            sent = f"it sent us to http://{NAME}{FORM}"
+            assert f"this network has a captive portal ({sent}" in shell.text("cause")
+            assert "sign in from another device" in shell.text("cause")
+            assert "type the URL" in shell.text("cause")
+            (refused,) = machine.named("candidate.refused")
+            assert refused.text("code") == "portal"
+
+            # Nobody has signed in: whoever answers for the mirror is not the mirror.
+            type_url(machine, f"https://{MIRROR}/{place}")
+            again = until_another(machine, shell)
+            assert "certificate does not count here" in machine.named("candidate.refused")[1].text(
+                "reason"
+            )
+            assert "captive portal" in again.text("cause")
+            assert machine.named("manifest.verified") == []
+
+            portal.sign_in()
+            type_url(machine, f"https://{MIRROR}/{place}")
+            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
+            assert report.text("version") == str(published.manifest.version)
+            assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
+            assert set(sources(machine.named("fetch.done")).values()) == {f"https://{MIRROR}"}
+            assert moves(machine).count(("shell", "retry", "init")) == 2
+            assert replayed(machine, tmp_path)[-1] == "kexec"
+            signed = {each.digest.hex for each in published.manifest.artifacts.values()}
+            assert stored_and_sound(machine) == signed
+
+            # Where the portal sent us, nobody went.
+            said = [packet for packet in packets(machine.folder / CAPTURE) if packet.between(80)]
+            assert any(packet.holds(f"Location: http://{NAME}") for packet in said)
+            assert not any(packet.holds(f"Host: {NAME}") for packet in said)
+
+
+def until_another(machine: Machine, shell: Event) -> Event:
+    """The next time that a person is asked."""
+    return machine.until(
+        "shell.opened",
+        timeout=BOOT_SECONDS,
+        unless=(REPORT, *WRONG),
+        where=lambda event: event.seq > shell.seq,
+    )
