@@ -14,7 +14,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from phase_boot.outside.wire import MAX_FRAME, Broken, Kind, readable, receive, request
-from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from policies.model import Reach
 
@@ -90,6 +90,8 @@ class Outside:
         try:
             async with aclosing(self._frames(asked, self._patience)) as frames:
                 async for kind, payload in frames:
+                    if kind is Kind.INTERCEPTED:
+                        raise Intercepted(_text(payload))
                     if kind is not Kind.DATA:
                         again = kind is Kind.FAILED_FOR_NOW
                         raise FetchFailed(_text(payload) or "it gave no reason", again=again)

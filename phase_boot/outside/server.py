@@ -18,7 +18,7 @@ from phase_boot.outside.wire import (
     readable,
     send,
 )
-from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.ports.fetcher import Fetcher, FetchFailed, Intercepted
 from phase_boot.ports.finder import Finder, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -74,6 +74,8 @@ async def _answer(
 ) -> None:
     try:
         await _do(table, writer, finder, fetcher)
+    except Intercepted as failure:
+        await send(writer, Kind.INTERCEPTED, str(failure).encode()[:MAX_FRAME])
     except FetchFailed as failure:
         kind = Kind.FAILED_FOR_NOW if failure.again else Kind.FAILED
         await send(writer, kind, str(failure).encode()[:MAX_FRAME])

@@ -32,6 +32,8 @@ class Kind(IntEnum):
     """It cannot be had: the reason."""
     FAILED_FOR_NOW = 5
     """The same, and asking once more may help."""
+    INTERCEPTED = 6
+    """The network answered instead of whom was asked: how."""
 
 
 class Broken(Exception):

@@ -16,7 +16,7 @@ import pytest
 from phase_boot.outside.client import Outside
 from phase_boot.outside.server import serve
 from phase_boot.outside.start import Started, start
-from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -47,6 +47,8 @@ class Fetcher:
             raise FetchFailed("it answered HTTP 503", again=True)
         if url == "gone":
             raise FetchFailed("it does not have it (HTTP 404)", again=False)
+        if url == "portal":
+            raise Intercepted("it sent us to http://portal.example/")
         if url == "dies":
             os._exit(3)
         if url == "hangs":
@@ -83,6 +85,12 @@ def process(user: int | None = None) -> Iterator[Started]:
 async def outside(user: int | None = None) -> AsyncIterator[Outside]:
     with process(user) as started:
         yield Outside(started.control, patience=20)
+
+
+async def test_a_captive_portal_is_still_one_on_this_side() -> None:
+    async with outside() as other:
+        with pytest.raises(Intercepted, match="it sent us to http:"):
+            await other.read("portal", limit=1, reach=Reach.INTERNET)
 
 
 async def test_a_document_is_read_and_the_question_arrives_whole() -> None:
