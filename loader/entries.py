@@ -23,6 +23,7 @@ class Entry:
         version: of the seed.
         linux: the kernel, an absolute path on the ESP.
         initrd: the initramfs, an absolute path on the ESP.
+        efi: in the place of both, a program that brings its own, an absolute path on the ESP.
         options: the kernel command line.
     """
 
@@ -30,18 +31,22 @@ class Entry:
     title: str
     sort_key: str
     version: str
-    linux: str
-    initrd: str
-    options: str
+    linux: str = ""
+    initrd: str = ""
+    efi: str = ""
+    options: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what the loader would misread."""
         if not NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} cannot name an entry: use letters, digits and +_.-")
-        for field in (self.title, self.sort_key, self.version, self.options):
+        started = (self.efi,) if self.efi else (self.linux, self.initrd, self.options)
+        for field in (self.title, self.sort_key, self.version, *started):
             if not field or "\n" in field:
                 raise ValueError(f"{field!r}: a line of an entry is one line, and not empty")
-        for path in (self.linux, self.initrd):
+        if self.efi and (self.linux or self.initrd or self.options):
+            raise ValueError(f"{self.efi!r} brings its own kernel, initramfs and command line")
+        for path in filter(None, (self.linux, self.initrd, self.efi)):
             if not path.startswith("/"):
                 raise ValueError(f"{path!r}: paths of an entry start at the root of the ESP")
 
@@ -53,9 +58,10 @@ class Entry:
             "version": self.version,
             "linux": self.linux,
             "initrd": self.initrd,
+            "efi": self.efi,
             "options": self.options,
         }
-        return "".join(f"{key} {value}\n" for key, value in lines.items())
+        return "".join(f"{key} {value}\n" for key, value in lines.items() if value)
 
 
 def menu(*, version: str, linux: str, initrd: str, options: str) -> tuple[Entry, ...]:

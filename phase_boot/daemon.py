@@ -18,6 +18,8 @@ from typing import Any, Final, TypeVar
 from phase_boot.adapters import sinks
 from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
 from phase_boot.adapters.dry_run import NoLoader, WouldBoot
+from phase_boot.adapters.efi_variables import EfiVariables
+from phase_boot.adapters.esp import StickEsp
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.adapters.kexec_tools import KexecTools
@@ -27,6 +29,7 @@ from phase_boot.adapters.mdns import Mdns
 from phase_boot.adapters.named_urls import NamedUrls
 from phase_boot.adapters.service_manager import ServiceManager
 from phase_boot.adapters.shelves import FolderCache, StickCache
+from phase_boot.adapters.stick_loader import StickLoader
 from phase_boot.adapters.stick_reports import NoStick
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.adapters.terminals import Terminals
@@ -200,7 +203,7 @@ def _seed() -> _Surroundings:
     return _Surroundings(
         cache=StickCache(),
         kexec=KexecTools(),
-        loader=NoLoader(),
+        loader=StickLoader(StickEsp(), EfiVariables()),
         operator=ConsoleOperator(terminals),
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),

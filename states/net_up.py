@@ -1,4 +1,7 @@
-"""NetUp: wait until a link has an address; meanwhile open the store, and recall what it knows."""
+"""NetUp: wait until a link has an address; meanwhile open the store, and recall what it knows.
+
+Meanwhile, too, what an earlier boot had staged for the firmware is removed from the stick.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,16 @@ import asyncio
 from dataclasses import replace
 
 from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.errors import CannotStore, NoNetwork, NotConfigured
-from phase_boot.machine.events import LinkMissing, LinkUp, StateDoubted, StoreOpened, TrustRecalled
+from phase_boot.machine.errors import CannotChainload, CannotStore, NoNetwork, NotConfigured
+from phase_boot.machine.events import (
+    LinkMissing,
+    LinkUp,
+    LoaderCleared,
+    LoaderNotCleared,
+    StateDoubted,
+    StoreOpened,
+    TrustRecalled,
+)
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.recall import recall
@@ -15,9 +26,10 @@ from phase_boot.ports.cache import Shelf
 from phase_boot.ports.network import Link
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.rollback import Seen
-from policies.model import Policy
+from policies.model import Mode, Policy
 
 MIB = 1024 * 1024
+CLEARING_SECONDS = 30
 
 
 async def net_up(world: World, boot: Boot) -> Step:
@@ -27,6 +39,7 @@ async def net_up(world: World, boot: Boot) -> Step:
         async with asyncio.TaskGroup() as tasks:
             recalling = tasks.create_task(_recalled(world, policy, boot))
             link = tasks.create_task(_link(world, policy))
+            tasks.create_task(_cleared(world, policy))
     except* (NoNetwork, CannotStore) as failures:
         # One sentence for a person: the first cause is the one to mend first.
         raise failures.exceptions[0] from failures
@@ -34,6 +47,22 @@ async def net_up(world: World, boot: Boot) -> Step:
     if up is None:
         return Step(Trigger.OFFLINE, replace(recalled, link=None))
     return Step(Trigger.LINKED, replace(recalled, link=up))
+
+
+async def _cleared(world: World, policy: Policy) -> None:
+    """Remove what was staged, but not where nothing may be written; no boot depends on it."""
+    if policy.mode is Mode.PRIVATE:
+        return
+    try:
+        async with asyncio.timeout(CLEARING_SECONDS):
+            files = await world.loader.unstage()
+    except CannotChainload as failure:
+        world.emit(LoaderNotCleared(reason=str(failure)))
+    except TimeoutError:
+        world.emit(LoaderNotCleared(reason=f"it took more than {CLEARING_SECONDS} seconds"))
+    else:
+        if files:
+            world.emit(LoaderCleared(files=files))
 
 
 async def _link(world: World, policy: Policy) -> Link | None:

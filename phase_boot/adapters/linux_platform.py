@@ -24,6 +24,10 @@ STAGES: Final = Path("/run/phase-boot/stages")
 EFI_VARIABLES: Final = Path("/sys/firmware/efi/efivars")
 LOADER_GUID: Final = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 """The vendor of the variables of the systemd Boot Loader Interface."""
+DMI: Final = (Path("/sys/class/dmi/id/sys_vendor"), Path("/sys/class/dmi/id/product_name"))
+TREE: Final = Path("/proc/device-tree/model")
+MAX_MODEL: Final = 60
+"""Bytes that are read of each name."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_CMDLINE: Final = 8192
 
@@ -69,6 +73,7 @@ class LinuxPlatform:
             url=self._url or words.get("phase.url"),
             built=self._built(),
             stages=tuple(self._stages()),
+            model=self._model(),
         )
 
     async def policy(self, mode: str) -> Policy:
@@ -107,6 +112,19 @@ class LinuxPlatform:
             if found := re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE):
                 return int(found.group(1)) * 1024
         return 0
+
+    def _model(self) -> str | None:
+        """Return what the firmware calls this machine; a board's tree says it in one piece."""
+        said = [self._said(path) for path in DMI] if self._said(DMI[1]) else [self._said(TREE)]
+        return " ".join(filter(None, said)) or None
+
+    def _said(self, path: Path) -> str:
+        try:
+            with self._under(path).open("rb") as file:
+                text = file.read(MAX_MODEL).decode("ascii", "replace")
+        except OSError:
+            return ""
+        return "".join(c for c in text if c.isprintable()).strip()
 
     def _only_mode(self) -> str:
         """Outside the seed a policy file alone says the mode."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import tempfile
 from pathlib import Path
 from typing import Final
 
+from phase_boot.adapters.esp import partition
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.adapters.posix_notebook import PosixNotebook
+from phase_boot.adapters.programs import run
 from phase_boot.machine.errors import CannotStore
 from phase_boot.ports.cache import Shelf
 from phase_boot.store.cas import Cas
 
 PARTITION: Final = "phase-cache"
-DISK_MARK: Final = Path("/run/phase-boot/disk")
-"""The kernel's name of the disk the seed was booted from; the initramfs writes it."""
 MOUNT_POINT: Final = Path("/cache")
 MEMORY: Final = Path("/run/phase-boot/memory")
 NOTES: Final = "trust"
@@ -49,7 +47,7 @@ class StickCache:
 
     async def release(self) -> None:
         """Unmount Cache. What lives in memory goes with the kernel."""
-        if MOUNT_POINT in self._mounted and await _run("umount", str(MOUNT_POINT)) is None:
+        if MOUNT_POINT in self._mounted and await run("umount", str(MOUNT_POINT)) is None:
             self._mounted.remove(MOUNT_POINT)
 
     async def _mount_cache(self) -> str | None:
@@ -62,7 +60,7 @@ class StickCache:
         return await self._mount("ext4", device, MOUNT_POINT, CACHE_OPTIONS)
 
     async def _mount(self, kind: str, device: str, where: Path, options: str) -> str | None:
-        failure = await _run("mount", "-t", kind, "-o", options, device, str(where))
+        failure = await run("mount", "-t", kind, "-o", options, device, str(where))
         if failure is None:
             self._mounted.append(where)
         return failure
@@ -80,16 +78,7 @@ class StickCache:
 
     def partition(self) -> str | None:
         """Return the device of Cache on the stick we came from, never on another disk."""
-        try:
-            disk = (self._root / DISK_MARK.relative_to("/")).read_text().strip()
-            folders = sorted((self._root / "sys/class/block" / Path(disk).name).iterdir())
-        except OSError:
-            return None
-        for folder in folders:
-            with contextlib.suppress(OSError):
-                if f"PARTNAME={PARTITION}" in (folder / "uevent").read_text().splitlines():
-                    return f"/dev/{folder.name}"
-        return None
+        return partition(PARTITION, root=self._root)
 
 
 class FolderCache:
@@ -123,17 +112,3 @@ def _shelf(
         persistent=persistent,
         note=note,
     )
-
-
-async def _run(*command: str) -> str | None:
-    """Run a command; return None if it succeeded, else what it said, in one line."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-        )
-    except OSError as error:
-        return f"{command[0]} cannot be run: {error.strerror}"
-    _, said = await process.communicate()
-    if process.returncode == 0:
-        return None
-    return " ".join(said.decode("utf-8", "replace").split())[:300] or f"{command[0]} failed"

@@ -1,4 +1,4 @@
-"""The bytes of a kernel as it is started: unpacked where it is packed, and hashed on the way."""
+"""The bytes of an image as they are started: hashed on the way, and unpacked where packed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,25 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from phase_boot.handoff.kernel import MAX_UNPACKED, Kernel, UnknownKernel
+from phase_boot.handoff.kernel import Kernel, Packed, UnknownKernel
 from phase_boot.store.cas import Fetched
 
 PIECE: Final = 1024 * 1024
+
+
+def signed(image: Fetched) -> Iterator[bytes]:
+    """Yield the bytes of ``image``.
+
+    Raises:
+        UnknownKernel: they are no longer what was signed. What came before must not be used.
+    """
+    digest, offset = hashlib.sha256(), 0
+    while piece := image.read(PIECE, offset):
+        digest.update(piece)
+        offset += len(piece)
+        yield piece
+    if digest.hexdigest() != image.artifact.digest.hex:
+        raise UnknownKernel(f"the {image.artifact.name} is no longer what was signed")
 
 
 def pieces(image: Fetched, kernel: Kernel) -> Iterator[bytes]:
@@ -18,28 +33,17 @@ def pieces(image: Fetched, kernel: Kernel) -> Iterator[bytes]:
 
     Raises:
         UnknownKernel: they are no longer what was signed, or do not unpack to what the kernel's
-            header promised. What came before that must not be used.
+            header promised. What came before must not be used.
     """
-    digest = hashlib.sha256()
-    raw = _raw(image, digest)
-    yield from raw if kernel.packed is None else _unpacked(raw, kernel.packed.offset)
+    raw = signed(image)
+    yield from raw if kernel.packed is None else _unpacked(raw, kernel.packed)
     for _ in raw:
-        # Nothing of it is started, but all of it was signed.
+        # What follows the packed kernel is not started, but it was signed.
         pass
-    if digest.hexdigest() != image.artifact.digest.hex:
-        raise UnknownKernel(f"the {image.artifact.name} is no longer what was signed")
 
 
-def _raw(image: Fetched, digest: hashlib._Hash) -> Iterator[bytes]:
-    offset = 0
-    while piece := image.read(PIECE, offset):
-        digest.update(piece)
-        offset += len(piece)
-        yield piece
-
-
-def _unpacked(raw: Iterator[bytes], offset: int) -> Iterator[bytes]:
-    stream, left = zlib.decompressobj(wbits=31), MAX_UNPACKED
+def _unpacked(raw: Iterator[bytes], packed: Packed) -> Iterator[bytes]:
+    stream, offset, left = zlib.decompressobj(wbits=31), packed.offset, packed.unpacked
     for piece in raw:
         data, offset = piece[offset:], max(0, offset - len(piece))
         while data and not stream.eof:
@@ -49,7 +53,7 @@ def _unpacked(raw: Iterator[bytes], offset: int) -> Iterator[bytes]:
                 raise UnknownKernel(f"the kernel cannot be unpacked: {error}") from error
             left -= len(out)
             if left < 0:
-                raise UnknownKernel(f"the kernel unpacks to more than {MAX_UNPACKED >> 20} MiB")
+                raise UnknownKernel("the kernel unpacks to more than its header says")
             yield out
             data = stream.unconsumed_tail
         if stream.eof:

@@ -1,0 +1,96 @@
+"""The firmware's variables, as Linux shows them in efivarfs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = Path("/sys/firmware/efi/efivars")
+GLOBAL: Final = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+"""The vendor of what the UEFI specification names itself."""
+LOADER: Final = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+"""The vendor of the systemd Boot Loader Interface."""
+ATTRIBUTES: Final = struct.pack("<I", 7)
+"""Kept without power, for the loader's eyes and the system's."""
+MAX_BYTES: Final = 4096
+_GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class EfiVariables:
+    """Variables by name and vendor. Every method raises OSError where the firmware refuses."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+
+    def writable(self) -> bool:
+        """Tell whether there is a firmware that takes variables."""
+        return self._folder.is_dir() and os.access(self._folder, os.W_OK)
+
+    def read(self, name: str, vendor: str) -> bytes | None:
+        """Return a value without its attributes, at most `MAX_BYTES` of it; None if not there."""
+        try:
+            fd = os.open(self._path(name, vendor), _READ)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            return (file.read(MAX_BYTES + len(ATTRIBUTES)) or b"")[len(ATTRIBUTES) :]
+
+    def text(self, name: str, vendor: str) -> str | None:
+        """Return a value that is UTF-16 with a NUL at its end; None if it is anything else."""
+        raw = self.read(name, vendor)
+        if raw is None or not raw.endswith(b"\0\0"):
+            return None
+        try:
+            return raw[:-2].decode("utf-16-le")
+        except UnicodeDecodeError:
+            return None
+
+    def write_text(self, name: str, vendor: str, value: str) -> None:
+        """Set a value, in one write, and see that the firmware has it."""
+        path = self._path(name, vendor)
+        data = ATTRIBUTES + value.encode("utf-16-le") + b"\0\0"
+        with _mutable(path):
+            fd = os.open(path, _WRITE, 0o644)
+            try:
+                if os.write(fd, data) != len(data):
+                    raise OSError(errno.EIO, "the firmware took a part of the variable only")
+            finally:
+                os.close(fd)
+        if self.text(name, vendor) != value:
+            raise OSError(errno.EIO, "the firmware did not keep the variable")
+
+    def remove(self, name: str, vendor: str) -> None:
+        """Forget a variable; one that is not there is forgotten already."""
+        path = self._path(name, vendor)
+        with _mutable(path), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+    def _path(self, name: str, vendor: str) -> Path:
+        return self._folder / f"{name}-{vendor}"
+
+
+@contextlib.contextmanager
+def _mutable(path: Path) -> Iterator[None]:
+    """Take the flag off that keeps a variable from being removed by accident."""
+    try:
+        fd = os.open(path, _READ)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        # Where the filesystem has no such flags there is nothing to take off.
+        with contextlib.suppress(OSError):
+            flags = struct.unpack("<I", fcntl.ioctl(fd, _GET_FLAGS, bytes(4)))[0]
+            if flags & _IMMUTABLE:
+                fcntl.ioctl(fd, _SET_FLAGS, struct.pack("<I", flags & ~_IMMUTABLE))
+    finally:
+        os.close(fd)
+    yield

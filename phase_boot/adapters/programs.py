@@ -1,0 +1,23 @@
+"""Running a program of the system that says nothing when it succeeds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+MAX_SAID: Final = 300
+"""Characters kept of what a program says."""
+
+
+async def run(*command: str) -> str | None:
+    """Run a command; return None if it succeeded, else what it said, in one line."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+    except OSError as error:
+        return f"{command[0]} cannot be run: {error.strerror}"
+    _, said = await process.communicate()
+    if process.returncode == 0:
+        return None
+    return " ".join(said.decode("utf-8", "replace").split())[:MAX_SAID] or f"{command[0]} failed"
