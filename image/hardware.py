@@ -77,6 +77,7 @@ class Hardware:
 
     Where `reboots` is false, a guest that resets ends, so that no reboot loop goes unseen.
     `capture` keeps every frame on its cable, in the file CAPTURE of the machine's folder.
+    `protected` is the stick's switch against writing.
     `parallel` emulates the processors at the same time, as a real machine has them, also on an
     architecture where that may kill the guest: for measuring.
     """
@@ -89,6 +90,7 @@ class Hardware:
     accel: Accel = Accel.TCG
     reboots: bool = False
     capture: bool = False
+    protected: bool = False
     parallel: bool = False
     extra: tuple[str, ...] = ()
 
@@ -98,6 +100,7 @@ def arguments(hardware: Hardware, durable: Durable, folder: Path, nic: Nic) -> l
     board = BOARDS[hardware.arch]
     tcg = hardware.accel is Accel.TCG
     threads = "multi" if hardware.parallel else board.tcg_threads
+    protected = ",readonly=on" if hardware.protected else ""
     return [
         board.program,
         *("-machine", board.tcg_machine if tcg else board.kvm_machine),
@@ -108,7 +111,7 @@ def arguments(hardware: Hardware, durable: Durable, folder: Path, nic: Nic) -> l
         *(() if hardware.reboots else ("-no-reboot",)),
         *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={board.code}"),
         *("-drive", f"if=pflash,format=raw,unit=1,file={durable.variables}"),
-        *("-drive", f"if=none,id=stick,format=raw,file={durable.disk}"),
+        *("-drive", f"if=none,id=stick,format=raw{protected},file={durable.disk}"),
         *DISKS[hardware.disk],
         *("-netdev", _netdev(nic, plain=hardware.capture)),
         *("-device", f"{hardware.nic_model},netdev=net0,mac={nic.mac},romfile="),

@@ -103,6 +103,11 @@ class PrivateStick:
             raise StickError(f"The loader entry names no `{field}`:\n{entry}")
         return self.read_esp(fields[field].strip().lstrip("/"))
 
+    def esp_names(self) -> set[str]:
+        """What lies at the root of the EFI system partition."""
+        listing = self._mtools("mdir", "-b", self._esp("")).decode()
+        return {line.strip(":/").rpartition("/")[2] for line in listing.splitlines() if line}
+
     def read_esp(self, name: str) -> bytes:
         """A file of the EFI system partition."""
         return self._mtools("mtype", self._esp(name))

@@ -80,14 +80,19 @@ class StickLoader:
     async def unstage(self) -> int:
         """Look first: a partition that is only read is not left in need of repair."""
         try:
+            files = await self._removed()
+            # Only now: a variable that the firmware will not give up leaves no file behind.
             await asyncio.to_thread(self._forget)
-            async with self._esp.mounted() as root:
-                if root is None or not await asyncio.to_thread(staging.is_staged, root):
-                    return 0
-            async with self._esp.mounted(writable=True) as root:
-                return await asyncio.to_thread(staging.remove, root) if root else 0
         except _FAILURES as failure:
             raise CannotChainload(_sentence(failure)) from failure
+        return files
+
+    async def _removed(self) -> int:
+        async with self._esp.mounted() as root:
+            if root is None or not await asyncio.to_thread(staging.is_staged, root):
+                return 0
+        async with self._esp.mounted(writable=True) as root:
+            return await asyncio.to_thread(staging.remove, root) if root else 0
 
     async def _written(self, cargo: Cargo, entry: Entry) -> list[Written]:
         """Write the files, and return what reading them must come to."""

@@ -125,7 +125,7 @@ def with_one_bit_flipped(published: Published, artifact: str, copy: Path) -> Pat
 
 
 def republished(
-    published: Published, copy: Path, *, key: Path | None = None, **changes: str
+    published: Published, copy: Path, *, key: Path | None = None, **changes: object
 ) -> Path:
     """A copy of the SITE whose manifest is changed, and signed by `key` or the publisher."""
     shutil.copytree(published.site, copy)

@@ -1,0 +1,38 @@
+"""Verified images as the ladder carries them."""
+
+from __future__ import annotations
+
+from phase_boot.drill.kernels import bzimage
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.handoff.initrd import Initrd
+from phase_boot.handoff.kernel import HEAD, inspect
+from phase_boot.ports.loader import Cargo
+from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.digest import Digest
+from phase_boot.trust.manifest import Artifact
+
+KERNEL = bzimage(b"kernel" * 1000)
+INITRAMFS = b"initramfs" * 1000
+
+
+def fetched(name: str, data: bytes) -> Fetched:
+    """Return an artifact that the store has hashed."""
+    cas = Cas(MemoryDisk(), bound=1 << 24)
+    artifact = Artifact(name, Digest.of(data), len(data))
+    with cas.writer(artifact) as writer:
+        writer.write(data)
+        writer.commit()
+    return cas.open(artifact)
+
+
+def cargo(kernel: bytes = KERNEL, *, whole: bool = False) -> Cargo:
+    """Return a kernel with its initramfs, or alone if it is `whole`."""
+    image = fetched("uki" if whole else "kernel", kernel)
+    initrd = Initrd(initramfs=fetched("initramfs", INITRAMFS), document=b"{}", rootfs=None)
+    return Cargo(
+        image=image,
+        kernel=inspect(image.read(HEAD)),
+        initrd=None if whole else initrd,
+        cmdline="quiet phase.mode=internet",
+        version="2025.11.12",
+    )
