@@ -15,6 +15,7 @@ from phase_boot.ports.kexec import Ability, Method
 
 LOCKDOWN: Final = Path("sys/kernel/security/lockdown")
 """systemd mounts this filesystem before it starts anything."""
+NO_LOCKDOWN: Final = "none"
 DISABLED: Final = Path("proc/sys/kernel/kexec_load_disabled")
 _NUMBERS: Final[Mapping[tuple[str, Method], int]] = MappingProxyType(
     {
@@ -42,26 +43,26 @@ def ability(root: Path = Path("/"), probe: Callable[[Method], int] | None = None
         return Ability((), ("the running kernel has no kexec",))
     if _read(root / DISABLED).strip() == "1":
         return Ability((), ("kexec is switched off until a restart (kernel.kexec_load_disabled)",))
-    reasons = dict(_forbidden(there, found, _lockdown(root)))
+    reasons = dict(_forbidden(there, found, lockdown(root)))
     return Ability(
         tuple(method for method in there if method not in reasons), tuple(reasons.values())
     )
 
 
 def _forbidden(
-    there: list[Method], found: Mapping[Method, int], lockdown: str
+    there: list[Method], found: Mapping[Method, int], locked: str
 ) -> Iterator[tuple[Method, str]]:
     for method in there:
-        if method is Method.SEGMENTS and lockdown != "none":
-            yield method, f"{method}: the running kernel is locked down ({lockdown})"
+        if method is Method.SEGMENTS and locked != NO_LOCKDOWN:
+            yield method, f"{method}: the running kernel is locked down ({locked})"
         elif found[method] in {errno.EPERM, errno.EACCES}:
             yield method, f"{method}: the running kernel forbids it (EPERM)"
 
 
-def _lockdown(root: Path) -> str:
+def lockdown(root: Path = Path("/")) -> str:
     """Return `none`, `integrity` or `confidentiality`; a kernel without lockdown has none."""
     chosen = re.search(r"\[([a-z]{1,32})\]", _read(root / LOCKDOWN))
-    return chosen.group(1) if chosen else "none"
+    return chosen.group(1) if chosen else NO_LOCKDOWN
 
 
 def _read(path: Path) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.adapters.kexec_probe import ability
+from phase_boot.adapters.kexec_probe import ability, lockdown
 from phase_boot.adapters.kexec_words import MAX_SAID, refusal
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel, UnknownKernel
@@ -69,7 +69,7 @@ class KexecTools:
                 descriptors=(kernel_fd, initrd_fd),
             )
         if said is not None:
-            raise refusal(said)
+            raise refusal(said, lockdown=lockdown())
 
     async def jump(self) -> None:
         """Start what is loaded; if this returns at all it raises."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.adapters.kexec_probe import NO_LOCKDOWN
 from phase_boot.ports.kexec import LoadRefused
 
 MAX_SAID: Final = 300
@@ -17,7 +18,7 @@ MAX_SAID: Final = 300
 WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {
         errno.EPERM: "the running kernel forbids it",
-        errno.EACCES: "the running kernel is locked down and forbids it",
+        errno.EACCES: "the running kernel forbids it",
         errno.ENODATA: "the kernel is not signed, and this machine asks for a signature",
         errno.ENOKEY: "the kernel is signed with a key that this machine does not know",
         errno.EKEYREJECTED: "the signature of the kernel is not one this machine accepts",
@@ -38,6 +39,7 @@ WORDS: Final[Mapping[int, str]] = MappingProxyType(
 )
 LASTING: Final = frozenset({errno.EADDRNOTAVAIL})
 """What lies in the model of machine. All else lies in the image, in a setting, or in the moment."""
+_FORBIDDEN: Final = frozenset({errno.EPERM, errno.EACCES})
 _SENTENCES: Final[tuple[tuple[str, int], ...]] = (
     # kexec-tools says these before it has called the kernel at all.
     ("Cannot determine the file type", errno.ENOEXEC),
@@ -47,18 +49,15 @@ _SENTENCES: Final[tuple[tuple[str, int], ...]] = (
 )
 
 
-def refusal(said: str) -> LoadRefused:
-    """Return what kexec-tools wrote to its standard error as a refusal."""
+def refusal(said: str, *, lockdown: str) -> LoadRefused:
+    """Return what kexec-tools wrote to its standard error as a refusal, under this lockdown."""
     number = _errno_of(said)
     if number is None:
         return LoadRefused(said[:MAX_SAID] or "kexec failed without a word")
-    return refusal_of(number)
-
-
-def refusal_of(number: int) -> LoadRefused:
-    """Return the refusal that an errno is."""
-    name = errno.errorcode.get(number, str(number))
+    name = errno.errorcode[number]
     words = WORDS.get(number) or os.strerror(number)
+    if number in _FORBIDDEN and lockdown != NO_LOCKDOWN:
+        words = f"the running kernel is locked down ({lockdown}) and trusts nobody who signed it"
     return LoadRefused(f"{words} ({name})", errno=name, lasting=number in LASTING)
 
 

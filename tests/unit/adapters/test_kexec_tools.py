@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.kexec_tools import KexecTools
+from phase_boot.adapters.kexec_words import refusal
 from phase_boot.drill.kernels import arm64_image, bzimage, gzipped, zboot
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.initrd import Initrd
@@ -131,7 +132,7 @@ async def test_a_packed_kernel_that_breaks_off_is_never_handed_over(tmp_path: Pa
     ("said", "errno", "words"),
     [
         ("kexec_load failed: Operation not permitted flags = 0x3e0000", "EPERM", "forbids"),
-        ("kexec_file_load failed: Permission denied", "EACCES", "locked down"),
+        ("kexec_file_load failed: Permission denied", "EACCES", "forbids"),
         ("kexec_file_load failed: No data available", "ENODATA", "not signed"),
         ("kexec_file_load failed: Required key not available", "ENOKEY", "does not know"),
         ("kexec_file_load failed: Key was rejected by service", "EKEYREJECTED", "signature"),
@@ -153,6 +154,12 @@ async def test_what_kexec_tools_says_is_told_in_words_and_by_name(
     assert caught.value.errno == errno
     assert f"({errno})" in str(caught.value)
     assert caught.value.lasting is (errno == "EADDRNOTAVAIL")
+
+
+def test_a_refusal_under_lockdown_names_it() -> None:
+    told = refusal("kexec_file_load failed: Operation not permitted", lockdown="integrity")
+    assert "locked down (integrity)" in str(told)
+    assert told.errno == "EPERM"
 
 
 async def test_a_sentence_that_nobody_foresaw_is_passed_on_and_blames_no_machine(
