@@ -70,7 +70,7 @@ async def _cargo(world: World, boot: Boot, images: Images) -> Cargo:
         image = images.uki
         kernel = inspect(image.read(HEAD))
         if not is_whole(kernel) or kernel.arch is not known(boot.facts, "the facts").arch:
-            raise CannotChainload(f"the published uki is a {kernel}, so the firmware cannot use it")
+            raise CannotChainload(f"the published uki is {kernel}, so the firmware cannot use it")
     return Cargo(
         image=image,
         kernel=kernel,

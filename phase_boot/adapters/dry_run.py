@@ -29,7 +29,7 @@ class WouldBoot:
         rootfs = "appended to the initramfs" if initrd.rootfs else "found on Cache"
         self._tell(
             f"would boot kernel    {image.artifact.digest} ({image.artifact.size} bytes)\n"
-            f"                     a {kernel}, by {method}\n"
+            f"                     {kernel}, by {method}\n"
             f"           initramfs {initrd.initramfs.artifact.digest} "
             f"({initrd.size} bytes with the hand-over)\n"
             f"           rootfs    {rootfs}\n"

@@ -57,8 +57,8 @@ class Format(StrEnum):
     """The kinds of kernel that are told apart, as a person calls them."""
 
     BZIMAGE = "bzImage"
-    IMAGE = "Image"
-    GZIP = "gzip-packed Image"
+    IMAGE = "Linux Image"
+    GZIP = "gzip-packed Linux Image"
     ZBOOT = "EFI zboot kernel"
     UKI = "unified kernel image"
     EFI = "EFI program"
@@ -98,7 +98,8 @@ class Kernel:
 
     def __str__(self) -> str:
         packing = f" ({self.packing})" if self.packing else ""
-        return f"{self.format}{packing} for {self.arch}"
+        article = "an" if self.format.startswith("E") else "a"
+        return f"{article} {self.format}{packing} for {self.arch}"
 
 
 def inspect(head: bytes) -> Kernel:

@@ -71,10 +71,10 @@ def suited(world: World, found: Survey, image: Fetched, *, has_uki: bool) -> tup
     except UnknownKernel as unknown:
         raise Unstartable(f"its kernel is {unknown}") from unknown
     if kernel.arch is not found.arch:
-        raise Unstartable(f"its kernel is a {kernel}, and this machine is {found.arch}")
+        raise Unstartable(f"its kernel is {kernel}, and this machine is {found.arch}")
     ladder = found.ladder
     if not kernel.by_kexec:
-        ladder = ladder.without_kexec(f"the firmware alone can start a {kernel}")
+        ladder = ladder.without_kexec(f"the firmware alone can start {kernel}")
     obstacle = None if ladder.calls else _below(kernel, found.loader, has_uki=has_uki)
     world.emit(
         KernelInspected(
@@ -113,7 +113,7 @@ def _below(kernel: Kernel, loader: Outlook, *, has_uki: bool) -> str | None:
             else "under Secure Boot the firmware starts signed images only, and none was published"
         )
     if not kernel.by_firmware:
-        return f"the firmware cannot start a {kernel}"
+        return f"the firmware cannot start {kernel}"
     return None
 
 
