@@ -62,6 +62,9 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--ca", type=Path, action="append", default=[], metavar="FILE", help=CA_HELP
     )
+    command.add_argument(
+        "--root-shell", action="store_true", help="let whoever sits at the machine be root"
+    )
     command.add_argument("--cache-mib", type=int, default=CACHE_MIB)
     command.add_argument("--out", type=Path, help="the image file")
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
@@ -109,6 +112,7 @@ def build_image(options: argparse.Namespace) -> None:
             channel=options.channel,
             urls=tuple(options.url),
             authorities=seed.authorities(options.ca),
+            root_shell=options.root_shell,
         ),
         cache_mib=options.cache_mib,
     )

@@ -62,12 +62,14 @@ class Trusting:
         channel: the channel to follow.
         urls: manifest URLs that are known beforehand.
         authorities: certificates in PEM that HTTPS servers may have theirs from, besides Debian's.
+        root_shell: whether whoever sits at the machine may open a root shell.
     """
 
     whom: Keys | RootFile = NOBODY
     channel: str = "stable"
     urls: tuple[str, ...] = ()
     authorities: str = ""
+    root_shell: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

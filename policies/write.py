@@ -68,9 +68,16 @@ def chosen(
 
 
 def with_site(
-    mode: Mode, *, whom: Keys | RootFile, channel: str, urls: tuple[str, ...] = ()
+    mode: Mode,
+    *,
+    whom: Keys | RootFile,
+    channel: str,
+    urls: tuple[str, ...] = (),
+    root_shell: bool = False,
 ) -> str:
     """Return the shipped policy of ``mode`` as TOML, made for one site: ``whom`` it trusts.
+
+    ``root_shell`` lets whoever sits at the machine open a root shell.
 
     Raises:
         PolicyError: the result would be refused at boot, or its root gives the channel to nobody.
@@ -78,6 +85,7 @@ def with_site(
     document = tomlkit.parse((SHIPPED / f"{mode}.toml").read_text())
     document["channel"] = channel
     document["discovery"]["urls"] = list(urls)
+    document["shell"]["root"] = root_shell
     if isinstance(whom, Keys):
         document["trust"]["keys"] = list(whom.keys)
         document["trust"]["threshold"] = whom.threshold

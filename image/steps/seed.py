@@ -64,7 +64,13 @@ def trust(site: names.Trusting) -> dict[str, str]:
         PolicyError: A seed with these would boot nothing.
     """
     files = {
-        f"{mode}.toml": with_site(Mode(mode), whom=site.whom, channel=site.channel, urls=site.urls)
+        f"{mode}.toml": with_site(
+            Mode(mode),
+            whom=site.whom,
+            channel=site.channel,
+            urls=site.urls,
+            root_shell=site.root_shell,
+        )
         for mode in MENU
     }
     if isinstance(site.whom, RootFile):

@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from image.certificates import authority, certificate
+from image.recipe import Trusting
 from image.steps import python, seed
+from phase_boot.drill.manifests import PUBLISHER
+from policies.read import parse_policy
+from policies.write import Keys
 
 
 def test_entry_points_are_written_as_importlib_reads_them() -> None:
@@ -41,3 +45,11 @@ def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
     server = certificate(tmp_path, "mirror.phase.example").chain
     with pytest.raises(ValueError, match="not an authority's"):
         seed.authorities([server])
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> None:  # noqa: FBT001 - a case
+    whom = Keys((PUBLISHER.keyid,))
+    files = seed.trust(Trusting(whom=whom, root_shell=allowed))
+    for text in files.values():
+        assert parse_policy(text.encode(), read=whom.read).shell.root is allowed

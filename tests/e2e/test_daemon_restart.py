@@ -1,0 +1,115 @@
+"""A daemon that hangs or is killed: started once more, and after that a person is asked first.
+
+The stick lets a person be root, who then does to the daemon what a fault would.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from image.guest_events import Event
+from image.lab import BRIDGE, Lab
+from image.qemu import Machine
+from image.serving import provide
+from image.stages import REPORT
+from image.workshop import only_one
+from phase_boot.trust.arch import Arch
+
+from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, program, stored_and_sound
+
+pytestmark = pytest.mark.e2e
+
+MAIN = "$(systemctl show -P MainPID phase-boot)"
+EVENTS = "/run/phase-boot/events.jsonl"
+
+
+@pytest.fixture
+def open_stick(arch: Arch, published: Published) -> Published:
+    """The published stick, built so that a person may be root on it."""
+    folder = published.stick.parent
+    stick = published.stick.with_name("stick-root-shell.img")
+    with only_one(folder):
+        program(
+            *(sys.executable, "-m", "image", "build", "--arch", arch, "--channel", CHANNEL),
+            *("--root", str(folder / "roots" / "1.json"), "--out", str(stick), "--root-shell"),
+        )
+    return Published(
+        published.arch,
+        published.site,
+        published.root_key,
+        published.key,
+        published.heir,
+        stick,
+        published.manifest,
+        published.hardware,
+    )
+
+
+def opened(machine: Machine, number: int) -> Event:
+    """Wait for the Seed Shell to open for the ``number``-th time."""
+    seen: list[Event] = []
+
+    def is_it(event: Event) -> bool:
+        if event not in seen:
+            seen.append(event)
+        return len(seen) == number
+
+    return machine.until("shell.opened", timeout=BOOT_SECONDS, where=is_it)
+
+
+@AMD64
+def test_a_daemon_that_hangs_and_is_then_killed_asks_a_person_first(
+    arch: Arch, open_stick: Published
+) -> None:
+    with (
+        Lab() as lab,
+        Machine(
+            open_stick.stick, hardware=open_stick.hardware, lab=lab, name=f"restart-{arch}"
+        ) as machine,
+    ):
+        first = opened(machine, 1)
+        machine.type(f"x\nkill -STOP {MAIN}\n")
+        second = opened(machine, 2)
+        assert second.text("boot_id") != first.text("boot_id")
+        (interrupted,) = machine.named("run.interrupted")
+        assert interrupted.number("lines") > 0
+
+        machine.type(f"x\nkill -KILL {MAIN}\n")
+        third = opened(machine, 3)
+        assert "failed twice" in third.text("cause")
+        assert machine.named("state.entered")[-1].text("state") == "shell"
+
+        provide(lab, open_stick.site)
+        machine.type("r\n")
+        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
+        assert report.text("version") == str(open_stick.manifest.version)
+
+
+@AMD64
+def test_a_daemon_killed_while_it_fetches_goes_on_where_it_was(
+    arch: Arch, open_stick: Published
+) -> None:
+    with (
+        Lab() as lab,
+        Machine(
+            open_stick.stick, hardware=open_stick.hardware, lab=lab, name=f"killed-{arch}"
+        ) as machine,
+    ):
+        opened(machine, 1)
+        provide(lab, open_stick.site)
+        slow = ("tbf", "rate", "40mbit", "burst", "32kbit", "latency", "400ms")
+        lab.run(["tc", "qdisc", "add", "dev", BRIDGE, "root", *slow])
+        wait = f'until grep -q \'"rootfs","done"\' {EVENTS}; do sleep .2; done'
+        machine.type(f"x\n(trap '' HUP; {wait}; kill -KILL {MAIN}) &\nexit\n")
+        machine.type("r\n")
+        machine.until("run.interrupted", timeout=BOOT_SECONDS, unless=("kexec.jump",))
+        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
+
+        assert report.text("version") == str(open_stick.manifest.version)
+        begun = [event for event in machine.named("fetch.started") if event.number("offset")]
+        assert [event.text("artifact") for event in begun] == ["rootfs"]
+        assert ("shell", "retry", "init") in moves(machine)
+        signed = {each.digest.hex for each in open_stick.manifest.artifacts.values()}
+        assert stored_and_sound(machine) == signed
