@@ -101,7 +101,7 @@ def test_a_daemon_killed_while_it_fetches_goes_on_where_it_was(
         provide(lab, open_stick.site)
         slow = ("tbf", "rate", "40mbit", "burst", "32kbit", "latency", "400ms")
         lab.run(["tc", "qdisc", "add", "dev", BRIDGE, "root", *slow])
-        wait = f'until grep -q \'"rootfs","done"\' {EVENTS}; do sleep .2; done'
+        wait = f'until grep -q \'"rootfs", "done"\' {EVENTS}; do sleep .2; done'
         machine.type(f"x\n(trap '' HUP; {wait}; kill -KILL {MAIN}) &\nexit\n")
         machine.type("r\n")
         machine.until("run.interrupted", timeout=BOOT_SECONDS, unless=("kexec.jump",))
