@@ -104,6 +104,7 @@ async def _fetch_onto(
                 kernel, ladder = suited(world, found, image, has_uki=uki is not None)
                 if uki is not None and uki_is_wanted(found, kernel, ladder):
                     wanted.append(uki)
+                    shelf.cas.pin(uki.digest)
     except (_SourceExhausted, Unstartable) as failure:
         _close(fetched)
         return _unavailable(boot, str(failure), errand.liars)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -70,8 +71,11 @@ class StickLoader:
 
     async def restart(self) -> None:
         """Ask systemd to restart the machine."""
+        # systemd ends us with everything else; the journal has a line or two to come before that.
+        earlier = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         failure = await run(*self._reboot)
         if failure is not None:
+            signal.signal(signal.SIGTERM, earlier)
             raise CannotChainload(
                 f"the machine cannot be restarted ({failure}); restart it by hand, it will start "
                 "what was staged"

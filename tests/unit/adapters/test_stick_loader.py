@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.efi_variables import GLOBAL, LOADER
-from phase_boot.adapters.stick_loader import FEATURES, ONE_SHOT
+from phase_boot.adapters.efi_variables import GLOBAL, LOADER, EfiVariables
+from phase_boot.adapters.stick_loader import FEATURES, ONE_SHOT, StickLoader
 from phase_boot.drill.kernels import arm64_image, gzipped, uki
 from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.loader import Outlook
@@ -140,9 +142,27 @@ async def test_too_little_room_is_said_before_anything_is_written(
     assert stick.staged == {}
 
 
-async def test_restarting_asks_the_system(stick: Stick) -> None:
+@pytest.fixture
+def term() -> Iterator[None]:
+    earlier = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, earlier)
+
+
+@pytest.mark.usefixtures("term")
+async def test_restarting_asks_the_system_and_outlives_the_order(stick: Stick) -> None:
     await stick.loader.restart()
     assert stick.reboots.read_text() == "\n"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("term")
+async def test_a_machine_that_will_not_restart_is_named_with_the_way_out(stick: Stick) -> None:
+    earlier = signal.getsignal(signal.SIGTERM)
+    loader = StickLoader(stick.esp, EfiVariables(stick.efivars), reboot=("false",))
+    with pytest.raises(CannotChainload, match="restart it by hand"):
+        await loader.restart()
+    assert signal.getsignal(signal.SIGTERM) is earlier
 
 
 # ---- what can be known before -------------------------------------------------------------------
