@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from phase_boot.handoff.memory import to_fetch_and_start
+from phase_boot.handoff.memory import to_fetch_and_start, to_go_on
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
 from phase_boot.machine.events import (
@@ -102,9 +102,12 @@ async def _fetch_onto(
             if kernel is None:
                 image = fetched[artifact.name]
                 kernel, ladder = suited(world, found, image, has_uki=uki is not None)
-                if uki is not None and uki_is_wanted(found, kernel, ladder):
-                    wanted.append(uki)
-                    shelf.cas.pin(uki.digest)
+                extra = [uki] if uki is not None and uki_is_wanted(found, kernel, ladder) else []
+                wanted += extra
+                shelf.cas.pin(*(artifact.digest for artifact in extra))
+                more = to_go_on(kernel, extra, stored_on_cache=shelf.persistent)
+                if more:
+                    _reckon_memory(world, shelf, manifest, more=more)
     except (_SourceExhausted, Unstartable) as failure:
         _close(fetched)
         return _unavailable(boot, str(failure), errand.liars)
@@ -128,9 +131,9 @@ def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:
     yield from dict.fromkeys(named)
 
 
-def _reckon_memory(world: World, shelf: Shelf, manifest: Manifest) -> None:
+def _reckon_memory(world: World, shelf: Shelf, manifest: Manifest, *, more: int = 0) -> None:
     """Refuse before the download what could not be started after it."""
-    needed = to_fetch_and_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
+    needed = more + to_fetch_and_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
     free = world.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(

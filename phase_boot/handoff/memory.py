@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from phase_boot.handoff.kernel import Kernel
 from phase_boot.trust.manifest import Artifact
 
 COPIES: Final = 2
@@ -19,6 +20,13 @@ def to_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int
     kept = {"rootfs"} if rootfs_on_cache else set()
     loaded = {"kernel", "initramfs", "rootfs"} - kept
     return COPIES * sum(artifacts[name].size for name in loaded)
+
+
+def to_go_on(kernel: Kernel, extra: Sequence[Artifact], *, stored_on_cache: bool) -> int:
+    """Return the bytes of memory that were not known of before the kernel was looked at."""
+    unpacked = kernel.packed.unpacked if kernel.packed else 0
+    stored = 0 if stored_on_cache else sum(artifact.size for artifact in extra)
+    return COPIES * unpacked + stored
 
 
 def to_fetch_and_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:

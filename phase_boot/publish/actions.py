@@ -23,6 +23,7 @@ from phase_boot.trust.manifest import REQUIRED
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
 
+_FILES: Final = (*REQUIRED, "uki")
 _NEEDED: Final = ("channel", "arch", "version", *REQUIRED, "expires")
 """What every version needs, unless it stands in a manifest already."""
 
@@ -37,7 +38,7 @@ def publish(options: argparse.Namespace) -> int:
         version=read_as("--version", Version.parse, options.version),
         channel=read_as("--channel", parse_channel, options.channel),
         arch=read_as("--arch", Arch.parse, options.arch),
-        files={name: getattr(options, name) for name in REQUIRED},
+        files={name: file for name in _FILES if (file := getattr(options, name))},
         issued=issued,
         expires=read_as("--expires", lambda text: parse_expiry(text, issued), options.expires),
         cmdline=options.cmdline or "",

@@ -47,6 +47,9 @@ def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("--version", help="dotted numbers, such as 2025.11.12")
     for name in ("kernel", "initramfs", "rootfs"):
         words.add_argument(f"--{name}", type=Path, metavar="FILE")
+    words.add_argument(
+        "--uki", type=Path, metavar="FILE", help="the same OS signed for Secure Boot, in one file"
+    )
     words.add_argument("--cmdline", help="for the kernel of the OS")
     words.add_argument("--expires", help="2026-01-31T00:00:00Z, or +30d after it is issued")
     words.add_argument("--issued", help="2025-11-12T00:00:00Z; now, if not given")

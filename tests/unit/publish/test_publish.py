@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.drill.kernels import uki
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError
@@ -62,6 +63,17 @@ def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(
         path = desk / "site" / "cas" / "sha256" / artifact.digest.hex
         assert path.read_bytes() == data
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.usefixtures("keyid")
+def test_an_image_signed_for_secure_boot_is_published_beside_the_kernel(
+    run: Run, desk: Path
+) -> None:
+    (desk / "uki").write_bytes(uki(signed=True))
+    status, _, err = run(f"{PUBLISH} --version 1 --uki @/uki")
+    assert (status, err) == (0, "")
+    assert Digest.of(uki(signed=True)).hex in entries(desk)
+    assert '"uki"' in manifest(desk).read_text()
 
 
 @pytest.mark.usefixtures("keyid")

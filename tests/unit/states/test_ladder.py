@@ -245,6 +245,12 @@ def test_a_packed_kernel_for_arm64_is_handed_to_kexec(packed: object) -> None:
     play.platform.arch = Arch.ARM64
     assert play.play() is State.TARGET
     assert play.kexec.kernel == kernel
+    # What it unpacks to is reckoned before the rest is fetched.
+    small = scene("http://peer/stable/arm64/manifest.json", peer=made)
+    small.platform.arch, small.platform.memory = Arch.ARM64, 1 << 20
+    assert small.play() is State.OFF
+    assert "MiB of memory" in small.cause
+    assert fetched(small) == ["kernel"]
 
 
 # ---- secure boot --------------------------------------------------------------------------------
