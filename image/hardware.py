@@ -10,6 +10,7 @@ from typing import Final
 from image.durable import Durable
 from image.guest_events import PORT
 from image.lab import Nic
+from image.power import SECTOR
 from phase_boot.trust.arch import Arch
 
 
@@ -69,6 +70,7 @@ DISKS: Final = {
 }
 
 CAPTURE: Final = "capture.pcap"
+WRITES: Final = "writes.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class Hardware:
     Where `reboots` is false, a guest that resets ends, so that no reboot loop goes unseen.
     `capture` keeps every frame on its cable, in the file CAPTURE of the machine's folder.
     `protected` is the stick's switch against writing.
+    `forgets` is the share of what its stick had taken, and was not told to flush, that a power
+    cut takes back: 1 is all of it.
     `parallel` emulates the processors at the same time, as a real machine has them, also on an
     architecture where that may kill the guest: for measuring.
     """
@@ -91,6 +95,7 @@ class Hardware:
     reboots: bool = False
     capture: bool = False
     protected: bool = False
+    forgets: float = 0.0
     parallel: bool = False
     extra: tuple[str, ...] = ()
 
@@ -100,7 +105,6 @@ def arguments(hardware: Hardware, durable: Durable, folder: Path, nic: Nic) -> l
     board = BOARDS[hardware.arch]
     tcg = hardware.accel is Accel.TCG
     threads = "multi" if hardware.parallel else board.tcg_threads
-    protected = ",readonly=on" if hardware.protected else ""
     return [
         board.program,
         *("-machine", board.tcg_machine if tcg else board.kvm_machine),
@@ -111,7 +115,7 @@ def arguments(hardware: Hardware, durable: Durable, folder: Path, nic: Nic) -> l
         *(() if hardware.reboots else ("-no-reboot",)),
         *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={board.code}"),
         *("-drive", f"if=pflash,format=raw,unit=1,file={durable.variables}"),
-        *("-drive", f"if=none,id=stick,format=raw{protected},file={durable.disk}"),
+        *("-drive", f"if=none,id=stick,{_disk(hardware, durable, folder)}"),
         *DISKS[hardware.disk],
         *("-netdev", _netdev(nic, plain=hardware.capture)),
         *("-device", f"{hardware.nic_model},netdev=net0,mac={nic.mac},romfile="),
@@ -128,6 +132,15 @@ def arguments(hardware: Hardware, durable: Durable, folder: Path, nic: Nic) -> l
         *("-device", f"virtserialport,chardev=events,name={PORT}"),
         *hardware.extra,
     ]
+
+
+def _disk(hardware: Hardware, durable: Durable, folder: Path) -> str:
+    if not hardware.forgets:
+        protected = ",readonly=on" if hardware.protected else ""
+        return f"format=raw{protected},file={durable.disk}"
+    file = "driver=raw,{0}.file.driver=file,{0}.file.filename="
+    stick, log = f"file.{file.format('file')}{durable.disk}", f"log.{file.format('log')}{folder}"
+    return f"driver=blklogwrites,log-sector-size={SECTOR},{stick},{log}/{WRITES}"
 
 
 def _netdev(nic: Nic, *, plain: bool) -> str:

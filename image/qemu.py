@@ -23,15 +23,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from image import power
 from image.durable import Durable
 from image.guest_events import Event, LineReader, Unreadable
-from image.hardware import BOARDS, Hardware, arguments
+from image.hardware import BOARDS, WRITES, Hardware, arguments
 from image.lab import Lab, LabError, Nic
 from image.private_stick import PrivateStick
 from image.qmp import Qmp, QmpError
 
 FAILURES: Final = Path("build/failures")
 INTERNET: Final = "internet"
+BEFORE: Final = "before.img"
 KEY_SECONDS: Final = 0.1
 DUMP_SECONDS: Final = 120.0
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -232,10 +234,10 @@ class Machine:
     def kill(self) -> None:
         """Cut its power: QEMU gets no chance to do anything more.
 
-        What the guest's disk had taken is on the stick, flushed or not, for QEMU hands it to the
-        host's kernel at once, which lives on. What the guest itself still held in its page cache
-        is lost, as is what was on its way; a write may be half done. A real stick may also lose
-        what it had taken and was not told to flush; a kill does not show that.
+        What the guest itself still held in its page cache is lost, as is what was on its way. What
+        its disk had taken is on the stick, flushed or not, for QEMU hands it to the host's kernel
+        at once, which lives on; a real stick may lose of that what it was not told to flush, and
+        so does this one where the hardware `forgets`. The firmware's variables lose nothing.
         """
         self._timer.cancel()
         if self._pid and self.running:
@@ -243,6 +245,9 @@ class Machine:
                 os.kill(self._pid, signal.SIGKILL)
         if self._process is not None:
             self._process.wait(10)
+        before, log = self.folder / BEFORE, self.folder / WRITES
+        if before.exists():
+            power.cut(before, log, self.durable.disk, forgets=self.hardware.forgets)
         if threading.current_thread() is not self._reader:
             self._join()
 
@@ -275,6 +280,8 @@ class Machine:
             self.durable = Durable.fresh(self._image, board.vars, self.folder)
         if self._mode or self._cmdline or not isinstance(self._image, Durable):
             self.durable.stick.choose(self._mode or INTERNET, cmdline=self._cmdline)
+        if self.hardware.forgets:
+            power.prepare(self.durable.disk, self.folder / BEFORE, self.folder / WRITES)
         self.nic = self._lab.nic()
         self._port.bind(str(self.folder / "events.sock"))
         self._port.listen(1)
