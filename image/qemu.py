@@ -27,6 +27,7 @@ from image import power
 from image.durable import Durable
 from image.guest_events import Event, LineReader, Unreadable
 from image.hardware import BOARDS, WRITES, Hardware, arguments
+from image.keyboard import press
 from image.lab import Lab, LabError, Nic
 from image.private_stick import PrivateStick
 from image.qmp import Qmp, QmpError
@@ -34,7 +35,6 @@ from image.qmp import Qmp, QmpError
 FAILURES: Final = Path("build/failures")
 INTERNET: Final = "internet"
 BEFORE: Final = "before.img"
-KEY_SECONDS: Final = 0.1
 DUMP_SECONDS: Final = 120.0
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -215,12 +215,7 @@ class Machine:
 
     def type(self, text: str) -> None:
         """Press keys on the serial console, one after the other as a person does."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as console:
-            console.connect(str(self.folder / "console.sock"))
-            for key in text:
-                console.sendall(key.encode())
-                # The port takes a few bytes at a time, and closing drops what it has not taken.
-                time.sleep(KEY_SECONDS)
+        press(self.folder / "console.sock", text)
 
     def memory(self, path: Path) -> None:
         """Write everything that its memory holds now to `path`; it stands still meanwhile.
