@@ -8,8 +8,11 @@ from typing import Final
 from phase_boot.handoff.kernel import Kernel
 from phase_boot.trust.manifest import Artifact
 
-COPIES: Final = 2
-"""What is handed over is in memory once as we assemble it and once as the kernel keeps it."""
+COPIES: Final = 3
+"""What is handed over is in memory as we assemble it, as `kexec_file_load` reads it, and as the
+kernel keeps it for the jump."""
+MARGIN: Final = 32 * 1024 * 1024
+"""Left to the seed itself: a machine that is out of memory gets slow before it says so."""
 
 
 def to_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:
@@ -19,7 +22,7 @@ def to_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int
     """
     kept = {"rootfs"} if rootfs_on_cache else set()
     loaded = {"kernel", "initramfs", "rootfs"} - kept
-    return COPIES * sum(artifacts[name].size for name in loaded)
+    return COPIES * sum(artifacts[name].size for name in loaded) + MARGIN
 
 
 def to_go_on(kernel: Kernel, extra: Sequence[Artifact], *, stored_on_cache: bool) -> int:
@@ -34,5 +37,6 @@ def to_fetch_and_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bo
 
     A store in memory holds all of them once more.
     """
-    stored = 0 if rootfs_on_cache else to_start(artifacts, rootfs_on_cache=False) // COPIES
+    names = () if rootfs_on_cache else ("kernel", "initramfs", "rootfs")
+    stored = sum(artifacts[name].size for name in names)
     return stored + to_start(artifacts, rootfs_on_cache=rootfs_on_cache)

@@ -15,6 +15,7 @@ from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import FakeCache, FakeKexec, Scene, policy_table, scene
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
+from phase_boot.handoff.memory import MARGIN
 from phase_boot.machine.graph import State
 from phase_boot.machine.models import MAX_MODELS, PAGE, kexec_failed_before, remember_failure
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
@@ -247,7 +248,7 @@ def test_a_packed_kernel_for_arm64_is_handed_to_kexec(packed: object) -> None:
     assert play.kexec.kernel == kernel
     # What it unpacks to is reckoned before the rest is fetched.
     small = scene("http://peer/stable/arm64/manifest.json", peer=made)
-    small.platform.arch, small.platform.memory = Arch.ARM64, 1 << 20
+    small.platform.arch, small.platform.memory = Arch.ARM64, MARGIN + (1 << 20)
     assert small.play() is State.OFF
     assert "MiB of memory" in small.cause
     assert fetched(small) == ["kernel"]

@@ -1,0 +1,22 @@
+"""How much memory a hand-over takes: rather a little too much than a machine that hangs."""
+
+from __future__ import annotations
+
+from phase_boot.handoff.memory import MARGIN, to_fetch_and_start, to_start
+from phase_boot.store.digest import Digest
+from phase_boot.trust.manifest import Artifact
+
+SIZES = {"kernel": 10, "initramfs": 4, "rootfs": 30}
+IMAGE = {name: Artifact(name, Digest.of(name.encode()), size) for name, size in SIZES.items()}
+
+
+def test_what_is_loaded_is_held_as_a_file_as_it_is_read_and_as_it_is_kept() -> None:
+    assert to_start(IMAGE, rootfs_on_cache=True) == 3 * (10 + 4) + MARGIN
+    assert to_start(IMAGE, rootfs_on_cache=False) == 3 * (10 + 4 + 30) + MARGIN
+
+
+def test_a_store_in_memory_holds_everything_once_more() -> None:
+    on_cache = to_fetch_and_start(IMAGE, rootfs_on_cache=True)
+    assert on_cache == to_start(IMAGE, rootfs_on_cache=True)
+    in_memory = to_fetch_and_start(IMAGE, rootfs_on_cache=False)
+    assert in_memory == to_start(IMAGE, rootfs_on_cache=False) + 10 + 4 + 30
