@@ -7,7 +7,7 @@ demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; se
 
 .PHONY: e2e
 e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
-	$(RUN) pytest -m e2e -n 2 --dist worksteal --junitxml=build/results/e2e.xml tests/e2e
+	$(RUN) pytest -m e2e -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e.xml tests/e2e
 
 .PHONY: soak
 soak: setup ## cut the power at twenty moments of a boot, each followed by another boot
