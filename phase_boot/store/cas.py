@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -53,6 +54,11 @@ class Fetched:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def __del__(self) -> None:
+        """Close what nobody holds any more, such as what a thread returned to a cancelled task."""
+        with contextlib.suppress(AttributeError, OSError):
+            self.close()
 
     def __enter__(self) -> Self:
         return self

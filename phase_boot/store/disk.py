@@ -1,14 +1,14 @@
-"""The port of the store: a few folders of flat files on something that can fail.
-
-Every method raises a ``StoreError`` for what the disk refuses: ``Missing``, ``Full``, ``ReadOnly``,
-``Busy``, or ``Broken`` for anything else. Descriptors belong to the caller, who closes them.
-"""
+"""The port of the store: a few folders of flat files on something that can fail."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Protocol
+from typing import Annotated, Final, Protocol, TypeAlias
+
+OPEN_FILE: Final = "an open file"
+Descriptor: TypeAlias = Annotated[int, OPEN_FILE]
+"""It belongs to whoever gets it, who closes it."""
 
 
 @unique
@@ -31,9 +31,17 @@ class Item:
 
 
 class Growth(Protocol):
-    """The life of a file up to its publication."""
+    """The life of a file up to its publication.
 
-    def grow(self, name: str) -> int:
+    Raises:
+        Missing: there is no such file.
+        Full: no room is left.
+        ReadOnly: the disk takes no changes.
+        Busy: somebody else has it open.
+        Broken: the disk refuses in any other way.
+    """
+
+    def grow(self, name: str) -> Descriptor:
         """Return a descriptor of a partial file, created if need be, positioned at its end.
 
         No two callers ever get the same file: ``Busy`` while another one has it open.
@@ -50,12 +58,20 @@ class Growth(Protocol):
 
 
 class Disk(Growth, Protocol):
-    """Three folders of files."""
+    """Three folders of files.
+
+    Raises:
+        Missing: there is no such file.
+        Full: no room is left.
+        ReadOnly: the disk takes no changes.
+        Busy: somebody else has it open.
+        Broken: the disk refuses in any other way.
+    """
 
     def items(self, folder: Folder) -> tuple[Item, ...]:
         """List a folder; one that does not exist yet is empty."""
 
-    def open(self, folder: Folder, name: str) -> int:
+    def open(self, folder: Folder, name: str) -> Descriptor:
         """Return a read-only descriptor of a plain file, never through a link; counts as a use.
 
         While it is open, ``remove`` of the same file is ``Busy``.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
+from weakref import WeakSet
 
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk, Folder, Item
@@ -32,7 +33,8 @@ class Room:
         self._disk = disk
         self._bound = bound
         self._pinned = {digest.hex for digest in pinned}
-        self._claims: set[Claim] = set()
+        # Whoever forgets a writer has given up its claim.
+        self._claims: WeakSet[Claim] = WeakSet()
         self._lock = threading.Lock()
 
     def pin(self, digests: Iterable[Digest]) -> None:
@@ -65,10 +67,18 @@ class Room:
                 raise _full(claim)
             self._claims.add(claim)
 
-    def evict_one(self, claim: Claim) -> bool:
-        """Remove one file because the disk is fuller than it said; say whether there was one."""
+    def evictions(self, claim: Claim) -> Iterator[bool]:
+        """Remove one file at a time because the disk is fuller than it said.
+
+        Yields whether it did. What may go is listed once: a disk that keeps what it says it has
+        removed is not asked for ever.
+        """
         with self._lock:
-            return any(self._evict(victim) for victim in self._victims(self._items(), claim))
+            victims = self._victims(self._items(), claim)
+        for victim in victims:
+            with self._lock:
+                won = self._evict(victim)
+            yield won > 0
 
     def end(self, claim: Claim) -> None:
         """Forget a claim: its bytes are on the disk, or will not come."""

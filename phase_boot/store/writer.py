@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Busy, Full, StoreError, WrongContent, store_errors
+from phase_boot.store.errors import Broken, Busy, Full, StoreError, WrongContent, store_errors
 from phase_boot.store.gc import Room
 from phase_boot.store.hashing import hash_into
 from phase_boot.trust.manifest import Artifact
@@ -101,6 +101,16 @@ class ArtifactWriter:
             os.close(fd)
         self._room.end(self)
 
+    def __del__(self) -> None:
+        """Close what nobody holds any more, such as what a thread returned to a cancelled task.
+
+        The claim ends by itself: asking for its lock here would wait for whoever holds it.
+        """
+        with contextlib.suppress(AttributeError, OSError):
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+
     def __enter__(self) -> Self:
         return self
 
@@ -125,12 +135,19 @@ class ArtifactWriter:
         raise Busy(f"{self.artifact.name} is being written {SLOTS} times already: wait for one.")
 
     def _append(self, data: memoryview) -> int:
+        evicted = self._room.evictions(self)
         while True:
             try:
-                return self._disk.write(self._descriptor(), data)
+                taken = self._disk.write(self._descriptor(), data)
             except Full:
-                if not self._room.evict_one(self):
+                if not any(evicted):
                     raise
+                continue
+            if not 0 < taken <= len(data):
+                raise Broken(
+                    f"The disk says that it took {taken} of {len(data)} bytes, so use another one."
+                )
+            return taken
 
     def _descriptor(self) -> int:
         if self._fd < 0:
