@@ -15,7 +15,7 @@ from phase_boot.adapters.kexec_probe import ability, lockdown
 from phase_boot.adapters.kexec_words import MAX_SAID, refusal
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel, UnknownKernel
-from phase_boot.handoff.unpack import pieces
+from phase_boot.handoff.unpack import pieces, signed
 from phase_boot.machine.errors import KexecRefused
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.store.cas import Fetched
@@ -50,14 +50,14 @@ class KexecTools:
     async def load(
         self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
-        """Load with one system call, a packed kernel from memory that it was unpacked into."""
+        """Load with one system call, from memory that was hashed on the way into it.
+
+        A stick may hand out other bytes than those that it was given and that were hashed before.
+        """
         with contextlib.ExitStack() as opened:
             try:
                 initrd_fd = opened.enter_context(_sealed("phase-initrd", initrd.parts()))
-                kernel_fd = image.fileno()
-                if kernel.packed is not None:
-                    unpacked = _sealed("phase-kernel", pieces(image, kernel))
-                    kernel_fd = opened.enter_context(unpacked)
+                kernel_fd = opened.enter_context(_sealed("phase-kernel", pieces(image, kernel)))
             except (OSError, UnknownKernel) as error:
                 raise LoadRefused(f"the images cannot be put together: {error}") from error
             said = await self._run(
@@ -118,14 +118,7 @@ def _sealed(name: str, parts: Iterable[bytes | Fetched]) -> Iterator[int]:
 
 
 def _append(draft: int, part: bytes | Fetched) -> None:
-    if isinstance(part, bytes):
-        left = memoryview(part)
+    for piece in [part] if isinstance(part, bytes) else signed(part):
+        left = memoryview(piece)
         while left:
             left = left[os.write(draft, left) :]
-        return
-    offset = 0
-    while offset < part.artifact.size:
-        sent = os.sendfile(draft, part.fileno(), offset, part.artifact.size - offset)
-        if not sent:
-            raise LoadRefused(f"the {part.artifact.name} became shorter after it was verified")
-        offset += sent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,13 @@ def stored(name: str, data: bytes) -> Fetched:
         writer.write(data)
         writer.commit()
     return cas.open(artifact)
+
+
+def change(image: Fetched) -> None:
+    """Let the disk hold another byte than the one that was hashed."""
+    fd = os.open(f"/proc/self/fd/{image.fileno()}", os.O_RDWR)
+    os.pwrite(fd, b"!", image.artifact.size // 2)
+    os.close(fd)
 
 
 def program(folder: Path, script: str) -> str:
@@ -73,8 +81,8 @@ esac; done
 """
 
 
-async def test_the_descriptors_that_were_hashed_are_the_ones_loaded(tmp_path: Path) -> None:
-    kernel = await load(tmp_path, COPY, initrd(appended=False), cmdline="quiet phase.mode=local")
+async def test_what_is_loaded_was_hashed_on_the_way_into_memory(tmp_path: Path) -> None:
+    await load(tmp_path, COPY, initrd(appended=False), cmdline="quiet phase.mode=local")
     assert (tmp_path / "kernel").read_bytes() == KERNEL
     data = (tmp_path / "initrd").read_bytes()
     assert data.startswith(INITRAMFS)
@@ -82,8 +90,21 @@ async def test_the_descriptors_that_were_hashed_are_the_ones_loaded(tmp_path: Pa
     assert unpacked(data[padded:]) == {"phase": b"", "phase/handoff.json": b"{}"}
     (call,) = (tmp_path / "calls").read_text().splitlines()
     assert call.startswith("--kexec-file-syscall --load")
-    assert f"/proc/self/fd/{kernel.fileno()}" in call
     assert "--command-line=quiet phase.mode=local" in call
+
+
+@pytest.mark.parametrize("changed", ["kernel", "initramfs", "rootfs"])
+async def test_a_stick_that_hands_out_other_bytes_than_were_hashed_starts_nothing(
+    tmp_path: Path, changed: str
+) -> None:
+    whole, image = initrd(appended=True), stored("kernel", KERNEL)
+    assert whole.rootfs is not None
+    victim = {"kernel": image, "initramfs": whole.initramfs, "rootfs": whole.rootfs}[changed]
+    change(victim)
+    tools = KexecTools(program(tmp_path, COPY))
+    with pytest.raises(LoadRefused, match=f"{changed} is no longer what was signed"):
+        await tools.load(image, inspect(KERNEL[:HEAD]), whole, "", Method.FILE)
+    assert not (tmp_path / "calls").exists()
 
 
 async def test_an_appended_rootfs_is_a_file_of_the_archive(tmp_path: Path) -> None:
