@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -175,18 +175,22 @@ async def _from_source(errand: _Errand, artifact: Artifact, source: str) -> Fetc
     for attempt in range(1, attempts + 1):
         writer = await asyncio.to_thread(errand.cas.writer, artifact)
         mixed = writer.offset > 0
-        with closing(writer):
+        try:
             try:
                 await _download(errand, artifact, source, writer)
-                return await asyncio.to_thread(errand.cas.commit, writer)
-            except FetchFailed as failure:
-                reason, again = str(failure), failure.again
-            except WrongContent as failure:
-                # Where earlier bytes came from somebody else this source may be honest: it gets
-                # one clean start. Alone with its own bytes it is a liar.
-                reason, again = str(failure), mixed
-                if not mixed:
-                    errand.liars.add(server_of(source))
+            except BaseException:
+                writer.close()
+                raise
+            # From here on the writer is the thread's: we may be cancelled while it works.
+            return await asyncio.to_thread(errand.cas.commit, writer)
+        except FetchFailed as failure:
+            reason, again = str(failure), failure.again
+        except WrongContent as failure:
+            # Where earlier bytes came from somebody else this source may be honest: it gets
+            # one clean start. Alone with its own bytes it is a liar.
+            reason, again = str(failure), mixed
+            if not mixed:
+                errand.liars.add(server_of(source))
         again = again and attempt < attempts
         failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
         errand.world.emit(failed)
@@ -211,15 +215,22 @@ async def _download(
     answer = world.fetcher.stream(
         url, offset=offset, size=artifact.size, reach=policy.network.reach
     )
-    async with aclosing(answer) as pieces:
-        async for piece in pieces:
-            writer.write(piece)
-            done += len(piece)
-            now = world.clock.monotonic()
-            if now - told >= PROGRESS_SECONDS:
-                world.emit(FetchProgress(artifact=artifact.name, done=done, size=artifact.size))
-                told = now
-            pace.check(now, done)
+    flowing = asyncio.timeout(RATE_SECONDS)
+    try:
+        async with flowing, aclosing(answer) as pieces:
+            async for piece in pieces:
+                writer.write(piece)
+                done += len(piece)
+                now = world.clock.monotonic()
+                if now - told >= PROGRESS_SECONDS:
+                    world.emit(FetchProgress(artifact=artifact.name, done=done, size=artifact.size))
+                    told = now
+                pace.check(now, done)
+                flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
+    except TimeoutError as error:
+        if not flowing.expired():
+            raise
+        raise FetchFailed(f"it sent nothing for {RATE_SECONDS} seconds", again=True) from error
 
 
 class _Pace:
