@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 
@@ -81,7 +81,11 @@ class Handoff:
 
     def encode(self) -> bytes:
         """Return the document as JSON in UTF-8."""
-        content = {
+        return json.dumps(self.fields(), ensure_ascii=True, indent=1).encode() + b"\n"
+
+    def fields(self) -> dict[str, object]:
+        """Return the document as JSON takes it."""
+        return {
             "schema": SCHEMA,
             "mode": self.mode,
             "version": str(self.version),
@@ -91,7 +95,6 @@ class Handoff:
             "sources": dict(self.sources),
             "journal": list(self.journal),
         }
-        return json.dumps(content, ensure_ascii=True, indent=1).encode() + b"\n"
 
 
 def document(
@@ -115,7 +118,7 @@ def document(
         journal: the event lines so far, oldest first.
     """
     private = mode == Mode.PRIVATE
-    return Handoff(
+    handoff = Handoff(
         mode=mode,
         version=manifest.manifest.version,
         manifest=manifest.raw.decode(),
@@ -123,7 +126,13 @@ def document(
         network=None if private else network,
         sources={} if private else sources,
         journal=() if private else _newest(journal),
-    ).encode()
+    )
+    try:
+        _network(json.loads(json.dumps(handoff.fields()["network"])))
+    except BadHandoff:
+        # A target that cannot read it gets nothing at all; without the network it has the rest.
+        handoff = replace(handoff, network=None)
+    return handoff.encode()
 
 
 def kernel_cmdline(*, mode: str, manifest: Verified) -> str:
