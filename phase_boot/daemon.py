@@ -106,7 +106,7 @@ def run(settings: Settings) -> int:
     outside = start(_look_outside, user=OUTSIDE_USER if as_seed else None)
     around = _seed() if as_seed else _desktop(settings)
     try:
-        end = asyncio.run(_run(settings, around, Outside(outside.control)))
+        end, boot = asyncio.run(_run(settings, around, Outside(outside.control)))
     except RegistryError as error:
         sys.stderr.write(f"The states cannot be put together: {error}.\n")
         return 1
@@ -117,8 +117,10 @@ def run(settings: Settings) -> int:
         return 130
     finally:
         outside.stop()
-    # In the seed a person who leaves has been obeyed, which is no failure of the unit.
-    return 0 if end in {State.TARGET, State.FIRMWARE} or around.in_seed else 1
+    # In the seed a person who leaves has been obeyed, which is no failure of the unit; that nobody
+    # could be asked is one.
+    obeyed = around.in_seed and boot.trouble is None
+    return 0 if end in {State.TARGET, State.FIRMWARE} or obeyed else 1
 
 
 async def _look_outside(control: socket.socket) -> None:
@@ -131,7 +133,7 @@ async def _look_outside(control: socket.socket) -> None:
             await http.close()
 
 
-async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> State:
+async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> tuple[State, Boot]:
     clock = SystemClock()
     journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
     if around.earlier:
@@ -153,13 +155,10 @@ async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> S
         emit=journal.emit,
     )
     boot = Boot(trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None)
-    try:
-        end, _ = await _while_alive(outside, drive(installed_handlers(), world, boot))
-    finally:
-        await around.cache.release()
+    end, boot = await _while_alive(outside, drive(installed_handlers(), world, boot))
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
     journal.flush()
-    return end
+    return end, boot
 
 
 async def _while_alive(outside: Outside, driving: Coroutine[Any, Any, T]) -> T:

@@ -6,12 +6,15 @@ where nothing of what was found before is known any more, to Verify.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from phase_boot.console import story
 from phase_boot.machine.boot import Boot
+from phase_boot.machine.closing import give_back
 from phase_boot.machine.events import (
     NetworkNotSet,
     NetworkSet,
@@ -30,6 +33,9 @@ from phase_boot.ports.reports import NotSaved
 from policies.model import Mode
 from states.discover import quest_of
 
+ACT_SECONDS: Final = 120
+"""For what a person asked for, so that they get an answer and the menu again."""
+TOO_LONG: Final = f"it took more than {ACT_SECONDS} seconds"
 WAY_OUT: Final = "Retry, type the URL of a manifest, reboot or power off."
 
 
@@ -99,8 +105,10 @@ async def _network(world: World, boot: Boot, answer: Answer) -> Step | str:
     if answer.setup is None:
         return "The network is as it was."
     try:
-        await world.network.configure(answer.setup)
-    except SetupFailed as failure:
+        async with asyncio.timeout(ACT_SECONDS):
+            await world.network.configure(answer.setup)
+    except (SetupFailed, TimeoutError) as error:
+        failure = error if str(error) else TOO_LONG
         world.emit(NetworkNotSet(reason=str(failure)))
         return f"The network could not be set up: {failure}."
     setup = answer.setup
@@ -113,8 +121,10 @@ async def _save(world: World, boot: Boot, _answer: Answer) -> str:
     journal = world.record.lines
     text = story.report_text(_facts(boot), boot.refusals, "\n".join(journal))
     try:
-        where = await world.reports.save(story.boot_id(journal), text)
-    except NotSaved as failure:
+        async with asyncio.timeout(ACT_SECONDS):
+            where = await world.reports.save(story.boot_id(journal), text)
+    except (NotSaved, TimeoutError) as error:
+        failure = error if str(error) else TOO_LONG
         world.emit(ReportNotSaved(reason=str(failure)))
         return f"The report could not be saved: {failure}."
     world.emit(ReportSaved(where=where))
@@ -146,9 +156,10 @@ _ACTS: Final[Mapping[Wish, Callable[[World, Boot, Answer], Awaitable[Step | str]
 
 async def _leave(world: World, boot: Boot, wish: Wish) -> Step:
     world.record.flush()
-    await world.cache.release()
+    await give_back(world, boot)
     await world.operator.obey(wish)
-    return Step(Trigger.LEAVE, boot)
+    # A boot that ends in trouble is one that a person was not asked about.
+    return Step(Trigger.LEAVE, replace(boot, trouble=None))
 
 
 def _try(boot: Boot, url: str) -> Step | str:

@@ -9,64 +9,91 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Final
 
-from phase_boot.machine.boot import Boot, Trouble
+from phase_boot.machine.boot import Boot, Images, Trouble
+from phase_boot.machine.closing import give_back
 from phase_boot.machine.errors import BootError, OutOfTime
 from phase_boot.machine.events import Crashed, StateEntered, Transition
 from phase_boot.machine.graph import TERMINAL, State, triggers_of
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.pulse import Pulse, pulsing
+from phase_boot.machine.pulse import GRACE_SECONDS, Pulse, pulsing
 from phase_boot.machine.routing import route
+from phase_boot.store.cas import Fetched
+from phase_boot.trust.verify import Verified
 
 MAX_STEPS: Final = 1000
 """Moves without a person; a walk that long goes in circles and is ended (never a loop)."""
+CANCELS: Final = 3
+"""So often a handler is told to stop; one that still goes on then is left alone."""
 
 
 class RanInCircles(Exception):
     """The machine moved `MAX_STEPS` times without ending or asking a person."""
 
 
+class BrokenPromise(Exception):
+    """A handler answered what it must not, or stopped by itself; the text says what."""
+
+
 async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> tuple[State, Boot]:
     """Walk the graph from its start to a terminal state, and return where and with what.
+
+    However the walk ends, by cancellation too, the images are closed and Cache is released.
 
     Raises:
         RanInCircles: the walk did not end.
     """
-    async with pulsing(world.supervisor, world.clock) as pulse:
-        return await _walk(handlers, world, boot, pulse)
+    walk = _Walk(handlers, world, boot)
+    try:
+        async with pulsing(world.supervisor) as pulse:
+            return await walk.to_the_end(pulse), walk.boot
+    finally:
+        await give_back(world, walk.boot)
 
 
-async def _walk(
-    handlers: Mapping[State, Handler], world: World, boot: Boot, pulse: Pulse
-) -> tuple[State, Boot]:
-    guard = Guard()
-    visits = dict.fromkeys(State, 0)
-    moves = 0
-    while moves < MAX_STEPS:
-        source = guard.state
-        moves = 0 if source is State.SHELL else moves + 1
-        if source in TERMINAL:
-            return source, boot
-        visits[source] += 1
-        entered = world.clock.monotonic()
-        pulse.entered(source, handlers[source].budget)
-        world.emit(StateEntered(state=source, attempt=visits[source]))
-        step, cause = await _run(handlers[source], world, boot)
-        target, boot = guard.advance(step.trigger), step.boot
+class _Walk:
+    """Where the machine is, and what it knows there."""
+
+    def __init__(self, handlers: Mapping[State, Handler], world: World, boot: Boot) -> None:
+        self._handlers = handlers
+        self._world = world
+        self._guard = Guard()
+        self._visits = dict.fromkeys(State, 0)
+        self.boot = boot
+
+    async def to_the_end(self, pulse: Pulse) -> State:
+        """Move until a terminal state is reached, and return it."""
+        moves = 0
+        while moves < MAX_STEPS:
+            source = self._guard.state
+            if source in TERMINAL:
+                return source
+            moves = 0 if source is State.SHELL else moves + 1
+            pulse.entered(source, self._handlers[source].budget)
+            await self._move(source)
+        raise RanInCircles(f"the machine made {MAX_STEPS} moves without an end")
+
+    async def _move(self, source: State) -> None:
+        """Run the handler of ``source``, and follow where it leads."""
+        world, now = self._world, asyncio.get_running_loop().time
+        self._visits[source] += 1
+        attempt, entered = self._visits[source], now()
+        world.emit(StateEntered(state=source, attempt=attempt))
+        step, cause = await _run(self._handlers[source], world, self.boot)
+        target, self.boot = self._guard.advance(step.trigger), step.boot
         world.emit(
             Transition(
                 source=source,
                 trigger=step.trigger,
                 target=target,
                 cause=cause,
-                attempt=visits[source],
-                elapsed=world.clock.monotonic() - entered,
+                attempt=attempt,
+                elapsed=now() - entered,
             )
         )
-    raise RanInCircles(f"the machine made {MAX_STEPS} moves without an end")
 
 
 async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | None]:
@@ -75,9 +102,12 @@ async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | 
     try:
         return _kept_promise(handler, await _within_budget(handler, world, boot)), None
     except BootError as error:
-        failure: Exception = error
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises must end in a drawn move
-        trace = traceback.format_exc(limit=-8)
+        failure: BaseException = error
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        # Somebody stops the run; a handler that stops itself is a BrokenPromise.
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises ends in a drawn move
+        trace = "".join(traceback.format_exception(error, limit=-8))
         world.emit(Crashed(state=handler.state, error=repr(error), trace=trace))
         failure = error
     trouble = Trouble(name=type(failure).__name__, sentence=_sentence(failure, handler))
@@ -85,24 +115,73 @@ async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | 
 
 
 async def _within_budget(handler: Handler, world: World, boot: Boot) -> Step:
-    scope = asyncio.timeout(handler.budget)
+    """Run a handler in a task of its own, so that it cannot swallow what is meant for us."""
+    task = asyncio.create_task(_contained(handler, world, boot), name=handler.state.value)
     try:
-        async with scope:
-            return await handler.run(world, boot)
-    except TimeoutError as error:
-        if not scope.expired():
-            raise
-        spent = f"{handler.state} did not end within {handler.budget:g} seconds"
-        raise OutOfTime(spent) from error
+        await asyncio.wait({task}, timeout=handler.budget)
+    except BaseException:
+        await _stop(task)
+        raise
+    if not task.done():
+        await _stop(task)
+        raise OutOfTime(f"{handler.state} did not end within {handler.budget:g} seconds")
+    if task.cancelled():
+        raise BrokenPromise(f"the handler of {handler.state} cancelled itself")
+    return task.result()
+
+
+async def _contained(handler: Handler, world: World, boot: Boot) -> Step:
+    try:
+        return await handler.run(world, boot)
+    except SystemExit as error:
+        # asyncio would hand it to whoever runs the event loop, past the driver.
+        raise BrokenPromise(f"the handler of {handler.state} wanted to exit ({error})") from error
+
+
+async def _stop(task: asyncio.Task[Step]) -> None:
+    """Cancel a handler, once more if it takes no notice, and then leave it alone."""
+    for _ in range(CANCELS):
+        if task.done():
+            break
+        task.cancel()
+        await asyncio.wait({task}, timeout=GRACE_SECONDS / CANCELS)
+    if task.done() and not task.cancelled() and task.exception() is None:
+        # It came back after all, with something that nobody waits for any more.
+        step = task.result()
+        if isinstance(step, Step) and isinstance(step.boot.images, Images):
+            step.boot.images.close()
 
 
 def _kept_promise(handler: Handler, step: Step) -> Step:
     if not isinstance(step, Step) or step.trigger not in handler.leads:
-        raise TypeError(f"the handler of {handler.state} returned {step!r:.200}")
+        raise BrokenPromise(f"the handler of {handler.state} returned {step!r:.200}")
+    if forged := _forged(step.boot):
+        raise BrokenPromise(f"the handler of {handler.state} returned {forged}")
     return step
 
 
-def _sentence(failure: Exception, handler: Handler) -> str:
+def _forged(boot: Boot) -> str | None:
+    """Say which fact of ``boot`` is not what proves it, or None if all of them are."""
+    if not isinstance(boot, Boot):
+        return "no record of the boot"
+    if not isinstance(boot.manifest, Verified | None):
+        return "a manifest that nobody verified"
+    if boot.images is None:
+        return None
+    if not isinstance(boot.images, Images) or boot.manifest is None:
+        return "images without a manifest"
+    signed = boot.manifest.manifest.artifacts
+    for field in fields(boot.images):
+        image = getattr(boot.images, field.name)
+        optional = image is None and field.default is None
+        if not optional and not (
+            isinstance(image, Fetched) and image.artifact == signed.get(field.name)
+        ):
+            return f"another {field.name} than the manifest names"
+    return None
+
+
+def _sentence(failure: BaseException, handler: Handler) -> str:
     if isinstance(failure, BootError):
         return str(failure)
     return (

@@ -109,6 +109,14 @@ class StoreOpened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheHeld(Event):
+    """Cache could not be given back; its filesystem recovers at the next boot."""
+
+    event = "cache.held"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreCorrupt(Event):
     """A stored artifact did not hash to its name and was set aside."""
 

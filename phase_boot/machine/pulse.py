@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from phase_boot.machine.graph import START, State
-from phase_boot.ports.clock import Clock
 from phase_boot.ports.supervisor import Supervisor
 
 GRACE_SECONDS: Final = 10
@@ -23,9 +22,8 @@ GRACE_SECONDS: Final = 10
 class Pulse:
     """What the driver tells of its way."""
 
-    def __init__(self, supervisor: Supervisor, clock: Clock) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._clock = clock
         self._state = START
         self._until: float | None = None
 
@@ -34,29 +32,33 @@ class Pulse:
         self._state = state
         self._until = None
         if budget is not None:
-            self._until = self._clock.monotonic() + budget + GRACE_SECONDS
+            self._until = asyncio.get_running_loop().time() + budget + GRACE_SECONDS
         self._beat()
 
     async def beat(self, period: float) -> None:
         """Give a sign every ``period`` seconds."""
         while True:
-            await self._clock.sleep(period)
-            if self._until is None or self._clock.monotonic() <= self._until:
+            await asyncio.sleep(period)
+            if self._until is None or asyncio.get_running_loop().time() <= self._until:
                 self._beat()
 
     def _beat(self) -> None:
-        self._supervisor.alive(self._state.value)
+        # Whoever listens in vain starts us again; a boot does not end because nobody can be told.
+        with contextlib.suppress(Exception):
+            self._supervisor.alive(self._state.value)
 
 
 @contextlib.asynccontextmanager
-async def pulsing(supervisor: Supervisor, clock: Clock) -> AsyncIterator[Pulse]:
+async def pulsing(supervisor: Supervisor) -> AsyncIterator[Pulse]:
     """Tell ``supervisor`` that the boot begins, and then that it goes on."""
-    pulse = Pulse(supervisor, clock)
-    supervisor.ready()
-    if supervisor.period is None:
+    pulse, period = Pulse(supervisor), None
+    with contextlib.suppress(Exception):
+        supervisor.ready()
+        period = supervisor.period
+    if period is None or not period > 0:
         yield pulse
         return
-    beating = asyncio.create_task(pulse.beat(supervisor.period))
+    beating = asyncio.create_task(pulse.beat(period), name="pulse")
     try:
         yield pulse
     finally:
