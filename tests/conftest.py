@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A virtual machine may be running on the other core: slowness is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("drill")
+    group.addoption("--seed", type=int, help="repeat this boot of tests/faults/test_walks.py")
+    group.addoption("--seeds", type=int, default=300, help="so many boots with several faults")

@@ -49,6 +49,8 @@ class MemoryDisk:
     def __init__(self, capacity: int = 1 << 30) -> None:
         self.capacity = capacity
         self.read_only = False
+        self.planted: dict[str, bytes] = {}
+        """Entries that no store wrote."""
         self._files: dict[tuple[Folder, str], _File] = {}
         self._ticks = itertools.count(1)
         self._lock = threading.RLock()
@@ -92,8 +94,8 @@ class MemoryDisk:
 
     def publish(self, fd: int, name: str, entry: str) -> None:
         with self._changing(f"publish {entry}"):
+            os.fsync(fd)
             file = self._file(Folder.PARTIALS, name)
-            assert file.is_open(fd)
             file.growing = None
             self._files[Folder.ENTRIES, entry] = self._files.pop((Folder.PARTIALS, name))
 
@@ -113,11 +115,22 @@ class MemoryDisk:
         with self._lock:
             return max(0, self.capacity - sum(file.size for file in self._files.values()))
 
+    def descriptors(self) -> set[int]:
+        """Return the descriptors that keep the files themselves, which nobody was handed."""
+        return {file.fd for file in self._files.values()}
+
+    def content(self, folder: Folder, name: str) -> bytes:
+        """Return what a file holds, without using it."""
+        file = self._files[folder, name]
+        return os.pread(file.fd, file.size, 0)
+
     def plant(self, folder: Folder, name: str, data: bytes, *, plain: bool = True) -> None:
         """Put something there that no store wrote; not ``plain`` stands for a link or a pipe."""
         file = _File(os.memfd_create(name), used=next(self._ticks), plain=plain)
         os.write(file.fd, data)
         self._files[folder, name] = file
+        if folder is Folder.ENTRIES:
+            self.planted[name] = data
 
     def _file(self, folder: Folder, name: str) -> _File:
         if (folder, name) not in self._files:

@@ -32,12 +32,26 @@ class _Jumping(selectors.SelectSelector):
         return events
 
 
+class Hanging(BaseException):
+    """What a thread raises that would wait for ever: nobody ever hears of it again."""
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its executor runs at once and in place: threads would not know the virtual time."""
+    """Its executor runs in place, for threads would not know the virtual time.
+
+    What it returns arrives later, so that whoever waits may have been cancelled by then.
+    """
+
+    _threads = 0
 
     def __init__(self) -> None:
         self._jumping = _Jumping()
         super().__init__(self._jumping)
+
+    @classmethod
+    def in_thread(cls) -> bool:
+        """Say whether the caller would be a thread of its own in reality."""
+        return cls._threads > 0
 
     def time(self) -> float:
         return self._jumping.now
@@ -46,11 +60,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, _executor: object, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self.create_future()
+        VirtualLoop._threads += 1
         try:
-            future.set_result(func(*args))
+            result = func(*args)
+        except Hanging:
+            pass
         except Exception as error:  # noqa: BLE001 - handed to whoever awaits
-            future.set_exception(error)
+            self.call_soon(_unless_cancelled, future, future.set_exception, error)
+        else:
+            self.call_soon(_unless_cancelled, future, future.set_result, result)
+        finally:
+            VirtualLoop._threads -= 1
         return future
+
+
+def _unless_cancelled(
+    future: asyncio.Future[T], deliver: Callable[[Any], object], what: object
+) -> None:
+    if not future.cancelled():
+        deliver(what)
 
 
 class VirtualClock:

@@ -14,11 +14,10 @@ from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.sites import Sites
-from phase_boot.handoff.initrd import Initrd
-from phase_boot.handoff.kernel import Kernel
+from phase_boot.drill.starting import FakeKexec, FakeLoader
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import drive
-from phase_boot.machine.errors import CannotChainload, KexecRefused, NoNetwork, NotConfigured
+from phase_boot.machine.errors import NoNetwork, NotConfigured
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Handler, World
 from phase_boot.machine.journal import Journal
@@ -26,13 +25,11 @@ from phase_boot.machine.registry import installed_handlers, total
 from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
-from phase_boot.ports.kexec import Ability, LoadRefused, Method
-from phase_boot.ports.loader import Cargo, Outlook
 from phase_boot.ports.network import Link, Setup, SetupFailed
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
 from phase_boot.ports.reports import NotSaved
-from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.cas import Cas
 from phase_boot.trust.arch import Arch
 from policies.model import Policy, PolicyError, policy_from
 
@@ -85,7 +82,8 @@ class FakePlatform:
         )
 
     async def policy(self, mode: str) -> Policy:
-        assert mode == self.table["mode"]
+        if mode != self.table["mode"]:
+            raise NotConfigured(f"there is no policy for the mode {mode!r}; choose another entry")
         try:
             return policy_from(self.table, read=lambda _: self.root or b"")
         except PolicyError as error:
@@ -141,8 +139,11 @@ class FakeCache:
     """On Cache."""
     memory_notes: MemoryNotebook = field(default_factory=MemoryNotebook)
     released: int = 0
+    mounted: bool = False
+    """Whether Cache itself was ever touched."""
 
     async def open(self, *, persistent: bool, bound: int) -> Shelf:
+        self.mounted |= persistent
         if persistent and self.cache is not None:
             return Shelf(Cas(self.cache, bound=bound), self.notes, persistent=True)
         note = "this stick has no Cache partition" if persistent else None
@@ -151,45 +152,6 @@ class FakeCache:
 
     async def release(self) -> None:
         self.released += 1
-
-
-@dataclass
-class FakeKexec:
-    """Remembers the bytes that it was made to jump into."""
-
-    can: Ability = field(default_factory=lambda: Ability(methods=tuple(Method)))
-    refusals: dict[Method, LoadRefused] = field(default_factory=dict)
-    """What a call says instead of loading."""
-    jump_refusals: list[str] = field(default_factory=list)
-    tried: list[Method] = field(default_factory=list)
-    kernel: bytes | None = None
-    initrd: bytes | None = None
-    cmdline: str | None = None
-    jumped: bool = False
-
-    def refuse(self, reason: str, *, errno: str = "EPERM", lasting: bool = False) -> None:
-        """Let both calls say this."""
-        self.refusals = {
-            method: LoadRefused(reason, errno=errno, lasting=lasting) for method in Method
-        }
-
-    async def ability(self) -> Ability:
-        return self.can
-
-    async def load(
-        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
-    ) -> None:
-        assert kernel.by_kexec
-        self.tried.append(method)
-        if method in self.refusals:
-            raise self.refusals[method]
-        self.kernel, self.cmdline = _bytes_of(image), cmdline
-        self.initrd = _joined(initrd)
-
-    async def jump(self) -> None:
-        if self.jump_refusals:
-            raise KexecRefused(self.jump_refusals.pop())
-        self.jumped = True
 
 
 @dataclass
@@ -205,45 +167,6 @@ class FakeSupervisor:
 
     def alive(self, doing: str) -> None:
         self.heard.append(doing)
-
-
-@dataclass
-class FakeLoader:
-    """Remembers what was staged, and whether the machine was restarted then."""
-
-    look: Outlook = field(default_factory=Outlook)
-    refusal: str | None = None
-    """What staging comes to."""
-    cargo: Cargo | None = None
-    kernel: bytes | None = None
-    initrd: bytes | None = None
-    left: int = 0
-    """Files that an earlier boot has left."""
-    stuck: str | None = None
-    """Why they cannot be removed."""
-    unstaged: int = 0
-    restarted: bool = False
-
-    async def outlook(self) -> Outlook:
-        return self.look
-
-    async def stage(self, cargo: Cargo) -> str:
-        if self.refusal is not None:
-            raise CannotChainload(self.refusal)
-        self.cargo, self.kernel = cargo, _bytes_of(cargo.image)
-        self.initrd = _joined(cargo.initrd) if cargo.initrd else None
-        return "phase-staged-0.conf"
-
-    async def restart(self) -> None:
-        assert self.cargo is not None
-        self.restarted = True
-
-    async def unstage(self) -> int:
-        self.unstaged += 1
-        if self.stuck is not None:
-            raise CannotChainload(self.stuck)
-        gone, self.left = self.left, 0
-        return gone
 
 
 @dataclass
@@ -341,7 +264,11 @@ class Scene:
 
     async def driving(self) -> tuple[State, Boot]:
         journal = Journal([self.lines], now=self.clock.monotonic, boot_id="test")
-        world = World(
+        return await drive(total(self.handlers), self.world(journal), self.start)
+
+    def world(self, journal: Journal) -> World:
+        """Return every port, as the handlers get them."""
+        return World(
             clock=self.clock,
             platform=self.platform,
             network=self.network,
@@ -360,7 +287,6 @@ class Scene:
             supervisor=self.supervisor,
             emit=journal.emit,
         )
-        return await drive(total(self.handlers), world, self.start)
 
 
 def replaced(handler: Handler, among: Iterable[Handler] = OWN_HANDLERS) -> tuple[Handler, ...]:
@@ -372,11 +298,3 @@ def scene(*urls: str, **sites: Any) -> Scene:
     """Return a boot in which the LAN offers every site's manifest, in the order given."""
     net = Sites(**sites)
     return Scene(net, found=list(urls) or [net.manifest_url(name) for name in sites])
-
-
-def _bytes_of(image: Fetched) -> bytes:
-    return image.read(image.artifact.size + 1)
-
-
-def _joined(initrd: Initrd) -> bytes:
-    return b"".join(p if isinstance(p, bytes) else _bytes_of(p) for p in initrd.parts())

@@ -1,0 +1,232 @@
+"""What holds after every boot, whatever failed in it. Each looks at the aftermath, not at words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.plan import Fault
+from phase_boot.drill.run import Run, kept
+from phase_boot.handoff.cpio import Entry, archive, head, padding
+from phase_boot.handoff.document import BadHandoff, read
+from phase_boot.handoff.initrd import DOCUMENT
+from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
+from phase_boot.machine.graph import TERMINAL, State
+from phase_boot.machine.replay import ImpossibleJournalError, replay
+from phase_boot.store.cas import Cas
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Folder
+from phase_boot.store.errors import StoreError
+from phase_boot.trust.manifest import Artifact
+
+GRACE: Final = 30.0
+"""Seconds more than its budget after which a handler that will not stop is left alone."""
+ADDED: Final = frozenset({"init_on_free=1"})
+"""What else the hand-over may put on the command line."""
+LYING: Final = frozenset({Fault.CORRUPT, Fault.LIE, Fault.TEAR})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An invariant, and why it does not hold, if so."""
+
+    says: str
+    broken: str | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether all is well."""
+        return self.broken is None
+
+
+def verdicts(run: Run) -> list[Verdict]:
+    """Judge ``run`` by every invariant."""
+    return [Verdict(says, next(find(run), None)) for says, find in INVARIANTS.items()]
+
+
+def _ends(run: Run) -> Iterator[str]:
+    struck = [blow for blow, _ in run.plan.struck]
+    if run.stuck is not None:
+        # A person may take all the time there is.
+        silent = any(b.fault is Fault.HANG and _is_person(b.place.member) for b in struck)
+        if run.stuck != State.SHELL.value or not silent:
+            yield f"it hung in {run.stuck}"
+        return
+    if isinstance(run.error, asyncio.CancelledError):
+        if not any(blow.fault is Fault.CANCEL for blow in struck):
+            yield "it was cancelled, and nobody had asked for that"
+    elif run.error is not None:
+        yield f"the driver raised {run.error!r}"
+    elif run.end not in TERMINAL:
+        yield f"it ended in {run.end}"
+    elif run.end is State.OFF and not _was_asked(run):
+        yield "it ended, and no person had been asked"
+
+
+def _was_asked(run: Run) -> bool:
+    """Say whether a person left, or the Shell itself was struck, of which whoever started us hears.
+
+    The daemon's exit status says it then, and systemd starts it anew (phase_boot.daemon).
+    """
+    struck = any(blow.place.state == State.SHELL.value for blow, _ in run.plan.struck)
+    return struck or (run.boot is not None and run.boot.trouble is None)
+
+
+def _in_time(run: Run) -> Iterator[str]:
+    budgets = {handler.state: handler.budget for handler in run.scene.handlers}
+    for visit in run.visits:
+        budget = budgets[visit.state]
+        if budget is not None and visit.seconds > budget + GRACE:
+            yield f"{visit.state} took {visit.seconds:.0f} of {budget:.0f} seconds"
+
+
+def _is_written_down(run: Run) -> Iterator[str]:
+    try:
+        walk = replay(run.scene.lines.lines)
+    except ImpossibleJournalError as error:
+        yield str(error)
+        return
+    walked = [visit.state for visit in run.visits]
+    journalled = list(walk.states[: len(walked)])
+    if journalled != walked or len(walk.states) > len(walked) + 1:
+        yield f"the journal walks {_way(walk.states)}, and it was {_way(walked)}"
+    if run.end is not None and walk.end is not run.end:
+        yield f"the journal ends in {walk.end}, and the boot in {run.end}"
+
+
+def _runs_what_was_signed(run: Run) -> Iterator[str]:
+    kexec, loader = run.scene.kexec, run.scene.loader
+    if kexec.jumped:
+        yield from _unsigned(run, kexec.kernel, kexec.initrd, kexec.cmdline)
+    if loader.restarted:
+        cmdline = loader.cargo.cmdline if loader.cargo else None
+        yield from _unsigned(run, loader.kernel, loader.initrd, cmdline)
+
+
+def _unsigned(
+    run: Run, kernel: bytes | None, initrd: bytes | None, cmdline: str | None
+) -> Iterator[str]:
+    if kernel != KERNEL:
+        yield "the kernel that runs was not signed"
+    document = _document(initrd or b"")
+    if initrd not in {_initrd(document, rootfs=with_it) for with_it in (True, False)}:
+        yield "the initrd is not the signed one with the hand-over behind it"
+    mode = run.scene.platform.table["mode"]
+    wanted = {
+        "quiet",
+        f"phase.mode={mode}",
+        "phase.version=2025.11.12",
+        f"phase.rootfs={Digest.of(ROOTFS)}",
+    }
+    words = set((cmdline or "").split())
+    if words - ADDED != wanted:
+        yield f"the target's command line is {cmdline!r}"
+
+
+def _can_be_read(run: Run) -> Iterator[str]:
+    for initrd in (run.scene.kexec.initrd, run.scene.loader.initrd):
+        try:
+            if initrd is not None:
+                read(_document(initrd))
+        except BadHandoff as error:
+            yield str(error)
+
+
+def _document(initrd: bytes) -> bytes:
+    return initrd[initrd.find(b'{\n "schema"') : initrd.rfind(b"\n}\n") + 3]
+
+
+def _initrd(document: bytes, *, rootfs: bool) -> bytes:
+    parts = [INITRAMFS, padding(len(INITRAMFS))]
+    if rootfs:
+        parts += [archive([Entry.folder("phase")], end=False)]
+        parts += [head(Entry.file(ROOTFS_NAME, b""), size=len(ROOTFS)), ROOTFS]
+        parts += [padding(len(ROOTFS))]
+    return b"".join([*parts, archive([Entry.folder("phase"), Entry.file(DOCUMENT, document)])])
+
+
+def _stores_nothing_else(run: Run) -> Iterator[str]:
+    lied = any(b.place.member.startswith("Disk.") and b.fault in LYING for b, _ in run.plan.struck)
+    for disk in run.disks:
+        wrong = set(_misnamed(disk))
+        if lied:
+            # A disk that lies holds what it likes; the store must not believe it.
+            _open_all(disk)
+        if wrong and (not lied or set(_misnamed(disk)) & wrong):
+            yield f"unverified bytes stand under {', '.join(sorted(wrong))}"
+
+
+def _misnamed(disk: MemoryDisk) -> Iterator[str]:
+    planted = getattr(disk, "planted", {})
+    for item in disk.items(Folder.ENTRIES):
+        data = disk.content(Folder.ENTRIES, item.name)
+        if Digest.of(data).hex != item.name and planted.get(item.name) != data:
+            yield item.name
+
+
+def _open_all(disk: MemoryDisk) -> None:
+    store = Cas(disk, bound=1 << 30)
+    for item in disk.items(Folder.ENTRIES):
+        with contextlib.suppress(StoreError):
+            store.open(Artifact("entry", Digest(item.name), item.size)).close()
+
+
+def _leaves_no_trace_in_private(run: Run) -> Iterator[str]:
+    if run.scene.platform.table["mode"] != "private":
+        return
+    if run.scene.cache.mounted:
+        yield "Cache was mounted"
+    if kept(run.scene) != run.before:
+        yield "something was written to Cache"
+    if run.scene.loader.unstaged:
+        yield "files were removed from the stick"
+    if run.scene.loader.kernel is not None:
+        yield "an image was staged on the stick"
+    if run.scene.reports.saved:
+        yield "a report was saved on the stick"
+
+
+def _closes_descriptors(run: Run) -> Iterator[str]:
+    if run.descriptors:
+        yield f"{len(run.descriptors)} descriptor(s) stay open"
+
+
+def _leaves_no_task(run: Run) -> Iterator[str]:
+    if run.tasks:
+        yield f"tasks are left behind: {', '.join(run.tasks)}"
+    if run.plan.streams:
+        yield f"{run.plan.streams} stream(s) were never closed"
+
+
+def _gives_cache_back(run: Run) -> Iterator[str]:
+    opened = any(place.member == "Cache.open" for place in run.plan.asked)
+    struck = any(blow.place.member == "Cache.release" for blow, _ in run.plan.struck)
+    if opened and not run.scene.cache.released and not struck:
+        yield "Cache was not given back"
+
+
+def _is_person(member: str) -> bool:
+    return member.startswith("Operator.")
+
+
+def _way(states: Iterable[State]) -> str:
+    return " ".join(state.value for state in states)
+
+
+INVARIANTS: Final[dict[str, Callable[[Run], Iterator[str]]]] = {
+    "it ends in the target, or a person is asked": _ends,
+    "every state keeps to its budget": _in_time,
+    "every move is in the journal, and replays": _is_written_down,
+    "nothing runs that a threshold did not sign": _runs_what_was_signed,
+    "the target can read its hand-over": _can_be_read,
+    "no unverified bytes stand in the store": _stores_nothing_else,
+    "Private leaves nothing on the stick": _leaves_no_trace_in_private,
+    "every descriptor is closed": _closes_descriptors,
+    "no task and no stream is left behind": _leaves_no_task,
+    "Cache is given back": _gives_cache_back,
+}

@@ -1,0 +1,163 @@
+"""What can be asked of a port, read from its Protocol: a new method is known the day it is written.
+
+The errors of a method are those under `Raises:` of its docstring, or of its Protocol's.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import itertools
+import re
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum, auto
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+from phase_boot.machine import errors as boot_errors
+from phase_boot.store import errors as store_errors
+
+OURS: Final = "phase_boot."
+_RAISES: Final = re.compile(r"^Raises:\n((?:[ ]+.*\n?|\n)+)", re.MULTILINE)
+_NAME: Final = re.compile(r"^ {4}(\w+):", re.MULTILINE)
+_STREAMS: Final = frozenset({AsyncGenerator, AsyncIterator})
+
+
+class Kind(StrEnum):
+    """How a member is used."""
+
+    VALUE = auto()
+    """Read as a property."""
+    CALL = auto()
+    COROUTINE = auto()
+    STREAM = auto()
+    """Called once, and read piece by piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One thing that can be asked of a port."""
+
+    port: str
+    name: str
+    kind: Kind
+    returns: Any
+    """The annotation of what comes back; of each piece for a stream."""
+    takes: tuple[Any, ...]
+    """The annotations of the arguments."""
+    raises: tuple[type[Exception], ...]
+
+    def __str__(self) -> str:
+        """Return the name by which people know it."""
+        return f"{self.port}.{self.name}"
+
+    def refusals(self) -> list[Callable[[], Exception]]:
+        """Return how to make each documented error, in every way it can be meant."""
+        return [making for error in self.raises for making in _ways_of(error, str(self))]
+
+
+@cache
+def members_of(port: type) -> tuple[Member, ...]:
+    """Return what can be asked of ``port``, inherited methods included.
+
+    Raises:
+        ValueError: a docstring names an error that nobody knows.
+    """
+    found: dict[str, Member] = {}
+    for owner in reversed([kind for kind in port.__mro__ if is_port(kind)]):
+        for name, value in vars(owner).items():
+            if not name.startswith("_") and (isinstance(value, property) or callable(value)):
+                found[name] = _member(port, owner, name, value)
+    return tuple(found.values())
+
+
+def is_port(kind: object) -> bool:
+    """Say whether ``kind`` is a Protocol of ours."""
+    mine = isinstance(kind, type) and kind.__module__.startswith(OURS)
+    return mine and bool(getattr(kind, "_is_protocol", False))
+
+
+@cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    """Return the annotations of a class, as types."""
+    return get_type_hints(kind)
+
+
+@cache
+def ports_within(*annotations: Any) -> tuple[type, ...]:
+    """Return every port that is handed out under ``annotations``, however deep it is nested.
+
+    Followed are what ports return and yield, fields of dataclasses, and what our classes are made
+    from.
+    """
+    seen: dict[Any, None] = {}
+    waiting = list(annotations)
+    while waiting:
+        kind = waiting.pop(0)
+        parts = get_args(kind)
+        waiting += [part for each in parts for part in (each if isinstance(each, list) else [each])]
+        mine = isinstance(kind, type) and kind.__module__.startswith(OURS)
+        if not mine or kind in seen:
+            continue
+        seen[kind] = None
+        waiting += _handed_out(kind)
+    return tuple(kind for kind in seen if is_port(kind))
+
+
+def _handed_out(kind: type) -> list[Any]:
+    if is_port(kind):
+        return [member.returns for member in members_of(kind)]
+    if is_dataclass(kind):
+        hints = hints_of(kind)
+        return [hints[field.name] for field in fields(kind)]
+    made_from = vars(kind).get("__init__")
+    return [*get_type_hints(made_from).values()] if inspect.isfunction(made_from) else []
+
+
+def _member(port: type, owner: type, name: str, value: Any) -> Member:
+    function = value.fget if isinstance(value, property) else value
+    hints = get_type_hints(function, include_extras=True)
+    returns = hints.pop("return", None)
+    kind = Kind.CALL
+    if isinstance(value, property):
+        kind = Kind.VALUE
+    elif inspect.iscoroutinefunction(value):
+        kind = Kind.COROUTINE
+    elif get_origin(returns) in _STREAMS:
+        kind, returns = Kind.STREAM, get_args(returns)[0]
+    said = f"{inspect.getdoc(owner) or ''}\n\n{inspect.getdoc(function) or ''}"
+    raises = tuple(_error(word, owner, name) for word in _raised(said))
+    return Member(port.__name__, name, kind, returns, tuple(hints.values()), raises)
+
+
+def _raised(said: str) -> Iterator[str]:
+    for section in _RAISES.findall(said):
+        yield from _NAME.findall(section)
+
+
+def _error(word: str, owner: type, name: str) -> type[Exception]:
+    places: list[ModuleType] = [sys.modules[owner.__module__], boot_errors, store_errors, builtins]
+    for place in places:
+        found = getattr(place, word, None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found
+    raise ValueError(f"{owner.__name__}.{name} says that it raises {word}, which nobody knows")
+
+
+def _ways_of(error: type[Exception], who: str) -> list[Callable[[], Exception]]:
+    """Return makers of ``error``: one for each value of what is yes or no about it."""
+    parameters = inspect.signature(error.__init__).parameters.values()
+    flags = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    return [
+        _maker(
+            error, f"{who} refuses, as the drill wants it", dict(zip(flags, values, strict=True))
+        )
+        for values in itertools.product((False, True), repeat=len(flags))
+    ]
+
+
+def _maker(error: type[Exception], text: str, flags: dict[str, bool]) -> Callable[[], Exception]:
+    return lambda: error(text, **flags)

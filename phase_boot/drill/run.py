@@ -1,0 +1,150 @@
+"""One boot in a world that fails, watched by somebody who does not believe its journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.faulty import Faulty, faulty_world
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.plan import Plan
+from phase_boot.drill.world import FakeCache, Lines, Scene
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.driver import drive
+from phase_boot.machine.graph import State
+from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.journal import Journal, Sink
+from phase_boot.machine.registry import total
+from phase_boot.store.disk import Disk, Folder
+
+HORIZON: Final = 30 * 86_400.0
+"""Seconds after which somebody pulls the plug."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A handler ran: from when to when, in real seconds, and whether it came back."""
+
+    state: State
+    began: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.began
+
+
+@dataclass
+class Run:
+    """What happened, and what is left of it."""
+
+    scene: Scene
+    plan: Plan
+    before: Mapping[str, object]
+    """What was on Cache and in its notebook."""
+    disks: tuple[MemoryDisk, ...]
+    end: State | None = None
+    boot: Boot | None = None
+    error: BaseException | None = None
+    stuck: str | None = None
+    """The state in which somebody had to pull the plug."""
+    visits: list[Visit] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+    """Those that were still there afterwards."""
+    descriptors: set[int] = field(default_factory=set)
+    """Those that nobody closed."""
+
+
+def perform(scene: Scene, plan: Plan) -> Run:
+    """Boot ``scene`` with the faults of ``plan``, and wait until it is over or hopeless."""
+    scene.clock = plan.clock
+    disks = tuple(d for d in (scene.cache.cache, scene.cache.memory) if d is not None)
+    run = Run(scene, plan, kept(scene), disks)
+    before = _descriptors()
+    virtual_time.run(_performed(run))
+    owned = {fd for disk in disks for fd in disk.descriptors()}
+    run.descriptors = _descriptors() - before - owned
+    return run
+
+
+def kept(scene: Scene) -> dict[str, object]:
+    """Return all that would outlive this boot on the stick."""
+    disk = scene.cache.cache
+    assert not isinstance(disk, Faulty)
+    files = {
+        f"{folder}/{item.name}": disk.content(folder, item.name)
+        for folder in Folder
+        for item in (disk.items(folder) if disk is not None else ())
+        if disk is not None
+    }
+    return {**files, **scene.cache.notes.pages}
+
+
+async def _performed(run: Run) -> None:
+    task = asyncio.create_task(_driving(run), name="the boot")
+    run.plan.task = task
+    done, _ = await asyncio.wait({task}, timeout=HORIZON)
+    if not done:
+        run.stuck = run.plan.state
+        task.cancel()
+        await asyncio.wait({task}, timeout=HORIZON)
+    if task.done() and not task.cancelled():
+        run.error = task.exception()
+        if run.error is None:
+            run.end, run.boot = task.result()
+    elif task.cancelled():
+        run.error = asyncio.CancelledError()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    run.tasks = sorted(task.get_name() for task in left)
+
+
+async def _driving(run: Run) -> tuple[State, Boot]:
+    scene, plan = run.scene, run.plan
+    disks: dict[str, Any] = {
+        "cache": scene.cache.cache and Faulty(Disk, scene.cache.cache, plan),
+        "memory": Faulty(Disk, scene.cache.memory, plan),
+    }
+    caches = replace(scene.cache, **disks)
+    real: FakeCache = scene.cache
+    scene.cache = caches
+    try:
+        journal = Journal(
+            [scene.lines, Faulty(Sink, Lines(), plan)],
+            now=plan.clock.monotonic,
+            boot_id="drill",
+        )
+        world: World = faulty_world(scene.world(journal), plan)
+        handlers = total(_watched(handler, run) for handler in scene.handlers)
+        return await drive(handlers, world, Boot())
+    finally:
+        plan.state = "outside"
+        real.released, real.mounted = caches.released, caches.mounted
+        scene.cache = real
+
+
+def _watched(handler: Handler, run: Run) -> Handler:
+    """Return the handler, with somebody who notes when it runs."""
+
+    async def watched(world: World, boot: Boot) -> Step:
+        run.plan.entering(handler.state)
+        began = asyncio.get_running_loop().time()
+        try:
+            return await handler.run(world, boot)
+        finally:
+            ended = asyncio.get_running_loop().time()
+            run.visits.append(Visit(handler.state, began, ended))
+
+    return replace(handler, run=watched)
+
+
+def _descriptors() -> set[int]:
+    place = Path("/proc/self/fd")
+    # The one that lists the folder is closed by the time we look.
+    return {int(link.name) for link in list(place.iterdir()) if link.is_symlink()}

@@ -1,0 +1,134 @@
+"""Whole boots to put faults into: together they ask every port everything there is to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Final
+
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
+from phase_boot.drill.sites import Site, Sites, good_site
+from phase_boot.drill.world import Scene, policy_table
+from phase_boot.ports.network import Setup
+from phase_boot.ports.operator import Answer, Wish
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Folder
+
+OLD: Final = b"what an older version left " * 100
+KEPT: Final = tuple(Digest.of(data).hex for data in (KERNEL, INITRAMFS, ROOTFS))
+
+
+def internet() -> Scene:
+    """A new root and version are out; a peer lies, Cache is nearly full and partly rotten."""
+    liar = good_site()
+    liar.files["stable/amd64/manifest.json"] = signed(document(), STRANGER)
+    play = _scene("internet", liar=liar, peer=_rotated())
+    play.platform.trusting(ROOT_1)
+    disk = MemoryDisk(capacity=len(ROOTFS) + len(OLD) + 100)
+    disk.plant(Folder.ENTRIES, Digest.of(OLD).hex, OLD)
+    disk.plant(Folder.ENTRIES, Digest.of(KERNEL).hex, bytes(len(KERNEL)))
+    disk.plant(Folder.ENTRIES, Digest.of(b"x").hex, bytes(90))
+    play.cache.cache = disk
+    return play
+
+
+def local() -> Scene:
+    """All of it is on Cache already, and there is nobody on the network."""
+    play = _scene("local", peer=good_site())
+    play.found = []
+    play.platform.table["discovery"]["order"] = ["lan", "cache"]
+    play.platform.table["network"]["reach"] = "lan"
+    files, pages = _after_a_boot()
+    disk = play.cache.cache = MemoryDisk()
+    for name, data in files.items():
+        disk.plant(Folder.ENTRIES, name, data)
+    play.cache.notes.pages.update(pages)
+    return play
+
+
+def private() -> Scene:
+    """A machine that is not ours: its Cache must stay as it is."""
+    play = _scene("private", peer=good_site())
+    play.platform.table["cache_enabled"] = False
+    disk = play.cache.cache = MemoryDisk()
+    disk.plant(Folder.ENTRIES, Digest.of(OLD).hex, OLD)
+    play.cache.notes.pages["state.json"] = b"whatever stood there"
+    return play
+
+
+def typed() -> Scene:
+    """Nobody is there until a person types a URL; then the connection is lost once."""
+    peer = good_site()
+    peer.vanish_after = 3000
+    play = _scene("internet", peer=peer)
+    url, play.found = play.found[0], []
+    play.operator.answers = [Answer(Wish.URL, url), *play.operator.answers]
+    return play
+
+
+def helped() -> Scene:
+    """No link comes up until a person has tried everything that the Shell offers."""
+    play = _scene("internet", peer=good_site())
+    play.network.up = False
+    play.platform.table["shell"] = {"root": True}
+    play.operator.choices = [None]
+    play.operator.answers = [
+        Answer(Wish.SAVE),
+        Answer(Wish.ROOT_SHELL),
+        Answer(Wish.CANDIDATE),
+        Answer(Wish.NETWORK, setup=Setup(interface="eth0")),
+        *play.operator.answers,
+    ]
+    return play
+
+
+def staged() -> Scene:
+    """The running kernel takes no other one, so the firmware's loader has to."""
+    play = _scene("internet", peer=good_site())
+    play.kexec.refuse("the running kernel is locked down", lasting=True)
+    return play
+
+
+def stranded() -> Scene:
+    """Neither the running kernel nor the firmware's loader will start anything."""
+    play = _scene("private", peer=good_site())
+    play.platform.table["cache_enabled"] = False
+    play.kexec.refuse("the image has no format that the kernel knows", errno="ENOEXEC")
+    play.loader.refusal = "the stick is write-protected"
+    return play
+
+
+SCENES: Final[Mapping[str, Callable[[], Scene]]] = MappingProxyType(
+    {scene.__name__: scene for scene in (internet, local, private, typed, helped, staged, stranded)}
+)
+
+
+def _scene(mode: str, **sites: Site) -> Scene:
+    net = Sites(**sites)
+    play = Scene(net, found=[net.manifest_url(name) for name in sites])
+    play.platform.table = policy_table(mode=mode)
+    play.supervisor.period = 3600
+    # A person who tries once more, and then has enough.
+    play.operator.answers = [Answer(Wish.RETRY), Answer(Wish.POWER_OFF)]
+    return play
+
+
+@cache
+def _after_a_boot() -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
+    """Return the files and the notes that a good boot leaves on Cache."""
+    play = _scene("internet", peer=good_site())
+    disk, notes = play.cache.cache, play.cache.notes
+    play.play()
+    assert disk is not None
+    items = disk.items(Folder.ENTRIES)
+    return {item.name: disk.content(Folder.ENTRIES, item.name) for item in items}, notes.pages
+
+
+def _rotated() -> Site:
+    site = good_site()
+    site.files["root/2.json"] = ROOT_2
+    site.files["stable/amd64/manifest.json"] = signed(document(), NEW_PUBLISHER)
+    return site

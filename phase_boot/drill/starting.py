@@ -1,0 +1,109 @@
+"""What starts an image, in memory: it takes only bytes that still are what was signed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from phase_boot.handoff.initrd import Initrd
+from phase_boot.handoff.kernel import Kernel, UnknownKernel
+from phase_boot.handoff.unpack import signed
+from phase_boot.machine.errors import CannotChainload, KexecRefused
+from phase_boot.ports.kexec import Ability, LoadRefused, Method
+from phase_boot.ports.loader import Cargo, Outlook
+from phase_boot.store.cas import Fetched
+
+
+@dataclass
+class FakeKexec:
+    """Remembers the bytes that it was made to jump into."""
+
+    can: Ability = field(default_factory=lambda: Ability(methods=tuple(Method)))
+    refusals: dict[Method, LoadRefused] = field(default_factory=dict)
+    """What a call says instead of loading."""
+    jump_refusals: list[str] = field(default_factory=list)
+    tried: list[Method] = field(default_factory=list)
+    kernel: bytes | None = None
+    initrd: bytes | None = None
+    cmdline: str | None = None
+    jumped: bool = False
+
+    def refuse(self, reason: str, *, errno: str = "EPERM", lasting: bool = False) -> None:
+        """Let both calls say this."""
+        self.refusals = {
+            method: LoadRefused(reason, errno=errno, lasting=lasting) for method in Method
+        }
+
+    async def ability(self) -> Ability:
+        return self.can
+
+    async def load(
+        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
+    ) -> None:
+        assert kernel.by_kexec
+        self.tried.append(method)
+        if method in self.refusals:
+            raise self.refusals[method]
+        try:
+            self.kernel, self.initrd = _bytes_of(image), _joined(initrd)
+        except UnknownKernel as error:
+            raise LoadRefused(f"the images cannot be put together: {error}") from error
+        self.cmdline = cmdline
+
+    async def jump(self) -> None:
+        if self.kernel is None:
+            raise KexecRefused("there is no kernel to jump into")
+        if self.jump_refusals:
+            raise KexecRefused(self.jump_refusals.pop())
+        self.jumped = True
+
+
+@dataclass
+class FakeLoader:
+    """Remembers what was staged, and whether the machine was restarted then."""
+
+    look: Outlook = field(default_factory=Outlook)
+    refusal: str | None = None
+    """What staging comes to."""
+    cargo: Cargo | None = None
+    kernel: bytes | None = None
+    initrd: bytes | None = None
+    left: int = 0
+    """Files that an earlier boot has left."""
+    stuck: str | None = None
+    """Why they cannot be removed."""
+    unstaged: int = 0
+    restarted: bool = False
+
+    async def outlook(self) -> Outlook:
+        return self.look
+
+    async def stage(self, cargo: Cargo) -> str:
+        if self.refusal is not None:
+            raise CannotChainload(self.refusal)
+        try:
+            self.kernel = _bytes_of(cargo.image)
+            self.initrd = _joined(cargo.initrd) if cargo.initrd else None
+        except UnknownKernel as error:
+            raise CannotChainload(f"nothing was staged: {error}") from error
+        self.cargo = cargo
+        return "phase-staged-0.conf"
+
+    async def restart(self) -> None:
+        if self.cargo is None:
+            raise CannotChainload("nothing is staged")
+        self.restarted = True
+
+    async def unstage(self) -> int:
+        self.unstaged += 1
+        if self.stuck is not None:
+            raise CannotChainload(self.stuck)
+        gone, self.left = self.left, 0
+        return gone
+
+
+def _bytes_of(image: Fetched) -> bytes:
+    return b"".join(signed(image))
+
+
+def _joined(initrd: Initrd) -> bytes:
+    return b"".join(p if isinstance(p, bytes) else _bytes_of(p) for p in initrd.parts())

@@ -1,0 +1,95 @@
+"""Values that are not what was asked for, as far as their type allows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from random import Random
+from types import MappingProxyType
+from typing import Any, Final
+
+HOSTILE: Final = "\x1b[2J\r\nhttp://198.51.100.7/x?\N{RIGHT-TO-LEFT OVERRIDE}"
+"""What a peer would like a terminal to show."""
+NUMBERS: Final = (0, -1, 1 << 62)
+DATES: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+
+
+def corrupted(value: Any, chance: Random) -> Any:
+    """Return ``value`` with one thing in it changed; the same where nothing can be."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _flipped(bytes(value), chance)
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value)]
+        chance.shuffle(names)
+        for name in names:
+            old = getattr(value, name)
+            new = corrupted(old, chance)
+            if new != old:
+                return replace(value, **{name: new})
+        return value
+    if isinstance(value, tuple) and value:
+        at = chance.randrange(len(value))
+        return (*value[:at], corrupted(value[at], chance), *value[at + 1 :])
+    return _simple(value, chance)
+
+
+def other(value: Any, chance: Random) -> Any:
+    """Return something else altogether of the type of ``value``."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return chance.randbytes(len(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        changes = {field.name: other(getattr(value, field.name), chance) for field in fields(value)}
+        return replace(value, **changes)
+    if isinstance(value, tuple):
+        return ()
+    return _simple(value, chance)
+
+
+def torn(value: Any) -> Any:
+    """Return the first half of ``value``; None where there are no halves."""
+    if isinstance(value, bytes | bytearray | memoryview | str | tuple):
+        return value[: len(value) // 2]
+    return None
+
+
+def descriptor_of(fd: int, change: Callable[[bytes], bytes | None]) -> int:
+    """Return a descriptor of what ``change`` makes of the file ``fd``, which is closed."""
+    content = os.pread(fd, os.fstat(fd).st_size, 0)
+    os.close(fd)
+    lie = os.memfd_create("lie", os.MFD_CLOEXEC)
+    os.write(lie, change(content) or b"")
+    return lie
+
+
+def _flipped(data: bytes, chance: Random) -> bytes:
+    if not data:
+        return data
+    at = chance.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ (1 << chance.randrange(8))]) + data[at + 1 :]
+
+
+def _simple(value: Any, chance: Random) -> Any:
+    for kind, change in _CHANGES.items():
+        if isinstance(value, kind):
+            return change(value, chance)
+    return value
+
+
+def _another(value: Enum, chance: Random) -> Enum:
+    return chance.choice([each for each in type(value) if each is not value] or [value])
+
+
+# In this order: an enumeration may be a string, and every bool is an int.
+_CHANGES: Final[Mapping[type, Callable[[Any, Random], Any]]] = MappingProxyType(
+    {
+        Enum: _another,
+        bool: lambda value, _: not value,
+        int: lambda _, chance: chance.choice(NUMBERS),
+        float: lambda _, chance: chance.choice([0.0, -1.0, 1e18]),
+        str: lambda value, chance: chance.choice([HOSTILE, "", value[::-1], f"{value}{HOSTILE}"]),
+        datetime: lambda _, chance: chance.choice(DATES),
+    }
+)

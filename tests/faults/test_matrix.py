@@ -1,0 +1,76 @@
+"""Every fault at every member of every port in every state: one at a time, and what must hold."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from importlib import import_module
+
+import pytest
+
+import phase_boot.ports
+from phase_boot.drill.matrix import all_members, asked, matrix
+from phase_boot.drill.members import is_port, members_of, ports_within
+from phase_boot.drill.plan import Blow, Fault, Plan
+from phase_boot.drill.scenes import SCENES
+from phase_boot.machine.graph import TERMINAL, State
+from phase_boot.machine.handler import World
+from phase_boot.machine.journal import Journal
+from tests.faults.conftest import drilled
+
+CELLS = list(matrix())
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_boot_without_a_fault_keeps_every_promise(name: str) -> None:
+    drilled(name, Plan())
+
+
+@pytest.mark.parametrize(("name", "blow"), CELLS, ids=[f"{name}-{blow}" for name, blow in CELLS])
+def test_a_single_fault(name: str, blow: Blow) -> None:
+    run = drilled(name, Plan((blow,)))
+    assert run.plan.struck
+
+
+def test_every_port_of_the_world_is_under_fault() -> None:
+    modules = [
+        import_module(found.name)
+        for found in pkgutil.iter_modules(phase_boot.ports.__path__, "phase_boot.ports.")
+    ]
+    written = {
+        kind
+        for module in modules
+        for _, kind in inspect.getmembers(module, is_port)
+        if kind.__module__ == module.__name__
+    }
+    assert written - set(ports_within(World, Journal)) == set()
+
+
+def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
+    struck = {blow.place.member for _, blow in CELLS}
+    assert set(all_members()) - struck == set()
+
+
+def test_every_state_that_runs_asks_something_of_the_world() -> None:
+    states = {each.place.state for scene in SCENES.values() for each in asked(scene)}
+    assert {state.value for state in State if state not in TERMINAL} <= states
+
+
+def test_every_fault_strikes_every_kind_of_member_that_it_can() -> None:
+    struck: dict[str, set[Fault]] = {}
+    for _, blow in CELLS:
+        struck.setdefault(blow.place.member, set()).add(blow.fault)
+    always = {Fault.IO_ERROR, Fault.NO_SPACE, Fault.CLOCK_AHEAD, Fault.CLOCK_BACK, Fault.CANCEL}
+    for member, faults in struck.items():
+        assert always <= faults, member
+        assert (Fault.REFUSE in faults) is bool(all_members()[member].raises), member
+
+
+def test_what_a_port_hands_out_is_under_fault_too() -> None:
+    names = {port.__name__ for port in ports_within(World, Journal)}
+    assert {"Disk", "Notebook", "Sink"} <= names
+    assert {member.name for member in members_of(_named("Disk"))} >= {"grow", "publish", "open"}
+
+
+def _named(name: str) -> type:
+    return next(port for port in ports_within(World, Journal) if port.__name__ == name)

@@ -1,0 +1,26 @@
+"""Boots with several faults at once, drawn by a seed: `--seed N` repeats one."""
+
+from __future__ import annotations
+
+import pytest
+
+from phase_boot.drill.matrix import walk
+from tests.faults.conftest import drilled
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        one = metafunc.config.getoption("--seed")
+        many = metafunc.config.getoption("--seeds")
+        metafunc.parametrize("seed", [one] if one is not None else range(many))
+
+
+def test_a_boot_with_several_faults(seed: int) -> None:
+    name, plan = walk(str(seed), faults=2 + seed % 5)
+    drilled(name, plan)
+
+
+def test_a_seed_always_draws_the_same_boot() -> None:
+    runs = [drilled(*walk("7", faults=4)) for _ in range(2)]
+    assert runs[0].plan.struck == runs[1].plan.struck
+    assert runs[0].scene.lines.lines == runs[1].scene.lines.lines
