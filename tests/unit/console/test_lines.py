@@ -9,6 +9,7 @@ import pytest
 from phase_boot.console.lines import COLUMNS, Console, line_for, progress_bar
 from phase_boot.drill.sites import good_site
 from phase_boot.drill.world import scene
+from phase_boot.ports.kexec import Ability
 
 
 def shown(*events: dict[str, object], live: bool = True) -> str:
@@ -55,6 +56,32 @@ def test_whom_it_trusts_and_what_it_remembers_is_told_in_full(
     assert not line.endswith("...")
     assert (seen or "") in line
     assert ("not remembered" in line) is not kept
+
+
+def test_every_rung_of_the_ladder_is_told() -> None:
+    play = scene(peer=good_site())
+    play.loader.left = 3
+    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    play.play()
+    text = shown(*play.events, live=False)
+    for said in (
+        "3 file(s) of an earlier hand-off removed",
+        "kernel: bzImage 6.12.1-phase",
+        "kexec_file_load refused: it is damaged (EINVAL)",
+        "kexec -> kexec",
+        "kexec_load refused: it is damaged (EINVAL)",
+        "kexec -> chainload",
+        "staged 2025.11.12 for the firmware, restarting",
+        "chainload -> firmware",
+    ):
+        assert said in text
+
+
+def test_why_the_firmware_starts_a_kernel_is_told_beside_its_name() -> None:
+    play = scene(peer=good_site())
+    play.kexec.can = Ability((), ("kexec is switched off",))
+    play.play()
+    assert "kernel: bzImage 6.12.1-phase; by the firmware: kexec is" in shown(*play.events)
 
 
 def test_the_bar_is_drawn_over_itself_and_cleared_by_the_next_line() -> None:
