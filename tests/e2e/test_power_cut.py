@@ -169,7 +169,8 @@ def until_reported(hardware: Hardware, durable: Durable, lab: Lab) -> Event:
             try:
                 return machine.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
             except MachineFailed:
-                if machine.running or not machine.named("loader.staged") or start == STARTS:
+                stopped = any(machine.named(name) for name in WRONG)
+                if stopped or not machine.named("loader.staged") or start == STARTS:
                     raise
     raise AssertionError
 
