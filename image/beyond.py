@@ -176,10 +176,11 @@ def name_server(lab: Lab, names: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _nginx(folder: Path, site: Path, name: str, certificate: Certificate) -> str:
-    # One process, so that it needs no second user, which a user namespace does not have.
+    # One process, of the one user that a user namespace has.
     return textwrap.dedent(f"""\
         daemon off;
         master_process off;
+        user root root;
         pid {folder}/nginx.pid;
         error_log {folder}/nginx.log;
         events {{ worker_connections 64; }}
