@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from phase_boot.adapters.fat_peek import surely_lacks
 from phase_boot.adapters.programs import run
 
 PARTITION: Final = "phase-esp"
@@ -25,6 +27,9 @@ class Esp(Protocol):
 
     def obstacle(self) -> str | None:
         """Return why nothing can be written to it, if that is known without trying."""
+
+    def surely_lacks(self, name: str) -> bool:
+        """Tell whether its root has nothing of that name, if that is sure without mounting it."""
 
     def mounted(
         self, *, writable: bool = False
@@ -55,6 +60,22 @@ class StickEsp:
             if mark.read_text().strip() == "1":
                 return "the stick is write-protected"
         return None
+
+    def surely_lacks(self, name: str) -> bool:
+        """Look into the bytes of the partition."""
+        device = partition(PARTITION, root=self._root)
+        if device is None:
+            return True
+        try:
+            fd = os.open(self._root / device.lstrip("/"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return surely_lacks(lambda offset, size: os.pread(fd, size, offset), name)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
 
     @contextlib.asynccontextmanager
     async def mounted(self, *, writable: bool = False) -> AsyncIterator[Path | None]:

@@ -82,7 +82,7 @@ class StickLoader:
             )
 
     async def unstage(self) -> int:
-        """Look first: a partition that is only read is not left in need of repair."""
+        """Look first, and mount only what has to be: a boot should not pay for nothing."""
         try:
             files = await self._removed()
             # Only now: a variable that the firmware will not give up leaves no file behind.
@@ -92,6 +92,10 @@ class StickLoader:
         return files
 
     async def _removed(self) -> int:
+        # The folder is made before anything else and removed after everything else.
+        if await asyncio.to_thread(self._esp.surely_lacks, staging.FOLDER):
+            return 0
+        # A partition that is only read is not left in need of repair.
         async with self._esp.mounted() as root:
             if root is None or not await asyncio.to_thread(staging.is_staged, root):
                 return 0

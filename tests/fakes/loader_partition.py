@@ -23,11 +23,16 @@ class FolderEsp:
         """For every mount so far, whether it could be written to."""
         self.protected: str | None = None
         self.there = True
+        self.sure = False
+        """Whether it can be told without mounting what is not there."""
         self.unmounted: Callable[[int], None] = lambda _number: None
         """What happens to the disk when the mount of that number, from 1, has ended."""
 
     def obstacle(self) -> str | None:
         return self.protected
+
+    def surely_lacks(self, name: str) -> bool:
+        return self.sure and not (self.root / name).exists()
 
     @contextlib.asynccontextmanager
     async def mounted(self, *, writable: bool = False) -> AsyncIterator[Path | None]:

@@ -94,6 +94,14 @@ async def test_a_stick_on_which_nothing_was_staged_is_not_written_to(stick: Stic
     assert stick.esp.mounts == [False]
 
 
+async def test_a_stick_on_which_surely_nothing_was_staged_is_not_even_mounted(
+    stick: Stick,
+) -> None:
+    stick.esp.sure = True
+    assert await stick.loader.unstage() == 0
+    assert stick.esp.mounts == []
+
+
 async def test_an_order_of_somebody_else_is_left_to_the_loader(stick: Stick) -> None:
     stick.set(ONE_SHOT, LOADER, "windows.conf\0".encode("utf-16-le"))
     assert await stick.loader.unstage() == 0

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.efi_variables import EfiVariables
+from phase_boot.adapters.fat_peek import surely_lacks
+from phase_boot.adapters.staging import FOLDER
 from phase_boot.adapters.stick_loader import StickLoader
 from tests.fakes.cargoes import KERNEL, cargo
 from tests.fakes.loader_partition import Stick
@@ -38,6 +40,10 @@ class FatEsp:
 
     def obstacle(self) -> str | None:
         return None
+
+    def surely_lacks(self, name: str) -> bool:
+        data = self.image.read_bytes()
+        return surely_lacks(lambda offset, size: data[offset : offset + size], name)
 
     @contextlib.asynccontextmanager
     async def mounted(self, *, writable: bool = False) -> AsyncIterator[Path | None]:
@@ -75,11 +81,14 @@ async def test_what_is_staged_on_fat_keeps_its_name_and_its_bytes(tmp_path: Path
     stick = Stick(tmp_path)
     esp = FatEsp(tmp_path / "esp.fat", stick.esp.root)
     loader = StickLoader(esp, EfiVariables(stick.efivars))
+    assert esp.surely_lacks(FOLDER)
     name = await loader.stage(cargo())
+    assert not esp.surely_lacks(FOLDER)
     entry = esp.read(f"loader/entries/{name}").decode()
     linux = next(line.split()[1] for line in entry.splitlines() if line.startswith("linux "))
     assert esp.read(linux.lstrip("/")) == KERNEL
     assert stick.one_shot is not None
     assert await loader.unstage() == 3
     assert esp.names() == {"loader", "phase"}
+    assert esp.surely_lacks(FOLDER)
     assert stick.one_shot is None
