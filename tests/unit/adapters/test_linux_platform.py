@@ -97,3 +97,28 @@ async def test_memory_is_what_could_be_used_now(tmp_path: Path) -> None:
     platform = LinuxPlatform(root=machine(tmp_path))
     assert platform.memory_available() == 2 << 20
     assert platform.rss_peak() > 1 << 20
+
+
+def write(root: Path, name: str, raw: bytes) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw)
+
+
+async def test_a_machine_is_called_what_its_firmware_calls_it(tmp_path: Path) -> None:
+    root = machine(tmp_path)
+    assert (await LinuxPlatform(root=root).facts()).model is None
+    write(root, "proc/device-tree/model", b"Raspberry Pi 4 Model B Rev 1.4\0")
+    assert (await LinuxPlatform(root=root).facts()).model == "Raspberry Pi 4 Model B Rev 1.4"
+    write(root, "sys/class/dmi/id/sys_vendor", b"ACME \n")
+    write(root, "sys/class/dmi/id/product_name", b"Boot-o-matic 9000\n")
+    assert (await LinuxPlatform(root=root).facts()).model == "ACME Boot-o-matic 9000"
+
+
+async def test_a_name_of_the_firmware_is_short_and_printable(tmp_path: Path) -> None:
+    root = machine(tmp_path)
+    write(root, "sys/class/dmi/id/product_name", b"\x1b[2J\xff" + b"A" * 5000)
+    model = (await LinuxPlatform(root=root).facts()).model
+    assert model is not None
+    assert len(model) <= 121
+    assert model.isprintable()
