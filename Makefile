@@ -64,6 +64,7 @@ acceptance: .venv/done ## what the last `make test` and `make e2e` proved, row b
 -include image/lab.mk
 -include tests/fuzz/fuzz.mk
 -include tests/trust.mk
+-include tests/faults/faults.mk
 
 .PHONY: clean
 clean: ## remove what was built, and nothing else

@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     policy.add_argument("--channel", default="stable")
     policy.add_argument("--url", action="append", default=[], help="a manifest URL to try")
     policy.set_defaults(func=_policy)
+    drill = commands.add_parser("drill", help="boot among fakes that fail, and see what holds")
+    drill.add_argument("--seed", type=int, help="repeat this drill; without it one is drawn")
+    drill.add_argument("--mode", choices=("internet", "local", "private"))
+    drill.add_argument("--faults", type=int, default=2, metavar="N", help="how many; 2")
+    drill.set_defaults(func=_drill)
     publish.register(commands)
     provider.register(commands)
     return parser
@@ -135,6 +140,16 @@ def _replay(options: argparse.Namespace) -> int:
         return 1
     sys.stdout.write(" -> ".join(walk.states) + "\n")
     return 0
+
+
+def _drill(options: argparse.Namespace) -> int:
+    import random  # noqa: PLC0415 - not on the boot path
+
+    from phase_boot.drill.story import tell  # noqa: PLC0415 - the same
+
+    drawn = random.randrange(1_000_000)  # noqa: S311 - which drill it is is no secret
+    seed = drawn if options.seed is None else options.seed
+    return tell(seed, options.mode, max(0, options.faults), sys.stdout.write)
 
 
 def _policy(options: argparse.Namespace) -> int:

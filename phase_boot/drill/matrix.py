@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -91,10 +91,10 @@ def _kinds(member: Member, each: Asked) -> Iterator[Blow]:
             yield Blow(fault, place, which=1)
 
 
-def walk(seed: str, faults: int, name: str | None = None) -> tuple[str, Plan]:
+def walk(seed: str, faults: int, among: Sequence[str] = tuple(SCENES)) -> tuple[str, Plan]:
     """Return a scene and a plan of ``faults`` blows, drawn by ``seed`` and always the same."""
     chance = Random(seed)
-    name = name or chance.choice(sorted(SCENES))
+    name = chance.choice(sorted(among))
     members, places = all_members(), asked(SCENES[name])
     blows = []
     for _ in range(faults):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -60,13 +60,16 @@ class Run:
     """Those that nobody closed."""
 
 
-def perform(scene: Scene, plan: Plan) -> Run:
-    """Boot ``scene`` with the faults of ``plan``, and wait until it is over or hopeless."""
+def perform(scene: Scene, plan: Plan, *sinks: Sink) -> Run:
+    """Boot ``scene`` with the faults of ``plan``, and wait until it is over or hopeless.
+
+    The journal goes to ``sinks`` too, without any fault.
+    """
     scene.clock = plan.clock
     disks = tuple(d for d in (scene.cache.cache, scene.cache.memory) if d is not None)
     run = Run(scene, plan, kept(scene), disks)
     before = _descriptors()
-    virtual_time.run(_performed(run))
+    virtual_time.run(_performed(run, sinks))
     owned = {fd for disk in disks for fd in disk.descriptors()}
     run.descriptors = _descriptors() - before - owned
     return run
@@ -85,8 +88,8 @@ def kept(scene: Scene) -> dict[str, object]:
     return {**files, **scene.cache.notes.pages}
 
 
-async def _performed(run: Run) -> None:
-    task = asyncio.create_task(_driving(run), name="the boot")
+async def _performed(run: Run, sinks: Sequence[Sink]) -> None:
+    task = asyncio.create_task(_driving(run, sinks), name="the boot")
     run.plan.task = task
     done, _ = await asyncio.wait({task}, timeout=HORIZON)
     if not done:
@@ -105,7 +108,7 @@ async def _performed(run: Run) -> None:
     run.tasks = sorted(task.get_name() for task in left)
 
 
-async def _driving(run: Run) -> tuple[State, Boot]:
+async def _driving(run: Run, sinks: Sequence[Sink]) -> tuple[State, Boot]:
     scene, plan = run.scene, run.plan
     disks: dict[str, Any] = {
         "cache": scene.cache.cache and Faulty(Disk, scene.cache.cache, plan),
@@ -116,7 +119,7 @@ async def _driving(run: Run) -> tuple[State, Boot]:
     scene.cache = caches
     try:
         journal = Journal(
-            [scene.lines, Faulty(Sink, Lines(), plan)],
+            [scene.lines, *sinks, Faulty(Sink, Lines(), plan)],
             now=plan.clock.monotonic,
             boot_id="drill",
         )
@@ -134,12 +137,12 @@ def _watched(handler: Handler, run: Run) -> Handler:
 
     async def watched(world: World, boot: Boot) -> Step:
         run.plan.entering(handler.state)
-        began = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             return await handler.run(world, boot)
         finally:
-            ended = asyncio.get_running_loop().time()
-            run.visits.append(Visit(handler.state, began, ended))
+            run.visits.append(Visit(handler.state, began, now()))
 
     return replace(handler, run=watched)
 

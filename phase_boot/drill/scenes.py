@@ -106,6 +106,16 @@ SCENES: Final[Mapping[str, Callable[[], Scene]]] = MappingProxyType(
 )
 
 
+MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "internet": ("internet", "typed", "helped", "staged"),
+        "local": ("local",),
+        "private": ("private", "stranded"),
+    }
+)
+"""The scenes of each mode."""
+
+
 def _scene(mode: str, **sites: Site) -> Scene:
     net = Sites(**sites)
     play = Scene(net, found=[net.manifest_url(name) for name in sites])

@@ -147,15 +147,24 @@ async def _stop(task: asyncio.Task[Step]) -> None:
         await asyncio.wait({task}, timeout=GRACE_SECONDS / CANCELS)
     if task.done() and not task.cancelled() and task.exception() is None:
         # It came back after all, with something that nobody waits for any more.
-        step = task.result()
-        if isinstance(step, Step) and isinstance(step.boot.images, Images):
-            step.boot.images.close()
+        _drop(task.result())
+
+
+def _drop(step: Step) -> None:
+    """Close what came with a step that is not taken."""
+    held = getattr(getattr(step, "boot", None), "images", None)
+    for field in fields(held) if isinstance(held, Images) else ():
+        image = getattr(held, field.name)
+        if isinstance(image, Fetched):
+            image.close()
 
 
 def _kept_promise(handler: Handler, step: Step) -> Step:
     if not isinstance(step, Step) or step.trigger not in handler.leads:
+        _drop(step)
         raise BrokenPromise(f"the handler of {handler.state} returned {step!r:.200}")
     if forged := _forged(step.boot):
+        _drop(step)
         raise BrokenPromise(f"the handler of {handler.state} returned {forged}")
     return step
 

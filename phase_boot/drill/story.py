@@ -1,0 +1,69 @@
+"""`phase-boot drill`: one boot that fails on purpose, told as the console would tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from phase_boot.console.lines import COLUMNS, Console
+from phase_boot.drill.invariants import verdicts
+from phase_boot.drill.matrix import walk
+from phase_boot.drill.plan import Blow, Fault, Place
+from phase_boot.drill.run import Run, perform
+from phase_boot.drill.scenes import MODES, SCENES
+
+MARK: Final = "      !!    "
+WORDS: Final[Mapping[Fault, str]] = MappingProxyType(
+    {
+        Fault.REFUSE: "refuses",
+        Fault.HANG: "hangs",
+        Fault.TEAR: "breaks off half-way",
+        Fault.CORRUPT: "is corrupt",
+        Fault.LIE: "lies",
+        Fault.NO_SPACE: "has no space left",
+        Fault.IO_ERROR: "has an I/O error",
+        Fault.CLOCK_AHEAD: "and the clock jumps ahead by 40 years",
+        Fault.CLOCK_BACK: "and the clock jumps back by 40 years",
+        Fault.CANCEL: "and somebody stops the run",
+    }
+)
+
+
+def tell(seed: int, mode: str | None, faults: int, write: Callable[[str], object]) -> int:
+    """Do the drill of ``seed``, tell it with ``write``, and return the exit status."""
+    name, plan = walk(str(seed), faults, MODES[mode] if mode else tuple(SCENES))
+    plan.tell = lambda blow, place: write(_struck(blow, place))
+    scene = SCENES[name]
+    write(f"Drill {seed}: {(scene.__doc__ or name).strip()}\n")
+    write("Nothing here is real: no network, no disk, and a clock that jumps where all wait.\n\n")
+    run = perform(scene(), plan, Console(write, live=False))
+    write(f"\n{_end(run)}\n")
+    return judge(run, write)
+
+
+def judge(run: Run, write: Callable[[str], object]) -> int:
+    """Tell of every invariant whether it held, and return the exit status."""
+    found = verdicts(run)
+    for verdict in found:
+        write(f"  {'ok    ' if verdict.holds else 'BROKEN'}  {verdict.says}\n")
+        if verdict.broken is not None:
+            write(f"          {verdict.broken}\n")
+    return 0 if all(verdict.holds for verdict in found) else 1
+
+
+def _struck(blow: Blow, place: Place) -> str:
+    lasting = ", for good" if blow.lasting else ""
+    text = f"{MARK}{place.member} {WORDS[blow.fault]}{lasting}"
+    return f"{text[:COLUMNS]}\n"
+
+
+def _end(run: Run) -> str:
+    seconds = run.visits[-1].ended if run.visits else 0.0
+    struck = len(run.plan.struck)
+    after = f"after {seconds:.0f} seconds and {struck} blow{'' if struck == 1 else 's'}"
+    if run.stuck is not None:
+        return f"It still waits in {run.stuck} {after}."
+    if run.end is None:
+        return f"It was stopped {after}."
+    return f"It ended in {run.end} {after}."

@@ -1,0 +1,6 @@
+# Boots with faults in every port, in virtual time: `make test` runs them all, with 300 seeds.
+SEEDS ?= 5000
+
+.PHONY: faults
+faults: .venv/done ## every single fault in every state, then SEEDS=5000 boots with several
+	$(RUN) pytest -q -n 2 --seeds $(SEEDS) tests/faults

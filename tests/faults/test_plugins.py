@@ -1,0 +1,205 @@
+"""A plugin in any state that does what no plugin may: the boot goes on without it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from phase_boot.drill.invariants import verdicts
+from phase_boot.drill.plan import Plan
+from phase_boot.drill.run import Run, perform
+from phase_boot.drill.scenes import SCENES
+from phase_boot.drill.world import OWN_HANDLERS, replaced
+from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.store.digest import Digest
+from phase_boot.trust.manifest import Artifact
+
+Misdeed = Callable[[Handler, World, Boot], Coroutine[Any, Any, Any]]
+FOR_EVER: Final = 1e9
+
+
+class Rude(BaseException):
+    """What no `except Exception` catches."""
+
+
+async def raises(_own: Handler, _world: World, _boot: Boot) -> Any:
+    raise ZeroDivisionError
+
+
+async def raises_a_group(_own: Handler, _world: World, _boot: Boot) -> Any:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(raises(_own, _world, _boot))
+
+
+async def raises_past_everything(_own: Handler, _world: World, _boot: Boot) -> Any:
+    raise Rude
+
+
+async def exits(_own: Handler, _world: World, _boot: Boot) -> Any:
+    raise SystemExit(0)
+
+
+async def cancels_itself(_own: Handler, _world: World, _boot: Boot) -> Any:
+    raise asyncio.CancelledError
+
+
+async def cancels_its_task(_own: Handler, _world: World, _boot: Boot) -> Any:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(1)
+
+
+async def hangs(_own: Handler, _world: World, _boot: Boot) -> Any:
+    await asyncio.sleep(FOR_EVER)
+
+
+async def takes_no_notice_once(_own: Handler, _world: World, _boot: Boot) -> Any:
+    try:
+        await asyncio.sleep(FOR_EVER)
+    except asyncio.CancelledError:
+        await asyncio.sleep(FOR_EVER)
+
+
+async def comes_back_too_late(own: Handler, world: World, boot: Boot) -> Any:
+    try:
+        await asyncio.sleep(FOR_EVER)
+    except asyncio.CancelledError:
+        return await own.run(world, boot)
+
+
+async def answers_nothing(_own: Handler, _world: World, _boot: Boot) -> Any:
+    return None
+
+
+async def answers_another_type(_own: Handler, _world: World, boot: Boot) -> Any:
+    return SimpleNamespace(trigger=Trigger.JUMPED, boot=boot)
+
+
+async def answers_a_foreign_trigger(own: Handler, _world: World, boot: Boot) -> Any:
+    return Step(next(t for t in Trigger if t not in own.leads), boot)
+
+
+async def answers_no_boot(own: Handler, _world: World, _boot: Boot) -> Any:
+    return Step(next(iter(own.leads)), SimpleNamespace())  # type: ignore[arg-type] # the misdeed
+
+
+async def forges_a_manifest(own: Handler, _world: World, boot: Boot) -> Any:
+    forged: Any = SimpleNamespace(manifest=SimpleNamespace(artifacts={}))
+    return Step(next(iter(own.leads)), replace(boot, manifest=forged))
+
+
+async def forges_images(own: Handler, world: World, boot: Boot) -> Any:
+    """Store bytes of its own choice, which makes them `Fetched`, and pass them off as signed."""
+    step = await own.run(world, boot)
+    if step.boot.images is None or step.boot.shelf is None:
+        raise ZeroDivisionError
+    mine = Artifact("kernel", Digest.of(b"evil"), 4)
+    with step.boot.shelf.cas.writer(mine) as writer:
+        writer.write(b"evil"[writer.offset :])
+        evil = known(step.boot.shelf, "a store").cas.commit(writer)
+    step.boot.images.kernel.close()
+    images = replace(step.boot.images, kernel=evil)
+    return Step(step.trigger, replace(step.boot, images=images))
+
+
+async def swaps_images(own: Handler, world: World, boot: Boot) -> Any:
+    step = await own.run(world, boot)
+    if step.boot.images is None:
+        raise ZeroDivisionError
+    held = step.boot.images
+    return Step(step.trigger, replace(step.boot, images=replace(held, kernel=held.rootfs)))
+
+
+async def runs_off_with_the_images(_own: Handler, _world: World, boot: Boot) -> Any:
+    forged: Any = Images(kernel=None, initramfs=None, rootfs=None)  # type: ignore[arg-type] # too
+    return Step(Trigger.FETCHED, replace(boot, images=forged))
+
+
+MISDEEDS: Final = (
+    raises,
+    raises_a_group,
+    raises_past_everything,
+    exits,
+    cancels_itself,
+    cancels_its_task,
+    hangs,
+    takes_no_notice_once,
+    comes_back_too_late,
+    answers_nothing,
+    answers_another_type,
+    answers_a_foreign_trigger,
+    answers_no_boot,
+    forges_a_manifest,
+    forges_images,
+    swaps_images,
+    runs_off_with_the_images,
+)
+
+
+REPLACED: Final = [handler for handler in OWN_HANDLERS if handler.state is not State.SHELL]
+
+
+def misbehaving(own: Handler, misdeed: Misdeed, scene: str) -> Run:
+    async def run(world: World, boot: Boot) -> Any:
+        return await misdeed(own, world, boot)
+
+    play = SCENES[scene]()
+    budget = own.budget and min(own.budget, 100.0)
+    play.handlers = replaced(replace(own, run=run, budget=budget))
+    return perform(play, Plan())
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS, ids=[each.__name__ for each in MISDEEDS])
+@pytest.mark.parametrize("own", REPLACED, ids=[each.state.value for each in REPLACED])
+def test_a_plugin_that_misbehaves_is_contained(own: Handler, misdeed: Misdeed) -> None:
+    scene = "stranded" if own.state is State.CHAINLOAD else "internet"
+    run = misbehaving(own, misdeed, scene)
+    broken = [verdict for verdict in verdicts(run) if not verdict.holds]
+    assert not broken, [*broken, *run.scene.lines.lines]
+    # A Kexec that is itself a plugin may jump; with what, the invariants have looked at.
+    assert run.end is State.OFF
+    assert own.state is State.KEXEC or not run.scene.kexec.jumped
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS, ids=[each.__name__ for each in MISDEEDS])
+def test_a_shell_that_misbehaves_is_told_to_whoever_started_us(misdeed: Misdeed) -> None:
+    shell = next(handler for handler in OWN_HANDLERS if handler.state is State.SHELL)
+    run = misbehaving(replace(shell, budget=100.0), misdeed, "stranded")
+    assert run.end is State.OFF
+    assert run.boot is not None
+    late = misdeed in {forges_images, swaps_images}
+    assert (run.boot.trouble is not None) or late
+    assert run.descriptors == set()
+    assert run.tasks == []
+
+
+def test_an_interrupt_by_a_person_is_no_plugin_s_misdeed() -> None:
+    async def interrupted(_own: Handler, _world: World, _boot: Boot) -> Any:
+        raise KeyboardInterrupt
+
+    own = next(handler for handler in OWN_HANDLERS if handler.state is State.VERIFY)
+    with pytest.raises(KeyboardInterrupt):
+        misbehaving(own, interrupted, "internet")
+
+
+def test_a_handler_that_never_takes_notice_is_left_alone() -> None:
+    async def stubborn(_own: Handler, _world: World, _boot: Boot) -> Any:
+        while (left := 1e5 - asyncio.get_running_loop().time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                continue
+
+    own = next(handler for handler in OWN_HANDLERS if handler.state is State.DISCOVER)
+    run = misbehaving(own, stubborn, "private")
+    assert run.end is State.OFF
+    assert [event["cause"] for event in run.scene.of("transition")][2] == "OutOfTime"
+    assert run.tasks

@@ -1,0 +1,65 @@
+"""`phase-boot drill`: a story that can be told again, and an exit status that means something."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from phase_boot import cli
+from phase_boot.drill import invariants, story
+from phase_boot.drill.plan import Plan
+from phase_boot.drill.run import Run, perform
+from phase_boot.drill.scenes import private
+
+
+def drill(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "phase_boot.cli", "drill", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_seed_tells_the_same_story_in_every_process() -> None:
+    first, again = (drill("--seed", "7", "--faults", "3") for _ in range(2))
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert first.stdout == again.stdout
+    assert first.stdout.startswith("Drill 7: ")
+
+
+def test_faults_are_marked_and_every_invariant_is_judged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["drill", "--seed", "7", "--faults", "3"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("!!") == 3
+    assert "init -> net_up" in said
+    for says in invariants.INVARIANTS:
+        assert f"  ok      {says}" in said
+
+
+@pytest.mark.parametrize("mode", ["internet", "local", "private"])
+def test_the_mode_can_be_chosen(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["drill", "--seed", "1", "--mode", mode, "--faults", "0"]) == 0
+    assert f"mode {mode}" in capsys.readouterr().out
+
+
+def test_without_a_seed_one_is_drawn_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["drill"]) == 0
+    said = capsys.readouterr().out
+    seed = said.removeprefix("Drill ").partition(":")[0]
+    assert cli.main(["drill", "--seed", seed]) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_a_broken_promise_is_told_and_is_a_failure() -> None:
+    told: list[str] = []
+    run = _a_run()
+    run.descriptors = {99}
+    assert story.judge(run, told.append) == 1
+    assert "  BROKEN  every descriptor is closed\n" in told
+    assert story.judge(replace(run, descriptors=set()), told.append) == 0
+
+
+def _a_run() -> Run:
+    return perform(private(), Plan())
