@@ -27,12 +27,13 @@ from phase_boot.adapters.link import AddressWatch
 from phase_boot.adapters.linux_platform import LinuxPlatform
 from phase_boot.adapters.mdns import Mdns
 from phase_boot.adapters.named_urls import NamedUrls
+from phase_boot.adapters.networkd import Networkd
 from phase_boot.adapters.service_manager import ServiceManager
 from phase_boot.adapters.shelves import FolderCache, StickCache
 from phase_boot.adapters.stick_loader import StickLoader
-from phase_boot.adapters.stick_reports import NoStick
+from phase_boot.adapters.stick_reports import NoStick, StickReports
 from phase_boot.adapters.system_clock import SystemClock
-from phase_boot.adapters.terminals import Terminals
+from phase_boot.adapters.terminals import Terminal, Terminals
 from phase_boot.console.lines import Console
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.driver import RanInCircles, drive
@@ -47,7 +48,9 @@ from phase_boot.outside.start import start
 from phase_boot.ports.cache import Cache
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
+from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
+from phase_boot.ports.reports import Reports
 
 T = TypeVar("T")
 EVENTS: Final = Path("/run/phase-boot/events.jsonl")
@@ -56,6 +59,8 @@ OUTSIDE_USER: Final = 997
 """`phase-outside` of the seed's /etc/passwd."""
 SEED_MARK: Final = Path("/etc/phase-boot/built")
 """Only the seed has it: elsewhere nothing is mounted and nothing jumps."""
+DUMB: Final = frozenset({"dumb", "unknown"})
+"""What TERM calls a terminal that shows lines and nothing else."""
 
 
 class OutsideEnded(Exception):
@@ -83,7 +88,9 @@ class _Surroundings:
     cache: Cache
     kexec: Kexec
     loader: Loader
+    network: Network
     operator: Operator
+    reports: Reports
     sinks: tuple[Sink, ...]
     in_seed: bool
     earlier: tuple[str, ...] = ()
@@ -142,14 +149,14 @@ async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> t
     world = World(
         clock=clock,
         platform=platform,
-        network=AddressWatch(loopback=not around.in_seed),
+        network=around.network,
         finders=(outside, NamedUrls(), KeptManifest()),
         fetcher=outside,
         cache=around.cache,
         kexec=around.kexec,
         loader=around.loader,
         operator=around.operator,
-        reports=NoStick(),
+        reports=around.reports,
         record=journal,
         supervisor=ServiceManager(),
         emit=journal.emit,
@@ -203,7 +210,9 @@ def _seed() -> _Surroundings:
         cache=StickCache(),
         kexec=KexecTools(),
         loader=StickLoader(StickEsp(), EfiVariables()),
-        operator=ConsoleOperator(terminals),
+        network=Networkd(),
+        operator=ConsoleOperator(terminals, dumb=os.environ.get("TERM") in DUMB),
+        reports=StickReports(StickEsp()),
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),
             *_opened(lambda: sinks.Descriptor.file(EVENTS, keep=True)),
@@ -218,17 +227,21 @@ def _seed() -> _Surroundings:
 def _desktop(settings: Settings) -> _Surroundings:
     folder = settings.store or _cache_home() / "phase-boot" / "cas"
     live = sys.stderr.isatty()
-    terminals = Terminals(readers=[0] if sys.stdin.isatty() else [], writers=[2])
-    operator = ConsoleOperator(terminals) if sys.stdin.isatty() and live else None
+    start = SystemClock().monotonic()
+    terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
+    dumb = os.environ.get("TERM", "dumb") in DUMB
+    operator = ConsoleOperator(terminals, at_desk=True, dumb=dumb, start=start)
     journal = settings.journal
     return _Surroundings(
         cache=FolderCache(folder),
         kexec=WouldBoot(lambda text: sys.stdout.write(text + "\n")),
         loader=NoLoader(),
-        operator=operator or NobodyThere(terminals.write),
+        network=AddressWatch(loopback=True),
+        reports=NoStick(),
+        operator=operator if sys.stdin.isatty() and live else NobodyThere(terminals.write),
         sinks=(
             *(_opened(lambda: sinks.Descriptor.file(journal)) if journal else ()),
-            Console(terminals.write, live=live, start=SystemClock().monotonic()),
+            Console(terminals.write, live=live, start=start),
         ),
         in_seed=False,
     )

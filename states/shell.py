@@ -30,7 +30,7 @@ from phase_boot.ports.finder import server_of
 from phase_boot.ports.network import SetupFailed
 from phase_boot.ports.operator import Answer, Report, Wish
 from phase_boot.ports.reports import NotSaved
-from policies.model import Mode
+from policies.model import Mode, Reach
 from states.discover import quest_of
 
 ACT_SECONDS: Final = 120
@@ -102,16 +102,17 @@ async def _candidate(world: World, boot: Boot, _answer: Answer) -> Step | str:
 
 
 async def _network(world: World, boot: Boot, answer: Answer) -> Step | str:
-    if answer.setup is None:
+    setup, policy = answer.setup, boot.policy
+    if setup is None:
         return "The network is as it was."
+    lan_only = policy is None or policy.network.reach is Reach.LAN
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            await world.network.configure(answer.setup)
+            await world.network.configure(setup, lan_only=lan_only)
     except (SetupFailed, TimeoutError) as error:
         failure = error if str(error) else TOO_LONG
         world.emit(NetworkNotSet(reason=str(failure)))
         return f"The network could not be set up: {failure}."
-    setup = answer.setup
     addresses = tuple(str(address) for address in setup.addresses)
     world.emit(NetworkSet(interface=setup.interface, addresses=addresses, vlan=setup.vlan))
     return await _retry(world, boot, answer)

@@ -1,72 +1,123 @@
-"""A person at a console: the cause, the way out, and a prompt that takes one letter."""
+"""People at consoles: each is shown the same, and whoever answers first is heard."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from textwrap import fill
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from phase_boot.adapters.terminals import Terminals
-from phase_boot.console.lines import COLUMNS, printable
+from phase_boot.adapters import conversation, root_shell
+from phase_boot.adapters.late import Late
+from phase_boot.adapters.seat import EDITOR, Seat
+from phase_boot.adapters.terminals import HungUp, Terminals, Withdrawn
+from phase_boot.console.lines import printable
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 
-MENU: Final = "  [r] retry   [u] type the URL of a manifest   [b] reboot   [o] power off\n"
-LETTERS: Final[Mapping[str, Wish]] = MappingProxyType(
-    {"r": Wish.RETRY, "u": Wish.URL, "b": Wish.REBOOT, "o": Wish.POWER_OFF}
-)
+T = TypeVar("T")
+
 COMMANDS: Final[Mapping[Wish, tuple[str, ...]]] = MappingProxyType(
     {Wish.REBOOT: ("systemctl", "reboot"), Wish.POWER_OFF: ("systemctl", "poweroff")}
 )
-SHOWN_REFUSALS: Final = 5
+AT_DESK: Final = frozenset({Wish.RETRY, Wish.CANDIDATE, Wish.URL, Wish.QUIT})
+"""What is offered in a dry run: the desktop it runs on is not ours to change or switch off."""
+IN_SEED: Final = frozenset(Wish) - {Wish.QUIT}
+PAUSE_SECONDS: Final = 2.0
+"""Until consoles that all hung up are opened again."""
 
 
 class ConsoleOperator:
-    """Implements `ports.operator.Operator` on a terminal."""
+    """Implements `ports.operator.Operator` on every terminal at the same time."""
 
-    def __init__(self, terminals: Terminals) -> None:
-        self._terminals = terminals
-        self._write = terminals.write
+    def __init__(
+        self,
+        terminals: Terminals,
+        *,
+        at_desk: bool = False,
+        dumb: bool = False,
+        start: float = 0.0,
+    ) -> None:
+        """Ask on ``terminals``.
+
+        Args:
+            terminals: where people may sit.
+            at_desk: whether this is somebody's desktop, not the seed.
+            dumb: whether the terminals show lines and nothing else.
+            start: times are shown as seconds since then.
+        """
+        editor = Late(EDITOR)
+        self._seats = [Seat(terminal, editor, dumb=dumb) for terminal in terminals]
+        self._gone: set[Seat] = set()
+        self._heard: Seat | None = None
+        self._at_desk = at_desk
+        self._start = start
 
     async def ask(self, report: Report) -> Answer:
-        """Show the report and the menu until a letter of it is typed."""
-        self._show(report)
-        while True:
-            letter = (await self._line("> ")).lower()
-            wish = LETTERS.get(letter)
-            if wish is Wish.URL:
-                url = await self._line("URL of a manifest.json: ")
-                if url.startswith(("http://", "https://")):
-                    return Answer(wish, url)
-                self._write("A URL starts with http:// or https://.\n")
-            elif wish is not None:
-                return Answer(wish)
-            self._write(MENU)
+        """Show the report and the menu until somebody's wish is complete."""
+        known = AT_DESK if self._at_desk else IN_SEED
+        shown = replace(report, offers=tuple(w for w in report.offers if w in known))
+        answer = await self._first(lambda seat: conversation.wish(seat, shown, start=self._start))
+        return answer or Answer(Wish.QUIT)
 
     async def choose(self, offers: Sequence[Offer]) -> str | None:
-        """Choose none."""
-        self._write(f"{len(offers)} candidates turned up.\n")
-        return None
+        """Show the offers until somebody chose, or chose none."""
+        return await self._first(lambda seat: conversation.candidate(seat, offers))
 
     async def obey(self, wish: Wish) -> None:
-        """Ask systemd to reboot or power off."""
+        """Ask systemd to reboot or power off; open a shell where it was asked for."""
         if command := COMMANDS.get(wish):
             process = await asyncio.create_subprocess_exec(*command)
             await process.wait()
+        elif wish is Wish.ROOT_SHELL and self._heard is not None:
+            await self._open_shell(self._heard)
 
-    def _show(self, report: Report) -> None:
-        refusals = report.refusals[-SHOWN_REFUSALS:]
-        told = (
-            fill(f"Phase Boot stopped: {printable(report.cause).rstrip('.')}.", COLUMNS),
-            *(fill(f"- {printable(said)}", COLUMNS, subsequent_indent="  ") for said in refusals),
-            report.way_out,
-        )
-        self._write("\n" + "\n".join(told) + "\n" + MENU)
+    async def _first(self, talk: Callable[[Seat], Coroutine[Any, Any, T]]) -> T | None:
+        """Have the same talk at every seat; return what the first one comes to.
 
-    async def _line(self, prompt: str) -> str:
-        self._write(prompt)
-        return (await self._terminals.line()).strip()
+        None says that nobody is left at a desk. In the seed, somebody may come back.
+        """
+        while True:
+            self._gone = {seat for seat in self._gone if not seat.terminal.reopen()}
+            here = [seat for seat in self._seats if seat not in self._gone]
+            talks = {asyncio.create_task(talk(seat)): seat for seat in here}
+            try:
+                while talks:
+                    done, _ = await asyncio.wait(talks, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        seat = talks.pop(task)
+                        if not isinstance(task.exception(), HungUp):
+                            self._heard = seat
+                            return task.result()
+                        self._gone.add(seat)
+            finally:
+                await _ended(talks)
+                self._tell(talks.values())
+            if self._at_desk:
+                return None
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _tell(self, others: Iterable[Seat]) -> None:
+        for seat in others:
+            if self._heard is not None:
+                seat.say("", f"Answered at {printable(self._heard.terminal.name)}.")
+
+    async def _open_shell(self, seat: Seat) -> None:
+        """Give the terminal away until the shell ends, or somebody elsewhere ends it."""
+        if seat.terminal.path is None:
+            seat.say("There is no terminal of its own for a shell here.")
+            return
+        seat.say("", "Whoever types here now can boot anything. `exit` comes back.")
+        others = [other for other in self._seats if other not in {seat, *self._gone}]
+        tasks = [asyncio.create_task(root_shell.run(seat.terminal.path))]
+        tasks += [asyncio.create_task(_interruption(other, seat)) for other in others]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _ended(tasks)
+            # The kernel hangs a terminal up when the session that had it ends.
+            if not seat.terminal.reopen():
+                self._gone.add(seat)
 
 
 class NobodyThere:
@@ -85,3 +136,20 @@ class NobodyThere:
 
     async def obey(self, wish: Wish) -> None:
         """There is nothing to carry out."""
+
+
+async def _interruption(seat: Seat, busy: Seat) -> None:
+    """Return when somebody at ``seat`` wants the menu back."""
+    try:
+        await seat.ask(f"A root shell is open at {printable(busy.terminal.name)}; Enter ends it. ")
+    except Withdrawn:
+        return
+    except HungUp:
+        await asyncio.Event().wait()
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel ``tasks`` and wait until each has put its terminal right."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -57,7 +57,7 @@ class AddressWatch:
         names = {adapter.nice_name for adapter in ifaddr.get_adapters(include_unconfigured=True)}
         return tuple(sorted(names - {"lo"}))
 
-    async def configure(self, setup: Setup) -> None:
+    async def configure(self, setup: Setup, *, lan_only: bool) -> None:  # noqa: ARG002 - the port's
         """Refuse: whoever configures this machine's links is not asked by us."""
         raise SetupFailed(f"{setup.interface} belongs to this machine; set it up as you always do")
 

@@ -33,8 +33,8 @@ def in_full(journal: Sequence[str], *, start: float = 0.0) -> tuple[str, ...]:
 
 
 def boot_id(journal: Sequence[str]) -> str:
-    """Return the name of the run that ``journal`` is of."""
-    return next((str(event.get("boot_id", "")) for event in events(journal)), "")
+    """Return the name of the run that ``journal`` ends with."""
+    return next((str(event.get("boot_id", "")) for event in reversed(events(journal))), "")
 
 
 def report_text(facts: Iterable[tuple[str, object]], refusals: Sequence[str], journal: str) -> str:

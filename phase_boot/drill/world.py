@@ -101,7 +101,8 @@ class FakeNetwork:
     up: bool = True
     refusal: str | None = None
     """What every set-up comes to; without it a set-up brings the link up."""
-    setups: list[Setup] = field(default_factory=list)
+    setups: list[tuple[Setup, bool]] = field(default_factory=list)
+    """Each with whether it was to lead nowhere but to the LAN."""
 
     async def link(self, seconds: float) -> Link:
         if not self.up:
@@ -111,10 +112,10 @@ class FakeNetwork:
     def interfaces(self) -> tuple[str, ...]:
         return ("eth0",)
 
-    async def configure(self, setup: Setup) -> None:
+    async def configure(self, setup: Setup, *, lan_only: bool) -> None:
         if self.refusal is not None:
             raise SetupFailed(self.refusal)
-        self.setups.append(setup)
+        self.setups.append((setup, lan_only))
         self.up = True
 
 

@@ -67,6 +67,10 @@ class Setup:
             raise ValueError(f"more than {MAX_ADDRESSES} addresses are not set")
         if len(self.dns) > MAX_SERVERS:
             raise ValueError(f"more than {MAX_SERVERS} name servers are never asked")
+        # A scope is free text to Python, and what is written to networkd's files must be none.
+        for each in (*self.addresses, *self.gateways, *self.dns):
+            if "%" in str(each):
+                raise ValueError("an address stands without its %interface here")
         for address in (*(each.ip for each in self.addresses), *self.gateways, *self.dns):
             _usable(address)
         for gateway in self.gateways:
@@ -83,9 +87,6 @@ class Setup:
 
 
 def _usable(address: Address) -> None:
-    # A scope is free text to Python, and what is written to networkd's files must be none.
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        raise ValueError("an address stands without its %interface here")
     if address.is_unspecified or address.is_multicast or address.is_loopback:
         raise ValueError(f"{address} is no address of one machine on a network")
 
@@ -103,8 +104,10 @@ class Network(Protocol):
     def interfaces(self) -> tuple[str, ...]:
         """Return the interfaces that `configure` may be asked about, by name."""
 
-    async def configure(self, setup: Setup) -> None:
+    async def configure(self, setup: Setup, *, lan_only: bool) -> None:
         """Have ``setup`` hold from now on, until the machine is switched off.
+
+        Where ``lan_only`` is set, no way leads beyond the networks of its addresses.
 
         Raises:
             SetupFailed: it does not; the sentence says why.

@@ -20,6 +20,7 @@ IMPORTERS = {
     "ifaddr": {"phase_boot/adapters/link.py", "phase_boot/provider/links.py"},
     # The bench measures what we add to libsodium, and has to call it bare for that.
     "nacl": {"phase_boot/trust/keys.py", "phase_boot/trust/sealing.py", "image/bench/trust.py"},
+    "prompt_toolkit": {"phase_boot/adapters/line_editor.py"},
     "rfc8785": {"phase_boot/trust/document.py"},
     "structlog": {"phase_boot/machine/journal.py"},
     "tomlkit": {"policies/write.py"},
@@ -44,6 +45,12 @@ def test_a_library_is_imported_in_its_own_module_only(library: str) -> None:
     if library == "aiohttp":
         found = {path for path in found if not path.startswith(SERVER)}
     assert found == IMPORTERS[library]
+
+
+@pytest.mark.parametrize("library", ["prompt_toolkit", "tomlkit"])
+def test_a_library_that_takes_long_is_not_imported_before_it_is_needed(library: str) -> None:
+    program = f"import phase_boot.daemon, sys; sys.exit({library!r} in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

@@ -103,8 +103,15 @@ def test_a_network_that_was_set_up_is_tried_at_once() -> None:
     play = asking(scene(peer=good_site()), Answer(Wish.NETWORK, setup=STATIC))
     play.network.up = False
     assert play.play() is State.TARGET
-    assert play.network.setups == [STATIC]
+    assert play.network.setups == [(STATIC, False)]
     assert play.of("network.set")[0]["addresses"] == ["10.0.0.9/24"]
+
+
+def test_in_local_mode_a_network_is_set_up_that_leads_nowhere_else() -> None:
+    play = asking(scene(bad=unsigned_site()), Answer(Wish.NETWORK, setup=STATIC), mode="local")
+    play.platform.table["network"]["reach"] = "lan"
+    play.play()
+    assert play.network.setups == [(STATIC, True)]
 
 
 def test_a_network_that_cannot_be_set_up_is_told_and_the_menu_comes_back() -> None:

@@ -1,0 +1,59 @@
+"""A shell of the seed on one of its terminals, with all that belongs to a session of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from asyncio.subprocess import DEVNULL, Process
+from pathlib import Path
+from typing import Final
+
+SCRIPT: Final = 'exec sh -i <>"$0" >&0 2>&0'
+"""Whoever leads a session and opens a terminal has it: so Ctrl-C reaches what runs in the shell."""
+TERMINALS: Final = Path("/sys/class/tty")
+PATH: Final = "/usr/bin:/usr/sbin:/bin:/sbin"
+GRACE_SECONDS: Final = 2.0
+
+
+async def run(terminal: Path) -> None:
+    """Run a shell on ``terminal`` to its end; if cancelled, end it."""
+    terminal = _behind(terminal)
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", SCRIPT, str(terminal)),
+        stdin=DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        env={"PATH": PATH, "HOME": "/root", "TERM": _kind(terminal)},
+    )
+    try:
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            await _end(process)
+
+
+def _behind(terminal: Path) -> Path:
+    """Return the terminal that /dev/tty0 stands for: nobody can have tty0 itself."""
+    try:
+        names = (TERMINALS / terminal.name / "active").read_text().split()
+    except OSError:
+        return terminal
+    return terminal.with_name(names[-1]) if names else terminal
+
+
+def _kind(terminal: Path) -> str:
+    return "linux" if re.fullmatch(r"tty\d+", terminal.name) else "vt102"
+
+
+async def _end(process: Process) -> None:
+    """Hang up, as a line does; whatever does not take the hint is killed."""
+    for number in (signal.SIGHUP, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await process.wait()
+                return

@@ -1,0 +1,69 @@
+"""A seat: a terminal, and whoever sits at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from phase_boot.adapters.late import Late
+from phase_boot.adapters.terminals import HungUp, Terminal, Withdrawn
+from phase_boot.console.screen import plain
+
+EDITOR: Final = "phase_boot.adapters.line_editor"
+
+
+class Seat:
+    """Says things, and asks for a line: edited where the terminal can do that."""
+
+    def __init__(self, terminal: Terminal, editor: Late, *, dumb: bool = False) -> None:
+        """Ask on ``terminal``; one that is ``dumb`` shows and sends lines alone."""
+        self.terminal = terminal
+        self._editor = editor
+        self._dumb = dumb
+
+    @property
+    def columns(self) -> int:
+        """How wide the terminal is, at this moment."""
+        return self.terminal.size()[0]
+
+    @property
+    def rows(self) -> int:
+        """How high it is."""
+        return self.terminal.size()[1]
+
+    def say(self, *lines: str) -> None:
+        """Show lines of ours; whatever came from elsewhere has been made plain."""
+        self.terminal.write("".join(f"{line}\n" for line in lines))
+
+    async def ask(self, prompt: str) -> str:
+        """Return what is typed, without blanks around it.
+
+        Raises:
+            HungUp: nobody will type here again.
+            Withdrawn: the person typed Ctrl-C or Ctrl-D instead.
+        """
+        if not self._dumb:
+            try:
+                return plain(await self._edited(prompt)).strip()
+            except (HungUp, Withdrawn):
+                raise
+            except Exception as error:  # noqa: BLE001 - a person is asked, whatever else fails
+                self._dumb = True
+                self.say("", plain(f"Lines cannot be edited here ({type(error).__name__})."))
+        self.terminal.write(prompt)
+        return plain(await self.terminal.line()).strip()
+
+    async def _edited(self, prompt: str) -> str:
+        await self._editor.ready()
+        from phase_boot.adapters.line_editor import edited_line  # noqa: PLC0415 - see Late
+
+        return await edited_line(self.terminal, prompt)
+
+    async def choice(self, prompt: str, letters: Iterable[str]) -> str:
+        """Ask until one of ``letters`` is typed, and return it; raises as `ask` does."""
+        allowed = "".join(letters)
+        while True:
+            typed = (await self.ask(prompt)).lower()
+            if len(typed) <= 1 and typed in allowed:
+                return typed
+            self.say(plain(f"Type one of {' '.join(allowed)} and Enter."))

@@ -1,0 +1,89 @@
+"""What the Seed Shell shows: ASCII alone, as wide as the terminal, and never more rows than it has.
+
+A column is a character then, on whatever terminal, and nothing that came from the network can move
+the cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+from typing import Final
+
+from phase_boot.console.lines import printable
+
+MAX_TEXT: Final = 8192
+"""Characters of any one text that are looked at."""
+CAUSE_ROWS: Final = 4
+REFUSALS: Final = 3
+REFUSAL_ROWS: Final = 2
+HALF: Final = 34
+"""Columns of one item of a menu of two columns."""
+
+
+def plain(text: object) -> str:
+    """Return ``text`` in printable ASCII, the rest escaped."""
+    shown = printable(str(text)[:MAX_TEXT])
+    return shown.encode("ascii", "backslashreplace").decode()
+
+
+def cut(text: object, columns: int) -> str:
+    """Return ``text`` in at most ``columns``."""
+    shown = plain(text)
+    return shown if len(shown) <= columns else shown[: max(0, columns - 3)] + "..."
+
+
+def folded(text: object, columns: int, *, rows: int | None = None, indent: str = "") -> list[str]:
+    """Return ``text`` in lines of ``columns``; of more than ``rows`` the rest is left out."""
+    lines = wrap(plain(text), columns, subsequent_indent=indent, drop_whitespace=True) or [""]
+    if rows is not None and len(lines) > rows:
+        lines = lines[:rows]
+        lines[-1] = cut(lines[-1] + "....", columns)
+    return lines
+
+
+def opening(
+    cause: str, refusals: Sequence[str], timeline: Sequence[str], *, columns: int, rows: int
+) -> list[str]:
+    """Return what is said first: the cause, what was refused, and as much of the past as fits."""
+    width = columns - 1
+    said = ["", *folded(f"Phase Boot stopped: {sentence(cause)}", width, rows=CAUSE_ROWS)]
+    newest: list[str] = []
+    for refusal in reversed(refusals[-REFUSALS:]):
+        told = folded(f"- refused: {refusal}", width, rows=REFUSAL_ROWS, indent="  ")
+        if len(said) + len(newest) + len(told) <= rows:
+            newest = told + newest
+    said += newest
+    # The newest lines; the whole of it is in the journal.
+    room = rows - len(said) - 1
+    return [*said, "", *(cut(line, width) for line in timeline[-room:])] if room > 0 else said
+
+
+def menu(items: Iterable[tuple[str, str]], *, columns: int) -> list[str]:
+    """Return the items, a letter and its meaning each, in two columns where there is room."""
+    entries = [cut(f"  {letter}  {meaning}", columns - 1) for letter, meaning in items]
+    if columns < 2 * HALF:
+        return entries
+    half = (len(entries) + 1) // 2
+    left, right = entries[:half], [*entries[half:], ""]
+    return [f"{a:<{HALF}}{b}".rstrip() for a, b in zip(left, right, strict=False)]
+
+
+def pages(lines: Iterable[str], *, columns: int, rows: int) -> list[list[str]]:
+    """Return ``lines``, folded, in pages that leave a row for a question; never none."""
+    every = [part for line in lines for part in folded(line, columns - 1, indent="    ")]
+    length = max(1, rows - 1)
+    return [every[at : at + length] for at in range(0, len(every), length)] or [["(nothing)"]]
+
+
+def sentence(text: str) -> str:
+    """Return ``text`` with one full stop at its end."""
+    return text.rstrip().rstrip(".") + "."
+
+
+def numbered(offers: Iterable[tuple[str, str, str | None]], *, columns: int) -> Iterator[str]:
+    """Yield a line for each (URL, origin, why it was refused), and one for why."""
+    for number, (url, origin, refused) in enumerate(offers, start=1):
+        yield cut(f"{number:>4}  {origin}: {url}", columns - 1)
+        if refused is not None:
+            yield cut(f"      refused before: {refused}", columns - 1)

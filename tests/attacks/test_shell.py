@@ -1,0 +1,150 @@
+"""Attacks through the Seed Shell: by whoever answers it, and by what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phase_boot.adapters.console_operator import ConsoleOperator
+from phase_boot.adapters.conversation import MENU
+from phase_boot.adapters.terminals import Terminals
+from phase_boot.console import screen, story
+from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
+from phase_boot.drill.sites import Site, good_site
+from phase_boot.drill.world import Scene, scene
+from phase_boot.machine.graph import EDGES, State, Trigger
+from phase_boot.ports.network import Setup
+from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.store.digest import Digest
+from states.shell import HANDLER
+from tests.fakes.person import Person
+
+MANIFEST = "stable/amd64/manifest.json"
+KERNEL_PATH = f"cas/sha256/{Digest.of(KERNEL).hex}"
+HOSTS = ("unsigned", "tampered", "expired", "gone")
+
+
+def hostile(mode: str, *, root: bool) -> Scene:
+    """Return a boot in which all that is offered must be refused."""
+    tampered = good_site()
+    tampered.twist = lambda path, data: bytes(len(data)) if path == KERNEL_PATH else data
+    play = scene(
+        unsigned=Site({**good_site().files, MANIFEST: signed(document(mirrors=[]), STRANGER)}),
+        tampered=tampered,
+        expired=good_site(expires="2025-11-02T00:00:00Z"),
+        gone=Site({}),
+    )
+    table = play.platform.table
+    table["mode"] = mode
+    table["cache_enabled"] = mode != "private"
+    table["network"]["reach"] = "lan" if mode == "local" else "internet"
+    table["shell"]["root"] = root
+    return play
+
+
+URLS = st.sampled_from([f"http://{host}/{MANIFEST}" for host in HOSTS])
+ANSWERS = st.builds(
+    Answer,
+    st.sampled_from(Wish),
+    st.none() | URLS | st.text(max_size=20),
+    st.none() | st.just(Setup(interface="eth0")),
+)
+
+
+@settings(max_examples=60)
+@given(
+    answers=st.lists(ANSWERS, max_size=6),
+    choices=st.lists(st.none() | URLS | st.text(max_size=20), max_size=6),
+    mode=st.sampled_from(["internet", "local", "private"]),
+    root=st.booleans(),
+)
+def test_no_sequence_of_answers_boots_what_was_refused(
+    answers: list[Answer], choices: list[str | None], mode: str, *, root: bool
+) -> None:
+    play = hostile(mode, root=root)
+    play.operator.answers, play.operator.choices = answers, choices
+    assert play.play() is State.OFF
+    assert State.KEXEC not in play.walk.states
+    assert play.kexec.kernel is None
+    assert not play.kexec.jumped
+    if mode == "private":
+        assert play.reports.saved == {}
+    if not root:
+        assert Wish.ROOT_SHELL not in play.operator.obeyed
+
+
+def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:
+    ways = {edge.target for edge in EDGES if edge.source is State.SHELL}
+    assert ways == {State.INIT, State.OFF}
+    assert HANDLER.leads == {Trigger.RETRY, Trigger.LEAVE}
+
+
+def test_a_wish_to_boot_anyway_cannot_even_be_said() -> None:
+    assert set(Wish) == {
+        Wish.RETRY, Wish.CANDIDATE, Wish.URL, Wish.NETWORK, Wish.SAVE, Wish.ROOT_SHELL,
+        Wish.REBOOT, Wish.POWER_OFF, Wish.QUIT,
+    }  # fmt: skip
+    assert not any("anyway" in meaning for _, meaning in MENU.values())
+
+
+OFFERED = (Wish.RETRY, Wish.URL, Wish.REBOOT)
+KEYS = st.one_of(
+    st.binary(max_size=12),
+    st.sampled_from([b"\r", b"\x03", b"\x04", b"\x1b", b"\x1b[A", b"y\r", b"s\r", b"x\r", b"c\r"]),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(KEYS, max_size=12))
+def test_whatever_is_typed_comes_to_a_wish_that_was_offered(typed: list[bytes]) -> None:
+    async def typing() -> Answer:
+        report = Report(cause="it", way_out="", refusals=(), offers=OFFERED)
+        with Person() as person:
+            shell = ConsoleOperator(Terminals([person.terminal]))
+            asking = asyncio.create_task(shell.ask(report))
+            for keys in typed:
+                await person.pour(keys)
+            if not asking.done():
+                await person.pour(b"\x03\r\x03r\r")
+            answer = await asyncio.wait_for(asking, 30)
+            assert not person.is_raw
+            return answer
+
+    answer = asyncio.run(typing())
+    assert answer.wish in OFFERED
+    assert (answer.url is None) == (answer.wish is not Wish.URL)
+
+
+@given(st.text(), st.text(), st.integers(40, 200), st.integers(10, 60))
+def test_nothing_that_is_shown_moves_the_cursor_or_leaves_its_line(
+    cause: str, refusal: str, columns: int, rows: int
+) -> None:
+    lines = screen.opening(cause, [refusal] * 9, [refusal] * 99, columns=columns, rows=rows)
+    assert len(lines) <= max(rows, 1 + screen.CAUSE_ROWS)
+    for page in screen.pages([cause, refusal], columns=columns, rows=rows):
+        assert len(page) < rows
+        lines += page
+    lines += screen.numbered([(cause, "lan", refusal)], columns=columns)
+    assert all(len(line) < columns and line.isascii() for line in lines)
+    assert all(line.isprintable() for line in lines)
+
+
+@given(st.lists(st.text() | st.builds(json.dumps, st.dictionaries(st.text(), st.text()))))
+def test_a_report_of_any_journal_is_bounded_ascii(journal: list[str]) -> None:
+    text = story.report_text([("cause", "\x1b[2J")], ["\x07"], "\n".join(journal))
+    assert len(text) <= story.MAX_REPORT
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+@pytest.mark.parametrize("size", [story.MAX_REPORT * 2, 10])
+def test_of_a_journal_that_is_too_long_the_end_is_kept(size: int) -> None:
+    journal = "\n".join(f"line {number}" for number in range(size // 10)) + "\nthe last"
+    text = story.report_text([("cause", "it")], [], journal)
+    assert len(text) <= story.MAX_REPORT
+    assert text.endswith("the last\n")

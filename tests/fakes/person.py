@@ -1,0 +1,138 @@
+"""A person at a console: a real pseudo-terminal, and the screen that a VT100 would show."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import struct
+import termios
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import pyte
+
+from phase_boot.adapters.terminals import Terminal
+
+PATIENCE: Final = 30.0
+"""Seconds until something is shown; a machine under load is slow, a hang is for ever."""
+REOPEN_SECONDS: Final = 0.01
+
+
+class Person:
+    """Sits at one end of a line; `terminal` is the other."""
+
+    def __init__(self, columns: int = 0, rows: int = 0) -> None:
+        """A line that knows no size has 0 columns and 0 rows, as a serial one does."""
+        self._line, side = os.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.path = Path(os.ttyname(side))
+        self.terminal = Terminal.console(self.path)
+        os.close(side)
+        self._screen = pyte.Screen(columns or 80, rows or 25)
+        # What a terminal does with a bare newline is the other side's `onlcr`.
+        self._stream = pyte.ByteStream(self._screen)
+        self.shown = ""
+        self._read = 0
+        self._seen = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        os.set_blocking(self._line, False)
+        asyncio.get_running_loop().add_reader(self._line, self._look)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.hang_up()
+        with contextlib.suppress(OSError):
+            os.close(self.terminal.reader)
+
+    def hang_up(self) -> None:
+        if self._line >= 0:
+            asyncio.get_running_loop().remove_reader(self._line)
+            os.close(self._line)
+            self._line = -1
+
+    def type(self, text: str | bytes) -> None:
+        os.write(self._line, text if isinstance(text, bytes) else text.encode())
+
+    async def pour(self, noise: bytes) -> None:
+        """Send all of ``noise``, as fast as the other side reads."""
+        left = memoryview(noise)
+        while left:
+            try:
+                left = left[os.write(self._line, left[:1000]) :]
+            except BlockingIOError:
+                await self.heard()
+            await asyncio.sleep(0.001)
+        await self.heard()
+
+    def resize(self, columns: int, rows: int) -> None:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._line, termios.TIOCSWINSZ, size)
+        self._screen.resize(rows, columns)
+
+    async def see(self, text: str) -> None:
+        """Wait until ``text`` was shown after what was waited for before."""
+        async with asyncio.timeout(PATIENCE):
+            while (found := self.shown.find(text, self._read)) < 0:
+                self._seen.clear()
+                try:
+                    await self._seen.wait()
+                except asyncio.CancelledError:
+                    print(f"waited for {text!r} and saw {self.shown[self._read :]!r}")  # noqa: T201
+                    raise
+        self._read = found + len(text)
+
+    async def answer(self, prompt: str, line: str) -> None:
+        """Wait for ``prompt``, then type ``line`` and Enter."""
+        await self.see(prompt)
+        self.type(f"{line}\r")
+
+    async def heard(self) -> None:
+        """Wait until the other side has read all that was typed."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + PATIENCE
+        while fcntl.ioctl(self.terminal.reader, termios.FIONREAD, b"\0" * 4) != b"\0" * 4:
+            assert loop.time() < give_up, "nobody reads"
+            await asyncio.sleep(0.001)
+
+    @property
+    def screen(self) -> list[str]:
+        """The rows as a person sees them."""
+        return [row.rstrip() for row in self._screen.display]
+
+    @property
+    def modes(self) -> int:
+        """The local modes of the line: whether it echoes, and gives lines."""
+        modes = termios.tcgetattr(self.terminal.reader)[3]
+        return int(modes)
+
+    @property
+    def is_raw(self) -> bool:
+        return not self.modes & termios.ECHO or not self.modes & termios.ICANON
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            seen = os.read(self._line, 65_536)
+        except BlockingIOError:
+            return
+        except OSError:
+            # Nobody has the other end open at this moment.
+            loop.remove_reader(self._line)
+            loop.call_later(REOPEN_SECONDS, self._look_again)
+            return
+        self._stream.feed(seen)
+        self.shown += seen.decode(errors="replace")
+        self._seen.set()
+
+    def _look_again(self) -> None:
+        if self._line >= 0:
+            asyncio.get_running_loop().add_reader(self._line, self._look)
