@@ -10,7 +10,7 @@ import struct
 import termios
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import pyte
 
@@ -62,16 +62,16 @@ class Person:
     def type(self, text: str | bytes) -> None:
         os.write(self._line, text if isinstance(text, bytes) else text.encode())
 
-    async def pour(self, noise: bytes) -> None:
-        """Send all of ``noise``, as fast as the other side reads."""
+    async def pour(self, noise: bytes, listener: asyncio.Task[Any]) -> None:
+        """Send all of ``noise`` as fast as it is read, as long as ``listener`` listens."""
         left = memoryview(noise)
-        while left:
+        while left and not listener.done():
             try:
                 left = left[os.write(self._line, left[:1000]) :]
             except BlockingIOError:
-                await self.heard()
+                await self._heard(listener)
             await asyncio.sleep(0.001)
-        await self.heard()
+        await self._heard(listener)
 
     def resize(self, columns: int, rows: int) -> None:
         size = struct.pack("HHHH", rows, columns, 0, 0)
@@ -95,13 +95,16 @@ class Person:
         await self.see(prompt)
         self.type(f"{line}\r")
 
-    async def heard(self) -> None:
-        """Wait until the other side has read all that was typed."""
+    async def _heard(self, listener: asyncio.Task[Any]) -> None:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + PATIENCE
-        while fcntl.ioctl(self.terminal.reader, termios.FIONREAD, b"\0" * 4) != b"\0" * 4:
+        while not listener.done() and self._unread():
             assert loop.time() < give_up, "nobody reads"
             await asyncio.sleep(0.001)
+
+    def _unread(self) -> bool:
+        empty = b"\0" * 4
+        return fcntl.ioctl(self.terminal.reader, termios.FIONREAD, empty) != empty
 
     @property
     def screen(self) -> list[str]:

@@ -254,7 +254,7 @@ async def test_noise_on_the_line_is_no_wish_and_the_next_line_is_heard(
 ) -> None:
     task = asking(person)
     await person.see(CHOICE)
-    await person.pour(noise)
+    await person.pour(noise, task)
     assert not task.done()
     # It ends the line that the noise may have begun; then one of its own.
     person.type("\rr\r")
