@@ -34,7 +34,9 @@ UNUSED: Final = (
     "pycparser",
     "pycparser-*.dist-info",
     "aiohttp/.hash",
+    "prompt_toolkit/contrib",
     "transitions/extensions/diagrams*.py",
+    "wcwidth/_wcwidth_c*",
 )
 """Patterns below the site directory of what no import of ours ever reads."""
 KEPT_METADATA: Final = ("METADATA", "entry_points.txt")

@@ -105,7 +105,6 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "loader.not_cleared": lambda e: f"  of an earlier hand-off is left: {e['reason']}",
         "kexec.loaded": lambda e: f"  loaded by {e['method']}",
         "kexec.jump": lambda e: f"  starting {e['version']}",
-        "shell.opened": lambda e: f"  asking a person: {e['cause']}",
         "shell.chose": lambda e: f"  a person chose: {str(e['wish']).replace('_', ' ')}",
         "network.set": lambda e: (
             f"  {e['interface']} set to {', '.join(e['addresses']) or 'DHCP'}"

@@ -13,15 +13,18 @@ from image.lab import Lab
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
+from phase_boot.store.layout import manifest_path
 from phase_boot.trust.arch import Arch
 
-from .conftest import AMD64, BOOT_SECONDS, Published, moves
+from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves
 
 pytestmark = pytest.mark.e2e
 
 
 @AMD64
-def test_nobody_offers_anything_until_a_person_retries(arch: Arch, published: Published) -> None:
+def test_nobody_offers_anything_until_a_person_saves_a_report_and_types_a_url(
+    arch: Arch, published: Published
+) -> None:
     plain = replace(published.hardware, disk="usb", nic_model="e1000e")
     with Lab() as lab, Machine(published.stick, hardware=plain, lab=lab, name="shell") as machine:
         opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
@@ -29,13 +32,26 @@ def test_nobody_offers_anything_until_a_person_retries(arch: Arch, published: Pu
         assert "type the URL" in opened.text("way_out")
         assert not machine.named("kexec.loaded")
 
-        provide(lab, published.site)
-        machine.type("boot anyway\n")
-        machine.type("r\n")
+        # The serial line sends Enter as a keyboard does, and nobody waits for a prompt.
+        machine.type("boot anyway\r")
+        machine.type("s\r")
+        saved = machine.until("report.saved", timeout=BOOT_SECONDS, unless=("report.not_saved",))
+        where = saved.text("where").split()[0]
+
+        provider = provide(lab, published.site)
+        machine.type("u\r")
+        machine.type(f"{provider.urls[0]}/{manifest_path(CHANNEL, published.arch)}\r")
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
 
         assert report.text("version") == str(published.manifest.version)
+        assert [event.text("wish") for event in machine.named("shell.chose")] == ["save", "url"]
+        assert [event.text("origin") for event in machine.named("candidate.found")] == ["url"]
         assert [move for move in moves(machine) if "shell" in move] == [
             ("discover", "give_up", "shell"),
             ("shell", "retry", "init"),
         ]
+        machine.stop()
+        told = machine.stick.read_esp(where.lstrip("/")).decode("ascii")
+    assert opened.text("cause") in told
+    assert "mode:      internet" in told
+    assert '"event":"shell.opened"' in told.replace('": "', '":"')

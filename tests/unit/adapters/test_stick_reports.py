@@ -28,6 +28,9 @@ class FolderEsp:
     def obstacle(self) -> str | None:
         return self.refusal
 
+    def surely_lacks(self, name: str) -> bool:
+        return not name
+
     @contextlib.asynccontextmanager
     async def mounted(self, *, writable: bool = False) -> AsyncIterator[Path | None]:
         assert writable
