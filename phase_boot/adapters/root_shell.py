@@ -1,4 +1,7 @@
-"""A shell of the seed on one of its terminals, with all that belongs to a session of its own."""
+"""A shell of the seed on one of its terminals, with all that belongs to a session of its own.
+
+In the seed it is a unit: a child of the daemon would have the daemon's few rights.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,15 @@ SCRIPT: Final = 'exec sh -i <>"$0" >&0 2>&0'
 TERMINALS: Final = Path("/sys/class/tty")
 PATH: Final = "/usr/bin:/usr/sbin:/bin:/sbin"
 GRACE_SECONDS: Final = 2.0
+UNIT: Final = Path("/usr/lib/systemd/system/phase-root-shell@.service")
 
 
 async def run(terminal: Path) -> None:
     """Run a shell on ``terminal`` to its end; if cancelled, end it."""
     terminal = _behind(terminal)
+    if UNIT.exists():
+        await _as_unit(f"phase-root-shell@{terminal.name}.service")
+        return
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", SCRIPT, str(terminal)),
         stdin=DEVNULL,
@@ -33,6 +40,20 @@ async def run(terminal: Path) -> None:
     finally:
         if process.returncode is None:
             await _end(process)
+
+
+async def _as_unit(unit: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("systemctl", "start", "--wait", unit), stdin=DEVNULL, stdout=DEVNULL
+    )
+    try:
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+            stopping = await asyncio.create_subprocess_exec("systemctl", "stop", unit)
+            await stopping.wait()
 
 
 def _behind(terminal: Path) -> Path:
