@@ -70,19 +70,19 @@ def test_a_daemon_that_hangs_and_is_then_killed_asks_a_person_first(
         ) as machine,
     ):
         first = opened(machine, 1)
-        machine.type(f"x\nkill -STOP {MAIN}\n")
+        machine.type(f"x\rkill -STOP {MAIN}\r")
         second = opened(machine, 2)
         assert second.text("boot_id") != first.text("boot_id")
         (interrupted,) = machine.named("run.interrupted")
         assert interrupted.number("lines") > 0
 
-        machine.type(f"x\nkill -KILL {MAIN}\n")
+        machine.type(f"x\rkill -KILL {MAIN}\r")
         third = opened(machine, 3)
         assert "failed twice" in third.text("cause")
         assert machine.named("state.entered")[-1].text("state") == "shell"
 
         provide(lab, open_stick.site)
-        machine.type("r\n")
+        machine.type("r\r")
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
         assert report.text("version") == str(open_stick.manifest.version)
 
@@ -102,8 +102,8 @@ def test_a_daemon_killed_while_it_fetches_goes_on_where_it_was(
         slow = ("tbf", "rate", "40mbit", "burst", "32kbit", "latency", "400ms")
         lab.run(["tc", "qdisc", "add", "dev", BRIDGE, "root", *slow])
         wait = f'until grep -q \'"rootfs", "done"\' {EVENTS}; do sleep .2; done'
-        machine.type(f"x\n(trap '' HUP; {wait}; kill -KILL {MAIN}) &\nexit\n")
-        machine.type("r\n")
+        machine.type(f"x\r(trap '' HUP; {wait}; kill -KILL {MAIN}) &\rexit\r")
+        machine.type("r\r")
         machine.until("run.interrupted", timeout=BOOT_SECONDS, unless=("kexec.jump",))
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
 

@@ -46,7 +46,7 @@ def test_private_boots_and_leaves_no_trace(
         with Machine(fresh, hardware=hardware, lab=lab, name=f"private-{arch}") as machine:
             opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
             boot_id = opened.text("boot_id")
-            machine.type(f"u\nhttp://{IPV4}:{NOBODY}/{secret}/manifest.json\n")
+            machine.type(f"u\rhttp://{IPV4}:{NOBODY}/{secret}/manifest.json\r")
             machine.until(
                 "shell.opened",
                 timeout=BOOT_SECONDS,
@@ -56,7 +56,7 @@ def test_private_boots_and_leaves_no_trace(
             assert remembered(machine, (secret, boot_id)) == {secret, boot_id}
 
             provider = provide(lab, published.site)
-            machine.type("r\n")
+            machine.type("r\r")
             report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
             assert remembered(machine, (secret, boot_id)) == set()
 
