@@ -138,8 +138,8 @@ def republished(
 
 def type_url(machine: Machine, url: str) -> None:
     """Type the URL of a manifest at the Seed Shell's menu."""
-    machine.type("u\n")
-    machine.type(f"{url}\n")
+    machine.type("u\r")
+    machine.type(f"{url}\r")
 
 
 def replayed(machine: Machine, folder: Path) -> list[str]:

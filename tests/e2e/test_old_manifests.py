@@ -67,7 +67,7 @@ def test_an_expired_manifest_is_refused_by_name(
         # The same version, signed for longer: that is all it takes.
         place = manifest_path(CHANNEL, arch)
         (site / place).write_bytes((published.site / place).read_bytes())
-        machine.type("r\n")
+        machine.type("r\r")
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
         assert report.text("version") == str(published.manifest.version)
         assert ("shell", "retry", "init") in moves(machine)
