@@ -101,7 +101,7 @@ MOMENTS = {
     "staged": staging(at("loader.staged")),
 }
 WRONG = ("shell.opened", "crashed")
-FORGETS = (1.0, 0.0, 0.5)
+FORGETS = (0.0, 0.5, 1.0)
 QUICK = {"manifest-verified", "rootfs-half", "rootfs-done", "staging-6-mib"}
 
 
