@@ -45,7 +45,9 @@ async def survey(world: World, boot: Boot) -> Survey:
     ladder = Ladder(calls=ability.methods, said=ability.forbidden)
     if not ability.methods and loader.obstacle:
         said = "; ".join([*ability.forbidden, loader.obstacle])
-        raise NoWayToStart(f"nothing can be started on this machine: {said}")
+        raise NoWayToStart(
+            f"nothing can be started on this machine ({said}); restart with one of these changed"
+        )
     if ability.methods and not loader.obstacle:
         notebook = known(boot.shelf, "a store").notebook
         if await asyncio.to_thread(kexec_failed_before, notebook, facts):
@@ -56,7 +58,10 @@ async def survey(world: World, boot: Boot) -> Survey:
 async def outlook(world: World, boot: Boot) -> Outlook:
     """Ask about the firmware's loader, but not where nothing may be written to the stick."""
     if known(boot.policy, "a policy").mode is Mode.PRIVATE:
-        return Outlook(obstacle="in Private mode nothing is written to the stick for the firmware")
+        return Outlook(
+            obstacle="Private mode writes nothing to the stick for the firmware to start; choose "
+            "another mode in the boot menu"
+        )
     return await world.loader.outlook()
 
 
