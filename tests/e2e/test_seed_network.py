@@ -1,0 +1,35 @@
+"""A network where nobody hands out addresses: a person sets one up, and the boot goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from image.lab import Lab
+from image.qemu import Machine
+from image.serving import provide
+from image.stages import REPORT
+from phase_boot.trust.arch import Arch
+
+from .conftest import AMD64, BOOT_SECONDS, Published, moves
+
+pytestmark = pytest.mark.e2e
+ADDRESS = "10.77.0.60/24"
+
+
+@AMD64
+def test_an_address_that_a_person_types_is_enough_to_boot(arch: Arch, published: Published) -> None:
+    assert arch is published.arch
+    with (
+        Lab(dhcp=False) as lab,
+        Machine(published.stick, hardware=published.hardware, lab=lab, name="typed") as machine,
+    ):
+        opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+        assert "no link got an address" in opened.text("cause")
+        provide(lab, published.site)
+        # The interface that is offered, the address, no gateway, no name server, no VLAN.
+        for line in ("n", "", ADDRESS, "", "", "", "y"):
+            machine.type(f"{line}\r")
+        machine.until("network.set", timeout=BOOT_SECONDS, unless=("network.not_set",))
+        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+        assert report.text("version") == str(published.manifest.version)
+        assert ("shell", "retry", "init") in moves(machine)
