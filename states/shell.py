@@ -16,6 +16,7 @@ from phase_boot.console import story
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.closing import give_back
 from phase_boot.machine.events import (
+    Crashed,
     NetworkNotSet,
     NetworkSet,
     ReportNotSaved,
@@ -36,6 +37,8 @@ from states.discover import quest_of
 ACT_SECONDS: Final = 120
 """For what a person asked for, so that they get an answer and the menu again."""
 TOO_LONG: Final = f"it took more than {ACT_SECONDS} seconds"
+MAX_FAILURES: Final = 3
+"""In a row; then the Shell is broken, and whoever started the daemon is told so."""
 WAY_OUT: Final = "Retry, type the URL of a manifest, reboot or power off."
 
 
@@ -45,7 +48,7 @@ async def shell(world: World, boot: Boot) -> Step:
     world.emit(ShellOpened(cause=cause, way_out=WAY_OUT))
     if boot.images is not None:
         boot.images.close()
-    note = None
+    note, failures = None, 0
     while True:
         report = _report(world, boot, cause, note)
         answer = await world.operator.ask(report)
@@ -53,7 +56,16 @@ async def shell(world: World, boot: Boot) -> Step:
             # Whoever shows the menu does not decide what is in it.
             return await _leave(world, boot, Wish.QUIT)
         world.emit(ShellChose(wish=answer.wish))
-        outcome = await _ACTS.get(answer.wish, _leaving)(world, boot, answer)
+        try:
+            outcome = await _ACTS.get(answer.wish, _leaving)(world, boot, answer)
+            failures = 0
+        except Exception as error:
+            # A person whose wish fails in a way that nobody foresaw has others.
+            failures += 1
+            if failures >= MAX_FAILURES:
+                raise
+            world.emit(Crashed(state=State.SHELL, error=repr(error), trace=""))
+            outcome = f"That failed in an unforeseen way ({type(error).__name__})."
         if isinstance(outcome, Step):
             return outcome
         note = outcome

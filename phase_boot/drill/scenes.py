@@ -7,6 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
@@ -18,13 +19,19 @@ from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 
 OLD: Final = b"what an older version left " * 100
-KEPT: Final = tuple(Digest.of(data).hex for data in (KERNEL, INITRAMFS, ROOTFS))
+EVIL: Final = bzimage(b"what somebody would like to run")
+_FILES: Final = {"kernel": EVIL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 
 def internet() -> Scene:
     """A new root and version are out; a peer lies, Cache is nearly full and partly rotten."""
     liar = good_site()
-    liar.files["stable/amd64/manifest.json"] = signed(document(), STRANGER)
+    digests = {name: str(Digest.of(data)) for name, data in _FILES.items()}
+    sizes = {name: len(data) for name, data in _FILES.items()}
+    liar.files["stable/amd64/manifest.json"] = signed(
+        document(artifacts=digests, sizes=sizes, mirrors=["http://liar"]), STRANGER
+    )
+    liar.files |= {f"cas/sha256/{Digest.of(data).hex}": data for data in _FILES.values()}
     play = _scene("internet", liar=liar, peer=_rotated())
     play.platform.trusting(ROOT_1)
     disk = MemoryDisk(capacity=len(ROOTFS) + len(OLD) + 100)
