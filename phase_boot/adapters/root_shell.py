@@ -19,6 +19,7 @@ SCRIPT: Final = 'exec sh -i <>"$0" >&0 2>&0'
 TERMINALS: Final = Path("/sys/class/tty")
 PATH: Final = "/usr/bin:/usr/sbin:/bin:/sbin"
 GRACE_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 0.5
 UNIT: Final = Path("/usr/lib/systemd/system/phase-root-shell@.service")
 
 
@@ -43,17 +44,25 @@ async def run(terminal: Path) -> None:
 
 
 async def _as_unit(unit: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *("systemctl", "start", "--wait", unit), stdin=DEVNULL, stdout=DEVNULL
-    )
+    """Start the unit, and return when it has ended.
+
+    We look again and again: `systemctl start --wait` takes a message bus, and the seed has none.
+    """
+    if not await _systemctl("start", unit):
+        return
     try:
-        await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-            stopping = await asyncio.create_subprocess_exec("systemctl", "stop", unit)
-            await stopping.wait()
+        while await _systemctl("is-active", "--quiet", unit):  # noqa: ASYNC110 - not of our loop
+            await asyncio.sleep(LOOK_SECONDS)
+    except asyncio.CancelledError:
+        await _systemctl("stop", unit)
+        raise
+
+
+async def _systemctl(*words: str) -> bool:
+    process = await asyncio.create_subprocess_exec(
+        "systemctl", *words, stdin=DEVNULL, stdout=DEVNULL
+    )
+    return await process.wait() == 0
 
 
 def _behind(terminal: Path) -> Path:

@@ -6,6 +6,7 @@ The stick lets a person be root, who then does to the daemon what a fault would.
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -21,6 +22,8 @@ from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, program, s
 
 pytestmark = pytest.mark.e2e
 
+PROMPT = b"# "
+ENDED = b"The root shell has ended"
 MAIN = "$(systemctl show -P MainPID phase-boot)"
 EVENTS = "/run/phase-boot/events.jsonl"
 
@@ -59,6 +62,24 @@ def opened(machine: Machine, number: int) -> Event:
     return machine.until("shell.opened", timeout=BOOT_SECONDS, where=is_it)
 
 
+def as_root(machine: Machine, command: str) -> None:
+    """Open a root shell, type ``command`` there, and leave it."""
+    type_until(machine, "x\r", PROMPT)
+    machine.type(f"{command}; exit\r")
+
+
+def type_until(machine: Machine, keys: str, words: bytes) -> None:
+    """Type ``keys``, and wait until ``words`` are shown after that."""
+    console = machine.folder / "console.log"
+    before = len(console.read_bytes())
+    machine.type(keys)
+    give_up = time.monotonic() + BOOT_SECONDS
+    while words not in console.read_bytes()[before:]:
+        assert time.monotonic() < give_up, words
+        assert machine.running
+        time.sleep(0.2)
+
+
 @AMD64
 def test_a_daemon_that_hangs_and_is_then_killed_asks_a_person_first(
     arch: Arch, open_stick: Published
@@ -70,13 +91,13 @@ def test_a_daemon_that_hangs_and_is_then_killed_asks_a_person_first(
         ) as machine,
     ):
         first = opened(machine, 1)
-        machine.type(f"x\rkill -STOP {MAIN}\r")
+        as_root(machine, f"kill -STOP {MAIN}")
         second = opened(machine, 2)
         assert second.text("boot_id") != first.text("boot_id")
         (interrupted,) = machine.named("run.interrupted")
         assert interrupted.number("lines") > 0
 
-        machine.type(f"x\rkill -KILL {MAIN}\r")
+        as_root(machine, f"kill -KILL {MAIN}")
         third = opened(machine, 3)
         assert "failed twice" in third.text("cause")
         assert machine.named("state.entered")[-1].text("state") == "shell"
@@ -102,7 +123,9 @@ def test_a_daemon_killed_while_it_fetches_goes_on_where_it_was(
         slow = ("tbf", "rate", "40mbit", "burst", "32kbit", "latency", "400ms")
         lab.run(["tc", "qdisc", "add", "dev", BRIDGE, "root", *slow])
         wait = f'until grep -q \'"rootfs", "done"\' {EVENTS}; do sleep .2; done'
-        machine.type(f"x\r(trap '' HUP; {wait}; kill -KILL {MAIN}) &\rexit\r")
+        type_until(machine, "x\r", PROMPT)
+        machine.type(f"(trap '' HUP; {wait}; kill -KILL {MAIN}) &\r")
+        type_until(machine, "exit\r", ENDED)
         machine.type("r\r")
         machine.until("run.interrupted", timeout=BOOT_SECONDS, unless=("kexec.jump",))
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
