@@ -14,6 +14,8 @@ from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 from typing import Final
 
+from phase_boot.adapters.programs import run as run_program
+
 SCRIPT: Final = 'exec sh -i <>"$0" >&0 2>&0'
 """Whoever leads a session and opens a terminal has it: so Ctrl-C reaches what runs in the shell."""
 TERMINALS: Final = Path("/sys/class/tty")
@@ -48,21 +50,14 @@ async def _as_unit(unit: str) -> None:
 
     We look again and again: `systemctl start --wait` takes a message bus, and the seed has none.
     """
-    if not await _systemctl("start", unit):
-        return
+    failure = await run_program("systemctl", "start", unit)
     try:
-        while await _systemctl("is-active", "--quiet", unit):  # noqa: ASYNC110 - not of our loop
+        while failure is None:
             await asyncio.sleep(LOOK_SECONDS)
+            failure = await run_program("systemctl", "is-active", "--quiet", unit)
     except asyncio.CancelledError:
-        await _systemctl("stop", unit)
+        await run_program("systemctl", "stop", unit)
         raise
-
-
-async def _systemctl(*words: str) -> bool:
-    process = await asyncio.create_subprocess_exec(
-        "systemctl", *words, stdin=DEVNULL, stdout=DEVNULL
-    )
-    return await process.wait() == 0
 
 
 def _behind(terminal: Path) -> Path:

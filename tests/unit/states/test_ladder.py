@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
 
 from phase_boot.drill import virtual_time
 from phase_boot.drill.kernels import ARM64, arm64_image, bzimage, gzipped, pe, uki, zboot
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.starting import FakeKexec
-from phase_boot.drill.world import FakeCache, Scene, policy_table, scene
+from phase_boot.drill.world import Scene, policy_table, scene
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
 from phase_boot.handoff.memory import MARGIN
 from phase_boot.machine.graph import State
-from phase_boot.machine.models import MAX_MODELS, PAGE, kexec_failed_before, remember_failure
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
-from phase_boot.ports.platform import Facts
 from phase_boot.store.cas import Fetched
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
@@ -342,120 +338,6 @@ def test_what_cannot_be_cleared_is_said_and_stops_no_boot() -> None:
     play.loader.stuck = "the loader's partition cannot be mounted"
     assert play.play() is State.TARGET
     assert play.of("loader.not_cleared")[0]["reason"] == play.loader.stuck
-
-
-# ---- models -------------------------------------------------------------------------------------
-
-
-def failing(play: Scene) -> Scene:
-    play.kexec.refuse("no free place (EADDRNOTAVAIL)", errno="EADDRNOTAVAIL", lasting=True)
-    return play
-
-
-def test_a_model_on_which_kexec_failed_starts_with_the_firmware_next_time() -> None:
-    first = failing(scene(peer=good_site()))
-    assert first.play() is State.FIRMWARE
-    again = scene(peer=good_site())
-    again.cache = first.cache
-    assert again.play() is State.FIRMWARE
-    assert again.kexec.tried == []
-    assert "failed on this model" in again.of("kernel.inspected")[0]["reason"]
-
-
-def test_another_model_is_not_blamed() -> None:
-    first = failing(scene(peer=good_site()))
-    first.play()
-    other = scene(peer=good_site())
-    other.cache, other.platform.model = first.cache, "ACME Other"
-    assert other.play() is State.TARGET
-
-
-def test_a_jump_that_returned_is_remembered_too() -> None:
-    first = scene(peer=good_site())
-    first.kexec.jump_refusals = ["the jump failed"]
-    first.play()
-    assert PAGE in first.cache.notes.pages
-
-
-@pytest.mark.parametrize("errno", ["ENOEXEC", "ENODATA", "EPERM"])
-def test_a_refusal_that_lies_in_the_image_or_a_setting_is_not_remembered(errno: str) -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("no", errno=errno)
-    assert play.play() is State.FIRMWARE
-    assert PAGE not in play.cache.notes.pages
-
-
-def test_where_the_firmware_cannot_a_model_that_failed_is_tried_again() -> None:
-    first = failing(scene(peer=good_site()))
-    first.play()
-    again = scene(peer=good_site())
-    again.cache, again.loader.look = first.cache, PROTECTED
-    assert again.play() is State.TARGET
-
-
-def test_without_cache_no_model_is_remembered() -> None:
-    play = failing(scene(peer=good_site()))
-    play.cache = FakeCache(cache=None)
-    assert play.play() is State.FIRMWARE
-    assert play.cache.memory_notes.pages.get(PAGE) is None
-
-
-def facts(model: str | None, built: int = 2025) -> Facts:
-    return Facts(
-        arch=Arch.AMD64,
-        mode="internet",
-        url=None,
-        built=datetime(built, 1, 1, tzinfo=UTC),
-        stages=(),
-        model=model,
-    )
-
-
-def test_a_new_build_tries_again_and_forgets_what_the_old_one_met() -> None:
-    notebook = MemoryNotebook()
-    remember_failure(notebook, facts("A"))
-    assert kexec_failed_before(notebook, facts("A"))
-    assert not kexec_failed_before(notebook, facts("A", built=2026))
-    remember_failure(notebook, facts("B", built=2026))
-    assert not kexec_failed_before(notebook, facts("A"))
-
-
-def test_the_oldest_models_make_room() -> None:
-    notebook = MemoryNotebook()
-    for number in range(MAX_MODELS + 1):
-        remember_failure(notebook, facts(f"model {number}"))
-    assert not kexec_failed_before(notebook, facts("model 0"))
-    assert kexec_failed_before(notebook, facts(f"model {MAX_MODELS}"))
-
-
-def test_a_machine_without_a_name_is_no_model() -> None:
-    notebook = MemoryNotebook()
-    remember_failure(notebook, facts(None))
-    assert notebook.pages == {}
-    assert not kexec_failed_before(notebook, facts(None))
-
-
-@pytest.mark.parametrize(
-    "page",
-    [
-        b"",
-        b"null",
-        b'{"a": 1}',
-        b"[" * 100_000,
-        b"[[]]",
-        b'[["2025-01-01T00:00:00+00:00"]]',
-        b'[["2025-01-01T00:00:00+00:00", 7]]',
-        b'[["2025-01-01T00:00:00+00:00", "' + b"A" * 5000 + b'"]]',
-        b"\xff" * 100,
-        b'["' + b"x" * 1_000_000 + b'"]',
-    ],
-    ids=["empty", "null", "table", "deep", "hole", "half", "number", "long", "bytes", "huge"],
-)
-def test_a_page_of_models_that_we_did_not_write_is_none(page: bytes) -> None:
-    notebook = MemoryNotebook({PAGE: page})
-    assert not kexec_failed_before(notebook, facts("A"))
-    remember_failure(notebook, facts("A"))
-    assert kexec_failed_before(notebook, facts("A"))
 
 
 # ---- descriptors --------------------------------------------------------------------------------
