@@ -65,6 +65,9 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--root-shell", action="store_true", help="let whoever sits at the machine be root"
     )
+    command.add_argument(
+        "--measured", action="store_true", help="for the bench alone: believes any mirror"
+    )
     command.add_argument("--cache-mib", type=int, default=CACHE_MIB)
     command.add_argument("--out", type=Path, help="the image file")
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
@@ -115,6 +118,7 @@ def build_image(options: argparse.Namespace) -> None:
             root_shell=options.root_shell,
         ),
         cache_mib=options.cache_mib,
+        measured=options.measured,
     )
     seed.trust(wanted.trusting)
     shop = Workshop(BUILD / wanted.arch, rehearse=options.dry_run)

@@ -152,7 +152,7 @@ def seed_root(wanted: Recipe, debian: Path, certificates: Path, *parts: Path) ->
         says="put the seed's root together; compile in whom it trusts",
         make=partial(seed.root, debian, interpreter, trees, wanted),
         params=(repr(wanted.trusting), recipe.version(), str(epoch())),
-        reads=(BASE_FILES, SEED_FILES, ROOT / "policies", *ROOT_CODE),
+        reads=(BASE_FILES, *wanted.own_files, ROOT / "policies", *ROOT_CODE),
         after=(debian, certificates, *parts),
     )
 

@@ -14,7 +14,9 @@ soak: setup ## cut the power at twenty moments of a boot, each followed by anoth
 	$(RUN) pytest -m soak -n 2 --dist worksteal --junitxml=build/results/soak.xml tests/e2e
 
 .PHONY: bench-boot
-bench-boot: target image ## measure a boot and its reference, RUNS times; writes bench/boot.json
+bench-boot: target ## measure a boot and its reference, RUNS times; writes bench/boot.json
+	@$(IMAGE) build --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) --measured \
+		--out build/bench/phase-boot-$(ARCH).img
 	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --root $(ROOT)
 
 .PHONY: bench-report

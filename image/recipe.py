@@ -19,6 +19,7 @@ SUITE: Final = "trixie"
 """Debian 13."""
 BASE_FILES: Final = ROOT / "image" / "base"
 SEED_FILES: Final = ROOT / "image" / "seed"
+BENCH_FILES: Final = ROOT / "image" / "bench" / "seed"
 TARGET_FILES: Final = ROOT / "image" / "target"
 INTERPRETER: Final = ("python3.13-minimal", "libpython3.13-stdlib")
 SEED_PACKAGES: Final = (
@@ -82,6 +83,8 @@ class Recipe:
         esp_mib: size of the loader's partition; room for a second kernel is meant.
         cache_mib: size of Cache; it is sparse in the image file.
         menu_seconds: how long the loader's menu stays.
+        measured: carry the script that boots are measured beside. It believes whatever a mirror
+            says, so such a stick is for the bench and nothing else.
     """
 
     arch: Arch
@@ -89,11 +92,17 @@ class Recipe:
     esp_mib: int = 256
     cache_mib: int = CACHE_MIB
     menu_seconds: int = 3
+    measured: bool = False
 
     @property
     def platform(self) -> Platform:
         """The architecture's facts."""
         return PLATFORMS[self.arch]
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The folders of the repository that go into the seed's root."""
+        return (SEED_FILES, BENCH_FILES) if self.measured else (SEED_FILES,)
 
     @property
     def options(self) -> str:

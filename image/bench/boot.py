@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def bench(options: argparse.Namespace) -> list[Row]:
     """Boot `runs` times each way and return the rows."""
     arch: Arch = options.arch
-    site, image = Path(f"dist/site-{arch}"), Path(f"dist/phase-boot-{arch}.img")
+    site, image = Path(f"dist/site-{arch}"), Path(f"build/bench/phase-boot-{arch}.img")
     manifest = promised(site, arch, options.channel, options.root)
     kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
     hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel, parallel=True)

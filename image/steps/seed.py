@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from image import recipe as names
-from image.recipe import SEED_FILES
 from image.steps import packages as debian
 from image.steps import python, roots, tree
 from image.steps.python import SITE
@@ -50,7 +49,7 @@ def root(
         recipe: what to build.
         out: the folder to create.
     """
-    roots.assemble(packages, [SEED_FILES], parts, recipe.platform, out)
+    roots.assemble(packages, recipe.own_files, parts, recipe.platform, out)
     library = out / "usr/lib/python3.13"
     python.compile_all(interpreter, library, "/usr/lib/python3.13")
     _write_generated(out, recipe)

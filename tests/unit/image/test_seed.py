@@ -1,13 +1,15 @@
 """What is compiled into the seed."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from image.certificates import authority, certificate
-from image.recipe import Trusting
+from image.recipe import SEED_FILES, Recipe, Trusting
 from image.steps import python, seed
 from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.trust.arch import Arch
 from policies.read import parse_policy
 from policies.write import Keys
 
@@ -53,3 +55,20 @@ def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> N
     files = seed.trust(Trusting(whom=whom, root_shell=allowed))
     for text in files.values():
         assert parse_policy(text.encode(), read=whom.read).shell.root is allowed
+
+
+def test_only_a_stick_for_the_bench_carries_the_script_that_believes_any_mirror() -> None:
+    script = "root/usr/lib/phase-boot/reference.sh"
+    holding = [
+        measured
+        for measured in (False, True)
+        if any((f / script).exists() for f in Recipe(arch=Arch.AMD64, measured=measured).own_files)
+    ]
+    assert holding == [True]
+
+
+def test_no_word_of_the_command_line_opens_a_shell_before_the_daemon() -> None:
+    """What a loader entry says can choose a mode and a URL; nothing there loosens a policy."""
+    init = (SEED_FILES / "init").read_text()
+    assert set(re.findall(r"phase\.\w+", init)) == {"phase.reference"}
+    assert not re.search(r"exec [^\n]*\bsh\b", init)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the daemon is measured against: the shortest honest way to the same target. It believes
 # whatever the mirror says, checks hashes, and jumps. `phase.reference=<base URL>` starts it as
-# the first process instead of systemd; $1 is that URL.
+# the first process instead of systemd; $1 is that URL. Only sticks made for the bench carry it.
 export PATH=/usr/bin:/usr/sbin
 base=$1 channel=stable
 case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
