@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -35,6 +36,7 @@ HTTP_OK: Final = 200
 HTTP_PARTIAL: Final = 206
 HTTP_GONE: Final = frozenset({404, 410})
 HTTP_BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
+_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
 
 
@@ -100,6 +102,29 @@ class Http:
                 if fresh:
                     yield fresh
             if left:
+                raise FetchFailed(f"it ended {left} bytes early", again=True)
+
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield ``length`` bytes from ``offset`` on, fewer only where the file ends."""
+        if not length:
+            return
+        self._check_reach(url, reach)
+        ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
+        async with self._get(url, ranges) as response:
+            left, whole = _bytes_of_part(url, response, offset, length)
+            async for piece in response.content.iter_any():
+                if len(piece) > left and not whole:
+                    raise FetchFailed(f"it sent more than {length} bytes", again=False)
+                fresh = piece[:left]
+                left -= len(fresh)
+                if fresh:
+                    yield fresh
+                if whole and not left:
+                    # Whoever sends files only as a whole has sent enough.
+                    return
+            if left and not whole:
                 raise FetchFailed(f"it ended {left} bytes early", again=True)
 
     def _check_reach(self, url: str, reach: Reach) -> None:
@@ -195,6 +220,29 @@ def _bytes_to_skip(url: str, response: aiohttp.ClientResponse, offset: int, size
     if length is not None and length != size:
         raise FetchFailed(f"it has {length} bytes where {size} were signed", again=False)
     return offset
+
+
+def _bytes_of_part(
+    url: str, response: aiohttp.ClientResponse, offset: int, length: int
+) -> tuple[int, bool]:
+    """Return how many bytes are to come, and whether the whole file does; refuse what cannot fit.
+
+    An answer has fewer bytes than were asked for only where it says that the file ends there.
+    """
+    if "Content-Encoding" in response.headers:
+        raise FetchFailed("it changed the bytes by a content encoding", again=False)
+    if response.status == HTTP_PARTIAL:
+        told = response.headers.get("Content-Range", "")
+        found = _RANGE.fullmatch(told)
+        first, last, size = map(int, found.groups()) if found else (-1, -1, 0)
+        if first != offset or last != min(offset + length, size) - 1 or last < first:
+            raise FetchFailed(f"it answered with the range {told!r:.80}", again=False)
+        return last - first + 1, False
+    if response.status != HTTP_OK:
+        raise _status_failure(url, response)
+    if offset:
+        raise FetchFailed("it sends files only as a whole", again=False)
+    return length, True
 
 
 def _status_failure(url: str, response: aiohttp.ClientResponse) -> FetchFailed:

@@ -32,6 +32,8 @@ class Site:
     """How long every 1000 bytes take."""
     endless: str | None = None
     """The path whose answer goes on for ever after its own end."""
+    whole_only: bool = False
+    """Whether it does not know what a range is."""
     asked: Counter[str] = field(default_factory=Counter)
 
 
@@ -48,6 +50,7 @@ class Sites:
     def __init__(self, **sites: Site) -> None:
         self.by_base = {f"http://{name}": site for name, site in sites.items()}
         self.offsets: list[tuple[str, int]] = []
+        self.spans: list[tuple[str, int, int]] = []
         self.reaches: set[Reach] = set()
 
     def manifest_url(self, name: str) -> str:
@@ -77,7 +80,24 @@ class Sites:
         if left:
             raise FetchFailed(f"it ended {left} bytes early", again=True)
 
-    async def _answer(self, url: str, offset: int) -> AsyncGenerator[bytes, None]:
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        self.reaches.add(reach)
+        assert offset >= 0
+        assert 0 < length <= MAX_SIZE
+        self.spans.append((url, offset, length))
+        left = length
+        async for piece in self._answer(url, offset, ranged=True):
+            fresh = piece[:left]
+            left -= len(fresh)
+            yield fresh
+            if not left:
+                return
+
+    async def _answer(
+        self, url: str, offset: int, *, ranged: bool = False
+    ) -> AsyncGenerator[bytes, None]:
         base, path = next(
             (base, url[len(base) + 1 :]) for base in self.by_base if url.startswith(base + "/")
         )
@@ -92,6 +112,8 @@ class Sites:
             raise FetchFailed("it answered HTTP 500", again=True)
         if path not in site.files:
             raise FetchFailed("it does not have it (HTTP 404)", again=False)
+        if ranged and offset and site.whole_only:
+            raise FetchFailed("it sends files only as a whole", again=False)
         data = site.twist(path, site.files[path])
         async for piece in self._pieces(site, data, offset):
             yield piece

@@ -7,14 +7,13 @@ would: bounded texts, URLs that are hints, and bytes that will be hashed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Final
 
-from phase_boot.outside.wire import MAX_FRAME, Broken, Kind, readable, receive, request
-from phase_boot.ports.fetcher import FetchFailed, Intercepted
+from phase_boot.outside.wire import Broken, Kind, ask, readable, receive, request
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, Piece
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from policies.model import Reach
 
@@ -22,7 +21,9 @@ PATIENCE_SECONDS: Final = 60.0
 """Without a word for so long it hangs; it gives up on a source much earlier than that."""
 MAX_TEXT: Final = 2048
 MAX_CANDIDATES: Final = 1024
-Frames = AsyncGenerator[tuple[Kind, bytes], None]
+BUFFER: Final = 1024 * 1024
+"""Bytes that may wait between the two of us, where the kernel allows so many."""
+Frames = AsyncGenerator[tuple[Kind, bytearray], None]
 
 
 class Outside:
@@ -71,22 +72,39 @@ class Outside:
 
     async def stream(
         self, url: str, *, offset: int, size: int, reach: Reach
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[Piece, None]:
         """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
-        left = size - offset
-        if not left:
-            return
         asked = request(do="stream", url=url, offset=offset, size=size, reach=reach)
-        async with aclosing(self._pieces(asked)) as pieces:
+        left = size - offset
+        async with aclosing(self._body(asked, left)) as pieces:
             async for piece in pieces:
-                if len(piece) > left:
-                    raise FetchFailed(f"it sent more than {size} bytes", again=False)
                 left -= len(piece)
                 yield piece
         if left:
             raise FetchFailed(f"it ended {left} bytes early", again=True)
 
-    async def _pieces(self, asked: bytes) -> AsyncGenerator[bytes, None]:
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield at most ``length`` bytes from ``offset`` on; anything else is a failure."""
+        asked = request(do="span", url=url, offset=offset, length=length, reach=reach)
+        async with aclosing(self._body(asked, length)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _body(self, asked: bytes, length: int) -> AsyncGenerator[Piece, None]:
+        """Yield at most so many bytes of an answer; where there are none nobody is asked."""
+        left = length
+        if not left:
+            return
+        async with aclosing(self._pieces(asked)) as pieces:
+            async for piece in pieces:
+                if len(piece) > left:
+                    raise FetchFailed(f"it sent more than {length} bytes", again=False)
+                left -= len(piece)
+                yield piece
+
+    async def _pieces(self, asked: bytes) -> AsyncGenerator[bytearray, None]:
         try:
             async with aclosing(self._frames(asked, self._patience)) as frames:
                 async for kind, payload in frames:
@@ -106,38 +124,37 @@ class Outside:
         Raises:
             Broken: the other side ended, hangs, or says what is no frame.
         """
-        async with self._connection() as (reader, writer):
-            writer.write(asked)
+        with self._connection() as channel:
+            await ask(channel, asked)
             while True:
                 try:
                     async with asyncio.timeout(patience):
-                        kind, payload = await receive(reader)
+                        kind, payload = await receive(channel)
                 except TimeoutError:
                     raise Broken(f"no word for {patience:g} seconds") from None
                 if kind is Kind.END:
                     return
                 yield kind, payload
 
-    @asynccontextmanager
-    async def _connection(
-        self,
-    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    @contextmanager
+    def _connection(self) -> Iterator[socket.socket]:
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                socket.send_fds(self._control, [b"\n"], [theirs.fileno()])
-            except OSError as error:
-                ours.close()
-                raise Broken(f"it does not listen: {error.strerror}") from error
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_FRAME)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        with ours:
+            with theirs:
+                _widen(ours, theirs)
+                try:
+                    socket.send_fds(self._control, [b"\n"], [theirs.fileno()])
+                except OSError as error:
+                    raise Broken(f"it does not listen: {error.strerror}") from error
+            yield ours
 
 
-def _text(payload: bytes) -> str:
+def _widen(*channels: socket.socket) -> None:
+    for channel in channels:
+        channel.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+
+
+def _text(payload: bytearray) -> str:
     """Return a short text; whoever shows it escapes it."""
     return payload[:MAX_TEXT].decode("utf-8", "replace")

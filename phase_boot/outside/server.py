@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
 from phase_boot.outside.wire import (
     MAX_FRAME,
-    MAX_REQUEST,
     Broken,
     Kind,
     read_request,
     readable,
     send,
 )
-from phase_boot.ports.fetcher import Fetcher, FetchFailed, Intercepted
+from phase_boot.ports.fetcher import Fetcher, FetchFailed, Intercepted, Piece
 from phase_boot.ports.finder import Finder, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -51,12 +49,12 @@ async def _next(control: socket.socket) -> socket.socket | None:
 
 
 async def _serve_one(connection: socket.socket, finder: Finder, fetcher: Fetcher) -> None:
-    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_REQUEST)
+    connection.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     try:
-        table = await read_request(reader)
-        answering = asyncio.create_task(_answer(table, writer, finder, fetcher))
+        table = await read_request(connection)
+        answering = asyncio.create_task(_answer(table, connection, finder, fetcher))
         # Whoever asked hangs up when it wants no more.
-        leaving = asyncio.create_task(reader.read())
+        leaving = asyncio.create_task(readable(connection))
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         for task in (answering, leaving):
             task.cancel()
@@ -64,29 +62,27 @@ async def _serve_one(connection: socket.socket, finder: Finder, fetcher: Fetcher
     except (Broken, OSError):
         pass
     finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        connection.close()
 
 
 async def _answer(
-    table: Mapping[str, Any], writer: asyncio.StreamWriter, finder: Finder, fetcher: Fetcher
+    table: Mapping[str, Any], channel: socket.socket, finder: Finder, fetcher: Fetcher
 ) -> None:
     try:
-        await _do(table, writer, finder, fetcher)
+        await _do(table, channel, finder, fetcher)
     except Intercepted as failure:
-        await send(writer, Kind.INTERCEPTED, str(failure).encode()[:MAX_FRAME])
+        await send(channel, Kind.INTERCEPTED, str(failure).encode()[:MAX_FRAME])
     except FetchFailed as failure:
         kind = Kind.FAILED_FOR_NOW if failure.again else Kind.FAILED
-        await send(writer, kind, str(failure).encode()[:MAX_FRAME])
+        await send(channel, kind, str(failure).encode()[:MAX_FRAME])
     except FinderFailed as failure:
-        await send(writer, Kind.FAILED, str(failure).encode()[:MAX_FRAME])
+        await send(channel, Kind.FAILED, str(failure).encode()[:MAX_FRAME])
     else:
-        await send(writer, Kind.END)
+        await send(channel, Kind.END)
 
 
 async def _do(
-    table: Mapping[str, Any], writer: asyncio.StreamWriter, finder: Finder, fetcher: Fetcher
+    table: Mapping[str, Any], channel: socket.socket, finder: Finder, fetcher: Fetcher
 ) -> None:
     match table["do"]:
         case "find":
@@ -98,11 +94,11 @@ async def _do(
             )
             async with aclosing(finder.find(quest)) as candidates:
                 async for candidate in candidates:
-                    await send(writer, Kind.FOUND, candidate.url.encode())
+                    await send(channel, Kind.FOUND, candidate.url.encode())
         case "read":
             reach = Reach(table["reach"])
             body = await fetcher.read(table["url"], limit=table["limit"], reach=reach)
-            await _send_data(writer, body)
+            await _send_data(channel, body)
         case "stream":
             pieces = fetcher.stream(
                 table["url"],
@@ -110,11 +106,26 @@ async def _do(
                 size=table["size"],
                 reach=Reach(table["reach"]),
             )
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    await _send_data(writer, piece)
+            await _send_all(channel, pieces)
+        case "span":
+            pieces = fetcher.span(
+                table["url"],
+                offset=table["offset"],
+                length=table["length"],
+                reach=Reach(table["reach"]),
+            )
+            await _send_all(channel, pieces)
 
 
-async def _send_data(writer: asyncio.StreamWriter, body: bytes) -> None:
+async def _send_all(channel: socket.socket, pieces: AsyncGenerator[Piece, None]) -> None:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            await _send_data(channel, piece)
+
+
+async def _send_data(channel: socket.socket, body: Piece) -> None:
+    if len(body) <= MAX_FRAME:
+        await send(channel, Kind.DATA, body)
+        return
     for start in range(0, len(body), MAX_FRAME):
-        await send(writer, Kind.DATA, body[start : start + MAX_FRAME])
+        await send(channel, Kind.DATA, body[start : start + MAX_FRAME])

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
+from phase_boot.ports.fetcher import Piece
+
 MAX_REQUEST: Final = 16 * 1024
-MAX_FRAME: Final = 256 * 1024
+MAX_FRAME: Final = 1024 * 1024
 _HEAD: Final = struct.Struct("!BI")
 
 
@@ -56,38 +58,70 @@ def request(**fields: object) -> bytes:
     return json.dumps(fields).encode() + b"\n"
 
 
-async def read_request(reader: asyncio.StreamReader) -> Mapping[str, object]:
+async def ask(channel: socket.socket, asked: bytes) -> None:
+    """Send the line that asks for something.
+
+    Raises:
+        Broken: the other side is gone.
+    """
+    try:
+        await asyncio.get_running_loop().sock_sendall(channel, asked)
+    except OSError as error:
+        raise Broken(f"no request taken: {error}") from error
+
+
+async def read_request(channel: socket.socket) -> Mapping[str, object]:
     """Return what is asked for.
 
     Raises:
         Broken: it is no line with a JSON object.
     """
+    loop, line = asyncio.get_running_loop(), bytearray()
     try:
-        table = json.loads(await reader.readuntil(b"\n"))
-    except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
+        while not line.endswith(b"\n"):
+            more = await loop.sock_recv(channel, MAX_REQUEST)
+            if not more or len(line) + len(more) > MAX_REQUEST:
+                raise Broken("no request")
+            line += more
+        table = json.loads(line)
+    except (ValueError, OSError) as error:
         raise Broken(f"no request: {error}") from error
     if not isinstance(table, dict):
         raise Broken("no request")
     return table
 
 
-async def send(writer: asyncio.StreamWriter, kind: Kind, payload: bytes = b"") -> None:
-    """Send a frame, and wait until the other side has room again."""
-    writer.write(_HEAD.pack(kind, len(payload)))
-    writer.write(payload)
-    await writer.drain()
+async def send(channel: socket.socket, kind: Kind, payload: Piece = b"") -> None:
+    """Send a frame, and wait until the other side has taken it."""
+    loop = asyncio.get_running_loop()
+    # Two calls, so that no byte of a large payload is copied here.
+    await loop.sock_sendall(channel, _HEAD.pack(kind, len(payload)))
+    await loop.sock_sendall(channel, payload)
 
 
-async def receive(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
+async def receive(channel: socket.socket) -> tuple[Kind, bytearray]:
     """Return the next frame.
 
     Raises:
         Broken: it is none, or too large.
     """
     try:
-        number, length = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+        number, length = _HEAD.unpack(await _exactly(channel, _HEAD.size))
         if length > MAX_FRAME:
             raise Broken(f"a frame of {length} bytes")
-        return Kind(number), await reader.readexactly(length)
-    except (asyncio.IncompleteReadError, OSError, ValueError) as error:
+        return Kind(number), await _exactly(channel, length)
+    except (OSError, ValueError) as error:
         raise Broken(f"no frame: {error}") from error
+
+
+async def _exactly(channel: socket.socket, length: int) -> bytearray:
+    """Return so many bytes, read into the place where they stay."""
+    loop, data = asyncio.get_running_loop(), bytearray(length)
+    with memoryview(data) as room:
+        done = 0
+        while done < length:
+            taken = await loop.sock_recv_into(channel, room[done:])
+            if not taken:
+                raise Broken(f"it ended {length - done} bytes early")
+            done += taken
+    return data

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from policies.model import Reach
+
+Piece: TypeAlias = bytes | bytearray
+"""Some bytes of an answer; whoever gets them owns them."""
 
 
 class FetchFailed(Exception):
@@ -44,10 +47,20 @@ class Fetcher(Protocol):
 
     def stream(
         self, url: str, *, offset: int, size: int, reach: Reach
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[Piece, None]:
         """Yield the bytes of an artifact of ``size`` bytes from ``offset`` on, all of them.
 
         Raises:
             FetchFailed: the source ended early, sent other bytes than asked for, stalled, or
                 lies beyond ``reach``.
+        """
+
+    def span(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield ``length`` bytes of a file from ``offset`` on, fewer only where the file ends.
+
+        Raises:
+            FetchFailed: the source broke off, sends files only as a whole, sent other bytes
+                than asked for, stalled, or lies beyond ``reach``.
         """

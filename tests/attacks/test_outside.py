@@ -63,6 +63,11 @@ async def streamed(other: Outside) -> bytes:
     return b"".join([piece async for piece in pieces])
 
 
+async def part(other: Outside) -> bytes:
+    pieces = other.span("http://x", offset=10, length=90, reach=Reach.INTERNET)
+    return b"".join([piece async for piece in pieces])
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -80,7 +85,7 @@ async def streamed(other: Outside) -> bytes:
 )
 async def test_an_answer_that_is_none_fails_the_source_and_nothing_else(answer: bytes) -> None:
     async with taken_over(lambda: answer) as other:
-        for ask in (read, streamed):
+        for ask in (read, streamed, part):
             with pytest.raises(FetchFailed) as caught:
                 await ask(other)
             assert len(str(caught.value)) < 2 * MAX_TEXT
@@ -95,8 +100,10 @@ async def test_an_endless_document_is_cut_at_its_limit() -> None:
 
 async def test_more_bytes_than_were_signed_are_not_handed_on() -> None:
     async with taken_over(lambda: frame(Kind.DATA, b"x" * 91)) as other:
-        with pytest.raises(FetchFailed, match="more than 100 bytes"):
+        with pytest.raises(FetchFailed, match="more than 90 bytes"):
             await streamed(other)
+        with pytest.raises(FetchFailed, match="more than 90 bytes"):
+            await part(other)
 
 
 async def test_a_body_that_ends_early_is_a_failure() -> None:

@@ -121,6 +121,66 @@ async def test_an_answer_that_is_not_the_artifact_is_named(
     assert caught.value.again is again
 
 
+async def part(
+    answer: Callable[[str], bytes | None], *, offset: int = 1000, length: int = 5000
+) -> bytes:
+    async with server(answer) as url, fetcher(0.3) as http:
+        pieces = http.span(url, offset=offset, length=length, reach=Reach.INTERNET)
+        return b"".join([piece async for piece in pieces])
+
+
+def partial(first: int, last: int, *headers: str, size: int = len(BODY)) -> bytes:
+    told = f"Content-Range: bytes {first}-{last}/{size}"
+    return ok(BODY[first : last + 1], told, *headers, status="206 Partial Content")
+
+
+async def test_a_part_is_asked_for_and_no_more_than_that_is_handed_on() -> None:
+    def answer(head: str) -> bytes:
+        assert "Range: bytes=1000-5999\r" in head
+        return partial(1000, 5999)
+
+    assert await part(answer) == BODY[1000:6000]
+
+
+async def test_a_part_that_reaches_beyond_the_end_ends_with_the_file() -> None:
+    def answer(_head: str) -> bytes:
+        return partial(len(BODY) - 7, len(BODY) - 1)
+
+    assert await part(answer, offset=len(BODY) - 7) == BODY[-7:]
+
+
+async def test_of_a_server_without_ranges_only_the_beginning_is_taken() -> None:
+    assert await part(lambda _: ok(BODY), offset=0) == BODY[:5000]
+    with pytest.raises(FetchFailed, match="only as a whole") as caught:
+        await part(lambda _: ok(BODY))
+    assert caught.value.again is False
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "again"),
+    [
+        (partial(1000, 5998), "with the range", False),
+        (partial(999, 5998), "with the range", False),
+        (partial(1000, 6000), "with the range", False),
+        (partial(1000, 5999, size=3000), "with the range", False),
+        (partial(1000, 5999, "Content-Encoding: gzip"), "content encoding", False),
+        (ok(BODY, status="206 Partial Content"), "with the range", False),
+        (ok(b"", status="416 Range Not Satisfiable"), "HTTP 416", False),
+        (ok(b"", "Location: http://192.0.2.1/x", status="302 Found"), "it sent us to", False),
+        (partial(1000, 5999)[:-1], "connection failed", True),
+        (None, "stopped answering", True),
+    ],
+)
+async def test_a_part_that_is_another_is_named(
+    data: bytes | None,
+    reason: str,
+    again: bool,  # noqa: FBT001 - a case
+) -> None:
+    with pytest.raises(FetchFailed, match=reason) as caught:
+        await part(lambda _: data)
+    assert caught.value.again is again
+
+
 async def test_a_redirect_is_not_followed_even_to_the_same_server() -> None:
     asked = []
 

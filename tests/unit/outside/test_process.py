@@ -16,6 +16,7 @@ import pytest
 from phase_boot.outside.client import Outside
 from phase_boot.outside.server import serve
 from phase_boot.outside.start import Started, start
+from phase_boot.outside.wire import MAX_FRAME
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
@@ -64,6 +65,12 @@ class Fetcher:
         yield BODY[offset : offset + 7]
         yield BODY[offset + 7 : size]
 
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        assert (url, reach) == ("body", Reach.LAN)
+        yield BODY[offset : offset + length]
+
 
 async def serving(control: socket.socket) -> None:
     await serve(control, Finder(), Fetcher())
@@ -103,6 +110,14 @@ async def test_a_body_comes_from_where_it_was_asked_for() -> None:
     async with outside() as other:
         pieces = other.stream("body", offset=11, size=len(BODY), reach=Reach.LAN)
         assert b"".join([piece async for piece in pieces]) == BODY[11:]
+
+
+async def test_a_part_of_a_body_is_what_was_asked_for_and_no_more() -> None:
+    async with outside() as other:
+        pieces = other.span("body", offset=3, length=MAX_FRAME - 1, reach=Reach.LAN)
+        assert b"".join([piece async for piece in pieces]) == BODY[3 : MAX_FRAME + 2]
+        beyond = other.span("body", offset=len(BODY) - 5, length=6, reach=Reach.LAN)
+        assert [piece async for piece in beyond] == [BODY[-5:]]
 
 
 @pytest.mark.parametrize(("url", "again"), [("busy", True), ("gone", False)])
