@@ -23,6 +23,7 @@ from phase_boot.trust.fields import (
     parsed,
     table_of,
 )
+from phase_boot.trust.job import MAX_JOBS, Job
 from phase_boot.trust.refusals import BadField
 from phase_boot.trust.signatures import signed_form
 from phase_boot.trust.version import Version
@@ -63,6 +64,8 @@ class Manifest:
     expires: datetime
     mirrors: tuple[str, ...]
     dags: Mapping[str, Cid]
+    jobs: tuple[Job, ...]
+    """What the OS runs once it is up, in this order."""
 
     @classmethod
     def of(cls, document: Mapping[str, object]) -> Self:
@@ -82,6 +85,7 @@ class Manifest:
             expires=parsed(document.get("expires"), "expires", parse_date),
             mirrors=_mirrors(document),
             dags=MappingProxyType(_dags(document, artifacts)),
+            jobs=_jobs(document),
         )
         if manifest.expires <= manifest.issued:
             raise BadField(field="expires", reason="not later than issued")
@@ -126,3 +130,8 @@ def _dags(document: Mapping[str, object], artifacts: Mapping[str, Artifact]) -> 
         if name not in artifacts:
             raise BadField(field=f"dags.{name}", reason="no such artifact")
     return {name: parsed(cid, f"dags.{name}", Cid.parse) for name, cid in dags.items()}
+
+
+def _jobs(document: Mapping[str, object]) -> tuple[Job, ...]:
+    listed = list_of(document.get("jobs", []), "jobs", most=MAX_JOBS)
+    return tuple(Job.of(job, f"jobs.{number}") for number, job in enumerate(listed))

@@ -289,6 +289,65 @@ class StoredRootRefused(Refusal):
     )
 
 
+class ReceiptNotCanonical(Refusal):
+    """The same receipt in another spelling than its one."""
+
+    code = "receipt.not-canonical"
+    sentence = "The receipt is not in its one spelling (RFC 8785): ask the machine for it again."
+    lie = True
+
+
+class ReceiptUnsigned(Refusal):
+    """No signature, or more than one."""
+
+    code = "receipt.unsigned"
+    sentence = (
+        "The receipt carries {found} signatures and a receipt has one, by its machine: "
+        "ask the machine for it again."
+    )
+    lie = True
+
+
+class ReceiptWrongSigner(Refusal):
+    """Signed by another key than that of the machine which it names."""
+
+    code = "receipt.wrong-signer"
+    sentence = "The receipt is of {wanted} and was signed by {found}: ask the machine for it again."
+    lie = True
+
+
+class ReceiptBadSignature(Refusal):
+    """Changed after the machine signed it."""
+
+    code = "receipt.bad-signature"
+    sentence = "The receipt is not what {keyid} signed: ask the machine for it again."
+    lie = True
+
+
+class ReceiptWrongNode(Refusal):
+    """Of another machine than was asked about."""
+
+    code = "receipt.wrong-node"
+    sentence = "The receipt is of {found} and not of {wanted}: ask the other machine for its own."
+
+
+class ReceiptWrongModule(Refusal):
+    """Of another module than was asked about."""
+
+    code = "receipt.wrong-module"
+    sentence = "The receipt is of the module {found} and not of {wanted}: run the job again."
+
+
+class ReceiptWrongManifest(Refusal):
+    """The machine did not boot what the publisher signed, by its own word."""
+
+    code = "receipt.wrong-manifest"
+    sentence = (
+        "The receipt says that the {field} booted is {found}, and {wanted} was signed: "
+        "boot that machine again."
+    )
+
+
 REFUSALS: Final[tuple[type[Refusal], ...]] = (
     TooLarge,
     NotJson,
@@ -318,8 +377,15 @@ REFUSALS: Final[tuple[type[Refusal], ...]] = (
     StateForeign,
     StateTampered,
     StoredRootRefused,
+    ReceiptNotCanonical,
+    ReceiptUnsigned,
+    ReceiptWrongSigner,
+    ReceiptBadSignature,
+    ReceiptWrongNode,
+    ReceiptWrongModule,
+    ReceiptWrongManifest,
 )
-"""All of them: of documents, of manifests in the order of the checks, of roots, of the state."""
+"""All: of documents, of manifests in the order of the checks, of roots, the state, receipts."""
 
 
 def _shown(fact: object) -> str:

@@ -23,6 +23,7 @@ _TITLES: Final[Mapping[str, str]] = MappingProxyType(
         "signature": "Manifests, in the order of the checks",
         "root": "Roots",
         "state": "What the stick wrote down",
+        "receipt": "Receipts of jobs",
         "record": "Records in the DHT",
     }
 )

@@ -15,6 +15,7 @@ NOW: Final = "2025-11-20T00:00:00Z"
 MANIFEST: Final = b"phase-boot-manifest-v1\n"
 ROOT: Final = b"phase-boot-root-v1\n"
 RECORD: Final = b"phase-boot-record-v1\n"
+RECEIPT: Final = b"phase-boot-receipt-v1\n"
 
 PUBLISHER: Final = SigningKey(b"\x01" * 32)
 SECOND: Final = SigningKey(b"\x02" * 32)
@@ -23,6 +24,7 @@ KEEPER: Final = SigningKey(b"\x11" * 32)
 NEW_KEEPER: Final = SigningKey(b"\x12" * 32)
 THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
 NEW_PUBLISHER: Final = SigningKey(b"\x21" * 32)
+NODE: Final = SigningKey(b"\x31" * 32)
 STRANGER: Final = SigningKey(b"\xee" * 32)
 
 Body = Mapping[str, object]

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.vectors import manifests, records, roots, states
+from tests.vectors import manifests, receipts, records, roots, states
 
 FILE: Final = Path(__file__).with_name("trust.json")
 
 
 def vectors() -> str:
     """Return the file."""
-    modules = (manifests, roots, states, records)
+    modules = (manifests, roots, states, records, receipts)
     rows = [case.row() for module in modules for case in module.cases()]
     return json.dumps({"format": "phase-boot-vectors-v1", "cases": rows}, indent=1) + "\n"
 

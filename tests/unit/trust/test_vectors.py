@@ -12,9 +12,14 @@ from typing import Any, Final
 
 import pytest
 
+from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import read_document
 from phase_boot.trust.fields import parse_date
+from phase_boot.trust.job import read_job
+from phase_boot.trust.manifest import Manifest, signed_bytes
+from phase_boot.trust.receipt import check_booted, check_module, check_node, read_receipt
 from phase_boot.trust.record import RECORD_REFUSALS, read_record
 from phase_boot.trust.refusals import REFUSALS, Refusal, StateMissing, StoredRootRefused
 from phase_boot.trust.rollback import read_state
@@ -93,12 +98,29 @@ def judge_record(case: Case) -> None:
     assert record.raw == bytes_of(case)
 
 
+def judge_job(case: Case) -> None:
+    assert read_job(bytes_of(case)).digest == Digest.parse(case["wanted"]["digest"])
+
+
+def judge_receipt(case: Case) -> None:
+    receipt, said = read_receipt(bytes_of(case)), case["wanted"]
+    if "node" in said:
+        check_node(receipt, said["node"])
+    if "module" in said:
+        check_module(receipt, Digest.parse(said["module"]))
+    if "manifest" in said:
+        document = read_document(base64.b64decode(said["manifest"]))
+        check_booted(receipt, Manifest.of(document), Digest.of(signed_bytes(document)))
+
+
 JUDGES: Final[Mapping[str, Callable[[Case], None]]] = {
     "manifest": judge_manifest,
     "root": judge_root,
     "roots-chain": judge_chain,
     "state": judge_state,
     "record": judge_record,
+    "job": judge_job,
+    "receipt": judge_receipt,
 }
 
 
