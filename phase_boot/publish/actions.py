@@ -43,6 +43,7 @@ def publish(options: argparse.Namespace) -> int:
         expires=read_as("--expires", lambda text: parse_expiry(text, issued), options.expires),
         cmdline=options.cmdline or "",
         mirrors=options.mirror or [],
+        modules=options.module or [],
     )
     if options.unsigned:
         sys.stdout.write(f"{release.draft(options.out, wanted, force=options.force).path}\n")
@@ -54,7 +55,7 @@ def publish(options: argparse.Namespace) -> int:
 
 
 def _publish_signed(options: argparse.Namespace) -> int:
-    _check_given(options, (*_NEEDED, "issued", "cmdline", "mirror"), wanted=False)
+    _check_given(options, (*_NEEDED, "issued", "cmdline", "mirror", "module"), wanted=False)
     ready = signing.read_draft(options.signed)
     signers = signing.check(ready, date_of("--issued", None), force=options.force)
     if not signers:

@@ -50,6 +50,13 @@ def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument(
         "--uki", type=Path, metavar="FILE", help="the same OS signed for Secure Boot, in one file"
     )
+    words.add_argument(
+        "--module",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="a WebAssembly module that a job runs, stored beside the artifacts",
+    )
     words.add_argument("--cmdline", help="for the kernel of the OS")
     words.add_argument("--expires", help="2026-01-31T00:00:00Z, or +30d after it is issued")
     words.add_argument("--issued", help="2025-11-12T00:00:00Z; now, if not given")

@@ -13,7 +13,8 @@ from phase_boot.publish.errors import PublishError
 from phase_boot.publish.sign import Draft
 from phase_boot.publish.signing import signed
 from phase_boot.publish.site import Site, open_site
-from phase_boot.store.layout import manifest_path
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import kept_manifest_path, manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.keys import SigningKey
@@ -37,6 +38,8 @@ class Release:
     expires: datetime
     cmdline: str = ""
     mirrors: Sequence[str] = field(default=())
+    modules: Sequence[Path] = field(default=())
+    """What the jobs run; they go into the store and into no manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def publish(
         manifest = _checked(raw, keys)
         signers = frozenset(key.keyid for key in keys)
         warning = check_backing(root, manifest, signers, force=force)
-        return Published(manifest, site.write(path, raw), warning)
+        return Published(manifest, _put(site, manifest, raw), warning)
 
 
 def draft(root: Path, release: Release, *, force: bool = False) -> Published:
@@ -106,7 +109,7 @@ def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Publishe
                 )
         signers = frozenset(claim.keyid for claim in claims_of(ready.document))
         warning = check_backing(root, manifest, signers, force=force)
-        done = Published(manifest, site.write(path, raw), warning)
+        done = Published(manifest, _put(site, manifest, raw), warning)
         _discard_draft(site, ready)
         return done
 
@@ -121,10 +124,19 @@ def signed_by(document: Mapping[str, object], keys: Sequence[SigningKey]) -> byt
     return signed(document, signed_bytes(document), keys)
 
 
+def _put(site: Site, manifest: Manifest, raw: bytes) -> Path:
+    """Publish a manifest, and keep it for whoever is told later that a machine booted it."""
+    signed_digest = Digest.of(signed_bytes(read_document(raw)))
+    site.write(kept_manifest_path(manifest.channel, manifest.arch, signed_digest), raw)
+    return site.write(manifest_path(manifest.channel, manifest.arch), raw)
+
+
 def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str, object]:
     if not force:
         _check_is_newer(site, path, release.version)
     artifacts = [site.add(name, file) for name, file in release.files.items()]
+    for file in release.modules:
+        site.add("module", file)
     return _document(release, artifacts)
 
 

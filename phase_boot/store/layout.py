@@ -20,6 +20,14 @@ def manifest_path(channel: str, arch: Arch) -> str:
     return f"{parse_channel(channel)}/{arch}/{MANIFEST}"
 
 
+def kept_manifest_path(channel: str, arch: Arch, signed: Digest) -> str:
+    """Return the path where a manifest stays that was published once.
+
+    ``signed`` is the sha256 of the bytes that its signatures cover, by which receipts name it.
+    """
+    return f"{parse_channel(channel)}/{arch}/manifests/{signed.hex}.json"
+
+
 def root_path(version: int) -> str:
     """Return the path of a root below the root of a mirror."""
     return f"{ROOTS}/{version}.json"

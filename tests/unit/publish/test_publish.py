@@ -15,6 +15,8 @@ from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
+from phase_boot.trust.document import read_document
+from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
 from phase_boot.trust.version import Version
@@ -233,3 +235,26 @@ def test_expiry_is_a_date_or_a_span() -> None:
     for text in ("30d", "+30", "+d", "+1y", "2025-03-01", "2025-03-01T00:00:00"):
         with pytest.raises(ValueError, match="a date"):
             parse_expiry(text, issued)
+
+
+@pytest.mark.usefixtures("keyid")
+def test_every_manifest_that_was_published_stays_under_the_digest_that_was_signed(
+    run: Run, desk: Path
+) -> None:
+    kept = desk / "site" / "stable" / "amd64" / "manifests"
+    raws = []
+    for version in ("1", "2"):
+        assert run(f"{PUBLISH} --version {version}")[0] == 0
+        raws.append(manifest(desk).read_bytes())
+    names = [f"{Digest.of(signed_bytes(read_document(raw))).hex}.json" for raw in raws]
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == dict(
+        zip(names, raws, strict=True)
+    )
+
+
+@pytest.mark.usefixtures("keyid")
+def test_a_module_goes_into_the_store_and_not_into_the_manifest(run: Run, desk: Path) -> None:
+    (desk / "module").write_bytes(b"\0asm")
+    assert run(f"{PUBLISH} --version 1 --module @/module")[0] == 0
+    assert Digest.of(b"\0asm").hex in entries(desk)
+    assert Digest.of(b"\0asm").hex not in manifest(desk).read_text()
