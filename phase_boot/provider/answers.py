@@ -13,19 +13,27 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from phase_boot.provider.events import RequestAnswered, Tell
+from phase_boot.provider.events import ReceiptKept, RequestAnswered, Tell
 from phase_boot.provider.files import Served, find_offers, open_served
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.ranges import Span, Unsatisfiable, wanted_span
+from phase_boot.provider.receipts import NotKept, Receipts
+from phase_boot.store.layout import RECEIPTS
+from phase_boot.trust.receipt import MAX_BYTES
 
 MAX_SHOWN_PATH: Final = 256
 
 _OK: Final = 200
+_CREATED: Final = 201
 _PARTIAL: Final = 206
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
 _BAD_METHOD: Final = 405
+_TIMEOUT: Final = 408
+_TOO_LARGE: Final = 413
 _UNSATISFIABLE: Final = 416
+_UNBELIEVED: Final = 422
+_FULL: Final = 507
 _BUG: Final = 500
 _ANSWERED: Final = web.RequestKey("answered", bool)
 
@@ -42,10 +50,14 @@ class _Account:
 class Answers:
     """What a provider answers, and how many requests it is answering."""
 
-    def __init__(self, root: Path, limits: Limits, tell: Tell) -> None:
+    def __init__(
+        self, root: Path, limits: Limits, tell: Tell, *, receipts: Receipts | None = None
+    ) -> None:
+        """Answer for the SITE at ``root``; without ``receipts`` none are taken."""
         self._root = root
         self._limits = limits
         self._tell = tell
+        self._receipts = receipts
         self._active = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -82,9 +94,11 @@ class Answers:
         return response
 
     async def _answer(self, request: web.BaseRequest, account: _Account) -> web.StreamResponse:
+        path = request.rel_url.raw_path.removeprefix("/")
+        if path == RECEIPTS and self._receipts is not None:
+            return await self._receipt(self._receipts, request, account)
         if request.method not in {"GET", "HEAD"}:
             return _said(account, _BAD_METHOD, "Only GET and HEAD are answered.", Allow="GET, HEAD")
-        path = request.rel_url.raw_path.removeprefix("/")
         if path == "health":
             return await self._health(account)
         served = await asyncio.to_thread(open_served, self._root, path)
@@ -108,10 +122,39 @@ class Answers:
                 for offer in sorted(offers)
             ],
         }
-        text = json.dumps(body) + "\n"
-        response = _said(account, _OK, text)
-        response.content_type = "application/json"
-        return response
+        return _json(account, _OK, body)
+
+    async def _receipt(
+        self, receipts: Receipts, request: web.BaseRequest, account: _Account
+    ) -> web.StreamResponse:
+        """Take what a booted machine hands in."""
+        if request.method != "POST":
+            return _said(account, _BAD_METHOD, "Receipts are only handed in.", Allow="POST")
+        try:
+            async with asyncio.timeout(self._limits.silence_seconds):
+                raw = await _body(request, MAX_BYTES)
+        except TimeoutError:
+            return _said(account, _TIMEOUT, "The receipt took too long to arrive.")
+        if raw is None:
+            return _said(account, _TOO_LARGE, f"A receipt has at most {MAX_BYTES} bytes.")
+        try:
+            kept = await asyncio.to_thread(receipts.keep, raw)
+        except NotKept as refusal:
+            account.error = refusal.code
+            status = _FULL if refusal.full else _UNBELIEVED
+            return _json(account, status, {"code": refusal.code, "error": str(refusal)})
+        receipt = kept.receipt
+        if not kept.known:
+            self._tell(
+                ReceiptKept(
+                    peer=request.remote or "",
+                    node=receipt.node,
+                    job=receipt.job,
+                    outcome=receipt.outcome,
+                    file=kept.path.name,
+                )
+            )
+        return _json(account, _OK if kept.known else _CREATED, {"file": kept.path.name})
 
     async def _file(
         self, request: web.BaseRequest, served: Served, account: _Account
@@ -211,6 +254,24 @@ def _said(account: _Account, status: int, text: str, **headers: str) -> web.Resp
     account.status = status
     account.sent = len(text)
     return web.Response(status=status, text=text, headers={**_COMMON, **headers})
+
+
+def _json(account: _Account, status: int, body: object) -> web.Response:
+    response = _said(account, status, json.dumps(body) + "\n")
+    response.content_type = "application/json"
+    return response
+
+
+async def _body(request: web.BaseRequest, most: int) -> bytes | None:
+    """Return the body of a request, or None as soon as it is longer than ``most`` bytes."""
+    if (request.content_length or 0) > most:
+        return None
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > most:
+            return None
+    return bytes(body)
 
 
 _COMMON: Final = {"Server": "phase-boot", "X-Content-Type-Options": "nosniff"}

@@ -20,6 +20,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     words.add_argument("--host", help="listen on this address only")
     words.add_argument("--interface", help="listen and announce on this interface only")
     words.add_argument("--no-announce", action="store_true", help="do not tell anybody by mDNS")
+    words.add_argument(
+        "--no-receipts", action="store_true", help="take none from the machines that booted"
+    )
     words.set_defaults(func=_serve)
 
 
@@ -43,6 +46,7 @@ def _serve(options: argparse.Namespace) -> int:
         host=options.host,
         interface=options.interface,
         announce=not options.no_announce,
+        receipts=not options.no_receipts,
     )
     try:
         asyncio.run(serve(settings, to_stdout))

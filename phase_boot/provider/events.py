@@ -36,6 +36,18 @@ class RequestAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptKept:
+    """A machine handed in a receipt that is believed; ``file`` is its name in the node's folder."""
+
+    event: ClassVar[str] = "receipt.kept"
+    peer: str
+    node: str
+    job: str
+    outcome: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
     """A version is announced on an interface."""
 
@@ -73,7 +85,7 @@ class Stopped:
     event: ClassVar[str] = "serve.stopped"
 
 
-Event = Started | RequestAnswered | Announced | Withdrawn | AnnounceFailed | Stopped
+Event = Started | RequestAnswered | ReceiptKept | Announced | Withdrawn | AnnounceFailed | Stopped
 Tell = Callable[[Event], None]
 
 

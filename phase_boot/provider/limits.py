@@ -16,5 +16,9 @@ class Limits:
     chunk_bytes: int = 1 << 20
     chunk_seconds: float = 60.0
     """For one chunk: who takes less than 17 KiB/s is cut off, and resumes if it can."""
+    nodes: int = 1024
+    """Machines whose receipts are kept."""
+    receipts_of_a_node: int = 64
+    """Kept of one machine; older ones go."""
     grace_seconds: float = 10.0
     """How long downloads may go on after the order to stop."""

@@ -20,6 +20,7 @@ from phase_boot.provider.files import find_offers
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.links import host_label, links
 from phase_boot.provider.listen import listen
+from phase_boot.provider.receipts import Receipts
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -33,6 +34,8 @@ class Settings:
     host: str | None = None
     interface: str | None = None
     announce: bool = True
+    receipts: bool = True
+    """Whether booted machines may hand in what they ran."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -70,7 +73,9 @@ async def _answering(
     settings: Settings, sockets: Sequence[socket.socket], tell: Tell
 ) -> AsyncIterator[None]:
     limits = settings.limits
-    server = make_server(Answers(settings.site, limits, tell), limits, tell)
+    receipts = Receipts(settings.site, limits) if settings.receipts else None
+    answers = Answers(settings.site, limits, tell, receipts=receipts)
+    server = make_server(answers, limits, tell)
     loop = asyncio.get_running_loop()
     listeners = [await loop.create_server(Door(server, limits), sock=one) for one in sockets]
     addresses = (one.getsockname() for one in sockets)

@@ -15,6 +15,7 @@ from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
 from phase_boot.publish.check import Finding, Terms, check, check_roots
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError, UsageError
+from phase_boot.publish.receipts import HEAD, findings
 from phase_boot.store.layout import ROOTS
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
@@ -44,6 +45,7 @@ def publish(options: argparse.Namespace) -> int:
         cmdline=options.cmdline or "",
         mirrors=options.mirror or [],
         modules=options.module or [],
+        jobs=options.job or [],
     )
     if options.unsigned:
         sys.stdout.write(f"{release.draft(options.out, wanted, force=options.force).path}\n")
@@ -55,7 +57,7 @@ def publish(options: argparse.Namespace) -> int:
 
 
 def _publish_signed(options: argparse.Namespace) -> int:
-    _check_given(options, (*_NEEDED, "issued", "cmdline", "mirror", "module"), wanted=False)
+    _check_given(options, (*_NEEDED, "issued", "cmdline", "mirror", "module", "job"), wanted=False)
     ready = signing.read_draft(options.signed)
     signers = signing.check(ready, date_of("--issued", None), force=options.force)
     if not signers:
@@ -93,6 +95,24 @@ def verify(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{mark} {finding.subject}: {finding.text}\n")
     if bad:
         sys.stderr.write(f"{options.path} failed {bad} check(s).\n")
+    return 1 if bad else 0
+
+
+def receipts(options: argparse.Namespace) -> int:
+    """Print what machines handed in; the status is 0 if all of it is believed."""
+    chain, roots = _judge(options)
+    if chain is None:
+        bad_roots = "; ".join(f"{root.subject}: {root.text}" for root in roots)
+        raise PublishError(f"Nobody can be trusted here ({bad_roots}): name a root with --root.")
+    found = list(findings(options.path, chain))
+    if not options.json and found:
+        sys.stdout.write(f"{HEAD}\n")
+    for finding in found:
+        sys.stdout.write(f"{finding.as_json() if options.json else finding.line()}\n")
+    bad = sum(finding.fault is not None for finding in found)
+    ran = sum(finding.ran for finding in found)
+    nodes = len({finding.path.parent for finding in found})
+    sys.stderr.write(f"{len(found)} receipts of {nodes} machines: {ran} ran, {bad} not believed.\n")
     return 1 if bad else 0
 
 

@@ -1,4 +1,4 @@
-"""The publisher's words on the command line: `key`, `publish`, `sign`, `verify`."""
+"""The publisher's words on the command line: `key`, `publish`, `sign`, `verify`, `receipts`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
     _register_publish(subparsers)
     _register_sign(subparsers)
     _register_verify(subparsers)
+    _register_receipts(subparsers)
     root_commands.register(subparsers)
 
 
@@ -49,6 +50,13 @@ def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
         words.add_argument(f"--{name}", type=Path, metavar="FILE")
     words.add_argument(
         "--uki", type=Path, metavar="FILE", help="the same OS signed for Secure Boot, in one file"
+    )
+    words.add_argument(
+        "--job",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="a job that the OS runs once it is up; they run in this order",
     )
     words.add_argument(
         "--module",
@@ -90,17 +98,29 @@ def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
 def _register_verify(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words = subparsers.add_parser("verify", help="check a manifest file or a whole SITE")
     words.add_argument("path", type=Path, metavar="MANIFEST|SITE")
+    _add_whom(words)
+    words.add_argument("--arch", help="the one that is expected")
+    words.add_argument("--channel", help="the one that is expected")
+    words.add_argument("--min-version", default="0", metavar="VERSION")
+    words.add_argument("--now", metavar="DATE", help="judge dates as of this one")
+    words.set_defaults(func=telling(_verify))
+
+
+def _register_receipts(subparsers: Commands[argparse.ArgumentParser]) -> None:
+    words = subparsers.add_parser("receipts", help="list what machines booted and ran, by SITE")
+    words.add_argument("path", type=Path, metavar="SITE")
+    _add_whom(words)
+    words.add_argument("--json", action="store_true", help="one JSON object a line instead")
+    words.set_defaults(func=telling(_receipts))
+
+
+def _add_whom(words: argparse.ArgumentParser) -> None:
     whom = words.add_mutually_exclusive_group()
     whom.add_argument("--key", action="append", metavar="KEY", help="a trusted key id or key file")
     whom.add_argument(
         "--root", type=Path, metavar="FILE", help="a trusted root; else the oldest in the SITE"
     )
     words.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
-    words.add_argument("--arch", help="the one that is expected")
-    words.add_argument("--channel", help="the one that is expected")
-    words.add_argument("--min-version", default="0", metavar="VERSION")
-    words.add_argument("--now", metavar="DATE", help="judge dates as of this one")
-    words.set_defaults(func=telling(_verify))
 
 
 def _key_new(options: argparse.Namespace) -> int:
@@ -137,3 +157,9 @@ def _verify(options: argparse.Namespace) -> int:
     from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return actions.verify(options)
+
+
+def _receipts(options: argparse.Namespace) -> int:
+    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return actions.receipts(options)

@@ -17,6 +17,7 @@ from phase_boot.store.digest import Digest
 from phase_boot.store.layout import kept_manifest_path, manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.job import Job
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Artifact, Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal
@@ -40,6 +41,8 @@ class Release:
     mirrors: Sequence[str] = field(default=())
     modules: Sequence[Path] = field(default=())
     """What the jobs run; they go into the store and into no manifest."""
+    jobs: Sequence[Path] = field(default=())
+    """What the OS runs once it is up, a file each, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Publishe
                     f"{artifact.name} {fault}, so no machine could boot this: run "
                     "`phase-boot publish --unsigned` with the same files and this SITE first."
                 )
+        for job in manifest.jobs:
+            _check_is_there(site, job)
         signers = frozenset(claim.keyid for claim in claims_of(ready.document))
         warning = check_backing(root, manifest, signers, force=force)
         done = Published(manifest, _put(site, manifest, raw), warning)
@@ -137,7 +142,29 @@ def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str
     artifacts = [site.add(name, file) for name, file in release.files.items()]
     for file in release.modules:
         site.add("module", file)
-    return _document(release, artifacts)
+    jobs = [_job(site, file) for file in release.jobs]
+    return {**_document(release, artifacts), **({"jobs": jobs} if jobs else {})}
+
+
+def _job(site: Site, file: Path) -> dict[str, object]:
+    """Return the job in ``file``, whose module is in the SITE."""
+    try:
+        with file.open("rb") as reader:
+            table = read_document(reader.read(MAX_BYTES + 1))
+        job = Job.of(table)
+    except Refusal as refusal:
+        raise PublishError(f"{file} is no job: {refusal}") from None
+    _check_is_there(site, job)
+    return table
+
+
+def _check_is_there(site: Site, job: Job) -> None:
+    fault = site.fault(Artifact("module", job.module, job.size))
+    if fault is not None:
+        raise PublishError(
+            f"The module of the job {job.name} {fault}, so no machine could run it: name its file "
+            "with --module."
+        )
 
 
 def _check_is_unsigned(site: Site, path: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.signing import standing
 from phase_boot.store.digest import Digest
+from phase_boot.trust.job import Job
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.signatures import SIGNATURES
 
@@ -39,7 +40,19 @@ def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
             yield row("", f"as the DAG {dag}")
     for mirror in manifest.mirrors:
         yield row("mirror", mirror)
+    for job in manifest.jobs:
+        yield from _job_lines(job)
     yield from signature_lines(document, signed_bytes(document))
+
+
+def _job_lines(job: Job) -> Iterator[str]:
+    """Yield what a job runs, what it is given, and what it may use up."""
+    yield row("job", f"{job.name} runs {job.module}, {job.size} bytes")
+    yield row("", f"at most {job.memory_mib} MiB, {job.fuel} fuel, {job.wall_ms} ms")
+    if job.args:
+        yield row("", f"with {_short(' '.join(map(text, job.args)))}")
+    for grant in job.grants:
+        yield row("", f"may read {grant.host} as {grant.guest}")
 
 
 def other_lines(document: Mapping[str, object], known: frozenset[str]) -> Iterator[str]:

@@ -12,6 +12,8 @@ from phase_boot.trust.fields import parse_channel
 MANIFEST: Final = "manifest.json"
 ROOTS: Final = "root"
 ENTRIES: Final = "cas/sha256"
+RECEIPTS: Final = "receipts"
+"""What a provider is handed by machines that booted, one folder a node: no part of the mirror."""
 _ROOT: Final = re.compile(rf"{ROOTS}/([1-9][0-9]{{0,9}})\.json")
 
 

@@ -13,6 +13,7 @@ from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, sign
 from phase_boot.provider.answers import Answers, Door, make_server
 from phase_boot.provider.events import Event, RequestAnswered
 from phase_boot.provider.limits import Limits
+from phase_boot.provider.receipts import Receipts
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
 
@@ -63,13 +64,15 @@ class Answer:
 
 
 @contextlib.asynccontextmanager
-async def running(site: Path, limits: Limits | None = None) -> AsyncIterator[Running]:
+async def running(
+    site: Path, limits: Limits | None = None, *, receipts: bool = True
+) -> AsyncIterator[Running]:
     """Answer for ``site`` on a free port of the loopback."""
     limits = limits or Limits(grace_seconds=1)
     provider = Running(port=0)
-    server = make_server(
-        Answers(site, limits, provider.events.append), limits, provider.events.append
-    )
+    taken = Receipts(site, limits) if receipts else None
+    answers = Answers(site, limits, provider.events.append, receipts=taken)
+    server = make_server(answers, limits, provider.events.append)
     listener = await asyncio.get_running_loop().create_server(Door(server, limits), "127.0.0.1", 0)
     provider.port = listener.sockets[0].getsockname()[1]
     try:
@@ -106,6 +109,14 @@ async def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answ
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     raw = await send(port, ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape"))
     return read_answer(raw)
+
+
+async def post(port: int, path: str, body: bytes, *, method: str = "POST") -> Answer:
+    """Send one request with a body, and read the answer."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    return read_answer(
+        await send(port, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    )
 
 
 def read_answer(raw: bytes) -> Answer:

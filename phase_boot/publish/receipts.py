@@ -1,0 +1,98 @@
+"""What a room of machines booted and ran, as far as it was handed in: `phase-boot receipts`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phase_boot.publish.booted import check_published
+from phase_boot.publish.errors import PublishError
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import RECEIPTS
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.keys import KEYID_PREFIX
+from phase_boot.trust.receipt import MAX_BYTES, Outcome, Receipt, read_receipt
+from phase_boot.trust.refusals import Refusal
+
+HEAD: Final = "NODE          STARTED            BOOTED        FOR    JOB        RUN"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A receipt of the SITE, and why it is not believed, if it is not."""
+
+    path: Path
+    receipt: Receipt | None
+    fault: str | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether it is believed and the job exited with 0."""
+        receipt = self.receipt
+        return receipt is not None and self.fault is None and receipt.exit == 0
+
+    def line(self) -> str:
+        """Return it as one row of the table, in printable ASCII."""
+        receipt = self.receipt
+        if receipt is None or self.fault is not None:
+            name = f"{self.path.parent.name[:12]}/{self.path.name[:12]}"
+            return f"BAD {ascii(name)[1:-1]}: {self.fault}"
+        version = "-" if receipt.booted is None else str(receipt.booted.version)
+        run = f"exited {receipt.exit}" if receipt.outcome is Outcome.EXITED else receipt.outcome
+        return (
+            f"{receipt.node.removeprefix(KEYID_PREFIX)[:12]}  "
+            f"{receipt.started:%Y-%m-%dT%H:%MZ}  {version:<12}  {receipt.arch!s:<5}  "
+            f"{receipt.job:<9}  {run}"
+        )
+
+    def as_json(self) -> str:
+        """Return it as one line of JSON."""
+        table = {} if self.receipt is None else self.receipt.table()
+        return json.dumps({"file": str(self.path), "fault": self.fault, "receipt": table})
+
+
+def findings(site: Path, chain: Chain) -> Iterator[Finding]:
+    """Yield each receipt of a SITE, judged anew; those of one node together, the oldest first.
+
+    Raises:
+        PublishError: the folder cannot be read.
+    """
+    folder = site / RECEIPTS
+    try:
+        nodes = (
+            sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        )
+        for node in nodes:
+            found = [_judged(site, path, chain) for path in sorted(node.iterdir())]
+            yield from sorted(found, key=_when)
+    except OSError as error:
+        where = error.filename or folder
+        raise PublishError(f"{where} cannot be read: {error.strerror}.") from error
+
+
+def _when(finding: Finding) -> str:
+    return "" if finding.receipt is None else finding.receipt.started.isoformat()
+
+
+def _judged(site: Path, path: Path, chain: Chain) -> Finding:
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    try:
+        receipt = read_receipt(raw)
+    except Refusal as refusal:
+        return Finding(path, None, f"{refusal} [{refusal.code}]")
+    try:
+        check_published(site, receipt, chain)
+    except Refusal as refusal:
+        return Finding(path, receipt, f"{refusal} [{refusal.code}]")
+    return Finding(path, receipt, _misplaced(path, receipt, raw))
+
+
+def _misplaced(path: Path, receipt: Receipt, raw: bytes) -> str | None:
+    place = (receipt.node.removeprefix(KEYID_PREFIX), f"{Digest.of(raw).hex}.json")
+    if (path.parent.name, path.name) == place:
+        return None
+    return "it stands under another name than its own: somebody moved it"

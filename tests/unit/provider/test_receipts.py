@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, receipt
+from phase_boot.provider.events import ReceiptKept
+from phase_boot.provider.limits import Limits
+from phase_boot.provider.receipts import NotKept, Receipts
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import kept_manifest_path
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.receipt import Receipt, sign_receipt
+from tests.fakes.provider import make_site, post, running
+
+HEX = NODE.keyid.removeprefix("ed25519:")
+GOOD = sign_receipt(NODE, receipt())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return with_history(make_site(tmp_path / "site"))
+
+
+def with_history(root: Path) -> Path:
+    """Keep what the receipts of the drill say was booted, as publishing does."""
+    known = booted()
+    path = root / kept_manifest_path(known.channel, Arch.AMD64, known.manifest)
+    path.parent.mkdir()
+    path.write_bytes(b"{}")
+    return root
+
+
+def kept(site: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((site / "receipts").rglob("*")) if path.is_file()]
+
+
+def of(key: SigningKey, number: int) -> bytes:
+    """Return the receipt of a run that took so many microseconds."""
+    changed: Receipt = receipt(node=key.keyid, wall_us=number)
+    return sign_receipt(key, changed)
+
+
+async def test_a_receipt_that_holds_is_kept_byte_for_byte_under_its_machine(site: Path) -> None:
+    async with running(site) as provider:
+        answer = await post(provider.port, "/receipts", GOOD)
+    name = f"{Digest.of(GOOD).hex}.json"
+    assert (answer.status, json.loads(answer.body)) == (201, {"file": name})
+    assert (site / "receipts" / HEX / name).read_bytes() == GOOD
+    (told,) = [event for event in provider.events if isinstance(event, ReceiptKept)]
+    assert (told.node, told.job, told.outcome, told.file) == (NODE.keyid, "hello", "exited", name)
+
+
+async def test_the_same_receipt_twice_is_one(site: Path) -> None:
+    async with running(site) as provider:
+        answers = [await post(provider.port, "/receipts", GOOD) for _ in range(2)]
+    assert [answer.status for answer in answers] == [201, 200]
+    assert kept(site) == [GOOD]
+    assert len([event for event in provider.events if isinstance(event, ReceiptKept)]) == 1
+
+
+async def test_receipts_are_handed_in_and_never_read_back(site: Path) -> None:
+    async with running(site) as provider:
+        await post(provider.port, "/receipts", GOOD)
+        for path in ("/receipts", "/receipts/", f"/receipts/{HEX}/{Digest.of(GOOD).hex}.json"):
+            answer = await post(provider.port, path, b"", method="GET")
+            assert answer.status in {404, 405}
+            assert HEX.encode() not in answer.body
+
+
+async def test_a_provider_that_takes_none_says_so(site: Path) -> None:
+    async with running(site, receipts=False) as provider:
+        assert (await post(provider.port, "/receipts", GOOD)).status == 405
+    assert not (site / "receipts").exists()
+
+
+def test_of_one_machine_only_the_newest_are_kept(site: Path) -> None:
+    receipts = Receipts(site, Limits(receipts_of_a_node=3))
+    for number in range(5):
+        receipts.keep(of(NODE, number))
+    receipts.keep(of(OTHER_NODE, 0))
+    assert set(kept(site)) == {of(NODE, 2), of(NODE, 3), of(NODE, 4), of(OTHER_NODE, 0)}
+
+
+def test_a_disk_that_refuses_is_named_and_nothing_half_stays(site: Path) -> None:
+    (site / "receipts").write_bytes(b"no folder")
+    with pytest.raises(NotKept, match="see to its disk") as refused:
+        Receipts(site, Limits()).keep(GOOD)
+    assert refused.value.full
+    assert (site / "receipts").read_bytes() == b"no folder"

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
+from phase_boot.provider.limits import Limits
+from phase_boot.provider.receipts import Receipts
+from phase_boot.store.digest import Digest
+from phase_boot.trust.document import read_document
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.manifest import Manifest, signed_bytes
+from phase_boot.trust.receipt import Booted, Outcome, Receipt, sign_receipt
+
+from .test_publish import PUBLISH, entries, keyid, manifest
+
+Run = Callable[..., tuple[int, str, str]]
+__all__ = ["keyid"]
+ISSUED = "--version 2025.11.12"
+
+
+@pytest.fixture
+def site(run: Run, desk: Path, keyid: str) -> Path:
+    """Return a SITE with a root and one version in it."""
+    assert run("key new @/root.key")[0] == 0
+    named = "root new @/site/root --key @/root.key --channel stable --expires +3650d"
+    assert run(f"{named} --publisher {keyid}")[0] == 0
+    assert run(f"{PUBLISH} {ISSUED}")[0] == 0
+    return desk / "site"
+
+
+def of_this_boot(desk: Path, key: SigningKey = NODE, **changes: object) -> Receipt:
+    """Return the receipt of a machine that booted what is published now."""
+    document = read_document(manifest(desk).read_bytes())
+    facts = Manifest.of(document)
+    booted = Booted(
+        version=facts.version,
+        channel=facts.channel,
+        manifest=Digest.of(signed_bytes(document)),
+        pcrs={},
+    )
+    return receipt(booted=booted, node=key.keyid, **changes)
+
+
+def hand_in(site: Path, key: SigningKey, what: Receipt) -> Path:
+    return Receipts(site, Limits()).keep(sign_receipt(key, what)).path
+
+
+def test_a_room_of_machines_says_what_it_booted_and_ran(run: Run, desk: Path, site: Path) -> None:
+    hand_in(site, NODE, of_this_boot(desk))
+    failed = of_this_boot(desk, OTHER_NODE, outcome=Outcome.OUT_OF_FUEL, exit=None)
+    hand_in(site, OTHER_NODE, failed)
+    status, out, err = run("receipts @/site")
+    head, *rows = out.splitlines()
+    assert status == 0
+    assert max(map(len, (head, *rows))) <= 80
+    assert {row.split()[0] for row in rows} == {
+        key.keyid.removeprefix("ed25519:")[:12] for key in (NODE, OTHER_NODE)
+    }
+    assert sorted(row.split(None, 5)[5] for row in rows) == ["exited 0", "out-of-fuel"]
+    assert all("2025.11.12" in row and "hello" in row for row in rows)
+    assert err == "2 receipts of 2 machines: 1 ran, 0 not believed.\n"
+
+
+def test_a_receipt_outlives_the_version_that_it_is_of(run: Run, desk: Path, site: Path) -> None:
+    hand_in(site, NODE, of_this_boot(desk))
+    assert run(f"{PUBLISH} --version 2025.11.13")[0] == 0
+    hand_in(site, NODE, of_this_boot(desk))
+    status, out, _ = run("receipts @/site --json")
+    assert status == 0
+    versions = [json.loads(line)["receipt"]["booted"]["version"] for line in out.splitlines()]
+    assert sorted(versions) == ["2025.11.12", "2025.11.13"]
+
+
+def test_a_receipt_that_was_changed_in_the_folder_is_named(
+    run: Run, desk: Path, site: Path
+) -> None:
+    good = hand_in(site, NODE, of_this_boot(desk))
+    bad = hand_in(site, OTHER_NODE, of_this_boot(desk, OTHER_NODE))
+    bad.write_bytes(bad.read_bytes().replace(b'"wall_us":2100', b'"wall_us":2101'))
+    status, out, err = run("receipts @/site")
+    assert status == 1
+    (told,) = [row for row in out.splitlines() if row.startswith("BAD")]
+    assert bad.name[:12] in told
+    assert "receipt.bad-signature" in told
+    assert good.parent.name[:12] in out
+    assert "1 not believed" in err
+
+
+def test_a_receipt_under_a_name_that_is_not_its_own_is_named(
+    run: Run, desk: Path, site: Path
+) -> None:
+    path = hand_in(site, NODE, of_this_boot(desk))
+    path.rename(path.with_name("0" * 64 + ".json"))
+    status, out, _ = run("receipts @/site")
+    assert status == 1
+    assert "somebody moved it" in out
+
+
+def test_a_manifest_that_no_publisher_signed_makes_no_receipt_true(
+    run: Run, desk: Path, site: Path
+) -> None:
+    assert run("key new @/stranger.key")[0] == 0
+    foreign = PUBLISH.replace("--key @/key", "--key @/stranger.key")
+    assert run(f"{foreign} --version 2025.11.13 --force")[0] == 0
+    hand_in(site, NODE, of_this_boot(desk))
+    status, out, _ = run("receipts @/site")
+    assert status == 1
+    assert "[signature.untrusted]" in out
+
+
+def test_where_nobody_is_trusted_nothing_is_listed(run: Run, desk: Path, site: Path) -> None:
+    hand_in(site, NODE, of_this_boot(desk))
+    for root in (site / "root").iterdir():
+        root.write_bytes(b"{}")
+    status, out, err = run("receipts @/site")
+    assert (status, out) == (1, "")
+    assert "name a root with --root" in err
+
+
+@pytest.mark.usefixtures("keyid")
+def test_a_job_is_signed_with_the_version_that_runs_it(run: Run, desk: Path) -> None:
+    (desk / "module").write_bytes(MODULE)
+    (desk / "job").write_text(json.dumps(job_table()))
+    assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
+    (job,) = Manifest.of(read_document(manifest(desk).read_bytes())).jobs
+    assert (job.name, job.module) == ("hello", Digest.of(MODULE))
+    assert Digest.of(MODULE).hex in entries(desk)
+    _, out, _ = run("sign --show", str(manifest(desk)))
+    assert f"hello runs {Digest.of(MODULE)}" in out
+    assert "may read /usr/share/doc as /doc" in out
+
+
+@pytest.mark.parametrize(
+    ("job", "why"),
+    [
+        (json.dumps(job_table()), "--module"),
+        (json.dumps(job_table(wall_ms=0)), "job.wall_ms"),
+        (json.dumps(job_table(network=True)), "job.network"),
+        ("[]", "no object"),
+        ('{"name": "a", "name": "b"}', "twice"),
+    ],
+)
+@pytest.mark.usefixtures("keyid")
+def test_a_job_that_no_machine_could_run_is_not_published(
+    run: Run, desk: Path, job: str, why: str
+) -> None:
+    (desk / "job").write_text(job)
+    status, out, err = run(f"{PUBLISH} --version 1 --job @/job")
+    assert (status, out) == (1, "")
+    assert why in err
+    assert not manifest(desk).exists()
