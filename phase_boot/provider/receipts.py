@@ -13,7 +13,7 @@ from phase_boot.provider.limits import Limits
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import RECEIPTS, kept_manifest_path
 from phase_boot.trust.receipt import Receipt, read_receipt
-from phase_boot.trust.refusals import ReceiptUnknownManifest, Refusal
+from phase_boot.trust.refusals import Refusal
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _PUBLIC: Final = 0o644
@@ -81,18 +81,22 @@ class Receipts:
     def _believed(self, raw: bytes) -> Receipt:
         try:
             receipt = read_receipt(raw)
-            self._check_published(receipt)
         except Refusal as refusal:
             raise NotKept(str(refusal), code=refusal.code) from None
+        if not self._is_known(receipt):
+            raise NotKept(
+                "The receipt is of no boot of a version that this SITE published: "
+                "hand it in where that machine was booted from.",
+                code="receipt.unknown-manifest",
+            )
         return receipt
 
-    def _check_published(self, receipt: Receipt) -> None:
+    def _is_known(self, receipt: Receipt) -> bool:
         booted = receipt.booted
         if booted is None:
-            raise ReceiptUnknownManifest(manifest=None)
+            return False
         kept = kept_manifest_path(booted.channel, receipt.arch, booted.manifest)
-        if not (self._root / kept).is_file():
-            raise ReceiptUnknownManifest(manifest=booted.manifest)
+        return (self._root / kept).is_file()
 
     def _check_room(self, folder: Path) -> None:
         if folder.is_dir():

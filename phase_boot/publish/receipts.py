@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from phase_boot.publish.booted import check_published
+from phase_boot.publish.booted import boot_fault
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import RECEIPTS
@@ -84,15 +84,13 @@ def _judged(site: Path, path: Path, chain: Chain) -> Finding:
         receipt = read_receipt(raw)
     except Refusal as refusal:
         return Finding(path, None, f"{refusal} [{refusal.code}]")
-    try:
-        check_published(site, receipt, chain)
-    except Refusal as refusal:
-        return Finding(path, receipt, f"{refusal} [{refusal.code}]")
-    return Finding(path, receipt, _misplaced(path, receipt, raw))
+    return Finding(
+        path, receipt, _misplaced(path, receipt, raw) or boot_fault(site, receipt, chain)
+    )
 
 
 def _misplaced(path: Path, receipt: Receipt, raw: bytes) -> str | None:
     place = (receipt.node.removeprefix(KEYID_PREFIX), f"{Digest.of(raw).hex}.json")
     if (path.parent.name, path.name) == place:
         return None
-    return "it stands under another name than its own: somebody moved it"
+    return "It stands under another name than its own, so somebody moved it: look for what is gone."
