@@ -16,6 +16,8 @@ MAX_HEADER: Final = 4096
 _HEADER_START: Final = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
 _HEADER_END: Final = b"\x67version\x01"
 _HEADER_BYTES: Final = len(_HEADER_START) + CID_BYTES + len(_HEADER_END)
+START_BYTES: Final = _HEADER_BYTES + 1
+"""Bytes before the first block."""
 _VERSION_2: Final = b"\xa1\x67version\x02"
 _PIECE: Final = 64 * 1024
 
@@ -121,13 +123,23 @@ def write(root: Cid, content: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]:
     Raises:
         BadCar: a block that no reader would take.
     """
-    yield varint.encode(_HEADER_BYTES) + _HEADER_START + bytes(root) + _HEADER_END
+    yield start(root)
     for cid, block in content:
         section = bytes(cid) + block
         if len(block) > MAX_BLOCK:
             raise BadCar(f"a block larger than {MAX_BLOCK} bytes")
         _block(section)
         yield varint.encode(len(section)) + section
+
+
+def start(root: Cid) -> bytes:
+    """Return what stands before the first block of a file with one root."""
+    return varint.encode(_HEADER_BYTES) + _HEADER_START + bytes(root) + _HEADER_END
+
+
+def block_start(cid: Cid, size: int) -> bytes:
+    """Return what stands before a block of ``size`` bytes."""
+    return varint.encode(CID_BYTES + size) + bytes(cid)
 
 
 def _root(header: bytes) -> Cid:

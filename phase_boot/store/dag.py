@@ -36,6 +36,7 @@ class BadNode(ValueError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"A block is no node of a file ({reason}): fetch it from another source.")
+        self.reason = reason
 
 
 @unique

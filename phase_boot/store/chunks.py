@@ -1,0 +1,149 @@
+"""What a file is cut into: each piece's sha256 and place, in little more bytes than these have."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+from phase_boot.store.dag import MAX_BLOCK
+
+DIGEST_BYTES: Final = 32
+MAX_CHUNKS: Final = 1 << 20
+"""Chunks of one file: 42 MB of memory. Whoever cuts a larger file makes larger ones."""
+
+_INDEX: Final = "I"
+_OFFSET: Final = "Q"
+_LOAD: Final = 2
+"""Slots for each chunk in the table that finds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a file: what its bytes hash to, and which bytes they are."""
+
+    digest: bytes
+    offset: int
+    size: int
+
+
+class ChunkList:
+    """All pieces of a file from its first byte to its last, 40 bytes of memory for each."""
+
+    __slots__ = ("_digests", "_ends")
+
+    def __init__(self) -> None:
+        """Begin with the empty file."""
+        self._digests = bytearray()
+        self._ends = array(_OFFSET)
+
+    @classmethod
+    def of(cls, pieces: Iterable[tuple[bytes, int]]) -> Self:
+        """Return the list of pieces that are given as sha256 and size, in order.
+
+        Raises:
+            ValueError: as ``append``.
+        """
+        chunks = cls()
+        for digest, size in pieces:
+            chunks.append(digest, size)
+        return chunks
+
+    def append(self, digest: bytes, size: int) -> None:
+        """Add the next piece.
+
+        Raises:
+            ValueError: no digest, no size that a block can have, or more than ``MAX_CHUNKS``.
+        """
+        if len(digest) != DIGEST_BYTES or not 0 < size <= MAX_BLOCK:
+            raise ValueError(f"a chunk has {DIGEST_BYTES} bytes of sha256 and 1 to {MAX_BLOCK}")
+        if self.count == MAX_CHUNKS:
+            raise ValueError(f"a file has {MAX_CHUNKS} chunks at most")
+        self._digests += digest
+        self._ends.append(self.size + size)
+
+    @property
+    def count(self) -> int:
+        """How many chunks there are."""
+        return len(self._ends)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return self._ends[-1] if self._ends else 0
+
+    def digest(self, number: int) -> bytes:
+        """Return the sha256 of a chunk by its number from 0 on; raise IndexError beyond the end."""
+        if not 0 <= number < self.count:
+            raise IndexError(f"there are {self.count} chunks")
+        return bytes(self._digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
+
+    def chunk(self, number: int) -> Chunk:
+        """Return a chunk by its number from 0 on; raise IndexError beyond the end."""
+        digest = self.digest(number)
+        offset = self._start(number)
+        return Chunk(digest, offset, self._ends[number] - offset)
+
+    def span(self, first: int, end: int) -> tuple[int, int]:
+        """Return where the chunks from ``first`` up to, not with, ``end`` lie: offset and length.
+
+        Raises:
+            IndexError: there are no such chunks.
+        """
+        if not 0 <= first <= end <= self.count:
+            raise IndexError(f"there are {self.count} chunks")
+        offset = self._start(first)
+        return offset, self._start(end) - offset
+
+    def at(self, offset: int) -> int:
+        """Return the number of the chunk that has the byte at ``offset``, or IndexError."""
+        if not 0 <= offset < self.size:
+            raise IndexError(f"there are {self.size} bytes")
+        return bisect_right(self._ends, offset)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return map(self.chunk, range(self.count))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ChunkList):
+            return NotImplemented
+        return self._ends == other._ends and self._digests == other._digests
+
+    __hash__ = None  # type: ignore[assignment]  # it grows, so it is no key
+
+    def _start(self, number: int) -> int:
+        return self._ends[number - 1] if number else 0
+
+
+class ChunkTable:
+    """Finds the chunks of a list by their sha256, 8 bytes of memory for each."""
+
+    __slots__ = ("_chunks", "_mask", "_slots")
+
+    def __init__(self, chunks: ChunkList) -> None:
+        """Take a list that does not grow any more."""
+        self._chunks = chunks
+        self._mask = (1 << (_LOAD * chunks.count).bit_length()) - 1
+        # A slot holds a chunk's number plus one; 0 is an empty one.
+        self._slots = array(_INDEX, bytes(array(_INDEX).itemsize * (self._mask + 1)))
+        for number in range(chunks.count):
+            slot = self._slot(chunks.digest(number))
+            if not self._slots[slot]:
+                self._slots[slot] = number + 1
+
+    def find(self, digest: bytes) -> int | None:
+        """Return the number of the first chunk with this sha256, or None."""
+        held = self._slots[self._slot(digest)]
+        return held - 1 if held else None
+
+    def _slot(self, digest: bytes) -> int:
+        """Return where ``digest`` is, or the empty slot where it would be."""
+        slot = int.from_bytes(digest[:8], "big") & self._mask
+        while (held := self._slots[slot]) and self._chunks.digest(held - 1) != digest:
+            slot = (slot + 1) & self._mask
+        return slot

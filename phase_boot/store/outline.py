@@ -1,0 +1,385 @@
+"""From the name of a file's DAG to the list of its chunks, by as few bytes as may be.
+
+A mirror keeps the interior nodes of a file in ``dag/<cid>.car``, level by level from the root on,
+each distinct node once, where it comes first. All leaves are equally deep. So whoever has read the
+upper levels from the beginning knows of each node of the lowest level how long it is, for above raw
+leaves a link's tsize exceeds its size by just the node itself, and so where it lies: it takes only
+those that no older version gave it.
+
+Nothing is read or fetched here. What is given is believed when its hash agrees, and nothing that
+was believed is lost when something else does not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.store import car, dag, varint
+from phase_boot.store.chunks import DIGEST_BYTES, MAX_CHUNKS, ChunkList
+from phase_boot.store.cid import CID_BYTES, Cid, Codec
+from phase_boot.store.dag import MAX_BLOCK, BadNode, Kind, Link, Node
+
+MAX_DEPTH: Final = 8
+"""Levels of interior nodes; a million chunks need five."""
+MAX_NODES: Final = MAX_CHUNKS // 2
+"""Nodes of one level, each counted as often as it is linked."""
+MAX_PART: Final = 256 * 1024
+"""Bytes that are wanted in one piece."""
+BRIDGED: Final = 512
+"""Bytes between two wanted pieces that are taken with them: one request more has as many."""
+
+_FIRST: Final = 4096
+"""Bytes that are wanted first in any case, and one more for every so many of the file."""
+_SIZE_BYTES: Final = 4
+"""A leaf's size is below 2^32: a block has 2 MiB at most."""
+_LEAF_BYTES: Final = DIGEST_BYTES + _SIZE_BYTES
+
+
+class WrongIndex(ValueError):
+    """A source gave other bytes than the index has; ``str`` is one sentence with the way out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"What arrived is not the signed list of chunks ({reason}): try another source."
+        )
+
+
+class UnusableDag(ValueError):
+    """The signed DAG is no list of chunks, whoever sends it; ``str`` says what helps."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The signed DAG is no list of chunks ({reason}): fetch the whole file instead."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of ``dag/<cid>.car``."""
+
+    offset: int
+    length: int
+
+
+class Outline:
+    """The index of one artifact, as far as it is known.
+
+    Take what is ``wanted`` and give what is ``missing`` until it is ``complete``.
+    """
+
+    def __init__(self, root: Cid, size: int) -> None:
+        """Take what a manifest says: the CID of the DAG, and the artifact's bytes.
+
+        Raises:
+            UnusableDag: a file of that size cannot be one raw block.
+        """
+        if root.codec is Codec.RAW and size > MAX_BLOCK:
+            raise UnusableDag(f"one block of {size} bytes")
+        self._root = root
+        self._size = size
+        self._read = 0
+        self._held = b""
+        """What came after the bytes that were read, and is not a whole node yet."""
+        self._level = None if root.codec is Codec.RAW else _Level([Link(root, size, size)], 1)
+        self._lowest: _Lowest | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the index is there."""
+        return self._level is None and (self._lowest is None or not self._lowest.missing)
+
+    def wanted(self) -> list[Part]:
+        """Return which bytes of the CAR are to come next; nothing once it is complete.
+
+        While the upper levels are being read that is one part, which may reach beyond the end of
+        the file; after that all parts with something that is missing, in order.
+        """
+        if self._lowest is not None:
+            return list(self._lowest.parts())
+        if self._level is None:
+            return []
+        start = self._read + len(self._held)
+        first = _FIRST + self._size // _FIRST
+        return [Part(start, min(first if not start else first // 4, MAX_PART))]
+
+    def take(self, offset: int, data: bytes) -> None:
+        """Take bytes of the CAR from ``offset`` on, of a part that was wanted.
+
+        Raises:
+            WrongIndex: they are not the index's, or too few. What was right before them is kept.
+            UnusableDag: the signed DAG is out of bounds.
+        """
+        if self._lowest is not None:
+            self._lowest.take(offset, data)
+        elif self._level is not None and offset == self._read + len(self._held):
+            # Forgotten first: what is wrong is wanted again from where the right bytes end.
+            held, self._held = self._held + data, b""
+            if not data:
+                raise WrongIndex("it ends too early")
+            self._take_upper(memoryview(held))
+
+    def missing(self) -> Iterator[Cid]:
+        """Yield the nodes above the leaves that are known by name only."""
+        return iter(()) if self._lowest is None else self._lowest.names()
+
+    def give(self, cid: Cid, block: bytes) -> bool:
+        """Take a node from an older version and say whether it is one of those that are missing.
+
+        Raises:
+            UnusableDag: the signed DAG is out of bounds.
+        """
+        return self._lowest is not None and self._lowest.give(cid, block)
+
+    def chunks(self) -> ChunkList:
+        """Return the list of chunks; raise ValueError before the index is complete."""
+        if not self.complete:
+            raise ValueError("the index is not complete")
+        if self._lowest is not None:
+            return self._lowest.chunks()
+        whole = [(bytes.fromhex(self._root.digest.hex), self._size)]
+        return ChunkList.of(whole if self._size else [])
+
+    def _take_upper(self, held: memoryview) -> None:
+        while self._level is not None:
+            used = self._step(self._level, held)
+            if not used and self._level is not None:
+                self._held = bytes(held)
+                return
+            self._read += used
+            held = held[used:]
+        if self._lowest is not None:
+            self._lowest.take_more(self._read, bytes(held))
+
+    def _step(self, level: _Level, held: memoryview) -> int:
+        """Read the header or one node, and return how many bytes it has; 0 if it is not whole."""
+        if not self._read:
+            return _same(held, car.start(self._root))
+        cid = level.next
+        block = _block(held, cid)
+        if block is None:
+            return 0
+        node = _node(block)
+        if level.depth == 1:
+            level = self._level = _top(cid, node, len(block), self._size)
+        if all(link.cid.codec is Codec.RAW for link in node.links):
+            self._lowest = level.bottom(self._read)
+            self._level = None
+            return 0
+        level.learn(cid, node, len(block))
+        if level.is_read:
+            self._level = level.below()
+        return len(car.block_start(cid, len(block))) + len(block)
+
+
+class _Level:
+    """All nodes of one level from left to right, with those that were read."""
+
+    def __init__(self, links: list[Link], depth: int) -> None:
+        self.depth = depth
+        self._links = links
+        self._distinct = _distinct(links)
+        self._queue = [*reversed(self._distinct)]
+        self._nodes: dict[Cid, Node] = {}
+
+    @property
+    def next(self) -> Cid:
+        """The node that comes next in the CAR."""
+        return self._queue[-1]
+
+    @property
+    def is_read(self) -> bool:
+        return not self._queue
+
+    def learn(self, cid: Cid, node: Node, length: int) -> None:
+        """Take the next node, of a block of so many bytes."""
+        if any(link.cid.codec is Codec.RAW for link in node.links):
+            raise UnusableDag("leaves at different depths")
+        link = self._distinct[cid]
+        if (node.size, _tsize(node, length)) != (link.size, link.tsize):
+            raise UnusableDag("a link that says other sizes than its node has")
+        self._nodes[cid] = node
+        self._queue.pop()
+
+    def below(self) -> _Level:
+        """Return the next level, once this one was read."""
+        if self.depth == MAX_DEPTH:
+            raise UnusableDag(f"more than {MAX_DEPTH} levels")
+        # Counted before it is written out: a few nodes can link one another 2^40 times.
+        if sum(len(self._nodes[link.cid].links) for link in self._links) > MAX_NODES:
+            raise UnusableDag(f"more than {MAX_NODES} nodes in a level")
+        nodes = (self._nodes[link.cid] for link in self._links)
+        return _Level([link for node in nodes for link in node.links], self.depth + 1)
+
+    def bottom(self, start: int) -> _Lowest:
+        """Return this level as the lowest one, whose nodes the CAR has from ``start`` on."""
+        if self._nodes:
+            raise UnusableDag("leaves at different depths")
+        return _Lowest(self._links, self._distinct, start)
+
+
+@dataclass(slots=True)
+class _Place:
+    """A distinct node above the leaves."""
+
+    link: Link
+    start: int
+    """Where the CAR has it, with what stands before it."""
+    end: int
+    times: int = 0
+    """How often it is linked."""
+    leaves: bytes | None = None
+    """The sha256 and size of each of its leaves, once it was read."""
+
+
+class _Lowest:
+    """The nodes above the leaves, each in its place."""
+
+    def __init__(self, links: list[Link], distinct: dict[Cid, Link], start: int) -> None:
+        self._places: dict[Cid, _Place] = {}
+        for cid, link in distinct.items():
+            length = link.tsize - link.size
+            if not 0 < length <= MAX_BLOCK:
+                raise UnusableDag(f"a node of {length} bytes")
+            end = start + len(car.block_start(cid, length)) + length
+            self._places[cid] = _Place(link, start, end)
+            start = end
+        self._order = [self._places[link.cid] for link in links]
+        for place in self._order:
+            place.times += 1
+        self._by_start = [*self._places.values()]
+        self._starts = [place.start for place in self._by_start]
+        self._ends = [place.end for place in self._by_start]
+        self._chunks = 0
+        self.missing = len(self._places)
+        """How many nodes are known by name only."""
+
+    def names(self) -> Iterator[Cid]:
+        """Yield the names of the missing nodes."""
+        return (place.link.cid for place in self._by_start if place.leaves is None)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield what to fetch for the missing nodes, in order."""
+        start = end = 0
+        for place in self._by_start:
+            if place.leaves is not None:
+                continue
+            if end and (place.start > end + BRIDGED or place.end > start + MAX_PART):
+                yield Part(start, end - start)
+                end = 0
+            start, end = start if end else place.start, place.end
+        if end:
+            yield Part(start, end - start)
+
+    def take(self, offset: int, data: bytes) -> None:
+        """Take the missing nodes that lie in these bytes of the CAR."""
+        if not self.take_more(offset, data):
+            raise WrongIndex("it ends too early")
+
+    def take_more(self, offset: int, data: bytes) -> bool:
+        """Do the same with bytes that were not wanted for this, and say whether a node is there."""
+        first = bisect_left(self._starts, offset)
+        end = bisect_right(self._ends, offset + len(data))
+        for place in self._by_start[first:end]:
+            if place.leaves is None:
+                part = memoryview(data)[place.start - offset : place.end - offset]
+                block = _block(part, place.link.cid)
+                if block is None:
+                    raise WrongIndex("a longer node than there is")
+                self._keep(place, block)
+        return first < end
+
+    def give(self, cid: Cid, block: bytes) -> bool:
+        """Take a node from elsewhere and say whether it is a missing one."""
+        place = self._places.get(cid)
+        if place is None or place.leaves is not None or Cid.of(cid.codec, block) != cid:
+            return False
+        self._keep(place, block)
+        return True
+
+    def chunks(self) -> ChunkList:
+        """Return the list of all leaves."""
+        chunks = ChunkList()
+        for place in self._order:
+            leaves = place.leaves or b""
+            for at in range(0, len(leaves), _LEAF_BYTES):
+                size = int.from_bytes(leaves[at + DIGEST_BYTES : at + _LEAF_BYTES], "big")
+                chunks.append(leaves[at : at + DIGEST_BYTES], size)
+        return chunks
+
+    def _keep(self, place: _Place, block: bytes) -> None:
+        node = _node(block)
+        if any(link.cid.codec is not Codec.RAW for link in node.links):
+            raise UnusableDag("leaves at different depths")
+        if (node.size, _tsize(node, len(block))) != (place.link.size, place.link.tsize):
+            raise UnusableDag("a link that says other sizes than its node has")
+        self._chunks += place.times * len(node.links)
+        if self._chunks > MAX_CHUNKS:
+            raise UnusableDag(f"more than {MAX_CHUNKS} chunks")
+        place.leaves = b"".join(
+            bytes.fromhex(link.cid.digest.hex) + link.size.to_bytes(_SIZE_BYTES, "big")
+            for link in node.links
+        )
+        self.missing -= 1
+
+
+def _top(root: Cid, node: Node, length: int, size: int) -> _Level:
+    """Return the level that is the root, whose own sizes no link tells."""
+    if node.size != size:
+        raise UnusableDag(f"{node.size} bytes instead of {size}")
+    return _Level([Link(root, size, _tsize(node, length))], 1)
+
+
+def _tsize(node: Node, length: int) -> int:
+    return length + sum(link.tsize for link in node.links)
+
+
+def _distinct(links: list[Link]) -> dict[Cid, Link]:
+    """Return the first link to each node."""
+    distinct: dict[Cid, Link] = {}
+    for link in links:
+        if distinct.setdefault(link.cid, link) != link:
+            raise UnusableDag("two links that say other sizes of one node")
+    return distinct
+
+
+def _node(block: bytes) -> Node:
+    """Read a node whose hash is right: what is wrong with it is wrong for everybody."""
+    try:
+        node = dag.read(block, Codec.DAG_PB)
+    except BadNode as error:
+        raise UnusableDag(error.reason) from None
+    if node.data or node.kind is not Kind.FILE:
+        raise UnusableDag("bytes outside of its raw blocks")
+    return node
+
+
+def _same(held: memoryview, start: bytes) -> int:
+    """Return the length of ``start`` if ``held`` begins with all of it, 0 if with a part."""
+    if held[: len(start)] != start[: len(held)]:
+        raise WrongIndex("it begins otherwise")
+    return len(start) if len(held) >= len(start) else 0
+
+
+def _block(held: memoryview, cid: Cid) -> bytes | None:
+    """Return the block that ``held`` begins with if it is ``cid``, or None if it is not whole."""
+    try:
+        length, start = varint.read(held)
+    except EOFError:
+        return None
+    except ValueError as error:
+        raise WrongIndex(str(error)) from None
+    # Refused before it is waited for, so that a length alone never fills the memory.
+    if not CID_BYTES < length <= CID_BYTES + MAX_BLOCK:
+        raise WrongIndex(f"a part of {length} bytes")
+    name = held[start : start + CID_BYTES]
+    if name != bytes(cid)[: len(name)]:
+        raise WrongIndex(f"another block where {cid} belongs")
+    if len(held) < start + length:
+        return None
+    block = bytes(held[start + CID_BYTES : start + length])
+    if Cid.of(cid.codec, block) != cid:
+        raise WrongIndex(f"a block is not {cid}")
+    return block

@@ -1,0 +1,88 @@
+"""The DAG over the chunks of a file: what it is called, and the nodes of each level.
+
+A node ends where the hash of its last child says so, as a chunk ends where its bytes say so. Two
+versions of a file thus share the nodes over what they share, wherever it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.store import car, dag
+from phase_boot.store.chunks import ChunkList
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import Link, Node
+from phase_boot.store.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fan:
+    """How many children a node has."""
+
+    least: int
+    one_in: int
+    """After ``least`` children, a node ends after one child in so many."""
+    most: int
+
+
+FAN: Final = Fan(least=4, one_in=12, most=64)
+_NONE: Final = Cid.of(Codec.RAW, b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The interior nodes over a file."""
+
+    root: Cid
+    nodes: tuple[tuple[Cid, bytes], ...]
+    """Each distinct one with its block, level by level from the root on."""
+
+    def car(self) -> Iterator[bytes]:
+        """Yield the pieces of ``dag/<cid>.car``."""
+        return car.write(self.root, self.nodes)
+
+
+def plant(chunks: ChunkList, fan: Fan = FAN) -> Tree:
+    """Return the tree over ``chunks``: a single one is its own root, and so is no byte at all."""
+    links = [
+        Link(Cid(Codec.RAW, Digest(chunk.digest.hex())), chunk.size, chunk.size) for chunk in chunks
+    ]
+    if not links:
+        return Tree(_NONE, ())
+    levels: list[dict[Cid, bytes]] = []
+    while len(links) > 1:
+        level: dict[Cid, bytes] = {}
+        links = [_joined(group, level) for group in _groups(links, fan)]
+        levels.append(level)
+    nodes = tuple(node for level in reversed(levels) for node in level.items())
+    return Tree(links[0].cid, nodes)
+
+
+def _joined(group: Sequence[Link], level: dict[Cid, bytes]) -> Link:
+    """Put the node over ``group`` into its level and return the link to it."""
+    node = Node.file(tuple(group))
+    block = dag.encode(node)
+    cid = Cid.of(Codec.DAG_PB, block)
+    level.setdefault(cid, block)
+    return Link(cid, node.size, len(block) + sum(link.tsize for link in group))
+
+
+def _groups(links: Sequence[Link], fan: Fan) -> Iterator[Sequence[Link]]:
+    """Cut a level into groups of at least two, so that each level is smaller than the one below."""
+    start, one_but_last = 0, len(links) - 2
+    for number, link in enumerate(links):
+        count = number + 1 - start
+        # What would be left alone at the end joins the last group.
+        ends = count == fan.most or (count >= fan.least and _says_so(link, fan))
+        if ends and number != one_but_last:
+            yield links[start : number + 1]
+            start = number + 1
+    if start < len(links):
+        yield links[start:]
+
+
+def _says_so(link: Link, fan: Fan) -> bool:
+    # Of its last digits, so that none of those that name it in a table are used up.
+    return int(link.cid.digest.hex[-8:], 16) % fan.one_in == 0

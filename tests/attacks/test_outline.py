@@ -1,0 +1,212 @@
+"""Attacks by whoever sends the list of a file's chunks, and by whoever signs a trap."""
+
+from __future__ import annotations
+
+import pytest
+
+from phase_boot.store import car, dag, varint
+from phase_boot.store import outline as module
+from phase_boot.store.chunks import MAX_CHUNKS
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import MAX_LINKS, Kind, Link, Node
+from phase_boot.store.outline import MAX_DEPTH, MAX_NODES, Outline, Part, UnusableDag, WrongIndex
+from tests.fakes.trees import car_of, learn, tree_of
+
+TREE, CHUNKS = tree_of(2000)
+FILE = car_of(TREE)
+NODES = list(TREE.nodes)
+LIES = r"^What arrived is not the signed list of chunks \(.*\): try another source\.$"
+TRAPS = r"^The signed DAG is no list of chunks \(.*\): fetch the whole file instead\.$"
+
+
+def file_of(nodes: list[tuple[Cid, bytes]], root: Cid = TREE.root) -> bytes:
+    return b"".join(car.write(root, nodes))
+
+
+def swapped(one: int, other: int) -> bytes:
+    nodes = list(NODES)
+    nodes[one], nodes[other] = nodes[other], nodes[one]
+    return file_of(nodes)
+
+
+def torn(at: int, by: bytes) -> bytes:
+    return FILE[:at] + by + FILE[at + len(by) :]
+
+
+HEADER = car.START_BYTES
+LAST = len(NODES) - 1
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(swapped(0, 1), id="the root second"),
+        pytest.param(swapped(1, 2), id="upper nodes in another order"),
+        pytest.param(swapped(LAST - 1, LAST), id="lowest nodes in another order"),
+        pytest.param(file_of(NODES[:1] + NODES[2:]), id="an upper node left out"),
+        pytest.param(file_of(NODES[:1] + NODES), id="a node twice"),
+        pytest.param(file_of([*NODES[:-1], NODES[0]]), id="a node of another place"),
+        pytest.param(file_of(NODES, NODES[1][0]), id="another root"),
+        pytest.param(FILE[:-1], id="a byte less"),
+        pytest.param(FILE[: HEADER - 1], id="half a header"),
+        pytest.param(FILE[:HEADER], id="no node"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(torn(HEADER, b"\x00"), id="padding"),
+        pytest.param(torn(HEADER, b"\x80" * 12), id="an endless length"),
+        pytest.param(torn(HEADER, b"\x80\x00"), id="a length spelled too long"),
+        pytest.param(torn(HEADER, varint.encode(2**62)), id="a node of 2^62 bytes"),
+        pytest.param(torn(len(FILE) - 1, b"?"), id="another last byte"),
+        pytest.param(torn(HEADER + 60, b"?"), id="another byte in the root"),
+        pytest.param(b"<html>" * 9999, id="a page about something else"),
+    ],
+)
+def test_a_source_that_lies_costs_one_part_and_spoils_nothing(lie: bytes) -> None:
+    outline = Outline(TREE.root, CHUNKS.size)
+    with pytest.raises(WrongIndex, match=LIES):
+        learn(outline, lie)
+    assert not outline.complete
+    learn(outline, FILE)
+    assert outline.chunks() == CHUNKS
+
+
+def test_any_flipped_bit_is_noticed_where_it_is() -> None:
+    tree, chunks = tree_of(14)
+    file = car_of(tree)
+    for bit in range(8 * len(file)):
+        flipped = bytearray(file)
+        flipped[bit // 8] ^= 1 << bit % 8
+        outline = Outline(tree.root, chunks.size)
+        with pytest.raises(WrongIndex):
+            learn(outline, bytes(flipped))
+        learn(outline, file)
+        assert outline.chunks() == chunks
+
+
+def test_what_was_believed_before_the_lie_is_not_fetched_again() -> None:
+    outline = Outline(TREE.root, CHUNKS.size)
+    outline.take(0, FILE[: HEADER + 1])
+    assert outline.wanted()[0].offset == HEADER + 1
+    with pytest.raises(WrongIndex):
+        outline.take(HEADER + 1, b"\x01" * 99)
+    assert outline.wanted()[0].offset == HEADER
+
+
+def test_a_length_alone_is_not_waited_for() -> None:
+    outline = Outline(TREE.root, CHUNKS.size)
+    outline.take(0, FILE[:HEADER])
+    with pytest.raises(WrongIndex, match="a part of"):
+        outline.take(HEADER, varint.encode(2**40))
+
+
+class Trap:
+    """A DAG of which every hash is right."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[Cid, bytes] = {}
+
+    def leaf(self, size: int = 4) -> Link:
+        return Link(Cid.of(Codec.RAW, bytes(size)), size, size)
+
+    def node(self, *links: Link, data: bytes = b"", more: int = 0) -> Link:
+        node = Node(Codec.DAG_PB, Kind.FILE, data, links)
+        block = dag.encode(node)
+        cid = Cid.of(Codec.DAG_PB, block)
+        self.blocks[cid] = block
+        tsize = len(block) + sum(link.tsize for link in links)
+        return Link(cid, node.size, tsize + more)
+
+    def file(self, root: Link) -> bytes:
+        nodes = [(root.cid, self.blocks[root.cid])]
+        for cid, block in nodes:
+            for link in dag.read(block, cid.codec).links:
+                if link.cid in self.blocks and link.cid not in dict(nodes):
+                    nodes.append((link.cid, self.blocks[link.cid]))
+        return file_of(nodes, root.cid)
+
+
+def assert_unusable(trap: Trap, root: Link, why: str) -> None:
+    outline = Outline(root.cid, root.size)
+    with pytest.raises(UnusableDag, match=why) as caught:
+        learn(outline, trap.file(root))
+    assert caught.match(TRAPS)
+    assert not outline.complete
+
+
+def test_nesting_that_does_not_end() -> None:
+    trap = Trap()
+    link = trap.node(trap.leaf(), trap.leaf(5))
+    for _ in range(MAX_DEPTH):
+        link = trap.node(link)
+    assert_unusable(trap, link, "levels")
+
+
+def test_a_few_nodes_that_link_one_another_a_thousand_times() -> None:
+    """Eight blocks of 100 KB would be 2000^8 chunks."""
+    trap = Trap()
+    link = trap.node(trap.leaf(1))
+    while (fan := min(MAX_LINKS, 2**50 // link.tsize)) > 1:
+        link = trap.node(*[link] * fan)
+    assert link.size > 10**12
+    assert_unusable(trap, link, f"more than {MAX_NODES} nodes")
+
+
+def test_more_chunks_than_the_memory_bears() -> None:
+    trap = Trap()
+    low = trap.node(*[trap.leaf(1)] * MAX_LINKS)
+    root = trap.node(*[low] * (MAX_CHUNKS // MAX_LINKS + 1))
+    assert_unusable(trap, root, "chunks")
+
+
+def test_a_dag_that_is_not_what_it_should_be() -> None:
+    trap = Trap()
+    low = trap.node(trap.leaf(), trap.leaf(5))
+    for why, root in (
+        ("different depths", trap.node(low, trap.leaf())),
+        ("different depths", trap.node(trap.leaf(), low)),
+        ("different depths", trap.node(trap.node(low), trap.node(trap.leaf(9)))),
+        ("different depths", trap.node(trap.node(low), low)),
+        ("outside of its raw blocks", trap.node(low, data=b"inline")),
+        ("outside of its raw blocks", trap.node(trap.node(trap.leaf(), data=b"inline"))),
+        ("outside of its raw blocks", trap.node(data=b"a leaf of dag-pb")),
+        ("other sizes", trap.node(trap.node(trap.node(trap.leaf(), trap.leaf(5)), more=1), low)),
+        ("other sizes", trap.node(trap.node(low), trap.node(low, low, more=3))),
+        ("a node of", trap.node(Link(low.cid, low.size, low.size))),
+        ("a node of", trap.node(Link(low.cid, low.size, low.size + 2**22))),
+    ):
+        assert_unusable(trap, root, why)
+
+
+def test_a_signed_dag_that_says_where_nothing_is() -> None:
+    """Whoever sends it looks like a liar then; all the same nothing of it is believed."""
+    trap = Trap()
+    low = trap.node(trap.leaf(), trap.leaf(5))
+    for root in (
+        trap.node(low, trap.node(low)),
+        trap.node(low, Link(trap.node(trap.leaf(9)).cid, 9, low.tsize)),
+        trap.node(Link(low.cid, low.size, low.tsize + 1), low),
+    ):
+        outline = Outline(root.cid, root.size)
+        with pytest.raises((UnusableDag, WrongIndex)):
+            learn(outline, trap.file(root))
+        assert not outline.complete
+
+
+def test_a_dag_of_another_size_than_was_signed() -> None:
+    trap = Trap()
+    root = trap.node(trap.leaf(), trap.leaf(5))
+    for size in (8, 10, 2**40):
+        with pytest.raises(UnusableDag, match=f"9 bytes instead of {size}"):
+            learn(Outline(root.cid, size), trap.file(root))
+    with pytest.raises(UnusableDag, match="one block"):
+        Outline(Cid.of(Codec.RAW, b""), 2**40)
+
+
+def test_a_size_that_overflows_is_no_node() -> None:
+    trap = Trap()
+    high = Link(Cid.of(Codec.DAG_PB, b""), 2**62, 2**62 + 1)
+    with pytest.raises(dag.BadNode, match="2\\^63"):
+        trap.node(high, high)
+
+
+def test_a_part_never_grows_with_what_a_manifest_says() -> None:
+    assert Outline(TREE.root, 2**40).wanted() == [Part(0, module.MAX_PART)]

@@ -1,0 +1,42 @@
+"""Files cut without an eye for their content, and the index over them."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable
+
+from phase_boot.store.chunks import ChunkList
+from phase_boot.store.outline import Outline
+from phase_boot.store.tree import Tree, plant
+
+
+def chunk_list(pieces: Iterable[bytes]) -> ChunkList:
+    return ChunkList.of((hashlib.sha256(piece).digest(), len(piece)) for piece in pieces)
+
+
+def pieces(count: int, seed: int = 1) -> list[bytes]:
+    dice = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    return [dice.randbytes(dice.randint(1, 90)) for _ in range(count)]
+
+
+def tree_of(count: int, seed: int = 1) -> tuple[Tree, ChunkList]:
+    chunks = chunk_list(pieces(count, seed))
+    return plant(chunks), chunks
+
+
+def car_of(tree: Tree) -> bytes:
+    return b"".join(tree.car())
+
+
+def learn(outline: Outline, file: bytes) -> int:
+    """Give an outline what it wants of a CAR, and return how many bytes that took."""
+    taken = 0
+    for _ in range(10_000):
+        if outline.complete:
+            return taken
+        for part in outline.wanted():
+            data = file[part.offset : part.offset + part.length]
+            outline.take(part.offset, data)
+            taken += len(data)
+    raise AssertionError("an outline that never has enough")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase_boot.store import chunks as module
+from phase_boot.store.chunks import Chunk, ChunkList, ChunkTable
+from phase_boot.store.dag import MAX_BLOCK
+
+pieces = st.lists(st.binary(min_size=1, max_size=3), max_size=40)
+
+
+def listed(content: list[bytes]) -> ChunkList:
+    return ChunkList.of((hashlib.sha256(piece).digest(), len(piece)) for piece in content)
+
+
+@given(pieces)
+def test_a_list_is_the_file_from_its_first_byte_to_its_last(content: list[bytes]) -> None:
+    chunks, whole = listed(content), b"".join(content)
+    assert (chunks.count, len(chunks), chunks.size) == (len(content), len(content), len(whole))
+    for number, chunk in enumerate(chunks):
+        piece = whole[chunk.offset : chunk.offset + chunk.size]
+        assert chunk == chunks.chunk(number) == Chunk(chunk.digest, chunk.offset, len(piece))
+        assert hashlib.sha256(piece).digest() == chunk.digest == chunks.digest(number)
+        assert chunks.span(number, number + 1) == (chunk.offset, chunk.size)
+        assert chunks.at(chunk.offset) == chunks.at(chunk.offset + chunk.size - 1) == number
+    assert chunks.span(0, chunks.count) == (0, chunks.size)
+    assert chunks.span(chunks.count, chunks.count) == (chunks.size, 0)
+
+
+@given(pieces)
+def test_a_chunk_is_found_where_it_comes_first(content: list[bytes]) -> None:
+    table = ChunkTable(listed(content))
+    for piece in content:
+        assert table.find(hashlib.sha256(piece).digest()) == content.index(piece)
+    assert table.find(hashlib.sha256(b"absent").digest()) is None
+    assert table.find(bytes(32)) is None
+
+
+def test_digests_that_begin_alike_are_told_apart() -> None:
+    alike = [bytes(8) + bytes((number,)) * 24 for number in range(5)]
+    table = ChunkTable(ChunkList.of((digest, 1) for digest in alike[:4]))
+    assert [table.find(digest) for digest in alike] == [0, 1, 2, 3, None]
+
+
+@pytest.mark.parametrize("number", [-1, 2])
+def test_there_is_nothing_before_the_first_chunk_and_after_the_last(number: int) -> None:
+    chunks = listed([b"a", b"b"])
+    for asked in (chunks.chunk, chunks.digest, chunks.at):
+        with pytest.raises(IndexError):
+            asked(number)
+    for first, end in ((-1, 2), (1, 0), (0, 3)):
+        with pytest.raises(IndexError):
+            chunks.span(first, end)
+
+
+@pytest.mark.parametrize(
+    ("digest", "size"),
+    [(bytes(31), 1), (bytes(32), 0), (bytes(32), -1), (bytes(32), MAX_BLOCK + 1)],
+)
+def test_what_is_no_chunk_is_not_listed(digest: bytes, size: int) -> None:
+    chunks = ChunkList()
+    with pytest.raises(ValueError, match="a chunk has"):
+        chunks.append(digest, size)
+    assert chunks == ChunkList()
+
+
+def test_no_file_has_more_chunks_than_the_memory_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CHUNKS", 2)
+    chunks = listed([b"a", b"b"])
+    with pytest.raises(ValueError, match="at most"):
+        chunks.append(bytes(32), 1)
+    assert chunks.count == 2
