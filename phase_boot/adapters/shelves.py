@@ -37,7 +37,7 @@ class StickCache:
         if persistent:
             note = await self._mount_cache()
             if note is None:
-                return _shelf(MOUNT_POINT / "cas", MOUNT_POINT / NOTES, bound, persistent=True)
+                return _in(MOUNT_POINT, bound, persistent=True)
         MEMORY.mkdir(parents=True, exist_ok=True)
         if MEMORY not in self._mounted and not self.taken_up(MEMORY):
             failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
@@ -91,16 +91,19 @@ class FolderCache:
     async def open(self, *, persistent: bool, bound: int) -> Shelf:
         """Return the store in the folder, or in a new one that `release` removes."""
         if persistent:
-            return _shelf(self._folder, self._folder / NOTES, bound, persistent=True)
+            return _in(self._folder, bound, persistent=True)
         place = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)
         self._temporary.append(place)
-        folder = Path(place.name)
-        return _shelf(folder, folder / NOTES, bound, persistent=False)
+        return _in(Path(place.name), bound, persistent=False)
 
     async def release(self) -> None:
         """Remove the temporary folders."""
         while self._temporary:
             self._temporary.pop().cleanup()
+
+
+def _in(folder: Path, bound: int, *, persistent: bool) -> Shelf:
+    return _shelf(folder / "cas", folder / NOTES, bound, persistent=persistent)
 
 
 def _shelf(

@@ -1,4 +1,4 @@
-"""Answering HTTP requests for the files of a SITE. The only user of aiohttp's server."""
+"""Answering HTTP requests for the files of a SITE or a store. The only user of aiohttp's server."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import contextlib
 import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from phase_boot.provider.events import ReceiptKept, RequestAnswered, Tell
-from phase_boot.provider.files import Served, find_offers, open_served
+from phase_boot.provider.files import Goods, Served
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.ranges import Span, Unsatisfiable, wanted_span
 from phase_boot.provider.receipts import NotKept, Receipts
@@ -51,10 +50,10 @@ class Answers:
     """What a provider answers, and how many requests it is answering."""
 
     def __init__(
-        self, root: Path, limits: Limits, tell: Tell, *, receipts: Receipts | None = None
+        self, goods: Goods, limits: Limits, tell: Tell, *, receipts: Receipts | None = None
     ) -> None:
-        """Answer for the SITE at ``root``; without ``receipts`` none are taken."""
-        self._root = root
+        """Answer for ``goods``; without ``receipts`` none are taken."""
+        self._goods = goods
         self._limits = limits
         self._tell = tell
         self._receipts = receipts
@@ -101,14 +100,14 @@ class Answers:
             return _said(account, _BAD_METHOD, "Only GET and HEAD are answered.", Allow="GET, HEAD")
         if path == "health":
             return await self._health(account)
-        served = await asyncio.to_thread(open_served, self._root, path)
+        served = await asyncio.to_thread(self._goods.open, path)
         if served is None:
             return _said(account, _NOT_FOUND, "There is no such file here.")
         with served.file:
             return await self._file(request, served, account)
 
     async def _health(self, account: _Account) -> web.StreamResponse:
-        offers = await asyncio.to_thread(find_offers, self._root)
+        offers = await asyncio.to_thread(self._goods.offers)
         body = {
             "status": "ok" if offers else "empty",
             "requests": self._active,

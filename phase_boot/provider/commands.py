@@ -15,7 +15,11 @@ INTERRUPTED: Final = 130
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the provider's command."""
     words = subparsers.add_parser("serve", help="serve a SITE to the machines on this network")
-    words.add_argument("site", type=Path, metavar="SITE")
+    what = words.add_mutually_exclusive_group(required=True)
+    what.add_argument("site", type=Path, nargs="?", metavar="SITE")
+    what.add_argument(
+        "--store", type=Path, metavar="DIR", help="hand on what this machine booted instead"
+    )
     words.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one")
     words.add_argument("--host", help="listen on this address only")
     words.add_argument("--interface", help="listen and announce on this interface only")
@@ -41,7 +45,8 @@ def _serve(options: argparse.Namespace) -> int:
     from phase_boot.provider.serve import Settings, serve  # noqa: PLC0415 - the same
 
     settings = Settings(
-        site=options.site,
+        folder=options.site or options.store,
+        kept=options.store is not None,
         port=options.port,
         host=options.host,
         interface=options.interface,

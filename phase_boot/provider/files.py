@@ -7,9 +7,9 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from phase_boot.store.cid import raw_cid
 from phase_boot.store.digest import Digest
@@ -34,7 +34,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Served:
     """An open file of the SITE and what HTTP says about it."""
 
-    file: BufferedReader
+    file: BufferedReader | BytesIO
     size: int
     etag: str
     """Its sha256 in quotes; of an artifact, the one it is called by."""
@@ -52,6 +52,31 @@ class Offer:
     cid: str
 
 
+class Goods(Protocol):
+    """What a provider hands out. Its methods block; what cannot be had is not there."""
+
+    def open(self, path: str) -> Served | None:
+        """Open the file that the mirror layout has at ``path``, or return None."""
+
+    def offers(self) -> frozenset[Offer]:
+        """Return what is offered now."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteGoods:
+    """Implements `Goods` for the SITE of a publisher, or a copy of one."""
+
+    root: Path
+
+    def open(self, path: str) -> Served | None:
+        """Open a file of the SITE."""
+        return open_served(self.root, path)
+
+    def offers(self) -> frozenset[Offer]:
+        """Return the version of each channel and architecture."""
+        return find_offers(self.root)
+
+
 def open_served(root: Path, path: str) -> Served | None:
     """Open the file that the mirror layout has at ``path``, or return None.
 
@@ -60,13 +85,23 @@ def open_served(root: Path, path: str) -> Served | None:
     digest = read_entry_path(path)
     if digest is None and not _names_document(path):
         return None
-    file = _open(root, path)
+    file = open_plain(root, path)
     if file is None:
         return None
+    return served_document(file) if digest is None else served_entry(file, digest)
+
+
+def served_entry(file: BufferedReader, digest: Digest) -> Served:
+    """Return an artifact as it is served; whoever takes it hashes it."""
     size = os.fstat(file.fileno()).st_size
-    if digest is not None:
-        immutable = "public, max-age=31536000, immutable"
-        return Served(file, size, f'"{digest.hex}"', "application/octet-stream", immutable)
+    immutable = "public, max-age=31536000, immutable"
+    return Served(file, size, f'"{digest.hex}"', "application/octet-stream", immutable)
+
+
+def served_document(file: BufferedReader | BytesIO) -> Served | None:
+    """Return a manifest or a root as it is served, or None if it is larger than any may be."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     if size > MAX_BYTES:
         file.close()
         return None
@@ -95,7 +130,7 @@ def _offers(root: Path) -> Iterator[Offer]:
         except ValueError:
             continue
         for arch in Arch:
-            file = _open(root, manifest_path(channel, arch))
+            file = open_plain(root, manifest_path(channel, arch))
             if file is None:
                 continue
             with file:
@@ -108,7 +143,7 @@ def _offers(root: Path) -> Iterator[Offer]:
                 yield Offer(channel, arch, str(manifest.version), raw_cid(Digest.of(raw)))
 
 
-def _open(root: Path, path: str) -> BufferedReader | None:
+def open_plain(root: Path, path: str) -> BufferedReader | None:
     """Open a plain file below ``root``, through no links at all; None if there is none."""
     *folders, name = path.split("/")
     try:

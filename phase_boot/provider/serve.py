@@ -16,7 +16,8 @@ from phase_boot.provider.announce import Announcer
 from phase_boot.provider.answers import Answers, Door, make_server
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import AnnounceFailed, Started, Stopped, Tell
-from phase_boot.provider.files import find_offers
+from phase_boot.provider.files import Goods, SiteGoods
+from phase_boot.provider.kept import StoreGoods
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.links import host_label, links
 from phase_boot.provider.listen import listen
@@ -29,7 +30,9 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class Settings:
     """What to serve, and where."""
 
-    site: Path
+    folder: Path
+    kept: bool = False
+    """Whether ``folder`` is the store of a machine that boots, instead of a SITE."""
     port: int
     host: str | None = None
     interface: str | None = None
@@ -40,19 +43,24 @@ class Settings:
 
 
 async def serve(settings: Settings, tell: Tell) -> None:
-    """Serve a SITE until SIGTERM or SIGINT; a second one ends it on the spot.
+    """Serve a SITE or a store until SIGTERM or SIGINT; a second one ends it on the spot.
 
     Raises:
-        ProvideError: there is no such SITE, or the port cannot be opened.
+        ProvideError: there is no such folder, or the port cannot be opened.
     """
-    if not settings.site.is_dir():
-        raise ProvideError(f"{settings.site} is no folder: make one with `phase-boot publish`.")
+    if not settings.folder.is_dir():
+        made = "phase-boot daemon --store" if settings.kept else "phase-boot publish"
+        raise ProvideError(f"{settings.folder} is no folder: make one with `{made}`.")
     stop = _stop_signal()
     sockets = listen(port=settings.port, host=settings.host, interface=settings.interface)
     port: int = sockets[0].getsockname()[1]
     async with _answering(settings, sockets, tell), _announcing(settings, port, tell):
         await stop.wait()
     tell(Stopped())
+
+
+def _goods(settings: Settings) -> Goods:
+    return StoreGoods(settings.folder) if settings.kept else SiteGoods(settings.folder)
 
 
 def _stop_signal() -> asyncio.Event:
@@ -73,14 +81,15 @@ async def _answering(
     settings: Settings, sockets: Sequence[socket.socket], tell: Tell
 ) -> AsyncIterator[None]:
     limits = settings.limits
-    receipts = Receipts(settings.site, limits) if settings.receipts else None
-    answers = Answers(settings.site, limits, tell, receipts=receipts)
+    takes = settings.receipts and not settings.kept
+    receipts = Receipts(settings.folder, limits) if takes else None
+    answers = Answers(_goods(settings), limits, tell, receipts=receipts)
     server = make_server(answers, limits, tell)
     loop = asyncio.get_running_loop()
     listeners = [await loop.create_server(Door(server, limits), sock=one) for one in sockets]
     addresses = (one.getsockname() for one in sockets)
     urls = tuple(f"http://{_literal(host)}:{port}/" for host, port, *_ in addresses)
-    tell(Started(site=str(settings.site), urls=urls))
+    tell(Started(site=str(settings.folder), urls=urls))
     try:
         yield
     finally:
@@ -109,7 +118,7 @@ async def _announce(settings: Settings, port: int, tell: Tell) -> None:
     try:
         await announcer.run(
             functools.partial(links, interface=settings.interface, host=settings.host),
-            functools.partial(find_offers, settings.site),
+            _goods(settings).offers,
         )
     except Exception as error:  # noqa: BLE001 - serving goes on, whatever is wrong with mDNS
         tell(AnnounceFailed(interface="", reason=f"{type(error).__name__}: {error}"))

@@ -8,7 +8,7 @@ or remove it all: then the lowest version of the policy is what is left (docs/ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -100,7 +100,16 @@ def read_state(raw: bytes, chain: Chain) -> tuple[Seen, tuple[Refusal, ...]]:
     return seen, tuple(doubts)
 
 
-def _parse(raw: bytes) -> tuple[Digest, Iterable[Mapping[str, object]]]:
+def entries_of(raw: bytes) -> list[Mapping[str, object]]:
+    """Return the manifests that a kept state holds, believed by nobody yet.
+
+    Raises:
+        Refusal: it is no state.
+    """
+    return _parse(raw)[1]
+
+
+def _parse(raw: bytes) -> tuple[Digest, list[Mapping[str, object]]]:
     document = read_document(raw, limit=MAX_STATE_BYTES, depth=MAX_DEPTH + _NESTING)
     parsed(document.get("schema"), "schema", _this_schema)
     root = parsed(document.get("root"), "root", Digest.parse)

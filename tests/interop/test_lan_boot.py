@@ -63,10 +63,11 @@ def policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     return path
 
 
-def serving(lab: Lab, site: Path) -> subprocess.Popen[bytes]:
+def serving(lab: Lab, *what: Path | str) -> subprocess.Popen[bytes]:
     """Start the provider, and return once it answers."""
+    site = Path(what[-1])
     with (site.parent / "serve.log").open("wb") as log:
-        server = lab.popen([*PHASE_BOOT, "serve", str(site)], stdout=log, stderr=log)
+        server = lab.popen([*PHASE_BOOT, "serve", *map(str, what)], stdout=log, stderr=log)
     give_up = time.monotonic() + 30
     while True:
         try:
@@ -81,12 +82,12 @@ def serving(lab: Lab, site: Path) -> subprocess.Popen[bytes]:
 
 
 def dry_run(
-    lab: Lab, policy: Path, chain: str = "daemon"
+    lab: Lab, policy: Path, chain: str = "daemon", *, store: str = "store"
 ) -> tuple[int, str, list[dict[str, object]]]:
     """Run the daemon in the lab and return its status, what it said, and its journal."""
     folder = policy.parent
     journal = folder / "journal.jsonl"
-    words = ["--policy", str(policy), "--store", str(folder / "store"), "--journal", str(journal)]
+    words = ["--policy", str(policy), "--store", str(folder / store), "--journal", str(journal)]
     done = subprocess.run(
         lab.command([*CHAIN[chain], "--dry-run", *words]),
         capture_output=True,
@@ -112,9 +113,23 @@ def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
     assert found["origin"] == "lan"
     done = {event["artifact"]: event for event in events if event["event"] == "fetch.done"}
     assert set(done) == set(FILES)
-    stored = policy.parent / "store" / "sha256"
+    stored = policy.parent / "store" / "cas" / "sha256"
     assert {path.read_bytes() for path in stored.iterdir()} == set(FILES.values())
     assert {path.name for path in stored.iterdir()} == {e["sha256"] for e in done.values()}
+
+
+def test_a_machine_that_booted_hands_on_what_it_booted(lab: Lab, policy: Path) -> None:
+    publisher = serving(lab, policy.parent / "site")
+    assert dry_run(lab, policy)[0] == 0
+    publisher.terminate()
+    publisher.wait(timeout=30)
+    serving(lab, "--store", policy.parent / "store")
+    status, said, events = dry_run(lab, policy, store="another")
+    assert status == 0, said
+    done = {event["artifact"]: event for event in events if event["event"] == "fetch.done"}
+    assert all(str(event["source"]).startswith("http://") for event in done.values())
+    stored = policy.parent / "another" / "cas" / "sha256"
+    assert {path.read_bytes() for path in stored.iterdir()} == set(FILES.values())
 
 
 def test_a_provider_of_another_publisher_is_found_and_refused(

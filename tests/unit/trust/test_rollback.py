@@ -17,6 +17,7 @@ from phase_boot.trust.rollback import (
     MAX_STATE_BYTES,
     SCHEMA,
     Seen,
+    entries_of,
     read_state,
     write_state,
 )
@@ -206,3 +207,8 @@ def test_an_entry_of_no_channel_counts_for_no_key_of_a_policy_either() -> None:
     seen, doubts = read_state(state(Chain(TRUST), seen=[nameless]), Chain(TRUST))
     assert seen == Seen()
     assert len(doubts) == 1
+
+
+def test_what_a_state_holds_can_be_read_without_believing_it() -> None:
+    forged = entry(version="9")
+    assert entries_of(state(seen=[entry(), forged])) == [entry(), forged]

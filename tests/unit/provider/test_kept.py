@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signature
+from phase_boot.provider.kept import StoreGoods
+from phase_boot.store.cid import raw_cid
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import entry_path
+from phase_boot.trust.document import canonical
+
+MANIFEST = "stable/amd64/manifest.json"
+SECRET = b"what is no part of the mirror"
+
+
+def entry(**changes: object) -> dict[str, object]:
+    body = document(**changes)
+    return {**body, "signatures": [signature(body)]}
+
+
+def state(*entries: dict[str, object]) -> bytes:
+    root = str(Digest.of(b"root"))
+    return canonical({"schema": "phase-boot-state-v1", "root": root, "seen": list(entries)})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return the store of a machine that booted one version."""
+    folder = tmp_path / "store"
+    (folder / "cas" / "sha256").mkdir(parents=True)
+    (folder / "cas" / "tmp").mkdir()
+    for data in (KERNEL, INITRAMFS, ROOTFS):
+        (folder / entry_path(Digest.of(data))).write_bytes(data)
+    (folder / "trust").mkdir()
+    (folder / "trust" / "state.json").write_bytes(state(entry()))
+    (folder / "trust" / "root.2.json").write_bytes(b"{}")
+    return folder
+
+
+def said(store: Path, path: str) -> bytes | None:
+    served = StoreGoods(store).open(path)
+    if served is None:
+        return None
+    with served.file as file:
+        file.seek(0)
+        return file.read()
+
+
+def test_what_was_booted_is_offered_as_it_was_signed(store: Path) -> None:
+    raw = canonical(entry())
+    assert said(store, MANIFEST) == raw
+    (offer,) = StoreGoods(store).offers()
+    assert (offer.channel, str(offer.arch), offer.version) == ("stable", "amd64", "2025.11.12")
+    assert offer.cid == raw_cid(Digest.of(raw))
+    assert said(store, entry_path(Digest.of(ROOTFS))) == ROOTFS
+    assert said(store, "root/2.json") == b"{}"
+
+
+@pytest.mark.parametrize("cut", [b"", ROOTFS[:-1], None])
+def test_a_version_that_is_not_whole_is_not_offered_but_its_parts_are(
+    store: Path, cut: bytes | None
+) -> None:
+    path = store / entry_path(Digest.of(ROOTFS))
+    path.unlink()
+    if cut is not None:
+        path.write_bytes(cut)
+    assert StoreGoods(store).offers() == frozenset()
+    assert said(store, MANIFEST) is None
+    assert said(store, entry_path(Digest.of(KERNEL))) == KERNEL
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"{}", state({"version": 1}), b"x" * 1_000_000, state() + b"\xff"]
+)
+def test_a_state_that_is_none_offers_nothing_and_ends_nothing(store: Path, raw: bytes) -> None:
+    (store / "trust" / "state.json").write_bytes(raw)
+    assert StoreGoods(store).offers() == frozenset()
+    assert said(store, MANIFEST) is None
+    assert said(store, entry_path(Digest.of(KERNEL))) == KERNEL
+
+
+@pytest.mark.parametrize("name", ["cas", "cas/sha256", "trust", "trust/state.json"])
+def test_a_store_whose_parts_are_links_hands_on_nothing_of_them(
+    store: Path, tmp_path: Path, name: str
+) -> None:
+    (store / name).rename(tmp_path / "moved")
+    (store / name).symlink_to(tmp_path / "moved")
+    assert said(store, MANIFEST) is None
+    if name.startswith("cas"):
+        assert said(store, entry_path(Digest.of(KERNEL))) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["trust/state.json", "state.json", "root/state.json", "cas/tmp/x", "root/2.json/", "", "trust"],
+)
+def test_nothing_but_the_mirror_layout_is_handed_on(store: Path, path: str) -> None:
+    (store / "cas" / "tmp" / "x").write_bytes(SECRET)
+    assert said(store, path) is None
+
+
+def test_of_two_versions_of_one_place_the_one_that_is_whole_is_offered(store: Path) -> None:
+    newer = entry(
+        version="2026.1.1",
+        artifacts={
+            name: str(Digest.of(name.encode())) for name in ("kernel", "initramfs", "rootfs")
+        },
+    )
+    (store / "trust" / "state.json").write_bytes(state(newer, entry()))
+    assert {offer.version for offer in StoreGoods(store).offers()} == {"2025.11.12"}
