@@ -120,7 +120,7 @@ def locked_wheels(wanted: Recipe, interpreter: Path) -> Step:
     return Step(
         name="wheels",
         says="install the locked wheels by hash, drop what is never imported, byte-compile",
-        make=partial(python.wheels, wanted.platform.wheels, interpreter),
+        make=partial(python.wheels, wanted.platform.wheels, interpreter, ()),
         params=(wanted.platform.wheels,),
         reads=(ROOT / "uv.lock",),
         after=(interpreter,),

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from image import build, recipe
-from image.recipe import BASE_FILES, SEED_FILES, TARGET_FILES, Recipe
-from image.steps import filesystems, initramfs, kernel, target
+from image.recipe import BASE_FILES, PYTHON_FILES, SEED_FILES, TARGET_FILES, Recipe
+from image.steps import filesystems, initramfs, kernel, python, target
 from image.tools import epoch
 from image.workshop import BUILD, ROOT, Step, Workshop, discard
 from phase_boot.publish.keyfile import read_key
@@ -46,11 +46,14 @@ class Order:
 def artifacts(shop: Workshop, wanted: Recipe) -> Mapping[str, Path]:
     """Build kernel, initramfs and rootfs of the target, and return where they are."""
     debian = shop.do(build.debian_packages(wanted))
+    interpreter = shop.do(build.interpreter_packages())
     linux = shop.do(build.seed_kernel(wanted, debian))
     modules = shop.do(build.seed_modules(wanted, debian))
     early = shop.do(early_modules(debian))
     first = shop.do(target_initramfs(debian, early))
-    root = shop.do(target_root(wanted, debian, modules))
+    wheels = shop.do(target_wheels(wanted, interpreter))
+    program = shop.do(build.own_program(interpreter))
+    root = shop.do(target_root(wanted, debian, interpreter, modules, wheels, program))
     rootfs = shop.do(target_rootfs(root))
     return {"kernel": linux / "vmlinuz", "initramfs": first, "rootfs": rootfs}
 
@@ -81,15 +84,35 @@ def target_initramfs(debian: Path, early: Path) -> Step:
     )
 
 
-def target_root(wanted: Recipe, debian: Path, modules: Path) -> Step:
+def target_wheels(wanted: Recipe, interpreter: Path) -> Step:
+    """The locked Python dependencies of Plasma, trimmed and byte-compiled."""
+    return Step(
+        name="target-wheels",
+        says="install the locked wheels that Plasma runs on, by hash, as the seed's",
+        make=partial(python.wheels, wanted.platform.wheels, interpreter, target.CHOICE),
+        params=(wanted.platform.wheels, *target.CHOICE),
+        reads=(ROOT / "uv.lock",),
+        after=(interpreter,),
+    )
+
+
+def target_root(wanted: Recipe, debian: Path, *parts: Path) -> Step:
     """The target's root folder."""
+    interpreter, modules, wheels, program = parts
+    trees = ((modules, ""), (wheels, python.SITE), (program, python.SITE))
     return Step(
         name="target-root",
-        says="put the target's root together: systemd, network, one service that reports",
-        make=partial(target.root, debian, modules, wanted),
+        says="put the target's root together: systemd, network, a report, Plasma and its jobs",
+        make=partial(target.root, debian, interpreter, trees, wanted),
         params=(recipe.version(), str(epoch())),
-        reads=(BASE_FILES, TARGET_FILES, *build.ROOT_CODE),
-        after=(debian, modules),
+        reads=(
+            BASE_FILES,
+            PYTHON_FILES,
+            TARGET_FILES,
+            ROOT / "image/steps/python.py",
+            *build.ROOT_CODE,
+        ),
+        after=(debian, *parts),
     )
 
 

@@ -18,6 +18,7 @@ from policies.write import Keys, RootFile
 SUITE: Final = "trixie"
 """Debian 13."""
 BASE_FILES: Final = ROOT / "image" / "base"
+PYTHON_FILES: Final = ROOT / "image" / "python"
 SEED_FILES: Final = ROOT / "image" / "seed"
 BENCH_FILES: Final = ROOT / "image" / "bench" / "seed"
 TARGET_FILES: Final = ROOT / "image" / "target"
@@ -102,7 +103,8 @@ class Recipe:
     @property
     def own_files(self) -> tuple[Path, ...]:
         """The folders of the repository that go into the seed's root."""
-        return (SEED_FILES, BENCH_FILES) if self.measured else (SEED_FILES,)
+        own = (PYTHON_FILES, SEED_FILES)
+        return (*own, BENCH_FILES) if self.measured else own
 
     @property
     def options(self) -> str:

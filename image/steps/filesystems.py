@@ -15,7 +15,7 @@ SEED_OPTIONS: Final = ("-comp", "lz4", "-Xhc", "-b", "128K", "-no-fragments")
 Counted in instructions up to the daemon's first event (amd64, 2026-11): zstd 18.4, zstd without
 fragments 16.6, lz4 15.1, lz4 without fragments 13.3 units.
 """
-TARGET_OPTIONS: Final = ("-comp", "lz4", "-Xhc", "-b", "64K", "-no-fragments")
+TARGET_OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "15", "-b", "64K", "-no-fragments")
 """Content-defined chunks of two versions stay alike where blocks are small and stand alone."""
 STORE: Final = ("cas", "cas/sha256", "cas/tmp", "cas/corrupt")
 

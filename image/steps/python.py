@@ -1,4 +1,4 @@
-"""Python for the seed: the locked wheels, our own packages, and bytecode for all of it.
+"""Python for a root: the locked wheels, our own packages, and bytecode for all of it.
 
 Bytecode is the same on both architectures, but not from one Python to the next: it is made by
 Debian 13's own interpreter for the building machine, run through its own dynamic loader.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from image.tools import Tool, run, run_command
 
 PACKAGES: Final = ("phase_boot", "states", "policies", "loader")
 SITE: Final = "usr/lib/phase-boot"
-"""Our site directory in the seed, relative to the root."""
+"""Our site directory in a root, relative to it."""
 UNUSED: Final = (
     "**/tests",
     "**/test",
@@ -39,15 +40,21 @@ UNUSED: Final = (
     "wcwidth/_wcwidth_c*",
 )
 """Patterns below the site directory of what no import of ours ever reads."""
+TAG: Final = "cpython-313"
+"""What Python puts into the names of its bytecode."""
 KEPT_METADATA: Final = ("METADATA", "entry_points.txt")
 
 
-def wheels(platform: str, interpreter: Path, out: Path) -> None:
-    """Install the locked wheels for ``platform`` (uv's name) into ``out``, by hash."""
+def wheels(platform: str, interpreter: Path, choice: Sequence[str], out: Path) -> None:
+    """Install the locked wheels for ``platform`` (uv's name) into ``out``, by hash.
+
+    ``choice`` are the options of `uv export` that say which of them.
+    """
     requirements = out.with_name(out.name + ".txt")
     run(
         Tool.UV,
         *("export", "--frozen", "--no-dev", "--no-emit-project", "--quiet"),
+        *choice,
         *("--output-file", requirements),
     )
     run(
@@ -111,7 +118,7 @@ def entry_points(project: dict[str, dict[str, dict[str, str]]]) -> str:
 
 
 def compile_all(interpreter: Path, folder: Path, where: str) -> None:
-    """Byte-compile ``folder``, whose place in the seed is the absolute path ``where``.
+    """Byte-compile ``folder``, whose place in the root is the absolute path ``where``.
 
     Args:
         interpreter: a root with Debian 13's Python for this machine.
@@ -132,6 +139,29 @@ def compile_all(interpreter: Path, folder: Path, where: str) -> None:
         ],
         env={"PYTHONHOME": str(interpreter / "usr"), "PYTHONHASHSEED": "0"},
     )
+
+
+def without_sources(folder: Path) -> None:
+    """Leave of every module below ``folder`` its bytecode, where the import looks for it then."""
+    for compiled in sorted(folder.rglob(f"__pycache__/*.{TAG}.pyc")):
+        module = compiled.name.removesuffix(f".{TAG}.pyc")
+        beside = compiled.parent.parent
+        (beside / f"{module}.py").unlink()
+        compiled.rename(beside / f"{module}.pyc")
+    for emptied in sorted(folder.rglob("__pycache__")):
+        emptied.rmdir()
+
+
+def launcher(function: str) -> str:
+    """Return the script that starts ``function`` of our command line in the fewest steps."""
+    lines = [
+        "#!/usr/bin/python3 -IS",
+        "import sys",
+        f'sys.path.append("/{SITE}")',
+        f"from phase_boot.cli import {function}",
+        f"sys.exit({function}())",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def remove(path: Path) -> None:

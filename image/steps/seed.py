@@ -12,7 +12,6 @@ from typing import Final
 from image import recipe as names
 from image.steps import packages as debian
 from image.steps import python, roots, tree
-from image.steps.python import SITE
 from image.tools import epoch
 from image.workshop import discard
 from loader.entries import MENU
@@ -112,7 +111,7 @@ def authorities(files: Sequence[Path]) -> str:
 
 def _write_generated(out: Path, recipe: names.Recipe) -> None:
     for name, function in LAUNCHERS.items():
-        tree.write(out / f"usr/bin/{name}", launcher(function), executable=True)
+        tree.write(out / f"usr/bin/{name}", python.launcher(function), executable=True)
     for name, content in trust(recipe.trusting).items():
         tree.write(out / "etc/phase-boot" / name, content)
     if recipe.trusting.authorities:
@@ -125,15 +124,3 @@ def _write_generated(out: Path, recipe: names.Recipe) -> None:
     tree.write(out / "usr/lib/clock-epoch", "")
     built = datetime.fromtimestamp(epoch(), UTC).isoformat()
     tree.write(out / "etc/phase-boot/built", built + "\n")
-
-
-def launcher(function: str) -> str:
-    """Return the script that starts ``function`` of our command line in the fewest steps."""
-    lines = [
-        "#!/usr/bin/python3 -IS",
-        "import sys",
-        f'sys.path.append("/{SITE}")',
-        f"from phase_boot.cli import {function}",
-        f"sys.exit({function}())",
-    ]
-    return "\n".join(lines) + "\n"

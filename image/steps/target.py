@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from image import recipe as names
-from image.recipe import TARGET_FILES
-from image.steps import roots, tree
+from image.recipe import PYTHON_FILES, TARGET_FILES
+from image.steps import python, roots, tree
 from image.tools import epoch
 
-LINKS: Final = {"etc/systemd/system/default.target": "/usr/lib/systemd/system/phase-target.target"}
+LINKS: Final = {
+    "etc/systemd/system/default.target": "/usr/lib/systemd/system/phase-target.target",
+    "usr/bin/python3": "python3.13",
+}
+KEPT: Final = "var/lib/plasma"
+"""Where Plasma keeps its receipts and its key; a folder of Cache where there is one."""
+CHOICE: Final = (
+    *("--extra", "plasma"),
+    *("--prune", "prompt-toolkit", "--prune", "structlog", "--prune", "tomlkit"),
+    *("--prune", "transitions", "--prune", "zeroconf"),
+)
+"""Plasma's wheels, without those that only a seed, a provider or a publisher needs."""
 
 
-def root(packages: Path, modules: Path, recipe: names.Recipe, out: Path) -> None:
-    """Create the target's root at ``out`` from Debian's ``packages`` and the kernel's modules."""
-    roots.assemble(packages, [TARGET_FILES], [(modules, "")], recipe.platform, out)
+def root(
+    packages: Path,
+    interpreter: Path,
+    parts: Sequence[tuple[Path, str]],
+    recipe: names.Recipe,
+    out: Path,
+) -> None:
+    """Create the target's root at ``out``.
+
+    Every boot reads the whole of it, to hash it: so there is bytecode, and no sources.
+
+    Args:
+        packages: Debian's files.
+        interpreter: a root with the same Python for this machine.
+        parts: other trees, each with the place it goes to, relative to the root.
+        recipe: what to build.
+        out: the folder to create.
+    """
+    roots.assemble(packages, [PYTHON_FILES, TARGET_FILES], parts, recipe.platform, out)
+    library = "usr/lib/python3.13"
+    python.compile_all(interpreter, out / library, f"/{library}")
+    for folder in (library, python.SITE):
+        python.without_sources(out / folder)
+    tree.write(out / "usr/bin/phase-boot", python.launcher("main"), executable=True)
     system = roots.os_release("Phase Boot Example", names.version(), recipe.platform)
     tree.write(out / "etc/os-release", system)
-    roots.finish(out, [], LINKS, epoch())
+    roots.finish(out, [KEPT], LINKS, epoch())

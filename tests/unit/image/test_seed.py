@@ -26,7 +26,7 @@ def test_metadata_keeps_its_head_alone() -> None:
 
 
 def test_the_launcher_reads_neither_environment_nor_site() -> None:
-    assert seed.launcher("main").startswith("#!/usr/bin/python3 -IS\n")
+    assert python.launcher("main").startswith("#!/usr/bin/python3 -IS\n")
 
 
 def test_of_a_file_of_authorities_nothing_but_their_certificates_is_kept(tmp_path: Path) -> None:

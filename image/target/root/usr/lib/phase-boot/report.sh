@@ -1,7 +1,7 @@
 #!/bin/sh
 # Says in one line which system this is, which rootfs it is running from and what it was handed
-# about the way here, on the console, on the virtio port that listens for events, and as
-# http://<this machine>/report.json.
+# about the way here, on the console, on the virtio port that listens for events, and in the file
+# that its unit then serves as http://<this machine>/report.json.
 read -r command_line </proc/cmdline
 version= mode=
 for word in $command_line; do
@@ -32,4 +32,3 @@ if [ "$port" ]; then
 	port=${port%/name}
 	cat /run/phase/www/report.json >"/dev/${port##*/}"
 fi
-exec busybox httpd -f -p 80 -h /run/phase/www
