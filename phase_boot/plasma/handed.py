@@ -1,0 +1,135 @@
+"""What the boot handed over to this system, as far as Plasma uses it: checked, never guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from phase_boot.handoff.document import BadHandoff, Handoff, read
+from phase_boot.machine.events import ManifestVerified
+from phase_boot.ports.finder import Candidate
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.manifest import Manifest, signed_bytes
+from phase_boot.trust.receipt import Booted
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import authenticate
+from policies.model import Mode
+
+SCHEMES: Final = ("http://", "https://")
+
+
+class NotHanded(Exception):
+    """This system was not handed what it runs; ``str`` is one sentence with the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """Which boot this system runs after.
+
+    Attributes:
+        digest: of the bytes that the manifest's signatures cover.
+        providers: base URLs of whoever the boot came from, the one with the manifest first.
+    """
+
+    mode: Mode
+    manifest: Manifest
+    digest: Digest
+    signers: tuple[str, ...]
+    proxy: str
+    providers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, raw: bytes, rootfs: Digest) -> Self:
+        """Read the hand-over document of a system that runs from ``rootfs``.
+
+        Whoever wrote it has verified the manifest by a root of trust that this system does not
+        have; here it must hold together: the signatures, the version, and the rootfs that runs.
+
+        Raises:
+            NotHanded: it does not.
+        """
+        try:
+            handoff = read(raw)
+            trust = Trust(frozenset(handoff.signers), len(set(handoff.signers)))
+            found = authenticate(handoff.manifest.encode(), trust)
+            mode = Mode(handoff.mode)
+        except BadHandoff as error:
+            raise NotHanded(str(error)) from error
+        except (Refusal, ValueError) as error:
+            raise _torn(f"its manifest is not what was verified ({error})") from error
+        manifest = found.manifest
+        if manifest.version != handoff.version:
+            raise _torn(f"it names version {handoff.version} and the manifest {manifest.version}")
+        if manifest.artifacts["rootfs"].digest != rootfs:
+            raise _torn(f"its manifest names another rootfs than {rootfs}, which runs")
+        return cls(
+            mode=mode,
+            manifest=manifest,
+            digest=Digest.of(signed_bytes(found.document)),
+            signers=found.signers,
+            proxy=handoff.network.proxy if handoff.network else "",
+            providers=tuple(dict.fromkeys(_providers(handoff, manifest))),
+        )
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody is to be asked or told anything."""
+        return self.mode is Mode.PRIVATE
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where a module may be asked for: at the places of the artifacts."""
+        if self.private:
+            return ()
+        mirrors = (mirror.rstrip("/") for mirror in self.manifest.mirrors)
+        return tuple(dict.fromkeys((*self.providers, *mirrors)))
+
+    def booted(self, pcrs: Mapping[int, str]) -> Booted:
+        """Return what receipts say of this boot, with the TPM's ``pcrs``."""
+        return Booted(
+            version=self.manifest.version,
+            channel=self.manifest.channel,
+            manifest=self.digest,
+            pcrs=pcrs,
+        )
+
+    @property
+    def arch(self) -> Arch:
+        """What the manifest was for."""
+        return self.manifest.arch
+
+
+def _torn(reason: str) -> NotHanded:
+    return NotHanded(
+        f"The hand-over document does not hold together ({reason}): start this machine from its "
+        "stick."
+    )
+
+
+def _providers(handoff: Handoff, manifest: Manifest) -> Iterator[str]:
+    """Yield who offered the manifest that was booted, and then who sent something of it."""
+    if handoff.mode == Mode.PRIVATE:
+        return
+    offered = [url for line in handoff.journal for url in _verified_at(line)]
+    for url in offered[-1:]:
+        base = Candidate(url=url, origin="").base(manifest.arch, manifest.channel)
+        if base and base.startswith(SCHEMES):
+            yield base
+    yield from (source for source in handoff.sources.values() if source.startswith(SCHEMES))
+
+
+def _verified_at(line: str) -> Iterator[str]:
+    """Yield the URL of the manifest that a journal line says was verified, if it says that."""
+    if ManifestVerified.event not in line:
+        return
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    match event:
+        case {"event": ManifestVerified.event, "url": str(url)}:
+            yield url

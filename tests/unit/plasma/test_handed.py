@@ -1,0 +1,120 @@
+"""What a booted system believes of what it was handed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from phase_boot.drill import manifests
+from phase_boot.drill.manifests import NOW, PUBLISHER, ROOTFS, SECOND, STRANGER, TRUST, WANTED
+from phase_boot.drill.receipts import booted, job_table
+from phase_boot.handoff.document import Network, document
+from phase_boot.plasma.handed import Handed, NotHanded
+from phase_boot.store.digest import Digest
+from phase_boot.trust.verify import verify
+from policies.model import Mode
+
+RUNNING = Digest.of(ROOTFS)
+NEIGHBOUR = "http://192.0.2.7:8070"
+LINK = Network(interface="eth0", addresses=("192.0.2.9/24",), proxy="http://192.0.2.1:3128")
+
+
+def verified_at(url: str) -> str:
+    return json.dumps({"event": "manifest.verified", "seq": 1, "url": url})
+
+
+def handed_over(
+    *,
+    mode: str = "internet",
+    sources: Mapping[str, str] | None = None,
+    journal: tuple[str, ...] = (),
+    **fields: object,
+) -> bytes:
+    raw = manifests.signed(manifests.document(**fields))
+    manifest = verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+    return document(
+        mode=mode, manifest=manifest, network=LINK, sources=sources or {}, journal=journal
+    )
+
+
+def changed(raw: bytes, **fields: object) -> bytes:
+    return json.dumps({**json.loads(raw), **fields}).encode()
+
+
+def test_what_was_booted_is_what_a_receipt_then_says() -> None:
+    handed = Handed.of(handed_over(), RUNNING)
+    assert handed.booted({4: "ab" * 32}) == booted()
+    assert (handed.mode, handed.arch) == (Mode.INTERNET, WANTED.arch)
+    assert (handed.signers, handed.proxy) == ((PUBLISHER.keyid,), "http://192.0.2.1:3128")
+
+
+def test_the_jobs_of_the_manifest_come_along() -> None:
+    handed = Handed.of(handed_over(jobs=[job_table()]), RUNNING)
+    assert [job.name for job in handed.manifest.jobs] == ["hello"]
+
+
+def test_whoever_offered_the_manifest_comes_before_whoever_sent_something() -> None:
+    journal = (
+        verified_at("http://192.0.2.66:8070/stable/amd64/manifest.json"),
+        "no JSON, but manifest.verified stands in it",
+        "[" * 100_000 + '"manifest.verified"',
+        json.dumps({"event": "shell.opened", "cause": "manifest.verified", "url": "http://x/"}),
+        verified_at(f"{NEIGHBOUR}/stable/amd64/manifest.json"),
+    )
+    sources = {"kernel": "https://far.example", "initramfs": NEIGHBOUR, "rootfs": "store"}
+    handed = Handed.of(handed_over(sources=sources, journal=journal), RUNNING)
+    assert handed.providers == (NEIGHBOUR, "https://far.example")
+    assert handed.sources == (*handed.providers, "https://mirror.example/stable")
+
+
+def test_a_boot_from_cache_alone_came_from_nobody() -> None:
+    journal = (verified_at("cache:stable"), verified_at("/cache/stable/amd64/manifest.json"))
+    handed = Handed.of(handed_over(sources={"rootfs": "store"}, journal=journal), RUNNING)
+    assert handed.providers == ()
+
+
+def test_in_private_mode_there_is_nobody_to_ask_or_to_tell() -> None:
+    raw = changed(
+        handed_over(mode="private"),
+        sources={"rootfs": NEIGHBOUR},
+        journal=[verified_at(f"{NEIGHBOUR}/stable/amd64/manifest.json")],
+    )
+    handed = Handed.of(raw, RUNNING)
+    assert handed.private
+    assert (handed.providers, handed.sources) == ((), ())
+
+
+def test_a_manifest_that_was_changed_on_the_way_is_not_believed() -> None:
+    raw = handed_over()
+    manifest = json.loads(raw)["manifest"]
+    with pytest.raises(NotHanded, match="signature"):
+        Handed.of(changed(raw, manifest=manifest.replace("quiet", "noisy")), RUNNING)
+
+
+@pytest.mark.parametrize("signers", [[], [STRANGER.keyid], [PUBLISHER.keyid, SECOND.keyid]])
+def test_all_whom_the_boot_names_must_have_signed(signers: list[str]) -> None:
+    with pytest.raises(NotHanded, match="start this machine from its stick"):
+        Handed.of(changed(handed_over(), signers=signers), RUNNING)
+
+
+def test_another_version_than_the_manifest_s_is_not_believed() -> None:
+    with pytest.raises(NotHanded, match=r"names version 2099\.1 and the manifest 2025\.11\.12"):
+        Handed.of(changed(handed_over(), version="2099.1"), RUNNING)
+
+
+def test_a_document_that_is_not_of_the_rootfs_that_runs_is_not_believed() -> None:
+    with pytest.raises(NotHanded, match="another rootfs"):
+        Handed.of(handed_over(), Digest.of(b"another"))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100])
+def test_no_document_at_all_is_said(raw: bytes) -> None:
+    with pytest.raises(NotHanded, match="start this machine from its stick"):
+        Handed.of(raw, RUNNING)
+
+
+def test_a_mode_that_nobody_knows_is_not_guessed_at() -> None:
+    with pytest.raises(NotHanded):
+        Handed.of(changed(handed_over(), mode="public"), RUNNING)
