@@ -46,6 +46,7 @@ def _boot(program: str, words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse  # noqa: PLC0415 - not on the boot path
 
+    from phase_boot.plasma import commands as plasma  # noqa: PLC0415 - not on the boot path
     from phase_boot.provider import commands as provider  # noqa: PLC0415 - not on the boot path
     from phase_boot.publish import commands as publish  # noqa: PLC0415 - the same
 
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     drill.set_defaults(func=_drill)
     publish.register(commands)
     provider.register(commands)
+    plasma.register(commands)
     return parser
 
 

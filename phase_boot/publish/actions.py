@@ -86,7 +86,7 @@ def sign(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Print each finding; the status is 0 only if there is a manifest and all is good."""
-    chain, findings = _judge(options)
+    chain, findings = whom_to_trust(options.path, options)
     bad = 0
     terms = None if chain is None else _terms(options, chain)
     for finding in itertools.chain(findings, [] if terms is None else check(options.path, terms)):
@@ -100,7 +100,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def receipts(options: argparse.Namespace) -> int:
     """Print what machines handed in; the status is 0 if all of it is believed."""
-    chain, roots = _judge(options)
+    chain, roots = whom_to_trust(options.path, options)
     if chain is None:
         bad_roots = "; ".join(f"{root.subject}: {root.text}" for root in roots)
         raise PublishError(f"Nobody can be trusted here ({bad_roots}): name a root with --root.")
@@ -116,17 +116,21 @@ def receipts(options: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def _judge(options: argparse.Namespace) -> tuple[Chain | None, list[Finding]]:
-    """Return whom the arguments trust, and what was found on the way."""
+def whom_to_trust(site: Path, options: argparse.Namespace) -> tuple[Chain | None, list[Finding]]:
+    """Return whom the arguments trust, or else the roots of a SITE, and what was found on the way.
+
+    Raises:
+        UsageError: nobody is named, and the SITE has no roots.
+    """
     if options.key is not None:
         keyids = frozenset(map(keyid_of, options.key))
         threshold = 1 if options.threshold is None else options.threshold
         words = " ".join(options.key)
         return Chain(read_as("--key", lambda _: Trust(keyids, threshold), words)), []
-    folder: Path = options.path / ROOTS
+    folder = site / ROOTS
     if options.threshold is not None or not (options.root is not None or folder.is_dir()):
         raise UsageError(
-            f"Say whom to trust, with --key (and --threshold) or --root: {options.path} is judged "
+            f"Say whom to trust, with --key (and --threshold) or --root: {site} is judged "
             "by the roots in it only if it has some."
         )
     return check_roots(folder, options.root)

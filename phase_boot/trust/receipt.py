@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum, unique
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
@@ -27,7 +27,7 @@ from phase_boot.trust.fields import (
     table_of,
 )
 from phase_boot.trust.job import JOB_NAME
-from phase_boot.trust.keys import SigningKey, parse_keyid
+from phase_boot.trust.keys import parse_keyid
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import (
     BadField,
@@ -179,7 +179,18 @@ class Receipt:
         }
 
 
-def sign_receipt(key: SigningKey, receipt: Receipt) -> bytes:
+class Signer(Protocol):
+    """What signs for a machine: its key, or whoever keeps that."""
+
+    @property
+    def keyid(self) -> str:
+        """The name of the machine."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64 bytes of the signature over ``message``."""
+
+
+def sign_receipt(key: Signer, receipt: Receipt) -> bytes:
     """Return the file of ``receipt``, signed by the node's ``key``.
 
     Raises:

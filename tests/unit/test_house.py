@@ -25,6 +25,7 @@ IMPORTERS = {
     "structlog": {"phase_boot/machine/journal.py"},
     "tomlkit": {"policies/write.py"},
     "transitions": {"phase_boot/machine/guard.py"},
+    "wasmtime": {"phase_boot/plasma/engine.py"},
     "zeroconf": {"phase_boot/adapters/mdns.py", "phase_boot/provider/announce.py"},
 }
 SERVER = "phase_boot/provider/"
@@ -47,7 +48,7 @@ def test_a_library_is_imported_in_its_own_module_only(library: str) -> None:
     assert found == IMPORTERS[library]
 
 
-@pytest.mark.parametrize("library", ["prompt_toolkit", "tomlkit"])
+@pytest.mark.parametrize("library", ["prompt_toolkit", "tomlkit", "wasmtime"])
 def test_a_library_that_takes_long_is_not_imported_before_it_is_needed(library: str) -> None:
     program = f"import phase_boot.daemon, sys; sys.exit({library!r} in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

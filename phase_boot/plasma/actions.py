@@ -1,0 +1,74 @@
+"""What `plasma run` does: read the job, run it, print the outcome, keep the receipt."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from phase_boot.console.lines import printable
+from phase_boot.plasma.cage import NOBODY
+from phase_boot.plasma.errors import PlasmaError
+from phase_boot.plasma.judging import summary
+from phase_boot.plasma.ledger import Ledger, read_file
+from phase_boot.plasma.node import ephemeral, keeping, kept
+from phase_boot.plasma.runner import Done, Machine, module_in, run_jobs, this_arch
+from phase_boot.store.layout import entry_path
+from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.job import Job, read_job
+from phase_boot.trust.receipt import Outcome, Signer
+from phase_boot.trust.refusals import Refusal
+
+FAILED: Final = 3
+"""The exit status for a job that was run, or tried, and did not end well."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one job and print what it wrote and its receipt."""
+    job = _read(options.job)
+    node: Path | None = options.node
+    with keeping(ephemeral if node is None else lambda: kept(node)) as keeper:
+        if keeper.note:
+            sys.stderr.write(f"{printable(keeper.note)}\n")
+        done = _done(job, options, keeper)
+    for line in shown(done):
+        sys.stdout.write(f"{line}\n")
+    if options.receipts is None:
+        sys.stdout.write(f"{done.raw.decode('utf-8')}\n")
+    else:
+        sys.stdout.write(f"kept in {printable(Ledger(options.receipts).keep(done.raw))}\n")
+    return 0 if (done.receipt.outcome, done.receipt.exit) == (Outcome.EXITED, 0) else FAILED
+
+
+def shown(done: Done) -> list[str]:
+    """Return what a person reads of a job: all that it wrote, escaped, and how it ended."""
+    lines = [f"| {printable(line)}" for line in _lines(done.stdout)]
+    lines += [f"! {printable(line)}" for line in _lines(done.stderr)]
+    return [*lines, *summary(done.receipt)]
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "backslashreplace").removesuffix("\n").split("\n") if data else []
+
+
+def _done(job: Job, options: argparse.Namespace, signer: Signer) -> Done:
+    place: Path = options.module or options.store / entry_path(job.module)
+    try:
+        arch = this_arch()
+    except ValueError:
+        raise PlasmaError("Jobs are run on amd64 and arm64: use such a machine.") from None
+    user = NOBODY if os.geteuid() == 0 else None
+    machine = Machine(signer=signer, arch=arch, user=user)
+    (done,) = run_jobs([job], lambda job: module_in(place, job), machine)
+    return done
+
+
+def _read(path: Path) -> Job:
+    try:
+        return read_job(read_file(path, MAX_BYTES))
+    except OSError as error:
+        raise PlasmaError(f"{path} cannot be read: {error.strerror}.") from error
+    except Refusal as refusal:
+        raise PlasmaError(f"{path}: {refusal} [{refusal.code}]") from None

@@ -1,0 +1,182 @@
+"""Judging receipts: the signature, the machine, the module, and the boot that they speak of."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from phase_boot.console.lines import printable
+from phase_boot.plasma.errors import PlasmaError
+from phase_boot.plasma.ledger import Ledger, read_file
+from phase_boot.publish.actions import whom_to_trust
+from phase_boot.publish.arguments import date_of, keyid_of
+from phase_boot.publish.check import Finding
+from phase_boot.publish.errors import UsageError
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import MANIFEST
+from phase_boot.trust import document, receipt
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.manifest import signed_bytes
+from phase_boot.trust.receipt import (
+    Booted,
+    Outcome,
+    Receipt,
+    check_booted,
+    check_module,
+    check_node,
+    read_receipt,
+)
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.verify import authentic
+
+KEPT: Final = "manifests"
+"""The folder of a SITE beside a manifest, where each that was published stays by its digest."""
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Print what is found of a receipt; the status is 0 only if all of it is good."""
+    _check_words(options)
+    bad = 0
+    for finding in _findings(options):
+        bad += not finding.good
+        mark = "ok " if finding.good else "BAD"
+        sys.stdout.write(f"{mark} {printable(finding.subject)}: {printable(finding.text)}\n")
+    if bad:
+        sys.stderr.write(f"{printable(options.receipt)} failed {bad} check(s).\n")
+    return 1 if bad else 0
+
+
+def listing(options: argparse.Namespace) -> int:
+    """Print the receipts of a folder, the oldest first; the status is 1 if one of them is none."""
+    bad = 0
+    for entry in Ledger(options.folder).entries():
+        if isinstance(entry.found, Receipt):
+            sys.stdout.write(f"{_row(entry.found)}\n")
+        else:
+            bad += 1
+            sys.stdout.write(f"BAD {entry.path.name}: {entry.found} [{entry.found.code}]\n")
+    return 1 if bad else 0
+
+
+def summary(found: Receipt) -> Iterator[str]:
+    """Yield what a person reads of a receipt."""
+    yield f"{found.job}: {_ended(found)}"
+    yield (
+        f"  {found.wall_us / 1000:.1f} ms, {found.cpu_us / 1000:.1f} ms of processor time, "
+        f"{found.memory_bytes} bytes of memory, {found.fuel} fuel, by {found.runtime}"
+    )
+    booted = found.booted
+    of = "nothing of Phase Boot" if booted is None else f"{booted.channel} {booted.version}"
+    yield f"  on {found.node} ({found.arch}), booted into {of}, mode {found.mode}"
+
+
+def against(found: Receipt, site: Path, chain: Chain, now: datetime) -> Finding:
+    """Judge whether a SITE's publisher signed what the machine says it booted.
+
+    Its dates are not judged: it was booted some time ago.
+
+    Raises:
+        PlasmaError: the SITE cannot be read.
+    """
+    subject = f"{site}"
+    if found.booted is None:
+        text = "Phase Boot did not boot that machine, by its own word"
+        return Finding(subject, good=False, text=text)
+    try:
+        place, manifest = _manifest(found, found.booted, site)
+        if manifest is None:
+            text = f"holds no manifest {found.booted.manifest} of {place}"
+            return Finding(subject, good=False, text=text)
+        authenticated = authentic(manifest, chain.trust(found.booted.channel, now))
+        check_booted(found, authenticated.manifest, Digest.of(signed_bytes(manifest)))
+    except Refusal as refusal:
+        return Finding(subject, good=False, text=f"{refusal} [{refusal.code}]")
+    except OSError as error:
+        raise PlasmaError(f"{error.filename or site} cannot be read: {error.strerror}.") from error
+    by = ", ".join(authenticated.signers)
+    return Finding(place, good=True, text=f"version {found.booted.version}, signed by {by}")
+
+
+def _check_words(options: argparse.Namespace) -> None:
+    if options.against is None and (options.key or options.root or options.threshold is not None):
+        raise UsageError("--key, --root and --threshold judge a SITE: name it by --against.")
+    if options.threshold is not None and not options.key:
+        raise UsageError("--threshold counts keys: name them by --key.")
+
+
+def _findings(options: argparse.Namespace) -> Iterator[Finding]:
+    subject = str(options.receipt)
+    try:
+        found = read_receipt(_bytes(options.receipt, receipt.MAX_BYTES))
+    except Refusal as refusal:
+        yield Finding(subject, good=False, text=f"{refusal} [{refusal.code}]")
+        return
+    yield Finding(subject, good=True, text=f"signed by {found.node}: {found.job} {_ended(found)}")
+    if options.node is not None:
+        yield _expected(
+            options.node, "is its machine", partial(check_node, found, keyid_of(options.node))
+        )
+    if options.module is not None:
+        module = _digest(options.module)
+        yield _expected(str(options.module), f"is {module}", partial(check_module, found, module))
+    if options.against is not None:
+        chain, findings = whom_to_trust(options.against, options)
+        yield from findings
+        if chain is not None:
+            yield against(found, options.against, chain, date_of("--now", options.now))
+
+
+def _expected(subject: str, good: str, check: Callable[[], None]) -> Finding:
+    try:
+        check()
+    except Refusal as refusal:
+        return Finding(subject, good=False, text=f"{refusal} [{refusal.code}]")
+    return Finding(subject, good=True, text=good)
+
+
+def _manifest(found: Receipt, booted: Booted, site: Path) -> tuple[str, dict[str, object] | None]:
+    """Return where a manifest with the digest that was booted lies in a SITE, and what it says."""
+    folder = f"{booted.channel}/{found.arch}"
+    for place in (f"{folder}/{KEPT}/{booted.manifest.hex}.json", f"{folder}/{MANIFEST}"):
+        try:
+            said = document.read_document(read_file(site / place, document.MAX_BYTES))
+        except FileNotFoundError:
+            continue
+        if Digest.of(signed_bytes(said)) == booted.manifest:
+            return place, said
+    return folder, None
+
+
+def _ended(found: Receipt) -> str:
+    if found.outcome is Outcome.EXITED:
+        return f"exited with {found.exit}"
+    return f"{str(found.outcome).replace('-', ' ')} ({found.reason})"
+
+
+def _row(found: Receipt) -> str:
+    version = "-" if found.booted is None else f"{found.booted.channel} {found.booted.version}"
+    return (
+        f"{found.started:%Y-%m-%dT%H:%M:%SZ}  {found.job:<16} {version:<24} "
+        f"{found.node.removeprefix('ed25519:')[:12]}  {_ended(found)}"
+    )
+
+
+def _digest(path: Path) -> Digest:
+    try:
+        with path.open("rb") as file:
+            return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        raise PlasmaError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    try:
+        return read_file(path, limit)
+    except OSError as error:
+        raise PlasmaError(f"{path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,114 @@
+"""The receipts of this machine: a folder of files, bounded in number and bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phase_boot.plasma.errors import PlasmaError
+from phase_boot.publish.durable import PUBLIC, create, sync_folder
+from phase_boot.store.digest import Digest
+from phase_boot.trust.receipt import MAX_BYTES, Receipt, read_receipt
+from phase_boot.trust.refusals import Refusal
+
+RECEIPTS: Final = Path("/var/lib/plasma/receipts")
+MOST: Final = 256
+"""Receipts that are kept; the oldest goes first."""
+MOST_BYTES: Final = 1024 * 1024
+# A number that grows, as the clock of a machine may go back, and the start of the file's sha256.
+_NAME: Final = re.compile(r"([0-9]{8})-[0-9a-f]{16}\.json")
+_NEW: Final = ".receipt.new"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of the folder, and the receipt in it or why it is none."""
+
+    path: Path
+    found: Receipt | Refusal
+
+
+class Ledger:
+    """A folder of receipts."""
+
+    def __init__(self, folder: Path, *, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        """Keep at most ``most`` receipts in ``folder``, of ``most_bytes`` together."""
+        self._folder = folder
+        self._most = most
+        self._most_bytes = most_bytes
+
+    def keep(self, raw: bytes) -> Path:
+        """Write a receipt, all at once and to stay, and return where.
+
+        Raises:
+            PlasmaError: the disk is full, read-only, or refuses otherwise; the others are kept.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            number = max((int(path.name[:8]) for path in self._paths()), default=0) + 1
+            path = self._folder / f"{number:08}-{Digest.of(raw).hex[:16]}.json"
+            beside = self._folder / _NEW
+            beside.unlink(missing_ok=True)
+            create(beside, raw, PUBLIC)
+            beside.replace(path)
+            self._forget()
+            sync_folder(self._folder)
+        except OSError as error:
+            raise PlasmaError(
+                f"The receipt cannot be kept in {self._folder}: {error.strerror}."
+            ) from error
+        return path
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what is kept, the oldest first.
+
+        Raises:
+            PlasmaError: it cannot be read.
+        """
+        try:
+            for path in self._paths():
+                yield Entry(path, _read(path))
+        except OSError as error:
+            raise PlasmaError(f"{self._folder} cannot be read: {error.strerror}.") from error
+
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+
+    def _forget(self) -> None:
+        paths = self._paths()
+        sizes = [path.lstat().st_size for path in paths]
+        # The newest stays, whatever the bounds.
+        while len(paths) > 1 and (len(paths) > self._most or sum(sizes) > self._most_bytes):
+            sizes.pop(0)
+            with suppress(FileNotFoundError):
+                paths.pop(0).unlink()
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return a plain file, or its first ``limit`` bytes and one more; wait for nobody.
+
+    Raises:
+        OSError: it cannot be read, or is something else.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+        with os.fdopen(os.dup(fd), "rb") as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(fd)
+
+
+def _read(path: Path) -> Receipt | Refusal:
+    try:
+        return read_receipt(read_file(path, MAX_BYTES))
+    except Refusal as refusal:
+        return refusal

@@ -1,0 +1,184 @@
+"""The key of this machine: made when it is first needed, and kept where no job can reach it.
+
+It lives in a process of its own, from before the first job on. A job's process is a fork of one
+that never had it, so even a module that breaks out of WebAssembly finds no key in its memory, and
+the one thing that the keeper signs is a receipt.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phase_boot.plasma.errors import PlasmaError
+from phase_boot.publish.durable import PRIVATE, create, sync_folder
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.keyfile import form_of, read_keyfile
+from phase_boot.publish.private import read_private
+from phase_boot.trust.keys import SIGNATURE_BYTES, SigningKey
+from phase_boot.trust.receipt import CONTEXT
+from phase_boot.trust.receipt import MAX_BYTES as MAX_RECEIPT
+
+NODE_KEY: Final = Path("/var/lib/plasma/node.key")
+_MAX_KEY: Final = 4096
+_MAX_WORD: Final = 4096
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """The key, and what a person should know of how it came to be."""
+
+    key: SigningKey
+    note: str
+
+
+class Keeper:
+    """Signs receipts by a key that this process does not have."""
+
+    def __init__(self, ours: socket.socket, keyid: str, note: str) -> None:
+        """Ask over ``ours``."""
+        self._ours = ours
+        self.keyid = keyid
+        self.note = note
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature over a receipt.
+
+        Raises:
+            PlasmaError: the keeper has ended, or does not sign this.
+        """
+        try:
+            self._ours.send(message)
+            signature = self._ours.recv(SIGNATURE_BYTES)
+        except OSError as error:
+            raise PlasmaError(f"The keeper of the node key is gone: {error.strerror}.") from error
+        if len(signature) != SIGNATURE_BYTES:
+            raise PlasmaError("The keeper of the node key does not sign this: run the job again.")
+        return signature
+
+
+def ephemeral() -> NodeKey:
+    """Return a key that nobody will have again (Private mode)."""
+    return NodeKey(SigningKey.generate(), "the node key is made for this run and thrown away")
+
+
+def kept(path: Path) -> NodeKey:
+    """Return the key in a file, which is made if there is none.
+
+    A file that is empty or cut off in the middle is what a power cut leaves: there is no key in it
+    to lose, so another takes its place and that is said. Anything else that is wrong may be
+    somebody's doing and is refused: a key that others could read may sign for two machines, and
+    one that was exchanged would speak for another machine.
+
+    Raises:
+        PublishError: it is open to others, somebody else's, no key file, or cannot be made.
+    """
+    if not path.exists():
+        return NodeKey(_made(path), f"the node key {path} is new")
+    raw = read_private("The node key", path, _MAX_KEY)
+    if _torn(raw):
+        path.unlink(missing_ok=True)
+        return NodeKey(_made(path), f"the node key {path} was torn, so this machine has a new name")
+    found = read_keyfile(path)
+    if not isinstance(found.secret, SigningKey):
+        raise PlasmaError(f"{path} has a passphrase, and nobody is there to type it: name another.")
+    return NodeKey(found.secret, "")
+
+
+@contextmanager
+def keeping(source: Callable[[], NodeKey]) -> Iterator[Keeper]:
+    """Start the keeper of what ``source`` returns, before any job is run; end it afterwards.
+
+    Raises:
+        PublishError: what ``source`` raised.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if not pid:
+        _keep(source, theirs, parent)
+    theirs.close()
+    try:
+        said = json.loads(ours.recv(_MAX_WORD) or b'{"error": "The node key cannot be read."}')
+        if "error" in said:
+            raise PlasmaError(said["error"])
+        yield Keeper(ours, said["keyid"], said["note"])
+    finally:
+        ours.close()
+        os.waitpid(pid, 0)
+
+
+def _torn(raw: bytes) -> bool:
+    """Say whether a file was not written to its end: ours are one line of { to one of }."""
+    return not raw.strip(b"\0 \n") or (
+        raw.startswith(b"{") and not raw.rstrip(b"\0\n").endswith(b"}")
+    )
+
+
+def _made(path: Path) -> SigningKey:
+    """Write a new key beside ``path`` and give it that name when it is whole."""
+    key = SigningKey.generate()
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.unlink(missing_ok=True)
+        create(beside, form_of(key, None), PRIVATE)
+        try:
+            # Not a rename: two who make one at a time must not both believe that theirs counts.
+            os.link(beside, path)
+        except FileExistsError:
+            raise PlasmaError(f"Somebody else is making {path}: run it again.") from None
+        finally:
+            beside.unlink()
+        sync_folder(path.parent)
+    except OSError as error:
+        raise PlasmaError(f"The node key cannot be written to {path}: {error.strerror}.") from error
+    return key
+
+
+def _keep(source: Callable[[], NodeKey], theirs: socket.socket, parent: int) -> None:
+    """Be the keeper, and end with whoever asks."""
+    status = 1
+    try:
+        _alone(theirs, parent)
+        try:
+            node = source()
+        except PublishError as error:
+            theirs.send(json.dumps({"error": str(error)}).encode()[:_MAX_WORD])
+        else:
+            theirs.send(json.dumps({"keyid": node.key.keyid, "note": node.note}).encode())
+            with suppress(ConnectionError):
+                _answer(theirs, node.key)
+        status = 0
+    finally:
+        # Not sys.exit: nothing of what the parent wanted done at its end is ours to do.
+        os._exit(status)
+
+
+def _answer(theirs: socket.socket, key: SigningKey) -> None:
+    while message := theirs.recv(MAX_RECEIPT + len(CONTEXT)):
+        theirs.send(key.sign(message) if message.startswith(CONTEXT) else b"no")
+
+
+def _alone(theirs: socket.socket, parent: int) -> None:
+    """Let nobody look in, nor hold open what is not ours."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) or os.getppid() != parent:
+        raise SystemExit
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    fd = theirs.fileno()
+    os.closerange(3, fd)
+    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))

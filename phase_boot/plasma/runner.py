@@ -1,0 +1,185 @@
+"""Jobs in their order, each with a receipt, whatever becomes of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from phase_boot.plasma.engine import Run, plain, run, runtime
+from phase_boot.plasma.ledger import read_file
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.job import MAX_JOBS, Job, read_job
+from phase_boot.trust.receipt import (
+    NO_MODE,
+    Booted,
+    Outcome,
+    Output,
+    Receipt,
+    Signer,
+    sign_receipt,
+)
+from phase_boot.trust.refusals import Refusal
+
+JOBS: Final = Path("/usr/lib/plasma.d")
+"""Where a rootfs has its jobs."""
+
+
+class Missing(Exception):
+    """The module of a job is nowhere to be had; says why in a few words."""
+
+
+class Engine(Protocol):
+    """What runs one job: `engine.run`."""
+
+    def __call__(
+        self, job: Job, module: bytes, environment: Mapping[str, str], *, user: int | None
+    ) -> Run:
+        """Run it; whatever the module does is an outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a receipt says of the machine, and what signs it."""
+
+    signer: Signer
+    arch: Arch
+    mode: str = NO_MODE
+    booted: Booted | None = None
+    user: int | None = None
+    """Whom jobs run as, where we are root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A job that was run, or was not, and the receipt of that."""
+
+    receipt: Receipt
+    raw: bytes
+    """The receipt as its file has it."""
+    stdout: bytes
+    stderr: bytes
+
+
+def this_arch() -> Arch:
+    """Return the architecture that we run on; raise ValueError for one that nobody has heard of."""
+    return Arch.parse(platform.machine())
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    modules: Callable[[Job], bytes],
+    machine: Machine,
+    *,
+    engine: Engine = run,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Iterator[Done]:
+    """Run ``jobs`` one after another and yield what became of each; no job ends this.
+
+    ``modules`` returns the bytes of a job's module or raises Missing; they are checked here.
+    """
+    names: set[str] = set()
+    for job in jobs:
+        started = now().replace(microsecond=0)
+        if job.name in names:
+            done = _not_run("a job of this name was there before it")
+        else:
+            done = _attempt(job, modules, machine, engine)
+        names.add(job.name)
+        receipt = _receipt(job, done, machine, started)
+        raw = sign_receipt(machine.signer, receipt)
+        yield Done(receipt=receipt, raw=raw, stdout=done.stdout, stderr=done.stderr)
+
+
+def rootfs_jobs(folder: Path = JOBS) -> tuple[list[Job], list[str]]:
+    """Return the jobs in ``folder`` by the names of their files, and what is wrong with others."""
+    jobs: list[Job] = []
+    wrong: list[str] = []
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [f"{folder} cannot be read: {error.strerror}."]
+    for path in paths[:MAX_JOBS]:
+        try:
+            jobs.append(read_job(read_file(path, MAX_BYTES)))
+        except OSError as error:
+            wrong.append(f"{path} cannot be read: {error.strerror}.")
+        except Refusal as refusal:
+            wrong.append(f"{path}: {refusal} [{refusal.code}]")
+    if len(paths) > MAX_JOBS:
+        wrong.append(f"{folder} has more than {MAX_JOBS} jobs, and the others are not run.")
+    return jobs, wrong
+
+
+def module_in(path: Path, job: Job) -> bytes:
+    """Return the bytes of a module file, one more than the job names at the most.
+
+    Raises:
+        Missing: it cannot be read.
+    """
+    try:
+        return read_file(path, job.size)
+    except OSError as error:
+        raise Missing(f"its module {path} cannot be read: {error.strerror}") from None
+
+
+def _attempt(
+    job: Job,
+    modules: Callable[[Job], bytes],
+    machine: Machine,
+    engine: Engine,
+) -> Run:
+    try:
+        module = modules(job)
+    except Missing as missing:
+        return _not_run(str(missing))
+    if len(module) != job.size or Digest.of(module) != job.module:
+        return Run(outcome=Outcome.UNUSABLE_MODULE, reason="the module is not what the job names")
+    try:
+        return engine(job, module, _environment(machine), user=machine.user)
+    except OSError as error:
+        return _not_run(f"this machine could not start it: {error.strerror}")
+
+
+def _not_run(reason: str) -> Run:
+    return Run(outcome=Outcome.NOT_RUN, reason=plain(reason))
+
+
+def _environment(machine: Machine) -> dict[str, str]:
+    """Return what a job is told of where it runs."""
+    version = "none" if machine.booted is None else str(machine.booted.version)
+    return {
+        "PHASE_NODE": machine.signer.keyid,
+        "PHASE_ARCH": str(machine.arch),
+        "PHASE_VERSION": version,
+    }
+
+
+def _receipt(job: Job, done: Run, machine: Machine, started: datetime) -> Receipt:
+    return Receipt(
+        job=job.name,
+        job_digest=job.digest,
+        module=job.module,
+        runtime=runtime(),
+        arch=machine.arch,
+        mode=machine.mode,
+        booted=machine.booted,
+        started=started,
+        wall_us=done.wall_us,
+        cpu_us=done.cpu_us,
+        memory_bytes=done.memory_bytes,
+        fuel=done.fuel,
+        outcome=done.outcome,
+        exit=done.exit,
+        reason=done.reason,
+        stdout=Output.of(done.stdout),
+        stderr=Output.of(done.stderr),
+        node=machine.signer.keyid,
+    )

@@ -1,0 +1,208 @@
+"""What is left to a process in the cage, whatever it runs: next to nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phase_boot.plasma.cage import MAX_REPORT, NOBODY, REPORT, Ended, Killed, Terms, caged
+
+AS_ROOT = os.geteuid() == 0
+
+
+def terms(**changes: Any) -> Terms:
+    fields: dict[str, Any] = {
+        "stdin": b"",
+        "wall_ms": 20_000,
+        "output_bytes": 1000,
+        "memory_bytes": 64 * 2**20,
+        "user": NOBODY if AS_ROOT else None,
+    }
+    return Terms(**fields | changes)
+
+
+def told(look: Callable[[], object], **changes: Any) -> Any:
+    """Return what ``look`` sees in the cage."""
+    ended = caged(lambda report: _say(report, look()), terms(**changes))
+    assert (ended.killed, ended.signal) == (None, 0)
+    return json.loads(ended.report)
+
+
+def _say(report: int, fact: object) -> None:
+    os.write(report, json.dumps(fact).encode())
+
+
+def open_files() -> list[int]:
+    return sorted(int(path.name) for path in Path("/proc/self/fd").iterdir())
+
+
+def test_the_cage_holds_four_open_files() -> None:
+    with socket.socket() as one, Path(__file__).open() as another:
+        for file in (one, another):
+            os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - it takes it by place only
+        # The one more is the folder that is being listed.
+        assert told(open_files) == [0, 1, 2, REPORT, REPORT + 1]
+
+
+def status_of(name: str) -> str:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{name}:"))
+
+
+def test_the_cage_has_no_rights_and_gets_none() -> None:
+    assert told(lambda: status_of("NoNewPrivs")) == "1"
+    if AS_ROOT:
+        for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+            assert int(told(partial(status_of, kind)), 16) == 0
+        assert told(lambda: [*os.getresuid(), *os.getresgid()]) == [NOBODY] * 6
+        assert told(os.getgroups) == []
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root gives a right away that it has")
+def test_the_cage_cannot_read_what_is_root_s(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    assert told(lambda: os.access(secret, os.R_OK)) is False
+
+
+def networks() -> list[str]:
+    return [name for _, name in socket.if_nameindex()]
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="who is not root may lack network namespaces")
+def test_the_cage_has_no_network() -> None:
+    assert told(networks) == ["lo"]
+
+
+def test_the_cage_makes_no_files(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+
+    def write() -> str:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            (tmp_path / "made").write_text("x")
+        except OSError as error:
+            return type(error).__name__
+        return "written"
+
+    assert told(write) != "written"
+
+
+def test_the_cage_has_no_more_memory_than_it_was_given() -> None:
+    def take() -> bool:
+        try:
+            bytearray(80 * 2**20)
+        except MemoryError:
+            return False
+        return True
+
+    assert told(take) is False
+    assert told(take, memory_bytes=128 * 2**20) is True
+
+
+def test_the_cage_reads_what_it_is_given_and_cannot_change_it() -> None:
+    def read() -> list[str]:
+        text = os.read(0, 100).decode()
+        try:
+            os.write(0, b"more")
+        except OSError as error:
+            return [text, type(error).__name__]
+        return [text]
+
+    assert told(read, stdin=b"given") == ["given", "OSError"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_child_that_dies_by_a_signal_is_an_answer(number: signal.Signals) -> None:
+    ended = caged(lambda _: os.kill(os.getpid(), number), terms())
+    assert (ended.signal, ended.killed, bytes(ended.report)) == (number.value, None, b"")
+
+
+def test_a_child_that_fails_says_nothing() -> None:
+    def fail(_: int) -> None:
+        raise ValueError
+
+    ended = caged(fail, terms())
+    assert (ended.signal, ended.killed, bytes(ended.report)) == (0, None, b"")
+
+
+def test_a_child_that_closes_everything_and_sleeps_is_ended() -> None:
+    def hide(_: int) -> None:
+        os.closerange(0, REPORT + 1)
+        time.sleep(60)
+
+    assert caged(hide, terms(wall_ms=300)).killed is Killed.TIME
+
+
+def test_what_a_child_started_ends_with_it() -> None:
+    def leave(report: int) -> None:
+        pid = os.fork()
+        if not pid:
+            time.sleep(60)
+        os.write(report, str(pid).encode())
+
+    pid = int(caged(leave, terms()).report)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        # Somebody else's child by now, who may take a moment to see that it ended.
+        if "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+            return
+        time.sleep(0.01)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_child_that_reports_without_end_is_ended() -> None:
+    def talk(report: int) -> None:
+        while True:
+            os.write(report, b"x" * 1000)
+
+    ended = caged(talk, terms())
+    assert ended.killed is Killed.REPORT
+    assert len(ended.report) < MAX_REPORT + 2**17
+
+
+def test_output_is_counted_on_both_streams_together() -> None:
+    def write(_: int) -> None:
+        os.write(1, b"a" * 600)
+        time.sleep(0.2)
+        os.write(2, b"b" * 600)
+        time.sleep(60)
+
+    ended = caged(write, terms())
+    assert ended.killed is Killed.OUTPUT
+    assert (len(ended.stdout), len(ended.stderr)) == (600, 400)
+
+
+def test_what_was_written_just_before_the_end_is_kept() -> None:
+    def write(report: int) -> None:
+        os.write(1, b"a" * 900)
+        os.write(report, b"{}")
+
+    for _ in range(20):
+        ended = caged(write, terms())
+        assert (len(ended.stdout), bytes(ended.report), ended.killed) == (900, b"{}", None)
+
+
+def test_no_process_and_no_file_is_left() -> None:
+    before = open_files()
+    for _ in range(3):
+        caged(lambda _: None, terms())
+    assert open_files() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_an_end_has_its_times() -> None:
+    ended: Ended = caged(lambda _: time.sleep(0.01), terms())
+    assert ended.wall_us >= 10_000
+    assert 0 < ended.cpu_us < ended.wall_us + 10_000_000

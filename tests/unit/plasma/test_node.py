@@ -1,0 +1,172 @@
+"""The node key: made once, kept from others and from the jobs, and never lost without a word."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from phase_boot.drill.receipts import receipt
+from phase_boot.plasma.errors import PlasmaError
+from phase_boot.plasma.node import NodeKey, ephemeral, keeping, kept
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.keyfile import form_of, read_keyfile
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.receipt import read_receipt, sign_receipt
+from phase_boot.trust.sealing import Cost
+
+
+def test_the_key_is_made_at_first_use_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "plasma" / "node.key"
+    first = kept(path)
+    assert first.note == f"the node key {path} is new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["node.key"]
+    assert read_keyfile(path).keyid == first.key.keyid
+    again = kept(path)
+    assert (again.key.keyid, again.note) == (first.key.keyid, "")
+
+
+def test_what_a_crash_left_beside_it_is_no_key_and_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".node.key.new").write_text("half of a k")
+    kept(tmp_path / "node.key")
+    assert [file.name for file in tmp_path.iterdir()] == ["node.key"]
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 199, b"\n"], ids=["empty", "zeros", "a line break"])
+def test_an_empty_key_file_is_replaced_and_that_is_said(left: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    path.write_bytes(left)
+    path.chmod(0o600)
+    made = kept(path)
+    assert made.note == f"the node key {path} was torn, so this machine has a new name"
+    assert kept(path).key.keyid == made.key.keyid
+
+
+def test_a_key_file_that_was_cut_anywhere_is_replaced(tmp_path: Path) -> None:
+    whole = form_of(SigningKey.generate(), None)
+    path = tmp_path / "node.key"
+    for length in range(len(whole) - 2):
+        path.write_bytes(whole[:length])
+        path.chmod(0o600)
+        assert "was torn" in kept(path).note
+    # Only the last line break is missing, so the key is there.
+    path.write_bytes(whole[:-1])
+    assert kept(path).note == ""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        b"not a key\n",
+        b"{}\n",
+        b'{"kind": "other"}\n',
+        b'{"kind": "phase-boot-key-v1", "keyid": 7, "seed": ""}\n',
+        form_of(SigningKey(b"1" * 32), None).replace(b'"seed": "31', b'"seed": "32'),
+        form_of(SigningKey(b"1" * 32), b"secret", Cost(1, 8192)),
+    ],
+    ids=["text", "no fields", "another kind", "no key id", "another's key id", "sealed"],
+)
+def test_a_key_file_that_somebody_changed_is_refused_and_stays(
+    changed: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "node.key"
+    path.write_bytes(changed)
+    path.chmod(0o600)
+    with pytest.raises(PublishError, match=str(path)):
+        kept(path)
+    assert path.read_bytes() == changed
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
+def test_a_key_that_others_may_read_is_refused_and_stays(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    before = kept(path).key.keyid
+    path.chmod(mode)
+    with pytest.raises(PublishError, match=f"is open to others .mode {mode:04o}"):
+        kept(path)
+    assert read_keyfile_keyid(path) == before
+
+
+def test_an_empty_key_file_that_others_may_write_is_refused_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    path.touch()
+    path.chmod(0o666)
+    with pytest.raises(PublishError, match="is open to others"):
+        kept(path)
+    assert path.read_bytes() == b""
+
+
+def read_keyfile_keyid(path: Path) -> str:
+    return str(json.loads(path.read_text())["keyid"])
+
+
+def test_a_folder_in_the_place_of_the_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match="cannot be read: Is a directory"):
+        kept(tmp_path)
+
+
+def test_a_disk_that_takes_no_key_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PlasmaError, match="The node key cannot be written to "):
+        kept(tmp_path / "file" / "node.key")
+    (tmp_path / "gone").symlink_to("nowhere/node.key")
+    with pytest.raises(PlasmaError, match="Somebody else is making"):
+        kept(tmp_path / "gone")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "gone"]
+
+
+def test_a_key_for_one_run_is_another_every_time() -> None:
+    first, second = ephemeral(), ephemeral()
+    assert first.key.keyid != second.key.keyid
+    assert "thrown away" in first.note
+
+
+def test_the_keeper_signs_receipts(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    with keeping(lambda: kept(path)) as keeper:
+        assert keeper.note == f"the node key {path} is new"
+        for number in range(3):
+            raw = sign_receipt(keeper, receipt(node=keeper.keyid, fuel=number))
+            assert read_receipt(raw).fuel == number
+    assert read_keyfile_keyid(path) == keeper.keyid
+
+
+def test_the_keeper_signs_nothing_but_receipts() -> None:
+    with keeping(ephemeral) as keeper:
+        for message in (b"phase-boot-manifest-v1\n{}", b"x", b"phase-boot-receipt-v1"):
+            with pytest.raises(PlasmaError, match="does not sign this"):
+                keeper.sign(message)
+        assert len(keeper.sign(b"phase-boot-receipt-v1\n{}")) == 64
+
+
+def test_a_key_that_is_refused_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    path.write_text("{}")
+    path.chmod(0o600)
+    with pytest.raises(PlasmaError, match="is no key file"), keeping(lambda: kept(path)):
+        pytest.fail("there is no key")
+
+
+def test_a_keeper_that_dies_is_a_clear_error() -> None:
+    def die() -> NodeKey:
+        os._exit(1)
+
+    with pytest.raises(PlasmaError, match="cannot be read"), keeping(die):
+        pytest.fail("there is no key")
+
+
+def test_no_keeper_is_left_behind() -> None:
+    with keeping(ephemeral):
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_we_never_have_the_key_ourselves(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    with keeping(lambda: kept(path)) as keeper:
+        seed = bytes.fromhex(json.loads(path.read_text())["seed"])
+        assert not any(seed in str(value).encode() for value in vars(keeper).values())
