@@ -41,13 +41,12 @@ def _register_verify(words: Commands[argparse.ArgumentParser]) -> None:
     verify.add_argument("--module", type=Path, metavar="FILE", help="it must be of this module")
     verify.add_argument("--node", metavar="KEYID", help="it must be of this machine")
     verify.add_argument(
-        "--against", type=Path, metavar="SITE", help="what was booted must be signed, and be there"
+        "--against", type=Path, metavar="SITE", help="what was booted must be of its publishers"
     )
     whom = verify.add_mutually_exclusive_group()
     whom.add_argument("--key", action="append", help="a publisher's key id, or the file of a key")
     whom.add_argument("--root", type=Path, metavar="FILE", help="the root to trust as given")
     verify.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
-    verify.add_argument("--now", help="judge the roots by this time instead of the present one")
     verify.set_defaults(func=telling(_verify))
 
 

@@ -6,37 +6,27 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from phase_boot.console.lines import printable
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.ledger import Ledger, read_file
 from phase_boot.publish.actions import whom_to_trust
-from phase_boot.publish.arguments import date_of, keyid_of
+from phase_boot.publish.arguments import keyid_of
+from phase_boot.publish.booted import boot_fault
 from phase_boot.publish.check import Finding
 from phase_boot.publish.errors import UsageError
 from phase_boot.store.digest import Digest
-from phase_boot.store.layout import MANIFEST
-from phase_boot.trust import document, receipt
-from phase_boot.trust.chain import Chain
-from phase_boot.trust.manifest import signed_bytes
+from phase_boot.trust import receipt
 from phase_boot.trust.receipt import (
-    Booted,
     Outcome,
     Receipt,
-    check_booted,
     check_module,
     check_node,
     read_receipt,
 )
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.verify import authentic
-
-KEPT: Final = "manifests"
-"""The folder of a SITE beside a manifest, where each that was published stays by its digest."""
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -76,33 +66,6 @@ def summary(found: Receipt) -> Iterator[str]:
     yield f"  on {found.node} ({found.arch}), booted into {of}, mode {found.mode}"
 
 
-def against(found: Receipt, site: Path, chain: Chain, now: datetime) -> Finding:
-    """Judge whether a SITE's publisher signed what the machine says it booted.
-
-    Its dates are not judged: it was booted some time ago.
-
-    Raises:
-        PlasmaError: the SITE cannot be read.
-    """
-    subject = f"{site}"
-    if found.booted is None:
-        text = "Phase Boot did not boot that machine, by its own word"
-        return Finding(subject, good=False, text=text)
-    try:
-        place, manifest = _manifest(found, found.booted, site)
-        if manifest is None:
-            text = f"holds no manifest {found.booted.manifest} of {place}"
-            return Finding(subject, good=False, text=text)
-        authenticated = authentic(manifest, chain.trust(found.booted.channel, now))
-        check_booted(found, authenticated.manifest, Digest.of(signed_bytes(manifest)))
-    except Refusal as refusal:
-        return Finding(subject, good=False, text=f"{refusal} [{refusal.code}]")
-    except OSError as error:
-        raise PlasmaError(f"{error.filename or site} cannot be read: {error.strerror}.") from error
-    by = ", ".join(authenticated.signers)
-    return Finding(place, good=True, text=f"version {found.booted.version}, signed by {by}")
-
-
 def _check_words(options: argparse.Namespace) -> None:
     if options.against is None and (options.key or options.root or options.threshold is not None):
         raise UsageError("--key, --root and --threshold judge a SITE: name it by --against.")
@@ -129,7 +92,9 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         chain, findings = whom_to_trust(options.against, options)
         yield from findings
         if chain is not None:
-            yield against(found, options.against, chain, date_of("--now", options.now))
+            fault = boot_fault(options.against, found, chain)
+            text = "published and signed what that machine says it booted"
+            yield Finding(str(options.against), good=fault is None, text=fault or text)
 
 
 def _expected(subject: str, good: str, check: Callable[[], None]) -> Finding:
@@ -138,19 +103,6 @@ def _expected(subject: str, good: str, check: Callable[[], None]) -> Finding:
     except Refusal as refusal:
         return Finding(subject, good=False, text=f"{refusal} [{refusal.code}]")
     return Finding(subject, good=True, text=good)
-
-
-def _manifest(found: Receipt, booted: Booted, site: Path) -> tuple[str, dict[str, object] | None]:
-    """Return where a manifest with the digest that was booted lies in a SITE, and what it says."""
-    folder = f"{booted.channel}/{found.arch}"
-    for place in (f"{folder}/{KEPT}/{booted.manifest.hex}.json", f"{folder}/{MANIFEST}"):
-        try:
-            said = document.read_document(read_file(site / place, document.MAX_BYTES))
-        except FileNotFoundError:
-            continue
-        if Digest.of(signed_bytes(said)) == booted.manifest:
-            return place, said
-    return folder, None
 
 
 def _ended(found: Receipt) -> str:

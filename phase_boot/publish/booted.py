@@ -6,11 +6,12 @@ from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.digest import Digest
-from phase_boot.store.layout import kept_manifest_path
+from phase_boot.store.layout import kept_manifest_path, manifest_path
+from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import signed_bytes
-from phase_boot.trust.receipt import Receipt, check_booted
+from phase_boot.trust.receipt import Booted, Receipt, check_booted
 from phase_boot.trust.refusals import ChannelUnknown, Refusal
 from phase_boot.trust.verify import Authentic, authenticate
 
@@ -27,22 +28,40 @@ def boot_fault(site: Path, receipt: Receipt, chain: Chain) -> str | None:
     booted = receipt.booted
     if booted is None:
         return "It names no version that was booted: look where that job was run by hand."
-    path = site / kept_manifest_path(booted.channel, receipt.arch, booted.manifest)
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return (
-            f"This SITE never published the manifest {booted.manifest} that it says was booted: "
-            "look where that machine was booted from."
-        )
-    except OSError as error:
-        raise PublishError(f"{path} cannot be read: {error.strerror}.") from error
-    try:
+        raw = _published(site, receipt.arch, booted)
+        if raw is None:
+            return (
+                f"This SITE never published the manifest {booted.manifest} that it says was "
+                "booted: look where that machine was booted from."
+            )
         found = _authentic(raw, chain, booted.channel)
         check_booted(receipt, found.manifest, Digest.of(signed_bytes(found.document)))
     except Refusal as refusal:
         return f"{refusal} [{refusal.code}]"
+    return None
+
+
+def _published(site: Path, arch: Arch, booted: Booted) -> bytes | None:
+    """Return the manifest that was booted: as it was kept, or the newest of a SITE that kept none.
+
+    Raises:
+        PublishError: it cannot be read.
+        Refusal: what is in its place is no document.
+    """
+    for place in (
+        kept_manifest_path(booted.channel, arch, booted.manifest),
+        manifest_path(booted.channel, arch),
+    ):
+        try:
+            with (site / place).open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise PublishError(f"{site / place} cannot be read: {error.strerror}.") from error
+        if Digest.of(signed_bytes(read_document(raw))) == booted.manifest:
+            return raw
     return None
 
 

@@ -23,7 +23,6 @@ from phase_boot.trust.version import Version
 from tests.fakes.modules import TRAPPING, doing
 
 JOB: Final = SOURCE / "hello.json"
-NOW: Final = "2025-11-20T08:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -236,12 +235,10 @@ def test_a_receipt_of_another_machine_or_module_is_refused_by_name(
 def test_a_receipt_is_judged_against_what_a_site_published(
     plasma: Any, kept: Path, site: Path
 ) -> None:
-    said = plasma("verify", kept, "--against", site, "--now", NOW)
+    said = plasma("verify", kept, "--against", site)
     assert (said.status, said.err) == (0, "")
-    last = said.out.splitlines()[-1]
-    assert (
-        last == f"ok  stable/amd64/manifest.json: version 2025.11.12, signed by {PUBLISHER.keyid}"
-    )
+    told = "published and signed what that machine says it booted"
+    assert said.out.splitlines()[-1] == f"ok  {site}: {told}"
 
 
 def test_an_earlier_manifest_that_the_site_keeps_counts_as_well(
@@ -249,22 +246,21 @@ def test_an_earlier_manifest_that_the_site_keeps_counts_as_well(
 ) -> None:
     place = site / "stable" / "amd64"
     (place / "manifest.json").write_bytes(signed(document(version="2026.1")))
-    said = plasma("verify", kept, "--against", site, "--now", NOW)
+    said = plasma("verify", kept, "--against", site)
     assert said.status == 1
-    assert "holds no manifest sha256:" in said.out
+    assert "never published the manifest sha256:" in said.out
     (place / "manifests").mkdir()
     name = f"{Digest.of(signed_bytes(document())).hex}.json"
     (place / "manifests" / name).write_bytes(signed(document()))
-    said = plasma("verify", kept, "--against", site, "--now", NOW)
+    said = plasma("verify", kept, "--against", site)
     assert said.status == 0
-    assert f"ok  stable/amd64/manifests/{name}: version 2025.11.12" in said.out
 
 
 def test_a_manifest_that_somebody_put_into_the_site_does_not_count(
     plasma: Any, kept: Path, site: Path
 ) -> None:
     (site / "stable" / "amd64" / "manifest.json").write_bytes(signed(document(), STRANGER))
-    said = plasma("verify", kept, "--against", site, "--now", NOW)
+    said = plasma("verify", kept, "--against", site)
     assert said.status == 1
     assert said.out.endswith("[signature.untrusted]\n")
     assert plasma("verify", kept, "--against", site, "--key", STRANGER.keyid).status == 0
@@ -274,10 +270,10 @@ def test_a_manifest_that_somebody_put_into_the_site_does_not_count(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"booted": None, "mode": "none"}, "Phase Boot did not boot that machine, by its own word"),
+        ({"booted": None, "mode": "none"}, "names no version that was booted"),
         ({"booted": booted(version=Version.parse("9"))}, "[receipt.wrong-manifest]"),
-        ({"booted": booted(channel="lab")}, "holds no manifest"),
-        ({"booted": booted(manifest=Digest("0" * 64))}, "holds no manifest sha256:000"),
+        ({"booted": booted(channel="lab")}, "never published the manifest"),
+        ({"booted": booted(manifest=Digest("0" * 64))}, "never published the manifest sha256:000"),
     ],
     ids=["not booted", "another version", "another channel", "another manifest"],
 )
@@ -286,7 +282,7 @@ def test_a_receipt_that_claims_another_boot_is_refused(
 ) -> None:
     path = tmp_path / "lie.json"
     path.write_bytes(sign_receipt(NODE, receipt(**changes)))
-    judged = plasma("verify", path, "--against", site, "--now", NOW)
+    judged = plasma("verify", path, "--against", site)
     assert judged.status == 1
     assert said in judged.out.splitlines()[-1]
 
@@ -307,8 +303,8 @@ def test_what_cannot_be_read_is_told(plasma: Any, kept: Path, site: Path, tmp_pa
     place = site / "stable" / "amd64" / "manifest.json"
     place.unlink()
     place.mkdir()
-    said = plasma("verify", kept, "--against", site, "--now", NOW)
-    assert (said.status, said.err) == (1, f"{place} cannot be read: it is not a plain file.\n")
+    said = plasma("verify", kept, "--against", site)
+    assert (said.status, said.err) == (1, f"{place} cannot be read: Is a directory.\n")
 
 
 # ---- ls -----------------------------------------------------------------------------------------
