@@ -86,7 +86,7 @@ def run(job: Job, module: bytes, environment: Mapping[str, str], *, user: int | 
             user=user,
         ),
     )
-    return _judged(job, ended)
+    return judged(job, ended)
 
 
 def assembled(source: str) -> bytes:
@@ -103,7 +103,8 @@ def flaw_of(module: bytes) -> str | None:
 
 
 # ---- what the parent makes of it ----------------------------------------------------------------
-def _judged(job: Job, ended: Ended) -> Run:
+def judged(job: Job, ended: Ended) -> Run:
+    """Return what is to be believed of a child: what it reported, as far as it can be true."""
     lines = bytes(ended.report).splitlines()
     outcome, code, reason, fuel, memory = _told(job, lines[-1] if lines else b"")
     if ended.killed is not None or ended.signal:

@@ -10,7 +10,19 @@ from typing import Final
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 """A folder per target: cases that once broke it, or that are hard to find."""
-NAMES: Final = ("car", "cid", "dag", "dht", "handoff", "manifest", "mdns", "policy", "root")
+NAMES: Final = (
+    "car",
+    "cid",
+    "dag",
+    "dht",
+    "handoff",
+    "job",
+    "manifest",
+    "mdns",
+    "policy",
+    "receipt",
+    "root",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,84 @@
+"""docs/receipts.md: openssl, jq and coreutils agree with us on receipts, without our code."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from phase_boot.drill.manifests import document, signed
+from phase_boot.drill.receipts import MODULE, NODE, booted, receipt
+from phase_boot.store.digest import Digest
+from phase_boot.trust.manifest import signed_bytes
+from phase_boot.trust.receipt import sign_receipt
+from phase_boot.trust.version import Version
+from tests.interop.peers import needed
+
+pytestmark = pytest.mark.interop
+
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = (ROOT / "docs" / "receipts.md").read_text()
+SCRIPT: Final = "".join(re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+VECTORS: Final[list[dict[str, Any]]] = [
+    case
+    for case in json.loads((ROOT / "tests" / "vectors" / "trust.json").read_text())["cases"]
+    if case["kind"] == "receipt" and not case["wanted"]
+]
+GOOD: Final = sign_receipt(NODE, receipt())
+
+
+def by_hand(folder: Path, raw: bytes, **given: str) -> subprocess.CompletedProcess[str]:
+    """Run the whole page as somebody would who copies it into a shell."""
+    for program, package in (("openssl", "openssl"), ("jq", "jq"), ("xxd", "xxd")):
+        needed(program, package)
+    (folder / "receipt.json").write_bytes(raw)
+    return subprocess.run(
+        ["sh", "-c", SCRIPT],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(folder), **given},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])
+def test_the_page_judges_the_vectors_as_we_do(case: dict[str, Any], tmp_path: Path) -> None:
+    raw = base64.b64decode(case["document"]) + b" " * case.get("spaces", 0)
+    done = by_hand(tmp_path, raw)
+    assert (done.returncode == 0) == (case["verdict"] == "ok"), done.stderr
+
+
+def test_the_page_says_no_to_any_changed_bit(tmp_path: Path) -> None:
+    for place in range(0, len(GOOD), len(GOOD) // 40):
+        raw = bytearray(GOOD)
+        raw[place] ^= 1 << place % 8
+        assert by_hand(tmp_path, bytes(raw)).returncode != 0, place
+
+
+def test_the_page_compares_the_module(tmp_path: Path) -> None:
+    (tmp_path / "module").write_bytes(MODULE)
+    assert by_hand(tmp_path, GOOD, module="module").returncode == 0
+    (tmp_path / "module").write_bytes(MODULE + b"\0")
+    assert by_hand(tmp_path, GOOD, module="module").returncode != 0
+
+
+def test_the_page_compares_the_manifest_that_was_booted(tmp_path: Path) -> None:
+    folder = tmp_path / "site" / "stable" / "amd64" / "manifests"
+    folder.mkdir(parents=True)
+    place = folder / f"{Digest.of(signed_bytes(document())).hex}.json"
+    assert by_hand(tmp_path, GOOD, site="site").returncode != 0
+    place.write_bytes(signed(document()))
+    done = by_hand(tmp_path, GOOD, site="site")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == str(place.relative_to(tmp_path / "site"))
+    lie = sign_receipt(NODE, receipt(booted=booted(version=Version.parse("9"))))
+    assert by_hand(tmp_path, lie, site="site").returncode != 0
+    place.write_bytes(signed(document(cmdline="quiet init=/bin/sh")))
+    assert by_hand(tmp_path, GOOD, site="site").returncode != 0
