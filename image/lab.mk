@@ -19,6 +19,11 @@ bench-boot: target ## measure a boot and its reference, RUNS times; writes bench
 		--out build/bench/phase-boot-$(ARCH).img
 	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --root $(ROOT)
 
+.PHONY: bench-fetch
+bench-fetch: setup ## measure fetching beside curl, aria2c and libtorrent; writes bench/fetch.json
+	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) aria2"
+	$(RUN) --group bench python -m image.bench.fetch --runs $(RUNS)
+
 .PHONY: bench-report
 bench-report: setup ## print and plot every bench/*.json
 	$(RUN) --group bench python -m image.bench.report

@@ -46,14 +46,23 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """At most `most`, of the value itself or, with a peer, of its ratio to the peer."""
+    """At most `bound`, of the value itself or, with a peer, of its ratio to the peer.
 
-    most: float
+    Where more is better, `least` makes it at least that.
+    """
+
+    bound: float
     of_peer: bool = False
+    least: bool = False
 
     def words(self, unit: str) -> str:
         """As the table shows it."""
-        return f"<= {self.most:g} x peer" if self.of_peer else f"<= {self.most:g} {unit}"
+        sign = ">=" if self.least else "<="
+        return f"{sign} {self.bound:g} x peer" if self.of_peer else f"{sign} {self.bound:g} {unit}"
+
+    def kept(self, value: float) -> bool:
+        """Say whether `value` keeps the promise."""
+        return value >= self.bound if self.least else value <= self.bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +83,7 @@ class Bench:
             unit=unit,
             spread=round(max(runs) - min(runs), 3),
             aim=aim.words(unit) if aim else None,
-            holds=value <= aim.most if aim else None,
+            holds=aim.kept(value) if aim else None,
             machine=self.machine,
             accel=self.accel,
         )
@@ -87,7 +96,7 @@ class Bench:
         kept |= {"peer": peer, "peer_value": round(value, 3)}
         kept |= {"ratio": None if ratio is None else round(ratio, 3)}
         if aim is not None:
-            kept |= {"aim": aim.words(row.unit), "holds": ratio is not None and ratio <= aim.most}
+            kept |= {"aim": aim.words(row.unit), "holds": ratio is not None and aim.kept(ratio)}
         return Row(**kept)
 
 

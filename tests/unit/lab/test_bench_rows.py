@@ -70,3 +70,11 @@ def test_the_size_of_a_squashfs_is_read_from_its_superblock() -> None:
     assert squashfs_bytes(bytes(superblock)) == 12345
     with pytest.raises(ValueError, match="no squashfs"):
         squashfs_bytes(bytes(96))
+
+
+def test_where_more_is_better_a_promise_is_a_lower_bound() -> None:
+    about = Bench(arch="amd64", machine="m", accel="native")
+    aim = Aim(0.93, least=True)
+    assert about.row("share", "of the sum", [0.93, 0.95, 0.9], aim=aim).holds
+    row = about.row("share", "of the sum", [0.92], aim=aim)
+    assert (row.holds, row.aim) == (False, ">= 0.93 of the sum")
