@@ -11,10 +11,11 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Final, Protocol
 
-from phase_boot.store.cid import raw_cid
+from phase_boot.store.cid import Cid, raw_cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import (
     manifest_path,
+    read_dag_path,
     read_entry_path,
     read_manifest_path,
     read_root_path,
@@ -24,6 +25,9 @@ from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
+
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+CAR_TYPE: Final = "application/vnd.ipld.car"
 
 # Never through a link, never hanging on a pipe.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -82,20 +86,27 @@ def open_served(root: Path, path: str) -> Served | None:
 
     Nothing is decoded or normalised: a path is a name of the layout, letter by letter, or nothing.
     """
-    digest = read_entry_path(path)
-    if digest is None and not _names_document(path):
+    digest, dag = read_entry_path(path), read_dag_path(path)
+    if digest is None and dag is None and not _names_document(path):
         return None
     file = open_plain(root, path)
     if file is None:
         return None
+    if dag is not None:
+        return served_index(file, dag)
     return served_document(file) if digest is None else served_entry(file, digest)
 
 
 def served_entry(file: BufferedReader, digest: Digest) -> Served:
     """Return an artifact as it is served; whoever takes it hashes it."""
     size = os.fstat(file.fileno()).st_size
-    immutable = "public, max-age=31536000, immutable"
-    return Served(file, size, f'"{digest.hex}"', "application/octet-stream", immutable)
+    return Served(file, size, f'"{digest.hex}"', "application/octet-stream", IMMUTABLE)
+
+
+def served_index(file: BufferedReader, dag: Cid) -> Served:
+    """Return the interior nodes of a file as they are served; whoever takes them hashes them."""
+    size = os.fstat(file.fileno()).st_size
+    return Served(file, size, f'"{dag}.interior"', CAR_TYPE, IMMUTABLE)
 
 
 def served_document(file: BufferedReader | BytesIO) -> Served | None:

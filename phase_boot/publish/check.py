@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.index import index_fault
 from phase_boot.publish.roots import followed, walk
-from phase_boot.store.layout import ENTRIES, MANIFEST, entry_path, read_manifest_path
+from phase_boot.store.cid import Cid
+from phase_boot.store.layout import ENTRIES, MANIFEST, dag_path, entry_path, read_manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES, read_document
@@ -109,7 +111,11 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
         yield finding
         if verified is not None:
             for artifact in verified.manifest.artifacts.values():
-                yield _check_artifact(root, artifact, hashed)
+                found_so = _check_artifact(root, artifact, hashed)
+                yield found_so
+                dag = verified.manifest.dags.get(artifact.name)
+                if found_so.good and dag is not None:
+                    yield _check_dag(root, artifact, dag)
     for name, actual in hashed.items():
         if actual != name:
             text = f"has the sha256 {actual}" if actual else "is not a plain file"
@@ -140,6 +146,12 @@ def _check_artifact(root: Path, artifact: Artifact, hashed: Mapping[str, str | N
         text = f"{artifact.name}, {artifact.size} bytes"
         return Finding(entry_path(artifact.digest), good=True, text=text)
     return Finding(entry_path(artifact.digest), good=False, text=text)
+
+
+def _check_dag(root: Path, artifact: Artifact, dag: Cid) -> Finding:
+    fault = index_fault(root, artifact, dag)
+    text = f"the chunks of {artifact.name}" if fault is None else f"{artifact.name} {fault}"
+    return Finding(dag_path(dag), good=fault is None, text=text)
 
 
 def _sha256(path: Path) -> str | None:

@@ -104,7 +104,7 @@ def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Publishe
         if not force:
             _check_is_newer(site, path, manifest.version)
         for artifact in manifest.artifacts.values():
-            fault = site.fault(artifact)
+            fault = site.fault(artifact, manifest.dags.get(artifact.name))
             if fault is not None:
                 raise PublishError(
                     f"{artifact.name} {fault}, so no machine could boot this: run "
@@ -143,7 +143,8 @@ def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str
     for file in release.modules:
         site.add("module", file)
     jobs = [_job(site, file) for file in release.jobs]
-    return {**_document(release, artifacts), **({"jobs": jobs} if jobs else {})}
+    dags = {artifact.name: str(site.chunk(artifact)) for artifact in artifacts}
+    return {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
 
 
 def _job(site: Site, file: Path) -> dict[str, object]:

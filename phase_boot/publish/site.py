@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from phase_boot.publish.cutting import cutting
 from phase_boot.publish.durable import PUBLIC, held, sync_folder
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.index import index_fault
+from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
-from phase_boot.store.layout import entry_path
+from phase_boot.store.layout import dag_path, entry_path
+from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import Artifact
 
 WORKSHOP: Final = ".publishing"
@@ -51,8 +55,24 @@ class Site:
         self._place(copy, entry_path(artifact.digest))
         return artifact
 
-    def fault(self, artifact: Artifact) -> str | None:
-        """Say in a few words why ``artifact`` is not in the store as it was signed, or None."""
+    def chunk(self, artifact: Artifact) -> Cid:
+        """Cut a stored artifact into chunks, store the nodes over them, and return their root.
+
+        Raises:
+            PublishError: numpy is missing.
+        """
+        cut = cutting()
+        with (self._root / entry_path(artifact.digest)).open("rb") as file:
+            tree = plant(cut(file, artifact.size))
+        if tree.nodes:
+            self.write(dag_path(tree.root), b"".join(tree.car()))
+        return tree.root
+
+    def fault(self, artifact: Artifact, dag: Cid | None = None) -> str | None:
+        """Say in a few words why ``artifact`` is not in the store as it was signed, or None.
+
+        With ``dag`` its chunks have to be those that this names.
+        """
         path = self._root / entry_path(artifact.digest)
         if path.is_symlink() or not path.is_file():
             return f"is not in {path.parent}"
@@ -61,7 +81,7 @@ class Site:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != artifact.digest.hex:
                 return "was changed in the store"
-        return None
+        return None if dag is None else index_fault(self._root, artifact, dag)
 
     def remove(self, path: str) -> None:
         """Take away a file below the root."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.fields import parse_channel
@@ -12,6 +13,8 @@ from phase_boot.trust.fields import parse_channel
 MANIFEST: Final = "manifest.json"
 ROOTS: Final = "root"
 ENTRIES: Final = "cas/sha256"
+DAGS: Final = "dag"
+_CAR: Final = ".car"
 RECEIPTS: Final = "receipts"
 """What a provider is handed by machines that booted, one folder a node: no part of the mirror."""
 _ROOT: Final = re.compile(rf"{ROOTS}/([1-9][0-9]{{0,9}})\.json")
@@ -40,6 +43,11 @@ def entry_path(digest: Digest) -> str:
     return f"{ENTRIES}/{digest.hex}"
 
 
+def dag_path(root: Cid) -> str:
+    """Return the path of the interior nodes of a file below the root of a mirror."""
+    return f"{DAGS}/{root}{_CAR}"
+
+
 def read_manifest_path(path: str) -> tuple[str, Arch] | None:
     """Return the channel and architecture whose manifest has this path, or None."""
     match path.split("/"):
@@ -64,5 +72,16 @@ def read_entry_path(path: str) -> Digest | None:
         return None
     try:
         return Digest(name)
+    except ValueError:
+        return None
+
+
+def read_dag_path(path: str) -> Cid | None:
+    """Return the root of the DAG whose interior nodes have this path, or None."""
+    folder, _, name = path.rpartition("/")
+    if folder != DAGS or not name.endswith(_CAR):
+        return None
+    try:
+        return Cid.parse(name.removesuffix(_CAR))
     except ValueError:
         return None

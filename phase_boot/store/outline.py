@@ -45,6 +45,7 @@ class WrongIndex(ValueError):
         super().__init__(
             f"What arrived is not the signed list of chunks ({reason}): try another source."
         )
+        self.reason = reason
 
 
 class UnusableDag(ValueError):
@@ -54,6 +55,7 @@ class UnusableDag(ValueError):
         super().__init__(
             f"The signed DAG is no list of chunks ({reason}): fetch the whole file instead."
         )
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def entry(site: Path, data: bytes) -> Path:
 def test_a_good_site_passes_and_names_each_thing_that_was_checked(run: Run, site: Path) -> None:
     status, out, err = run(VERIFY)
     assert (status, err) == (0, "")
-    assert [line[:3] for line in out.splitlines()] == ["ok "] * 4
+    assert [line[:3] for line in out.splitlines()] == ["ok "] * 7
     assert "version 5, until 2025-12-12" in out
     assert str(entry(site, KERNEL).relative_to(site)) in out
 

@@ -1,0 +1,169 @@
+"""Cutting a file where its own bytes say so, so that two versions of it share most pieces.
+
+Each place is judged by a gear hash of the bytes before it: each byte's random number, shifted by
+how far back it is. numpy makes it for millions of places at once by doubling the window, from the
+hashes of two halves that of the whole. The only user of numpy, which no machine that boots has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phase_boot.store.chunks import MAX_CHUNKS, ChunkList
+from phase_boot.store.dag import MAX_BLOCK
+
+KIB: Final = 1024
+WINDOW: Final = 32
+"""Bytes before a place that are judged: one for each bit of the hash."""
+BLOCK: Final = 128 * KIB
+"""Bytes that are judged at once: what a processor's cache holds with all that is made of them."""
+LEAST_IN: Final = 4
+"""A chunk has at least the average, divided by this."""
+
+_Hashes: TypeAlias = NDArray[np.uint32]
+_BITS: Final = 32
+
+
+class Source(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` more bytes, none at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How large chunks are: after ``least`` bytes the first place that says so, ``most`` at most.
+
+    Up to ``usual`` bytes few places say so, from there on many: few chunks are much larger or
+    smaller than that.
+    """
+
+    least: int
+    usual: int
+    most: int
+    few: int
+    """One place in so many, a power of two."""
+    many: int
+
+
+CUT: Final = Cut(least=4 * KIB, usual=12 * KIB, most=64 * KIB, few=32 * KIB, many=8 * KIB)
+"""16 KiB on average (docs/adr/0008-chunks.md)."""
+
+
+def cut_for(size: int) -> Cut:
+    """Return how a file of ``size`` bytes is cut: so that it never has more than MAX_CHUNKS."""
+    factor = 1
+    while size > MAX_CHUNKS * CUT.least * factor:
+        factor *= 2
+    return Cut(
+        least=CUT.least * factor,
+        usual=min(CUT.usual * factor, MAX_BLOCK),
+        most=min(CUT.most * factor, MAX_BLOCK),
+        few=CUT.few * factor,
+        many=CUT.many * factor,
+    )
+
+
+def chunk_list(source: Source, cut: Cut, block: int = BLOCK) -> ChunkList:
+    """Read ``source`` to its end and return its chunks; ``block`` only decides how fast that is."""
+    chunks = ChunkList()
+    for piece in pieces(source, cut, block):
+        chunks.append(hashlib.sha256(piece).digest(), len(piece))
+    return chunks
+
+
+def pieces(source: Source, cut: Cut, block: int = BLOCK) -> Iterator[bytes]:
+    """Yield the chunks of ``source`` one after another."""
+    judge = _Judge(cut)
+    held = bytearray()
+    """From the beginning of this chunk on."""
+    places: list[tuple[int, bool]] = []
+    while data := source.read(block):
+        places += [(len(held) + place, strict) for place, strict in judge.places(data)]
+        held += data
+        start = 0
+        for end in _ends(places, cut, len(held)):
+            yield bytes(held[start:end])
+            start = end
+        places = [(place - start, strict) for place, strict in places if place > start]
+        del held[:start]
+    for start, end in _rest(places, cut, len(held)):
+        yield bytes(held[start:end])
+
+
+class _Judge:
+    """Finds the places that say so, in blocks of any size."""
+
+    def __init__(self, cut: Cut) -> None:
+        self._few = np.uint32((1 << _BITS) // cut.few)
+        self._many = np.uint32((1 << _BITS) // cut.many)
+        self._before = bytes(WINDOW - 1)
+
+    def places(self, data: bytes) -> list[tuple[int, bool]]:
+        """Return each place after a byte of ``data`` that says so, and whether it is one of few."""
+        window = self._before + data
+        self._before = window[-(WINDOW - 1) :]
+        hashes = _hashes(window)
+        found = np.flatnonzero(hashes < self._many)
+        strict = hashes[found] < self._few
+        return list(zip((found + 1).tolist(), strict.tolist(), strict=True))
+
+
+def _hashes(data: bytes) -> _Hashes:
+    """Return the hash of each window of ``data``."""
+    hashes = _GEAR.take(np.frombuffer(data, np.uint8))
+    width = 1
+    while width < WINDOW:
+        # The newer half as it is, and the older one shifted by the length of the newer.
+        older = hashes[:-width] << np.uint32(width)
+        older += hashes[width:]
+        hashes = older
+        width *= 2
+    return hashes
+
+
+def _ends(places: list[tuple[int, bool]], cut: Cut, size: int) -> Iterator[int]:
+    """Yield where chunks end in ``size`` bytes, as far as no byte to come can change it."""
+    start, at = 0, 0
+    while size - start >= cut.most:
+        end, at = _end(places, cut, start, at)
+        yield end
+        start = end
+
+
+def _rest(places: list[tuple[int, bool]], cut: Cut, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the chunks of the last bytes."""
+    start, at = 0, 0
+    while start < size:
+        end, at = _end(places, cut, start, at)
+        yield start, min(end, size)
+        start = end
+
+
+def _end(places: list[tuple[int, bool]], cut: Cut, start: int, at: int) -> tuple[int, int]:
+    """Return where the chunk ends that begins at ``start``, and which place to look at next."""
+    while at < len(places):
+        place, strict = places[at]
+        length = place - start
+        if length > cut.most:
+            break
+        at += 1
+        if length >= cut.least and (strict or length >= cut.usual):
+            return place, at
+    return start + cut.most, at
+
+
+def _gear() -> _Hashes:
+    """Return each byte's number: of its sha256, so that anybody gets the same."""
+    numbers = (hashlib.sha256(bytes((byte,))).digest()[:4] for byte in range(256))
+    return np.array([int.from_bytes(number, "big") for number in numbers], np.uint32)
+
+
+_GEAR: Final = _gear()

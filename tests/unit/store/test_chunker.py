@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import hashlib
+import random
+from io import BytesIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phase_boot.store import dag
+from phase_boot.store.chunker import CUT, Cut, chunk_list, cut_for, pieces
+from phase_boot.store.chunks import MAX_CHUNKS, ChunkList
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import MAX_BLOCK
+from phase_boot.store.tree import Fan, plant
+
+SMALL = Cut(least=64, usual=192, most=1024, few=512, many=128)
+FAN = Fan(least=2, one_in=4, most=16)
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)  # noqa: S311 - repeatable, not secret
+
+
+def cut(data: bytes, block: int = 4096) -> list[bytes]:
+    return list(pieces(BytesIO(data), SMALL, block))
+
+
+def listed(data: bytes) -> ChunkList:
+    return chunk_list(BytesIO(data), SMALL)
+
+
+class Drops:
+    """A file that gives as little at a time as it likes."""
+
+    def __init__(self, data: bytes, sizes: list[int]) -> None:
+        self._file = BytesIO(data)
+        self._sizes = sizes
+
+    def read(self, size: int) -> bytes:
+        self._sizes.append(self._sizes.pop(0))
+        return self._file.read(min(size, self._sizes[0]))
+
+
+files = st.builds(
+    lambda seed, size, zeros: noise(size, seed) + bytes(zeros) + noise(size // 2, seed + 1),
+    st.integers(0, 9),
+    st.integers(0, 9000),
+    st.integers(0, 5000),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(files, st.lists(st.integers(1, 3000), min_size=1, max_size=5))
+def test_where_a_file_is_cut_does_not_hang_on_how_it_is_read(data: bytes, sizes: list[int]) -> None:
+    whole = cut(data, len(data) + 1)
+    assert b"".join(whole) == data
+    assert list(pieces(Drops(data, sizes), SMALL, 4096)) == whole
+    assert cut(data, 31) == whole
+
+
+@settings(deadline=None, max_examples=60)
+@given(files)
+def test_chunks_are_as_large_as_was_asked(data: bytes) -> None:
+    sizes = [len(piece) for piece in cut(data)]
+    assert all(SMALL.least <= size <= SMALL.most for size in sizes[:-1])
+    assert all(0 < size <= SMALL.most for size in sizes[-1:])
+
+
+@settings(deadline=None, max_examples=40)
+@given(files)
+def test_the_bytes_of_the_dag_are_the_bytes_of_the_file(data: bytes) -> None:
+    tree = plant(listed(data), FAN)
+    blocks = {**dict(tree.nodes), **{Cid.of(Codec.RAW, piece): piece for piece in cut(data)}}
+
+    def read(cid: Cid) -> bytes:
+        if cid == Cid.of(Codec.RAW, b""):
+            return b""
+        node = dag.read(blocks[cid], cid.codec)
+        content = node.data + b"".join(read(link.cid) for link in node.links)
+        assert len(content) == node.size
+        return content
+
+    assert read(tree.root) == data
+
+
+@pytest.mark.parametrize("change", [b"", b"x", noise(5000, 7)])
+def test_a_change_in_the_middle_stays_in_the_middle(change: bytes) -> None:
+    old = noise(2_000_000)
+    new = old[:1_000_000] + change + old[1_000_100:]
+    before, after = listed(old), listed(new)
+    known = {chunk.digest for chunk in before}
+    lacking = [chunk for chunk in after if chunk.digest not in known]
+    assert sum(chunk.size for chunk in lacking) < len(change) + 4 * SMALL.most
+    tree, newer = plant(before, FAN), plant(after, FAN)
+    more = {cid for cid, _ in newer.nodes} - {cid for cid, _ in tree.nodes}
+    assert len(newer.nodes) > 1000
+    assert len(more) < 30 + len(change) // 50
+
+
+def test_half_of_the_bytes_lie_in_chunks_of_about_the_usual_size() -> None:
+    chunks = chunk_list(BytesIO(noise(8_000_000)), CUT)
+    assert 14_000 < chunks.size / chunks.count < 20_000
+    usual = sum(chunk.size for chunk in chunks if 8_000 < chunk.size < 32_000)
+    assert usual > chunks.size / 2
+
+
+def test_nothing_is_no_chunk_and_a_byte_is_one() -> None:
+    assert cut(b"") == []
+    assert cut(b"x") == [b"x"]
+    assert plant(listed(b"x")).root == Cid.of(Codec.RAW, b"x")
+
+
+def test_a_file_of_zeros_is_one_chunk_many_times() -> None:
+    data = bytes(1_000_000)
+    chunks = listed(data)
+    assert len({chunk.digest for chunk in chunks}) <= 2
+    assert chunks.digest(0) == hashlib.sha256(bytes(chunks.chunk(0).size)).digest()
+    tree = plant(chunks, FAN)
+    assert len(tree.nodes) < 20
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 300), st.booleans())
+def test_all_levels_end_in_one_root(count: int, alike: bool) -> None:  # noqa: FBT001 - drawn
+    chunks = ChunkList.of(
+        (hashlib.sha256(b"" if alike else bytes((number % 251, number // 251))).digest(), 9)
+        for number in range(count)
+    )
+    tree = plant(chunks, FAN)
+    if count > 1:
+        assert tree.nodes[0][0] == tree.root
+        assert dag.read(tree.nodes[0][1], Codec.DAG_PB).size == chunks.size
+    for cid, block in tree.nodes:
+        assert len(dag.read(block, cid.codec).links) > 1
+
+
+@pytest.mark.parametrize("size", [1, 2**30, 2**32, 2**32 + 1, 2**40])
+def test_no_file_that_may_be_signed_has_too_many_chunks_or_too_large_ones(size: int) -> None:
+    cut = cut_for(size)
+    assert size <= MAX_CHUNKS * cut.least
+    assert cut.least < cut.usual <= cut.most <= MAX_BLOCK
+    assert (cut == CUT) is (size <= 2**32)
