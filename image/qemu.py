@@ -175,7 +175,7 @@ class Machine:
             raise MachineFailed(f"{self.name}: its power was not cut: {why}. {self._heard()}")
         return self._last
 
-    def ask(self, path: str, *, timeout: float = 60.0) -> bytes:
+    def ask(self, path: str, *, port: int = 80, timeout: float = 60.0) -> bytes:
         """What the guest serves as `path` over HTTP, at the address that the lab gave it.
 
         Raises MachineFailed when it has not answered within `timeout` seconds.
@@ -186,7 +186,7 @@ class Machine:
             address = self._lab.leases().get(self.nic.mac)
             if address:
                 try:
-                    return self._lab.fetch(f"http://{address}{path}")
+                    return self._lab.fetch(f"http://{address}:{port}{path}")
                 except LabError as error:
                     reason = str(error)
             time.sleep(0.25)

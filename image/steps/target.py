@@ -20,9 +20,9 @@ KEPT: Final = "var/lib/plasma"
 CHOICE: Final = (
     *("--extra", "plasma"),
     *("--prune", "prompt-toolkit", "--prune", "structlog", "--prune", "tomlkit"),
-    *("--prune", "transitions", "--prune", "zeroconf"),
+    *("--prune", "transitions"),
 )
-"""Plasma's wheels, without those that only a seed, a provider or a publisher needs."""
+"""Plasma's and the provider's wheels, without those that only a seed or a publisher needs."""
 
 
 def root(
