@@ -1,0 +1,223 @@
+"""`make bench-plasma`: what a job costs beside the bare runtime, its command line, and native code.
+
+Ours and the peers take turns, so that whatever else the machine does hits all. A cold run is a
+whole command; a warm one is a further job of one process, from its fork to its signed receipt. Fuel
+is calibrated first and then set to a second. Whether that holds is judged by the processor time of
+the job: a second of a busy machine is no second of work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import Final
+
+import wasmtime
+
+from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from image.hello import SOURCE, hello
+from phase_boot.plasma.cage import NOBODY
+from phase_boot.plasma.engine import assembled
+from phase_boot.plasma.engine import run as run_job
+from phase_boot.plasma.node import ephemeral, keeping
+from phase_boot.plasma.runner import Machine, run_jobs
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.job import Job, read_job
+from phase_boot.trust.receipt import Outcome
+
+RESULT: Final = FOLDER / "plasma.json"
+COMMAND: Final = Path("build/tools/bin/wasmtime")
+ROUNDS: Final = 25
+SECONDS_ROUNDS: Final = 11
+MS: Final = 1_000_000
+OVERHEAD_AIM: Final = Aim(20.0)
+FUEL_AIM: Final = Aim(5.0)
+USER: Final = NOBODY if os.geteuid() == 0 else None
+ENVIRONMENT: Final = {"PHASE_NODE": "ed25519:0", "PHASE_ARCH": "here", "PHASE_VERSION": "none"}
+ENDLESS: Final = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
+# Another mix of instructions: loads, stores and arithmetic.
+BUSY: Final = """
+(module (memory (export "memory") 16) (func (export "_start") (local $at i32)
+  (loop
+    (i32.store (local.get $at)
+      (i32.add (i32.mul (i32.load (local.get $at)) (i32.const 31)) (local.get $at)))
+    (local.set $at (i32.and (i32.add (local.get $at) (i32.const 4)) (i32.const 0xffffc)))
+    (br 0))))
+"""
+
+Action = Callable[[], object]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write the rows, print them."""
+    words = argparse.ArgumentParser(prog="python -m image.bench.plasma", description=__doc__)
+    words.add_argument("--rounds", type=int, default=ROUNDS)
+    words.add_argument("--seconds", type=int, default=SECONDS_ROUNDS, help="runs of a second")
+    words.add_argument("--wasmtime", type=Path, default=COMMAND, help="its command line")
+    words.add_argument("--out", type=Path, default=RESULT)
+    options = words.parse_args(arguments)
+    about = Bench(arch=str(Arch.parse(platform.machine())), machine=host(), accel="native")
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = [
+            *hello_rows(about, Path(scratch), options.rounds, options.wasmtime),
+            *fuel_rows(about, options.seconds),
+        ]
+    replace(options.out, rows)
+    print("\n".join(table(rows)))
+    return 0
+
+
+# ---- hello --------------------------------------------------------------------------------------
+def hello_rows(about: Bench, scratch: Path, rounds: int, command: Path) -> list[Row]:
+    """Measure hello in every way that there is here."""
+    module, job = hello(), read_job((SOURCE / "hello.json").read_bytes())
+    (scratch / "hello.wasm").write_bytes(module)
+    (scratch / "stdin").write_text(job.stdin)
+    with keeping(ephemeral) as keeper:
+        machine = Machine(signer=keeper, arch=Arch.parse(platform.machine()), user=USER)
+        actions: dict[str, Action] = {
+            "cold": commanded(cold_words(scratch), scratch),
+            "warm": lambda: warm(job, module, machine),
+            "bare": lambda: bare(module, scratch),
+            "native": commanded([compiled(scratch)], scratch),
+        }
+        if command.exists():
+            words = [str(command), "run", *environment_words(), f"{scratch}/hello.wasm"]
+            actions["command"] = commanded(words, scratch)
+        times = measure(rounds, actions)
+    cold = about.row("hello, the whole command", "ms", times["cold"])
+    further = about.row("hello, a further job", "ms", times["warm"])
+    if "command" in times:
+        cold = about.beside(cold, "wasmtime's command", times["command"])
+        further = about.beside(further, "wasmtime's command", times["command"])
+    beyond = [ours - bare for ours, bare in zip(times["warm"], times["bare"], strict=True)]
+    return [
+        cold,
+        further,
+        about.row("hello, bare runtime in one process", "ms", times["bare"]),
+        about.row("hello, a C program", "ms", times["native"]),
+        about.row("a further job beyond the bare runtime", "ms", beyond, aim=OVERHEAD_AIM),
+    ]
+
+
+def measure(rounds: int, actions: Mapping[str, Action]) -> dict[str, list[float]]:
+    """Time actions that take turns, in milliseconds; the first turn warms up and does not count."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for number in range(rounds + 1):
+        for name, action in actions.items():
+            started = perf_counter_ns()
+            action()
+            if number:
+                times[name].append((perf_counter_ns() - started) / MS)
+    return times
+
+
+def commanded(words: Sequence[str], scratch: Path) -> Action:
+    """Return what runs a command with hello's input."""
+
+    def act() -> None:
+        with (scratch / "stdin").open("rb") as stdin:
+            no = subprocess.DEVNULL
+            subprocess.run(words, stdin=stdin, stdout=no, stderr=no, env=ENVIRONMENT, check=True)
+
+    return act
+
+
+def cold_words(scratch: Path) -> list[str]:
+    """Return our command for hello."""
+    program = Path(sys.executable).with_name("phase-boot")
+    job = SOURCE / "hello.json"
+    return [str(program), "plasma", "run", str(job), "--module", f"{scratch}/hello.wasm"]
+
+
+def environment_words() -> list[str]:
+    """Return how wasmtime's command is told the environment."""
+    return [word for name, value in ENVIRONMENT.items() for word in ("--env", f"{name}={value}")]
+
+
+def compiled(scratch: Path) -> str:
+    """Return the native program that does the same."""
+    out = scratch / "hello"
+    source = Path(__file__).with_name("hello.c")
+    subprocess.run(["cc", "-O2", "-o", out, source], check=True)  # noqa: S607 - the host's own
+    return str(out)
+
+
+def warm(job: Job, module: bytes, machine: Machine) -> None:
+    """Run a job as the booted system does: a process, the limits, a receipt."""
+    (done,) = run_jobs([job], lambda _: module, machine)
+    if done.receipt.outcome is not Outcome.EXITED:
+        raise AssertionError(done.receipt.reason)
+
+
+def bare(module: bytes, scratch: Path) -> None:
+    """Compile and run it in this process, with fuel and nothing else of ours."""
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    config.parallel_compilation = False
+    engine = wasmtime.Engine(config)
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    store = wasmtime.Store(engine)
+    store.set_fuel(10**9)
+    wasi = wasmtime.WasiConfig()
+    wasi.stdin_file = scratch / "stdin"
+    wasi.stdout_file = str(scratch / "stdout")
+    wasi.env = ENVIRONMENT.items()
+    store.set_wasi(wasi)
+    start = linker.instantiate(store, wasmtime.Module(engine, module)).exports(store)["_start"]
+    if isinstance(start, wasmtime.Func):
+        start(store)
+
+
+# ---- fuel ---------------------------------------------------------------------------------------
+def fuel_rows(about: Bench, rounds: int) -> list[Row]:
+    """Calibrate fuel to a second, and see how far a second of it is from a second."""
+    loop, busy = assembled(ENDLESS), assembled(BUSY)
+    rate = calibrated(loop, rounds)
+    cpu, wall = taken(loop, round(rate), rounds)
+    other, _ = taken(busy, round(calibrated(busy, rounds)), rounds)
+    mixed, _ = taken(busy, round(rate), rounds)
+    return [
+        about.row("fuel of a second", "million", [rate / 1e6]),
+        about.row("a second of fuel, off by", "%", [off(time) for time in cpu], aim=FUEL_AIM),
+        about.row("the same by the clock on the wall", "%", [off(time) for time in wall]),
+        about.row("another loop by its own rate", "%", [off(time) for time in other], aim=FUEL_AIM),
+        about.row("another loop by the first's rate", "%", [off(time) for time in mixed]),
+    ]
+
+
+def calibrated(module: bytes, rounds: int) -> float:
+    """Return the fuel that a second of processor time takes, without what starting takes."""
+    less, more = 200_000_000, 1_000_000_000
+    short, _ = taken(module, less, rounds)
+    long, _ = taken(module, more, rounds)
+    return (more - less) / (median(long) - median(short))
+
+
+def taken(module: bytes, fuel: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of processor time and of the wall that some fuel lasted."""
+    table = {"name": "fuel", "module": str(Digest.of(module)), "size": len(module)}
+    job = Job.of({**table, "fuel": fuel, "wall_ms": 60_000})
+    ended = [run_job(job, module, {}, user=USER) for _ in range(rounds)]
+    if {done.outcome for done in ended} != {Outcome.OUT_OF_FUEL}:
+        raise AssertionError(ended[0])
+    return [done.cpu_us / 1e6 for done in ended], [done.wall_us / 1e6 for done in ended]
+
+
+def off(seconds: float) -> float:
+    """Return how far from a second that is, in percent."""
+    return abs(seconds - 1) * 100
+
+
+if __name__ == "__main__":
+    sys.exit(main())
