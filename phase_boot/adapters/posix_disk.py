@@ -70,12 +70,12 @@ class PosixDisk:
         with store_errors("write to the store"):
             return os.write(fd, data)
 
-    def publish(self, fd: int, name: str, entry: str) -> None:
+    def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``, durably."""
         with (
             store_errors(f"publish {entry}"),
             self._opened(Folder.PARTIALS) as source,
-            self._opened(Folder.ENTRIES, create=True) as target,
+            self._opened(folder, create=True) as target,
         ):
             os.fchmod(fd, 0o444)
             os.fsync(fd)

@@ -92,12 +92,12 @@ class MemoryDisk:
                     file.used = next(self._ticks)
             return os.write(fd, data[:room])
 
-    def publish(self, fd: int, name: str, entry: str) -> None:
+    def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         with self._changing(f"publish {entry}"):
             os.fsync(fd)
             file = self._file(Folder.PARTIALS, name)
             file.growing = None
-            self._files[Folder.ENTRIES, entry] = self._files.pop((Folder.PARTIALS, name))
+            self._files[folder, entry] = self._files.pop((Folder.PARTIALS, name))
 
     def set_aside(self, name: str) -> None:
         with self._changing(f"set {name} aside"):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
+from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Broken, Corrupt, StoreError
 from phase_boot.store.gc import Room
 from phase_boot.store.hashing import hash_into
+from phase_boot.store.older import Older, keep, older_entries
 from phase_boot.store.writer import ArtifactWriter, identity
 from phase_boot.trust.manifest import Artifact
 
@@ -147,6 +149,22 @@ class Cas:
             return Fetched(artifact, fd, seal=_SEAL)
         os.close(fd)
         return self.open(artifact)
+
+    def keep_index(self, artifact: Artifact, root: Cid, car: Iterable[bytes]) -> None:
+        """Keep the nodes over the chunks of an entry beside it, for the versions to come.
+
+        Raises:
+            StoreError: the disk failed, or the store has no room left for them.
+        """
+        keep(self._disk, self._room, artifact, root, car)
+
+    def older(self, artifact: Artifact) -> Iterator[Older]:
+        """Yield the entries but this one whose chunks are known, the one used last first.
+
+        Each is open until the next one is asked for. Whoever takes bytes from it hashes them: what
+        was kept about it is only right about the nodes, not about the entry.
+        """
+        return older_entries(self._disk, artifact)
 
     def _set_aside(self, artifact: Artifact, reason: str) -> Corrupt:
         sentence = f"The stored {artifact.name} {artifact.digest} is not what was signed ({reason})"

@@ -18,6 +18,8 @@ class Folder(StrEnum):
     ENTRIES = "sha256"
     PARTIALS = "tmp"
     CORRUPT = "corrupt"
+    INDEXES = "dag"
+    """What the entries are made of: the nodes over the chunks of each that has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Growth(Protocol):
     def write(self, fd: int, data: memoryview) -> int:
         """Append ``data`` to a growing file and return how many bytes were taken."""
 
-    def publish(self, fd: int, name: str, entry: str) -> None:
+    def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``.
 
         Durable and atomic: after a crash at any time there is the whole entry or none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -80,6 +81,13 @@ class Room:
                 won = self._evict(victim)
             yield won > 0
 
+    def left(self) -> int:
+        """Return how many bytes may still be written that nobody has claimed."""
+        with self._lock:
+            coming = sum(claim.missing for claim in self._claims)
+            held = sum(item.size for item in self._items())
+            return min(self._bound - held, self._disk.room()) - coming
+
     def end(self, claim: Claim) -> None:
         """Forget a claim: its bytes are on the disk, or will not come."""
         with self._lock:
@@ -95,13 +103,18 @@ class Room:
         return sorted(free, key=lambda item: (item.folder is not Folder.CORRUPT, item.used))
 
     def _evict(self, victim: Item) -> int:
-        """Remove a file unless somebody uses it, and return the bytes won."""
+        """Remove a file unless somebody uses it, and what is kept about it; return its bytes."""
         try:
             self._disk.remove(victim.folder, victim.name)
         except Busy:
             return 0
         except Missing:
             pass
+        if victim.folder is Folder.ENTRIES:
+            for index in self._disk.items(Folder.INDEXES):
+                if index.name[:64] == victim.name:
+                    with contextlib.suppress(Missing, Busy):
+                        self._disk.remove(Folder.INDEXES, index.name)
         return victim.size
 
 

@@ -306,8 +306,8 @@ def test_another_file_that_takes_the_place_of_the_committed_one_is_hashed_first(
     """The rename race: what was written is right, what is found under its name is not."""
 
     class Racing(MemoryDisk):
-        def publish(self, fd: int, name: str, entry: str) -> None:
-            super().publish(fd, name, entry)
+        def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
+            super().publish(fd, name, entry, folder)
             self.plant(Folder.ENTRIES, entry, bytes(len(DATA)))
 
     disk = Racing()

@@ -50,8 +50,8 @@ class DyingDisk:
     def write(self, fd: int, data: memoryview) -> int:
         return self._alive().write(fd, data[:1000])
 
-    def publish(self, fd: int, name: str, entry: str) -> None:
-        self._alive().publish(fd, name, entry)
+    def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
+        self._alive().publish(fd, name, entry, folder)
 
     def set_aside(self, name: str) -> None:
         self._alive().set_aside(name)

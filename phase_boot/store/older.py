@@ -1,0 +1,152 @@
+"""What a store knows of the chunks of its entries, so that a new version takes them from there.
+
+Beside an entry stands a file of the nodes over its chunks, the ``dag/<cid>.car`` of a mirror. It is
+believed as far as its hashes go: a torn or changed one is as good as none, and is fetched again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.store import car
+from phase_boot.store.chunks import ChunkList, ChunkTable
+from phase_boot.store.cid import Cid
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.store.errors import Full, Missing, StoreError, store_errors
+from phase_boot.store.gc import Room
+from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
+from phase_boot.trust.manifest import Artifact
+
+MAX_INDEX: Final = 64 * 1024 * 1024
+"""Bytes of one file of nodes: a million chunks need 58 MB."""
+_HEX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Chunks of a new version that an older one has in the same order."""
+
+    first: int
+    end: int
+    """The chunk after the last one."""
+    offset: int
+    """Where the first one lies in the older version."""
+
+
+class Older:
+    """An entry whose chunks are known."""
+
+    def __init__(
+        self, digest: Digest, fd: int, chunks: ChunkList, nodes: Mapping[Cid, bytes]
+    ) -> None:
+        """Take its open descriptor, which stays its owner's."""
+        self.digest = digest
+        self.nodes = nodes
+        """The nodes over its chunks, by name: right, whatever its bytes are."""
+        self._fd = fd
+        self._chunks = chunks
+        self._table = ChunkTable(chunks)
+
+    def runs(self, chunks: ChunkList, have: bytes | bytearray) -> Iterator[Run]:
+        """Yield which of the chunks that are not marked in ``have`` are here, and where."""
+        number = have.find(0)
+        while number >= 0:
+            place = self._table.find(chunks.digest(number))
+            end = number + 1
+            if place is not None:
+                while self._goes_on(chunks, have, end, place + end - number):
+                    end += 1
+                yield Run(number, end, self._chunks.chunk(place).offset)
+            number = have.find(0, end)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return what now stands there, which may be anything.
+
+        Raises:
+            StoreError: the disk cannot be read.
+        """
+        with store_errors(f"read {self.digest}"):
+            return os.pread(self._fd, length, offset)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the entry, which is open as long as this is."""
+        return self._fd
+
+    def _goes_on(self, chunks: ChunkList, have: bytes | bytearray, number: int, place: int) -> bool:
+        if number == chunks.count or have[number] or place == self._chunks.count:
+            return False
+        return chunks.digest(number) == self._chunks.digest(place)
+
+
+def keep(disk: Disk, room: Room, artifact: Artifact, root: Cid, pieces: Iterable[bytes]) -> None:
+    """Keep the nodes over an artifact's chunks under its name.
+
+    Raises:
+        StoreError: the disk failed, or there is no room left.
+    """
+    data = b"".join(pieces)
+    if len(data) > min(MAX_INDEX, room.left()):
+        raise Full(f"The list of chunks of {artifact.name} has no room: use a larger stick.")
+    partial, name = f"{artifact.digest.hex}.dag", f"{artifact.digest.hex}.{root}"
+    with contextlib.suppress(Missing):
+        disk.remove(Folder.PARTIALS, partial)
+    fd = disk.grow(partial)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[disk.write(fd, rest) :]
+        disk.publish(fd, partial, name, Folder.INDEXES)
+    finally:
+        os.close(fd)
+
+
+def older_entries(disk: Disk, but: Artifact) -> Iterator[Older]:
+    """Yield the entries but one whose chunks are known, the one used last first."""
+    sizes = {item.name: item for item in disk.items(Folder.ENTRIES)}
+    found = []
+    for index in disk.items(Folder.INDEXES):
+        entry = sizes.get(index.name[:_HEX])
+        if entry is not None and entry.name != but.digest.hex and index.size <= MAX_INDEX:
+            found.append((entry.used, index.name, entry.size))
+    for _, name, size in sorted(found, reverse=True):
+        with contextlib.suppress(StoreError, ValueError):
+            yield from _opened(disk, name, size)
+
+
+def _opened(disk: Disk, name: str, size: int) -> Iterator[Older]:
+    digest, root = Digest(name[:_HEX]), Cid.parse(name[_HEX + 1 :])
+    nodes = _nodes(disk, name)
+    chunks = _chunks(root, size, nodes)
+    if chunks is None:
+        disk.remove(Folder.INDEXES, name)
+        return
+    fd = disk.open(Folder.ENTRIES, digest.hex)
+    try:
+        yield Older(digest, fd, chunks, nodes)
+    finally:
+        os.close(fd)
+
+
+def _nodes(disk: Disk, name: str) -> dict[Cid, bytes]:
+    fd = disk.open(Folder.INDEXES, name)
+    with os.fdopen(fd, "rb") as file, contextlib.suppress(car.BadCar):
+        return dict(car.blocks(file, limit=MAX_INDEX))
+    return {}
+
+
+def _chunks(root: Cid, size: int, nodes: Mapping[Cid, bytes]) -> ChunkList | None:
+    """Return the chunks of a file whose nodes are all there, or None."""
+    try:
+        outline = Outline(root, size)
+        data = b"".join(car.write(root, nodes.items()))
+        for _ in range(len(nodes) + 2):
+            for part in outline.wanted():
+                outline.take(part.offset, data[part.offset : part.offset + part.length])
+        return outline.chunks()
+    except (UnusableDag, WrongIndex, ValueError):
+        return None

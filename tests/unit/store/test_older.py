@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import random
+from io import BytesIO
+
+import pytest
+
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.store import car
+from phase_boot.store.cas import Cas
+from phase_boot.store.chunker import Cut, chunk_list
+from phase_boot.store.chunks import ChunkList
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.store.errors import Full
+from phase_boot.store.older import Older, Run
+from phase_boot.store.outline import Outline
+from phase_boot.store.tree import Tree, plant
+from phase_boot.trust.manifest import Artifact
+
+SMALL = Cut(least=64, usual=192, most=1024, few=512, many=128)
+OLD = random.Random(1).randbytes(100_000)  # noqa: S311 - repeatable, not secret
+NEW = b"put before it" + OLD[:50_000] + b"and into it" + OLD[50_000:]
+
+
+def of(data: bytes, name: str = "rootfs") -> Artifact:
+    return Artifact(name, Digest.of(data), len(data))
+
+
+def cut(data: bytes) -> ChunkList:
+    return chunk_list(BytesIO(data), SMALL)
+
+
+def stored(cas: Cas, data: bytes) -> Tree:
+    """Put an artifact into a store with its chunks."""
+    with cas.writer(of(data)) as writer:
+        writer.write(data)
+        cas.commit(writer).close()
+    tree = plant(cut(data))
+    cas.keep_index(of(data), tree.root, tree.car())
+    return tree
+
+
+def taken(older: Older, chunks: ChunkList, have: bytearray) -> bytes:
+    """Copy into zeros what an older version has."""
+    made = bytearray(chunks.size)
+    for run in older.runs(chunks, have):
+        offset, length = chunks.span(run.first, run.end)
+        made[offset : offset + length] = older.read(run.offset, length)
+        have[run.first : run.end] = b"\1" * (run.end - run.first)
+    return bytes(made)
+
+
+def test_a_new_version_finds_in_an_older_one_all_that_they_share(disk: Disk) -> None:
+    cas, chunks = Cas(disk, bound=1 << 20), cut(NEW)
+    stored(cas, OLD)
+    have = bytearray(chunks.count)
+    for again in cas.older(of(NEW)):
+        made = taken(again, chunks, have)
+        assert again.digest == of(OLD).digest
+    lacking = [chunk for chunk in chunks if not have[chunks.at(chunk.offset)]]
+    assert 0 < sum(chunk.size for chunk in lacking) < 4 * SMALL.most
+    for chunk in chunks:
+        if chunk not in lacking:
+            assert made[chunk.offset :][: chunk.size] == NEW[chunk.offset :][: chunk.size]
+
+
+def test_what_is_alike_is_copied_in_few_runs(disk: Disk) -> None:
+    cas, chunks = Cas(disk, bound=1 << 20), cut(NEW)
+    stored(cas, OLD)
+    for older in cas.older(of(NEW)):
+        runs = list(older.runs(chunks, bytearray(chunks.count)))
+        assert len(runs) <= 3
+        assert list(older.runs(chunks, bytearray(b"\1") * chunks.count)) == []
+        held = bytearray(b"\1") * chunks.count
+        held[runs[0].first] = 0
+        assert list(older.runs(chunks, held)) == [
+            Run(runs[0].first, runs[0].first + 1, runs[0].offset)
+        ]
+
+
+def test_the_nodes_that_versions_share_are_at_hand(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 20)
+    stored(cas, OLD)
+    tree = plant(cut(NEW))
+    file = b"".join(tree.car())
+    outline = Outline(tree.root, len(NEW))
+    outline.take(0, file[: len(file) // 4])
+    lacking = list(outline.missing())
+    for older in cas.older(of(NEW)):
+        given = [outline.give(cid, older.nodes.get(cid, b"")) for cid in lacking]
+        assert sum(given) > len(given) - 10
+
+
+def test_an_entry_is_not_older_than_itself(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 20)
+    stored(cas, OLD)
+    assert list(cas.older(of(OLD))) == []
+
+
+def test_the_chunks_of_an_evicted_entry_are_forgotten(disk: Disk) -> None:
+    cas = Cas(disk, bound=len(OLD) + 40_000)
+    stored(cas, OLD)
+    assert disk.items(Folder.INDEXES)
+    cas.writer(of(NEW)).close()
+    assert disk.items(Folder.ENTRIES) == disk.items(Folder.INDEXES) == ()
+
+
+def test_a_list_of_chunks_evicts_nothing_and_stays_within_the_bound(disk: Disk) -> None:
+    cas = Cas(disk, bound=len(OLD) + 1000)
+    with pytest.raises(Full, match="larger stick"):
+        stored(cas, OLD)
+    assert len(disk.items(Folder.ENTRIES)) == 1
+    assert disk.items(Folder.INDEXES) == disk.items(Folder.PARTIALS) == ()
+
+
+def damaged(whole: bytes, root: bytes) -> dict[str, bytes]:
+    return {
+        "torn": whole[: len(whole) // 2],
+        "one byte less": whole[:-1],
+        "one byte more": whole + b"\0",
+        "another byte": whole[:-1] + b"?",
+        "nothing": b"",
+        "the root alone": whole[: car.START_BYTES + len(root)],
+        "endless zeros": bytes(99_999),
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(damaged(b"", b"")))
+def test_a_list_that_is_not_whole_is_as_good_as_none(kind: str) -> None:
+    disk = MemoryDisk()
+    cas = Cas(disk, bound=1 << 20)
+    tree = stored(cas, OLD)
+    [item] = disk.items(Folder.INDEXES)
+    whole = disk.content(Folder.INDEXES, item.name)
+    disk.plant(Folder.INDEXES, item.name, damaged(whole, tree.nodes[0][1])[kind])
+    assert list(cas.older(of(NEW))) == []
+    assert disk.items(Folder.INDEXES) == ()
+    assert cas.has(of(OLD))
+
+
+def test_a_list_of_something_else_is_not_believed() -> None:
+    disk = MemoryDisk()
+    cas = Cas(disk, bound=1 << 20)
+    stored(cas, OLD)
+    [item] = disk.items(Folder.INDEXES)
+    other = plant(cut(NEW))
+    disk.plant(Folder.INDEXES, f"{item.name[:65]}{other.root}", b"".join(other.car()))
+    disk.plant(Folder.INDEXES, "no name", b"")
+    disk.plant(Folder.INDEXES, f"{item.name[:65]}no-cid", b"")
+    disk.plant(Folder.INDEXES, item.name, b"", plain=False)
+    assert list(cas.older(of(NEW))) == []
+
+
+def test_a_changed_entry_is_read_as_it_is_and_hashes_tell() -> None:
+    disk = MemoryDisk()
+    cas, chunks = Cas(disk, bound=1 << 20), cut(NEW)
+    stored(cas, OLD)
+    disk.plant(Folder.ENTRIES, of(OLD).digest.hex, bytes(len(OLD)))
+    for older in cas.older(of(NEW)):
+        run = next(older.runs(chunks, bytearray(chunks.count)))
+        data = older.read(run.offset, chunks.chunk(run.first).size)
+        assert Digest.of(data).hex != chunks.digest(run.first).hex()
+
+
+def test_the_list_stands_beside_the_entry(disk: Disk) -> None:
+    cas = Cas(disk, bound=1 << 20)
+    tree = stored(cas, OLD)
+    names = [item.name for item in disk.items(Folder.INDEXES)]
+    assert names == [f"{of(OLD).digest.hex}.{tree.root}"]
