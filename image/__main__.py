@@ -82,6 +82,12 @@ def add_target(command: argparse.ArgumentParser) -> None:
     command.add_argument("--key", type=Path, help="the publisher's key file; without it, no SITE")
     command.add_argument("--root", type=Path, metavar="FILE", help="publish it, and what follows")
     command.add_argument("--site", type=Path, help="the mirror's folder")
+    command.add_argument(
+        "--job", type=Path, action="append", default=[], metavar="FILE", help="it runs this too"
+    )
+    command.add_argument(
+        "--module", type=Path, action="append", default=[], metavar="FILE", help="what a job runs"
+    )
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     command.set_defaults(run=build_target)
 
@@ -101,7 +107,14 @@ def build_target(options: argparse.Namespace) -> None:
     site = options.site or ROOT / f"dist/site-{wanted.arch}"
     if options.root is not None:
         hand_out_roots(options.root, site)
-    order = example.Order(recipe=wanted, key=options.key, site=site, version=options.version)
+    order = example.Order(
+        recipe=wanted,
+        key=options.key,
+        site=site,
+        version=options.version,
+        jobs=tuple(options.job),
+        modules=tuple(options.module),
+    )
     version = example.publish_to(order, files, datetime.now(UTC).replace(microsecond=0))
     print(f"{site}: version {version}")
 

@@ -35,12 +35,16 @@ class Order:
         key: the publisher's key file.
         site: the mirror's folder.
         version: the version; None makes one of the time.
+        jobs: what the target runs besides its own, from the manifest; a file each.
+        modules: what those run.
     """
 
     recipe: Recipe
     key: Path
     site: Path
     version: str | None = None
+    jobs: tuple[Path, ...] = ()
+    modules: tuple[Path, ...] = ()
 
 
 def artifacts(shop: Workshop, wanted: Recipe) -> Mapping[str, Path]:
@@ -150,7 +154,9 @@ def publish_to(order: Order, files: Mapping[str, Path], now: datetime) -> str:
     manifest = order.site / manifest_path(channel, wanted.arch)
     sums = {name: f"sha256:{_sha256(path)}" for name, path in files.items()}
     told = json.loads(manifest.read_bytes()) if manifest.exists() else {}
-    if order.version in {None, told.get("version")} and is_current(told, sums, key.keyid, now):
+    jobs = [json.loads(path.read_bytes()) for path in order.jobs]
+    wants = {"artifacts": sums, **({"jobs": jobs} if jobs else {})}
+    if order.version in {None, told.get("version")} and is_current(told, wants, key.keyid, now):
         return str(told["version"])
     release = Release(
         version=Version.parse(order.version or version_of(now)),
@@ -160,14 +166,20 @@ def publish_to(order: Order, files: Mapping[str, Path], now: datetime) -> str:
         issued=now,
         expires=now + LIFETIME,
         cmdline=wanted.options,
+        modules=order.modules,
+        jobs=order.jobs,
     )
     order.site.mkdir(parents=True, exist_ok=True)
     return str(publish(order.site, release, [key]).manifest.version)
 
 
-def is_current(told: Mapping[str, Any], sums: Mapping[str, str], keyid: str, now: datetime) -> bool:
-    """Say whether the manifest ``told`` names ``sums``, is signed by ``keyid``, and will last."""
-    if told.get("artifacts") != sums or [s["keyid"] for s in told["signatures"]] != [keyid]:
+def is_current(
+    told: Mapping[str, Any], wants: Mapping[str, object], keyid: str, now: datetime
+) -> bool:
+    """Say whether the manifest ``told`` is about what it should, signed by ``keyid``, and lasts."""
+    if {name: told[name] for name in ("artifacts", "jobs") if name in told} != wants:
+        return False
+    if [signature["keyid"] for signature in told["signatures"]] != [keyid]:
         return False
     return datetime.fromisoformat(told["expires"]) - now > RENEWED
 

@@ -19,6 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["daemon"]:
         # The boot path: nothing is imported for the commands that a stick never runs.
         return _boot("phase-boot daemon", words[1:])
+    if words == ["plasma", "boot"]:
+        # In the booted system: the other commands' options take as long as a job.
+        from phase_boot.plasma import booted  # noqa: PLC0415 - no other command needs it
+
+        return booted.main()
     options = _parser().parse_args(words)
     status: int = options.func(options)
     return status

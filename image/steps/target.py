@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from image import hello
 from image import recipe as names
 from image.recipe import PYTHON_FILES, TARGET_FILES
 from image.steps import python, roots, tree
 from image.tools import epoch
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import entry_path
 
 LINKS: Final = {
     "etc/systemd/system/default.target": "/usr/lib/systemd/system/phase-target.target",
     "usr/bin/python3": "python3.13",
 }
+JOBS: Final = "usr/lib/plasma.d"
+"""The jobs of the rootfs, and a store with their modules."""
 KEPT: Final = "var/lib/plasma"
 """Where Plasma keeps its receipts and its key; a folder of Cache where there is one."""
 CHOICE: Final = (
@@ -51,4 +56,14 @@ def root(
     tree.write(out / "usr/bin/phase-boot", python.launcher("main"), executable=True)
     system = roots.os_release("Phase Boot Example", names.version(), recipe.platform)
     tree.write(out / "etc/os-release", system)
+    _bring_hello(out / JOBS)
     roots.finish(out, [KEPT], LINKS, epoch())
+
+
+def _bring_hello(jobs: Path) -> None:
+    """Put the first job and its module into the folder ``jobs``."""
+    tree.write(jobs / "10-hello.json", (hello.SOURCE / "hello.json").read_text(encoding="ascii"))
+    module = hello.hello()
+    place = jobs / entry_path(Digest.of(module))
+    place.parent.mkdir(parents=True)
+    place.write_bytes(module)

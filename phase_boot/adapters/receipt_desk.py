@@ -15,18 +15,15 @@ from typing import IO, Any, Final
 
 from phase_boot.adapters.link import on_link
 from phase_boot.console.lines import printable
+from phase_boot.ports.desk import NotHandedIn
 from phase_boot.ports.finder import host_of
+from phase_boot.store.layout import RECEIPTS
 from policies.model import Reach
 
-RECEIPTS: Final = "receipts"
 STALL_SECONDS: Final = 5.0
 TOTAL_SECONDS: Final = 15.0
 MAX_ANSWER: Final = 4096
 SHOWN: Final = 160
-
-
-class NotHandedIn(Exception):
-    """A provider did not take a receipt; the text is the reason."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -37,7 +34,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class ReceiptDesk:
-    """Implements `plasma.booted.Desk`; ``proxy`` is what HTTP goes through here, if anything."""
+    """Implements `ports.desk.Desk`; ``proxy`` is what HTTP goes through here, if anything."""
 
     def __init__(
         self,
@@ -62,16 +59,18 @@ class ReceiptDesk:
         """
         for url in (base, self._proxy):
             if reach is Reach.LAN and url and not self._near(host_of(url).strip("[]")):
-                raise NotHandedIn(f"this mode tells nobody beyond this network, as {base} is")
-        failed: list[str] = ["it took too long"]
+                reason = "it is beyond this network, where this mode tells nobody anything"
+                # It is on this link as soon as we have an address there.
+                raise NotHandedIn(reason, again=True)
+        failed = [NotHandedIn("it took too long", again=False)]
         # A server that drips keeps every single wait short: the thread is left behind then.
         posting = threading.Thread(target=self._post, args=(base, receipt, failed), daemon=True)
         posting.start()
         posting.join(self._seconds)
         if failed:
-            raise NotHandedIn(failed[-1])
+            raise failed[-1]
 
-    def _post(self, base: str, receipt: bytes, failed: list[str]) -> None:
+    def _post(self, base: str, receipt: bytes, failed: list[NotHandedIn]) -> None:
         try:
             request = urllib.request.Request(  # noqa: S310 - a base is http or https, see Handed
                 f"{base}/{RECEIPTS}",
@@ -82,10 +81,11 @@ class ReceiptDesk:
                 answer.read(MAX_ANSWER)
         except urllib.error.HTTPError as error:
             with error:
-                failed.append(f"it answered HTTP {error.code}{_why(error)}")
+                said = f"it answered HTTP {error.code}{_why(error)}"
+                failed.append(NotHandedIn(said, again=False))
         except (OSError, ValueError, HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            failed.append(f"it could not be reached ({printable(reason)[:SHOWN]})")
+            reason = printable(getattr(error, "reason", error))[:SHOWN]
+            failed.append(NotHandedIn(f"it could not be reached ({reason})", again=True))
         else:
             failed.clear()
 

@@ -80,6 +80,11 @@ class Device:
             del self._waiting[1]
         self.flush()
 
+    @property
+    def waiting(self) -> int:
+        """How many lines are still here."""
+        return len(self._waiting)
+
     def flush(self) -> None:
         """Write out what is here, if the device is."""
         if self._descriptor is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from phase_boot.handoff.document import BadHandoff, Handoff, read
-from phase_boot.machine.events import ManifestVerified
 from phase_boot.ports.finder import Candidate
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
@@ -20,6 +19,8 @@ from phase_boot.trust.verify import authenticate
 from policies.model import Mode
 
 SCHEMES: Final = ("http://", "https://")
+VERIFIED: Final = "manifest.verified"
+"""The event of that name, `machine.events.ManifestVerified`, whose module takes long to import."""
 
 
 class NotHanded(Exception):
@@ -124,12 +125,12 @@ def _providers(handoff: Handoff, manifest: Manifest) -> Iterator[str]:
 
 def _verified_at(line: str) -> Iterator[str]:
     """Yield the URL of the manifest that a journal line says was verified, if it says that."""
-    if ManifestVerified.event not in line:
+    if VERIFIED not in line:
         return
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
         return
     match event:
-        case {"event": ManifestVerified.event, "url": str(url)}:
+        case {"event": name, "url": str(url)} if name == VERIFIED:
             yield url

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from phase_boot.adapters.receipt_desk import NotHandedIn, ReceiptDesk
+from phase_boot.adapters.receipt_desk import ReceiptDesk
+from phase_boot.ports.desk import NotHandedIn
 from policies.model import Reach
 
 RECEIPT = b'{"job":"hello"}'

@@ -11,6 +11,8 @@ from phase_boot.trust.version import Version
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 SUMS = {"kernel": "sha256:00", "initramfs": "sha256:11", "rootfs": "sha256:22"}
+WANTS = {"artifacts": SUMS}
+JOBS = [{"name": "hello"}]
 
 
 def manifest(**changes: object) -> dict[str, object]:
@@ -20,7 +22,7 @@ def manifest(**changes: object) -> dict[str, object]:
 
 
 def test_the_same_files_by_the_same_key_stay_published() -> None:
-    assert is_current(manifest(), SUMS, "ed25519:aa", NOW)
+    assert is_current(manifest(), WANTS, "ed25519:aa", NOW)
 
 
 @pytest.mark.parametrize(
@@ -29,15 +31,20 @@ def test_the_same_files_by_the_same_key_stay_published() -> None:
         {"artifacts": SUMS | {"rootfs": "sha256:33"}},
         {"signatures": [{"keyid": "ed25519:bb"}]},
         {"expires": (NOW + timedelta(days=6)).isoformat()},
+        {"jobs": JOBS},
     ],
-    ids=["changed files", "other key", "expires soon"],
+    ids=["changed files", "other key", "expires soon", "a job"],
 )
 def test_anything_else_is_published_anew(changes: dict[str, object]) -> None:
-    assert not is_current(manifest(**changes), SUMS, "ed25519:aa", NOW)
+    assert not is_current(manifest(**changes), WANTS, "ed25519:aa", NOW)
+
+
+def test_the_same_jobs_stay_published() -> None:
+    assert is_current(manifest(jobs=JOBS), WANTS | {"jobs": JOBS}, "ed25519:aa", NOW)
 
 
 def test_an_empty_site_is_not_current() -> None:
-    assert not is_current({}, SUMS, "ed25519:aa", NOW)
+    assert not is_current({}, WANTS, "ed25519:aa", NOW)
 
 
 def test_later_versions_are_higher() -> None:

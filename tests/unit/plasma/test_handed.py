@@ -11,7 +11,8 @@ from phase_boot.drill import manifests
 from phase_boot.drill.manifests import NOW, PUBLISHER, ROOTFS, SECOND, STRANGER, TRUST, WANTED
 from phase_boot.drill.receipts import booted, job_table
 from phase_boot.handoff.document import Network, document
-from phase_boot.plasma.handed import Handed, NotHanded
+from phase_boot.machine.events import ManifestVerified
+from phase_boot.plasma.handed import VERIFIED, Handed, NotHanded
 from phase_boot.store.digest import Digest
 from phase_boot.trust.verify import verify
 from policies.model import Mode
@@ -118,3 +119,7 @@ def test_no_document_at_all_is_said(raw: bytes) -> None:
 def test_a_mode_that_nobody_knows_is_not_guessed_at() -> None:
     with pytest.raises(NotHanded):
         Handed.of(changed(handed_over(), mode="public"), RUNNING)
+
+
+def test_the_event_has_the_name_that_is_looked_for() -> None:
+    assert ManifestVerified.event == VERIFIED

@@ -1,0 +1,218 @@
+"""After the boot: run the jobs of this system, sign what became of them, keep it and hand it in.
+
+Nothing of it can fail the boot: whatever goes wrong ends in an event that says so.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.adapters.tpm import pcrs
+from phase_boot.handoff.document import MAX_BYTES
+from phase_boot.plasma.cage import NOBODY
+from phase_boot.plasma.errors import PlasmaError
+from phase_boot.plasma.handed import Handed, NotHanded
+from phase_boot.plasma.ledger import Ledger, read_file
+from phase_boot.plasma.node import Keeper, NodeKey, ephemeral, keeping, kept
+from phase_boot.plasma.runner import Done, Machine, rootfs_jobs, run_jobs
+from phase_boot.plasma.supply import Supply, policy_of
+from phase_boot.plasma.telling import Telling, devices
+from phase_boot.ports.desk import Desk, NotHandedIn
+from phase_boot.publish.errors import PublishError
+from phase_boot.store.cas import Cas
+from phase_boot.store.digest import Digest
+from policies.model import Reach
+
+MIB: Final = 2**20
+MODULES_MIB: Final = 64
+"""Of modules that were fetched."""
+ATTEMPTS: Final = 5
+PAUSE_SECONDS: Final = 2.0
+"""Between attempts to hand in: an address may still be on its way."""
+MAX_ROOTFS: Final = 128
+"""Bytes of the file with the digest of the rootfs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where things are in the booted system.
+
+    Attributes:
+        handed: what its initramfs was handed, and the digest of the rootfs that it reckoned.
+        jobs: what the rootfs brings: jobs, and a store of their modules.
+        cache: where Cache is mounted, with the store of the seed.
+        keep: a folder of Cache, where that can be written to; else it is in memory.
+        root: where /sys is.
+    """
+
+    handed: Path = Path("/run/phase")
+    jobs: Path = Path("/usr/lib/plasma.d")
+    cache: Path = Path("/run/phase/cache")
+    keep: Path = Path("/var/lib/plasma")
+    root: Path = Path("/")
+
+
+Tell = Callable[[str, dict[str, object]], None]
+"""Takes the name of an event and its fields."""
+
+
+def _receipt_desk(proxy: str) -> Desk:
+    from phase_boot.adapters.receipt_desk import ReceiptDesk  # noqa: PLC0415 - slow to import
+
+    return ReceiptDesk(proxy=proxy)
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    """Say whether both are there, on one file system."""
+    try:
+        return one.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What this module does to the world."""
+
+    tell: Tell
+    desk: Callable[[str], Desk] = _receipt_desk
+    sleep: Callable[[float], None] = time.sleep
+    same_disk: Callable[[Path, Path], bool] = _same_disk
+
+
+def main() -> int:
+    """Do it as the target's unit does, and return the exit status."""
+    telling = Telling(devices(), lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+    status = boot(Places(), Outside(tell=telling.tell))
+    telling.drain()
+    return status
+
+
+def boot(places: Places, outside: Outside) -> int:
+    """Run every job of this system and return 0 if all of them exited with 0."""
+    try:
+        handed = _handed(places)
+        done, keyid = _run_all(places, handed, outside)
+    except (NotHanded, PublishError) as error:
+        _problem(outside, str(error))
+        return 1
+    _hand_in(handed, done, outside)
+    good = all(each.receipt.exit == 0 for each in done)
+    outside.tell("plasma.done", {"jobs": len(done), "node": keyid})
+    return 0 if good else 1
+
+
+def _handed(places: Places) -> Handed:
+    try:
+        raw = read_file(places.handed / "handoff.json", MAX_BYTES)
+        rootfs = read_file(places.handed / "rootfs.sha256", MAX_ROOTFS)
+        return Handed.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
+    except (OSError, ValueError) as error:
+        raise NotHanded(
+            f"What the boot handed over cannot be read ({error}): start this machine by its stick."
+        ) from error
+
+
+def _run_all(places: Places, handed: Handed, outside: Outside) -> tuple[list[Done], str]:
+    """Run the jobs of the rootfs, then those of the manifest; tell and keep each receipt."""
+    found, wrong = rootfs_jobs(places.jobs)
+    for sentence in wrong:
+        _problem(outside, sentence)
+    persistent = not handed.private and outside.same_disk(places.keep, places.cache)
+    supply = _supply(places, handed)
+    ledger = Ledger(places.keep / "receipts") if persistent else None
+    done = []
+    with _signing(places, outside, persistent=persistent) as keeper:
+        machine = Machine(
+            signer=keeper,
+            arch=handed.arch,
+            mode=handed.mode,
+            booted=handed.booted(pcrs(places.root)),
+            user=NOBODY if os.geteuid() == 0 else None,
+        )
+        for each in run_jobs((*found, *handed.manifest.jobs), supply.module_of, machine):
+            done.append(each)
+            outside.tell("plasma.receipt", {"receipt": each.raw.decode("ascii")})
+            _keep(each, ledger, outside)
+        return done, keeper.keyid
+
+
+def _supply(places: Places, handed: Handed) -> Supply:
+    fetched = Cas(PosixDisk(places.keep / "cas"), bound=MODULES_MIB * MIB)
+    ours = Cas(PosixDisk(places.jobs / "cas"), bound=0)
+    if handed.private:
+        return Supply(shelves=(ours,), keep=fetched, handed=handed)
+    cache = Cas(PosixDisk(places.cache / "cas"), bound=0)
+    return Supply(shelves=(ours, cache, fetched), keep=fetched, handed=handed)
+
+
+@contextmanager
+def _signing(places: Places, outside: Outside, *, persistent: bool) -> Iterator[Keeper]:
+    """Keep the key of this machine; where that cannot be read or made, one for this run."""
+    path = places.keep / "node.key"
+
+    def source() -> NodeKey:
+        if not persistent:
+            return ephemeral()
+        try:
+            return kept(path)
+        except PublishError as error:
+            return NodeKey(ephemeral().key, f"{error} This run has a key of its own.")
+
+    with keeping(source) as keeper:
+        outside.tell("plasma.node", {"node": keeper.keyid, "note": keeper.note})
+        yield keeper
+
+
+def _keep(done: Done, ledger: Ledger | None, outside: Outside) -> None:
+    if ledger is None:
+        return
+    try:
+        ledger.keep(done.raw)
+    except PlasmaError as error:
+        _problem(outside, str(error))
+
+
+def _hand_in(handed: Handed, done: Sequence[Done], outside: Outside) -> None:
+    """Give the receipts to the first provider that takes them; none of this is needed."""
+    if handed.private or not done:
+        return
+    reach = policy_of(handed.mode, handed.signers).network.reach
+    desk = outside.desk(handed.proxy)
+    for base in handed.providers:
+        reason = _handed_in(desk, base, done, reach, outside)
+        if reason is None:
+            outside.tell("plasma.handed_in", {"provider": base, "receipts": len(done)})
+            return
+        _problem(outside, f"{base} did not take the receipts: {reason}.")
+
+
+def _handed_in(
+    desk: Desk, base: str, done: Sequence[Done], reach: Reach, outside: Outside
+) -> str | None:
+    """Return why the provider at ``base`` did not take all of them, or None."""
+    waiting, reason = list(done), ""
+    for attempt in range(ATTEMPTS):
+        outside.sleep(PAUSE_SECONDS if attempt else 0)
+        try:
+            while waiting:
+                desk.hand_in(base, waiting[0].raw, reach=reach)
+                waiting.pop(0)
+        except NotHandedIn as failure:
+            reason = str(failure)
+            if not failure.again:
+                break
+        else:
+            return None
+    return reason
+
+
+def _problem(outside: Outside, sentence: str) -> None:
+    outside.tell("plasma.problem", {"reason": sentence})

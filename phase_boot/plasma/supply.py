@@ -1,0 +1,106 @@
+"""Where the modules of jobs come from: the rootfs, Cache, and whoever the boot came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import policies
+from phase_boot.plasma.handed import Handed
+from phase_boot.plasma.runner import Missing
+from phase_boot.store import errors as store
+from phase_boot.store.cas import Cas
+from phase_boot.trust.job import Job
+from phase_boot.trust.manifest import Artifact
+from policies.model import Mode, Policy, policy_from
+
+LINK_SECONDS: Final = 30.0
+"""So long an address is waited for before anybody is asked for a module."""
+SHIPPED: Final = Path(policies.__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """Where modules may come from.
+
+    Attributes:
+        shelves: stores to look into: the rootfs' own, Cache, and what was fetched before.
+        keep: where a module that is fetched is kept.
+        handed: which boot this system runs after, and so whom it may ask.
+    """
+
+    shelves: Sequence[Cas]
+    keep: Cas
+    handed: Handed
+
+    def module_of(self, job: Job) -> bytes:
+        """Return the module of ``job``: hashed to what was signed, wherever it was.
+
+        Raises:
+            Missing: it is not to be had.
+        """
+        module = Artifact("module", job.module, job.size)
+        reasons = []
+        for shelf in self.shelves:
+            try:
+                with shelf.open(module) as found:
+                    return found.read(job.size)
+            except store.Missing:
+                continue
+            except store.StoreError as failure:
+                reasons.append(str(failure))
+        if self.handed.private:
+            reasons.append("its module is not in the rootfs, and Private asks nobody for it")
+        elif not self.handed.sources:
+            reasons.append("its module is not here, and nobody is known who may have it")
+        else:
+            return _fetched(self.handed, module, self.keep)
+        raise Missing("; ".join(reasons))
+
+
+def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
+    """Return the policy of ``mode`` as it is shipped: how far it goes, and how long it is patient.
+
+    Who is trusted does not matter where hashes are known already; ``signers`` stand for them.
+    """
+    import tomllib  # noqa: PLC0415 - where every module is here, this is not needed
+
+    table = tomllib.loads((SHIPPED / f"{mode}.toml").read_text(encoding="utf-8"))
+    trust: Mapping[str, object] = {"keys": list(signers), "threshold": len(signers)}
+    return policy_from({**table, "trust": trust})
+
+
+def _fetched(handed: Handed, module: Artifact, keep: Cas) -> bytes:
+    import asyncio  # noqa: PLC0415 - see above; on a slow machine it takes seconds
+
+    return asyncio.run(_fetch(handed, module, keep))
+
+
+async def _fetch(handed: Handed, module: Artifact, keep: Cas) -> bytes:
+    from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
+    from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
+    from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
+    from phase_boot.fetching import Errand, Unobtainable, obtain  # noqa: PLC0415
+    from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
+
+    http = Http()
+    errand = Errand(
+        clock=SystemClock(),
+        fetcher=http,
+        cas=keep,
+        sources=handed.sources,
+        policy=policy_of(handed.mode, handed.signers),
+        liars=set(),
+        emit=lambda _event: None,
+    )
+    try:
+        await AddressWatch().link(LINK_SECONDS)
+        found, _ = await obtain(errand, module)
+    except (NoNetwork, Unobtainable, store.StoreError) as failure:
+        raise Missing(str(failure)) from failure
+    finally:
+        await http.close()
+    with found:
+        return found.read(module.size)

@@ -1,0 +1,61 @@
+"""Saying what became of the jobs: lines of JSON, on the console and to a host that watches."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from phase_boot.adapters.sinks import Device
+
+CONSOLE: Final = Path("/dev/console")
+PORTS: Final = "sys/class/virtio-ports"
+PORT: Final = "org.phase_boot.events"
+DRAIN_SECONDS: Final = 10.0
+"""So long a device may take to take what is left for it."""
+PAUSE_SECONDS: Final = 0.1
+
+
+class Telling:
+    """Writes events to devices; one that fails is left out from then on."""
+
+    def __init__(self, devices: Sequence[Device], now: Callable[[], float]) -> None:
+        self._devices = list(devices)
+        self._now = now
+        self._seq = 0
+
+    def tell(self, name: str, fields: dict[str, object]) -> None:
+        """Say that ``name`` happened."""
+        stamp = {"event": name, "seq": self._seq, "at": round(self._now(), 2)}
+        self._seq += 1
+        line = json.dumps({**stamp, **fields}, ensure_ascii=True)
+        self._for_each(lambda device: device.write(line))
+
+    def drain(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Wait a while for devices that are slow, or held by somebody else."""
+        give_up = self._now() + DRAIN_SECONDS
+        while any(device.waiting for device in self._devices) and self._now() < give_up:
+            sleep(PAUSE_SECONDS)
+            self._for_each(lambda device: device.flush())
+
+    def _for_each(self, act: Callable[[Device], None]) -> None:
+        for device in list(self._devices):
+            try:
+                act(device)
+            except OSError:
+                self._devices.remove(device)
+
+
+def devices(root: Path = Path("/")) -> list[Device]:
+    """Return the console, and the port to the host of a virtual machine, where there is one."""
+    found = [CONSOLE]
+    for name in sorted((root / PORTS).glob("*/name")):
+        try:
+            text = name.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text == PORT:
+            found.append(Path("/dev") / name.parent.name)
+    return [Device(path) for path in found]

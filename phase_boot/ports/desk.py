@@ -1,0 +1,30 @@
+"""Where a booted machine hands in the receipts of what it ran."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from policies.model import Reach
+
+
+class NotHandedIn(Exception):
+    """A provider did not take a receipt; the text is the reason.
+
+    Attributes:
+        again: whether it may take it in a while.
+    """
+
+    def __init__(self, reason: str, *, again: bool) -> None:
+        super().__init__(reason)
+        self.again = again
+
+
+class Desk(Protocol):
+    """Gives receipts to providers."""
+
+    def hand_in(self, base: str, receipt: bytes, *, reach: Reach) -> None:
+        """Give a receipt to the provider at ``base``, within a bounded time.
+
+        Raises:
+            NotHandedIn: it did not take it, or lies beyond ``reach``.
+        """

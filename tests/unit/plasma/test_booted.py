@@ -1,0 +1,223 @@
+"""What a booted machine does about its jobs: it runs them, says so, and never fails the boot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phase_boot.adapters.tpm import BANK
+from phase_boot.drill.receipts import job_table
+from phase_boot.plasma.booted import ATTEMPTS, Outside, Places, boot
+from phase_boot.ports.desk import NotHandedIn
+from phase_boot.store.digest import Digest
+from phase_boot.trust.receipt import Outcome, Receipt, read_receipt
+from policies.model import Reach
+
+from .test_handed import NEIGHBOUR, RUNNING, handed_over
+
+START = bytes.fromhex("0061736d0100000001040160000003020100070a01065f73746172740000")
+ENDS_AT_ONCE = START + bytes.fromhex("0a040102000b")
+"""(module (func (export "_start")))"""
+PCR = "ab" * 32
+
+
+@dataclass
+class Scene:
+    """A booted machine, and what it said and handed in."""
+
+    places: Places
+    persists: bool = True
+    unwilling: list[NotHandedIn] = field(default_factory=list)
+    said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    handed_in: list[tuple[str, bytes, Reach]] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+
+    def hand_in(self, base: str, receipt: bytes, *, reach: Reach) -> None:
+        if self.unwilling:
+            raise self.unwilling.pop(0)
+        self.handed_in.append((base, receipt, reach))
+
+    def boot(self) -> int:
+        return boot(
+            self.places,
+            Outside(
+                tell=lambda name, fields: self.said.append((name, fields)),
+                desk=lambda _proxy: self,
+                sleep=self.slept.append,
+                same_disk=lambda _keep, _cache: self.persists,
+            ),
+        )
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        return [fields for said, fields in self.said if said == name]
+
+    def receipts(self) -> list[Receipt]:
+        return [read_receipt(said["receipt"].encode()) for said in self.named("plasma.receipt")]
+
+    def problems(self) -> str:
+        return "\n".join(said["reason"] for said in self.named("plasma.problem"))
+
+    def kept(self) -> list[bytes]:
+        return [path.read_bytes() for path in sorted(self.places.keep.glob("receipts/*.json"))]
+
+
+def job(name: str, module: bytes = ENDS_AT_ONCE, **changes: object) -> dict[str, object]:
+    fields = {"module": str(Digest.of(module)), "size": len(module), "grants": None, **changes}
+    return job_table(name=name, **fields)
+
+
+def put_job(folder: Path, file: str, table: dict[str, object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(json.dumps(table))
+
+
+def put_module(store: Path, module: bytes, content: bytes | None = None) -> None:
+    folder = store / "cas" / "sha256"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / Digest.of(module).hex).write_bytes(module if content is None else content)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    places = Places(
+        handed=tmp_path / "run",
+        jobs=tmp_path / "plasma.d",
+        cache=tmp_path / "cache",
+        keep=tmp_path / "keep",
+        root=tmp_path,
+    )
+    for folder in (places.handed, places.keep, tmp_path / BANK):
+        folder.mkdir(parents=True)
+    (tmp_path / BANK / "4").write_text(f"{PCR}\n")
+    (places.handed / "rootfs.sha256").write_text(f"{RUNNING}\n")
+    hand_over(places, handed_over(sources={"rootfs": NEIGHBOUR}))
+    put_job(places.jobs, "10-hello.json", job("hello"))
+    put_module(places.jobs, ENDS_AT_ONCE)
+    return Scene(places)
+
+
+def hand_over(places: Places, raw: bytes) -> None:
+    (places.handed / "handoff.json").write_bytes(raw)
+
+
+def test_the_job_of_the_rootfs_is_run_said_kept_and_handed_in(scene: Scene) -> None:
+    assert scene.boot() == 0
+    (receipt,) = scene.receipts()
+    assert (receipt.job, receipt.outcome, receipt.exit) == ("hello", Outcome.EXITED, 0)
+    assert receipt.mode == "internet"
+    assert receipt.booted is not None
+    assert receipt.booted.pcrs == {4: PCR}
+    (raw,) = scene.kept()
+    assert read_receipt(raw) == receipt
+    assert scene.handed_in == [(NEIGHBOUR, raw, Reach.INTERNET)]
+    assert scene.named("plasma.done") == [{"jobs": 1, "node": receipt.node}]
+    assert scene.problems() == ""
+
+
+def test_a_machine_keeps_its_name_from_boot_to_boot(scene: Scene) -> None:
+    scene.boot()
+    scene.boot()
+    first, second = scene.receipts()
+    assert first.node == second.node
+    assert len(scene.kept()) == 2
+
+
+def test_jobs_of_the_rootfs_come_by_name_and_before_those_of_the_manifest(scene: Scene) -> None:
+    put_job(scene.places.jobs, "05-early.json", job("early"))
+    put_module(scene.places.cache, ENDS_AT_ONCE + b"\0\2\1x", ENDS_AT_ONCE + b"\0\2\1x")
+    late = job("late", ENDS_AT_ONCE + b"\0\2\1x")
+    hand_over(scene.places, handed_over(jobs=[late, job("hello")]))
+    assert scene.boot() == 1
+    runs = [(receipt.job, receipt.outcome) for receipt in scene.receipts()]
+    assert runs == [
+        ("early", Outcome.EXITED),
+        ("hello", Outcome.EXITED),
+        ("late", Outcome.EXITED),
+        ("hello", Outcome.NOT_RUN),
+    ]
+
+
+def test_in_private_mode_nothing_is_kept_handed_in_or_looked_for(scene: Scene) -> None:
+    elsewhere = ENDS_AT_ONCE + b"\0\2\1x"
+    put_module(scene.places.cache, elsewhere)
+    hand_over(scene.places, handed_over(mode="private", jobs=[job("far", elsewhere)]))
+    scene.boot()
+    first, far = scene.receipts()
+    assert (first.mode, first.exit) == ("private", 0)
+    assert far.outcome is Outcome.NOT_RUN
+    assert "Private asks nobody" in far.reason
+    assert list(scene.places.keep.iterdir()) == []
+    assert scene.handed_in == []
+    scene.boot()
+    assert scene.receipts()[2].node != first.node
+
+
+def test_without_a_cache_a_receipt_is_said_and_handed_in_but_not_kept(scene: Scene) -> None:
+    scene.persists = False
+    assert scene.boot() == 0
+    assert len(scene.receipts()) == len(scene.handed_in) == 1
+    assert list(scene.places.keep.iterdir()) == []
+
+
+def test_a_cache_that_takes_nothing_is_said_and_the_job_runs_all_the_same(scene: Scene) -> None:
+    (scene.places.keep / "receipts").write_text("not a folder")
+    (scene.places.keep / "node.key").write_text("not a key")
+    assert scene.boot() == 0
+    assert [receipt.exit for receipt in scene.receipts()] == [0]
+    assert "cannot be kept" in scene.problems()
+    (node,) = scene.named("plasma.node")
+    assert "This run has a key of its own" in node["note"]
+
+
+def test_a_module_that_was_changed_on_the_disk_is_not_run(scene: Scene) -> None:
+    put_module(scene.places.jobs, ENDS_AT_ONCE, ENDS_AT_ONCE[:-1] + b"\0")
+    hand_over(scene.places, handed_over(mode="private"))
+    assert scene.boot() == 1
+    (receipt,) = scene.receipts()
+    assert receipt.outcome is Outcome.NOT_RUN
+    assert "is not what was signed" in receipt.reason
+
+
+def test_a_job_that_cannot_be_read_keeps_no_other_from_running(scene: Scene) -> None:
+    put_job(scene.places.jobs, "20-bad.json", {"name": "bad"})
+    assert scene.boot() == 0
+    assert [receipt.job for receipt in scene.receipts()] == ["hello"]
+    assert "20-bad.json" in scene.problems()
+
+
+def test_what_was_not_handed_over_is_said_and_nothing_runs(scene: Scene) -> None:
+    (scene.places.handed / "handoff.json").unlink()
+    assert scene.boot() == 1
+    assert "start this machine by its stick" in scene.problems()
+    assert scene.receipts() == []
+
+
+def test_a_provider_is_asked_again_while_the_network_comes_up(scene: Scene) -> None:
+    scene.unwilling = [NotHandedIn("no route", again=True)] * 2
+    scene.boot()
+    assert len(scene.handed_in) == 1
+    assert len(scene.slept) == 3
+    assert scene.problems() == ""
+
+
+@pytest.mark.parametrize(("again", "asked"), [(True, ATTEMPTS), (False, 1)])
+def test_a_provider_that_takes_nothing_is_said_once(
+    scene: Scene,
+    again: bool,  # noqa: FBT001 - a case
+    asked: int,
+) -> None:
+    scene.unwilling = [NotHandedIn("no", again=again) for _ in range(ATTEMPTS)]
+    assert scene.boot() == 0
+    assert len(scene.unwilling) == ATTEMPTS - asked
+    assert scene.problems() == f"{NEIGHBOUR} did not take the receipts: no."
+    assert scene.named("plasma.handed_in") == []
+
+
+def test_local_mode_tells_nobody_beyond_its_network(scene: Scene) -> None:
+    hand_over(scene.places, handed_over(mode="local", sources={"rootfs": NEIGHBOUR}))
+    scene.boot()
+    assert [reach for _, _, reach in scene.handed_in] == [Reach.LAN]
