@@ -10,6 +10,8 @@ from typing import Final
 from image.guest_events import Event
 
 REPORT: Final = "target.report"
+PLASMA: Final = "plasma."
+"""How the names of what the target says after its report begin."""
 TOTAL: Final = "from power-on to report"
 COLUMNS: Final = 79
 BAR: Final = 40
@@ -38,7 +40,7 @@ def stages(events: Sequence[Event], powered: float) -> list[Stage]:
     `powered` is when the machine was switched on, by the host's monotonic clock. What a guest
     cannot know (firmware where its loader kept no times; the jump) is taken from that clock.
     """
-    seed = [event for event in events if event.name != REPORT]
+    seed = [event for event in events if is_of_seed(event.name)]
     if not seed:
         return []
     started = min(event.kernel_started for event in seed)
@@ -49,6 +51,11 @@ def stages(events: Sequence[Event], powered: float) -> list[Stage]:
         jump = report.kernel_started - started - left
         found += [Stage("jump to the target", max(jump, 0.0)), Stage("target's boot", report.at)]
     return found
+
+
+def is_of_seed(name: str) -> bool:
+    """Whether the seed says events of that name, and not the target."""
+    return name != REPORT and not name.startswith(PLASMA)
 
 
 def _before_daemon(seed: Sequence[Event], firmware: float) -> Iterator[Stage]:

@@ -11,10 +11,22 @@ from image.lab import Lab
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
+from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.arch import Arch
+from phase_boot.trust.keys import KEYID_PREFIX
 
-from .conftest import BOOT_SECONDS, BOTH, GOING_WRONG, Published, moves, replayed, sources
-from .conftest import stored_and_sound as stored_in
+from .conftest import (
+    BOOT_SECONDS,
+    BOTH,
+    GOING_WRONG,
+    Published,
+    cache_of,
+    moves,
+    replayed,
+    sources,
+    stored_in,
+)
+from .receipts import assert_second_said, kept_in, printed, receipts
 
 pytestmark = pytest.mark.e2e
 
@@ -57,7 +69,19 @@ def test_a_stick_boots_what_a_neighbour_serves(
         (jump,) = machine.named("kexec.jump")
         assert 0 < jump.number("rss_peak") <= DAEMON_BYTES
         assert replayed(machine, tmp_path)[-1] == "kexec"
+
+        hello, second = receipts(machine, published)
+        assert_second_said(second)
+        assert hello.mode == "internet"
+        raw = printed(machine)
+        (handed_in,) = machine.named("plasma.handed_in")
+        assert handed_in.text("provider") in provider.urls
+        assert machine.named("plasma.problem") == []
         assert machine.unreadable == []
 
-        signed = {artifact.digest.hex for artifact in promised.artifacts.values()}
-        assert stored_in(machine) == signed
+        machine.stop()
+        cache = cache_of(machine)
+        assert stored_in(cache) == {each.digest.hex for each in promised.artifacts.values()}
+        assert kept_in(cache) == raw
+        node = published.site / RECEIPTS / hello.node.removeprefix(KEYID_PREFIX)
+        assert {path.read_bytes() for path in node.iterdir()} == set(raw)

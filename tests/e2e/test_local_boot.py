@@ -26,6 +26,7 @@ from .conftest import (
     sources,
     stored_in,
 )
+from .receipts import assert_second_said, kept_in, printed, receipts
 from .traces import sent
 
 pytestmark = pytest.mark.e2e
@@ -46,6 +47,8 @@ def test_local_boots_from_cache_with_the_cable_out(
             provider = provide(lab, published.site)
             first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
             assert set(sources(first.named("fetch.done")).values()) <= set(provider.urls)
+            # One machine ends its first boot in peace, and one is switched off on the way.
+            before = receipts(first, published) if arch is Arch.AMD64 else ()
             first.stop()
             assert beyond(first, lab) == set()
             provider.stop()
@@ -60,9 +63,20 @@ def test_local_boots_from_cache_with_the_cable_out(
             assert ("net_up", "offline", "discover") in moves(machine)
             assert machine.named("candidate.found")[0].text("origin") == "cache"
             assert set(sources(machine.named("fetch.done")).values()) == {"store"}
+            hello, second = receipts(machine, published)
+            assert hello.mode == "local"
+            assert machine.named("plasma.handed_in") == []
             machine.stop()
+            cache = cache_of(machine)
             signed = {each.digest.hex for each in published.manifest.artifacts.values()}
-            assert stored_in(cache_of(machine)) == signed
+            assert stored_in(cache) == signed
+            assert kept_in(cache)[-2:] == printed(machine)
+            for receipt in before:
+                assert receipt.node == hello.node
+            if before:
+                # The module that the manifest's job was fetched for is here still.
+                assert_second_said(second)
+                assert len(kept_in(cache)) == 4
 
 
 def beyond(machine: Machine, lab: Lab) -> set[str]:

@@ -17,8 +17,10 @@ from image.qemu import Machine
 from image.serving import PORT, provide
 from image.stages import REPORT
 from phase_boot.trust.arch import Arch
+from phase_boot.trust.receipt import Outcome
 
 from .conftest import BOOT_SECONDS, BOTH, Published, moves
+from .receipts import receipts
 from .traces import Fingerprint, naming, received, remembered, sent, unexpected
 
 pytestmark = pytest.mark.e2e
@@ -67,7 +69,13 @@ def test_private_boots_and_leaves_no_trace(
                 False
             }
             assert moves(machine)[-1] == ("fetch", "fetched", "kexec")
-            assert provider.urls
+
+            hello, second = receipts(machine, published)
+            assert hello.mode == "private"
+            assert second.outcome is Outcome.NOT_RUN
+            assert "Private asks nobody" in second.reason
+            assert machine.named("plasma.handed_in") == []
+            assert "POST" not in provider.log.read_text()
             machine.stop()
             frames = sent(machine, lab)
             asked = frozenset({PORT, NOBODY})

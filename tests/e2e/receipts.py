@@ -1,0 +1,70 @@
+"""What the booted target proves of its jobs, judged as anybody could who has the SITE."""
+
+from __future__ import annotations
+
+import json
+
+from image.hello import SOURCE
+from image.private_stick import Cache
+from image.qemu import Machine
+from phase_boot.store.digest import Digest
+from phase_boot.store.layout import manifest_path
+from phase_boot.trust.document import read_document
+from phase_boot.trust.job import read_job
+from phase_boot.trust.manifest import signed_bytes
+from phase_boot.trust.receipt import (
+    Outcome,
+    Output,
+    Receipt,
+    check_booted,
+    check_module,
+    read_receipt,
+)
+
+from .conftest import BOOT_SECONDS, CHANNEL, SECOND_INPUT, SECOND_MODULE, Published
+
+HELLO = read_job((SOURCE / "hello.json").read_bytes())
+FOLDER = "/plasma/receipts"
+
+
+def receipts(machine: Machine, published: Published) -> tuple[Receipt, Receipt]:
+    """Wait until both jobs are done with; their receipts, each of what `published` signed."""
+    machine.until("plasma.done", timeout=BOOT_SECONDS)
+    document = read_document((published.site / manifest_path(CHANNEL, published.arch)).read_bytes())
+    found = [read_receipt(raw) for raw in printed(machine)]
+    for receipt in found:
+        check_booted(receipt, published.manifest, Digest.of(signed_bytes(document)))
+    hello, second = found
+    check_module(hello, HELLO.module)
+    assert_said(hello, HELLO.stdin)
+    check_module(second, Digest.of(SECOND_MODULE))
+    return hello, second
+
+
+def printed(machine: Machine) -> list[bytes]:
+    """Every receipt that the target said on its events port, as its file would have it."""
+    raw = [event.text("receipt").encode() for event in machine.named("plasma.receipt")]
+    console = (machine.folder / "console.log").read_text(errors="replace").splitlines()
+    lines = [json.loads(line) for line in console if line.startswith('{"event": "plasma.receipt"')]
+    assert [line["receipt"].encode() for line in lines] == raw
+    return raw
+
+
+def assert_said(receipt: Receipt, asked: str) -> None:
+    """The job ended well, and wrote what hello does where it is asked that."""
+    assert (receipt.outcome, receipt.exit, receipt.reason) == (Outcome.EXITED, 0, "")
+    assert receipt.booted is not None
+    where = f"ran on {receipt.arch}, booted {receipt.booted.version}, as {receipt.node}"
+    assert receipt.stdout == Output.of(f"{asked[::-1]}\n{where}\n".encode())
+    assert receipt.stderr == Output.of(b"")
+    assert receipt.fuel > 0
+
+
+def assert_second_said(receipt: Receipt) -> None:
+    """The same of the job of the manifest."""
+    assert_said(receipt, SECOND_INPUT)
+
+
+def kept_in(cache: Cache) -> list[bytes]:
+    """The receipts on a Cache partition, the oldest first."""
+    return [cache.read(f"{FOLDER}/{name}") for name in cache.names(FOLDER)]
