@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,46 +19,10 @@ from policies.model import Mode, Policy, policy_from
 
 LINK_SECONDS: Final = 30.0
 """So long an address is waited for before anybody is asked for a module."""
+ATTEMPTS: Final = 3
+PAUSE_SECONDS: Final = 3.0
+"""Between attempts at all sources: the address of their network may come after another one."""
 SHIPPED: Final = Path(policies.__file__).parent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
-    """Where modules may come from.
-
-    Attributes:
-        shelves: stores to look into: the rootfs' own, Cache, and what was fetched before.
-        keep: where a module that is fetched is kept.
-        handed: which boot this system runs after, and so whom it may ask.
-    """
-
-    shelves: Sequence[Cas]
-    keep: Cas
-    handed: Handed
-
-    def module_of(self, job: Job) -> bytes:
-        """Return the module of ``job``: hashed to what was signed, wherever it was.
-
-        Raises:
-            Missing: it is not to be had.
-        """
-        module = Artifact("module", job.module, job.size)
-        reasons = []
-        for shelf in self.shelves:
-            try:
-                with shelf.open(module) as found:
-                    return found.read(job.size)
-            except store.Missing:
-                continue
-            except store.StoreError as failure:
-                reasons.append(str(failure))
-        if self.handed.private:
-            reasons.append("its module is not in the rootfs, and Private asks nobody for it")
-        elif not self.handed.sources:
-            reasons.append("its module is not here, and nobody is known who may have it")
-        else:
-            return _fetched(self.handed, module, self.keep)
-        raise Missing("; ".join(reasons))
 
 
 def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
@@ -97,10 +62,57 @@ async def _fetch(handed: Handed, module: Artifact, keep: Cas) -> bytes:
     )
     try:
         await AddressWatch().link(LINK_SECONDS)
-        found, _ = await obtain(errand, module)
+        for _ in range(1, ATTEMPTS):
+            with suppress(Unobtainable):
+                found, _ = await obtain(errand, module)
+                break
+            await errand.clock.sleep(PAUSE_SECONDS)
+        else:
+            found, _ = await obtain(errand, module)
     except (NoNetwork, Unobtainable, store.StoreError) as failure:
         raise Missing(str(failure)) from failure
     finally:
         await http.close()
     with found:
         return found.read(module.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """Where modules may come from.
+
+    Attributes:
+        shelves: stores to look into: the rootfs' own, Cache, and what was fetched before.
+        keep: where a module that is fetched is kept.
+        handed: which boot this system runs after, and so whom it may ask.
+        fetch: how they are asked.
+    """
+
+    shelves: Sequence[Cas]
+    keep: Cas
+    handed: Handed
+    fetch: Callable[[Handed, Artifact, Cas], bytes] = _fetched
+
+    def module_of(self, job: Job) -> bytes:
+        """Return the module of ``job``: hashed to what was signed, wherever it was.
+
+        Raises:
+            Missing: it is not to be had.
+        """
+        module = Artifact("module", job.module, job.size)
+        reasons = []
+        for shelf in self.shelves:
+            try:
+                with shelf.open(module) as found:
+                    return found.read(job.size)
+            except store.Missing:
+                continue
+            except store.StoreError as failure:
+                reasons.append(str(failure))
+        if self.handed.private:
+            reasons.append("its module is not in the rootfs, and Private asks nobody for it")
+        elif not self.handed.sources:
+            reasons.append("its module is not here, and nobody is known who may have it")
+        else:
+            return self.fetch(self.handed, module, self.keep)
+        raise Missing("; ".join(reasons))

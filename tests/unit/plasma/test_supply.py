@@ -1,0 +1,82 @@
+"""Where the module of a job comes from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.drill.receipts import MODULE, job
+from phase_boot.plasma.handed import Handed
+from phase_boot.plasma.runner import Missing
+from phase_boot.plasma.supply import Supply, policy_of
+from phase_boot.store.cas import Cas
+from phase_boot.store.digest import Digest
+from phase_boot.trust.manifest import Artifact
+from policies.model import Mode, Reach
+
+from .test_handed import NEIGHBOUR, RUNNING, handed_over
+
+HANDED = Handed.of(handed_over(sources={"rootfs": NEIGHBOUR}), RUNNING)
+
+
+def nobody(_handed: Handed, _module: Artifact, _keep: Cas) -> bytes:
+    raise AssertionError
+
+
+def store_with(folder: Path, content: bytes | None = None) -> Cas:
+    if content is not None:
+        entries = folder / "sha256"
+        entries.mkdir(parents=True)
+        (entries / Digest.of(MODULE).hex).write_bytes(content)
+    return Cas(PosixDisk(folder), bound=1 << 20)
+
+
+def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
+    empty, full = store_with(tmp_path / "empty"), store_with(tmp_path / "full", MODULE)
+    supply = Supply(shelves=(empty, full), keep=empty, handed=HANDED, fetch=nobody)
+    assert supply.module_of(job()) == MODULE
+
+
+def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: Path) -> None:
+    def fetch(handed: Handed, module: Artifact, keep: Cas) -> bytes:
+        assert handed.sources[0] == NEIGHBOUR
+        assert (module.digest, module.size) == (Digest.of(MODULE), len(MODULE))
+        assert keep is empty
+        return MODULE
+
+    empty = store_with(tmp_path)
+    supply = Supply(shelves=(empty,), keep=empty, handed=HANDED, fetch=fetch)
+    assert supply.module_of(job()) == MODULE
+
+
+def test_a_store_that_was_tampered_with_is_passed_over(tmp_path: Path) -> None:
+    bad = store_with(tmp_path / "bad", b"\1" * len(MODULE))
+    supply = Supply(shelves=(bad,), keep=bad, handed=HANDED, fetch=lambda *_: MODULE)
+    assert supply.module_of(job()) == MODULE
+
+
+def test_where_nobody_is_known_that_is_the_reason(tmp_path: Path) -> None:
+    empty = store_with(tmp_path)
+    alone = Handed.of(handed_over(mirrors=None), RUNNING)
+    supply = Supply(shelves=(empty,), keep=empty, handed=alone, fetch=nobody)
+    with pytest.raises(Missing, match="nobody is known"):
+        supply.module_of(job())
+
+
+def test_in_private_mode_nobody_is_asked(tmp_path: Path) -> None:
+    empty = store_with(tmp_path)
+    private = replace(HANDED, mode=Mode.PRIVATE)
+    supply = Supply(shelves=(empty,), keep=empty, handed=private, fetch=nobody)
+    with pytest.raises(Missing, match="Private asks nobody"):
+        supply.module_of(job())
+
+
+@pytest.mark.parametrize(
+    ("mode", "reach"), [(Mode.INTERNET, Reach.INTERNET), (Mode.LOCAL, Reach.LAN)]
+)
+def test_a_module_is_looked_for_no_further_than_the_boot_went(mode: Mode, reach: Reach) -> None:
+    assert policy_of(mode, (PUBLISHER.keyid,)).network.reach is reach

@@ -1,0 +1,74 @@
+"""Saying what became of the jobs, on devices that may be slow, taken or gone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from phase_boot.adapters.sinks import Device
+from phase_boot.plasma.telling import DRAIN_SECONDS, PORTS, Telling, devices
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 5.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_each_device_gets_every_event_as_a_line(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("console", "port")]
+    for path in paths:
+        path.touch()
+    telling = Telling([Device(path) for path in paths], Clock())
+    telling.tell("plasma.node", {"node": "x"})
+    telling.tell("plasma.done", {"jobs": 1, "why": "\x1b[2J"})
+    for path in paths:
+        first, second = path.read_text().splitlines()
+        assert json.loads(first) == {"event": "plasma.node", "seq": 0, "at": 5.0, "node": "x"}
+        assert json.loads(second)["seq"] == 1
+        assert "\x1b" not in second
+
+
+def test_a_device_that_comes_late_gets_what_waited_for_it(tmp_path: Path) -> None:
+    port, clock = tmp_path / "port", Clock()
+    telling = Telling([Device(port)], clock)
+    telling.tell("plasma.done", {})
+
+    def appear(seconds: float) -> None:
+        clock.sleep(seconds)
+        port.touch()
+
+    telling.drain(appear)
+    assert json.loads(port.read_text())["event"] == "plasma.done"
+
+
+def test_a_device_that_never_comes_is_waited_for_a_bounded_time(tmp_path: Path) -> None:
+    clock = Clock()
+    telling = Telling([Device(tmp_path / "port")], clock)
+    telling.tell("plasma.done", {})
+    telling.drain(clock.sleep)
+    assert clock.now - 5.0 < DRAIN_SECONDS + 1
+
+
+def test_a_device_that_fails_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    good = tmp_path / "console"
+    good.touch()
+    telling = Telling([Device(Path("/dev/full")), Device(good)], Clock())
+    telling.tell("plasma.node", {})
+    telling.tell("plasma.done", {})
+    telling.drain(Clock().sleep)
+    assert good.read_text().count("\n") == 2
+
+
+def test_the_port_to_a_host_is_found_by_its_name(tmp_path: Path) -> None:
+    for port, name in (("vport1p1", "org.other"), ("vport1p2", "org.phase_boot.events")):
+        folder = tmp_path / PORTS / port
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{name}\n")
+    assert [device.name for device in devices(tmp_path)] == ["/dev/console", "/dev/vport1p2"]
+    assert [device.name for device in devices(tmp_path / "none")] == ["/dev/console"]
