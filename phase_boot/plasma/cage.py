@@ -13,8 +13,8 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import Enum, unique
 from pathlib import Path
@@ -25,6 +25,8 @@ REPORT: Final = 3
 NOBODY: Final = 65534
 MAX_REPORT: Final = 4096
 """Bytes that a child may report."""
+LAST_FD: Final = 2**31 - 1
+"""No descriptor is higher, whatever limits are set; the kernel closes such a range at once."""
 _HIGH: Final = 64
 _CHUNK: Final = 65536
 _FEW: Final = 64
@@ -78,34 +80,47 @@ def caged(body: Callable[[int], None], terms: Terms) -> Ended:
     """Run ``body`` in a child on these terms; it is given the descriptor to report on.
 
     It is a fork, so there should be no other threads: what they hold stays held in the child.
+
+    Raises:
+        OSError: this machine has no process or descriptor left.
     """
-    ends = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
-    stdin = _sealed(terms.stdin)
-    parent, started = os.getpid(), time.monotonic()
-    pid = os.fork()
-    if not pid:
-        _be_child(body, terms, (stdin, *(write for _, write in ends)), parent)
-    try:
-        for fd in (stdin, *(write for _, write in ends)):
-            os.close(fd)
-        with os.fdopen(os.pidfd_open(pid)) as alive:
-            ended = _watch(
-                pid,
-                alive.fileno(),
-                [read for read, _ in ends],
-                terms,
-                started + terms.wall_ms / 1e3,
-            )
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        _, status, used = os.wait4(pid, 0)
-        for read, _ in ends:
-            os.close(read)
+    with ExitStack() as ours:
+        reads, theirs = _ends(terms.stdin, ours)
+        parent, started = os.getpid(), time.monotonic()
+        pid = os.fork()
+        if not pid:
+            _be_child(body, terms, theirs, parent)
+        try:
+            for fd in theirs:
+                os.close(fd)
+            with os.fdopen(os.pidfd_open(pid)) as alive:
+                deadline = started + terms.wall_ms / 1e3
+                ended = _watch(pid, alive.fileno(), reads, terms, deadline)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            _, status, used = os.wait4(pid, 0)
     ended.wall_us = round((time.monotonic() - started) * 1e6)
     ended.cpu_us = round((used.ru_utime + used.ru_stime) * 1e6)
     ended.signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     return ended
+
+
+def _ends(stdin: bytes, ours: ExitStack) -> tuple[list[int], list[int]]:
+    """Return what we read from, which ``ours`` closes, and what the child has as 0 to 3."""
+    with ExitStack() as undone:
+        reads, theirs = [], [_sealed(stdin)]
+        undone.callback(os.close, theirs[0])
+        for _ in range(REPORT):
+            read, write = os.pipe2(os.O_CLOEXEC)
+            undone.callback(os.close, read)
+            undone.callback(os.close, write)
+            reads.append(read)
+            theirs.append(write)
+        undone.pop_all()
+    for read in reads:
+        ours.callback(os.close, read)
+    return reads, theirs
 
 
 def _sealed(data: bytes) -> int:
@@ -162,7 +177,7 @@ def _drain(fd: int, kept: bytearray, ended: Ended, limit: int, *, last: bool) ->
     return True
 
 
-def _be_child(body: Callable[[int], None], terms: Terms, fds: tuple[int, ...], parent: int) -> None:
+def _be_child(body: Callable[[int], None], terms: Terms, fds: Sequence[int], parent: int) -> None:
     """Do it and end: nothing of what the parent wanted done at its end is ours to do."""
     status = 1
     try:
@@ -178,12 +193,12 @@ def _be_child(body: Callable[[int], None], terms: Terms, fds: tuple[int, ...], p
         os._exit(status)
 
 
-def _arrange(fds: tuple[int, ...]) -> None:
+def _arrange(fds: Sequence[int]) -> None:
     """Make stdin, stdout, stderr and the report the only files that are open."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, _HIGH) for fd in fds]
     for number, fd in enumerate(high):
         os.dup2(fd, number)
-    os.closerange(REPORT + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(REPORT + 1, LAST_FD)
 
 
 def _confine(terms: Terms, parent: int) -> None:

@@ -136,7 +136,8 @@ def _ended_by_force(job: Job, ended: Ended, *, compiled: bool) -> tuple[Outcome,
     if ended.signal == signal.SIGXCPU:
         return Outcome.OUT_OF_TIME, f"{what} took longer than its {job.wall_ms} ms"
     if not compiled:
-        return Outcome.UNUSABLE_MODULE, f"its compiler was ended by signal {ended.signal}"
+        why = ", as when it is out of memory" if ended.signal == signal.SIGABRT else ""
+        return Outcome.UNUSABLE_MODULE, f"its compiler was ended by signal {ended.signal}{why}"
     return Outcome.TRAPPED, f"its process was ended by signal {ended.signal}"
 
 

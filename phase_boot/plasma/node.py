@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phase_boot.plasma.cage import LAST_FD
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.publish.durable import PRIVATE, create, sync_folder
 from phase_boot.publish.errors import PublishError
@@ -31,6 +32,9 @@ from phase_boot.trust.receipt import MAX_BYTES as MAX_RECEIPT
 NODE_KEY: Final = Path("/var/lib/plasma/node.key")
 _MAX_KEY: Final = 4096
 _MAX_WORD: Final = 4096
+_LONGEST: Final = 500
+_PATIENCE: Final = 30.0
+"""Seconds that reading or making the key may take; a disk that answers no more stops no boot."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 
@@ -62,7 +66,7 @@ class Keeper:
             self._ours.send(message)
             signature = self._ours.recv(SIGNATURE_BYTES)
         except OSError as error:
-            raise PlasmaError(f"The keeper of the node key is gone: {error.strerror}.") from error
+            raise PlasmaError(f"The keeper of the node key is gone: {error}.") from error
         if len(signature) != SIGNATURE_BYTES:
             raise PlasmaError("The keeper of the node key does not sign this: run the job again.")
         return signature
@@ -111,14 +115,24 @@ def keeping(source: Callable[[], NodeKey]) -> Iterator[Keeper]:
     if not pid:
         _keep(source, theirs, parent)
     theirs.close()
+    ours.settimeout(_PATIENCE)
     try:
-        said = json.loads(ours.recv(_MAX_WORD) or b'{"error": "The node key cannot be read."}')
+        said = _first_word(ours)
         if "error" in said:
             raise PlasmaError(said["error"])
         yield Keeper(ours, said["keyid"], said["note"])
     finally:
         ours.close()
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def _first_word(ours: socket.socket) -> dict[str, str]:
+    try:
+        said: dict[str, str] = json.loads(ours.recv(_MAX_WORD) or b"{}")
+    except OSError:
+        said = {}
+    return said or {"error": "The node key cannot be read: look at the disk that it lies on."}
 
 
 def _torn(raw: bytes) -> bool:
@@ -157,7 +171,7 @@ def _keep(source: Callable[[], NodeKey], theirs: socket.socket, parent: int) -> 
         try:
             node = source()
         except PublishError as error:
-            theirs.send(json.dumps({"error": str(error)}).encode()[:_MAX_WORD])
+            theirs.send(json.dumps({"error": str(error)[:_LONGEST]}).encode())
         else:
             theirs.send(json.dumps({"keyid": node.key.keyid, "note": node.note}).encode())
             with suppress(ConnectionError):
@@ -181,4 +195,4 @@ def _alone(theirs: socket.socket, parent: int) -> None:
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     fd = theirs.fileno()
     os.closerange(3, fd)
-    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(fd + 1, LAST_FD)

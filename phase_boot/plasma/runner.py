@@ -81,7 +81,11 @@ def run_jobs(
 ) -> Iterator[Done]:
     """Run ``jobs`` one after another and yield what became of each; no job ends this.
 
-    ``modules`` returns the bytes of a job's module or raises Missing; they are checked here.
+    ``modules`` returns the bytes of a job's module or raises Missing; they are checked here. There
+    should be no other threads (`cage.caged`).
+
+    Raises:
+        PlasmaError: the keeper of the node key is gone, so there is no receipt to be had.
     """
     names: set[str] = set()
     for job in jobs:

@@ -139,6 +139,15 @@ def test_a_process_that_was_killed_has_no_say_any_more() -> None:
         assert (believed.exit, believed.fuel, believed.memory_bytes) == (None, 0, 0)
 
 
+def test_a_module_breaks_its_compiler() -> None:
+    believed = told(b"", signal=6)
+    assert believed.outcome is Outcome.UNUSABLE_MODULE
+    assert believed.reason == "its compiler was ended by signal 6, as when it is out of memory"
+    assert told(b"", signal=11).reason == "its compiler was ended by signal 11"
+    assert told(b"{}\n", signal=11).reason == "its process was ended by signal 11"
+    assert told(b"{}\n", signal=24).outcome is Outcome.OUT_OF_TIME
+
+
 def test_a_job_writes_a_receipt_of_its_own() -> None:
     text = r"\7b\22outcome\22:\22exited\22}"
     module = doing(

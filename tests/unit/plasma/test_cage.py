@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -200,6 +201,23 @@ def test_no_process_and_no_file_is_left() -> None:
     assert open_files() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("left", [0, 1, 3, 5])
+def test_a_machine_without_descriptors_is_an_error_and_keeps_none(left: int) -> None:
+    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(before[:-1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + left, limits[1]))
+    holes = [fd for fd in range(highest) if fd not in before]
+    try:
+        taken = [os.open(os.devnull, os.O_RDONLY) for _ in holes]
+        with pytest.raises(OSError, match="Too many open files"):
+            caged(lambda _: None, terms())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in taken:
+            os.close(fd)
+    assert open_files() == before
 
 
 def test_an_end_has_its_times() -> None:
