@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from phase_boot.provider.blocks import Blocks, Gone
 from phase_boot.provider.events import ReceiptKept, RequestAnswered, Tell
 from phase_boot.provider.files import Goods, Served
+from phase_boot.provider.gateway import PREFIX, Asked, Gateway
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.ranges import Span, Unsatisfiable, wanted_span
 from phase_boot.provider.receipts import NotKept, Receipts
@@ -57,6 +60,7 @@ class Answers:
         self._limits = limits
         self._tell = tell
         self._receipts = receipts
+        self._gateway = Gateway(Blocks(goods))
         self._active = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -100,6 +104,8 @@ class Answers:
             return _said(account, _BAD_METHOD, "Only GET and HEAD are answered.", Allow="GET, HEAD")
         if path == "health":
             return await self._health(account)
+        if path.startswith(PREFIX):
+            return await self._gateway_answer(request, path.removeprefix(PREFIX), account)
         served = await asyncio.to_thread(self._goods.open, path)
         if served is None:
             return _said(account, _NOT_FOUND, "There is no such file here.")
@@ -154,6 +160,57 @@ class Answers:
                 )
             )
         return _json(account, _OK if kept.known else _CREATED, {"file": kept.path.name})
+
+    async def _gateway_answer(
+        self, request: web.BaseRequest, path: str, account: _Account
+    ) -> web.StreamResponse:
+        asked = Asked(
+            path,
+            request.rel_url.query,
+            accept=request.headers.get("Accept", ""),
+            known=_known_tags(request),
+            cached_only="only-if-cached" in request.headers.get("Cache-Control", ""),
+        )
+        reply = await asyncio.to_thread(self._gateway.reply, asked)
+        if reply.pieces is None and reply.body is None and not reply.headers:
+            return _said(account, reply.status, reply.text)
+        account.status = reply.status
+        response = web.StreamResponse(status=reply.status, headers={**_COMMON, **reply.headers})
+        if reply.body is not None:
+            response.content_length = len(reply.body)
+        await response.prepare(request)
+        if request.method == "GET":
+            pieces = iter([reply.body]) if reply.body else reply.pieces
+            await self._stream(request, response, pieces or iter(()), account)
+        await response.write_eof()
+        return response
+
+    async def _stream(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        pieces: Iterator[bytes],
+        account: _Account,
+    ) -> None:
+        """Send pieces as they are made, as long as the peer takes them.
+
+        Raises:
+            ConnectionError: the peer went away or is too slow, or a block is not there any more.
+        """
+        while True:
+            try:
+                data = await asyncio.to_thread(_some, pieces, self._limits.chunk_bytes)
+                async with asyncio.timeout(self._limits.chunk_seconds):
+                    await response.write(data)
+            except (Gone, TimeoutError) as error:
+                # A stream that just ended would look whole: only a cut connection says so.
+                if request.transport is not None:
+                    request.transport.abort()
+                account.error = "the peer is too slow, or a file was changed"
+                raise ConnectionAbortedError(account.error) from error
+            if not data:
+                return
+            account.sent += len(data)
 
     async def _file(
         self, request: web.BaseRequest, served: Served, account: _Account
@@ -274,6 +331,22 @@ async def _body(request: web.BaseRequest, most: int) -> bytes | None:
 
 
 _COMMON: Final = {"Server": "phase-boot", "X-Content-Type-Options": "nosniff"}
+
+
+def _some(pieces: Iterator[bytes], count: int) -> bytes:
+    """Return the next pieces, until they are so many bytes; none at the end."""
+    data = bytearray()
+    for piece in pieces:
+        data += piece
+        if len(data) >= count:
+            break
+    return bytes(data)
+
+
+def _known_tags(request: web.BaseRequest) -> tuple[str, ...]:
+    return tuple(
+        tag.value if tag.value == "*" else f'"{tag.value}"' for tag in request.if_none_match or ()
+    )
 
 
 def _is_known(request: web.BaseRequest, etag: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -65,6 +65,9 @@ class Goods(Protocol):
     def offers(self) -> frozenset[Offer]:
         """Return what is offered now."""
 
+    def dags(self) -> Mapping[Cid, Digest]:
+        """Return the DAG of each artifact of these versions that has one, and which it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteGoods:
@@ -79,6 +82,22 @@ class SiteGoods:
     def offers(self) -> frozenset[Offer]:
         """Return the version of each channel and architecture."""
         return find_offers(self.root)
+
+    def dags(self) -> Mapping[Cid, Digest]:
+        """Return the DAGs that the manifests name."""
+        try:
+            return dags_of(manifest for manifest, _ in _manifests(self.root))
+        except OSError:
+            return {}
+
+
+def dags_of(manifests: Iterable[Manifest]) -> dict[Cid, Digest]:
+    """Return the DAGs that manifests name, with the artifact that each is of."""
+    return {
+        root: manifest.artifacts[name].digest
+        for manifest in manifests
+        for name, root in manifest.dags.items()
+    }
 
 
 def open_served(root: Path, path: str) -> Served | None:
@@ -135,6 +154,12 @@ def find_offers(root: Path) -> frozenset[Offer]:
 
 
 def _offers(root: Path) -> Iterator[Offer]:
+    for each, raw in _manifests(root):
+        cid = raw_cid(Digest.of(raw))
+        yield Offer(each.channel, each.arch, str(each.version), cid)
+
+
+def _manifests(root: Path) -> Iterator[tuple[Manifest, bytes]]:
     for folder in root.iterdir():
         try:
             channel = parse_channel(folder.name)
@@ -151,7 +176,7 @@ def _offers(root: Path) -> Iterator[Offer]:
             except Refusal:
                 continue
             if (manifest.channel, manifest.arch) == (channel, arch):
-                yield Offer(channel, arch, str(manifest.version), raw_cid(Digest.of(raw)))
+                yield manifest, raw
 
 
 def open_plain(root: Path, path: str) -> BufferedReader | None:

@@ -12,14 +12,17 @@ from typing import Final
 from phase_boot.provider.files import (
     Offer,
     Served,
+    dags_of,
     open_plain,
     served_document,
     served_entry,
+    served_index,
 )
-from phase_boot.store.cid import raw_cid
+from phase_boot.store.cid import Cid, raw_cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import (
     entry_path,
+    read_dag_path,
     read_entry_path,
     read_manifest_path,
     read_root_path,
@@ -33,6 +36,7 @@ from phase_boot.trust.rollback import MAX_STATE_BYTES, entries_of
 NOTES: Final = "trust"
 STATE: Final = f"{NOTES}/state.json"
 ENTRIES: Final = "cas"
+INDEXES: Final = f"{ENTRIES}/dag"
 """The folders of a store: as `phase-boot daemon --store` and the Cache partition have them."""
 
 
@@ -51,6 +55,11 @@ class StoreGoods:
         if (digest := read_entry_path(path)) is not None:
             file = open_plain(self.folder, entry_path(digest))
             return None if file is None else served_entry(file, digest)
+        if (root := read_dag_path(path)) is not None:
+            artifact = self.dags().get(root)
+            name = f"{INDEXES}/{'' if artifact is None else artifact.hex}.{root}"
+            file = open_plain(self.folder, name)
+            return None if file is None else served_index(file, root)
         if (version := read_root_path(path)) is not None:
             file = open_plain(self.folder, f"{NOTES}/root.{version}.json")
             return None if file is None else served_document(file)
@@ -66,6 +75,10 @@ class StoreGoods:
             Offer(each.channel, each.arch, str(each.version), raw_cid(Digest.of(raw)))
             for each, raw in self._whole()
         )
+
+    def dags(self) -> Mapping[Cid, Digest]:
+        """Return the DAGs that the manifests of the versions that are whole name."""
+        return dags_of(manifest for manifest, _ in self._whole())
 
     def _whole(self) -> Iterator[tuple[Manifest, bytes]]:
         seen: set[tuple[str, Arch]] = set()
