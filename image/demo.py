@@ -2,7 +2,7 @@
 
 `python -m image.demo --arch amd64`. Exit status 0 only if the booted system itself reports the
 published version and the sha256 of the rootfs that the signed manifest names, both on its events
-port and over HTTP.
+port and over HTTP, and if the first job that it then ran proves itself by a receipt.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from image.guest_events import Event
 from image.hardware import BOARDS, Accel, Hardware
 from image.lab import IPV4, Lab, LabError
 from image.private_stick import StickError
+from image.proof import PLASMA_DONE, NotProved, proof, story
 from image.qemu import Machine, MachineFailed
 from image.serving import promised, provide
 from image.stages import REPORT, stages, table
@@ -45,6 +46,7 @@ FAILURES: Final = (
     DemoFailed,
     LabError,
     MachineFailed,
+    NotProved,
     PublishError,
     Refusal,
     StickError,
@@ -102,7 +104,7 @@ def demo(options: argparse.Namespace) -> None:
         provider = provide(lab, site)
         _tell("provider", f"{provider.urls[0]}, announced by mDNS")
         print("\nThe machine is on. Seconds are those of its own kernel.\n", flush=True)
-        _boot(Booting(lab, image, hardware), manifest)
+        _boot(Booting(lab, image, hardware), manifest, site)
 
 
 class Booting:
@@ -128,7 +130,7 @@ class Booting:
         self._console.show({**stamp, **event.fields})
 
 
-def _boot(booting: Booting, manifest: Manifest) -> None:
+def _boot(booting: Booting, manifest: Manifest, site: Path) -> None:
     with booting.machine as machine:
         report = machine.until(REPORT, timeout=DEADLINE, unless=("shell.opened", "run.ended"))
         over_http = json.loads(machine.ask("/report.json"))
@@ -137,11 +139,16 @@ def _boot(booting: Booting, manifest: Manifest) -> None:
         print("\n".join(table(stages(machine.events, machine.started), took)))
         for said, how in ((report.fields, "its events port"), (over_http, "HTTP")):
             _compare(said, manifest, how)
+        machine.until(PLASMA_DONE, timeout=DEADLINE)
+        found = proof(machine.events, site, manifest)
     print("\nThe target was told by the seed:\n")
     _tell_handed(over_http["handed"])
     rootfs = manifest.artifacts["rootfs"].digest
     print(f"\nThe system that was signed is the one that runs: version {manifest.version},")
     print(f"rootfs {rootfs},\nas it reports itself on its events port and over HTTP.")
+    print("\nIt ran its first job, and proves that by a receipt:\n")
+    for label, text in story(found, site):
+        _tell(label, text)
 
 
 def _tell_handed(handed: Mapping[str, Any]) -> None:

@@ -16,7 +16,11 @@ Counted in instructions up to the daemon's first event (amd64, 2026-11): zstd 18
 fragments 16.6, lz4 15.1, lz4 without fragments 13.3 units.
 """
 TARGET_OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "15", "-b", "64K", "-no-fragments")
-"""Content-defined chunks of two versions stay alike where blocks are small and stand alone."""
+"""Content-defined chunks of two versions stay alike where blocks are small and stand alone.
+
+Every boot fetches and hashes all of it, and reads a part: with zstd it is a sixth smaller than with
+lz4 (46.2 and 56.2 MB, amd64, 2026-11), and one emulated boot with each took as much processor time.
+"""
 STORE: Final = ("cas", "cas/sha256", "cas/tmp", "cas/corrupt")
 
 

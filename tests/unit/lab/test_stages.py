@@ -71,3 +71,8 @@ def test_the_table_fits_a_terminal_and_draws_to_scale() -> None:
     assert all(len(line) < 80 for line in lines)
     assert "6.00 s" in lines[-1]
     assert table([], 0.0)
+
+
+def test_what_the_target_says_after_its_report_is_no_stage_of_the_boot() -> None:
+    later = [*BOOT, said("plasma.done", 40.0, kernel=TARGET)]
+    assert stages(later, POWERED) == stages(BOOT, POWERED)
