@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from phase_boot.adapters import portal
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.link import on_link
-from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
 from phase_boot.ports.finder import host_of
 from policies.model import Reach
 
@@ -241,7 +241,7 @@ def _bytes_of_part(
     if response.status != HTTP_OK:
         raise _status_failure(url, response)
     if offset:
-        raise FetchFailed("it sends files only as a whole", again=False)
+        raise OnlyWhole("it sends files only as a whole")
     return length, True
 
 

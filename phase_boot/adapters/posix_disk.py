@@ -70,6 +70,20 @@ class PosixDisk:
         with store_errors("write to the store"):
             return os.write(fd, data)
 
+    def reserve(self, fd: int, size: int) -> None:
+        """Make a growing file ``size`` bytes long and set room aside, where that can be done."""
+        with store_errors("reserve room in the store"):
+            try:
+                os.posix_fallocate(fd, 0, size)
+            except OSError as error:
+                if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+                    raise
+
+    def write_at(self, fd: int, data: memoryview, offset: int) -> int:
+        """Put ``data`` into a growing file at ``offset`` and return how many bytes were taken."""
+        with store_errors("write to the store"):
+            return os.pwrite(fd, data, offset)
+
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``, durably."""
         with (
@@ -170,7 +184,7 @@ def _in_use(fd: int) -> int:
 def _grown(name: str, place: int) -> int | None:
     """Open and lock a partial file; None if something else stood there and was removed."""
     try:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | _SAFE, 0o600, dir_fd=place)
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | _SAFE, 0o600, dir_fd=place)
     except OSError as error:
         if error.errno not in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
             raise

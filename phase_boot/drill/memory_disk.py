@@ -49,6 +49,8 @@ class MemoryDisk:
     def __init__(self, capacity: int = 1 << 30) -> None:
         self.capacity = capacity
         self.read_only = False
+        self.unreserving = False
+        """Whether it cannot set room aside."""
         self.planted: dict[str, bytes] = {}
         """Entries that no store wrote."""
         self._files: dict[tuple[Folder, str], _File] = {}
@@ -79,7 +81,8 @@ class MemoryDisk:
             if file.is_open(file.growing):
                 raise OSError(errno.EAGAIN, "locked")
             self._files[Folder.PARTIALS, name] = file
-            file.growing = file.reopened(os.O_RDWR | os.O_APPEND)
+            file.growing = file.reopened(os.O_RDWR)
+            os.lseek(file.growing, 0, os.SEEK_END)
             return file.growing
 
     def write(self, fd: int, data: memoryview) -> int:
@@ -91,6 +94,22 @@ class MemoryDisk:
                 if file.growing == fd and file.is_open(fd):
                     file.used = next(self._ticks)
             return os.write(fd, data[:room])
+
+    def reserve(self, fd: int, size: int) -> None:
+        with self._changing("reserve room in the store"):
+            if self.unreserving:
+                return
+            if size - os.fstat(fd).st_size > self.room():
+                raise OSError(errno.ENOSPC, "full")
+            os.posix_fallocate(fd, 0, size)
+
+    def write_at(self, fd: int, data: memoryview, offset: int) -> int:
+        with self._changing("write to the store"):
+            size = os.fstat(fd).st_size
+            most = size + self.room() - offset
+            if data and most <= 0:
+                raise OSError(errno.ENOSPC, "full")
+            return os.pwrite(fd, data[:most], offset)
 
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         with self._changing(f"publish {entry}"):

@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.ports.fetcher import FetchFailed, Intercepted
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import MAX_SIZE
 from policies.model import Reach
 
 PIECE = 1000
+FOR_EVER = 1e9
 
 
 @dataclass
@@ -24,6 +25,8 @@ class Site:
     twist: Callable[[str, bytes], bytes] = lambda _path, data: data
     vanish_after: int | None = None
     """Bytes of one answer after which the connection is lost, once."""
+    silent_after: int | None = None
+    """Bytes of one answer after which nothing more is said, for ever."""
     busy_every: int | None = None
     hangs: bool = False
     portal: str | None = None
@@ -113,7 +116,7 @@ class Sites:
         if path not in site.files:
             raise FetchFailed("it does not have it (HTTP 404)", again=False)
         if ranged and offset and site.whole_only:
-            raise FetchFailed("it sends files only as a whole", again=False)
+            raise OnlyWhole("it sends files only as a whole")
         data = site.twist(path, site.files[path])
         async for piece in self._pieces(site, data, offset):
             yield piece
@@ -127,5 +130,7 @@ class Sites:
             if site.vanish_after is not None and start - offset >= site.vanish_after:
                 site.vanish_after = None
                 raise FetchFailed("the connection failed", again=True)
+            if site.silent_after is not None and start - offset >= site.silent_after:
+                await asyncio.sleep(FOR_EVER)
             await asyncio.sleep(site.piece_seconds)
             yield data[start : start + PIECE]

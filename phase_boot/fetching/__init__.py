@@ -1,5 +1,6 @@
 """Turning a signed artifact and places where it may be into bytes that hash to it."""
 
-from phase_boot.fetching.obtain import Errand, Unobtainable, obtain
+from phase_boot.fetching.errand import Errand, Unobtainable
+from phase_boot.fetching.obtain import obtain
 
 __all__ = ["Errand", "Unobtainable", "obtain"]

@@ -214,12 +214,13 @@ class FetchStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchProgress(Event):
-    """`done` of `size` bytes of an artifact are stored."""
+    """`done` of `size` bytes of an artifact are stored; `rate` more come every second."""
 
     event = "fetch.progress"
     artifact: str
     done: int
     size: int
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +233,26 @@ class FetchDone(Event):
     size: int
     source: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceServed(Event):
+    """A source sent so many `bytes` of an artifact while it was being fetched for `seconds`."""
+
+    event = "source.served"
+    source: str
+    artifact: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunksUnknown(Event):
+    """An artifact is fetched as a whole, because the list of its chunks cannot be had."""
+
+    event = "chunks.unknown"
+    artifact: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from contextlib import aclosing, contextmanager
 from typing import Final
 
 from phase_boot.outside.wire import Broken, Kind, ask, readable, receive, request
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, Piece
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole, Piece
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from policies.model import Reach
 
@@ -110,6 +110,8 @@ class Outside:
                 async for kind, payload in frames:
                     if kind is Kind.INTERCEPTED:
                         raise Intercepted(_text(payload))
+                    if kind is Kind.ONLY_WHOLE:
+                        raise OnlyWhole(_text(payload))
                     if kind is not Kind.DATA:
                         again = kind is Kind.FAILED_FOR_NOW
                         raise FetchFailed(_text(payload) or "it gave no reason", again=again)

@@ -16,7 +16,7 @@ from phase_boot.outside.wire import (
     readable,
     send,
 )
-from phase_boot.ports.fetcher import Fetcher, FetchFailed, Intercepted, Piece
+from phase_boot.ports.fetcher import Fetcher, FetchFailed, Intercepted, OnlyWhole, Piece
 from phase_boot.ports.finder import Finder, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -72,6 +72,8 @@ async def _answer(
         await _do(table, channel, finder, fetcher)
     except Intercepted as failure:
         await send(channel, Kind.INTERCEPTED, str(failure).encode()[:MAX_FRAME])
+    except OnlyWhole as failure:
+        await send(channel, Kind.ONLY_WHOLE, str(failure).encode()[:MAX_FRAME])
     except FetchFailed as failure:
         kind = Kind.FAILED_FOR_NOW if failure.again else Kind.FAILED
         await send(channel, kind, str(failure).encode()[:MAX_FRAME])

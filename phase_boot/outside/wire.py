@@ -36,6 +36,8 @@ class Kind(IntEnum):
     """The same, and asking once more may help."""
     INTERCEPTED = 6
     """The network answered instead of whom was asked: how."""
+    ONLY_WHOLE = 7
+    """A part was asked for, and there are none: the reason."""
 
 
 class Broken(Exception):

@@ -30,6 +30,13 @@ class Intercepted(FetchFailed):
         super().__init__(reason, again=False)
 
 
+class OnlyWhole(FetchFailed):
+    """The source sends a file only as a whole, and a part was asked for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, again=False)
+
+
 class Fetcher(Protocol):
     """Reads URLs. It follows no redirect and never hands out more than was asked for.
 
@@ -61,6 +68,7 @@ class Fetcher(Protocol):
         """Yield ``length`` bytes of a file from ``offset`` on, fewer only where the file ends.
 
         Raises:
-            FetchFailed: the source broke off, sends files only as a whole, sent other bytes
-                than asked for, stalled, or lies beyond ``reach``.
+            FetchFailed: the source broke off, sent other bytes than asked for, stalled, or lies
+                beyond ``reach``.
+            OnlyWhole: it knows no parts.
         """

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
+from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Broken, Corrupt, StoreError
 from phase_boot.store.gc import Room
 from phase_boot.store.hashing import hash_into
+from phase_boot.store.mosaic import Mosaic
 from phase_boot.store.older import Older, keep, older_entries
 from phase_boot.store.writer import ArtifactWriter, identity
 from phase_boot.trust.manifest import Artifact
@@ -132,11 +134,21 @@ class Cas:
         """
         return ArtifactWriter(artifact, self._disk, self._room)
 
-    def commit(self, writer: ArtifactWriter) -> Fetched:
+    def mosaic(self, artifact: Artifact, chunks: ChunkList) -> Mosaic:
+        """Make room for an artifact and return what takes the chunks that an earlier one missed.
+
+        Raises:
+            WrongContent: the chunks are not as long as the artifact.
+            Full: it does not fit, even after evicting all that may be.
+            StoreError: the disk failed.
+        """
+        return Mosaic(artifact, chunks, self._disk, self._room)
+
+    def commit(self, writer: ArtifactWriter | Mosaic) -> Fetched:
         """Publish what ``writer`` holds and return it without reading it again.
 
-        Its bytes were hashed on their way into the file whose descriptor this returns. If the
-        entry turns out to be another file, that one is hashed as by `open`.
+        Its bytes were hashed on their way into the file whose descriptor this returns, or read
+        back from it. If the entry turns out to be another file, that one is hashed as by `open`.
 
         Raises:
             WrongContent: not the signed size or bytes; the partial file was dropped.

@@ -52,6 +52,15 @@ class Growth(Protocol):
     def write(self, fd: int, data: memoryview) -> int:
         """Append ``data`` to a growing file and return how many bytes were taken."""
 
+    def reserve(self, fd: int, size: int) -> None:
+        """Make a growing file ``size`` bytes long and set the room aside, where that can be done.
+
+        What was never written is not listed by ``os.SEEK_DATA``, or reads as zeros.
+        """
+
+    def write_at(self, fd: int, data: memoryview, offset: int) -> int:
+        """Put ``data`` into a growing file at ``offset`` and return how many bytes were taken."""
+
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``.
 

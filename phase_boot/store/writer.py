@@ -6,16 +6,14 @@ import contextlib
 import hashlib
 import os
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Broken, Busy, Full, StoreError, WrongContent, store_errors
+from phase_boot.store.errors import Full, StoreError, WrongContent, store_errors
 from phase_boot.store.gc import Room
 from phase_boot.store.hashing import hash_into
+from phase_boot.store.partials import STREAMED, check_taken, grow, sweep
 from phase_boot.trust.manifest import Artifact
-
-SLOTS: Final = 4
-"""How many may write one artifact at once, each into a partial file of its own."""
 
 
 class ArtifactWriter:
@@ -37,7 +35,7 @@ class ArtifactWriter:
         self._disk = disk
         self._room = room
         self._hash = hashlib.sha256()
-        self._fd, self._name = self._grow()
+        self._fd, self._name = grow(disk, artifact, STREAMED)
         try:
             self.offset = os.fstat(self._fd).st_size
             self._room.claim(self)
@@ -88,7 +86,7 @@ class ArtifactWriter:
             self._disk.publish(self._descriptor(), self._name, self.artifact.digest.hex)
         finally:
             self.close()
-        self._sweep()
+        sweep(self._disk, self.artifact)
 
     def identity(self) -> tuple[int, int]:
         """Return which file is being written: its device and inode."""
@@ -122,18 +120,6 @@ class ArtifactWriter:
     ) -> None:
         self.close()
 
-    def _grow(self) -> tuple[int, str]:
-        """Return a partial file of this artifact that nobody else is writing, and its name."""
-        for name in self._slots():
-            with contextlib.suppress(Busy):
-                fd = self._disk.grow(name)
-                if os.fstat(fd).st_size <= self.artifact.size:
-                    return fd, name
-                os.close(fd)
-                self._disk.remove(Folder.PARTIALS, name)
-                return self._disk.grow(name), name
-        raise Busy(f"{self.artifact.name} is being written {SLOTS} times already: wait for one.")
-
     def _append(self, data: memoryview) -> int:
         evicted = self._room.evictions(self)
         while True:
@@ -143,10 +129,7 @@ class ArtifactWriter:
                 if not any(evicted):
                     raise
                 continue
-            if not 0 < taken <= len(data):
-                raise Broken(
-                    f"The disk says that it took {taken} of {len(data)} bytes, so use another one."
-                )
+            check_taken(taken, len(data))
             return taken
 
     def _descriptor(self) -> int:
@@ -164,15 +147,6 @@ class ArtifactWriter:
             f"What arrived as {self.artifact.name} is not what was signed ({reason}), "
             "so it was dropped: try another source."
         )
-
-    def _sweep(self) -> None:
-        """Remove what other, ended writers left of the artifact that is whole now."""
-        for name in self._slots():
-            with contextlib.suppress(StoreError):
-                self._disk.remove(Folder.PARTIALS, name)
-
-    def _slots(self) -> list[str]:
-        return [f"{self.artifact.digest.hex}.{slot}" for slot in range(SLOTS)]
 
 
 def identity(fd: int) -> tuple[int, int]:

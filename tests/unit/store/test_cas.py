@@ -9,7 +9,7 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Busy, Corrupt, Full, Missing, StoreError, WrongContent
-from phase_boot.store.writer import SLOTS
+from phase_boot.store.partials import SLOTS
 from tests.fakes.artifacts import (
     artifact,
     assert_every_entry_is_what_it_is_called,

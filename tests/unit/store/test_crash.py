@@ -50,6 +50,12 @@ class DyingDisk:
     def write(self, fd: int, data: memoryview) -> int:
         return self._alive().write(fd, data[:1000])
 
+    def reserve(self, fd: int, size: int) -> None:
+        self._alive().reserve(fd, size)
+
+    def write_at(self, fd: int, data: memoryview, offset: int) -> int:
+        return self._alive().write_at(fd, data[:1000], offset)
+
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         self._alive().publish(fd, name, entry, folder)
 

@@ -1,0 +1,98 @@
+"""What artifacts are fetched with, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from phase_boot.machine.events import Event, FetchDone
+from phase_boot.ports.clock import Clock
+from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.ports.finder import server_of
+from phase_boot.store.cas import Cas
+from phase_boot.store.cid import Cid
+from phase_boot.trust.manifest import Artifact
+from policies.model import Policy, Reach
+
+PROGRESS_SECONDS: Final = 0.25
+BACKOFF_SECONDS: Final = 0.5
+"""Doubled with every further attempt at one source."""
+RATE_SECONDS: Final = 30
+"""Over so long a source must keep to the lowest rate of the policy."""
+KIB: Final = 1024
+
+
+class Unobtainable(Exception):
+    """Nobody who was asked could deliver the artifact; the text says who failed how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What artifacts are fetched with, and from where.
+
+    Attributes:
+        sources: base URLs of mirrors and providers, the preferred first.
+        liars: servers that sent other bytes than were signed: a set that grows while we work.
+        dags: what the manifest says of each artifact's chunks.
+    """
+
+    clock: Clock
+    fetcher: Fetcher
+    cas: Cas
+    sources: tuple[str, ...]
+    policy: Policy
+    liars: set[str]
+    emit: Callable[[Event], None]
+    dags: Mapping[str, Cid] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def reach(self) -> Reach:
+        """How far away may be whoever is asked."""
+        return self.policy.network.reach
+
+    @property
+    def slowest(self) -> int:
+        """Bytes per second below which a source is left."""
+        return self.policy.limits.slowest_kib_per_second * KIB
+
+    def lies(self, source: str) -> bool:
+        """Say whether a source sent other bytes than were signed before."""
+        return server_of(source) in self.liars
+
+    def ban(self, source: str) -> None:
+        """Do not ask it again in this boot."""
+        self.liars.add(server_of(source))
+
+    def done(self, artifact: Artifact, source: str, seconds: float) -> None:
+        """Tell that an artifact is here."""
+        self.emit(
+            FetchDone(
+                artifact=artifact.name,
+                sha256=artifact.digest.hex,
+                size=artifact.size,
+                source=source,
+                seconds=seconds,
+            )
+        )
+
+
+class Pace:
+    """Whether a source keeps to the lowest rate, looked at every `RATE_SECONDS`."""
+
+    def __init__(self, least: int, *, since: float, done: int) -> None:
+        """Take the bytes per second that are asked for, and where the count begins."""
+        self._least = least
+        self._since = since
+        self._done = done
+
+    def check(self, now: float, done: int) -> None:
+        """Raise FetchFailed if the source was too slow since the last look."""
+        elapsed = now - self._since
+        if elapsed < RATE_SECONDS:
+            return
+        if done - self._done < self._least * elapsed:
+            slow = f"it sends less than {self._least // KIB} KiB a second"
+            raise FetchFailed(slow, again=False)
+        self._since, self._done = now, done

@@ -1,0 +1,40 @@
+"""A mirror or a LAN provider: whoever has the artifact as a file that can be asked for in parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from phase_boot.fetching.errand import Errand
+from phase_boot.ports.fetcher import FetchFailed, Piece
+from phase_boot.ports.source import Source
+from phase_boot.store.layout import entry_path
+from phase_boot.trust.manifest import Artifact
+
+
+class Mirror:
+    """Implements `ports.source.Source` for one artifact below a base URL."""
+
+    held = None
+
+    def __init__(self, errand: Errand, base: str, artifact: Artifact) -> None:
+        """Take whom to ask, by the base URL of its files."""
+        self.name = base
+        self._errand = errand
+        self._url = f"{base}/{entry_path(artifact.digest)}"
+
+    async def span(self, offset: int, length: int) -> AsyncGenerator[Piece, None]:
+        """Yield ``length`` bytes from ``offset`` on."""
+        left = length
+        answer = self._errand.fetcher.span(
+            self._url, offset=offset, length=length, reach=self._errand.reach
+        )
+        async with aclosing(answer) as pieces:
+            async for piece in pieces:
+                left -= len(piece)
+                yield piece
+        if left:
+            raise FetchFailed(f"its file ends {left} bytes early", again=False)
+
+
+_: type[Source] = Mirror

@@ -1,0 +1,308 @@
+"""An artifact from several sources at once: more from the faster, nothing more from who lies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter, deque
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import Any, Final
+
+from phase_boot.fetching.board import Board, Task
+from phase_boot.fetching.errand import (
+    BACKOFF_SECONDS,
+    KIB,
+    PROGRESS_SECONDS,
+    RATE_SECONDS,
+    Errand,
+    Pace,
+    Unobtainable,
+)
+from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed, SourceServed
+from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
+from phase_boot.ports.source import Source
+from phase_boot.store.errors import WrongContent
+from phase_boot.store.mosaic import Mosaic
+
+FIRST_SPAN: Final = 512 * KIB
+"""What a source is asked for before it is known how fast it is."""
+LEAST_SPAN: Final = 128 * KIB
+MOST_SPAN: Final = 64 * KIB * KIB
+SPAN_SECONDS: Final = 2.0
+"""A span takes its source so long, so that a question costs little and a failure not much."""
+WINDOW_SECONDS: Final = 3.0
+"""Over so long a rate is measured."""
+LOOK_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 0.1
+"""After so long somebody who found nothing to do looks again."""
+PAUSE_SECONDS: Final = 0.25
+SOON_SECONDS: Final = 0.02
+"""No rate is measured over less."""
+PATIENCE_SECONDS: Final = 0.5
+"""So long somebody may take to begin to answer before others take over."""
+FOLLOW_BYTES: Final = 4 * KIB * KIB
+
+
+class Meter:
+    """How fast bytes come, over the last few seconds."""
+
+    def __init__(self, now: float) -> None:
+        """Begin to count."""
+        self._pieces: deque[tuple[float, int]] = deque()
+        self._bytes = 0
+        self._began = now
+        self._last = 0.0
+        self.total = 0
+
+    def begin(self, now: float) -> None:
+        """Somebody is asked; a pause before that does not count."""
+        if not self._pieces or now - self._pieces[-1][0] > PAUSE_SECONDS:
+            self._pieces.clear()
+            self._bytes, self._began = 0, now
+
+    def count(self, now: float, length: int) -> None:
+        """Take note of so many bytes."""
+        self.total += length
+        self._bytes += length
+        self._pieces.append((now, length))
+
+    def rate(self, now: float) -> float:
+        """Return bytes per second; 0 before anything came."""
+        while self._pieces and self._pieces[0][0] < now - WINDOW_SECONDS:
+            self._began, length = self._pieces.popleft()
+            self._bytes -= length
+        if self._bytes:
+            self._last = self._bytes / max(now - self._began, SOON_SECONDS)
+            return self._last
+        return 0.0
+
+    def known(self, now: float) -> float:
+        """Return the last rate that was measured; 0 if there was none."""
+        return self.rate(now) or self._last
+
+    def promised(self, now: float) -> float:
+        """Return the rate of somebody who is busy; who was asked a moment ago has no worse one."""
+        fresh = not self._bytes and now - self._began < PATIENCE_SECONDS
+        return self._last or float(FIRST_SPAN) if fresh else self.rate(now)
+
+
+class Swarm:
+    """Fills a mosaic from sources, which may come to it while it runs."""
+
+    def __init__(self, errand: Errand, mosaic: Mosaic, *, scattered: bool = False) -> None:
+        """Take what to fill; ``scattered`` begins anywhere, so that peers have different chunks."""
+        self._errand = errand
+        self._mosaic = mosaic
+        self._board = Board(mosaic.chunks, mosaic.have)
+        self._meters: dict[Source, Meter] = {}
+        self._scattered = scattered
+        self._chance = random.Random()  # noqa: S311 - where one begins is no secret
+        self._workers: set[asyncio.Task[None]] = set()
+        self._whole = Meter(errand.clock.monotonic())
+        self._told = errand.clock.monotonic()
+        self._news = asyncio.Event()
+        self._finished = asyncio.Event()
+        self.whole_only: list[str] = []
+        """Sources that send files only as a whole."""
+        self.reasons: list[str] = []
+        """Why each source that failed did."""
+
+    @property
+    def served(self) -> Counter[str]:
+        """Bytes that were right, by the names of the sources."""
+        totals: Counter[str] = Counter()
+        for source, meter in self._meters.items():
+            totals[source.name] += meter.total
+        return totals
+
+    async def run(self, sources: Iterable[Source]) -> None:
+        """Return when every chunk is here.
+
+        Raises:
+            Unobtainable: no source is left.
+            StoreError: it cannot be kept here.
+        """
+        following = asyncio.create_task(self._follow())
+        whole = asyncio.create_task(self._finished.wait())
+        began = self._errand.clock.monotonic()
+        try:
+            for source in sources:
+                self.add(source)
+            while self._workers and not self._mosaic.complete:
+                waiting = {whole, *self._workers}
+                # Not for ever: others may have come to it.
+                done, _ = await asyncio.wait(
+                    waiting, return_when=asyncio.FIRST_COMPLETED, timeout=LOOK_SECONDS
+                )
+                for worker in self._workers & done:
+                    self._workers.discard(worker)
+                    worker.result()
+            if not self._mosaic.complete:
+                raise Unobtainable("; ".join(self.reasons) or "there is nobody to fetch from")
+            # What a thread is hashing this moment must not be hashed once more.
+            await following
+        finally:
+            await _ended(whole, following, *self._workers)
+            self._tell_served(self._errand.clock.monotonic() - began)
+
+    def add(self, source: Source) -> None:
+        """Begin to ask somebody else too."""
+        if self._errand.lies(source.name):
+            self.reasons.append(f"{source.name} has sent other bytes than were signed")
+            return
+        self._meters[source] = Meter(self._errand.clock.monotonic())
+        artifact = self._mosaic.artifact
+        self._errand.emit(
+            FetchStarted(
+                artifact=artifact.name,
+                size=artifact.size,
+                offset=self._mosaic.held,
+                source=source.name,
+            )
+        )
+        self._workers.add(asyncio.create_task(self._work(source)))
+
+    async def _work(self, source: Source) -> None:
+        """Fetch one span after the other from a source, until all is here or it has had enough."""
+        errand, name, failures = self._errand, source.name, 0
+        meter = self._meters[source]
+        pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=0)
+        while not self._mosaic.complete:
+            task = self._next(source)
+            if task is None:
+                await self._idle()
+                pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
+                continue
+            before = meter.total
+            try:
+                await self._fetch(source, task, pace)
+                failures = 0
+                continue
+            except OnlyWhole as failure:
+                reason, again = str(failure), False
+                self.whole_only.append(name)
+            except FetchFailed as failure:
+                reason, again = str(failure), failure.again
+            except WrongContent as failure:
+                reason, again = str(failure), False
+                errand.ban(name)
+            finally:
+                self._board.drop(task)
+                self._wake()
+            failures = 1 if meter.total > before else failures + 1
+            again = again and failures < errand.policy.limits.attempts
+            artifact = self._mosaic.artifact.name
+            errand.emit(SourceFailed(source=name, artifact=artifact, reason=reason, again=again))
+            if not again:
+                self.reasons.append(f"{name} could not deliver the {artifact}: {reason}")
+                return
+            await errand.clock.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
+
+    def _next(self, source: Source) -> Task | None:
+        now = self._errand.clock.monotonic()
+        mine = self._meters[source].known(now)
+        near = self._chance.randrange(self._mosaic.chunks.count) if self._scattered else 0
+        task = self._board.take(source, self._length(mine, now), held=source.held, near=near)
+        if task is None:
+            hope = mine or float(LEAST_SPAN)
+            task = self._board.take_over(source, hope, self._rate_of, held=source.held)
+        return task
+
+    def _length(self, mine: float, now: float) -> int:
+        """Return how much to ask somebody for: two seconds' worth, and less towards the end."""
+        if not mine:
+            return FIRST_SPAN
+        every = max(mine, sum(meter.rate(now) for meter in self._meters.values()))
+        share = self._board.free_bytes * mine / every
+        return int(max(LEAST_SPAN, min(mine * SPAN_SECONDS, MOST_SPAN, max(share, mine / 4))))
+
+    def _rate_of(self, source: Source) -> float:
+        return self._meters[source].promised(self._errand.clock.monotonic())
+
+    async def _fetch(self, source: Source, task: Task, pace: Pace) -> None:
+        """Take chunk after chunk of a task."""
+        chunks, meter = self._mosaic.chunks, self._meters[source]
+        offset, length = chunks.span(task.first, task.end)
+        meter.begin(self._errand.clock.monotonic())
+        held = b""
+        flowing = asyncio.timeout(RATE_SECONDS)
+        try:
+            async with flowing, aclosing(source.span(offset, length)) as pieces:
+                async for piece in pieces:
+                    data = held + piece if held else piece
+                    taken = self._take(task, data)
+                    held = bytes(data[taken:])
+                    now = self._errand.clock.monotonic()
+                    meter.count(now, len(piece))
+                    self._whole.count(now, len(piece))
+                    self._tell(now)
+                    pace.check(now, meter.total)
+                    if task.over:
+                        return
+                    flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
+        except TimeoutError as error:
+            if not flowing.expired():
+                raise
+            raise FetchFailed(f"it sent nothing for {RATE_SECONDS} seconds", again=True) from error
+        if not task.over:
+            raise FetchFailed("it ended too early", again=True)
+
+    def _take(self, task: Task, data: bytes | bytearray) -> int:
+        """Keep the whole chunks of ``data`` and return how many bytes they have."""
+        start = task.first
+        count = self._mosaic.put(start, data)
+        task.first = start + count
+        if self._mosaic.complete:
+            self._finished.set()
+        if count:
+            self._wake()
+        return self._mosaic.chunks.span(start, start + count)[1]
+
+    async def _follow(self) -> None:
+        """Hash on while chunks arrive, so that little is left to hash at the end."""
+        while True:
+            complete = self._mosaic.complete
+            if await asyncio.to_thread(self._mosaic.follow, FOLLOW_BYTES):
+                continue
+            if complete:
+                return
+            await self._idle()
+
+    async def _idle(self) -> None:
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._news.wait()
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    def _tell(self, now: float) -> None:
+        if now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        artifact, done = self._mosaic.artifact, self._mosaic.held
+        rate = int(self._whole.rate(now))
+        self._errand.emit(
+            FetchProgress(artifact=artifact.name, done=done, size=artifact.size, rate=rate)
+        )
+
+    def _tell_served(self, seconds: float) -> None:
+        for name, length in self.served.items():
+            self._errand.emit(
+                SourceServed(
+                    source=name,
+                    artifact=self._mosaic.artifact.name,
+                    bytes=length,
+                    seconds=seconds,
+                )
+            )
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,88 @@
+"""The whole file from one source at a time: where nobody knows an artifact's chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from phase_boot.fetching.errand import (
+    BACKOFF_SECONDS,
+    PROGRESS_SECONDS,
+    RATE_SECONDS,
+    Errand,
+    Pace,
+    Unobtainable,
+)
+from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.store.cas import Fetched
+from phase_boot.store.errors import WrongContent
+from phase_boot.store.writer import ArtifactWriter
+from phase_boot.trust.manifest import Artifact
+
+
+async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetched:
+    """Ask one source for all of it until it delivered, lied, or used up its attempts.
+
+    Raises:
+        Unobtainable: it is not to be asked again for this artifact.
+        StoreError: it cannot be kept here.
+    """
+    attempts = errand.policy.limits.attempts
+    for attempt in range(1, attempts + 1):
+        writer = await asyncio.to_thread(errand.cas.writer, artifact)
+        mixed = writer.offset > 0
+        try:
+            try:
+                await _download(errand, artifact, source, writer)
+            except BaseException:
+                writer.close()
+                raise
+            # From here on the writer is the thread's: we may be cancelled while it works.
+            return await asyncio.to_thread(errand.cas.commit, writer)
+        except FetchFailed as failure:
+            reason, again = str(failure), failure.again
+        except WrongContent as failure:
+            # Where earlier bytes came from somebody else this source may be honest: it gets
+            # one clean start. Alone with its own bytes it is a liar.
+            reason, again = str(failure), mixed
+            if not mixed:
+                errand.ban(source)
+        again = again and attempt < attempts
+        failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
+        errand.emit(failed)
+        if not again:
+            break
+        await errand.clock.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+    raise Unobtainable(f"{source} could not deliver the {artifact.name}: {reason}")
+
+
+async def _download(
+    errand: Errand, artifact: Artifact, source: str, writer: ArtifactWriter
+) -> None:
+    url = f"{source}/cas/sha256/{artifact.digest.hex}"
+    offset = done = writer.offset
+    errand.emit(
+        FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
+    )
+    told = errand.clock.monotonic()
+    pace = Pace(errand.slowest, since=told, done=done)
+    answer = errand.fetcher.stream(url, offset=offset, size=artifact.size, reach=errand.reach)
+    flowing = asyncio.timeout(RATE_SECONDS)
+    try:
+        async with flowing, aclosing(answer) as pieces:
+            async for piece in pieces:
+                writer.write(piece)
+                done += len(piece)
+                now = errand.clock.monotonic()
+                if now - told >= PROGRESS_SECONDS:
+                    errand.emit(
+                        FetchProgress(artifact=artifact.name, done=done, size=artifact.size)
+                    )
+                    told = now
+                pace.check(now, done)
+                flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
+    except TimeoutError as error:
+        if not flowing.expired():
+            raise
+        raise FetchFailed(f"it sent nothing for {RATE_SECONDS} seconds", again=True) from error

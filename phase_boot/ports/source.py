@@ -1,0 +1,29 @@
+"""Somebody who may have an artifact, or a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from phase_boot.ports.fetcher import FetchFailed, Piece
+
+__all__ = ["FetchFailed", "Piece", "Source"]
+
+
+class Source(Protocol):
+    """Sends bytes of one artifact. Nothing that it sends is believed."""
+
+    @property
+    def name(self) -> str:
+        """The base URL, by which the journal and the list of liars know it."""
+
+    @property
+    def held(self) -> bytes | bytearray | None:
+        """One byte for each chunk, 1 if it says that it has it; None says that it has all."""
+
+    def span(self, offset: int, length: int) -> AsyncGenerator[Piece, None]:
+        """Yield ``length`` bytes from ``offset`` on.
+
+        Raises:
+            FetchFailed: it does not, or not all of them.
+        """

@@ -1,0 +1,273 @@
+"""An artifact that is put together from chunks, in any order: each is checked before it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from typing import Final
+
+from phase_boot.store.chunks import ChunkList
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.store.errors import Broken, Full, StoreError, WrongContent, store_errors
+from phase_boot.store.gc import Room
+from phase_boot.store.partials import PIECED, check_taken, grow, sweep
+from phase_boot.store.writer import identity
+from phase_boot.trust.manifest import Artifact
+
+_BUFFER: Final = 1 << 20
+_HAVE: Final = 1
+_NOTHING_THERE: Final = errno.ENXIO
+
+
+class Mosaic:
+    """Takes the chunks of an artifact that are missing, and goes on where an earlier one stopped.
+
+    Only ``Cas.mosaic`` makes one. One thread at a time, but for ``follow`` and ``read``, which may
+    run beside any other method.
+    """
+
+    def __init__(self, artifact: Artifact, chunks: ChunkList, disk: Disk, room: Room) -> None:
+        """Take a partial file, make room for the rest and find out which chunks are there.
+
+        Raises:
+            WrongContent: the chunks are not as long as the artifact.
+            Full: it does not fit.
+            StoreError: the disk failed.
+        """
+        if chunks.size != artifact.size:
+            raise WrongContent(
+                f"The chunks of {artifact.name} have {chunks.size} bytes, and {artifact.size} were "
+                "signed: fetch it as a whole."
+            )
+        self.artifact = artifact
+        self.chunks = chunks
+        self.held = 0
+        """Bytes of the chunks that are here."""
+        self.have = bytearray(chunks.count)
+        """A mark for each chunk: 1 if it is here."""
+        self._disk = disk
+        self._room = room
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+        self._prefix = 0
+        """Up to, not with, this chunk all are here."""
+        self._reserved = 0
+        self._fd, self._name = grow(disk, artifact, PIECED)
+        try:
+            self._reserved = os.fstat(self._fd).st_size
+            room.claim(self)
+            self._recover()
+            self._reserve()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def missing(self) -> int:
+        """Bytes for which the disk has not set room aside yet."""
+        return self.artifact.size - self._reserved
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is here."""
+        return self.held == self.artifact.size
+
+    def next_missing(self, number: int) -> int:
+        """Return the first chunk from ``number`` on that is not here, or how many there are."""
+        found = self.have.find(0, number)
+        return self.chunks.count if found < 0 else found
+
+    def next_held(self, number: int) -> int:
+        """Return the first chunk from ``number`` on that is here, or how many there are."""
+        found = self.have.find(_HAVE, number)
+        return self.chunks.count if found < 0 else found
+
+    def put(self, number: int, data: bytes | bytearray | memoryview) -> int:
+        """Take chunks from ``number`` on, as many as ``data`` has whole; return how many.
+
+        Raises:
+            WrongContent: a chunk has another sha256; those before it are kept.
+            Full: and nothing is left to evict.
+            StoreError: the disk failed.
+        """
+        rest = memoryview(data).cast("B")
+        last, end, wrong = number, 0, False
+        while last < self.chunks.count:
+            chunk = self.chunks.chunk(last)
+            if end + chunk.size > len(rest):
+                break
+            if hashlib.sha256(rest[end : end + chunk.size]).digest() != chunk.digest:
+                wrong = True
+                break
+            last, end = last + 1, end + chunk.size
+        self._keep(number, last, rest[:end])
+        if wrong:
+            raise WrongContent(
+                f"A chunk of {self.artifact.name} is not what was signed: try another source."
+            )
+        return last - number
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of chunks that are here; fewer, or none, where some are not."""
+        end = min(offset + length, self.artifact.size)
+        if not 0 <= offset < end or self._fd < 0:
+            return b""
+        missing = self.next_missing(self.chunks.at(offset))
+        held, _ = self.chunks.span(missing, missing)
+        return os.pread(self._fd, max(0, min(end, held) - offset), offset)
+
+    def follow(self, most: int = _BUFFER) -> bool:
+        """Hash on, at most ``most`` bytes from the first chunk on; say whether there is more.
+
+        Raises:
+            StoreError: the disk cannot be read.
+        """
+        self._prefix = self.next_missing(self._prefix)
+        end, _ = self.chunks.span(self._prefix, self._prefix)
+        wanted = min(end - self._hashed, most)
+        with store_errors(f"read back what there is of {self.artifact.name}"):
+            data = os.pread(self._descriptor(), wanted, self._hashed) if wanted else b""
+        if wanted and not data:
+            raise Broken("The disk has lost what it was given, so use another one.")
+        self._hash.update(data)
+        self._hashed += len(data)
+        return self._hashed < end
+
+    def identity(self) -> tuple[int, int]:
+        """Return which file is being written: its device and inode."""
+        return identity(self._descriptor())
+
+    def commit(self) -> None:
+        """Make the artifact an entry, durably. It is closed, whatever comes out.
+
+        Raises:
+            WrongContent: some are missing, or the chunks make up something else than was signed.
+            StoreError: the disk failed; the partial file is kept.
+        """
+        try:
+            if not self.complete:
+                raise WrongContent(f"Chunks of {self.artifact.name} are missing: go on.")
+            while self.follow():
+                pass
+            if self._hash.hexdigest() != self.artifact.digest.hex:
+                raise self._judged()
+            self._disk.publish(self._descriptor(), self._name, self.artifact.digest.hex)
+        finally:
+            self.close()
+        sweep(self._disk, self.artifact)
+
+    def close(self) -> None:
+        """Stop writing and keep what is there for the next one; a second time does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        self._room.end(self)
+
+    def __del__(self) -> None:
+        """Close what nobody holds any more, such as what a thread returned to a cancelled task."""
+        with contextlib.suppress(AttributeError, OSError):
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+    def _keep(self, first: int, end: int, data: memoryview) -> None:
+        """Write verified chunks, of which some may be here already."""
+        base, _ = self.chunks.span(first, first)
+        number = self.next_missing(first)
+        while number < end:
+            after = min(self.next_held(number), end)
+            offset, length = self.chunks.span(number, after)
+            part = data[offset - base : offset - base + length]
+            self._write(part, offset)
+            self._note(number, after)
+            number = self.next_missing(after)
+
+    def _write(self, data: memoryview, at: int) -> None:
+        evicted = self._room.evictions(self)
+        while data:
+            try:
+                taken = self._disk.write_at(self._descriptor(), data, at)
+            except Full:
+                if not any(evicted):
+                    raise
+                continue
+            check_taken(taken, len(data))
+            data, at = data[taken:], at + taken
+            self._reserved = max(self._reserved, at)
+
+    def _note(self, first: int, end: int) -> None:
+        self.have[first:end] = bytes([_HAVE]) * (end - first)
+        self.held += self.chunks.span(first, end)[1]
+
+    def _reserve(self) -> None:
+        evicted = self._room.evictions(self)
+        while self.missing:
+            try:
+                self._disk.reserve(self._descriptor(), self.artifact.size)
+            except Full:
+                if not any(evicted):
+                    raise
+                continue
+            self._reserved = max(self._reserved, os.fstat(self._descriptor()).st_size)
+            # A disk that cannot set room aside says nothing: then writing finds out.
+            return
+
+    def _recover(self) -> None:
+        """Hash every chunk that an earlier run may have written; a hole cannot be one."""
+        with store_errors(f"read back what there is of {self.artifact.name}"):
+            number = 0
+            while number < self.chunks.count:
+                start, _ = self.chunks.span(number, number)
+                data = _next_data(self._descriptor(), start)
+                if data is None or data >= self.artifact.size:
+                    return
+                number = max(number, self.chunks.at(data))
+                number = self._recover_run(number)
+
+    def _recover_run(self, number: int) -> int:
+        """Look at about a buffer full of chunks, and return the number of the next one."""
+        offset, _ = self.chunks.span(number, number)
+        last = self.chunks.at(min(offset + _BUFFER, self.artifact.size) - 1)
+        end = max(last, number + 1)
+        data = os.pread(self._descriptor(), self.chunks.span(number, end)[1], offset)
+        view = memoryview(data)
+        for each in range(number, end):
+            chunk = self.chunks.chunk(each)
+            found = view[chunk.offset - offset : chunk.offset - offset + chunk.size]
+            if not self.have[each] and hashlib.sha256(found).digest() == chunk.digest:
+                self._note(each, each + 1)
+        return end
+
+    def _judged(self) -> StoreError:
+        """Say whose fault it is that all chunks are right and their whole is not."""
+        self.have[:], self.held = bytes(self.chunks.count), 0
+        self._recover()
+        if not self.complete:
+            return Broken("The disk has not kept what it was given, so use another one.")
+        with contextlib.suppress(StoreError):
+            self._drop()
+        return WrongContent(
+            f"The chunks of {self.artifact.name} make up something else than was signed: "
+            "fetch it as a whole."
+        )
+
+    def _drop(self) -> None:
+        self.close()
+        self._disk.remove(Folder.PARTIALS, self._name)
+
+    def _descriptor(self) -> int:
+        if self._fd < 0:
+            raise ValueError(f"the mosaic of {self.artifact.name} is closed")
+        return self._fd
+
+
+def _next_data(fd: int, start: int) -> int | None:
+    """Return where from ``start`` on something was written; None if nothing was."""
+    try:
+        return os.lseek(fd, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == _NOTHING_THERE:
+            return None
+        raise

@@ -1,0 +1,79 @@
+"""Data in chunks, and errands that fetch it from sites in memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sites import Site, Sites
+from phase_boot.drill.virtual_time import VirtualClock
+from phase_boot.drill.world import policy_table
+from phase_boot.fetching.errand import Errand
+from phase_boot.machine.events import Event
+from phase_boot.store.cas import Cas
+from phase_boot.store.chunks import ChunkList
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Disk
+from phase_boot.store.layout import entry_path
+from phase_boot.trust.manifest import Artifact
+from policies.model import policy_from
+
+SIZES = (700, 1, 1300, 999, 2048)
+
+
+def data_of(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)  # noqa: S311 - the same bytes every time
+
+
+def chunked(data: bytes) -> ChunkList:
+    """Cut ``data`` into chunks of changing sizes."""
+    chunks, at, number = ChunkList(), 0, 0
+    while at < len(data):
+        piece = data[at : at + SIZES[number % len(SIZES)]]
+        chunks.append(bytes.fromhex(Digest.of(piece).hex), len(piece))
+        at, number = at + len(piece), number + 1
+    return chunks
+
+
+def artifact_of(data: bytes) -> Artifact:
+    return Artifact("rootfs", Digest.of(data), len(data))
+
+
+def site_of(data: bytes, **settings: Any) -> Site:
+    """Return a mirror of one artifact."""
+    return Site({entry_path(Digest.of(data)): data}, **settings)
+
+
+@dataclass
+class Fetching:
+    """One errand among fakes: what it is given, and what is left of it."""
+
+    sites: Sites
+    disk: Disk = field(default_factory=MemoryDisk)
+    events: list[Event] = field(default_factory=list)
+    liars: set[str] = field(default_factory=set)
+
+    def errand(self, **changes: Any) -> Errand:
+        table = policy_table()
+        table["limits"] |= changes.pop("limits", {})
+        settings: dict[str, Any] = {
+            "clock": VirtualClock(),
+            "fetcher": self.sites,
+            "cas": Cas(self.disk, bound=1 << 30),
+            "sources": tuple(self.sites.by_base),
+            "policy": policy_from(table, read=lambda _: b""),
+            "liars": self.liars,
+            "emit": self.events.append,
+        }
+        return Errand(**(settings | changes))
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def flipped_from(offset: int) -> Callable[[str, bytes], bytes]:
+    """Return a twist that changes a bit of the byte at ``offset``."""
+    return lambda _, data: data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]

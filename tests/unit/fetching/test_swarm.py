@@ -1,0 +1,214 @@
+"""Several sources at once: how long it takes, who is asked for what, and who is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sites import Site, Sites
+from phase_boot.fetching.errand import Errand, Unobtainable
+from phase_boot.fetching.mirror import Mirror
+from phase_boot.fetching.swarm import FIRST_SPAN, Swarm
+from phase_boot.machine.events import FetchProgress, SourceFailed, SourceServed
+from phase_boot.store.cas import Fetched
+from phase_boot.store.disk import Folder
+from phase_boot.store.errors import Full
+from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, flipped_from, site_of
+
+DATA = data_of(3_000_000)
+CHUNKS = chunked(DATA)
+ARTIFACT = artifact_of(DATA)
+
+
+async def swarmed(errand: Errand) -> tuple[Fetched, float]:
+    """Fetch all of it; return it, and how long that took."""
+    began = errand.clock.monotonic()
+    mosaic = errand.cas.mosaic(ARTIFACT, CHUNKS)
+    try:
+        swarm = Swarm(errand, mosaic)
+        await swarm.run(Mirror(errand, source, ARTIFACT) for source in errand.sources)
+        seconds = errand.clock.monotonic() - began
+        return errand.cas.commit(mosaic), seconds
+    except BaseException:
+        mosaic.close()
+        raise
+
+
+def run(play: Fetching, **changes: object) -> float:
+    """Fetch among fakes and check what is there in the end."""
+
+    async def fetching() -> float:
+        fetched, seconds = await swarmed(play.errand(**changes))
+        assert content(fetched) == DATA
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return seconds
+
+    seconds = virtual_time.run(fetching())
+    assert_every_entry_is_what_it_is_called(play.disk)
+    return seconds
+
+
+def sites(**rates: float) -> Sites:
+    """Return mirrors that send so many bytes in a second."""
+    return Sites(**{n: site_of(DATA, piece_seconds=1000 / rate) for n, rate in rates.items()})
+
+
+def alone(rate: float) -> float:
+    return len(DATA) / rate
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_so_many_sources_are_so_much_faster_than_one(count: int) -> None:
+    play = Fetching(sites(**{f"s{n}": 100_000.0 for n in range(count)}))
+    assert run(play) < alone(100_000 * count) * 1.08
+
+
+def test_a_slow_source_among_fast_ones_holds_nobody_up() -> None:
+    play = Fetching(sites(a=1e5, b=1e5, c=1e5, slow=5e3))
+    assert run(play) < alone(305_000) * 1.1
+    served = Counter({event.source: event.bytes for event in play.of(SourceServed)})
+    assert served["http://slow"] < served["http://a"] / 10
+
+
+def test_a_source_that_never_answers_holds_nobody_up() -> None:
+    net = sites(a=1e5, b=1e5, slow=5e3)
+    net.by_base["http://dead"] = site_of(DATA, hangs=True)
+    play = Fetching(net)
+    assert run(play) < alone(205_000) * 1.15
+
+
+def test_a_source_that_falls_silent_in_the_middle_holds_nobody_up() -> None:
+    net = sites(a=1e5)
+    net.by_base["http://silent"] = site_of(DATA, piece_seconds=0.01, silent_after=50_000)
+    play = Fetching(net)
+    assert run(play) < alone(1e5) + 5
+
+
+@pytest.mark.parametrize("offset", [0, 12_345, len(DATA) - 1])
+def test_a_liar_costs_one_chunk_is_named_and_never_asked_again(offset: int) -> None:
+    net = sites(a=1e5, b=1e5, c=1e5)
+    liar = net.by_base["http://liar"] = site_of(DATA, piece_seconds=0.01)
+    liar.twist = flipped_from(offset)
+    play = Fetching(net)
+    assert run(play) < alone(3e5) * 1.1
+    failed = [event for event in play.of(SourceFailed) if event.source == "http://liar"]
+    assert len(failed) <= 1
+    if failed:
+        assert failed[0].again is False
+        assert "not what was signed" in failed[0].reason
+        assert play.liars == {"http://liar"}
+        before = liar.asked.total()
+        run(Fetching(net, MemoryDisk(), liars=play.liars))
+        assert liar.asked.total() == before
+
+
+def test_one_good_source_among_nine_bad_ones_is_enough() -> None:
+    net = sites(good=1e5)
+    bad = {
+        "liar": site_of(DATA, twist=lambda _, data: bytes(len(data))),
+        "gone": Site({}),
+        "hangs": site_of(DATA, hangs=True),
+        "busy": site_of(DATA, busy_every=1),
+        "portal": site_of(DATA, portal="it sent us to http://portal.example/"),
+        "short": site_of(DATA, twist=lambda _, data: data[:1000]),
+        "trickles": site_of(DATA, piece_seconds=14),
+        "whole": site_of(DATA, whole_only=True),
+        "endless": site_of(DATA, twist=lambda _, data: data + data),
+    }
+    net.by_base |= {f"http://{name}": site for name, site in bad.items()}
+    play = Fetching(net)
+    assert run(play) < alone(1e5) * 1.2
+    assert play.liars == {"http://liar"}
+
+
+def test_a_trickling_source_alone_is_left() -> None:
+    play = Fetching(sites(slow=500))
+    with pytest.raises(Unobtainable, match="KiB a second"):
+        run(play)
+    # What it sent was not thrown away.
+    assert run(Fetching(sites(fast=1e6), play.disk)) < alone(1e6)
+
+
+def test_nobody_left_says_why_of_each() -> None:
+    net = Sites(gone=Site({}), busy=site_of(DATA, busy_every=1))
+    play = Fetching(net)
+    with pytest.raises(Unobtainable, match=r"gone .*404.*; http://busy .*500"):
+        run(play)
+    assert [event.again for event in play.of(SourceFailed)] == [False, True, True, False]
+
+
+def test_a_source_that_loses_the_connection_goes_on_where_it_broke() -> None:
+    play = Fetching(Sites(a=site_of(DATA, piece_seconds=0.001, vanish_after=400_000)))
+    run(play)
+    assert sum(length for _, _, length in play.sites.spans) < len(DATA) + FIRST_SPAN
+
+
+def test_what_an_earlier_run_has_is_not_asked_for_again() -> None:
+    first = Fetching(sites(a=1e5))
+    with pytest.raises(TimeoutError):
+        run_for(first, 10)
+    again = Fetching(sites(a=1e5), first.disk)
+    asked = run(again)
+    assert asked < alone(1e5) - 9
+    # Of what had arrived, only the chunk that was under way is lost.
+    assert again.sites.spans[0][1] > 990_000
+
+
+def run_for(play: Fetching, seconds: float) -> None:
+    async def fetching() -> None:
+        async with asyncio.timeout(seconds):
+            await swarmed(play.errand())
+
+    virtual_time.run(fetching())
+
+
+def test_progress_tells_how_fast_it_is() -> None:
+    play = Fetching(sites(a=1e5, b=1e5))
+    run(play)
+    told = play.of(FetchProgress)
+    assert len(told) > 20
+    assert sorted(event.done for event in told) == [event.done for event in told]
+    assert told[-1].rate == pytest.approx(200_000, rel=0.1)
+
+
+def test_a_full_disk_ends_it_and_what_is_there_is_kept() -> None:
+    disk = MemoryDisk(capacity=len(DATA) - 1)
+    play = Fetching(sites(a=1e6), disk)
+    with pytest.raises(Full):
+        run(play)
+    assert not disk.items(Folder.ENTRIES)
+
+
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing_that_is_there() -> None:
+    disk = MemoryDisk(capacity=len(DATA) * 2)
+    disk.unreserving = True
+    play = Fetching(sites(a=1e5), disk)
+
+    async def filling() -> None:
+        task = asyncio.create_task(swarmed(play.errand()))
+        await asyncio.sleep(10)
+        disk.capacity = 1_200_000
+        await task
+
+    with pytest.raises(Full):
+        virtual_time.run(filling())
+    disk.capacity = len(DATA) * 2
+    assert run(Fetching(sites(a=1e5), disk)) < alone(1e5) - 9
+
+
+def test_two_runs_at_once_both_get_it() -> None:
+    disk = MemoryDisk()
+    one, two = Fetching(sites(a=1e5), disk), Fetching(sites(b=2e5), disk)
+
+    async def both() -> None:
+        results = await asyncio.gather(swarmed(one.errand()), swarmed(two.errand()))
+        assert [content(fetched) for fetched, _ in results] == [DATA, DATA]
+
+    virtual_time.run(both())
+    assert not disk.items(Folder.PARTIALS)

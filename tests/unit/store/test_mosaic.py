@@ -1,0 +1,225 @@
+"""An artifact put together from chunks: what is kept, what is found again, what is never shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.store.cas import Cas
+from phase_boot.store.disk import Disk, Folder
+from phase_boot.store.errors import Broken, Busy, Corrupt, Full, Missing, StoreError, WrongContent
+from phase_boot.store.mosaic import Mosaic
+from phase_boot.store.partials import SLOTS
+from tests.fakes.artifacts import (
+    assert_every_entry_is_what_it_is_called,
+    content,
+    names,
+    store,
+)
+from tests.fakes.pieces import artifact_of, chunked, data_of
+from tests.unit.store.test_crash import DyingDisk, PowerCut
+
+DATA = data_of(300_000)
+CHUNKS = chunked(DATA)
+ARTIFACT = artifact_of(DATA)
+MANY = 1 << 30
+
+
+def put(mosaic: Mosaic, first: int, end: int) -> None:
+    offset, length = CHUNKS.span(first, end)
+    assert mosaic.put(first, DATA[offset : offset + length]) == end - first
+
+
+def begun(disk: Disk) -> Mosaic:
+    return Cas(disk, bound=MANY).mosaic(ARTIFACT, CHUNKS)
+
+
+def finished(disk: Disk) -> None:
+    """Show that the next run gets a good artifact whatever lies there."""
+    cas = Cas(disk, bound=MANY)
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    while not mosaic.complete:
+        first = mosaic.next_missing(0)
+        put(mosaic, first, min(first + 9, mosaic.next_held(first)))
+    assert content(cas.commit(mosaic)) == DATA
+    assert_every_entry_is_what_it_is_called(disk)
+    assert names(disk, Folder.PARTIALS) == set()
+
+
+def test_chunks_in_any_order_become_the_artifact(disk: Disk) -> None:
+    cas = Cas(disk, bound=MANY)
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    for first in [*range(50, CHUNKS.count, 2), *range(50), *range(51, CHUNKS.count, 2)]:
+        put(mosaic, first, first + 1)
+        mosaic.follow()
+    assert mosaic.complete
+    assert content(cas.commit(mosaic)) == DATA
+    assert names(disk, Folder.PARTIALS) == set()
+
+
+def test_nothing_is_an_entry_before_all_of_it_is_there(disk: Disk) -> None:
+    cas = Cas(disk, bound=MANY)
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    put(mosaic, 1, CHUNKS.count)
+    with pytest.raises(WrongContent):
+        cas.commit(mosaic)
+    with pytest.raises(Missing):
+        cas.open(ARTIFACT)
+    finished(disk)
+
+
+def test_a_wrong_chunk_is_refused_and_those_before_it_are_kept(disk: Disk) -> None:
+    mosaic = begun(disk)
+    offset, length = CHUNKS.span(10, 20)
+    wrong = bytearray(DATA[offset : offset + length])
+    wrong[CHUNKS.span(10, 15)[1]] ^= 1
+    with pytest.raises(WrongContent, match="try another source"):
+        mosaic.put(10, wrong)
+    assert [mosaic.have[n] for n in range(9, 17)] == [0, 1, 1, 1, 1, 1, 0, 0]
+    mosaic.close()
+    finished(disk)
+
+
+def test_what_comes_after_the_last_whole_chunk_is_left(disk: Disk) -> None:
+    mosaic = begun(disk)
+    offset, length = CHUNKS.span(0, 3)
+    assert mosaic.put(0, DATA[: offset + length + 5]) == 3
+    assert mosaic.put(3, b"") == 0
+    mosaic.close()
+
+
+def test_an_ended_run_is_continued_and_loses_no_chunk(disk: Disk) -> None:
+    mosaic = begun(disk)
+    put(mosaic, 3, 40)
+    put(mosaic, 100, CHUNKS.count)
+    held = mosaic.held
+    mosaic.close()
+    again = begun(disk)
+    assert again.held == held
+    assert (again.next_missing(0), again.next_held(0), again.next_missing(3)) == (0, 3, 40)
+    again.close()
+    finished(disk)
+
+
+def test_chunks_that_rotted_meanwhile_are_missing_again(disk: Disk) -> None:
+    mosaic = begun(disk)
+    put(mosaic, 0, 50)
+    os.pwrite(mosaic._fd, b"rot", CHUNKS.chunk(7).offset)  # noqa: SLF001 - what a disk may do
+    mosaic.close()
+    again = begun(disk)
+    assert again.next_missing(0) == 7
+    assert again.next_missing(8) == 50
+    again.close()
+    finished(disk)
+
+
+def test_a_disk_that_keeps_something_else_is_found_out_at_the_end(disk: Disk) -> None:
+    cas = Cas(disk, bound=MANY)
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    put(mosaic, 0, CHUNKS.count)
+    os.pwrite(mosaic._fd, b"rot", 1000)  # noqa: SLF001 - what a disk may do
+    with pytest.raises(Broken):
+        cas.commit(mosaic)
+    assert names(disk) == set()
+    finished(disk)
+
+
+def test_chunks_of_something_else_than_was_signed_are_no_entry(disk: Disk) -> None:
+    other = data_of(len(DATA), seed=2)
+    cas = Cas(disk, bound=MANY)
+    mosaic = cas.mosaic(ARTIFACT, chunked(other))
+    assert mosaic.put(0, other) == mosaic.chunks.count
+    with pytest.raises(WrongContent, match="fetch it as a whole"):
+        cas.commit(mosaic)
+    assert names(disk) | names(disk, Folder.PARTIALS) == set()
+    with pytest.raises(WrongContent, match="were signed"):
+        cas.mosaic(ARTIFACT, chunked(other[:-1]))
+
+
+def test_only_chunks_that_are_here_are_read(disk: Disk) -> None:
+    mosaic = begun(disk)
+    put(mosaic, 5, 10)
+    start, length = CHUNKS.span(5, 10)
+    assert mosaic.read(start, length) == DATA[start : start + length]
+    assert mosaic.read(start, len(DATA)) == DATA[start : start + length]
+    assert mosaic.read(start - 1, 10) == b""
+    assert mosaic.read(start + length, 1) == b""
+    assert mosaic.read(-1, 10) == b""
+    assert mosaic.read(len(DATA), 1) == b""
+    mosaic.close()
+    assert mosaic.read(start, length) == b""
+
+
+def test_several_may_write_it_each_a_file_of_its_own(disk: Disk) -> None:
+    several = [begun(disk) for _ in range(SLOTS)]
+    with pytest.raises(Busy):
+        begun(disk)
+    for mosaic in several:
+        put(mosaic, 0, 5)
+        mosaic.close()
+    finished(disk)
+
+
+def test_it_does_not_fit_is_said_before_anything_arrives() -> None:
+    disk = MemoryDisk(capacity=len(DATA) - 1)
+    with pytest.raises(Full):
+        begun(disk)
+    assert all(not disk.content(Folder.PARTIALS, name) for name in names(disk, Folder.PARTIALS))
+
+
+@pytest.mark.parametrize("unreserving", [False, True])
+def test_old_entries_give_way(unreserving: bool) -> None:  # noqa: FBT001 - a case
+    disk = MemoryDisk(capacity=len(DATA) + 1000)
+    disk.unreserving = unreserving
+    store(Cas(disk, bound=MANY), data_of(200_000, seed=3))
+    finished(disk)
+    assert names(disk) == {ARTIFACT.digest.hex}
+
+
+def test_a_writer_of_the_whole_and_a_mosaic_know_nothing_of_each_other(disk: Disk) -> None:
+    cas = Cas(disk, bound=MANY)
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    put(mosaic, 4, 9)
+    mosaic.close()
+    assert cas.writer(ARTIFACT).offset == 0
+    store(cas, DATA, ARTIFACT.name)
+    assert names(disk, Folder.PARTIALS) == set()
+
+
+def in_two_steps(cas: Cas) -> None:
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    put(mosaic, 100, CHUNKS.count)
+    put(mosaic, 0, 100)
+    cas.commit(mosaic)
+
+
+def test_power_cut_before_any_call_to_the_disk(tmp_path: Path) -> None:
+    survived = 0
+    while True:
+        disk = PosixDisk(tmp_path / str(survived))
+        try:
+            in_two_steps(Cas(DyingDisk(disk, survived), bound=MANY))
+        except PowerCut:
+            survived += 17 if 40 < survived < 300 else 1
+        else:
+            break
+        assert_every_entry_is_what_it_is_called(disk)
+        finished(disk)
+    assert survived > 300
+
+
+@pytest.mark.parametrize("calls", range(40))
+def test_power_cut_among_other_artifacts(tmp_path: Path, calls: int) -> None:
+    disk = PosixDisk(tmp_path)
+    old = store(Cas(disk, bound=MANY), b"old" * 1000)
+    try:
+        dying = Cas(DyingDisk(disk, calls), bound=MANY)
+        put(dying.mosaic(ARTIFACT, CHUNKS), 0, 40)
+    except (PowerCut, StoreError, Corrupt):
+        pass
+    assert content(Cas(disk, bound=MANY).open(old)) == b"old" * 1000
+    finished(disk)
