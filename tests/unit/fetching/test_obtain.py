@@ -1,0 +1,149 @@
+"""Having an artifact by its chunks: the list over them, and what is done where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sites import Site, Sites
+from phase_boot.fetching import Unobtainable, obtain
+from phase_boot.machine.events import ChunksUnknown, FetchDone, SourceFailed
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.disk import Folder
+from phase_boot.store.tree import plant
+from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
+from tests.fakes.trees import car_of
+
+DATA = data_of(400_000)
+ARTIFACT = artifact_of(DATA)
+TREE = plant(chunked(DATA))
+CAR = f"dag/{TREE.root}.car"
+
+
+def mirror(**settings: Any) -> Site:
+    """Return a site with the artifact and the list of its chunks."""
+    site = site_of(DATA, **settings)
+    site.files[CAR] = car_of(TREE)
+    return site
+
+
+def obtained(play: Fetching, root: Cid = TREE.root) -> str:
+    """Have the artifact by its chunks; return who gave it."""
+
+    async def obtaining() -> str:
+        errand = replace(play.errand(), dags={ARTIFACT.name: root})
+        fetched, source = await obtain(errand, ARTIFACT)
+        assert content(fetched) == DATA
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return source
+
+    source = virtual_time.run(obtaining())
+    assert_every_entry_is_what_it_is_called(play.disk)
+    assert not play.disk.items(Folder.PARTIALS)
+    return source
+
+
+def test_chunks_come_from_everybody_who_has_the_artifact() -> None:
+    net = Sites(a=mirror(), b=site_of(DATA))
+    play = Fetching(net)
+    obtained(play)
+    assert all(site.asked.total() > 1 for site in net.by_base.values())
+    assert not net.offsets
+    assert [event.size for event in play.of(FetchDone)] == [len(DATA)]
+
+
+def test_what_is_in_the_store_is_not_asked_for() -> None:
+    play = Fetching(Sites(a=mirror()))
+    obtained(play)
+    again = Fetching(Sites(), play.disk)
+    assert obtained(again) == "store"
+
+
+def test_the_list_is_had_from_the_first_who_has_it_right() -> None:
+    liar = mirror()
+    liar.files[CAR] = bytes(len(liar.files[CAR]))
+    net = Sites(gone=site_of(DATA), liar=liar, short=mirror(), good=mirror())
+    net.by_base["http://short"].files[CAR] = car_of(TREE)[:2000]
+    play = Fetching(net)
+    assert obtained(play) != "http://liar"
+    assert play.liars == {"http://liar"}
+    assert not play.of(ChunksUnknown)
+    assert liar.asked.keys() == {CAR}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda car: car[: len(car) // 2],
+        lambda car: car[:300] + bytes([car[300] ^ 1]) + car[301:],
+        lambda _: b"",
+        lambda car: car[100:] + car[:100],
+    ],
+    ids=["half", "one bit", "empty", "another order"],
+)
+def test_a_list_that_is_wrong_everywhere_costs_the_chunks_and_not_the_artifact(damage: Any) -> None:
+    bad, other = mirror(), site_of(DATA)
+    bad.files[CAR] = damage(bad.files[CAR])
+    play = Fetching(Sites(bad=bad, other=other))
+    obtained(play)
+    (unknown,) = play.of(ChunksUnknown)
+    assert unknown.artifact == ARTIFACT.name
+    assert [event.source for event in play.of(SourceFailed)] == ["http://bad", "http://other"]
+
+
+def test_a_signed_dag_of_other_bytes_is_left_and_the_whole_file_taken() -> None:
+    other = data_of(len(DATA), seed=2)
+    tree = plant(chunked(other))
+    site = mirror()
+    site.files[f"dag/{tree.root}.car"] = car_of(tree)
+    # Whoever signed it has the other bytes under the artifact's name too, in parts only.
+    play = Fetching(Sites(a=site))
+    with pytest.raises(Unobtainable):
+        obtained(play, tree.root)
+    assert not play.disk.items(Folder.ENTRIES)
+
+
+def test_a_dag_that_cannot_be_one_is_named_and_the_whole_file_taken() -> None:
+    site = mirror()
+    play = Fetching(Sites(a=site))
+    wrong = Cid.of(Codec.DAG_PB, b"no node at all")
+    site.files[f"dag/{wrong}.car"] = b"x" * 5000
+    with pytest.raises(Unobtainable):
+        obtained(play, wrong)
+    assert play.of(ChunksUnknown)
+
+
+def test_a_source_that_knows_no_parts_gives_the_whole() -> None:
+    net = Sites(whole=mirror(whole_only=True), gone=Site({CAR: car_of(TREE)}))
+    play = Fetching(net)
+    assert obtained(play) == "http://whole"
+    assert net.offsets[0][1] == 0
+
+
+def test_a_run_that_was_stopped_is_continued() -> None:
+    play = Fetching(Sites(a=mirror()))
+
+    async def stopped() -> None:
+        async with asyncio.timeout(2.5):
+            await obtain(replace(play.errand(), dags={ARTIFACT.name: TREE.root}), ARTIFACT)
+
+    with pytest.raises(TimeoutError):
+        virtual_time.run(stopped())
+    assert not play.disk.items(Folder.ENTRIES)
+    before = len(play.sites.spans)
+    obtained(play)
+    asked = sum(n for url, _, n in play.sites.spans[before:] if "/cas/" in url)
+    assert asked < len(DATA) * 0.6
+
+
+def test_a_full_store_is_said_as_such_and_holds_no_descriptor() -> None:
+    disk = MemoryDisk(capacity=1000)
+    with pytest.raises(Exception, match="no room"):
+        obtained(Fetching(Sites(a=mirror()), disk))
