@@ -11,7 +11,7 @@ from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
-from phase_boot.drill.sites import Site, Sites, good_site
+from phase_boot.drill.sites import Site, Sites, good_site, site_with_chunks
 from phase_boot.drill.world import Scene, policy_table
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Wish
@@ -39,6 +39,17 @@ def internet() -> Scene:
     disk.plant(Folder.ENTRIES, Digest.of(KERNEL).hex, bytes(len(KERNEL)))
     disk.plant(Folder.ENTRIES, Digest.of(b"x").hex, bytes(90))
     play.cache.cache = disk
+    return play
+
+
+def shared() -> Scene:
+    """Chunks come from two at once; half of one artifact is in a partial file already."""
+    other = site_with_chunks()
+    play = _scene("internet", peer=site_with_chunks(mirrors=["http://other"]))
+    play.sites.by_base["http://other"] = other
+    disk = play.cache.cache = MemoryDisk()
+    name = f"{Digest.of(ROOTFS).hex}.chunks.0"
+    disk.plant(Folder.PARTIALS, name, ROOTFS[: len(ROOTFS) // 2])
     return play
 
 
@@ -109,13 +120,16 @@ def stranded() -> Scene:
 
 
 SCENES: Final[Mapping[str, Callable[[], Scene]]] = MappingProxyType(
-    {scene.__name__: scene for scene in (internet, local, private, typed, helped, staged, stranded)}
+    {
+        scene.__name__: scene
+        for scene in (internet, shared, local, private, typed, helped, staged, stranded)
+    }
 )
 
 
 MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "internet": ("internet", "typed", "helped", "staged"),
+        "internet": ("internet", "shared", "typed", "helped", "staged"),
         "local": ("local",),
         "private": ("private", "stranded"),
     }

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole
+from phase_boot.store.chunks import ChunkList
 from phase_boot.store.digest import Digest
+from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import MAX_SIZE
 from policies.model import Reach
 
 PIECE = 1000
+CHUNK = 700
 FOR_EVER = 1e9
 
 
@@ -38,6 +41,23 @@ class Site:
     whole_only: bool = False
     """Whether it does not know what a range is."""
     asked: Counter[str] = field(default_factory=Counter)
+
+
+def site_with_chunks(**changes: object) -> Site:
+    """Return a good site whose manifest names the chunks of each artifact."""
+    artifacts = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
+    trees = {name: plant(chunked(data)) for name, data in artifacts.items()}
+    dags = {name: str(tree.root) for name, tree in trees.items()}
+    site = good_site(**({"dags": dags} | changes))
+    for tree in trees.values():
+        site.files[f"dag/{tree.root}.car"] = b"".join(tree.car())
+    return site
+
+
+def chunked(data: bytes) -> ChunkList:
+    """Cut ``data`` into chunks of one size, as nobody publishes it."""
+    pieces = (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
+    return ChunkList.of((bytes.fromhex(Digest.of(piece).hex), len(piece)) for piece in pieces)
 
 
 def good_site(**changes: object) -> Site:

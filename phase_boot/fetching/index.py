@@ -7,7 +7,8 @@ from contextlib import aclosing
 from typing import Final
 
 from phase_boot.fetching.errand import RATE_SECONDS, Errand
-from phase_boot.machine.events import ChunksUnknown, SourceFailed
+from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid

@@ -6,14 +6,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from phase_boot.fetching.errand import Errand
+from phase_boot.fetching.source import Source
 from phase_boot.ports.fetcher import FetchFailed, Piece
-from phase_boot.ports.source import Source
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Artifact
 
 
 class Mirror:
-    """Implements `ports.source.Source` for one artifact below a base URL."""
+    """Implements `fetching.source.Source` for one artifact below a base URL."""
 
     held = None
 

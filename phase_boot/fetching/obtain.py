@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Iterable
 
 from phase_boot.fetching.errand import Errand, Unobtainable
+from phase_boot.fetching.events import ChunksUnknown
 from phase_boot.fetching.index import chunk_list
 from phase_boot.fetching.mirror import Mirror
 from phase_boot.fetching.swarm import Swarm
 from phase_boot.fetching.whole import from_source
-from phase_boot.machine.events import ChunksUnknown, StoreCorrupt
+from phase_boot.machine.events import StoreCorrupt
 from phase_boot.store.cas import Fetched
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.errors import Corrupt, Missing, WrongContent

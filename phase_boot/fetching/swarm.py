@@ -20,9 +20,10 @@ from phase_boot.fetching.errand import (
     Pace,
     Unobtainable,
 )
-from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed, SourceServed
+from phase_boot.fetching.events import SourceServed
+from phase_boot.fetching.source import Source
+from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
-from phase_boot.ports.source import Source
 from phase_boot.store.errors import WrongContent
 from phase_boot.store.mosaic import Mosaic
 

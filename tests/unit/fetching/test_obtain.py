@@ -12,7 +12,8 @@ from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.fetching import Unobtainable, obtain
-from phase_boot.machine.events import ChunksUnknown, FetchDone, SourceFailed
+from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.machine.events import FetchDone, SourceFailed
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.disk import Folder
 from phase_boot.store.tree import plant

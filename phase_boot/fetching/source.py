@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from phase_boot.ports.fetcher import FetchFailed, Piece
-
-__all__ = ["FetchFailed", "Piece", "Source"]
+from phase_boot.ports.fetcher import Piece
 
 
 class Source(Protocol):
