@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     daemon = commands.add_parser("daemon", help="find, verify, fetch and boot (what the seed runs)")
     daemon.set_defaults(func=_daemon)
     _boot_options(daemon)
+    fetch = commands.add_parser("fetch", help="fill a store ahead, without starting anything")
+    fetch.add_argument("url", metavar="URL", help="of a manifest, or of a mirror's folder")
+    fetch.add_argument("--store", type=Path, required=True, metavar="DIR", help="keep it here")
+    fetch.add_argument("--policy", type=Path, required=True, help="whom to trust, and the channel")
+    fetch.add_argument("--journal", type=Path, help="write the events to this file")
+    fetch.set_defaults(func=_fetch)
     graph = commands.add_parser("graph", help="draw the states of the machine")
     graph.add_argument("--format", choices=FORMATS, default="mermaid")
     graph.set_defaults(func=_graph)
@@ -111,6 +117,19 @@ def _daemon(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             ask=options.ask,
             store=options.store,
+            journal=options.journal,
+        )
+    )
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from phase_boot.filling import Order, fill  # noqa: PLC0415 - other commands need none of it
+
+    return fill(
+        Order(
+            url=options.url,
+            store=options.store,
+            policy=options.policy,
             journal=options.journal,
         )
     )

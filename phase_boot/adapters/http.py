@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECT_SECONDS: Final = 10
+BUFFER: Final = 1024 * 1024
+"""Bytes of an answer that may wait here: with fewer the connection is stopped and started."""
 STALL_SECONDS: Final = 15
 """Nothing came for so long: the source hangs."""
 DOCUMENT_SECONDS: Final = 30
@@ -167,7 +169,11 @@ class Http:
                 total=None, sock_connect=CONNECT_SECONDS, sock_read=self._stall
             )
             self._session = aiohttp.ClientSession(
-                timeout=timeout, headers=HEADERS, auto_decompress=False, trust_env=True
+                timeout=timeout,
+                headers=HEADERS,
+                auto_decompress=False,
+                trust_env=True,
+                read_bufsize=BUFFER,
             )
         return self._session
 

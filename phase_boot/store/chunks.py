@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, Self
 
 from phase_boot.store.dag import MAX_BLOCK
@@ -96,6 +97,25 @@ class ChunkList:
             raise IndexError(f"there are {self.count} chunks")
         offset = self._start(first)
         return offset, self._start(end) - offset
+
+    def verified(self, number: int, data: memoryview) -> tuple[int, int]:
+        """Return how many chunks from ``number`` on ``data`` begins with, and their bytes.
+
+        A chunk that is not whole in ``data`` does not count, nor do those after a wrong one.
+        """
+        # By hand: this sees every byte of a download.
+        digests, ends, count = self._digests, self._ends, self.count
+        start, last, have = self._start(number), number, len(data)
+        done = 0
+        while last < count:
+            end = ends[last] - start
+            if end > have:
+                break
+            at = last * DIGEST_BYTES
+            if sha256(data[done:end]).digest() != digests[at : at + DIGEST_BYTES]:
+                break
+            last, done = last + 1, end
+        return last - number, done
 
     def at(self, offset: int) -> int:
         """Return the number of the chunk that has the byte at ``offset``, or IndexError."""

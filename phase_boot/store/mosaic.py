@@ -93,21 +93,14 @@ class Mosaic:
             StoreError: the disk failed.
         """
         rest = memoryview(data).cast("B")
-        last, end, wrong = number, 0, False
-        while last < self.chunks.count:
-            chunk = self.chunks.chunk(last)
-            if end + chunk.size > len(rest):
-                break
-            if hashlib.sha256(rest[end : end + chunk.size]).digest() != chunk.digest:
-                wrong = True
-                break
-            last, end = last + 1, end + chunk.size
+        count, end = self.chunks.verified(number, rest)
+        last = number + count
         self._keep(number, last, rest[:end])
-        if wrong:
+        if last < self.chunks.count and end + self.chunks.span(last, last + 1)[1] <= len(rest):
             raise WrongContent(
                 f"A chunk of {self.artifact.name} is not what was signed: try another source."
             )
-        return last - number
+        return count
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of chunks that are here; fewer, or none, where some are not."""
