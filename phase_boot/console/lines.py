@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 COLUMNS: Final = 79
-BAR: Final = 28
+BAR: Final = 20
+MOST_SECONDS: Final = 100 * 60 - 1
+"""More than that is not told apart."""
 MIB: Final = 1024 * 1024
 
 Fields = Mapping[str, Any]
@@ -41,8 +43,17 @@ def progress_bar(event: Fields) -> str:
     done, size = int(event["done"]), max(1, int(event["size"]))
     filled = min(BAR, BAR * done // size)
     bar = "#" * filled + "-" * (BAR - filled)
-    amount = f"{done / MIB:7.1f} of {size / MIB:.1f} MiB"
-    return f"           {printable(event['artifact'])[:10]:<10} [{bar}] {amount}"[:COLUMNS]
+    amount = f"{done / MIB:.1f} of {size / MIB:.1f} MiB{_pace(event, size - done)}"
+    return f"  {printable(event['artifact'])[:10]:<10} [{bar}] {amount}"[:COLUMNS]
+
+
+def _pace(event: Fields, left: int) -> str:
+    """Return how fast it goes and how long it will take, where that is known."""
+    rate = max(0, int(event.get("rate") or 0))
+    if not rate:
+        return ""
+    minutes, seconds = divmod(min(max(0, left) // rate, MOST_SECONDS), 60)
+    return f", {rate / MIB:.1f} MiB/s, {minutes}:{seconds:02} left"
 
 
 def _transition(event: Fields) -> str:
@@ -63,6 +74,12 @@ def _done(event: Fields) -> str:
     rate = f" at {mib / seconds:.1f} MiB/s" if seconds > 0 else ""
     source = str(event["source"]).removeprefix("http://")
     return f"  {event['artifact']:<10} {mib:.1f} MiB verified{rate}, from {source}"
+
+
+def _served(event: Fields) -> str:
+    mib, seconds = int(event["bytes"]) / MIB, max(float(event["seconds"]), 0.001)
+    source = str(event["source"]).removeprefix("http://")
+    return f"  {event['artifact']:<10} {mib:.1f} MiB at {mib / seconds:.1f} MiB/s from {source}"
 
 
 def _inspected(event: Fields) -> str:
@@ -97,6 +114,8 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
             f"  {e['channel']} {e['version']} signed by {len(e['keys'])} trusted key(s)"
         ),
         "fetch.done": _done,
+        "source.served": _served,
+        "chunks.unknown": lambda e: f"  {e['artifact']} as a whole: {e['reason']}",
         "source.failed": lambda e: f"  {e['artifact']} from {e['source']}: {e['reason']}",
         "kernel.inspected": _inspected,
         "kexec.failed": lambda e: f"  {e['method']} refused: {e['reason']}",

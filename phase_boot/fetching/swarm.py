@@ -31,7 +31,7 @@ FIRST_SPAN: Final = 512 * KIB
 """What a source is asked for before it is known how fast it is."""
 LEAST_SPAN: Final = 128 * KIB
 MOST_SPAN: Final = 64 * KIB * KIB
-SPAN_SECONDS: Final = 2.0
+SPAN_SECONDS: Final = 4.0
 """A span takes its source so long, so that a question costs little and a failure not much."""
 WINDOW_SECONDS: Final = 3.0
 """Over so long a rate is measured."""
@@ -212,7 +212,7 @@ class Swarm:
         return task
 
     def _length(self, mine: float, now: float) -> int:
-        """Return how much to ask somebody for: two seconds' worth, and less towards the end."""
+        """Return how much to ask somebody for: some seconds' worth, and less towards the end."""
         if not mine:
             return FIRST_SPAN
         every = max(mine, sum(meter.rate(now) for meter in self._meters.values()))
@@ -291,7 +291,8 @@ class Swarm:
         )
 
     def _tell_served(self, seconds: float) -> None:
-        for name, length in self.served.items():
+        gave = {name: length for name, length in self.served.items() if length}
+        for name, length in gave.items() if len(gave) > 1 else ():
             self._errand.emit(
                 SourceServed(
                     source=name,

@@ -106,3 +106,19 @@ def test_the_bar_stays_within_the_width(done: int, size: int) -> None:
 @pytest.mark.parametrize("event", [{}, {"event": "transition"}, {"event": "unknown"}])
 def test_an_event_that_is_not_understood_shows_nothing(event: dict[str, object]) -> None:
     assert line_for(event) is None
+
+
+def test_a_bar_tells_how_fast_it_goes_and_how_long_it_will_take() -> None:
+    event = {"event": "fetch.progress", "artifact": "rootfs", "done": 512 << 20, "size": 1 << 30}
+    bar = progress_bar(event | {"rate": 10 << 20})
+    assert bar.endswith("512.0 of 1024.0 MiB, 10.0 MiB/s, 0:51 left")
+    assert "#" * 10 + "-" * 10 in bar
+
+
+@pytest.mark.parametrize("rate", [0, -5, 1, 2**62])
+def test_a_rate_that_cannot_be_draws_a_bar_of_one_line_of_ascii(rate: int) -> None:
+    event = {"event": "fetch.progress", "artifact": "rootfs", "done": 1 << 30, "size": 1 << 40}
+    bar = progress_bar(event | {"rate": rate})
+    assert len(bar) <= COLUMNS
+    assert bar.isascii()
+    assert bar.isprintable()
