@@ -12,6 +12,7 @@ from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid
+from phase_boot.store.layout import dag_path
 from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
 from phase_boot.trust.manifest import Artifact
 
@@ -28,7 +29,7 @@ async def chunk_list(errand: Errand, artifact: Artifact, root: Cid) -> ChunkList
             if outline.complete:
                 break
             if not errand.lies(source):
-                await _ask(errand, artifact, outline, f"{source}/dag/{root}.car", source)
+                await _ask(errand, artifact, outline, f"{source}/{dag_path(root)}", source)
         if outline.complete:
             return await asyncio.to_thread(outline.chunks)
     except UnusableDag as failure:
