@@ -65,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="fill a store ahead, without starting anything")
     fetch.add_argument("url", metavar="URL", help="of a manifest, or of a mirror's folder")
     fetch.add_argument("--store", type=Path, required=True, metavar="DIR", help="keep it here")
-    fetch.add_argument("--policy", type=Path, required=True, help="whom to trust, and the channel")
+    fetch.add_argument("--source", action="append", default=[], metavar="URL", help="ask it too")
+    trusted = fetch.add_mutually_exclusive_group(required=True)
+    trusted.add_argument("--policy", type=Path, metavar="FILE", help="whom to trust, and for what")
+    trusted.add_argument("--key", action="append", help="a publisher's key id")
+    trusted.add_argument("--root", type=Path, metavar="FILE", help="a root that names publishers")
+    fetch.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
+    fetch.add_argument("--channel", default="stable", help="where the URL does not name it")
     fetch.add_argument("--journal", type=Path, help="write the events to this file")
     fetch.set_defaults(func=_fetch)
     graph = commands.add_parser("graph", help="draw the states of the machine")
@@ -129,7 +135,12 @@ def _fetch(options: argparse.Namespace) -> int:
         Order(
             url=options.url,
             store=options.store,
+            sources=tuple(url.rstrip("/") for url in options.source),
             policy=options.policy,
+            keys=tuple(options.key or ()),
+            threshold=options.threshold,
+            root=options.root,
+            channel=options.channel,
             journal=options.journal,
         )
     )

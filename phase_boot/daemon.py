@@ -39,7 +39,7 @@ from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.driver import RanInCircles, drive
 from phase_boot.machine.events import RunEnded, RunInterrupted
 from phase_boot.machine.graph import State
-from phase_boot.machine.handler import Handler, World
+from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.registry import RegistryError, installed_handlers
 from phase_boot.outside.client import Outside
@@ -79,8 +79,6 @@ class Settings:
     """Ask a person before anything is tried: runs before this one have failed."""
     store: Path | None = None
     journal: Path | None = None
-    instead: tuple[Handler, ...] = ()
-    """Handlers of states that take the place of the installed ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +161,8 @@ async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> t
         supervisor=ServiceManager(),
         emit=journal.emit,
     )
-    handlers = {**installed_handlers(), **{each.state: each for each in settings.instead}}
     boot = Boot(trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None)
-    end, boot = await _while_alive(outside, drive(handlers, world, boot))
+    end, boot = await _while_alive(outside, drive(installed_handlers(), world, boot))
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
     journal.flush()
     return end, boot

@@ -1,67 +1,235 @@
-"""Filling a store ahead: the walk of a boot up to where it would start what it fetched."""
+"""Filling a store ahead: believe a manifest as a boot would, and fetch what it names."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from phase_boot.daemon import Settings, run
-from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.store.layout import MANIFEST, manifest_path
+from phase_boot.adapters import sinks
+from phase_boot.adapters.http import Http
+from phase_boot.adapters.shelves import FolderCache
+from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.console.lines import Console
+from phase_boot.fetching import Errand, Unobtainable, obtain
+from phase_boot.machine.events import (
+    CandidateRefused,
+    Event,
+    ManifestVerified,
+    RootFollowed,
+    StateDoubted,
+)
+from phase_boot.machine.journal import Journal, Sink
+from phase_boot.machine.recall import keep_root, keep_seen, recall
+from phase_boot.outside.client import Outside
+from phase_boot.outside.server import serve
+from phase_boot.outside.start import start
+from phase_boot.ports.cache import Shelf
+from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.store.errors import StoreError
+from phase_boot.store.layout import manifest_path, read_manifest_path, root_path
 from phase_boot.trust.arch import Arch
-from policies.model import PolicyError
-from policies.read import read_policy
+from phase_boot.trust.chain import Chain
+from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.verify import Wanted, verify
+from policies.model import Mode, Policy, PolicyError
+from policies.read import parse_policy, read_policy
+from policies.write import chosen, with_site
 
+FAILED: Final = 1
 UNUSABLE: Final = 2
 """The exit status of a question that cannot be asked."""
+INTERRUPTED: Final = 130
+MIB: Final = 1024 * 1024
+NO_BOUND: Final = 1 << 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a person wants in a store."""
+    """What a person wants in a store, and whom they trust for it.
+
+    Attributes:
+        url: of a manifest, or of the folder of a mirror.
+        sources: base URLs of other mirrors, beside those that the manifest names.
+        policy: whom to trust; without it ``keys`` or ``root`` say so, and nothing bounds the store.
+    """
 
     url: str
-    """Of a manifest, or of the folder of a mirror."""
     store: Path
-    policy: Path
+    sources: tuple[str, ...] = ()
+    policy: Path | None = None
+    keys: tuple[str, ...] = ()
+    threshold: int | None = None
+    root: Path | None = None
+    channel: str = "stable"
     journal: Path | None = None
+
+
+class _Impossible(Exception):
+    """The order cannot be carried out; the text is a sentence with the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """An order that can be carried out."""
+
+    base: str
+    arch: Arch
+    policy: Policy
+    bound: int
+    order: Order
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def fill(order: Order) -> int:
     """Fetch what the manifest promises; return the exit status: 0 when all of it is there."""
     try:
-        policy = read_policy(order.policy)
-        arch = Arch.parse(os.uname().machine)
+        plan = _plan(order)
+    except _Impossible as error:
+        sys.stderr.write(f"{error}\n")
+        return UNUSABLE
+    # Before there is anything that the other process must not have.
+    outside = start(_look_outside, user=None)
+    try:
+        return asyncio.run(_fill(plan, Outside(outside.control)))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        outside.stop()
+
+
+def _plan(order: Order) -> _Plan:
+    base, channel, arch = _place(order)
+    try:
+        if order.policy is not None:
+            policy = read_policy(order.policy)
+            bound = policy.limits.cache_mib * MIB
+        else:
+            whom = chosen(order.keys, order.threshold, order.root)
+            text = with_site(Mode.INTERNET, whom=whom, channel=channel)
+            policy, bound = parse_policy(text.encode(), read=whom.read), NO_BOUND
     except (PolicyError, ValueError) as error:
-        sys.stderr.write(f"Nothing can be fetched: {error}.\n")
-        return UNUSABLE
+        raise _Impossible(f"Nothing is believed by this: {error}.") from error
     if not policy.cache_enabled:
-        sys.stderr.write(f"A policy of mode {policy.mode} keeps nothing; take another one.\n")
-        return UNUSABLE
+        raise _Impossible(f"A policy of mode {policy.mode} keeps nothing; take another one.")
+    if not order.url.endswith(manifest_path(channel, arch)):
+        channel = policy.channel
+    if channel != policy.channel:
+        raise _Impossible(f"The policy takes the channel {policy.channel}, not {channel}.")
+    return _Plan(base=base, arch=arch, policy=policy, bound=bound, order=order)
+
+
+def _place(order: Order) -> tuple[str, str, Arch]:
+    """Return the base URL, and the channel and architecture that the URL of a manifest names."""
     url = order.url.rstrip("/")
-    if not url.endswith(f"/{MANIFEST}"):
-        url = f"{url}/{manifest_path(policy.channel, arch)}"
-    settings = Settings(
-        policy=order.policy,
-        url=url,
-        dry_run=True,
-        store=order.store,
-        journal=order.journal,
-        instead=(KEEPING,),
+    parts = url.rsplit("/", 3)
+    named = read_manifest_path("/".join(parts[1:]))
+    if named is not None:
+        return parts[0], *named
+    try:
+        return url, order.channel, Arch.parse(os.uname().machine)
+    except ValueError as error:
+        raise _Impossible(f"Name a manifest: {error}.") from error
+
+
+async def _look_outside(control: socket.socket) -> None:
+    """Run in the process that talks to the network, for as long as it is asked."""
+    http = Http()
+    try:
+        await serve(control, None, http)
+    finally:
+        await http.close()
+
+
+async def _fill(plan: _Plan, fetcher: Fetcher) -> int:
+    clock = SystemClock()
+    console = Console(sys.stderr.write, live=sys.stderr.isatty(), start=clock.monotonic())
+    boot_id = os.urandom(6).hex()
+    journal = Journal(
+        [console, *_journal(plan.order.journal)], now=clock.monotonic, boot_id=boot_id
     )
-    return run(settings)
+    try:
+        shelf = await FolderCache(plan.order.store).open(persistent=True, bound=plan.bound)
+        manifest = await _believed(plan, fetcher, shelf, journal.emit)
+        shelf.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
+        named = [plan.base, *plan.order.sources, *(m.rstrip("/") for m in manifest.mirrors)]
+        errand = Errand(
+            clock=clock,
+            fetcher=fetcher,
+            cas=shelf.cas,
+            sources=tuple(dict.fromkeys(named)),
+            policy=plan.policy,
+            liars=set(),
+            emit=journal.emit,
+            dags=manifest.dags,
+        )
+        for artifact in manifest.artifacts.values():
+            fetched, _ = await obtain(errand, artifact)
+            fetched.close()
+    except FetchFailed as failure:
+        journal.emit(CandidateRefused(url=plan.base, code="unreachable", reason=str(failure)))
+    except Refusal as refusal:
+        journal.emit(CandidateRefused(url=plan.base, code=refusal.code, reason=str(refusal)))
+    except (Unobtainable, StoreError) as failure:
+        sys.stderr.write(f"The store is not complete: {failure}\n")
+    else:
+        return 0
+    finally:
+        journal.flush()
+    return FAILED
 
 
-async def _keep(_world: World, boot: Boot) -> Step:
-    """Leads to: target (jumped)."""
-    known(boot.images, "the images").close()
-    return Step(Trigger.JUMPED, boot)
+async def _believed(
+    plan: _Plan, fetcher: Fetcher, shelf: Shelf, emit: Callable[[Event], None]
+) -> Manifest:
+    """Return the manifest, judged as a boot does; what it teaches is kept beside the store."""
+    policy, reach = plan.policy, plan.policy.network.reach
+    memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))
+    for doubt in memory.doubts:
+        emit(StateDoubted(code=doubt.code, reason=str(doubt)))
+    chain, now = memory.chain, max(plan.now, memory.seen.issued or plan.now)
+    while (version := chain.next_version) is not None:
+        url = f"{plan.base}/{root_path(version)}"
+        try:
+            raw = await fetcher.read(url, limit=MAX_BYTES, reach=reach)
+        except FetchFailed as failure:
+            if failure.again:
+                raise
+            break
+        chain = chain.extended(raw)
+        emit(RootFollowed(version=version, url=url))
+        await asyncio.to_thread(keep_root, shelf.notebook, version, raw)
+    seen = memory.seen.under(chain)
+    wanted = Wanted(
+        arch=plan.arch,
+        channel=policy.channel,
+        min_version=policy.min_version,
+        seen=seen.floor(policy.channel, plan.arch),
+    )
+    url = f"{plan.base}/{manifest_path(policy.channel, plan.arch)}"
+    raw = await fetcher.read(url, limit=MAX_BYTES, reach=reach)
+    verified = verify(raw, trust=chain.trust(policy.channel, now), wanted=wanted, now=now)
+    await asyncio.to_thread(keep_seen, shelf.notebook, seen.including(verified.found), chain)
+    found = verified.manifest
+    emit(
+        ManifestVerified(
+            version=str(found.version),
+            channel=found.channel,
+            arch=found.arch,
+            keys=verified.signers,
+            url=url,
+        )
+    )
+    return found
 
 
-KEEPING: Final = Handler(state=State.KEXEC, run=_keep, leads=frozenset({Trigger.JUMPED}), budget=30)
-"""Starts nothing: what was fetched stays where it is."""
+def _journal(path: Path | None) -> tuple[Sink, ...]:
+    return (sinks.Descriptor.file(path),) if path is not None else ()

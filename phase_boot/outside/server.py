@@ -24,8 +24,11 @@ from policies.model import Reach
 MAX_AT_ONCE: Final = 64
 
 
-async def serve(control: socket.socket, finder: Finder, fetcher: Fetcher) -> None:
-    """Answer on every socket that comes over ``control``, until that is closed."""
+async def serve(control: socket.socket, finder: Finder | None, fetcher: Fetcher) -> None:
+    """Answer on every socket that comes over ``control``, until that is closed.
+
+    Without a finder nothing is found.
+    """
     running: set[asyncio.Task[None]] = set()
     try:
         while (connection := await _next(control)) is not None:
@@ -48,7 +51,7 @@ async def _next(control: socket.socket) -> socket.socket | None:
     return socket.socket(fileno=descriptors[0]) if data and descriptors else None
 
 
-async def _serve_one(connection: socket.socket, finder: Finder, fetcher: Fetcher) -> None:
+async def _serve_one(connection: socket.socket, finder: Finder | None, fetcher: Fetcher) -> None:
     connection.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     try:
         table = await read_request(connection)
@@ -66,7 +69,7 @@ async def _serve_one(connection: socket.socket, finder: Finder, fetcher: Fetcher
 
 
 async def _answer(
-    table: Mapping[str, Any], channel: socket.socket, finder: Finder, fetcher: Fetcher
+    table: Mapping[str, Any], channel: socket.socket, finder: Finder | None, fetcher: Fetcher
 ) -> None:
     try:
         await _do(table, channel, finder, fetcher)
@@ -84,10 +87,10 @@ async def _answer(
 
 
 async def _do(
-    table: Mapping[str, Any], channel: socket.socket, finder: Finder, fetcher: Fetcher
+    table: Mapping[str, Any], channel: socket.socket, finder: Finder | None, fetcher: Fetcher
 ) -> None:
     match table["do"]:
-        case "find":
+        case "find" if finder is not None:
             quest = Quest(
                 arch=Arch(table["arch"]),
                 channel=table["channel"],
