@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECT_SECONDS: Final = 10
-BUFFER: Final = 1024 * 1024
+BUFFER: Final = 256 * 1024
 """Bytes of an answer that may wait here: with fewer the connection is stopped and started."""
 STALL_SECONDS: Final = 15
 """Nothing came for so long: the source hangs."""

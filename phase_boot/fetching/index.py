@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Final
 
@@ -10,45 +11,109 @@ from phase_boot.fetching.errand import RATE_SECONDS, Errand
 from phase_boot.fetching.events import ChunksUnknown
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.store.cas import Cas
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid
 from phase_boot.store.layout import dag_path
 from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
+from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import Artifact
 
 MAX_PARTS: Final = 1 << 14
 """Requests for one list: more than any list needs, and an end to what would have none."""
 
 
-async def chunk_list(errand: Errand, artifact: Artifact, root: Cid) -> ChunkList | None:
+class Index:
+    """What an artifact is made of, as far as it is known."""
+
+    def __init__(self, artifact: Artifact, root: Cid) -> None:
+        """Take what the manifest says; raise UnusableDag if it cannot be."""
+        self.artifact = artifact
+        self.root = root
+        self.outline = Outline(root, artifact.size)
+        self.looked = False
+        """Whether older versions were asked for the nodes that they share."""
+        self.shares = False
+        """Whether an older version has nodes of this one, and so chunks."""
+        self._read: dict[int, bytes] = {}
+
+    def take(self, offset: int, data: bytes) -> None:
+        """Take a part of the list; raise WrongIndex or UnusableDag if it is none."""
+        self.outline.take(offset, data)
+        self._read[offset] = data
+
+    def give(self, cas: Cas) -> None:
+        """Take from the older versions of a store what they share with this one.
+
+        Raises:
+            UnusableDag: the signed DAG is out of bounds.
+        """
+        self.looked = True
+        for older in cas.older(self.artifact):
+            for cid in list(self.outline.missing()):
+                node = older.nodes.get(cid)
+                if node is not None and self.outline.give(cid, node):
+                    self.shares = True
+
+    def keep(self, cas: Cas, chunks: ChunkList) -> None:
+        """Write the list down beside the artifact, for the versions to come.
+
+        Raises:
+            StoreError: the store does not take it.
+        """
+        pieces: Iterable[bytes] | None = self._as_read()
+        if pieces is None:
+            tree = plant(chunks)
+            pieces = tree.car() if tree.root == self.root else None
+        if pieces is not None:
+            cas.keep_index(self.artifact, self.root, pieces)
+
+    def _as_read(self) -> list[bytes] | None:
+        """Return the whole list if all of it came from the network, else None."""
+        pieces, end = [], 0
+        for offset, data in sorted(self._read.items()):
+            if offset != end:
+                return None
+            pieces.append(data)
+            end += len(data)
+        return None if self.shares else pieces
+
+
+async def learnt(errand: Errand, artifact: Artifact, root: Cid) -> tuple[Index, ChunkList] | None:
     """Return the chunks of an artifact, from whoever has the list; None if nobody does."""
     reason = "nobody has the list of its chunks"
     try:
-        outline = Outline(root, artifact.size)
+        index = Index(artifact, root)
         for source in errand.sources:
-            if outline.complete:
+            if index.outline.complete:
                 break
             if not errand.lies(source):
-                await _ask(errand, artifact, outline, f"{source}/{dag_path(root)}", source)
-        if outline.complete:
-            return await asyncio.to_thread(outline.chunks)
+                await _ask(errand, index, f"{source}/{dag_path(root)}", source)
+        if index.outline.complete:
+            return index, await asyncio.to_thread(index.outline.chunks)
     except UnusableDag as failure:
         reason = str(failure)
     errand.emit(ChunksUnknown(artifact=artifact.name, reason=reason))
     return None
 
 
-async def _ask(errand: Errand, artifact: Artifact, outline: Outline, url: str, source: str) -> None:
+async def _ask(errand: Errand, index: Index, url: str, source: str) -> None:
     """Take from one source what is missing of the list, or as much of it as it has."""
+    outline = index.outline
     try:
         for _ in range(MAX_PARTS):
+            if not index.looked and next(outline.missing(), None) is not None:
+                await asyncio.to_thread(index.give, errand.cas)
             parts = outline.wanted()
             if not parts:
                 return
             for part in parts:
                 async with asyncio.timeout(RATE_SECONDS):
                     data = await _part(errand, url, part.offset, part.length)
-                outline.take(part.offset, data)
+                index.take(part.offset, data)
+                if not index.looked and next(outline.missing(), None) is not None:
+                    # Older versions have most of what else would be wanted.
+                    break
     except WrongIndex as failure:
         reason = str(failure)
         errand.ban(source)
@@ -58,7 +123,7 @@ async def _ask(errand: Errand, artifact: Artifact, outline: Outline, url: str, s
         reason = f"the list of its chunks took more than {RATE_SECONDS} seconds"
     else:
         return
-    failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=False)
+    failed = SourceFailed(source=source, artifact=index.artifact.name, reason=reason, again=False)
     errand.emit(failed)
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
+from typing import Final
 
 from phase_boot.fetching.errand import Errand, Unobtainable
-from phase_boot.fetching.events import ChunksUnknown
-from phase_boot.fetching.index import chunk_list
+from phase_boot.fetching.events import ChunksUnknown, SourceServed
+from phase_boot.fetching.index import Index, learnt
 from phase_boot.fetching.mirror import Mirror
 from phase_boot.fetching.swarm import Swarm
 from phase_boot.fetching.whole import from_source
 from phase_boot.machine.events import StoreCorrupt
-from phase_boot.store.cas import Fetched
+from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.chunks import ChunkList
-from phase_boot.store.errors import Corrupt, Missing, WrongContent
+from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
+from phase_boot.store.mosaic import Mosaic
 from phase_boot.trust.manifest import Artifact
+
+STORE: Final = "store"
+COPIED: Final = 1 << 18
+"""Bytes of an older version that are read at once."""
 
 
 async def obtain(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
@@ -38,19 +45,22 @@ async def obtain(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
         errand.done(artifact, "store", 0.0)
         return stored, "store"
     root = errand.dags.get(artifact.name)
-    chunks = await chunk_list(errand, artifact, root) if root is not None else None
-    if chunks is not None:
-        return await _by_chunks(errand, artifact, chunks)
+    found = await learnt(errand, artifact, root) if root is not None else None
+    if found is not None:
+        return await _by_chunks(errand, *found)
     return await _as_a_whole(errand, artifact, errand.sources)
 
 
-async def _by_chunks(errand: Errand, artifact: Artifact, chunks: ChunkList) -> tuple[Fetched, str]:
-    started = errand.clock.monotonic()
+async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[Fetched, str]:
+    started, artifact = errand.clock.monotonic(), index.artifact
     try:
         mosaic = await asyncio.to_thread(errand.cas.mosaic, artifact, chunks)
-        swarm = Swarm(errand, mosaic)
         try:
-            await swarm.run(Mirror(errand, source, artifact) for source in errand.sources)
+            if index.shares:
+                await _from_older(errand, mosaic)
+            swarm = Swarm(errand, mosaic)
+            if not mosaic.complete:
+                await swarm.run(Mirror(errand, source, artifact) for source in errand.sources)
         except BaseException:
             mosaic.close()
             raise
@@ -63,9 +73,51 @@ async def _by_chunks(errand: Errand, artifact: Artifact, chunks: ChunkList) -> t
         if not swarm.whole_only:
             raise
         return await _as_a_whole(errand, artifact, swarm.whole_only)
-    most = max(swarm.served.items(), key=lambda item: item[1], default=("store", 0))[0]
+    with contextlib.suppress(StoreError):
+        # Without it the next version is fetched as a whole, no more.
+        await asyncio.to_thread(index.keep, errand.cas, chunks)
+    most = max(swarm.served.items(), key=lambda item: item[1], default=(STORE, 0))[0]
     errand.done(artifact, most, errand.clock.monotonic() - started)
     return fetched, most
+
+
+async def _from_older(errand: Errand, mosaic: Mosaic) -> None:
+    """Take from older versions in the store the chunks that this one shares with them."""
+    started, before = errand.clock.monotonic(), mosaic.held
+    if mosaic.complete:
+        return
+    await asyncio.to_thread(_copy, errand.cas, mosaic)
+    if mosaic.held > before:
+        errand.emit(
+            SourceServed(
+                source=STORE,
+                artifact=mosaic.artifact.name,
+                bytes=mosaic.held - before,
+                seconds=errand.clock.monotonic() - started,
+            )
+        )
+
+
+def _copy(cas: Cas, mosaic: Mosaic) -> None:
+    chunks = mosaic.chunks
+    for older in cas.older(mosaic.artifact):
+        for run in older.runs(chunks, mosaic.have):
+            start, _ = chunks.span(run.first, run.first)
+            number = run.first
+            while number < run.end:
+                offset, _ = chunks.span(number, number)
+                end = min(chunks.at(min(offset + COPIED, chunks.size) - 1) + 1, run.end)
+                length = chunks.span(number, end)[1]
+                data = older.read(run.offset + offset - start, length)
+                try:
+                    taken = mosaic.put(number, data)
+                except WrongContent:
+                    # It has rotted there: what is right before it is kept, and it is fetched again.
+                    number = mosaic.next_missing(number) + 1
+                    continue
+                if not taken:
+                    break
+                number += taken
 
 
 async def _as_a_whole(

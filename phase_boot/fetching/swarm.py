@@ -43,7 +43,6 @@ SOON_SECONDS: Final = 0.02
 """No rate is measured over less."""
 PATIENCE_SECONDS: Final = 0.5
 """So long somebody may take to begin to answer before others take over."""
-FOLLOW_BYTES: Final = 4 * KIB * KIB
 
 
 class Meter:
@@ -265,7 +264,7 @@ class Swarm:
         """Hash on while chunks arrive, so that little is left to hash at the end."""
         while True:
             complete = self._mosaic.complete
-            if await asyncio.to_thread(self._mosaic.follow, FOLLOW_BYTES):
+            if await asyncio.to_thread(self._mosaic.follow):
                 continue
             if complete:
                 return

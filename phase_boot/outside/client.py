@@ -21,7 +21,7 @@ PATIENCE_SECONDS: Final = 60.0
 """Without a word for so long it hangs; it gives up on a source much earlier than that."""
 MAX_TEXT: Final = 2048
 MAX_CANDIDATES: Final = 1024
-BUFFER: Final = 1024 * 1024
+BUFFER: Final = 256 * 1024
 """Bytes that may wait between the two of us, where the kernel allows so many."""
 Frames = AsyncGenerator[tuple[Kind, bytearray], None]
 

@@ -17,7 +17,7 @@ from typing import Final
 from phase_boot.ports.fetcher import Piece
 
 MAX_REQUEST: Final = 16 * 1024
-MAX_FRAME: Final = 1024 * 1024
+MAX_FRAME: Final = 256 * 1024
 _HEAD: Final = struct.Struct("!BI")
 
 

@@ -16,8 +16,10 @@ from phase_boot.store.partials import PIECED, check_taken, grow, sweep
 from phase_boot.store.writer import identity
 from phase_boot.trust.manifest import Artifact
 
-_BUFFER: Final = 1 << 20
+_BUFFER: Final = 1 << 18
 _HAVE: Final = 1
+_ROUNDS: Final = 16
+"""Buffers that are hashed in one go."""
 _NOTHING_THERE: Final = errno.ENXIO
 
 
@@ -51,6 +53,7 @@ class Mosaic:
         self._room = room
         self._hash = hashlib.sha256()
         self._hashed = 0
+        self._buffer = memoryview(bytearray(_BUFFER))
         self._prefix = 0
         """Up to, not with, this chunk all are here."""
         self._reserved = 0
@@ -98,7 +101,8 @@ class Mosaic:
         self._keep(number, last, rest[:end])
         if last < self.chunks.count and end + self.chunks.span(last, last + 1)[1] <= len(rest):
             raise WrongContent(
-                f"A chunk of {self.artifact.name} is not what was signed: try another source."
+                f"A chunk of {self.artifact.name} has another sha256 than what was signed: "
+                "try another source."
             )
         return count
 
@@ -111,21 +115,25 @@ class Mosaic:
         held, _ = self.chunks.span(missing, missing)
         return os.pread(self._fd, max(0, min(end, held) - offset), offset)
 
-    def follow(self, most: int = _BUFFER) -> bool:
-        """Hash on, at most ``most`` bytes from the first chunk on; say whether there is more.
+    def follow(self) -> bool:
+        """Hash on, a few bytes from the first chunk on; say whether there are more.
 
         Raises:
             StoreError: the disk cannot be read.
         """
         self._prefix = self.next_missing(self._prefix)
         end, _ = self.chunks.span(self._prefix, self._prefix)
-        wanted = min(end - self._hashed, most)
-        with store_errors(f"read back what there is of {self.artifact.name}"):
-            data = os.pread(self._descriptor(), wanted, self._hashed) if wanted else b""
-        if wanted and not data:
-            raise Broken("The disk has lost what it was given, so use another one.")
-        self._hash.update(data)
-        self._hashed += len(data)
+        for _ in range(_ROUNDS):
+            wanted = min(end - self._hashed, _BUFFER)
+            if not wanted:
+                return False
+            with store_errors(f"read back what there is of {self.artifact.name}"):
+                # Into the same place each time: memory is short where this runs.
+                taken = os.preadv(self._descriptor(), [self._buffer[:wanted]], self._hashed)
+            if not taken:
+                raise Broken("The disk has lost what it was given, so use another one.")
+            self._hash.update(self._buffer[:taken])
+            self._hashed += taken
         return self._hashed < end
 
     def identity(self) -> tuple[int, int]:

@@ -24,6 +24,8 @@ from phase_boot.trust.manifest import Artifact
 
 MAX_INDEX: Final = 64 * 1024 * 1024
 """Bytes of one file of nodes: a million chunks need 58 MB."""
+ALIKE: Final = 4
+"""What is so many times larger or smaller is no other version of it."""
 _HEX: Final = 64
 
 
@@ -111,7 +113,9 @@ def older_entries(disk: Disk, but: Artifact) -> Iterator[Older]:
     found = []
     for index in disk.items(Folder.INDEXES):
         entry = sizes.get(index.name[:_HEX])
-        if entry is not None and entry.name != but.digest.hex and index.size <= MAX_INDEX:
+        if entry is None or entry.name == but.digest.hex or index.size > MAX_INDEX:
+            continue
+        if entry.size <= but.size * ALIKE and but.size <= entry.size * ALIKE:
             found.append((entry.used, index.name, entry.size))
     for _, name, size in sorted(found, reverse=True):
         with contextlib.suppress(StoreError, ValueError):

@@ -12,9 +12,11 @@ from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.fetching import Unobtainable, obtain
-from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.fetching.events import ChunksUnknown, SourceServed
 from phase_boot.machine.events import FetchDone, SourceFailed
+from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from phase_boot.store.tree import plant
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
@@ -142,6 +144,61 @@ def test_a_run_that_was_stopped_is_continued() -> None:
     obtained(play)
     asked = sum(n for url, _, n in play.sites.spans[before:] if "/cas/" in url)
     assert asked < len(DATA) * 0.6
+
+
+CHANGED = DATA[:150_000] + b"what is new" * 50 + DATA[150_300:]
+
+
+def updated(play: Fetching, *, rot: bool = False) -> int:
+    """Have a new version beside the old one; return how many bytes of it came over the wire."""
+    obtained(play)
+    old = play.disk
+    assert isinstance(old, MemoryDisk)
+    (index,) = old.items(Folder.INDEXES)
+    assert index.name == f"{ARTIFACT.digest.hex}.{TREE.root}"
+    if rot:
+        old.plant(Folder.ENTRIES, ARTIFACT.digest.hex, DATA[:9000] + b"rot" + DATA[9003:])
+    new, tree = artifact_of(CHANGED), plant(chunked_alike(CHANGED))
+    site = site_of(CHANGED)
+    site.files[f"dag/{tree.root}.car"] = car_of(tree)
+    again = Fetching(Sites(b=site), old)
+
+    async def obtaining() -> None:
+        errand = replace(again.errand(), dags={new.name: tree.root})
+        fetched, _ = await obtain(errand, new)
+        assert content(fetched) == CHANGED
+
+    virtual_time.run(obtaining())
+    assert len(old.items(Folder.INDEXES)) == 2
+    (shared,) = again.of(SourceServed)
+    assert shared.source == "store"
+    assert shared.bytes > len(CHANGED) * 0.9
+    return sum(length for url, _, length in again.sites.spans if "/cas/" in url)
+
+
+def chunked_alike(data: bytes) -> ChunkList:
+    """Cut a changed version where the old one was cut, but for the change."""
+    before, after = chunked(DATA), ChunkList()
+    for chunk in before:
+        piece = DATA[chunk.offset : chunk.offset + chunk.size]
+        if chunk.offset + chunk.size <= 150_000:
+            after.append(chunk.digest, chunk.size)
+        elif chunk.offset >= 150_300:
+            start = chunk.offset + len(data) - len(DATA)
+            if after.size < start:
+                new = data[after.size : start]
+                after.append(bytes.fromhex(Digest.of(new).hex), len(new))
+            after.append(bytes.fromhex(Digest.of(piece).hex), len(piece))
+    assert after.size == len(data)
+    return after
+
+
+def test_a_new_version_takes_from_an_old_one_what_they_share() -> None:
+    assert updated(Fetching(Sites(a=mirror()))) < 6000
+
+
+def test_a_chunk_that_rotted_in_an_old_version_is_fetched_again() -> None:
+    assert 0 < updated(Fetching(Sites(a=mirror())), rot=True) < 12_000
 
 
 def test_a_full_store_is_said_as_such_and_holds_no_descriptor() -> None:
