@@ -1,4 +1,4 @@
-"""Plasma's words on the command line: `plasma run`, `plasma verify`, `plasma ls`."""
+"""Plasma's words on the command line: `plasma run`, `verify`, `ls`, and `boot` once booted."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words = plasma.add_subparsers(required=True, metavar="WORD")
     _register_run(words)
     _register_verify(words)
+    booted = words.add_parser("boot", help="in a booted system: run its jobs, as its unit does")
+    booted.set_defaults(func=telling(_boot))
     listed = words.add_parser("ls", help="list the receipts of a machine")
     listed.add_argument("folder", nargs="?", type=Path, default=DEFAULT_RECEIPTS, metavar="DIR")
     listed.set_defaults(func=telling(_list))
@@ -60,6 +62,12 @@ def _verify(options: argparse.Namespace) -> int:
     from phase_boot.plasma import judging  # noqa: PLC0415 - nothing of it on the boot path
 
     return judging.verify(options)
+
+
+def _boot(_options: argparse.Namespace) -> int:
+    from phase_boot.plasma import booted  # noqa: PLC0415 - wasmtime takes its time
+
+    return booted.main()
 
 
 def _list(options: argparse.Namespace) -> int:
