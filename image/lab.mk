@@ -24,6 +24,10 @@ bench-fetch: setup ## measure fetching beside curl, aria2c and libtorrent; write
 	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) aria2"
 	$(RUN) --group bench python -m image.bench.fetch --runs $(RUNS)
 
+.PHONY: bench-update
+bench-update: setup ## bytes of an update beside zsync, rsync, casync, xdelta3; writes bench/update.json
+	$(RUN) python -m image.bench.update
+
 .PHONY: bench-report
 bench-report: setup ## print and plot every bench/*.json
 	$(RUN) --group bench python -m image.bench.report

@@ -20,6 +20,7 @@ class Tool(Enum):
     TAR = ("tar", "tar")
     DEPMOD = ("depmod", "kmod")
     ZSTD = ("zstd", "zstd")
+    DPKG_DEB = ("dpkg-deb", "")  # every Debian and Ubuntu has it
     MKSQUASHFS = ("mksquashfs", "squashfs-tools")
     MKFS_FAT = ("mkfs.fat", "dosfstools")
     MCOPY = ("mcopy", "mtools")
