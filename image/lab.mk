@@ -28,6 +28,14 @@ bench-fetch: setup ## measure fetching beside curl, aria2c and libtorrent; write
 bench-update: setup ## bytes of an update beside zsync, rsync, casync, xdelta3; writes bench/update.json
 	$(RUN) python -m image.bench.update
 
+# boxo is the library that kubo is made of; building it takes ten minutes once.
+.PHONY: interop-ipfs
+interop-ipfs: setup ## let boxo read our DAGs and serve them to us; needs Go 1.26
+	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer" >&2; exit 1; }
+	@mkdir -p build/tools
+	cd tests/interop/ipfs && CGO_ENABLED=0 go build -o $(CURDIR)/build/tools/boxo-peer .
+	$(RUN) pytest tests/interop/test_ipfs.py
+
 .PHONY: bench-report
 bench-report: setup ## print and plot every bench/*.json
 	$(RUN) --group bench python -m image.bench.report

@@ -1,0 +1,46 @@
+"""What another implementation of IPFS said of a DAG of ours (tests/vectors/dag/README.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+from phase_boot.store import car, dag
+from phase_boot.store.chunker import Cut, chunk_list
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.tree import Fan, plant
+
+VECTOR = Path(__file__).parents[2] / "vectors/dag/chunked.car"
+PRINTED = "7239b473a8701a52beed8794710ddc267c255a764343499f8c5f831886dc8fcc"
+"""The sha256 of the file that boxo read out of the CAR."""
+FILE = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(600)) + bytes(900)
+CUT = Cut(least=64, usual=192, most=1024, few=512, many=128)
+FAN = Fan(least=2, one_in=4, most=16)
+
+
+def complete() -> bytes:
+    """Return all of the DAG as a CAR: nodes level by level, then chunks."""
+    chunks = chunk_list(BytesIO(FILE), CUT)
+    tree = plant(chunks, FAN)
+    leaves = {
+        Cid.of(Codec.RAW, piece): piece
+        for chunk in chunks
+        for piece in (FILE[chunk.offset :][: chunk.size],)
+    }
+    return b"".join(car.write(tree.root, [*tree.nodes, *leaves.items()]))
+
+
+def test_the_file_that_a_peer_read_is_cut_and_named_the_same_today() -> None:
+    assert complete() == VECTOR.read_bytes()
+    assert hashlib.sha256(FILE).hexdigest() == PRINTED
+
+
+def test_we_read_it_as_the_peer_did() -> None:
+    blocks = dict(car.blocks(VECTOR.read_bytes(), limit=10**6))
+
+    def read(cid: Cid) -> bytes:
+        node = dag.read(blocks[cid], cid.codec)
+        return node.data + b"".join(read(link.cid) for link in node.links)
+
+    assert hashlib.sha256(read(next(iter(blocks)))).hexdigest() == PRINTED
