@@ -214,8 +214,7 @@ def read_receipt(raw: bytes) -> Receipt:
     document = read_document(raw, limit=MAX_BYTES, depth=MAX_DEPTH)
     if raw != canonical(document):
         raise ReceiptNotCanonical
-    _check_signature(document)
-    return _receipt(document)
+    return _receipt(document, _signer(document))
 
 
 def check_node(receipt: Receipt, keyid: str) -> None:
@@ -253,7 +252,8 @@ def signed_bytes(document: Mapping[str, object]) -> bytes:
     return signed_form(document, CONTEXT)
 
 
-def _check_signature(document: Mapping[str, object]) -> None:
+def _signer(document: Mapping[str, object]) -> str:
+    """Return the node that is named, which must be the one that signed."""
     node = parsed(document.get("node"), "node", parse_keyid)
     claims = claims_of(document)
     if len(claims) != 1:
@@ -263,9 +263,10 @@ def _check_signature(document: Mapping[str, object]) -> None:
         raise ReceiptWrongSigner(found=claim.keyid, wanted=node)
     if not claim.holds(signed_bytes(document)):
         raise ReceiptBadSignature(keyid=node)
+    return node
 
 
-def _receipt(document: Mapping[str, object]) -> Receipt:
+def _receipt(document: Mapping[str, object], node: str) -> Receipt:
     _check_names(document, _FIELDS | {SIGNATURES}, "")
     number_of(document["schema"], "schema", least=SCHEMA, most=SCHEMA)
     job = _table(document["job"], "job", {"name", "sha256"})
@@ -288,7 +289,7 @@ def _receipt(document: Mapping[str, object]) -> Receipt:
         reason=matching(document["reason"], "reason", _REASON),
         stdout=_output(document["stdout"], "stdout"),
         stderr=_output(document["stderr"], "stderr"),
-        node=parsed(document["node"], "node", parse_keyid),
+        node=node,
     )
 
 

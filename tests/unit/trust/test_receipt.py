@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any
@@ -85,7 +86,18 @@ def test_every_field_survives_the_round(changes: dict[str, Any]) -> None:
     assert read_receipt(sign_receipt(NODE, wanted)) == wanted
 
 
-def test_the_time_of_a_receipt_is_told_in_utc_and_whole_seconds() -> None:
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_the_time_of_a_receipt_is_told_in_utc_and_whole_seconds(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as there:
+        there.setenv("TZ", zone)
+        time.tzset()
+        _check_the_time()
+    time.tzset()
+
+
+def _check_the_time() -> None:
     east = datetime(2025, 11, 20, 12, 30, 5, 999_999, timezone(timedelta(hours=5)))
     found = read_receipt(sign_receipt(NODE, receipt(started=east)))
     assert found.started == datetime(2025, 11, 20, 7, 30, 5, tzinfo=UTC)
@@ -232,8 +244,10 @@ def test_a_receipt_has_exactly_one_signature() -> None:
 
 
 def test_a_receipt_is_signed_by_the_machine_that_it_names() -> None:
-    with pytest.raises(ReceiptWrongSigner, match=f"{NODE.keyid[:60]}.* signed by .*"):
+    with pytest.raises(ReceiptWrongSigner) as refused:
         read_receipt(sealed(table(), OTHER_NODE))
+    told = f"The receipt is of {NODE.keyid} and was signed by {OTHER_NODE.keyid}: ask"
+    assert str(refused.value).startswith(told)
     with pytest.raises(BadField, match="node"):
         read_receipt(sealed(table(node="me")))
 
@@ -277,12 +291,12 @@ def test_a_receipt_of_another_machine_or_module_is_told_apart() -> None:
     check_module(found, found.module)
     with pytest.raises(ReceiptWrongNode) as node:
         check_node(found, OTHER_NODE.keyid)
-    assert str(node.value).startswith(
-        f"The receipt is of {NODE.keyid} and not of {OTHER_NODE}"[:90]
-    )
+    told = f"The receipt is of {NODE.keyid} and not of {OTHER_NODE.keyid}: ask the other machine"
+    assert str(node.value).startswith(told)
     with pytest.raises(ReceiptWrongModule) as module:
         check_module(found, job().digest)
-    assert str(module.value).startswith(f"The receipt is of the module {found.module} and not of ")
+    told = f"The receipt is of the module {found.module} and not of {job().digest}: run the job"
+    assert str(module.value).startswith(told)
 
 
 def test_a_receipt_fits_the_manifest_that_was_booted() -> None:
