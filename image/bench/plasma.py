@@ -181,37 +181,44 @@ def bare(module: bytes, scratch: Path) -> None:
 
 # ---- fuel ---------------------------------------------------------------------------------------
 def fuel_rows(about: Bench, rounds: int) -> list[Row]:
-    """Calibrate fuel to a second, and see how far a second of it is from a second."""
+    """See how far a second of fuel is from a second, each time calibrated just before.
+
+    What is judged is the median of the runs; each of them is as unsteady as the machine.
+    """
     loop, busy = assembled(ENDLESS), assembled(BUSY)
-    rate = calibrated(loop, rounds)
-    cpu, wall = taken(loop, round(rate), rounds)
-    other, _ = taken(busy, round(calibrated(busy, rounds)), rounds)
-    mixed, _ = taken(busy, round(rate), rounds)
+    seconds(loop)
+    own = [seconds(loop) for _ in range(rounds)]
+    other = [seconds(busy) for _ in range(rounds)]
+    rates, cpu, wall = zip(*own, strict=True)
+    rate = median(rates)
+    mixed = [taken(busy, round(rate))[0] for _ in range(3)]
+    others = [time for _, time, _ in other]
     return [
-        about.row("fuel of a second", "million", [rate / 1e6]),
-        about.row("a second of fuel, off by", "%", [off(time) for time in cpu], aim=FUEL_AIM),
-        about.row("the same by the clock on the wall", "%", [off(time) for time in wall]),
-        about.row("another loop by its own rate", "%", [off(time) for time in other], aim=FUEL_AIM),
-        about.row("another loop by the first's rate", "%", [off(time) for time in mixed]),
+        about.row("fuel of a second", "million", [rate / 1e6 for rate in rates]),
+        about.row("a second of fuel lasts", "s", cpu),
+        about.row("which is off by", "%", [off(median(cpu))], aim=FUEL_AIM),
+        about.row("by the clock on the wall", "s", wall),
+        about.row("another loop lasts, by its own rate", "s", others),
+        about.row("which is off by as well", "%", [off(median(others))], aim=FUEL_AIM),
+        about.row("another loop lasts, by the first's rate", "s", mixed),
     ]
 
 
-def calibrated(module: bytes, rounds: int) -> float:
-    """Return the fuel that a second of processor time takes, without what starting takes."""
-    less, more = 200_000_000, 1_000_000_000
-    short, _ = taken(module, less, rounds)
-    long, _ = taken(module, more, rounds)
-    return (more - less) / (median(long) - median(short))
+def seconds(module: bytes) -> tuple[float, float, float]:
+    """Return the fuel of a second, and what so much lasted: of processor time, of the wall."""
+    fuel = 1_000_000_000
+    working = taken(module, fuel)[0] - taken(module, 1)[0]
+    return fuel / working, *taken(module, round(fuel / working))
 
 
-def taken(module: bytes, fuel: int, rounds: int) -> tuple[list[float], list[float]]:
+def taken(module: bytes, fuel: int) -> tuple[float, float]:
     """Return the seconds of processor time and of the wall that some fuel lasted."""
     table = {"name": "fuel", "module": str(Digest.of(module)), "size": len(module)}
     job = Job.of({**table, "fuel": fuel, "wall_ms": 60_000})
-    ended = [run_job(job, module, {}, user=USER) for _ in range(rounds)]
-    if {done.outcome for done in ended} != {Outcome.OUT_OF_FUEL}:
-        raise AssertionError(ended[0])
-    return [done.cpu_us / 1e6 for done in ended], [done.wall_us / 1e6 for done in ended]
+    ended = run_job(job, module, {}, user=USER)
+    if ended.outcome is not Outcome.OUT_OF_FUEL:
+        raise AssertionError(ended)
+    return ended.cpu_us / 1e6, ended.wall_us / 1e6
 
 
 def off(seconds: float) -> float:
