@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from image.hello import SOURCE
 from image.private_stick import Cache
@@ -25,6 +26,7 @@ from .conftest import BOOT_SECONDS, CHANNEL, SECOND_INPUT, SECOND_MODULE, Publis
 
 HELLO = read_job((SOURCE / "hello.json").read_bytes())
 FOLDER = "/plasma/receipts"
+CONSOLE_SECONDS = 60.0
 
 
 def receipts(machine: Machine, published: Published) -> tuple[Receipt, Receipt]:
@@ -44,10 +46,19 @@ def receipts(machine: Machine, published: Published) -> tuple[Receipt, Receipt]:
 def printed(machine: Machine) -> list[bytes]:
     """Every receipt that the target said on its events port, as its file would have it."""
     raw = [event.text("receipt").encode() for event in machine.named("plasma.receipt")]
-    console = (machine.folder / "console.log").read_text(errors="replace").splitlines()
-    lines = [json.loads(line) for line in console if line.startswith('{"event": "plasma.receipt"')]
-    assert [line["receipt"].encode() for line in lines] == raw
+    # A serial line is slower than the events port.
+    give_up = time.monotonic() + CONSOLE_SECONDS
+    while len(shown := on_console(machine)) < len(raw) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert shown == raw
     return raw
+
+
+def on_console(machine: Machine) -> list[bytes]:
+    """Every receipt that stands whole on the console."""
+    *whole, _ = (machine.folder / "console.log").read_text(errors="replace").split("\n")
+    said = [line for line in whole if line.startswith('{"event": "plasma.receipt"')]
+    return [json.loads(line)["receipt"].encode() for line in said]
 
 
 def assert_said(receipt: Receipt, asked: str) -> None:
