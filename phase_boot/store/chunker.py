@@ -23,8 +23,6 @@ WINDOW: Final = 32
 """Bytes before a place that are judged: one for each bit of the hash."""
 BLOCK: Final = 128 * KIB
 """Bytes that are judged at once: what a processor's cache holds with all that is made of them."""
-LEAST_IN: Final = 4
-"""A chunk has at least the average, divided by this."""
 
 _Hashes: TypeAlias = NDArray[np.uint32]
 _BITS: Final = 32
@@ -53,7 +51,7 @@ class Cut:
     many: int
 
 
-CUT: Final = Cut(least=4 * KIB, usual=12 * KIB, most=64 * KIB, few=32 * KIB, many=8 * KIB)
+CUT: Final = Cut(least=2 * KIB, usual=12 * KIB, most=64 * KIB, few=32 * KIB, many=8 * KIB)
 """16 KiB on average (docs/adr/0008-chunks.md)."""
 
 
