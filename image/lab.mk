@@ -26,6 +26,7 @@ bench-fetch: setup ## measure fetching beside curl, aria2c and libtorrent; write
 
 .PHONY: bench-update
 bench-update: setup ## bytes of an update beside zsync, rsync, casync, xdelta3; writes bench/update.json
+	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) zsync rsync casync xdelta3"
 	$(RUN) python -m image.bench.update
 
 # boxo is the library that kubo is made of; building it takes ten minutes once.
