@@ -16,6 +16,7 @@ from phase_boot.drill.scenes import SCENES
 from phase_boot.machine.graph import TERMINAL, State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal
+from phase_boot.ports.desk import Desk
 from tests.faults.conftest import drilled
 
 CELLS = list(matrix())
@@ -67,7 +68,8 @@ def test_every_port_of_the_world_is_under_fault() -> None:
         for _, kind in inspect.getmembers(module, is_port)
         if kind.__module__ == module.__name__
     }
-    assert written - set(ports_within(World, Journal)) == set()
+    # The desk is asked by the booted system, where tests/unit/plasma/test_booted.py has it fail.
+    assert written - set(ports_within(World, Journal)) == {Desk}
 
 
 def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
