@@ -57,6 +57,7 @@ async def _fetch_onto(
         policy=known(boot.policy, "a policy"),
         liars=liars,
         emit=world.emit,
+        dags=manifest.dags,
     )
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, Fetched] = {}

@@ -22,8 +22,6 @@ from tests.faults.conftest import drilled
 CELLS = list(matrix())
 
 
-# Boots take whole files as long as they do not ask by chunks.
-BY_CHUNKS = {"Fetcher.span", "Disk.reserve", "Disk.write_at"}
 ENDS = dict.fromkeys(SCENES, State.TARGET) | {"staged": State.FIRMWARE, "stranded": State.OFF}
 
 
@@ -74,7 +72,7 @@ def test_every_port_of_the_world_is_under_fault() -> None:
 
 def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
     struck = {blow.place.member for _, blow in CELLS}
-    assert set(all_members()) - struck == BY_CHUNKS
+    assert set(all_members()) - struck == set()
 
 
 def test_every_state_that_runs_asks_something_of_the_world() -> None:
