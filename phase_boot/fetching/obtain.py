@@ -73,9 +73,13 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
         if not swarm.whole_only:
             raise
         return await _as_a_whole(errand, artifact, swarm.whole_only)
-    with contextlib.suppress(StoreError):
-        # Without it the next version is fetched as a whole, no more.
-        await asyncio.to_thread(index.keep, errand.cas, chunks)
+    try:
+        with contextlib.suppress(StoreError):
+            # Without it the next version is fetched as a whole, no more.
+            await asyncio.to_thread(index.keep, errand.cas, chunks)
+    except BaseException:
+        fetched.close()
+        raise
     most = max(swarm.served.items(), key=lambda item: item[1], default=(STORE, 0))[0]
     errand.done(artifact, most, errand.clock.monotonic() - started)
     return fetched, most
