@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from image.bench import crowd, sides
-from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from image.bench.rows import FOLDER, Aim, Bench, Row, host, merge, replace, table
 from image.bench.sides import MIB, Took
 from image.bench.wires import Place
 from image.lab import Lab
 from image.serving import PROGRAM
 from phase_boot.publish.keyfile import read_keyfile
-from phase_boot.store.layout import entry_path, manifest_path
+from phase_boot.store.layout import ENTRIES, entry_path, manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Artifact, Manifest
@@ -79,8 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in measures[name](about, options.runs):
             rows.append(row)
             print("\n".join(table([row])[1:]), flush=True)
-    if options.only is None:
-        replace(options.out, rows)
+    (merge if options.only else replace)(options.out, rows)
     print("\n".join(table(rows)))
     return 0
 
@@ -149,7 +148,12 @@ def _as_wanted(what: Mirrored) -> crowd.Wanted:
         entry=what.entry,
         keyid=what.keyid,
         rootfs=what.rootfs,
+        entries=tuple(f"{path.relative_to(what.site)}" for path in _entries(what.site)),
     )
+
+
+def _entries(site: Path) -> Iterator[Path]:
+    return (site / ENTRIES).iterdir()
 
 
 def _shares(  # noqa: PLR0913 - what makes one row

@@ -126,9 +126,19 @@ def replace(path: Path, fresh: Iterable[Row]) -> None:
     rows = list(fresh)
     archs = {row.arch for row in rows}
     kept = [row for row in read(path) if row.arch not in archs]
+    _write(path, [*kept, *rows])
+
+
+def merge(path: Path, fresh: Iterable[Row]) -> None:
+    """Write `fresh` in place of the file's rows of the same names and architectures."""
+    rows = {(row.name, row.arch): row for row in read(path)}
+    rows |= {(row.name, row.arch): row for row in fresh}
+    _write(path, rows.values())
+
+
+def _write(path: Path, rows: Iterable[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([asdict(row) for row in [*kept, *rows]], indent=1)
-    path.write_text(text + "\n")
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 def table(rows: Sequence[Row]) -> list[str]:

@@ -85,6 +85,27 @@ class Http:
             reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
             raise FetchFailed(reason, again=True) from error
 
+    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        """Post a small document and return the answer, whole."""
+        self._check_reach(url, reach)
+        answer = bytearray()
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with (
+                asyncio.timeout(DOCUMENT_SECONDS),
+                self._get(url, headers, body=body) as response,
+            ):
+                if response.status != HTTP_OK:
+                    raise _status_failure(url, response)
+                async for piece in response.content.iter_any():
+                    answer += piece
+                    if len(answer) > limit:
+                        raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+                return bytes(answer)
+        except TimeoutError as error:
+            reason = f"it did not answer within {DOCUMENT_SECONDS} seconds"
+            raise FetchFailed(reason, again=True) from error
+
     async def stream(
         self, url: str, *, offset: int, size: int, reach: Reach
     ) -> AsyncGenerator[bytes, None]:
@@ -140,14 +161,21 @@ class Http:
 
     @asynccontextmanager
     async def _get(
-        self, url: str, headers: dict[str, str]
+        self, url: str, headers: dict[str, str], *, body: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         await self._library.ready()
         session = self._open_session()
         with _named_failures():
             tls = await self._certificates() if url.startswith("https:") else True
             try:
-                response = await session.get(url, headers=headers, allow_redirects=False, ssl=tls)
+                response = await session.request(
+                    "GET" if body is None else "POST",
+                    url,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=tls,
+                )
             except ssl.CertificateError:
                 raise
             except ValueError as error:

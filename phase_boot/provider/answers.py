@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
 
+from phase_boot.provider import peers as notices
 from phase_boot.provider.blocks import Blocks, Gone
 from phase_boot.provider.events import ReceiptKept, RequestAnswered, Tell
 from phase_boot.provider.files import Goods, Served
 from phase_boot.provider.gateway import PREFIX, Asked, Gateway
 from phase_boot.provider.limits import Limits
+from phase_boot.provider.peers import PATH as PEERS
+from phase_boot.provider.peers import NoNotice, Noticeboard
 from phase_boot.provider.ranges import Span, Unsatisfiable, wanted_span
 from phase_boot.provider.receipts import NotKept, Receipts
 from phase_boot.store.layout import RECEIPTS
@@ -37,7 +39,7 @@ _UNSATISFIABLE: Final = 416
 _UNBELIEVED: Final = 422
 _FULL: Final = 507
 _BUG: Final = 500
-_ANSWERED: Final = web.RequestKey("answered", bool)
+ANSWERED: Final = web.RequestKey("answered", bool)
 
 
 @dataclass(slots=True)
@@ -49,17 +51,33 @@ class _Account:
     error: str | None = None
 
 
+_Taker: TypeAlias = Callable[[web.BaseRequest, _Account], Awaitable[web.StreamResponse]]
+
+
 class Answers:
     """What a provider answers, and how many requests it is answering."""
 
     def __init__(
-        self, goods: Goods, limits: Limits, tell: Tell, *, receipts: Receipts | None = None
+        self,
+        goods: Goods,
+        limits: Limits,
+        tell: Tell,
+        *,
+        receipts: Receipts | None = None,
+        board: Noticeboard | None = None,
     ) -> None:
-        """Answer for ``goods``; without ``receipts`` none are taken."""
+        """Answer for ``goods``; without ``receipts`` none are taken.
+
+        On ``board`` machines that fetch find one another.
+        """
         self._goods = goods
         self._limits = limits
         self._tell = tell
-        self._receipts = receipts
+        self._takers: dict[str, _Taker] = {}
+        if receipts is not None:
+            self._takers[RECEIPTS] = partial(self._receipt, receipts)
+        if board is not None:
+            self._takers[PEERS] = partial(self._peers, board)
         self._gateway = Gateway(Blocks(goods))
         self._active = 0
 
@@ -67,7 +85,7 @@ class Answers:
         """Answer one request and tell about it when it is over."""
         loop = asyncio.get_running_loop()
         began, account = loop.time(), _Account()
-        request[_ANSWERED] = True
+        request[ANSWERED] = True
         self._active += 1
         try:
             response = await self._answer(request, account)
@@ -98,8 +116,8 @@ class Answers:
 
     async def _answer(self, request: web.BaseRequest, account: _Account) -> web.StreamResponse:
         path = request.rel_url.raw_path.removeprefix("/")
-        if path == RECEIPTS and self._receipts is not None:
-            return await self._receipt(self._receipts, request, account)
+        if (take := self._takers.get(path)) is not None:
+            return await take(request, account)
         if request.method not in {"GET", "HEAD"}:
             return _said(account, _BAD_METHOD, "Only GET and HEAD are answered.", Allow="GET, HEAD")
         if path == "health":
@@ -133,15 +151,9 @@ class Answers:
         self, receipts: Receipts, request: web.BaseRequest, account: _Account
     ) -> web.StreamResponse:
         """Take what a booted machine hands in."""
-        if request.method != "POST":
-            return _said(account, _BAD_METHOD, "Receipts are only handed in.", Allow="POST")
-        try:
-            async with asyncio.timeout(self._limits.silence_seconds):
-                raw = await _body(request, MAX_BYTES)
-        except TimeoutError:
-            return _said(account, _TIMEOUT, "The receipt took too long to arrive.")
-        if raw is None:
-            return _said(account, _TOO_LARGE, f"A receipt has at most {MAX_BYTES} bytes.")
+        raw = await self._posted(request, account, "A receipt", MAX_BYTES)
+        if isinstance(raw, web.Response):
+            return raw
         try:
             kept = await asyncio.to_thread(receipts.keep, raw)
         except NotKept as refusal:
@@ -160,6 +172,36 @@ class Answers:
                 )
             )
         return _json(account, _OK if kept.known else _CREATED, {"file": kept.path.name})
+
+    async def _peers(
+        self, board: Noticeboard, request: web.BaseRequest, account: _Account
+    ) -> web.StreamResponse:
+        """Tell a machine that fetches of others that do, in exchange for what it holds."""
+        raw = await self._posted(request, account, "A notice", notices.MAX_BYTES)
+        if isinstance(raw, web.Response):
+            return raw
+        now = asyncio.get_running_loop().time()
+        if board.is_stale(now):
+            await asyncio.to_thread(board.look, now)
+        try:
+            return _json(account, _OK, board.exchange(request.remote or "", raw, now))
+        except NoNotice as refusal:
+            return _json(account, _UNBELIEVED, {"error": str(refusal)})
+
+    async def _posted(
+        self, request: web.BaseRequest, account: _Account, what: str, most: int
+    ) -> bytes | web.Response:
+        """Return the body of a request that hands something in, or the answer that refuses it."""
+        if request.method != "POST":
+            return _said(account, _BAD_METHOD, f"{what} is only handed in.", Allow="POST")
+        try:
+            async with asyncio.timeout(self._limits.silence_seconds):
+                raw = await _body(request, most)
+        except TimeoutError:
+            return _said(account, _TIMEOUT, f"{what} took too long to arrive.")
+        if raw is None:
+            return _said(account, _TOO_LARGE, f"{what} has at most {most} bytes.")
+        return raw
 
     async def _gateway_answer(
         self, request: web.BaseRequest, path: str, account: _Account
@@ -236,6 +278,9 @@ class Answers:
             headers["Content-Range"] = f"bytes {span.start}-{last}/{served.size}"
         account.status = _OK if span is None else _PARTIAL
         span = span or Span(0, served.size)
+        if served.holds is not None and not served.holds(span.start, span.count):
+            status = _NOT_FOUND if account.status == _OK else _UNSATISFIABLE
+            return _said(account, status, "Not all of these bytes are here yet.")
         response = web.StreamResponse(status=account.status, headers=headers)
         response.content_length = span.count
         await response.prepare(request)
@@ -270,40 +315,6 @@ class Answers:
                 transport.abort()
                 account.error = "the peer is too slow, or the file became shorter"
                 raise ConnectionAbortedError(account.error)
-
-
-def make_server(answers: Answers, limits: Limits, tell: Tell) -> web.Server:
-    """Return aiohttp's low-level server over ``answers``: no routes, no decoding, no tracebacks."""
-    quiet = logging.getLogger("phase_boot.provider.aiohttp")
-    quiet.addHandler(logging.NullHandler())
-    quiet.propagate = False
-    return web.Server(
-        answers.answer,
-        access_log_class=_teller_of_the_unreadable(tell),
-        access_log=quiet,
-        logger=quiet,
-        keepalive_timeout=limits.silence_seconds,
-        lingering_time=0,
-    )
-
-
-class Door:
-    """Lets so many connections in at once."""
-
-    def __init__(self, server: web.Server, limits: Limits) -> None:
-        self._server = server
-        self._limits = limits
-
-    def __call__(self) -> asyncio.Protocol:
-        """Return the protocol for a new connection."""
-        if len(self._server.connections) >= self._limits.connections:
-            return _Closed()
-        return self._server()
-
-
-class _Closed(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _said(account: _Account, status: int, text: str, **headers: str) -> web.Response:
@@ -359,24 +370,3 @@ def _range_header(request: web.BaseRequest, etag: str) -> str:
     if request.headers.get("If-Range", etag) != etag:
         return ""
     return request.headers.get("Range", "")
-
-
-def _teller_of_the_unreadable(tell: Tell) -> type[AbstractAccessLogger]:
-    """Return the access log of aiohttp, which also sees requests that cannot be parsed."""
-
-    class Teller(AbstractAccessLogger):
-        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-            if _ANSWERED not in request:
-                tell(
-                    RequestAnswered(
-                        peer=request.remote or "",
-                        method="",
-                        path="",
-                        status=response.status,
-                        bytes=response.body_length,
-                        seconds=round(time, 6),
-                        error="not readable as HTTP",
-                    )
-                )
-
-    return Teller

@@ -20,7 +20,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument(
         "--store", type=Path, metavar="DIR", help="hand on what this machine booted instead"
     )
-    words.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one")
+    words.add_argument("--port", type=port, default=DEFAULT_PORT, help="0 takes a free one")
     words.add_argument("--host", help="listen on this address only")
     words.add_argument("--interface", help="listen and announce on this interface only")
     words.add_argument("--no-announce", action="store_true", help="do not tell anybody by mDNS")
@@ -30,11 +30,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     words.set_defaults(func=_serve)
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:  # noqa: PLR2004 - what a port is
+def port(text: str) -> int:
+    """Return the port that an option names."""
+    number = int(text)
+    if not 0 <= number <= 65535:  # noqa: PLR2004 - what a port is
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return port
+    return number
 
 
 def _serve(options: argparse.Namespace) -> int:

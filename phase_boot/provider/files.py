@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -44,6 +44,8 @@ class Served:
     """Its sha256 in quotes; of an artifact, the one it is called by."""
     content_type: str
     cache_control: str
+    holds: Callable[[int, int], bool] | None = None
+    """Whether so many bytes from an offset on are there; None where all are."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,5 +20,15 @@ class Limits:
     """Machines whose receipts are kept."""
     receipts_of_a_node: int = 64
     """Kept of one machine; older ones go."""
+    peers: int = 512
+    """Machines that fetch one artifact and are told of one another."""
+    peers_of_an_address: int = 64
+    """Of these, so many may call from one address."""
+    peers_told: int = 8
+    """Of how many others each is told at once."""
+    peer_seconds: float = 6.0
+    """How long a machine counts that has not said anything again."""
+    allotted_seconds: float = 10.0
+    """How long nobody else is given what a machine was to take and does not."""
     grace_seconds: float = 10.0
     """How long downloads may go on after the order to stop."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.provider.announce import Announcer
-from phase_boot.provider.answers import Answers, Door, make_server
+from phase_boot.provider.answers import Answers
+from phase_boot.provider.door import Door, make_server
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import AnnounceFailed, Started, Stopped, Tell
 from phase_boot.provider.files import Goods, SiteGoods
@@ -21,6 +22,7 @@ from phase_boot.provider.kept import StoreGoods
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.links import host_label, links
 from phase_boot.provider.listen import listen
+from phase_boot.provider.peers import Noticeboard
 from phase_boot.provider.receipts import Receipts
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -83,7 +85,9 @@ async def _answering(
     limits = settings.limits
     takes = settings.receipts and not settings.kept
     receipts = Receipts(settings.folder, limits) if takes else None
-    answers = Answers(_goods(settings), limits, tell, receipts=receipts)
+    goods = _goods(settings)
+    board = Noticeboard(goods, limits)
+    answers = Answers(goods, limits, tell, receipts=receipts, board=board)
     server = make_server(answers, limits, tell)
     loop = asyncio.get_running_loop()
     listeners = [await loop.create_server(Door(server, limits), sock=one) for one in sockets]

@@ -136,6 +136,10 @@ class Mosaic:
             self._hashed += taken
         return self._hashed < end
 
+    def fileno(self) -> int:
+        """Return the descriptor of the file that is being written; raise ValueError once closed."""
+        return self._descriptor()
+
     def identity(self) -> tuple[int, int]:
         """Return which file is being written: its device and inode."""
         return identity(self._descriptor())

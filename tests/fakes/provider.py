@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.provider.answers import Answers, Door, make_server
+from phase_boot.provider.answers import Answers
+from phase_boot.provider.door import Door, make_server
 from phase_boot.provider.events import Event, RequestAnswered
 from phase_boot.provider.files import SiteGoods
 from phase_boot.provider.limits import Limits
+from phase_boot.provider.peers import Noticeboard
 from phase_boot.provider.receipts import Receipts
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
@@ -72,7 +74,9 @@ async def running(
     limits = limits or Limits(grace_seconds=1)
     provider = Running(port=0)
     taken = Receipts(site, limits) if receipts else None
-    answers = Answers(SiteGoods(site), limits, provider.events.append, receipts=taken)
+    goods = SiteGoods(site)
+    board = Noticeboard(goods, limits)
+    answers = Answers(goods, limits, provider.events.append, receipts=taken, board=board)
     server = make_server(answers, limits, provider.events.append)
     listener = await asyncio.get_running_loop().create_server(Door(server, limits), "127.0.0.1", 0)
     provider.port = listener.sockets[0].getsockname()[1]

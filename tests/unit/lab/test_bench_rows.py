@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from image.bench.boot import squashfs_bytes
-from image.bench.rows import Aim, Bench, read, replace, table
+from image.bench.rows import Aim, Bench, merge, read, replace, table
 
 ABOUT = Bench(arch="amd64", machine="paper", accel="tcg")
 
@@ -40,6 +40,15 @@ def test_the_rows_of_the_other_architecture_are_kept(tmp_path: Path) -> None:
     assert list(one) == [
         "name", "arch", "value", "unit", "spread", "peer",
         "peer_value", "ratio", "aim", "holds", "machine", "accel",
+    ]  # fmt: skip
+
+
+def test_rows_that_were_not_measured_again_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "fetch.json"
+    merge(path, [ABOUT.row("jump", "s", [1.0]), ABOUT.row("walk", "s", [9.0])])
+    merge(path, [ABOUT.row("jump", "s", [2.0]), ABOUT.row("run", "s", [3.0])])
+    assert [(row.name, row.value) for row in read(path)] == [
+        ("jump", 2.0), ("walk", 9.0), ("run", 3.0),
     ]  # fmt: skip
 
 

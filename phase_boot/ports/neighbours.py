@@ -1,0 +1,72 @@
+"""Whoever fetches the same at the same time: telling them what we hold, and handing it on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from phase_boot.store.cid import Cid
+from phase_boot.store.digest import Digest
+from policies.model import Reach
+
+CUT: Final = "Q"
+"""How `array` names the numbers by which it is said where a stretch begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """An artifact that we hand on as far as we hold it: its name, its DAG, and its size."""
+
+    digest: Digest
+    root: Cid
+    size: int
+
+
+class Shared(Protocol):
+    """An artifact that is handed on."""
+
+    def mark(self, held: int) -> None:
+        """Hand on these stretches of it from now on."""
+
+
+class Neighbours(Protocol):
+    """Others who fetch, as far as we serve them and tell a provider of it."""
+
+    @property
+    def port(self) -> int:
+        """Where we answer."""
+
+    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        """Send ``body`` there and return the answer.
+
+        Raises:
+            FetchFailed: nobody takes it, the answer is larger than ``limit`` bytes or late, or it
+                lies beyond ``reach``.
+        """
+
+    async def share(self, share: Share, file: int, cuts: Sequence[int]) -> Shared:
+        """Hand on an artifact out of an open file, as soon as some of it is marked.
+
+        Args:
+            share: what it is.
+            file: its descriptor; it may be closed afterwards.
+            cuts: where each stretch begins, and the last one's end.
+
+        Raises:
+            FetchFailed: it cannot be handed on.
+        """
+
+
+class Hand(Protocol):
+    """The one who answers them, in the process that reads the network."""
+
+    def share(self, share: Share, file: int, marks: int) -> None:
+        """Hand on what is marked of a file; both descriptors are its own from here on.
+
+        Raises:
+            ValueError: the marks are none.
+        """
+
+    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        """Do what `Neighbours.tell` says."""

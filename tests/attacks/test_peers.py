@@ -1,0 +1,328 @@
+"""What machines that fetch can try on the provider where they meet, and on one another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from array import array
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phase_boot.drill.manifests import ROOTFS
+from phase_boot.drill.sites import chunked, site_with_chunks
+from phase_boot.outside.neighbours import OutsideNeighbours, lend
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.neighbours import CUT, Share
+from phase_boot.provider.answers import Answers
+from phase_boot.provider.door import Door, make_server
+from phase_boot.provider.files import SiteGoods
+from phase_boot.provider.limits import Limits
+from phase_boot.provider.partial import PartialGoods
+from phase_boot.provider.peers import MAX_BYTES, NoNotice, Noticeboard
+from phase_boot.store.digest import Digest
+from phase_boot.store.stretches import LEAST, as_text, stretch_count
+from phase_boot.store.tree import plant
+from policies.model import Reach
+from tests.fakes.pieces import data_of
+from tests.fakes.provider import Answer, ask, connected, post, running
+
+ROOT = str(plant(chunked(ROOTFS)).root)
+COUNT = stretch_count(len(ROOTFS))
+HELD = as_text((1 << COUNT) - 1, COUNT)
+DATA = data_of(5 * LEAST + 1000)
+DIGEST = Digest.of(DATA)
+SHARE = Share(DIGEST, plant(chunked(ROOTFS)).root, len(DATA))
+CUTS = [*range(0, len(DATA), LEAST), len(DATA)]
+PATH = f"/cas/sha256/{DIGEST.hex}"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    for path, data in site_with_chunks().files.items():
+        file = tmp_path / "site" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return tmp_path / "site"
+
+
+def notice(port: object = 7000, **changes: object) -> dict[str, Any]:
+    return {"port": port, "roots": {ROOT: {"held": HELD, "wants": 0} | changes}}
+
+
+def body(said: object) -> bytes:
+    return json.dumps(said).encode()
+
+
+def board_of(site: Path) -> Noticeboard:
+    board = Noticeboard(SiteGoods(site), Limits())
+    board.look(0.0)
+    return board
+
+
+async def test_machines_are_told_of_one_another(site: Path) -> None:
+    async with running(site) as provider:
+        first = await post(provider.port, "/peers", body(notice(7001)))
+        second = await post(
+            provider.port, "/peers", body(notice(7002, held=as_text(0, COUNT), wants=8))
+        )
+    assert json.loads(first.body) == {"roots": {ROOT: {"yours": as_text(0, COUNT), "peers": []}}}
+    peers = [{"url": "http://127.0.0.1:7001", "held": HELD}]
+    assert json.loads(second.body)["roots"][ROOT]["peers"] == peers
+
+
+def test_whoever_names_another_address_is_told_of_as_the_one_who_calls(site: Path) -> None:
+    board = board_of(site)
+    said = notice() | {"host": "192.0.2.1", "address": "192.0.2.1", "url": "http://192.0.2.1:7000"}
+    board.exchange("10.0.0.66", body(said), 0.0)
+    told = board.exchange("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
+    assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.66:7000"]
+
+
+def test_nobody_else_is_told_of_who_calls_from_this_machine_itself(site: Path) -> None:
+    board = board_of(site)
+    board.exchange("127.0.0.1", body(notice()), 0.0)
+    told = board.exchange("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
+    assert told["roots"][ROOT]["peers"] == []
+
+
+@pytest.mark.parametrize("address", ["", "name", "fe80::1%eth0", "fe80::1"])
+def test_an_address_that_means_nothing_to_others_is_not_told_of(site: Path, address: str) -> None:
+    with pytest.raises(NoNotice):
+        board_of(site).exchange(address, body(notice()), 0.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"[" * 9000,
+        b'{"port": ' + b"9" * 5000 + b"}",
+        body({}),
+        body(notice(80)),
+        body(notice(port=True)),
+        body(notice(65536)),
+        body(notice("7000")),
+        body(notice(7000.0)),
+        body(notice(held="")),
+        body(notice(held=HELD + "0")),
+        body(notice(held="g" * len(HELD))),
+        body(notice(held=7)),
+        body(notice(wants=-1)),
+        body(notice(wants=1 << 70)),
+        body({"port": 7000, "roots": {ROOT: []}}),
+        body({"port": 7000, "roots": {str(n): {} for n in range(9)}}),
+    ],
+)
+async def test_a_notice_that_is_none_is_refused_and_nobody_told_of_it(
+    site: Path, said: bytes
+) -> None:
+    async with running(site) as provider:
+        refused = await post(provider.port, "/peers", said)
+        told = await post(provider.port, "/peers", body(notice(held=as_text(0, COUNT))))
+        assert provider.requests[0].error is None
+    assert refused.status == 422
+    assert json.loads(told.body)["roots"][ROOT]["peers"] == []
+
+
+async def test_a_notice_without_end_and_other_methods(site: Path) -> None:
+    async with running(site) as provider:
+        assert (await post(provider.port, "/peers", b" " * (MAX_BYTES + 1))).status == 413
+        assert (await ask(provider.port, "/peers")).status == 405
+        assert (await ask(provider.port, "/peers/", "GET")).status == 404
+
+
+def test_what_the_site_does_not_offer_is_nobodys_meeting_place(site: Path) -> None:
+    board = board_of(site)
+    other = str(plant(chunked(DATA)).root)
+    said = {"port": 7000, "roots": {other: {"held": "0", "wants": 1}, "../x": {}, "": []}}
+    assert board.exchange("10.0.0.1", body(said), 0.0) == {"roots": {}}
+
+
+def test_a_flood_of_notices_fills_no_memory_and_pushes_nobody_out(site: Path) -> None:
+    board, limits = board_of(site), Limits()
+    for port in range(1024, 3024):
+        board.exchange("10.0.0.66", body(notice(port)), 0.0)
+    board.exchange("10.0.0.7", body(notice()), 1.0)
+    (meeting,) = board._meetings.values()  # noqa: SLF001 - how many it holds is what this is about
+    assert len(meeting) == limits.peers_of_an_address + 1
+    late = limits.peer_seconds + 1.1
+    told = board.exchange("10.0.0.8", body(notice(held=as_text(0, COUNT))), late)
+    assert told["roots"][ROOT]["peers"] == []
+
+
+@contextlib.asynccontextmanager
+async def handing_on(tmp_path: Path, held: int, limits: Limits | None = None) -> AsyncIterator[int]:
+    """Hand on these stretches of a file; the others hold what nobody verified."""
+    file = tmp_path / "partial"
+    file.write_bytes(DATA)
+    marks = os.memfd_create("marks")
+    os.write(marks, array(CUT, CUTS).tobytes() + bytes([held]))
+    goods, limits = PartialGoods(), limits or Limits(grace_seconds=1)
+    goods.share(SHARE, os.open(file, os.O_RDONLY), marks)
+    server = make_server(Answers(goods, limits, lambda _: None), limits, lambda _: None)
+    listener = await asyncio.get_running_loop().create_server(Door(server, limits), "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        server.pre_shutdown()
+        await server.shutdown(1)
+
+
+async def ranged(port: int, first: int, last: int | str, method: str = "GET") -> Answer:
+    return await ask(port, PATH, method, Range=f"bytes={first}-{last}")
+
+
+async def test_only_what_is_verified_is_handed_on(tmp_path: Path) -> None:
+    async with handing_on(tmp_path, 0b000110) as port:
+        whole = await ranged(port, LEAST, 3 * LEAST - 1)
+        assert (whole.status, whole.body) == (206, DATA[LEAST : 3 * LEAST])
+        part = await ranged(port, LEAST + 10, LEAST + 19)
+        assert (part.status, part.body) == (206, DATA[LEAST + 10 : LEAST + 20])
+        beyond: list[tuple[int, int | str]] = [
+            (0, 9),
+            (LEAST - 1, LEAST),
+            (3 * LEAST - 1, 3 * LEAST),
+            (LEAST, ""),
+            (len(DATA) - 1, len(DATA) - 1),
+            (0, len(DATA) - 1),
+            (len(DATA), len(DATA) + 5),
+            (1 << 60, (1 << 60) + 5),
+        ]
+        for first, last in beyond:
+            for method in ("GET", "HEAD"):
+                refused = await ranged(port, first, last, method)
+                assert refused.status in {404, 416}
+                assert DATA[:10] not in refused.body
+        assert (await ask(port, PATH)).status == 404
+        assert (await ask(port, PATH, Range="bytes=0-9,20-29")).status == 404
+
+
+async def test_all_of_it_is_handed_on_once_all_is_verified(tmp_path: Path) -> None:
+    async with handing_on(tmp_path, 0b111111) as port:
+        assert (await ask(port, PATH)).body == DATA
+        have = await ask(port, f"/have/{SHARE.root}")
+    assert json.loads(have.body) == {"held": as_text(0b111111, 6)}
+
+
+async def test_nothing_else_of_the_machine_is_handed_on(tmp_path: Path) -> None:
+    async with handing_on(tmp_path, 0b111111) as port:
+        for path in (
+            "/cas/sha256/" + "0" * 64,
+            f"/cas/sha256/../sha256/{DIGEST.hex}",
+            "/stable/amd64/manifest.json",
+            f"/have/{ROOT[:-1]}",
+            "/have/",
+            "/etc/passwd",
+            f"/ipfs/{SHARE.root}",
+        ):
+            assert (await ask(port, path)).status in {400, 404, 406}, path
+        assert (await post(port, "/peers", body(notice()))).status == 405
+
+
+async def test_more_connections_than_allowed_are_closed_unheard(tmp_path: Path) -> None:
+    limits = Limits(connections=3, grace_seconds=1)
+    async with handing_on(tmp_path, 0b111111, limits) as port, contextlib.AsyncExitStack() as open_:
+        for _ in range(3):
+            await open_.enter_async_context(connected(port))
+        await asyncio.sleep(0.1)
+        reader, _ = await open_.enter_async_context(connected(port))
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+
+
+def test_marks_that_are_too_short_are_refused_and_hold_no_descriptor(tmp_path: Path) -> None:
+    file = tmp_path / "partial"
+    file.write_bytes(DATA)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    marks = os.memfd_create("marks")
+    os.write(marks, b"short")
+    with pytest.raises(ValueError, match="bytes"):
+        PartialGoods().share(SHARE, os.open(file, os.O_RDONLY), marks)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+class Takes:
+    """Implements `ports.neighbours.Hand` and answers what it is told to."""
+
+    def __init__(self, answer: bytes = b"", failure: FetchFailed | None = None) -> None:
+        self.answer = answer
+        self.failure = failure
+        self.shared: list[tuple[Share, int, int]] = []
+
+    def share(self, share: Share, file: int, marks: int) -> None:
+        self.shared.append((share, file, marks))
+
+    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        assert (url, limit, reach) == ("http://10.0.0.1/peers", 100, Reach.LAN)
+        if self.failure is not None:
+            raise self.failure
+        return self.answer + body
+
+
+@contextlib.asynccontextmanager
+async def lending(hand: Takes) -> AsyncIterator[OutsideNeighbours]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    task = asyncio.create_task(lend(theirs, hand))
+    try:
+        with ours, theirs:
+            yield OutsideNeighbours(ours, 7000, patience=0.5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    finally:
+        task.cancel()
+
+
+async def told(neighbours: OutsideNeighbours) -> bytes:
+    return await neighbours.tell("http://10.0.0.1/peers", b"x", limit=100, reach=Reach.LAN)
+
+
+async def test_what_is_shared_can_be_read_there_and_not_written(tmp_path: Path) -> None:
+    hand = Takes(b"yes ")
+    file = tmp_path / "partial"
+    file.write_bytes(DATA)
+    with file.open("r+b") as writing:
+        async with lending(hand) as neighbours:
+            shared = await neighbours.share(SHARE, writing.fileno(), CUTS)
+            assert await told(neighbours) == b"yes x"
+            ((share, got, marks),) = hand.shared
+            assert share == SHARE
+            for fd in (got, marks):
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    os.pwrite(fd, b"x", 0)
+            shared.mark(0b101)
+            assert os.pread(marks, 99, len(CUTS) * 8) == bytes([0b101])
+            assert os.pread(got, 10, 5) == DATA[5:15]
+            os.close(got)
+            os.close(marks)
+
+
+async def test_the_process_outside_says_too_much_or_nothing_or_ends() -> None:
+    async with lending(Takes(b"x" * 200)) as neighbours:
+        with pytest.raises(FetchFailed, match="larger"):
+            await told(neighbours)
+    refused = FetchFailed("it answered HTTP 405", again=False)
+    async with lending(Takes(failure=refused)) as neighbours:
+        with pytest.raises(FetchFailed, match="405") as failed:
+            await told(neighbours)
+        assert failed.value.again is False
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            neighbours = OutsideNeighbours(ours, 7000, patience=0.2)
+            for packet in (b"\0\0\0\7\1none asked", b"\0\0\0\1", b"\0\0\0\1\x63odd"):
+                theirs.send(packet)
+                with pytest.raises(FetchFailed):
+                    await told(neighbours)
+            with pytest.raises(FetchFailed, match="hangs"):
+                await told(neighbours)
+        with pytest.raises(FetchFailed):
+            await told(neighbours)
