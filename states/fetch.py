@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from phase_boot.fetching import Errand, Unobtainable, obtain
+from phase_boot.fetching import Company, Errand, Unobtainable, obtain
 from phase_boot.handoff.memory import to_fetch_and_start, to_go_on
+from phase_boot.machine import events
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
-from phase_boot.machine.events import StoreOpened
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.preflight import UKI, Survey, Unstartable, suited, survey, uki_is_wanted
 from phase_boot.ports.cache import Shelf
+from phase_boot.ports.finder import Candidate, FinderFailed
 from phase_boot.store.cas import Fetched
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
+from states.discover import quest_of
 
 MIB: Final = 1024 * 1024
+LAN: Final = "lan"
+LOOK_SECONDS: Final = 3600.0
+"""Whoever turns up later than that is not waited for."""
 
 
 async def fetch(world: World, boot: Boot) -> Step:
@@ -34,7 +41,7 @@ async def fetch(world: World, boot: Boot) -> Step:
             raise CannotStore(str(failure)) from failure
         # A Cache that is full, read-only or dying must not stop a boot that fits into memory.
         memory = await world.cache.open(persistent=False, bound=limits.cache_mib * MIB)
-        world.emit(StoreOpened(persistent=False, note=str(failure)))
+        world.emit(events.StoreOpened(persistent=False, note=str(failure)))
     try:
         return await _fetch_onto(world, boot, found, memory, liars)
     except StoreError as failure:
@@ -48,16 +55,20 @@ async def _fetch_onto(
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
     _reckon_memory(world, shelf, manifest)
-    base = known(boot.candidate, "a candidate").base(manifest.arch, manifest.channel)
+    candidate = known(boot.candidate, "a candidate")
+    base = candidate.base(manifest.arch, manifest.channel)
+    sources = tuple(_sources(base, manifest))
+    company = Company(partial(_around, world, boot), known=sources, who=candidate.who)
     errand = Errand(
         clock=world.clock,
         fetcher=world.fetcher,
         cas=shelf.cas,
-        sources=tuple(_sources(base, manifest)),
+        sources=sources,
         policy=known(boot.policy, "a policy"),
         liars=liars,
         emit=world.emit,
         dags=manifest.dags,
+        company=company,
     )
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, Fetched] = {}
@@ -83,6 +94,8 @@ async def _fetch_onto(
     except BaseException:
         _close(fetched)
         raise
+    finally:
+        await company.close()
     facts = replace(
         boot,
         shelf=shelf,
@@ -92,6 +105,26 @@ async def _fetch_onto(
         sources=tuple(origins.items()),
     )
     return Step(Trigger.FETCHED, facts)
+
+
+async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candidate], None]:
+    """Yield who else announces on this network what is being fetched, while it is fetched."""
+    quest = replace(quest_of(boot), seconds=LOOK_SECONDS)
+    allowed = boot.link is not None and LAN in known(boot.policy, "a policy").discovery.order
+    for finder in world.finders if allowed else ():
+        if finder.origin != LAN:
+            continue
+        try:
+            async with aclosing(finder.find(quest)) as candidates:
+                async for candidate in candidates:
+                    base = candidate.base(quest.arch, quest.channel)
+                    if base is not None and candidate.url not in boot.shunned:
+                        yield base, candidate
+        except FinderFailed as failure:
+            world.emit(events.FinderFailed(origin=LAN, reason=str(failure)))
+        except Exception as fault:  # noqa: BLE001 - a plugin's; what is being fetched goes on
+            reason = f"it has a fault: {type(fault).__name__}: {fault}"
+            world.emit(events.FinderFailed(origin=LAN, reason=reason))
 
 
 def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:

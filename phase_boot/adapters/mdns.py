@@ -56,7 +56,7 @@ class Mdns:
                         addresses=info.parsed_scoped_addresses(),
                         quest=quest,
                     ):
-                        yield Candidate(url=url, origin=self.origin)
+                        yield Candidate(url=url, origin=self.origin, who=name)
         finally:
             await zeroconf.async_close()
 

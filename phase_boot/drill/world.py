@@ -24,7 +24,7 @@ from phase_boot.machine.journal import Journal
 from phase_boot.machine.registry import installed_handlers, total
 from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.cache import Shelf
-from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.ports.finder import Candidate, Finder, FinderFailed, Quest
 from phase_boot.ports.network import Link, Setup, SetupFailed
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
@@ -239,6 +239,8 @@ class Scene:
     lines: Lines = field(default_factory=Lines)
     handlers: tuple[Handler, ...] = OWN_HANDLERS
     finder_broken: bool = False
+    lan: Finder | None = None
+    """Who looks at the LAN, where it is nobody who merely finds all of ``found``."""
     start: Boot = field(default_factory=Boot)
     boot: Boot | None = None
     clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
@@ -274,7 +276,7 @@ class Scene:
             platform=self.platform,
             network=self.network,
             finders=(
-                FakeFinder(self.found, broken=self.finder_broken),
+                self.lan or FakeFinder(self.found, broken=self.finder_broken),
                 FakeFinder([], origin="url"),
                 KeptManifest(),
             ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.fetching.company import Company
 from phase_boot.machine.events import Event, FetchDone
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
@@ -36,6 +37,7 @@ class Errand:
         sources: base URLs of mirrors and providers, the preferred first.
         liars: servers that sent other bytes than were signed: a set that grows while we work.
         dags: what the manifest says of each artifact's chunks.
+        company: who comes to the sources while we fetch.
     """
 
     clock: Clock
@@ -46,6 +48,7 @@ class Errand:
     liars: set[str]
     emit: Callable[[Event], None]
     dags: Mapping[str, Cid] = field(default_factory=lambda: MappingProxyType({}))
+    company: Company = field(default_factory=Company)
 
     @property
     def reach(self) -> Reach:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from phase_boot.fetching.errand import Errand, Unobtainable
@@ -60,7 +61,8 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
                 await _from_older(errand, mosaic)
             swarm = Swarm(errand, mosaic)
             if not mosaic.complete:
-                await swarm.run(Mirror(errand, source, artifact) for source in errand.sources)
+                async with _welcoming(errand, swarm, artifact):
+                    await swarm.run(Mirror(errand, source, artifact) for source in errand.sources)
         except BaseException:
             mosaic.close()
             raise
@@ -83,6 +85,23 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
     most = max(swarm.served.items(), key=lambda item: item[1], default=(STORE, 0))[0]
     errand.done(artifact, most, errand.clock.monotonic() - started)
     return fetched, most
+
+
+@asynccontextmanager
+async def _welcoming(errand: Errand, swarm: Swarm, artifact: Artifact) -> AsyncIterator[None]:
+    """Let whoever turns up be asked too."""
+
+    async def welcome() -> None:
+        async with aclosing(errand.company.newcomers()) as newcomers:
+            async for base in newcomers:
+                swarm.add(Mirror(errand, base, artifact))
+
+    welcoming = asyncio.create_task(welcome())
+    try:
+        yield
+    finally:
+        welcoming.cancel()
+        await asyncio.gather(welcoming, return_exceptions=True)
 
 
 async def _from_older(errand: Errand, mosaic: Mosaic) -> None:

@@ -104,6 +104,7 @@ class Swarm:
         self._told = errand.clock.monotonic()
         self._news = asyncio.Event()
         self._finished = asyncio.Event()
+        self._over = False
         self.whole_only: list[str] = []
         """Sources that send files only as a whole."""
         self.reasons: list[str] = []
@@ -144,11 +145,14 @@ class Swarm:
             # What a thread is hashing this moment must not be hashed once more.
             await following
         finally:
+            self._over = True
             await _ended(whole, following, *self._workers)
             self._tell_served(self._errand.clock.monotonic() - began)
 
     def add(self, source: Source) -> None:
-        """Begin to ask somebody else too."""
+        """Begin to ask somebody else too, unless it is over."""
+        if self._over:
+            return
         if self._errand.lies(source.name):
             self.reasons.append(f"{source.name} has sent other bytes than were signed")
             return

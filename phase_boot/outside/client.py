@@ -54,8 +54,9 @@ class Outside:
                     if kind is not Kind.FOUND or not left:
                         raise FinderFailed(_text(payload) or "it did not answer as it should")
                     left -= 1
-                    if url := _text(payload):
-                        yield Candidate(url=url, origin=self.origin)
+                    url, _, who = _text(payload).partition("\n")
+                    if url:
+                        yield Candidate(url=url, origin=self.origin, who=who)
         except Broken as error:
             raise FinderFailed(f"the process that looks at the network failed: {error}") from error
 

@@ -99,7 +99,8 @@ async def _do(
             )
             async with aclosing(finder.find(quest)) as candidates:
                 async for candidate in candidates:
-                    await send(channel, Kind.FOUND, candidate.url.encode())
+                    said = f"{candidate.url}\n{candidate.who}"
+                    await send(channel, Kind.FOUND, said.encode())
         case "read":
             reach = Reach(table["reach"])
             body = await fetcher.read(table["url"], limit=table["limit"], reach=reach)

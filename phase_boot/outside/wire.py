@@ -27,7 +27,7 @@ class Kind(IntEnum):
     DATA = 1
     """A piece of a body."""
     FOUND = 2
-    """The URL of a candidate."""
+    """The URL of a candidate, and in the next line the name of whoever announced it."""
     END = 3
     """There is nothing more."""
     FAILED = 4

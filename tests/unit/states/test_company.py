@@ -1,0 +1,136 @@
+"""Boots that are fed by chunks, and by whoever turns up on the network in the meantime."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from phase_boot.drill.manifests import ROOTFS
+from phase_boot.drill.sites import Site, site_with_chunks
+from phase_boot.drill.world import FakeFinder, Scene, scene
+from phase_boot.fetching.company import MOST
+from phase_boot.machine.graph import State
+from phase_boot.ports.finder import Candidate, Quest, server_of
+from phase_boot.store.digest import Digest
+
+ENTRY = f"cas/sha256/{Digest.of(ROOTFS).hex}"
+
+
+@dataclass
+class Counting(FakeFinder):
+    """Counts how often somebody looked."""
+
+    searches: int = 0
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        self.searches += 1
+        async for candidate in super().find(quest):
+            yield candidate
+
+
+@dataclass
+class Breaking(Counting):
+    """A plugin with a fault that shows when it is used for the second time."""
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        async for candidate in super().find(quest):
+            if self.searches > 1:
+                raise ZeroDivisionError("a fault of a plugin")
+            yield candidate
+
+
+@dataclass
+class Named(FakeFinder):
+    """Tells who announced each URL."""
+
+    names: dict[str, str] = field(default_factory=dict)
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        async for candidate in super().find(quest):
+            yield replace(candidate, who=self.names.get(server_of(candidate.url), ""))
+
+
+def slow() -> Site:
+    """Return a site that takes some seconds for the root filesystem."""
+    site = site_with_chunks()
+    site.piece_seconds = 1.0
+    return site
+
+
+def asked_for_rootfs(play: Scene) -> set[str]:
+    return {base for base, site in play.sites.by_base.items() if site.asked[ENTRY]}
+
+
+def test_who_announces_the_same_helps_while_it_is_fetched() -> None:
+    play = scene(peer=slow(), other=site_with_chunks())
+    assert play.play() is State.TARGET
+    assert asked_for_rootfs(play) == {"http://peer", "http://other"}
+    assert {event["source"] for event in play.of("fetch.done")} == {"http://other"}
+
+
+def test_a_neighbour_without_the_artifact_is_named_and_stops_nobody() -> None:
+    play = scene(peer=slow(), empty=Site({}))
+    assert play.play() is State.TARGET
+    failed = {(event["source"], event["reason"]) for event in play.of("source.failed")}
+    assert failed == {("http://empty", "it does not have it (HTTP 404)")}
+
+
+def test_a_neighbour_that_lies_is_banned_and_costs_nothing_but_a_chunk() -> None:
+    liar = site_with_chunks()
+    liar.twist = lambda path, data: bytes(len(data)) if path == ENTRY else data
+    play = scene(peer=slow(), liar=liar)
+    assert play.play() is State.TARGET
+    assert liar.asked[ENTRY] == 1
+    assert "another sha256" in str(play.of("source.failed"))
+
+
+def test_nobody_is_looked_for_when_all_of_it_is_in_the_store() -> None:
+    first = scene(peer=site_with_chunks())
+    first.play()
+    again = scene(peer=site_with_chunks(), other=site_with_chunks())
+    again.cache.cache = first.cache.cache
+    finder = again.lan = Counting(again.found)
+    assert again.play() is State.TARGET
+    assert finder.searches == 1
+    assert not asked_for_rootfs(again)
+
+
+def test_a_finder_that_is_out_of_order_is_told_and_stops_nothing() -> None:
+    play = scene(peer=slow())
+    play.lan = Breaking(play.found)
+    assert play.play() is State.TARGET
+    (told,) = play.of("finder.failed")
+    assert "ZeroDivisionError" in told["reason"]
+
+
+def test_a_crowd_of_announcements_fills_no_more_than_so_many_places() -> None:
+    crowd = {f"n{number}": site_with_chunks() for number in range(MOST + 5)}
+    play = scene(peer=slow(), **crowd)
+    assert play.play() is State.TARGET
+    began = {event["source"] for event in play.of("fetch.started")}
+    assert len(began) == MOST + 1
+
+
+def test_two_addresses_of_one_neighbour_count_once() -> None:
+    play = scene(peer=slow(), other=site_with_chunks(), again=site_with_chunks())
+    play.lan = Named(play.found, names={"http://again": "other", "http://other": "other"})
+    assert play.play() is State.TARGET
+    assert asked_for_rootfs(play) == {"http://peer", "http://other"}
+
+
+def test_boots_that_look_at_no_lan_ask_no_neighbour() -> None:
+    play = scene(peer=slow(), other=site_with_chunks())
+    play.platform.table["discovery"]["order"] = ["url"]
+    play.platform.table["discovery"]["urls"] = [play.found[0]]
+    assert play.play() is State.TARGET
+    assert asked_for_rootfs(play) == {"http://peer"}
+
+
+@pytest.fixture(autouse=True)
+def no_loose_ends() -> Iterator[None]:
+    """A task that was left behind says so when it is collected; warnings are errors."""
+    yield
+    gc.collect()
