@@ -73,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
     fetch.add_argument("--channel", default="stable", help="where the URL does not name it")
     fetch.add_argument("--journal", type=Path, help="write the events to this file")
+    fetch.add_argument(
+        "--serve",
+        type=provider.port,
+        metavar="PORT",
+        help="hand on what is here, meanwhile and after that, until Ctrl-C; 0 takes a free port",
+    )
     fetch.set_defaults(func=_fetch)
     graph = commands.add_parser("graph", help="draw the states of the machine")
     graph.add_argument("--format", choices=FORMATS, default="mermaid")
@@ -142,6 +148,7 @@ def _fetch(options: argparse.Namespace) -> int:
             root=options.root,
             channel=options.channel,
             journal=options.journal,
+            serve=options.serve,
         )
     )
 

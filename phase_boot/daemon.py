@@ -6,11 +6,9 @@ This is the composition root: the only place that knows every adapter.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,12 +18,10 @@ from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
 from phase_boot.adapters.dry_run import NoLoader, WouldBoot
 from phase_boot.adapters.efi_variables import EfiVariables
 from phase_boot.adapters.esp import StickEsp
-from phase_boot.adapters.http import Http
 from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.adapters.kexec_tools import KexecTools
 from phase_boot.adapters.link import AddressWatch
 from phase_boot.adapters.linux_platform import LinuxPlatform
-from phase_boot.adapters.mdns import Mdns
 from phase_boot.adapters.named_urls import NamedUrls
 from phase_boot.adapters.networkd import Networkd
 from phase_boot.adapters.service_manager import ServiceManager
@@ -42,9 +38,8 @@ from phase_boot.machine.graph import State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.registry import RegistryError, installed_handlers
+from phase_boot.outpost import Outpost, send_out
 from phase_boot.outside.client import Outside
-from phase_boot.outside.server import serve
-from phase_boot.outside.start import start
 from phase_boot.ports.cache import Cache
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
@@ -110,10 +105,10 @@ def run(settings: Settings) -> int:
         return 2
     as_seed = in_seed and not settings.dry_run
     # Before there is anything that the other process must not have.
-    outside = start(_look_outside, user=OUTSIDE_USER if as_seed else None)
+    outpost = send_out(user=OUTSIDE_USER if as_seed else None, finds=True)
     around = _seed() if as_seed else _desktop(settings)
     try:
-        end, boot = asyncio.run(_run(settings, around, Outside(outside.control)))
+        end, boot = asyncio.run(_run(settings, around, outpost))
     except RegistryError as error:
         sys.stderr.write(f"The states cannot be put together: {error}.\n")
         return 1
@@ -123,28 +118,19 @@ def run(settings: Settings) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        outside.stop()
+        outpost.stop()
     # In the seed a person who leaves has been obeyed, which is no failure of the unit; that nobody
     # could be asked is one.
     obeyed = around.in_seed and boot.trouble is None
     return 0 if end in {State.TARGET, State.FIRMWARE} or obeyed else 1
 
 
-async def _look_outside(control: socket.socket) -> None:
-    """Run in the process that talks to the network, for as long as it is asked."""
-    mdns, http = Mdns(), Http()
-    async with _warming(mdns.warm, http.warm):
-        try:
-            await serve(control, mdns, http)
-        finally:
-            await http.close()
-
-
-async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> tuple[State, Boot]:
+async def _run(settings: Settings, around: _Surroundings, outpost: Outpost) -> tuple[State, Boot]:
     clock = SystemClock()
     journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
     if around.earlier:
         journal.emit(RunInterrupted(lines=len(around.earlier)))
+    outside = outpost.outside()
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
     world = World(
         clock=clock,
@@ -152,6 +138,7 @@ async def _run(settings: Settings, around: _Surroundings, outside: Outside) -> t
         network=around.network,
         finders=(outside, NamedUrls(), KeptManifest()),
         fetcher=outside,
+        neighbours=outpost.neighbours(),
         cache=around.cache,
         kexec=around.kexec,
         loader=around.loader,
@@ -184,23 +171,6 @@ async def _while_alive(outside: Outside, driving: Coroutine[Any, Any, T]) -> T:
         for task in (walk, end):
             task.cancel()
         await asyncio.gather(walk, end, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def _warming(*warmers: Callable[[], object]) -> AsyncIterator[None]:
-    """Import the slow libraries one after the other while the boot waits for the network."""
-
-    async def warm() -> None:
-        for warmer in warmers:
-            await warmer()  # type: ignore[misc]
-
-    task = asyncio.create_task(warm())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def _seed() -> _Surroundings:

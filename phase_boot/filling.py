@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.adapters import sinks
-from phase_boot.adapters.http import Http
 from phase_boot.adapters.shelves import FolderCache
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.console.lines import Console
-from phase_boot.fetching import Errand, Unobtainable, obtain
+from phase_boot.fetching import Circle, Errand, Unobtainable, obtain
 from phase_boot.machine.events import (
     CandidateRefused,
     Event,
@@ -27,11 +25,11 @@ from phase_boot.machine.events import (
 )
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.recall import keep_root, keep_seen, recall
-from phase_boot.outside.client import Outside
-from phase_boot.outside.server import serve
-from phase_boot.outside.start import start
+from phase_boot.outpost import Outpost, send_out
 from phase_boot.ports.cache import Shelf
+from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.provider.errors import ProvideError
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import manifest_path, read_manifest_path, root_path
 from phase_boot.trust.arch import Arch
@@ -58,6 +56,8 @@ class Order:
 
     Attributes:
         url: of a manifest, or of the folder of a mirror.
+        serve: the port at which others are handed what is here, while it is fetched and after that
+            until somebody ends it; 0 is any, None serves nobody.
         sources: base URLs of other mirrors, beside those that the manifest names.
         policy: whom to trust; without it ``keys`` or ``root`` say so, and nothing bounds the store.
     """
@@ -71,6 +71,7 @@ class Order:
     root: Path | None = None
     channel: str = "stable"
     journal: Path | None = None
+    serve: int | None = None
 
 
 class _Impossible(Exception):
@@ -97,13 +98,17 @@ def fill(order: Order) -> int:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
     # Before there is anything that the other process must not have.
-    outside = start(_look_outside, user=None)
     try:
-        return asyncio.run(_fill(plan, Outside(outside.control)))
+        outpost = send_out(user=None, finds=False, port=order.serve or 0)
+    except ProvideError as error:
+        sys.stderr.write(f"{error}\n")
+        return UNUSABLE
+    try:
+        return asyncio.run(_fill(plan, outpost))
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        outside.stop()
+        outpost.stop()
 
 
 def _plan(order: Order) -> _Plan:
@@ -140,17 +145,8 @@ def _place(order: Order) -> tuple[str, str, Arch]:
         raise _Impossible(f"Name a manifest: {error}.") from error
 
 
-async def _look_outside(control: socket.socket) -> None:
-    """Run in the process that talks to the network, for as long as it is asked."""
-    http = Http()
-    try:
-        await serve(control, None, http)
-    finally:
-        await http.close()
-
-
-async def _fill(plan: _Plan, fetcher: Fetcher) -> int:
-    clock = SystemClock()
+async def _fill(plan: _Plan, outpost: Outpost) -> int:
+    clock, fetcher = SystemClock(), outpost.outside()
     console = Console(sys.stderr.write, live=sys.stderr.isatty(), start=clock.monotonic())
     boot_id = os.urandom(6).hex()
     journal = Journal(
@@ -170,10 +166,16 @@ async def _fill(plan: _Plan, fetcher: Fetcher) -> int:
             liars=set(),
             emit=journal.emit,
             dags=manifest.dags,
+            circle=_circle(plan, outpost, clock, journal.emit),
         )
         for artifact in manifest.artifacts.values():
             fetched, _ = await obtain(errand, artifact)
             fetched.close()
+        if errand.circle is not None:
+            sys.stderr.write(
+                f"All of it is here, and handed on at port {outpost.port}: ^C ends it.\n"
+            )
+            await asyncio.Event().wait()
     except FetchFailed as failure:
         journal.emit(CandidateRefused(url=plan.base, code="unreachable", reason=str(failure)))
     except Refusal as refusal:
@@ -185,6 +187,14 @@ async def _fill(plan: _Plan, fetcher: Fetcher) -> int:
     finally:
         journal.flush()
     return FAILED
+
+
+def _circle(
+    plan: _Plan, outpost: Outpost, clock: Clock, emit: Callable[[Event], None]
+) -> Circle | None:
+    if plan.order.serve is None:
+        return None
+    return Circle(outpost.neighbours(), clock=clock, reach=plan.policy.network.reach, emit=emit)
 
 
 async def _believed(

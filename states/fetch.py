@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from phase_boot.fetching import Company, Errand, Unobtainable, obtain
+from phase_boot.fetching import Circle, Company, Errand, Unobtainable, obtain
 from phase_boot.handoff.memory import to_fetch_and_start, to_go_on
 from phase_boot.machine import events
 from phase_boot.machine.boot import Boot, Images, known
@@ -21,6 +21,7 @@ from phase_boot.ports.finder import Candidate, FinderFailed
 from phase_boot.store.cas import Fetched
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
+from policies.model import Mode, Policy
 from states.discover import quest_of
 
 MIB: Final = 1024 * 1024
@@ -55,21 +56,7 @@ async def _fetch_onto(
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
     _reckon_memory(world, shelf, manifest)
-    candidate = known(boot.candidate, "a candidate")
-    base = candidate.base(manifest.arch, manifest.channel)
-    sources = tuple(_sources(base, manifest))
-    company = Company(partial(_around, world, boot), known=sources, who=candidate.who)
-    errand = Errand(
-        clock=world.clock,
-        fetcher=world.fetcher,
-        cas=shelf.cas,
-        sources=sources,
-        policy=known(boot.policy, "a policy"),
-        liars=liars,
-        emit=world.emit,
-        dags=manifest.dags,
-        company=company,
-    )
+    errand = _errand(world, boot, shelf, liars)
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, Fetched] = {}
     origins: dict[str, str] = {}
@@ -95,7 +82,7 @@ async def _fetch_onto(
         _close(fetched)
         raise
     finally:
-        await company.close()
+        await errand.close()
     facts = replace(
         boot,
         shelf=shelf,
@@ -105,6 +92,33 @@ async def _fetch_onto(
         sources=tuple(origins.items()),
     )
     return Step(Trigger.FETCHED, facts)
+
+
+def _errand(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -> Errand:
+    """Return what artifacts are fetched with, and from where."""
+    manifest, policy = known(boot.manifest, "a manifest").manifest, known(boot.policy, "a policy")
+    candidate = known(boot.candidate, "a candidate")
+    base = candidate.base(manifest.arch, manifest.channel)
+    sources = tuple(_sources(base, manifest))
+    return Errand(
+        clock=world.clock,
+        fetcher=world.fetcher,
+        cas=shelf.cas,
+        sources=sources,
+        policy=policy,
+        liars=liars,
+        emit=world.emit,
+        dags=manifest.dags,
+        company=Company(partial(_around, world, boot), known=sources, who=candidate.who),
+        circle=_circle(world, policy),
+    )
+
+
+def _circle(world: World, policy: Policy) -> Circle | None:
+    """Return who is helped while it fetches as we do: nobody by a boot that leaves no trace."""
+    if policy.mode is Mode.PRIVATE:
+        return None
+    return Circle(world.neighbours, clock=world.clock, reach=policy.network.reach, emit=world.emit)
 
 
 async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candidate], None]:

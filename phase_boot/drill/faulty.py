@@ -139,6 +139,8 @@ class Faulty:
             if OPEN_FILE in get_args(member.returns):
                 return descriptor_of(value, lambda content: twist(content, chance))
             value = twist(value, chance)
+        if is_port(member.returns):
+            return Faulty(member.returns, value, self._plan)
         return self._nested(value)
 
     def _nothing_done(self, member: Member, args: tuple[Any, ...]) -> int | None:

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from phase_boot.machine import errors as boot_errors
+from phase_boot.ports import fetcher
 from phase_boot.store import errors as store_errors
 
 OURS: Final = "phase_boot."
@@ -139,7 +140,13 @@ def _raised(said: str) -> Iterator[str]:
 
 
 def _error(word: str, owner: type, name: str) -> type[Exception]:
-    places: list[ModuleType] = [sys.modules[owner.__module__], boot_errors, store_errors, builtins]
+    places: list[ModuleType] = [
+        sys.modules[owner.__module__],
+        fetcher,
+        boot_errors,
+        store_errors,
+        builtins,
+    ]
     for place in places:
         found = getattr(place, word, None)
         if isinstance(found, type) and issubclass(found, Exception):

@@ -10,14 +10,16 @@ from typing import Final
 from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.neighbours import Meeting
 from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
-from phase_boot.drill.sites import Site, Sites, good_site, site_with_chunks
+from phase_boot.drill.sites import Site, Sites, dags_of_all, good_site, site_with_chunks
 from phase_boot.drill.world import Scene, policy_table
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 
+NEIGHBOUR: Final = "http://10.0.0.9:7000"
 OLD: Final = b"what an older version left " * 100
 EVIL: Final = bzimage(b"what somebody would like to run")
 _FILES: Final = {"kernel": EVIL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
@@ -43,10 +45,12 @@ def internet() -> Scene:
 
 
 def shared() -> Scene:
-    """Chunks come from two at once; half of one artifact is in a partial file already."""
-    other = site_with_chunks()
-    play = _scene("internet", peer=site_with_chunks(mirrors=["http://other"]))
-    play.sites.by_base["http://other"] = other
+    """Chunks come from three at once, one of them fetching too; half of one artifact is here."""
+    peer = site_with_chunks(mirrors=["http://other"])
+    peer.meeting = Meeting(dags_of_all(), peers=(NEIGHBOUR,), yours=0)
+    play = _scene("internet", peer=peer)
+    play.sites.by_base["http://other"] = site_with_chunks()
+    play.sites.by_base[NEIGHBOUR] = site_with_chunks()
     disk = play.cache.cache = MemoryDisk()
     name = f"{Digest.of(ROOTFS).hex}.chunks.0"
     disk.plant(Folder.PARTIALS, name, ROOTFS[: len(ROOTFS) // 2])

@@ -18,6 +18,7 @@ from policies.model import Reach
 PIECE = 1000
 CHUNK = 700
 FOR_EVER = 1e9
+_ARTIFACTS = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 
 @dataclass
@@ -40,13 +41,19 @@ class Site:
     """The path whose answer goes on for ever after its own end."""
     whole_only: bool = False
     """Whether it does not know what a range is."""
+    meeting: Callable[[bytes], bytes] | None = None
+    """What it answers machines that tell it what they hold; without it nobody meets there."""
     asked: Counter[str] = field(default_factory=Counter)
+
+
+def dags_of_all() -> dict[str, int]:
+    """Return the root of each artifact's DAG, and the artifact's size."""
+    return {str(plant(chunked(data)).root): len(data) for data in _ARTIFACTS.values()}
 
 
 def site_with_chunks(**changes: object) -> Site:
     """Return a good site whose manifest names the chunks of each artifact."""
-    artifacts = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
-    trees = {name: plant(chunked(data)) for name, data in artifacts.items()}
+    trees = {name: plant(chunked(data)) for name, data in _ARTIFACTS.items()}
     dags = {name: str(tree.root) for name, tree in trees.items()}
     site = good_site(**({"dags": dags} | changes))
     for tree in trees.values():

@@ -13,6 +13,7 @@ from phase_boot.drill import virtual_time
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.memory_notebook import MemoryNotebook
+from phase_boot.drill.neighbours import FakeNeighbours
 from phase_boot.drill.sites import Sites
 from phase_boot.drill.starting import FakeKexec, FakeLoader
 from phase_boot.machine.boot import Boot
@@ -25,6 +26,7 @@ from phase_boot.machine.registry import installed_handlers, total
 from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate, Finder, FinderFailed, Quest
+from phase_boot.ports.neighbours import Neighbours
 from phase_boot.ports.network import Link, Setup, SetupFailed
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
@@ -241,6 +243,8 @@ class Scene:
     finder_broken: bool = False
     lan: Finder | None = None
     """Who looks at the LAN, where it is nobody who merely finds all of ``found``."""
+    neighbours: Neighbours | None = None
+    """Who hands on; without it nobody looks at what was."""
     start: Boot = field(default_factory=Boot)
     boot: Boot | None = None
     clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
@@ -281,6 +285,7 @@ class Scene:
                 KeptManifest(),
             ),
             fetcher=self.sites,
+            neighbours=self.neighbours or FakeNeighbours(self.sites),
             cache=self.cache,
             kexec=self.kexec,
             loader=self.loader,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from phase_boot.fetching.company import Company
 from phase_boot.machine.events import Event, FetchDone
@@ -16,6 +16,9 @@ from phase_boot.store.cas import Cas
 from phase_boot.store.cid import Cid
 from phase_boot.trust.manifest import Artifact
 from policies.model import Policy, Reach
+
+if TYPE_CHECKING:
+    from phase_boot.fetching.circle import Circle
 
 PROGRESS_SECONDS: Final = 0.25
 BACKOFF_SECONDS: Final = 0.5
@@ -38,6 +41,7 @@ class Errand:
         liars: servers that sent other bytes than were signed: a set that grows while we work.
         dags: what the manifest says of each artifact's chunks.
         company: who comes to the sources while we fetch.
+        circle: who fetches the same as we do; None hands nothing on and asks nobody.
     """
 
     clock: Clock
@@ -49,6 +53,7 @@ class Errand:
     emit: Callable[[Event], None]
     dags: Mapping[str, Cid] = field(default_factory=lambda: MappingProxyType({}))
     company: Company = field(default_factory=Company)
+    circle: Circle | None = None
 
     @property
     def reach(self) -> Reach:
@@ -67,6 +72,12 @@ class Errand:
     def ban(self, source: str) -> None:
         """Do not ask it again in this boot."""
         self.liars.add(server_of(source))
+
+    async def close(self) -> None:
+        """Look for nobody any more, and tell nobody what is here."""
+        await self.company.close()
+        if self.circle is not None:
+            await self.circle.close()
 
     def done(self, artifact: Artifact, source: str, seconds: float) -> None:
         """Tell that an artifact is here."""

@@ -19,6 +19,23 @@ class SourceServed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingJoined(Event):
+    """The provider at `source` tells us of others who fetch the same, and them of us."""
+
+    event = "meeting.joined"
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingFailed(Event):
+    """Nothing is handed on, or nobody heard of, at `source` or anywhere: a fault says why."""
+
+    event = "meeting.failed"
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChunksUnknown(Event):
     """An artifact is fetched as a whole, because the list of its chunks cannot be had."""
 

@@ -15,13 +15,17 @@ from phase_boot.trust.manifest import Artifact
 class Mirror:
     """Implements `fetching.source.Source` for one artifact below a base URL."""
 
-    held = None
-
     def __init__(self, errand: Errand, base: str, artifact: Artifact) -> None:
         """Take whom to ask, by the base URL of its files."""
         self.name = base
+        self.held: bytes | bytearray | None = None
+        """What it may be asked for; None is everything."""
         self._errand = errand
         self._url = f"{base}/{entry_path(artifact.digest)}"
+
+    def begin(self) -> int:
+        """Return the first chunk."""
+        return 0
 
     async def span(self, offset: int, length: int) -> AsyncGenerator[Piece, None]:
         """Yield ``length`` bytes from ``offset`` on."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Final
 
 from phase_boot.fetching.errand import Errand, Unobtainable
 from phase_boot.fetching.events import ChunksUnknown, SourceServed
 from phase_boot.fetching.index import Index, learnt
 from phase_boot.fetching.mirror import Mirror
+from phase_boot.fetching.source import Source
 from phase_boot.fetching.swarm import Swarm
 from phase_boot.fetching.whole import from_source
 from phase_boot.machine.events import StoreCorrupt
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.chunks import ChunkList
+from phase_boot.store.cid import Cid
 from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
 from phase_boot.store.mosaic import Mosaic
 from phase_boot.trust.manifest import Artifact
@@ -61,8 +63,7 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
                 await _from_older(errand, mosaic)
             swarm = Swarm(errand, mosaic)
             if not mosaic.complete:
-                async with _welcoming(errand, swarm, artifact):
-                    await swarm.run(Mirror(errand, source, artifact) for source in errand.sources)
+                await _swarming(errand, index.root, mosaic, swarm)
         except BaseException:
             mosaic.close()
             raise
@@ -87,14 +88,29 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
     return fetched, most
 
 
+async def _swarming(errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> None:
+    """Fetch what is missing, beside others who fetch it too where somebody tells of them."""
+    sitting = errand.circle.seat(errand, root, mosaic, swarm) if errand.circle else nullcontext()
+    async with sitting as seat:
+
+        def mirror(base: str) -> Source:
+            source = Mirror(errand, base, mosaic.artifact)
+            return source if seat is None else seat.host(source)
+
+        async with _welcoming(errand, swarm, mirror):
+            await swarm.run(mirror(base) for base in errand.sources)
+
+
 @asynccontextmanager
-async def _welcoming(errand: Errand, swarm: Swarm, artifact: Artifact) -> AsyncIterator[None]:
+async def _welcoming(
+    errand: Errand, swarm: Swarm, mirror: Callable[[str], Source]
+) -> AsyncIterator[None]:
     """Let whoever turns up be asked too."""
 
     async def welcome() -> None:
         async with aclosing(errand.company.newcomers()) as newcomers:
             async for base in newcomers:
-                swarm.add(Mirror(errand, base, artifact))
+                swarm.add(mirror(base))
 
     welcoming = asyncio.create_task(welcome())
     try:

@@ -19,6 +19,9 @@ class Source(Protocol):
     def held(self) -> bytes | bytearray | None:
         """One byte for each chunk, 1 if it says that it has it; None says that it has all."""
 
+    def begin(self) -> int:
+        """Return the chunk from which on it is asked, where it has it and it is missing."""
+
     def span(self, offset: int, length: int) -> AsyncGenerator[Piece, None]:
         """Yield ``length`` bytes from ``offset`` on.
 

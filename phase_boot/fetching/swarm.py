@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import aclosing
@@ -91,20 +90,20 @@ class Meter:
 class Swarm:
     """Fills a mosaic from sources, which may come to it while it runs."""
 
-    def __init__(self, errand: Errand, mosaic: Mosaic, *, scattered: bool = False) -> None:
-        """Take what to fill; ``scattered`` begins anywhere, so that peers have different chunks."""
+    def __init__(self, errand: Errand, mosaic: Mosaic) -> None:
+        """Take what to fill."""
         self._errand = errand
         self._mosaic = mosaic
         self._board = Board(mosaic.chunks, mosaic.have)
         self._meters: dict[Source, Meter] = {}
-        self._scattered = scattered
-        self._chance = random.Random()  # noqa: S311 - where one begins is no secret
         self._workers: set[asyncio.Task[None]] = set()
         self._whole = Meter(errand.clock.monotonic())
         self._told = errand.clock.monotonic()
         self._news = asyncio.Event()
         self._finished = asyncio.Event()
         self._over = False
+        self.asked: set[Source] = set()
+        """Who is being asked, or waits for something to be asked for."""
         self.whole_only: list[str] = []
         """Sources that send files only as a whole."""
         self.reasons: list[str] = []
@@ -166,7 +165,10 @@ class Swarm:
                 source=source.name,
             )
         )
-        self._workers.add(asyncio.create_task(self._work(source)))
+        worker = asyncio.create_task(self._work(source))
+        self._workers.add(worker)
+        self.asked.add(source)
+        worker.add_done_callback(lambda _: self.asked.discard(source))
 
     async def _work(self, source: Source) -> None:
         """Fetch one span after the other from a source, until all is here or it has had enough."""
@@ -207,8 +209,8 @@ class Swarm:
     def _next(self, source: Source) -> Task | None:
         now = self._errand.clock.monotonic()
         mine = self._meters[source].known(now)
-        near = self._chance.randrange(self._mosaic.chunks.count) if self._scattered else 0
-        task = self._board.take(source, self._length(mine, now), held=source.held, near=near)
+        length = self._length(mine, now)
+        task = self._board.take(source, length, held=source.held, near=source.begin())
         if task is None:
             hope = mine or float(LEAST_SPAN)
             task = self._board.take_over(source, hope, self._rate_of, held=source.held)

@@ -15,6 +15,7 @@ from phase_boot.ports.fetcher import Fetcher
 from phase_boot.ports.finder import Finder
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
+from phase_boot.ports.neighbours import Neighbours
 from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
 from phase_boot.ports.platform import Platform
@@ -32,6 +33,7 @@ class World:
     network: Network
     finders: tuple[Finder, ...]
     fetcher: Fetcher
+    neighbours: Neighbours
     cache: Cache
     kexec: Kexec
     loader: Loader

@@ -18,11 +18,10 @@ from phase_boot.provider.events import ReceiptKept, RequestAnswered, Tell
 from phase_boot.provider.files import Goods, Served
 from phase_boot.provider.gateway import PREFIX, Asked, Gateway
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.peers import PATH as PEERS
 from phase_boot.provider.peers import NoNotice, Noticeboard
 from phase_boot.provider.ranges import Span, Unsatisfiable, wanted_span
 from phase_boot.provider.receipts import NotKept, Receipts
-from phase_boot.store.layout import RECEIPTS
+from phase_boot.store.layout import PEERS, RECEIPTS
 from phase_boot.trust.receipt import MAX_BYTES
 
 MAX_SHOWN_PATH: Final = 256

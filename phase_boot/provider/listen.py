@@ -25,6 +25,20 @@ def listen(*, port: int, host: str | None, interface: str | None) -> list[socket
     Raises:
         ProvideError: they could not be opened.
     """
+    opened = reserve(port=port, host=host, interface=interface)
+    for one in opened:
+        one.listen(BACKLOG)
+    return opened
+
+
+def reserve(
+    *, port: int = 0, host: str | None = None, interface: str | None = None
+) -> list[socket.socket]:
+    """Return sockets as `listen` does, of which none listens yet: who calls is refused.
+
+    Raises:
+        ProvideError: they could not be opened.
+    """
     opened: list[socket.socket] = []
     try:
         for family, (address, _, *scope) in _places(host):
@@ -67,7 +81,6 @@ def _bound(
         if interface is not None:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         one.bind(address)
-        one.listen(BACKLOG)
     except BaseException:
         one.close()
         raise

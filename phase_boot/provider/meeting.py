@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from phase_boot.provider.limits import Limits
 
 LEAST_AT_ONCE: Final = 8
-MOST_AT_ONCE: Final = 64
+MOST_AT_ONCE: Final = 1024
 """Stretches that one machine may be about to take from us: fewer, the more machines there are."""
 SHARES: Final = 4
 """In so many shares each takes what falls to it."""

@@ -14,7 +14,6 @@ from phase_boot.store.cid import Cid
 from phase_boot.store.layout import entry_path
 from phase_boot.store.stretches import as_text, from_text, stretch_count
 
-PATH: Final = "peers"
 MAX_BYTES: Final = 16 * 1024
 MAX_ROOTS: Final = 8
 """Artifacts that a machine says something of at once."""

@@ -69,6 +69,10 @@ class Stretches:
         """All stretches."""
         return (1 << self.count) - 1
 
+    def first(self, number: int) -> int:
+        """Return the first chunk of a stretch, or of what comes after the last one."""
+        return min(self._firsts[number], self._chunks.count - 1)
+
     def cuts(self) -> list[int]:
         """Return where each stretch begins, and the last one's end."""
         return [self._chunks.span(first, first)[0] for first in self._firsts]

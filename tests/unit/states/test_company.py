@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from phase_boot.drill.manifests import ROOTFS
-from phase_boot.drill.sites import Site, site_with_chunks
-from phase_boot.drill.world import FakeFinder, Scene, scene
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.neighbours import FakeNeighbours, Meeting
+from phase_boot.drill.scenes import NEIGHBOUR
+from phase_boot.drill.sites import Site, dags_of_all, site_with_chunks
+from phase_boot.drill.world import FakeFinder, Scene, policy_table, scene
 from phase_boot.fetching.company import MOST
 from phase_boot.machine.graph import State
 from phase_boot.ports.finder import Candidate, Quest, server_of
 from phase_boot.store.digest import Digest
+from policies.model import Reach
 
 ENTRY = f"cas/sha256/{Digest.of(ROOTFS).hex}"
 
@@ -127,6 +130,44 @@ def test_boots_that_look_at_no_lan_ask_no_neighbour() -> None:
     play.platform.table["discovery"]["urls"] = [play.found[0]]
     assert play.play() is State.TARGET
     assert asked_for_rootfs(play) == {"http://peer"}
+
+
+def meeting_place() -> Site:
+    site = slow()
+    site.meeting = Meeting(dags_of_all(), peers=(NEIGHBOUR,), yours=0)
+    return site
+
+
+def test_a_boot_helps_and_is_helped_by_others_that_boot_at_the_same_time() -> None:
+    play = scene(peer=meeting_place())
+    play.sites.by_base[NEIGHBOUR] = site_with_chunks()
+    hands = play.neighbours = FakeNeighbours(play.sites)
+    assert play.play() is State.TARGET
+    assert {event["source"] for event in play.of("fetch.done")} == {NEIGHBOUR}
+    assert {share.digest for share in hands.shared} == set(
+        map(Digest.of, (KERNEL, INITRAMFS, ROOTFS))
+    )
+    assert all(shared.held for shared in hands.shared.values())
+    assert play.sites.reaches == {Reach.INTERNET}
+
+
+def test_a_private_boot_tells_nobody_what_it_fetches_and_hands_nothing_on() -> None:
+    play = scene(peer=meeting_place())
+    play.sites.by_base[NEIGHBOUR] = site_with_chunks()
+    play.platform.table = policy_table(mode="private", cache_enabled=False)
+    hands = play.neighbours = FakeNeighbours(play.sites)
+    assert play.play() is State.TARGET
+    assert (hands.said, hands.shared) == ([], {})
+    assert asked_for_rootfs(play) == {"http://peer"}
+
+
+def test_a_local_boot_tells_and_is_told_within_its_lan_alone() -> None:
+    play = scene(peer=meeting_place())
+    play.platform.table["mode"] = "local"
+    play.platform.table["network"]["reach"] = "lan"
+    play.sites.by_base[NEIGHBOUR] = site_with_chunks()
+    assert play.play() is State.TARGET
+    assert play.sites.reaches == {Reach.LAN}
 
 
 @pytest.fixture(autouse=True)

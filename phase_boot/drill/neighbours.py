@@ -1,0 +1,77 @@
+"""Others who fetch, in memory: what they are handed, and what a provider tells of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from phase_boot.drill.sites import Sites
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.neighbours import Share
+from phase_boot.store.layout import PEERS
+from phase_boot.store.stretches import as_text, stretch_count
+from policies.model import Reach
+
+
+@dataclass
+class FakeShared:
+    held: int = 0
+
+    def mark(self, held: int) -> None:
+        self.held = held
+
+
+@dataclass
+class FakeNeighbours:
+    """Speaks to the sites' meetings, and remembers what was to be handed on."""
+
+    sites: Sites
+    port: int = 7000
+    shared: dict[Share, FakeShared] = field(default_factory=dict)
+    said: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+
+    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        self.sites.reaches.add(reach)
+        base = url.removesuffix(f"/{PEERS}")
+        site = self.sites.by_base.get(base)
+        self.said.append((base, json.loads(body)))
+        if site is None or site.meeting is None:
+            raise FetchFailed("it answered HTTP 405", again=False)
+        answer = site.meeting(body)
+        if len(answer) > limit:
+            raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+        return answer
+
+    async def share(self, share: Share, file: int, cuts: Sequence[int]) -> FakeShared:
+        assert file >= 0
+        assert len(cuts) == stretch_count(share.size) + 1
+        return self.shared.setdefault(share, FakeShared())
+
+
+@dataclass
+class Meeting:
+    """What a provider tells whoever asks: the same to all."""
+
+    sizes: Mapping[str, int]
+    """Of the artifacts that it knows, by their DAGs."""
+    peers: tuple[str, ...] = ()
+    """Base URLs of others who hold everything."""
+    yours: int = -1
+    """The stretches that may be taken from it."""
+
+    def __call__(self, raw: bytes) -> bytes:
+        asked = json.loads(raw)["roots"]
+        return json.dumps(
+            {
+                "roots": {
+                    root: self._told(size) for root, size in self.sizes.items() if root in asked
+                }
+            }
+        ).encode()
+
+    def _told(self, size: int) -> dict[str, object]:
+        count = stretch_count(size)
+        every = (1 << count) - 1
+        peers = [{"url": url, "held": as_text(every, count)} for url in self.peers]
+        return {"yours": as_text(self.yours & every, count), "peers": peers}

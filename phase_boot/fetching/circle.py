@@ -1,0 +1,176 @@
+"""Who fetches the same at the same time: met at a provider, handed what we hold, and asked too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from phase_boot.fetching.errand import Errand
+from phase_boot.fetching.events import MeetingFailed, MeetingJoined
+from phase_boot.fetching.seat import Seat
+from phase_boot.fetching.swarm import Swarm
+from phase_boot.fetching.told import read_roots
+from phase_boot.machine.events import Event
+from phase_boot.ports.clock import Clock
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.neighbours import Neighbours, Share
+from phase_boot.store.cid import Cid
+from phase_boot.store.layout import PEERS
+from phase_boot.store.mosaic import Mosaic
+from phase_boot.store.stretches import Stretches
+from policies.model import Reach
+
+TELL_SECONDS: Final = 1.0
+"""So often a provider hears from us, or it forgets us."""
+HUNGRY_SECONDS: Final = 0.1
+"""After so long it is asked for more where most of what it gave us is here."""
+PATIENCE_SECONDS: Final = 5.0
+"""After so long without an answer a provider is a mirror like any other."""
+MOST_ANSWER: Final = 96 * 1024
+MOST_SEATS: Final = 8
+"""Artifacts that a provider hears of at once."""
+NEAR: Final = "http://"
+"""Nobody is met at an HTTPS mirror: it is on the Internet, and sees other addresses than ours."""
+
+
+class Circle:
+    """What we hold of each artifact, and what every provider says of others who fetch it.
+
+    Nothing that a provider or another machine says is believed. Who misleads us costs time: where
+    no chunk comes for some seconds, everything may be asked of the provider itself.
+    """
+
+    def __init__(
+        self,
+        neighbours: Neighbours,
+        *,
+        clock: Clock,
+        reach: Reach,
+        emit: Callable[[Event], None],
+    ) -> None:
+        """Begin with nothing to hand on."""
+        self._neighbours = neighbours
+        self._clock = clock
+        self._reach = reach
+        self._emit = emit
+        self._seats: list[Seat] = []
+        self._visits: dict[str, asyncio.Task[None]] = {}
+        self._news = asyncio.Event()
+
+    @asynccontextmanager
+    async def seat(
+        self, errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm
+    ) -> AsyncIterator[Seat | None]:
+        """Hand on an artifact while it is fetched and after that; None if that cannot be.
+
+        Whoever gives us the seat's `Seat.host` is asked who else is there.
+        """
+        seat = await self._seated(errand, root, mosaic, swarm)
+        if seat is None:
+            yield None
+            return
+        self._seats = [*self._seats, seat][-MOST_SEATS:]
+        try:
+            yield seat
+        finally:
+            if not mosaic.complete:
+                self._seats = [each for each in self._seats if each is not seat]
+            try:
+                seat.leave()
+            except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+                self._emit(MeetingFailed(source="", reason=f"{type(fault).__name__}: {fault}"))
+
+    async def close(self) -> None:
+        """Say nothing any more; what was handed on stays so for as long as its process lives."""
+        visits = tuple(self._visits.values())
+        for visit in visits:
+            visit.cancel()
+        await asyncio.gather(*visits, return_exceptions=True)
+
+    async def _seated(self, errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> Seat | None:
+        stretches = Stretches(mosaic.chunks)
+        share = Share(mosaic.artifact.digest, root, mosaic.artifact.size)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                shared = await self._neighbours.share(share, mosaic.fileno(), stretches.cuts())
+        except FetchFailed as failure:
+            self._emit(MeetingFailed(source="", reason=str(failure)))
+            return None
+        except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+            self._emit(MeetingFailed(source="", reason=f"{type(fault).__name__}: {fault}"))
+            return None
+        return Seat(errand, root, mosaic, swarm, stretches, shared, self._visit)
+
+    def _visit(self, base: str) -> bool:
+        """Ask a provider from now on who else is there; say whether it may be one to ask."""
+        if not base.startswith(NEAR):
+            return False
+        if base not in self._visits:
+            self._visits[base] = asyncio.create_task(self._visiting(base))
+        self._news.set()
+        return not self._visits[base].done()
+
+    async def _visiting(self, base: str) -> None:
+        """Exchange with one provider, until it shows that nobody meets there."""
+        joined = False
+        try:
+            while True:
+                told = await self._exchange(base)
+                if told and not joined:
+                    joined = True
+                    self._emit(MeetingJoined(source=base))
+                await self._pause(base)
+        except FetchFailed:
+            pass
+        except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+            self._emit(MeetingFailed(source=base, reason=f"{type(fault).__name__}: {fault}"))
+        finally:
+            for seat in self._seats:
+                seat.release(base)
+
+    async def _exchange(self, base: str) -> bool:
+        """Tell a provider what we hold and hear who else does; say whether it answered.
+
+        Raises:
+            FetchFailed: nobody meets there.
+        """
+        seats = tuple(self._seats)
+        said = {"port": self._neighbours.port, "roots": {str(s.root): s.notice() for s in seats}}
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                raw = await self._neighbours.tell(
+                    f"{base}/{PEERS}",
+                    json.dumps(said).encode(),
+                    limit=MOST_ANSWER,
+                    reach=self._reach,
+                )
+            roots = read_roots(raw)
+        except TimeoutError:
+            pass
+        except FetchFailed as failure:
+            if not failure.again:
+                raise
+        except ValueError as error:
+            raise FetchFailed(str(error), again=False) from error
+        else:
+            for seat in seats:
+                seat.hear(base, roots.get(str(seat.root)))
+            return True
+        for seat in seats:
+            seat.release(base)
+        return False
+
+    async def _pause(self, base: str) -> None:
+        """Wait for the next exchange, or until more should be asked for."""
+        until = self._clock.monotonic() + TELL_SECONDS
+        while self._clock.monotonic() < until:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HUNGRY_SECONDS):
+                    await self._news.wait()
+            if any(seat.hungers(base) for seat in self._seats):
+                return

@@ -1,0 +1,111 @@
+"""Real machines that fetch the same at once: processes that find one another at a real provider."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phase_boot.cli import main
+from phase_boot.store.digest import Digest
+from tests.fakes.pieces import data_of
+
+PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
+FILES = {
+    "kernel": b"\x4d\x5a" + data_of(300_000, 3),
+    "initramfs": data_of(50_000, 4),
+    "rootfs": data_of(24_000_000, 5),
+}
+CLIENTS = 4
+SECONDS = 120
+
+pytestmark = pytest.mark.interop
+
+
+@contextmanager
+def running(words: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with said.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=file) as child:
+        try:
+            yield child
+        finally:
+            child.terminate()
+
+
+def until(done: Callable[[], bool], why: Callable[[], str]) -> None:
+    give_up = time.monotonic() + SECONDS
+    while not done():
+        assert time.monotonic() < give_up, why()
+        time.sleep(0.1)
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
+def publish(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Lay out a SITE and return the publisher's key id."""
+    key = folder / "publisher.key"
+    assert main(["key", "new", str(key)]) == 0
+    capsys.readouterr()
+    main(["key", "show", str(key)])
+    keyid = capsys.readouterr().out.strip()
+    for name, data in FILES.items():
+        (folder / name).write_bytes(data)
+    files = [word for name in FILES for word in (f"--{name}", str(folder / name))]
+    version = ["--channel", "stable", "--arch", "amd64", "--version", "1", "--expires", "+30d"]
+    assert main(["publish", *version, *files, "--key", str(key), "--out", f"{folder}/site"]) == 0
+    return keyid
+
+
+def test_machines_that_begin_at_once_have_most_of_it_from_one_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keyid = publish(tmp_path, capsys)
+    told = tmp_path / "provider.log"
+    stores = [tmp_path / f"store-{number}" for number in range(CLIENTS)]
+    wanted = {Digest.of(data).hex: data for data in FILES.values()}
+
+    def entries(store: Path) -> set[str]:
+        folder = store / "cas" / "sha256"
+        return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+    with ExitStack() as children:
+        serve = [PHASE_BOOT, "serve", str(tmp_path / "site"), "--port", "0", "--no-announce"]
+        children.enter_context(running([*serve, "--host", "127.0.0.1"], told))
+        until(lambda: bool(events(told)), told.read_text)
+        url = events(told)[0]["urls"][0].rstrip("/")
+        for store in stores:
+            words = [PHASE_BOOT, "fetch", url, "--key", keyid, "--serve", "0"]
+            words += ["--store", str(store), "--journal", f"{store}.jsonl"]
+            children.enter_context(running(words, Path(f"{store}.log")))
+        until(
+            lambda: all(entries(store) == wanted.keys() for store in stores),
+            lambda: "".join(Path(f"{store}.log").read_text() for store in stores),
+        )
+        handed_on = Path(f"{stores[0]}.log")
+        until(lambda: "handed on at port" in handed_on.read_text(), handed_on.read_text)
+
+    for store in stores:
+        for name, data in wanted.items():
+            assert (store / "cas" / "sha256" / name).read_bytes() == data
+    served = [
+        event
+        for store in stores
+        for event in events(Path(f"{store}.jsonl"))
+        if event["event"] == "source.served"
+    ]
+    assert sum(event["bytes"] for event in served if event["source"] != url) > 0
+    sent = sum(
+        event["bytes"]
+        for event in events(told)
+        if event["event"] == "request" and "/cas/" in event["path"]
+    )
+    assert 0 < sent < (CLIENTS - 1) * sum(map(len, FILES.values()))

@@ -1,0 +1,264 @@
+"""Fetching beside others who fetch: whom it helps, and what those can do who say that they help."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.neighbours import FakeNeighbours, FakeShared, Meeting
+from phase_boot.drill.sites import Site, Sites
+from phase_boot.fetching import Circle, obtain
+from phase_boot.fetching.events import MeetingFailed, MeetingJoined, SourceServed
+from phase_boot.fetching.seat import MOST_PEERS
+from phase_boot.machine.events import FetchStarted, SourceFailed
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.neighbours import Share
+from phase_boot.store.disk import Folder
+from phase_boot.store.layout import entry_path
+from phase_boot.store.stretches import LEAST, as_text, stretch_count
+from phase_boot.store.tree import plant
+from policies.model import Reach
+from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
+from tests.fakes.trees import car_of
+
+DATA = data_of(4 * LEAST)
+ARTIFACT = artifact_of(DATA)
+TREE = plant(chunked(DATA))
+ENTRY = entry_path(ARTIFACT.digest)
+COUNT = stretch_count(len(DATA))
+EVERYTHING = (1 << COUNT) - 1
+SIZES = {str(TREE.root): len(DATA)}
+PEER = "http://10.0.0.9:7000"
+OTHER = "http://10.0.0.8:7000"
+
+
+@dataclass
+class Provider(Site):
+    """A provider where machines meet."""
+
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    def meets(self, answer: Callable[[bytes], bytes]) -> Provider:
+        def meeting(raw: bytes) -> bytes:
+            self.told.append(json.loads(raw))
+            return answer(raw)
+
+        self.meeting = meeting
+        return self
+
+
+def provider(**meeting: Any) -> Provider:
+    files = {ENTRY: DATA, f"dag/{TREE.root}.car": car_of(TREE)}
+    return Provider(files).meets(Meeting(SIZES, **meeting))
+
+
+@dataclass
+class Beside:
+    """One errand beside others, and what is left of it."""
+
+    sites: Sites
+    reach: Reach = Reach.INTERNET
+
+    def __post_init__(self) -> None:
+        self.neighbours = FakeNeighbours(self.sites)
+        self.play = Fetching(self.sites)
+
+    async def obtaining(self, *sources: str, lingering: float = 0.0) -> str:
+        errand = self.play.errand(dags={ARTIFACT.name: TREE.root}, sources=sources)
+        circle = Circle(
+            self.neighbours, clock=errand.clock, reach=self.reach, emit=self.play.events.append
+        )
+        try:
+            fetched, source = await obtain(replace(errand, circle=circle), ARTIFACT)
+            assert content(fetched) == DATA
+            await asyncio.sleep(lingering)
+        finally:
+            await circle.close()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return source
+
+    def run(self, *sources: str, lingering: float = 0.0) -> str:
+        source = virtual_time.run(self.obtaining(*sources, lingering=lingering))
+        assert_every_entry_is_what_it_is_called(self.play.disk)
+        assert not self.play.disk.items(Folder.PARTIALS)
+        return source
+
+    def served(self) -> dict[str, int]:
+        return {event.source: event.bytes for event in self.play.of(SourceServed)}
+
+    def reasons(self) -> dict[str, str]:
+        return {event.source: event.reason for event in self.play.of(SourceFailed)}
+
+
+def beside(host: Provider, **others: Site) -> Beside:
+    return Beside(Sites(host=host, **others))
+
+
+def bytes_asked(sites: Sites, base: str) -> int:
+    return sum(length for url, _, length in sites.spans if url == f"{base}/{ENTRY}")
+
+
+def test_a_provider_is_asked_for_our_part_and_others_for_theirs() -> None:
+    it = beside(provider(peers=(PEER,), yours=0b0011), **{"10.0.0.9:7000": site_of(DATA)})
+    it.run("http://host")
+    assert bytes_asked(it.sites, "http://host") <= 2 * LEAST + 4096
+    assert it.served()[PEER] >= 2 * LEAST - 4096
+    assert [event.source for event in it.play.of(MeetingJoined)] == ["http://host"]
+
+
+def test_what_is_here_is_handed_on_and_told_while_it_is_fetched_and_after() -> None:
+    host = provider()
+    it = beside(host)
+    it.run("http://host", lingering=5.0)
+    (shared,) = it.neighbours.shared.items()
+    assert shared == (
+        Share(ARTIFACT.digest, TREE.root, len(DATA)),
+        FakeShared(held=EVERYTHING),
+    )
+    said = [told["roots"][str(TREE.root)] for told in host.told]
+    assert {told["port"] for told in host.told} == {7000}
+    assert said[0] == {"held": as_text(0, COUNT), "wants": COUNT}
+    assert said[-1] == {"held": as_text(EVERYTHING, COUNT), "wants": 0}
+    held = [int(each["held"], 16) for each in said]
+    assert len(set(held)) > 2
+    assert held == sorted(held)
+
+
+def test_a_provider_that_gives_nothing_away_is_asked_all_the_same_after_a_while() -> None:
+    it = beside(provider(yours=0))
+    assert it.run("http://host") == "http://host"
+
+
+def test_a_peer_said_to_have_it_that_has_not_costs_nothing_else() -> None:
+    it = beside(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": Site({})})
+    it.sites.by_base[OTHER] = Site({}, hangs=True)
+    assert it.run("http://host") == "http://host"
+    assert it.reasons()[PEER] == "it does not have it (HTTP 404)"
+
+
+def test_a_peer_that_lies_is_banned_and_costs_one_chunk() -> None:
+    liar = site_of(DATA, twist=lambda _path, data: bytes(len(data)))
+    it = beside(provider(peers=(PEER,), yours=0b0001), **{"10.0.0.9:7000": liar})
+    assert it.run("http://host") == "http://host"
+    assert it.play.liars == {PEER}
+    assert liar.asked[ENTRY] == 1
+    assert "another sha256" in it.reasons()[PEER]
+
+
+def test_a_crowd_of_peers_is_asked_no_more_than_so_many_at_once() -> None:
+    names = [f"10.0.1.{number}:7000" for number in range(3 * MOST_PEERS)]
+    crowd = {name: site_of(DATA) for name in names}
+    it = beside(provider(peers=tuple(f"http://{name}" for name in names)), **crowd)
+    it.run("http://host")
+    asked = {event.source for event in it.play.of(FetchStarted)} - {"http://host"}
+    assert len(asked) <= MOST_PEERS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: b"",
+        lambda _: b"[]",
+        lambda _: b"[" * 100_000,
+        lambda _: b'{"roots": []}',
+        lambda _: json.dumps({"roots": {str(TREE.root): {}}}).encode(),
+        lambda _: json.dumps({"roots": {str(TREE.root): {"yours": "zz", "peers": []}}}).encode(),
+        lambda _: json.dumps({"roots": {}}).encode(),
+        lambda _: b"x" * 1_000_000,
+    ],
+)
+def test_a_provider_that_talks_nonsense_is_a_mirror_like_any_other(answer: Any) -> None:
+    host = Provider(provider().files).meets(answer)
+    it = beside(host)
+    assert it.run("http://host") == "http://host"
+    assert not it.play.of(MeetingFailed)
+    assert not it.reasons()
+
+
+def test_a_provider_that_tells_of_our_own_services_sends_us_nowhere() -> None:
+    urls = ("http://127.0.0.1:7000", "http://[::1]:7000", "http://10.0.0.9:80", "http://host:7000")
+    it = beside(provider(peers=urls))
+    it.run("http://host")
+    assert {event.source for event in it.play.of(FetchStarted)} == {"http://host"}
+
+
+def test_a_plain_mirror_is_told_once_and_asked_for_everything() -> None:
+    host = provider()
+    host.meeting = None
+    it = beside(host)
+    it.run("http://host", lingering=10.0)
+    assert len(it.neighbours.said) == 1
+    assert bytes_asked(it.sites, "http://host") >= len(DATA)
+
+
+def test_a_mirror_on_the_internet_is_told_nothing() -> None:
+    it = Beside(Sites())
+    it.sites.by_base["https://mirror"] = provider()
+    assert it.run("https://mirror") == "https://mirror"
+    assert it.neighbours.said == []
+
+
+def test_a_provider_that_never_answers_is_a_mirror_like_any_other() -> None:
+    class Silent(FakeNeighbours):
+        async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+            await asyncio.sleep(1e9)
+            return await super().tell(url, body, limit=limit, reach=reach)
+
+    it = beside(provider())
+    it.neighbours = Silent(it.sites)
+    assert it.run("http://host") == "http://host"
+
+
+@pytest.mark.parametrize("failure", [FetchFailed("no", again=True), OSError("a fault")])
+def test_what_cannot_be_handed_on_is_named_and_fetched_all_the_same(failure: Exception) -> None:
+    class Broken(FakeNeighbours):
+        async def share(self, share: Share, file: int, cuts: Any) -> FakeShared:
+            await super().share(share, file, cuts)
+            raise failure
+
+    it = beside(provider())
+    it.neighbours = Broken(it.sites)
+    assert it.run("http://host") == "http://host"
+    (told,) = it.play.of(MeetingFailed)
+    assert str(failure) in told.reason
+    assert it.neighbours.said == []
+
+
+def test_a_fault_while_telling_is_named_once_and_stops_nothing() -> None:
+    def fault(_: bytes) -> bytes:
+        raise ZeroDivisionError("a fault of ours")
+
+    it = beside(Provider(provider().files).meets(fault))
+    assert it.run("http://host", lingering=5.0) == "http://host"
+    (told,) = it.play.of(MeetingFailed)
+    assert told.source == "http://host"
+    assert "ZeroDivisionError" in told.reason
+
+
+def test_what_somebody_stopped_fetching_is_handed_on_no_more() -> None:
+    it = beside(provider())
+
+    async def stopped() -> None:
+        async with asyncio.timeout(3.0):
+            await it.obtaining("http://host")
+
+    with pytest.raises(TimeoutError):
+        virtual_time.run(stopped())
+    (shared,) = it.neighbours.shared.values()
+    assert shared.held == 0
+
+
+@pytest.fixture(autouse=True)
+def no_loose_ends() -> Iterator[None]:
+    """A task that was left behind says so when it is collected; warnings are errors."""
+    yield
+    gc.collect()

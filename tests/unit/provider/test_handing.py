@@ -1,0 +1,70 @@
+"""The sockets of a machine that hands on: closed to all until there is something to hand on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from array import array
+from pathlib import Path
+
+import pytest
+
+from phase_boot.ports.neighbours import CUT, Share
+from phase_boot.provider.handing import Handing
+from phase_boot.provider.listen import reserve
+from phase_boot.store.digest import Digest
+from phase_boot.store.stretches import LEAST
+from phase_boot.store.tree import plant
+from policies.model import Reach
+from tests.fakes.pieces import chunked, data_of
+from tests.fakes.provider import ask
+
+DATA = data_of(2 * LEAST)
+SHARE = Share(Digest.of(DATA), plant(chunked(DATA)).root, len(DATA))
+PATH = f"/cas/sha256/{SHARE.digest.hex}"
+
+
+class Silent:
+    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        return f"{url} {limit} {reach} ".encode() + body
+
+
+def share(hand: Handing, folder: Path, held: int) -> None:
+    (folder / "partial").write_bytes(DATA)
+    marks = os.memfd_create("marks")
+    os.write(marks, array(CUT, [0, LEAST, 2 * LEAST]).tobytes() + bytes([held]))
+    hand.share(SHARE, os.open(folder / "partial", os.O_RDONLY), marks)
+
+
+async def test_nobody_is_answered_before_there_is_something_to_hand_on(tmp_path: Path) -> None:
+    sockets = reserve(host="127.0.0.1")
+    port = sockets[0].getsockname()[1]
+    hand = Handing(sockets, Silent())
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            await ask(port, PATH)
+        share(hand, tmp_path, 0b01)
+        first = await ask(port, PATH, Range=f"bytes=0-{LEAST - 1}")
+        assert (first.status, first.body) == (206, DATA[:LEAST])
+        assert (await ask(port, PATH, Range=f"bytes={LEAST}-{LEAST + 9}")).status == 416
+    finally:
+        await hand.close()
+    with pytest.raises(ConnectionRefusedError):
+        await ask(port, PATH)
+
+
+async def test_a_machine_that_nobody_calls_leaves_nothing_running(tmp_path: Path) -> None:
+    hand = Handing(reserve(host="127.0.0.1"), Silent())
+    share(hand, tmp_path, 0)
+    said = await hand.tell("http://x", b"said", limit=9, reach=Reach.LAN)
+    assert said == b"http://x 9 lan said"
+    await hand.close()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_a_port_that_is_reserved_is_nobody_elses() -> None:
+    (mine,) = reserve(host="127.0.0.1")
+    with mine, socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(mine.getsockname())
