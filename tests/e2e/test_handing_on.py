@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 import pytest
 
+from image.bench.wires import Place
 from image.lab import Lab
 from image.qemu import Machine
-from image.serving import PORT, provide
+from image.serving import PORT, PROGRAM, provide
 from image.stages import REPORT
 from phase_boot.trust.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, GOING_WRONG, Published, sources
 
 pytestmark = pytest.mark.e2e
+
+NARROW = 12
+"""Megabits per second."""
+MIB = 1024 * 1024
 
 
 @AMD64
@@ -44,3 +50,35 @@ def test_a_machine_boots_what_another_one_has_booted(arch: Arch, published: Publ
             came_from = set(sources(second.named("fetch.done")).values())
             assert came_from
             assert came_from.isdisjoint({"store", *provider.urls})
+
+
+@AMD64
+def test_sticks_that_boot_at_once_hand_on_to_one_another_what_they_have(
+    arch: Arch, published: Published
+) -> None:
+    with Lab() as lab:
+        # A cable so narrow that both are still fetching when they find each other.
+        publisher = Place(lab, 0, megabits=NARROW)
+        words = ["serve", str(published.site.absolute()), "--port", str(PORT)]
+        publisher.start([str(PROGRAM), *words])
+        publisher.wait(PORT)
+        with ExitStack() as machines:
+            both = [
+                machines.enter_context(
+                    Machine(
+                        published.stick,
+                        hardware=published.hardware,
+                        lab=lab,
+                        name=f"at-once-{number}-{arch}",
+                    )
+                )
+                for number in (1, 2)
+            ]
+            for machine in both:
+                report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+                assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
+                (joined,) = {event.text("source") for event in machine.named("meeting.joined")}
+                assert joined == f"http://{publisher.address}:{PORT}"
+            served = [event for machine in both for event in machine.named("source.served")]
+            given = [event for event in served if publisher.address not in event.text("source")]
+            assert sum(event.number("bytes") for event in given) > MIB
