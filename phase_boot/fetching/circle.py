@@ -25,7 +25,9 @@ from phase_boot.store.stretches import Stretches
 from policies.model import Reach
 
 TELL_SECONDS: Final = 1.0
-"""So often a provider hears from us, or it forgets us."""
+"""So often a provider hears from us while chunks come."""
+QUIET_SECONDS: Final = 3.0
+"""So often it does while none come, or it forgets us."""
 HUNGRY_SECONDS: Final = 0.1
 """After so long it is asked for more where most of what it gave us is here."""
 PATIENCE_SECONDS: Final = 5.0
@@ -116,14 +118,14 @@ class Circle:
 
     async def _visiting(self, base: str) -> None:
         """Exchange with one provider, until it shows that nobody meets there."""
-        joined = False
+        joined, moved = False, True
         try:
             while True:
                 told = await self._exchange(base)
                 if told and not joined:
                     joined = True
                     self._emit(MeetingJoined(source=base))
-                await self._pause(base)
+                moved = await self._pause(base, moved=moved)
         except FetchFailed:
             pass
         except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
@@ -164,13 +166,22 @@ class Circle:
             seat.release(base)
         return False
 
-    async def _pause(self, base: str) -> None:
-        """Wait for the next exchange, or until more should be asked for."""
-        until = self._clock.monotonic() + TELL_SECONDS
-        while self._clock.monotonic() < until:
+    async def _pause(self, base: str, *, moved: bool) -> bool:
+        """Wait for the next exchange, or until more should be asked for; say whether chunks came.
+
+        Where none came before the last exchange either, nobody looks for more in between.
+        """
+        began, before = self._clock.monotonic(), self._bytes()
+        while True:
             self._news.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HUNGRY_SECONDS):
+                async with asyncio.timeout(HUNGRY_SECONDS if moved else QUIET_SECONDS):
                     await self._news.wait()
-            if any(seat.hungers(base) for seat in self._seats):
-                return
+            now_moved = self._bytes() != before
+            waited = self._clock.monotonic() - began
+            over = waited >= (TELL_SECONDS if now_moved else QUIET_SECONDS)
+            if over or any(seat.hungers(base) for seat in self._seats):
+                return now_moved
+
+    def _bytes(self) -> int:
+        return sum(seat.bytes for seat in self._seats)

@@ -65,6 +65,11 @@ class Seat:
         have = self._mosaic.have if self._mosaic is not None else None
         return self._stretches.everything if have is None else self._stretches.held(have)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes that are here."""
+        return self._artifact.size if self._mosaic is None else self._mosaic.held
+
     def host(self, mirror: Mirror) -> Mirror:
         """Return the mirror, to be asked for what it gives us where others meet there."""
         mosaic = self._mosaic
@@ -96,13 +101,14 @@ class Seat:
         if given is None:
             return True
         if not given:
-            return self._errand.clock.monotonic() - self._heard > STARVED_SECONDS
+            waited = self._errand.clock.monotonic() - self._heard
+            return waited > STARVED_SECONDS and self.bytes > self._had
         return (given & ~self.held).bit_count() * 2 < given.bit_count()
 
     def hear(self, base: str, said: object) -> None:
         """Take what a provider says of this artifact: what is ours to take, who has the rest."""
-        mirror, mosaic = self._hosts.get(base), self._mosaic
-        if mirror is None or mosaic is None:
+        mirror, mosaic, swarm = self._hosts.get(base), self._mosaic, self._swarm
+        if mirror is None or mosaic is None or swarm is None:
             return
         try:
             told = read_told(said, self._stretches.count, base)
@@ -110,13 +116,14 @@ class Seat:
             self.release(base)
             return
         now = self._errand.clock.monotonic()
-        if mosaic.held > self._had:
+        if self.bytes > self._had:
             self._had, self._moved = mosaic.held, now
         stalled = now - self._moved > STALL_SECONDS
         mirror.held = None if stalled else self._stretches.marks(told.yours)
         self._given[base], self._heard = told.yours, now
         for url, held in told.peers.items():
             self._ask(url, held)
+        swarm.wake()
 
     def leave(self) -> None:
         """Fetch no more; an artifact that is here as a whole is handed on all the same."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import aclosing
@@ -37,6 +36,9 @@ WINDOW_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 0.1
 """After so long somebody who found nothing to do looks again."""
+IDLE_LOOKS: Final = 100
+LONG_IDLE_SECONDS: Final = 2.0
+"""After so many looks at nothing new it is so long."""
 PAUSE_SECONDS: Final = 0.25
 SOON_SECONDS: Final = 0.02
 """No rate is measured over less."""
@@ -100,6 +102,7 @@ class Swarm:
         self._whole = Meter(errand.clock.monotonic())
         self._told = errand.clock.monotonic()
         self._news = asyncio.Event()
+        self._looks = 0
         self._finished = asyncio.Event()
         self._over = False
         self.asked: set[Source] = set()
@@ -196,7 +199,7 @@ class Swarm:
                 errand.ban(name)
             finally:
                 self._board.drop(task)
-                self._wake()
+                self.wake()
             failures = 1 if meter.total > before else failures + 1
             again = again and failures < errand.policy.limits.attempts
             artifact = self._mosaic.artifact.name
@@ -263,7 +266,7 @@ class Swarm:
         if self._mosaic.complete:
             self._finished.set()
         if count:
-            self._wake()
+            self.wake()
         return self._mosaic.chunks.span(start, start + count)[1]
 
     async def _follow(self) -> None:
@@ -278,11 +281,16 @@ class Swarm:
 
     async def _idle(self) -> None:
         self._news.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(IDLE_SECONDS):
+        try:
+            long = self._looks > IDLE_LOOKS
+            async with asyncio.timeout(LONG_IDLE_SECONDS if long else IDLE_SECONDS):
                 await self._news.wait()
+        except TimeoutError:
+            self._looks += 1
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let whoever has nothing to do look whether there is something now."""
+        self._looks = 0
         self._news.set()
 
     def _tell(self, now: float) -> None:
