@@ -127,12 +127,24 @@ class Outline:
         """Yield the nodes above the leaves that are known by name only."""
         return iter(()) if self._lowest is None else self._lowest.names()
 
+    def unread(self) -> Iterator[Cid]:
+        """Yield the nodes of the level that is being read, in the order to give them in."""
+        return self.missing() if self._level is None else self._level.names()
+
     def give(self, cid: Cid, block: bytes) -> bool:
-        """Take a node from an older version and say whether it is one of those that are missing.
+        """Take a node from elsewhere and say whether it is missing, or the next unread one.
 
         Raises:
             UnusableDag: the signed DAG is out of bounds.
         """
+        if self._level is not None:
+            if cid != next(self._level.names()) or Cid.of(cid.codec, block) != cid:
+                return False
+            # As if the CAR had been read up to here.
+            self._read, self._held = self._read or len(car.start(self._root)), b""
+            self._read += self._learn(self._level, cid, block)
+            if self._level is not None:
+                return True
         return self._lowest is not None and self._lowest.give(cid, block)
 
     def chunks(self) -> ChunkList:
@@ -159,10 +171,12 @@ class Outline:
         """Read the header or one node, and return how many bytes it has; 0 if it is not whole."""
         if not self._read:
             return _same(held, car.start(self._root))
-        cid = level.next
+        cid = next(level.names())
         block = _block(held, cid)
-        if block is None:
-            return 0
+        return 0 if block is None else self._learn(level, cid, block)
+
+    def _learn(self, level: _Level, cid: Cid, block: bytes) -> int:
+        """Take the next node, and return how many bytes the CAR has for it; 0 if it is lowest."""
         node = _node(block)
         if level.depth == 1:
             level = self._level = _top(cid, node, len(block), self._size)
@@ -170,8 +184,7 @@ class Outline:
             self._lowest = level.bottom(self._read)
             self._level = None
             return 0
-        level.learn(cid, node, len(block))
-        if level.is_read:
+        if level.learn(cid, node, len(block)):
             self._level = level.below()
         return len(car.block_start(cid, len(block))) + len(block)
 
@@ -186,17 +199,12 @@ class _Level:
         self._queue = [*reversed(self._distinct)]
         self._nodes: dict[Cid, Node] = {}
 
-    @property
-    def next(self) -> Cid:
-        """The node that comes next in the CAR."""
-        return self._queue[-1]
+    def names(self) -> Iterator[Cid]:
+        """Yield the nodes that come next in the CAR."""
+        return reversed(self._queue)
 
-    @property
-    def is_read(self) -> bool:
-        return not self._queue
-
-    def learn(self, cid: Cid, node: Node, length: int) -> None:
-        """Take the next node, of a block of so many bytes."""
+    def learn(self, cid: Cid, node: Node, length: int) -> bool:
+        """Take the next node, of a block of so many bytes, and say whether it was the last."""
         if any(link.cid.codec is Codec.RAW for link in node.links):
             raise UnusableDag("leaves at different depths")
         link = self._distinct[cid]
@@ -204,6 +212,7 @@ class _Level:
             raise UnusableDag("a link that says other sizes than its node has")
         self._nodes[cid] = node
         self._queue.pop()
+        return not self._queue
 
     def below(self) -> _Level:
         """Return the next level, once this one was read."""
