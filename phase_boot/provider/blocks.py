@@ -75,8 +75,9 @@ class Blocks:
             found = self._known(cid)
             if found is None and time.monotonic() - self._looked >= LOOK_SECONDS:
                 found = self._look(cid)
-                # What is in no list is not looked for again at once, whoever asks how often.
-                self._looked = time.monotonic()
+                if found is None:
+                    # It is in no list, and not looked for again at once, whoever asks how often.
+                    self._looked = time.monotonic()
             return found
 
     def read(self, found: Dag, cid: Cid) -> bytes:

@@ -283,6 +283,17 @@ def test_lists_are_read_once_and_as_many_are_kept_as_there_is_room_for(
     assert opened.count(dag_path(second.root)) == 1
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_blocks_of_several_artifacts_are_there_one_right_after_the_other(
+    site: Path, tree: Tree, step: int
+) -> None:
+    blocks = Blocks(SiteGoods(site))
+    for cid in (Cid.of(Codec.RAW, KERNEL), tree.nodes[-1][0], tree.root)[::step]:
+        found = blocks.find(cid)
+        assert found is not None
+        assert Cid.of(cid.codec, blocks.read(found, cid)) == cid
+
+
 def test_what_is_absent_is_not_looked_for_each_time(site: Path, tree: Tree) -> None:
     looked: list[object] = []
 
