@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
+from phase_boot.fetching.gateway import block_path
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole
 from phase_boot.store.chunks import ChunkList
+from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.digest import Digest
 from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import MAX_SIZE
@@ -59,6 +61,23 @@ def site_with_chunks(**changes: object) -> Site:
     for tree in trees.values():
         site.files[f"dag/{tree.root}.car"] = b"".join(tree.car())
     return site
+
+
+def gateway_with_chunks() -> Site:
+    """Return a gateway with the blocks of each artifact, and no file."""
+    files: dict[str, bytes] = {}
+    for data in (KERNEL, INITRAMFS, ROOTFS):
+        files |= blocks_of(data, chunked(data))
+    return Site(files)
+
+
+def blocks_of(data: bytes, chunks: ChunkList) -> dict[str, bytes]:
+    """Return the nodes and chunks of a file by the paths that a gateway has them at."""
+    blocks = dict(plant(chunks).nodes)
+    for chunk in chunks:
+        block = data[chunk.offset : chunk.offset + chunk.size]
+        blocks[Cid.of(Codec.RAW, block)] = block
+    return {block_path(cid): block for cid, block in blocks.items()}
 
 
 def chunked(data: bytes) -> ChunkList:

@@ -42,6 +42,7 @@ class Errand:
         dags: what the manifest says of each artifact's chunks.
         company: who comes to the sources while we fetch.
         circle: who fetches the same as we do; None hands nothing on and asks nobody.
+        gateways: base URLs of trustless gateways, which have blocks and no files.
     """
 
     clock: Clock
@@ -54,6 +55,7 @@ class Errand:
     dags: Mapping[str, Cid] = field(default_factory=lambda: MappingProxyType({}))
     company: Company = field(default_factory=Company)
     circle: Circle | None = None
+    gateways: tuple[str, ...] = ()
 
     @property
     def reach(self) -> Reach:

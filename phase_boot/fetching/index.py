@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Final
 
-from phase_boot.fetching.errand import RATE_SECONDS, Errand
+from phase_boot.fetching.errand import RATE_SECONDS, Errand, Pace
 from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.fetching.gateway import Blocks
+from phase_boot.fetching.parts import part
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.cas import Cas
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid
+from phase_boot.store.dag import MAX_BLOCK
 from phase_boot.store.layout import dag_path
 from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
 from phase_boot.store.tree import plant
@@ -21,6 +24,8 @@ from phase_boot.trust.manifest import Artifact
 
 MAX_PARTS: Final = 1 << 14
 """Requests for one list: more than any list needs, and an end to what would have none."""
+MAX_NODES: Final = 1 << 18
+"""The same, where each node is asked for by its name."""
 
 
 class Index:
@@ -36,11 +41,24 @@ class Index:
         self.shares = False
         """Whether an older version has nodes of this one, and so chunks."""
         self._read: dict[int, bytes] = {}
+        self._by_name = False
+        """Whether nodes came by their names, and so without what stands around them in a list."""
 
     def take(self, offset: int, data: bytes) -> None:
         """Take a part of the list; raise WrongIndex or UnusableDag if it is none."""
         self.outline.take(offset, data)
         self._read[offset] = data
+
+    def take_node(self, cid: Cid, block: bytes) -> None:
+        """Take a node that was asked for by its name; raise WrongIndex or UnusableDag."""
+        if not self.outline.give(cid, block):
+            raise WrongIndex(f"a block is not {cid}")
+        self._by_name = True
+
+    @property
+    def may_share(self) -> bool:
+        """Whether older versions may have nodes that are missing, and were not asked for them."""
+        return not self.looked and next(self.outline.missing(), None) is not None
 
     def give(self, cas: Cas) -> None:
         """Take from the older versions of a store what they share with this one.
@@ -76,7 +94,7 @@ class Index:
                 return None
             pieces.append(data)
             end += len(data)
-        return None if self.shares else pieces
+        return None if self.shares or self._by_name else pieces
 
 
 async def learnt(errand: Errand, artifact: Artifact, root: Cid) -> tuple[Index, ChunkList] | None:
@@ -88,7 +106,12 @@ async def learnt(errand: Errand, artifact: Artifact, root: Cid) -> tuple[Index, 
             if index.outline.complete:
                 break
             if not errand.lies(source):
-                await _ask(errand, index, f"{source}/{dag_path(root)}", source)
+                await _ask(errand, index, source, _read_list)
+        for gateway in errand.gateways:
+            if index.outline.complete:
+                break
+            if not errand.lies(gateway):
+                await _ask(errand, index, gateway, _read_nodes)
         if index.outline.complete:
             return index, await asyncio.to_thread(index.outline.chunks)
     except UnusableDag as failure:
@@ -97,23 +120,12 @@ async def learnt(errand: Errand, artifact: Artifact, root: Cid) -> tuple[Index, 
     return None
 
 
-async def _ask(errand: Errand, index: Index, url: str, source: str) -> None:
+async def _ask(
+    errand: Errand, index: Index, source: str, read: Callable[[Errand, Index, str], Awaitable[None]]
+) -> None:
     """Take from one source what is missing of the list, or as much of it as it has."""
-    outline = index.outline
     try:
-        for _ in range(MAX_PARTS):
-            if not index.looked and next(outline.missing(), None) is not None:
-                await asyncio.to_thread(index.give, errand.cas)
-            parts = outline.wanted()
-            if not parts:
-                return
-            for part in parts:
-                async with asyncio.timeout(RATE_SECONDS):
-                    data = await _part(errand, url, part.offset, part.length)
-                index.take(part.offset, data)
-                if not index.looked and next(outline.missing(), None) is not None:
-                    # Older versions have most of what else would be wanted.
-                    break
+        await read(errand, index, source)
     except WrongIndex as failure:
         reason = str(failure)
         errand.ban(source)
@@ -127,14 +139,41 @@ async def _ask(errand: Errand, index: Index, url: str, source: str) -> None:
     errand.emit(failed)
 
 
-async def _part(errand: Errand, url: str, offset: int, length: int) -> bytes:
-    data = bytearray()
-    answer = errand.fetcher.span(url, offset=offset, length=length, reach=errand.reach)
-    async with aclosing(answer) as pieces:
-        async for piece in pieces:
-            data += piece
-            if len(data) > length:
-                raise FetchFailed(f"it sent more than {length} bytes", again=False)
-    if not data:
-        raise FetchFailed("it ends too early", again=False)
-    return bytes(data)
+async def _read_list(errand: Errand, index: Index, source: str) -> None:
+    """Take what is missing out of a mirror's file."""
+    url = f"{source}/{dag_path(index.root)}"
+    for _ in range(MAX_PARTS):
+        if index.may_share:
+            await asyncio.to_thread(index.give, errand.cas)
+        parts = index.outline.wanted()
+        if not parts:
+            return
+        for each in parts:
+            async with asyncio.timeout(RATE_SECONDS):
+                data = await part(errand, url, each.offset, each.length)
+            index.take(each.offset, data)
+            if index.may_share:
+                # Older versions have most of what else would be wanted.
+                break
+
+
+async def _read_nodes(errand: Errand, index: Index, gateway: str) -> None:
+    """Take what is missing node by node, one level after the other."""
+    blocks, left = Blocks(errand, gateway), MAX_NODES
+    pace, length = Pace(errand.slowest, since=errand.clock.monotonic(), done=0), 0
+    while names := list(index.outline.unread()):
+        left -= len(names)
+        if left < 0:
+            raise FetchFailed(f"more than {MAX_NODES} nodes", again=False)
+        coming = blocks.these((cid, MAX_BLOCK) for cid in names)
+        async with asyncio.timeout(RATE_SECONDS) as flowing, aclosing(coming) as nodes:
+            for cid in names:
+                block = await anext(nodes)
+                index.take_node(cid, block)
+                length += len(block)
+                pace.check(errand.clock.monotonic(), length)
+                flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
+                if index.may_share:
+                    break
+        if index.may_share:
+            await asyncio.to_thread(index.give, errand.cas)

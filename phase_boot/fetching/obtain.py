@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, nullcontext
+from itertools import chain
 from typing import Final
 
 from phase_boot.fetching.errand import Errand, Unobtainable
 from phase_boot.fetching.events import ChunksUnknown, SourceServed
+from phase_boot.fetching.gateway import Gateway
 from phase_boot.fetching.index import Index, learnt
 from phase_boot.fetching.mirror import Mirror
 from phase_boot.fetching.source import Source
@@ -98,7 +100,8 @@ async def _swarming(errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> 
             return source if seat is None else seat.host(source)
 
         async with _welcoming(errand, swarm, mirror):
-            await swarm.run(mirror(base) for base in errand.sources)
+            gateways = (Gateway(errand, base, mosaic.chunks) for base in errand.gateways)
+            await swarm.run(chain(map(mirror, errand.sources), gateways))
 
 
 @asynccontextmanager

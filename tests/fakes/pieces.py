@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.sites import Site, Sites
+from phase_boot.drill.sites import Site, Sites, blocks_of
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.drill.world import policy_table
 from phase_boot.fetching.errand import Errand
@@ -45,6 +45,11 @@ def artifact_of(data: bytes) -> Artifact:
 def site_of(data: bytes, **settings: Any) -> Site:
     """Return a mirror of one artifact."""
     return Site({entry_path(Digest.of(data)): data}, **settings)
+
+
+def gateway_of(data: bytes, chunks: ChunkList, **settings: Any) -> Site:
+    """Return a gateway that has the blocks of one file, and no file."""
+    return Site(blocks_of(data, chunks), **settings)
 
 
 @dataclass

@@ -1,0 +1,26 @@
+"""A part of a file, whole in memory: for what is small and checked as a whole."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from phase_boot.fetching.errand import Errand
+from phase_boot.ports.fetcher import FetchFailed
+
+
+async def part(errand: Errand, url: str, offset: int, length: int) -> bytes:
+    """Return at most ``length`` bytes from ``offset`` on, and at least one.
+
+    Raises:
+        FetchFailed: they cannot be had, or there are more.
+    """
+    data = bytearray()
+    answer = errand.fetcher.span(url, offset=offset, length=length, reach=errand.reach)
+    async with aclosing(answer) as pieces:
+        async for piece in pieces:
+            data += piece
+            if len(data) > length:
+                raise FetchFailed(f"it sent more than {length} bytes", again=False)
+    if not data:
+        raise FetchFailed("it ends too early", again=False)
+    return bytes(data)

@@ -1,0 +1,207 @@
+"""Attacks by a gateway: it may lie, go on for ever or trickle, and costs a chunk or seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.sites import Site, Sites
+from phase_boot.fetching import Unobtainable, obtain
+from phase_boot.fetching.errand import RATE_SECONDS
+from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.fetching.gateway import AT_ONCE, block_path
+from phase_boot.machine.events import SourceFailed
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import MAX_BLOCK
+from phase_boot.store.disk import Folder
+from phase_boot.store.tree import plant
+from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.fakes.pieces import (
+    Fetching,
+    artifact_of,
+    chunked,
+    data_of,
+    flipped_from,
+    gateway_of,
+    site_of,
+)
+from tests.fakes.trees import car_of
+
+DATA = data_of(200_000)
+CHUNKS = chunked(DATA)
+ARTIFACT = artifact_of(DATA)
+TREE = plant(CHUNKS)
+ROOT = block_path(TREE.root)
+LOWEST = block_path(TREE.nodes[-1][0])
+FIRST = block_path(Cid.of(Codec.RAW, DATA[:700]))
+
+Twist = Callable[[str, bytes], bytes]
+
+
+def evil(path: str, twist: Callable[[bytes], bytes]) -> Site:
+    """Return a gateway that answers otherwise for one path."""
+    return gateway_of(DATA, CHUNKS, twist=lambda at, data: twist(data) if at == path else data)
+
+
+def play_of(**gateways: Site) -> Fetching:
+    return Fetching(Sites(**gateways))
+
+
+def obtained(play: Fetching, **mirrors: Site) -> float:
+    """Have the artifact from gateways, and from mirrors if there are any; return how long it took.
+
+    What stands in the store afterwards is what it is called, and nobody is being asked any more.
+    """
+    gateways = tuple(play.sites.by_base)
+    play.sites.by_base |= {f"http://{name}": site for name, site in mirrors.items()}
+    errand = play.errand(
+        gateways=gateways,
+        sources=tuple(f"http://{name}" for name in mirrors),
+        dags={ARTIFACT.name: TREE.root},
+        limits={"slowest_kib_per_second": 4},
+    )
+
+    async def obtaining() -> float:
+        try:
+            fetched, _ = await obtain(errand, ARTIFACT)
+            assert content(fetched) == DATA
+        finally:
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+        return errand.clock.monotonic()
+
+    try:
+        return virtual_time.run(obtaining())
+    finally:
+        assert_every_entry_is_what_it_is_called(play.disk)
+
+
+def failures(play: Fetching) -> list[tuple[str, bool]]:
+    return [(event.source, event.again) for event in play.of(SourceFailed)]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(lambda data: bytes(len(data)), id="zeroes"),
+        pytest.param(lambda data: flipped_from(len(data) - 1)("", data), id="one bit"),
+        pytest.param(lambda data: b"?" + data, id="longer than promised, from its first byte"),
+        pytest.param(lambda data: (b"<html>" * 500)[: len(data)], id="a page"),
+        pytest.param(lambda _: DATA[700:1400], id="another block"),
+    ],
+)
+def test_block_that_lies_bans_its_gateway_and_costs_one_chunk(
+    lie: Callable[[bytes], bytes],
+) -> None:
+    liar, good = evil(FIRST, lie), gateway_of(DATA, CHUNKS)
+    play = play_of(liar=liar, good=good)
+    obtained(play)
+    assert failures(play) == [("http://liar", False)]
+    assert "another sha256" in play.of(SourceFailed)[0].reason
+    assert play.liars == {"http://liar"}
+    assert good.asked[FIRST] == 1
+    asked = liar.asked.total()
+    again = Fetching(play.sites, liars=play.liars)
+    again.sites.by_base = dict(play.sites.by_base)
+    obtained(again)
+    assert liar.asked.total() == asked
+
+
+def test_block_that_lies_to_all_who_ask_leaves_nothing_in_the_store() -> None:
+    play = play_of(liar=evil(FIRST, lambda data: bytes(len(data))))
+    with pytest.raises(Unobtainable):
+        obtained(play)
+    assert not play.disk.items(Folder.ENTRIES)
+    assert play.liars == {"http://liar"}
+
+
+def test_block_with_more_than_was_promised_after_it_is_taken_up_to_there() -> None:
+    play = play_of(more=evil(FIRST, lambda data: data + bytes(MAX_BLOCK)))
+    obtained(play)
+    assert not play.of(SourceFailed)
+
+
+def test_block_that_ends_early_is_a_failure_and_no_lie() -> None:
+    short = evil(FIRST, lambda data: data[:-1])
+    play = play_of(short=short, good=gateway_of(DATA, CHUNKS))
+    obtained(play)
+    assert failures(play) == [("http://short", False)]
+    assert not play.liars
+
+
+@pytest.mark.parametrize("path", [ROOT, LOWEST], ids=["root", "lowest"])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(lambda data: data[:-1] + b"?", id="another byte"),
+        pytest.param(lambda data: data[: len(data) // 2], id="half of it"),
+        pytest.param(lambda data: data + b"?", id="a byte more"),
+        pytest.param(lambda _: bytes(MAX_BLOCK + 1), id="more than a block may have"),
+        pytest.param(lambda _: b"<html>" * 999, id="a page"),
+    ],
+)
+def test_node_that_lies_bans_its_gateway_and_the_next_one_goes_on(
+    path: str, lie: Callable[[bytes], bytes]
+) -> None:
+    liar, good = evil(path, lie), gateway_of(DATA, CHUNKS)
+    play = play_of(liar=liar, good=good)
+    obtained(play)
+    assert failures(play) == [("http://liar", False)]
+    assert play.liars == {"http://liar"}
+    assert not play.of(ChunksUnknown)
+    # It is not asked for chunks, and what it sent before the lie is not asked for again.
+    assert FIRST not in liar.asked
+    assert good.asked[path] == 1
+    assert good.asked[ROOT] == (path == ROOT)
+
+
+def test_node_that_never_ends_is_left_at_the_size_of_a_block() -> None:
+    endless = gateway_of(DATA, CHUNKS, endless=ROOT, piece_seconds=0)
+    good = gateway_of(DATA, CHUNKS)
+    play = play_of(endless=endless, good=good)
+    obtained(play)
+    assert failures(play) == [("http://endless", False)]
+
+
+def test_list_that_trickles_is_left_for_the_next_source() -> None:
+    slow = gateway_of(DATA, CHUNKS, piece_seconds=RATE_SECONDS - 1)
+    play = play_of(slow=slow, good=gateway_of(DATA, CHUNKS))
+    assert obtained(play) < 4 * RATE_SECONDS
+    reasons = [event.reason for event in play.of(SourceFailed)]
+    assert all(event.source == "http://slow" for event in play.of(SourceFailed))
+    assert "less than 4 KiB a second" in reasons[0]
+
+
+def test_list_that_never_begins_is_left_for_the_next_source() -> None:
+    silent = gateway_of(DATA, CHUNKS, silent_after=0)
+    play = play_of(silent=silent, good=gateway_of(DATA, CHUNKS))
+    assert obtained(play) < 4 * RATE_SECONDS
+    assert "took more than" in play.of(SourceFailed)[0].reason
+
+
+def test_gateways_that_fail_in_every_way_stop_no_mirror() -> None:
+    mirror = site_of(DATA)
+    mirror.files[f"dag/{TREE.root}.car"] = car_of(TREE)
+    play = play_of(
+        liar=evil(FIRST, lambda data: bytes(len(data))),
+        gone=Site({}),
+        hangs=gateway_of(DATA, CHUNKS, hangs=True),
+        busy=gateway_of(DATA, CHUNKS, busy_every=1),
+        portal=gateway_of(DATA, CHUNKS, portal="it sent us to http://portal.example/"),
+        silent=gateway_of(DATA, CHUNKS, silent_after=0),
+    )
+    obtained(play, mirror=mirror)
+    assert play.liars <= {"http://liar"}
+
+
+def test_signed_trap_asks_no_more_than_its_bounds_allow() -> None:
+    trap = gateway_of(DATA, CHUNKS)
+    trap.files[ROOT] = trap.files[LOWEST]
+    play = play_of(trap=trap)
+    with pytest.raises(Unobtainable):
+        obtained(play)
+    assert trap.asked.total() <= AT_ONCE
+    assert not play.disk.items(Folder.ENTRIES)

@@ -1,0 +1,361 @@
+"""Chunks and their list out of gateways: alone, beside mirrors, and with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sites import Site, Sites
+from phase_boot.fetching import Unobtainable, obtain
+from phase_boot.fetching.errand import KIB
+from phase_boot.fetching.events import ChunksUnknown, SourceServed
+from phase_boot.fetching.gateway import AT_ONCE, Gateway, block_path
+from phase_boot.machine.events import FetchDone, SourceFailed
+from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
+from phase_boot.store.chunks import ChunkList
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Folder
+from phase_boot.store.layout import entry_path
+from phase_boot.store.tree import plant
+from policies.model import Reach
+from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.fakes.pieces import (
+    Fetching,
+    artifact_of,
+    chunked,
+    data_of,
+    gateway_of,
+    site_of,
+)
+from tests.fakes.trees import car_of
+
+DATA = data_of(200_000)
+CHUNKS = chunked(DATA)
+ARTIFACT = artifact_of(DATA)
+TREE = plant(CHUNKS)
+CAR = f"dag/{TREE.root}.car"
+
+
+def gateway(**settings: Any) -> Site:
+    return gateway_of(DATA, CHUNKS, **settings)
+
+
+class Counted(Sites):
+    """Knows how many answers go on at once, and how many there were at most."""
+
+    now = most = 0
+    refusing = ""
+    """Where only whole files are sent."""
+
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if self.refusing and url.startswith(self.refusing):
+                raise OnlyWhole("it sends files only as a whole")
+            answer = super().span(url, offset=offset, length=length, reach=reach)
+            async with aclosing(answer) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.now -= 1
+
+
+def play_of(*mirrors: str, **sites: Site) -> Fetching:
+    """Return an errand in which all sites but ``mirrors`` are gateways."""
+    net = Counted(**sites)
+    gateways = tuple(f"http://{name}" for name in sites if name not in mirrors)
+    return Playing(net, gateways=gateways, mirrors=tuple(f"http://{name}" for name in mirrors))
+
+
+class Playing(Fetching):
+    def __init__(self, net: Sites, *, gateways: tuple[str, ...], mirrors: tuple[str, ...]) -> None:
+        super().__init__(net)
+        self.known: dict[str, Any] = {"gateways": gateways, "sources": mirrors}
+
+    def errand(self, **changes: Any) -> Any:
+        named = {"dags": {ARTIFACT.name: TREE.root}}
+        return super().errand(**(named | self.known | changes))
+
+
+def obtained(play: Fetching, **changes: Any) -> str:
+    """Have the artifact; return who gave most of it."""
+
+    async def obtaining() -> str:
+        fetched, source = await obtain(play.errand(**changes), ARTIFACT)
+        assert content(fetched) == DATA
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return source
+
+    source = virtual_time.run(obtaining())
+    assert_every_entry_is_what_it_is_called(play.disk)
+    assert not play.disk.items(Folder.PARTIALS)
+    return source
+
+
+def test_a_gateway_alone_suffices_for_the_list_and_the_chunks() -> None:
+    gate = gateway()
+    play = play_of(gate=gate)
+    assert obtained(play) == "http://gate"
+    assert set(gate.asked) == set(gate.files)
+    once = len(TREE.nodes) + CHUNKS.count
+    # Older versions are asked as soon as it is known which nodes are lowest; some are under way.
+    assert once <= gate.asked.total() <= once + AT_ONCE
+    assert not play.of(SourceFailed)
+    (done,) = play.of(FetchDone)
+    assert done.source == "http://gate"
+
+
+def test_gateways_go_on_where_all_mirrors_failed() -> None:
+    play = play_of("gone", "empty", gone=Site({}, hangs=True), empty=Site({}), gate=gateway())
+    assert obtained(play) == "http://gate"
+    assert not play.of(ChunksUnknown)
+
+
+def test_several_gateways_share_the_work_and_bound_it_together() -> None:
+    gates = {f"g{n}": gateway() for n in range(6)}
+    play = play_of(**gates)
+    obtained(play)
+    assert all(gate.asked.total() > 10 for gate in gates.values())
+    assert {event.source for event in play.of(SourceServed)} == {f"http://{name}" for name in gates}
+    assert isinstance(play.sites, Counted)
+    assert play.sites.most <= 6 * (32 // 6)
+
+
+def test_one_gateway_is_asked_for_a_few_blocks_at_once_and_never_for_more() -> None:
+    play = play_of(gate=gateway())
+    obtained(play)
+    assert isinstance(play.sites, Counted)
+    assert play.sites.most == AT_ONCE
+
+
+def test_mirrors_and_gateways_are_asked_together_and_the_list_is_the_mirrors() -> None:
+    mirror, gate = site_of(DATA), gateway()
+    mirror.files[CAR] = car_of(TREE)
+    play = play_of("mirror", mirror=mirror, gate=gate)
+    obtained(play)
+    assert {event.source for event in play.of(SourceServed)} == {"http://mirror", "http://gate"}
+    nodes = {block_path(cid) for cid, _ in TREE.nodes}
+    assert not nodes & set(gate.asked)
+
+
+def test_a_list_that_a_mirror_broke_off_is_gone_on_with_by_name() -> None:
+    mirror, gate = site_of(DATA), gateway()
+    mirror.files[CAR] = car_of(TREE)[:1500]
+    play = play_of("mirror", mirror=mirror, gate=gate)
+    obtained(play)
+    assert not play.of(ChunksUnknown)
+    assert block_path(TREE.root) not in gate.asked
+    assert block_path(TREE.nodes[-1][0]) in gate.asked
+    (index,) = play.disk.items(Folder.INDEXES)
+    fd = play.disk.open(Folder.INDEXES, index.name)
+    with open(fd, "rb") as file:  # noqa: PTH123 - it is a descriptor
+        assert file.read() == car_of(TREE)
+
+
+def test_whoever_has_no_such_block_is_left_and_another_gateway_goes_on() -> None:
+    half, gate = gateway(), gateway()
+    for cid, _ in TREE.nodes[3:]:
+        del half.files[block_path(cid)]
+    play = play_of(half=half, gate=gate)
+    obtained(play)
+    failed = play.of(SourceFailed)
+    assert [(each.source, each.again) for each in failed] == [("http://half", False)]
+    assert "HTTP 404" in failed[0].reason
+    assert not play.liars
+    assert gate.asked[block_path(TREE.root)] == 0
+
+
+def test_what_one_gateway_has_not_another_one_sends() -> None:
+    holed, gate = gateway(), gateway()
+    del holed.files[block_path(Cid.of(Codec.RAW, DATA[-CHUNKS.chunk(CHUNKS.count - 1).size :]))]
+    del gate.files[block_path(Cid.of(Codec.RAW, DATA[:700]))]
+    play = play_of(holed=holed, gate=gate)
+    obtained(play)
+    assert not play.liars
+
+
+def test_without_the_name_of_its_dag_no_gateway_is_asked() -> None:
+    gate, mirror = gateway(), site_of(DATA)
+    play = play_of("mirror", mirror=mirror, gate=gate)
+    assert obtained(play, dags={}) == "http://mirror"
+    assert not gate.asked
+
+
+def test_no_gateway_is_ever_asked_for_a_file() -> None:
+    gate = gateway()
+    for cid, _ in TREE.nodes:
+        del gate.files[block_path(cid)]
+    gate.files[entry_path(ARTIFACT.digest)] = DATA
+    play = play_of(gate=gate)
+    with pytest.raises(Unobtainable):
+        obtained(play)
+    assert play.of(ChunksUnknown)
+    assert set(gate.asked) == {block_path(TREE.root)}
+    assert not play.disk.items(Folder.ENTRIES)
+
+
+def test_a_gateway_that_knows_no_parts_is_left_and_not_asked_for_the_whole() -> None:
+    gate = gateway()
+    gate.files[entry_path(ARTIFACT.digest)] = DATA
+    mirror = Site({CAR: car_of(TREE)})
+    play = play_of("mirror", mirror=mirror, gate=gate)
+    assert isinstance(play.sites, Counted)
+    play.sites.refusing = "http://gate"
+    with pytest.raises(Unobtainable, match="only as a whole"):
+        obtained(play)
+    assert not play.sites.offsets
+    assert not gate.asked
+
+
+def test_one_that_is_busy_now_and_then_delivers() -> None:
+    gate = gateway(busy_every=90)
+    # The list is not asked for twice; a mirror has it.
+    play = play_of("mirror", mirror=Site({CAR: car_of(TREE)}), gate=gate)
+    assert obtained(play) == "http://gate"
+    assert any(event.again for event in play.of(SourceFailed))
+
+
+class Line(Sites):
+    """All answers share one slow line."""
+
+    def __init__(self, rate: float, **sites: Site) -> None:
+        super().__init__(**sites)
+        self.line, self.rate = asyncio.Lock(), rate
+
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncGenerator[bytes, None]:
+        answer = super().span(url, offset=offset, length=length, reach=reach)
+        async with aclosing(answer) as pieces:
+            async for piece in pieces:
+                async with self.line:
+                    await asyncio.sleep(len(piece) / self.rate)
+                yield piece
+
+
+def test_a_line_that_is_hardly_fast_enough_for_the_policy_delivers_all_the_same() -> None:
+    # All that may be asked for at once would arrive when nobody waits any more.
+    size, data = 32 * KIB, data_of(1280 * KIB)
+    cut = [data[at : at + size] for at in range(0, len(data), size)]
+    chunks = ChunkList.of((bytes.fromhex(Digest.of(piece).hex), size) for piece in cut)
+    play = Fetching(Line(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
+    errand = play.errand(
+        gateways=("http://gate",),
+        sources=(),
+        dags={"rootfs": plant(chunks).root},
+        limits={"slowest_kib_per_second": 4},
+    )
+
+    async def obtaining() -> None:
+        fetched, _ = await obtain(errand, artifact_of(data))
+        assert content(fetched) == data
+
+    virtual_time.run(obtaining())
+    assert not play.of(SourceFailed)
+
+
+def test_one_that_falls_silent_is_asked_for_less_and_then_left() -> None:
+    quiet = gateway(silent_after=0)
+    mirror = site_of(DATA, piece_seconds=0.5)
+    mirror.files[CAR] = car_of(TREE)
+    play = play_of("mirror", mirror=mirror, quiet=quiet)
+    assert obtained(play) == "http://mirror"
+    assert quiet.asked.total() <= 3
+
+
+def test_a_new_version_asks_for_nodes_and_chunks_that_the_old_one_lacks() -> None:
+    play = play_of(gate=gateway())
+    obtained(play)
+    changed = DATA[:120_000] + bytes(700) + DATA[120_700:]
+    chunks = chunked(changed)
+    new, gate = artifact_of(changed), gateway_of(changed, chunks)
+    later = play_of(gate=gate)
+    later.disk = play.disk
+
+    async def obtaining() -> None:
+        errand = later.errand(dags={new.name: plant(chunks).root})
+        fetched, _ = await obtain(errand, new)
+        assert content(fetched) == changed
+
+    virtual_time.run(obtaining())
+    assert gate.asked.total() < len(gate.files) / 3
+    assert {event.source for event in later.of(SourceServed)} == {"store"}
+
+
+def test_whoever_hangs_up_in_the_middle_leaves_no_question_behind() -> None:
+    net = Counted(gate=gateway())
+    play = Fetching(net)
+
+    async def hanging_up() -> None:
+        errand = replace(play.errand(), gateways=("http://gate",))
+        source = Gateway(errand, "http://gate", CHUNKS)
+        for _ in range(3):
+            got = bytearray()
+            async with aclosing(source.span(0, len(DATA))) as pieces:
+                async for piece in pieces:
+                    got += piece
+                    if len(got) > 20_000:
+                        break
+            assert DATA.startswith(got)
+            assert net.now == 0
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    virtual_time.run(hanging_up())
+    assert net.most == AT_ONCE
+
+
+@pytest.mark.parametrize("seconds", [0.015, 0.5, 1.5])
+def test_a_fetch_that_is_stopped_leaves_no_question_behind(seconds: float) -> None:
+    play = play_of(gate=gateway(piece_seconds=0.1))
+
+    async def stopped() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await obtain(play.errand(), ARTIFACT)
+        assert isinstance(play.sites, Counted)
+        assert play.sites.now == 0
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    virtual_time.run(stopped())
+    assert not play.disk.items(Folder.ENTRIES)
+
+
+def test_a_block_that_cannot_be_had_fails_after_all_before_it_were_sent() -> None:
+    gate = gateway()
+    del gate.files[block_path(Cid.of(Codec.RAW, DATA[2001 : 2001 + 999]))]
+    play = Fetching(Sites(gate=gate))
+
+    got = bytearray()
+
+    async def failing() -> None:
+        source = Gateway(play.errand(), "http://gate", CHUNKS)
+        async with aclosing(source.span(0, len(DATA))) as pieces:
+            async for piece in pieces:
+                got.extend(piece)
+
+    with pytest.raises(FetchFailed, match="404"):
+        virtual_time.run(failing())
+    assert bytes(got) == DATA[:2001]
+
+
+def test_all_is_asked_with_the_reach_of_the_policy() -> None:
+    play = play_of(gate=gateway())
+    errand = play.errand()
+    near = replace(errand.policy.network, reach=Reach.LAN)
+    obtained(play, policy=replace(errand.policy, network=near))
+    assert play.sites.reaches == {Reach.LAN}
+    assert isinstance(play.disk, MemoryDisk)
