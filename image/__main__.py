@@ -60,6 +60,9 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--channel", default="stable")
     command.add_argument("--url", action="append", default=[], help="a manifest URL to try")
     command.add_argument(
+        "--gateway", action="append", default=[], metavar="URL", help="an IPFS gateway to ask too"
+    )
+    command.add_argument(
         "--ca", type=Path, action="append", default=[], metavar="FILE", help=CA_HELP
     )
     command.add_argument(
@@ -127,6 +130,7 @@ def build_image(options: argparse.Namespace) -> None:
             whom=chosen(sorted(options.key or ()), options.threshold, options.root, ROOT_NAME),
             channel=options.channel,
             urls=tuple(options.url),
+            gateways=tuple(options.gateway),
             authorities=seed.authorities(options.ca),
             root_shell=options.root_shell,
         ),

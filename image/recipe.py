@@ -63,6 +63,7 @@ class Trusting:
         whom: a root, or keys; the example target asks nobody.
         channel: the channel to follow.
         urls: manifest URLs that are known beforehand.
+        gateways: base URLs of trustless gateways of IPFS.
         authorities: certificates in PEM that HTTPS servers may have theirs from, besides Debian's.
         root_shell: whether whoever sits at the machine may open a root shell.
     """
@@ -70,6 +71,7 @@ class Trusting:
     whom: Keys | RootFile = NOBODY
     channel: str = "stable"
     urls: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
     authorities: str = ""
     root_shell: bool = False
 

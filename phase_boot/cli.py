@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
 FORMATS: Final = ("mermaid", "dot")
+GATEWAY_HELP: Final = "a trustless IPFS gateway to ask for chunks too"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("url", metavar="URL", help="of a manifest, or of a mirror's folder")
     fetch.add_argument("--store", type=Path, required=True, metavar="DIR", help="keep it here")
     fetch.add_argument("--source", action="append", default=[], metavar="URL", help="ask it too")
+    fetch.add_argument("--gateway", action="append", default=[], metavar="URL", help=GATEWAY_HELP)
     trusted = fetch.add_mutually_exclusive_group(required=True)
     trusted.add_argument("--policy", type=Path, metavar="FILE", help="whom to trust, and for what")
     trusted.add_argument("--key", action="append", help="a publisher's key id")
@@ -96,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     policy.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
     policy.add_argument("--channel", default="stable")
     policy.add_argument("--url", action="append", default=[], help="a manifest URL to try")
+    policy.add_argument("--gateway", action="append", default=[], help=GATEWAY_HELP)
     policy.set_defaults(func=_policy)
     drill = commands.add_parser("drill", help="boot among fakes that fail, and see what holds")
     drill.add_argument("--seed", type=int, help="repeat this drill; without it one is drawn")
@@ -142,6 +145,7 @@ def _fetch(options: argparse.Namespace) -> int:
             url=options.url,
             store=options.store,
             sources=tuple(url.rstrip("/") for url in options.source),
+            gateways=tuple(options.gateway),
             policy=options.policy,
             keys=tuple(options.key or ()),
             threshold=options.threshold,
@@ -198,12 +202,15 @@ def _drill(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> int:
     from policies.model import Mode, PolicyError  # noqa: PLC0415 - not on the boot path
-    from policies.write import chosen, with_site  # noqa: PLC0415 - the same
+    from policies.write import Places, chosen, with_site  # noqa: PLC0415 - the same
 
     try:
         whom = chosen(options.key, options.threshold, options.root)
         text = with_site(
-            Mode(options.mode), whom=whom, channel=options.channel, urls=tuple(options.url)
+            Mode(options.mode),
+            whom=whom,
+            channel=options.channel,
+            places=Places(urls=tuple(options.url), gateways=tuple(options.gateway)),
         )
     except (PolicyError, ValueError) as error:
         sys.stderr.write(f"This would be no policy: {error}.\n")

@@ -38,7 +38,7 @@ from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import Wanted, verify
-from policies.model import Mode, Policy, PolicyError
+from policies.model import Mode, Policy, PolicyError, gateways_from
 from policies.read import parse_policy, read_policy
 from policies.write import chosen, with_site
 
@@ -59,12 +59,14 @@ class Order:
         serve: the port at which others are handed what is here, while it is fetched and after that
             until somebody ends it; 0 is any, None serves nobody.
         sources: base URLs of other mirrors, beside those that the manifest names.
+        gateways: base URLs of trustless gateways of IPFS, beside those of the policy.
         policy: whom to trust; without it ``keys`` or ``root`` say so, and nothing bounds the store.
     """
 
     url: str
     store: Path
     sources: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
     policy: Path | None = None
     keys: tuple[str, ...] = ()
     threshold: int | None = None
@@ -85,6 +87,7 @@ class _Plan:
     base: str
     arch: Arch
     policy: Policy
+    gateways: tuple[str, ...]
     bound: int
     order: Order
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -129,7 +132,15 @@ def _plan(order: Order) -> _Plan:
         channel = policy.channel
     if channel != policy.channel:
         raise _Impossible(f"The policy takes the channel {policy.channel}, not {channel}.")
-    return _Plan(base=base, arch=arch, policy=policy, bound=bound, order=order)
+    gateways = _gateways(order, policy)
+    return _Plan(base=base, arch=arch, policy=policy, gateways=gateways, bound=bound, order=order)
+
+
+def _gateways(order: Order, policy: Policy) -> tuple[str, ...]:
+    try:
+        return gateways_from((*order.gateways, *policy.discovery.gateways))
+    except ValueError as error:
+        raise _Impossible(f"Name other gateways: {error}.") from error
 
 
 def _place(order: Order) -> tuple[str, str, Arch]:
@@ -167,6 +178,7 @@ async def _fill(plan: _Plan, outpost: Outpost) -> int:
             emit=journal.emit,
             dags=manifest.dags,
             circle=_circle(plan, outpost, clock, journal.emit),
+            gateways=plan.gateways,
         )
         for artifact in manifest.artifacts.values():
             fetched, _ = await obtain(errand, artifact)

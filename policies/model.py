@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from types import MappingProxyType
@@ -17,6 +17,9 @@ from phase_boot.trust.version import Version
 ORIGINS: Final = ("lan", "wan", "url", "cache")
 """The ways of finding a manifest."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
+MAX_GATEWAYS: Final = 16
+_GATEWAY: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(/[!-\"$->@-~]{0,255})?")
+"""The base URL of a gateway, without credentials, query, fragment or white space."""
 T = TypeVar("T")
 
 
@@ -49,12 +52,14 @@ class Discovery:
         window: seconds to look with each.
         urls: manifest URLs that are known beforehand.
         candidates: how many candidates one boot tries before it asks a person.
+        gateways: base URLs of trustless gateways of IPFS, asked for what a manifest names by CID.
     """
 
     order: tuple[str, ...]
     window: int
     urls: tuple[str, ...]
     candidates: int
+    gateways: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +144,24 @@ def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_
     return policy
 
 
+def gateways_from(values: Sequence[Any]) -> tuple[str, ...]:
+    """Return the base URLs of gateways, without a slash at their ends, each once.
+
+    Raises:
+        ValueError: one is no such URL, or there are more than ``MAX_GATEWAYS``.
+    """
+    gateways = tuple(dict.fromkeys(url.rstrip("/") for url in _texts(values)))
+    if len(gateways) > MAX_GATEWAYS:
+        raise ValueError(f"{len(gateways)} are too many; name {MAX_GATEWAYS} at most")
+    for url in gateways:
+        if not _GATEWAY.fullmatch(url) or url.endswith("/ipfs"):
+            raise ValueError(
+                f"{url!r:.300} is no base URL of a gateway; write http:// or https:// and what "
+                "stands before /ipfs"
+            )
+    return gateways
+
+
 def _check_mode(policy: Policy) -> None:
     """Refuse what the mode promises not to do."""
     if policy.mode is Mode.PRIVATE and policy.cache_enabled:
@@ -178,6 +201,7 @@ def _discovery(table: _Table) -> Discovery:
         window=table.take("window_seconds", int, _at_least(1)),
         urls=table.take("urls", list, _texts),
         candidates=table.take("candidates", int, _at_least(1)),
+        gateways=table.take("gateways", list, gateways_from),
     )
     table.finish()
     return found
@@ -272,7 +296,7 @@ def _channel(text: str) -> str:
     return text
 
 
-def _texts(values: list[Any]) -> tuple[str, ...]:
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise ValueError("holds something that is not a string")
     return tuple(values)

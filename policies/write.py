@@ -50,6 +50,17 @@ class RootFile:
         return self.content
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """What a site knows beforehand: URLs of manifests, and base URLs of trustless gateways."""
+
+    urls: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+
+
+NOWHERE: Final = Places()
+
+
 def chosen(
     keys: Sequence[str] | None, threshold: int | None, root: Path | None, name: str | None = None
 ) -> Keys | RootFile:
@@ -72,10 +83,10 @@ def with_site(
     *,
     whom: Keys | RootFile,
     channel: str,
-    urls: tuple[str, ...] = (),
+    places: Places = NOWHERE,
     root_shell: bool = False,
 ) -> str:
-    """Return the shipped policy of ``mode`` as TOML, made for one site: ``whom`` it trusts.
+    """Return the shipped policy of ``mode`` as TOML, with whom a site trusts and where it looks.
 
     ``root_shell`` lets whoever sits at the machine open a root shell.
 
@@ -84,7 +95,8 @@ def with_site(
     """
     document = tomlkit.parse((SHIPPED / f"{mode}.toml").read_text())
     document["channel"] = channel
-    document["discovery"]["urls"] = list(urls)
+    document["discovery"]["urls"] = list(places.urls)
+    document["discovery"]["gateways"] = list(places.gateways)
     document["shell"]["root"] = root_shell
     if isinstance(whom, Keys):
         document["trust"]["keys"] = list(whom.keys)

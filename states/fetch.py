@@ -26,6 +26,8 @@ from states.discover import quest_of
 
 MIB: Final = 1024 * 1024
 LAN: Final = "lan"
+GATEWAY: Final = "ipfs+"
+"""Before the URL of a gateway that an artifact came from."""
 LOOK_SECONDS: Final = 3600.0
 """Whoever turns up later than that is not waited for."""
 
@@ -89,7 +91,7 @@ async def _fetch_onto(
         images=Images(**fetched),
         kernel=kernel,
         ladder=ladder,
-        sources=tuple(origins.items()),
+        sources=tuple((name, _told(errand, source)) for name, source in origins.items()),
     )
     return Step(Trigger.FETCHED, facts)
 
@@ -111,6 +113,7 @@ def _errand(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -> Errand:
         dags=manifest.dags,
         company=Company(partial(_around, world, boot), known=sources, who=candidate.who),
         circle=_circle(world, policy),
+        gateways=policy.discovery.gateways,
     )
 
 
@@ -145,6 +148,12 @@ def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:
     """Yield where to fetch from: whoever offered the manifest, then the mirrors it names."""
     named = ([base] if base else []) + [mirror.rstrip("/") for mirror in manifest.mirrors]
     yield from dict.fromkeys(named)
+
+
+def _told(errand: Errand, source: str) -> str:
+    """Return how the started system is told of a source: a gateway is no mirror to ask for more."""
+    gateway = source in errand.gateways and source not in errand.sources
+    return f"{GATEWAY}{source}" if gateway else source
 
 
 def _reckon_memory(world: World, shelf: Shelf, manifest: Manifest, *, more: int = 0) -> None:

@@ -16,7 +16,7 @@ from image.tools import epoch
 from image.workshop import discard
 from loader.entries import MENU
 from policies.model import Mode
-from policies.write import RootFile, with_site
+from policies.write import Places, RootFile, with_site
 
 LAUNCHERS: Final = {"phase-boot": "main", "fetch-verify-kexec": "fetch_verify_kexec"}
 BUNDLE: Final = "etc/ssl/certs/ca-certificates.crt"
@@ -66,7 +66,7 @@ def trust(site: names.Trusting) -> dict[str, str]:
             Mode(mode),
             whom=site.whom,
             channel=site.channel,
-            urls=site.urls,
+            places=Places(urls=site.urls, gateways=site.gateways),
             root_shell=site.root_shell,
         )
         for mode in MENU

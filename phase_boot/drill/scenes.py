@@ -12,12 +12,22 @@ from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, docu
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.neighbours import Meeting
 from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
-from phase_boot.drill.sites import Site, Sites, dags_of_all, good_site, site_with_chunks
+from phase_boot.drill.sites import (
+    Site,
+    Sites,
+    chunked,
+    dags_of_all,
+    gateway_with_chunks,
+    good_site,
+    site_with_chunks,
+)
 from phase_boot.drill.world import Scene, policy_table
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
+from phase_boot.store.layout import dag_path, entry_path
+from phase_boot.store.tree import plant
 
 NEIGHBOUR: Final = "http://10.0.0.9:7000"
 OLD: Final = b"what an older version left " * 100
@@ -45,12 +55,20 @@ def internet() -> Scene:
 
 
 def shared() -> Scene:
-    """Chunks come from three at once, one of them fetching too; half of one artifact is here."""
+    """Chunks come from three at once, one of them fetching too; half of one artifact is here.
+
+    Another artifact and its list are nowhere but at a gateway.
+    """
     peer = site_with_chunks(mirrors=["http://other"])
     peer.meeting = Meeting(dags_of_all(), peers=(NEIGHBOUR,), yours=0)
     play = _scene("internet", peer=peer)
     play.sites.by_base["http://other"] = site_with_chunks()
     play.sites.by_base[NEIGHBOUR] = site_with_chunks()
+    for site in play.sites.by_base.values():
+        for path in (entry_path(Digest.of(KERNEL)), dag_path(plant(chunked(KERNEL)).root)):
+            del site.files[path]
+    play.sites.by_base["http://gate"] = gateway_with_chunks()
+    play.platform.table["discovery"]["gateways"] = ["http://gate"]
     disk = play.cache.cache = MemoryDisk()
     name = f"{Digest.of(ROOTFS).hex}.chunks.0"
     disk.plant(Folder.PARTIALS, name, ROOTFS[: len(ROOTFS) // 2])

@@ -20,12 +20,15 @@ from pathlib import Path
 import pytest
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
+from phase_boot.machine.events import SourceFailed
 from phase_boot.store import car, dag
 from phase_boot.store.chunker import CUT, chunk_list
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.store.tree import plant
+from phase_boot.trust.manifest import Artifact
+from tests.fakes.gateways import ByGateway
 from tests.fakes.provider import MANIFEST, Running, make_site, running
 
 PEER = Path(__file__).parents[2] / "build/tools/boxo-peer"
@@ -120,6 +123,11 @@ async def test_we_read_what_the_peers_gateway_serves(site: Path, tmp_path: Path)
         for cid, block in TREE.nodes:
             assert got(f"{url}/ipfs/{cid}?format=raw") == block
         assert got(f"{url}/ipfs/{TREE.root}") == FILE
+
+        fetching = ByGateway(url)
+        artifact = Artifact("rootfs", Digest.of(FILE), len(FILE))
+        assert await fetching.fetch(artifact, TREE.root) == FILE
+        assert not [event for event in fetching.events if isinstance(event, SourceFailed)]
 
     def read(cid: Cid) -> bytes:
         node = dag.read(blocks[cid], cid.codec)

@@ -14,7 +14,7 @@ from phase_boot.drill.world import policy_table
 from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError, policy_from
 from policies.read import MAX_BYTES, read_policy
-from policies.write import ROOT_NAME, SHIPPED, Keys, RootFile, with_site
+from policies.write import ROOT_NAME, SHIPPED, Keys, Places, RootFile, with_site
 
 URL = "http://192.0.2.1/m.json"
 
@@ -24,7 +24,9 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
     mode: Mode, tmp_path: Path
 ) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(with_site(mode, whom=Keys((PUBLISHER.keyid,)), channel="lab", urls=(URL,)))
+    path.write_text(
+        with_site(mode, whom=Keys((PUBLISHER.keyid,)), channel="lab", places=Places(urls=(URL,)))
+    )
     policy = read_policy(path)
     assert (policy.mode, policy.channel) == (mode, "lab")
     assert policy.discovery.urls == (URL,)
@@ -47,7 +49,9 @@ def test_a_site_that_would_be_refused_at_boot_is_refused_when_it_is_built() -> N
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_policy_with_a_root_follows_the_file_beside_it(mode: Mode, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(with_site(mode, whom=RootFile(ROOT_1), channel="stable", urls=(URL,)))
+    path.write_text(
+        with_site(mode, whom=RootFile(ROOT_1), channel="stable", places=Places(urls=(URL,)))
+    )
     (tmp_path / ROOT_NAME).write_bytes(ROOT_1)
     policy = read_policy(path)
     assert policy.trust == first_root()
@@ -110,6 +114,19 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
         (("discovery", "order"), [], "at least one"),
         (("discovery", "order"), ["lan", "lan"], "at most once"),
         (("discovery", "order"), ["moon"], "use each of lan, wan, url"),
+        (("discovery", "gateways"), "http://gate", "not an array"),
+        (("discovery", "gateways"), [1], "not a string"),
+        (("discovery", "gateways"), ["gate.example"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["ftp://gate"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://who:secret@gate"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://gate?format=raw"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://gate/a?b"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://gate/a#b"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://gate/a b"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://gate/\n"], "no base URL of a gateway"),
+        (("discovery", "gateways"), ["http://gate/ipfs/"], "what stands before /ipfs"),
+        (("discovery", "gateways"), [f"http://g{n}" for n in range(17)], "name 16 at most"),
         (("limits", "attempts"), 0, "0 is below 1"),
         (("limits",), [], "not a table"),
         (("shell", "root"), 1, "shell.root: 1 is not true or false"),
@@ -134,6 +151,32 @@ def test_a_missing_key_is_refused_and_named(key: str) -> None:
     del table[key]
     with pytest.raises(PolicyError, match=f"{key}: missing"):
         policy_from(table)
+
+
+def test_a_table_without_its_gateways_is_refused_and_the_key_named() -> None:
+    table = deepcopy(policy_table())
+    del table["discovery"]["gateways"]
+    with pytest.raises(PolicyError, match=r"discovery\.gateways: missing"):
+        policy_from(table)
+
+
+def test_gateways_are_read_without_the_slash_at_their_ends_and_once_each() -> None:
+    table = deepcopy(policy_table())
+    table["discovery"]["gateways"] = [
+        "http://[fd00::1]:8080/",
+        "https://gate/at",
+        "https://gate/at/",
+    ]
+    assert policy_from(table).discovery.gateways == ("http://[fd00::1]:8080", "https://gate/at")
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_shipped_policies_name_no_gateway_and_a_site_may(mode: Mode, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    for gateways in ((), ("https://gate.example",)):
+        whom, places = Keys((PUBLISHER.keyid,)), Places(gateways=gateways)
+        path.write_text(with_site(mode, whom=whom, channel="stable", places=places))
+        assert read_policy(path).discovery.gateways == gateways
 
 
 def test_private_mode_with_a_cache_is_refused() -> None:

@@ -35,6 +35,20 @@ def test_a_policy_with_two_keys_wants_as_many_signatures_as_were_asked_for(
     assert read_policy(path).trust == Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
 
 
+def test_a_policy_names_the_gateways_that_were_asked_for_and_none_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["policy", "--key", PUBLISHER.keyid, "--gateway"]
+    assert main([*words, "https://gate.example/"]) == 0
+    path = tmp_path / "policy.toml"
+    path.write_text(capsys.readouterr().out)
+    assert read_policy(path).discovery.gateways == ("https://gate.example",)
+    assert main([*words, "gate.example"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "what stands before /ipfs" in said.err
+
+
 @pytest.mark.parametrize(
     "words", [[], ["--key", PUBLISHER.keyid, "--root", "root.json"]], ids=["neither", "both"]
 )

@@ -23,6 +23,7 @@ def table(**changes: Any) -> dict[str, Any]:
             "window_seconds": 5,
             "urls": [],
             "candidates": 4,
+            "gateways": [],
         },
         "network": {"wait_seconds": 20, "reach": "lan"},
     }

@@ -1,0 +1,50 @@
+"""Fetching over real HTTP from one gateway and nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from phase_boot.adapters.http import Http
+from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.world import policy_table
+from phase_boot.fetching import Errand, obtain
+from phase_boot.machine.events import Event
+from phase_boot.store.cas import Cas
+from phase_boot.store.cid import Cid
+from phase_boot.trust.manifest import Artifact
+from policies.model import Reach, policy_from
+from tests.fakes.artifacts import content
+
+
+@dataclass
+class ByGateway:
+    """What is asked, how far away it may be, and what was told of it."""
+
+    url: str
+    reach: Reach = Reach.INTERNET
+    near: bool = True
+    """Whether it is on a network that we have an address in."""
+    events: list[Event] = field(default_factory=list)
+    disk: MemoryDisk = field(default_factory=MemoryDisk)
+
+    async def fetch(self, artifact: Artifact, root: Cid) -> bytes:
+        """Return the artifact; raise Unobtainable if the gateway does not deliver it."""
+        policy = policy_from(policy_table())
+        http = Http(near=lambda _: self.near)
+        errand = Errand(
+            clock=SystemClock(),
+            fetcher=http,
+            cas=Cas(self.disk, bound=1 << 30),
+            sources=(),
+            policy=replace(policy, network=replace(policy.network, reach=self.reach)),
+            liars=set(),
+            emit=self.events.append,
+            dags={artifact.name: root},
+            gateways=(self.url,),
+        )
+        try:
+            fetched, _ = await obtain(errand, artifact)
+        finally:
+            await http.close()
+        return content(fetched)

@@ -1,0 +1,177 @@
+"""A store filled over real HTTP out of our own gateway, by the command and by its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
+from phase_boot.fetching import Unobtainable
+from phase_boot.machine.events import SourceFailed
+from phase_boot.store.chunker import CUT, chunk_list
+from phase_boot.store.digest import Digest
+from phase_boot.store.disk import Folder
+from phase_boot.store.layout import dag_path, entry_path
+from phase_boot.store.tree import plant
+from phase_boot.trust.manifest import Artifact
+from policies.model import Reach
+from tests.fakes.gateways import ByGateway
+from tests.fakes.provider import Running, make_site, running
+from tests.interop.test_fetch import ROOTFS, Yard, mirror
+
+MANIFEST = Path("stable/amd64/manifest.json")
+ARTIFACT = Artifact("rootfs", Digest.of(ROOTFS), len(ROOTFS))
+TREE = plant(chunk_list(BytesIO(ROOTFS), CUT))
+
+
+@pytest.fixture
+def yard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Yard:
+    return Yard(tmp_path, capsys)
+
+
+def publisher(yard: Yard, *, with_list: bool = False) -> Path:
+    """Return a folder with what the SITE signed, and nothing of what was signed there."""
+    folder = yard.folder / "publisher"
+    (folder / MANIFEST).parent.mkdir(parents=True)
+    shutil.copy(yard.site / MANIFEST, folder / MANIFEST)
+    if with_list:
+        shutil.copytree(yard.site / "dag", folder / "dag")
+    return folder
+
+
+def fetched(yard: Yard, url: str, *gateways: str) -> subprocess.CompletedProcess[str]:
+    """Run the command, which asks whoever was named."""
+    words = [word for gateway in gateways for word in ("--gateway", gateway)]
+    return subprocess.run(
+        [*yard.words(url), *words], text=True, capture_output=True, check=False, timeout=120
+    )
+
+
+def url_of(provider: Running) -> str:
+    return f"http://127.0.0.1:{provider.port}"
+
+
+def asked(provider: Running) -> set[str]:
+    return {request.path.split("/")[1] for request in provider.requests}
+
+
+def statuses(provider: Running) -> set[int]:
+    """Return what was answered to whoever did not hang up before that."""
+    return {request.status for request in provider.requests} - {0}
+
+
+@pytest.mark.parametrize("with_list", [False, True], ids=["list by name", "list from a mirror"])
+async def test_a_store_is_filled_from_a_gateway_alone(yard: Yard, *, with_list: bool) -> None:
+    yard.publish()
+    folder = publisher(yard, with_list=with_list)
+    with mirror(folder) as one:
+        async with running(yard.site) as provider:
+            done = await asyncio.to_thread(fetched, yard, one.url, url_of(provider) + "/")
+        assert done.returncode == 0, done.stderr
+    yard.assert_filled()
+    assert not yard.events("chunks.unknown")
+    assert {event["source"] for event in yard.events("fetch.done")} == {url_of(provider)}
+    assert asked(provider) == {"ipfs"}
+    assert statuses(provider) == {200}
+    # The next version takes the list from here.
+    kept = {path.name.partition(".")[2] for path in (yard.store / "cas/dag").iterdir()}
+    assert kept >= {path.stem for path in (yard.site / "dag").iterdir()}
+
+
+async def test_a_gateway_and_a_mirror_are_asked_together(yard: Yard) -> None:
+    yard.publish()
+    with mirror(yard.site) as one:
+        one.seconds = 0.05
+        async with running(yard.site) as provider:
+            done = await asyncio.to_thread(fetched, yard, one.url, url_of(provider))
+        assert done.returncode == 0, done.stderr
+    yard.assert_filled()
+    gave = {e["source"] for e in yard.events("source.served") if e["artifact"] == "rootfs"}
+    assert gave == {one.url, url_of(provider)}
+
+
+async def test_a_gateway_whose_blocks_are_others_is_left_and_named(yard: Yard) -> None:
+    yard.publish()
+    folder = publisher(yard, with_list=True)
+    rotten = yard.folder / "rotten"
+    shutil.copytree(yard.site, rotten)
+    with mirror(folder) as one:
+        async with running(yard.site) as good, running(rotten) as bad:
+            for file in (rotten / "cas/sha256").iterdir():
+                file.chmod(0o644)
+                file.write_bytes(bytes(file.stat().st_size))
+            named = (url_of(bad), url_of(good))
+            done = await asyncio.to_thread(fetched, yard, one.url, *named)
+        assert done.returncode == 0, done.stderr
+    yard.assert_filled()
+    failed = {event["source"] for event in yard.events("source.failed")}
+    assert url_of(bad) in failed
+    assert url_of(good) not in failed
+
+
+@pytest.mark.parametrize(
+    ("gateway", "reason"),
+    [
+        ("gate.example", "what stands before /ipfs"),
+        ("http://gate.example/ipfs", "what stands before /ipfs"),
+    ],
+)
+def test_a_gateway_that_is_none_is_refused_before_anybody_is_asked(
+    yard: Yard, gateway: str, reason: str
+) -> None:
+    done = fetched(yard, "http://127.0.0.1:1", gateway)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert not yard.store.exists()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Return a SITE whose root filesystem is in chunks."""
+    made = make_site(tmp_path / "made")
+    files = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
+    (made / entry_path(ARTIFACT.digest)).write_bytes(ROOTFS)
+    (made / "dag").mkdir()
+    (made / dag_path(TREE.root)).write_bytes(b"".join(TREE.car()))
+    named = document(
+        artifacts={name: str(Digest.of(data)) for name, data in files.items()},
+        sizes={name: len(data) for name, data in files.items()},
+        dags={"rootfs": str(TREE.root)},
+    )
+    (made / MANIFEST).write_bytes(signed(named))
+    return made
+
+
+@pytest.mark.parametrize("reach", list(Reach))
+async def test_a_gateway_on_this_network_is_asked_whatever_the_reach(
+    site: Path, reach: Reach
+) -> None:
+    async with running(site) as provider:
+        play = ByGateway(url_of(provider), reach=reach)
+        assert await play.fetch(ARTIFACT, TREE.root) == ROOTFS
+    assert asked(provider) == {"ipfs"}
+    assert statuses(provider) == {200}
+
+
+async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_asked(site: Path) -> None:
+    async with running(site) as provider:
+        play = ByGateway(url_of(provider), reach=Reach.LAN, near=False)
+        with pytest.raises(Unobtainable):
+            await play.fetch(ARTIFACT, TREE.root)
+        assert not provider.events
+    (failed,) = (event for event in play.events if isinstance(event, SourceFailed))
+    assert "asks nobody beyond this network" in failed.reason
+    assert not play.disk.items(Folder.ENTRIES)
+
+
+async def test_with_the_reach_of_the_lan_no_gateway_is_looked_up_by_name() -> None:
+    play = ByGateway("https://localhost", reach=Reach.LAN, near=False)
+    with pytest.raises(Unobtainable):
+        await play.fetch(ARTIFACT, TREE.root)
+    (failed,) = (event for event in play.events if isinstance(event, SourceFailed))
+    assert "localhost is not an address in it" in failed.reason
