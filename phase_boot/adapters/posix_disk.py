@@ -20,6 +20,11 @@ from phase_boot.store.errors import Broken, store_errors
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES: Final = 8
+_BLOCK: Final = 4096
+"""Bytes of what two files can share on a filesystem that lets them."""
+_BUFFER: Final = 1 << 18
+# What a kernel, a filesystem or a filter of system calls says that will not copy by itself.
+_UNABLE: Final = frozenset((errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM))
 
 
 class PosixDisk:
@@ -83,6 +88,24 @@ class PosixDisk:
         """Put ``data`` into a growing file at ``offset`` and return how many bytes were taken."""
         with store_errors("write to the store"):
             return os.pwrite(fd, data, offset)
+
+    def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
+        """Put bytes of an open file into a growing one, or let them share these; return how many.
+
+        Only whole blocks can be shared: the bytes before the first are a copy of their own.
+        """
+        length = _up_to_a_block(start, offset, length)
+        with store_errors("copy within the store"):
+            try:
+                taken = os.copy_file_range(source, fd, length, start, offset)
+            except OSError as error:
+                if error.errno not in _UNABLE:
+                    raise
+            else:
+                if taken:
+                    return taken
+            # Some filesystems say 0 where they mean that they cannot.
+            return os.pwrite(fd, os.pread(source, min(length, _BUFFER), start), offset)
 
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``, durably."""
@@ -152,6 +175,13 @@ class PosixDisk:
                 except FileNotFoundError:
                     continue
                 yield Item(folder, entry.name, found.st_size, found.st_mtime_ns)
+
+
+def _up_to_a_block(start: int, offset: int, length: int) -> int:
+    """Return how much to copy first: to the next block, if both places come to one there."""
+    past = offset % _BLOCK
+    aligned = past and start % _BLOCK == past
+    return min(length, _BLOCK - past) if aligned else length
 
 
 def _make_folder(folder: Folder, root: int) -> None:

@@ -111,6 +111,11 @@ class MemoryDisk:
                 raise OSError(errno.ENOSPC, "full")
             return os.pwrite(fd, data[:most], offset)
 
+    def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
+        with self._changing("copy within the store"):
+            data = os.pread(source, min(length, 1 << 16), start)
+            return self.write_at(fd, memoryview(data), offset)
+
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         with self._changing(f"publish {entry}"):
             os.fsync(fd)

@@ -31,6 +31,7 @@ from phase_boot.store.tree import plant
 
 NEIGHBOUR: Final = "http://10.0.0.9:7000"
 OLD: Final = b"what an older version left " * 100
+OLDER_KERNEL: Final = bzimage(b"kernel of an older version")
 EVIL: Final = bzimage(b"what somebody would like to run")
 _FILES: Final = {"kernel": EVIL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
@@ -55,7 +56,7 @@ def internet() -> Scene:
 
 
 def shared() -> Scene:
-    """Chunks come from three at once, one of them fetching too; half of one artifact is here.
+    """Chunks come from three at once, one of them fetching too, and from what is here already.
 
     Another artifact and its list are nowhere but at a gateway.
     """
@@ -72,6 +73,9 @@ def shared() -> Scene:
     disk = play.cache.cache = MemoryDisk()
     name = f"{Digest.of(ROOTFS).hex}.chunks.0"
     disk.plant(Folder.PARTIALS, name, ROOTFS[: len(ROOTFS) // 2])
+    older, tree = Digest.of(OLDER_KERNEL), plant(chunked(OLDER_KERNEL))
+    disk.plant(Folder.ENTRIES, older.hex, OLDER_KERNEL)
+    disk.plant(Folder.INDEXES, f"{older.hex}.{tree.root}", b"".join(tree.car()))
     return play
 
 

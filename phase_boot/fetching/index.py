@@ -39,7 +39,7 @@ class Index:
         self.looked = False
         """Whether older versions were asked for the nodes that they share."""
         self.shares = False
-        """Whether an older version has nodes of this one, and so chunks."""
+        """Whether an older version gave nodes of this one, which were not read from a source."""
         self._read: dict[int, bytes] = {}
         self._by_name = False
         """Whether nodes came by their names, and so without what stands around them in a list."""

@@ -26,8 +26,6 @@ from phase_boot.store.mosaic import Mosaic
 from phase_boot.trust.manifest import Artifact
 
 STORE: Final = "store"
-COPIED: Final = 1 << 18
-"""Bytes of an older version that are read at once."""
 
 
 async def obtain(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
@@ -61,8 +59,8 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
     try:
         mosaic = await asyncio.to_thread(errand.cas.mosaic, artifact, chunks)
         try:
-            if index.shares:
-                await _from_older(errand, mosaic)
+            # Asked even if none has a node of this one: they may share chunks all the same.
+            await _from_older(errand, mosaic)
             swarm = Swarm(errand, mosaic)
             if not mosaic.complete:
                 await _swarming(errand, index.root, mosaic, swarm)
@@ -141,25 +139,9 @@ async def _from_older(errand: Errand, mosaic: Mosaic) -> None:
 
 
 def _copy(cas: Cas, mosaic: Mosaic) -> None:
-    chunks = mosaic.chunks
     for older in cas.older(mosaic.artifact):
-        for run in older.runs(chunks, mosaic.have):
-            start, _ = chunks.span(run.first, run.first)
-            number = run.first
-            while number < run.end:
-                offset, _ = chunks.span(number, number)
-                end = min(chunks.at(min(offset + COPIED, chunks.size) - 1) + 1, run.end)
-                length = chunks.span(number, end)[1]
-                data = older.read(run.offset + offset - start, length)
-                try:
-                    taken = mosaic.put(number, data)
-                except WrongContent:
-                    # It has rotted there: what is right before it is kept, and it is fetched again.
-                    number = mosaic.next_missing(number) + 1
-                    continue
-                if not taken:
-                    break
-                number += taken
+        for run in older.runs(mosaic.chunks, mosaic.have):
+            mosaic.copy(run.first, run.end, older.fileno(), run.offset)
 
 
 async def _as_a_whole(

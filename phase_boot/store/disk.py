@@ -61,6 +61,13 @@ class Growth(Protocol):
     def write_at(self, fd: int, data: memoryview, offset: int) -> int:
         """Put ``data`` into a growing file at ``offset`` and return how many bytes were taken."""
 
+    def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
+        """Put bytes from ``start`` on of the open file ``source`` into a growing one at ``offset``.
+
+        Return how many were taken, at most ``length``; 0 where the source has no more. Where the
+        filesystem can, both files share them from then on.
+        """
+
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``.
 

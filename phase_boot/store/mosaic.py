@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from typing import Final
 
 from phase_boot.store.chunks import ChunkList
@@ -17,6 +18,8 @@ from phase_boot.store.writer import identity
 from phase_boot.trust.manifest import Artifact
 
 _BUFFER: Final = 1 << 18
+_COPIED: Final = 1 << 22
+"""Bytes that are copied before they are hashed: they are in memory still."""
 _HAVE: Final = 1
 _ROUNDS: Final = 16
 """Buffers that are hashed in one go."""
@@ -106,6 +109,29 @@ class Mosaic:
             )
         return count
 
+    def copy(self, first: int, end: int, source: int, start: int) -> None:
+        """Take chunks from ``first`` up to ``end`` from ``start`` on in the open file ``source``.
+
+        They are copied unread, as a filesystem can then share their blocks, and hashed where they
+        have come to: so what counts as held is what this file has, whatever the source was, is by
+        now, or was changed to in between. None of them may be held already. Those that are not
+        right there, or could not be copied, stay missing.
+
+        Raises:
+            Full: and nothing is left to evict.
+            StoreError: what was copied cannot be read back.
+        """
+        end = min(end, self.next_held(first))
+        base, _ = self.chunks.span(first, first)
+        while first < end:
+            offset, _ = self.chunks.span(first, first)
+            last = self.chunks.at(min(offset + _COPIED, self.artifact.size) - 1)
+            after = min(max(last, first + 1), end)
+            self._copy(source, start + offset - base, offset, self.chunks.span(first, after)[1])
+            with store_errors(f"read back what there is of {self.artifact.name}"):
+                while first < after:
+                    first = self._recover_run(first, after)
+
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of chunks that are here; fewer, or none, where some are not."""
         end = min(offset + length, self.artifact.size)
@@ -190,17 +216,36 @@ class Mosaic:
             number = self.next_missing(after)
 
     def _write(self, data: memoryview, at: int) -> None:
+        fd = self._descriptor()
+        self._fill(at, len(data), lambda done: self._disk.write_at(fd, data[done:], at + done))
+
+    def _copy(self, source: int, start: int, at: int, length: int) -> None:
+        """Copy what can be copied: hashes tell what that was."""
+        fd, copy = self._descriptor(), self._disk.copy
+        try:
+            self._fill(
+                at, length, lambda done: copy(start + done, source, length - done, fd, at + done)
+            )
+        except Full:
+            raise
+        except StoreError:
+            # It is fetched. If it is our own file that failed, that will be said then.
+            return
+
+    def _fill(self, at: int, length: int, some: Callable[[int], int]) -> None:
+        """Have ``some`` put bytes there until all are, and make room where the disk is full."""
         evicted = self._room.evictions(self)
-        while data:
+        done = 0
+        while done < length:
             try:
-                taken = self._disk.write_at(self._descriptor(), data, at)
+                taken = some(done)
             except Full:
                 if not any(evicted):
                     raise
                 continue
-            check_taken(taken, len(data))
-            data, at = data[taken:], at + taken
-            self._reserved = max(self._reserved, at)
+            check_taken(taken, length - done)
+            done += taken
+            self._reserved = max(self._reserved, at + done)
 
     def _note(self, first: int, end: int) -> None:
         self.have[first:end] = bytes([_HAVE]) * (end - first)
@@ -229,20 +274,21 @@ class Mosaic:
                 if data is None or data >= self.artifact.size:
                     return
                 number = max(number, self.chunks.at(data))
-                number = self._recover_run(number)
+                number = self._recover_run(number, self.chunks.count)
 
-    def _recover_run(self, number: int) -> int:
-        """Look at about a buffer full of chunks, and return the number of the next one."""
+    def _recover_run(self, number: int, most: int) -> int:
+        """Look at about a buffer full of chunks before ``most``; return the number of the next."""
         offset, _ = self.chunks.span(number, number)
         last = self.chunks.at(min(offset + _BUFFER, self.artifact.size) - 1)
-        end = max(last, number + 1)
-        data = os.pread(self._descriptor(), self.chunks.span(number, end)[1], offset)
-        view = memoryview(data)
-        for each in range(number, end):
-            chunk = self.chunks.chunk(each)
-            found = view[chunk.offset - offset : chunk.offset - offset + chunk.size]
-            if not self.have[each] and hashlib.sha256(found).digest() == chunk.digest:
-                self._note(each, each + 1)
+        end = min(max(last, number + 1), most)
+        rest = memoryview(os.pread(self._descriptor(), self.chunks.span(number, end)[1], offset))
+        while number < end:
+            count, length = self.chunks.verified(number, rest)
+            self._note(number, number + count)
+            number += count
+            if number < end:
+                rest = rest[length + self.chunks.span(number, number + 1)[1] :]
+                number += 1
         return end
 
     def _judged(self) -> StoreError:

@@ -17,7 +17,7 @@ from phase_boot.store.chunks import ChunkList, ChunkTable
 from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Full, Missing, StoreError, store_errors
+from phase_boot.store.errors import Full, Missing, StoreError
 from phase_boot.store.gc import Room
 from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
 from phase_boot.trust.manifest import Artifact
@@ -66,17 +66,8 @@ class Older:
                 yield Run(number, end, self._chunks.chunk(place).offset)
             number = have.find(0, end)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Return what now stands there, which may be anything.
-
-        Raises:
-            StoreError: the disk cannot be read.
-        """
-        with store_errors(f"read {self.digest}"):
-            return os.pread(self._fd, length, offset)
-
     def fileno(self) -> int:
-        """Return the descriptor of the entry, which is open as long as this is."""
+        """Return the descriptor of the entry, open as long as this is: it may have any bytes."""
         return self._fd
 
     def _goes_on(self, chunks: ChunkList, have: bytes | bytearray, number: int, place: int) -> bool:

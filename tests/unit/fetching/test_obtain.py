@@ -197,6 +197,30 @@ def test_a_new_version_takes_from_an_old_one_what_they_share() -> None:
     assert updated(Fetching(Sites(a=mirror()))) < 6000
 
 
+def test_chunks_are_shared_even_where_every_node_over_them_is_another() -> None:
+    play, chunks = Fetching(Sites(a=mirror())), chunked(DATA)
+    obtained(play)
+    changed = bytearray(DATA)
+    for number in range(0, chunks.count, 4):
+        changed[chunks.chunk(number).offset] ^= 1
+    new = bytes(changed)
+    artifact, tree = artifact_of(new), plant(chunked(new))
+    assert not {cid for cid, _ in tree.nodes} & {cid for cid, _ in TREE.nodes}
+    site = site_of(new)
+    site.files[f"dag/{tree.root}.car"] = car_of(tree)
+    again = Fetching(Sites(b=site), play.disk)
+
+    async def obtaining() -> None:
+        errand = replace(again.errand(), dags={artifact.name: tree.root})
+        fetched, _ = await obtain(errand, artifact)
+        assert content(fetched) == new
+
+    virtual_time.run(obtaining())
+    (stored, *_) = again.of(SourceServed)
+    assert (stored.source, stored.bytes > len(DATA) // 2) == ("store", True)
+    assert_every_entry_is_what_it_is_called(play.disk)
+
+
 def test_a_chunk_that_rotted_in_an_old_version_is_fetched_again() -> None:
     assert 0 < updated(Fetching(Sites(a=mirror())), rot=True) < 12_000
 

@@ -56,6 +56,9 @@ class DyingDisk:
     def write_at(self, fd: int, data: memoryview, offset: int) -> int:
         return self._alive().write_at(fd, data[:1000], offset)
 
+    def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
+        return self._alive().copy(start, source, min(length, 1000), fd, offset)
+
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         self._alive().publish(fd, name, entry, folder)
 

@@ -223,3 +223,116 @@ def test_power_cut_among_other_artifacts(tmp_path: Path, calls: int) -> None:
         pass
     assert content(Cas(disk, bound=MANY).open(old)) == b"old" * 1000
     finished(disk)
+
+
+def lying(data: bytes) -> int:
+    """Return a file with ``data``, as an older version that is on the same disk."""
+    fd = os.memfd_create("older")
+    os.write(fd, data)
+    return fd
+
+
+def test_chunks_are_copied_from_where_they_lie(disk: Disk) -> None:
+    cas, older = Cas(disk, bound=MANY), lying(b"put before it" + DATA)
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    mosaic.copy(0, CHUNKS.count, older, len(b"put before it"))
+    os.close(older)
+    assert mosaic.complete
+    assert content(cas.commit(mosaic)) == DATA
+    assert_every_entry_is_what_it_is_called(disk)
+
+
+def test_only_the_chunks_that_were_asked_for_are_copied(disk: Disk) -> None:
+    mosaic, older = begun(disk), lying(DATA)
+    start, length = CHUNKS.span(50, 90)
+    mosaic.copy(50, 90, older, start)
+    os.close(older)
+    assert (mosaic.next_held(0), mosaic.next_missing(50), mosaic.held) == (50, 90, length)
+    assert mosaic.read(start, length) == DATA[start : start + length]
+    mosaic.close()
+    finished(disk)
+
+
+def test_a_chunk_that_has_rotted_where_it_is_copied_from_stays_missing(disk: Disk) -> None:
+    chunk = CHUNKS.chunk(70)
+    older = lying(DATA[: chunk.offset] + b"rot" + DATA[chunk.offset + 3 :])
+    mosaic = begun(disk)
+    mosaic.copy(0, CHUNKS.count, older, 0)
+    os.close(older)
+    assert mosaic.held == len(DATA) - chunk.size
+    assert mosaic.next_missing(0) == 70
+    assert mosaic.read(chunk.offset, 1) == b""
+    put(mosaic, 70, 71)
+    assert mosaic.complete
+    mosaic.close()
+    finished(disk)
+
+
+def test_what_is_held_is_not_copied_over(disk: Disk) -> None:
+    mosaic, older = begun(disk), lying(bytes(len(DATA)))
+    put(mosaic, 20, 30)
+    mosaic.copy(10, 40, older, 0)
+    mosaic.copy(20, 40, older, 0)
+    os.close(older)
+    start, length = CHUNKS.span(20, 30)
+    assert mosaic.read(start, length) == DATA[start : start + length]
+    assert mosaic.held == length
+    mosaic.close()
+    finished(disk)
+
+
+def test_an_older_version_that_ends_too_early_gives_what_it_has(disk: Disk) -> None:
+    mosaic, older = begun(disk), lying(DATA[:100_000])
+    mosaic.copy(0, CHUNKS.count, older, 0)
+    os.close(older)
+    assert mosaic.next_missing(0) == CHUNKS.at(100_000)
+    mosaic.close()
+    finished(disk)
+
+
+def test_an_older_version_that_cannot_be_read_is_no_failure(disk: Disk) -> None:
+    mosaic = begun(disk)
+    here = os.memfd_create("older")
+    unreadable = os.open(f"/proc/self/fd/{here}", os.O_WRONLY)
+    mosaic.copy(0, CHUNKS.count, unreadable, 0)
+    os.close(unreadable)
+    os.close(here)
+    assert mosaic.held == 0
+    mosaic.close()
+    finished(disk)
+
+
+def test_a_disk_that_fills_up_while_chunks_are_copied_is_full() -> None:
+    disk = MemoryDisk(capacity=len(DATA) + 1000)
+    disk.unreserving = True
+    mosaic, older = begun(disk), lying(DATA)
+    disk.capacity = 100_000
+    with pytest.raises(Full):
+        mosaic.copy(0, CHUNKS.count, older, 0)
+    os.close(older)
+    mosaic.close()
+    disk.capacity = MANY
+    finished(disk)
+
+
+def by_copying(cas: Cas, older: int) -> None:
+    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    mosaic.copy(0, CHUNKS.count, older, 0)
+    put(mosaic, mosaic.next_missing(0), mosaic.next_missing(0) + 1)
+    cas.commit(mosaic)
+
+
+def test_power_cut_while_chunks_are_copied(tmp_path: Path) -> None:
+    survived, older = 0, lying(DATA[:150_000] + b"rot" + DATA[150_003:])
+    while True:
+        disk = PosixDisk(tmp_path / str(survived))
+        try:
+            by_copying(Cas(DyingDisk(disk, survived), bound=MANY), older)
+        except PowerCut:
+            survived += 17 if 20 < survived < 300 else 1
+        else:
+            break
+        assert_every_entry_is_what_it_is_called(disk)
+        finished(disk)
+    os.close(older)
+    assert survived > 200

@@ -19,6 +19,7 @@ from phase_boot.store.errors import (
     store_errors,
 )
 from tests.fakes.artifacts import artifact, store
+from tests.fakes.pieces import data_of
 
 
 def open_files() -> set[str]:
@@ -75,3 +76,68 @@ def test_each_error_of_the_system_has_its_type_and_sentence(
 ) -> None:
     with pytest.raises(kind, match=r"^Could not write it: .*, so .*\.$"), store_errors("write it"):
         raise OSError(number, os.strerror(number))
+
+
+def growing(disk: PosixDisk, data: bytes = b"") -> int:
+    fd = disk.grow("new")
+    os.pwrite(fd, data, 0)
+    return fd
+
+
+def copied(disk: PosixDisk, source: int, start: int, fd: int, offset: int) -> list[int]:
+    """Copy until the source has no more; return how many bytes were taken each time."""
+    taken: list[int] = []
+    while not taken or taken[-1]:
+        done = sum(taken)
+        taken.append(disk.copy(start + done, source, 1 << 20, fd, offset + done))
+    return taken[:-1]
+
+
+@pytest.mark.parametrize(("start", "offset"), [(0, 0), (7, 7), (7, 4096 + 7), (7, 0), (0, 9)])
+def test_what_is_copied_between_two_files_is_all_there_and_nothing_else(
+    tmp_path: Path, start: int, offset: int
+) -> None:
+    disk, data = PosixDisk(tmp_path), data_of(300_000)
+    (tmp_path / "old").write_bytes(data)
+    source, fd = os.open(tmp_path / "old", os.O_RDONLY), growing(disk, b"x" * 400_000)
+    copied(disk, source, start, fd, offset)
+    expected = b"x" * offset + data[start:]
+    assert os.pread(fd, 500_000, 0) == expected + b"x" * (400_000 - len(expected))
+    assert os.lseek(source, 0, os.SEEK_CUR) == os.lseek(fd, 0, os.SEEK_CUR) == 0
+    os.close(source)
+    os.close(fd)
+
+
+def test_a_filesystem_is_asked_for_whole_blocks_where_both_places_allow_it(tmp_path: Path) -> None:
+    disk = PosixDisk(tmp_path)
+    (tmp_path / "old").write_bytes(data_of(3 * 4096))
+    source, fd = os.open(tmp_path / "old", os.O_RDONLY), growing(disk)
+    assert copied(disk, source, 4000, fd, 4096 + 4000)[0] == 96
+    assert disk.copy(0, source, 50, fd, 4096) == 50
+    assert disk.copy(5, source, 50, fd, 8192 + 5) == 50
+    assert disk.copy(0, source, 4096, fd, 1) == 4096
+    os.close(source)
+    os.close(fd)
+
+
+def test_what_the_kernel_will_not_copy_is_read_and_written(tmp_path: Path) -> None:
+    """A file in memory lies on another filesystem than the store."""
+    disk, data = PosixDisk(tmp_path), data_of(300_000)
+    source, fd = os.memfd_create("elsewhere"), growing(disk)
+    os.write(source, data)
+    with pytest.raises(OSError, match="cross-device"):
+        os.copy_file_range(source, fd, len(data), 0, 0)
+    assert sum(copied(disk, source, 0, fd, 0)) == len(data)
+    assert os.pread(fd, len(data) + 1, 0) == data
+    os.close(source)
+    os.close(fd)
+
+
+def test_a_copy_that_fails_is_a_failure_of_the_store(tmp_path: Path) -> None:
+    disk = PosixDisk(tmp_path)
+    fd = growing(disk)
+    unreadable = os.open(tmp_path / "old", os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(Broken, match="copy within the store"):
+        disk.copy(0, unreadable, 10, fd, 0)
+    os.close(unreadable)
+    os.close(fd)
