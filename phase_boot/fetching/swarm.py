@@ -184,7 +184,7 @@ class Swarm:
                 await self._idle()
                 pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
                 continue
-            before = meter.total
+            first = task.first
             try:
                 await self._fetch(source, task, pace)
                 failures = 0
@@ -200,7 +200,8 @@ class Swarm:
             finally:
                 self._board.drop(task)
                 self.wake()
-            failures = 1 if meter.total > before else failures + 1
+            # Only a whole chunk is progress: whoever breaks off before one would be asked for ever.
+            failures = 1 if task.first > first else failures + 1
             again = again and failures < errand.policy.limits.attempts
             artifact = self._mosaic.artifact.name
             errand.emit(SourceFailed(source=name, artifact=artifact, reason=reason, again=again))

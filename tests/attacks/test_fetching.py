@@ -1,0 +1,291 @@
+"""What whoever has an artifact can send instead of it, and what is in the store then."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from phase_boot.adapters.http import Http
+from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.drill import virtual_time
+from phase_boot.drill.sites import Site, Sites
+from phase_boot.fetching import Unobtainable, obtain
+from phase_boot.fetching.errand import RATE_SECONDS, Errand
+from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.machine.events import SourceFailed
+from phase_boot.store import car, dag, varint
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import MAX_BLOCK, Link, Node
+from phase_boot.store.disk import Folder
+from phase_boot.store.layout import entry_path
+from phase_boot.store.tree import plant
+from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
+from tests.fakes.trees import car_of
+from tests.unit.adapters.test_http import ok
+
+DATA = data_of(400_000)
+ARTIFACT = artifact_of(DATA)
+TREE = plant(chunked(DATA))
+LIST = f"dag/{TREE.root}.car"
+ENTRY = entry_path(ARTIFACT.digest)
+CAR = car_of(TREE)
+NODES = list(TREE.nodes)
+
+
+async def obtained(errand: Errand, root: Cid = TREE.root) -> None:
+    fetched, _ = await obtain(replace(errand, dags={ARTIFACT.name: root}), ARTIFACT)
+    assert content(fetched) == DATA
+
+
+def assert_nothing_but_the_artifact(play: Fetching, *, whole: bool = True) -> None:
+    """Nothing stands under a name that its bytes do not have, and nothing is left over."""
+    assert_every_entry_is_what_it_is_called(play.disk)
+    names = {item.name for item in play.disk.items(Folder.ENTRIES)}
+    assert names == ({ARTIFACT.digest.hex} if whole else set())
+    assert not whole or not play.disk.items(Folder.PARTIALS)
+
+
+def file_of(nodes: list[tuple[Cid, bytes]]) -> bytes:
+    return b"".join(car.write(TREE.root, nodes))
+
+
+def unchecked(*blocks: tuple[Cid, bytes]) -> bytes:
+    """Return a CAR file of blocks under names that need not be theirs."""
+    sections = (bytes(cid) + block for cid, block in blocks)
+    return CAR[: car.START_BYTES] + b"".join(varint.encode(len(s)) + s for s in sections)
+
+
+def circle() -> bytes:
+    """A root that has itself as its child."""
+    below = Link(TREE.root, len(DATA), len(DATA) + 100)
+    return unchecked((TREE.root, dag.encode(Node.file((below,)))))
+
+
+LIES = {
+    "a node that lies": unchecked((TREE.root, NODES[0][1][:-1] + b"?"), *NODES[1:]),
+    "blocks in another order": file_of([NODES[0], *NODES[:0:-1]]),
+    "a block more": file_of([NODES[0], NODES[-1], *NODES[1:]]),
+    "a block that nobody knows": file_of([NODES[0], (Cid.of(Codec.RAW, b"x"), b"x"), *NODES[1:]]),
+    "a block less": file_of([NODES[0], *NODES[2:]]),
+    "a circle": circle(),
+    "a million messages in one another": unchecked((TREE.root, b"\x0a\x7f" * (MAX_BLOCK // 2))),
+    "a length that overflows": CAR[: car.START_BYTES] + varint.encode(2**63 - 1),
+    "a length without end": CAR[: car.START_BYTES] + b"\xff" * 1000,
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_list_of_chunks_that_lies_is_named_and_had_from_somebody_else(lie: bytes) -> None:
+    bad, good = site_of(DATA), site_of(DATA)
+    bad.files[LIST], good.files[LIST] = lie, CAR
+    play = Fetching(Sites(bad=bad, good=good))
+    virtual_time.run(obtained(play.errand()))
+    assert_nothing_but_the_artifact(play)
+    assert play.liars == {"http://bad"}
+    assert [event.source for event in play.of(SourceFailed)] == ["http://bad"]
+    assert not play.of(ChunksUnknown)
+    assert bad.asked.keys() == {LIST}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_where_every_list_lies_nothing_is_kept_and_the_next_run_goes_on(lie: bytes) -> None:
+    bad, good = site_of(DATA), site_of(DATA)
+    bad.files[LIST], good.files[LIST] = lie, CAR
+    play = Fetching(Sites(bad=bad))
+    with pytest.raises(Unobtainable, match="other bytes than were signed"):
+        virtual_time.run(obtained(play.errand()))
+    assert_nothing_but_the_artifact(play, whole=False)
+    again = Fetching(Sites(good=good), play.disk)
+    virtual_time.run(obtained(again.errand()))
+    assert_nothing_but_the_artifact(again)
+
+
+def test_a_signed_dag_without_an_end_is_left_and_the_whole_file_taken() -> None:
+    nodes, below = [], Link(TREE.root, len(DATA), len(DATA) + 1)
+    for _ in range(2000):
+        block = dag.encode(Node.file((below,)))
+        below = Link(Cid.of(Codec.DAG_PB, block), len(DATA), below.tsize + len(block))
+        nodes.append((below.cid, block))
+    site = site_of(DATA)
+    site.files[f"dag/{below.cid}.car"] = b"".join(car.write(below.cid, nodes[::-1]))
+    play = Fetching(Sites(a=site))
+    virtual_time.run(obtained(play.errand(), below.cid))
+    assert_nothing_but_the_artifact(play)
+    (unknown,) = play.of(ChunksUnknown)
+    assert "levels" in unknown.reason
+    assert not play.liars
+
+
+def test_a_list_that_drips_is_not_waited_for() -> None:
+    drip, good = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS), site_of(DATA)
+    drip.files[LIST] = good.files[LIST] = CAR
+    play = Fetching(Sites(drip=drip, good=good))
+    virtual_time.run(obtained(play.errand()))
+    assert_nothing_but_the_artifact(play)
+    named = [event for event in play.of(SourceFailed) if event.source == "http://drip"]
+    assert f"more than {RATE_SECONDS} seconds" in named[0].reason
+    assert not play.liars
+
+
+def test_a_chunk_that_lies_everywhere_is_never_kept_and_the_next_run_has_the_others() -> None:
+    def twist(path: str, data: bytes) -> bytes:
+        return data[:200_000] + b"lie" + data[200_003:] if path == ENTRY else data
+
+    liar = Site({ENTRY: DATA, LIST: CAR}, twist=twist)
+    play = Fetching(Sites(liar=liar))
+    with pytest.raises(Unobtainable, match="than what was signed"):
+        virtual_time.run(obtained(play.errand()))
+    assert_nothing_but_the_artifact(play, whole=False)
+    good = Site({ENTRY: DATA, LIST: CAR})
+    again = Fetching(Sites(good=good), play.disk)
+    virtual_time.run(obtained(again.errand()))
+    assert_nothing_but_the_artifact(again)
+    asked = sum(length for url, _, length in again.sites.spans if url.endswith(ENTRY))
+    assert asked < len(DATA)
+
+
+# ---- answers of HTTP, on real sockets ----------------------------------------------------------
+Answer = Callable[[str, int, int], bytes]
+"""What is sent for a path, from one byte up to another."""
+
+
+def part(data: bytes, first: int, end: int, *headers: str, told: int | None = None) -> bytes:
+    start = first if told is None else told
+    end = min(end, len(data))
+    about = f"Content-Range: bytes {start}-{start + end - first - 1}/{len(data)}"
+    return ok(data[first:end], about, *headers, status="206 Partial Content")
+
+
+def honest(path: str, first: int, end: int) -> bytes:
+    files = {ENTRY: DATA, LIST: CAR}
+    return part(files[path], first, end) if path in files else ok(b"", status="404 Not Found")
+
+
+@dataclass
+class Server:
+    """A web server that answers as it is told to."""
+
+    answer: Answer = honest
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        path = head.split()[1].removeprefix("/")
+        self.asked.append(path)
+        span = re.search(r"Range: bytes=(\d+)-(\d*)", head)
+        first = int(span[1]) if span else 0
+        end = int(span[2]) + 1 if span and span[2] else len(DATA)
+        writer.write(self.answer(path, first, end))
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def serving(*servers: Server) -> AsyncIterator[None]:
+    listeners = []
+    for server in servers:
+        listener = await asyncio.start_server(server.talk, "127.0.0.1", 0)
+        server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        listeners.append(listener)
+    try:
+        yield
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+ENOUGH_SECONDS = 60
+"""For what takes less than one: whoever is asked for ever is not asked longer."""
+
+
+class Hurried(SystemClock):
+    """A clock that nobody waits for."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.01))
+
+
+async def fetched(play: Fetching, *servers: Server) -> None:
+    http = Http(stall_seconds=2)
+    try:
+        async with asyncio.timeout(ENOUGH_SECONDS), serving(*servers):
+            sources = tuple(server.url for server in servers)
+            await obtained(play.errand(fetcher=http, clock=Hurried(), sources=sources))
+    finally:
+        await http.close()
+
+
+def instead(answer: Answer) -> Answer:
+    """Give another answer than the honest one where the artifact is asked for."""
+    return lambda path, first, end: (answer if path == ENTRY else honest)(path, first, end)
+
+
+def redirect(_path: str, first: int, _end: int) -> bytes:
+    return ok(b"", f"Location: /{ENTRY}?{first}", status="302 Found")
+
+
+OTHERS: dict[str, tuple[Answer, bool]] = {
+    "the whole, but other bytes": (lambda _, __, ___: ok(bytes(len(DATA))), False),
+    "other bytes": (lambda _, first, end: part(bytes(len(DATA)), first, end), True),
+    "bytes of another place": (lambda _, a, b: part(DATA, (a + 9) % 99, b - a, told=a), False),
+    "another range": (lambda _, a, b: part(DATA, a, b, told=a + 1), False),
+    "an encoding": (lambda _, a, b: part(DATA, a, b, "Content-Encoding: gzip"), False),
+    "a redirect to itself": (redirect, False),
+    "bytes that end early": (lambda _, a, b: part(DATA, a, b)[:-1], False),
+    "nothing": (lambda _, __, ___: b"", False),
+}
+
+
+@pytest.mark.parametrize(("answer", "lies"), OTHERS.values(), ids=OTHERS)
+async def test_an_answer_that_is_another_is_left_and_the_artifact_had_from_the_next(
+    answer: Answer,
+    lies: bool,  # noqa: FBT001 - a case
+) -> None:
+    bad, good, play = Server(instead(answer)), Server(), Fetching(Sites())
+    await fetched(play, bad, good)
+    assert_nothing_but_the_artifact(play)
+    assert ENTRY in bad.asked
+    assert not lies or play.liars == {bad.url}
+
+
+@pytest.mark.parametrize("answer", [answer for answer, _ in OTHERS.values()], ids=OTHERS)
+async def test_an_answer_that_is_another_everywhere_leaves_nothing_that_anybody_sees(
+    answer: Answer,
+) -> None:
+    play = Fetching(Sites())
+    with pytest.raises(Unobtainable):
+        await fetched(play, Server(instead(answer)))
+    assert_nothing_but_the_artifact(play, whole=False)
+    again = Fetching(Sites(), play.disk)
+    await fetched(again, Server())
+    assert_nothing_but_the_artifact(again)
+
+
+async def test_a_range_that_is_answered_with_all_of_it_is_taken_as_a_whole() -> None:
+    play, server = Fetching(Sites()), Server(instead(lambda _, __, ___: ok(DATA)))
+    await fetched(play, server)
+    assert_nothing_but_the_artifact(play)
+    assert not play.liars
+
+
+async def test_a_redirect_without_end_is_not_followed_once() -> None:
+    play = Fetching(Sites())
+    first, second = Server(), Server()
+    first.answer = instead(
+        lambda *_: ok(b"", f"Location: {second.url}/{ENTRY}", status="302 Found")
+    )
+    second.answer = instead(
+        lambda *_: ok(b"", f"Location: {first.url}/{ENTRY}", status="307 Go on")
+    )
+    with pytest.raises(Unobtainable, match="redirect"):
+        await fetched(play, first, second)
+    assert first.asked.count(ENTRY) <= 2
+    assert second.asked.count(ENTRY) <= 2
+    assert_nothing_but_the_artifact(play, whole=False)
