@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
-import sys
-import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -300,59 +295,3 @@ def test_really_read_only_disk(tmpfs: Path) -> None:
     assert content(cas.open(kept)) == DATA
     with pytest.raises(ReadOnly, match="without the cache"):
         cas.writer(artifact(b"new"))
-
-
-WRITER = textwrap.dedent(
-    """
-    import sys
-    from pathlib import Path
-    from phase_boot.adapters.posix_disk import PosixDisk
-    from phase_boot.store.cas import Cas
-    from tests.fakes.artifacts import artifact, store
-
-    cas = Cas(PosixDisk(Path(sys.argv[1])), bound=40_000_000)
-    print("started", flush=True)
-    for number in range(1000):
-        data = number.to_bytes(4, "big") * 500_000
-        with cas.writer(artifact(data)) as writer:
-            while writer.missing:
-                writer.write(data[writer.offset : writer.offset + 65536])
-            writer.commit()
-        cas.open(artifact(data)).close()
-    """
-)
-
-
-def start_writer(root: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "started\n"
-    return process
-
-
-def test_kill_9_in_the_middle_of_writing(tmp_path: Path) -> None:
-    disk = PosixDisk(tmp_path)
-    chance = random.Random(1)  # noqa: S311 - to try different moments, not to keep a secret
-    for _ in range(6):
-        process = start_writer(tmp_path)
-        time.sleep(chance.uniform(0.01, 0.15))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert_every_entry_is_what_it_is_called(disk)
-    assert names(disk)
-    store(Cas(disk, bound=40_000_000), DATA)
-    assert_every_entry_is_what_it_is_called(disk)
-
-
-def test_two_processes_write_the_same_artifacts_at_once(tmp_path: Path) -> None:
-    disk = PosixDisk(tmp_path)
-    processes = [start_writer(tmp_path) for _ in range(2)]
-    time.sleep(0.5)
-    for process in processes:
-        assert process.poll() is None, "a writer failed beside another one"
-        process.kill()
-        process.communicate()
-    assert names(disk)
-    assert_every_entry_is_what_it_is_called(disk)
