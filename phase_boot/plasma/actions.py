@@ -35,10 +35,7 @@ def run(options: argparse.Namespace) -> int:
         done = _done(job, options, keeper)
     for line in shown(done):
         sys.stdout.write(f"{line}\n")
-    if options.receipts is None:
-        sys.stdout.write(f"{done.raw.decode('utf-8')}\n")
-    else:
-        sys.stdout.write(f"kept in {printable(Ledger(options.receipts).keep(done.raw))}\n")
+    sys.stdout.write(f"{_kept(done, options.receipts)}\n")
     return 0 if (done.receipt.outcome, done.receipt.exit) == (Outcome.EXITED, 0) else FAILED
 
 
@@ -47,6 +44,22 @@ def shown(done: Done) -> list[str]:
     lines = [f"| {printable(line)}" for line in _lines(done.stdout)]
     lines += [f"! {printable(line)}" for line in _lines(done.stderr)]
     return [*lines, *summary(done.receipt)]
+
+
+def _kept(done: Done, folder: Path | None) -> str:
+    """Keep the receipt and return where, or return it itself where nobody said a folder.
+
+    Raises:
+        PlasmaError: it cannot be kept; then it was printed, for what was run is not run again.
+    """
+    raw = done.raw.decode("utf-8")
+    if folder is None:
+        return raw
+    try:
+        return f"kept in {printable(Ledger(folder).keep(done.raw))}"
+    except PlasmaError as error:
+        sys.stdout.write(f"{raw}\n")
+        raise PlasmaError(f"{str(error).removesuffix('.')}: it was printed instead.") from error
 
 
 def _lines(data: bytes) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from phase_boot.console.lines import printable
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.ledger import Ledger, read_file
-from phase_boot.publish.actions import whom_to_trust
+from phase_boot.publish.actions import check_is_there, whom_to_trust
 from phase_boot.publish.arguments import keyid_of
 from phase_boot.publish.booted import boot_fault
 from phase_boot.publish.check import Finding
@@ -89,6 +89,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         module = _digest(options.module)
         yield _expected(str(options.module), f"is {module}", partial(check_module, found, module))
     if options.against is not None:
+        check_is_there(options.against)
         chain, findings = whom_to_trust(options.against, options)
         yield from findings
         if chain is not None:

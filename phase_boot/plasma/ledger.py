@@ -76,7 +76,10 @@ class Ledger:
             for path in self._paths():
                 yield Entry(path, _read(path))
         except OSError as error:
-            raise PlasmaError(f"{self._folder} cannot be read: {error.strerror}.") from error
+            raise PlasmaError(
+                f"{self._folder} cannot be read ({error.strerror}): name the folder that receipts "
+                "are kept in."
+            ) from error
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))

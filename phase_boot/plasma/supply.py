@@ -6,16 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import policies
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
 from phase_boot.store import errors as store
 from phase_boot.store.cas import Cas
+from phase_boot.store.cid import Cid
 from phase_boot.trust.job import Job
 from phase_boot.trust.manifest import Artifact
 from policies.model import Mode, Policy, policy_from
+
+if TYPE_CHECKING:
+    from phase_boot.fetching import Errand
+    from phase_boot.ports.clock import Clock
+    from phase_boot.ports.fetcher import Fetcher
 
 LINK_SECONDS: Final = 30.0
 """So long an address is waited for before anybody is asked for a module."""
@@ -37,29 +43,39 @@ def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
     return policy_from({**table, "trust": trust})
 
 
-def _fetched(handed: Handed, module: Artifact, keep: Cas) -> bytes:
-    import asyncio  # noqa: PLC0415 - see above; on a slow machine it takes seconds
+def errand_for(
+    handed: Handed, keep: Cas, dags: Mapping[str, Cid], *, fetcher: Fetcher, clock: Clock
+) -> Errand:
+    """Return what a module is fetched with: by its chunks where ``dags`` names them."""
+    from phase_boot.fetching import Errand  # noqa: PLC0415 - see above; on a slow machine: seconds
 
-    return asyncio.run(_fetch(handed, module, keep))
-
-
-async def _fetch(handed: Handed, module: Artifact, keep: Cas) -> bytes:
-    from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
-    from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
-    from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from phase_boot.fetching import Errand, Unobtainable, obtain  # noqa: PLC0415
-    from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
-
-    http = Http()
-    errand = Errand(
-        clock=SystemClock(),
-        fetcher=http,
+    return Errand(
+        clock=clock,
+        fetcher=fetcher,
         cas=keep,
         sources=handed.sources,
         policy=policy_of(handed.mode, handed.signers),
         liars=set(),
         emit=lambda _event: None,
+        dags=dags,
     )
+
+
+def _fetched(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str, Cid]) -> bytes:
+    import asyncio  # noqa: PLC0415 - see above
+
+    return asyncio.run(_fetch(handed, module, keep, dags))
+
+
+async def _fetch(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str, Cid]) -> bytes:
+    from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
+    from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
+    from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
+    from phase_boot.fetching import Unobtainable, obtain  # noqa: PLC0415
+    from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
+
+    http = Http()
+    errand = errand_for(handed, keep, dags, fetcher=http, clock=SystemClock())
     try:
         await AddressWatch().link(LINK_SECONDS)
         for _ in range(1, ATTEMPTS):
@@ -91,7 +107,7 @@ class Supply:
     shelves: Sequence[Cas]
     keep: Cas
     handed: Handed
-    fetch: Callable[[Handed, Artifact, Cas], bytes] = _fetched
+    fetch: Callable[[Handed, Artifact, Cas, Mapping[str, Cid]], bytes] = _fetched
 
     def module_of(self, job: Job) -> bytes:
         """Return the module of ``job``: hashed to what was signed, wherever it was.
@@ -114,5 +130,6 @@ class Supply:
         elif not self.handed.sources:
             reasons.append("its module is not here, and nobody is known who may have it")
         else:
-            return self.fetch(self.handed, module, self.keep)
+            dags = {} if job.cid is None else {module.name: job.cid}
+            return self.fetch(self.handed, module, self.keep, dags)
         raise Missing("; ".join(reasons))

@@ -100,6 +100,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def receipts(options: argparse.Namespace) -> int:
     """Print what machines handed in; the status is 0 if all of it is believed."""
+    check_is_there(options.path)
     chain, roots = whom_to_trust(options.path, options)
     if chain is None:
         bad_roots = "; ".join(f"{root.subject}: {root.text}" for root in roots)
@@ -114,6 +115,12 @@ def receipts(options: argparse.Namespace) -> int:
     nodes = len({finding.path.parent for finding in found})
     sys.stderr.write(f"{len(found)} receipts of {nodes} machines: {ran} ran, {bad} not believed.\n")
     return 1 if bad else 0
+
+
+def check_is_there(site: Path) -> None:
+    """Raise PublishError if ``site`` is no folder: of what is not there nothing is ever wrong."""
+    if not site.is_dir():
+        raise PublishError(f"{site} is no folder: name the root of a SITE.")
 
 
 def whom_to_trust(site: Path, options: argparse.Namespace) -> tuple[Chain | None, list[Finding]]:

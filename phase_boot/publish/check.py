@@ -110,10 +110,9 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
         finding, verified = _check_manifest(path, subject, _narrowed(terms, channel, arch))
         yield finding
         if verified is not None:
-            for artifact in verified.manifest.artifacts.values():
+            for artifact, dag in _named(verified.manifest):
                 found_so = _check_artifact(root, artifact, hashed)
                 yield found_so
-                dag = verified.manifest.dags.get(artifact.name)
                 if found_so.good and dag is not None:
                     yield _check_dag(root, artifact, dag)
     for name, actual in hashed.items():
@@ -122,6 +121,14 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
             yield Finding(f"{ENTRIES}/{ascii(name)[1:-1]}", good=False, text=text)
     if not found:
         yield Finding(str(root), good=False, text="holds no <channel>/<arch>/manifest.json")
+
+
+def _named(manifest: Manifest) -> Iterator[tuple[Artifact, Cid | None]]:
+    """Yield all that a version needs of the store, each with its chunks where it names them."""
+    for artifact in manifest.artifacts.values():
+        yield artifact, manifest.dags.get(artifact.name)
+    for job in manifest.jobs:
+        yield Artifact(f"the module of {job.name}", job.module, job.size), job.cid
 
 
 def _narrowed(terms: Terms, channel: str, arch: Arch) -> Terms:

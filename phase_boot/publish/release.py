@@ -141,7 +141,7 @@ def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str
         _check_is_newer(site, path, release.version)
     artifacts = [site.add(name, file) for name, file in release.files.items()]
     for file in release.modules:
-        site.add("module", file)
+        site.chunk(site.add("module", file))
     jobs = [_job(site, file) for file in release.jobs]
     dags = {artifact.name: str(site.chunk(artifact)) for artifact in artifacts}
     return {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
@@ -160,11 +160,17 @@ def _job(site: Site, file: Path) -> dict[str, object]:
 
 
 def _check_is_there(site: Site, job: Job) -> None:
-    fault = site.fault(Artifact("module", job.module, job.size))
+    module = Artifact("module", job.module, job.size)
+    fault = site.fault(module)
     if fault is not None:
         raise PublishError(
             f"The module of the job {job.name} {fault}, so no machine could run it: name its file "
             "with --module."
+        )
+    if job.cid is not None and (cid := site.chunk(module)) != job.cid:
+        raise PublishError(
+            f"The job {job.name} names the CID {job.cid}, and its module has the CID {cid}: write "
+            "that, or leave it out."
         )
 
 

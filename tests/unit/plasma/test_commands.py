@@ -180,7 +180,9 @@ def test_what_cannot_be_read_or_kept_is_told_in_one_sentence(
     said = plasma("run", JOB, "--module", module, "--receipts", "/proc/receipts")
     assert said.status == 1
     assert "The receipt cannot be kept in /proc/receipts" in said.err
+    assert "printed" in said.err
     assert "hello: exited with 0" in said.out
+    assert read_receipt(said.out.splitlines()[-1].encode()).exit == 0
     said = plasma("run", JOB, "--module", module, "--node", "/proc/node.key")
     assert said.status == 1
     assert said.err.startswith("The node key cannot be written to /proc/node.key")
@@ -298,6 +300,8 @@ def test_words_that_judge_a_site_need_one(plasma: Any, kept: Path, site: Path) -
 def test_what_cannot_be_read_is_told(plasma: Any, kept: Path, site: Path, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     assert plasma("verify", gone).err == f"{gone} cannot be read: No such file or directory.\n"
+    said = plasma("verify", kept, "--against", gone, "--key", PUBLISHER.keyid)
+    assert (said.status, said.err) == (1, f"{gone} is no folder: name the root of a SITE.\n")
     said = plasma("verify", kept, "--module", gone)
     assert (said.status, said.err) == (1, f"{gone} cannot be read: No such file or directory.\n")
     place = site / "stable" / "amd64" / "manifest.json"
@@ -321,4 +325,8 @@ def test_a_list_names_what_is_no_receipt(plasma: Any, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_told(plasma: Any, tmp_path: Path) -> None:
     said = plasma("ls", tmp_path / "gone")
-    assert said == Said(1, "", f"{tmp_path}/gone cannot be read: No such file or directory.\n")
+    assert (said.status, said.out) == (1, "")
+    assert said.err == (
+        f"{tmp_path}/gone cannot be read (No such file or directory): name the folder that "
+        "receipts are kept in.\n"
+    )

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.drill import virtual_time
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.receipts import MODULE, job
+from phase_boot.drill.sites import Sites
+from phase_boot.drill.virtual_time import VirtualClock
+from phase_boot.fetching import obtain
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
-from phase_boot.plasma.supply import Supply, policy_of
+from phase_boot.plasma.supply import Supply, errand_for, policy_of
 from phase_boot.store.cas import Cas
+from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
-from phase_boot.trust.manifest import Artifact
+from phase_boot.store.layout import entry_path
+from phase_boot.store.tree import plant
+from phase_boot.trust.manifest import Artifact, Manifest
 from policies.model import Mode, Reach
+from tests.fakes.artifacts import content
+from tests.fakes.pieces import chunked, data_of, site_of
+from tests.fakes.trees import car_of
 
 from .test_handed import NEIGHBOUR, RUNNING, handed_over
 
 HANDED = Handed.of(handed_over(sources={"rootfs": NEIGHBOUR}), RUNNING)
 
+Dags = Mapping[str, Cid]
 
-def nobody(_handed: Handed, _module: Artifact, _keep: Cas) -> bytes:
+
+def nobody(_handed: Handed, _module: Artifact, _keep: Cas, _dags: Dags) -> bytes:
     raise AssertionError
 
 
@@ -42,7 +55,8 @@ def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
 
 
 def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: Path) -> None:
-    def fetch(handed: Handed, module: Artifact, keep: Cas) -> bytes:
+    def fetch(handed: Handed, module: Artifact, keep: Cas, dags: Dags) -> bytes:
+        assert not dags
         assert handed.sources[0] == NEIGHBOUR
         assert (module.digest, module.size) == (Digest.of(MODULE), len(MODULE))
         assert keep is empty
@@ -51,6 +65,32 @@ def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: 
     empty = store_with(tmp_path)
     supply = Supply(shelves=(empty,), keep=empty, handed=HANDED, fetch=fetch)
     assert supply.module_of(job()) == MODULE
+
+
+def test_a_module_whose_cid_is_named_comes_by_chunks_from_everybody(tmp_path: Path) -> None:
+    data = data_of(400_000)
+    tree = plant(chunked(data))
+    net = Sites(a=site_of(data), b=site_of(data))
+    net.by_base["http://a"].files[f"dag/{tree.root}.car"] = car_of(tree)
+    store = store_with(tmp_path)
+
+    def fetch(handed: Handed, module: Artifact, keep: Cas, dags: Dags) -> bytes:
+        asked = replace(handed, providers=tuple(net.by_base), manifest=unmirrored(handed.manifest))
+        errand = errand_for(asked, keep, dags, fetcher=net, clock=VirtualClock())
+        fetched, _ = virtual_time.run(obtain(errand, module))
+        return content(fetched)
+
+    supply = Supply(shelves=(), keep=store, handed=HANDED, fetch=fetch)
+    named = job(module=str(Digest.of(data)), size=len(data), cid=str(tree.root))
+    assert supply.module_of(named) == data
+    assert all(
+        f"{base}/{entry_path(Digest.of(data))}" in {url for url, _, _ in net.spans}
+        for base in net.by_base
+    )
+
+
+def unmirrored(manifest: Manifest) -> Manifest:
+    return replace(manifest, mirrors=())
 
 
 def test_a_store_that_was_tampered_with_is_passed_over(tmp_path: Path) -> None:

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipts import Receipts
+from phase_boot.store.chunks import ChunkList
+from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
+from phase_boot.store.layout import dag_path, entry_path
+from phase_boot.store.tree import plant
 from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
@@ -153,3 +160,56 @@ def test_a_job_that_no_machine_could_run_is_not_published(
     assert (status, out) == (1, "")
     assert why in err
     assert not manifest(desk).exists()
+
+
+CID: Final = str(plant(ChunkList.of([(bytes.fromhex(Digest.of(MODULE).hex), len(MODULE))])).root)
+
+
+@pytest.mark.usefixtures("keyid")
+def test_a_job_may_name_its_module_by_its_cid_too(run: Run, desk: Path) -> None:
+    (desk / "module").write_bytes(MODULE)
+    (desk / "job").write_text(json.dumps(job_table(cid=CID)))
+    assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
+    (job,) = Manifest.of(read_document(manifest(desk).read_bytes())).jobs
+    assert str(job.cid) == CID
+
+
+@pytest.mark.usefixtures("keyid")
+def test_the_chunks_of_a_module_are_served_as_those_of_an_artifact(run: Run, desk: Path) -> None:
+    module = random.Random(1).randbytes(300_000)  # noqa: S311 - repeatable, not secret
+    (desk / "module").write_bytes(module)
+    (desk / "job").write_text(
+        json.dumps(job_table(module=str(Digest.of(module)), size=len(module), cid=CID))
+    )
+    status, _, err = run(f"{PUBLISH} --version 1 --job @/job --module @/module")
+    assert status == 1
+    (said,) = re.findall(r"its module has the CID (\w+)", err)
+    assert not manifest(desk).exists()
+    (desk / "job").write_text((desk / "job").read_text().replace(CID, said))
+    assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
+    assert (desk / "site" / dag_path(Cid.parse(said))).is_file()
+    status, out, _ = run("verify @/site --key @/key --now 2025-11-20T00:00:00Z")
+    assert status == 0
+    assert f"ok  {dag_path(Cid.parse(said))}: the chunks of the module of hello\n" in out
+
+
+@pytest.mark.usefixtures("keyid")
+def test_a_module_that_is_gone_from_a_site_is_found_before_a_machine_does(
+    run: Run, desk: Path
+) -> None:
+    (desk / "module").write_bytes(MODULE)
+    (desk / "job").write_text(json.dumps(job_table()))
+    assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
+    assert run("verify @/site --key @/key --now 2025-11-20T00:00:00Z")[0] == 0
+    (desk / "site" / entry_path(Digest.of(MODULE))).unlink()
+    status, out, _ = run("verify @/site --key @/key --now 2025-11-20T00:00:00Z")
+    assert status == 1
+    assert "the module of hello is missing" in out
+
+
+@pytest.mark.parametrize("words", ["", " --key @/key"])
+@pytest.mark.usefixtures("keyid")
+def test_a_site_that_is_not_there_has_no_receipts_to_be_believed(run: Run, words: str) -> None:
+    status, out, err = run(f"receipts @/nowhere{words}")
+    assert (status, out) == (1, "")
+    assert err.endswith("nowhere is no folder: name the root of a SITE.\n")
