@@ -100,9 +100,9 @@ def test_a_folder_that_cannot_be_written_or_read_is_a_clear_error(tmp_path: Path
     file.touch()
     with pytest.raises(PlasmaError, match=f"cannot be kept in {file}"):
         Ledger(file).keep(made(1))
-    with pytest.raises(PlasmaError, match="cannot be read .Not a directory."):
+    with pytest.raises(PlasmaError, match=r"cannot be read .Not a directory."):
         list(Ledger(file).entries())
-    with pytest.raises(PlasmaError, match="cannot be read .No such file"):
+    with pytest.raises(PlasmaError, match=r"cannot be read .No such file"):
         list(Ledger(tmp_path / "gone").entries())
     # Nothing can be made in /proc, as on a disk that is read-only.
     with pytest.raises(PlasmaError, match="cannot be kept in /proc/receipts"):
