@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +44,7 @@ class Board:
         self._have = have
         self._free = have.translate(_INVERTED)
         self._tasks: list[Task] = []
-        self.free_bytes = sum(chunks.chunk(n).size for n, f in enumerate(self._free) if f)
+        self.free_bytes = sum(chunks.span(*run)[1] for run in _runs(self._free))
         """Bytes that nobody is fetching."""
 
     def take(
@@ -150,3 +150,13 @@ class Board:
     def _end_of_run(marks: bytes | bytearray, first: int) -> int:
         end = marks.find(0, first)
         return len(marks) if end < 0 else end
+
+
+def _runs(marks: bytearray) -> Iterator[tuple[int, int]]:
+    """Yield from where up to, not with, where marks are set."""
+    first = marks.find(_FREE)
+    while first >= 0:
+        end = marks.find(0, first)
+        end = len(marks) if end < 0 else end
+        yield first, end
+        first = marks.find(_FREE, end)

@@ -18,7 +18,8 @@ from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid
 from phase_boot.store.dag import MAX_BLOCK
 from phase_boot.store.layout import dag_path
-from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
+from phase_boot.store.lowest import UnusableDag, WrongIndex
+from phase_boot.store.outline import Outline
 from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import Artifact
 
@@ -81,20 +82,25 @@ class Index:
         """
         pieces: Iterable[bytes] | None = self._as_read()
         if pieces is None:
+            # Some seconds for the largest files, and the same bytes.
             tree = plant(chunks)
             pieces = tree.car() if tree.root == self.root else None
         if pieces is not None:
             cas.keep_index(self.artifact, self.root, pieces)
 
     def _as_read(self) -> list[bytes] | None:
-        """Return the whole list if all of it came from the network, else None."""
-        pieces, end = [], 0
+        """Return the whole list if all of it came from the network, else None.
+
+        A part may end within a node, with which the next one begins.
+        """
+        whole = bytearray()
         for offset, data in sorted(self._read.items()):
-            if offset != end:
+            if offset > len(whole):
                 return None
-            pieces.append(data)
-            end += len(data)
-        return None if self.shares or self._by_name else pieces
+            whole[offset:] = data
+        del whole[self.outline.length :]
+        came = len(whole) == self.outline.length and not (self.shares or self._by_name)
+        return [bytes(whole)] if came else None
 
 
 async def learnt(errand: Errand, artifact: Artifact, root: Cid) -> tuple[Index, ChunkList] | None:

@@ -21,7 +21,8 @@ from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.dag import Link
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path, manifest_path
-from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
+from phase_boot.store.lowest import UnusableDag, WrongIndex
+from phase_boot.store.outline import Outline
 from phase_boot.trust.document import MAX_BYTES
 
 LOOK_SECONDS: Final = 2.0

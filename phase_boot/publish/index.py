@@ -7,7 +7,8 @@ from pathlib import Path
 
 from phase_boot.store.cid import Cid
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
+from phase_boot.store.lowest import UnusableDag, WrongIndex
+from phase_boot.store.outline import Outline
 from phase_boot.trust.manifest import Artifact
 
 

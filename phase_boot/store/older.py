@@ -19,7 +19,8 @@ from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Full, Missing, StoreError
 from phase_boot.store.gc import Room
-from phase_boot.store.outline import Outline, UnusableDag, WrongIndex
+from phase_boot.store.lowest import UnusableDag, WrongIndex
+from phase_boot.store.outline import Outline
 from phase_boot.trust.manifest import Artifact
 
 MAX_INDEX: Final = 64 * 1024 * 1024

@@ -12,58 +12,29 @@ was believed is lost when something else does not.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.store import car, dag, varint
-from phase_boot.store.chunks import DIGEST_BYTES, MAX_CHUNKS, ChunkList
-from phase_boot.store.cid import CID_BYTES, Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, BadNode, Kind, Link, Node
+from phase_boot.store import car
+from phase_boot.store.chunks import MAX_CHUNKS, ChunkList
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import MAX_BLOCK, Link, Node
+from phase_boot.store.lowest import (
+    MAX_PART,
+    Lowest,
+    Part,
+    UnusableDag,
+    WrongIndex,
+    read_block,
+    read_node,
+)
 
 MAX_DEPTH: Final = 8
 """Levels of interior nodes; a million chunks need five."""
 MAX_NODES: Final = MAX_CHUNKS // 2
 """Nodes of one level, each counted as often as it is linked."""
-MAX_PART: Final = 256 * 1024
-"""Bytes that are wanted in one piece."""
-BRIDGED: Final = 512
-"""Bytes between two wanted pieces that are taken with them: one request more has as many."""
-
 _FIRST: Final = 4096
 """Bytes that are wanted first in any case, and one more for every so many of the file."""
-_SIZE_BYTES: Final = 4
-"""A leaf's size is below 2^32: a block has 2 MiB at most."""
-_LEAF_BYTES: Final = DIGEST_BYTES + _SIZE_BYTES
-
-
-class WrongIndex(ValueError):
-    """A source gave other bytes than the index has; ``str`` is one sentence with the way out."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"What arrived is not the signed list of chunks ({reason}): try another source."
-        )
-        self.reason = reason
-
-
-class UnusableDag(ValueError):
-    """The signed DAG is no list of chunks, whoever sends it; ``str`` says what helps."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"The signed DAG is no list of chunks ({reason}): fetch the whole file instead."
-        )
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Bytes of ``dag/<cid>.car``."""
-
-    offset: int
-    length: int
 
 
 class Outline:
@@ -86,12 +57,17 @@ class Outline:
         self._held = b""
         """What came after the bytes that were read, and is not a whole node yet."""
         self._level = None if root.codec is Codec.RAW else _Level([Link(root, size, size)], 1)
-        self._lowest: _Lowest | None = None
+        self._lowest: Lowest | None = None
 
     @property
     def complete(self) -> bool:
         """Whether all of the index is there."""
         return self._level is None and (self._lowest is None or not self._lowest.missing)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole CAR, as far as they are known."""
+        return self._read if self._lowest is None else self._lowest.end
 
     def wanted(self) -> list[Part]:
         """Return which bytes of the CAR are to come next; nothing once it is complete.
@@ -172,12 +148,12 @@ class Outline:
         if not self._read:
             return _same(held, car.start(self._root))
         cid = next(level.names())
-        block = _block(held, cid)
+        block = read_block(held, cid)
         return 0 if block is None else self._learn(level, cid, block)
 
     def _learn(self, level: _Level, cid: Cid, block: bytes) -> int:
         """Take the next node, and return how many bytes the CAR has for it; 0 if it is lowest."""
-        node = _node(block)
+        node = read_node(block)
         if level.depth == 1:
             level = self._level = _top(cid, node, len(block), self._size)
         if all(link.cid.codec is Codec.RAW for link in node.links):
@@ -224,116 +200,11 @@ class _Level:
         nodes = (self._nodes[link.cid] for link in self._links)
         return _Level([link for node in nodes for link in node.links], self.depth + 1)
 
-    def bottom(self, start: int) -> _Lowest:
+    def bottom(self, start: int) -> Lowest:
         """Return this level as the lowest one, whose nodes the CAR has from ``start`` on."""
         if self._nodes:
             raise UnusableDag("leaves at different depths")
-        return _Lowest(self._links, self._distinct, start)
-
-
-@dataclass(slots=True)
-class _Place:
-    """A distinct node above the leaves."""
-
-    link: Link
-    start: int
-    """Where the CAR has it, with what stands before it."""
-    end: int
-    times: int = 0
-    """How often it is linked."""
-    leaves: bytes | None = None
-    """The sha256 and size of each of its leaves, once it was read."""
-
-
-class _Lowest:
-    """The nodes above the leaves, each in its place."""
-
-    def __init__(self, links: list[Link], distinct: dict[Cid, Link], start: int) -> None:
-        self._places: dict[Cid, _Place] = {}
-        for cid, link in distinct.items():
-            length = link.tsize - link.size
-            if not 0 < length <= MAX_BLOCK:
-                raise UnusableDag(f"a node of {length} bytes")
-            end = start + len(car.block_start(cid, length)) + length
-            self._places[cid] = _Place(link, start, end)
-            start = end
-        self._order = [self._places[link.cid] for link in links]
-        for place in self._order:
-            place.times += 1
-        self._by_start = [*self._places.values()]
-        self._starts = [place.start for place in self._by_start]
-        self._ends = [place.end for place in self._by_start]
-        self._chunks = 0
-        self.missing = len(self._places)
-        """How many nodes are known by name only."""
-
-    def names(self) -> Iterator[Cid]:
-        """Yield the names of the missing nodes."""
-        return (place.link.cid for place in self._by_start if place.leaves is None)
-
-    def parts(self) -> Iterator[Part]:
-        """Yield what to fetch for the missing nodes, in order."""
-        start = end = 0
-        for place in self._by_start:
-            if place.leaves is not None:
-                continue
-            if end and (place.start > end + BRIDGED or place.end > start + MAX_PART):
-                yield Part(start, end - start)
-                end = 0
-            start, end = start if end else place.start, place.end
-        if end:
-            yield Part(start, end - start)
-
-    def take(self, offset: int, data: bytes) -> None:
-        """Take the missing nodes that lie in these bytes of the CAR."""
-        if not self.take_more(offset, data):
-            raise WrongIndex("it ends too early")
-
-    def take_more(self, offset: int, data: bytes) -> bool:
-        """Do the same with bytes that were not wanted for this, and say whether a node is there."""
-        first = bisect_left(self._starts, offset)
-        end = bisect_right(self._ends, offset + len(data))
-        for place in self._by_start[first:end]:
-            if place.leaves is None:
-                part = memoryview(data)[place.start - offset : place.end - offset]
-                block = _block(part, place.link.cid)
-                if block is None:
-                    raise WrongIndex("a longer node than there is")
-                self._keep(place, block)
-        return first < end
-
-    def give(self, cid: Cid, block: bytes) -> bool:
-        """Take a node from elsewhere and say whether it is a missing one."""
-        place = self._places.get(cid)
-        if place is None or place.leaves is not None or Cid.of(cid.codec, block) != cid:
-            return False
-        self._keep(place, block)
-        return True
-
-    def chunks(self) -> ChunkList:
-        """Return the list of all leaves."""
-        chunks = ChunkList()
-        for place in self._order:
-            leaves = place.leaves or b""
-            for at in range(0, len(leaves), _LEAF_BYTES):
-                size = int.from_bytes(leaves[at + DIGEST_BYTES : at + _LEAF_BYTES], "big")
-                chunks.append(leaves[at : at + DIGEST_BYTES], size)
-        return chunks
-
-    def _keep(self, place: _Place, block: bytes) -> None:
-        node = _node(block)
-        if any(link.cid.codec is not Codec.RAW for link in node.links):
-            raise UnusableDag("leaves at different depths")
-        if (node.size, _tsize(node, len(block))) != (place.link.size, place.link.tsize):
-            raise UnusableDag("a link that says other sizes than its node has")
-        self._chunks += place.times * len(node.links)
-        if self._chunks > MAX_CHUNKS:
-            raise UnusableDag(f"more than {MAX_CHUNKS} chunks")
-        place.leaves = b"".join(
-            bytes.fromhex(link.cid.digest.hex) + link.size.to_bytes(_SIZE_BYTES, "big")
-            for link in node.links
-        )
-        self.missing -= 1
+        return Lowest(self._links, self._distinct, start)
 
 
 def _top(root: Cid, node: Node, length: int, size: int) -> _Level:
@@ -356,41 +227,8 @@ def _distinct(links: list[Link]) -> dict[Cid, Link]:
     return distinct
 
 
-def _node(block: bytes) -> Node:
-    """Read a node whose hash is right: what is wrong with it is wrong for everybody."""
-    try:
-        node = dag.read(block, Codec.DAG_PB)
-    except BadNode as error:
-        raise UnusableDag(error.reason) from None
-    if node.data or node.kind is not Kind.FILE:
-        raise UnusableDag("bytes outside of its raw blocks")
-    return node
-
-
 def _same(held: memoryview, start: bytes) -> int:
     """Return the length of ``start`` if ``held`` begins with all of it, 0 if with a part."""
     if held[: len(start)] != start[: len(held)]:
         raise WrongIndex("it begins otherwise")
     return len(start) if len(held) >= len(start) else 0
-
-
-def _block(held: memoryview, cid: Cid) -> bytes | None:
-    """Return the block that ``held`` begins with if it is ``cid``, or None if it is not whole."""
-    try:
-        length, start = varint.read(held)
-    except EOFError:
-        return None
-    except ValueError as error:
-        raise WrongIndex(str(error)) from None
-    # Refused before it is waited for, so that a length alone never fills the memory.
-    if not CID_BYTES < length <= CID_BYTES + MAX_BLOCK:
-        raise WrongIndex(f"a part of {length} bytes")
-    name = held[start : start + CID_BYTES]
-    if name != bytes(cid)[: len(name)]:
-        raise WrongIndex(f"another block where {cid} belongs")
-    if len(held) < start + length:
-        return None
-    block = bytes(held[start + CID_BYTES : start + length])
-    if Cid.of(cid.codec, block) != cid:
-        raise WrongIndex(f"a block is not {cid}")
-    return block

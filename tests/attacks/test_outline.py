@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.store import car, dag, varint
-from phase_boot.store import outline as module
 from phase_boot.store.chunks import MAX_CHUNKS
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.dag import MAX_LINKS, Kind, Link, Node
-from phase_boot.store.outline import MAX_DEPTH, MAX_NODES, Outline, Part, UnusableDag, WrongIndex
+from phase_boot.store.lowest import MAX_PART, Part, UnusableDag, WrongIndex
+from phase_boot.store.outline import MAX_DEPTH, MAX_NODES, Outline
 from tests.fakes.trees import car_of, learn, tree_of
 
 TREE, CHUNKS = tree_of(2000)
@@ -209,4 +209,4 @@ def test_a_size_that_overflows_is_no_node() -> None:
 
 
 def test_a_part_never_grows_with_what_a_manifest_says() -> None:
-    assert Outline(TREE.root, 2**40).wanted() == [Part(0, module.MAX_PART)]
+    assert Outline(TREE.root, 2**40).wanted() == [Part(0, MAX_PART)]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from phase_boot.store import car, dag
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.outline import BRIDGED, Outline, Part
+from phase_boot.store.lowest import BRIDGED, Part
+from phase_boot.store.outline import Outline
 from phase_boot.store.tree import Fan, plant
 from tests.fakes.trees import car_of, chunk_list, learn, pieces, tree_of
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.outline import Outline, UnusableDag
+from phase_boot.store.lowest import UnusableDag
+from phase_boot.store.outline import Outline
 from tests.fakes.trees import car_of, learn, tree_of
 
 TREE, CHUNKS = tree_of(3000)

@@ -1,0 +1,49 @@
+"""The lowest nodes over a file, read in bulk: a large file has a thousand of them."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from phase_boot.store import varint
+from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS
+
+Leaf: TypeAlias = tuple[bytes, int]
+"""A raw block's sha256 and size."""
+_LINK: Final = 0x12
+_CID: Final = b"\x0a\x24\x01\x55\x12\x20"
+"""A link's hash: CIDv1 of raw bytes, sha2-256; what follows is the 32 bytes of it."""
+_NAMELESS: Final = b"\x12\x00\x18"
+_FILE: Final = b"\x08\x02\x18"
+_BLOCKSIZE: Final = b"\x20"
+_DIGEST: Final = slice(len(_CID) + 2, len(_CID) + 2 + 32)
+_SIZE: Final = _DIGEST.stop + len(_NAMELESS)
+
+
+def leaves_of(block: bytes) -> list[Leaf] | None:
+    """Return the leaves of a node of nothing else, or None where `dag.read` has to say what it is.
+
+    What is guessed is spelled out again and compared, so nothing is read that `dag.read` would
+    refuse or read otherwise.
+    """
+    leaves, at = list[Leaf](), 0
+    try:
+        while block[at] == _LINK:
+            size, end = varint.read(block, at + _SIZE)
+            leaves.append((block[at + _DIGEST.start : at + _DIGEST.stop], size))
+            if not 0 < size <= MAX_BLOCK or len(leaves) > MAX_LINKS:
+                return None
+            at = end
+    except (IndexError, EOFError, ValueError):
+        return None
+    return leaves if leaves and block == _spelled(leaves) else None
+
+
+def _spelled(leaves: list[Leaf]) -> bytes:
+    sizes = [varint.encode(size) for _, size in leaves]
+    links = b"".join(
+        b"".join((b"\x12", bytes((len(_CID) + 35 + len(size),)), _CID, digest, _NAMELESS, size))
+        for (digest, _), size in zip(leaves, sizes, strict=True)
+    )
+    total = varint.encode(sum(size for _, size in leaves))
+    content = b"".join((_FILE, total, *(_BLOCKSIZE + size for size in sizes)))
+    return b"".join((links, b"\x0a", varint.encode(len(content)), content))

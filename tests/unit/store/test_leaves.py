@@ -1,0 +1,76 @@
+"""Nodes over leaves, read in bulk: never otherwise than each would be read by itself."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase_boot.store import dag
+from phase_boot.store.cid import Cid, Codec
+from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node
+from phase_boot.store.digest import Digest
+from phase_boot.store.leaves import leaves_of
+
+LEAVES = st.lists(
+    st.tuples(st.binary(min_size=32, max_size=32), st.integers(1, MAX_BLOCK)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def node_over(leaves: list[tuple[bytes, int]]) -> bytes:
+    links = (Link(Cid(Codec.RAW, Digest(sha256.hex())), size, size) for sha256, size in leaves)
+    return dag.encode(Node.file(tuple(links)))
+
+
+def read_by_itself(block: bytes) -> list[tuple[bytes, int]] | None:
+    """The leaves of a node of nothing else."""
+    try:
+        node = dag.read(block, Codec.DAG_PB)
+    except BadNode:
+        return None
+    plain = node.kind is dag.Kind.FILE and not node.data and node.links
+    if not plain or any(link.cid.codec is not Codec.RAW for link in node.links):
+        return None
+    return [(bytes.fromhex(link.cid.digest.hex), link.size) for link in node.links]
+
+
+@given(LEAVES)
+def test_leaves_come_as_they_are_linked(leaves: list[tuple[bytes, int]]) -> None:
+    assert leaves_of(node_over(leaves)) == leaves
+
+
+@given(LEAVES, st.data())
+def test_a_changed_node_is_never_read_otherwise_than_by_itself(
+    leaves: list[tuple[bytes, int]], data: st.DataObject
+) -> None:
+    block = bytearray(node_over(leaves))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(block) - 1))
+        match data.draw(st.sampled_from(["flip", "cut", "insert", "end"])):
+            case "flip":
+                block[at] ^= 1 << data.draw(st.integers(0, 7))
+            case "cut" if len(block) > 1:
+                del block[at]
+            case "insert":
+                block.insert(at, data.draw(st.integers(0, 255)))
+            case _:
+                block = block[: max(1, at)]
+    assert leaves_of(bytes(block)) == read_by_itself(bytes(block))
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_node_have_no_leaves(block: bytes) -> None:
+    assert leaves_of(block) == read_by_itself(block)
+
+
+def test_more_links_than_a_node_may_have_are_not_read() -> None:
+    most = [(bytes(32), 1)] * MAX_LINKS
+    block = node_over(most)
+    assert leaves_of(block) == most
+    assert leaves_of(block[:45] + block) is None
+
+
+def test_nodes_among_the_leaves_are_not_taken_for_leaves() -> None:
+    cid = Cid(Codec.DAG_PB, Digest("0" * 64))
+    assert leaves_of(dag.encode(Node.file((Link(cid, 5, 50),)))) is None
