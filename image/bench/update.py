@@ -1,13 +1,15 @@
 """`make bench-update`: how many bytes a machine fetches that has an older version already.
 
-Ours are the chunks and the parts of their index that `Outline` wants, as a client asks for them.
-Beside it, in the same run: zsync, rsync, casync, and xdelta3, which knows both files and so is what
-nobody can reach who publishes one file for all. desync is left out where nobody has built it.
+Ours are the chunks and the parts of their index that `Outline` wants, as a client asks for them;
+then our own command does it, into a store that has the older version. Beside it, in the same run:
+zsync, rsync, casync, and xdelta3, which knows both files and so is what nobody can reach who
+publishes one file for all. desync is left out where nobody has built it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -21,16 +23,20 @@ from typing import Final
 from image.bench.roots import roots
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from image.errors import BuildError
+from image.serving import PROGRAM
+from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.store.chunker import chunk_list, cut_for
 from phase_boot.store.chunks import ChunkList, ChunkTable
 from phase_boot.store.outline import Outline
 from phase_boot.store.tree import plant
+from phase_boot.trust.arch import Arch
 
 RESULT: Final = FOLDER / "update.json"
 CACHE: Final = Path("build/bench/update")
 PORT: Final = 8197
 MB: Final = 1_000_000
 SECONDS: Final = 600
+ARCH: Final = Arch.parse(os.uname().machine)
 CASYNC_CHUNKS: Final = "16384:65536:262144"
 _NGINX: Final = """daemon off; master_process off; user root root; pid {0}/nginx.pid;
 error_log {0}/nginx.log; events {{}}
@@ -38,6 +44,9 @@ http {{ access_log off; max_ranges 9999; client_body_temp_path {0}/1; proxy_temp
 fastcgi_temp_path {0}/3; uwsgi_temp_path {0}/4; scgi_temp_path {0}/5;
 server {{ listen 127.0.0.1:{1}; root {2}; }} }}
 """
+_COUNTED: Final = ("access_log off;", "log_format sent '$bytes_sent'; access_log {0}/sent sent;")
+RUNS: Final = 3
+"""Of our own command and of zsync, whose times are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,12 @@ def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
         cost = _in_folder(fetch, old, new)
         yield about.beside(total, side, [cost.transferred / MB], aim=Aim(1.0, of_peer=True))
         yield about.row(f"{name}: {side}'s time", "s", [cost.seconds])
+    both = [(_in_folder(command, old, new), _in_folder(zsync, old, new)) for _ in range(RUNS)]
+    sent = about.row(f"{name}: sent to our command", "MB", [c.transferred / MB for c, _ in both])
+    yield about.beside(sent, "zsync", [z.transferred / MB for _, z in both])
+    times = about.row(f"{name}: our command, durable", "s", [cost.seconds for cost, _ in both])
+    theirs = [cost.seconds for _, cost in both]
+    yield about.beside(times, "zsync", theirs, aim=Aim(1.0, of_peer=True))
     if new.stem == "security":
         # Of two kernels it takes minutes to find out that they share nothing.
         cost = _in_folder(xdelta3, old, new)
@@ -133,6 +148,36 @@ def zsync(old: Path, new: Path, folder: Path) -> Cost:
         url = f"http://127.0.0.1:{PORT}/new.zsync"
         said, seconds = _timed("zsync", "-i", str(old.absolute()), "-o", str(folder / "made"), url)
     return Cost(_number(r"fetched ([0-9,]+)", said) + control.stat().st_size, seconds)
+
+
+def command(old: Path, new: Path, folder: Path) -> Cost:
+    """`phase-boot fetch` from nginx into a store that has the older version: all that was sent."""
+    key, site, store = folder / "key", folder / "site", folder / "store"
+    _said(str(PROGRAM), "key", "new", str(key))
+    small = folder / "small"
+    small.write_bytes(b"a kernel, and an initramfs, that stay as they are")
+    trusted = ("--key", read_keyfile(key).keyid, "--store", str(store))
+    fetch = (str(PROGRAM), "fetch", f"http://127.0.0.1:{PORT}/site", "--channel", "bench", *trusted)
+    with _serving(folder, counted=True):
+        for version, rootfs in enumerate((old, new), start=1):
+            _said(
+                *(
+                    str(PROGRAM),
+                    "publish",
+                    "--channel",
+                    "bench",
+                    "--arch",
+                    ARCH,
+                    "--expires",
+                    "+9d",
+                ),
+                *("--version", str(version), "--kernel", str(small), "--initramfs", str(small)),
+                *("--rootfs", str(rootfs), "--key", str(key), "--out", str(site)),
+            )
+            # What the older one took is neither counted nor timed.
+            (folder / "sent").write_bytes(b"")
+            _, seconds = _timed(*fetch)
+    return Cost(sum(map(int, (folder / "sent").read_text().split())), seconds)
 
 
 def rsync(old: Path, new: Path, folder: Path) -> Cost:
@@ -183,9 +228,10 @@ def _in_folder(fetch: Callable[[Path, Path, Path], Cost], old: Path, new: Path) 
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[None]:
+def _serving(folder: Path, *, counted: bool = False) -> Iterator[None]:
     configuration = folder / "nginx.conf"
-    configuration.write_text(_NGINX.format(folder, PORT, folder))
+    spelled = _NGINX.replace(*_COUNTED) if counted else _NGINX
+    configuration.write_text(spelled.format(folder, PORT, folder))
     log = str(folder / "nginx.log")
     with subprocess.Popen(["/usr/sbin/nginx", "-c", str(configuration), "-e", log]) as process:
         try:
