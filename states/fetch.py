@@ -64,6 +64,7 @@ async def _fetch_onto(
     origins: dict[str, str] = {}
     uki = manifest.artifacts.get(UKI)
     try:
+        await errand.open()
         kernel, ladder = None, found.ladder
         while wanted:
             artifact = wanted.pop(0)

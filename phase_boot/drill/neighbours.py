@@ -43,6 +43,9 @@ class FakeNeighbours:
             raise FetchFailed(f"it is larger than {limit} bytes", again=False)
         return answer
 
+    async def clear(self) -> None:
+        self.shared.clear()
+
     async def share(self, share: Share, file: int, cuts: Sequence[int]) -> FakeShared:
         assert file >= 0
         assert len(cuts) == stretch_count(share.size) + 1

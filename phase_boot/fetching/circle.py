@@ -84,7 +84,15 @@ class Circle:
             try:
                 seat.leave()
             except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
-                self._emit(MeetingFailed(source="", reason=f"{type(fault).__name__}: {fault}"))
+                self._told(fault)
+
+    async def open(self) -> None:
+        """Let go of what an earlier run handed on, which may have to make room."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._neighbours.clear()
+        except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+            self._told(fault)
 
     async def close(self) -> None:
         """Say nothing any more; what was handed on stays so for as long as its process lives."""
@@ -99,11 +107,8 @@ class Circle:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 shared = await self._neighbours.share(share, mosaic.fileno(), stretches.cuts())
-        except FetchFailed as failure:
-            self._emit(MeetingFailed(source="", reason=str(failure)))
-            return None
         except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
-            self._emit(MeetingFailed(source="", reason=f"{type(fault).__name__}: {fault}"))
+            self._told(fault)
             return None
         return Seat(errand, root, mosaic, swarm, stretches, shared, self._visit)
 
@@ -129,7 +134,7 @@ class Circle:
         except FetchFailed:
             pass
         except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
-            self._emit(MeetingFailed(source=base, reason=f"{type(fault).__name__}: {fault}"))
+            self._told(fault, base)
         finally:
             for seat in self._seats:
                 seat.release(base)
@@ -182,6 +187,11 @@ class Circle:
             over = waited >= (TELL_SECONDS if now_moved else QUIET_SECONDS)
             if over or any(seat.hungers(base) for seat in self._seats):
                 return now_moved
+
+    def _told(self, fault: Exception, base: str = "") -> None:
+        known = isinstance(fault, FetchFailed)
+        reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
+        self._emit(MeetingFailed(source=base, reason=reason))
 
     def _bytes(self) -> int:
         return sum(seat.bytes for seat in self._seats)

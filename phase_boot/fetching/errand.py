@@ -75,6 +75,11 @@ class Errand:
         """Do not ask it again in this boot."""
         self.liars.add(server_of(source))
 
+    async def open(self) -> None:
+        """Begin, with nothing that an earlier errand still hands on."""
+        if self.circle is not None:
+            await self.circle.open()
+
     async def close(self) -> None:
         """Look for nobody any more, and tell nobody what is here."""
         await self.company.close()

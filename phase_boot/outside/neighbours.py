@@ -62,8 +62,19 @@ class OutsideNeighbours:
 
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """Send ``body`` there and return the answer."""
-        self._number += 1
         said = {"url": url, "body": body.decode(), "limit": limit, "reach": reach}
+        found = await self._asked(said)
+        if len(found) > limit:
+            raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+        return found
+
+    async def clear(self) -> None:
+        """Hand on nothing any more of what was shared, and hold no file of it open."""
+        await self._asked({})
+
+    async def _asked(self, said: dict[str, Any]) -> bytes:
+        """Return the answer to a packet that wants one."""
+        self._number += 1
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bytes] = loop.create_future()
         self._waiting[self._number] = answer
@@ -72,16 +83,13 @@ class OutsideNeighbours:
         try:
             self._send(number, said, [])
             async with asyncio.timeout(self._patience):
-                found = await answer
+                return await answer
         except TimeoutError:
             raise FetchFailed("the process that talks to the network hangs", again=True) from None
         finally:
             del self._waiting[number]
             if not self._waiting:
                 loop.remove_reader(self._channel)
-        if len(found) > limit:
-            raise FetchFailed(f"it is larger than {limit} bytes", again=False)
-        return found
 
     async def share(self, share: Share, file: int, cuts: Sequence[int]) -> _Memory:
         """Hand on an artifact out of an open file, as soon as some of it is marked."""
@@ -151,6 +159,9 @@ async def lend(channel: socket.socket, hand: Hand) -> None:
             if not number:
                 digest, root = Digest(said["digest"]), Cid.parse(said["root"])
                 hand.share(Share(digest, root, said["size"]), *descriptors)
+            elif not said:
+                hand.clear()
+                _answer(channel, number, Kind.DATA, b"")
             elif len(running) < MAX_AT_ONCE:
                 task = asyncio.create_task(_tell(channel, number, said, hand))
                 running.add(task)
@@ -170,6 +181,10 @@ async def _tell(channel: socket.socket, number: int, said: dict[str, Any], hand:
     except FetchFailed as failure:
         kind = Kind.FAILED_FOR_NOW if failure.again else Kind.FAILED
         text = str(failure).encode()[:MAX_TEXT]
+    _answer(channel, number, kind, text)
+
+
+def _answer(channel: socket.socket, number: int, kind: Kind, text: bytes) -> None:
     with contextlib.suppress(OSError):
         # Whoever does not read its answers has none.
         channel.send(_HEAD.pack(number, kind) + text)

@@ -45,6 +45,13 @@ class Neighbours(Protocol):
                 lies beyond ``reach``.
         """
 
+    async def clear(self) -> None:
+        """Hand on nothing any more of what was shared, and hold no file of it open.
+
+        Raises:
+            FetchFailed: nobody takes the order.
+        """
+
     async def share(self, share: Share, file: int, cuts: Sequence[int]) -> Shared:
         """Hand on an artifact out of an open file, as soon as some of it is marked.
 
@@ -67,6 +74,9 @@ class Hand(Protocol):
         Raises:
             ValueError: the marks are none.
         """
+
+    def clear(self) -> None:
+        """Hand on nothing any more, and close what it was given."""
 
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """Do what `Neighbours.tell` says."""

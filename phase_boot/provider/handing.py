@@ -53,6 +53,11 @@ class Handing:
             self._listen()
         self._goods.share(share, file, marks)
 
+    def clear(self) -> None:
+        """Hand on nothing any more, and close what it was given."""
+        if self._goods is not None:
+            self._goods.clear()
+
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """Do what `Neighbours.tell` says."""
         return await self._teller.tell(url, body, limit=limit, reach=reach)

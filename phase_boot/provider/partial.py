@@ -87,10 +87,18 @@ class PartialGoods:
         self._parts[share.digest] = _Part(share, file, cuts, memory)
         self._roots[f"{HAVE}{share.root}"] = share.digest
 
+    def clear(self) -> None:
+        """Hand on nothing any more; who is reading goes on to the end of what was asked."""
+        for part in self._parts.values():
+            part.close()
+        self._parts.clear()
+        self._roots.clear()
+
     def open(self, path: str) -> Served | None:
         """Open an artifact of which there is at least a part, or say which stretches are there."""
-        if path in self._roots:
-            return _served_marks(self._parts[self._roots[path]])
+        told = self._parts.get(self._roots[path]) if path in self._roots else None
+        if told is not None:
+            return _served_marks(told)
         digest = read_entry_path(path)
         part = self._parts.get(digest) if digest is not None else None
         if part is None:

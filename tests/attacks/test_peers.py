@@ -261,6 +261,9 @@ class Takes:
     def share(self, share: Share, file: int, marks: int) -> None:
         self.shared.append((share, file, marks))
 
+    def clear(self) -> None:
+        self.shared.clear()
+
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         assert (url, limit, reach) == ("http://10.0.0.1/peers", 100, Reach.LAN)
         if self.failure is not None:
@@ -303,6 +306,8 @@ async def test_what_is_shared_can_be_read_there_and_not_written(tmp_path: Path) 
             assert os.pread(got, 10, 5) == DATA[5:15]
             os.close(got)
             os.close(marks)
+            await neighbours.clear()
+            assert hand.shared == []
 
 
 async def test_the_process_outside_says_too_much_or_nothing_or_ends() -> None:

@@ -233,6 +233,21 @@ def test_what_cannot_be_handed_on_is_named_and_fetched_all_the_same(failure: Exc
     assert it.neighbours.said == []
 
 
+def test_an_errand_begins_with_nothing_that_an_earlier_one_handed_on() -> None:
+    it = beside(provider())
+    it.run("http://host")
+    assert it.neighbours.shared
+
+    async def again() -> None:
+        circle = Circle(
+            it.neighbours, clock=it.play.errand().clock, reach=it.reach, emit=it.play.events.append
+        )
+        await replace(it.play.errand(), circle=circle).open()
+
+    virtual_time.run(again())
+    assert it.neighbours.shared == {}
+
+
 def test_a_fault_while_telling_is_named_once_and_stops_nothing() -> None:
     def fault(_: bytes) -> bytes:
         raise ZeroDivisionError("a fault of ours")

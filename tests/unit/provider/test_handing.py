@@ -30,6 +30,10 @@ class Silent:
         return f"{url} {limit} {reach} ".encode() + body
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def share(hand: Handing, folder: Path, held: int) -> None:
     (folder / "partial").write_bytes(DATA)
     marks = os.memfd_create("marks")
@@ -52,6 +56,25 @@ async def test_nobody_is_answered_before_there_is_something_to_hand_on(tmp_path:
         await hand.close()
     with pytest.raises(ConnectionRefusedError):
         await ask(port, PATH)
+
+
+async def test_what_is_cleared_is_handed_on_no_more_and_held_open_no_more(tmp_path: Path) -> None:
+    sockets = reserve(host="127.0.0.1")
+    port = sockets[0].getsockname()[1]
+    hand = Handing(sockets, Silent())
+    hand.clear()
+    before = open_files()
+    try:
+        share(hand, tmp_path, 0b11)
+        assert open_files() > before
+        hand.clear()
+        assert open_files() == before
+        assert (await ask(port, PATH)).status == 404
+        assert (await ask(port, f"/have/{SHARE.root}")).status == 404
+        share(hand, tmp_path, 0b11)
+        assert (await ask(port, PATH)).body == DATA
+    finally:
+        await hand.close()
 
 
 async def test_a_machine_that_nobody_calls_leaves_nothing_running(tmp_path: Path) -> None:
