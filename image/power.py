@@ -7,6 +7,8 @@ as a power cut leaves it: all that was flushed, and of the rest as much as one l
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import shutil
 import struct
@@ -14,7 +16,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 SECTOR: Final = 512
 LOG_BYTES: Final = 8 << 30
@@ -23,6 +25,10 @@ _MAGIC: Final = 0x6A736677736872
 _HEAD: Final = struct.Struct("<QQQI")
 _ENTRY: Final = struct.Struct("<QQQQ")
 _FLUSH, _FUA, _DISCARD, _MARK = 1, 2, 4, 8
+_FLAGS: Final = _FLUSH | _FUA | _DISCARD | _MARK
+_ROW: Final = 4
+"""So many entries in a row, or two at the very end, are no coincidence."""
+_MOST: Final = LOG_BYTES
 
 
 class PowerError(RuntimeError):
@@ -60,9 +66,10 @@ def prepare(disk: Path, before: Path, log: Path) -> None:
 
 
 def writes(log: Path) -> Iterator[Write]:
-    """Every entry of a log, oldest first; one that was being written at the end is left out.
+    """Every entry of a log, oldest first; those that were on their way at the end are left out.
 
-    Raises PowerError when it is none.
+    On a busy host such a one can wait for seconds while later ones are taken and flushed: then it
+    is a hole in the middle. Raises PowerError when it is no log.
     """
     with log.open("rb") as file:
         magic, version, _, sector = _HEAD.unpack(file.read(_HEAD.size))
@@ -71,17 +78,57 @@ def writes(log: Path) -> Iterator[Write]:
             raise PowerError(f"{log} is no log of writes in sectors of {SECTOR} bytes.")
         at = SECTOR
         while True:
-            file.seek(at)
-            head = file.read(_ENTRY.size)
-            if len(head) < _ENTRY.size or not any(head):
-                return
-            first, sectors, flags, length = _ENTRY.unpack(head)
-            kept = 0 if flags & _DISCARD else sectors * SECTOR
-            if flags & _MARK:
-                kept = -(-length // SECTOR) * SECTOR
-            else:
-                yield Write(first * SECTOR, kept, at + SECTOR, flags)
-            at += SECTOR + kept
+            found = _entry(file, at)
+            if found is None:
+                after = _after_a_hole(file, at)
+                if after is None:
+                    return
+                at = after
+                continue
+            if not found.flags & _MARK:
+                yield found
+            at = found.place + found.size
+
+
+def _entry(file: BinaryIO, at: int) -> Write | None:
+    """The entry that begins there, or None where nothing was written."""
+    file.seek(at)
+    head = file.read(_ENTRY.size)
+    if len(head) < _ENTRY.size or not any(head):
+        return None
+    first, sectors, flags, length = _ENTRY.unpack(head)
+    kept = 0 if flags & _DISCARD else sectors * SECTOR
+    if flags & _MARK:
+        kept = -(-length // SECTOR) * SECTOR
+    return Write(first * SECTOR, kept, at + SECTOR, flags)
+
+
+def _after_a_hole(file: BinaryIO, at: int) -> int | None:
+    """Where entries go on after one that is missing; None if nothing was written after it."""
+    while True:
+        at += SECTOR
+        try:
+            at = max(at, os.lseek(file.fileno(), at, os.SEEK_DATA) // SECTOR * SECTOR)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            raise
+        if _looks_like_entries(file, at):
+            return at
+
+
+def _looks_like_entries(file: BinaryIO, at: int) -> bool:
+    """Say whether there is a row of entries, and not what one of them wrote."""
+    for number in range(_ROW):
+        found = _entry(file, at)
+        if found is None:
+            return number > 1
+        file.seek(at)
+        rest = file.read(SECTOR)[_ENTRY.size :]
+        if found.flags & ~_FLAGS or found.size > _MOST or found.offset > _MOST or any(rest):
+            return False
+        at = found.place + found.size
+    return True
 
 
 def cut(before: Path, log: Path, disk: Path, *, forgets: float) -> int:

@@ -69,6 +69,34 @@ def test_the_same_writes_are_lost_every_time(disk: Path) -> None:
     assert after(disk, *many, forgets=0.5) == (first, lost)
 
 
+def test_a_write_that_was_on_its_way_hides_none_of_those_that_were_flushed_after_it(
+    disk: Path,
+) -> None:
+    before, log = disk.with_name("before"), disk.with_name("log")
+    prepare(disk, before, log)
+    late = sector("z") * 3
+    story = [(0, sector("a"), 0), (1, late, 0), (2, sector("b"), 0), (0, b"", FLUSH)]
+    log_of(log, *story, (5, sector("e"), 0))
+    with log.open("r+b") as file:
+        # Its head and all that it writes: it was never taken.
+        file.seek(SECTOR + 2 * SECTOR)
+        file.write(bytes(SECTOR + len(late)))
+    assert cut(before, log, disk, forgets=1) == 1
+    assert disk.read_bytes()[::SECTOR].decode() == "a.b..."
+
+
+def test_what_was_written_is_not_taken_for_an_entry_after_a_hole(disk: Path) -> None:
+    before, log = disk.with_name("before"), disk.with_name("log")
+    prepare(disk, before, log)
+    posing = struct.pack("<QQQQ", 4, 1, 0, 0).ljust(SECTOR, b"\0") + sector("!")
+    log_of(log, (0, sector("a"), FLUSH), (1, sector(".") + posing, 0))
+    with log.open("r+b") as file:
+        file.seek(SECTOR + 2 * SECTOR)
+        file.write(bytes(2 * SECTOR))
+    assert cut(before, log, disk, forgets=0) == 0
+    assert disk.read_bytes()[::SECTOR].decode() == "a....."
+
+
 def test_discards_and_marks_change_nothing(disk: Path) -> None:
     story = ((2, b"", DISCARD), (0, b"", MARK), (1, sector("b"), 0), (0, b"", FLUSH))
     assert after(disk, *story, forgets=1) == (".b....", 0)
