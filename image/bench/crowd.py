@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -243,6 +244,8 @@ class _Provider:
     def go_on(self) -> None:
         """Answer all who called."""
         self._signal("CONT")
+        # What put it into its namespaces stops when it does, and does not go on by itself.
+        self._process.send_signal(signal.SIGCONT)
 
     def wait_for_callers(self, count: int) -> None:
         """Return when so many have called; raise BenchFailed if they do not."""
