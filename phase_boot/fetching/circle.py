@@ -177,6 +177,9 @@ class Circle:
         Where none came before the last exchange either, nobody looks for more in between.
         """
         began, before = self._clock.monotonic(), self._bytes()
+        if any(seat.awaits(base) for seat in self._seats):
+            # It sat down while we were speaking of the others.
+            return True
         while True:
             self._news.clear()
             with contextlib.suppress(TimeoutError):

@@ -93,6 +93,10 @@ class Seat:
         wants = min(MOST_WANTED, count - held.bit_count()) if self._mosaic is not None else 0
         return {"held": as_text(held, count), "wants": wants}
 
+    def awaits(self, base: str) -> bool:
+        """Say whether a provider has not said anything yet of what it may be asked for."""
+        return base in self._hosts and base not in self._given
+
     def hungers(self, base: str) -> bool:
         """Say whether most of what a provider gave us is here, so that it is asked for more."""
         if self._mosaic is None or base not in self._hosts:

@@ -38,8 +38,8 @@ def chunked(data: bytes) -> ChunkList:
     return chunks
 
 
-def artifact_of(data: bytes) -> Artifact:
-    return Artifact("rootfs", Digest.of(data), len(data))
+def artifact_of(data: bytes, name: str = "rootfs") -> Artifact:
+    return Artifact(name, Digest.of(data), len(data))
 
 
 def site_of(data: bytes, **settings: Any) -> Site:

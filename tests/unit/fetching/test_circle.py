@@ -248,6 +248,44 @@ def test_an_errand_begins_with_nothing_that_an_earlier_one_handed_on() -> None:
     assert it.neighbours.shared == {}
 
 
+def test_who_sits_down_while_a_provider_is_spoken_to_waits_for_no_further_turn() -> None:
+    class Slow(FakeNeighbours):
+        async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+            await asyncio.sleep(1.0)
+            return await super().tell(url, body, limit=limit, reach=reach)
+
+    small = data_of(3000, seed=2)
+    tree, artifact = plant(chunked(small)), artifact_of(small, "initramfs")
+    host = provider()
+    host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
+    host.meets(Meeting(SIZES | {str(tree.root): len(small)}))
+    it = beside(host)
+    it.neighbours = Slow(it.sites)
+
+    async def both() -> float:
+        dags = {ARTIFACT.name: TREE.root, artifact.name: tree.root}
+        errand = it.play.errand(dags=dags, sources=("http://host",))
+        circle = Circle(
+            it.neighbours, clock=errand.clock, reach=it.reach, emit=it.play.events.append
+        )
+        errand = replace(errand, circle=circle)
+        try:
+            await obtain(errand, ARTIFACT)
+            told = len(it.neighbours.said)
+            while len(it.neighbours.said) == told:  # noqa: ASYNC110 - in virtual time
+                await asyncio.sleep(0.1)
+            # Nothing comes any more, so the next turn is a long time away.
+            await asyncio.sleep(3.5)
+            began = errand.clock.monotonic()
+            await obtain(errand, artifact)
+            return errand.clock.monotonic() - began
+        finally:
+            await circle.close()
+
+    # One exchange that was under way, one of its own, and the bytes.
+    assert virtual_time.run(both()) < 2.5
+
+
 def test_a_fault_while_telling_is_named_once_and_stops_nothing() -> None:
     def fault(_: bytes) -> bytes:
         raise ZeroDivisionError("a fault of ours")
