@@ -62,6 +62,7 @@ class Circle:
         self._seats: list[Seat] = []
         self._visits: dict[str, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
+        self._here, self._moved = 0, float("-inf")
 
     @asynccontextmanager
     async def seat(
@@ -118,19 +119,20 @@ class Circle:
             return False
         if base not in self._visits:
             self._visits[base] = asyncio.create_task(self._visiting(base))
+        self._moved = self._clock.monotonic()
         self._news.set()
         return not self._visits[base].done()
 
     async def _visiting(self, base: str) -> None:
         """Exchange with one provider, until it shows that nobody meets there."""
-        joined, moved = False, True
+        joined = False
         try:
             while True:
                 told = await self._exchange(base)
                 if told and not joined:
                     joined = True
                     self._emit(MeetingJoined(source=base))
-                moved = await self._pause(base, moved=moved)
+                await self._pause(base)
         except FetchFailed:
             pass
         except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
@@ -171,30 +173,30 @@ class Circle:
             seat.release(base)
         return False
 
-    async def _pause(self, base: str, *, moved: bool) -> bool:
-        """Wait for the next exchange, or until more should be asked for; say whether chunks came.
+    async def _pause(self, base: str) -> None:
+        """Wait for the next exchange, or until more should be asked for.
 
-        Where none came before the last exchange either, nobody looks for more in between.
+        Where nothing has come for a while nobody looks for that in between.
         """
-        began, before = self._clock.monotonic(), self._bytes()
-        if any(seat.awaits(base) for seat in self._seats):
-            # It sat down while we were speaking of the others.
-            return True
-        while True:
+        began = self._clock.monotonic()
+        while not any(seat.awaits(base) for seat in self._seats):
             self._news.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HUNGRY_SECONDS if moved else QUIET_SECONDS):
+                async with asyncio.timeout(QUIET_SECONDS if self._is_quiet() else HUNGRY_SECONDS):
                     await self._news.wait()
-            now_moved = self._bytes() != before
             waited = self._clock.monotonic() - began
-            over = waited >= (TELL_SECONDS if now_moved else QUIET_SECONDS)
+            over = waited >= (QUIET_SECONDS if self._is_quiet() else TELL_SECONDS)
             if over or any(seat.hungers(base) for seat in self._seats):
-                return now_moved
+                return
+
+    def _is_quiet(self) -> bool:
+        """Say whether no chunk has come for a while."""
+        now, here = self._clock.monotonic(), sum(seat.bytes for seat in self._seats)
+        if here != self._here:
+            self._here, self._moved = here, now
+        return now - self._moved > QUIET_SECONDS
 
     def _told(self, fault: Exception, base: str = "") -> None:
         known = isinstance(fault, FetchFailed)
         reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
         self._emit(MeetingFailed(source=base, reason=reason))
-
-    def _bytes(self) -> int:
-        return sum(seat.bytes for seat in self._seats)
