@@ -1,6 +1,7 @@
 """The daemon: real adapters put together, one walk along the graph, one exit status.
 
-This is the composition root: the only place that knows every adapter.
+This is the composition root: with `outpost`, which puts the process together that talks to the
+network, the only place that knows every adapter.
 """
 
 from __future__ import annotations

@@ -161,16 +161,8 @@ def command(old: Path, new: Path, folder: Path) -> Cost:
     with _serving(folder, counted=True):
         for version, rootfs in enumerate((old, new), start=1):
             _said(
-                *(
-                    str(PROGRAM),
-                    "publish",
-                    "--channel",
-                    "bench",
-                    "--arch",
-                    ARCH,
-                    "--expires",
-                    "+9d",
-                ),
+                *(str(PROGRAM), "publish", "--channel", "bench", "--arch", str(ARCH)),
+                *("--expires", "+9d"),
                 *("--version", str(version), "--kernel", str(small), "--initramfs", str(small)),
                 *("--rootfs", str(rootfs), "--key", str(key), "--out", str(site)),
             )

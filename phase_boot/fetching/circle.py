@@ -197,6 +197,11 @@ class Circle:
         return now - self._moved > QUIET_SECONDS
 
     def _told(self, fault: Exception, base: str = "") -> None:
-        known = isinstance(fault, FetchFailed)
-        reason = str(fault) if known else f"{type(fault).__name__}: {fault}"
+        match fault:
+            case FetchFailed():
+                reason = str(fault)
+            case TimeoutError():
+                reason = f"no answer for {PATIENCE_SECONDS:g} seconds"
+            case _:
+                reason = f"{type(fault).__name__}: {fault}"
         self._emit(MeetingFailed(source=base, reason=reason))

@@ -101,9 +101,7 @@ class Seat:
         """Say whether most of what a provider gave us is here, so that it is asked for more."""
         if self._mosaic is None or base not in self._hosts:
             return False
-        given = self._given.get(base)
-        if given is None:
-            return True
+        given = self._given.get(base, 0)
         if not given:
             waited = self._errand.clock.monotonic() - self._heard
             return waited > STARVED_SECONDS and self.bytes > self._had

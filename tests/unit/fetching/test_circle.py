@@ -307,6 +307,20 @@ def test_a_fault_while_telling_is_named_once_and_stops_nothing() -> None:
     assert "ZeroDivisionError" in told.reason
 
 
+def test_where_nobody_takes_what_is_to_be_handed_on_it_is_said_so_and_fetched_all_the_same() -> (
+    None
+):
+    class Deaf(FakeNeighbours):
+        async def share(self, share: Share, file: int, cuts: Any) -> FakeShared:
+            await asyncio.sleep(1e9)
+            return await super().share(share, file, cuts)
+
+    it = beside(provider())
+    it.neighbours = Deaf(it.sites)
+    assert it.run("http://host") == "http://host"
+    assert [told.reason for told in it.play.of(MeetingFailed)] == ["no answer for 5 seconds"]
+
+
 def test_what_somebody_stopped_fetching_is_handed_on_no_more() -> None:
     it = beside(provider())
 
