@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,10 +134,19 @@ def program(*argv: str) -> str:
 
 def with_one_bit_flipped(published: Published, artifact: str, copy: Path) -> Path:
     """A copy of the SITE whose `artifact` differs in one bit from what was signed."""
+    middle = published.artifact(artifact).stat().st_size // 2
+    return with_bits_flipped(published, artifact, copy, [middle])
+
+
+def with_bits_flipped(
+    published: Published, artifact: str, copy: Path, offsets: Iterable[int]
+) -> Path:
+    """A copy of the SITE whose `artifact` has one bit wrong in the byte at each of `offsets`."""
     shutil.copytree(published.site, copy)
     victim = copy / published.artifact(artifact).relative_to(published.site)
     content = bytearray(victim.read_bytes())
-    content[len(content) // 2] ^= 0x10
+    for offset in offsets:
+        content[offset] ^= 0x10
     victim.chmod(0o644)
     victim.write_bytes(content)
     return copy

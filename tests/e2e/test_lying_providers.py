@@ -23,12 +23,14 @@ from .conftest import (
     replayed,
     sources,
     stored_and_sound,
+    with_bits_flipped,
     with_one_bit_flipped,
 )
 
 pytestmark = pytest.mark.e2e
 
 QUIET_SECONDS = 10.0
+LIE_EVERY = 16 * 1024
 
 
 @BOTH
@@ -66,7 +68,9 @@ def test_a_kernel_with_one_flipped_bit_never_runs(
 def test_of_two_providers_the_one_that_lies_is_passed_over(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
-    tampered = with_one_bit_flipped(published, "rootfs", tmp_path / "tampered")
+    # Whichever span of the file the liar is asked for, there is a lie in it.
+    everywhere = range(0, published.artifact("rootfs").stat().st_size, LIE_EVERY)
+    tampered = with_bits_flipped(published, "rootfs", tmp_path / "tampered", everywhere)
     with (
         Lab() as lab,
         Machine(
