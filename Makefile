@@ -40,7 +40,7 @@ packages:
 	@[ -x "$(UV)" ] || { echo "Installing uv into build/tools"; \
 		$(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install -q uv; }
 	@echo "Installing the locked Python environment into .venv"
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 # ---- checks and tests --------------------------------------------------------------------------

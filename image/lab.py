@@ -57,10 +57,15 @@ class Nic:
     netdev: str
 
 
+UNCOMPILED: Final = "PYTHONDONTWRITEBYTECODE"
+"""With it Python compiles a program anew each time it starts; installed programs are compiled."""
+
+
 def environment() -> dict[str, str]:
     """This process's environment; PATH reaches the system's tools, as a user's may not."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    return {**os.environ, "PATH": path}
+    kept = {name: value for name, value in os.environ.items() if name != UNCOMPILED}
+    return {**kept, "PATH": path}
 
 
 class Lab:

@@ -138,23 +138,37 @@ def _daemon(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from phase_boot.filling import Order, fill  # noqa: PLC0415 - other commands need none of it
+    from phase_boot.outpost import send_out  # noqa: PLC0415 - other commands need none of it
+    from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - the same
 
-    return fill(
-        Order(
-            url=options.url,
-            store=options.store,
-            sources=tuple(url.rstrip("/") for url in options.source),
-            gateways=tuple(options.gateway),
-            policy=options.policy,
-            keys=tuple(options.key or ()),
-            threshold=options.threshold,
-            root=options.root,
-            channel=options.channel,
-            journal=options.journal,
-            serve=options.serve,
+    # Before there is anything that the other process must not have, and so that both of us
+    # import what is slow at once.
+    try:
+        outpost = send_out(user=None, finds=False, port=options.serve or 0)
+    except ProvideError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    try:
+        from phase_boot.filling import Order, fill  # noqa: PLC0415 - the same
+
+        return fill(
+            Order(
+                url=options.url,
+                store=options.store,
+                sources=tuple(url.rstrip("/") for url in options.source),
+                gateways=tuple(options.gateway),
+                policy=options.policy,
+                keys=tuple(options.key or ()),
+                threshold=options.threshold,
+                root=options.root,
+                channel=options.channel,
+                journal=options.journal,
+                serve=options.serve,
+            ),
+            outpost,
         )
-    )
+    finally:
+        outpost.stop()
 
 
 def _graph(options: argparse.Namespace) -> int:

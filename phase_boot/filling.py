@@ -25,11 +25,10 @@ from phase_boot.machine.events import (
 )
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.recall import keep_root, keep_seen, recall
-from phase_boot.outpost import Outpost, send_out
+from phase_boot.outpost import Outpost
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
-from phase_boot.provider.errors import ProvideError
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import manifest_path, read_manifest_path, root_path
 from phase_boot.trust.arch import Arch
@@ -93,25 +92,17 @@ class _Plan:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def fill(order: Order) -> int:
+def fill(order: Order, outpost: Outpost) -> int:
     """Fetch what the manifest promises; return the exit status: 0 when all of it is there."""
     try:
         plan = _plan(order)
     except _Impossible as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
-    # Before there is anything that the other process must not have.
-    try:
-        outpost = send_out(user=None, finds=False, port=order.serve or 0)
-    except ProvideError as error:
-        sys.stderr.write(f"{error}\n")
-        return UNUSABLE
     try:
         return asyncio.run(_fill(plan, outpost))
     except KeyboardInterrupt:
         return INTERRUPTED
-    finally:
-        outpost.stop()
 
 
 def _plan(order: Order) -> _Plan:

@@ -12,7 +12,7 @@ from phase_boot.adapters.http import Http
 from phase_boot.adapters.mdns import Mdns
 from phase_boot.outside.client import Outside
 from phase_boot.outside.neighbours import OutsideNeighbours, lend
-from phase_boot.outside.server import serve
+from phase_boot.outside.server import Means, serve
 from phase_boot.outside.start import Started, start
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.handing import Handing
@@ -83,11 +83,11 @@ async def _serve(
     """Run in the process that talks to the network, for as long as it is asked."""
     http, mdns = Http(), Mdns() if finds else None
     hand = Handing(waiting, http)
-    warmers = (mdns.warm, http.warm) if mdns is not None else ()
+    warmers = (mdns.warm, http.warm) if mdns is not None else (http.warm,)
     async with _warming(*warmers):
         lends = asyncio.create_task(lend(lending, hand))
         try:
-            await serve(control, mdns, http)
+            await serve(control, Means(finder=mdns, fetcher=http, parts=http))
         finally:
             lends.cancel()
             await asyncio.gather(lends, return_exceptions=True)
@@ -97,7 +97,7 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _warming(*warmers: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Import the slow libraries one after the other while the boot waits for the network."""
+    """Import the slow libraries one after the other while whoever sent us out gets ready."""
 
     async def warm() -> None:
         for warmer in warmers:

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import os
 import re
+import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from phase_boot.adapters import portal
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.link import on_link
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
+from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Rest
 from phase_boot.ports.finder import host_of
 from policies.model import Reach
 
@@ -34,6 +35,8 @@ DOCUMENT_SECONDS: Final = 30
 """A small document takes no longer in all."""
 CERTIFICATES: Final = "SSL_CERT_FILE"
 """The variable by which OpenSSL is told where certificates are."""
+LEAST_DETACHED: Final = 1024 * 1024
+"""For fewer bytes no connection is given up."""
 HTTP_OK: Final = 200
 HTTP_PARTIAL: Final = 206
 HTTP_GONE: Final = frozenset({404, 410})
@@ -131,24 +134,21 @@ class Http:
         self, url: str, *, offset: int, length: int, reach: Reach
     ) -> AsyncGenerator[bytes, None]:
         """Yield ``length`` bytes from ``offset`` on, fewer only where the file ends."""
-        if not length:
-            return
+        if length:
+            async with self.part(url, offset=offset, length=length, reach=reach) as part:
+                async for piece in part.pieces():
+                    yield piece
+
+    @asynccontextmanager
+    async def part(
+        self, url: str, *, offset: int, length: int, reach: Reach
+    ) -> AsyncIterator[HttpPart]:
+        """Ask for ``length`` bytes, at least one, from ``offset`` on; nobody has more of them."""
         self._check_reach(url, reach)
         ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
         async with self._get(url, ranges) as response:
             left, whole = _bytes_of_part(url, response, offset, length)
-            async for piece in response.content.iter_any():
-                if len(piece) > left and not whole:
-                    raise FetchFailed(f"it sent more than {length} bytes", again=False)
-                fresh = piece[:left]
-                left -= len(fresh)
-                if fresh:
-                    yield fresh
-                if whole and not left:
-                    # Whoever sends files only as a whole has sent enough.
-                    return
-            if left and not whole:
-                raise FetchFailed(f"it ended {left} bytes early", again=True)
+            yield HttpPart(response, left, whole=whole, near=self._near)
 
     def _check_reach(self, url: str, reach: Reach) -> None:
         """Refuse what lies beyond; a name may, and asking for its address goes beyond already."""
@@ -204,6 +204,66 @@ class Http:
                 read_bufsize=BUFFER,
             )
         return self._session
+
+
+class HttpPart:
+    """Implements `outside.handover.Part`: what answers a request for a span."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        left: int,
+        *,
+        whole: bool,
+        near: Callable[[str], bool],
+    ) -> None:
+        """Take an answer of so many bytes; if it is ``whole`` more come after them."""
+        self._response = response
+        self._left = left
+        self._whole = whole
+        self._near = near
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes; anything else is a failure."""
+        left, whole = self._left, self._whole
+        async for piece in self._response.content.iter_any():
+            if len(piece) > left and not whole:
+                raise FetchFailed(f"it sent more than {self._left} bytes", again=False)
+            fresh = piece[:left]
+            left -= len(fresh)
+            if fresh:
+                yield fresh
+            if whole and not left:
+                # Whoever sends files only as a whole has sent enough.
+                return
+        if left and not whole:
+            raise FetchFailed(f"it ended {left} bytes early", again=True)
+
+    def detach(self) -> Rest | None:
+        """Give up the connection, where it has nothing to say but the bytes that are left.
+
+        It costs a connection, which is nothing in this network and too much beyond it: there a new
+        one begins slowly.
+        """
+        response, url = self._response, self._response.url
+        worth_it = self._left >= LEAST_DETACHED and url.scheme == "http" and url.host is not None
+        connection = response.connection
+        if (
+            not worth_it
+            or connection is None
+            or connection.transport is None
+            or response.content_length != self._left
+            or not self._near(str(url.host))
+        ):
+            return None
+        # In this order: reading lets a connection go on that was stopped for having sent too much.
+        came = response.content.read_nowait()
+        connection.transport.pause_reading()
+        left = self._left - len(came)
+        ours = connection.transport.get_extra_info("socket")
+        detached = socket.socket(fileno=os.dup(ours.fileno()))
+        response.close()
+        return Rest(came, left, detached)
 
 
 def _without_certificates(name: str) -> object:

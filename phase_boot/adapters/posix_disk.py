@@ -23,6 +23,8 @@ _TRIES: Final = 8
 _BLOCK: Final = 4096
 """Bytes of what two files can share on a filesystem that lets them."""
 _BUFFER: Final = 1 << 18
+_STRETCH: Final = 1 << 23
+"""Bytes whose way to the disk begins when the last of them is written."""
 # What a kernel, a filesystem or a filter of system calls says that will not copy by itself.
 _UNABLE: Final = frozenset((errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM))
 
@@ -87,7 +89,9 @@ class PosixDisk:
     def write_at(self, fd: int, data: memoryview, offset: int) -> int:
         """Put ``data`` into a growing file at ``offset`` and return how many bytes were taken."""
         with store_errors("write to the store"):
-            return os.pwrite(fd, data, offset)
+            taken = os.pwrite(fd, data, offset)
+            _begin_to_flush(fd, offset, offset + taken)
+            return taken
 
     def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
         """Put bytes of an open file into a growing one, or let them share these; return how many.
@@ -175,6 +179,19 @@ class PosixDisk:
                 except FileNotFoundError:
                     continue
                 yield Item(folder, entry.name, found.st_size, found.st_mtime_ns)
+
+
+def _begin_to_flush(fd: int, start: int, end: int) -> None:
+    """Let the kernel write out whole stretches as they are left, so that little waits for the end.
+
+    It begins and does not wait. The same call drops what is on the disk already; that is nothing
+    here, as each stretch is named once, when its last byte comes.
+    """
+    first, after = start // _STRETCH * _STRETCH, end // _STRETCH * _STRETCH
+    # A disk that will not hear of it is flushed at the end.
+    with contextlib.suppress(OSError):
+        if first < after:
+            os.posix_fadvise(fd, first, after - first, os.POSIX_FADV_DONTNEED)
 
 
 def _up_to_a_block(start: int, offset: int, length: int) -> int:

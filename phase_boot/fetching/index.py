@@ -74,19 +74,14 @@ class Index:
                 if node is not None and self.outline.give(cid, node):
                     self.shares = True
 
-    def keep(self, cas: Cas, chunks: ChunkList) -> None:
-        """Write the list down beside the artifact, for the versions to come.
-
-        Raises:
-            StoreError: the store does not take it.
-        """
-        pieces: Iterable[bytes] | None = self._as_read()
-        if pieces is None:
-            # Some seconds for the largest files, and the same bytes.
-            tree = plant(chunks)
-            pieces = tree.car() if tree.root == self.root else None
+    def packed(self, chunks: ChunkList) -> Iterable[bytes] | None:
+        """Return the list as a file, for the versions to come; None if it cannot be made anew."""
+        pieces = self._as_read()
         if pieces is not None:
-            cas.keep_index(self.artifact, self.root, pieces)
+            return pieces
+        # Some seconds for the largest files, and the same bytes.
+        tree = plant(chunks)
+        return tree.car() if tree.root == self.root else None
 
     def _as_read(self) -> list[bytes] | None:
         """Return the whole list if all of it came from the network, else None.

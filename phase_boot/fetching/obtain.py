@@ -68,7 +68,9 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
             mosaic.close()
             raise
         # From here on it is the thread's: we may be cancelled while it works.
-        fetched = await asyncio.to_thread(errand.cas.commit, mosaic)
+        fetched, packed = await asyncio.gather(
+            asyncio.to_thread(errand.cas.commit, mosaic), asyncio.to_thread(index.packed, chunks)
+        )
     except WrongContent as failure:
         errand.emit(ChunksUnknown(artifact=artifact.name, reason=str(failure)))
         return await _as_a_whole(errand, artifact, errand.sources)
@@ -77,9 +79,10 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
             raise
         return await _as_a_whole(errand, artifact, swarm.whole_only)
     try:
-        with contextlib.suppress(StoreError):
-            # Without it the next version is fetched as a whole, no more.
-            await asyncio.to_thread(index.keep, errand.cas, chunks)
+        if packed is not None:
+            with contextlib.suppress(StoreError):
+                # Without it the next version is fetched as a whole, no more.
+                await asyncio.to_thread(errand.cas.keep_index, artifact, index.root, packed)
     except BaseException:
         fetched.close()
         raise

@@ -21,7 +21,7 @@ from phase_boot.fetching.errand import (
 from phase_boot.fetching.events import SourceServed
 from phase_boot.fetching.source import Source
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
+from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Piece
 from phase_boot.store.errors import WrongContent
 from phase_boot.store.mosaic import Mosaic
 
@@ -236,14 +236,12 @@ class Swarm:
         chunks, meter = self._mosaic.chunks, self._meters[source]
         offset, length = chunks.span(task.first, task.end)
         meter.begin(self._errand.clock.monotonic())
-        held = b""
+        held: Piece = b""
         flowing = asyncio.timeout(RATE_SECONDS)
         try:
             async with flowing, aclosing(source.span(offset, length)) as pieces:
                 async for piece in pieces:
-                    data = held + piece if held else piece
-                    taken = self._take(task, data)
-                    held = bytes(data[taken:])
+                    held = self._take(task, held, piece)
                     now = self._errand.clock.monotonic()
                     meter.count(now, len(piece))
                     self._whole.count(now, len(piece))
@@ -259,16 +257,24 @@ class Swarm:
         if not task.over:
             raise FetchFailed("it ended too early", again=True)
 
-    def _take(self, task: Task, data: bytes | bytearray) -> int:
-        """Keep the whole chunks of ``data`` and return how many bytes they have."""
-        start = task.first
-        count = self._mosaic.put(start, data)
-        task.first = start + count
+    def _take(self, task: Task, held: Piece, piece: Piece) -> Piece:
+        """Keep the whole chunks of two pieces in a row and return the rest of them."""
+        chunks, start, rest = self._mosaic.chunks, task.first, memoryview(piece)
+        if held:
+            # Only the chunk that is in both: a piece is too large to be copied for that.
+            missing = chunks.span(start, start + 1)[1] - len(held)
+            held += rest[:missing]
+            rest = rest[missing:]
+            task.first += self._mosaic.put(task.first, held)
+        if task.first > start or not held:
+            count = self._mosaic.put(task.first, rest)
+            held = bytes(rest[chunks.span(task.first, task.first + count)[1] :])
+            task.first += count
         if self._mosaic.complete:
             self._finished.set()
-        if count:
+        if task.first > start:
             self.wake()
-        return self._mosaic.chunks.span(start, start + count)[1]
+        return held
 
     async def _follow(self) -> None:
         """Hash on while chunks arrive, so that little is left to hash at the end."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final
 
+from phase_boot.outside.handover import taken_over
 from phase_boot.outside.wire import Broken, Kind, ask, readable, receive, request
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole, Piece
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
@@ -23,7 +24,7 @@ MAX_TEXT: Final = 2048
 MAX_CANDIDATES: Final = 1024
 BUFFER: Final = 256 * 1024
 """Bytes that may wait between the two of us, where the kernel allows so many."""
-Frames = AsyncGenerator[tuple[Kind, bytearray], None]
+Frames = AsyncGenerator[tuple[Kind, Piece], None]
 
 
 class Outside:
@@ -105,7 +106,7 @@ class Outside:
                 left -= len(piece)
                 yield piece
 
-    async def _pieces(self, asked: bytes) -> AsyncGenerator[bytearray, None]:
+    async def _pieces(self, asked: bytes) -> AsyncGenerator[Piece, None]:
         try:
             async with aclosing(self._frames(asked, self._patience)) as frames:
                 async for kind, payload in frames:
@@ -137,6 +138,11 @@ class Outside:
                     raise Broken(f"no word for {patience:g} seconds") from None
                 if kind is Kind.END:
                     return
+                if kind is Kind.REST:
+                    async with aclosing(taken_over(channel, payload)) as pieces:
+                        async for piece in pieces:
+                            yield Kind.DATA, piece
+                    return
                 yield kind, payload
 
     @contextmanager
@@ -158,6 +164,6 @@ def _widen(*channels: socket.socket) -> None:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
 
 
-def _text(payload: bytearray) -> str:
+def _text(payload: Piece) -> str:
     """Return a short text; whoever shows it escapes it."""
     return payload[:MAX_TEXT].decode("utf-8", "replace")

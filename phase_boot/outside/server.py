@@ -6,8 +6,10 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final
 
+from phase_boot.outside.handover import Parts, as_payload, hand_over
 from phase_boot.outside.wire import (
     MAX_FRAME,
     Broken,
@@ -24,18 +26,27 @@ from policies.model import Reach
 MAX_AT_ONCE: Final = 64
 
 
-async def serve(control: socket.socket, finder: Finder | None, fetcher: Fetcher) -> None:
-    """Answer on every socket that comes over ``control``, until that is closed.
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What requests are answered with: without a finder nothing is found.
 
-    Without a finder nothing is found.
+    ``parts`` is the same fetcher once more, if its answers can be handed over.
     """
+
+    finder: Finder | None
+    fetcher: Fetcher
+    parts: Parts | None = None
+
+
+async def serve(control: socket.socket, means: Means) -> None:
+    """Answer on every socket that comes over ``control``, until that is closed."""
     running: set[asyncio.Task[None]] = set()
     try:
         while (connection := await _next(control)) is not None:
             if len(running) >= MAX_AT_ONCE:
                 connection.close()
                 continue
-            task = asyncio.create_task(_serve_one(connection, finder, fetcher))
+            task = asyncio.create_task(_serve_one(connection, means))
             running.add(task)
             task.add_done_callback(running.discard)
     finally:
@@ -51,11 +62,11 @@ async def _next(control: socket.socket) -> socket.socket | None:
     return socket.socket(fileno=descriptors[0]) if data and descriptors else None
 
 
-async def _serve_one(connection: socket.socket, finder: Finder | None, fetcher: Fetcher) -> None:
+async def _serve_one(connection: socket.socket, means: Means) -> None:
     connection.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     try:
         table = await read_request(connection)
-        answering = asyncio.create_task(_answer(table, connection, finder, fetcher))
+        answering = asyncio.create_task(_answer(table, connection, means))
         # Whoever asked hangs up when it wants no more.
         leaving = asyncio.create_task(readable(connection))
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,11 +79,9 @@ async def _serve_one(connection: socket.socket, finder: Finder | None, fetcher: 
         connection.close()
 
 
-async def _answer(
-    table: Mapping[str, Any], channel: socket.socket, finder: Finder | None, fetcher: Fetcher
-) -> None:
+async def _answer(table: Mapping[str, Any], channel: socket.socket, means: Means) -> None:
     try:
-        await _do(table, channel, finder, fetcher)
+        await _do(table, channel, means)
     except Intercepted as failure:
         await send(channel, Kind.INTERCEPTED, str(failure).encode()[:MAX_FRAME])
     except OnlyWhole as failure:
@@ -86,9 +95,8 @@ async def _answer(
         await send(channel, Kind.END)
 
 
-async def _do(
-    table: Mapping[str, Any], channel: socket.socket, finder: Finder | None, fetcher: Fetcher
-) -> None:
+async def _do(table: Mapping[str, Any], channel: socket.socket, means: Means) -> None:
+    finder, fetcher = means.finder, means.fetcher
     match table["do"]:
         case "find" if finder is not None:
             quest = Quest(
@@ -114,13 +122,24 @@ async def _do(
             )
             await _send_all(channel, pieces)
         case "span":
-            pieces = fetcher.span(
-                table["url"],
-                offset=table["offset"],
-                length=table["length"],
-                reach=Reach(table["reach"]),
-            )
-            await _send_all(channel, pieces)
+            await _send_span(table, channel, means)
+
+
+async def _send_span(table: Mapping[str, Any], channel: socket.socket, means: Means) -> None:
+    url, reach = table["url"], Reach(table["reach"])
+    offset, length = table["offset"], table["length"]
+    if means.parts is None:
+        await _send_all(channel, means.fetcher.span(url, offset=offset, length=length, reach=reach))
+        return
+    async with means.parts.part(url, offset=offset, length=length, reach=reach) as part:
+        rest = part.detach()
+        if rest is None:
+            await _send_all(channel, part.pieces())
+            return
+        with rest.connection:
+            await _send_data(channel, rest.came)
+            await send(channel, Kind.REST, as_payload(rest.left))
+            await hand_over(channel, rest.connection)
 
 
 async def _send_all(channel: socket.socket, pieces: AsyncGenerator[Piece, None]) -> None:

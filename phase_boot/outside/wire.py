@@ -38,6 +38,8 @@ class Kind(IntEnum):
     """The network answered instead of whom was asked: how."""
     ONLY_WHOLE = 7
     """A part was asked for, and there are none: the reason."""
+    REST = 8
+    """The bytes that are left come over a connection that is handed over next: how many."""
 
 
 class Broken(Exception):
@@ -53,6 +55,17 @@ async def readable(channel: socket.socket) -> None:
         await news.wait()
     finally:
         loop.remove_reader(channel)
+
+
+async def writable(channel: socket.socket) -> None:
+    """Return when ``channel`` takes something again."""
+    loop = asyncio.get_running_loop()
+    news = asyncio.Event()
+    loop.add_writer(channel, news.set)
+    try:
+        await news.wait()
+    finally:
+        loop.remove_writer(channel)
 
 
 def request(**fields: object) -> bytes:

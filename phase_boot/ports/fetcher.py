@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from policies.model import Reach
@@ -35,6 +37,21 @@ class OnlyWhole(FetchFailed):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, again=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The bytes of an answer that are still to come over a connection.
+
+    Attributes:
+        came: bytes of the answer that were read already.
+        left: how many more there are.
+        connection: has nothing but these to say; whoever gets it closes it.
+    """
+
+    came: bytes
+    left: int
+    connection: socket.socket
 
 
 class Fetcher(Protocol):

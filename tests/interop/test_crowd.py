@@ -21,7 +21,7 @@ PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
 FILES = {
     "kernel": b"\x4d\x5a" + data_of(300_000, 3),
     "initramfs": data_of(50_000, 4),
-    "rootfs": data_of(24_000_000, 5),
+    "rootfs": data_of(96_000_000, 5),
 }
 CLIENTS = 4
 SECONDS = 120

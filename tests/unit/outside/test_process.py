@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.outside.client import Outside
-from phase_boot.outside.server import serve
+from phase_boot.outside.server import Means, serve
 from phase_boot.outside.start import Started, start
 from phase_boot.outside.wire import MAX_FRAME
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
@@ -73,7 +73,7 @@ class Fetcher:
 
 
 async def serving(control: socket.socket) -> None:
-    await serve(control, Finder(), Fetcher())
+    await serve(control, Means(Finder(), Fetcher()))
 
 
 @contextmanager

@@ -1,0 +1,266 @@
+"""The rest of an answer over a connection that is handed over: what comes, and what a liar gets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from phase_boot.adapters.http import LEAST_DETACHED, Http
+from phase_boot.outside import handover
+from phase_boot.outside.client import Outside
+from phase_boot.outside.handover import MOST, as_payload, hand_over
+from phase_boot.outside.server import Means, serve
+from phase_boot.outside.wire import Kind, read_request, readable, send
+from phase_boot.ports.fetcher import FetchFailed
+from policies.model import Reach
+
+BODY = os.urandom(3 * MOST + 17)
+OFFSET = 5
+Script = Callable[[socket.socket], Awaitable[None]]
+
+
+@asynccontextmanager
+async def mirror(
+    *, sends: int = len(BODY), chunked: bool = False, hangs: bool = False
+) -> AsyncIterator[str]:
+    """Serve so many bytes of `BODY` from `OFFSET` on, whatever is asked for."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        span = f"bytes {OFFSET}-{len(BODY) - 1}/{len(BODY)}"
+        length = (
+            "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(BODY) - OFFSET}"
+        )
+        head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: {span}\r\n{length}\r\n\r\n"
+        body = BODY[OFFSET:sends]
+        if chunked:
+            body = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+        try:
+            writer.write(head.encode() + body)
+            await writer.drain()
+            if hangs:
+                await asyncio.sleep(1e6)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    asked: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.add(asyncio.create_task(answer(reader, writer)))
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/x"
+    finally:
+        listener.close()
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+@asynccontextmanager
+async def outside(*, near: bool = True) -> AsyncIterator[tuple[Outside, list[Kind]]]:
+    """The other process, in this one; and the frames that it sent."""
+    ours, theirs = socket.socketpair()
+    http = Http(near=lambda _: near)
+    serving = asyncio.create_task(serve(theirs, Means(None, http, http)))
+    frames: list[Kind] = []
+
+    async def noted(channel: socket.socket, kind: Kind, payload: bytes = b"") -> None:
+        frames.append(kind)
+        await send(channel, kind, payload)
+
+    with pytest.MonkeyPatch.context() as patch, ours, theirs:
+        patch.setattr("phase_boot.outside.server.send", noted)
+        yield Outside(ours, patience=20), frames
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        await http.close()
+
+
+@asynccontextmanager
+async def played(script: Script) -> AsyncIterator[Outside]:
+    """Another process that was taken over, and answers one question by ``script``."""
+    ours, theirs = socket.socketpair()
+
+    async def play() -> None:
+        await readable(theirs)
+        _, descriptors, _, _ = socket.recv_fds(theirs, 1, 1)
+        with socket.socket(fileno=descriptors[0]) as channel:
+            channel.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            await read_request(channel)
+            await script(channel)
+
+    playing = asyncio.create_task(play())
+    with ours, theirs:
+        yield Outside(ours, patience=20)
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+
+
+async def fetched(other: Outside, url: str = "http://any", *, length: int = len(BODY)) -> bytes:
+    pieces = other.span(url, offset=OFFSET, length=length - OFFSET, reach=Reach.INTERNET)
+    return b"".join([piece async for piece in pieces])
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_all_of_a_long_answer_arrives_over_the_connection_itself() -> None:
+    async with mirror() as url, outside() as (other, frames):
+        assert await fetched(other, url) == BODY[OFFSET:]
+        assert Kind.REST in frames
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_whatever_is_no_plain_near_and_sized_answer_comes_piece_by_piece(near: bool) -> None:  # noqa: FBT001 - a case
+    async with mirror(chunked=near) as url, outside(near=near) as (other, frames):
+        assert await fetched(other, url) == BODY[OFFSET:]
+        assert set(frames) == {Kind.DATA, Kind.END}
+
+
+async def test_for_a_short_answer_no_connection_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("phase_boot.adapters.http.LEAST_DETACHED", len(BODY))
+    assert len(BODY) > LEAST_DETACHED
+    async with mirror() as url, outside() as (other, frames):
+        assert await fetched(other, url) == BODY[OFFSET:]
+        assert Kind.REST not in frames
+
+
+async def test_an_answer_that_breaks_off_is_a_failure_that_may_be_tried_again() -> None:
+    async with mirror(sends=2 * MOST) as url, outside() as (other, frames):
+        with pytest.raises(FetchFailed, match=r"ended \d+ bytes early") as caught:
+            await fetched(other, url)
+        assert caught.value.again
+        assert Kind.REST in frames
+
+
+async def test_an_answer_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "STALL_SECONDS", 0.2)
+    async with mirror(sends=2 * MOST, hangs=True) as url, outside() as (other, _):
+        with pytest.raises(FetchFailed, match="stopped answering") as caught:
+            await fetched(other, url)
+        assert caught.value.again
+
+
+async def test_nothing_stays_open_of_many_answers_and_of_those_nobody_read_to_the_end() -> None:
+    async with mirror() as url, outside() as (other, frames):
+        await fetched(other, url)
+        before = open_descriptors()
+        for _ in range(5):
+            await fetched(other, url)
+            pieces = other.span(url, offset=OFFSET, length=len(BODY) - OFFSET, reach=Reach.LAN)
+            assert await anext(pieces)
+            await pieces.aclose()
+        assert frames.count(Kind.REST) >= 6
+        for _ in range(100):
+            if open_descriptors() <= before:
+                break
+            await asyncio.sleep(0.02)
+        assert open_descriptors() <= before
+
+
+async def test_more_bytes_than_were_asked_for_are_refused_before_anybody_has_them() -> None:
+    async def more(channel: socket.socket) -> None:
+        here, there = socket.socketpair()
+        with here, there:
+            await send(channel, Kind.REST, as_payload(1 << 60))
+            await hand_over(channel, there)
+            here.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            await asyncio.get_running_loop().sock_sendall(here, bytes(64))
+
+    async with played(more) as other:
+        with pytest.raises(FetchFailed, match="more than 7 bytes"):
+            await fetched(other, length=OFFSET + 7)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0" * 7, b"\0" * 9])
+async def test_a_count_that_is_none_is_no_answer(payload: bytes) -> None:
+    async def odd(channel: socket.socket) -> None:
+        await send(channel, Kind.REST, payload)
+
+    async with played(odd) as other:
+        with pytest.raises(FetchFailed, match="how many bytes are left"):
+            await fetched(other)
+
+
+async def test_without_a_connection_there_is_no_answer() -> None:
+    async def none(channel: socket.socket) -> None:
+        await send(channel, Kind.REST, as_payload(9))
+        await asyncio.get_running_loop().sock_sendall(channel, b"\n")
+
+    async with played(none) as other:
+        with pytest.raises(FetchFailed, match="no connection"):
+            await fetched(other)
+
+
+async def test_a_file_in_place_of_a_connection_is_refused_and_closed() -> None:
+    async def file(channel: socket.socket) -> None:
+        with tempfile.TemporaryFile() as one:
+            await send(channel, Kind.REST, as_payload(9))
+            socket.send_fds(channel, [b"\n"], [one.fileno()])
+
+    before = open_descriptors()
+    async with played(file) as other:
+        with pytest.raises(FetchFailed, match="no connection"):
+            await fetched(other)
+    assert open_descriptors() <= before
+
+
+async def test_a_connection_that_was_made_to_wait_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handover, "STALL_SECONDS", 0.2)
+    here, there = socket.socketpair()
+
+    async def waiting(channel: socket.socket) -> None:
+        there.setblocking(True)  # noqa: FBT003 - the standard library's own signature
+        await send(channel, Kind.REST, as_payload(9))
+        await hand_over(channel, there)
+
+    with here, there:
+        async with played(waiting) as other, asyncio.timeout(20):
+            with pytest.raises(FetchFailed, match="stopped answering"):
+                await fetched(other)
+
+
+async def test_an_endless_supply_lets_others_have_their_turn() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    here, there = socket.socketpair()
+
+    async def endless(channel: socket.socket) -> None:
+        here.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        await send(channel, Kind.REST, as_payload(len(BODY) - OFFSET))
+        await hand_over(channel, there)
+        await asyncio.get_running_loop().sock_sendall(here, BODY[OFFSET:])
+
+    with here, there:
+        async with played(endless) as other:
+            counting = asyncio.create_task(count())
+            assert await fetched(other) == BODY[OFFSET:]
+            counting.cancel()
+    assert turns > len(BODY) / MOST
+
+
+def test_a_count_is_eight_bytes_big_endian() -> None:
+    assert as_payload(258) == struct.pack(">Q", 258)
