@@ -43,12 +43,13 @@ CASES: Final = ("one", "even", "uneven", "crowd")
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """A SITE with one large rootfs, and who signed it."""
+    """A SITE with one large rootfs, and who signed it; ``size`` is of all its artifacts."""
 
     site: Path
     channel: str
     keyid: str
     rootfs: Artifact
+    size: int
 
     @property
     def entry(self) -> str:
@@ -170,7 +171,7 @@ def _shares(  # noqa: PLR0913 - what makes one row
 ) -> Iterator[Row]:
     """Yield which share of the rates' sum we reach, and aria2c in the same run."""
     what = mirrored(mib)
-    ideal = what.rootfs.size * 8 / (sum(rates) * 1_000_000)
+    rate = sum(rates) * 1_000_000 / 8
     shares: list[float] = []
     theirs: list[float] = []
     with Lab(dhcp=False) as lab, scratch() as folder:
@@ -187,11 +188,11 @@ def _shares(  # noqa: PLR0913 - what makes one row
             took = sides.ours(lab, what.manifest_at(bases[0]), store, what.keyid, bases[1:])
             sides.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
             shutil.rmtree(store)
-            shares.append(ideal / took.seconds)
+            shares.append(what.size / rate / took.seconds)
             if beside:
                 urls = [f"{base}/{what.entry}" for base in bases]
                 peer = sides.aria2c(lab, urls, out, what.rootfs.digest)
-                theirs.append(ideal / peer.seconds)
+                theirs.append(what.rootfs.size / rate / peer.seconds)
     row = about.row(name, SUM, shares, aim=aim)
     # The promise is of the sum; the peer stands beside it for what it is.
     yield about.beside(row, "aria2c", theirs) if theirs else row
@@ -235,8 +236,9 @@ def mirrored(mib: int) -> Mirrored:
             *(*files, "--expires", "+3650d", "--key", str(key), "--out", str(site)),
         )
         (folder / "rootfs").unlink()
-    rootfs = Manifest.of(read_document(path.read_bytes())).artifacts["rootfs"]
-    return Mirrored(site, channel, read_keyfile(key).keyid, rootfs)
+    artifacts = Manifest.of(read_document(path.read_bytes())).artifacts
+    size = sum(artifact.size for artifact in artifacts.values())
+    return Mirrored(site, channel, read_keyfile(key).keyid, artifacts["rootfs"], size)
 
 
 def _file(folder: Path, name: str) -> tuple[str, str]:

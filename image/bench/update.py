@@ -23,6 +23,7 @@ from typing import Final
 from image.bench.roots import roots
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from image.errors import BuildError
+from image.lab import environment
 from image.serving import PROGRAM
 from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.store.chunker import chunk_list, cut_for
@@ -242,7 +243,9 @@ def _timed(*command: str) -> tuple[str, float]:
 def _said(*command: str) -> str:
     if shutil.which(command[0]) is None:
         raise BuildError(f"{command[0]} is missing; install it: apt install {command[0]}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=SECONDS, check=True, env=environment()
+    )
     return done.stdout + done.stderr
 
 

@@ -68,9 +68,9 @@ class Index:
             UnusableDag: the signed DAG is out of bounds.
         """
         self.looked = True
-        for older in cas.older(self.artifact):
+        for nodes in cas.older_nodes(self.artifact):
             for cid in list(self.outline.missing()):
-                node = older.nodes.get(cid)
+                node = nodes.get(cid)
                 if node is not None and self.outline.give(cid, node):
                     self.shares = True
 

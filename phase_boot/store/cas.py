@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,7 +17,7 @@ from phase_boot.store.errors import Broken, Corrupt, StoreError
 from phase_boot.store.gc import Room
 from phase_boot.store.hashing import hash_into
 from phase_boot.store.mosaic import Mosaic
-from phase_boot.store.older import Older, keep, older_entries
+from phase_boot.store.older import Older, keep, older_entries, older_nodes
 from phase_boot.store.writer import ArtifactWriter, identity
 from phase_boot.trust.manifest import Artifact
 
@@ -177,6 +177,10 @@ class Cas:
         was kept about it is only right about the nodes, not about the entry.
         """
         return older_entries(self._disk, artifact)
+
+    def older_nodes(self, artifact: Artifact) -> Iterator[Mapping[Cid, bytes]]:
+        """Yield the nodes over the chunks of those entries, by name. Their hashes are right."""
+        return older_nodes(self._disk, artifact)
 
     def _set_aside(self, artifact: Artifact, reason: str) -> Corrupt:
         sentence = f"The stored {artifact.name} {artifact.digest} is not what was signed ({reason})"

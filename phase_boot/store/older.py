@@ -44,13 +44,9 @@ class Run:
 class Older:
     """An entry whose chunks are known."""
 
-    def __init__(
-        self, digest: Digest, fd: int, chunks: ChunkList, nodes: Mapping[Cid, bytes]
-    ) -> None:
+    def __init__(self, digest: Digest, fd: int, chunks: ChunkList) -> None:
         """Take its open descriptor, which stays its owner's."""
         self.digest = digest
-        self.nodes = nodes
-        """The nodes over its chunks, by name: right, whatever its bytes are."""
         self._fd = fd
         self._chunks = chunks
         self._table = ChunkTable(chunks)
@@ -101,6 +97,20 @@ def keep(disk: Disk, room: Room, artifact: Artifact, root: Cid, pieces: Iterable
 
 def older_entries(disk: Disk, but: Artifact) -> Iterator[Older]:
     """Yield the entries but one whose chunks are known, the one used last first."""
+    for name, size in _indexes(disk, but):
+        with contextlib.suppress(StoreError, ValueError):
+            yield from _opened(disk, name, size)
+
+
+def older_nodes(disk: Disk, but: Artifact) -> Iterator[Mapping[Cid, bytes]]:
+    """Yield the nodes over those entries' chunks, by name: right, whatever became of the rest."""
+    for name, _ in _indexes(disk, but):
+        with contextlib.suppress(StoreError):
+            yield _nodes(disk, name)
+
+
+def _indexes(disk: Disk, but: Artifact) -> Iterator[tuple[str, int]]:
+    """Yield the files of nodes of other versions and the bytes of their entries, latest first."""
     sizes = {item.name: item for item in disk.items(Folder.ENTRIES)}
     found = []
     for index in disk.items(Folder.INDEXES):
@@ -110,20 +120,18 @@ def older_entries(disk: Disk, but: Artifact) -> Iterator[Older]:
         if entry.size <= but.size * ALIKE and but.size <= entry.size * ALIKE:
             found.append((entry.used, index.name, entry.size))
     for _, name, size in sorted(found, reverse=True):
-        with contextlib.suppress(StoreError, ValueError):
-            yield from _opened(disk, name, size)
+        yield name, size
 
 
 def _opened(disk: Disk, name: str, size: int) -> Iterator[Older]:
     digest, root = Digest(name[:_HEX]), Cid.parse(name[_HEX + 1 :])
-    nodes = _nodes(disk, name)
-    chunks = _chunks(root, size, nodes)
+    chunks = _chunks(root, size, _nodes(disk, name))
     if chunks is None:
         disk.remove(Folder.INDEXES, name)
         return
     fd = disk.open(Folder.ENTRIES, digest.hex)
     try:
-        yield Older(digest, fd, chunks, nodes)
+        yield Older(digest, fd, chunks)
     finally:
         os.close(fd)
 
