@@ -10,7 +10,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -49,23 +49,26 @@ class Broken(Exception):
 async def readable(channel: socket.socket) -> None:
     """Return when there is something to read from ``channel``, be it only its end."""
     loop = asyncio.get_running_loop()
-    news = asyncio.Event()
-    loop.add_reader(channel, news.set)
-    try:
-        await news.wait()
-    finally:
-        loop.remove_reader(channel)
+    await _called(channel, loop.add_reader, loop.remove_reader)
 
 
 async def writable(channel: socket.socket) -> None:
     """Return when ``channel`` takes something again."""
     loop = asyncio.get_running_loop()
+    await _called(channel, loop.add_writer, loop.remove_writer)
+
+
+async def _called(
+    channel: socket.socket,
+    watch: Callable[[socket.socket, Callable[[], None]], None],
+    leave: Callable[[socket.socket], bool],
+) -> None:
     news = asyncio.Event()
-    loop.add_writer(channel, news.set)
+    watch(channel, news.set)
     try:
         await news.wait()
     finally:
-        loop.remove_writer(channel)
+        leave(channel)
 
 
 def request(**fields: object) -> bytes:

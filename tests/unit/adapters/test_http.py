@@ -349,6 +349,24 @@ async def test_https_is_checked_against_the_machines_authorities(
             assert await trusting.read(url, limit=10, reach=Reach.INTERNET) == b"{}"
 
 
+async def test_a_connection_whose_bytes_are_in_cipher_is_never_given_up(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority)
+    body = BODY * 200
+    span = f"Content-Range: bytes 0-{len(body) - 1}/{len(body)}"
+    part = ok(body, span, status="206 Partial Content")
+    async with (
+        server(lambda _: part, tls=context) as url,
+        fetcher(near=lambda _host: True) as http,
+        http.part(url, offset=0, length=len(body), reach=Reach.INTERNET) as answer,
+    ):
+        assert answer.detach() is None
+        assert b"".join([piece async for piece in answer.pieces()]) == body
+
+
 async def test_what_lies_beyond_the_lan_is_not_even_connected_to() -> None:
     asked: list[str] = []
 

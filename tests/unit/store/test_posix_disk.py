@@ -141,3 +141,25 @@ def test_a_copy_that_fails_is_a_failure_of_the_store(tmp_path: Path) -> None:
         disk.copy(0, unreadable, 10, fd, 0)
     os.close(unreadable)
     os.close(fd)
+
+
+def test_whatever_is_written_begins_its_way_to_the_disk_once_and_whoever_refuses_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, int]] = []
+
+    def note(_fd: int, start: int, length: int, _advice: int) -> None:
+        begun.append((start, length))
+        raise OSError(errno.EINVAL, "no such advice here")
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    disk, mib, data = PosixDisk(tmp_path), 1 << 20, data_of(20 << 20, 7)
+    fd = disk.grow("some.chunks")
+    try:
+        for offset in range(0, len(data), 3 * mib):
+            piece = memoryview(data)[offset : offset + 3 * mib]
+            assert disk.write_at(fd, piece, offset) == len(piece)
+        assert os.pread(fd, len(data), 0) == data
+    finally:
+        os.close(fd)
+    assert begun == [(0, 8 * mib), (8 * mib, 8 * mib)]
