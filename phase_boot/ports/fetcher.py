@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from policies.model import Reach
 
@@ -13,16 +13,27 @@ Piece: TypeAlias = bytes | bytearray
 """Some bytes of an answer; whoever gets them owns them."""
 
 
+MAX_RETRY_AFTER_SECONDS: Final = 300.0
+"""The longest pause that a source may ask for; a longer one counts as this."""
+
+
 class FetchFailed(Exception):
     """A source did not deliver; the text is the reason.
 
     Attributes:
         again: whether asking the same source once more may help.
+        retry_after: seconds that the source asked to be left alone (Retry-After, RFC 9110
+            section 10.2.3), from 0 to `MAX_RETRY_AFTER_SECONDS`; None if it asked for none.
     """
 
-    def __init__(self, reason: str, *, again: bool) -> None:
+    def __init__(self, reason: str, *, again: bool, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.again = again
+        self.retry_after = retry_after
+        if retry_after is not None:
+            # In this order: a comparison with NaN is false, so that NaN counts as the longest.
+            bounded = min(MAX_RETRY_AFTER_SECONDS, retry_after)
+            self.retry_after = max(0.0, bounded)
 
 
 class Intercepted(FetchFailed):
