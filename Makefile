@@ -53,7 +53,7 @@ check: .venv/done ## ruff, mypy --strict, import-linter
 
 .PHONY: test
 test: setup ## every test that boots nothing: unit, attacks, interop
-	$(RUN) pytest -m "not e2e and not soak" -n 2 --dist loadfile --junitxml=build/results/test.xml tests
+	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 2 --dist loadfile --junitxml=build/results/test.xml tests
 
 .PHONY: acceptance
 acceptance: .venv/done ## what the last `make test` and `make e2e` proved, row by row

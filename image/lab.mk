@@ -9,9 +9,22 @@ demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; se
 e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
 	$(RUN) pytest -m e2e -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e.xml tests/e2e
 
+.PHONY: e2e-rerun
+e2e-rerun: setup ## run the boots that failed in `make e2e` once more, each alone
+	$(RUN) python -m tests.rerun
+
+.PHONY: e2e-all
+e2e-all: setup ## boot what `make e2e` has no time for; TESTS="PATH …" chooses
+	@rm -f build/results/e2e-all.xml
+	$(RUN) pytest -m e2e_all -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e-all.xml \
+		$(or $(TESTS),tests/e2e) || true
+	@$(RUN) python -m tests.proofs record e2e-all
+
 .PHONY: soak
 soak: setup ## cut the power at twenty moments of a boot, each followed by another boot
-	$(RUN) pytest -m soak -n 2 --dist worksteal --junitxml=build/results/soak.xml tests/e2e
+	@rm -f build/results/soak.xml
+	$(RUN) pytest -m soak -n 2 --dist worksteal --junitxml=build/results/soak.xml tests/e2e || true
+	@$(RUN) python -m tests.proofs record soak
 
 .PHONY: bench-boot
 bench-boot: target ## measure a boot and its reference, RUNS times; writes bench/boot.json

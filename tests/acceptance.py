@@ -1,22 +1,24 @@
 """`make acceptance`: each row of SPEC, the tests that prove it, and how their last run went.
 
-Rows come from docs/release/index.yaml, results from the JUnit files that `make test` and
-`make e2e` leave in build/results.
+Rows come from docs/release/index.yaml. Results come from the JUnit files that `make test` and
+`make e2e` leave in build/results, and for the long suites from docs/release/proofs.json.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import yaml
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
+from junitparser import JUnitXml
 
-ROOT: Final = Path(__file__).parent.parent
+from tests.proofs import proved
+from tests.results import ROOT, outcomes
+
 INDEX: Final = ROOT / "docs/release/index.yaml"
 RESULTS: Final = ROOT / "build/results"
 ARCHITECTURES: Final = ("amd64", "arm64")
@@ -66,26 +68,14 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def results(folder: Path = RESULTS) -> dict[str, bool | None]:
-    """Return by test name whether it passed; None means that it was skipped."""
+    """Return by test name whether it passed; None means that it was skipped.
+
+    A boot that failed under load and passed alone is in a file `rerun-*.xml`, which counts last.
+    """
     found: dict[str, bool | None] = {}
-    for path in sorted(folder.glob("*.xml")):
-        for case in _cases(JUnitXml.fromfile(str(path))):
-            name = _name(str(case.classname), str(case.name))
-            kinds = {type(result) for result in case.result}
-            found[name] = None if Skipped in kinds else not kinds & {Failure, Error}
+    for path in sorted(folder.glob("*.xml"), key=lambda path: path.name.startswith("rerun-")):
+        found |= outcomes(JUnitXml.fromfile(str(path)))
     return found
-
-
-def _name(classname: str, name: str) -> str:
-    """Return a test's name as pytest takes it: JUnit puts file and class into one dotted word."""
-    parts = classname.split(".")
-    modules = [part for part in parts if not part[:1].isupper()]
-    return "::".join(["/".join(modules) + ".py", *parts[len(modules) :], name])
-
-
-def _cases(xml: JUnitXml) -> Iterator[TestCase]:
-    for suite in xml:
-        yield from suite
 
 
 def outcome(row: Row, arch: str, ran: Mapping[str, bool | None]) -> Outcome:
@@ -112,7 +102,7 @@ def _passed(name: str, ran: Mapping[str, bool | None]) -> bool | None:
 
 def main() -> int:
     """Print the table; the status is 1 if a row that has tests failed or was not run."""
-    ran = results()
+    ran = {**proved(), **results()}
     bad = 0
     sys.stdout.write(f"{'row':<7}{'amd64':<10}{'arm64':<10}what\n")
     for row in rows():

@@ -3,4 +3,6 @@ SEEDS ?= 5000
 
 .PHONY: faults
 faults: .venv/done ## every single fault in every state, then SEEDS=5000 boots with several
-	$(RUN) pytest -q -n 2 --seeds $(SEEDS) tests/faults
+	@rm -f build/results/faults.xml
+	$(RUN) pytest -q -n 2 --seeds $(SEEDS) --junitxml=build/results/faults.xml tests/faults || true
+	@$(RUN) python -m tests.proofs record faults

@@ -6,14 +6,18 @@ import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
 from tests.fuzz.child import WORK
 from tests.fuzz.target import CORPUS, NAMES
 
 HEADER: Final = f"{'target':10} {'executions':>12} {'per second':>11} {'corpus':>7}  result"
+RESULTS: Final = Path("build/results/fuzz.xml")
 GRACE_SECONDS: Final = 120
 """How much longer than asked a target may take: to start, and to end its last case."""
 
@@ -48,6 +52,7 @@ def main() -> int:
     for name in asked.targets or NAMES:
         rows.append(fuzzed(name, asked.seconds))
         _tell(rows[-1])
+    write_results(rows, asked.seconds)
     return 0 if all(row.result == "ok" for row in rows) else 1
 
 
@@ -75,6 +80,20 @@ def fuzzed(name: str, seconds: int) -> Row:
         result = f"FAILED ({status}): {', '.join(broken) or 'no case kept'}; see {log}"
     per_second = _number(r"stat::average_exec_per_sec: *(\d+)", told)
     return Row(name, executions, per_second, _number(r".* corp: (\d+)/", told), result)
+
+
+def write_results(rows: Sequence[Row], seconds: int, path: Path = RESULTS) -> None:
+    """Leave a JUnit file, one case for each target, as the other suites do."""
+    suite = TestSuite("fuzz")
+    for row in rows:
+        case = TestCase(f"{seconds} s", f"tests.fuzz.{row.name}")
+        if row.result != "ok":
+            case.result = [Failure(row.result)]
+        suite.add_testcase(case)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    xml = JUnitXml()
+    xml.add_testsuite(suite)
+    xml.write(str(path))
 
 
 def cases(folder: Path) -> set[str]:

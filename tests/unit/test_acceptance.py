@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance import ROOT, Outcome, Row, outcome, results, rows
+from tests.acceptance import Outcome, Row, outcome, results, rows
+from tests.results import ROOT
 
 ROW = Row("X1", "something", {"amd64": ("a.py::t",), "arm64": ("a.py::t", "b.py")}, None)
 
