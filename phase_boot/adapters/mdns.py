@@ -85,11 +85,13 @@ def manifest_urls(
     """Yield the manifest URLs that an announcement for us names, hostile or not.
 
     Args:
-        told: the TXT record's keys and values.
+        told: the TXT record's keys and values. The case of a key does not matter, and of several
+            values the first counts (RFC 6763, section 6.4).
         server: the name of the machine that announces.
         addresses: those it announces with.
         quest: what is looked for.
     """
+    told = _by_key(told)
     if told.get("channel") != quest.channel or told.get("arch") != quest.arch:
         return
     mirror = told.get("mirror") or ""
@@ -114,3 +116,11 @@ def manifest_urls(
     for address in (far or addresses)[:MAX_ADDRESSES]:
         literal = f"[{address}]" if ":" in address else address
         yield urlunsplit((parts.scheme, literal + suffix, parts.path, "", ""))
+
+
+def _by_key(told: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the values by their keys in lower case, the first of each key."""
+    values: dict[str, str | None] = {}
+    for key, value in told.items():
+        values.setdefault(key.lower(), value)
+    return values

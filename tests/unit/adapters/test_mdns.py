@@ -41,6 +41,18 @@ def test_what_is_for_others_is_passed_over() -> None:
     assert list(manifest_urls({}, server=SERVER, addresses=(), quest=QUEST)) == []
 
 
+@pytest.mark.parametrize("keys", [("ARCH", "Channel", "mIRROR"), ("arch", "channel", "MIRROR")])
+def test_the_case_of_a_key_does_not_matter(keys: tuple[str, str, str]) -> None:
+    mirror = f"https://mirror.example{PATH}"
+    told = dict(zip(keys, ("amd64", "stable", mirror), strict=True))
+    assert list(manifest_urls(told, server=SERVER, addresses=(), quest=QUEST)) == [mirror]
+
+
+def test_of_two_spellings_of_a_key_the_first_counts() -> None:
+    first, second = f"https://first.example{PATH}", f"https://second.example{PATH}"
+    assert urls(first, Mirror=second) == [first]
+
+
 @pytest.mark.parametrize(
     "mirror",
     [
