@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from phase_boot.adapters import portal
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.link import on_link
+from phase_boot.machine.backoff import PASSING_STATUSES
 from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Rest
 from phase_boot.ports.finder import host_of
 from policies.model import Reach
@@ -40,7 +41,6 @@ LEAST_DETACHED: Final = 1024 * 1024
 HTTP_OK: Final = 200
 HTTP_PARTIAL: Final = 206
 HTTP_GONE: Final = frozenset({404, 410})
-HTTP_BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
 
@@ -345,4 +345,4 @@ def _status_failure(url: str, response: aiohttp.ClientResponse) -> FetchFailed:
         return FetchFailed(f"it does not have it (HTTP {status})", again=False)
     if status in portal.REDIRECTS or status == portal.SIGN_IN:
         return portal.redirected(url, status, response.headers.get("Location"))
-    return FetchFailed(f"it answered HTTP {status}", again=status in HTTP_BUSY)
+    return FetchFailed(f"it answered HTTP {status}", again=status in PASSING_STATUSES)

@@ -10,11 +10,13 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import IO, Any, Final
 
 from phase_boot.adapters.link import on_link
 from phase_boot.console.lines import printable
+from phase_boot.machine.backoff import PASSING_STATUSES, retry_after
 from phase_boot.ports.desk import NotHandedIn
 from phase_boot.ports.finder import host_of
 from phase_boot.store.layout import RECEIPTS
@@ -82,7 +84,13 @@ class ReceiptDesk:
         except urllib.error.HTTPError as error:
             with error:
                 said = f"it answered HTTP {error.code}{_why(error)}"
-                failed.append(NotHandedIn(said, again=False))
+                again = error.code in PASSING_STATUSES
+                asked = retry_after(
+                    error.headers.get("Retry-After"),
+                    date=error.headers.get("Date"),
+                    now=datetime.now(UTC),
+                )
+                failed.append(NotHandedIn(said, again=again, retry_after=asked))
         except (OSError, ValueError, HTTPException) as error:
             reason = printable(getattr(error, "reason", error))[:SHOWN]
             failed.append(NotHandedIn(f"it could not be reached ({reason})", again=True))

@@ -157,7 +157,8 @@ def _error(word: str, owner: type, name: str) -> type[Exception]:
 def _ways_of(error: type[Exception], who: str) -> list[Callable[[], Exception]]:
     """Return makers of ``error``: one for each value of what is yes or no about it."""
     parameters = inspect.signature(error.__init__).parameters.values()
-    flags = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    hints = get_type_hints(error.__init__)
+    flags = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and hints[p.name] is bool]
     return [
         _maker(
             error, f"{who} refuses, as the drill wants it", dict(zip(flags, values, strict=True))

@@ -34,6 +34,12 @@ class Site:
     silent_after: int | None = None
     """Bytes of one answer after which nothing more is said, for ever."""
     busy_every: int | None = None
+    up_at: float = 0.0
+    """Seconds of the loop's time before which connections are refused."""
+    busy_until: float = 0.0
+    """Seconds of the loop's time before which every request is answered with 503."""
+    retry_after: float | None = None
+    """What a 503 says of when to ask again, in seconds."""
     hangs: bool = False
     portal: str | None = None
     """What the network does instead of letting this site answer."""
@@ -46,6 +52,8 @@ class Site:
     meeting: Callable[[bytes], bytes] | None = None
     """What it answers machines that tell it what they hold; without it nobody meets there."""
     asked: Counter[str] = field(default_factory=Counter)
+    asked_at: list[float] = field(default_factory=list)
+    """When each request came, in seconds of the loop's time."""
 
 
 def dags_of_all() -> dict[str, int]:
@@ -152,6 +160,11 @@ class Sites:
         )
         site = self.by_base[base]
         site.asked[path] += 1
+        site.asked_at.append(now := asyncio.get_running_loop().time())
+        if now < site.up_at:
+            raise FetchFailed("the connection failed: connection refused", again=True)
+        if now < site.busy_until:
+            raise FetchFailed("it answered HTTP 503", again=True, retry_after=site.retry_after)
         if site.portal:
             raise Intercepted(site.portal)
         if site.hangs:

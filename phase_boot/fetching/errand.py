@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from phase_boot.fetching.company import Company
+from phase_boot.machine.backoff import Backoff
 from phase_boot.machine.events import Event, FetchDone
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from phase_boot.fetching.circle import Circle
 
 PROGRESS_SECONDS: Final = 0.25
-BACKOFF_SECONDS: Final = 0.5
-"""Doubled with every further attempt at one source."""
+BACKOFF: Final = Backoff(first=0.5, longest=60)
+"""Between attempts at one source."""
 RATE_SECONDS: Final = 30
 """Over so long a source must keep to the lowest rate of the policy."""
 KIB: Final = 1024
@@ -43,6 +45,7 @@ class Errand:
         company: who comes to the sources while we fetch.
         circle: who fetches the same as we do; None hands nothing on and asks nobody.
         gateways: base URLs of trustless gateways, which have blocks and no files.
+        chance: returns a random number from 0 up to 1, for jitter.
     """
 
     clock: Clock
@@ -56,6 +59,7 @@ class Errand:
     company: Company = field(default_factory=Company)
     circle: Circle | None = None
     gateways: tuple[str, ...] = ()
+    chance: Callable[[], float] = field(default=random)
 
     @property
     def reach(self) -> Reach:
@@ -74,6 +78,10 @@ class Errand:
     def ban(self, source: str) -> None:
         """Do not ask it again in this boot."""
         self.liars.add(server_of(source))
+
+    async def back_off(self, failures: int, retry_after: float | None = None) -> None:
+        """Wait before a source that failed so often in a row is asked again."""
+        await self.clock.sleep(BACKOFF.pause(failures, self.chance(), retry_after=retry_after))
 
     async def open(self) -> None:
         """Begin, with nothing that an earlier errand still hands on."""

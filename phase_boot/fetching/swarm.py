@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from phase_boot.fetching.board import Board, Task
 from phase_boot.fetching.errand import (
-    BACKOFF_SECONDS,
     KIB,
     PROGRESS_SECONDS,
     RATE_SECONDS,
@@ -184,7 +183,7 @@ class Swarm:
                 await self._idle()
                 pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
                 continue
-            first = task.first
+            first, asked = task.first, None
             try:
                 await self._fetch(source, task, pace)
                 failures = 0
@@ -193,7 +192,7 @@ class Swarm:
                 reason, again = str(failure), False
                 self.whole_only.append(name)
             except FetchFailed as failure:
-                reason, again = str(failure), failure.again
+                reason, again, asked = str(failure), failure.again, failure.retry_after
             except WrongContent as failure:
                 reason, again = str(failure), False
                 errand.ban(name)
@@ -208,7 +207,9 @@ class Swarm:
             if not again:
                 self.reasons.append(f"{name} could not deliver the {artifact}: {reason}")
                 return
-            await errand.clock.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
+            await errand.back_off(failures, asked)
+            # A pause that the source asked for does not make it slow.
+            pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
 
     def _next(self, source: Source) -> Task | None:
         now = self._errand.clock.monotonic()

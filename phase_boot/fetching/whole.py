@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Final
 
 from phase_boot.fetching.errand import (
-    BACKOFF_SECONDS,
     PROGRESS_SECONDS,
     RATE_SECONDS,
     Errand,
@@ -20,6 +20,9 @@ from phase_boot.store.errors import WrongContent
 from phase_boot.store.writer import ArtifactWriter
 from phase_boot.trust.manifest import Artifact
 
+LONGEST_WAIT: Final = 8.0
+"""Seconds: a source that asks for a longer pause is left, because the next one waits for it."""
+
 
 async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetched:
     """Ask one source for all of it until it delivered, lied, or used up its attempts.
@@ -30,6 +33,7 @@ async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetche
     """
     attempts = errand.policy.limits.attempts
     for attempt in range(1, attempts + 1):
+        asked = None
         writer = await asyncio.to_thread(errand.cas.writer, artifact)
         mixed = writer.offset > 0
         try:
@@ -41,19 +45,19 @@ async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetche
             # From here on the writer is the thread's: we may be cancelled while it works.
             return await asyncio.to_thread(errand.cas.commit, writer)
         except FetchFailed as failure:
-            reason, again = str(failure), failure.again
+            reason, again, asked = str(failure), failure.again, failure.retry_after
         except WrongContent as failure:
             # Where earlier bytes came from somebody else this source may be honest: it gets
             # one clean start. Alone with its own bytes it is a liar.
             reason, again = str(failure), mixed
             if not mixed:
                 errand.ban(source)
-        again = again and attempt < attempts
+        again = again and attempt < attempts and (asked or 0.0) <= LONGEST_WAIT
         failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
         errand.emit(failed)
         if not again:
             break
-        await errand.clock.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+        await errand.back_off(attempt, asked)
     raise Unobtainable(f"{source} could not deliver the {artifact.name}: {reason}")
 
 

@@ -13,14 +13,22 @@ from contextlib import aclosing, contextmanager
 from typing import Final
 
 from phase_boot.outside.handover import taken_over
-from phase_boot.outside.wire import Broken, Kind, ask, readable, receive, request
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole, Piece
+from phase_boot.outside.wire import (
+    MAX_TEXT,
+    Broken,
+    Kind,
+    as_failure,
+    ask,
+    readable,
+    receive,
+    request,
+)
+from phase_boot.ports.fetcher import FetchFailed, Piece
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from policies.model import Reach
 
 PATIENCE_SECONDS: Final = 60.0
 """Without a word for so long it hangs; it gives up on a source much earlier than that."""
-MAX_TEXT: Final = 2048
 MAX_CANDIDATES: Final = 1024
 BUFFER: Final = 256 * 1024
 """Bytes that may wait between the two of us, where the kernel allows so many."""
@@ -110,13 +118,8 @@ class Outside:
         try:
             async with aclosing(self._frames(asked, self._patience)) as frames:
                 async for kind, payload in frames:
-                    if kind is Kind.INTERCEPTED:
-                        raise Intercepted(_text(payload))
-                    if kind is Kind.ONLY_WHOLE:
-                        raise OnlyWhole(_text(payload))
                     if kind is not Kind.DATA:
-                        again = kind is Kind.FAILED_FOR_NOW
-                        raise FetchFailed(_text(payload) or "it gave no reason", again=again)
+                        raise as_failure(kind, payload)
                     yield payload
         except Broken as error:
             reason = f"the process that talks to the network failed: {error}"

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
-from phase_boot.outside.wire import Kind, readable
+from phase_boot.outside.wire import Kind, as_failure, as_frame, readable
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import CUT, Hand, Share
 from phase_boot.store.cid import Cid
@@ -27,7 +27,6 @@ from policies.model import Reach
 
 PATIENCE_SECONDS: Final = 60.0
 MAX_PACKET: Final = 128 * 1024
-MAX_TEXT: Final = 2048
 MAX_AT_ONCE: Final = 16
 _HEAD: Final = struct.Struct("!IB")
 _DESCRIPTORS: Final = 2
@@ -140,8 +139,7 @@ class OutsideNeighbours:
         if kind == Kind.DATA:
             waiting.set_result(text)
         else:
-            reason = text[:MAX_TEXT].decode("utf-8", "replace")
-            waiting.set_exception(FetchFailed(reason, again=kind == Kind.FAILED_FOR_NOW))
+            waiting.set_exception(as_failure(kind, text))
 
 
 async def lend(channel: socket.socket, hand: Hand) -> None:
@@ -179,8 +177,7 @@ async def _tell(channel: socket.socket, number: int, said: dict[str, Any], hand:
             said["url"], said["body"].encode(), limit=said["limit"], reach=Reach(said["reach"])
         )
     except FetchFailed as failure:
-        kind = Kind.FAILED_FOR_NOW if failure.again else Kind.FAILED
-        text = str(failure).encode()[:MAX_TEXT]
+        kind, text = as_frame(failure)
     _answer(channel, number, kind, text)
 
 

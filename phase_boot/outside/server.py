@@ -14,11 +14,12 @@ from phase_boot.outside.wire import (
     MAX_FRAME,
     Broken,
     Kind,
+    as_frame,
     read_request,
     readable,
     send,
 )
-from phase_boot.ports.fetcher import Fetcher, FetchFailed, Intercepted, OnlyWhole, Piece
+from phase_boot.ports.fetcher import Fetcher, FetchFailed, Piece
 from phase_boot.ports.finder import Finder, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -82,13 +83,8 @@ async def _serve_one(connection: socket.socket, means: Means) -> None:
 async def _answer(table: Mapping[str, Any], channel: socket.socket, means: Means) -> None:
     try:
         await _do(table, channel, means)
-    except Intercepted as failure:
-        await send(channel, Kind.INTERCEPTED, str(failure).encode()[:MAX_FRAME])
-    except OnlyWhole as failure:
-        await send(channel, Kind.ONLY_WHOLE, str(failure).encode()[:MAX_FRAME])
     except FetchFailed as failure:
-        kind = Kind.FAILED_FOR_NOW if failure.again else Kind.FAILED
-        await send(channel, kind, str(failure).encode()[:MAX_FRAME])
+        await send(channel, *as_frame(failure))
     except FinderFailed as failure:
         await send(channel, Kind.FAILED, str(failure).encode()[:MAX_FRAME])
     else:

@@ -14,8 +14,12 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final
 
-from phase_boot.ports.fetcher import Piece
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole, Piece
 
+MAX_TEXT: Final = 2048
+"""Bytes of a reason."""
+MAX_NUMBER: Final = 16
+"""Characters of a number of seconds."""
 MAX_REQUEST: Final = 16 * 1024
 MAX_FRAME: Final = 256 * 1024
 _HEAD: Final = struct.Struct("!BI")
@@ -33,7 +37,8 @@ class Kind(IntEnum):
     FAILED = 4
     """It cannot be had: the reason."""
     FAILED_FOR_NOW = 5
-    """The same, and asking once more may help."""
+    """The same, and asking once more may help: in the first line after how many seconds, if the
+    source said so; then the reason."""
     INTERCEPTED = 6
     """The network answered instead of whom was asked: how."""
     ONLY_WHOLE = 7
@@ -130,6 +135,47 @@ async def receive(channel: socket.socket) -> tuple[Kind, bytearray]:
         return Kind(number), await _exactly(channel, length)
     except (OSError, ValueError) as error:
         raise Broken(f"no frame: {error}") from error
+
+
+def as_frame(failure: FetchFailed) -> tuple[Kind, bytes]:
+    """Return the kind and the payload of the frame that reports ``failure``."""
+    text = str(failure)
+    match failure:
+        case Intercepted():
+            kind = Kind.INTERCEPTED
+        case OnlyWhole():
+            kind = Kind.ONLY_WHOLE
+        case _ if failure.again:
+            kind = Kind.FAILED_FOR_NOW
+            asked = "" if failure.retry_after is None else f"{failure.retry_after:.3f}"
+            text = f"{asked}\n{text}"
+        case _:
+            kind = Kind.FAILED
+    return kind, text.encode()[:MAX_TEXT]
+
+
+def as_failure(kind: int, payload: Piece) -> FetchFailed:
+    """Return the failure that a frame reports; one that is no report is a failure as well."""
+    text = payload[:MAX_TEXT].decode("utf-8", "replace")
+    match kind:
+        case Kind.INTERCEPTED:
+            return Intercepted(text)
+        case Kind.ONLY_WHOLE:
+            return OnlyWhole(text)
+        case Kind.FAILED_FOR_NOW:
+            asked, _, reason = text.partition("\n")
+            said = reason or "it gave no reason"
+            return FetchFailed(said, again=True, retry_after=_seconds(asked))
+        case _:
+            return FetchFailed(text or "it gave no reason", again=False)
+
+
+def _seconds(text: str) -> float | None:
+    """Return a number of seconds; `FetchFailed` bounds it."""
+    try:
+        return float(text[:MAX_NUMBER])
+    except ValueError:
+        return None
 
 
 async def _exactly(channel: socket.socket, length: int) -> bytearray:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import random
 from typing import Final
 
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.adapters.tpm import pcrs
 from phase_boot.handoff.document import MAX_BYTES
+from phase_boot.machine.backoff import Backoff
 from phase_boot.plasma.cage import NOBODY
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.handed import Handed, NotHanded
@@ -34,7 +36,7 @@ MIB: Final = 2**20
 MODULES_MIB: Final = 64
 """Of modules that were fetched."""
 ATTEMPTS: Final = 5
-PAUSE_SECONDS: Final = 2.0
+BACKOFF: Final = Backoff(first=2, longest=30)
 """Between attempts to hand in: an address may still be on its way."""
 MAX_ROOTFS: Final = 128
 """Bytes of the file with the digest of the rootfs."""
@@ -84,6 +86,7 @@ class Outside:
     tell: Tell
     desk: Callable[[str], Desk] = _receipt_desk
     sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random
     same_disk: Callable[[Path, Path], bool] = _same_disk
 
 
@@ -199,16 +202,17 @@ def _handed_in(
 ) -> str | None:
     """Return why the provider at ``base`` did not take all of them, or None."""
     waiting, reason = list(done), ""
-    for attempt in range(ATTEMPTS):
-        outside.sleep(PAUSE_SECONDS if attempt else 0)
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             while waiting:
                 desk.hand_in(base, waiting[0].raw, reach=reach)
                 waiting.pop(0)
         except NotHandedIn as failure:
             reason = str(failure)
-            if not failure.again:
+            if not failure.again or attempt == ATTEMPTS:
                 break
+            pause = BACKOFF.pause(attempt, outside.chance(), retry_after=failure.retry_after)
+            outside.sleep(pause)
         else:
             return None
     return reason

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import policies
+from phase_boot.machine.backoff import Backoff
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
 from phase_boot.store import errors as store
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LINK_SECONDS: Final = 30.0
 """So long an address is waited for before anybody is asked for a module."""
 ATTEMPTS: Final = 3
-PAUSE_SECONDS: Final = 3.0
+BACKOFF: Final = Backoff(first=3, longest=12)
 """Between attempts at all sources: the address of their network may come after another one."""
 SHIPPED: Final = Path(policies.__file__).parent
 
@@ -78,11 +79,11 @@ async def _fetch(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str,
     errand = errand_for(handed, keep, dags, fetcher=http, clock=SystemClock())
     try:
         await AddressWatch().link(LINK_SECONDS)
-        for _ in range(1, ATTEMPTS):
+        for attempt in range(1, ATTEMPTS):
             with suppress(Unobtainable):
                 found, _ = await obtain(errand, module)
                 break
-            await errand.clock.sleep(PAUSE_SECONDS)
+            await errand.clock.sleep(BACKOFF.pause(attempt, errand.chance()))
         else:
             found, _ = await obtain(errand, module)
     except (NoNetwork, Unobtainable, store.StoreError) as failure:

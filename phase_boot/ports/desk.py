@@ -12,11 +12,13 @@ class NotHandedIn(Exception):
 
     Attributes:
         again: whether it may take it in a while.
+        retry_after: seconds that the provider asked to be left alone, if it did.
     """
 
-    def __init__(self, reason: str, *, again: bool) -> None:
+    def __init__(self, reason: str, *, again: bool, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.again = again
+        self.retry_after = retry_after
 
 
 class Desk(Protocol):

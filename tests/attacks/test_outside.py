@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from phase_boot.outside.client import MAX_CANDIDATES, MAX_TEXT, Outside
-from phase_boot.outside.wire import MAX_FRAME, Kind, readable
-from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.outside.client import MAX_CANDIDATES, Outside
+from phase_boot.outside.wire import MAX_FRAME, MAX_TEXT, Kind, readable
+from phase_boot.ports.fetcher import MAX_RETRY_AFTER_SECONDS, FetchFailed
 from phase_boot.ports.finder import FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -89,6 +89,15 @@ async def test_an_answer_that_is_none_fails_the_source_and_nothing_else(answer: 
             with pytest.raises(FetchFailed) as caught:
                 await ask(other)
             assert len(str(caught.value)) < 2 * MAX_TEXT
+
+
+@pytest.mark.parametrize("asked", [b"1e300", b"nan", b"-inf", b"soon", b"", b"9" * 4000])
+async def test_a_pause_that_the_other_process_asks_for_is_bounded(asked: bytes) -> None:
+    async with taken_over(lambda: frame(Kind.FAILED_FOR_NOW, asked + b"\nbusy")) as other:
+        with pytest.raises(FetchFailed) as caught:
+            await read(other)
+    pause = caught.value.retry_after
+    assert pause is None or 0 <= pause <= MAX_RETRY_AFTER_SECONDS
 
 
 async def test_an_endless_document_is_cut_at_its_limit() -> None:

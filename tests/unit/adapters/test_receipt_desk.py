@@ -63,6 +63,15 @@ def test_why_a_provider_takes_none_is_repeated_and_can_do_no_harm_to_a_terminal(
     assert str(no.value) == r"it answered HTTP 422: never published \x1b[2J"
 
 
+def test_a_provider_that_is_overloaded_may_be_asked_again_when_it_says() -> None:
+    with (
+        provider(lambda _path, _body: (503, b"", {"Retry-After": "3"})) as base,
+        pytest.raises(NotHandedIn, match="HTTP 503") as no,
+    ):
+        ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
+    assert (no.value.again, no.value.retry_after) == (True, 3.0)
+
+
 @pytest.mark.parametrize("said", [b"", b"[" * 4000, b"[1]", b'{"error": 1}', b"\xff"])
 def test_a_mirror_that_knows_no_receipts_is_passed_over(said: bytes) -> None:
     with (

@@ -144,6 +144,22 @@ def test_nobody_left_says_why_of_each() -> None:
     assert [event.again for event in play.of(SourceFailed)] == [False, True, True, False]
 
 
+def test_a_source_that_asks_for_a_pause_is_left_alone_and_holds_nobody_up() -> None:
+    play = Fetching(sites(busy=1e6, good=1e5))
+    busy = play.sites.by_base["http://busy"]
+    busy.busy_until, busy.retry_after = 30.0, 100_000
+    assert run(play) < alone(1e5) * 1.1
+    assert len(busy.asked_at) == 1
+
+
+def test_a_source_that_is_alone_is_asked_again_within_the_bound_of_its_pause() -> None:
+    play = Fetching(sites(busy=1e6))
+    busy = play.sites.by_base["http://busy"]
+    busy.busy_until, busy.retry_after = 30.0, 100_000
+    assert run(play) < 60 + 2 * alone(1e6)
+    assert busy.asked_at[1] == 60
+
+
 def test_a_source_that_loses_the_connection_goes_on_where_it_broke() -> None:
     play = Fetching(Sites(a=site_of(DATA, piece_seconds=0.001, vanish_after=400_000)))
     run(play)

@@ -45,7 +45,7 @@ class Fetcher:
 
     async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
         if url == "busy":
-            raise FetchFailed("it answered HTTP 503", again=True)
+            raise FetchFailed("it answered HTTP 503", again=True, retry_after=7.5)
         if url == "gone":
             raise FetchFailed("it does not have it (HTTP 404)", again=False)
         if url == "portal":
@@ -126,6 +126,7 @@ async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, aga
         with pytest.raises(FetchFailed, match="HTTP") as caught:
             await other.read(url, limit=10, reach=Reach.INTERNET)
         assert caught.value.again is again
+        assert caught.value.retry_after == (7.5 if again else None)
 
 
 async def test_candidates_come_one_by_one_and_what_breaks_off_is_named() -> None:
