@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from random import random
 from typing import Any, Final, TypeVar
 
 from phase_boot.adapters import sinks
@@ -148,6 +149,7 @@ async def _run(settings: Settings, around: _Surroundings, outpost: Outpost) -> t
         record=journal,
         supervisor=ServiceManager(),
         emit=journal.emit,
+        chance=random,
     )
     boot = Boot(trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None)
     end, boot = await _while_alive(outside, drive(installed_handlers(), world, boot))

@@ -115,6 +115,7 @@ def _errand(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -> Errand:
         company=Company(partial(_around, world, boot), known=sources, who=candidate.who),
         circle=_circle(world, policy),
         gateways=policy.discovery.gateways,
+        chance=world.chance,
     )
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, ParamSpec
 
+from phase_boot.machine import deferral
 from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, Deferred, patience
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.events import (
     CandidateRefused,
@@ -18,6 +20,7 @@ from phase_boot.machine.events import (
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.recall import keep_root, keep_seen
+from phase_boot.machine.retry_events import CandidateDeferred
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, server_of
 from phase_boot.store.errors import StoreError
@@ -29,26 +32,24 @@ from phase_boot.trust.verify import verify as verify_manifest
 
 P = ParamSpec("P")
 LAN: Final = "lan"
-PATIENCE_SECONDS: Final = 45
-"""For all that one candidate is asked for, so that a slow one keeps nobody waiting."""
 
 
 async def verify(world: World, boot: Boot) -> Step:
     """Leads to: fetch (verified), discover (refused), shell (give_up)."""
     candidate = known(boot.candidate, "a candidate")
-    url = candidate.url
+    url, began = candidate.url, world.clock.monotonic()
     talk = _Talk(world, boot)
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patience(deferral.of(boot.deferred, url), began)):
             await talk.follow_roots()
             manifest = await talk.manifest(candidate)
     except Intercepted as failure:
         talk.intercepted(str(failure))
         return _refused(talk, "portal", str(failure))
     except FetchFailed as failure:
-        return _refused(talk, "unreachable", str(failure))
+        return _failed(talk, candidate, failure, began)
     except TimeoutError:
-        return _refused(talk, "unreachable", f"it took more than {PATIENCE_SECONDS} seconds")
+        return _refused(talk, "unreachable", f"it took more than {PATIENCE_SECONDS:g} seconds")
     except Refusal as refusal:
         return _refused(talk, refusal.code, str(refusal), lie=refusal.lie)
     signed = manifest.manifest
@@ -61,7 +62,8 @@ async def verify(world: World, boot: Boot) -> Step:
             url=url,
         )
     )
-    return Step(Trigger.VERIFIED, replace(talk.boot, manifest=manifest))
+    answered = deferral.without(talk.boot.deferred, url)
+    return Step(Trigger.VERIFIED, replace(talk.boot, manifest=manifest, deferred=answered))
 
 
 class _Talk:
@@ -144,6 +146,31 @@ class _Talk:
             await asyncio.to_thread(keep, *args, **kwargs)
         except StoreError as failure:
             self.world.emit(StateNotKept(reason=str(failure)))
+
+
+def _failed(talk: _Talk, candidate: Candidate, failure: FetchFailed, began: float) -> Step:
+    """Leave a source that failed: for a while if that may pass, and meanwhile ask the others."""
+    world, boot = talk.world, talk.boot
+    if not failure.again:
+        return _refused(talk, "unreachable", str(failure))
+    now = world.clock.monotonic()
+    entry = deferral.of(boot.deferred, candidate.url)
+    entry = entry or Deferred.first_asked(candidate, began)
+    entry = entry.after(failure, now=now, chance=world.chance())
+    others = deferral.without(boot.deferred, candidate.url)
+    if len(others) < MAX_DEFERRED and (entry.patient or entry.asked):
+        talk.boot = replace(boot, deferred=(*others, entry))
+    if talk.boot is boot or not entry.patient:
+        return _refused(talk, "unreachable", str(failure))
+    world.emit(
+        CandidateDeferred(
+            url=candidate.url,
+            reason=str(failure),
+            failures=entry.failures,
+            seconds=entry.due - now,
+        )
+    )
+    return Step(Trigger.REFUSED, replace(talk.boot, candidate=None))
 
 
 def _refused(talk: _Talk, code: str, reason: str, *, lie: bool = False) -> Step:

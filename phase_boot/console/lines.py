@@ -105,6 +105,9 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "store.corrupt": lambda e: f"  set aside: {e['reason']}",
         "finder.failed": lambda e: f"  {e['origin']}: {e['reason']}",
         "candidate.found": lambda e: f"  {e['origin']}: {e['url']}",
+        "candidate.deferred": lambda e: (
+            f"  asked again in {float(e['seconds']):.1f} s: {e['reason']}"
+        ),
         "candidate.refused": lambda e: f"  refused ({e['code']}): {e['reason']}",
         "trust.recalled": _recalled,
         "state.doubted": lambda e: f"  doubted ({e['code']}): {e['reason']}",

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 from phase_boot.adapters.kept_manifest import KeptManifest
@@ -300,6 +301,7 @@ class Scene:
             record=journal,
             supervisor=self.supervisor,
             emit=journal.emit,
+            chance=Random("jitter").random,
         )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from phase_boot.handoff.kernel import Kernel
+from phase_boot.machine.deferral import Queue
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.ladder import Ladder
 from phase_boot.ports.cache import Shelf
@@ -72,6 +73,8 @@ class Boot:
     """Manifest URLs that are not asked again in this boot."""
     liars: frozenset[str] = frozenset()
     """Origins (RFC 6454) that sent other bytes than were signed; nothing is asked of them again."""
+    deferred: Queue = ()
+    """Candidates that failed in a way that may pass, and when each is asked again."""
     portal: str | None = None
     """What the network did when it answered instead of whom we asked."""
     refusals: tuple[str, ...] = ()

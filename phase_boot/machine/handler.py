@@ -42,6 +42,8 @@ class World:
     record: Record
     supervisor: Supervisor
     emit: Callable[[Event], None]
+    chance: Callable[[], float]
+    """Returns a random number from 0 up to 1, for jitter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,13 +253,16 @@ def test_several_roots_are_followed_in_one_boot_and_kept() -> None:
     assert again.of("root.followed") == []
 
 
-def test_root_that_cannot_be_had_now_refuses_its_source() -> None:
+def test_root_that_cannot_be_had_now_defers_its_source() -> None:
     """Else whoever stands between could hide a new root by breaking that one connection."""
     broken = good_site()
     broken.busy_every = 1
     play = rooted(scene(broken=broken, good=good_site()))
     assert_the_signed_bytes_ran(play)
-    assert refusals(play) == ["unreachable"]
+    assert [event["url"] for event in play.of("candidate.deferred")] == [
+        play.sites.manifest_url("broken")
+    ]
+    assert play.of("manifest.verified")[0]["url"] == play.sites.manifest_url("good")
     assert broken.asked == {"root/2.json": 1}
 
 

@@ -175,7 +175,7 @@ def test_a_provider_that_hangs_is_left_for_one_that_answers() -> None:
     hanging.hangs = True
     play = scene(hanging=hanging, honest=good_site())
     assert play.play() is State.TARGET
-    assert [event["code"] for event in play.of("candidate.refused")] == ["unreachable"]
+    assert [event["reason"] for event in play.of("candidate.deferred")] == ["it stopped answering"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""Candidates whose source failed in a way that may pass: when each is asked again.
+
+Pure: the time is an argument, in seconds of `Clock.monotonic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from phase_boot.machine.backoff import Backoff
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.ports.finder import Candidate
+
+PATIENCE_SECONDS: Final = 45.0
+"""For all requests to one candidate in one attempt at a boot, the pauses between them included."""
+LEAST_SECONDS: Final = 1.0
+"""A request that is made at all gets so long."""
+BACKOFF: Final = Backoff(first=0.5, longest=300)
+MAX_DEFERRED: Final = 16
+"""Candidates that wait at the same time; the next ones are refused and found again later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """A candidate that is asked again.
+
+    Attributes:
+        candidate: the one to ask.
+        failures: how often it failed in a row.
+        since: when it was first asked in this attempt.
+        due: not before this time.
+        asked: whether the source itself asked for the pause (Retry-After).
+        reason: its last failure, in one sentence.
+    """
+
+    candidate: Candidate
+    failures: int
+    since: float
+    due: float
+    asked: bool
+    reason: str
+
+    @classmethod
+    def first_asked(cls, candidate: Candidate, began: float) -> Self:
+        """Return the entry of a candidate that was asked from ``began`` on."""
+        return cls(candidate=candidate, failures=0, since=began, due=began, asked=False, reason="")
+
+    def after(self, failure: FetchFailed, *, now: float, chance: float) -> Deferred:
+        """Return when it is asked again after one more failure.
+
+        ``chance`` is a random number from 0 up to 1.
+        """
+        failures = self.failures + 1
+        pause = BACKOFF.pause(failures, chance, retry_after=failure.retry_after)
+        return replace(
+            self,
+            failures=failures,
+            due=now + pause,
+            asked=failure.retry_after is not None,
+            reason=str(failure),
+        )
+
+    @property
+    def patient(self) -> bool:
+        """Whether it is due before the patience with it ends."""
+        return self.due <= self.since + PATIENCE_SECONDS
+
+
+Queue = tuple[Deferred, ...]
+
+
+def of(queue: Queue, url: str) -> Deferred | None:
+    """Return the entry of ``url``, if there is one."""
+    return next((each for each in queue if each.candidate.url == url), None)
+
+
+def without(queue: Queue, url: str) -> Queue:
+    """Return the queue without ``url``."""
+    return tuple(each for each in queue if each.candidate.url != url)
+
+
+def patience(entry: Deferred | None, now: float) -> float:
+    """Return the seconds that a candidate has left."""
+    if entry is None:
+        return PATIENCE_SECONDS
+    return max(LEAST_SECONDS, entry.since + PATIENCE_SECONDS - now)
+
+
+def next_due(queue: Queue, passed_over: frozenset[str]) -> Deferred | None:
+    """Return the entry that is due first, of those that this attempt waits for."""
+    waiting = [e for e in queue if e.patient and e.candidate.url not in passed_over]
+    return min(waiting, key=lambda each: each.due, default=None)
+
+
+def of_next_attempt(queue: Sequence[Deferred], now: float) -> Queue:
+    """Return what a later attempt at a boot still honours: pauses that a source asked for."""
+    return tuple(
+        replace(each, failures=0, since=now) for each in queue if each.asked and each.due > now
+    )
