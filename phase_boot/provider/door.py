@@ -1,4 +1,4 @@
-"""The door of a provider: how many it lets in, and how aiohttp's server is set up behind it."""
+"""The door of a provider: which connections it admits, and aiohttp's server behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from phase_boot.provider.answers import ANSWERED, Answers
+from phase_boot.provider.connections import Connections
 from phase_boot.provider.events import RequestAnswered, Tell
 from phase_boot.provider.limits import Limits
 
@@ -29,22 +30,39 @@ def make_server(answers: Answers, limits: Limits, tell: Tell) -> web.Server:
 
 
 class Door:
-    """Lets so many connections in at once."""
+    """Admits connections within the limits, in all and per client network."""
 
     def __init__(self, server: web.Server, limits: Limits) -> None:
         self._server = server
-        self._limits = limits
+        self._connections = Connections(limits)
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
-        if len(self._server.connections) >= self._limits.connections:
-            return _Closed()
-        return self._server()
+        return _Entrance(self._server, self._connections)
 
 
-class _Closed(asyncio.Protocol):
+class _Entrance(asyncio.Protocol):
+    """Puts the server behind a connection once that is admitted; any other is closed unread."""
+
+    def __init__(self, server: web.Server, connections: Connections) -> None:
+        self._server = server
+        self._connections = connections
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+        """Admit the connection, or end it."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a provider answers over streams only")
+        peer = transport.get_extra_info("peername") or ("",)
+        if not self._connections.admit(transport, str(peer[0]), _now()):
+            transport.abort()
+            return
+        handler = self._server()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _teller_of_the_unreadable(tell: Tell) -> type[AbstractAccessLogger]:

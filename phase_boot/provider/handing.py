@@ -13,7 +13,7 @@ from phase_boot.provider.limits import Limits
 from phase_boot.provider.listen import BACKLOG
 from policies.model import Reach
 
-LIMITS: Final = Limits(connections=128)
+LIMITS: Final = Limits(connections=128, connections_of_an_address=96)
 """A machine that boots has little memory, and other things to do."""
 _SERVER: Final = ("phase_boot.provider.door", "phase_boot.provider.answers")
 

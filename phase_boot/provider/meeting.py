@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from phase_boot.provider.addresses import Origin, origin_of
+from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.limits import Limits
 
 LEAST_AT_ONCE: Final = 8
@@ -25,6 +28,7 @@ Caller: TypeAlias = tuple[str, int]
 
 @dataclass(slots=True)
 class _Notice:
+    origin: Origin
     seen: float
     moved: float
     """When it last had more than before, or was given something to take."""
@@ -68,12 +72,15 @@ class Meeting:
     def exchange(self, caller: Caller, *, held: int, wants: int, now: float) -> Reply:
         """Take what a machine says of itself, and answer what it may do now.
 
-        A machine that there is no room for is told of others, and given nothing to take.
+        A machine that there is no room for is told of others, and given nothing to take. In a full
+        meeting the address with the most machines loses one to a newcomer from another address.
         """
         self.forget(now)
         notice = self._notices.get(caller)
-        if notice is None and self._has_room(caller):
-            notice = self._notices[caller] = _Notice(now, now)
+        if notice is None:
+            origin = origin_of(caller[0])
+            if self._makes_room(origin):
+                notice = self._notices[caller] = _Notice(origin, now, now)
         if notice is not None:
             self._note(notice, held, now)
             fair = min(max(LEAST_AT_ONCE, self._count // (SHARES * len(self))), MOST_AT_ONCE)
@@ -82,9 +89,25 @@ class Meeting:
                 self._allot(notice, wants, now)
         return Reply(notice.allotted if notice else 0, self._others(caller, held))
 
-    def _has_room(self, caller: Caller) -> bool:
-        there = sum(address == caller[0] for address, _ in self._notices)
-        return there < self._limits.peers_of_an_address and len(self) < self._limits.peers
+    def _makes_room(self, newcomer: Origin) -> bool:
+        """Say whether there is room for one more, after an eviction where that is needed."""
+        limits = self._limits
+        origins = [each.origin for each in self._notices.values()]
+        if origins.count(newcomer) >= limits.peers_of_an_address:
+            return False
+        of_network = sum(each.network == newcomer.network for each in origins)
+        crowded = of_network >= limits.peers_of_a_network
+        if not crowded and len(origins) < limits.peers:
+            return True
+        entries = [
+            Entry(caller, each.origin, idle=False, rank=each.seen)
+            for caller, each in self._notices.items()
+        ]
+        evicted = victim(entries, newcomer, same_network=crowded)
+        if evicted is None:
+            return False
+        del self._notices[evicted]
+        return True
 
     def _note(self, notice: _Notice, held: int, now: float) -> None:
         if held & ~notice.held:
@@ -139,4 +162,12 @@ class Meeting:
             for who, notice in self._notices.items()
             if who != caller and notice.held & ~held
         ]
-        return tuple(self._chance.sample(useful, min(len(useful), self._limits.peers_told)))
+        self._chance.shuffle(useful)
+        # Hosts take turns, so that one that announces many ports does not displace the others.
+        turns = Counter[str]()
+        ranked = []
+        for who, theirs in useful:
+            ranked.append((turns[who[0]], who, theirs))
+            turns[who[0]] += 1
+        ranked.sort(key=lambda each: each[0])
+        return tuple((who, theirs) for _, who, theirs in ranked[: self._limits.peers_told])

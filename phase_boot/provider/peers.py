@@ -140,6 +140,9 @@ def _place(address: str) -> str:
         found = ipaddress.ip_address(address)
     except ValueError as error:
         raise NoNotice("Whoever calls has no address that others could be told.") from error
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        # The same machine as the one that calls from the IPv4 address.
+        found = found.ipv4_mapped
     if found.version != 4 and found.is_link_local:  # noqa: PLR2004 - which of the two it is
         raise NoNotice("Call from an address that means the same to others: yours is of one link.")
     return str(found)

@@ -158,6 +158,27 @@ def test_a_flood_of_notices_fills_no_memory_and_pushes_nobody_out(site: Path) ->
     assert told["roots"][ROOT]["peers"] == []
 
 
+def test_announcements_from_some_addresses_do_not_keep_another_address_out(site: Path) -> None:
+    board, limits = board_of(site), Limits()
+    for number in range(limits.peers // limits.peers_of_an_address + 2):
+        for port in range(1024, 1024 + limits.peers_of_an_address):
+            board.exchange(f"10.0.0.{number + 1}", body(notice(port)), 0.0)
+    (meeting,) = board._meetings.values()  # noqa: SLF001 - how many it holds is what this is about
+    assert len(meeting) == limits.peers
+    took = board.exchange("10.0.1.1", body(notice(held=as_text(0, COUNT), wants=8)), 1.0)
+    board.exchange("10.0.1.2", body(notice()), 1.0)
+    assert len(meeting) == limits.peers
+    told = took["roots"][ROOT]["peers"]
+    assert len({peer["url"].rpartition(":")[0] for peer in told}) == limits.peers_told
+
+
+def test_a_machine_with_two_spellings_of_its_address_is_one(site: Path) -> None:
+    board = board_of(site)
+    board.exchange("::ffff:10.0.0.7", body(notice()), 0.0)
+    told = board.exchange("10.0.0.8", body(notice(held=as_text(0, COUNT))), 0.0)
+    assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.7:7000"]
+
+
 @contextlib.asynccontextmanager
 async def handing_on(tmp_path: Path, held: int, limits: Limits | None = None) -> AsyncIterator[int]:
     """Hand on these stretches of a file; the others hold what nobody verified."""

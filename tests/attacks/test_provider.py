@@ -266,6 +266,22 @@ async def test_connection_that_says_nothing_is_closed(site: Path) -> None:
             assert read_answer(await send(provider.port, kept_alive)).body == KERNEL
 
 
+async def test_a_request_head_that_trickles_in_is_cut_off(site: Path) -> None:
+    head = f"GET {ENTRY} HTTP/1.1\r\nX-Slow: {'y' * 4000}"
+    limits = Limits(silence_seconds=0.3, grace_seconds=1)
+    async with running(site, limits) as provider, connected(provider.port) as (reader, writer):
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                for char in head:
+                    writer.write(char.encode())
+                    await writer.drain()
+                    if reader.at_eof():
+                        break
+                    await asyncio.sleep(0.02)
+            assert reader.at_eof()
+        assert (await ask(provider.port, ENTRY)).body == KERNEL
+
+
 async def test_client_that_takes_nothing_is_cut_off(site: Path) -> None:
     data = b"x" * (32 << 20)
     (site / "cas" / "sha256" / Digest.of(data).hex).write_bytes(data)

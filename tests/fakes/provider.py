@@ -89,9 +89,11 @@ async def running(
 
 
 @contextlib.asynccontextmanager
-async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a connection and close it for good."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def connected(
+    port: int, source: str = "127.0.0.1"
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection from an address of the loopback and close it for good."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     try:
         yield reader, writer
     finally:
@@ -100,9 +102,9 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
             await writer.wait_closed()
 
 
-async def send(port: int, raw: bytes) -> bytes:
+async def send(port: int, raw: bytes, source: str = "127.0.0.1") -> bytes:
     """Send bytes and return all that comes back until the provider hangs up."""
-    async with connected(port) as (reader, writer), asyncio.timeout(10):
+    async with connected(port, source) as (reader, writer), asyncio.timeout(10):
         writer.write(raw)
         return await reader.read()
 
@@ -116,12 +118,13 @@ async def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answ
     return read_answer(raw)
 
 
-async def post(port: int, path: str, body: bytes, *, method: str = "POST") -> Answer:
+async def post(
+    port: int, path: str, body: bytes, *, method: str = "POST", source: str = "127.0.0.1"
+) -> Answer:
     """Send one request with a body, and read the answer."""
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-    return read_answer(
-        await send(port, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    )
+    raw = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return read_answer(await send(port, raw, source))
 
 
 def read_answer(raw: bytes) -> Answer:

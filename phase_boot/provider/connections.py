@@ -1,0 +1,119 @@
+"""The table of open connections: bounded in all and per client network, with eviction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.provider.addresses import Origin, origin_of
+from phase_boot.provider.eviction import Entry, victim
+from phase_boot.provider.limits import Limits
+
+_SENT_AGO: Final = struct.Struct("=44xI")
+"""`tcpi_last_data_sent` of struct tcp_info (linux/tcp.h): milliseconds since data was sent."""
+_ACKED: Final = struct.Struct("=120xQ")
+"""`tcpi_bytes_acked` of it: bytes of ours that the client has acknowledged."""
+_INFO_BYTES: Final = 128
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: closing discards what was not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the kernel knows of a connection: the bytes acknowledged, and how long ago data left."""
+
+    acknowledged: int
+    silent_seconds: float
+
+
+def kernel_progress(transport: asyncio.BaseTransport) -> Progress:
+    """Return the progress of a TCP connection; of one that is gone, none at all."""
+    found = transport.get_extra_info("socket")
+    try:
+        info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+        (sent_ago,), (acknowledged,) = _SENT_AGO.unpack_from(info), _ACKED.unpack_from(info)
+    except (OSError, AttributeError, struct.error):
+        return Progress(0, float("inf"))
+    return Progress(acknowledged, sent_ago / 1000)
+
+
+def cut(transport: asyncio.BaseTransport) -> None:
+    """End a connection at once, whatever its handler is doing; the client sees a reset.
+
+    Not by `Transport.abort`, which closes the descriptor while `sendfile` may still use its number.
+    After the shutdown whatever reads or writes fails, and the handler closes the transport.
+    """
+    found = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        found.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    origin: Origin
+    since: float
+
+
+class Connections:
+    """The open connections of a provider.
+
+    A connection counts as idle, and is evicted before others, if nothing was sent on it in its
+    first `Limits.unused_seconds`, nothing for the last `Limits.idle_seconds`, or on average less
+    than `Limits.slow_bytes_per_second`.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        progress: Callable[[asyncio.BaseTransport], Progress] = kernel_progress,
+    ) -> None:
+        self._limits = limits
+        self._progress = progress
+        self._open: dict[asyncio.Transport, _Open] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, transport: asyncio.Transport, address: str, now: float) -> bool:
+        """Add a connection from ``address`` and return True, or return False to refuse it.
+
+        The connection that has to make room, if any, is cut.
+        """
+        self._forget_closed()
+        origin, limits = origin_of(address), self._limits
+        mine = sum(each.origin.network == origin.network for each in self._open.values())
+        crowded = mine >= limits.connections_of_an_address
+        if crowded or len(self._open) >= limits.connections:
+            evicted = victim(self._entries(now), origin, same_network=crowded)
+            if evicted is None:
+                return False
+            del self._open[evicted]
+            cut(evicted)
+        self._open[transport] = _Open(origin, now)
+        return True
+
+    def _forget_closed(self) -> None:
+        for transport in [each for each in self._open if each.is_closing()]:
+            del self._open[transport]
+
+    def _entries(self, now: float) -> list[Entry[asyncio.Transport]]:
+        return [
+            Entry(transport, each.origin, self._is_idle(transport, now - each.since), each.since)
+            for transport, each in self._open.items()
+        ]
+
+    def _is_idle(self, transport: asyncio.BaseTransport, age: float) -> bool:
+        limits = self._limits
+        if age < limits.unused_seconds:
+            return False
+        progress = self._progress(transport)
+        if age < limits.idle_seconds:
+            return not progress.acknowledged
+        slow = progress.acknowledged < age * limits.slow_bytes_per_second
+        return slow or progress.silent_seconds >= limits.idle_seconds
