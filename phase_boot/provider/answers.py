@@ -154,7 +154,7 @@ class Answers:
         if isinstance(raw, web.Response):
             return raw
         try:
-            kept = await asyncio.to_thread(receipts.keep, raw)
+            kept = await asyncio.to_thread(receipts.keep, raw, request.remote or "")
         except NotKept as refusal:
             account.error = refusal.code
             status = _FULL if refusal.full else _UNBELIEVED

@@ -1,20 +1,36 @@
-"""Keeping the receipts that booted machines hand in: each verified first, all of them bounded."""
+"""Keeping the receipts that booted machines hand in: each checked first, all of them bounded."""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
+from phase_boot.provider.eviction import Entry, victim
+from phase_boot.provider.files import open_plain
 from phase_boot.provider.limits import Limits
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import RECEIPTS, kept_manifest_path
+from phase_boot.trust.claims import ReceiptContradicted, check_claims
+from phase_boot.trust.document import MAX_BYTES as MAX_DOCUMENT
+from phase_boot.trust.document import read_document
+from phase_boot.trust.keys import KEYID_PREFIX
+from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Receipt, read_receipt
 from phase_boot.trust.refusals import Refusal
+from policies.model import Mode
 
+NETWORKS: Final = ".networks.json"
+"""In the folder of receipts: the client network that each node's first receipt came from."""
+MAX_NETWORKS: Final = 1 << 20
+"""Bytes of it."""
+_ALL_TIME: Final = 1e11
+"""Seconds since 1970 that no file is as new as."""
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _PUBLIC: Final = 0o644
 
@@ -51,23 +67,24 @@ class Receipts:
         self._limits = limits
         self._lock = threading.Lock()
 
-    def keep(self, raw: bytes) -> Kept:
-        """Keep a receipt that is what it says and is about a version that this SITE published.
+    def keep(self, raw: bytes, address: str) -> Kept:
+        """Keep a receipt from ``address`` whose claims agree with a manifest of this SITE.
 
-        Of one node only the newest are kept. Where too many nodes handed some in, no more are
-        taken: whoever makes up nodes can fill the folder, but cannot push an honest one out.
+        Of one node only the newest receipts are kept. The nodes of one address are bounded. In a
+        full folder the address with the most nodes loses one to a node from another address.
 
         Raises:
             NotKept: it is not believed, is of another publisher's version, or there is no room.
         """
         receipt = self._believed(raw)
-        folder = self._folder / receipt.node.removeprefix("ed25519:")
+        node = receipt.node.removeprefix(KEYID_PREFIX)
+        folder = self._folder / node
         path = folder / f"{Digest.of(raw).hex}.json"
         with self._lock:
             if path.exists():
                 return Kept(receipt, path, known=True)
             try:
-                self._check_room(folder)
+                self._make_room(node, origin_of(address).network)
                 self._write(path, raw)
                 self._thin(folder, path)
             except OSError as error:
@@ -79,41 +96,97 @@ class Receipts:
         return Kept(receipt, path, known=False)
 
     def _believed(self, raw: bytes) -> Receipt:
+        """Return the receipt, once its signature and each claim that can be checked are.
+
+        Raises:
+            NotKept: one of them is not good.
+        """
         try:
             receipt = read_receipt(raw)
+            manifest = self._published(receipt)
+            if manifest is None:
+                raise NotKept(
+                    "The receipt is of no boot of a version that this SITE published: "
+                    "hand it in where that machine was booted from.",
+                    code="receipt.unknown-manifest",
+                )
+            check_claims(receipt, Manifest.of(manifest), Digest.of(signed_bytes(manifest)))
+            if receipt.mode == Mode.PRIVATE:
+                raise ReceiptContradicted(
+                    field="mode", found=receipt.mode, reason="that mode hands nothing in"
+                )
         except Refusal as refusal:
             raise NotKept(str(refusal), code=refusal.code) from None
-        if not self._is_known(receipt):
-            raise NotKept(
-                "The receipt is of no boot of a version that this SITE published: "
-                "hand it in where that machine was booted from.",
-                code="receipt.unknown-manifest",
-            )
         return receipt
 
-    def _is_known(self, receipt: Receipt) -> bool:
+    def _published(self, receipt: Receipt) -> Mapping[str, object] | None:
+        """Return the manifest that the receipt names, as this SITE published it, or None.
+
+        Raises:
+            Refusal: what the SITE keeps in its place is no manifest.
+        """
         booted = receipt.booted
         if booted is None:
-            return False
+            return None
         kept = kept_manifest_path(booted.channel, receipt.arch, booted.manifest)
-        return (self._root / kept).is_file()
+        file = open_plain(self._root, kept)
+        if file is None:
+            return None
+        with file:
+            return read_document(file.read(MAX_DOCUMENT + 1))
 
-    def _check_room(self, folder: Path) -> None:
-        if folder.is_dir():
+    def _make_room(self, node: str, network: str) -> None:
+        """Note where a new node is from, and remove another one where there is no room for it.
+
+        Raises:
+            NotKept: no node may be removed for this one.
+            OSError: the disk refuses.
+        """
+        nodes = {folder.name: folder for folder in _inside(self._folder)}
+        if node in nodes:
             return
-        nodes = sum(1 for _ in _inside(self._folder))
-        if nodes >= self._limits.nodes:
-            raise NotKept(
-                f"The SITE has receipts of {nodes} nodes already and takes no more: move some out "
-                f"of its folder {RECEIPTS}.",
-                code="receipt.no-room",
-                full=True,
-            )
+        networks = {name: self._networks().get(name, UNKNOWN) for name in nodes}
+        limits = self._limits
+        mine = sum(each == network for each in networks.values())
+        if mine >= limits.nodes_of_an_address or len(nodes) >= limits.nodes:
+            crowded = mine >= limits.nodes_of_an_address
+            entries = [
+                Entry(name, Origin(networks[name], networks[name]), idle=False, rank=_rank(folder))
+                for name, folder in nodes.items()
+            ]
+            evicted = victim(entries, Origin(network, network), same_network=crowded)
+            if evicted is None:
+                raise NotKept(
+                    f"The SITE has receipts of {len(nodes)} nodes already, {mine} of them from "
+                    f"this address, and takes no more: move some out of its folder {RECEIPTS}.",
+                    code="receipt.no-room",
+                    full=True,
+                )
+            for path in _inside(nodes[evicted]):
+                path.unlink()
+            nodes[evicted].rmdir()
+            del networks[evicted]
+        networks[node] = network
+        self._write(self._folder / NETWORKS, json.dumps(networks, sort_keys=True).encode())
+
+    def _networks(self) -> Mapping[str, str]:
+        """Return the network that each node's first receipt came from, as far as it is known."""
+        file = open_plain(self._root, f"{RECEIPTS}/{NETWORKS}")
+        if file is None:
+            return {}
+        with file:
+            raw = file.read(MAX_NETWORKS + 1)
+        try:
+            table = json.loads(raw) if len(raw) <= MAX_NETWORKS else {}
+        except (ValueError, RecursionError):
+            table = {}
+        # What is lost here makes nodes of an unknown network, which have limits too.
+        return {str(k): str(v) for k, v in table.items()} if isinstance(table, dict) else {}
 
     def _write(self, path: Path, raw: bytes) -> None:
         """Put a receipt in its place, all at once."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = self._folder / f".{path.name}.new"
+        made = self._folder / f".{path.name.removeprefix('.')}.new"
         made.unlink(missing_ok=True)
         try:
             with os.fdopen(os.open(made, _NEW, _PUBLIC), "wb") as file:
@@ -136,3 +209,9 @@ def _inside(folder: Path) -> Iterator[Path]:
     """Yield what stands in a folder, but for what is being made there."""
     if folder.is_dir():
         yield from (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _rank(folder: Path) -> float:
+    """Return the rank of a node for eviction: fewest receipts first, then the one added last."""
+    count = sum(1 for _ in _inside(folder))
+    return count - folder.stat().st_mtime / _ALL_TIME

@@ -1,4 +1,4 @@
-"""Whether what a receipt says was booted is what the publishers of a SITE signed."""
+"""Whether the claims of a receipt agree with what the publishers of a SITE signed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from phase_boot.store.digest import Digest
 from phase_boot.store.layout import kept_manifest_path, manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.claims import check_claims
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import signed_bytes
-from phase_boot.trust.receipt import Booted, Receipt, check_booted
+from phase_boot.trust.receipt import Booted, Receipt
 from phase_boot.trust.refusals import ChannelUnknown, Refusal
 from phase_boot.trust.verify import Authentic, authenticate
 
@@ -36,7 +37,7 @@ def boot_fault(site: Path, receipt: Receipt, chain: Chain) -> str | None:
                 "booted: look where that machine was booted from."
             )
         found = _authentic(raw, chain, booted.channel)
-        check_booted(receipt, found.manifest, Digest.of(signed_bytes(found.document)))
+        check_claims(receipt, found.manifest, Digest.of(signed_bytes(found.document)))
     except Refusal as refusal:
         return f"{refusal} [{refusal.code}]"
     return None

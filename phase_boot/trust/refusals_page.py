@@ -7,6 +7,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.trust.claims import CLAIM_REFUSALS
 from phase_boot.trust.record import RECORD_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, Refusal
 
@@ -34,7 +35,7 @@ _SAME_GROUP: Final[Mapping[str, str]] = MappingProxyType(
 
 def page() -> str:
     """Return docs/refusals.md."""
-    groups = groupby((*REFUSALS, *RECORD_REFUSALS), _group)
+    groups = groupby((*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS), _group)
     return "\n".join([_HEAD, *("\n".join(_section(name, kinds)) for name, kinds in groups)])
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, receipt, sealed
+from phase_boot.drill.manifests import document, signed
+from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, job_table, receipt, sealed
 from phase_boot.provider.limits import Limits
+from phase_boot.provider.receipts import MAX_NETWORKS, NETWORKS, Receipts
 from phase_boot.store.digest import Digest
+from phase_boot.store.layout import kept_manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.receipt import MAX_BYTES, sign_receipt
+from phase_boot.trust.manifest import signed_bytes
+from phase_boot.trust.receipt import MAX_BYTES, Outcome, Output, sign_receipt
+from phase_boot.trust.version import Version
 from tests.fakes.provider import MANIFEST, ask, make_site, post, read_answer, running, send
 from tests.unit.provider.test_receipts import with_history
 
@@ -22,10 +28,53 @@ FLIPPED = GOOD.replace(b'"wall_us":2100', b'"wall_us":2101')
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    return with_history(make_site(tmp_path / "site"))
+    site = with_history(make_site(tmp_path / "site"))
+    listed = site / kept_manifest_path("stable", Arch.AMD64, PUBLISHED)
+    listed.write_bytes(signed(document(jobs=[job_table()])))
+    return site
+
+
+PUBLISHED = Digest.of(signed_bytes(document(jobs=[job_table()])))
+"""A second manifest of the SITE, which lists the job of the receipts."""
+
+
+def claiming(**changes: object) -> bytes:
+    """Return a receipt of that manifest, signed by its node, with some claims changed."""
+    return sign_receipt(NODE, receipt(booted=booted(manifest=PUBLISHED), **changes))
 
 
 LIES = {
+    "version 999 of a manifest": (
+        sign_receipt(NODE, receipt(booted=booted(version=Version.parse("999")))),
+        "receipt.wrong-manifest",
+    ),
+    "another module than its job names": (
+        claiming(module=Digest.of(b"another")),
+        "receipt.contradicted",
+    ),
+    "another name than its job has": (claiming(job="other"), "receipt.contradicted"),
+    "more fuel than its job has": (claiming(fuel=10_000_001), "receipt.contradicted"),
+    "more memory than its job has": (claiming(memory_bytes=1 << 30), "receipt.contradicted"),
+    "hours for a job of seconds": (claiming(wall_us=10**10), "receipt.contradicted"),
+    "more output than its job may write": (
+        claiming(stdout=Output(Digest.of(b"x"), 1 << 20)),
+        "receipt.contradicted",
+    ),
+    "the hash of no bytes for some": (
+        claiming(stdout=Output(Digest.of(b""), 3)),
+        "receipt.contradicted",
+    ),
+    "a start long after the manifest expired": (
+        claiming(started=datetime(2030, 1, 1, tzinfo=UTC)),
+        "receipt.contradicted",
+    ),
+    "a mode that hands nothing in": (claiming(mode="private"), "receipt.contradicted"),
+    "no mode and yet a boot": (claiming(mode="none"), "receipt.contradicted"),
+    "a reason for an exit": (claiming(reason="because"), "receipt.contradicted"),
+    "fuel for a job that was not run": (
+        claiming(outcome=Outcome.NOT_RUN, exit=None),
+        "receipt.contradicted",
+    ),
     "one number changed": (FLIPPED, "receipt.bad-signature"),
     "signed by another machine": (sealed(receipt().table(), OTHER_NODE), "receipt.wrong-signer"),
     "another spelling": (GOOD + b"\n", "receipt.not-canonical"),
@@ -86,3 +135,42 @@ async def test_made_up_machines_fill_the_folder_and_push_no_honest_one_out(site:
     assert statuses == [201, 201, 201, 201, 507, 507, 201]
     folder = site / "receipts" / NODE.keyid.removeprefix("ed25519:")
     assert {path.read_bytes() for path in folder.iterdir()} == {GOOD, again}
+
+
+def made_up(number: int) -> bytes:
+    """Return the receipt of a node that was made up."""
+    key = SigningKey(bytes([number]) * 32)
+    return sign_receipt(key, receipt(node=key.keyid))
+
+
+async def test_made_up_machines_of_some_addresses_do_not_keep_another_address_out(
+    site: Path,
+) -> None:
+    limits = Limits(nodes=12, nodes_of_an_address=8, grace_seconds=1)
+    async with running(site, limits) as provider:
+
+        async def hand_in(raw: bytes, source: str) -> int:
+            return (await post(provider.port, "/receipts", raw, source=source)).status
+
+        assert await hand_in(GOOD, "127.0.0.9") == 201
+        flood = [await hand_in(made_up(number), "127.0.0.2") for number in range(10)]
+        assert flood == [201] * 8 + [507] * 2
+        more = [await hand_in(made_up(number), "127.0.0.3") for number in range(20, 30)]
+        assert 507 in more
+        late = sign_receipt(OTHER_NODE, receipt(node=OTHER_NODE.keyid))
+        assert await hand_in(late, "127.0.0.4") == 201
+    kept = {path.name for path in (site / "receipts").iterdir() if path.is_dir()}
+    assert len(kept) == limits.nodes
+    assert {key.keyid.removeprefix("ed25519:") for key in (NODE, OTHER_NODE)} <= kept
+
+
+def test_receipts_of_unknown_addresses_do_not_keep_a_known_one_out(site: Path) -> None:
+    limits = Limits(nodes=4, nodes_of_an_address=4)
+    for number in range(4):
+        Receipts(site, limits).keep(made_up(number), "192.0.2.66")
+    networks = site / "receipts" / NETWORKS
+    for torn in (b"", b"[]", b"{", b"[" * 100_000, b" " * (MAX_NETWORKS + 1)):
+        networks.write_bytes(torn)
+        key = SigningKey(bytes([100 + len(torn) % 50]) * 32)
+        Receipts(site, limits).keep(sign_receipt(key, receipt(node=key.keyid)), "192.0.2.7")
+    assert len([path for path in (site / "receipts").iterdir() if path.is_dir()]) == 4

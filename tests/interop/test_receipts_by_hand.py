@@ -7,16 +7,17 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from phase_boot.drill.manifests import document, signed
-from phase_boot.drill.receipts import MODULE, NODE, booted, receipt
+from phase_boot.drill.receipts import MODULE, NODE, booted, job_table, receipt
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import signed_bytes
-from phase_boot.trust.receipt import sign_receipt
+from phase_boot.trust.receipt import Output, sign_receipt
 from phase_boot.trust.version import Version
 from tests.interop.peers import needed
 
@@ -82,3 +83,23 @@ def test_the_page_compares_the_manifest_that_was_booted(tmp_path: Path) -> None:
     assert by_hand(tmp_path, lie, site="site").returncode != 0
     place.write_bytes(signed(document(cmdline="quiet init=/bin/sh")))
     assert by_hand(tmp_path, GOOD, site="site").returncode != 0
+
+
+def test_the_page_compares_the_job_with_the_manifest(tmp_path: Path) -> None:
+    folder = tmp_path / "site" / "stable" / "amd64" / "manifests"
+    folder.mkdir(parents=True)
+    listed = document(jobs=[job_table()])
+    digest = Digest.of(signed_bytes(listed))
+    (folder / f"{digest.hex}.json").write_bytes(signed(listed))
+    true = receipt(booted=booted(manifest=digest))
+    done = by_hand(tmp_path, sign_receipt(NODE, true), site="site")
+    assert (done.returncode, done.stderr) == (0, "")
+    for lie in (
+        {"job": "other"},
+        {"fuel": 10_000_001},
+        {"memory_bytes": 1 << 30},
+        {"wall_us": 10**10},
+        {"stdout": Output(Digest.of(b"x"), 1 << 20)},
+    ):
+        raw = sign_receipt(NODE, replace(true, **lie))
+        assert by_hand(tmp_path, raw, site="site").returncode != 0, lie

@@ -220,3 +220,30 @@ def _expectations() -> Iterator[Case]:
     )
     yield case("of another architecture", signed(body(arch="arm64")), wrong, wanted=wanted)
     yield case("of nothing booted", signed(body(booted=None)), wrong, wanted=wanted)
+    yield from _claims()
+
+
+def _claims() -> Iterator[Case]:
+    listed = manifest(jobs=[job()])
+    wanted = {"manifest": text(signed_manifest(listed))}
+    named = f"sha256:{hashlib.sha256(message(listed, MANIFEST)).hexdigest()}"
+    true = body(booted=booted(manifest=named))
+    yield case("of a job of its manifest", signed(true), wanted=wanted)
+    lies: dict[str, dict[str, object]] = {
+        "another module than its job names": {"module": f"sha256:{'1' * 64}"},
+        "a job of the manifest by another name": {
+            "job": {"name": "other", "sha256": digest(job())[7:]}
+        },
+        "more fuel than its job has": {"fuel": 10_000_001},
+        "more memory than its job has": {"memory_bytes": 16 * 2**20 + 1},
+        "more output than its job may write": {"stdout": output(b"x" * (16 * 1024 + 1))},
+        "hours for a job of seconds": {"wall_us": 7_200_000_000},
+        "a start long after the manifest expired": {"started": "2030-01-01T00:00:00Z"},
+        "no mode and yet a boot": {"mode": "none"},
+        "a reason for an exit": {"reason": "because"},
+        "fuel for a job that was not run": {"outcome": "not-run", "exit": None},
+        "the hash of some bytes for none": {"stderr": {**output(b"x"), "bytes": 0}},
+    }
+    for lie, changes in lies.items():
+        raw = signed({**true, **changes})
+        yield case(f"claims {lie}", raw, "receipt.contradicted", wanted=wanted)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, receipt
 from phase_boot.provider.events import ReceiptKept
 from phase_boot.provider.limits import Limits
@@ -18,6 +19,7 @@ from tests.fakes.provider import make_site, post, running
 
 HEX = NODE.keyid.removeprefix("ed25519:")
 GOOD = sign_receipt(NODE, receipt())
+HOME = "192.0.2.7"
 
 
 @pytest.fixture
@@ -30,12 +32,12 @@ def with_history(root: Path) -> Path:
     known = booted()
     path = root / kept_manifest_path(known.channel, Arch.AMD64, known.manifest)
     path.parent.mkdir()
-    path.write_bytes(b"{}")
+    path.write_bytes(signed(document()))
     return root
 
 
 def kept(site: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((site / "receipts").rglob("*")) if path.is_file()]
+    return [path.read_bytes() for path in sorted((site / "receipts").rglob("*/*.json"))]
 
 
 def of(key: SigningKey, number: int) -> bytes:
@@ -80,14 +82,14 @@ async def test_a_provider_that_takes_none_says_so(site: Path) -> None:
 def test_of_one_machine_only_the_newest_are_kept(site: Path) -> None:
     receipts = Receipts(site, Limits(receipts_of_a_node=3))
     for number in range(5):
-        receipts.keep(of(NODE, number))
-    receipts.keep(of(OTHER_NODE, 0))
+        receipts.keep(of(NODE, number), HOME)
+    receipts.keep(of(OTHER_NODE, 0), HOME)
     assert set(kept(site)) == {of(NODE, 2), of(NODE, 3), of(NODE, 4), of(OTHER_NODE, 0)}
 
 
 def test_a_disk_that_refuses_is_named_and_nothing_half_stays(site: Path) -> None:
     (site / "receipts").write_bytes(b"no folder")
     with pytest.raises(NotKept, match="see to its disk") as refused:
-        Receipts(site, Limits()).keep(GOOD)
+        Receipts(site, Limits()).keep(GOOD, HOME)
     assert refused.value.full
     assert (site / "receipts").read_bytes() == b"no folder"

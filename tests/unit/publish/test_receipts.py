@@ -53,7 +53,7 @@ def of_this_boot(desk: Path, key: SigningKey = NODE, **changes: object) -> Recei
 
 
 def hand_in(site: Path, key: SigningKey, what: Receipt) -> Path:
-    return Receipts(site, Limits()).keep(sign_receipt(key, what)).path
+    return Receipts(site, Limits()).keep(sign_receipt(key, what), "192.0.2.7").path
 
 
 def test_a_room_of_machines_says_what_it_booted_and_ran(run: Run, desk: Path, site: Path) -> None:

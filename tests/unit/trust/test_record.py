@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND
 from phase_boot.trust.arch import Arch
+from phase_boot.trust.claims import CLAIM_REFUSALS
 from phase_boot.trust.document import MAX_INTEGER, read_document
 from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.record import (
@@ -173,7 +174,7 @@ def test_no_key_is_made_of_what_is_no_place() -> None:
 
 def test_each_refusal_has_its_own_code_and_one_sentence() -> None:
     facts = dict.fromkeys(("keyid", "field", "found", "wanted", "expires"), "x")
-    codes = [refusal.code for refusal in (*REFUSALS, *RECORD_REFUSALS)]
+    codes = [refusal.code for refusal in (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)]
     assert len(set(codes)) == len(codes)
     for refusal in RECORD_REFUSALS:
         assert issubclass(refusal, Refusal)

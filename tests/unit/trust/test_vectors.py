@@ -15,11 +15,12 @@ import pytest
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.claims import CLAIM_REFUSALS, check_claims
 from phase_boot.trust.document import read_document
 from phase_boot.trust.fields import parse_date
 from phase_boot.trust.job import read_job
 from phase_boot.trust.manifest import Manifest, signed_bytes
-from phase_boot.trust.receipt import check_booted, check_module, check_node, read_receipt
+from phase_boot.trust.receipt import check_module, check_node, read_receipt
 from phase_boot.trust.record import RECORD_REFUSALS, read_record
 from phase_boot.trust.refusals import REFUSALS, Refusal, StateMissing, StoredRootRefused
 from phase_boot.trust.rollback import read_state
@@ -110,7 +111,7 @@ def judge_receipt(case: Case) -> None:
         check_module(receipt, Digest.parse(said["module"]))
     if "manifest" in said:
         document = read_document(base64.b64decode(said["manifest"]))
-        check_booted(receipt, Manifest.of(document), Digest.of(signed_bytes(document)))
+        check_claims(receipt, Manifest.of(document), Digest.of(signed_bytes(document)))
 
 
 JUDGES: Final[Mapping[str, Callable[[Case], None]]] = {
@@ -138,7 +139,7 @@ def test_a_vector_gets_its_verdict(case: Case) -> None:
 
 
 def test_every_refusal_that_comes_from_bytes_has_a_vector() -> None:
-    codes = {refusal.code for refusal in (*REFUSALS, *RECORD_REFUSALS)}
+    codes = {refusal.code for refusal in (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)}
     assert {case["verdict"] for case in CASES} == codes - NOT_FROM_BYTES | {"ok"}
 
 
