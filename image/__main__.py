@@ -15,6 +15,7 @@ from image.errors import BuildError
 from image.recipe import CACHE_MIB, Recipe, Trusting
 from image.steps import seed
 from image.workshop import BUILD, ROOT, Workshop, only_one
+from phase_boot import edge
 from phase_boot.publish.errors import PublishError
 from phase_boot.trust.arch import Arch
 from policies.model import PolicyError
@@ -24,7 +25,11 @@ CA_HELP = "certificate authorities of one's own, in PEM, added to Debian's for H
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says, and return the exit status."""
+    """Do what the command line says, and return the exit status (`edge.STATUSES`)."""
+    return edge.run(lambda: _main(arguments), whole=arguments is None)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
         options.run(options)

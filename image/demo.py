@@ -26,6 +26,7 @@ from image.proof import PLASMA_DONE, NotProved, proof, story
 from image.qemu import Machine, MachineFailed
 from image.serving import promised, provide
 from image.stages import REPORT, stages, table
+from phase_boot import edge
 from phase_boot.console.lines import Console
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keyfile import read_keyfile
@@ -223,4 +224,4 @@ def _write(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

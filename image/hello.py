@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from phase_boot import edge
 from phase_boot.plasma.engine import assembled
 from phase_boot.store.digest import Digest
 from phase_boot.trust.job import read_job
@@ -44,4 +45,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

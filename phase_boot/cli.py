@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from phase_boot import edge
+
 if TYPE_CHECKING:
     import argparse
 
@@ -15,8 +17,12 @@ GATEWAY_HELP: Final = "a trustless IPFS gateway to ask for chunks too"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `phase-boot` with ``arguments`` and return its exit status."""
+    """Run `phase-boot` with ``arguments`` and return its exit status (`edge.STATUSES`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return edge.run(lambda: _main(words), whole=arguments is None)
+
+
+def _main(words: list[str]) -> int:
     if words[:1] == ["daemon"]:
         # The boot path: nothing is imported for the commands that a stick never runs.
         return _boot("phase-boot daemon", words[1:])
@@ -25,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from phase_boot.plasma import booted  # noqa: PLC0415 - no other command needs it
 
         return booted.main()
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     status: int = options.func(options)
     return status
 
@@ -33,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def fetch_verify_kexec(arguments: Sequence[str] | None = None) -> int:
     """Run the whole chain as one command (SPEC M4.1) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return _boot("fetch-verify-kexec", words)
+    return edge.run(lambda: _boot("fetch-verify-kexec", words), whole=arguments is None)
 
 
 def _boot(program: str, words: list[str]) -> int:
@@ -44,22 +50,25 @@ def _boot(program: str, words: list[str]) -> int:
         return run(Settings())
     import argparse  # noqa: PLC0415 - see above
 
-    parser = argparse.ArgumentParser(prog=program)
-    _boot_options(parser)
-    return _daemon(parser.parse_args(words))
+    options = argparse.ArgumentParser(prog=program)
+    _boot_options(options)
+    return _daemon(options.parse_args(words))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
     import argparse  # noqa: PLC0415 - not on the boot path
 
     from phase_boot.plasma import commands as plasma  # noqa: PLC0415 - not on the boot path
     from phase_boot.provider import commands as provider  # noqa: PLC0415 - not on the boot path
     from phase_boot.publish import commands as publish  # noqa: PLC0415 - the same
 
-    parser = argparse.ArgumentParser(
-        prog="phase-boot", description="Boot what is signed, from whoever has it."
+    words = argparse.ArgumentParser(
+        prog="phase-boot",
+        description="Boot what is signed, from whoever has it.",
+        epilog=edge.epilog(),
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = words.add_subparsers(title="commands", required=True, metavar="COMMAND")
     daemon = commands.add_parser("daemon", help="find, verify, fetch and boot (what the seed runs)")
     daemon.set_defaults(func=_daemon)
     _boot_options(daemon)
@@ -108,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.register(commands)
     provider.register(commands)
     plasma.register(commands)
-    return parser
+    return words
 
 
 def _boot_options(parser: argparse.ArgumentParser) -> None:

@@ -108,17 +108,18 @@ def run(settings: Settings) -> int:
     as_seed = in_seed and not settings.dry_run
     # Before there is anything that the other process must not have.
     outpost = send_out(user=OUTSIDE_USER if as_seed else None, finds=True)
-    around = _seed() if as_seed else _desktop(settings)
     try:
+        around = _seed() if as_seed else _desktop(settings)
         end, boot = asyncio.run(_run(settings, around, outpost))
+    except sinks.JournalUnusable as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     except RegistryError as error:
         sys.stderr.write(f"The states cannot be put together: {error}.\n")
         return 1
     except (RanInCircles, OutsideEnded) as error:
         sys.stderr.write(f"The boot was ended: {error}.\n")
         return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
         outpost.stop()
     # In the seed a person who leaves has been obeyed, which is no failure of the unit; that nobody
@@ -204,7 +205,6 @@ def _desktop(settings: Settings) -> _Surroundings:
     terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
     dumb = os.environ.get("TERM", "dumb") in DUMB
     operator = ConsoleOperator(terminals, at_desk=True, dumb=dumb, start=start)
-    journal = settings.journal
     return _Surroundings(
         cache=FolderCache(folder),
         kexec=WouldBoot(lambda text: sys.stdout.write(text + "\n")),
@@ -213,7 +213,7 @@ def _desktop(settings: Settings) -> _Surroundings:
         reports=NoStick(),
         operator=operator if sys.stdin.isatty() and live else NobodyThere(terminals.write),
         sinks=(
-            *(_opened(lambda: sinks.Descriptor.file(journal)) if journal else ()),
+            *sinks.asked_for(settings.journal),
             Console(terminals.write, live=live, start=start),
         ),
         in_seed=False,

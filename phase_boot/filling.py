@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +44,6 @@ from policies.write import chosen, with_site
 FAILED: Final = 1
 UNUSABLE: Final = 2
 """The exit status of a question that cannot be asked."""
-INTERRUPTED: Final = 130
 MIB: Final = 1024 * 1024
 NO_BOUND: Final = 1 << 60
 
@@ -96,13 +95,11 @@ def fill(order: Order, outpost: Outpost) -> int:
     """Fetch what the manifest promises; return the exit status: 0 when all of it is there."""
     try:
         plan = _plan(order)
-    except _Impossible as error:
+        files = sinks.asked_for(order.journal)
+    except (_Impossible, sinks.JournalUnusable) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
-    try:
-        return asyncio.run(_fill(plan, outpost))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return asyncio.run(_fill(plan, outpost, files))
 
 
 def _plan(order: Order) -> _Plan:
@@ -147,13 +144,11 @@ def _place(order: Order) -> tuple[str, str, Arch]:
         raise _Impossible(f"Name a manifest: {error}.") from error
 
 
-async def _fill(plan: _Plan, outpost: Outpost) -> int:
+async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
     clock, fetcher = SystemClock(), outpost.outside()
     console = Console(sys.stderr.write, live=sys.stderr.isatty(), start=clock.monotonic())
     boot_id = os.urandom(6).hex()
-    journal = Journal(
-        [console, *_journal(plan.order.journal)], now=clock.monotonic, boot_id=boot_id
-    )
+    journal = Journal([console, *files], now=clock.monotonic, boot_id=boot_id)
     try:
         shelf = await FolderCache(plan.order.store).open(persistent=True, bound=plan.bound)
         manifest = await _believed(plan, fetcher, shelf, journal.emit)
@@ -242,7 +237,3 @@ async def _believed(
         )
     )
     return found
-
-
-def _journal(path: Path | None) -> tuple[Sink, ...]:
-    return (sinks.Descriptor.file(path),) if path is not None else ()

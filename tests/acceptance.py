@@ -16,6 +16,7 @@ from typing import Final
 import yaml
 from junitparser import JUnitXml
 
+from phase_boot import edge
 from tests.proofs import proved
 from tests.results import ROOT, outcomes
 
@@ -114,4 +115,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phase_boot import edge
+
 PAGE: Final = Path(__file__).parents[1] / "docs" / "mutants.md"
 UNNOTICED: Final = frozenset({"survived", "no tests", "suspicious"})
 """A timeout is noticed: the mutant waits for ever."""
@@ -96,4 +98,4 @@ def _mutmut(*words: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

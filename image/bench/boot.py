@@ -23,6 +23,7 @@ from image.private_stick import PrivateStick
 from image.qemu import FAILURES, Machine, MachineFailed
 from image.serving import promised, provide
 from image.stages import REPORT, stages
+from phase_boot import edge
 from phase_boot.trust.arch import Arch
 
 MIB: Final = 1024 * 1024
@@ -169,4 +170,4 @@ def squashfs_bytes(superblock: bytes) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

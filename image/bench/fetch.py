@@ -22,6 +22,7 @@ from image.bench.sides import MIB, Took
 from image.bench.wires import Place
 from image.lab import Lab
 from image.serving import PROGRAM
+from phase_boot import edge
 from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.store.layout import ENTRIES, entry_path, manifest_path
 from phase_boot.trust.arch import Arch
@@ -266,4 +267,4 @@ def _seconds(runs: Sequence[Took]) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

@@ -24,6 +24,7 @@ import wasmtime
 
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from image.hello import SOURCE, hello
+from phase_boot import edge
 from phase_boot.plasma.cage import NOBODY
 from phase_boot.plasma.engine import assembled
 from phase_boot.plasma.engine import run as run_job
@@ -227,4 +228,4 @@ def off(seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

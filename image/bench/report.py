@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from image.bench.rows import FOLDER, Row, read, table
+from phase_boot import edge
 
 PLOTS: Final = Path("build/bench")
 
@@ -78,4 +79,4 @@ def plot(rows: Sequence[Row], title: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

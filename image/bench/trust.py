@@ -22,6 +22,7 @@ from typing import Final
 import nacl.signing
 
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from phase_boot import edge
 from phase_boot.trust import root
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
@@ -260,4 +261,4 @@ def hostile() -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from image.errors import BuildError
 from image.lab import environment
 from image.serving import PROGRAM
+from phase_boot import edge
 from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.store.chunker import chunk_list, cut_for
 from phase_boot.store.chunks import ChunkList, ChunkTable
@@ -257,4 +259,4 @@ def _number(pattern: str, said: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(edge.run(main))

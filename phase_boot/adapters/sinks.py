@@ -15,6 +15,10 @@ MAX_WAITING: Final = 2000
 """Lines kept for a device that does not take them."""
 
 
+class JournalUnusable(Exception):
+    """The journal that a person asked for cannot be written; the text has the way out."""
+
+
 def lines_of(path: Path) -> tuple[str, ...]:
     """Return the whole lines of a journal that may not be there, the last `MAX_EARLIER` bytes."""
     try:
@@ -57,6 +61,23 @@ class Descriptor:
         """Ask the kernel to write out what it buffers, where there is something to write to."""
         with contextlib.suppress(OSError):
             os.fsync(self._descriptor)
+
+
+def asked_for(path: Path | None) -> tuple[Descriptor, ...]:
+    """Return the sink of ``--journal``, or none where it was not given.
+
+    Raises:
+        JournalUnusable: the file cannot be opened.
+    """
+    if path is None:
+        return ()
+    try:
+        return (Descriptor.file(path),)
+    except OSError as error:
+        raise JournalUnusable(
+            f"The journal {error.filename or path} cannot be written ({error.strerror}): name "
+            "another file with --journal, or leave it out."
+        ) from error
 
 
 class Device:

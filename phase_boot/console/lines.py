@@ -135,6 +135,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "network.not_set": lambda e: f"  the network is as it was: {e['reason']}",
         "report.saved": lambda e: f"  report saved: {e['where']}",
         "report.not_saved": lambda e: f"  no report saved: {e['reason']}",
+        "sink.lost": lambda e: f"  the journal is no longer written to {e['sink']}: {e['reason']}",
         "crashed": lambda e: f"  a fault in {e['state']}: {e['error']}",
     }
 )

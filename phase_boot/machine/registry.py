@@ -50,7 +50,11 @@ def total(handlers: Iterable[Handler]) -> Mapping[State, Handler]:
 
 
 def chosen(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
-    """Return the points to load: somebody else's instead of ours where both name a state."""
+    """Return the points to load: another distribution's instead of ours where both name a state.
+
+    Raises:
+        RegistryError: two points of other distributions name one state.
+    """
     by_name: dict[str, list[metadata.EntryPoint]] = {}
     for point in points:
         by_name.setdefault(point.name, []).append(point)
@@ -58,17 +62,27 @@ def chosen(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
 
 
 def _preferred(named: list[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
-    """Return somebody else's points where there are any, each once."""
+    """Return another distribution's point where there is one.
+
+    Raises:
+        RegistryError: two are left; the text names both and their distributions.
+    """
     if len(named) == 1:
         # Whose it is stands in a file that takes an e-mail parser to read: not on every boot.
         return named
     unique = {(point.value, _owner(point)): point for point in named}
     others = [point for (_, owner), point in unique.items() if owner != OWN]
-    return others or list(unique.values())
+    left = others or list(unique.values())
+    if len(left) > 1:
+        told = " and ".join(sorted(f"{point.value} of {_owner(point)}" for point in left))
+        raise RegistryError(
+            f"the state {left[0].name} has {len(left)} handlers, {told}: uninstall all but one"
+        )
+    return left
 
 
 def _owner(point: metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else ""
+    return point.dist.name if point.dist else "an unknown distribution"
 
 
 def load(point: metadata.EntryPoint) -> Handler:
@@ -79,8 +93,12 @@ def load(point: metadata.EntryPoint) -> Handler:
     """
     try:
         handler = point.load()
-    except Exception as error:
-        raise RegistryError(f"the plugin {point.value} cannot be loaded: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A plugin may call sys.exit when it is imported.
+        told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise RegistryError(f"the plugin {point.value} cannot be loaded: {told}") from error
     if not isinstance(handler, Handler):
         raise RegistryError(f"the plugin {point.value} is not a Handler")
     if handler.state.value != point.name:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_PORT: Final = 8070
-INTERRUPTED: Final = 130
-"""The exit status that shells give to a program that Ctrl-C ended."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,7 +57,4 @@ def _serve(options: argparse.Namespace) -> int:
     except ProvideError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except KeyboardInterrupt:
-        # The second one: the first is an order to stop in good order.
-        return INTERRUPTED
     return 0

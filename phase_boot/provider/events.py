@@ -90,13 +90,13 @@ Tell = Callable[[Event], None]
 
 
 def to_stdout(event: Event) -> None:
-    """Write one line. Nobody reading any more is no reason to stop serving."""
+    """Write one line. An output that cannot be written is no reason to stop serving."""
     try:
         sys.stdout.write(as_line(event) + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (OSError, ValueError):
         # Python flushes once more when it ends, and would complain then.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

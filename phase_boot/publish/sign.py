@@ -15,7 +15,7 @@ from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.verify import SKEW
+from phase_boot.trust.verify import is_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def check(draft: Draft, now: datetime, *, force: bool = False) -> frozenset[str]
             f"{draft.path} expired at {draft.manifest.expires:%Y-%m-%d %H:%M} UTC, so no machine "
             "would take it: check this machine's clock, make it anew, or use --force."
         )
-    if draft.manifest.issued > now + SKEW:
+    if is_ahead(draft.manifest.issued, now):
         raise PublishError(
             f"{draft.path} was issued at {draft.manifest.issued:%Y-%m-%d %H:%M} UTC and it is "
             f"{now:%Y-%m-%d %H:%M} here: check this machine's clock, or use --force."

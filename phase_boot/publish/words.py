@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from phase_boot.publish.errors import PublishError
 
-INTERRUPTED: Final = 130
-"""The exit status that shells give to a program that Ctrl-C ended."""
-READER_LEFT: Final = 141
-"""The one for a program whose reader is gone."""
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no other name
 
 
@@ -31,7 +25,7 @@ def add_passphrase_file(words: argparse.ArgumentParser) -> None:
 
 
 def telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return ``run`` with its failures told in one sentence instead of a traceback."""
+    """Return ``run`` with a PublishError printed as its sentence and returned as its status."""
 
     def told(options: argparse.Namespace) -> int:
         try:
@@ -39,11 +33,5 @@ def telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
         except PublishError as error:
             sys.stderr.write(f"{error}\n")
             return error.status
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except BrokenPipeError:
-            # Who read has seen enough; nothing is left that Python could fail to write at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return READER_LEFT
 
     return told

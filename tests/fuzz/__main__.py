@@ -13,6 +13,7 @@ from typing import Final
 
 from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
+from phase_boot import edge
 from tests.fuzz.child import WORK
 from tests.fuzz.target import CORPUS, NAMES
 
@@ -113,4 +114,4 @@ def _number(pattern: str, text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(edge.run(main))

@@ -84,3 +84,24 @@ def test_a_journal_is_replayed_or_its_fault_named(
     assert "line 1: configured leads to net_up, not kexec" in capsys.readouterr().err
     assert main(["replay", str(tmp_path / "none")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fetch", "daemon"])
+def test_a_journal_that_cannot_be_written_is_an_error_before_anything_is_fetched(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", "--key", PUBLISHER.keyid]) == 0
+    (tmp_path / "policy").write_text(capsys.readouterr().out)
+    (tmp_path / "file").touch()
+    words = {
+        "fetch": ["http://127.0.0.1:9/stable/amd64/manifest.json"],
+        "daemon": ["--dry-run", "--mode", "internet"],
+    }
+    place = ["--store", f"{tmp_path}/store", "--policy", f"{tmp_path}/policy"]
+    for journal, cause in ((tmp_path, "Is a directory"), (tmp_path / "file/j", "File exists")):
+        assert main([command, *words[command], *place, "--journal", str(journal)]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert f"cannot be written ({cause})" in err
+        assert "name another file with --journal" in err
+        assert not (tmp_path / "store").exists()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from phase_boot import edge
 from tests.vectors import manifests, receipts, records, roots, states
 
 FILE: Final = Path(__file__).with_name("trust.json")
@@ -28,4 +29,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(edge.run(lambda: main(sys.argv[1:])))

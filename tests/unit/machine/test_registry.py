@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +75,52 @@ def test_somebody_elses_handler_takes_the_place_of_ours() -> None:
     own = [point for point in metadata.entry_points(group=GROUP) if point.name == "discover"]
     other = metadata.EntryPoint("discover", "elsewhere:HANDLER", GROUP)
     assert chosen([*own, other]) == [other]
+
+
+class Distribution(metadata.Distribution):
+    """A plugin's distribution that is not installed."""
+
+    def __init__(self, name: str) -> None:
+        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n"
+
+    def read_text(self, filename: str) -> str | None:
+        return self._text if filename == "METADATA" else None
+
+    def locate_file(self, path: object) -> Any:
+        raise FileNotFoundError(path)
+
+
+def point_of(name: str, value: str) -> metadata.EntryPoint:
+    point = metadata.EntryPoint("discover", value, GROUP)
+    vars(point).update(dist=Distribution(name))
+    return point
+
+
+def test_two_plugins_for_one_state_are_both_named_with_their_distributions() -> None:
+    own = [point for point in metadata.entry_points(group=GROUP) if point.name == "discover"]
+    with pytest.raises(RegistryError) as caught:
+        chosen([*own, point_of("alpha", "one:HANDLER"), point_of("beta", "two:HANDLER")])
+    assert str(caught.value) == (
+        "the state discover has 2 handlers, one:HANDLER of alpha and two:HANDLER of beta: "
+        "uninstall all but one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("raise SystemExit", "SystemExit"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_plugin_that_ends_the_process_when_imported_is_refused_and_named(
+    deed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving.py").write_text(deed)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "leaving", raising=False)
+    with pytest.raises(RegistryError) as caught:
+        load(metadata.EntryPoint("fetch", "leaving:HANDLER", GROUP))
+    assert str(caught.value) == f"the plugin leaving:HANDLER cannot be loaded: {told}"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -129,3 +129,12 @@ def test_a_key_signs_what_its_keyid_verifies() -> None:
     assert SigningKey(key.seed).keyid == key.keyid
     with pytest.raises(ValueError, match="32 bytes"):
         SigningKey(b"short")
+
+
+def test_the_last_second_that_a_date_can_name_is_judged_like_any_other() -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    with pytest.raises(Expired):
+        verify(signed(document()), trust=TRUST, wanted=WANTED, now=last)
+    ends = document(issued="9999-12-31T23:59:58Z", expires="9999-12-31T23:59:59Z")
+    with pytest.raises(ClockDoubtful):
+        verify(signed(ends), trust=TRUST, wanted=WANTED, now=NOW)
