@@ -1,12 +1,17 @@
 # Phase Boot: every command a person or CI runs. `make help` lists them.
 SHELL := /bin/bash
+ifeq ($(wildcard image/image.mk),)
+$(error this is not the checkout: run `make -C` with its folder)
+endif
 ARCH ?= amd64
 PYTHON ?= python3
 # uv comes from the package index like every other Python program; a copy that is there is used.
+# The path of the checkout may hold blanks, so each use of these is quoted; make's own functions for
+# file names would split them.
 TOOLS := $(CURDIR)/build/tools
-UV := $(shell command -v uv || echo $(TOOLS)/bin/uv)
-export PATH := $(dir $(UV)):$(PATH)
-RUN := $(UV) run --frozen --no-progress
+UV := $(shell command -v uv || echo "$(TOOLS)/bin/uv")
+export PATH := $(shell dirname "$(UV)"):$(PATH)
+RUN := "$(UV)" run --frozen --no-progress
 
 PACKAGES_RUN := python3 python3-venv qemu-system-x86 qemu-system-arm ovmf qemu-efi-aarch64 \
 	dnsmasq-base iproute2 util-linux
@@ -38,9 +43,9 @@ packages:
 
 .venv/done: pyproject.toml uv.lock | packages
 	@[ -x "$(UV)" ] || { echo "Installing uv into build/tools"; \
-		$(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install -q uv; }
+		$(PYTHON) -m venv "$(TOOLS)" && "$(TOOLS)/bin/pip" install -q uv; }
 	@echo "Installing the locked Python environment into .venv"
-	@$(UV) sync --frozen --quiet --compile-bytecode
+	@"$(UV)" sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 # ---- checks and tests --------------------------------------------------------------------------

@@ -9,18 +9,21 @@ CHANNEL ?= stable
 CA ?=
 IMAGE := $(RUN) python -m image
 
+# They are targets, whose names make splits at blanks.
+$(foreach name,KEY ROOT_KEY ROOT,$(if $(word 2,$($(name))),$(error $(name)="$($(name))" has a blank: name a file without one)))
+
 $(KEY) $(ROOT_KEY): | .venv/done
-	@mkdir -p $(dir $@) && made=$$($(RUN) phase-boot key new $@) && echo "Made the key $@: $$made"
+	@mkdir -p "$(dir $@)" && made=$$($(RUN) phase-boot key new "$@") && echo "Made the key $@: $$made"
 
 $(ROOT): | $(KEY) $(ROOT_KEY)
-	@made=$$($(RUN) phase-boot root new $(dir $@) --key $(ROOT_KEY) --channel $(CHANNEL) \
-		--publisher $(KEY) --expires +3650d) && \
+	@made=$$($(RUN) phase-boot root new "$(dir $@)" --key "$(ROOT_KEY)" --channel "$(CHANNEL)" \
+		--publisher "$(KEY)" --expires +3650d) && \
 		echo "Made the root of trust, which names $(KEY) as publisher of $(CHANNEL): $$made"
 
 .PHONY: image
 image: setup $(ROOT) ## build the stick, dist/phase-boot-ARCH.img, which starts from ROOT
-	@$(IMAGE) build --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) $(if $(CA),--ca $(CA))
+	@$(IMAGE) build --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" $(if $(CA),--ca "$(CA)")
 
 .PHONY: target
 target: setup $(ROOT) $(KEY) ## build the example target, publish it by KEY and ROOT to dist/site-ARCH
-	@$(IMAGE) target --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) --key $(KEY)
+	@$(IMAGE) target --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" --key "$(KEY)"

@@ -3,7 +3,7 @@ RUNS ?= 3
 
 .PHONY: demo
 demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; see it happen
-	@$(RUN) python -m image.demo --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) --key $(KEY)
+	@$(RUN) python -m image.demo --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" --key "$(KEY)"
 
 .PHONY: e2e
 e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
@@ -28,9 +28,9 @@ soak: setup ## cut the power at twenty moments of a boot, each followed by anoth
 
 .PHONY: bench-boot
 bench-boot: target ## measure a boot and its reference, RUNS times; writes bench/boot.json
-	@$(IMAGE) build --arch $(ARCH) --channel $(CHANNEL) --root $(ROOT) --measured \
+	@$(IMAGE) build --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" --measured \
 		--out build/bench/phase-boot-$(ARCH).img
-	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --root $(ROOT)
+	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --root "$(ROOT)"
 
 .PHONY: bench-fetch
 bench-fetch: setup ## measure fetching beside curl, aria2c and libtorrent; writes bench/fetch.json
@@ -47,7 +47,7 @@ bench-update: setup ## bytes of an update beside zsync, rsync, casync, xdelta3; 
 interop-ipfs: setup ## let boxo read our DAGs and serve them to us; needs Go 1.26
 	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer" >&2; exit 1; }
 	@mkdir -p build/tools
-	cd tests/interop/ipfs && CGO_ENABLED=0 go build -o $(CURDIR)/build/tools/boxo-peer .
+	cd tests/interop/ipfs && CGO_ENABLED=0 go build -o "$(CURDIR)/build/tools/boxo-peer" .
 	$(RUN) pytest tests/interop/test_ipfs.py
 
 .PHONY: bench-report

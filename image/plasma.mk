@@ -9,7 +9,7 @@ CARGO ?= cargo
 .PHONY: wasmtime-command
 wasmtime-command: | .venv/done ## build wasmtime's command line into build/tools, for bench-plasma
 	version=$$($(RUN) python -c "import importlib.metadata as m; print(m.version('wasmtime'))") && \
-		CARGO_TARGET_DIR=$(CURDIR)/build/wasmtime-cli $(CARGO) install --locked --root build/tools \
+		CARGO_TARGET_DIR="$(CURDIR)/build/wasmtime-cli" $(CARGO) install --locked --root build/tools \
 		wasmtime-cli@$$version --no-default-features --features run,compile,cache,parallel-compilation
 
 # Where others work on the same machine: chrt -f 10 make bench-plasma, as bench/plasma.json was made.

@@ -19,5 +19,5 @@ mutants: .venv/done ## change phase_boot/trust in every small way; a change that
 	mkdir -p $(MUTANTS)/tree
 	git ls-files -z phase_boot states policies loader image tests docs pyproject.toml uv.lock README.md \
 		LICENSE | xargs -0 cp --parents -t $(MUTANTS)/tree
-	cd $(MUTANTS)/tree && UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(MUTANTS)/venv \
+	cd $(MUTANTS)/tree && UV_PROJECT_ENVIRONMENT="$(CURDIR)/$(MUTANTS)/venv" \
 		$(RUN) --group mutants python -m tests.mutants
