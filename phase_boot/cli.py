@@ -99,6 +99,19 @@ def parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="walk a journal and name its first impossible step")
     replay.add_argument("file", type=Path, metavar="FILE", help="a journal of one event per line")
     replay.set_defaults(func=_replay)
+    _register_policy(commands)
+    drill = commands.add_parser("drill", help="boot among fakes that fail, and see what holds")
+    drill.add_argument("--seed", type=int, help="repeat this drill; without it one is drawn")
+    drill.add_argument("--mode", choices=("internet", "local", "private"))
+    drill.add_argument("--faults", type=int, default=2, metavar="N", help="how many; 2")
+    drill.set_defaults(func=_drill)
+    publish.register(commands)
+    provider.register(commands)
+    plasma.register(commands)
+    return words
+
+
+def _register_policy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     policy = commands.add_parser("policy", help="print a policy that trusts your publishers")
     policy.add_argument("--mode", default="internet", help="internet, local or private")
     whom = policy.add_mutually_exclusive_group(required=True)
@@ -109,15 +122,6 @@ def parser() -> argparse.ArgumentParser:
     policy.add_argument("--url", action="append", default=[], help="a manifest URL to try")
     policy.add_argument("--gateway", action="append", default=[], help=GATEWAY_HELP)
     policy.set_defaults(func=_policy)
-    drill = commands.add_parser("drill", help="boot among fakes that fail, and see what holds")
-    drill.add_argument("--seed", type=int, help="repeat this drill; without it one is drawn")
-    drill.add_argument("--mode", choices=("internet", "local", "private"))
-    drill.add_argument("--faults", type=int, default=2, metavar="N", help="how many; 2")
-    drill.set_defaults(func=_drill)
-    publish.register(commands)
-    provider.register(commands)
-    plasma.register(commands)
-    return words
 
 
 def _boot_options(parser: argparse.ArgumentParser) -> None:
