@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -32,6 +32,12 @@ HUNGRY_SECONDS: Final = 0.1
 """After so long it is asked for more where most of what it gave us is here."""
 PATIENCE_SECONDS: Final = 5.0
 """After so long without an answer a provider is a mirror like any other."""
+HEDGE_SECONDS: Final = 0.4
+"""After so long without a first answer a provider is asked for everything meanwhile."""
+FAREWELL_SECONDS: Final = 0.5
+"""The time for telling providers that we stop."""
+MAX_FAILED: Final = 16
+"""Peers named as failed in one announcement; a provider takes no more."""
 MOST_ANSWER: Final = 96 * 1024
 MOST_SEATS: Final = 8
 """Artifacts that a provider hears of at once."""
@@ -61,6 +67,9 @@ class Circle:
         self._emit = emit
         self._seats: list[Seat] = []
         self._visits: dict[str, asyncio.Task[None]] = {}
+        self._joined: set[str] = set()
+        self._reported: dict[str, set[str]] = {}
+        """The peers that each provider was told have failed."""
         self._news = asyncio.Event()
         self._here, self._moved = 0, float("-inf")
 
@@ -96,11 +105,20 @@ class Circle:
             self._told(fault)
 
     async def close(self) -> None:
-        """Say nothing any more; what was handed on stays so for as long as its process lives."""
+        """Tell providers that we stop; what was handed on stays so as long as its process lives.
+
+        A provider that is told names us to no other machine, which would wait for our answer.
+        """
         visits = tuple(self._visits.values())
         for visit in visits:
             visit.cancel()
         await asyncio.gather(*visits, return_exceptions=True)
+        farewells = [asyncio.create_task(self._stop(base)) for base in self._joined]
+        if farewells:
+            _, late = await asyncio.wait(farewells, timeout=FAREWELL_SECONDS)
+            for farewell in late:
+                farewell.cancel()
+            await asyncio.gather(*farewells, return_exceptions=True)
 
     async def _seated(self, errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> Seat | None:
         stretches = Stretches(mosaic.chunks)
@@ -131,6 +149,7 @@ class Circle:
                 told = await self._exchange(base)
                 if told and not joined:
                     joined = True
+                    self._joined.add(base)
                     self._emit(MeetingJoined(source=base))
                 await self._pause(base)
         except FetchFailed:
@@ -148,15 +167,16 @@ class Circle:
             FetchFailed: nobody meets there.
         """
         seats = tuple(self._seats)
-        said = {"port": self._neighbours.port, "roots": {str(s.root): s.notice() for s in seats}}
+        failed = self._reported[base] = self._failed()
+        said = {
+            "port": self._neighbours.port,
+            "roots": {str(seat.root): seat.notice() for seat in seats},
+            "failed": sorted(failed)[:MAX_FAILED],
+        }
+        hedge = asyncio.create_task(self._hedge(base))
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                raw = await self._neighbours.tell(
-                    f"{base}/{PEERS}",
-                    json.dumps(said).encode(),
-                    limit=MOST_ANSWER,
-                    reach=self._reach,
-                )
+                raw = await self._post(base, said)
             roots = read_roots(raw)
         except TimeoutError:
             pass
@@ -169,9 +189,30 @@ class Circle:
             for seat in seats:
                 seat.hear(base, roots.get(str(seat.root)))
             return True
+        finally:
+            hedge.cancel()
         for seat in seats:
             seat.release(base)
         return False
+
+    async def _post(self, base: str, said: Mapping[str, object]) -> bytes:
+        return await self._neighbours.tell(
+            f"{base}/{PEERS}", json.dumps(said).encode(), limit=MOST_ANSWER, reach=self._reach
+        )
+
+    async def _hedge(self, base: str) -> None:
+        """Let a provider that has not said what is ours be asked for everything."""
+        await asyncio.sleep(HEDGE_SECONDS)
+        for seat in self._seats:
+            seat.lift(base)
+
+    async def _stop(self, base: str) -> None:
+        said = {"port": self._neighbours.port, "roots": {}, "event": "stopped"}
+        await self._post(base, said)
+
+    def _failed(self) -> set[str]:
+        """Return the peers that do not answer us."""
+        return set[str]().union(*(seat.failed() for seat in self._seats))
 
     async def _pause(self, base: str) -> None:
         """Wait for the next exchange, or until more should be asked for.
@@ -187,6 +228,8 @@ class Circle:
             waited = self._clock.monotonic() - began
             over = waited >= (QUIET_SECONDS if self._is_quiet() else TELL_SECONDS)
             if over or any(seat.hungers(base) for seat in self._seats):
+                return
+            if self._failed() - self._reported.get(base, set()):
                 return
 
     def _is_quiet(self) -> bool:

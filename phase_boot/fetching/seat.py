@@ -79,6 +79,19 @@ class Seat:
             mirror.held = bytes(mosaic.chunks.count)
         return mirror
 
+    def lift(self, base: str) -> None:
+        """Let a provider be asked for everything until it says what is ours."""
+        mirror = self._hosts.get(base)
+        if mirror is not None and base not in self._given:
+            mirror.held = None
+
+    def failed(self) -> set[str]:
+        """Return the peers that were asked for some of it and do not answer."""
+        swarm = self._swarm
+        if swarm is None:
+            return set()
+        return {url for url, peer in self._peers.items() if swarm.unresponsive(peer)}
+
     def release(self, base: str) -> None:
         """Let a provider be asked for everything: nobody meets there."""
         mirror = self._hosts.pop(base, None)

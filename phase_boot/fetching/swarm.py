@@ -41,8 +41,8 @@ LONG_IDLE_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.25
 SOON_SECONDS: Final = 0.02
 """No rate is measured over less."""
-PATIENCE_SECONDS: Final = 0.5
-"""So long somebody may take to begin to answer before others take over."""
+PATIENCE_SECONDS: Final = 0.4
+"""So long a source may take to begin to answer before others are asked for the same (hedging)."""
 
 
 class Meter:
@@ -55,9 +55,14 @@ class Meter:
         self._began = now
         self._last = 0.0
         self.total = 0
+        self.asked: float | None = None
+        """Since when an answer is awaited of which no byte came."""
+        self.failed = False
+        """Whether the last request failed and nothing came since."""
 
     def begin(self, now: float) -> None:
         """Somebody is asked; a pause before that does not count."""
+        self.asked = now
         if not self._pieces or now - self._pieces[-1][0] > PAUSE_SECONDS:
             self._pieces.clear()
             self._bytes, self._began = 0, now
@@ -65,6 +70,7 @@ class Meter:
     def count(self, now: float, length: int) -> None:
         """Take note of so many bytes."""
         self.total += length
+        self.asked, self.failed = None, False
         self._bytes += length
         self._pieces.append((now, length))
 
@@ -150,6 +156,14 @@ class Swarm:
             await _ended(whole, following, *self._workers)
             self._tell_served(self._errand.clock.monotonic() - began)
 
+    def unresponsive(self, source: Source) -> bool:
+        """Say whether a source failed last, or was asked a while ago and has sent nothing."""
+        meter = self._meters[source]
+        silent = meter.asked is not None and (
+            self._errand.clock.monotonic() - meter.asked > PATIENCE_SECONDS
+        )
+        return meter.failed or silent
+
     def add(self, source: Source) -> None:
         """Begin to ask somebody else too, unless it is over."""
         if self._over:
@@ -198,7 +212,9 @@ class Swarm:
                 errand.ban(name)
             finally:
                 self._board.drop(task)
+                meter.asked = None
                 self.wake()
+            meter.failed = True
             # Only a whole chunk is progress: whoever breaks off before one would be asked for ever.
             failures = 1 if task.first > first else failures + 1
             again = again and failures < errand.policy.limits.attempts

@@ -69,11 +69,21 @@ class Meeting:
         for caller in [who for who, notice in self._notices.items() if notice.seen < before]:
             del self._notices[caller]
 
-    def exchange(self, caller: Caller, *, held: int, wants: int, now: float) -> Reply:
+    def exchange(
+        self,
+        caller: Caller,
+        *,
+        held: int,
+        wants: int,
+        now: float,
+        failed: frozenset[Caller] = frozenset(),
+    ) -> Reply:
         """Take what a machine says of itself, and answer what it may do now.
 
         A machine that there is no room for is told of others, and given nothing to take. In a full
         meeting the address with the most machines loses one to a newcomer from another address.
+        Peers in ``failed`` do not answer this machine: it is not told of them, and may take from us what
+        only they hold or were to take. Other machines are told of them as before.
         """
         self.forget(now)
         notice = self._notices.get(caller)
@@ -86,8 +96,12 @@ class Meeting:
             fair = min(max(LEAST_AT_ONCE, self._count // (SHARES * len(self))), MOST_AT_ONCE)
             wants = min(wants, fair) - notice.allotted.bit_count()
             if wants > 0:
-                self._allot(notice, wants, now)
-        return Reply(notice.allotted if notice else 0, self._others(caller, held))
+                self._allot(notice, wants, now, failed)
+        return Reply(notice.allotted if notice else 0, self._others(held, {caller, *failed}))
+
+    def remove(self, caller: Caller) -> None:
+        """Leave out a machine that says that it stops."""
+        self._notices.pop(caller, None)
 
     def _makes_room(self, newcomer: Origin) -> bool:
         """Say whether there is room for one more, after an eviction where that is needed."""
@@ -118,11 +132,12 @@ class Meeting:
             # It does not take what it was given: somebody else may.
             notice.allotted = 0
 
-    def _allot(self, notice: _Notice, wants: int, now: float) -> None:
+    def _allot(self, notice: _Notice, wants: int, now: float, failed: frozenset[Caller]) -> None:
         """Give the machine some of what nobody has or is taking, next to what it took before."""
         claimed = notice.held
-        for each in self._notices.values():
-            claimed |= each.held | each.allotted
+        for who, each in self._notices.items():
+            if who not in failed:
+                claimed |= each.held | each.allotted
         free = format(~claimed & ((1 << self._count) - 1), f"0{self._count}b")[::-1]
         runs = [found.span() for found in _RUN.finditer(free)]
         if not runs:
@@ -156,11 +171,11 @@ class Meeting:
         victim.allotted &= ~given
         return given
 
-    def _others(self, caller: Caller, held: int) -> tuple[tuple[Caller, int], ...]:
+    def _others(self, held: int, without: set[Caller]) -> tuple[tuple[Caller, int], ...]:
         useful = [
             (who, notice.held)
             for who, notice in self._notices.items()
-            if who != caller and notice.held & ~held
+            if who not in without and notice.held & ~held
         ]
         self._chance.shuffle(useful)
         # Hosts take turns, so that one that announces many ports does not displace the others.

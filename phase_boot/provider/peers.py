@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,8 +22,13 @@ FIRST_PORT: Final = 1024
 """Below it are the services of a machine itself, which nobody is sent to."""
 LAST_PORT: Final = 65535
 MAX_WANTED: Final = 1 << 16
+MAX_FAILED: Final = 16
+"""Peers that a machine says do not answer it; more are refused."""
+STOPPED: Final = "stopped"
+"""The event by which a machine says that it leaves (BEP 3 has the same word)."""
 OFFERS_SECONDS: Final = 5.0
 """How long it is remembered what the SITE offers."""
+_PEER: Final = re.compile(r"http://([0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]):([1-9][0-9]{3,4})")
 
 
 class NoNotice(Exception):
@@ -69,24 +75,35 @@ class Noticeboard:
             raise NoNotice(f"Say at which port you answer: from {FIRST_PORT} to {LAST_PORT}.")
         if not isinstance(roots, dict) or len(roots) > MAX_ROOTS:
             raise NoNotice(f"Say what you hold of each of at most {MAX_ROOTS} artifacts.")
+        failed = _failed(said.get("failed", []))
         self._sweep(now)
+        if said.get("event") == STOPPED:
+            for meeting in self._meetings.values():
+                meeting.remove((place, port))
+            return {"roots": {}}
         told = {}
         for name, notice in roots.items():
             root = _root(name)
             size = self._sizes.get(root) if root is not None else None
             if root is not None and size:
-                told[name] = self._told(root, size, (place, port), notice, now)
+                told[name] = self._told(root, size, (place, port), notice, failed, now)
         return {"roots": told}
 
-    def _told(
-        self, root: Cid, size: int, caller: Caller, notice: object, now: float
+    def _told(  # noqa: PLR0913, PLR0917 - one argument for each part of an announcement
+        self,
+        root: Cid,
+        size: int,
+        caller: Caller,
+        notice: object,
+        failed: frozenset[Caller],
+        now: float,
     ) -> dict[str, Any]:
         count = stretch_count(size)
         held, wants = _notice(notice, count)
         meeting = self._meetings.get(root)
         if meeting is None:
             meeting = self._meetings[root] = Meeting(count, self._limits)
-        reply = meeting.exchange(caller, held=held, wants=wants, now=now)
+        reply = meeting.exchange(caller, held=held, wants=wants, now=now, failed=failed)
         near = _is_loopback(caller[0])
         others = [
             {"url": f"http://{_literal(who[0])}:{who[1]}", "held": as_text(theirs, count)}
@@ -121,6 +138,24 @@ def _notice(notice: object, count: int) -> tuple[int, int]:
             except ValueError as error:
                 raise NoNotice(f"This cannot be: {error}.") from error
     raise NoNotice("Say what you hold, and how many stretches you want to take from here.")
+
+
+def _failed(urls: object) -> frozenset[Caller]:
+    """Return the peers that an announcement names as failed, as this provider knows them."""
+    if not isinstance(urls, list) or len(urls) > MAX_FAILED:
+        raise NoNotice(f"Name at most {MAX_FAILED} peers that failed, by their URLs.")
+    return frozenset(filter(None, map(_caller, urls)))
+
+
+def _caller(url: object) -> Caller | None:
+    """Return the address and port of a peer's URL as `_told` spells it, None for another one."""
+    found = _PEER.fullmatch(url) if isinstance(url, str) else None
+    if found is None:
+        return None
+    try:
+        return str(ipaddress.ip_address(found[1].strip("[]"))), int(found[2])
+    except ValueError:
+        return None
 
 
 def _root(name: str) -> Cid | None:
