@@ -211,8 +211,10 @@ class Circle:
         await self._post(base, said)
 
     def _failed(self) -> set[str]:
-        """Return the peers that do not answer us."""
-        return set[str]().union(*(seat.failed() for seat in self._seats))
+        """Return the peers that do not answer us, and did not for an earlier artifact."""
+        before = set[str]().union(*self._reported.values())
+        still = {url for url in before if any(seat.suspects(url) for seat in self._seats)}
+        return still.union(*(seat.failed() for seat in self._seats))
 
     async def _pause(self, base: str) -> None:
         """Wait for the next exchange, or until more should be asked for.

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from phase_boot.fetching.company import Company
+from phase_boot.fetching.health import SourceHealth
 from phase_boot.machine.backoff import Backoff
 from phase_boot.machine.events import Event, FetchDone
 from phase_boot.ports.clock import Clock
@@ -46,6 +47,7 @@ class Errand:
         circle: who fetches the same as we do; None hands nothing on and asks nobody.
         gateways: base URLs of trustless gateways, which have blocks and no files.
         chance: returns a random number from 0 up to 1, for jitter.
+        health: which sources do not answer, learned from all artifacts.
     """
 
     clock: Clock
@@ -60,6 +62,7 @@ class Errand:
     circle: Circle | None = None
     gateways: tuple[str, ...] = ()
     chance: Callable[[], float] = field(default=random)
+    health: SourceHealth = field(default_factory=SourceHealth)
 
     @property
     def reach(self) -> Reach:
@@ -82,6 +85,14 @@ class Errand:
     async def back_off(self, failures: int, retry_after: float | None = None) -> None:
         """Wait before a source that failed so often in a row is asked again."""
         await self.clock.sleep(BACKOFF.pause(failures, self.chance(), retry_after=retry_after))
+
+    def note_failure(self, source: str) -> None:
+        """Remember that a source failed or stays silent."""
+        self.health.failed(source, self.clock.monotonic())
+
+    def is_suspect(self, source: str) -> bool:
+        """Say whether a source failed or stayed silent lately."""
+        return self.health.is_suspect(source, self.clock.monotonic())
 
     async def open(self) -> None:
         """Begin, with nothing that an earlier errand still hands on."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeAlias
 
 from phase_boot.fetching.errand import RATE_SECONDS, Errand, Pace
 from phase_boot.fetching.events import ChunksUnknown
 from phase_boot.fetching.gateway import Blocks
+from phase_boot.fetching.health import HEDGE_SECONDS
 from phase_boot.fetching.parts import part
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
@@ -27,6 +29,7 @@ MAX_PARTS: Final = 1 << 14
 """Requests for one list: more than any list needs, and an end to what would have none."""
 MAX_NODES: Final = 1 << 18
 """The same, where each node is asked for by its name."""
+_Reader: TypeAlias = Callable[[Errand, "Index", str], Awaitable[None]]
 
 
 class Index:
@@ -44,10 +47,32 @@ class Index:
         self._read: dict[int, bytes] = {}
         self._by_name = False
         """Whether nodes came by their names, and so without what stands around them in a list."""
+        self._last: str | None = None
+        """The source of the part before, whose last bytes may be the begin of a node."""
+        self.taken = 0
+        """Bytes that sources sent of it; it grows as long as one of them delivers."""
+        self.lock = asyncio.Lock()
+        """Held while the index changes: several sources are read at once, and a thread looks."""
 
-    def take(self, offset: int, data: bytes) -> None:
-        """Take a part of the list; raise WrongIndex or UnusableDag if it is none."""
-        self.outline.take(offset, data)
+    def take(self, offset: int, data: bytes, source: str) -> None:
+        """Take a part of the list.
+
+        Raises:
+            WrongIndex: it is no part of the list, by nothing but what ``source`` sent.
+            FetchFailed: it does not fit to what another source sent before; both are forgotten.
+            UnusableDag: the signed DAG is out of bounds.
+        """
+        if all(part.offset != offset for part in self.outline.wanted()):
+            # Another source was faster.
+            return
+        last, self._last = self._last, source
+        self.taken += len(data)
+        try:
+            self.outline.take(offset, data)
+        except WrongIndex as error:
+            if last in {None, source}:
+                raise
+            raise FetchFailed(f"it does not continue what {last} sent", again=True) from error
         self._read[offset] = data
 
     def take_node(self, cid: Cid, block: bytes) -> None:
@@ -55,6 +80,7 @@ class Index:
         if not self.outline.give(cid, block):
             raise WrongIndex(f"a block is not {cid}")
         self._by_name = True
+        self.taken += len(block)
 
     @property
     def may_share(self) -> bool:
@@ -103,16 +129,12 @@ async def learnt(errand: Errand, artifact: Artifact, root: Cid) -> tuple[Index, 
     reason = "nobody has the list of its chunks"
     try:
         index = Index(artifact, root)
-        for source in errand.sources:
-            if index.outline.complete:
-                break
-            if not errand.lies(source):
-                await _ask(errand, index, source, _read_list)
-        for gateway in errand.gateways:
-            if index.outline.complete:
-                break
-            if not errand.lies(gateway):
-                await _ask(errand, index, gateway, _read_nodes)
+        readers = [
+            *((source, _read_list) for source in errand.sources),
+            *((gateway, _read_nodes) for gateway in errand.gateways),
+        ]
+        honest = [reader for reader in readers if not errand.lies(reader[0])]
+        await _read(errand, index, sorted(honest, key=lambda each: errand.is_suspect(each[0])))
         if index.outline.complete:
             return index, await asyncio.to_thread(index.outline.chunks)
     except UnusableDag as failure:
@@ -121,9 +143,34 @@ async def learnt(errand: Errand, artifact: Artifact, root: Cid) -> tuple[Index, 
     return None
 
 
-async def _ask(
-    errand: Errand, index: Index, source: str, read: Callable[[Errand, Index, str], Awaitable[None]]
-) -> None:
+async def _read(errand: Errand, index: Index, readers: Iterable[tuple[str, _Reader]]) -> None:
+    """Read the index from the first source; ask the next one too where nothing comes (hedging)."""
+    pending, running = deque(readers), dict[asyncio.Task[None], str]()
+    silent = False
+    try:
+        while not index.outline.complete and (running or pending):
+            if pending and (silent or not running):
+                source, read = pending.popleft()
+                running[asyncio.create_task(_ask(errand, index, source, read))] = source
+            taken = index.taken
+            done, _ = await asyncio.wait(
+                running,
+                timeout=HEDGE_SECONDS if pending else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            silent = not done and index.taken == taken
+            for source in running.values() if silent else ():
+                errand.note_failure(source)
+            for task in done:
+                del running[task]
+                task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _ask(errand: Errand, index: Index, source: str, read: _Reader) -> None:
     """Take from one source what is missing of the list, or as much of it as it has."""
     try:
         await read(errand, index, source)
@@ -132,9 +179,13 @@ async def _ask(
         errand.ban(source)
     except FetchFailed as failure:
         reason = f"the list of its chunks: {failure}"
+        if failure.again:
+            errand.note_failure(source)
     except TimeoutError:
+        errand.note_failure(source)
         reason = f"the list of its chunks took more than {RATE_SECONDS} seconds"
     else:
+        errand.health.delivered(source)
         return
     failed = SourceFailed(source=source, artifact=index.artifact.name, reason=reason, again=False)
     errand.emit(failed)
@@ -145,14 +196,16 @@ async def _read_list(errand: Errand, index: Index, source: str) -> None:
     url = f"{source}/{dag_path(index.root)}"
     for _ in range(MAX_PARTS):
         if index.may_share:
-            await asyncio.to_thread(index.give, errand.cas)
+            async with index.lock:
+                await asyncio.to_thread(index.give, errand.cas)
         parts = index.outline.wanted()
         if not parts:
             return
         for each in parts:
             async with asyncio.timeout(RATE_SECONDS):
                 data = await part(errand, url, each.offset, each.length)
-            index.take(each.offset, data)
+            async with index.lock:
+                index.take(each.offset, data, source)
             if index.may_share:
                 # Older versions have most of what else would be wanted.
                 break
@@ -170,11 +223,13 @@ async def _read_nodes(errand: Errand, index: Index, gateway: str) -> None:
         async with asyncio.timeout(RATE_SECONDS) as flowing, aclosing(coming) as nodes:
             for cid in names:
                 block = await anext(nodes)
-                index.take_node(cid, block)
+                async with index.lock:
+                    index.take_node(cid, block)
                 length += len(block)
                 pace.check(errand.clock.monotonic(), length)
                 flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
                 if index.may_share:
                     break
         if index.may_share:
-            await asyncio.to_thread(index.give, errand.cas)
+            async with index.lock:
+                await asyncio.to_thread(index.give, errand.cas)

@@ -56,6 +56,8 @@ class Seat:
         self._given: dict[str, int] = {}
         self._heard = float("-inf")
         self._peers: dict[str, Mirror] = {}
+        self._suspects: set[str] = set()
+        """Peers that did not answer while an earlier artifact was fetched."""
         self._had, self._moved = mosaic.held, errand.clock.monotonic()
         self._chance = random.Random()  # noqa: S311 - where one begins is no secret
 
@@ -85,12 +87,17 @@ class Seat:
         if mirror is not None and base not in self._given:
             mirror.held = None
 
+    def suspects(self, url: str) -> bool:
+        """Say whether a peer did not answer lately, whatever it was asked for."""
+        return self._errand.is_suspect(url)
+
     def failed(self) -> set[str]:
         """Return the peers that were asked for some of it and do not answer."""
         swarm = self._swarm
         if swarm is None:
             return set()
-        return {url for url, peer in self._peers.items() if swarm.unresponsive(peer)}
+        silent = {url for url, peer in self._peers.items() if swarm.unresponsive(peer)}
+        return silent | self._suspects
 
     def release(self, base: str) -> None:
         """Let a provider be asked for everything: nobody meets there."""
@@ -151,6 +158,9 @@ class Seat:
     def _ask(self, url: str, held: int) -> None:
         """Ask another machine for what it is said to hold."""
         peer, swarm = self._peers.get(url), self._swarm
+        if peer is None and self._errand.is_suspect(url):
+            self._suspects.add(url)
+            return
         if peer is None and swarm is not None:
             if sum(each in swarm.asked for each in self._peers.values()) >= MOST_PEERS:
                 return

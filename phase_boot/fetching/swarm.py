@@ -153,6 +153,7 @@ class Swarm:
             await following
         finally:
             self._over = True
+            self._note_silent()
             await _ended(whole, following, *self._workers)
             self._tell_served(self._errand.clock.monotonic() - began)
 
@@ -163,6 +164,12 @@ class Swarm:
             self._errand.clock.monotonic() - meter.asked > PATIENCE_SECONDS
         )
         return meter.failed or silent
+
+    def _note_silent(self) -> None:
+        """Remember which sources were asked and sent nothing, for the artifacts to come."""
+        for source in self.asked:
+            if self.unresponsive(source):
+                self._errand.note_failure(source.name)
 
     def add(self, source: Source) -> None:
         """Begin to ask somebody else too, unless it is over."""
@@ -190,6 +197,7 @@ class Swarm:
         """Fetch one span after the other from a source, until all is here or it has had enough."""
         errand, name, failures = self._errand, source.name, 0
         meter = self._meters[source]
+        await self._hold_back(source)
         pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=0)
         while not self._mosaic.complete:
             task = self._next(source)
@@ -201,6 +209,7 @@ class Swarm:
             try:
                 await self._fetch(source, task, pace)
                 failures = 0
+                errand.health.delivered(name)
                 continue
             except OnlyWhole as failure:
                 reason, again = str(failure), False
@@ -215,6 +224,8 @@ class Swarm:
                 meter.asked = None
                 self.wake()
             meter.failed = True
+            if again:
+                errand.note_failure(name)
             # Only a whole chunk is progress: whoever breaks off before one would be asked for ever.
             failures = 1 if task.first > first else failures + 1
             again = again and failures < errand.policy.limits.attempts
@@ -226,6 +237,14 @@ class Swarm:
             await errand.back_off(failures, asked)
             # A pause that the source asked for does not make it slow.
             pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
+
+    async def _hold_back(self, source: Source) -> None:
+        """Let a suspect source wait, so that it takes no span from others that are quick."""
+        if not self._errand.is_suspect(source.name):
+            return
+        others = self.asked - {source}
+        if any(not self._errand.is_suspect(other.name) for other in others):
+            await self._errand.clock.sleep(PATIENCE_SECONDS)
 
     def _next(self, source: Source) -> Task | None:
         now = self._errand.clock.monotonic()

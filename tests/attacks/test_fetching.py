@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +17,7 @@ from phase_boot.drill.sites import Site, Sites
 from phase_boot.fetching import Unobtainable, obtain
 from phase_boot.fetching.errand import RATE_SECONDS, Errand
 from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.fetching.health import HEDGE_SECONDS
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store import car, dag, varint
 from phase_boot.store.cid import Cid, Codec
@@ -41,6 +42,13 @@ NODES = list(TREE.nodes)
 async def obtained(errand: Errand, root: Cid = TREE.root) -> None:
     fetched, _ = await obtain(replace(errand, dags={ARTIFACT.name: root}), ARTIFACT)
     assert content(fetched) == DATA
+
+
+async def timed(fetching: Awaitable[None]) -> float:
+    """How long it takes, in virtual seconds."""
+    began = asyncio.get_running_loop().time()
+    await fetching
+    return asyncio.get_running_loop().time() - began
 
 
 def assert_nothing_but_the_artifact(play: Fetching, *, whole: bool = True) -> None:
@@ -122,15 +130,36 @@ def test_a_signed_dag_without_an_end_is_left_and_the_whole_file_taken() -> None:
     assert not play.liars
 
 
-def test_a_list_that_drips_is_not_waited_for() -> None:
+def test_a_list_that_drips_is_read_from_the_next_source_meanwhile() -> None:
     drip, good = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS), site_of(DATA)
     drip.files[LIST] = good.files[LIST] = CAR
     play = Fetching(Sites(drip=drip, good=good))
-    virtual_time.run(obtained(play.errand()))
+    assert virtual_time.run(timed(obtained(play.errand()))) < RATE_SECONDS
     assert_nothing_but_the_artifact(play)
+    assert not play.liars
+
+
+def test_a_list_that_drips_and_that_only_one_source_has_is_given_up() -> None:
+    drip = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS)
+    drip.files[LIST] = CAR
+    play = Fetching(Sites(drip=drip))
+    with pytest.raises(Unobtainable):
+        virtual_time.run(obtained(play.errand()))
     named = [event for event in play.of(SourceFailed) if event.source == "http://drip"]
     assert f"more than {RATE_SECONDS} seconds" in named[0].reason
     assert not play.liars
+
+
+def test_four_mirrors_that_never_answer_delay_no_fetch() -> None:
+    good = site_of(DATA)
+    good.files[LIST] = CAR
+    alone = Fetching(Sites(good=good))
+    least = virtual_time.run(timed(obtained(alone.errand())))
+    dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
+    play = Fetching(Sites(**dead, good=good))
+    errand = play.errand(sources=(*(f"http://{name}" for name in dead), "http://good"))
+    assert virtual_time.run(timed(obtained(errand))) < least + 4 * HEDGE_SECONDS + 1.0
+    assert_nothing_but_the_artifact(play)
 
 
 def test_a_chunk_that_lies_everywhere_is_never_kept_and_the_next_run_has_the_others() -> None:

@@ -139,6 +139,44 @@ async def test_a_notice_without_end_and_other_methods(site: Path) -> None:
         assert (await ask(provider.port, "/peers/", "GET")).status == 404
 
 
+def test_a_peer_named_as_failed_is_left_out_for_the_one_that_names_it(site: Path) -> None:
+    board = board_of(site)
+    board.exchange("10.0.0.9", body(notice(7001)), 0.0)
+    wants = {"held": as_text(0, COUNT), "wants": 8}
+    failed = json.loads(body(notice(7002, **wants))) | {"failed": ["http://10.0.0.9:7001"]}
+    told = board.exchange("10.0.0.8", body(failed), 0.1)["roots"][ROOT]
+    assert told["peers"] == []
+    assert told["yours"] != as_text(0, COUNT)
+    others = board.exchange("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
+    assert [peer["url"] for peer in others["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
+
+
+def test_a_machine_stops_itself_alone(site: Path) -> None:
+    board = board_of(site)
+    for address in ("10.0.0.9", "10.0.0.8"):
+        board.exchange(address, body(notice(7001)), 0.0)
+    stop = body({"port": 7001, "roots": {}, "event": "stopped"})
+    assert board.exchange("10.0.0.8", stop, 0.1) == {"roots": {}}
+    told = board.exchange("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
+    assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
+
+
+@pytest.mark.parametrize(
+    "failed", ["http://10.0.0.9:7001", 7, ["http://10.0.0.9:7001"] * 17, {"a": 1}], ids=repr
+)
+def test_failed_peers_that_are_no_short_list_are_refused(site: Path, failed: object) -> None:
+    with pytest.raises(NoNotice, match="at most 16 peers"):
+        board_of(site).exchange("10.0.0.8", body(notice() | {"failed": failed}), 0.0)
+
+
+@pytest.mark.parametrize(
+    "url", [None, "", "http://10.0.0.999:7001", "ftp://x", "http://[:::]:7001"]
+)
+def test_a_failed_peer_that_is_no_peer_is_passed_over(site: Path, url: object) -> None:
+    told = board_of(site).exchange("10.0.0.8", body(notice() | {"failed": [url]}), 0.0)
+    assert ROOT in told["roots"]
+
+
 def test_what_the_site_does_not_offer_is_nobodys_meeting_place(site: Path) -> None:
     board = board_of(site)
     other = str(plant(chunked(DATA)).root)

@@ -103,6 +103,27 @@ def beside(host: Provider, **others: Site) -> Beside:
     return Beside(Sites(host=host, **others))
 
 
+def seconds(it: Beside, *sources: str) -> float:
+    """How long it takes to fetch from ``sources``, in virtual time."""
+
+    async def timed() -> float:
+        began = asyncio.get_running_loop().time()
+        await it.obtaining(*sources)
+        return asyncio.get_running_loop().time() - began
+
+    return virtual_time.run(timed())
+
+
+def tracker_of(sizes: dict[str, int]) -> Callable[[bytes], bytes]:
+    """A tracker whose peer has everything, unless that peer is named as failed."""
+
+    def tracker(raw: bytes) -> bytes:
+        failed = PEER in json.loads(raw).get("failed", [])
+        return (Meeting(sizes) if failed else Meeting(sizes, peers=(PEER,), yours=0))(raw)
+
+    return tracker
+
+
 def bytes_asked(sites: Sites, base: str) -> int:
     return sum(length for url, _, length in sites.spans if url == f"{base}/{ENTRY}")
 
@@ -124,7 +145,8 @@ def test_what_is_here_is_handed_on_and_told_while_it_is_fetched_and_after() -> N
         Share(ARTIFACT.digest, TREE.root, len(DATA)),
         FakeShared(held=EVERYTHING),
     )
-    said = [told["roots"][str(TREE.root)] for told in host.told]
+    assert host.told[-1] == {"port": 7000, "roots": {}, "event": "stopped"}
+    said = [told["roots"][str(TREE.root)] for told in host.told[:-1]]
     assert {told["port"] for told in host.told} == {7000}
     assert said[0] == {"held": as_text(0, COUNT), "wants": COUNT}
     assert said[-1] == {"held": as_text(EVERYTHING, COUNT), "wants": 0}
@@ -152,6 +174,44 @@ def test_a_peer_that_lies_is_banned_and_costs_one_chunk() -> None:
     assert it.play.liars == {PEER}
     assert liar.asked[ENTRY] == 1
     assert "another sha256" in it.reasons()[PEER]
+
+
+@pytest.mark.parametrize("peer", [Site({}, hangs=True), Site({})], ids=["silent", "empty"])
+def test_a_peer_that_left_is_named_to_the_provider_which_gives_its_part(peer: Site) -> None:
+    host = provider()
+    host.meets(tracker_of(SIZES))
+    it = beside(host, **{"10.0.0.9:7000": peer})
+    assert seconds(it, "http://host") < seconds(beside(provider()), "http://host") + 1.0
+    assert [PEER] in [told.get("failed") for told in host.told]
+
+
+def test_a_peer_that_did_not_answer_is_not_asked_for_the_next_artifact() -> None:
+    small = data_of(2 * LEAST, seed=2)
+    tree, artifact = plant(chunked(small)), artifact_of(small, "initramfs")
+    host = provider(peers=(PEER,))
+    host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
+    host.meets(tracker_of({**SIZES, str(tree.root): len(small)}))
+    silent = Site({}, hangs=True)
+    it = beside(host, **{"10.0.0.9:7000": silent})
+
+    async def both() -> None:
+        dags = {ARTIFACT.name: TREE.root, artifact.name: tree.root}
+        errand = it.play.errand(dags=dags, sources=("http://host",))
+        circle = Circle(
+            it.neighbours, clock=errand.clock, reach=it.reach, emit=it.play.events.append
+        )
+        errand = replace(errand, circle=circle)
+        try:
+            await obtain(errand, ARTIFACT)
+            await obtain(errand, artifact)
+        finally:
+            await circle.close()
+
+    virtual_time.run(both())
+    started = [each.artifact for each in it.play.of(FetchStarted) if each.source == PEER]
+    assert started == [ARTIFACT.name]
+    second = [told for told in host.told if str(tree.root) in told["roots"]]
+    assert [PEER] in [told["failed"] for told in second]
 
 
 def test_a_crowd_of_peers_is_asked_no_more_than_so_many_at_once() -> None:
@@ -215,7 +275,8 @@ def test_a_provider_that_never_answers_is_a_mirror_like_any_other() -> None:
 
     it = beside(provider())
     it.neighbours = Silent(it.sites)
-    assert it.run("http://host") == "http://host"
+    assert seconds(it, "http://host") < seconds(beside(provider()), "http://host") + 1.0
+    assert it.play.disk.items(Folder.ENTRIES)
 
 
 @pytest.mark.parametrize("failure", [FetchFailed("no", again=True), OSError("a fault")])

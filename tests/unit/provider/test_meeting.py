@@ -107,3 +107,27 @@ def test_a_full_meeting_still_tells_of_others() -> None:
     assert len(meeting) == LIMITS.peers
     assert reply.yours == 0
     assert len(reply.others) == LIMITS.peers_told
+
+
+def test_a_peer_that_failed_for_one_machine_holds_nothing_back_from_it() -> None:
+    meeting = Meeting(16, LIMITS)
+    meeting.exchange(caller(0), held=(1 << 16) - 1, wants=0, now=0.0)
+    assert meeting.exchange(caller(1), held=0, wants=64, now=0.0).yours == 0
+    gone = frozenset({caller(0)})
+    reply = meeting.exchange(caller(1), held=0, wants=64, now=0.1, failed=gone)
+    assert reply.yours.bit_count() == 8
+    assert reply.others == ()
+    # What one machine says of a peer changes nothing for others.
+    assert [who for who, _ in meeting.exchange(caller(2), held=0, wants=0, now=0.2).others] == [
+        caller(0)
+    ]
+
+
+def test_a_machine_that_stops_is_named_no_more_and_holds_nothing_back() -> None:
+    meeting = Meeting(16, LIMITS)
+    meeting.exchange(caller(0), held=(1 << 16) - 1, wants=0, now=0.0)
+    meeting.remove(caller(0))
+    meeting.remove(caller(3))
+    reply = meeting.exchange(caller(1), held=0, wants=64, now=0.1)
+    assert reply.others == ()
+    assert reply.yours

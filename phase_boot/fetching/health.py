@@ -1,0 +1,58 @@
+"""What was learned of sources within one boot: which of them do not answer.
+
+A source that failed, or sent nothing while it was asked, is suspect for a time that doubles with
+each further failure. Suspect sources are asked after all others, and no request waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from phase_boot.machine.backoff import Backoff
+
+SUSPICION: Final = Backoff(first=4.0, longest=64.0)
+"""For so many seconds a source is suspect after each further failure."""
+MAX_SOURCES: Final = 1024
+"""Sources that are remembered; the oldest failure is forgotten first."""
+HEDGE_SECONDS: Final = 0.3
+"""After so long without a byte another source is asked for the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    count: int
+    until: float
+
+
+class SourceHealth:
+    """Remembers failures of sources by their base URLs."""
+
+    def __init__(self) -> None:
+        """Begin without a failure."""
+        self._failures: dict[str, _Failure] = {}
+
+    def failed(self, source: str, now: float) -> None:
+        """Note that a source failed or stays silent; the same failure may be noted twice."""
+        known = self._failures.pop(source, None)
+        if known is not None and now < known.until:
+            self._failures[source] = known
+            return
+        count = known.count + 1 if known else 1
+        self._failures[source] = _Failure(count, now + SUSPICION.pause(count, 0.0))
+        if len(self._failures) > MAX_SOURCES:
+            del self._failures[next(iter(self._failures))]
+
+    def delivered(self, source: str) -> None:
+        """Note that a source sent bytes that were right."""
+        self._failures.pop(source, None)
+
+    def is_suspect(self, source: str, now: float) -> bool:
+        """Return whether a source failed lately."""
+        known = self._failures.get(source)
+        return known is not None and now < known.until
+
+    def ordered(self, sources: Iterable[str], now: float) -> list[str]:
+        """Return ``sources`` in their order, those that are suspect last."""
+        return sorted(sources, key=lambda source: self.is_suspect(source, now))

@@ -1,0 +1,48 @@
+"""What is remembered of sources that failed, and for how long."""
+
+from __future__ import annotations
+
+from phase_boot.fetching.health import MAX_SOURCES, SUSPICION, SourceHealth
+
+
+def test_a_source_is_suspect_for_longer_after_each_failure() -> None:
+    health, now = SourceHealth(), 0.0
+    spans = []
+    for _ in range(8):
+        health.failed("a", now)
+        began = now
+        while health.is_suspect("a", now):
+            now += 0.5
+        spans.append(now - began)
+    assert spans[0] == SUSPICION.first
+    assert spans == sorted(spans)
+    assert spans[-1] == SUSPICION.longest
+
+
+def test_one_failure_that_is_noted_twice_counts_once() -> None:
+    health = SourceHealth()
+    health.failed("a", 0.0)
+    health.failed("a", 0.1)
+    assert not health.is_suspect("a", SUSPICION.first)
+
+
+def test_a_source_that_delivers_is_suspect_no_more() -> None:
+    health = SourceHealth()
+    health.failed("a", 0.0)
+    health.delivered("a")
+    assert not health.is_suspect("a", 0.1)
+
+
+def test_suspect_sources_come_last_and_the_others_keep_their_order() -> None:
+    health = SourceHealth()
+    health.failed("a", 0.0)
+    assert health.ordered(["a", "b", "c"], 0.1) == ["b", "c", "a"]
+
+
+def test_made_up_sources_fill_no_memory() -> None:
+    health = SourceHealth()
+    for number in range(3 * MAX_SOURCES):
+        health.failed(f"http://{number}", 0.0)
+    last = f"http://{3 * MAX_SOURCES - 1}"
+    assert health.is_suspect(last, 0.1)
+    assert not health.is_suspect("http://0", 0.1)
