@@ -12,7 +12,7 @@ from typing import Final
 
 from phase_boot.machine.backoff import Backoff
 
-SUSPICION: Final = Backoff(first=4.0, longest=64.0)
+SUSPICION: Final = Backoff(first=10.0, longest=120.0)
 """For so many seconds a source is suspect after each further failure."""
 MAX_SOURCES: Final = 1024
 """Sources that are remembered; the oldest failure is forgotten first."""

@@ -82,8 +82,8 @@ class Meeting:
 
         A machine that there is no room for is told of others, and given nothing to take. In a full
         meeting the address with the most machines loses one to a newcomer from another address.
-        Peers in ``failed`` do not answer this machine: it is not told of them, and may take from us what
-        only they hold or were to take. Other machines are told of them as before.
+        Peers in ``failed`` do not answer this machine: it is not told of them, and may take from us
+        what only they hold or were to take. Other machines are told of them as before.
         """
         self.forget(now)
         notice = self._notices.get(caller)
