@@ -65,7 +65,10 @@ class Entry:
 
 
 def menu(*, version: str, linux: str, initrd: str, options: str) -> tuple[Entry, ...]:
-    """Return the three entries; they differ in `phase.mode=` alone."""
+    """Return the three entries; they differ in `phase.mode=` alone.
+
+    It comes first, where nothing in ``options`` can quote it or end the kernel's parameters.
+    """
     return tuple(
         Entry(
             name=f"phase-{mode}",
@@ -74,7 +77,7 @@ def menu(*, version: str, linux: str, initrd: str, options: str) -> tuple[Entry,
             version=version,
             linux=linux,
             initrd=initrd,
-            options=f"{options} phase.mode={mode}",
+            options=f"phase.mode={mode} {options}",
         )
         for rank, mode in enumerate(MENU, start=1)
     )

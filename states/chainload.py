@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, UnknownKernel, inspect
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import CannotChainload, NotConfigured
@@ -25,7 +26,7 @@ async def chainload(world: World, boot: Boot) -> Step:
         images = await _opened(boot, images)
         cargo = await _cargo(world, boot, images)
         entry = await world.loader.stage(cargo)
-    except (CannotChainload, StoreError, UnknownKernel) as failure:
+    except (CannotChainload, StoreError, UnknownKernel, BadCommandLine) as failure:
         raise CannotChainload(f"{why}; and {failure}") from failure
     finally:
         images.close()

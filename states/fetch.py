@@ -15,7 +15,15 @@ from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.preflight import UKI, Survey, Unstartable, suited, survey, uki_is_wanted
+from phase_boot.machine.preflight import (
+    UKI,
+    Survey,
+    Unstartable,
+    check_handover,
+    suited,
+    survey,
+    uki_is_wanted,
+)
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate, FinderFailed
 from phase_boot.store.cas import Fetched
@@ -57,6 +65,10 @@ async def _fetch_onto(
     """Have all artifacts on ``shelf``, the kernel first; an error leaves no descriptor open."""
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
+    try:
+        check_handover(boot, rootfs_on_cache=shelf.persistent)
+    except Unstartable as failure:
+        return _unavailable(boot, str(failure), liars)
     _reckon_memory(world, shelf, manifest)
     errand = _errand(world, boot, shelf, liars)
     shelf.cas.pin(*(artifact.digest for artifact in wanted))

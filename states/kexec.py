@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.handoff.memory import to_start
 from phase_boot.machine.boot import Boot, Images, known
@@ -43,7 +44,11 @@ async def _climb(world: World, boot: Boot, images: Images) -> Step:
     if not ladder.calls:
         raise KexecRefused(f"kexec is not tried: {ladder}")
     _fits(world, manifest, known(boot.shelf, "a store"))
-    method, cmdline = ladder.calls[0], cmdline_of(boot)
+    method = ladder.calls[0]
+    try:
+        cmdline = cmdline_of(boot)
+    except BadCommandLine as bad:
+        raise KexecRefused(f"this version cannot be started: {bad}") from bad
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))
     initrd = initrd_of(world, boot, images)
     try:

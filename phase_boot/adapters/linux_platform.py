@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from phase_boot.handoff.cmdline import PREFIX, parse
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.ports.platform import Facts
 from phase_boot.trust.arch import Arch
@@ -57,7 +58,7 @@ class LinuxPlatform:
 
     async def facts(self) -> Facts:
         """Return what /proc and /sys say; the command line chooses the mode."""
-        words = dict(_words((self._root / "proc/cmdline").read_bytes()[:MAX_CMDLINE]))
+        words = _words((self._root / "proc/cmdline").read_bytes()[:MAX_CMDLINE])
         mode = self._mode or words.get("phase.mode") or self._only_mode()
         if mode not in set(Mode):
             raise NotConfigured(
@@ -182,11 +183,10 @@ class LinuxPlatform:
         return self._root / path.relative_to("/")
 
 
-def _words(cmdline: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the `phase.` words of the kernel command line; of a repeated one the first counts."""
-    seen = set()
-    for word in cmdline.decode("ascii", "replace").split():
-        name, _, value = word.partition("=")
-        if name.startswith("phase.") and name not in seen:
-            seen.add(name)
-            yield name, value
+def _words(cmdline: bytes) -> dict[str, str]:
+    """Return the `phase.` parameters of the kernel command line; of a repeated one the first."""
+    found: dict[str, str] = {}
+    for word in parse(cmdline.decode("ascii", "replace")).parameters:
+        if word.key.startswith(PREFIX):
+            found.setdefault(word.key, word.value or "")
+    return found

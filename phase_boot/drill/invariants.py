@@ -14,7 +14,7 @@ from phase_boot.drill.plan import Fault
 from phase_boot.drill.run import Run, kept
 from phase_boot.handoff.cpio import Entry, archive, head, padding
 from phase_boot.handoff.document import BadHandoff, read
-from phase_boot.handoff.initrd import DOCUMENT
+from phase_boot.handoff.initrd import DOCUMENT, gap_after
 from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
 from phase_boot.machine.graph import TERMINAL, State
 from phase_boot.machine.replay import ImpossibleJournalError, replay
@@ -142,7 +142,7 @@ def _document(initrd: bytes) -> bytes:
 
 
 def _initrd(document: bytes, *, rootfs: bool) -> bytes:
-    parts = [INITRAMFS, padding(len(INITRAMFS))]
+    parts = [INITRAMFS, gap_after(len(INITRAMFS))]
     if rootfs:
         parts += [archive([Entry.folder("phase")], end=False)]
         parts += [head(Entry.file(ROOTFS_NAME, b""), size=len(ROOTFS)), ROOTFS]

@@ -21,8 +21,6 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_JOURNAL: Final = 3 * 1024 * 1024
 """Bytes of the event lines that are handed over; the oldest are left out beyond that."""
 MAX_DEPTH: Final = 4
-WIPES_MEMORY: Final = "init_on_free=1"
-"""Linux then zeroes every free page of RAM while it starts, and every page that is freed later."""
 MAX_ADDRESSES: Final = 64
 MAX_SOURCES: Final = 32
 MAX_SIGNERS: Final = 32
@@ -133,22 +131,6 @@ def document(
         # A target that cannot read it gets nothing at all; without the network it has the rest.
         handoff = replace(handoff, network=None)
     return handoff.encode()
-
-
-def kernel_cmdline(*, mode: str, manifest: Verified) -> str:
-    """Return the target's command line: the signed one, then what the hand-over adds.
-
-    In Private mode the new kernel is told to wipe memory as it takes it over: what the seed knew
-    (a URL, a passphrase, the journal) must not outlive the seed.
-    """
-    facts = manifest.manifest
-    added = (
-        *((WIPES_MEMORY,) if mode == Mode.PRIVATE else ()),
-        f"phase.mode={mode}",
-        f"phase.version={facts.version}",
-        f"phase.rootfs={facts.artifacts['rootfs'].digest}",
-    )
-    return " ".join([facts.cmdline, *added]).strip()
 
 
 def read(raw: bytes) -> Handoff:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.handoff.cpio import Entry, archive, head, padding
+from phase_boot.handoff.cpio import MAX_FILE, Entry, archive, head, padding
+from phase_boot.handoff.document import MAX_BYTES
 from phase_boot.store.cas import Fetched
+from phase_boot.trust.manifest import Artifact
 
 DOCUMENT: Final = "phase/handoff.json"
 ROOTFS: Final = "phase/rootfs.squashfs"
+GAP: Final = 4
+"""Zero bytes, at least, between the publisher's initramfs and what is appended to it.
+
+The kernel skips them (init/initramfs.c), and its reader of lz4 archives, which have no end mark,
+takes four of them for the end (lib/decompress_unlz4.c, Linux 5.9 and later).
+"""
+MAX_SIZE: Final = 2**32 - 1
+"""Bytes of a whole initrd: a size in a newc archive and a file on FAT32 end there, and
+`kexec_file_load` reads 4 GiB at most (KEXEC_FILE_SIZE_MAX, Linux 6.0)."""
+GIB: Final = 1024**3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +42,40 @@ class Initrd:
     def parts(self) -> Iterator[bytes | Fetched]:
         """Yield what to concatenate, in order."""
         yield self.initramfs
-        yield padding(self.initramfs.artifact.size)
+        yield gap_after(self.initramfs.artifact.size)
         if self.rootfs is not None:
             yield archive([Entry.folder("phase")], end=False)
             yield head(Entry.file(ROOTFS, b""), size=self.rootfs.artifact.size)
             yield self.rootfs
             yield padding(self.rootfs.artifact.size)
         yield archive([Entry.folder("phase"), Entry.file(DOCUMENT, self.document)])
+
+
+def gap_after(size: int) -> bytes:
+    """Return the zero bytes between an initramfs of ``size`` bytes and what is appended.
+
+    They align the next archive as well: an uncompressed one begins at a multiple of 4 bytes.
+    """
+    return bytes(GAP) + padding(size + GAP)
+
+
+def obstacle_to_appending(
+    artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool
+) -> str | None:
+    """Return why ``artifacts`` do not fit into an initrd, if so.
+
+    On Cache the rootfs stays where it is; else it is appended to the initramfs.
+    """
+    initramfs, rootfs = artifacts["initramfs"].size, artifacts["rootfs"].size
+    if initramfs + MAX_BYTES > MAX_SIZE:
+        return (
+            f"its initramfs of {initramfs / GIB:.1f} GiB is too large for any kernel to be given "
+            "(4 GiB at most): boot a version with a smaller one"
+        )
+    if not rootfs_on_cache and (rootfs > MAX_FILE or initramfs + rootfs + MAX_BYTES > MAX_SIZE):
+        return (
+            f"its rootfs of {rootfs / GIB:.1f} GiB does not fit into an initrd (4 GiB at most with "
+            "the initramfs): boot Internet or Local from a stick with a Cache partition that holds "
+            "it, or a version with a smaller one"
+        )
+    return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from phase_boot.handoff.document import Network, document, kernel_cmdline
+from phase_boot.handoff.cmdline import for_target
+from phase_boot.handoff.document import Network, document
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.handler import World
@@ -26,9 +27,18 @@ def initrd_of(world: World, boot: Boot, images: Images) -> Initrd:
 
 
 def cmdline_of(boot: Boot) -> str:
-    """Return the target's command line."""
-    facts, manifest = known(boot.facts, "the machine's facts"), known(boot.manifest, "a manifest")
-    return kernel_cmdline(mode=facts.mode, manifest=manifest)
+    """Return the target's command line.
+
+    Raises:
+        BadCommandLine: the signed one cannot be used, in this mode or in any.
+    """
+    manifest = known(boot.manifest, "a manifest").manifest
+    return for_target(
+        manifest.cmdline,
+        mode=known(boot.facts, "the machine's facts").mode,
+        version=str(manifest.version),
+        rootfs=str(manifest.artifacts["rootfs"].digest),
+    )
 
 
 def _network(link: Link) -> Network:

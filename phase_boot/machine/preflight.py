@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from phase_boot.handoff.cmdline import BadCommandLine
+from phase_boot.handoff.initrd import obstacle_to_appending
 from phase_boot.handoff.kernel import HEAD, Format, Kernel, UnknownKernel, inspect
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import NoWayToStart
 from phase_boot.machine.events import KernelInspected
 from phase_boot.machine.handler import World
+from phase_boot.machine.handover import cmdline_of
 from phase_boot.machine.ladder import Ladder
 from phase_boot.machine.models import kexec_failed_before
 from phase_boot.ports.loader import Outlook
@@ -63,6 +66,23 @@ async def outlook(world: World, boot: Boot) -> Outlook:
             "another mode in the boot menu"
         )
     return await world.loader.outlook()
+
+
+def check_handover(boot: Boot, *, rootfs_on_cache: bool) -> None:
+    """Check what the manifest alone decides about the hand-over, before anything is fetched.
+
+    Raises:
+        Unstartable: the command line cannot be used in this mode, or the rootfs would have to go
+            along with the initramfs and is too large for that.
+    """
+    try:
+        cmdline_of(boot)
+    except BadCommandLine as bad:
+        raise Unstartable(str(bad)) from bad
+    artifacts = known(boot.manifest, "a manifest").manifest.artifacts
+    obstacle = obstacle_to_appending(artifacts, rootfs_on_cache=rootfs_on_cache)
+    if obstacle:
+        raise Unstartable(obstacle)
 
 
 def suited(world: World, found: Survey, image: Fetched, *, has_uki: bool) -> tuple[Kernel, Ladder]:

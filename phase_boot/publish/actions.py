@@ -48,7 +48,9 @@ def publish(options: argparse.Namespace) -> int:
         jobs=options.job or [],
     )
     if options.unsigned:
-        sys.stdout.write(f"{release.draft(options.out, wanted, force=options.force).path}\n")
+        drafted = release.draft(options.out, wanted, force=options.force)
+        sys.stdout.write(f"{drafted.path}\n")
+        _warn(drafted)
         return 0
     done = release.publish(options.out, wanted, keys_of(options), force=options.force)
     sys.stdout.write(f"{done.path}: version {done.manifest.version}\n")
@@ -154,8 +156,9 @@ def _terms(options: argparse.Namespace, chain: Chain) -> Terms:
 
 
 def _warn(done: release.Published) -> None:
-    if done.warning is not None:
-        sys.stderr.write(f"{done.warning}\n")
+    for sentence in (done.warning, *done.cautions):
+        if sentence is not None:
+            sys.stderr.write(f"{sentence}\n")
 
 
 def _check_given(options: argparse.Namespace, names: Iterable[str], *, wanted: bool) -> None:

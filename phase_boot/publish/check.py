@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.handoff_checks import handoff_fault, handoff_warnings
 from phase_boot.publish.index import index_fault
 from phase_boot.publish.roots import followed, walk
 from phase_boot.store.cid import Cid
@@ -53,7 +54,10 @@ def check(path: Path, terms: Terms) -> Iterator[Finding]:
         if path.is_dir():
             yield from _check_site(path, terms)
         else:
-            yield _check_manifest(path, str(path), terms)[0]
+            finding, verified = _check_manifest(path, str(path), terms)
+            yield finding
+            if verified is not None:
+                yield from _check_handoff(str(path), verified.manifest)
     except OSError as error:
         raise PublishError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
 
@@ -110,6 +114,7 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
         finding, verified = _check_manifest(path, subject, _narrowed(terms, channel, arch))
         yield finding
         if verified is not None:
+            yield from _check_handoff(subject, verified.manifest)
             for artifact, dag in _named(verified.manifest):
                 found_so = _check_artifact(root, artifact, hashed)
                 yield found_so
@@ -121,6 +126,15 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
             yield Finding(f"{ENTRIES}/{ascii(name)[1:-1]}", good=False, text=text)
     if not found:
         yield Finding(str(root), good=False, text="holds no <channel>/<arch>/manifest.json")
+
+
+def _check_handoff(subject: str, manifest: Manifest) -> Iterator[Finding]:
+    """Yield what the hand-over makes of a manifest, as far as it is worth a line."""
+    fault = handoff_fault(manifest)
+    if fault is not None:
+        yield Finding(subject, good=False, text=fault)
+    for sentence in handoff_warnings(manifest):
+        yield Finding(subject, good=True, text=f"warning: {sentence}")
 
 
 def _named(manifest: Manifest) -> Iterator[tuple[Artifact, Cid | None]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from phase_boot.publish.backing import check_backing
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.handoff_checks import fault_in_cmdline, handoff_fault, handoff_warnings
 from phase_boot.publish.sign import Draft
 from phase_boot.publish.signing import signed
 from phase_boot.publish.site import Site, open_site
@@ -53,6 +54,8 @@ class Published:
     path: Path
     warning: str | None = None
     """Why machines that follow the roots of the SITE will not take it."""
+    cautions: tuple[str, ...] = ()
+    """What only some machines will boot, or boot otherwise."""
 
 
 def publish(
@@ -70,7 +73,8 @@ def publish(
         manifest = _checked(raw, keys)
         signers = frozenset(key.keyid for key in keys)
         warning = check_backing(root, manifest, signers, force=force)
-        return Published(manifest, _put(site, manifest, raw), warning)
+        cautions = tuple(handoff_warnings(manifest))
+        return Published(manifest, _put(site, manifest, raw), warning, cautions)
 
 
 def draft(root: Path, release: Release, *, force: bool = False) -> Published:
@@ -87,7 +91,9 @@ def draft(root: Path, release: Release, *, force: bool = False) -> Published:
             _check_is_unsigned(site, path)
         published = manifest_path(release.channel, release.arch)
         raw = signed_by(_stored(site, published, release, force=force), [])
-        return Published(_readable(raw), site.write(path, raw))
+        manifest = _readable(raw)
+        cautions = tuple(handoff_warnings(manifest))
+        return Published(manifest, site.write(path, raw), cautions=cautions)
 
 
 def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Published:
@@ -98,6 +104,7 @@ def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Publishe
             the published one (unless ``force``).
     """
     manifest = ready.manifest
+    _check_handoff(manifest)
     raw = signed_by(ready.document, [])
     with open_site(root) as site:
         path = manifest_path(manifest.channel, manifest.arch)
@@ -114,7 +121,8 @@ def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Publishe
             _check_is_there(site, job)
         signers = frozenset(claim.keyid for claim in claims_of(ready.document))
         warning = check_backing(root, manifest, signers, force=force)
-        done = Published(manifest, _put(site, manifest, raw), warning)
+        cautions = tuple(handoff_warnings(manifest))
+        done = Published(manifest, _put(site, manifest, raw), warning, cautions)
         _discard_draft(site, ready)
         return done
 
@@ -137,6 +145,8 @@ def _put(site: Site, manifest: Manifest, raw: bytes) -> Path:
 
 
 def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str, object]:
+    if fault := fault_in_cmdline(release.cmdline):
+        raise PublishError(fault)
     if not force:
         _check_is_newer(site, path, release.version)
     artifacts = [site.add(name, file) for name, file in release.files.items()]
@@ -234,13 +244,22 @@ def _checked(raw: bytes, keys: Sequence[SigningKey]) -> Manifest:
     """Read the manifest as a machine that trusts all of ``keys`` would."""
     keyids = frozenset(key.keyid for key in keys)
     try:
-        return authenticate(raw, Trust(keyids, len(keyids))).manifest
+        manifest = authenticate(raw, Trust(keyids, len(keyids))).manifest
     except Refusal as refusal:
         raise PublishError(f"No machine would take this release: {refusal}") from None
+    _check_handoff(manifest)
+    return manifest
+
+
+def _check_handoff(manifest: Manifest) -> None:
+    if fault := handoff_fault(manifest):
+        raise PublishError(fault)
 
 
 def _readable(raw: bytes) -> Manifest:
     try:
-        return Manifest.of(read_document(raw))
+        manifest = Manifest.of(read_document(raw))
     except Refusal as refusal:
         raise PublishError(f"No machine would take this release: {refusal}") from None
+    _check_handoff(manifest)
+    return manifest

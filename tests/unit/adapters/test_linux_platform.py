@@ -55,6 +55,14 @@ async def test_the_first_of_two_modes_counts(tmp_path: Path) -> None:
     assert (facts.mode, facts.url) == ("private", "http://x/")
 
 
+async def test_the_command_line_is_read_by_the_kernels_grammar(tmp_path: Path) -> None:
+    line = (
+        'x="a phase.mode=internet" "phase.mode=private" phase.url="http://x/" -- phase.mode=local'
+    )
+    facts = await LinuxPlatform(root=machine(tmp_path, cmdline=line)).facts()
+    assert (facts.mode, facts.url) == ("private", "http://x/")
+
+
 @pytest.mark.parametrize("mode", ["", "trusting", "../internet"])
 async def test_an_unknown_mode_is_refused(mode: str, tmp_path: Path) -> None:
     root = machine(tmp_path, cmdline=f"phase.mode={mode or '?'}")

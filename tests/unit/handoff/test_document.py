@@ -22,7 +22,6 @@ from phase_boot.handoff.document import (
     Handoff,
     Network,
     document,
-    kernel_cmdline,
     read,
 )
 from phase_boot.trust.verify import verify
@@ -83,23 +82,6 @@ def test_private_mode_hands_over_nothing_of_the_way_here() -> None:
     found = read(raw)
     assert (found.network, dict(found.sources), found.journal) == (None, {}, ())
     assert found.manifest.encode() == VERIFIED.raw
-
-
-def test_only_private_mode_makes_the_new_kernel_wipe_memory() -> None:
-    assert "init_on_free=1" in kernel_cmdline(mode="private", manifest=VERIFIED).split()
-    assert "init_on_free=1" not in kernel_cmdline(mode="internet", manifest=VERIFIED)
-
-
-def test_a_publisher_cannot_switch_the_wiping_off() -> None:
-    careless = verify(
-        manifests.signed(manifests.document(cmdline="quiet init_on_free=0")),
-        trust=TRUST,
-        wanted=WANTED,
-        now=NOW,
-    )
-    words = kernel_cmdline(mode="private", manifest=careless).split()
-    # Of two the kernel believes the last.
-    assert [word for word in words if word.startswith("init_on_free")][-1] == "init_on_free=1"
 
 
 def test_a_journal_that_is_too_long_keeps_its_newest_lines() -> None:

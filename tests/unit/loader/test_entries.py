@@ -26,7 +26,7 @@ def test_the_menu_has_exactly_internet_local_private_in_this_order() -> None:
 def test_entries_differ_in_their_mode_alone() -> None:
     entries = menu(version="1", linux="/k", initrd="/i", options="quiet")
     assert [e.options for e in entries] == [
-        f"quiet phase.mode={mode}" for mode in ("internet", "local", "private")
+        f"phase.mode={mode} quiet" for mode in ("internet", "local", "private")
     ]
     assert len({(e.linux, e.initrd, e.version) for e in entries}) == 1
 

@@ -62,7 +62,7 @@ def test_a_signed_image_on_the_lan_is_booted() -> None:
     assert_booted(play)
     assert play.walk.states == GOOD_WAY
     assert play.kexec.cmdline == (
-        f"quiet phase.mode=internet phase.version=2025.11.12 phase.rootfs={Digest.of(ROOTFS)}"
+        f"phase.mode=internet phase.version=2025.11.12 phase.rootfs={Digest.of(ROOTFS)} quiet"
     )
     assert entries(play.cache.cache or MemoryDisk()) == {
         Digest.of(data).hex for data in (KERNEL, INITRAMFS, ROOTFS)

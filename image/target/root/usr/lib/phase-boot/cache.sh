@@ -11,10 +11,14 @@ say() {
 }
 
 read -r command_line </proc/cmdline
+mode=
+# What Phase Boot says comes first on the command line: of several the first counts.
+set -f
 for word in $command_line; do
-	case $word in phase.mode=internet | phase.mode=local) allowed=yes ;; esac
+	case $word in phase.mode=*) mode=${mode:-${word#*=}} ;; esac
 done
-[ "$allowed" ] || exit 0
+set +f
+case $mode in internet | local) ;; *) exit 0 ;; esac
 
 said=$(mount -o remount,rw,noatime,nodev,nosuid,noexec $cache 2>&1) || say "$said"
 said=$(mkdir -p $cache/plasma 2>&1 && mount --bind $cache/plasma $keep 2>&1)

@@ -4,12 +4,15 @@
 # that its unit then serves as http://<this machine>/report.json.
 read -r command_line </proc/cmdline
 version= mode=
+# What Phase Boot says comes first on the command line: of several the first counts.
+set -f
 for word in $command_line; do
 	case $word in
-	phase.version=*) version=${word#*=} ;;
-	phase.mode=*) mode=${word#*=} ;;
+	phase.version=*) version=${version:-${word#*=}} ;;
+	phase.mode=*) mode=${mode:-${word#*=}} ;;
 	esac
 done
+set +f
 read -r rootfs </run/phase/rootfs.sha256
 case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
 read -r now _ </proc/uptime

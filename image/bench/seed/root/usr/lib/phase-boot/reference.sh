@@ -49,9 +49,9 @@ fetch "$rootfs" "/cas/sha256/$rootfs"
 umount /cache
 mark fetched
 
-line="$(field cmdline) phase.mode=reference phase.version=$(field version)"
+line="phase.mode=reference phase.version=$(field version) phase.rootfs=sha256:$rootfs"
 kexec -a --no-checks -l /run/kernel --initrd=/run/initramfs \
-	--command-line="$line phase.rootfs=sha256:$rootfs" || fail "the kernel cannot be loaded"
+	--command-line="$line $(field cmdline)" || fail "the kernel cannot be loaded"
 mark loaded
 # For whoever measures: the marks, as the events that the daemon would say.
 port=$(grep -lx org.phase_boot.events /sys/class/virtio-ports/*/name)

@@ -1,0 +1,91 @@
+"""A publisher hears before a machine does what the hand-over will make of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phase_boot.drill import manifests
+from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.publish.handoff_checks import handoff_fault, handoff_warnings
+from phase_boot.trust.manifest import Manifest
+
+Run = Callable[..., tuple[int, str, str]]
+PUBLISH = (
+    "publish --channel stable --arch amd64 --kernel @/kernel --initramfs @/initramfs "
+    "--rootfs @/rootfs --out @/site --issued 2025-11-12T08:00:00Z --expires +30d --version 1"
+)
+GIB = 1024**3
+OPEN = 'quiet dyndbg="file a.c +p'
+
+
+def with_sizes(**sizes: int) -> Manifest:
+    small = {"kernel": 1, "initramfs": 1, "rootfs": 1}
+    return Manifest.of(manifests.document(sizes=small | sizes))
+
+
+@pytest.mark.parametrize("how", ["--key @/key", "--unsigned"])
+def test_an_open_quote_is_not_published(how: str, run: Run, desk: Path) -> None:
+    run("key new @/key")
+    status, _, err = run(f"{PUBLISH} {how}", "--cmdline", OPEN)
+    assert status == 1
+    assert 'a `"` that is never closed' in err
+    assert not (desk / "site" / "stable").exists()
+    assert not list((desk / "site").rglob("cas/sha256/*"))
+
+
+@pytest.mark.parametrize("how", ["--key @/key", "--unsigned"])
+def test_what_private_would_refuse_is_published_with_a_warning(
+    how: str, run: Run, desk: Path
+) -> None:
+    run("key new @/key")
+    status, _, err = run(f"{PUBLISH} {how}", "--cmdline", "crashkernel=96M phase.mode=local")
+    assert status == 0
+    assert "No machine in Private mode will boot this: its command line has" in err
+    assert "`crashkernel=96M`" in err
+    assert "`phase.mode=local` is left out" in err
+    assert (desk / "site" / "stable").exists()
+
+
+def test_a_draft_with_an_open_quote_is_not_published_once_it_is_signed(
+    run: Run, desk: Path
+) -> None:
+    draft = desk / "draft.json"
+    draft.write_bytes(manifests.signed(manifests.document(cmdline=OPEN)))
+    status, _, err = run(f"publish --signed {draft} --out @/site --force")
+    assert status == 1
+    assert "never closed" in err
+
+
+def test_verify_judges_by_the_same_rules(run: Run, desk: Path) -> None:
+    path = desk / "manifest.json"
+    words = f"verify {path} --key {PUBLISHER.keyid} --now 2025-11-20T00:00:00Z"
+    path.write_bytes(manifests.signed(manifests.document(cmdline="mem=384M")))
+    status, out, _ = run(words)
+    assert status == 0
+    assert "warning: No machine in Private mode will boot this" in out
+    path.write_bytes(manifests.signed(manifests.document(cmdline=OPEN)))
+    status, out, _ = run(words)
+    assert status == 1
+    assert "BAD" in out
+    assert "never closed" in out
+    path.write_bytes(manifests.signed(manifests.document(cmdline="quiet -- quiet")))
+    assert run(words)[1].count("\n") == 1
+
+
+def test_a_rootfs_that_needs_cache_is_warned_of() -> None:
+    manifest = with_sizes(rootfs=4 * GIB)
+    (sentence,) = handoff_warnings(manifest)
+    assert "Only machines that store it on Cache will boot this" in sentence
+    assert handoff_fault(manifest) is None
+    assert list(handoff_warnings(with_sizes(rootfs=3 * GIB))) == []
+    both = with_sizes(rootfs=2 * GIB, initramfs=2 * GIB)
+    assert len(list(handoff_warnings(both))) == 1
+
+
+def test_an_initramfs_that_no_kernel_can_be_given_is_a_fault() -> None:
+    manifest = with_sizes(initramfs=4 * GIB)
+    assert "its initramfs of 4.0 GiB is too large" in (handoff_fault(manifest) or "")
+    assert list(handoff_warnings(manifest)) == []
