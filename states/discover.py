@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
 from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.deferral import Deferred, next_due
+from phase_boot.machine.deferral import Deferred, at_once, next_due
 from phase_boot.machine.errors import BehindPortal, NotConfigured, NothingFound
-from phase_boot.machine.events import CandidateFound, FinderFailed
+from phase_boot.machine.events import CandidateFound
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.network_events import link_up
+from phase_boot.machine.search import NetworkWatch, search
 from phase_boot.ports import finder as port
+from phase_boot.ports.network import link_towards, reach_of
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import canonical
 
@@ -24,30 +28,87 @@ LEAST_LOOK_SECONDS: Final = 0.25
 async def discover(world: World, boot: Boot) -> Step:
     """Leads to: verify (found), shell (give_up)."""
     rules = known(boot.policy, "a policy").discovery
-    quest, typed = quest_of(boot), _typed(boot)
+    async with NetworkWatch(
+        world.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
+    ) as watch:
+        while True:
+            boot = _onto(world, boot, watch)
+            candidate = await _first(world, boot, watch)
+            if candidate is not None:
+                world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
+                boot = _onto(world, boot, watch)
+                link = link_towards(port.host_of(candidate.url), watch.links or ())
+                return Step(
+                    Trigger.FOUND, replace(boot, candidate=candidate, link=link or boot.link)
+                )
+            if not await _may_go_on(boot, watch, rules.window):
+                break
+    if boot.portal:
+        raise BehindPortal(
+            f"this network has a captive portal ({boot.portal}): sign in from another device on "
+            "this network, then retry, or type the URL of a manifest that this network reaches"
+        )
+    now = world.clock.monotonic()
+    raise NothingFound(_why(boot, quest_of(boot), _order(world, boot), now))
+
+
+def _onto(world: World, boot: Boot, watch: NetworkWatch) -> Boot:
+    """Return the facts of ``boot`` on the network as it is now.
+
+    Where it leads somewhere new, what could not be reached may be asked again.
+    """
+    grown, now = watch.has_grown(), world.clock.monotonic()
+    links = watch.links or ()
+    new = [link for link in links if reach_of([link]) - boot.reach]
+    if grown:
+        for link in new:
+            world.emit(link_up(link))
+    kept = boot.unreachable if not grown else frozenset[str]()
+    return replace(
+        boot,
+        link=boot.link or (links[0] if links else None),
+        reach=watch.reach,
+        reach_since=watch.since,
+        restarts=watch.restarts,
+        shunned=boot.shunned - (boot.unreachable - kept),
+        unreachable=kept,
+        deferred=at_once(boot.deferred, now) if grown else boot.deferred,
+    )
+
+
+async def _may_go_on(boot: Boot, watch: NetworkWatch, window: float) -> bool:
+    """Say whether the network has grown, so that another look may find more.
+
+    Where a URL could not be reached, a further address is waited for within the window.
+    """
+    if boot.link is None:
+        return await watch.grows(until=0)
+    return bool(boot.unreachable) and await watch.grows(until=watch.since + window)
+
+
+def _order(world: World, boot: Boot) -> tuple[str, ...]:
+    rules, typed = known(boot.policy, "a policy").discovery, _typed(boot)
     # A URL that somebody typed is what they want now, whatever the policy looks at first.
     wished = ("url", *rules.order) if typed else rules.order
     if boot.link is None:
         # There is no network to look at.
         wished = tuple(origin for origin in rules.order if origin == "cache")
     offered = {finder.origin for finder in world.finders}
-    order = tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
-    waiting = next_due(boot.deferred, boot.shunned)
-    if len(boot.shunned) >= rules.candidates:
-        candidate = None
-    elif waiting is not None:
-        candidate = await _meanwhile(world, quest, order, boot, waiting)
-    else:
-        candidate = await _in_order(world, quest, order, boot)
-    if candidate is not None:
-        world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
-        return Step(Trigger.FOUND, replace(boot, candidate=candidate))
-    if boot.portal:
-        raise BehindPortal(
-            f"this network has a captive portal ({boot.portal}): sign in from another device on "
-            "this network, then retry, or type the URL of a manifest that this network reaches"
-        )
-    raise NothingFound(_why(boot, quest, order, world.clock.monotonic()))
+    return tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
+
+
+async def _first(world: World, boot: Boot, watch: NetworkWatch) -> port.Candidate | None:
+    """Return the next candidate to ask: a new one, or a deferred one that is due."""
+    if len(boot.shunned) >= known(boot.policy, "a policy").discovery.candidates:
+        return None
+    order, waiting = _order(world, boot), next_due(boot.deferred, boot.shunned)
+    if waiting is not None:
+        return await _meanwhile(world, order, boot, waiting, watch)
+    for origin in order:
+        candidate = await _next(world, quest_of(boot), origin, boot, watch)
+        if candidate is not None:
+            return candidate
+    return None
 
 
 def quest_of(boot: Boot) -> port.Quest:
@@ -68,42 +129,40 @@ def _typed(boot: Boot) -> tuple[str, ...]:
     return tuple(url for url in (boot.typed_url, facts.url) if url)
 
 
-async def _in_order(
-    world: World, quest: port.Quest, order: tuple[str, ...], boot: Boot
-) -> port.Candidate | None:
-    """Return the first new candidate of the first origin that has one."""
-    for origin in order:
-        candidate = await _next(world, quest, origin, boot)
-        if candidate is not None:
-            return candidate
-    return None
-
-
 async def _meanwhile(
-    world: World, quest: port.Quest, order: tuple[str, ...], boot: Boot, waiting: Deferred
+    world: World, order: tuple[str, ...], boot: Boot, waiting: Deferred, watch: NetworkWatch
 ) -> port.Candidate:
-    """Return a new candidate of any origin, or the deferred one as soon as it is due."""
+    """Return a new candidate of any origin, or the deferred one as soon as it is due.
+
+    A network that has grown is a reason to ask it at once, unless its source asked for the pause.
+    """
     left = max(LEAST_LOOK_SECONDS, waiting.due - world.clock.monotonic())
     looks = [
-        asyncio.create_task(_next(world, quest, origin, boot), name=f"look at {origin}")
+        asyncio.create_task(
+            _next(world, quest_of(boot), origin, boot, watch), name=f"look at {origin}"
+        )
         for origin in order
     ]
     due = asyncio.create_task(world.clock.sleep(left), name="the deferred candidate")
+    grown = asyncio.create_task(watch.grows(until=math.inf), name="another network")
+    ends = {due} if waiting.asked else {due, grown}
     try:
-        while not due.done():
-            done, _ = await asyncio.wait({due, *looks}, return_when=asyncio.FIRST_COMPLETED)
+        while not any(end.done() for end in ends):
+            done, _ = await asyncio.wait({*ends, *looks}, return_when=asyncio.FIRST_COMPLETED)
             for look in [each for each in looks if each in done]:
                 looks.remove(look)
                 if (found := look.result()) is not None:
                     return found
     finally:
-        for task in (due, *looks):
+        for task in (due, grown, *looks):
             task.cancel()
-        await asyncio.gather(due, *looks, return_exceptions=True)
+        await asyncio.gather(due, grown, *looks, return_exceptions=True)
     return waiting.candidate
 
 
-async def _next(world: World, quest: port.Quest, origin: str, boot: Boot) -> port.Candidate | None:
+async def _next(
+    world: World, quest: port.Quest, origin: str, boot: Boot, watch: NetworkWatch
+) -> port.Candidate | None:
     """Return the first new candidate of the finders of ``origin``.
 
     One on a host that has failed before waits until nobody else turned up, so that a machine that
@@ -112,21 +171,16 @@ async def _next(world: World, quest: port.Quest, origin: str, boot: Boot) -> por
     deferred = {each.candidate.url for each in boot.deferred}
     hosts = {port.host_of(url) for url in boot.shunned | deferred}
     later = None
-    for finder in world.finders:
-        if finder.origin != origin:
-            continue
-        try:
-            async with aclosing(finder.find(quest)) as candidates:
-                async for candidate in candidates:
-                    if candidate.url in boot.shunned | deferred:
-                        continue
-                    if port.server_of(candidate.url) in boot.liars:
-                        continue
-                    if port.host_of(candidate.url) not in hosts:
-                        return candidate
-                    later = later or candidate
-        except port.FinderFailed as failure:
-            world.emit(FinderFailed(origin=origin, reason=str(failure)))
+    finders = [finder for finder in world.finders if finder.origin == origin]
+    async with aclosing(search(finders, quest, emit=world.emit, watch=watch)) as candidates:
+        async for candidate in candidates:
+            if candidate.url in boot.shunned | deferred:
+                continue
+            if port.server_of(candidate.url) in boot.liars:
+                continue
+            if port.host_of(candidate.url) not in hosts:
+                return candidate
+            later = later or candidate
     return later
 
 

@@ -12,7 +12,6 @@ from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import CannotChainload, CannotStore, NoNetwork, NotConfigured
 from phase_boot.machine.events import (
     LinkMissing,
-    LinkUp,
     LoaderCleared,
     LoaderNotCleared,
     StateDoubted,
@@ -21,9 +20,10 @@ from phase_boot.machine.events import (
 )
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.network_events import link_up
 from phase_boot.machine.recall import recall
 from phase_boot.ports.cache import Shelf
-from phase_boot.ports.network import Link
+from phase_boot.ports.network import Link, reach_of
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.rollback import Seen
 from policies.model import Mode, Policy
@@ -46,7 +46,8 @@ async def net_up(world: World, boot: Boot) -> Step:
     up, recalled = link.result(), recalling.result()
     if up is None:
         return Step(Trigger.OFFLINE, replace(recalled, link=None))
-    return Step(Trigger.LINKED, replace(recalled, link=up))
+    since = asyncio.get_running_loop().time()
+    return Step(Trigger.LINKED, replace(recalled, link=up, reach=reach_of([up]), reach_since=since))
 
 
 async def _cleared(world: World, policy: Policy) -> None:
@@ -78,15 +79,7 @@ async def _link(world: World, policy: Policy) -> Link | None:
             raise
         world.emit(LinkMissing(reason=str(failure)))
         return None
-    world.emit(
-        LinkUp(
-            interface=up.interface,
-            addresses=up.addresses,
-            gateways=up.gateways,
-            dns=up.dns,
-            vlan=up.vlan,
-        )
-    )
+    world.emit(link_up(up))
     return up
 
 

@@ -49,7 +49,8 @@ async def verify(world: World, boot: Boot) -> Step:
     except FetchFailed as failure:
         return _failed(talk, candidate, failure, began)
     except TimeoutError:
-        return _refused(talk, "unreachable", f"it took more than {PATIENCE_SECONDS:g} seconds")
+        reason = f"it took more than {PATIENCE_SECONDS:g} seconds"
+        return _refused(talk, "unreachable", reason, again=True)
     except Refusal as refusal:
         return _refused(talk, refusal.code, str(refusal), lie=refusal.lie)
     signed = manifest.manifest
@@ -161,7 +162,7 @@ def _failed(talk: _Talk, candidate: Candidate, failure: FetchFailed, began: floa
     if len(others) < MAX_DEFERRED and (entry.patient or entry.asked):
         talk.boot = replace(boot, deferred=(*others, entry))
     if talk.boot is boot or not entry.patient:
-        return _refused(talk, "unreachable", str(failure))
+        return _refused(talk, "unreachable", str(failure), again=True)
     world.emit(
         CandidateDeferred(
             url=candidate.url,
@@ -173,7 +174,10 @@ def _failed(talk: _Talk, candidate: Candidate, failure: FetchFailed, began: floa
     return Step(Trigger.REFUSED, replace(talk.boot, candidate=None))
 
 
-def _refused(talk: _Talk, code: str, reason: str, *, lie: bool = False) -> Step:
+def _refused(
+    talk: _Talk, code: str, reason: str, *, lie: bool = False, again: bool = False
+) -> Step:
+    """Pass the candidate over: until the network grows where ``again`` is set, else for good."""
     boot = talk.boot
     url = known(boot.candidate, "a candidate").url
     talk.world.emit(CandidateRefused(url=url, code=code, reason=reason))
@@ -183,6 +187,7 @@ def _refused(talk: _Talk, code: str, reason: str, *, lie: bool = False) -> Step:
             boot,
             candidate=None,
             shunned=boot.shunned | {url},
+            unreachable=boot.unreachable | ({url} if again else set()),
             liars=boot.liars | ({server_of(url)} if lie else set()),
             refusals=(*boot.refusals, f"{url}: {reason}"),
         ),

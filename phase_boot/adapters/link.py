@@ -10,47 +10,77 @@ import ipaddress
 import re
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
 import ifaddr
 
+from phase_boot.adapters.netlink import NetworkChanges
 from phase_boot.machine.errors import NoNetwork
 from phase_boot.ports.network import Link, Setup, SetupFailed
 
-POLL_SECONDS: Final = 0.05
 MAX_SERVERS: Final = 8
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 _GATEWAY: Final = 0x2
 """The flag of a route that leads to a router (RTF_GATEWAY)."""
+_TENTATIVE: Final = 0x40
+_OPTIMISTIC: Final = 0x04
+_DAD_FAILED: Final = 0x08
+"""Flags of an IPv6 address (IFA_F_* of linux/if_addr.h)."""
 
 
 class AddressWatch:
     """Implements `ports.network.Network` by looking at the addresses of all interfaces."""
 
-    def __init__(self, *, loopback: bool = False, root: Path = Path("/")) -> None:
-        """Count the loopback interface as a link too where ``loopback`` says so.
+    def __init__(
+        self,
+        *,
+        loopback: bool = False,
+        root: Path = Path("/"),
+        permitted: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Watch the interfaces of this network namespace.
 
-        ``root`` is where /proc and /run are, for tests.
+        Args:
+            loopback: whether the loopback interface counts as a link too.
+            root: where /proc and /etc are, for tests.
+            permitted: whether an interface may be used at all, by its name.
         """
         self._loopback = loopback
         self._root = root
+        self._permitted = permitted
 
     async def link(self, seconds: float) -> Link:
         """Return the first interface that has an address good for more than its own wire."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            links = list(self._links())
-            if links:
-                return min(links, key=_is_loopback)
-            if asyncio.get_running_loop().time() >= deadline:
-                raise NoNetwork(
-                    f"no link got an address within {seconds:g} seconds ({_seen()}); "
-                    "check the cable and that this network has DHCP, then retry"
-                )
-            await asyncio.sleep(POLL_SECONDS)
+        links = self._sorted()
+        if not links and seconds > 0:
+            try:
+                async with asyncio.timeout(seconds), aclosing(self.changes()) as snapshots:
+                    async for links in snapshots:
+                        if links:
+                            break
+            except TimeoutError:
+                links = ()
+        if links:
+            return links[0]
+        raise NoNetwork(
+            f"no link got an address within {seconds:g} seconds ({_seen()}); "
+            "check the cable and that this network has DHCP, then retry"
+        )
+
+    async def changes(self) -> AsyncGenerator[tuple[Link, ...], None]:
+        """Yield the usable links, the loopback last, now and after each change."""
+        before = None
+        with NetworkChanges() as news:
+            while True:
+                links = self._sorted()
+                if links != before:
+                    before = links
+                    yield links
+                await news.wait()
 
     def interfaces(self) -> tuple[str, ...]:
         """Return every interface but the loopback, whether it has an address or not."""
@@ -61,9 +91,19 @@ class AddressWatch:
         """Refuse: whoever configures this machine's links is not asked by us."""
         raise SetupFailed(f"{setup.interface} belongs to this machine; set it up as you always do")
 
+    def _sorted(self) -> tuple[Link, ...]:
+        return tuple(sorted(self._links(), key=_is_loopback))
+
     def _links(self) -> Iterator[Link]:
+        unready = frozenset(self._unready())
         for adapter in ifaddr.get_adapters():
-            usable = tuple(str(each) for each in _interfaces(adapter) if self._usable(each.ip))
+            if not self._permitted(adapter.nice_name):
+                continue
+            usable = tuple(
+                str(each)
+                for each in _interfaces(adapter)
+                if self._usable(each.ip) and each.ip not in unready
+            )
             if usable:
                 name = adapter.nice_name
                 yield Link(
@@ -78,6 +118,14 @@ class AddressWatch:
         if address.is_loopback:
             return self._loopback
         return not address.is_link_local
+
+    def _unready(self) -> Iterator[_Address]:
+        """Yield the IPv6 addresses that are not checked for duplicates yet, or are duplicates."""
+        for words in self._rows("proc/net/if_inet6"):
+            # Address, index, length of the prefix, scope, flags, interface.
+            flags = int(words[4], 16)
+            if flags & _DAD_FAILED or (flags & _TENTATIVE and not flags & _OPTIMISTIC):
+                yield ipaddress.IPv6Address(bytes.fromhex(words[0]))
 
     def _gateways(self, interface: str) -> Iterator[str]:
         for words in self._rows("proc/net/route"):

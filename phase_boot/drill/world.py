@@ -11,6 +11,7 @@ from typing import Any
 
 from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.memory_notebook import MemoryNotebook
@@ -19,7 +20,7 @@ from phase_boot.drill.sites import Sites
 from phase_boot.drill.starting import FakeKexec, FakeLoader
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import drive
-from phase_boot.machine.errors import NoNetwork, NotConfigured
+from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Handler, World
 from phase_boot.machine.journal import Journal
@@ -28,7 +29,6 @@ from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate, Finder, FinderFailed, Quest
 from phase_boot.ports.neighbours import Neighbours
-from phase_boot.ports.network import Link, Setup, SetupFailed
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
 from phase_boot.ports.reports import NotSaved
@@ -103,29 +103,6 @@ class FakePlatform:
 
     def rss_peak(self) -> int:
         return 1
-
-
-@dataclass
-class FakeNetwork:
-    up: bool = True
-    refusal: str | None = None
-    """What every set-up comes to; without it a set-up brings the link up."""
-    setups: list[tuple[Setup, bool]] = field(default_factory=list)
-    """Each with whether it was to lead nowhere but to the LAN."""
-
-    async def link(self, seconds: float) -> Link:
-        if not self.up:
-            raise NoNetwork(f"no link got an address within {seconds:g} seconds; retry")
-        return Link("eth0", ("10.0.0.2/24",), gateways=("10.0.0.1",), dns=("10.0.0.1",))
-
-    def interfaces(self) -> tuple[str, ...]:
-        return ("eth0",)
-
-    async def configure(self, setup: Setup, *, lan_only: bool) -> None:
-        if self.refusal is not None:
-            raise SetupFailed(self.refusal)
-        self.setups.append((setup, lan_only))
-        self.up = True
 
 
 @dataclass

@@ -62,6 +62,13 @@ class Boot:
     now: datetime | None = None
     """The one time of this run (SPEC "Signature first, dates second")."""
     link: Link | None = None
+    """The interface that the latest candidate is reached through, as far as is known."""
+    reach: frozenset[tuple[str, str]] = frozenset()
+    """What the usable links led to when a state last looked (`ports.network.reach_of`)."""
+    reach_since: float | None = None
+    """When they last led somewhere new, in seconds of the event loop."""
+    restarts: int = 0
+    """How often a window has begun again because they did."""
     shelf: Shelf | None = None
     chain: Chain | None = None
     """Whom to trust: it only ever gets longer, over retries too."""
@@ -71,6 +78,8 @@ class Boot:
     candidate: Candidate | None = None
     shunned: frozenset[str] = frozenset()
     """Manifest URLs that are not asked again in this boot."""
+    unreachable: frozenset[str] = frozenset()
+    """Those of them that did not answer; they are asked again when the network grows."""
     liars: frozenset[str] = frozenset()
     """Origins (RFC 6454) that sent other bytes than were signed; nothing is asked of them again."""
     deferred: Queue = ()

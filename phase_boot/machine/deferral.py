@@ -94,6 +94,11 @@ def next_due(queue: Queue, passed_over: frozenset[str]) -> Deferred | None:
     return min(waiting, key=lambda each: each.due, default=None)
 
 
+def at_once(queue: Queue, now: float) -> Queue:
+    """Return the queue for a network that has grown: all is due but what a source deferred."""
+    return tuple(each if each.asked else replace(each, since=now, due=now) for each in queue)
+
+
 def of_next_attempt(queue: Sequence[Deferred], now: float) -> Queue:
     """Return what a later attempt at a boot still honours: pauses that a source asked for."""
     return tuple(

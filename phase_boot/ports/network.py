@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 from typing import Final, Protocol, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -31,6 +39,58 @@ class Link:
     """The name servers."""
     vlan: int | None = None
     """The VLAN's number if the interface is one."""
+
+
+def reach_of(links: Iterable[Link]) -> frozenset[tuple[str, str]]:
+    """Return what can be reached: each interface with each of its networks and gateways.
+
+    A snapshot whose reach has an element that an earlier one lacked may lead to a host that could
+    not be reached before. Another address of the same network (RFC 8981) adds nothing.
+    """
+    reach = set[tuple[str, str]]()
+    for link in links:
+        reach |= {(link.interface, _network_of(address)) for address in link.addresses}
+        reach |= {(link.interface, f"via {gateway}") for gateway in link.gateways}
+    return frozenset(reach)
+
+
+def link_towards(host: str, links: Iterable[Link]) -> Link | None:
+    """Return the link that most likely leads to ``host``, or None without any link.
+
+    An address on a link's own network leads there; other addresses, and names, are reached through
+    the first link with a gateway.
+
+    Args:
+        host: a name, or an address with or without brackets and zone.
+        links: those that can be used, the preferred one first.
+    """
+    every = tuple(links)
+    text, _, zone = host.strip("[]").replace("%25", "%").partition("%")
+    try:
+        address: Address | None = ip_address(text)
+    except ValueError:
+        address = None
+    for link in every:
+        if zone == link.interface or (address is not None and _is_within(address, link)):
+            return link
+    return next((link for link in every if link.gateways), every[0] if every else None)
+
+
+def _network_of(address: str) -> str:
+    try:
+        return str(ip_interface(address).network)
+    except ValueError:
+        return address
+
+
+def _is_within(address: Address, link: Link) -> bool:
+    for each in link.addresses:
+        try:
+            if address in ip_interface(each).network:
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 class SetupFailed(Exception):
@@ -99,6 +159,14 @@ class Network(Protocol):
 
         Raises:
             NoNetwork: none came up within ``seconds``; the sentence says what was seen.
+        """
+
+    def changes(self) -> AsyncGenerator[tuple[Link, ...], None]:
+        """Yield every usable link: once at once, then after each change of the links.
+
+        A snapshot may be empty, and each differs from the one before it. The stream has no end:
+        close it. `reach_of` tells whether a snapshot leads anywhere new, which is when a search or
+        a URL that failed is worth another try before its pause is over.
         """
 
     def interfaces(self) -> tuple[str, ...]:
