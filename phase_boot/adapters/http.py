@@ -14,9 +14,10 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from phase_boot.adapters import portal
+from phase_boot.adapters import portal, tls
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.link import on_link
 from phase_boot.machine.backoff import PASSING_STATUSES
@@ -52,9 +53,16 @@ class Http:
     """
 
     def __init__(
-        self, *, stall_seconds: float = STALL_SECONDS, near: Callable[[str], bool] = on_link
+        self,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+        near: Callable[[str], bool] = on_link,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        peek_seconds: float = tls.PEEK_SECONDS,
     ) -> None:
         self._near = near
+        self._wall = wall
+        self._peek_seconds = peek_seconds
         self._library = Late("aiohttp", _without_certificates)
         self._stall = stall_seconds
         self._session: aiohttp.ClientSession | None = None
@@ -166,7 +174,7 @@ class Http:
         await self._library.ready()
         session = self._open_session()
         with _named_failures():
-            tls = await self._certificates() if url.startswith("https:") else True
+            context = await self._certificates() if url.startswith("https:") else True
             try:
                 response = await session.request(
                     "GET" if body is None else "POST",
@@ -174,14 +182,32 @@ class Http:
                     data=body,
                     headers=headers,
                     allow_redirects=False,
-                    ssl=tls,
+                    ssl=context,
                 )
-            except ssl.CertificateError:
-                raise
+            except ssl.CertificateError as error:
+                raise await self._distrusted(url, error) from error
             except ValueError as error:
                 raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
             async with response:
                 yield response
+
+    async def _distrusted(self, url: str, error: ssl.CertificateError) -> FetchFailed:
+        """Return the failure of a server whose certificate was refused, with its dates."""
+        peek, cause = tls.Peek(), _inner(error)
+        if tls.is_about_dates(cause):
+            context = await asyncio.to_thread(peek.context)
+            try:
+                async with (
+                    asyncio.timeout(self._peek_seconds),
+                    self._open_session().get(url, allow_redirects=False, ssl=context),
+                ):
+                    pass
+            except ssl.CertificateError as other:
+                # With any date it would be refused all the same.
+                cause = _inner(other)
+            except (OSError, TimeoutError, ValueError):
+                pass
+        return FetchFailed(tls.refusal(cause, peek.validity, self._wall()), again=False)
 
     async def _certificates(self) -> ssl.SSLContext:
         """Return the authorities that this machine trusts for HTTPS, read when first needed."""
@@ -282,6 +308,12 @@ def _without_certificates(name: str) -> object:
             os.environ[CERTIFICATES] = kept
 
 
+def _inner(error: ssl.CertificateError) -> ssl.CertificateError:
+    """Return what verification said, which aiohttp wraps."""
+    found = getattr(error, "certificate_error", error)
+    return found if isinstance(found, ssl.CertificateError) else error
+
+
 @contextmanager
 def _named_failures() -> Iterator[None]:
     import aiohttp  # noqa: PLC0415 - it is imported by now, see Late
@@ -290,9 +322,8 @@ def _named_failures() -> Iterator[None]:
         yield
     except aiohttp.InvalidURL as error:
         raise FetchFailed("it is no usable URL", again=False) from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        said = getattr(error.certificate_error, "verify_message", "")
-        raise FetchFailed(portal.why_no_certificate(said), again=False) from error
+    except aiohttp.ClientConnectorSSLError as error:
+        raise FetchFailed(tls.no_handshake(error.os_error), again=True) from error
     except aiohttp.ServerTimeoutError as error:
         raise FetchFailed("it stopped answering", again=True) from error
     except (aiohttp.ClientError, OSError) as error:

@@ -37,11 +37,3 @@ def check_document(url: str, kind: str, body: bytes) -> None:
     page = kind.startswith("text/html") or body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
     if page and url.startswith("http://"):
         raise Intercepted("it answered with a web page")
-
-
-def why_no_certificate(said: str) -> str:
-    """Return what it means that a server's certificate was refused, for what OpenSSL ``said``."""
-    return (
-        f"its certificate does not count here ({printable(said)[:SHOWN]}); where a captive portal "
-        "answers for every server, sign in from another device, then retry"
-    )
