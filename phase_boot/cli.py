@@ -168,7 +168,7 @@ def _fetch(options: argparse.Namespace) -> int:
             Order(
                 url=options.url,
                 store=options.store,
-                sources=tuple(url.rstrip("/") for url in options.source),
+                sources=tuple(options.source),
                 gateways=tuple(options.gateway),
                 policy=options.policy,
                 keys=tuple(options.key or ()),

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,7 @@ from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import Wanted, verify
+from phase_boot.url import BadUrl, Url, base_url, bases, below
 from policies.model import Mode, Policy, PolicyError, gateways_from
 from policies.read import parse_policy, read_policy
 from policies.write import chosen, with_site
@@ -85,6 +86,7 @@ class _Plan:
     base: str
     arch: Arch
     policy: Policy
+    sources: tuple[str, ...]
     gateways: tuple[str, ...]
     bound: int
     order: Order
@@ -116,12 +118,19 @@ def _plan(order: Order) -> _Plan:
         raise _Impossible(f"Nothing is believed by this: {error}.") from error
     if not policy.cache_enabled:
         raise _Impossible(f"A policy of mode {policy.mode} keeps nothing; take another one.")
-    if not order.url.endswith(manifest_path(channel, arch)):
+    if _usable(order.url).base(manifest_path(channel, arch)) is None:
         channel = policy.channel
     if channel != policy.channel:
         raise _Impossible(f"The policy takes the channel {policy.channel}, not {channel}.")
-    gateways = _gateways(order, policy)
-    return _Plan(base=base, arch=arch, policy=policy, gateways=gateways, bound=bound, order=order)
+    return _Plan(
+        base=base,
+        arch=arch,
+        policy=policy,
+        sources=tuple(str(_usable(url)) for url in order.sources),
+        gateways=_gateways(order, policy),
+        bound=bound,
+        order=order,
+    )
 
 
 def _gateways(order: Order, policy: Policy) -> tuple[str, ...]:
@@ -133,15 +142,23 @@ def _gateways(order: Order, policy: Policy) -> tuple[str, ...]:
 
 def _place(order: Order) -> tuple[str, str, Arch]:
     """Return the base URL, and the channel and architecture that the URL of a manifest names."""
-    url = order.url.rstrip("/")
-    parts = url.rsplit("/", 3)
-    named = read_manifest_path("/".join(parts[1:]))
-    if named is not None:
-        return parts[0], *named
+    url = _usable(order.url)
+    place = "/".join(url.path.rsplit("/", 3)[1:])
+    named, base = read_manifest_path(place), url.base(place)
+    if named is not None and base is not None:
+        return str(base), *named
     try:
-        return url, order.channel, Arch.parse(os.uname().machine)
+        folder = replace(url, path=url.path.rstrip("/"))
+        return str(folder), order.channel, Arch.parse(os.uname().machine)
     except ValueError as error:
         raise _Impossible(f"Name a manifest: {error}.") from error
+
+
+def _usable(text: str) -> Url:
+    try:
+        return Url.parse(text)
+    except BadUrl as error:
+        raise _Impossible(f"{text!r:.300} cannot be asked: {error}.") from error
 
 
 async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
@@ -153,7 +170,7 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
         shelf = await FolderCache(plan.order.store).open(persistent=True, bound=plan.bound)
         manifest = await _believed(plan, fetcher, shelf, journal.emit)
         shelf.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
-        named = [plan.base, *plan.order.sources, *(m.rstrip("/") for m in manifest.mirrors)]
+        named = [*bases(plan.base), *plan.sources, *map(base_url, manifest.mirrors)]
         errand = Errand(
             clock=clock,
             fetcher=fetcher,
@@ -205,7 +222,7 @@ async def _believed(
         emit(StateDoubted(code=doubt.code, reason=str(doubt)))
     chain, now = memory.chain, max(plan.now, memory.seen.issued or plan.now)
     while (version := chain.next_version) is not None:
-        url = f"{plan.base}/{root_path(version)}"
+        url = below(plan.base, root_path(version))
         try:
             raw = await fetcher.read(url, limit=MAX_BYTES, reach=reach)
         except FetchFailed as failure:
@@ -222,7 +239,7 @@ async def _believed(
         min_version=policy.min_version,
         seen=seen.floor(policy.channel, plan.arch),
     )
-    url = f"{plan.base}/{manifest_path(policy.channel, plan.arch)}"
+    url = below(plan.base, manifest_path(policy.channel, plan.arch))
     raw = await fetcher.read(url, limit=MAX_BYTES, reach=reach)
     verified = verify(raw, trust=chain.trust(policy.channel, now), wanted=wanted, now=now)
     await asyncio.to_thread(keep_seen, shelf.notebook, seen.including(verified.found), chain)

@@ -13,13 +13,14 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import Root, anchor
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
+from phase_boot.url import BadUrl, Url, base_url
 
 ORIGINS: Final = ("lan", "wan", "url", "cache")
 """The ways of finding a manifest."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 MAX_GATEWAYS: Final = 16
-_GATEWAY: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(/[!-\"$->@-~]{0,255})?")
-"""The base URL of a gateway, without credentials, query, fragment or white space."""
+_GATEWAY_PATH: Final = "/ipfs"
+"""Where a gateway has blocks; its base URL ends before it."""
 T = TypeVar("T")
 
 
@@ -150,16 +151,38 @@ def gateways_from(values: Sequence[Any]) -> tuple[str, ...]:
     Raises:
         ValueError: one is no such URL, or there are more than ``MAX_GATEWAYS``.
     """
-    gateways = tuple(dict.fromkeys(url.rstrip("/") for url in _texts(values)))
+    gateways = tuple(dict.fromkeys(_gateway(url) for url in _texts(values)))
     if len(gateways) > MAX_GATEWAYS:
         raise ValueError(f"{len(gateways)} are too many; name {MAX_GATEWAYS} at most")
-    for url in gateways:
-        if not _GATEWAY.fullmatch(url) or url.endswith("/ipfs"):
-            raise ValueError(
-                f"{url!r:.300} is no base URL of a gateway; write http:// or https:// and what "
-                "stands before /ipfs"
-            )
     return gateways
+
+
+def urls_from(values: Sequence[Any]) -> tuple[str, ...]:
+    """Return the URLs of manifests in their canonical form.
+
+    Raises:
+        ValueError: one is no URL.
+    """
+    urls = []
+    for text in _texts(values):
+        try:
+            urls.append(str(Url.parse(text)))
+        except BadUrl as error:
+            raise ValueError(f"{text!r:.300} is no URL of a manifest: {error}") from error
+    return tuple(urls)
+
+
+def _gateway(text: str) -> str:
+    try:
+        base = base_url(text)
+    except BadUrl as error:
+        reason = f"{error}; name what stands before {_GATEWAY_PATH}"
+        raise ValueError(f"{text!r:.300} is no base URL of a gateway: {reason}") from error
+    if base.endswith(_GATEWAY_PATH):
+        raise ValueError(
+            f"{text!r:.300} is no base URL of a gateway; name what stands before {_GATEWAY_PATH}"
+        )
+    return base
 
 
 def _check_mode(policy: Policy) -> None:
@@ -199,7 +222,7 @@ def _discovery(table: _Table) -> Discovery:
     found = Discovery(
         order=table.take("order", list, _order),
         window=table.take("window_seconds", int, _at_least(1)),
-        urls=table.take("urls", list, _texts),
+        urls=table.take("urls", list, urls_from),
         candidates=table.take("candidates", int, _at_least(1)),
         gateways=table.take("gateways", list, gateways_from),
     )

@@ -29,6 +29,7 @@ from phase_boot.ports.finder import Candidate, FinderFailed
 from phase_boot.store.cas import Fetched
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
+from phase_boot.url import base_url, bases
 from policies.model import Mode, Policy
 from states.discover import quest_of
 
@@ -160,8 +161,7 @@ async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candida
 
 def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:
     """Yield where to fetch from: whoever offered the manifest, then the mirrors it names."""
-    named = ([base] if base else []) + [mirror.rstrip("/") for mirror in manifest.mirrors]
-    yield from dict.fromkeys(named)
+    yield from dict.fromkeys((*(bases(base) if base else ()), *map(base_url, manifest.mirrors)))
 
 
 def _told(errand: Errand, source: str) -> str:

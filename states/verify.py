@@ -29,6 +29,7 @@ from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.refusals import Expired, Refusal
 from phase_boot.trust.verify import Authentic, Verified, Wanted, authenticate
 from phase_boot.trust.verify import verify as verify_manifest
+from phase_boot.url import below
 
 P = ParamSpec("P")
 LAN: Final = "lan"
@@ -85,7 +86,7 @@ class _Talk:
         base = known(self.boot.candidate, "a candidate").base(facts.arch, policy.channel)
         chain = known(self.boot.chain, "a root of trust")
         while base is not None and (version := chain.next_version) is not None:
-            url = f"{base}/{root_path(version)}"
+            url = below(base, root_path(version))
             try:
                 raw = await self._read(url)
             except FetchFailed as failure:

@@ -12,6 +12,7 @@ from phase_boot.adapters.terminals import MAX_LINE, Withdrawn
 from phase_boot.console import screen, story
 from phase_boot.ports.network import Setup, WithPrefix
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
+from phase_boot.url import Url
 
 T = TypeVar("T")
 
@@ -31,7 +32,6 @@ MENU: Final[Mapping[Wish, tuple[str, str]]] = MappingProxyType(
 )
 """The letter and the meaning of each wish: there is no other way to have one."""
 PROMPT: Final = "Your choice: "
-SCHEMES: Final = ("http://", "https://")
 
 
 async def wish(seat: Seat, report: Report, *, start: float) -> Answer:
@@ -115,10 +115,8 @@ async def _complete(seat: Seat, wished: Wish, report: Report) -> Answer | None:
 
 
 def _url(typed: str) -> str:
-    sound = typed.startswith(SCHEMES) and typed.isascii() and len(typed) < MAX_LINE
-    if typed and not (sound and not any(c.isspace() for c in typed)):
-        raise ValueError("a URL starts with http:// or https:// and holds no blank")
-    return typed
+    # A line that fills the terminal's buffer may have been cut.
+    return str(Url.parse(typed, most=MAX_LINE - 1)) if typed else typed
 
 
 async def _network(seat: Seat, interfaces: Sequence[str]) -> Setup | None:

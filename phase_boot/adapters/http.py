@@ -160,7 +160,7 @@ class Http:
 
     def _check_reach(self, url: str, reach: Reach) -> None:
         """Refuse what lies beyond; a name may, and asking for its address goes beyond already."""
-        host = host_of(url).strip("[]")
+        host = host_of(url)
         if reach is Reach.LAN and not self._near(host):
             reason = (
                 f"this mode asks nobody beyond this network, and {host} is not an address in it"

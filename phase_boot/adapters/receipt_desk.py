@@ -20,6 +20,7 @@ from phase_boot.machine.backoff import PASSING_STATUSES, retry_after
 from phase_boot.ports.desk import NotHandedIn
 from phase_boot.ports.finder import host_of
 from phase_boot.store.layout import RECEIPTS
+from phase_boot.url import below
 from policies.model import Reach
 
 STALL_SECONDS: Final = 5.0
@@ -60,7 +61,7 @@ class ReceiptDesk:
             NotHandedIn: it did not take it, or lies beyond ``reach``.
         """
         for url in (base, self._proxy):
-            if reach is Reach.LAN and url and not self._near(host_of(url).strip("[]")):
+            if reach is Reach.LAN and url and not self._near(host_of(url)):
                 reason = "it is beyond this network, where this mode tells nobody anything"
                 # It is on this link as soon as we have an address there.
                 raise NotHandedIn(reason, again=True)
@@ -75,7 +76,7 @@ class ReceiptDesk:
     def _post(self, base: str, receipt: bytes, failed: list[NotHandedIn]) -> None:
         try:
             request = urllib.request.Request(  # noqa: S310 - a base is http or https, see Handed
-                f"{base}/{RECEIPTS}",
+                below(base, RECEIPTS),
                 data=receipt,
                 headers={"Content-Type": "application/json", "User-Agent": "phase-boot"},
             )

@@ -22,6 +22,7 @@ from phase_boot.store.cid import Cid
 from phase_boot.store.layout import PEERS
 from phase_boot.store.mosaic import Mosaic
 from phase_boot.store.stretches import Stretches
+from phase_boot.url import below
 from policies.model import Reach
 
 TELL_SECONDS: Final = 1.0
@@ -197,7 +198,7 @@ class Circle:
 
     async def _post(self, base: str, said: Mapping[str, object]) -> bytes:
         return await self._neighbours.tell(
-            f"{base}/{PEERS}", json.dumps(said).encode(), limit=MOST_ANSWER, reach=self._reach
+            below(base, PEERS), json.dumps(said).encode(), limit=MOST_ANSWER, reach=self._reach
         )
 
     async def _hedge(self, base: str) -> None:

@@ -16,6 +16,7 @@ from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Piece
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.digest import Digest
+from phase_boot.url import below
 
 AT_ONCE: Final = 8
 """Blocks that one gateway is asked for at once: one is often no more than 16 KiB."""
@@ -61,7 +62,7 @@ class Blocks:
         clock, soon = self._errand.clock, False
         began = clock.monotonic()
         try:
-            block = await part(self._errand, f"{self._base}/{block_path(cid)}", 0, length)
+            block = await part(self._errand, below(self._base, block_path(cid)), 0, length)
             soon = clock.monotonic() - began < SLOW_SECONDS
         except OnlyWhole as failure:
             # It has no files, so nobody is to ask it for one as a whole.

@@ -24,6 +24,7 @@ from phase_boot.store.lowest import UnusableDag, WrongIndex
 from phase_boot.store.outline import Outline
 from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import Artifact
+from phase_boot.url import below
 
 MAX_PARTS: Final = 1 << 14
 """Requests for one list: more than any list needs, and an end to what would have none."""
@@ -193,7 +194,7 @@ async def _ask(errand: Errand, index: Index, source: str, read: _Reader) -> None
 
 async def _read_list(errand: Errand, index: Index, source: str) -> None:
     """Take what is missing out of a mirror's file."""
-    url = f"{source}/{dag_path(index.root)}"
+    url = below(source, dag_path(index.root))
     for _ in range(MAX_PARTS):
         if index.may_share:
             async with index.lock:

@@ -10,6 +10,7 @@ from phase_boot.fetching.source import Source
 from phase_boot.ports.fetcher import FetchFailed, Piece
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Artifact
+from phase_boot.url import below
 
 
 class Mirror:
@@ -21,7 +22,7 @@ class Mirror:
         self.held: bytes | bytearray | None = None
         """What it may be asked for; None is everything."""
         self._errand = errand
-        self._url = f"{base}/{entry_path(artifact.digest)}"
+        self._url = below(base, entry_path(artifact.digest))
 
     def begin(self) -> int:
         """Return the first chunk."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from phase_boot.ports.finder import host_of
 from phase_boot.store.stretches import from_text
+from phase_boot.url import BadUrl, Scope, Url, announced, scope_of
 
 MAX_PEERS: Final = 16
 """Of one answer; more are left unread."""
 FIRST_PORT: Final = 1024
 """Below it are the services of a machine itself, where nobody sends us."""
-LAST_PORT: Final = 65535
-_PEER: Final = re.compile(r"http://([0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]):([1-9][0-9]{3,4})")
+MAX_PEER: Final = 64
+"""Characters of the URL of one."""
+NEAR: Final = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def read_told(said: object, count: int, base: str) -> Told:
     """
     match said:
         case {"yours": yours, "peers": list(named)}:
-            own = _is_own(host_of(base))
+            own = scope_of(host_of(base)) is Scope.OWN
             peers = {}
             for each in named[:MAX_PEERS]:
                 match each:
@@ -63,13 +64,16 @@ def read_told(said: object, count: int, base: str) -> Told:
     raise ValueError("it does not say who holds what")
 
 
-def _is_peer(url: str, *, own: bool) -> bool:
-    found = _PEER.fullmatch(url)
-    if found is None or not FIRST_PORT <= int(found[2]) <= LAST_PORT:
+def _is_peer(text: str, *, own: bool) -> bool:
+    """Say whether it is the address of a server on this network, as a provider writes it.
+
+    ``own`` says that the provider is on this machine, and so may be its peers.
+    """
+    try:
+        url = Url.parse(text, most=MAX_PEER)
+        if not own:
+            announced(text)
+    except BadUrl:
         return False
-    return own or not _is_own(found[1])
-
-
-def _is_own(host: str) -> bool:
-    """Say whether it is this machine under a name that every machine has for itself."""
-    return host.startswith("127.") or host in {"localhost", "[::1]"} or "::ffff:" in host
+    literal = url.scheme == NEAR and url.scope is not Scope.NAME
+    return literal and text == url.origin and url.port >= FIRST_PORT

@@ -17,8 +17,10 @@ from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.cas import Fetched
 from phase_boot.store.errors import WrongContent
+from phase_boot.store.layout import entry_path
 from phase_boot.store.writer import ArtifactWriter
 from phase_boot.trust.manifest import Artifact
+from phase_boot.url import below
 
 LONGEST_WAIT: Final = 8.0
 """Seconds: a source that asks for a longer pause is left, because the next one waits for it."""
@@ -64,7 +66,7 @@ async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetche
 async def _download(
     errand: Errand, artifact: Artifact, source: str, writer: ArtifactWriter
 ) -> None:
-    url = f"{source}/cas/sha256/{artifact.digest.hex}"
+    url = below(source, entry_path(artifact.digest))
     offset = done = writer.offset
     errand.emit(
         FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)

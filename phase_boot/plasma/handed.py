@@ -16,9 +16,9 @@ from phase_boot.trust.receipt import Booted
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import authenticate
+from phase_boot.url import base_url, bases, is_url
 from policies.model import Mode
 
-SCHEMES: Final = ("http://", "https://")
 VERIFIED: Final = "manifest.verified"
 """The event of that name, `machine.events.ManifestVerified`, whose module takes long to import."""
 
@@ -86,8 +86,7 @@ class Handed:
         """Where a module may be asked for: at the places of the artifacts."""
         if self.private:
             return ()
-        mirrors = (mirror.rstrip("/") for mirror in self.manifest.mirrors)
-        return tuple(dict.fromkeys((*self.providers, *mirrors)))
+        return tuple(dict.fromkeys((*self.providers, *map(base_url, self.manifest.mirrors))))
 
     def booted(self, pcrs: Mapping[int, str]) -> Booted:
         """Return what receipts say of this boot, with the TPM's ``pcrs``."""
@@ -118,9 +117,9 @@ def _providers(handoff: Handoff, manifest: Manifest) -> Iterator[str]:
     offered = [url for line in handoff.journal for url in _verified_at(line)]
     for url in offered[-1:]:
         base = Candidate(url=url, origin="").base(manifest.arch, manifest.channel)
-        if base and base.startswith(SCHEMES):
-            yield base
-    yield from (source for source in handoff.sources.values() if source.startswith(SCHEMES))
+        if base is not None:
+            yield from bases(base)
+    yield from (source for source in handoff.sources.values() if is_url(source))
 
 
 def _verified_at(line: str) -> Iterator[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from phase_boot.trust.arch import Arch
-
-_END_OF_PLACE: Final = re.compile(r"[/?#\\]")
+from phase_boot.url import BadUrl, Url
 
 
 class FinderFailed(Exception):
@@ -45,22 +43,27 @@ class Candidate:
 
     def base(self, arch: Arch, channel: str) -> str | None:
         """Return the root of the mirror layout, or None if the URL does not follow it."""
-        tail = f"/{channel}/{arch}/manifest.json"
-        return self.url.removesuffix(tail) if self.url.endswith(tail) else None
+        try:
+            base = Url.parse(self.url).base(f"{channel}/{arch}/manifest.json")
+        except BadUrl:
+            return None
+        return None if base is None else str(base)
 
 
 def server_of(url: str) -> str:
-    """Return who answers for ``url``: its scheme, host and port, however it is dressed up."""
-    # By hand: urllib takes longer to import on a slow machine than Discover takes.
-    scheme, _, rest = url.partition("://")
-    place = _END_OF_PLACE.split(rest, maxsplit=1)[0].rpartition("@")[2]
-    return f"{scheme}://{place}".lower()
+    """Return who answers for ``url``: its origin; of a text that is no URL, the text."""
+    try:
+        return Url.parse(url).origin
+    except BadUrl:
+        return url
 
 
 def host_of(url: str) -> str:
-    """Return the machine that ``url`` names, whatever the port."""
-    place = server_of(url).partition("://")[2]
-    return place.partition("]")[0] + "]" if place.startswith("[") else place.partition(":")[0]
+    """Return the machine that ``url`` names, whatever the port; nothing if it is no URL."""
+    try:
+        return Url.parse(url).host
+    except BadUrl:
+        return ""
 
 
 class Finder(Protocol):

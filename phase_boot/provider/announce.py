@@ -24,6 +24,7 @@ from phase_boot.provider.events import Announced, AnnounceFailed, Tell, Withdraw
 from phase_boot.provider.files import Offer
 from phase_boot.provider.links import Link, local_addresses, unique_label
 from phase_boot.store.layout import manifest_path
+from phase_boot.url import BadUrl, announced
 
 SERVICE: Final = "_phase-image._tcp.local."
 POLL_SECONDS: Final = 1.0
@@ -33,7 +34,7 @@ NAME_MILLISECONDS: Final = 400
 _MAX_LABEL: Final = 58
 """Bytes of an instance name, with room for the number that tells it from another of that name."""
 
-_FAILURES: Final = (OSError, RuntimeError, Error)
+_FAILURES: Final = (OSError, RuntimeError, Error, BadUrl)
 
 
 class Announcer:
@@ -144,9 +145,8 @@ class _Responder:
 
     async def _announce(self, offer: Offer) -> None:
         key = (offer.channel, str(offer.arch))
-        mirror = (
-            f"http://{self._host}.local:{self._port}/{manifest_path(offer.channel, offer.arch)}"
-        )
+        place = manifest_path(offer.channel, offer.arch)
+        mirror = str(announced(f"http://{self._host}.local:{self._port}").below(place))
         if key in self._shown:
             info = self._info(offer, mirror, self._shown[key][1].name)
             await _told(self._zeroconf.async_update_service(info))

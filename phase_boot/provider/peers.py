@@ -14,6 +14,7 @@ from phase_boot.provider.meeting import Caller, Meeting
 from phase_boot.store.cid import Cid
 from phase_boot.store.layout import entry_path
 from phase_boot.store.stretches import as_text, from_text, stretch_count
+from phase_boot.url import Url
 
 MAX_BYTES: Final = 16 * 1024
 MAX_ROOTS: Final = 8
@@ -106,7 +107,7 @@ class Noticeboard:
         reply = meeting.exchange(caller, held=held, wants=wants, now=now, failed=failed)
         near = _is_loopback(caller[0])
         others = [
-            {"url": f"http://{_literal(who[0])}:{who[1]}", "held": as_text(theirs, count)}
+            {"url": Url("http", *who).origin, "held": as_text(theirs, count)}
             for who, theirs in reply.others
             if near or not _is_loopback(who[0])
         ]
@@ -185,7 +186,3 @@ def _place(address: str) -> str:
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
-
-
-def _literal(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

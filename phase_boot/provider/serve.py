@@ -24,6 +24,7 @@ from phase_boot.provider.links import host_label, links
 from phase_boot.provider.listen import listen
 from phase_boot.provider.peers import Noticeboard
 from phase_boot.provider.receipts import Receipts
+from phase_boot.url import Url
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -92,7 +93,7 @@ async def _answering(
     loop = asyncio.get_running_loop()
     listeners = [await loop.create_server(Door(server, limits), sock=one) for one in sockets]
     addresses = (one.getsockname() for one in sockets)
-    urls = tuple(f"http://{_literal(host)}:{port}/" for host, port, *_ in addresses)
+    urls = tuple(f"{Url('http', host, port).origin}/" for host, port, *_ in addresses)
     tell(Started(site=str(settings.folder), urls=urls))
     try:
         yield
@@ -126,7 +127,3 @@ async def _announce(settings: Settings, port: int, tell: Tell) -> None:
         )
     except Exception as error:  # noqa: BLE001 - serving goes on, whatever is wrong with mDNS
         tell(AnnounceFailed(interface="", reason=f"{type(error).__name__}: {error}"))
-
-
-def _literal(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

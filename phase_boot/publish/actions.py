@@ -19,7 +19,7 @@ from phase_boot.publish.receipts import HEAD, findings
 from phase_boot.store.layout import ROOTS
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.fields import parse_channel
+from phase_boot.trust.fields import parse_channel, parse_mirror
 from phase_boot.trust.manifest import REQUIRED
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.version import Version
@@ -43,7 +43,7 @@ def publish(options: argparse.Namespace) -> int:
         issued=issued,
         expires=read_as("--expires", lambda text: parse_expiry(text, issued), options.expires),
         cmdline=options.cmdline or "",
-        mirrors=options.mirror or [],
+        mirrors=[read_as("--mirror", parse_mirror, url) for url in options.mirror or []],
         modules=options.module or [],
         jobs=options.job or [],
     )

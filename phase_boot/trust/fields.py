@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from phase_boot.trust.refusals import BadField
+from phase_boot.url import base_url
 
 MAX_MIRRORS: Final = 16
-MIRROR: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(/[!-~]{0,255})?")
-"""The base URL of a mirror, without credentials, query or white space."""
 _CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 
@@ -30,6 +29,12 @@ def parse_date(text: str) -> datetime:
     if not _DATE.fullmatch(text):
         raise ValueError("a date is written as 2025-11-12T08:00:00Z")
     return datetime.fromisoformat(text)
+
+
+def parse_mirror(text: str) -> str:
+    """Return ``text`` as it was signed if it is the base URL of a mirror; raise BadUrl if not."""
+    base_url(text)
+    return text
 
 
 def text_of(value: object, field: str) -> str:

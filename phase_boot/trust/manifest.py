@@ -14,12 +14,12 @@ from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.fields import (
     MAX_MIRRORS,
-    MIRROR,
     list_of,
     matching,
     number_of,
     parse_channel,
     parse_date,
+    parse_mirror,
     parsed,
     table_of,
 )
@@ -121,7 +121,7 @@ def _artifact(name: str, digests: Mapping[str, object], sizes: Mapping[str, obje
 
 def _mirrors(document: Mapping[str, object]) -> tuple[str, ...]:
     value = list_of(document.get("mirrors", []), "mirrors", most=MAX_MIRRORS)
-    return tuple(matching(mirror, "mirrors", MIRROR) for mirror in value)
+    return tuple(parsed(mirror, "mirrors", parse_mirror) for mirror in value)
 
 
 def _dags(document: Mapping[str, object], artifacts: Mapping[str, Artifact]) -> dict[str, Cid]:

@@ -20,12 +20,12 @@ from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_INTEGER, canonical, read_document
 from phase_boot.trust.fields import (
     MAX_MIRRORS,
-    MIRROR,
     list_of,
     matching,
     number_of,
     parse_channel,
     parse_date,
+    parse_mirror,
     parsed,
     text_of,
 )
@@ -136,8 +136,14 @@ def read_record(raw: bytes, *, keyid: str, channel: str, arch: Arch, now: dateti
             raise RecordMisplaced(field=field, found=found, wanted=wanted)
     record = Record(
         manifest_cid=parsed(document.get("manifest_cid"), "manifest_cid", _manifest_cid),
-        mirrors=_texts(document, "mirrors", MIRROR, MAX_MIRRORS),
-        providers=_texts(document, "providers", _PROVIDER, MAX_PROVIDERS),
+        mirrors=tuple(
+            parsed(mirror, "mirrors", parse_mirror)
+            for mirror in list_of(document.get("mirrors"), "mirrors", most=MAX_MIRRORS)
+        ),
+        providers=tuple(
+            matching(provider, "providers", _PROVIDER)
+            for provider in list_of(document.get("providers"), "providers", most=MAX_PROVIDERS)
+        ),
         seq=number_of(document.get("seq"), "seq", least=0, most=MAX_INTEGER),
         expires=parsed(document.get("expires"), "expires", parse_date),
         raw=raw,
@@ -208,9 +214,3 @@ def _manifest_cid(text: str) -> Cid:
     if cid.codec is not Codec.RAW:
         raise ValueError("a manifest is one raw block")
     return cid
-
-
-def _texts(
-    document: Mapping[str, object], field: str, shape: re.Pattern[str], most: int
-) -> tuple[str, ...]:
-    return tuple(matching(v, field, shape) for v in list_of(document.get(field), field, most=most))

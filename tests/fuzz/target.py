@@ -22,6 +22,7 @@ NAMES: Final = (
     "policy",
     "receipt",
     "root",
+    "url",
 )
 
 

@@ -220,7 +220,7 @@ def test_what_is_no_draft_is_in_nobodys_way(run: Run, draft: Path) -> None:
 
 
 def test_a_draft_that_no_machine_would_take_is_not_prepared(run: Run, desk: Path) -> None:
-    status, _, err = run(f"{PREPARE} --version 6 --mirror ftp://m.example/")
+    status, _, err = run(f"{PREPARE} --version 6 --cmdline {'x' * 1025}")
     assert (status, "No machine would take this release" in err) == (1, True)
     assert not (desk / "site/stable").exists()
 

@@ -134,7 +134,7 @@ ARTIFACTS = dict.fromkeys(SIZES, DIGEST)
         ({"expires": "2025-11-12T08:00:00Z"}, "expires is not usable (not later than issued)"),
         ({"cmdline": "\n"}, "cmdline is not usable (too long, or with characters that do not"),
         ({"mirrors": 7}, "mirrors is not usable (not a list of at most 16)"),
-        ({"mirrors": ["x"]}, "mirrors is not usable (too long, or with characters that do not"),
+        ({"mirrors": ["x"]}, "mirrors is not usable (it does not start with http:// or https://"),
         ({"dags": 7}, "dags is not usable (not an object)"),
         ({"dags": {"x": "b"}}, "dags.x is not usable (no such artifact)"),
         ({"dags": {"kernel": 7}}, "dags.kernel is not usable (not a text)"),
