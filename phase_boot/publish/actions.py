@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from phase_boot.publish import prune as pruning
 from phase_boot.publish import release
 from phase_boot.publish import sign as signing
 from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
@@ -117,6 +119,20 @@ def receipts(options: argparse.Namespace) -> int:
     nodes = len({finding.path.parent for finding in found})
     sys.stderr.write(f"{len(found)} receipts of {nodes} machines: {ran} ran, {bad} not believed.\n")
     return 1 if bad else 0
+
+
+def prune(options: argparse.Namespace) -> int:
+    """Remove what no manifest names, and print it."""
+    check_is_there(options.path)
+    done = pruning.prune(options.path, keep=options.keep, rehearse=options.dry_run)
+    for file in done.removed:
+        line = json.dumps({"path": file.path, "size": file.size})
+        sys.stdout.write(f"{line if options.json else file.path}\n")
+    for path in done.strange:
+        sys.stderr.write(f"{ascii(path)[1:-1]} is no file of the layout and is left: remove it.\n")
+    verb = "would be removed" if options.dry_run else "removed"
+    sys.stderr.write(f"{len(done.removed)} files, {done.freed} bytes {verb}.\n")
+    return 0
 
 
 def check_is_there(site: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from phase_boot.publish import root_commands
 from phase_boot.publish.words import Commands, add_passphrase_file, telling
+
+MAX_DIGITS: Final = 6
 
 
 def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -16,6 +19,7 @@ def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
     _register_sign(subparsers)
     _register_verify(subparsers)
     _register_receipts(subparsers)
+    _register_prune(subparsers)
     root_commands.register(subparsers)
 
 
@@ -114,6 +118,27 @@ def _register_receipts(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.set_defaults(func=telling(_receipts))
 
 
+def _register_prune(subparsers: Commands[argparse.ArgumentParser]) -> None:
+    words = subparsers.add_parser("prune", help="remove from a SITE what no manifest names")
+    words.add_argument("path", type=Path, metavar="SITE")
+    words.add_argument(
+        "--keep",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="versions before the published one that stay (default: 1)",
+    )
+    words.add_argument("--dry-run", action="store_true", help="list them and remove nothing")
+    words.add_argument("--json", action="store_true", help="one JSON object a line")
+    words.set_defaults(func=telling(_prune))
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > MAX_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of versions")
+    return int(text)
+
+
 def _add_whom(words: argparse.ArgumentParser) -> None:
     whom = words.add_mutually_exclusive_group()
     whom.add_argument("--key", action="append", metavar="KEY", help="a trusted key id or key file")
@@ -157,6 +182,12 @@ def _verify(options: argparse.Namespace) -> int:
     from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return actions.verify(options)
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from phase_boot.publish import actions  # noqa: PLC0415 - nothing of it on the boot path
+
+    return actions.prune(options)
 
 
 def _receipts(options: argparse.Namespace) -> int:

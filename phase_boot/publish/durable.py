@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from phase_boot.publish.errors import PublishError
 
 PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
+PUBLIC_FOLDER: Final = 0o755
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -62,6 +64,18 @@ def replace(path: Path, data: bytes, mode: int) -> None:
             made.unlink()
         raise
     sync_folder(path.parent)
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it, each readable by a web server whatever the umask is.
+
+    Returns those that were made, the innermost first. Folders that exist keep their modes.
+    """
+    new = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    for each in reversed(new):
+        each.mkdir(exist_ok=True)
+        each.chmod(PUBLIC_FOLDER)
+    return new
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from phase_boot.publish import root_signing
 from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
 from phase_boot.publish.dates import parse_expiry
-from phase_boot.publish.durable import held
+from phase_boot.publish.durable import held, make_folders
 from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.publish.root_changes import FIRST, Change, ChannelChange, first_root, next_root
 from phase_boot.publish.root_shown import draft_lines, lack, link_lines
@@ -169,7 +169,7 @@ def _keyids(words: Iterable[str]) -> list[str]:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
     except OSError as error:
         raise PublishError(f"{folder} cannot be made: {error.strerror}.") from error
 

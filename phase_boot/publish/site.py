@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.publish.cutting import cutting
-from phase_boot.publish.durable import PUBLIC, held, sync_folder
+from phase_boot.publish.durable import PUBLIC, held, make_folders, sync_folder
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.index import index_fault
 from phase_boot.store.cid import Cid
@@ -98,8 +98,7 @@ class Site:
 
     def _place(self, made: Path, path: str) -> Path:
         target = self._root / path
-        new_folders = [parent for parent in target.parents if not parent.exists()]
-        target.parent.mkdir(parents=True, exist_ok=True)
+        new_folders = make_folders(target.parent)
         made.replace(target)
         for folder in (target.parent, *(new.parent for new in new_folders)):
             sync_folder(folder)
@@ -114,7 +113,7 @@ def open_site(root: Path) -> Iterator[Site]:
         PublishError: another publisher has it, or the disk refuses; also for what happens inside.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folders(root)
     except OSError as error:
         raise PublishError(f"{root} cannot be used: {error.strerror}.") from error
     with held(root):

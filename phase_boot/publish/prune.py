@@ -1,0 +1,165 @@
+"""Remove from a SITE what no manifest names any more: old artifacts, and what a crash left.
+
+Published manifests, drafts and the newest kept manifests of each channel and architecture count.
+Roots, receipts and the kept manifests themselves stay.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phase_boot.publish.durable import sync_folder
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.release import draft_path
+from phase_boot.publish.site import open_site
+from phase_boot.store.layout import (
+    DAGS,
+    ENTRIES,
+    MANIFEST,
+    dag_path,
+    entry_path,
+    manifest_path,
+    read_dag_path,
+    read_entry_path,
+    read_manifest_path,
+)
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.refusals import Refusal
+
+KEEP: Final = 1
+"""Versions before the published one that stay, so that a machine that fetches one can end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A file that no manifest names: its path below the SITE, and its bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, and what is in the way of a name of the layout and was left."""
+
+    removed: tuple[Removed, ...]
+    strange: tuple[str, ...]
+
+    @property
+    def freed(self) -> int:
+        """Bytes that were given back to the file system."""
+        return sum(file.size for file in self.removed)
+
+
+def prune(root: Path, *, keep: int = KEEP, rehearse: bool = False) -> Pruned:
+    """Remove every artifact and every list of chunks that no manifest of the SITE names.
+
+    Nothing is removed before every manifest was read. With ``rehearse`` nothing is removed at all.
+
+    Args:
+        root: the SITE.
+        keep: versions before the published one whose artifacts stay.
+        rehearse: only find out what would be removed.
+
+    Raises:
+        PublishError: another publisher has the SITE, it has no manifest, or one cannot be read.
+    """
+    if not (root / ENTRIES).is_dir():
+        raise PublishError(f"{root} has no {ENTRIES}: name the root of a SITE.")
+    with open_site(root):
+        named = _named(root, keep)
+        removed, strange = [], []
+        for path, found in _stored(root):
+            if path in named:
+                continue
+            if not _is_of_layout(path) or not stat.S_ISREG(found.st_mode):
+                strange.append(path)
+                continue
+            removed.append(Removed(path, found.st_size))
+        for file in () if rehearse else removed:
+            (root / file.path).unlink()
+        for folder in (ENTRIES, DAGS):
+            if not rehearse and (root / folder).is_dir():
+                sync_folder(root / folder)
+    return Pruned(tuple(removed), tuple(strange))
+
+
+def _named(root: Path, keep: int) -> frozenset[str]:
+    """Return the path of every file that a manifest which counts names."""
+    places = set(_places(root))
+    if not places:
+        raise PublishError(f"{root} has no manifest, so nothing says what may stay: publish first.")
+    manifests = [each for place in sorted(places) for each in _counting(root, *place, keep=keep)]
+    return frozenset(path for manifest in manifests for path in _files(manifest))
+
+
+def _places(root: Path) -> Iterator[tuple[str, Arch]]:
+    """Yield the channel and architecture of every manifest and draft."""
+    for arch in Arch:
+        for channel in root.glob(f"*/{arch}"):
+            path = f"{channel.parent.name}/{arch}/{MANIFEST}"
+            place = read_manifest_path(path)
+            if place is not None and any(
+                (root / each).exists() for each in (path, draft_path(*place))
+            ):
+                yield place
+
+
+def _counting(root: Path, channel: str, arch: Arch, *, keep: int) -> Iterator[Manifest]:
+    """Yield the published manifest, the draft, and the newest ``keep`` versions before them."""
+    current = [
+        _read(root / path)
+        for path in (manifest_path(channel, arch), draft_path(channel, arch))
+        if (root / path).exists()
+    ]
+    yield from current
+    folder = (root / manifest_path(channel, arch)).parent / "manifests"
+    kept = [_read(path) for path in sorted(folder.glob("*.json"))]
+    newest = max(each.version for each in current)
+    older = sorted({each.version for each in kept if each.version < newest})
+    staying = older[-keep:] if keep else []
+    yield from (each for each in kept if each.version in staying)
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        with path.open("rb") as file:
+            return Manifest.of(read_document(file.read(MAX_BYTES + 1)))
+    except Refusal as refusal:
+        raise PublishError(
+            f"{path} cannot be read ({refusal}), so nothing is removed: publish it anew, or "
+            "remove it."
+        ) from None
+
+
+def _files(manifest: Manifest) -> Iterator[str]:
+    for artifact in manifest.artifacts.values():
+        yield entry_path(artifact.digest)
+    for root in manifest.dags.values():
+        yield dag_path(root)
+    for job in manifest.jobs:
+        yield entry_path(job.module)
+        if job.cid is not None:
+            yield dag_path(job.cid)
+
+
+def _stored(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every name below the folders that hold content, and what it is."""
+    for folder in (ENTRIES, DAGS):
+        try:
+            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            yield f"{folder}/{entry.name}", entry.stat(follow_symlinks=False)
+
+
+def _is_of_layout(path: str) -> bool:
+    return read_entry_path(path) is not None or read_dag_path(path) is not None
