@@ -60,6 +60,13 @@ check: .venv/done ## ruff, mypy --strict, import-linter
 test: setup ## every test that boots nothing: unit, attacks, interop
 	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 2 --dist loadfile --junitxml=build/results/test.xml tests
 
+.PHONY: man
+man: .venv/done ## write the manual page, build/man/phase-boot.1, from the parser
+	@mkdir -p build/man
+	@$(RUN) argparse-manpage --module phase_boot.cli --function parser --prog phase-boot \
+		--project-name phase-boot --manual-title "Phase Boot" --output build/man/phase-boot.1
+	@echo "Read it with: man -l build/man/phase-boot.1"
+
 .PHONY: acceptance
 acceptance: .venv/done ## what the last `make test` and `make e2e` proved, row by row
 	$(RUN) python -m tests.acceptance

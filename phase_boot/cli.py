@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from phase_boot import edge
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
 FORMATS: Final = ("mermaid", "dot")
+SHELLS: Final = ("bash", "zsh", "tcsh")
 GATEWAY_HELP: Final = "a trustless IPFS gateway to ask for chunks too"
 
 
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         description="Boot what is signed, from whoever has it.",
         epilog=edge.epilog(),
     )
+    words.add_argument("--version", action=_show_version(), help="print the version and exit")
     commands = words.add_subparsers(title="commands", required=True, metavar="COMMAND")
     daemon = commands.add_parser("daemon", help="find, verify, fetch and boot (what the seed runs)")
     daemon.set_defaults(func=_daemon)
@@ -99,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="walk a journal and name its first impossible step")
     replay.add_argument("file", type=Path, metavar="FILE", help="a journal of one event per line")
     replay.set_defaults(func=_replay)
+    completion = commands.add_parser("completion", help="print a script that completes commands")
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(func=_completion)
     _register_policy(commands)
     drill = commands.add_parser("drill", help="boot among fakes that fail, and see what holds")
     drill.add_argument("--seed", type=int, help="repeat this drill; without it one is drawn")
@@ -189,6 +194,34 @@ def _graph(options: argparse.Namespace) -> int:
 
     sys.stdout.write(draw(options.format))
     return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from phase_boot.completion import NoCompletion, script  # noqa: PLC0415 - not on the boot path
+
+    try:
+        sys.stdout.write(script(parser(), options.shell))
+    except NoCompletion as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _show_version() -> type[argparse.Action]:
+    """Return an option that prints the version; argparse's own needs it before it is asked for."""
+    import argparse  # noqa: PLC0415 - not on the boot path
+
+    class Version(argparse.Action):
+        def __init__(self, option_strings: list[str], dest: str, **settings: str | None) -> None:
+            super().__init__(option_strings, dest, nargs=0, help=settings.get("help"))
+
+        def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+            from importlib.metadata import version  # noqa: PLC0415 - for this option alone
+
+            sys.stdout.write(f"phase-boot {version('phase-boot')}\n")
+            parser.exit()
+
+    return Version
 
 
 def _refusals(_options: argparse.Namespace) -> int:
