@@ -18,6 +18,12 @@ PREFIX: Final = "01-phase-"
 """Before what the image brings for each mode; so what a mode forbids is said here once more."""
 VLAN_LINK: Final = "phase-vlan"
 RANDOM: Final = "IPv6LinkLocalAddressGenerationMode=random"
+CONDITIONS: Final = {
+    "": "KernelCommandLine=!phase.mode=private",
+    "-private": "KernelCommandLine=phase.mode=private\nProperty=PHASE_ADDRESS=drawn",
+}
+"""A file for each, by what its name gets: in Private a person's set-up, too, brings up only an
+interface whose hardware address was drawn (private-address.sh sets the property)."""
 FAR: Final = """[DHCPv4]
 Anonymize=yes
 UseTimezone=no
@@ -25,6 +31,7 @@ RouteMetric=100
 
 [DHCPv6]
 DUIDType=link-layer
+IAID=1
 SendHostname=no
 UseHostname=no"""
 """Whatever the mode, nothing that would name this machine is sent: as in Private."""
@@ -87,21 +94,24 @@ def files(setup: Setup, *, lan_only: bool) -> dict[str, str]:
     """Return networkd's files for ``setup`` by their names."""
     wanted = _addressing(setup, lan_only=lan_only)
     if setup.vlan is None:
-        return {f"{PREFIX}link.network": _network(setup.interface, wanted)}
+        return _networks("link", setup.interface, wanted)
     netdev = f"[NetDev]\nName={VLAN_LINK}\nKind=vlan\n\n[VLAN]\nId={setup.vlan}\n"
     trunk = f"VLAN={VLAN_LINK}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
     return {
         f"{PREFIX}vlan.netdev": netdev,
-        f"{PREFIX}trunk.network": _network(setup.interface, trunk),
-        f"{PREFIX}link.network": _network(VLAN_LINK, wanted),
+        **_networks("trunk", setup.interface, trunk),
+        **_networks("link", VLAN_LINK, wanted),
     }
 
 
-def _network(link: str, wanted: str) -> str:
-    return (
-        f"[Match]\nName={link}\n\n[Link]\nRequiredForOnline=no\n\n"
-        f"[Network]\nLLMNR=no\nMulticastDNS=no\n{wanted}"
-    )
+def _networks(name: str, link: str, wanted: str) -> dict[str, str]:
+    return {
+        f"{PREFIX}{name}{suffix}.network": (
+            f"[Match]\nName={link}\n{condition}\n\n[Link]\nRequiredForOnline=no\n\n"
+            f"[Network]\nLLMNR=no\nMulticastDNS=no\n{wanted}"
+        )
+        for suffix, condition in CONDITIONS.items()
+    }
 
 
 def _addressing(setup: Setup, *, lan_only: bool) -> str:

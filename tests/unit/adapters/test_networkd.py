@@ -33,10 +33,10 @@ def read(text: str) -> dict[str, list[str]]:
 
 
 def test_a_static_address_is_asked_of_nobody() -> None:
-    (name,) = wanted = files(STATIC, lan_only=False)
-    assert name == "01-phase-link.network"
-    network = read(wanted[name])
-    assert network["Match"] == ["Name=eth0"]
+    wanted = files(STATIC, lan_only=False)
+    assert set(wanted) == {"01-phase-link.network", "01-phase-link-private.network"}
+    network = read(wanted["01-phase-link.network"])
+    assert network["Match"] == ["Name=eth0", "KernelCommandLine=!phase.mode=private"]
     assert {
         "DHCP=no",
         "IPv6AcceptRA=no",
@@ -75,10 +75,20 @@ def test_a_vlan_gets_the_addresses_and_its_trunk_none() -> None:
         "VLAN": ["Id=7"],
     }
     trunk = read(wanted["01-phase-trunk.network"])
-    assert trunk["Match"] == ["Name=eth0"]
+    assert trunk["Match"][0] == "Name=eth0"
     assert "VLAN=phase-vlan" in trunk["Network"]
     assert not any(line.startswith("Address=") for line in trunk["Network"])
-    assert read(wanted["01-phase-link.network"])["Match"] == ["Name=phase-vlan"]
+    assert read(wanted["01-phase-link.network"])["Match"][0] == "Name=phase-vlan"
+
+
+@pytest.mark.parametrize("setup", [STATIC, DHCP, Setup(interface="eth0", vlan=7)], ids=str)
+def test_in_private_a_set_up_brings_up_an_interface_with_a_drawn_address_only(setup: Setup) -> None:
+    wanted = files(setup, lan_only=False)
+    for name, text in wanted.items():
+        if name.endswith(".network"):
+            match = read(text)["Match"]
+            elsewhere = "KernelCommandLine=!phase.mode=private" in match
+            assert elsewhere or "Property=PHASE_ADDRESS=drawn" in match, name
 
 
 async def test_a_set_up_replaces_the_one_before_and_networkd_is_told(tmp_path: Path) -> None:
@@ -86,7 +96,8 @@ async def test_a_set_up_replaces_the_one_before_and_networkd_is_told(tmp_path: P
     network = Networkd(folder=tmp_path / "network", restart=("touch", str(mark)))
     await network.configure(Setup(interface="eth0", vlan=7), lan_only=False)
     await network.configure(STATIC, lan_only=False)
-    assert [path.name for path in (tmp_path / "network").iterdir()] == ["01-phase-link.network"]
+    names = sorted(path.name for path in (tmp_path / "network").iterdir())
+    assert names == ["01-phase-link-private.network", "01-phase-link.network"]
     assert (tmp_path / "network/01-phase-link.network").stat().st_mode & 0o777 == 0o644
     assert mark.exists()
 
