@@ -17,13 +17,15 @@ from typing import Any, Final, TypeVar
 
 from phase_boot.adapters import sinks
 from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
-from phase_boot.adapters.dry_run import NoLoader, WouldBoot
+from phase_boot.adapters.dry_run import NoLoader, NothingRequested, WouldBoot
 from phase_boot.adapters.efi_variables import EfiVariables
 from phase_boot.adapters.esp import StickEsp
+from phase_boot.adapters.interfaces import Interfaces
 from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.adapters.kexec_tools import KexecTools
 from phase_boot.adapters.link import AddressWatch
 from phase_boot.adapters.linux_platform import LinuxPlatform
+from phase_boot.adapters.linux_privacy import LinuxPrivacy
 from phase_boot.adapters.named_urls import NamedUrls
 from phase_boot.adapters.networkd import Networkd
 from phase_boot.adapters.service_manager import ServiceManager
@@ -47,6 +49,7 @@ from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
 from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
+from phase_boot.ports.privacy import Privacy
 from phase_boot.ports.reports import Reports
 
 T = TypeVar("T")
@@ -85,6 +88,7 @@ class _Surroundings:
     cache: Cache
     kexec: Kexec
     loader: Loader
+    privacy: Privacy
     network: Network
     operator: Operator
     reports: Reports
@@ -138,6 +142,7 @@ async def _run(settings: Settings, around: _Surroundings, outpost: Outpost) -> t
     world = World(
         clock=clock,
         platform=platform,
+        privacy=around.privacy,
         network=around.network,
         finders=(outside, NamedUrls(), KeptManifest()),
         fetcher=outside,
@@ -184,7 +189,8 @@ def _seed() -> _Surroundings:
         cache=StickCache(),
         kexec=KexecTools(),
         loader=StickLoader(StickEsp(), EfiVariables()),
-        network=Networkd(),
+        privacy=LinuxPrivacy(),
+        network=Networkd(permitted=Interfaces().permitted),
         operator=ConsoleOperator(terminals, dumb=os.environ.get("TERM") in DUMB),
         reports=StickReports(StickEsp()),
         sinks=(
@@ -209,6 +215,7 @@ def _desktop(settings: Settings) -> _Surroundings:
         cache=FolderCache(folder),
         kexec=WouldBoot(lambda text: sys.stdout.write(text + "\n")),
         loader=NoLoader(),
+        privacy=NothingRequested(),
         network=AddressWatch(loopback=True),
         reports=NoStick(),
         operator=operator if sys.stdin.isatty() and live else NobodyThere(terminals.write),

@@ -11,8 +11,9 @@ from dataclasses import replace
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.handoff.memory import to_start
+from phase_boot.machine import promises
 from phase_boot.machine.boot import Boot, Images, known
-from phase_boot.machine.errors import KexecRefused, NotConfigured, NotEnoughMemory
+from phase_boot.machine.errors import KexecRefused, NotConfigured, NotEnoughMemory, NotPrivate
 from phase_boot.machine.events import KexecFailed, KexecJump, KexecLoaded, StateNotKept
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
@@ -50,6 +51,7 @@ async def _climb(world: World, boot: Boot, images: Images) -> Step:
     except BadCommandLine as bad:
         raise KexecRefused(f"this version cannot be started: {bad}") from bad
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))
+    boot = await promises.check(world, boot)
     initrd = initrd_of(world, boot, images)
     try:
         await world.kexec.load(images.kernel, kernel, initrd, cmdline, method)
@@ -118,6 +120,6 @@ HANDLER = Handler(
     state=State.KEXEC,
     run=kexec,
     leads=frozenset({Trigger.JUMPED, Trigger.OTHER_CALL}),
-    raises=(NotConfigured, NotEnoughMemory, KexecRefused),
+    raises=(NotConfigured, NotEnoughMemory, NotPrivate, KexecRefused),
     budget=300,
 )

@@ -8,8 +8,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from phase_boot.machine import promises
 from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.errors import CannotChainload, CannotStore, NoNetwork, NotConfigured
+from phase_boot.machine.errors import (
+    CannotChainload,
+    CannotStore,
+    NoNetwork,
+    NotConfigured,
+    NotPrivate,
+)
 from phase_boot.machine.events import (
     LinkMissing,
     LoaderCleared,
@@ -35,19 +42,22 @@ CLEARING_SECONDS = 30
 async def net_up(world: World, boot: Boot) -> Step:
     """Leads to: discover (linked), discover (offline), shell (give_up)."""
     policy = known(boot.policy, "a policy")
+    await promises.begin(world, policy)
     try:
         async with asyncio.TaskGroup() as tasks:
             recalling = tasks.create_task(_recalled(world, policy, boot))
             link = tasks.create_task(_link(world, policy))
             tasks.create_task(_cleared(world, policy))
-    except* (NoNetwork, CannotStore) as failures:
+    except* (NoNetwork, NotPrivate, CannotStore) as failures:
         # One sentence for a person: the first cause is the one to mend first.
         raise failures.exceptions[0] from failures
     up, recalled = link.result(), recalling.result()
     if up is None:
         return Step(Trigger.OFFLINE, replace(recalled, link=None))
     since = asyncio.get_running_loop().time()
-    return Step(Trigger.LINKED, replace(recalled, link=up, reach=reach_of([up]), reach_since=since))
+    linked = replace(recalled, link=up, reach=reach_of([up]), reach_since=since)
+    # Nothing of the network is used before this.
+    return Step(Trigger.LINKED, await promises.check(world, linked))
 
 
 async def _cleared(world: World, policy: Policy) -> None:
@@ -71,12 +81,13 @@ async def _link(world: World, policy: Policy) -> Link | None:
 
     Raises:
         NoNetwork: there is none, and nothing but the network to boot from.
+        NotPrivate: the interfaces cannot be read back.
     """
     try:
         up = await world.network.link(policy.network.wait_seconds)
     except NoNetwork as failure:
         if "cache" not in policy.discovery.order:
-            raise
+            raise await promises.without_network(world, policy, failure) from failure
         world.emit(LinkMissing(reason=str(failure)))
         return None
     world.emit(link_up(up))
@@ -122,6 +133,6 @@ HANDLER = Handler(
     state=State.NET_UP,
     run=net_up,
     leads=frozenset({Trigger.LINKED, Trigger.OFFLINE}),
-    raises=(NotConfigured, NoNetwork, CannotStore),
+    raises=(NotConfigured, NoNetwork, NotPrivate, CannotStore),
     budget=600,
 )

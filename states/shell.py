@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.console import story
+from phase_boot.machine import promises
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.closing import give_back
 from phase_boot.machine.events import (
@@ -117,6 +118,9 @@ async def _network(world: World, boot: Boot, answer: Answer) -> Step | str:
     setup, policy = answer.setup, boot.policy
     if setup is None:
         return "The network is as it was."
+    if obstacle := await promises.obstacle(world, policy, setup.interface):
+        world.emit(NetworkNotSet(reason=f"{setup.interface}: {obstacle}"))
+        return f"{setup.interface} is not set up: {obstacle}."
     lan_only = policy is None or policy.network.reach is Reach.LAN
     try:
         async with asyncio.timeout(ACT_SECONDS):

@@ -9,6 +9,7 @@ from phase_boot.handoff.kernel import Kernel
 from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.kexec import Ability, Method
 from phase_boot.ports.loader import Cargo, Outlook
+from phase_boot.ports.privacy import Evidence
 from phase_boot.store.cas import Fetched
 
 
@@ -58,3 +59,14 @@ class NoLoader:
     async def unstage(self) -> int:
         """Nothing was ever staged."""
         return 0
+
+
+class NothingRequested:
+    """Implements `ports.privacy.Privacy` where the machine's owner sets it up."""
+
+    async def begin(self) -> None:
+        """Nothing is set by a dry run."""
+
+    async def evidence(self) -> Evidence:
+        """Tell that nothing was requested."""
+        return Evidence(requested=False)

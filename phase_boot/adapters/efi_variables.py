@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ LOADER: Final = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 ATTRIBUTES: Final = struct.pack("<I", 7)
 """Kept without power, for the loader's eyes and the system's."""
 MAX_BYTES: Final = 4096
+MAX_DIGESTED: Final = 1 << 20
+"""Bytes of one variable; a revocation list (dbx) has tens of KiB."""
+MAX_VARIABLES: Final = 4096
+NON_VOLATILE: Final = 1
+"""The attribute of a variable that outlives a loss of power (UEFI 2.10, section 8.2)."""
 _GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -73,8 +79,40 @@ class EfiVariables:
         with _mutable(path), contextlib.suppress(FileNotFoundError):
             path.unlink()
 
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each non-volatile variable with its attributes, by file name.
+
+        A volatile one goes with the power: firmware and loader set those in every boot. One that
+        cannot be read has the errno in place of a digest.
+        """
+        if not self._folder.is_dir():
+            return {}
+        found: dict[str, str] = {}
+        for path in sorted(self._folder.iterdir()):
+            if len(found) >= MAX_VARIABLES:
+                raise OSError(errno.E2BIG, f"more than {MAX_VARIABLES} variables")
+            with contextlib.suppress(FileNotFoundError):
+                if (digest := _digest(path)) is not None:
+                    found[path.name] = digest
+        return found
+
     def _path(self, name: str, vendor: str) -> Path:
         return self._folder / f"{name}-{vendor}"
+
+
+def _digest(path: Path) -> str | None:
+    """Return the digest of a variable, or None of a volatile one."""
+    try:
+        fd = os.open(path, _READ)
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            content = file.read(MAX_DIGESTED) or b""
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return f"errno {error.errno}"
+    attributes = int.from_bytes(content[: len(ATTRIBUTES)], "little")
+    kept = len(content) < len(ATTRIBUTES) or attributes & NON_VOLATILE
+    return hashlib.sha256(content).hexdigest() if kept else None
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -56,8 +56,14 @@ SECONDS: Final = 30.0
 class Networkd(AddressWatch):
     """Implements `ports.network.Network` in the seed."""
 
-    def __init__(self, *, folder: Path = FOLDER, restart: tuple[str, ...] = RESTART) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        *,
+        folder: Path = FOLDER,
+        restart: tuple[str, ...] = RESTART,
+        permitted: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        super().__init__(permitted=permitted)
         self._folder = folder
         self._restart = restart
 

@@ -98,6 +98,8 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "transition": _transition,
         "link.up": lambda e: f"  {e['interface']} has {', '.join(e['addresses'])}",
         "link.missing": lambda e: f"  {e['reason']}",
+        "link.refused": lambda e: f"  {e['interface']} is not used: {e['reason']}",
+        "privacy.checked": lambda e: f"  Private is kept on {', '.join(e['interfaces'])}",
         "store.opened": lambda e: (
             f"  store {'on Cache' if e['persistent'] else 'in memory'}"
             + (f": {e['note']}" if e.get("note") else "")

@@ -17,6 +17,7 @@ from phase_boot.handoff.document import BadHandoff, read
 from phase_boot.handoff.initrd import DOCUMENT, gap_after
 from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
 from phase_boot.machine.graph import TERMINAL, State
+from phase_boot.machine.read_back import broken
 from phase_boot.machine.replay import ImpossibleJournalError, replay
 from phase_boot.store.cas import Cas
 from phase_boot.store.digest import Digest
@@ -28,6 +29,8 @@ GRACE: Final = 30.0
 """Seconds more than its budget after which a handler that will not stop is left alone."""
 ADDED: Final = frozenset({"init_on_free=1"})
 """What else the hand-over may put on the command line."""
+BEYOND: Final = ("Finder.", "Fetcher.", "Neighbours.", "Kexec.load", "Kexec.jump")
+"""What is asked of the network, or starts what comes after it."""
 LYING: Final = frozenset({Fault.CORRUPT, Fault.LIE, Fault.TEAR})
 
 
@@ -191,6 +194,17 @@ def _leaves_no_trace_in_private(run: Run) -> Iterator[str]:
         yield "a report was saved on the stick"
 
 
+def _uses_no_network_that_identifies(run: Run) -> Iterator[str]:
+    promised = run.scene.platform.table["mode"] == "private"
+    struck = [blow for blow, _ in run.plan.struck]
+    lied = any(b.place.member.startswith("Privacy.") and b.fault in LYING for b in struck)
+    if not promised or lied or not any(broken(run.scene.privacy.found)):
+        return
+    used = {place.member for place in run.plan.asked if place.member.startswith(BEYOND)}
+    if used:
+        yield f"{', '.join(sorted(used))} was asked although a promise of Private is not met"
+
+
 def _closes_descriptors(run: Run) -> Iterator[str]:
     if run.descriptors:
         yield f"{len(run.descriptors)} descriptor(s) stay open"
@@ -226,6 +240,7 @@ INVARIANTS: Final[dict[str, Callable[[Run], Iterator[str]]]] = {
     "the target can read its hand-over": _can_be_read,
     "no unverified bytes stand in the store": _stores_nothing_else,
     "Private leaves nothing on the stick": _leaves_no_trace_in_private,
+    "Private uses no network that identifies the machine": _uses_no_network_that_identifies,
     "every descriptor is closed": _closes_descriptors,
     "no task and no stream is left behind": _leaves_no_task,
     "Cache is given back": _gives_cache_back,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND
 from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.memory_disk import MemoryDisk
@@ -94,12 +96,21 @@ def local() -> Scene:
 
 
 def private() -> Scene:
-    """A machine that is not ours: its Cache must stay as it is."""
+    """A machine that is not ours: its Cache must stay as it is, and one of its cards down."""
     play = _scene("private", peer=good_site())
+    play.privacy.found = replace(SOUND, interfaces=(GOOD, KEPT))
     play.platform.table["cache_enabled"] = False
     disk = play.cache.cache = MemoryDisk()
     disk.plant(Folder.ENTRIES, Digest.of(OLD).hex, OLD)
     play.cache.notes.pages["state.json"] = b"whatever stood there"
+    return play
+
+
+def exposed() -> Scene:
+    """Private, and an interface is up with its burned-in address."""
+    play = _scene("private", peer=good_site())
+    play.platform.table["cache_enabled"] = False
+    play.privacy.found = replace(SOUND, interfaces=(replace(GOOD, address=BURNED_IN),))
     return play
 
 
@@ -148,7 +159,7 @@ def stranded() -> Scene:
 SCENES: Final[Mapping[str, Callable[[], Scene]]] = MappingProxyType(
     {
         scene.__name__: scene
-        for scene in (internet, shared, local, private, typed, helped, staged, stranded)
+        for scene in (internet, shared, local, private, exposed, typed, helped, staged, stranded)
     }
 )
 
@@ -157,7 +168,7 @@ MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "internet": ("internet", "shared", "typed", "helped", "staged"),
         "local": ("local",),
-        "private": ("private", "stranded"),
+        "private": ("private", "exposed", "stranded"),
     }
 )
 """The scenes of each mode."""

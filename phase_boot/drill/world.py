@@ -12,6 +12,7 @@ from typing import Any
 from phase_boot.adapters.kept_manifest import KeptManifest
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_network import FakeNetwork
+from phase_boot.drill.fake_privacy import FakePrivacy
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.memory_notebook import MemoryNotebook
@@ -215,6 +216,7 @@ class Scene:
     sites: Sites
     found: list[str] = field(default_factory=list)
     platform: FakePlatform = field(default_factory=FakePlatform)
+    privacy: FakePrivacy = field(default_factory=FakePrivacy)
     network: FakeNetwork = field(default_factory=FakeNetwork)
     cache: FakeCache = field(default_factory=FakeCache)
     kexec: FakeKexec = field(default_factory=FakeKexec)
@@ -262,6 +264,7 @@ class Scene:
         return World(
             clock=self.clock,
             platform=self.platform,
+            privacy=self.privacy,
             network=self.network,
             finders=(
                 self.lan or FakeFinder(self.found, broken=self.finder_broken),

@@ -41,6 +41,12 @@ class NoNetwork(BootError):
     way_out = Trigger.GIVE_UP
 
 
+class NotPrivate(BootError):
+    """A protection that Private requested did not take effect, or cannot be read back."""
+
+    way_out = Trigger.GIVE_UP
+
+
 class NothingFound(BootError):
     """No candidate is left that has not been tried."""
 

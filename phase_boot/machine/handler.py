@@ -19,6 +19,7 @@ from phase_boot.ports.neighbours import Neighbours
 from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
 from phase_boot.ports.platform import Platform
+from phase_boot.ports.privacy import Privacy
 from phase_boot.ports.record import Record
 from phase_boot.ports.reports import Reports
 from phase_boot.ports.supervisor import Supervisor
@@ -30,6 +31,7 @@ class World:
 
     clock: Clock
     platform: Platform
+    privacy: Privacy
     network: Network
     finders: tuple[Finder, ...]
     fetcher: Fetcher

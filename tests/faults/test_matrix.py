@@ -23,7 +23,11 @@ from tests.faults.conftest import drilled
 CELLS = list(matrix())
 
 
-ENDS = dict.fromkeys(SCENES, State.TARGET) | {"staged": State.FIRMWARE, "stranded": State.OFF}
+ENDS = dict.fromkeys(SCENES, State.TARGET) | {
+    "staged": State.FIRMWARE,
+    "stranded": State.OFF,
+    "exposed": State.OFF,
+}
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -50,7 +54,7 @@ def passes(name: str, blow: Blow) -> bool:
         or blow.place.member == "Clock.wall"
         # The person does something else, or it is their second try already.
         or blow.place.state == State.SHELL.value
-        or name in {"helped", "stranded"}
+        or name in {"helped", "stranded", "exposed"}
         # The only copy there was is lost: what is corrupt is set aside.
         or (name == "local" and blow.place.member == "Disk.open")
     )

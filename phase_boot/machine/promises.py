@@ -1,0 +1,115 @@
+"""Private checks that what it requested took effect; an unmet promise ends in the Shell."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+
+from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.errors import NoNetwork, NotPrivate
+from phase_boot.machine.handler import World
+from phase_boot.machine.privacy_events import LinkRefused, PrivacyChecked
+from phase_boot.machine.read_back import REBOOT, WAY_OUT, broken, identifiers, left_out
+from phase_boot.ports.privacy import Evidence, Unreadable
+from policies.model import Mode, Policy
+
+SECONDS: Final = 30
+"""For one reading: firmware answers slowly, and may not answer at all."""
+BURNED_IN: Final = "it keeps its burned-in hardware address"
+
+
+async def begin(world: World, policy: Policy) -> None:
+    """In Private, remember what must be the same at the jump.
+
+    Raises:
+        NotPrivate: it cannot be read.
+    """
+    if policy.mode is not Mode.PRIVATE:
+        return
+    try:
+        async with asyncio.timeout(SECONDS):
+            await world.privacy.begin()
+    except Unreadable as failure:
+        raise _not_read(str(failure)) from failure
+    except TimeoutError as failure:
+        raise _not_read(f"that took more than {SECONDS} seconds") from failure
+
+
+async def check(world: World, boot: Boot) -> Boot:
+    """In Private, check every promise, and report the interfaces that stay down.
+
+    Raises:
+        NotPrivate: a promise is not met, or cannot be read back.
+    """
+    if known(boot.policy, "a policy").mode is not Mode.PRIVATE:
+        return boot
+    evidence = await _read(world)
+    reported = _report(world, evidence, boot.left_out)
+    used = boot.link.interface if boot.link else None
+    for sentence in broken(evidence, used=used):
+        raise NotPrivate(f"Private is not kept: {sentence}")
+    world.emit(
+        PrivacyChecked(
+            interfaces=tuple(each.name for each in evidence.interfaces if each.up),
+            identifiers=identifiers(evidence),
+            variables=evidence.compared,
+        )
+    )
+    return replace(boot, left_out=reported)
+
+
+async def without_network(world: World, policy: Policy, failure: NoNetwork) -> NoNetwork:
+    """Return why there is no network: in Private, because of interfaces that stay down.
+
+    Raises:
+        NotPrivate: the interfaces cannot be read.
+    """
+    if policy.mode is not Mode.PRIVATE:
+        return failure
+    evidence = await _read(world)
+    refused = left_out(evidence)
+    _report(world, evidence, frozenset())
+    if not refused:
+        return failure
+    named = "; ".join(f"{name}: {cause}" for name, cause in refused.items())
+    if any(each.ethernet and each.name not in refused for each in evidence.interfaces):
+        return NoNetwork(f"{failure}; Private leaves out what keeps its address ({named})")
+    return NoNetwork(
+        "Private can use no network interface here, because each keeps its burned-in hardware "
+        f"address ({named}); {WAY_OUT}"
+    )
+
+
+async def obstacle(world: World, policy: Policy | None, interface: str) -> str | None:
+    """Return why a person cannot have ``interface`` set up, if so."""
+    if policy is not None and policy.mode is not Mode.PRIVATE:
+        return None
+    try:
+        refused = left_out(await _read(world))
+    except NotPrivate as failure:
+        return str(failure)
+    return f"{BURNED_IN} ({refused[interface]}); {WAY_OUT}" if interface in refused else None
+
+
+def _report(world: World, evidence: Evidence, reported: frozenset[str]) -> frozenset[str]:
+    refused = left_out(evidence)
+    for name, cause in refused.items():
+        if name not in reported:
+            reason = f"{BURNED_IN} ({cause})"
+            world.emit(LinkRefused(interface=name, reason=reason, way_out=WAY_OUT))
+    return reported | refused.keys()
+
+
+async def _read(world: World) -> Evidence:
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await world.privacy.evidence()
+    except Unreadable as failure:
+        raise _not_read(str(failure)) from failure
+    except TimeoutError as failure:
+        raise _not_read(f"that took more than {SECONDS} seconds") from failure
+
+
+def _not_read(why: str) -> NotPrivate:
+    return NotPrivate(f"what Private promises cannot be read back ({why}); {REBOOT}")

@@ -1,0 +1,117 @@
+"""The rules of Private: each promise that is not met is one sentence with its way out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phase_boot.drill.fake_privacy import ANONYMOUS, BURNED_IN, GOOD, KEPT, SOUND
+from phase_boot.machine.read_back import broken, left_out
+from phase_boot.ports.privacy import Evidence
+
+
+def exposed(**changes: Any) -> Evidence:
+    return replace(SOUND, interfaces=(replace(GOOD, **changes),))
+
+
+def configured(**changes: Any) -> Evidence:
+    return replace(SOUND, configurations=(replace(ANONYMOUS, **changes),))
+
+
+def with_setting(key: str, value: str | None) -> Evidence:
+    kept = tuple(each for each in ANONYMOUS.settings if each[0] != key)
+    return configured(settings=kept if value is None else (*kept, (key, value)))
+
+
+def test_what_was_requested_and_took_effect_is_sound() -> None:
+    assert list(broken(SOUND, used="eth0")) == []
+    assert left_out(SOUND) == {}
+
+
+def test_a_card_that_is_left_out_breaks_nothing_and_is_named() -> None:
+    both = replace(SOUND, interfaces=(GOOD, KEPT))
+    assert list(broken(both, used="eth0")) == []
+    assert left_out(both) == {"eth1": KEPT.refused}
+
+
+EIGHT_FIRST = "50:54:00:77:00:01"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "word"),
+    [
+        (exposed(address=BURNED_IN), "burned-in"),
+        (exposed(address=BURNED_IN, drawn=BURNED_IN), "burned-in"),
+        (exposed(drawn=None), "was not drawn"),
+        (exposed(drawn=None, permanent=None), "was not drawn"),
+        (exposed(drawn="0a:00:00:00:00:01"), "another hardware address"),
+        (exposed(assigned=False), "another hardware address"),
+        (exposed(address=EIGHT_FIRST, drawn=EIGHT_FIRST), "not locally administered"),
+        (exposed(address="03:00:00:00:00:01", drawn="03:00:00:00:00:01"), "not locally"),
+        (exposed(address="02:00", drawn="02:00"), "none of Ethernet"),
+        (exposed(address="", drawn=""), "none of Ethernet"),
+        (exposed(ethernet=False, drawn=None), "was not drawn"),
+        (exposed(addresses=("2001:db8::5054:ff:fe77:1",)), "made of a burned-in address"),
+        (exposed(addresses=("fe80::5054:ff:fe77:1",)), "made of a burned-in address"),
+        (exposed(generation=0), "the same in every boot"),
+        (exposed(generation=2), "the same in every boot"),
+        (exposed(generation=-1), "the same in every boot"),
+        (configured(client="ff56504d98000200"), "DHCPv4 client identifier"),
+        (configured(client=f"01{BURNED_IN.replace(':', '')}"), "DHCPv4 client identifier"),
+        (configured(unique="DUID-EN/Vendor:0000ab11f93c"), "DUID"),
+        (configured(unique=f"DUID-LL:0001{BURNED_IN.replace(':', '')}"), "DUID"),
+        (configured(association=0x77000001), "IAID"),
+        (with_setting("DHCPv4.Anonymize", None), "DHCPv4.Anonymize=yes"),
+        (with_setting("DHCPv4.Anonymize", "no"), "DHCPv4.Anonymize=yes"),
+        (with_setting("DHCPv6.SendHostname", None), "DHCPv6.SendHostname=no"),
+        (with_setting("Network.LLMNR", "yes"), "Network.LLMNR=no"),
+        (with_setting("Network.IPv6LinkLocalAddressGenerationMode", None), "random"),
+        (replace(SOUND, host_name="alices-laptop"), "host name"),
+        (replace(SOUND, mounts=("/cache",)), "/cache"),
+        (replace(SOUND, swaps=("/dev/sda2",)), "/dev/sda2"),
+        (replace(SOUND, opened=("sda3",)), "sda3"),
+        (replace(SOUND, variables=("BootOrder-8be4df61",)), "BootOrder"),
+    ],
+)
+def test_a_promise_that_is_not_met_is_one_sentence(evidence: Evidence, word: str) -> None:
+    sentence, *_ = broken(evidence, used="eth0")
+    assert word in sentence
+    assert "; " in sentence
+    assert "\n" not in sentence
+
+
+def test_an_address_below_or_beside_that_is_another_cards_burned_in_one_is_found() -> None:
+    stacked = replace(GOOD, name="bond0", address=KEPT.address, drawn=KEPT.address)
+    evidence = replace(SOUND, interfaces=(GOOD, KEPT, stacked))
+    (sentence,) = broken(evidence)
+    assert sentence.startswith("bond0 is up with its burned-in")
+
+
+def test_an_interface_that_is_down_sends_nothing() -> None:
+    assert list(broken(exposed(address=BURNED_IN, drawn=None, up=False, generation=0))) == []
+
+
+def test_a_tunnel_without_a_hardware_address_is_no_concern() -> None:
+    tunnel = replace(GOOD, name="wg0", ethernet=False, address="", permanent=None, drawn=None)
+    assert list(broken(replace(SOUND, interfaces=(GOOD, tunnel)))) == []
+
+
+def test_a_typed_address_that_asks_nobody_needs_no_dhcp_settings() -> None:
+    quiet = (
+        ("Network.LLMNR", "no"),
+        ("Network.MulticastDNS", "no"),
+        ("Network.DHCP", "no"),
+        ("Network.IPv6AcceptRA", "no"),
+    )
+    assert list(broken(configured(settings=quiet, client=None, unique=None))) == []
+
+
+def test_where_nothing_was_requested_nothing_is_promised() -> None:
+    dry = replace(exposed(address=BURNED_IN), requested=False)
+    assert list(broken(dry, used="lo")) == []
+
+
+def test_what_networkd_said_of_a_card_that_is_gone_is_no_concern() -> None:
+    assert list(broken(replace(SOUND, interfaces=()))) == []
