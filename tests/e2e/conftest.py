@@ -158,10 +158,16 @@ def republished(
     """A copy of the SITE whose manifest is changed, and signed by `key` or the publisher."""
     shutil.copytree(published.site, copy)
     path = copy / manifest_path(CHANNEL, published.arch)
+    path.write_bytes(resigned(published, key=key, **changes))
+    return copy
+
+
+def resigned(published: Published, *, key: Path | None = None, **changes: object) -> bytes:
+    """The manifest of the SITE, changed, and signed by `key` or the publisher."""
+    path = published.site / manifest_path(CHANNEL, published.arch)
     document = {**read_document(path.read_bytes()), **changes}
     del document["signatures"]
-    path.write_bytes(signed(document, signed_bytes(document), [read_key(key or published.key)]))
-    return copy
+    return signed(document, signed_bytes(document), [read_key(key or published.key)])
 
 
 def type_url(machine: Machine, url: str) -> None:

@@ -1,0 +1,35 @@
+"""The programs that pack an initramfs, as mkinitramfs and dracut call them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from tests.interop.peers import needed
+
+COMPRESSORS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "none": (),
+        "gzip": ("gzip", "-9", "-n", "-c"),
+        "bzip2": ("bzip2", "-9", "-c"),
+        "xz": ("xz", "--check=crc32", "-c"),
+        "lzma": ("xz", "--format=lzma", "-c"),
+        "lzop": ("lzop", "-9", "-c"),
+        "lz4": ("lz4", "-l", "-9", "-c"),
+        "zstd": ("zstd", "-19", "-q", "-c"),
+    }
+)
+PACKAGES: Final[Mapping[str, str]] = MappingProxyType({"xz": "xz-utils"})
+"""Where the package of a program is not called like it."""
+
+
+def packed(compression: str, data: bytes) -> bytes:
+    """Return ``data`` as its program packs it."""
+    argv = COMPRESSORS[compression]
+    if not argv:
+        return data
+    program = needed(argv[0], PACKAGES.get(argv[0], argv[0]))
+    done = subprocess.run([program, *argv[1:]], input=data, capture_output=True, check=True)
+    return done.stdout
