@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -159,6 +160,44 @@ class AddressWatch:
             # The first line of some is a heading.
             if len(words := line.split()) > 1 and words[0] != "Iface":
                 yield words
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """An interface in one address family, where packets may be multicast."""
+
+    interface: str
+    index: int
+    family: int
+
+
+def places(permitted: Callable[[str], bool] = lambda _: True) -> frozenset[Place]:
+    """Return every interface with an address, once for each family that it has one of.
+
+    ``permitted`` says whether an interface may be used at all, by its name.
+    """
+    return frozenset(
+        Place(
+            adapter.nice_name,
+            adapter.index,
+            socket.AF_INET if isinstance(ip.ip, str) else socket.AF_INET6,
+        )
+        for adapter in ifaddr.get_adapters()
+        if adapter.index is not None and permitted(adapter.nice_name)
+        for ip in adapter.ips
+    )
+
+
+def has_route(address: str) -> bool:
+    """Tell whether the kernel knows a way to ``address`` now; sends nothing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            # Port 9 (discard): connecting a datagram socket only chooses the route.
+            probe.connect((address, 9))
+        except (OSError, ValueError):
+            return False
+    return True
 
 
 def on_link(host: str) -> bool:

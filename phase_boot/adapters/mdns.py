@@ -1,33 +1,60 @@
-"""Finding manifests on this LAN by mDNS (SPEC M2.4): the browsing side of zeroconf."""
+"""Finding manifests on this LAN by mDNS and DNS-SD (SPEC M2.4; RFC 6762 and RFC 6763).
+
+All announcements are handled side by side: none is waited for. The first packet that completes one
+makes a candidate; what is missing is asked for meanwhile, within the bounds of `mdns_cache`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from phase_boot.adapters.late import Late
+from phase_boot.adapters.link import Place, has_route, places
+from phase_boot.adapters.mdns_cache import (
+    SERVICE,
+    Announcements,
+    Instance,
+    Sender,
+    strings_of,
+    usable_address,
+)
+from phase_boot.adapters.mdns_socket import Endpoints
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 
 if TYPE_CHECKING:
-    from zeroconf import ServiceStateChange
+    from types import ModuleType
 
-SERVICE: Final = "_phase-image._tcp.local."
 MAX_URL: Final = 255
 """Characters: one string of a TXT record holds no more."""
 MAX_ADDRESSES: Final = 4
-RESOLVE_MILLISECONDS: Final = 3000
+MAX_OF_ONE_SENDER: Final = 16
+"""Candidates of one sender."""
+MAX_CANDIDATES: Final = 1000
+"""In one search; fewer than `outside.client` takes."""
+MAX_NAME: Final = 200
+"""Characters of an instance name that are passed on."""
+LAST_RESORT_SECONDS: Final = 0.5
+"""Head start of every other candidate before a link-local address, or one without a route."""
+TICK_SECONDS: Final = 0.1
+"""Between two looks at what is worth asking for."""
+LOOPBACK: Final = "lo"
 
 
 class Mdns:
-    """Implements `ports.finder.Finder` with zeroconf, which is imported when first needed."""
+    """Implements `ports.finder.Finder`; zeroconf's parser is imported when first needed."""
 
     origin = "lan"
 
-    def __init__(self) -> None:
-        self._library = Late("zeroconf.asyncio")
+    def __init__(self, find_places: Callable[[], frozenset[Place]] = places) -> None:
+        """Look on every interface and family that ``find_places`` names, whenever it is asked."""
+        self._library = Late("phase_boot.adapters.mdns_message")
+        self._places = find_places
 
     async def warm(self) -> None:
         """Import zeroconf now."""
@@ -36,47 +63,163 @@ class Mdns:
     async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
         """Yield what announces itself as the channel and architecture that are looked for."""
         await self._library.ready()
-        from zeroconf import asyncio as library  # noqa: PLC0415 - it is imported by now, see Late
+        from phase_boot.adapters import mdns_message  # noqa: PLC0415 - it is imported by now
 
+        browser = Browser(quest, mdns_message)
+        endpoints = Endpoints(browser.heard, self._places)
+        running = [
+            asyncio.create_task(endpoints.follow(), name="sockets of mDNS"),
+            asyncio.create_task(browser.ask(endpoints), name="queries of mDNS"),
+        ]
         try:
-            zeroconf = library.AsyncZeroconf()
-        except (OSError, RuntimeError) as error:
-            raise FinderFailed(f"mDNS cannot be used on this network: {error}") from error
-        names: asyncio.Queue[str] = asyncio.Queue(maxsize=256)
-        try:
-            library.AsyncServiceBrowser(
-                zeroconf.zeroconf, SERVICE, handlers=[lambda **change: _note(names, **change)]
-            )
-            async for name in _until(names, quest.seconds):
-                info = library.AsyncServiceInfo(SERVICE, name)
-                if await info.async_request(zeroconf.zeroconf, RESOLVE_MILLISECONDS):
-                    for url in manifest_urls(
-                        info.decoded_properties,
-                        server=info.server,
-                        addresses=info.parsed_scoped_addresses(),
-                        quest=quest,
-                    ):
-                        yield Candidate(url=url, origin=self.origin, who=name)
+            async for candidate in _until(browser.found, running, quest.seconds):
+                yield candidate
         finally:
-            await zeroconf.async_close()
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            endpoints.close()
+        if endpoints.failure is not None:
+            raise FinderFailed(f"mDNS cannot be used on this network: {endpoints.failure}")
 
 
-def _note(
-    names: asyncio.Queue[str], *, name: str, state_change: ServiceStateChange, **_: object
-) -> None:
-    if state_change.name != "Removed" and not names.full():
-        names.put_nowait(name)
+class Browser:
+    """Turns packets into candidates. No I/O of its own, but for `ask`."""
+
+    def __init__(
+        self,
+        quest: Quest,
+        message: ModuleType,
+        *,
+        routed: Callable[[str], bool] = has_route,
+    ) -> None:
+        """Look for what ``quest`` says, with the module ``mdns_message``.
+
+        ``routed`` says whether there is a route to an address.
+        """
+        self._quest = quest
+        self._has_route = routed
+        self._message = message
+        self._loopback = _index_of(LOOPBACK)
+        self._urls: set[str] = set()
+        self._count: Counter[Sender] = Counter()
+        self.announcements = Announcements()
+        self.found = asyncio.Queue[Candidate](MAX_CANDIDATES)
+
+    def heard(self, sender: Sender, packet: bytes) -> None:
+        """Take one packet: whatever is wrong with it concerns this packet alone."""
+        now = asyncio.get_running_loop().time()
+        if not self.announcements.admits(sender, now):
+            return
+        try:
+            records = list(self._message.records(packet))
+            if records:
+                for instance in self.announcements.heard(sender, records, now):
+                    self._offer(sender, instance)
+        except Exception as error:  # noqa: BLE001 - of a parser that strangers feed
+            self.announcements.ignored[f"packets that raised {type(error).__name__}"] += 1
+
+    async def ask(self, endpoints: Endpoints) -> None:
+        """Ask for the service, and for what announcements lack, until cancelled."""
+        message, now = self._message, asyncio.get_running_loop().time
+        service = tuple(message.queries([(SERVICE, message.TYPE_PTR)]))
+        while True:
+            endpoints.ask(service, now())
+            places: dict[tuple[int, int], list[tuple[str, int]]] = {}
+            for question in self.announcements.questions(now()):
+                kinds = (
+                    (message.TYPE_A, message.TYPE_AAAA)
+                    if question.is_host
+                    else (message.TYPE_SRV, message.TYPE_TXT)
+                )
+                place = (question.sender.index, question.sender.family)
+                asked = places.setdefault(place, [])
+                asked += [(question.name, kind) for kind in kinds]
+            for (index, family), wanted in places.items():
+                endpoints.send(index, family, message.queries(wanted))
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _offer(self, sender: Sender, instance: Instance) -> None:
+        """Make candidates of an instance as far as it is known."""
+        if instance.host is None or instance.strings is None:
+            return
+        said = strings_of(instance.strings)
+        addresses = [
+            usable
+            for each in self.announcements.addresses(sender, instance)
+            if (usable := self._usable(sender, each)) is not None
+        ]
+        if not is_wanted(said, self._quest):
+            instance.answered = True
+            return
+        for url in manifest_urls(
+            said, server=instance.host, addresses=addresses, quest=self._quest
+        ):
+            instance.answered = True
+            self._take(sender, url, instance.name, last_resort=not self._near(url))
+
+    def _near(self, url: str) -> bool:
+        """Say whether a URL is worth trying at once: a name, or a routed address of more reach."""
+        host = urlsplit(url).hostname or ""
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return True
+        return not address.is_link_local and self._has_route(host)
+
+    def _take(self, sender: Sender, url: str, name: str, *, last_resort: bool) -> None:
+        if url in self._urls or len(self._urls) >= MAX_CANDIDATES:
+            return
+        if self._count[sender] >= MAX_OF_ONE_SENDER:
+            self.announcements.ignored["candidates beyond the room for one sender"] += 1
+            return
+        self._count[sender] += 1
+        self._urls.add(url)
+        candidate = Candidate(url=url, origin=Mdns.origin, who=name[:MAX_NAME])
+        if last_resort:
+            asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, self._put, candidate)
+        else:
+            self._put(candidate)
+
+    def _put(self, candidate: Candidate) -> None:
+        with suppress(asyncio.QueueFull):
+            self.found.put_nowait(candidate)
+
+    def _usable(self, sender: Sender, address: str) -> str | None:
+        on_loopback = sender.index == self._loopback
+        return usable_address(address, index=sender.index, on_loopback=on_loopback)
 
 
-async def _until(names: asyncio.Queue[str], seconds: float) -> AsyncIterator[str]:
+def _index_of(interface: str) -> int | None:
+    return next((place.index for place in places() if place.interface == interface), None)
+
+
+async def _until(
+    found: asyncio.Queue[Candidate], running: Sequence[asyncio.Task[None]], seconds: float
+) -> AsyncGenerator[Candidate, None]:
+    """Yield what is found, for so long; raise what a task raised that should have gone on."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
+        getting = asyncio.create_task(found.get())
+        left = deadline - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(deadline):
-                name = await names.get()
-        except TimeoutError:
-            return
-        yield name
+            await asyncio.wait(
+                {getting, *running}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not getting.done():
+                for task in running:
+                    if task.done():
+                        raise FinderFailed(f"mDNS has a fault: {task.exception()!r}")
+                return
+        finally:
+            getting.cancel()
+        yield getting.result()
+
+
+def is_wanted(said: Mapping[str, str | None], quest: Quest) -> bool:
+    """Say whether an announcement is of the channel and architecture that are looked for."""
+    told = _by_key(said)
+    return told.get("channel") == quest.channel and told.get("arch") == quest.arch
 
 
 def manifest_urls(
@@ -91,9 +234,9 @@ def manifest_urls(
         addresses: those it announces with.
         quest: what is looked for.
     """
-    told = _by_key(told)
-    if told.get("channel") != quest.channel or told.get("arch") != quest.arch:
+    if not is_wanted(told, quest):
         return
+    told = _by_key(told)
     mirror = told.get("mirror") or ""
     if len(mirror) > MAX_URL or not mirror.isascii() or not mirror.isprintable():
         return

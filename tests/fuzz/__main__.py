@@ -17,7 +17,7 @@ from phase_boot import edge
 from tests.fuzz.child import WORK
 from tests.fuzz.target import CORPUS, NAMES
 
-HEADER: Final = f"{'target':10} {'executions':>12} {'per second':>11} {'corpus':>7}  result"
+HEADER: Final = f"{'target':12} {'executions':>12} {'per second':>11} {'corpus':>7}  result"
 RESULTS: Final = Path("build/results/fuzz.xml")
 GRACE_SECONDS: Final = 120
 """How much longer than asked a target may take: to start, and to end its last case."""
@@ -35,7 +35,7 @@ class Row:
 
     def __str__(self) -> str:
         return (
-            f"{self.name:10} {self.executions:12} {self.per_second:11} {self.corpus:7}  "
+            f"{self.name:12} {self.executions:12} {self.per_second:11} {self.corpus:7}  "
             f"{self.result}"
         )
 

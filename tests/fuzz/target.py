@@ -19,6 +19,7 @@ NAMES: Final = (
     "job",
     "manifest",
     "mdns",
+    "mdns_packet",
     "policy",
     "receipt",
     "root",

@@ -28,7 +28,7 @@ IMPORTERS = {
     "transitions": {"phase_boot/machine/guard.py"},
     # The bench measures what we add to the runtime, and has to call it bare for that.
     "wasmtime": {"phase_boot/plasma/engine.py", "image/bench/plasma.py"},
-    "zeroconf": {"phase_boot/adapters/mdns.py", "phase_boot/provider/announce.py"},
+    "zeroconf": {"phase_boot/adapters/mdns_message.py", "phase_boot/provider/announce.py"},
 }
 SERVER = "phase_boot/provider/"
 """The provider's whole folder is aiohttp's server side."""

@@ -1,0 +1,256 @@
+"""What has been heard by mDNS, kept apart per sender and bounded per sender and in all.
+
+The records of one sender never mix with those of another: neither a goodbye (RFC 6762, section
+10.1) nor a cache flush (section 10.2) of a stranger removes anything, and a stranger's SRV record
+does not redirect somebody else's name. What is heard is only a hint, and is needed for seconds, so
+nothing expires. A sender that announces too much displaces its own announcements first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final, TypeAlias
+
+SERVICE: Final = "_phase-image._tcp.local."
+MAX_SENDERS: Final = 256
+MAX_INSTANCES: Final = 32
+"""Of one sender."""
+MAX_HOSTS: Final = 32
+"""Host names of one sender."""
+MAX_ADDRESSES: Final = 8
+"""Addresses of one host name."""
+BURST_PACKETS: Final = 64
+PACKETS_PER_SECOND: Final = 32
+"""Of one sender, once it has used up its burst."""
+MAX_QUERIES: Final = 3
+"""How often one missing record is asked for."""
+QUERY_SECONDS: Final = 1.0
+"""Between two queries for one record; RFC 6762, section 5.2."""
+MAX_ASKED: Final = 8
+"""Instances of one sender that are asked for at once."""
+MAX_QUESTIONS: Final = 64
+"""Questions in one round, over all senders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Where a packet came from: the interface's index, the family, and the source address."""
+
+    index: int
+    family: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A PTR record of the service: an instance exists."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A SRV record: the host name of an instance."""
+
+    instance: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A TXT record of an instance, as it is on the wire."""
+
+    instance: str
+    strings: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An A or AAAA record."""
+
+    host: str
+    address: str
+
+
+Record: TypeAlias = Pointer | Server | Text | Address
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is still missing: records of an instance, or the addresses of a host."""
+
+    sender: Sender
+    name: str
+    is_host: bool
+
+
+@dataclass(slots=True)
+class Instance:
+    """One announced service of one sender."""
+
+    name: str
+    host: str | None = None
+    strings: bytes | None = None
+    asked: int = 0
+    ask_at: float = 0.0
+    answered: bool = False
+    """Whether nothing more of it is needed."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What one sender has said."""
+
+    instances: dict[str, Instance] = field(default_factory=dict)
+    hosts: dict[str, dict[str, None]] = field(default_factory=dict)
+    packets: float = BURST_PACKETS
+    heard: float = 0.0
+
+
+class Announcements:
+    """The table of what has been heard. No I/O: the time is an argument, in seconds."""
+
+    def __init__(self, chance: random.Random | None = None) -> None:
+        """Draw whom a full table forgets by ``chance``."""
+        self._chance = chance or random.Random()  # noqa: S311 - no secret is drawn
+        self._senders: dict[Sender, _Known] = {}
+        self.ignored: Counter[str] = Counter()
+        """How much was passed over, by the reason."""
+
+    def admits(self, sender: Sender, now: float) -> bool:
+        """Say whether another packet of ``sender`` is read at all, and count it."""
+        known = self._senders.get(sender)
+        if known is None:
+            return True
+        known.packets = min(BURST_PACKETS, known.packets + (now - known.heard) * PACKETS_PER_SECOND)
+        known.heard = now
+        if known.packets < 1:
+            self.ignored["packets beyond the rate of one sender"] += 1
+            return False
+        known.packets -= 1
+        return True
+
+    def heard(self, sender: Sender, records: Iterable[Record], now: float) -> list[Instance]:
+        """Take the records of one packet; return the instances that it says something of."""
+        known = self._known(sender, now)
+        touched: dict[str, None] = {}
+        hosts = set[str]()
+        for record in records:
+            if isinstance(record, Address):
+                if self._address(known, record):
+                    hosts.add(record.host.lower())
+                continue
+            instance = self._instance(known, record.instance)
+            if isinstance(record, Server):
+                instance.host = record.host
+            elif isinstance(record, Text):
+                instance.strings = record.strings
+            touched[record.instance.lower()] = None
+        for key, instance in known.instances.items():
+            if instance.host is not None and instance.host.lower() in hosts:
+                touched[key] = None
+        return [known.instances[key] for key in touched if key in known.instances]
+
+    def addresses(self, sender: Sender, instance: Instance) -> tuple[str, ...]:
+        """Return the addresses that ``sender`` gave the host of its instance."""
+        known = self._senders.get(sender)
+        if known is None or instance.host is None:
+            return ()
+        return tuple(known.hosts.get(instance.host.lower(), ()))
+
+    def questions(self, now: float) -> list[Question]:
+        """Return what is worth asking for now; each call counts as asking."""
+        asked: list[Question] = []
+        # The senders that announce least come first.
+        for sender, known in sorted(self._senders.items(), key=lambda s: len(s[1].instances)):
+            due = [each for each in known.instances.values() if _is_due(each, now)]
+            # The newest first: a flood of names before them is of the same sender.
+            for instance in due[-MAX_ASKED:]:
+                if len(asked) >= MAX_QUESTIONS:
+                    return asked
+                instance.asked += 1
+                instance.ask_at = now + QUERY_SECONDS * 2 ** (instance.asked - 1)
+                asked.append(_question(sender, instance))
+        return asked
+
+    def _known(self, sender: Sender, now: float) -> _Known:
+        known = self._senders.get(sender)
+        if known is None:
+            if len(self._senders) >= MAX_SENDERS:
+                # At random: a flood of made-up senders mostly displaces itself.
+                del self._senders[self._chance.choice(tuple(self._senders))]
+                self.ignored["senders beyond the room for them"] += 1
+            known = self._senders[sender] = _Known(packets=BURST_PACKETS - 1, heard=now)
+        return known
+
+    def _instance(self, known: _Known, name: str) -> Instance:
+        key = name.lower()
+        instance = known.instances.get(key)
+        if instance is None:
+            if len(known.instances) >= MAX_INSTANCES:
+                del known.instances[next(iter(known.instances))]
+                self.ignored["announcements beyond the room for one sender"] += 1
+            instance = known.instances[key] = Instance(name)
+        return instance
+
+    def _address(self, known: _Known, record: Address) -> bool:
+        """Keep an address; say whether it is new."""
+        key = record.host.lower()
+        if key not in known.hosts and len(known.hosts) >= MAX_HOSTS:
+            del known.hosts[next(iter(known.hosts))]
+        addresses = known.hosts.setdefault(key, {})
+        if record.address in addresses or len(addresses) >= MAX_ADDRESSES:
+            return False
+        addresses[record.address] = None
+        return True
+
+
+def usable_address(address: str, *, index: int, on_loopback: bool) -> str | None:
+    """Return an announced address as a URL needs it, or None if no provider can have it.
+
+    Args:
+        address: without a zone.
+        index: of the interface on which it was heard; an IPv6 link-local address gets it as zone.
+        on_loopback: whether that is the loopback interface.
+    """
+    ip = ip_address(address)
+    if ip.is_multicast or ip.is_unspecified or ip.is_loopback is not on_loopback:
+        return None
+    return f"{address}%{index}" if ip.version == 6 and ip.is_link_local else address  # noqa: PLR2004
+
+
+def strings_of(text: bytes) -> dict[str, str | None]:
+    """Return the keys and values of a TXT record (RFC 6763, section 6.3), the first of each key.
+
+    Bytes that are not UTF-8 are replaced, and a string that is cut off ends the record.
+    """
+    said: dict[str, str | None] = {}
+    for string in _strings(text):
+        key, equals, value = string.decode("utf-8", "replace").partition("=")
+        if key:
+            said.setdefault(key, value if equals else None)
+    return said
+
+
+def _strings(text: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(text):
+        end = at + 1 + text[at]
+        if end > len(text):
+            return
+        yield text[at + 1 : end]
+        at = end
+
+
+def _is_due(instance: Instance, now: float) -> bool:
+    return not instance.answered and instance.asked < MAX_QUERIES and instance.ask_at <= now
+
+
+def _question(sender: Sender, instance: Instance) -> Question:
+    if instance.host is not None and instance.strings is not None:
+        return Question(sender, instance.host, is_host=True)
+    return Question(sender, instance.name, is_host=False)

@@ -1,0 +1,37 @@
+"""Run the LAN finder for some seconds and print every candidate: `finder.py SECONDS`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import aclosing
+
+from phase_boot.adapters.mdns import Mdns
+from phase_boot.ports.finder import FinderFailed, Quest
+from phase_boot.trust.arch import Arch
+
+
+async def find(seconds: float) -> None:
+    mdns = Mdns()
+    await mdns.warm()
+    began = time.monotonic()
+    say({"began": True})
+    quest = Quest(arch=Arch.AMD64, channel="stable", seconds=seconds, urls=())
+    try:
+        async with aclosing(mdns.find(quest)) as candidates:
+            async for candidate in candidates:
+                line = {"at": time.monotonic() - began, "url": candidate.url, "who": candidate.who}
+                say(line)
+    except FinderFailed as failure:
+        say({"failed": str(failure)})
+
+
+def say(line: object) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(find(float(sys.argv[1])))

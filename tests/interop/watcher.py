@@ -1,0 +1,26 @@
+"""Print every snapshot of the links, for so many seconds: `watcher.py SECONDS`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import aclosing, suppress
+
+from phase_boot.adapters.link import AddressWatch
+
+
+async def watch(seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds), aclosing(AddressWatch().changes()) as snapshots:
+            async for links in snapshots:
+                say({link.interface: link.addresses for link in links})
+
+
+def say(line: object) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(watch(float(sys.argv[1])))
