@@ -20,6 +20,7 @@ from phase_boot.machine.preflight import (
     Survey,
     Unstartable,
     check_handover,
+    check_initramfs,
     suited,
     survey,
     uki_is_wanted,
@@ -82,8 +83,10 @@ async def _fetch_onto(
         while wanted:
             artifact = wanted.pop(0)
             fetched[artifact.name], origins[artifact.name] = await obtain(errand, artifact)
+            image = fetched[artifact.name]
+            if artifact.name == "initramfs":
+                check_initramfs(image)
             if kernel is None:
-                image = fetched[artifact.name]
                 kernel, ladder = suited(world, found, image, has_uki=uki is not None)
                 extra = [uki] if uki is not None and uki_is_wanted(found, kernel, ladder) else []
                 wanted += extra

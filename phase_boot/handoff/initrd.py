@@ -23,6 +23,11 @@ MAX_SIZE: Final = 2**32 - 1
 """Bytes of a whole initrd: a size in a newc archive and a file on FAT32 end there, and
 `kexec_file_load` reads 4 GiB at most (KEXEC_FILE_SIZE_MAX, Linux 6.0)."""
 GIB: Final = 1024**3
+TAIL: Final = 15
+"""Bytes at the end of an initramfs that `obstacle_behind` looks at."""
+_BOOTCONFIG: Final = b"#BOOTCONFIG\n"
+"""Ends a boot configuration, which is the last part of an initrd (up to three zero bytes follow):
+Documentation/admin-guide/bootconfig.rst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +84,17 @@ def obstacle_to_appending(
             "it, or a version with a smaller one"
         )
     return None
+
+
+def obstacle_behind(tail: bytes) -> str | None:
+    """Return why nothing can be appended to an initramfs whose last bytes are ``tail``, if so.
+
+    The kernel looks for a boot configuration at the end of the initrd, and stops unpacking where
+    it meets one in the middle.
+    """
+    if _BOOTCONFIG not in tail[-TAIL:]:
+        return None
+    return (
+        "its initramfs ends in a boot configuration (bootconfig), behind which a kernel finds "
+        "nothing: boot a version without one, whose command line says the same"
+    )

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from phase_boot.handoff.cmdline import BadCommandLine
-from phase_boot.handoff.initrd import obstacle_to_appending
+from phase_boot.handoff.initrd import TAIL, obstacle_behind, obstacle_to_appending
 from phase_boot.handoff.kernel import HEAD, Format, Kernel, UnknownKernel, inspect
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import NoWayToStart
@@ -82,6 +82,17 @@ def check_handover(boot: Boot, *, rootfs_on_cache: bool) -> None:
     artifacts = known(boot.manifest, "a manifest").manifest.artifacts
     obstacle = obstacle_to_appending(artifacts, rootfs_on_cache=rootfs_on_cache)
     if obstacle:
+        raise Unstartable(obstacle)
+
+
+def check_initramfs(image: Fetched) -> None:
+    """Check that what is appended to an initramfs will be found.
+
+    Raises:
+        Unstartable: it will not be.
+    """
+    at = max(0, image.artifact.size - TAIL)
+    if obstacle := obstacle_behind(image.read(TAIL, at)):
         raise Unstartable(obstacle)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.handoff_checks import handoff_fault, handoff_warnings
+from phase_boot.publish.handoff_checks import fault_in_initramfs, handoff_fault, handoff_warnings
 from phase_boot.publish.index import index_fault
 from phase_boot.publish.roots import followed, walk
 from phase_boot.store.cid import Cid
@@ -163,6 +163,8 @@ def _check_artifact(root: Path, artifact: Artifact, hashed: Mapping[str, str | N
         text = f"{artifact.name} is not what was signed"
     elif path.stat().st_size != artifact.size:
         text = f"{artifact.name} has {path.stat().st_size} bytes instead of {artifact.size}"
+    elif artifact.name == "initramfs" and (fault := fault_in_initramfs(path)):
+        text = fault
     else:
         text = f"{artifact.name}, {artifact.size} bytes"
         return Finding(entry_path(artifact.digest), good=True, text=text)

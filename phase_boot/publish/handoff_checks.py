@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from phase_boot.handoff.cmdline import BadCommandLine, for_target, overridden, parse
-from phase_boot.handoff.initrd import obstacle_to_appending
+from phase_boot.handoff.initrd import TAIL, obstacle_behind, obstacle_to_appending
 from phase_boot.trust.manifest import Manifest
 from policies.model import Mode
 
@@ -18,6 +20,19 @@ def fault_in_cmdline(signed: str) -> str | None:
             "close it."
         )
     return None
+
+
+def fault_in_initramfs(path: Path) -> str | None:
+    """Return why nothing can be appended to the initramfs in the file ``path``, if so.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL))
+        obstacle = obstacle_behind(file.read(TAIL))
+    return None if obstacle is None else f"No machine will boot this: {obstacle}."
 
 
 def handoff_fault(manifest: Manifest) -> str | None:

@@ -10,7 +10,12 @@ from pathlib import Path
 from phase_boot.publish.backing import check_backing
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.handoff_checks import fault_in_cmdline, handoff_fault, handoff_warnings
+from phase_boot.publish.handoff_checks import (
+    fault_in_cmdline,
+    fault_in_initramfs,
+    handoff_fault,
+    handoff_warnings,
+)
 from phase_boot.publish.sign import Draft
 from phase_boot.publish.signing import signed
 from phase_boot.publish.site import Site, open_site
@@ -150,6 +155,8 @@ def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str
     if not force:
         _check_is_newer(site, path, release.version)
     artifacts = [site.add(name, file) for name, file in release.files.items()]
+    if fault := fault_in_initramfs(release.files["initramfs"]):
+        raise PublishError(fault)
     for file in release.modules:
         site.chunk(site.add("module", file))
     jobs = [_job(site, file) for file in release.jobs]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from phase_boot.drill import manifests
-from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.drill.manifests import KERNEL, PUBLISHER, ROOTFS
 from phase_boot.publish.handoff_checks import handoff_fault, handoff_warnings
+from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import Manifest
 
 Run = Callable[..., tuple[int, str, str]]
@@ -89,3 +90,37 @@ def test_an_initramfs_that_no_kernel_can_be_given_is_a_fault() -> None:
     manifest = with_sizes(initramfs=4 * GIB)
     assert "its initramfs of 4.0 GiB is too large" in (handoff_fault(manifest) or "")
     assert list(handoff_warnings(manifest)) == []
+
+
+@pytest.mark.parametrize("end", [b"", b"\0", b"\0\0\0"])
+def test_an_initramfs_that_ends_in_a_boot_configuration_is_not_published(
+    end: bytes, run: Run, desk: Path
+) -> None:
+    run("key new @/key")
+    (desk / "initramfs").write_bytes(b"070701...kernel.quiet\0#BOOTCONFIG\n" + end)
+    status, _, err = run(f"{PUBLISH} --key @/key")
+    assert status == 1
+    assert "ends in a boot configuration (bootconfig), behind which a kernel finds nothing" in err
+    assert not (desk / "site" / "stable").exists()
+
+
+def test_verify_finds_a_boot_configuration_at_the_end_of_a_published_initramfs(
+    run: Run, desk: Path
+) -> None:
+    raw = b"070701...#BOOTCONFIG\n"
+    files = {"kernel": KERNEL, "initramfs": raw, "rootfs": ROOTFS}
+    body = manifests.document(
+        artifacts={name: str(Digest.of(data)) for name, data in files.items()},
+        sizes={name: len(data) for name, data in files.items()},
+    )
+    place = desk / "site" / "stable" / "amd64" / "manifest.json"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(manifests.signed(body))
+    store = desk / "site" / "cas" / "sha256"
+    store.mkdir(parents=True)
+    for data in files.values():
+        (store / Digest.of(data).hex).write_bytes(data)
+    status, out, _ = run(f"verify @/site --key {PUBLISHER.keyid} --now 2025-11-20T00:00:00Z")
+    assert status == 1
+    assert out.count("BAD") == 1
+    assert "boot configuration" in out

@@ -13,6 +13,7 @@ from phase_boot.drill.world import FakeCache, Scene, policy_table, replaced, sce
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Step, World
+from phase_boot.store.digest import Digest
 from states.fetch import HANDLER as FETCH
 from tests.fakes.linux_parameters import parse_args, switched_on
 
@@ -74,6 +75,20 @@ def test_a_rootfs_that_does_not_fit_is_refused_when_cache_fails_under_it() -> No
     play.platform.memory = 1024 * GIB
     assert play.play() is State.OFF
     assert "does not fit into an initrd" in play.cause
+
+
+def test_an_initramfs_that_nothing_can_be_appended_to_is_refused_before_the_rootfs() -> None:
+    raw = b"070701...#BOOTCONFIG\n\0"
+    files = {"kernel": KERNEL, "initramfs": raw, "rootfs": ROOTFS}
+    site = good_site(
+        artifacts={name: str(Digest.of(data)) for name, data in files.items()},
+        sizes={name: len(data) for name, data in files.items()},
+    )
+    site.files[f"cas/sha256/{Digest.of(raw).hex}"] = raw
+    play = scene(peer=site)
+    assert play.play() is State.OFF
+    assert "its initramfs ends in a boot configuration" in play.cause
+    assert "rootfs" not in {event["artifact"] for event in play.of("fetch.started")}
 
 
 async def fetch_unchecked(world: World, boot: Boot) -> Step:
