@@ -135,6 +135,11 @@ def _boot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="a manifest URL to try first")
     parser.add_argument("--ask", action="store_true", help="ask a person before anything is tried")
     parser.add_argument("--dry-run", action="store_true", help="do all but the jump, and tell")
+    parser.add_argument(
+        "--unattended",
+        action="store_true",
+        help="try again after a pause, as a machine without a person does (dry run)",
+    )
     parser.add_argument("--store", type=Path, help="keep artifacts in this folder (dry run)")
     parser.add_argument("--journal", type=Path, help="write the events to this file")
 
@@ -148,6 +153,7 @@ def _daemon(options: argparse.Namespace) -> int:
             mode=options.mode,
             url=options.url,
             dry_run=options.dry_run,
+            unattended=options.unattended,
             ask=options.ask,
             store=options.store,
             journal=options.journal,

@@ -75,6 +75,8 @@ class Settings:
     mode: str | None = None
     url: str | None = None
     dry_run: bool = False
+    unattended: bool = False
+    """Try again by itself in a dry run too; in the seed the policy decides."""
     ask: bool = False
     """Ask a person before anything is tried: runs before this one have failed."""
     store: Path | None = None
@@ -157,7 +159,10 @@ async def _run(settings: Settings, around: _Surroundings, outpost: Outpost) -> t
         emit=journal.emit,
         chance=random,
     )
-    boot = Boot(trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None)
+    boot = Boot(
+        trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None,
+        unattended=around.in_seed or settings.unattended,
+    )
     end, boot = await _while_alive(outside, drive(installed_handlers(), world, boot))
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
     journal.flush()

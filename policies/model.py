@@ -92,9 +92,11 @@ class Shell:
 
     Attributes:
         root: open a shell of the seed as root. Whoever has it can boot anything.
+        unattended: try again by itself after a pause, as long as no key is pressed.
     """
 
     root: bool
+    unattended: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +249,10 @@ def _limits(table: _Table) -> Limits:
 
 
 def _shell(table: _Table) -> Shell:
-    shell = Shell(root=table.take("root", bool, _same))
+    shell = Shell(
+        root=table.take("root", bool, _same),
+        unattended=table.take("unattended", bool, _same),
+    )
     table.finish()
     return shell
 

@@ -168,7 +168,8 @@ async def _next(
     One on a host that has failed before waits until nobody else turned up, so that a machine that
     announces itself a hundred times stands in nobody's way.
     """
-    deferred = {each.candidate.url for each in boot.deferred}
+    now = world.clock.monotonic()
+    deferred = {each.candidate.url for each in boot.deferred if each.due > now}
     hosts = {port.host_of(url) for url in boot.shunned | deferred}
     later = None
     finders = [finder for finder in world.finders if finder.origin == origin]
@@ -195,9 +196,10 @@ def _why(boot: Boot, quest: port.Quest, order: tuple[str, ...], now: float) -> s
             f"there is no network, and nothing of {quest.channel} for {quest.arch} was kept on "
             "Cache; check the cable, then retry"
         )
-    if boot.deferred and not boot.refusals:
-        first = min(boot.deferred, key=lambda each: each.due)
-        left = max(0.0, first.due - now)
+    held = [each for each in boot.deferred if each.due > now]
+    if held and not boot.refusals:
+        first = min(held, key=lambda each: each.due)
+        left = first.due - now
         return (
             f"{first.candidate.url} asked to be left alone for {left:.0f} more seconds "
             f"({first.reason}); wait, start a provider on this network, or type a URL"

@@ -29,8 +29,9 @@ async def init(world: World, boot: Boot) -> Step:
         )
     )
     policy = await world.platform.policy(facts.mode)
-    now = boot.now or max(wall, facts.built)
-    return Step(Trigger.CONFIGURED, replace(boot, facts=facts, policy=policy, now=now))
+    if boot.now is None:
+        boot = replace(boot, now=max(wall, facts.built), reckoned=world.clock.monotonic())
+    return Step(Trigger.CONFIGURED, replace(boot, facts=facts, policy=policy))
 
 
 HANDLER = Handler(

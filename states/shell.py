@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -16,6 +17,7 @@ from phase_boot.console import story
 from phase_boot.machine import promises
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.closing import give_back
+from phase_boot.machine.deferral import of_next_attempt
 from phase_boot.machine.events import (
     Crashed,
     NetworkNotSet,
@@ -28,6 +30,9 @@ from phase_boot.machine.events import (
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.looking import everything
+from phase_boot.machine.retries import Retry
+from phase_boot.machine.retry_events import RetryScheduled
+from phase_boot.machine.waiting import LAN, Pause, TryAgain, answered
 from phase_boot.ports.finder import server_of
 from phase_boot.ports.network import SetupFailed
 from phase_boot.ports.operator import Answer, Report, Wish
@@ -44,15 +49,34 @@ WAY_OUT: Final = "Retry, type the URL of a manifest, reboot or power off."
 
 
 async def shell(world: World, boot: Boot) -> Step:
-    """Leads to: init (retry), off (leave)."""
+    """Leads to: init (retry), init (auto_retry), off (leave)."""
     cause = boot.trouble.sentence if boot.trouble else "a person asked for the shell"
-    world.emit(ShellOpened(cause=cause, way_out=WAY_OUT))
+    pause = _pause(world, boot) if await _is_unattended(world, boot) else None
+    world.emit(ShellOpened(cause=cause, way_out=_way_out(pause)))
     if boot.images is not None:
         boot.images.close()
+    try:
+        return await _asked(world, boot, cause, pause)
+    except TryAgain as due:
+        return _auto_retry(world, boot, early=due.early)
+
+
+async def _asked(world: World, boot: Boot, cause: str, pause: Pause | None) -> Step:
+    """Ask until a person leaves the Shell.
+
+    Raises:
+        TryAgain: ``pause`` is over and no key was pressed.
+    """
     note, failures = None, 0
     while True:
         report = _report(world, boot, cause, note)
-        answer = await world.operator.ask(report)
+        if pause is None:
+            answer = await world.operator.ask(report)
+        else:
+            report = replace(report, way_out=_way_out(pause), retry_in=pause.seconds)
+            answer = await answered(world, boot, report, pause)
+            # From here on a person is there.
+            pause = None
         if answer.wish not in report.offers:
             # Whoever shows the menu does not decide what is in it.
             return await _leave(world, boot, Wish.QUIT)
@@ -70,6 +94,50 @@ async def shell(world: World, boot: Boot) -> Step:
         if isinstance(outcome, Step):
             return outcome
         note = outcome
+
+
+async def _is_unattended(world: World, boot: Boot) -> bool:
+    """Say whether this machine tries again by itself; one whose policy is unusable does."""
+    if not boot.unattended:
+        return False
+    if boot.policy is not None:
+        return boot.policy.shell.unattended
+    try:
+        async with asyncio.timeout(ACT_SECONDS):
+            policy = await world.platform.policy((await world.platform.facts()).mode)
+    except Exception:  # noqa: BLE001 - what is wrong with it, the cause says already
+        return True
+    return policy.shell.unattended
+
+
+def _pause(world: World, boot: Boot) -> Pause:
+    """Return the time until the next attempt, and what may end it earlier."""
+    policy, kind = boot.policy, _kind(boot)
+    seconds = boot.retries.pause(kind, world.chance())
+    world.emit(
+        RetryScheduled(retries=boot.retries.total, kind=kind.value, seconds=round(seconds, 1))
+    )
+    if policy is None or kind is not Retry.SOON or not boot.retries.may_be_early:
+        return Pause(seconds=seconds)
+    on_lan = boot.link is not None and LAN in policy.discovery.order
+    return Pause(
+        seconds=seconds,
+        quest=quest_of(boot) if on_lan else None,
+        link=boot.link is None,
+    )
+
+
+def _kind(boot: Boot) -> Retry:
+    return boot.trouble.retry if boot.trouble else Retry.LATE
+
+
+def _way_out(pause: Pause | None) -> str:
+    if pause is None:
+        return WAY_OUT
+    return (
+        f"The machine tries again by itself in {pause.seconds:.0f} s unless a key is pressed; "
+        f"or {WAY_OUT[0].lower()}{WAY_OUT[1:]}"
+    )
 
 
 def _report(world: World, boot: Boot, cause: str, note: str | None) -> Report:
@@ -96,12 +164,12 @@ def _offers(boot: Boot) -> tuple[Wish, ...]:
     return tuple(wish for wish in Wish if allowed.get(wish, True))
 
 
-async def _retry(_world: World, boot: Boot, _answer: Answer) -> Step:
-    return Step(Trigger.RETRY, _again(boot, boot.typed_url))
+async def _retry(world: World, boot: Boot, _answer: Answer) -> Step:
+    return Step(Trigger.RETRY, _again(world, boot, boot.typed_url))
 
 
-async def _url(_world: World, boot: Boot, answer: Answer) -> Step | str:
-    return _try(boot, answer.url) if answer.url else "No URL was typed."
+async def _url(world: World, boot: Boot, answer: Answer) -> Step | str:
+    return _try(world, boot, answer.url) if answer.url else "No URL was typed."
 
 
 async def _candidate(world: World, boot: Boot, _answer: Answer) -> Step | str:
@@ -111,7 +179,7 @@ async def _candidate(world: World, boot: Boot, _answer: Answer) -> Step | str:
     url = await world.operator.choose(offers)
     if url not in {offer.url for offer in offers}:
         return "Nothing was chosen."
-    return _try(boot, url)
+    return _try(world, boot, url)
 
 
 async def _network(world: World, boot: Boot, answer: Answer) -> Step | str:
@@ -179,22 +247,46 @@ async def _leave(world: World, boot: Boot, wish: Wish) -> Step:
     return Step(Trigger.LEAVE, replace(boot, trouble=None))
 
 
-def _try(boot: Boot, url: str) -> Step | str:
+def _try(world: World, boot: Boot, url: str) -> Step | str:
     """Go and ask ``url`` first, unless who answers for it has lied in this boot."""
     server = server_of(url)
     if server in boot.liars:
         return f"{server} sent other bytes than were signed and is not asked again; retry does."
-    return Step(Trigger.RETRY, _again(boot, url, liars=boot.liars))
+    return Step(Trigger.RETRY, _again(world, boot, url, liars=boot.liars))
 
 
-def _again(boot: Boot, url: str | None, *, liars: frozenset[str] = frozenset()) -> Boot:
+def _auto_retry(world: World, boot: Boot, *, early: bool) -> Step:
+    """Try again without a person; bans and the pauses that sources asked for outlive it."""
+    now = world.clock.monotonic()
+    retries = boot.retries.after(_kind(boot), boot.liars, early=early, now=now)
+    again = replace(
+        _again(world, boot, boot.typed_url, liars=retries.banned(now)),
+        deferred=of_next_attempt(boot.deferred, now),
+        retries=retries,
+    )
+    return Step(Trigger.AUTO_RETRY, again)
+
+
+def _again(
+    world: World, boot: Boot, url: str | None, *, liars: frozenset[str] = frozenset()
+) -> Boot:
     """Return what outlives a new attempt.
 
-    What was refused may be mended by now; the one time of the run stays (SPEC), and so does what
-    we know of roots and versions. The store is opened anew: an attempted jump has given the Cache
-    partition back.
+    What was refused may be mended by now; what we know of roots and versions stays. The time of
+    the run goes on by what has passed, whatever the clock says (SPEC). The store is opened anew: an
+    attempted jump has given the Cache partition back.
     """
-    return Boot(now=boot.now, chain=boot.chain, seen=boot.seen, typed_url=url, liars=liars)
+    reckoned = max(boot.reckoned, world.clock.monotonic())
+    passed = timedelta(seconds=reckoned - boot.reckoned)
+    return Boot(
+        now=boot.now + passed if boot.now else None,
+        reckoned=reckoned,
+        chain=boot.chain,
+        seen=boot.seen,
+        typed_url=url,
+        liars=liars,
+        unattended=boot.unattended,
+    )
 
 
 def _facts(boot: Boot) -> tuple[tuple[str, object], ...]:
@@ -214,6 +306,6 @@ def _facts(boot: Boot) -> tuple[tuple[str, object], ...]:
 HANDLER = Handler(
     state=State.SHELL,
     run=shell,
-    leads=frozenset({Trigger.RETRY, Trigger.LEAVE}),
+    leads=frozenset({Trigger.RETRY, Trigger.AUTO_RETRY, Trigger.LEAVE}),
     budget=None,
 )

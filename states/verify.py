@@ -9,7 +9,7 @@ from typing import Final, ParamSpec
 
 from phase_boot.machine import deferral
 from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, Deferred, patience
+from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.events import (
     CandidateRefused,
@@ -156,11 +156,10 @@ def _failed(talk: _Talk, candidate: Candidate, failure: FetchFailed, began: floa
     if not failure.again:
         return _refused(talk, "unreachable", str(failure))
     now = world.clock.monotonic()
-    entry = deferral.of(boot.deferred, candidate.url)
-    entry = entry or Deferred.first_asked(candidate, began)
+    entry = deferral.begun(boot.deferred, candidate, began)
     entry = entry.after(failure, now=now, chance=world.chance())
     others = deferral.without(boot.deferred, candidate.url)
-    if len(others) < MAX_DEFERRED and (entry.patient or entry.asked):
+    if len(others) < MAX_DEFERRED:
         talk.boot = replace(boot, deferred=(*others, entry))
     if talk.boot is boot or not entry.patient:
         return _refused(talk, "unreachable", str(failure), again=True)

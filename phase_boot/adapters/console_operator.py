@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from phase_boot.adapters import conversation, root_shell
+from phase_boot.adapters.countdown import Countdown
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.seat import EDITOR, Seat
 from phase_boot.adapters.terminals import HungUp, Terminals, Withdrawn
@@ -47,7 +48,10 @@ class ConsoleOperator:
             start: times are shown as seconds since then.
         """
         editor = Late(EDITOR)
-        self._seats = [Seat(terminal, editor, dumb=dumb) for terminal in terminals]
+        self._countdown = Countdown()
+        self._seats = [
+            Seat(terminal, editor, dumb=dumb, countdown=self._countdown) for terminal in terminals
+        ]
         self._gone: set[Seat] = set()
         self._heard: Seat | None = None
         self._at_desk = at_desk
@@ -56,9 +60,14 @@ class ConsoleOperator:
     async def ask(self, report: Report) -> Answer:
         """Show the report and the menu until somebody's wish is complete."""
         known = AT_DESK if self._at_desk else IN_SEED
+        self._countdown.start(report.retry_in)
         shown = replace(report, offers=tuple(w for w in report.offers if w in known))
         answer = await self._first(lambda seat: conversation.wish(seat, shown, start=self._start))
         return answer or Answer(Wish.QUIT)
+
+    async def touched(self) -> None:
+        """Return when a key was pressed at any terminal."""
+        await self._countdown.touched()
 
     async def choose(self, offers: Sequence[Offer]) -> str | None:
         """Show the offers until somebody chose, or chose none."""
@@ -88,11 +97,12 @@ class ConsoleOperator:
                         seat = talks.pop(task)
                         if not isinstance(task.exception(), HungUp):
                             self._heard = seat
+                            await _ended(talks)
+                            self._tell(talks.values())
                             return task.result()
                         self._gone.add(seat)
             finally:
                 await _ended(talks)
-                self._tell(talks.values())
             if self._at_desk:
                 return None
             await asyncio.sleep(PAUSE_SECONDS)
@@ -121,15 +131,21 @@ class ConsoleOperator:
 
 
 class NobodyThere:
-    """Implements `ports.operator.Operator` where nobody can be asked."""
+    """Implements `ports.operator.Operator` without a terminal."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
 
     async def ask(self, report: Report) -> Answer:
-        """Tell the cause and ask to quit."""
+        """Print the cause; quit, unless the machine tries again by itself."""
         self._write(f"Phase Boot stopped: {printable(report.cause)}.\n")
+        if report.retry_in is not None:
+            await asyncio.Event().wait()
         return Answer(Wish.QUIT)
+
+    async def touched(self) -> None:
+        """There is no key to press."""
+        await asyncio.Event().wait()
 
     async def choose(self, offers: Sequence[Offer]) -> str | None:
         """Choose none."""

@@ -30,8 +30,20 @@ RESIZE_SECONDS: Final = 1.0
 """How often the size of the window is asked: a serial line sends no signal when it changes."""
 
 
-async def edited_line(terminal: Terminal, prompt: str) -> str:
+async def edited_line(
+    terminal: Terminal,
+    prompt: Callable[[], str],
+    *,
+    pressed: Callable[[], object],
+    refresh: float | None = None,
+) -> str:
     """Return a line that was typed and edited after ``prompt``; wait for ever if need be.
+
+    Args:
+        terminal: where it is typed.
+        prompt: returns what stands before the line, each time that it is drawn.
+        pressed: called for each key.
+        refresh: seconds after which the line is drawn again.
 
     Raises:
         HungUp: there will be none.
@@ -41,11 +53,12 @@ async def edited_line(terminal: Terminal, prompt: str) -> str:
     control = BufferControl(buffer, input_processors=[BeforeInput(prompt)])
     application: Application[str] = Application(
         layout=Layout(Window(control, height=1, dont_extend_height=True)),
-        key_bindings=_bindings(buffer),
+        key_bindings=_bindings(buffer, pressed),
         input=_Keyboard(terminal),
         output=_Screen(terminal),
         color_depth=ColorDepth.DEPTH_1_BIT,
         terminal_size_polling_interval=RESIZE_SECONDS,
+        refresh_interval=refresh,
     )
     try:
         # A session of its own: somebody may edit a line at another terminal at the same time.
@@ -55,12 +68,13 @@ async def edited_line(terminal: Terminal, prompt: str) -> str:
         raise (HungUp() if terminal.hung_up() else Withdrawn()) from error
 
 
-def _bindings(buffer: Buffer) -> KeyBindings:
+def _bindings(buffer: Buffer, pressed: Callable[[], object]) -> KeyBindings:
     """Return what the keys do. They are eager, so that no binding of the library comes first."""
     bindings = KeyBindings()
 
     @bindings.add(Keys.Any, eager=True)
     def _(event: KeyPressEvent) -> None:
+        pressed()
         act = _ACTS.get(event.data)
         if act is not None:
             act(event, buffer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from phase_boot.adapters.countdown import REFRESH_SECONDS, Countdown
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.terminals import HungUp, Terminal, Withdrawn
 from phase_boot.console.screen import plain
@@ -15,10 +16,21 @@ EDITOR: Final = "phase_boot.adapters.line_editor"
 class Seat:
     """Says things, and asks for a line: edited where the terminal can do that."""
 
-    def __init__(self, terminal: Terminal, editor: Late, *, dumb: bool = False) -> None:
-        """Ask on ``terminal``; one that is ``dumb`` shows and sends lines alone."""
+    def __init__(
+        self,
+        terminal: Terminal,
+        editor: Late,
+        *,
+        dumb: bool = False,
+        countdown: Countdown | None = None,
+    ) -> None:
+        """Ask on ``terminal``; one that is ``dumb`` shows and sends lines alone.
+
+        A key that is pressed stops ``countdown``.
+        """
         self.terminal = terminal
         self._editor = editor
+        self._countdown = countdown or Countdown()
         self._dumb = dumb
 
     @property
@@ -50,14 +62,27 @@ class Seat:
             except Exception as error:  # noqa: BLE001 - a person is asked, whatever else fails
                 self._dumb = True
                 self.say("", plain(f"Lines cannot be edited here ({type(error).__name__})."))
+        if self._countdown.running:
+            self.say(self._countdown.line())
         self.terminal.write(prompt)
-        return plain(await self.terminal.line()).strip()
+        try:
+            typed = await self.terminal.line()
+        except Withdrawn:
+            self._countdown.touch()
+            raise
+        self._countdown.touch()
+        return plain(typed).strip()
 
     async def _edited(self, prompt: str) -> str:
         await self._editor.ready()
         from phase_boot.adapters.line_editor import edited_line  # noqa: PLC0415 - see Late
 
-        return await edited_line(self.terminal, prompt)
+        return await edited_line(
+            self.terminal,
+            lambda: self._countdown.before(prompt, self.columns),
+            pressed=self._countdown.touch,
+            refresh=REFRESH_SECONDS if self._countdown.running else None,
+        )
 
     async def choice(self, prompt: str, letters: Iterable[str]) -> str:
         """Ask until one of ``letters`` is typed, and return it; raises as `ask` does."""

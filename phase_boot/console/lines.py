@@ -129,6 +129,11 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "loader.not_cleared": lambda e: f"  of an earlier hand-off is left: {e['reason']}",
         "kexec.loaded": lambda e: f"  loaded by {e['method']}",
         "kexec.jump": lambda e: f"  starting {e['version']}",
+        "retry.scheduled": lambda e: (
+            f"  tries again in {float(e['seconds']):.0f} s; press a key to stay here"
+        ),
+        "retry.early": lambda e: f"  tries again now: {e['reason']}",
+        "retry.stopped": lambda _: "  a key was pressed: waiting for a person",
         "shell.chose": lambda e: f"  a person chose: {str(e['wish']).replace('_', ' ')}",
         "network.set": lambda e: (
             f"  {e['interface']} set to {', '.join(e['addresses']) or 'DHCP'}"

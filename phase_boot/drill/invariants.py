@@ -16,9 +16,10 @@ from phase_boot.handoff.cpio import Entry, archive, head, padding
 from phase_boot.handoff.document import BadHandoff, read
 from phase_boot.handoff.initrd import DOCUMENT, gap_after
 from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
-from phase_boot.machine.graph import TERMINAL, State
+from phase_boot.machine.graph import TERMINAL, State, Trigger
 from phase_boot.machine.read_back import broken
 from phase_boot.machine.replay import ImpossibleJournalError, replay
+from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, SCHEDULE
 from phase_boot.store.cas import Cas
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
@@ -31,6 +32,7 @@ ADDED: Final = frozenset({"init_on_free=1"})
 """What else the hand-over may put on the command line."""
 BEYOND: Final = ("Finder.", "Fetcher.", "Neighbours.", "Kexec.load", "Kexec.jump")
 """What is asked of the network, or starts what comes after it."""
+MAX_PAUSE: Final = max(backoff.longest for backoff in SCHEDULE.values())
 LYING: Final = frozenset({Fault.CORRUPT, Fault.LIE, Fault.TEAR})
 
 
@@ -60,6 +62,8 @@ def _ends(run: Run) -> Iterator[str]:
         if run.stuck != State.SHELL.value or not silent:
             yield f"it hung in {run.stuck}"
         return
+    if run.goes_on:
+        return
     if isinstance(run.error, asyncio.CancelledError):
         if not any(blow.fault is Fault.CANCEL for blow in struck):
             yield "it was cancelled, and nobody had asked for that"
@@ -69,6 +73,28 @@ def _ends(run: Run) -> Iterator[str]:
         yield f"it ended in {run.end}"
     elif run.end is State.OFF and not _was_asked(run):
         yield "it ended, and no person had been asked"
+
+
+def _tries_again(run: Run) -> Iterator[str]:
+    """A Shell in which no key was pressed is left again, after pauses that are kept and grow."""
+    unattended = run.scene.platform.table["shell"]["unattended"]
+    names = [event["event"] for event in run.scene.events]
+    last = (
+        names[len(names) - names[::-1].index("shell.opened") :] if "shell.opened" in names else []
+    )
+    touched = bool({"retry.stopped", "shell.chose"}.intersection(last))
+    if run.stuck == State.SHELL.value and unattended and not touched:
+        yield "it waits in the Shell for ever, and no key was pressed"
+    pauses = [float(event["seconds"]) for event in run.scene.of("retry.scheduled")]
+    if any(not LEAST_PAUSE_SECONDS < pause <= MAX_PAUSE for pause in pauses):
+        yield f"it pauses for {min(pauses)} to {max(pauses)} seconds"
+    waits = [
+        event["elapsed"]
+        for event in run.scene.of("transition")
+        if event["trigger"] == Trigger.AUTO_RETRY.value
+    ]
+    if any(wait < LEAST_PAUSE_SECONDS for wait in waits):
+        yield f"it tried again after {min(waits)} seconds"
 
 
 def _was_asked(run: Run) -> bool:
@@ -234,6 +260,7 @@ def _way(states: Iterable[State]) -> str:
 
 INVARIANTS: Final[dict[str, Callable[[Run], Iterator[str]]]] = {
     "it ends in the target, or a person is asked": _ends,
+    "a machine without a person tries again": _tries_again,
     "every state keeps to its budget": _in_time,
     "every move is in the journal, and replays": _is_written_down,
     "nothing runs that a threshold did not sign": _runs_what_was_signed,

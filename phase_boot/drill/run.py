@@ -23,6 +23,8 @@ from phase_boot.store.disk import Disk, Folder
 
 HORIZON: Final = 30 * 86_400.0
 """Seconds after which somebody pulls the plug."""
+MAX_VISITS: Final = 24
+"""Visits of the Shell after which a machine that tries again by itself has been watched enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Run:
     error: BaseException | None = None
     stuck: str | None = None
     """The state in which somebody had to pull the plug."""
+    goes_on: bool = False
+    """Whether it was still trying by itself when it had been watched enough."""
     visits: list[Visit] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
     """Those that were still there afterwards."""
@@ -143,6 +147,10 @@ def _watched(handler: Handler, run: Run) -> Handler:
             return await handler.run(world, boot)
         finally:
             run.visits.append(Visit(handler.state, began, now()))
+            shells = sum(visit.state is State.SHELL for visit in run.visits)
+            if handler.state is State.SHELL and shells >= MAX_VISITS:
+                run.goes_on = True
+                run.plan.cancel()
 
     return replace(handler, run=watched)
 

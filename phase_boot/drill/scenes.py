@@ -128,7 +128,7 @@ def helped() -> Scene:
     """No link comes up until a person has tried everything that the Shell offers."""
     play = _scene("internet", peer=good_site())
     play.network.up = False
-    play.platform.table["shell"] = {"root": True}
+    play.platform.table["shell"]["root"] = True
     play.operator.choices = [None]
     play.operator.answers = [
         Answer(Wish.SAVE),
@@ -156,17 +156,37 @@ def stranded() -> Scene:
     return play
 
 
+def unattended() -> Scene:
+    """No person is there for some hours; the only mirror comes up late, and is busy then."""
+    peer = good_site()
+    peer.up_at, peer.busy_until, peer.retry_after = 120.0, 180.0, 30.0
+    play = _scene("internet", peer=peer)
+    play.operator.away_until = 6 * 3600.0
+    return play
+
+
 SCENES: Final[Mapping[str, Callable[[], Scene]]] = MappingProxyType(
     {
         scene.__name__: scene
-        for scene in (internet, shared, local, private, exposed, typed, helped, staged, stranded)
+        for scene in (
+            internet,
+            shared,
+            local,
+            private,
+            exposed,
+            typed,
+            helped,
+            staged,
+            stranded,
+            unattended,
+        )
     }
 )
 
 
 MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "internet": ("internet", "shared", "typed", "helped", "staged"),
+        "internet": ("internet", "shared", "typed", "helped", "staged", "unattended"),
         "local": ("local",),
         "private": ("private", "exposed", "stranded"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ def policy_table(**changes: Any) -> dict[str, Any]:
         },
         "network": {"wait_seconds": 20, "reach": "internet"},
         "limits": {"attempts": 3, "cache_mib": 64, "slowest_kib_per_second": 1},
-        "shell": {"root": False},
+        "shell": {"root": False, "unattended": True},
     }
     return table | changes
 
@@ -166,10 +167,25 @@ class FakeOperator:
     offered: list[tuple[Offer, ...]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     obeyed: list[Wish] = field(default_factory=list)
+    away_until: float = 0.0
+    """Seconds of the loop's time before which no person is there."""
+    thinks: float = 0.0
+    """Seconds from the first key to an answer."""
+    leaves: bool = False
+    """Whether the person goes away for good after the last answer."""
 
     async def ask(self, report: Report) -> Answer:
         self.reports.append(report)
+        await self.touched()
+        await asyncio.sleep(self.thinks)
         return self.answers.pop(0) if self.answers else Answer(Wish.QUIT)
+
+    async def touched(self) -> None:
+        away = self.away_until - asyncio.get_running_loop().time()
+        if self.leaves and not self.answers:
+            await asyncio.Event().wait()
+        if away > 0:
+            await asyncio.sleep(away)
 
     async def choose(self, offers: Sequence[Offer]) -> str | None:
         self.offered.append(tuple(offers))

@@ -15,6 +15,7 @@ from phase_boot.handoff.kernel import Kernel
 from phase_boot.machine.deferral import Queue
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.ladder import Ladder
+from phase_boot.machine.retries import Retries, Retry
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate
 from phase_boot.ports.network import Link
@@ -34,6 +35,8 @@ class Trouble:
 
     name: str
     sentence: str
+    retry: Retry = Retry.LATE
+    """How it may pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,9 @@ class Boot:
     facts: Facts | None = None
     policy: Policy | None = None
     now: datetime | None = None
-    """The one time of this run (SPEC "Signature first, dates second")."""
+    """The one time of this attempt (SPEC "Signature first, dates second")."""
+    reckoned: float = 0.0
+    """When `now` was that time, in seconds of `Clock.monotonic`: a retry adds what has passed."""
     link: Link | None = None
     """The interface that the latest candidate is reached through, as far as is known."""
     reach: frozenset[tuple[str, str]] = frozenset()
@@ -99,6 +104,10 @@ class Boot:
     sources: tuple[tuple[str, str], ...] = ()
     """Which artifact came from where."""
     trouble: Trouble | None = field(default=None)
+    unattended: bool = True
+    """Whether this machine may try again by itself, if its policy says so too."""
+    retries: Retries = field(default_factory=Retries)
+    """What automatic retries have learnt."""
 
 
 def known(fact: T | None, name: str) -> T:

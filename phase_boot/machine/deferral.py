@@ -29,7 +29,7 @@ class Deferred:
     Attributes:
         candidate: the one to ask.
         failures: how often it failed in a row.
-        since: when it was first asked in this attempt.
+        since: when it was first asked in this attempt at a boot; None if it was not, yet.
         due: not before this time.
         asked: whether the source itself asked for the pause (Retry-After).
         reason: its last failure, in one sentence.
@@ -37,14 +37,14 @@ class Deferred:
 
     candidate: Candidate
     failures: int
-    since: float
+    since: float | None
     due: float
     asked: bool
     reason: str
 
     @classmethod
-    def first_asked(cls, candidate: Candidate, began: float) -> Self:
-        """Return the entry of a candidate that was asked from ``began`` on."""
+    def new(cls, candidate: Candidate, began: float) -> Self:
+        """Return the entry of a candidate that is asked from ``began`` on."""
         return cls(candidate=candidate, failures=0, since=began, due=began, asked=False, reason="")
 
     def after(self, failure: FetchFailed, *, now: float, chance: float) -> Deferred:
@@ -65,7 +65,7 @@ class Deferred:
     @property
     def patient(self) -> bool:
         """Whether it is due before the patience with it ends."""
-        return self.due <= self.since + PATIENCE_SECONDS
+        return self.since is not None and self.due <= self.since + PATIENCE_SECONDS
 
 
 Queue = tuple[Deferred, ...]
@@ -76,6 +76,14 @@ def of(queue: Queue, url: str) -> Deferred | None:
     return next((each for each in queue if each.candidate.url == url), None)
 
 
+def begun(queue: Queue, candidate: Candidate, began: float) -> Deferred:
+    """Return the entry of a candidate that is asked from ``began`` on."""
+    entry = of(queue, candidate.url)
+    if entry is None:
+        return Deferred.new(candidate, began)
+    return entry if entry.since is not None else replace(entry, since=began)
+
+
 def without(queue: Queue, url: str) -> Queue:
     """Return the queue without ``url``."""
     return tuple(each for each in queue if each.candidate.url != url)
@@ -83,7 +91,7 @@ def without(queue: Queue, url: str) -> Queue:
 
 def patience(entry: Deferred | None, now: float) -> float:
     """Return the seconds that a candidate has left."""
-    if entry is None:
+    if entry is None or entry.since is None:
         return PATIENCE_SECONDS
     return max(LEAST_SECONDS, entry.since + PATIENCE_SECONDS - now)
 
@@ -100,7 +108,13 @@ def at_once(queue: Queue, now: float) -> Queue:
 
 
 def of_next_attempt(queue: Sequence[Deferred], now: float) -> Queue:
-    """Return what a later attempt at a boot still honours: pauses that a source asked for."""
+    """Return what a later attempt at a boot knows: how often each failed, and what it asked for.
+
+    A source that has failed often is asked once in an attempt, not in short intervals anew.
+    """
     return tuple(
-        replace(each, failures=0, since=now) for each in queue if each.asked and each.due > now
+        replace(each, since=now)
+        if each.asked and each.due > now
+        else replace(each, since=None, due=now, asked=False)
+        for each in queue
     )

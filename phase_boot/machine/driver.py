@@ -16,22 +16,23 @@ from phase_boot.machine.boot import Boot, Images, Trouble
 from phase_boot.machine.closing import give_back
 from phase_boot.machine.errors import BootError, OutOfTime
 from phase_boot.machine.events import Crashed, StateEntered, Transition
-from phase_boot.machine.graph import TERMINAL, State, triggers_of
+from phase_boot.machine.graph import TERMINAL, State, Trigger, triggers_of
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.pulse import GRACE_SECONDS, Pulse, pulsing
+from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, Retry
 from phase_boot.machine.routing import route
 from phase_boot.store.cas import Fetched
 from phase_boot.trust.verify import Verified
 
 MAX_STEPS: Final = 1000
-"""Moves without a person; a walk that long goes in circles and is ended (never a loop)."""
+"""Moves without a person or a pause; a walk that long goes in circles and is ended."""
 CANCELS: Final = 3
 """So often a handler is told to stop; one that still goes on then is left alone."""
 
 
 class RanInCircles(Exception):
-    """The machine moved `MAX_STEPS` times without ending or asking a person."""
+    """The machine moved `MAX_STEPS` times without an end, a person or a pause."""
 
 
 class BrokenPromise(Exception):
@@ -71,19 +72,22 @@ class _Walk:
             source = self._guard.state
             if source in TERMINAL:
                 return source
-            moves = 0 if source is State.SHELL else moves + 1
             pulse.entered(source, self._handlers[source].budget)
-            await self._move(source)
+            moves = 0 if await self._move(source) else moves + 1
         raise RanInCircles(f"the machine made {MAX_STEPS} moves without an end")
 
-    async def _move(self, source: State) -> None:
-        """Run the handler of ``source``, and follow where it leads."""
+    async def _move(self, source: State) -> bool:
+        """Run the handler of ``source``, follow where it leads, and say whether it had waited.
+
+        It had, if a person was asked, or a pause before an automatic retry was kept.
+        """
         world, now = self._world, asyncio.get_running_loop().time
         self._visits[source] += 1
         attempt, entered = self._visits[source], now()
         world.emit(StateEntered(state=source, attempt=attempt))
         step, cause = await _run(self._handlers[source], world, self.boot)
         target, self.boot = self._guard.advance(step.trigger), step.boot
+        elapsed = now() - entered
         world.emit(
             Transition(
                 source=source,
@@ -91,9 +95,11 @@ class _Walk:
                 target=target,
                 cause=cause,
                 attempt=attempt,
-                elapsed=now() - entered,
+                elapsed=elapsed,
             )
         )
+        by_itself = step.trigger is Trigger.AUTO_RETRY
+        return source is State.SHELL and (not by_itself or elapsed >= LEAST_PAUSE_SECONDS)
 
 
 async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | None]:
@@ -110,7 +116,10 @@ async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | 
         trace = "".join(traceback.format_exception(error, limit=-8))
         world.emit(Crashed(state=handler.state, error=repr(error), trace=trace))
         failure = error
-    trouble = Trouble(name=type(failure).__name__, sentence=_sentence(failure, handler))
+    retry = failure.retry if isinstance(failure, BootError) else Retry.LATE
+    trouble = Trouble(
+        name=type(failure).__name__, sentence=_sentence(failure, handler), retry=retry
+    )
     return Step(route(failure, drawn), replace(boot, trouble=trouble)), trouble.name
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from phase_boot.machine.graph import FALLBACK, Trigger
+from phase_boot.machine.retries import Retry
 
 
 class BootError(Exception):
     """A failure with a way out; its text is one sentence for a person."""
 
     way_out: ClassVar[Trigger]
+    retry: ClassVar[Retry] = Retry.SOON
+    """How it may pass, where no person mends it."""
 
 
 class OutOfTime(BootError):
@@ -27,12 +30,14 @@ class AskFirst(BootError):
     """Runs before this one failed, so nothing is tried before a person was asked."""
 
     way_out = Trigger.GIVE_UP
+    retry = Retry.LATE
 
 
 class NotConfigured(BootError):
     """The policy or the machine's description cannot be used."""
 
     way_out = Trigger.GIVE_UP
+    retry = Retry.LATE
 
 
 class NoNetwork(BootError):
@@ -63,18 +68,21 @@ class NotEnoughMemory(BootError):
     """The image does not fit into the memory of this machine."""
 
     way_out = Trigger.GIVE_UP
+    retry = Retry.LATE
 
 
 class CannotStore(BootError):
     """There is no place left to keep a verified artifact."""
 
     way_out = Trigger.GIVE_UP
+    retry = Retry.RARE
 
 
 class NoWayToStart(BootError):
     """Neither kexec nor the firmware's loader can start anything on this machine."""
 
     way_out = Trigger.GIVE_UP
+    retry = Retry.LATE
 
 
 class KexecRefused(BootError):
@@ -87,3 +95,4 @@ class CannotChainload(BootError):
     """There is nothing the firmware could be asked to start instead."""
 
     way_out = Trigger.GIVE_UP
+    retry = Retry.RARE

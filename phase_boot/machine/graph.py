@@ -56,6 +56,9 @@ class Trigger(StrEnum):
     GIVE_UP = auto()
     """There is no further way on without a person."""
     RETRY = auto()
+    """A person wants another attempt."""
+    AUTO_RETRY = auto()
+    """The pause is over and no key was pressed: try again."""
     LEAVE = auto()
 
 
@@ -88,6 +91,7 @@ EDGES: Final = (
     Edge(State.KEXEC, Trigger.GIVE_UP, State.SHELL),
     Edge(State.CHAINLOAD, Trigger.GIVE_UP, State.SHELL),
     Edge(State.SHELL, Trigger.RETRY, State.INIT),
+    Edge(State.SHELL, Trigger.AUTO_RETRY, State.INIT),
     Edge(State.SHELL, Trigger.LEAVE, State.OFF),
     Edge(State.SHELL, Trigger.GIVE_UP, State.OFF),
 )

@@ -16,3 +16,31 @@ class CandidateDeferred(Event):
     reason: str
     failures: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled(Event):
+    """The machine tries again by itself after `seconds`, unless a key is pressed.
+
+    `retries` counts the automatic retries so far, and `kind` says how the failure may pass.
+    """
+
+    event = "retry.scheduled"
+    retries: int
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryEarly(Event):
+    """News from the network starts the next attempt before its pause ends."""
+
+    event = "retry.early"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryStopped(Event):
+    """A key was pressed: the machine waits until a person chooses."""
+
+    event = "retry.stopped"

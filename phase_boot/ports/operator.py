@@ -47,6 +47,8 @@ class Report:
         offers: the wishes that will be heard; any other is none.
         interfaces: the network interfaces that can be set up.
         note: what came of the wish before, in one sentence.
+        retry_in: seconds until the machine tries again by itself unless a key is pressed, as a
+            countdown to show; None if it waits for a person.
     """
 
     cause: str
@@ -57,6 +59,7 @@ class Report:
     offers: tuple[Wish, ...] = ()
     interfaces: tuple[str, ...] = ()
     note: str | None = None
+    retry_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,9 @@ class Operator(Protocol):
 
     async def ask(self, report: Report) -> Answer:
         """Show ``report`` and wait for an answer, for ever if need be."""
+
+    async def touched(self) -> None:
+        """Return when a key was pressed since `ask` was last called."""
 
     async def choose(self, offers: Sequence[Offer]) -> str | None:
         """Show ``offers`` and return the URL of the one that is to be tried, or None for none."""

@@ -80,7 +80,7 @@ def test_no_sequence_of_answers_boots_what_was_refused(
 def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:
     ways = {edge.target for edge in EDGES if edge.source is State.SHELL}
     assert ways == {State.INIT, State.OFF}
-    assert HANDLER.leads == {Trigger.RETRY, Trigger.LEAVE}
+    assert HANDLER.leads == {Trigger.RETRY, Trigger.AUTO_RETRY, Trigger.LEAVE}
 
 
 def test_a_wish_to_boot_anyway_cannot_even_be_said() -> None:

@@ -132,3 +132,37 @@ def test_cancelling_the_boot_cancels_the_state() -> None:
     with pytest.raises(asyncio.CancelledError):
         virtual_time.run(cancelled())
     assert not play.of("crashed")
+
+
+def test_a_shell_that_tries_again_without_a_pause_is_a_walk_in_circles() -> None:
+    async def hasty(_world: World, boot: Boot) -> Step:
+        return Step(Trigger.AUTO_RETRY, boot)
+
+    play = scene(bad=Site({}))
+    shell = Handler(
+        state=State.SHELL, run=hasty, leads=frozenset({Trigger.AUTO_RETRY}), budget=None
+    )
+    play.handlers = replaced(shell)
+    with pytest.raises(RanInCircles):
+        play.play()
+
+
+def test_thousands_of_retries_with_their_pauses_are_no_walk_in_circles() -> None:
+    rounds = 2 * MAX_STEPS
+
+    async def patient(_world: World, boot: Boot) -> Step:
+        nonlocal rounds
+        await asyncio.sleep(5)
+        rounds -= 1
+        return Step(Trigger.AUTO_RETRY if rounds else Trigger.LEAVE, boot)
+
+    play = scene(bad=Site({}))
+    play.handlers = replaced(
+        Handler(
+            state=State.SHELL,
+            run=patient,
+            leads=frozenset({Trigger.AUTO_RETRY, Trigger.LEAVE}),
+            budget=None,
+        )
+    )
+    assert play.play() is State.OFF

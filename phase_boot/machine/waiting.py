@@ -1,0 +1,140 @@
+"""Waiting at the Shell: for a person, for the end of a pause, or for news from the network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.errors import NoNetwork
+from phase_boot.machine.events import FinderFailed
+from phase_boot.machine.handler import World
+from phase_boot.machine.retries import LEAST_PAUSE_SECONDS
+from phase_boot.machine.retry_events import RetryEarly, RetryStopped
+from phase_boot.ports import finder as port
+from phase_boot.ports.operator import Answer, Report
+
+LAN: Final = "lan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """The time until the next attempt.
+
+    Attributes:
+        seconds: how long it is.
+        quest: what a new provider on this network would offer; None looks for none.
+        link: whether a link that comes up ends it.
+    """
+
+    seconds: float
+    quest: port.Quest | None = None
+    link: bool = False
+
+
+class TryAgain(Exception):
+    """The pause is over and no key was pressed.
+
+    Attributes:
+        early: whether news from the network ended it.
+    """
+
+    def __init__(self, *, early: bool) -> None:
+        super().__init__("the next attempt is due")
+        self.early = early
+
+
+async def answered(world: World, boot: Boot, report: Report, pause: Pause) -> Answer:
+    """Return the answer of a person; the first pressed key ends the pause for good.
+
+    Raises:
+        TryAgain: the pause is over and no key was pressed.
+    """
+    asking = asyncio.create_task(world.operator.ask(report), name="the operator")
+    touching = asyncio.create_task(_touched(world), name="the keyboard")
+    waiting = asyncio.create_task(_news(world, boot, pause), name="the pause")
+    tasks: tuple[asyncio.Task[Any], ...] = (asking, touching, waiting)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done():
+            return asking.result()
+        if touching.done():
+            await _ended((waiting,))
+            world.emit(RetryStopped())
+            return await asking
+        news = waiting.result()
+        if news is not None:
+            world.emit(RetryEarly(reason=news))
+        raise TryAgain(early=news is not None)
+    finally:
+        await _ended(tasks)
+
+
+async def _touched(world: World) -> None:
+    try:
+        await world.operator.touched()
+    except Exception:  # noqa: BLE001 - a machine without a usable keyboard is unattended
+        await asyncio.Event().wait()
+
+
+async def _news(world: World, boot: Boot, pause: Pause) -> str | None:
+    """Return what turned up during the pause, or None at its end."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + pause.seconds
+    looks = {asyncio.create_task(look, name="news") for look in _looks(world, boot, pause)}
+    try:
+        await asyncio.sleep(min(LEAST_PAUSE_SECONDS, pause.seconds))
+        while looks and (left := due - loop.time()) > 0:
+            done, looks = await asyncio.wait(
+                looks, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            found = [look.result() for look in done if look.exception() is None]
+            if news := next(filter(None, found), None):
+                return news
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        return None
+    finally:
+        await _ended(looks)
+
+
+def _looks(world: World, boot: Boot, pause: Pause) -> Iterator[Coroutine[Any, Any, str | None]]:
+    if pause.link:
+        yield _link(world, pause.seconds)
+    if pause.quest is not None:
+        quest = replace(pause.quest, seconds=pause.seconds)
+        for finder in world.finders:
+            if finder.origin == LAN:
+                yield _provider(world, boot, finder, quest)
+
+
+async def _link(world: World, seconds: float) -> str | None:
+    try:
+        link = await world.network.link(seconds)
+    except NoNetwork:
+        return None
+    return f"{link.interface} has an address"
+
+
+async def _provider(world: World, boot: Boot, finder: port.Finder, quest: port.Quest) -> str | None:
+    """Return a provider on a host that has not failed in this attempt."""
+    known = boot.shunned | {each.candidate.url for each in boot.deferred}
+    hosts = {port.host_of(url) for url in known}
+    try:
+        async with aclosing(finder.find(quest)) as candidates:
+            async for candidate in candidates:
+                lied = port.server_of(candidate.url) in boot.liars
+                if port.host_of(candidate.url) not in hosts and not lied:
+                    return f"{candidate.url} has turned up"
+    except port.FinderFailed as failure:
+        world.emit(FinderFailed(origin=finder.origin, reason=str(failure)))
+    return None
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    every = tuple(tasks)
+    for task in every:
+        task.cancel()
+    await asyncio.gather(*every, return_exceptions=True)

@@ -1,0 +1,279 @@
+"""Nobody is at the machine: it goes on trying by itself, and one key stops it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
+from phase_boot.drill.sites import Site, good_site
+from phase_boot.drill.world import FakeNetwork, Scene, scene
+from phase_boot.machine.boot import Boot, Trouble
+from phase_boot.machine.graph import State
+from phase_boot.machine.retries import MAX_EARLY
+from phase_boot.ports.finder import Candidate, Quest
+from phase_boot.ports.operator import Answer, Wish
+from phase_boot.store.digest import Digest
+
+HOUR = 3600.0
+WEEK = 7 * 24 * HOUR
+
+
+@dataclass
+class LateProviders:
+    """Implements `ports.finder.Finder`: each URL is announced from a time on."""
+
+    announced: dict[str, float]
+    origin: str = "lan"
+    asked: list[float] = field(default_factory=list)
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        now = asyncio.get_running_loop().time
+        self.asked.append(now())
+        due = now() + quest.seconds
+        for url, since in sorted(self.announced.items(), key=lambda each: each[1]):
+            if since > due:
+                break
+            await asyncio.sleep(max(0.0, since - now()))
+            yield Candidate(url=url, origin=self.origin)
+        await asyncio.sleep(max(0.0, due - now()))
+
+
+def alone(play: Scene, until: float = WEEK) -> Scene:
+    """Return a boot at which nobody is for so long; then somebody switches the machine off."""
+    play.operator.away_until = until
+    play.operator.answers = [Answer(Wish.POWER_OFF)]
+    return play
+
+
+def ended(play: Scene) -> float:
+    return float(play.events[-1]["at"])
+
+
+def pauses(play: Scene) -> list[float]:
+    return [event["seconds"] for event in play.of("retry.scheduled")]
+
+
+def moves(play: Scene, trigger: str) -> list[dict[str, Any]]:
+    return [event for event in play.of("transition") if event["trigger"] == trigger]
+
+
+@pytest.mark.parametrize("mode", ["internet", "local", "private"])
+def test_a_mirror_that_is_down_for_ten_minutes_needs_no_person(mode: str) -> None:
+    site = good_site()
+    site.up_at = 600.0
+    play = alone(scene(mirror=site))
+    play.platform.table |= {"mode": mode, "cache_enabled": mode != "private"}
+    if mode == "local":
+        play.platform.table["network"]["reach"] = "lan"
+    assert play.play() is State.TARGET
+    assert 600 < ended(play) < 1000
+    assert play.walk.end is State.TARGET
+
+
+def test_the_pause_grows_and_is_bounded_for_a_week_of_retries() -> None:
+    play = alone(scene(mirror=Site({})))
+    assert play.play() is State.OFF
+    grown = pauses(play)
+    assert len(grown) > 1000
+    assert grown[:6] == sorted(grown[:6])
+    assert grown[0] >= 2.5
+    assert all(150 <= pause <= 300 for pause in grown[6:])
+    assert {event["source"] for event in moves(play, "auto_retry")} == {"shell"}
+
+
+def test_a_mirror_is_not_hammered_by_a_machine_that_waits() -> None:
+    site = good_site()
+    site.busy_until = 1e9
+    play = alone(scene(mirror=site), until=24 * HOUR)
+    assert play.play() is State.OFF
+    assert len(site.asked_at) < 24 * 60
+
+
+def test_one_key_stops_it_until_a_person_chooses() -> None:
+    play = alone(scene(mirror=Site({})), until=8.0)
+    play.operator.thinks = HOUR
+    play.operator.answers = [Answer(Wish.SAVE), Answer(Wish.POWER_OFF)]
+    assert play.play() is State.OFF
+    assert len(play.of("retry.stopped")) == 1
+    assert len(moves(play, "auto_retry")) <= 1
+    # The menu that comes back after a report does not count down again.
+    assert [report.retry_in is None for report in play.operator.reports][-1]
+    assert ended(play) > HOUR
+
+
+def test_after_a_person_has_chosen_and_left_it_tries_by_itself_again() -> None:
+    site = good_site()
+    site.up_at = HOUR
+    play = scene(mirror=site)
+    play.operator.answers = [Answer(Wish.RETRY)]
+    play.operator.leaves = True
+    assert play.play() is State.TARGET
+    assert pauses(play)[1] <= 5
+
+
+def test_a_policy_that_says_so_waits_for_a_person() -> None:
+    play = alone(scene(mirror=Site({})), until=HOUR)
+    play.platform.table["shell"]["unattended"] = False
+    assert play.play() is State.OFF
+    assert play.of("retry.scheduled") == []
+    assert moves(play, "auto_retry") == []
+    assert play.operator.reports[0].retry_in is None
+
+
+def test_a_dry_run_that_was_not_asked_to_does_not_try_again() -> None:
+    play = alone(scene(mirror=Site({})), until=HOUR)
+    play.start = Boot(unattended=False)
+    assert play.play() is State.OFF
+    assert moves(play, "auto_retry") == []
+
+
+def test_the_shell_says_when_it_tries_again() -> None:
+    play = alone(scene(mirror=Site({})), until=4.0)
+    play.play()
+    report = play.operator.reports[0]
+    assert report.retry_in is not None
+    assert f"by itself in {report.retry_in:.0f} s unless a key is pressed" in report.way_out
+    assert "tries again by itself" in play.of("shell.opened")[0]["way_out"]
+
+
+def test_a_provider_that_appears_meanwhile_is_taken_at_once() -> None:
+    play = scene(good=good_site())
+    url = play.sites.manifest_url("good")
+    play.lan = LateProviders({url: 200.0})
+    alone(play)
+    assert play.play() is State.TARGET
+    assert 200 < ended(play) < 205
+    (early,) = play.of("retry.early")
+    assert url in early["reason"]
+
+
+def test_a_flood_of_new_announcements_is_no_way_to_a_loop_without_pauses() -> None:
+    play = scene(bad=Site({}))
+    announced = {f"http://bad/{n}/m.json": 10.0 + n for n in range(2000)}
+    hosts = {f"http://bad{n}": Site({}) for n in range(2000)}
+    play.sites.by_base |= hosts
+    announced = {f"{base}/m.json": 20.0 + n for n, base in enumerate(hosts)}
+    play.lan = LateProviders(announced)
+    alone(play, until=1500.0)
+    assert play.play() is State.OFF
+    early = len(play.of("retry.early"))
+    timed = len(moves(play, "auto_retry")) - early
+    assert 0 < early <= (MAX_EARLY + 1) * (timed + 1)
+    assert len(moves(play, "auto_retry")) < 60
+
+
+def test_a_provider_that_has_just_failed_and_is_still_announced_is_no_news() -> None:
+    play = scene(bad=Site({}))
+    play.lan = LateProviders({play.sites.manifest_url("bad"): 0.0})
+    alone(play, until=HOUR)
+    assert play.play() is State.OFF
+    assert play.of("retry.early") == []
+
+
+@dataclass
+class LateLink(FakeNetwork):
+    """A cable that somebody puts in after a while."""
+
+    since: float = 0.0
+
+    async def link(self, seconds: float) -> Any:
+        left = self.since - asyncio.get_running_loop().time()
+        await asyncio.sleep(max(0.0, min(left, seconds)))
+        self.up = left <= seconds
+        return await super().link(seconds)
+
+
+def test_a_cable_that_is_put_back_is_used_at_once() -> None:
+    play = alone(scene(good=good_site()))
+    play.network = LateLink(since=2 * HOUR)
+    assert play.play() is State.TARGET
+    assert 2 * HOUR < ended(play) < 2 * HOUR + 5
+    assert "eth0" in play.of("retry.early")[0]["reason"]
+
+
+def test_a_failure_that_waiting_does_not_mend_is_tried_at_the_longest_pause() -> None:
+    play = alone(scene(good=good_site()), until=HOUR)
+    play.platform.table["channel"] = "no such channel!"
+    assert play.play() is State.OFF
+    assert all(150 <= pause <= 300 for pause in pauses(play))
+    assert play.of("retry.scheduled")[0]["kind"] == "late"
+
+
+def test_after_two_failures_of_the_daemon_it_tries_again_after_a_long_pause() -> None:
+    play = alone(scene(good=good_site()))
+    play.start = Boot(trouble=Trouble(name="Failed", sentence="Phase Boot itself failed twice"))
+    assert play.play() is State.TARGET
+    assert 150 <= pauses(play)[0] <= 300
+    assert len(pauses(play)) == 1
+
+
+def test_a_policy_that_waits_for_a_person_is_heeded_after_failures_of_the_daemon_too() -> None:
+    play = alone(scene(good=good_site()), until=HOUR)
+    play.platform.table["shell"]["unattended"] = False
+    play.start = Boot(trouble=Trouble(name="Failed", sentence="Phase Boot itself failed twice"))
+    assert play.play() is State.OFF
+    assert play.of("retry.scheduled") == []
+
+
+def test_an_image_that_cannot_be_staged_is_not_written_to_the_stick_every_few_minutes() -> None:
+    play = alone(scene(good=good_site()))
+    play.kexec.refuse("the running kernel is locked down", lasting=True)
+    play.loader.refusal = "the stick is write-protected"
+    assert play.play() is State.OFF
+    assert len(play.walk.states) < 200
+    assert [state for state in play.walk.states if state is State.CHAINLOAD][1:]
+    assert play.walk.states.count(State.CHAINLOAD) < 25
+
+
+def lying_site() -> Site:
+    site = good_site()
+    path = f"cas/sha256/{Digest.of(KERNEL).hex}"
+    site.twist = lambda asked, data: bytes(len(data)) if asked == path else data
+    return site
+
+
+def test_a_liar_is_not_asked_by_every_retry_and_may_recover() -> None:
+    site = lying_site()
+    play = alone(scene(liar=site), until=24 * HOUR)
+    assert play.play() is State.OFF
+    assert play.of("retry.scheduled")[50:]
+    kernel = f"cas/sha256/{Digest.of(KERNEL).hex}"
+    assert 2 <= site.asked[kernel] < 20
+    assert play.kexec.kernel is None
+
+
+def test_a_manifest_that_is_published_while_the_machine_waits_is_not_from_the_future() -> None:
+    site = Site({})
+    later = signed(
+        document(mirrors=[], issued="2025-11-24T12:00:00Z", expires="2026-03-01T00:00:00Z")
+    )
+    play = alone(scene(mirror=site))
+
+    async def publishing() -> Any:
+        async def publish() -> None:
+            await asyncio.sleep(5 * 24 * HOUR)
+            site.files.update(good_site().files)
+            site.files["stable/amd64/manifest.json"] = later
+
+        task = asyncio.create_task(publish())
+        try:
+            return await play.driving()
+        finally:
+            task.cancel()
+
+    end, _ = virtual_time.run(publishing())
+    assert end is State.TARGET
+
+
+def test_nothing_unsigned_starts_however_often_it_is_tried() -> None:
+    evil = Site({"stable/amd64/manifest.json": signed(document(mirrors=[]), STRANGER)})
+    play = alone(scene(evil=evil), until=24 * HOUR)
+    assert play.play() is State.OFF
+    assert play.kexec.kernel is None
+    assert len(play.of("candidate.refused")) > 100
