@@ -123,7 +123,7 @@ def _pause(world: World, boot: Boot) -> Pause:
     return Pause(
         seconds=seconds,
         quest=quest_of(boot) if on_lan else None,
-        link=boot.link is None,
+        network=True,
     )
 
 

@@ -50,6 +50,7 @@ class NotPrivate(BootError):
     """A protection that Private requested did not take effect, or cannot be read back."""
 
     way_out = Trigger.GIVE_UP
+    retry = Retry.LATE
 
 
 class NothingFound(BootError):

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from phase_boot.machine.boot import Boot
-from phase_boot.machine.errors import NoNetwork
 from phase_boot.machine.events import FinderFailed
 from phase_boot.machine.handler import World
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS
 from phase_boot.machine.retry_events import RetryEarly, RetryStopped
 from phase_boot.ports import finder as port
+from phase_boot.ports.network import reach_of
 from phase_boot.ports.operator import Answer, Report
 
 LAN: Final = "lan"
@@ -27,12 +27,12 @@ class Pause:
     Attributes:
         seconds: how long it is.
         quest: what a new provider on this network would offer; None looks for none.
-        link: whether a link that comes up ends it.
+        network: whether a network that could not be reached before ends it.
     """
 
     seconds: float
     quest: port.Quest | None = None
-    link: bool = False
+    network: bool = False
 
 
 class TryAgain(Exception):
@@ -101,8 +101,8 @@ async def _news(world: World, boot: Boot, pause: Pause) -> str | None:
 
 
 def _looks(world: World, boot: Boot, pause: Pause) -> Iterator[Coroutine[Any, Any, str | None]]:
-    if pause.link:
-        yield _link(world, pause.seconds)
+    if pause.network:
+        yield _network(world, boot)
     if pause.quest is not None:
         quest = replace(pause.quest, seconds=pause.seconds)
         for finder in world.finders:
@@ -110,12 +110,14 @@ def _looks(world: World, boot: Boot, pause: Pause) -> Iterator[Coroutine[Any, An
                 yield _provider(world, boot, finder, quest)
 
 
-async def _link(world: World, seconds: float) -> str | None:
-    try:
-        link = await world.network.link(seconds)
-    except NoNetwork:
-        return None
-    return f"{link.interface} has an address"
+async def _network(world: World, boot: Boot) -> str | None:
+    """Return a network that this attempt could not reach, as soon as there is one."""
+    async with aclosing(world.network.changes()) as snapshots:
+        async for links in snapshots:
+            for link in links:
+                if reach_of([link]) - boot.reach:
+                    return f"{link.interface} has {', '.join(link.addresses)}"
+    return None
 
 
 async def _provider(world: World, boot: Boot, finder: port.Finder, quest: port.Quest) -> str | None:

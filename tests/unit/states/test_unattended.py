@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_network import ETH0
 from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
 from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import FakeNetwork, Scene, scene
+from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
 from phase_boot.machine.retries import MAX_EARLY
 from phase_boot.ports.finder import Candidate, Quest
+from phase_boot.ports.network import Link
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.digest import Digest
 
@@ -176,25 +178,24 @@ def test_a_provider_that_has_just_failed_and_is_still_announced_is_no_news() -> 
     assert play.of("retry.early") == []
 
 
-@dataclass
-class LateLink(FakeNetwork):
-    """A cable that somebody puts in after a while."""
-
-    since: float = 0.0
-
-    async def link(self, seconds: float) -> Any:
-        left = self.since - asyncio.get_running_loop().time()
-        await asyncio.sleep(max(0.0, min(left, seconds)))
-        self.up = left <= seconds
-        return await super().link(seconds)
-
-
 def test_a_cable_that_is_put_back_is_used_at_once() -> None:
     play = alone(scene(good=good_site()))
-    play.network = LateLink(since=2 * HOUR)
+    play.network.up = False
+    play.network.later = ((2 * HOUR, (ETH0,)),)
     assert play.play() is State.TARGET
-    assert 2 * HOUR < ended(play) < 2 * HOUR + 5
-    assert "eth0" in play.of("retry.early")[0]["reason"]
+    assert 2 * HOUR < ended(play) < 2 * HOUR + 30
+    assert play.operator.reports
+
+
+def test_a_further_network_that_comes_up_is_used_at_once() -> None:
+    late = good_site()
+    late.up_at = 3 * HOUR
+    play = alone(scene(good=late))
+    eth1 = Link("eth1", ("10.9.0.2/24",))
+    play.network.later = ((3 * HOUR, (ETH0, eth1)),)
+    assert play.play() is State.TARGET
+    assert 3 * HOUR < ended(play) < 3 * HOUR + 5
+    assert "eth1" in play.of("retry.early")[0]["reason"]
 
 
 def test_a_failure_that_waiting_does_not_mend_is_tried_at_the_longest_pause() -> None:
