@@ -25,6 +25,7 @@ from phase_boot.machine.events import (
 )
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.recall import keep_root, keep_seen, recall
+from phase_boot.machine.redirect_events import DocumentRedirected
 from phase_boot.outpost import Outpost
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.clock import Clock
@@ -216,7 +217,17 @@ async def _believed(
     plan: _Plan, fetcher: Fetcher, shelf: Shelf, emit: Callable[[Event], None]
 ) -> Manifest:
     """Return the manifest, judged as a boot does; what it teaches is kept beside the store."""
-    policy, reach = plan.policy, plan.policy.network.reach
+    policy, network = plan.policy, plan.policy.network
+
+    async def read(url: str) -> bytes:
+        return await fetcher.read(
+            url,
+            limit=MAX_BYTES,
+            reach=network.reach,
+            redirects=network.redirects,
+            moved=lambda target: emit(DocumentRedirected(url=url, target=target)),
+        )
+
     memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))
     for doubt in memory.doubts:
         emit(StateDoubted(code=doubt.code, reason=str(doubt)))
@@ -224,7 +235,7 @@ async def _believed(
     while (version := chain.next_version) is not None:
         url = below(plan.base, root_path(version))
         try:
-            raw = await fetcher.read(url, limit=MAX_BYTES, reach=reach)
+            raw = await read(url)
         except FetchFailed as failure:
             if failure.again:
                 raise
@@ -240,7 +251,7 @@ async def _believed(
         seen=seen.floor(policy.channel, plan.arch),
     )
     url = below(plan.base, manifest_path(policy.channel, plan.arch))
-    raw = await fetcher.read(url, limit=MAX_BYTES, reach=reach)
+    raw = await read(url)
     verified = verify(raw, trust=chain.trust(policy.channel, now), wanted=wanted, now=now)
     await asyncio.to_thread(keep_seen, shelf.notebook, seen.including(verified.found), chain)
     found = verified.manifest

@@ -19,6 +19,9 @@ ORIGINS: Final = ("lan", "wan", "url", "cache")
 """The ways of finding a manifest."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 MAX_GATEWAYS: Final = 16
+DEFAULT_REDIRECTS: Final = 5
+"""Redirects that are followed where a policy says nothing of them."""
+MAX_REDIRECTS: Final = 20
 _GATEWAY_PATH: Final = "/ipfs"
 """Where a gateway has blocks; its base URL ends before it."""
 T = TypeVar("T")
@@ -65,10 +68,16 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How long to wait for a link with an address, in seconds, and how far to go with it."""
+    """How long to wait for a link with an address, and how far to go with it.
+
+    Attributes:
+        wait_seconds: for a link with an address.
+        redirects: redirects of HTTP that one request follows; 0 follows none.
+    """
 
     wait_seconds: int
     reach: Reach
+    redirects: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +245,11 @@ def _network(table: _Table) -> Network:
     network = Network(
         wait_seconds=table.take("wait_seconds", int, _at_least(1)),
         reach=table.take("reach", str, _reach),
+        redirects=(
+            table.take("redirects", int, _redirects)
+            if table.has("redirects")
+            else DEFAULT_REDIRECTS
+        ),
     )
     table.finish()
     return network
@@ -328,6 +342,12 @@ def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise ValueError("holds something that is not a string")
     return tuple(values)
+
+
+def _redirects(number: int) -> int:
+    if not 0 <= number <= MAX_REDIRECTS:
+        raise ValueError(f"{number} is not from 0 to {MAX_REDIRECTS}")
+    return number
 
 
 def _order(values: list[Any]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from phase_boot.machine.events import (
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.recall import keep_root, keep_seen
+from phase_boot.machine.redirect_events import DocumentRedirected
 from phase_boot.machine.retry_events import CandidateDeferred
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, server_of
@@ -127,8 +128,14 @@ class _Talk:
         return verified
 
     async def _read(self, url: str) -> bytes:
-        reach = known(self.boot.policy, "a policy").network.reach
-        return await self.world.fetcher.read(url, limit=MAX_BYTES, reach=reach)
+        network = known(self.boot.policy, "a policy").network
+        return await self.world.fetcher.read(
+            url,
+            limit=MAX_BYTES,
+            reach=network.reach,
+            redirects=network.redirects,
+            moved=lambda target: self.world.emit(DocumentRedirected(url=url, target=target)),
+        )
 
     def intercepted(self, how: str) -> None:
         """Note that the network answered; on this wire there is nobody between a peer and us."""

@@ -1,49 +1,60 @@
-"""Fetching over HTTP and HTTPS: the only importer of aiohttp's client.
+"""Fetching over HTTP and HTTPS: documents, whole files and parts of files.
 
-Settings follow what was measured (docs/adr/0003-dependencies.md): no total time limit but a
-stall limit, no content coding, no redirects, and never more bytes than were signed for.
+Never more bytes than were asked for are handed on; what a head means is read in `answer_head`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import os
-import re
-import socket
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from phase_boot.adapters import portal, tls
-from phase_boot.adapters.late import Late
+from phase_boot.adapters.answer_head import (
+    NO_SUCH_RANGE,
+    OK,
+    PARTIAL,
+    REDIRECTS,
+    Body,
+    coding_of,
+    failure_of,
+    part_of,
+    whole_of,
+)
+from phase_boot.adapters.content_coding import Coding, decoded, whole
+from phase_boot.adapters.http_client import Answer, Client
 from phase_boot.adapters.link import on_link
-from phase_boot.machine.backoff import PASSING_STATUSES
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Rest
-from phase_boot.ports.finder import host_of
+from phase_boot.adapters.redirects import Redirects
+from phase_boot.adapters.resolver import Scopes
+from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Rest, unmoved
+from phase_boot.url import BadUrl, Url
 from policies.model import Reach
 
-if TYPE_CHECKING:
-    import aiohttp
-
-CONNECT_SECONDS: Final = 10
-BUFFER: Final = 256 * 1024
-"""Bytes of an answer that may wait here: with fewer the connection is stopped and started."""
 STALL_SECONDS: Final = 15
 """Nothing came for so long: the source hangs."""
 DOCUMENT_SECONDS: Final = 30
 """A small document takes no longer in all."""
-CERTIFICATES: Final = "SSL_CERT_FILE"
-"""The variable by which OpenSSL is told where certificates are."""
 LEAST_DETACHED: Final = 1024 * 1024
 """For fewer bytes no connection is given up."""
-HTTP_OK: Final = 200
-HTTP_PARTIAL: Final = 206
-HTTP_GONE: Final = frozenset({404, 410})
-_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
+MAX_PARTS: Final = 256
+"""Answers that may have one span between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that is asked for; `size` is known where all of it is wanted.
+
+    A `document` is checked by no hash that was known before it was asked for.
+    """
+
+    url: str
+    reach: Reach
+    redirects: int = 0
+    size: int | None = None
+    document: bool = False
 
 
 class Http:
@@ -59,210 +70,216 @@ class Http:
         near: Callable[[str], bool] = on_link,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         peek_seconds: float = tls.PEEK_SECONDS,
+        scopes: Scopes | None = None,
     ) -> None:
         self._near = near
         self._wall = wall
-        self._peek_seconds = peek_seconds
-        self._library = Late("aiohttp", _without_certificates)
-        self._stall = stall_seconds
-        self._session: aiohttp.ClientSession | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._client = Client(
+            stall_seconds=stall_seconds, wall=wall, peek_seconds=peek_seconds, scopes=scopes
+        )
 
     async def warm(self) -> None:
         """Import aiohttp now."""
-        await self._library.ready()
+        await self._client.ready()
 
     async def close(self) -> None:
         """Close the connections that are kept alive."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._client.close()
 
-    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
+    async def read(
+        self,
+        url: str,
+        *,
+        limit: int,
+        reach: Reach,
+        redirects: int = 0,
+        moved: Callable[[str], None] = unmoved,
+    ) -> bytes:
         """Return a small document, whole."""
-        self._check_reach(url, reach)
+        wanted = Wanted(url, reach, redirects, document=True)
         try:
-            async with asyncio.timeout(DOCUMENT_SECONDS), self._get(url, {}) as response:
-                if response.status != HTTP_OK:
-                    raise _status_failure(url, response)
-                body = bytearray()
-                async for piece in response.content.iter_any():
-                    body += piece
-                    if len(body) > limit:
-                        raise FetchFailed(f"it is larger than {limit} bytes", again=False)
-                portal.check_document(url, response.content_type, bytes(body))
-                return bytes(body)
+            async with (
+                asyncio.timeout(DOCUMENT_SECONDS),
+                self._get(wanted, {}) as (answer, way),
+            ):
+                for target in way.moved:
+                    moved(target)
+                body = await self._small(url, answer, limit)
+                portal.check_document(str(way.url), answer.kind, body)
+                return body
         except TimeoutError as error:
             reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
             raise FetchFailed(reason, again=True) from error
 
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """Post a small document and return the answer, whole."""
-        self._check_reach(url, reach)
-        answer = bytearray()
         headers = {"Content-Type": "application/json"}
+        wanted = Wanted(url, reach, document=True)
         try:
             async with (
                 asyncio.timeout(DOCUMENT_SECONDS),
-                self._get(url, headers, body=body) as response,
+                self._get(wanted, headers, body=body) as (answer, _),
             ):
-                if response.status != HTTP_OK:
-                    raise _status_failure(url, response)
-                async for piece in response.content.iter_any():
-                    answer += piece
-                    if len(answer) > limit:
-                        raise FetchFailed(f"it is larger than {limit} bytes", again=False)
-                return bytes(answer)
+                return await self._small(url, answer, limit)
         except TimeoutError as error:
             reason = f"it did not answer within {DOCUMENT_SECONDS} seconds"
             raise FetchFailed(reason, again=True) from error
 
     async def stream(
-        self, url: str, *, offset: int, size: int, reach: Reach
+        self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
         if offset == size:
             return
-        self._check_reach(url, reach)
-        ranges = {"Range": f"bytes={offset}-"} if offset else {}
-        async with self._get(url, ranges) as response:
-            skip = _bytes_to_skip(url, response, offset, size)
-            left = size - offset
-            async for piece in response.content.iter_any():
-                fresh, skip = piece[skip:], max(0, skip - len(piece))
-                if len(fresh) > left:
-                    raise FetchFailed(f"it sent more than {size} bytes", again=False)
-                left -= len(fresh)
-                if fresh:
-                    yield fresh
-            if left:
-                raise FetchFailed(f"it ended {left} bytes early", again=True)
-
-    async def span(
-        self, url: str, *, offset: int, length: int, reach: Reach
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield ``length`` bytes from ``offset`` on, fewer only where the file ends."""
-        if length:
-            async with self.part(url, offset=offset, length=length, reach=reach) as part:
-                async for piece in part.pieces():
+        at, wanted = offset, Wanted(url, reach, redirects, size=size)
+        try:
+            # A file that is wanted from its start on is asked for without a range.
+            if at:
+                async with aclosing(self._pieces(wanted, at, size - at)) as pieces:
+                    async for piece in pieces:
+                        at += len(piece)
+                        yield piece
+        except OnlyWhole:
+            pass
+        else:
+            if at == size:
+                return
+            if at:
+                raise FetchFailed(f"it ended {size - at} bytes early", again=True)
+        async with self._get(wanted, {}) as (answer, way):
+            body = whole_of(answer.head, size)
+            body = replace(body, skip=body.skip + at, length=size - at)
+            part = self._part(answer, body, way, is_last=True)
+            async with aclosing(part.pieces()) as pieces:
+                async for piece in pieces:
                     yield piece
 
-    @asynccontextmanager
-    async def part(
-        self, url: str, *, offset: int, length: int, reach: Reach
-    ) -> AsyncIterator[HttpPart]:
-        """Ask for ``length`` bytes, at least one, from ``offset`` on; nobody has more of them."""
-        self._check_reach(url, reach)
-        ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
-        async with self._get(url, ranges) as response:
-            left, whole = _bytes_of_part(url, response, offset, length)
-            yield HttpPart(response, left, whole=whole, near=self._near)
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield ``length`` bytes from ``offset`` on, fewer only where the file ends."""
+        async with aclosing(self._pieces(Wanted(url, reach, redirects), offset, length)) as pieces:
+            async for piece in pieces:
+                yield piece
 
-    def _check_reach(self, url: str, reach: Reach) -> None:
+    async def parts(
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[HttpPart, None]:
+        """Yield the answers that together have ``length`` bytes from ``offset`` on.
+
+        Each is read, or given up, before the next one is asked for.
+        """
+        async with aclosing(self._parts(Wanted(url, reach, redirects), offset, length)) as parts:
+            async for part in parts:
+                yield part
+
+    async def _pieces(
+        self, wanted: Wanted, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._parts(wanted, offset, length)) as parts:
+            async for part in parts:
+                async with aclosing(part.pieces()) as pieces:
+                    async for piece in pieces:
+                        yield piece
+
+    async def _parts(
+        self, wanted: Wanted, offset: int, length: int
+    ) -> AsyncGenerator[HttpPart, None]:
+        """Ask for a part, and for the rest of it while answers are shorter (RFC 9110 15.3.7)."""
+        for number in range(MAX_PARTS if length else 0):
+            ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
+            async with self._get(wanted, ranges) as (answer, way):
+                head = answer.head
+                if number and head.status == NO_SUCH_RANGE:
+                    return
+                if wanted.size is not None and head.status == OK:
+                    body = whole_of(head, wanted.size)
+                    body = replace(body, skip=offset, length=length)
+                else:
+                    body = part_of(head, offset, length)
+                is_last = body.ends or body.length == length
+                part = self._part(answer, body, way, is_last=is_last)
+                yield part
+            offset, length = offset + part.given, length - part.given
+            if not length or body.ends:
+                return
+            if not part.given:
+                raise FetchFailed("it sent nothing of the part that was asked for", again=True)
+        if length:
+            raise FetchFailed(f"it sends a part in more than {MAX_PARTS} answers", again=False)
+
+    def _part(self, answer: Answer, body: Body, way: Redirects, *, is_last: bool) -> HttpPart:
+        return HttpPart(answer, body, near=self._near(way.url.host), is_last=is_last)
+
+    async def _small(self, url: str, answer: Answer, limit: int) -> bytes:
+        """Return the whole body of an answer to a request without a range."""
+        head = answer.head
+        if head.status != OK:
+            raise failure_of(url, head, self._wall())
+        return await whole(answer.pieces(), coding_of(head), limit=limit)
+
+    @asynccontextmanager
+    async def _get(
+        self, wanted: Wanted, headers: dict[str, str], *, body: bytes | None = None
+    ) -> AsyncIterator[tuple[Answer, Redirects]]:
+        """Ask, and go where redirects lead, as far as they are followed."""
+        try:
+            url = Url.parse(wanted.url)
+        except BadUrl as error:
+            raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
+        way = Redirects(url, most=wanted.redirects, document=wanted.document)
+        while True:
+            self._check_reach(way.url.host, wanted.reach)
+            async with self._client.ask(way, headers, body) as answer:
+                if answer.head.status not in REDIRECTS:
+                    way.check_page(answer.head.status, answer.kind)
+                    if answer.head.status not in {OK, PARTIAL, NO_SUCH_RANGE}:
+                        raise failure_of(str(way.url), answer.head, self._wall())
+                    yield answer, way
+                    return
+                location, scope = answer.location, self._client.scope_of(way.url)
+            way.follow(location, scope)
+
+    def _check_reach(self, host: str, reach: Reach) -> None:
         """Refuse what lies beyond; a name may, and asking for its address goes beyond already."""
-        host = host_of(url)
         if reach is Reach.LAN and not self._near(host):
             reason = (
                 f"this mode asks nobody beyond this network, and {host} is not an address in it"
             )
             raise FetchFailed(reason, again=False)
 
-    @asynccontextmanager
-    async def _get(
-        self, url: str, headers: dict[str, str], *, body: bytes | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        await self._library.ready()
-        session = self._open_session()
-        with _named_failures():
-            context = await self._certificates() if url.startswith("https:") else True
-            try:
-                response = await session.request(
-                    "GET" if body is None else "POST",
-                    url,
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    ssl=context,
-                )
-            except ssl.CertificateError as error:
-                raise await self._distrusted(url, error) from error
-            except ValueError as error:
-                raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
-            async with response:
-                yield response
-
-    async def _distrusted(self, url: str, error: ssl.CertificateError) -> FetchFailed:
-        """Return the failure of a server whose certificate was refused, with its dates."""
-        peek, cause = tls.Peek(), _inner(error)
-        if tls.is_about_dates(cause):
-            context = await asyncio.to_thread(peek.context)
-            try:
-                async with (
-                    asyncio.timeout(self._peek_seconds),
-                    self._open_session().get(url, allow_redirects=False, ssl=context),
-                ):
-                    pass
-            except ssl.CertificateError as other:
-                # With any date it would be refused all the same.
-                cause = _inner(other)
-            except (OSError, TimeoutError, ValueError):
-                pass
-        return FetchFailed(tls.refusal(cause, peek.validity, self._wall()), again=False)
-
-    async def _certificates(self) -> ssl.SSLContext:
-        """Return the authorities that this machine trusts for HTTPS, read when first needed."""
-        if self._tls is None:
-            self._tls = await asyncio.to_thread(ssl.create_default_context)
-        return self._tls
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        import aiohttp  # noqa: PLC0415 - it is imported by now, see Late
-
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._stall
-            )
-            self._session = aiohttp.ClientSession(
-                timeout=timeout,
-                headers=HEADERS,
-                auto_decompress=False,
-                trust_env=True,
-                read_bufsize=BUFFER,
-            )
-        return self._session
-
 
 class HttpPart:
-    """Implements `outside.handover.Part`: what answers a request for a span."""
+    """Implements `outside.handover.Part`: an answer with bytes of a span."""
 
-    def __init__(
-        self,
-        response: aiohttp.ClientResponse,
-        left: int,
-        *,
-        whole: bool,
-        near: Callable[[str], bool],
-    ) -> None:
-        """Take an answer of so many bytes; if it is ``whole`` more come after them."""
-        self._response = response
-        self._left = left
-        self._whole = whole
+    def __init__(self, answer: Answer, body: Body, *, near: bool, is_last: bool) -> None:
+        """Take an answer, where in it the bytes are, and whether it came from this network."""
+        self.given = 0
+        """Bytes that were handed on."""
+        self.is_last = is_last
+        """Whether no other answer is to follow it."""
+        self._answer = answer
+        self._body = body
         self._near = near
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes; anything else is a failure."""
-        left, whole = self._left, self._whole
-        async for piece in self._response.content.iter_any():
-            if len(piece) > left and not whole:
-                raise FetchFailed(f"it sent more than {self._left} bytes", again=False)
-            fresh = piece[:left]
-            left -= len(fresh)
-            if fresh:
-                yield fresh
-            if whole and not left:
-                # Whoever sends files only as a whole has sent enough.
-                return
-        if left and not whole:
+        body, came = self._body, self._answer.pieces()
+        skip, left = body.skip, body.length
+        async with aclosing(decoded(came, body.coding, most=skip + left)) as pieces:
+            async for piece in pieces:
+                fresh, skip = (piece[skip:], max(0, skip - len(piece))) if skip else (piece, 0)
+                if len(fresh) > left:
+                    if not body.more:
+                        raise FetchFailed(f"it sent more than {body.length} bytes", again=False)
+                    fresh = fresh[:left]
+                left -= len(fresh)
+                self.given += len(fresh)
+                if fresh:
+                    yield fresh
+                if body.more and not left:
+                    return
+        if left and body.sure:
             raise FetchFailed(f"it ended {left} bytes early", again=True)
 
     def detach(self) -> Rest | None:
@@ -271,109 +288,13 @@ class HttpPart:
         It costs a connection, which is nothing in this network and too much beyond it: there a new
         one begins slowly.
         """
-        response, url = self._response, self._response.url
-        worth_it = self._left >= LEAST_DETACHED and url.scheme == "http" and url.host is not None
-        connection = response.connection
-        if (
-            not worth_it
-            or connection is None
-            or connection.transport is None
-            or response.content_length != self._left
-            or not self._near(str(url.host))
-        ):
+        body, length = self._body, self._body.length
+        plain = body.coding is Coding.IDENTITY and not body.skip
+        if not plain or length < LEAST_DETACHED or self._answer.head.length != length:
             return None
-        # In this order: reading lets a connection go on that was stopped for having sent too much.
-        came = response.content.read_nowait()
-        connection.transport.pause_reading()
-        left = self._left - len(came)
-        ours = connection.transport.get_extra_info("socket")
-        detached = socket.socket(fileno=os.dup(ours.fileno()))
-        response.close()
-        return Rest(came, left, detached)
-
-
-def _without_certificates(name: str) -> object:
-    """Import aiohttp without the certificates that it reads at once, and for HTTPS only.
-
-    On a slow machine they take longer than everything else of it (docs/adr/0003-dependencies.md).
-    """
-    kept = os.environ.get(CERTIFICATES)
-    os.environ[CERTIFICATES] = os.devnull
-    try:
-        return importlib.import_module(name)
-    finally:
-        if kept is None:
-            del os.environ[CERTIFICATES]
-        else:
-            os.environ[CERTIFICATES] = kept
-
-
-def _inner(error: ssl.CertificateError) -> ssl.CertificateError:
-    """Return what verification said, which aiohttp wraps."""
-    found = getattr(error, "certificate_error", error)
-    return found if isinstance(found, ssl.CertificateError) else error
-
-
-@contextmanager
-def _named_failures() -> Iterator[None]:
-    import aiohttp  # noqa: PLC0415 - it is imported by now, see Late
-
-    try:
-        yield
-    except aiohttp.InvalidURL as error:
-        raise FetchFailed("it is no usable URL", again=False) from error
-    except aiohttp.ClientConnectorSSLError as error:
-        raise FetchFailed(tls.no_handshake(error.os_error), again=True) from error
-    except aiohttp.ServerTimeoutError as error:
-        raise FetchFailed("it stopped answering", again=True) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise FetchFailed(f"the connection failed: {error}", again=True) from error
-
-
-def _bytes_to_skip(url: str, response: aiohttp.ClientResponse, offset: int, size: int) -> int:
-    """Return how many bytes of the answer we have already; refuse an answer that cannot fit."""
-    if "Content-Encoding" in response.headers:
-        raise FetchFailed("it changed the bytes by a content encoding", again=False)
-    if response.status == HTTP_PARTIAL:
-        told = response.headers.get("Content-Range", "")
-        if told != f"bytes {offset}-{size - 1}/{size}" or not offset:
-            raise FetchFailed(f"it answered with the range {told!r:.80}", again=False)
-        return 0
-    if response.status != HTTP_OK:
-        raise _status_failure(url, response)
-    length = response.content_length
-    if length is not None and length != size:
-        raise FetchFailed(f"it has {length} bytes where {size} were signed", again=False)
-    return offset
-
-
-def _bytes_of_part(
-    url: str, response: aiohttp.ClientResponse, offset: int, length: int
-) -> tuple[int, bool]:
-    """Return how many bytes are to come, and whether the whole file does; refuse what cannot fit.
-
-    An answer has fewer bytes than were asked for only where it says that the file ends there.
-    """
-    if "Content-Encoding" in response.headers:
-        raise FetchFailed("it changed the bytes by a content encoding", again=False)
-    if response.status == HTTP_PARTIAL:
-        told = response.headers.get("Content-Range", "")
-        found = _RANGE.fullmatch(told)
-        first, last, size = map(int, found.groups()) if found else (-1, -1, 0)
-        if first != offset or last != min(offset + length, size) - 1 or last < first:
-            raise FetchFailed(f"it answered with the range {told!r:.80}", again=False)
-        return last - first + 1, False
-    if response.status != HTTP_OK:
-        raise _status_failure(url, response)
-    if offset:
-        raise OnlyWhole("it sends files only as a whole")
-    return length, True
-
-
-def _status_failure(url: str, response: aiohttp.ClientResponse) -> FetchFailed:
-    status = response.status
-    if status in HTTP_GONE:
-        return FetchFailed(f"it does not have it (HTTP {status})", again=False)
-    if status in portal.REDIRECTS or status == portal.SIGN_IN:
-        return portal.redirected(url, status, response.headers.get("Location"))
-    return FetchFailed(f"it answered HTTP {status}", again=status in PASSING_STATUSES)
+        detached = self._answer.detach() if self._near else None
+        if detached is None:
+            return None
+        came, connection = detached
+        self.given = length
+        return Rest(came, length - len(came), connection)

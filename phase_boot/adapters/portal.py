@@ -7,25 +7,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from phase_boot.console.lines import printable
-from phase_boot.ports.fetcher import FetchFailed, Intercepted
-from phase_boot.ports.finder import host_of
+from phase_boot.ports.fetcher import Intercepted
 
 SIGN_IN: Final = 511
 """Network Authentication Required (RFC 6585)."""
-REDIRECTS: Final = range(300, 400)
-SHOWN: Final = 120
-"""So much of where it sends us is told, in characters."""
 
 
-def redirected(url: str, status: int, location: str | None) -> FetchFailed:
-    """Return what an answer that is no success says: a portal, or a plain redirect."""
-    if url.startswith("http://"):
-        if status == SIGN_IN:
-            return Intercepted(f"it asks for a sign-in (HTTP {SIGN_IN})")
-        if location and "://" in location and host_of(location) != host_of(url):
-            return Intercepted(f"it sent us to {printable(location)[:SHOWN]}")
-    return FetchFailed(f"it redirects elsewhere (HTTP {status})", again=False)
+def sent_elsewhere(target: str) -> Intercepted:
+    """Return what a redirect to another host says where plain HTTP was asked."""
+    return Intercepted(f"it sent us to {target}")
+
+
+def asks_for_sign_in() -> Intercepted:
+    """Return what the status 511 says."""
+    return Intercepted(f"it asks for a sign-in (HTTP {SIGN_IN})")
 
 
 def check_document(url: str, kind: str, body: bytes) -> None:

@@ -110,6 +110,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "candidate.deferred": lambda e: (
             f"  asked again in {float(e['seconds']):.1f} s: {e['reason']}"
         ),
+        "document.redirected": lambda e: f"  redirected to {e['target']}",
         "candidate.refused": lambda e: f"  refused ({e['code']}): {e['reason']}",
         "trust.recalled": _recalled,
         "state.doubted": lambda e: f"  doubted ({e['code']}): {e['reason']}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.fetching.gateway import block_path
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole, unmoved
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.digest import Digest
@@ -47,6 +47,8 @@ class Site:
     """How long every 1000 bytes take."""
     endless: str | None = None
     """The path whose answer goes on for ever after its own end."""
+    moved: tuple[str, ...] = ()
+    """Other hosts that its documents are redirected to."""
     whole_only: bool = False
     """Whether it does not know what a range is."""
     meeting: Callable[[bytes], bytes] | None = None
@@ -109,12 +111,25 @@ class Sites:
         self.offsets: list[tuple[str, int]] = []
         self.spans: list[tuple[str, int, int]] = []
         self.reaches: set[Reach] = set()
+        self.redirects: set[int] = set()
 
     def manifest_url(self, name: str) -> str:
         return f"http://{name}/stable/amd64/manifest.json"
 
-    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
+    async def read(
+        self,
+        url: str,
+        *,
+        limit: int,
+        reach: Reach,
+        redirects: int = 0,
+        moved: Callable[[str], None] = unmoved,
+    ) -> bytes:
         self.reaches.add(reach)
+        self.redirects.add(redirects)
+        for base, site in self.by_base.items():
+            for target in site.moved if url.startswith(f"{base}/") else ():
+                moved(target)
         data = bytearray()
         async for piece in self._answer(url, 0):
             data += piece
@@ -123,9 +138,10 @@ class Sites:
         return bytes(data)
 
     async def stream(
-        self, url: str, *, offset: int, size: int, reach: Reach
+        self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
         self.reaches.add(reach)
+        self.redirects.add(redirects)
         assert 0 <= offset <= size <= MAX_SIZE
         self.offsets.append((url, offset))
         left = size - offset
@@ -138,9 +154,10 @@ class Sites:
             raise FetchFailed(f"it ended {left} bytes early", again=True)
 
     async def span(
-        self, url: str, *, offset: int, length: int, reach: Reach
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
         self.reaches.add(reach)
+        self.redirects.add(redirects)
         assert offset >= 0
         assert 0 < length <= MAX_SIZE
         self.spans.append((url, offset, length))

@@ -70,6 +70,11 @@ class Errand:
         return self.policy.network.reach
 
     @property
+    def redirects(self) -> int:
+        """How many redirects one request follows."""
+        return self.policy.network.redirects
+
+    @property
     def slowest(self) -> int:
         """Bytes per second below which a source is left."""
         return self.policy.limits.slowest_kib_per_second * KIB

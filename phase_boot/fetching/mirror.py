@@ -32,7 +32,11 @@ class Mirror:
         """Yield ``length`` bytes from ``offset`` on."""
         left = length
         answer = self._errand.fetcher.span(
-            self._url, offset=offset, length=length, reach=self._errand.reach
+            self._url,
+            offset=offset,
+            length=length,
+            reach=self._errand.reach,
+            redirects=self._errand.redirects,
         )
         async with aclosing(answer) as pieces:
             async for piece in pieces:

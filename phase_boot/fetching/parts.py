@@ -15,7 +15,9 @@ async def part(errand: Errand, url: str, offset: int, length: int) -> bytes:
         FetchFailed: they cannot be had, or there are more.
     """
     data = bytearray()
-    answer = errand.fetcher.span(url, offset=offset, length=length, reach=errand.reach)
+    answer = errand.fetcher.span(
+        url, offset=offset, length=length, reach=errand.reach, redirects=errand.redirects
+    )
     async with aclosing(answer) as pieces:
         async for piece in pieces:
             data += piece

@@ -73,7 +73,13 @@ async def _download(
     )
     told = errand.clock.monotonic()
     pace = Pace(errand.slowest, since=told, done=done)
-    answer = errand.fetcher.stream(url, offset=offset, size=artifact.size, reach=errand.reach)
+    answer = errand.fetcher.stream(
+        url,
+        offset=offset,
+        size=artifact.size,
+        reach=errand.reach,
+        redirects=errand.redirects,
+    )
     flowing = asyncio.timeout(RATE_SECONDS)
     try:
         async with flowing, aclosing(answer) as pieces:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final
 
@@ -23,7 +23,7 @@ from phase_boot.outside.wire import (
     receive,
     request,
 )
-from phase_boot.ports.fetcher import FetchFailed, Piece
+from phase_boot.ports.fetcher import FetchFailed, Piece, unmoved
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from policies.model import Reach
 
@@ -69,11 +69,26 @@ class Outside:
         except Broken as error:
             raise FinderFailed(f"the process that looks at the network failed: {error}") from error
 
-    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
+    async def read(
+        self,
+        url: str,
+        *,
+        limit: int,
+        reach: Reach,
+        redirects: int = 0,
+        moved: Callable[[str], None] = unmoved,
+    ) -> bytes:
         """Return a small document, whole."""
-        asked = request(do="read", url=url, limit=limit, reach=reach)
-        body = bytearray()
-        async with aclosing(self._pieces(asked)) as pieces:
+        asked = request(do="read", url=url, limit=limit, reach=reach, redirects=redirects)
+        body, left = bytearray(), redirects
+
+        def note(target: str) -> None:
+            nonlocal left
+            left -= 1
+            if left >= 0:
+                moved(target)
+
+        async with aclosing(self._pieces(asked, note)) as pieces:
             async for piece in pieces:
                 body += piece
                 if len(body) > limit:
@@ -81,10 +96,12 @@ class Outside:
         return bytes(body)
 
     async def stream(
-        self, url: str, *, offset: int, size: int, reach: Reach
+        self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[Piece, None]:
         """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
-        asked = request(do="stream", url=url, offset=offset, size=size, reach=reach)
+        asked = request(
+            do="stream", url=url, offset=offset, size=size, reach=reach, redirects=redirects
+        )
         left = size - offset
         async with aclosing(self._body(asked, left)) as pieces:
             async for piece in pieces:
@@ -94,10 +111,12 @@ class Outside:
             raise FetchFailed(f"it ended {left} bytes early", again=True)
 
     async def span(
-        self, url: str, *, offset: int, length: int, reach: Reach
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[Piece, None]:
         """Yield at most ``length`` bytes from ``offset`` on; anything else is a failure."""
-        asked = request(do="span", url=url, offset=offset, length=length, reach=reach)
+        asked = request(
+            do="span", url=url, offset=offset, length=length, reach=reach, redirects=redirects
+        )
         async with aclosing(self._body(asked, length)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -114,10 +133,15 @@ class Outside:
                 left -= len(piece)
                 yield piece
 
-    async def _pieces(self, asked: bytes) -> AsyncGenerator[Piece, None]:
+    async def _pieces(
+        self, asked: bytes, moved: Callable[[str], None] = unmoved
+    ) -> AsyncGenerator[Piece, None]:
         try:
             async with aclosing(self._frames(asked, self._patience)) as frames:
                 async for kind, payload in frames:
+                    if kind is Kind.MOVED:
+                        moved(_text(payload))
+                        continue
                     if kind is not Kind.DATA:
                         raise as_failure(kind, payload)
                     yield payload

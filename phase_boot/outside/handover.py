@@ -12,7 +12,6 @@ import os
 import socket
 import struct
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from phase_boot.outside.wire import Broken, readable, writable
@@ -29,6 +28,10 @@ _LEFT: Final = struct.Struct("!Q")
 class Part(Protocol):
     """An answer with the bytes of a span."""
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the span ends with them."""
+
     def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield them."""
 
@@ -39,10 +42,13 @@ class Part(Protocol):
 class Parts(Protocol):
     """A fetcher whose answers can be handed over."""
 
-    def part(
-        self, url: str, *, offset: int, length: int, reach: Reach
-    ) -> AbstractAsyncContextManager[Part]:
-        """Ask for ``length`` bytes from ``offset`` on; it fails as ``Fetcher.span`` does."""
+    def parts(
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[Part, None]:
+        """Yield answers with ``length`` bytes from ``offset`` on; it fails as `Fetcher.span` does.
+
+        Each is read, or its connection given up, before the next one is asked for.
+        """
 
 
 def as_payload(left: int) -> bytes:

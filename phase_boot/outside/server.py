@@ -106,15 +106,16 @@ async def _do(table: Mapping[str, Any], channel: socket.socket, means: Means) ->
                     said = f"{candidate.url}\n{candidate.who}"
                     await send(channel, Kind.FOUND, said.encode())
         case "read":
-            reach = Reach(table["reach"])
-            body = await fetcher.read(table["url"], limit=table["limit"], reach=reach)
+            targets: list[str] = []
+            body = await fetcher.read(
+                table["url"], limit=table["limit"], moved=targets.append, **_bounds(table)
+            )
+            for target in targets:
+                await send(channel, Kind.MOVED, target.encode()[:MAX_FRAME])
             await _send_data(channel, body)
         case "stream":
             pieces = fetcher.stream(
-                table["url"],
-                offset=table["offset"],
-                size=table["size"],
-                reach=Reach(table["reach"]),
+                table["url"], offset=table["offset"], size=table["size"], **_bounds(table)
             )
             await _send_all(channel, pieces)
         case "span":
@@ -122,20 +123,28 @@ async def _do(table: Mapping[str, Any], channel: socket.socket, means: Means) ->
 
 
 async def _send_span(table: Mapping[str, Any], channel: socket.socket, means: Means) -> None:
-    url, reach = table["url"], Reach(table["reach"])
-    offset, length = table["offset"], table["length"]
+    url, offset, length = table["url"], table["offset"], table["length"]
     if means.parts is None:
-        await _send_all(channel, means.fetcher.span(url, offset=offset, length=length, reach=reach))
+        pieces = means.fetcher.span(url, offset=offset, length=length, **_bounds(table))
+        await _send_all(channel, pieces)
         return
-    async with means.parts.part(url, offset=offset, length=length, reach=reach) as part:
-        rest = part.detach()
-        if rest is None:
-            await _send_all(channel, part.pieces())
-            return
-        with rest.connection:
-            await _send_data(channel, rest.came)
-            await send(channel, Kind.REST, as_payload(rest.left))
-            await hand_over(channel, rest.connection)
+    answers = means.parts.parts(url, offset=offset, length=length, **_bounds(table))
+    async with aclosing(answers) as parts:
+        async for part in parts:
+            # After a connection that is handed over nothing more is sent here.
+            rest = part.detach() if part.is_last else None
+            if rest is None:
+                await _send_all(channel, part.pieces())
+                continue
+            with rest.connection:
+                await _send_data(channel, rest.came)
+                await send(channel, Kind.REST, as_payload(rest.left))
+                await hand_over(channel, rest.connection)
+
+
+def _bounds(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how far a request may go."""
+    return {"reach": Reach(table["reach"]), "redirects": table["redirects"]}
 
 
 async def _send_all(channel: socket.socket, pieces: AsyncGenerator[Piece, None]) -> None:

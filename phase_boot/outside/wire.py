@@ -45,6 +45,8 @@ class Kind(IntEnum):
     """A part was asked for, and there are none: the reason."""
     REST = 8
     """The bytes that are left come over a connection that is handed over next: how many."""
+    MOVED = 9
+    """The document comes from another host: the URL that a redirect led to."""
 
 
 class Broken(Exception):

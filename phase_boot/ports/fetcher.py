@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -65,14 +65,27 @@ class Rest:
     connection: socket.socket
 
 
-class Fetcher(Protocol):
-    """Reads URLs. It follows no redirect and never hands out more than was asked for.
+def unmoved(_target: str) -> None:
+    """Take no note of a redirect."""
 
+
+class Fetcher(Protocol):
+    """Reads URLs. It never hands out more than was asked for.
+
+    A request follows at most ``redirects`` redirects, by the rules of docs/adr/0011-redirects.md.
     With `Reach.LAN` not one packet leaves the networks that our own addresses are in.
     """
 
-    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
-        """Return a small document.
+    async def read(
+        self,
+        url: str,
+        *,
+        limit: int,
+        reach: Reach,
+        redirects: int = 0,
+        moved: Callable[[str], None] = unmoved,
+    ) -> bytes:
+        """Return a small document; ``moved`` is told of each other host that it came over.
 
         Raises:
             FetchFailed: it is not there, larger than ``limit`` bytes, took too long, or lies
@@ -81,7 +94,7 @@ class Fetcher(Protocol):
         """
 
     def stream(
-        self, url: str, *, offset: int, size: int, reach: Reach
+        self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[Piece, None]:
         """Yield the bytes of an artifact of ``size`` bytes from ``offset`` on, all of them.
 
@@ -91,7 +104,7 @@ class Fetcher(Protocol):
         """
 
     def span(
-        self, url: str, *, offset: int, length: int, reach: Reach
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[Piece, None]:
         """Yield ``length`` bytes of a file from ``offset`` on, fewer only where the file ends.
 

@@ -56,14 +56,16 @@ class Counted(Sites):
     """Where only whole files are sent."""
 
     async def span(
-        self, url: str, *, offset: int, length: int, reach: Reach
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
             if self.refusing and url.startswith(self.refusing):
                 raise OnlyWhole("it sends files only as a whole")
-            answer = super().span(url, offset=offset, length=length, reach=reach)
+            answer = super().span(
+                url, offset=offset, length=length, reach=reach, redirects=redirects
+            )
             async with aclosing(answer) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -235,9 +237,9 @@ class Line(Sites):
         self.line, self.rate = asyncio.Lock(), rate
 
     async def span(
-        self, url: str, *, offset: int, length: int, reach: Reach
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        answer = super().span(url, offset=offset, length=length, reach=reach)
+        answer = super().span(url, offset=offset, length=length, reach=reach, redirects=redirects)
         async with aclosing(answer) as pieces:
             async for piece in pieces:
                 async with self.line:

@@ -130,6 +130,30 @@ async def test_whatever_is_no_plain_near_and_sized_answer_comes_piece_by_piece(n
         assert set(frames) == {Kind.DATA, Kind.END}
 
 
+async def test_the_rest_of_an_answer_that_is_shorter_than_asked_for_is_asked_for_too() -> None:
+    step = 2 * MOST
+    asked: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first = int(head.partition("bytes=")[2].partition("-")[0])
+        asked.append(first)
+        part = BODY[first : first + step]
+        span = f"bytes {first}-{first + len(part) - 1}/*"
+        told = f"HTTP/1.1 206 x\r\nContent-Range: {span}\r\nContent-Length: {len(part)}\r\n\r\n"
+        writer.write(told.encode() + part)
+        await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/x"
+    async with listener, outside() as (other, frames):
+        assert await fetched(other, url) == BODY[OFFSET:]
+    assert asked == [OFFSET, OFFSET + step]
+    assert frames[0] is Kind.DATA
+    assert frames.count(Kind.REST) <= 1
+
+
 async def test_for_a_short_answer_no_connection_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

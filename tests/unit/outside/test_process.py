@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from phase_boot.outside.client import Outside
 from phase_boot.outside.server import Means, serve
 from phase_boot.outside.start import Started, start
 from phase_boot.outside.wire import MAX_FRAME
-from phase_boot.ports.fetcher import FetchFailed, Intercepted
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, unmoved
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -43,7 +43,18 @@ class Finder:
 class Fetcher:
     """Answers what the URL says."""
 
-    async def read(self, url: str, *, limit: int, reach: Reach) -> bytes:
+    async def read(
+        self,
+        url: str,
+        *,
+        limit: int,
+        reach: Reach,
+        redirects: int = 0,
+        moved: Callable[[str], None] = unmoved,
+    ) -> bytes:
+        if url == "moved":
+            for number in range(9):
+                moved(f"https://other{number}.example/")
         if url == "busy":
             raise FetchFailed("it answered HTTP 503", again=True, retry_after=7.5)
         if url == "gone":
@@ -56,19 +67,19 @@ class Fetcher:
             await asyncio.sleep(1e6)
         if url == "rights":
             return STATUS.read_bytes()  # noqa: ASYNC240 - nobody else runs in this process
-        return f"{url} {limit} {reach}".encode()
+        return f"{url} {limit} {reach} {redirects}".encode()
 
     async def stream(
-        self, url: str, *, offset: int, size: int, reach: Reach
+        self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        assert (url, reach) == ("body", Reach.LAN)
+        assert (url, reach, redirects) == ("body", Reach.LAN, 2)
         yield BODY[offset : offset + 7]
         yield BODY[offset + 7 : size]
 
     async def span(
-        self, url: str, *, offset: int, length: int, reach: Reach
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        assert (url, reach) == ("body", Reach.LAN)
+        assert (url, reach, redirects) == ("body", Reach.LAN, 2)
         yield BODY[offset : offset + length]
 
 
@@ -102,21 +113,30 @@ async def test_a_captive_portal_is_still_one_on_this_side() -> None:
 
 async def test_a_document_is_read_and_the_question_arrives_whole() -> None:
     async with outside() as other:
-        answer = await other.read("http://ü", limit=65536, reach=Reach.INTERNET)
-        assert answer.decode() == "http://ü 65536 internet"
+        answer = await other.read("http://ü", limit=65536, reach=Reach.INTERNET, redirects=3)
+        assert answer.decode() == "http://ü 65536 internet 3"
+
+
+async def test_the_hosts_that_a_document_came_over_are_named_and_no_more_than_were_allowed() -> (
+    None
+):
+    async with outside() as other:
+        targets: list[str] = []
+        await other.read("moved", limit=99, reach=Reach.INTERNET, redirects=2, moved=targets.append)
+    assert targets == ["https://other0.example/", "https://other1.example/"]
 
 
 async def test_a_body_comes_from_where_it_was_asked_for() -> None:
     async with outside() as other:
-        pieces = other.stream("body", offset=11, size=len(BODY), reach=Reach.LAN)
+        pieces = other.stream("body", offset=11, size=len(BODY), reach=Reach.LAN, redirects=2)
         assert b"".join([piece async for piece in pieces]) == BODY[11:]
 
 
 async def test_a_part_of_a_body_is_what_was_asked_for_and_no_more() -> None:
     async with outside() as other:
-        pieces = other.span("body", offset=3, length=MAX_FRAME - 1, reach=Reach.LAN)
+        pieces = other.span("body", offset=3, length=MAX_FRAME - 1, reach=Reach.LAN, redirects=2)
         assert b"".join([piece async for piece in pieces]) == BODY[3 : MAX_FRAME + 2]
-        beyond = other.span("body", offset=len(BODY) - 5, length=6, reach=Reach.LAN)
+        beyond = other.span("body", offset=len(BODY) - 5, length=6, reach=Reach.LAN, redirects=2)
         assert [piece async for piece in beyond] == [BODY[-5:]]
 
 
@@ -145,7 +165,7 @@ async def test_many_questions_are_answered_at_once_and_one_that_hangs_holds_up_n
         answers = await asyncio.gather(
             *(other.read(str(n), limit=99, reach=Reach.LAN) for n in range(40))
         )
-        assert answers == [f"{n} 99 lan".encode() for n in range(40)]
+        assert answers == [f"{n} 99 lan 0".encode() for n in range(40)]
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
@@ -154,7 +174,7 @@ async def test_many_questions_are_answered_at_once_and_one_that_hangs_holds_up_n
 async def test_whoever_has_enough_hangs_up_and_may_ask_again() -> None:
     async with outside() as other:
         for _ in range(200):
-            pieces = other.stream("body", offset=0, size=len(BODY), reach=Reach.LAN)
+            pieces = other.stream("body", offset=0, size=len(BODY), reach=Reach.LAN, redirects=2)
             async with aclosing(pieces):
                 assert await anext(pieces) == BODY[:7]
 

@@ -1,0 +1,100 @@
+"""Content codings of an answer (RFC 9110 section 8.4), although none is asked for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+from enum import StrEnum, auto
+from typing import Final
+
+from phase_boot.console.lines import printable
+from phase_boot.ports.fetcher import FetchFailed
+
+PIECE: Final = 256 * 1024
+"""Bytes that are decoded at once."""
+SPARE: Final = 64 * 1024
+"""Encoded bytes that an answer may have beyond 9/8 of what it stands for."""
+NOTHING: Final = frozenset({"", "identity", "aws-chunked"})
+"""Values that leave the bytes as they are: S3 stores `aws-chunked` with what was uploaded so."""
+GZIP: Final = frozenset({"gzip", "x-gzip", "deflate"})
+ANY_HEADER: Final = 32 + zlib.MAX_WBITS
+"""The window size that lets zlib read the header of a gzip and of a zlib stream alike."""
+SHOWN: Final = 40
+
+
+class Coding(StrEnum):
+    """What was done to the bytes."""
+
+    IDENTITY = auto()
+    GZIP = auto()
+
+
+def named_coding(field: str | None) -> Coding:
+    """Return the coding that a Content-Encoding field names.
+
+    Raises:
+        FetchFailed: it is one that cannot be undone here.
+    """
+    named = [word.strip().lower() for word in (field or "").split(",")]
+    left = [word for word in named if word not in NOTHING]
+    if not left:
+        return Coding.IDENTITY
+    if len(left) == 1 and left[0] in GZIP:
+        return Coding.GZIP
+    said = printable(", ".join(left))[:SHOWN]
+    raise FetchFailed(
+        f"it encodes what was asked for unencoded ({said}); switch that off for its files",
+        again=False,
+    )
+
+
+async def decoded(
+    pieces: AsyncIterable[bytes], coding: Coding, *, most: int
+) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes without their coding; with none, as they come.
+
+    The reader takes no more than it needs, so an answer is never decoded beyond that. ``most`` is
+    how many bytes it needs: an answer with many more encoded ones is no encoding of them.
+
+    Raises:
+        FetchFailed: the encoded bytes are damaged, cut off or too many.
+    """
+    if coding is Coding.IDENTITY:
+        async for piece in pieces:
+            yield piece
+        return
+    engine, left = zlib.decompressobj(ANY_HEADER), most + most // 8 + SPARE
+    async for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise FetchFailed("its encoding is longer than the file", again=False)
+        rest = piece
+        while rest:
+            if engine.eof:
+                # More than one stream in a row is one file (RFC 1952 section 2.2).
+                engine = zlib.decompressobj(ANY_HEADER)
+            try:
+                plain = engine.decompress(rest, PIECE)
+            except zlib.error as error:
+                raise FetchFailed("its gzip encoding is damaged", again=False) from error
+            rest = engine.unused_data if engine.eof else engine.unconsumed_tail
+            if plain:
+                yield plain
+    if not engine.eof:
+        raise FetchFailed("its gzip encoding ends too early", again=True)
+
+
+async def whole(pieces: AsyncIterable[bytes], coding: Coding, *, limit: int) -> bytes:
+    """Return a small body, decoded.
+
+    Raises:
+        FetchFailed: it is larger than ``limit`` bytes, or damaged.
+    """
+    body = bytearray()
+    async with aclosing(decoded(pieces, coding, most=limit)) as plain:
+        async for piece in plain:
+            body += piece
+            if len(body) > limit:
+                raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+    return bytes(body)
