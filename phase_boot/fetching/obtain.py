@@ -16,7 +16,7 @@ from phase_boot.fetching.index import Index, learnt
 from phase_boot.fetching.mirror import Mirror
 from phase_boot.fetching.source import Source
 from phase_boot.fetching.swarm import Swarm
-from phase_boot.fetching.whole import from_source
+from phase_boot.fetching.whole import first_to_answer, from_source
 from phase_boot.machine.events import StoreCorrupt
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.chunks import ChunkList
@@ -150,11 +150,20 @@ def _copy(cas: Cas, mosaic: Mosaic) -> None:
 async def _as_a_whole(
     errand: Errand, artifact: Artifact, sources: Iterable[str]
 ) -> tuple[Fetched, str]:
-    reasons = []
-    for source in sources:
-        if errand.lies(source):
-            reasons.append(f"{source} has sent other bytes than were signed")
-            continue
+    sources = tuple(sources)
+    reasons = [
+        f"{source} has sent other bytes than were signed"
+        for source in sources
+        if errand.lies(source)
+    ]
+    honest = errand.health.ordered(
+        [source for source in sources if not errand.lies(source)], errand.clock.monotonic()
+    )
+    if len(honest) > 1:
+        quickest = await first_to_answer(errand, artifact, honest)
+        # Stable: the others keep their order, those that stayed silent last.
+        honest.sort(key=lambda source: (source != quickest, errand.is_suspect(source)))
+    for source in honest:
         started = errand.clock.monotonic()
         try:
             fetched = await from_source(errand, artifact, source)

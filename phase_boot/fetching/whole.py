@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Final
 
@@ -13,6 +15,7 @@ from phase_boot.fetching.errand import (
     Pace,
     Unobtainable,
 )
+from phase_boot.fetching.health import HEDGE_SECONDS
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.cas import Fetched
@@ -24,6 +27,50 @@ from phase_boot.url import below
 
 LONGEST_WAIT: Final = 8.0
 """Seconds: a source that asks for a longer pause is left, because the next one waits for it."""
+
+
+async def first_to_answer(errand: Errand, artifact: Artifact, sources: Iterable[str]) -> str | None:
+    """Return the source that sends a byte of the artifact first; None if all of them fail.
+
+    The next source is asked after `HEDGE_SECONDS` without a byte, so that those that never answer
+    delay nothing. What is asked for here is not kept: `from_source` asks the source again.
+    """
+    pending, running = deque(sources), dict[asyncio.Task[bool], str]()
+    try:
+        while pending or running:
+            if pending:
+                source = pending.popleft()
+                running[asyncio.create_task(_answers(errand, artifact, source))] = source
+            done, _ = await asyncio.wait(
+                running,
+                timeout=HEDGE_SECONDS if pending else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for source in () if done else running.values():
+                errand.note_failure(source)
+            for task in done:
+                source = running.pop(task)
+                if task.result():
+                    return source
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return None
+
+
+async def _answers(errand: Errand, artifact: Artifact, source: str) -> bool:
+    """Say whether a source begins to send an artifact."""
+    url = below(source, entry_path(artifact.digest))
+    answer = errand.fetcher.stream(url, offset=0, size=artifact.size, reach=errand.reach)
+    try:
+        async with asyncio.timeout(RATE_SECONDS), aclosing(answer) as pieces:
+            async for _ in pieces:
+                return True
+    except (FetchFailed, TimeoutError):
+        # What is wrong is said when it is asked in earnest.
+        return False
+    return True
 
 
 async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetched:

@@ -162,6 +162,18 @@ def test_four_mirrors_that_never_answer_delay_no_fetch() -> None:
     assert_nothing_but_the_artifact(play)
 
 
+def test_four_mirrors_that_never_answer_delay_no_whole_file() -> None:
+    async def whole(errand: Errand) -> None:
+        fetched, source = await obtain(errand, ARTIFACT)
+        assert (content(fetched), source) == (DATA, "http://good")
+
+    least = virtual_time.run(timed(whole(Fetching(Sites(good=site_of(DATA))).errand())))
+    dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
+    play = Fetching(Sites(**dead, gone=Site({}), good=site_of(DATA)))
+    assert virtual_time.run(timed(whole(play.errand()))) < least + 5 * HEDGE_SECONDS + 1.0
+    assert_nothing_but_the_artifact(play)
+
+
 def test_a_chunk_that_lies_everywhere_is_never_kept_and_the_next_run_has_the_others() -> None:
     def twist(path: str, data: bytes) -> bytes:
         return data[:200_000] + b"lie" + data[200_003:] if path == ENTRY else data
