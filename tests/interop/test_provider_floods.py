@@ -30,6 +30,8 @@ REQUEST: Final = f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".
 FLOODER, HONEST, CLASSROOM = "127.0.0.2", "127.0.0.7", "127.0.0.8"
 CONNECTIONS: Final = 600
 MACHINES, LANES = 60, 6
+ATTEMPTS: Final = 5
+"""A slow machine may be taken for an idle one; it is served at its next request."""
 MAX_RSS: Final = 120_000_000
 
 
@@ -72,7 +74,13 @@ async def flood(port: int, said: bytes, *sources: str) -> AsyncIterator[None]:
 
 
 async def download(port: int, source: str) -> bytes:
-    return read_answer(await send(port, REQUEST, source)).body
+    """Fetch the artifact, and ask again where the connection was closed, as every machine does."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(ConnectionError):
+            answer = await send(port, REQUEST, source)
+            if answer:
+                return read_answer(answer).body
+    raise AssertionError(f"{source} was not served in {ATTEMPTS} attempts")
 
 
 @pytest.mark.parametrize(
