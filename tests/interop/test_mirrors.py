@@ -1,0 +1,493 @@
+"""Any web server can be a mirror: one table of manners, by real servers and by hand.
+
+Each case is fetched from that mirror alone, by the real fetcher, on the loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from phase_boot.adapters.http import Http
+from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.drill.sites import Sites
+from phase_boot.fetching import Unobtainable, obtain
+from phase_boot.fetching.events import ChunksUnknown
+from phase_boot.machine.events import SourceFailed
+from phase_boot.ports.fetcher import FetchFailed, Intercepted
+from phase_boot.store.layout import dag_path, entry_path
+from phase_boot.store.tree import plant
+from phase_boot.url import base_url, below
+from policies.model import Reach
+from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of
+from tests.interop.peers import needed
+from tests.unit.adapters.test_http import ok, server
+
+pytestmark = pytest.mark.interop
+
+DATA = data_of(1_500_000)
+ARTIFACT = artifact_of(DATA)
+TREE = plant(chunked(DATA))
+CAR = b"".join(TREE.car())
+ENTRY, LIST = entry_path(ARTIFACT.digest), dag_path(TREE.root)
+MANIFEST = "stable/amd64/manifest.json"
+DOCUMENT = b'{"version": "1"}'
+FILES = {ENTRY: DATA, LIST: CAR, MANIFEST: DOCUMENT}
+
+
+class Mirrored:
+    """What was fetched from some mirrors, and what was said on the way."""
+
+    def __init__(self) -> None:
+        # Nobody in memory is asked: the fetcher is the real one.
+        self.play = Fetching(Sites())
+        self.moved: list[str] = []
+
+    async def document(self, base: str, *, redirects: int = 5) -> bytes:
+        http = Http(stall_seconds=10)
+        try:
+            return await http.read(
+                below(base, MANIFEST),
+                limit=65536,
+                reach=Reach.INTERNET,
+                redirects=redirects,
+                moved=self.moved.append,
+            )
+        finally:
+            await http.close()
+
+    async def artifact(self, *bases: str) -> str:
+        """Fetch the artifact and return its source."""
+        http = Http(stall_seconds=10)
+        errand = self.play.errand(
+            clock=SystemClock(),
+            fetcher=http,
+            sources=bases,
+            dags={ARTIFACT.name: TREE.root},
+        )
+        try:
+            fetched, source = await obtain(errand, ARTIFACT)
+            assert content(fetched) == DATA
+            return source
+        finally:
+            await http.close()
+            assert_every_entry_is_what_it_is_called(self.play.disk)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [event.reason for event in self.play.of(SourceFailed)]
+
+
+async def fetched_from(base: str) -> Mirrored:
+    """Fetch a document and the artifact from one mirror alone."""
+    mirrored = Mirrored()
+    assert await mirrored.document(base) == DOCUMENT
+    assert await mirrored.artifact(base) == base
+    assert not mirrored.play.liars
+    return mirrored
+
+
+# ---- real servers ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real server: how it is configured for a folder and a port, and how it is started."""
+
+    package: str
+    program: str
+    configuration: Callable[[Path, int, int], str]
+    words: Callable[[Path], list[str]]
+    manners: tuple[str, ...]
+
+
+def nginx(site: Path, port: int, other: int) -> str:
+    folder = site.parent
+    temporary = "\n".join(
+        f"{name}_temp_path {folder}/{name};"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return textwrap.dedent(f"""\
+        daemon off;
+        master_process off;
+        pid {folder}/nginx.pid;
+        error_log {folder}/nginx.log;
+        events {{}}
+        http {{
+            access_log off;
+            {temporary}
+            server {{
+                listen 127.0.0.1:{port};
+                listen 127.0.0.1:{other};
+                root {site};
+                location /whole/ {{ alias {site}/; max_ranges 0; }}
+                location /packed/ {{ alias {site}/; gzip_static always; max_ranges 0; }}
+                location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+                location /away/ {{
+                    rewrite ^/away/(.*)$ http://127.0.0.1:{other}/$1 redirect;
+                }}
+                location /signed/ {{
+                    if ($arg_sig != "a%2Fb") {{ return 403; }}
+                    alias {site}/;
+                }}
+            }}
+        }}
+        """)
+
+
+def caddy(site: Path, port: int, other: int) -> str:
+    return textwrap.dedent(f"""\
+        {{
+            admin off
+            auto_https off
+        }}
+        http://127.0.0.1:{port}, http://127.0.0.1:{other} {{
+            bind 127.0.0.1
+            root * {site}
+            @moved path_regexp moved ^/moved/(.*)$
+            redir @moved /{{re.moved.1}} 302
+            @away path_regexp away ^/away/(.*)$
+            redir @away http://127.0.0.1:{other}/{{re.away.1}} 307
+            handle_path /packed/* {{
+                encode gzip
+                file_server
+            }}
+            handle_path /signed/* {{
+                @signed query sig=a/b
+                handle @signed {{
+                    file_server
+                }}
+                respond 403
+            }}
+            handle {{
+                file_server
+            }}
+        }}
+        """)
+
+
+def lighttpd(site: Path, port: int, other: int) -> str:
+    return textwrap.dedent(f"""\
+        server.document-root = "{site}"
+        server.bind = "127.0.0.1"
+        server.port = {port}
+        server.modules = ( "mod_redirect", "mod_alias", "mod_access" )
+        $SERVER["socket"] == "127.0.0.1:{other}" {{ }}
+        alias.url = ( "/whole/" => "{site}/", "/signed/" => "{site}/" )
+        url.redirect = (
+            "^/moved/(.*)$" => "/$1",
+            "^/away/(.*)$" => "http://127.0.0.1:{other}/$1"
+        )
+        $HTTP["url"] =~ "^/whole/" {{ server.range-requests = "disable" }}
+        $HTTP["url"] =~ "^/signed/" {{
+            $HTTP["querystring"] != "sig=a%2Fb" {{ url.access-deny = ( "" ) }}
+        }}
+        """)
+
+
+SERVERS = {
+    "nginx": Real(
+        "nginx-light",
+        "nginx",
+        nginx,
+        lambda file: ["-c", str(file), "-p", str(file.parent), "-e", str(file.parent / "e.log")],
+        ("", "a%20b", "/os//", "whole", "packed", "moved", "away", "signed?sig=a%2Fb"),
+    ),
+    "caddy": Real(
+        "caddy",
+        "caddy",
+        caddy,
+        lambda file: ["run", "--config", str(file), "--adapter", "caddyfile"],
+        ("", "a%20b", "packed", "moved", "away", "signed?sig=a%2Fb"),
+    ),
+    "lighttpd": Real(
+        "lighttpd",
+        "lighttpd",
+        lighttpd,
+        lambda file: ["-D", "-f", str(file)],
+        ("", "a%20b", "/os//", "whole", "moved", "away", "signed?sig=a%2Fb"),
+    ),
+    "http.server": Real("", "", lambda *_: "", lambda _: [], ("", "a%20b", "/os//")),
+}
+CASES = [
+    pytest.param(name, manner, id=f"{name}-{manner.partition('?')[0].strip('/') or 'plain'}")
+    for name, real in SERVERS.items()
+    for manner in real.manners
+]
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def lay_out(site: Path) -> None:
+    for place, data in FILES.items():
+        for root in (site, site / "a b", site / "os"):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            (root / place).write_bytes(data)
+        (site / f"{place}.gz").write_bytes(gzip.compress(data, 1))
+
+
+@contextmanager
+def serving(name: str, folder: Path) -> Iterator[str]:
+    """Start a server; it ends with the block."""
+    site = folder / "site"
+    lay_out(site)
+    # A server that gives up its rights reads the site all the same.
+    for place in (folder, *folder.parents):
+        if place.is_relative_to("/tmp") and place != Path("/tmp"):  # noqa: S108 - where tests are
+            place.chmod(place.stat().st_mode | 0o055)
+    port, other = free_ports()
+    real = SERVERS[name]
+    if real.program:
+        file = folder / "configuration"
+        file.write_text(real.configuration(site, port, other))
+        argv = [needed(real.program, real.package), *real.words(file)]
+    else:
+        argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    with (folder / "said").open("wb") as said:
+        running = subprocess.Popen(
+            argv,
+            cwd=site,
+            stdout=said,
+            stderr=said,
+            env={"HOME": str(folder), "PATH": "/usr/sbin:/usr/bin:/bin"},
+        )
+    try:
+        _wait_for(port, running, folder / "said")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait(timeout=10)
+
+
+def _wait_for(port: int, running: subprocess.Popen[bytes], said: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert running.poll() is None, said.read_text(errors="replace")
+        with socket.socket() as trying:
+            if trying.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    pytest.fail(f"no server: {said.read_text(errors='replace')}")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Start each server once, when it is first asked for."""
+    with ExitStack() as running:
+        yield cache(
+            lambda name: running.enter_context(serving(name, tmp_path_factory.mktemp(name)))
+        )
+
+
+@pytest.mark.parametrize(("name", "manner"), CASES)
+async def test_a_real_server_is_a_mirror(
+    servers: Callable[[str], str], name: str, manner: str
+) -> None:
+    base = f"{servers(name)}/{manner}"
+    if "?" not in manner:
+        base = base_url(base)
+    mirrored = await fetched_from(base)
+    known = not mirrored.play.of(ChunksUnknown)
+    ranged = name != "http.server" and manner not in {"whole", "packed"}
+    assert known or not ranged
+
+
+# ---- what no real server was seen to do --------------------------------------------------------
+
+
+Manner = Callable[[str, bytes], bytes]
+"""From the head of a request, and the file that it names, to an answer."""
+
+
+def span_of(head: str, size: int) -> tuple[int, int] | None:
+    found = re.search(r"Range: bytes=(\d+)-(\d+)", head)
+    return (int(found[1]), min(int(found[2]), size - 1) + 1) if found else None
+
+
+def ranged(told: str | None, *, before: int = 0, most: int = 1 << 30, whole: bool = True) -> Manner:
+    """Answer with ``before`` bytes more, at most so many in all, called ``told``."""
+
+    def answer(head: str, data: bytes) -> bytes:
+        span = span_of(head, len(data))
+        if span is None:
+            return ok(data) if whole else ok(b"", status="404 x")
+        if span[0] >= len(data):
+            return ok(b"", status="416 x")
+        first = max(0, span[0] - before)
+        end = min(span[1], first + most)
+        said = told and told.format(first=first, last=end - 1, size=len(data))
+        named = [] if said is None else [f"Content-Range: {said}"]
+        return ok(data[first:end], *named, status="206 Partial Content")
+
+    return answer
+
+
+def always(*headers: str, pack: Callable[[bytes], bytes] = bytes) -> Manner:
+    """Answer with the whole file, whatever is asked for."""
+    return lambda _head, data: ok(pack(data), *headers)
+
+
+def chunked_whole(_head: str, data: bytes) -> bytes:
+    sized = f"{len(data):x}\r\n".encode() + data + b"\r\n0\r\n\r\n"
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + sized
+
+
+def without_length(_head: str, data: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + data
+
+
+def no_such_range(head: str, data: bytes) -> bytes:
+    return ok(data) if span_of(head, 1) is None else ok(b"", status="416 Range Not Satisfiable")
+
+
+def first_kilobyte_only(head: str, data: bytes) -> bytes:
+    if span_of(head, 1) is None:
+        return ok(data)
+    return ok(data[:1024], "Content-Range: bytes 0-1023/*", status="206 Partial Content")
+
+
+ANSWERS: dict[str, Manner] = {
+    "size-not-told": ranged("bytes {first}-{last}/*"),
+    "shorter": ranged("bytes {first}-{last}/{size}", most=100_000),
+    "shorter-and-size-not-told": ranged("bytes {first}-{last}/*", most=100_000, whole=False),
+    "shorter-and-not-told": ranged(None, most=100_000, whole=False),
+    "range-not-told": ranged(None, whole=False),
+    "range-that-begins-earlier": ranged("bytes {first}-{last}/{size}", before=500, whole=False),
+    "another-range": first_kilobyte_only,
+    "nonsense-for-a-range": ranged("bytes x-y/z", whole=False),
+    "whole": always(),
+    "empty-coding": always("Content-Encoding: "),
+    "aws-chunked": always("Content-Encoding: aws-chunked"),
+    "gzip": always("Content-Encoding: gzip", pack=gzip.compress),
+    "chunked": chunked_whole,
+    "no-length": without_length,
+    "416": no_such_range,
+    "called-a-page": always("Content-Type: text/html"),
+}
+
+
+def scripted(manner: Manner, asked: Counter[str] | None = None) -> Callable[[str], bytes]:
+    """Serve `FILES` by one manner; documents as they are."""
+
+    def answer(head: str) -> bytes:
+        place = head.split(" ", 2)[1].removeprefix("/x").partition("?")[0].lstrip("/")
+        if asked is not None:
+            asked[place] += 1
+        if place == MANIFEST:
+            return ok(DOCUMENT)
+        return manner(head, FILES[place]) if place in FILES else ok(b"", status="404 x")
+
+    return answer
+
+
+@pytest.mark.parametrize("manner", ANSWERS.values(), ids=ANSWERS)
+async def test_right_bytes_are_used_whatever_the_head_says(manner: Manner) -> None:
+    async with server(scripted(manner)) as base:
+        await fetched_from(base)
+
+
+async def test_a_server_that_packs_what_it_should_not_is_named_where_it_cannot_be_undone() -> None:
+    mirrored = Mirrored()
+    async with server(scripted(always("Content-Encoding: br"))) as base:
+        with pytest.raises(Unobtainable, match="encodes what was asked for unencoded"):
+            await mirrored.artifact(base)
+    assert not mirrored.play.liars
+
+
+@pytest.mark.parametrize("other", ["127.0.0.1", "localhost"])
+async def test_artifacts_may_come_from_another_server(other: str) -> None:
+    async with server(scripted(ranged("bytes {first}-{last}/{size}"))) as far:
+        place = far.replace("127.0.0.1", other)
+
+        def to_it(head: str, _data: bytes) -> bytes:
+            return ok(b"", f"Location: {place}{head.split(' ', 2)[1][2:]}", status="302 Found")
+
+        async with server(scripted(to_it)) as base:
+            await fetched_from(base)
+
+
+async def test_a_document_over_plain_http_that_another_host_has_is_not_taken_but_named() -> None:
+    async with server(lambda _: ok(b"", "Location: http://localhost:9/m", status="302 x")) as base:
+        mirrored = Mirrored()
+        with pytest.raises(Intercepted, match="it sent us to http://localhost:9/m"):
+            await mirrored.document(base)
+    assert mirrored.moved == []
+
+
+async def test_a_loop_is_named_and_the_mirror_is_no_liar() -> None:
+    asked: Counter[str] = Counter()
+
+    def to_itself(head: str, _data: bytes) -> bytes:
+        return ok(b"", f"Location: {head.split(' ', 2)[1]}", status="302 Found")
+
+    async with server(scripted(to_itself, asked)) as base:
+        mirrored = Mirrored()
+        with pytest.raises(Unobtainable, match="in a loop, to http"):
+            await mirrored.artifact(base)
+    assert not mirrored.play.liars
+    assert asked[ENTRY] == 1
+
+
+async def test_a_server_that_is_busy_is_asked_again_when_it_said() -> None:
+    busy = [2]
+
+    def answer(head: str, data: bytes) -> bytes:
+        if busy[0]:
+            busy[0] -= 1
+            return ok(b"", "Retry-After: 1", status="503 Service Unavailable")
+        return ranged("bytes {first}-{last}/{size}")(head, data)
+
+    async with server(scripted(answer)) as base:
+        mirrored = Mirrored()
+        assert await mirrored.artifact(base) == base
+    assert "it answered HTTP 503" in " ".join(mirrored.reasons)
+
+
+async def test_while_one_asks_for_a_long_pause_the_others_are_asked() -> None:
+    async with (
+        server(lambda _: ok(b"", "Retry-After: 100000", status="429 Slow")) as busy,
+        server(scripted(ranged("bytes {first}-{last}/{size}"))) as good,
+    ):
+        mirrored = Mirrored()
+        async with asyncio.timeout(20):
+            assert await mirrored.artifact(busy, good) == good
+
+
+async def test_a_query_that_opens_the_manifest_alone_does_not_hide_public_files() -> None:
+    def answer(head: str) -> bytes:
+        path = head.split(" ", 2)[1]
+        place, _, query = path.removeprefix("/x").partition("?")
+        if query != ("X-Sig=a%2Fb" if place.endswith(MANIFEST) else ""):
+            return ok(b"", status="403 Forbidden")
+        return scripted(ranged("bytes {first}-{last}/*"))(head)
+
+    async with server(answer) as base:
+        mirrored = Mirrored()
+        assert await mirrored.document(f"{base}?X-Sig=a%2Fb") == DOCUMENT
+        assert await mirrored.artifact(f"{base}?X-Sig=a%2Fb", base) == base
+        with pytest.raises(FetchFailed, match="HTTP 403"):
+            await mirrored.document(base)
+
+
+def test_every_server_of_the_table_is_installed_where_all_must_run() -> None:
+    for real in SERVERS.values():
+        assert not real.program or shutil.which(needed(real.program, real.package))
