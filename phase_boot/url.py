@@ -188,13 +188,13 @@ def is_url(text: str) -> bool:
     return True
 
 
-def announced(text: str) -> Url:
+def announced(text: str, *, most: int = MAX_URL) -> Url:
     """Read a URL that another machine on this network announced.
 
     Raises:
         BadUrl: it is none, or leads to this machine, to one link only, or to no server.
     """
-    url = Url.parse(text)
+    url = Url.parse(text, most=most)
     if url.scope in {Scope.OWN, Scope.LINK, Scope.NOBODY}:
         raise BadUrl(f"{url.host} is no address that another machine may send us to")
     return url

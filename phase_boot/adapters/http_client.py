@@ -236,6 +236,9 @@ def _failure(error: Exception) -> FetchFailed:
     match error:
         case aiohttp.ClientConnectorSSLError():
             return FetchFailed(tls.no_handshake(error.os_error), again=True)
+        case aiohttp.ConnectionTimeoutError():
+            reason = f"no connection came about within {CONNECT_SECONDS} seconds"
+            return FetchFailed(reason, again=True)
         case aiohttp.ServerTimeoutError():
             return FetchFailed("it stopped answering", again=True)
         case aiohttp.ClientConnectorDNSError(os_error=TooNear() as near):

@@ -10,9 +10,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.link import Place, has_route, places
@@ -25,7 +25,8 @@ from phase_boot.adapters.mdns_cache import (
     usable_address,
 )
 from phase_boot.adapters.mdns_socket import Endpoints
-from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.ports.finder import Candidate, FinderFailed, Quest, host_of
+from phase_boot.url import BadUrl, Scope, announced, scope_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -160,7 +161,7 @@ class Browser:
 
     def _near(self, url: str) -> bool:
         """Say whether a URL is worth trying at once: a name, or a routed address of more reach."""
-        host = urlsplit(url).hostname or ""
+        host = host_of(url)
         try:
             address = ip_address(host)
         except ValueError:
@@ -237,28 +238,21 @@ def manifest_urls(
     if not is_wanted(told, quest):
         return
     told = _by_key(told)
-    mirror = told.get("mirror") or ""
-    if len(mirror) > MAX_URL or not mirror.isascii() or not mirror.isprintable():
-        return
     try:
-        parts = urlsplit(mirror)
-        host, port = parts.hostname, parts.port
-    except ValueError:
+        url = announced(told.get("mirror") or "", most=MAX_URL)
+    except BadUrl:
         return
-    if parts.scheme not in {"http", "https"} or not host:
-        return
-    if not host.endswith(".local"):
-        yield mirror
+    if not url.host.endswith(".local"):
+        yield str(url)
         return
     # Only the announcer's own name may be answered by the addresses it announced with.
-    if server is None or host.lower() != server.rstrip(".").lower():
+    if server is None or url.host != server.rstrip(".").lower():
         return
-    suffix = f":{port}" if port else ""
+    reached = [a for a in addresses if scope_of(a) not in {Scope.OWN, Scope.NOBODY}]
     # One that holds on its own wire only needs the name of our interface in the URL: a last resort.
-    far = [a for a in addresses if not ip_address(a.partition("%")[0]).is_link_local]
-    for address in (far or addresses)[:MAX_ADDRESSES]:
-        literal = f"[{address}]" if ":" in address else address
-        yield urlunsplit((parts.scheme, literal + suffix, parts.path, "", ""))
+    far = [a for a in reached if scope_of(a) is not Scope.LINK]
+    for address in (far or reached)[:MAX_ADDRESSES]:
+        yield str(replace(url, host=address, query=None))
 
 
 def _by_key(told: Mapping[str, str | None]) -> dict[str, str | None]:

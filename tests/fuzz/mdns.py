@@ -10,6 +10,7 @@ from phase_boot.adapters.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
 from phase_boot.adapters.mdns_cache import SERVICE
 from phase_boot.ports.finder import Quest
 from phase_boot.trust.arch import Arch
+from phase_boot.url import Scope, Url
 from tests.fuzz.target import Target
 
 _QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
@@ -56,7 +57,8 @@ def _check(url: str, told: str | None, addresses: tuple[str, ...]) -> None:
     assert parts.scheme in {"http", "https"}
     assert parts.port is None or 0 <= parts.port < 2**16
     # A name that only this wire knows was replaced by what its owner announced, nothing else was.
-    assert parts.hostname in addresses or (url == told and parts.hostname)
+    assert parts.hostname in addresses or Url.parse(told or "") == Url.parse(url)
+    assert Url.parse(url).scope not in {Scope.OWN, Scope.NOBODY}
     assert not (parts.hostname or "").endswith(".local")
 
 

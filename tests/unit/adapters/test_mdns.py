@@ -21,7 +21,7 @@ def urls(
 
 
 def test_the_announcers_name_is_answered_by_what_it_announced_with() -> None:
-    found = urls(f"http://neighbour.local:8080{PATH}?a#b", "192.0.2.7", "2001:db8::7", "fe80::7%2")
+    found = urls(f"http://neighbour.local:8080{PATH}?a", "192.0.2.7", "2001:db8::7", "fe80::7%2")
     assert found == [f"http://192.0.2.7:8080{PATH}", f"http://[2001:db8::7]:8080{PATH}"]
 
 
@@ -69,10 +69,24 @@ def test_of_two_spellings_of_a_key_the_first_counts() -> None:
         f"http://mirror.éxample{PATH}",
         f"http://{'m' * MAX_URL}{PATH}",
         f"http://other.local{PATH}",
+        f"http://user:word@neighbour.local{PATH}",
+        f"http://neighbour.local{PATH}#x",
+        f"http://neighbour.local:0{PATH}",
+        f"http://127.0.0.1{PATH}",
+        f"http://localhost{PATH}",
+        f"http://169.254.169.254{PATH}",
+        f"http://[fe80::1%2]{PATH}",
+        f"http://[::ffff:127.0.0.1]{PATH}",
     ],
 )
 def test_a_mirror_that_is_none_is_passed_over(mirror: str | None) -> None:
     assert urls(mirror, "192.0.2.7") == []
+
+
+def test_no_machine_announces_ours_as_its_own_address() -> None:
+    own = ("127.0.0.1", "::1", "0.0.0.0", "224.0.0.251")  # noqa: S104 - addresses that are judged
+    assert urls(f"http://neighbour.local{PATH}", *own) == []
+    assert urls(f"http://neighbour.local{PATH}", *own, "10.0.0.7") == [f"http://10.0.0.7{PATH}"]
 
 
 def test_nobody_without_a_name_answers_for_one() -> None:
