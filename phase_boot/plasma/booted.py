@@ -16,6 +16,7 @@ from typing import Final
 
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.adapters.tpm import pcrs
+from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.document import MAX_BYTES
 from phase_boot.machine.backoff import Backoff
 from phase_boot.plasma.cage import NOBODY
@@ -38,6 +39,8 @@ MODULES_MIB: Final = 64
 ATTEMPTS: Final = 5
 BACKOFF: Final = Backoff(first=2, longest=30)
 """Between attempts to hand in: an address may still be on its way."""
+MAX_CMDLINE: Final = 8192
+"""Bytes that are read of the kernel's command line."""
 MAX_ROOTFS: Final = 128
 """Bytes of the file with the digest of the rootfs."""
 
@@ -51,7 +54,7 @@ class Places:
         jobs: what the rootfs brings: jobs, and a store of their modules.
         cache: where Cache is mounted, with the store of the seed.
         keep: a folder of Cache, where that can be written to; else it is in memory.
-        root: where /sys is.
+        root: where /proc and /sys are.
     """
 
     handed: Path = Path("/run/phase")
@@ -116,11 +119,35 @@ def _handed(places: Places) -> Handed:
     try:
         raw = read_file(places.handed / "handoff.json", MAX_BYTES)
         rootfs = read_file(places.handed / "rootfs.sha256", MAX_ROOTFS)
-        return Handed.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
+        handed = Handed.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
+        cmdline = read_file(places.root / "proc/cmdline", MAX_CMDLINE).decode("latin-1")
     except (OSError, ValueError) as error:
         raise NotHanded(
             f"What the boot handed over cannot be read ({error}): start this machine by its stick."
         ) from error
+    _check_words(handed, cmdline)
+    return handed
+
+
+def _check_words(handed: Handed, cmdline: str) -> None:
+    """Compare the hand-over document with what the same boot put on the kernel's command line.
+
+    An image that the firmware started by itself has a command line of its own, without these.
+
+    Raises:
+        NotHanded: they disagree, so that neither can be believed.
+    """
+    said = {word.name: word.value for word in parse(cmdline).parameters}
+    for name, found in (
+        ("phase.mode", handed.mode),
+        ("phase.version", handed.manifest.version),
+        ("phase.rootfs", handed.manifest.artifacts["rootfs"].digest),
+    ):
+        if said.get(name, str(found)) != str(found):
+            raise NotHanded(
+                f"The hand-over document says {name}={found} and the kernel's command line "
+                f"{name}={said[name]}: start this machine by its stick."
+            )
 
 
 def _run_all(places: Places, handed: Handed, outside: Outside) -> tuple[list[Done], str]:

@@ -16,12 +16,12 @@ from phase_boot.provider.files import open_plain
 from phase_boot.provider.limits import Limits
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import RECEIPTS, kept_manifest_path
-from phase_boot.trust.claims import ReceiptContradicted, check_claims
+from phase_boot.trust.claims import ReceiptContradicted, check_claims, check_same_node
 from phase_boot.trust.document import MAX_BYTES as MAX_DOCUMENT
 from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import KEYID_PREFIX
 from phase_boot.trust.manifest import Manifest, signed_bytes
-from phase_boot.trust.receipt import Receipt, read_receipt
+from phase_boot.trust.receipt import MAX_BYTES, Receipt, read_receipt
 from phase_boot.trust.refusals import Refusal
 from policies.model import Mode
 
@@ -84,6 +84,7 @@ class Receipts:
             if path.exists():
                 return Kept(receipt, path, known=True)
             try:
+                self._check_node(folder, receipt)
                 self._make_room(node, origin_of(address).network)
                 self._write(path, raw)
                 self._thin(folder, path)
@@ -134,6 +135,25 @@ class Receipts:
             return None
         with file:
             return read_document(file.read(MAX_DOCUMENT + 1))
+
+    def _check_node(self, folder: Path, receipt: Receipt) -> None:
+        """Compare the receipt with one of those that its node handed in before.
+
+        Raises:
+            NotKept: both cannot be true.
+            OSError: the disk refuses.
+        """
+        kept = next(_inside(folder), None)
+        if kept is None:
+            return
+        try:
+            with kept.open("rb") as file:
+                check_same_node(receipt, read_receipt(file.read(MAX_BYTES + 1)))
+        except ReceiptContradicted as refusal:
+            raise NotKept(str(refusal), code=refusal.code) from None
+        except Refusal:
+            # `phase-boot receipts` names it; here it says nothing about the new one.
+            return
 
     def _make_room(self, node: str, network: str) -> None:
         """Note where a new node is from, and remove another one where there is no room for it.

@@ -62,6 +62,19 @@ def check_claims(receipt: Receipt, manifest: Manifest, digest: Digest) -> None:
         raise ReceiptContradicted(field=field, found=found, reason=reason)
 
 
+def check_same_node(receipt: Receipt, earlier: Receipt) -> None:
+    """Compare a receipt with an earlier one that the same node key signed.
+
+    A node key lies on the Cache partition of one stick, which boots one architecture.
+
+    Raises:
+        ReceiptContradicted: the key was copied, or its machine does not tell the truth.
+    """
+    if receipt.arch != earlier.arch:
+        reason = f"its node key signed for {earlier.arch} before"
+        raise ReceiptContradicted(field="arch", found=receipt.arch, reason=reason)
+
+
 _Faults = Iterator[tuple[str, object, str]]
 """The field, what it claims, and why that cannot be."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -135,6 +136,23 @@ async def test_made_up_machines_fill_the_folder_and_push_no_honest_one_out(site:
     assert statuses == [201, 201, 201, 201, 507, 507, 201]
     folder = site / "receipts" / NODE.keyid.removeprefix("ed25519:")
     assert {path.read_bytes() for path in folder.iterdir()} == {GOOD, again}
+
+
+async def test_a_node_key_that_signs_for_another_architecture_was_copied(site: Path) -> None:
+    other = signed_bytes(document(arch="arm64"))
+    kept = site / kept_manifest_path("stable", Arch.ARM64, Digest.of(other))
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(signed(document(arch="arm64")))
+    copied = receipt(arch=Arch.ARM64, booted=booted(manifest=Digest.of(other)))
+    async with running(site) as provider:
+        assert (await post(provider.port, "/receipts", GOOD)).status == 201
+        answer = await post(provider.port, "/receipts", sign_receipt(NODE, copied))
+        assert answer.status == 422
+        assert json.loads(answer.body)["code"] == "receipt.contradicted"
+        theirs = sign_receipt(OTHER_NODE, replace(copied, node=OTHER_NODE.keyid))
+        assert (await post(provider.port, "/receipts", theirs)).status == 201
+    folder = site / "receipts" / NODE.keyid.removeprefix("ed25519:")
+    assert [path.read_bytes() for path in folder.iterdir()] == [GOOD]
 
 
 def made_up(number: int) -> bytes:

@@ -90,8 +90,9 @@ def scene(tmp_path: Path) -> Scene:
         keep=tmp_path / "keep",
         root=tmp_path,
     )
-    for folder in (places.handed, places.keep, tmp_path / BANK):
+    for folder in (places.handed, places.keep, tmp_path / BANK, tmp_path / "proc"):
         folder.mkdir(parents=True)
+    (tmp_path / "proc" / "cmdline").write_text("console=ttyS0\n")
     (tmp_path / BANK / "4").write_text(f"{PCR}\n")
     (places.handed / "rootfs.sha256").write_text(f"{RUNNING}\n")
     hand_over(places, handed_over(sources={"rootfs": NEIGHBOUR}))
@@ -116,6 +117,25 @@ def test_the_job_of_the_rootfs_is_run_said_kept_and_handed_in(scene: Scene) -> N
     assert scene.handed_in == [(NEIGHBOUR, raw, Reach.INTERNET)]
     assert scene.named("plasma.done") == [{"jobs": 1, "node": receipt.node}]
     assert scene.problems() == ""
+
+
+@pytest.mark.parametrize(
+    "word", ["phase.mode=private", "phase.version=999", f"phase.rootfs=sha256:{'0' * 64}"]
+)
+def test_a_document_that_the_command_line_contradicts_runs_nothing(scene: Scene, word: str) -> None:
+    cmdline = scene.places.root / "proc" / "cmdline"
+    cmdline.write_text(f"phase.mode=internet {word} quiet\n")
+    assert scene.boot() == 1
+    assert scene.receipts() == []
+    assert scene.kept() == []
+    assert scene.handed_in == []
+    assert word in scene.problems()
+
+
+def test_a_document_that_the_command_line_confirms_is_believed(scene: Scene) -> None:
+    words = f"phase.mode=internet phase.version=2025.11.12 phase.rootfs={RUNNING}"
+    (scene.places.root / "proc" / "cmdline").write_text(f"{words} quiet\n")
+    assert scene.boot() == 0
 
 
 def test_a_machine_keeps_its_name_from_boot_to_boot(scene: Scene) -> None:
