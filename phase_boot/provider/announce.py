@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from zeroconf import (  # type: ignore[attr-defined] # AddressResolver is missing in its __all__
     AddressResolver,
+    BadTypeInNameException,
     Error,
+    NonUniqueNameException,
     ServiceInfo,
 )
 from zeroconf.asyncio import AsyncZeroconf
@@ -29,6 +32,10 @@ from phase_boot.url import BadUrl, announced
 SERVICE: Final = "_phase-image._tcp.local."
 POLL_SECONDS: Final = 1.0
 WITHDRAW_SECONDS: Final = 3.0
+SHOW_SECONDS: Final = 20.0
+"""For all announcements of one interface; then it is tried again, and the others go on."""
+PROBE_SECONDS: Final = 4.0
+"""For finding an instance name that no other machine claims (RFC 6762, section 8.1)."""
 NAME_MILLISECONDS: Final = 400
 """How long to listen for another machine that has our name."""
 _MAX_LABEL: Final = 58
@@ -76,8 +83,9 @@ class Announcer:
                 self._responders[link.name] = await _Responder.open(
                     link, self._host, self._port, self._tell
                 )
-            await self._responders[link.name].show(offers)
-        except _FAILURES as error:
+            async with asyncio.timeout(SHOW_SECONDS):
+                await self._responders[link.name].show(offers)
+        except (TimeoutError, *_FAILURES) as error:
             reason = str(error) or type(error).__name__
             if self._failed.get(link.name) != reason:
                 self._tell(AnnounceFailed(interface=link.name, reason=reason))
@@ -151,8 +159,7 @@ class _Responder:
             info = self._info(offer, mirror, self._shown[key][1].name)
             await _told(self._zeroconf.async_update_service(info))
         else:
-            info = self._info(offer, mirror, self._instance(offer))
-            await _told(self._zeroconf.async_register_service(info, allow_name_change=True))
+            info = await self._registered(offer, mirror)
         self._shown[key] = (offer, info)
         self._tell(
             Announced(
@@ -164,10 +171,26 @@ class _Responder:
             )
         )
 
-    def _instance(self, offer: Offer) -> str:
+    async def _registered(self, offer: Offer, mirror: str) -> ServiceInfo:
+        """Announce under a name that is free; under one of our own where all seem to be taken.
+
+        A host that claims every name that is asked for would keep us silent for good.
+        """
+        info = self._info(offer, mirror, self._instance(offer))
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                told = await self._zeroconf.async_register_service(info, allow_name_change=True)
+        except (TimeoutError, BadTypeInNameException, NonUniqueNameException):
+            own = f" {secrets.token_hex(4)}"
+            info = self._info(offer, mirror, self._instance(offer, suffix=own))
+            told = await self._zeroconf.async_register_service(info, cooperating_responders=True)
+        await told
+        return info
+
+    def _instance(self, offer: Offer, *, suffix: str = "") -> str:
         interface = self.link.name.replace(".", "-")
-        label = f"{offer.channel} {offer.arch} {self._host} {interface}"[:_MAX_LABEL]
-        return f"{label.strip()}.{SERVICE}"
+        label = f"{offer.channel} {offer.arch} {self._host} {interface}"
+        return f"{label[: _MAX_LABEL - len(suffix)].strip()}{suffix}.{SERVICE}"
 
     def _info(self, offer: Offer, mirror: str, name: str) -> ServiceInfo:
         return ServiceInfo(

@@ -155,6 +155,16 @@ def test_a_name_that_avahi_has_taken_is_left_to_it(
     assert names == {(spelled(NAME), "9"), (f"{spelled(NAME)}-2", "8070")}
 
 
+def test_a_host_that_claims_every_name_does_not_keep_a_provider_silent(
+    lab: Lab, machine: Neighbour, tmp_path: Path
+) -> None:
+    claimed = tmp_path / "claimed"
+    machine.start([sys.executable, "-m", "tests.interop.claimer", "eth0"], claimed)
+    wait_until(lambda: "claiming" in claimed.read_text(), claimed)
+    Provider(lab, tmp_path).wait_for("announce.shown")
+    wait_until(lambda: any(found[8] == "8070" for found in machine.browse()), claimed)
+
+
 def test_a_machine_of_the_same_name_is_not_taken_for_us(
     lab: Lab, machine: Neighbour, tmp_path: Path
 ) -> None:
