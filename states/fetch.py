@@ -152,6 +152,8 @@ async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candida
         try:
             async with aclosing(finder.find(quest)) as candidates:
                 async for candidate in candidates:
+                    if not isinstance(candidate, Candidate):
+                        continue
                     base = candidate.base(quest.arch, quest.channel)
                     if base is not None and candidate.url not in boot.shunned:
                         yield base, candidate

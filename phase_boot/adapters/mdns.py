@@ -25,7 +25,7 @@ from phase_boot.adapters.mdns_cache import (
     usable_address,
 )
 from phase_boot.adapters.mdns_socket import Endpoints
-from phase_boot.ports.finder import Candidate, FinderFailed, Quest, host_of
+from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest, host_of
 from phase_boot.url import BadUrl, Scope, announced, scope_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ MAX_OF_ONE_SENDER: Final = 16
 """Candidates of one sender."""
 MAX_CANDIDATES: Final = 1000
 """In one search; fewer than `outside.client` takes."""
+MAX_REASONS: Final = 8
+"""Reasons for which something was passed over, in one search."""
 MAX_NAME: Final = 200
 """Characters of an instance name that are passed on."""
 LAST_RESORT_SECONDS: Final = 0.5
@@ -61,7 +63,7 @@ class Mdns:
         """Import zeroconf now."""
         await self._library.ready()
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
         """Yield what announces itself as the channel and architecture that are looked for."""
         await self._library.ready()
         from phase_boot.adapters import mdns_message  # noqa: PLC0415 - it is imported by now
@@ -105,7 +107,8 @@ class Browser:
         self._urls: set[str] = set()
         self._count: Counter[Sender] = Counter()
         self.announcements = Announcements()
-        self.found = asyncio.Queue[Candidate](MAX_CANDIDATES)
+        self._told: set[str] = set()
+        self.found = asyncio.Queue[Candidate | Ignored](MAX_CANDIDATES)
 
     def heard(self, sender: Sender, packet: bytes) -> None:
         """Take one packet: whatever is wrong with it concerns this packet alone."""
@@ -138,7 +141,15 @@ class Browser:
                 asked += [(question.name, kind) for kind in kinds]
             for (index, family), wanted in places.items():
                 endpoints.send(index, family, message.queries(wanted))
+            self.tell_ignored()
             await asyncio.sleep(TICK_SECONDS)
+
+    def tell_ignored(self) -> None:
+        """Say of each reason once that something was passed over for it."""
+        for reason in self.announcements.ignored.keys() - self._told:
+            if len(self._told) < MAX_REASONS:
+                self._told.add(reason)
+                self._put(Ignored(reason))
 
     def _offer(self, sender: Sender, instance: Instance) -> None:
         """Make candidates of an instance as far as it is known."""
@@ -182,9 +193,9 @@ class Browser:
         else:
             self._put(candidate)
 
-    def _put(self, candidate: Candidate) -> None:
+    def _put(self, found: Candidate | Ignored) -> None:
         with suppress(asyncio.QueueFull):
-            self.found.put_nowait(candidate)
+            self.found.put_nowait(found)
 
     def _usable(self, sender: Sender, address: str) -> str | None:
         on_loopback = sender.index == self._loopback
@@ -196,8 +207,10 @@ def _index_of(interface: str) -> int | None:
 
 
 async def _until(
-    found: asyncio.Queue[Candidate], running: Sequence[asyncio.Task[None]], seconds: float
-) -> AsyncGenerator[Candidate, None]:
+    found: asyncio.Queue[Candidate | Ignored],
+    running: Sequence[asyncio.Task[None]],
+    seconds: float,
+) -> AsyncGenerator[Candidate | Ignored, None]:
     """Yield what is found, for so long; raise what a task raised that should have gone on."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:

@@ -167,6 +167,8 @@ class Announcements:
         asked: list[Question] = []
         # The senders that announce least come first.
         for sender, known in sorted(self._senders.items(), key=lambda s: len(s[1].instances)):
+            if any(_is_silent(each, now) for each in known.instances.values()):
+                self.ignored["announcements that nothing completes"] += 1
             due = [each for each in known.instances.values() if _is_due(each, now)]
             # The newest first: a flood of names before them is of the same sender.
             for instance in due[-MAX_ASKED:]:
@@ -248,6 +250,11 @@ def _strings(text: bytes) -> Iterator[bytes]:
 
 def _is_due(instance: Instance, now: float) -> bool:
     return not instance.answered and instance.asked < MAX_QUERIES and instance.ask_at <= now
+
+
+def _is_silent(instance: Instance, now: float) -> bool:
+    """Say whether everything that may be asked was asked in vain."""
+    return not instance.answered and instance.asked >= MAX_QUERIES and instance.ask_at <= now
 
 
 def _question(sender: Sender, instance: Instance) -> Question:

@@ -96,8 +96,6 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
             f"a run before this was killed after {e['lines']} events; going on from what it left"
         ),
         "transition": _transition,
-        "clock.set": lambda e: f"  clock set to {e['after']}; it said {e['before']}",
-        "clock.not_set": lambda e: f"  clock not set: {e['reason']}",
         "link.up": lambda e: f"  {e['interface']} has {', '.join(e['addresses'])}",
         "link.missing": lambda e: f"  {e['reason']}",
         "link.refused": lambda e: f"  {e['interface']} is not used: {e['reason']}",
@@ -108,6 +106,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         ),
         "store.corrupt": lambda e: f"  set aside: {e['reason']}",
         "finder.failed": lambda e: f"  {e['origin']}: {e['reason']}",
+        "finder.ignored": lambda e: f"  {e['origin']}: passed over {e['reason']}",
         "candidate.found": lambda e: f"  {e['origin']}: {e['url']}",
         "candidate.deferred": lambda e: (
             f"  asked again in {float(e['seconds']):.1f} s: {e['reason']}"

@@ -1,9 +1,20 @@
-"""What the journal says of links, beside `events`."""
+"""What the journal says of links and of finders, beside `events`."""
 
 from __future__ import annotations
 
-from phase_boot.machine.events import LinkUp
+from dataclasses import dataclass
+
+from phase_boot.machine.events import Event, LinkUp
 from phase_boot.ports.network import Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinderIgnored(Event):
+    """A finder passed over some of what it was told; once per reason and search."""
+
+    event = "finder.ignored"
+    origin: str
+    reason: str
 
 
 def link_up(link: Link) -> LinkUp:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from phase_boot.machine.events import Event, FinderFailed
+from phase_boot.machine.network_events import FinderIgnored
 from phase_boot.ports.finder import Candidate, Finder, Quest
 from phase_boot.ports.finder import FinderFailed as Failed
 from phase_boot.ports.network import Link, Network, reach_of
@@ -23,6 +24,10 @@ SNAPSHOT_SECONDS: Final = 2.0
 """How long the first snapshot of the links is waited for."""
 STOP_SECONDS: Final = 5.0
 """How long finders that are told to stop are waited for."""
+MAX_REASONS: Final = 8
+"""Reasons of one search by which a finder says that it passed something over."""
+MAX_REASON: Final = 200
+"""Characters of one."""
 MAX_QUEUED: Final = 64
 """Candidates that wait to be looked at; a finder that has more waits."""
 
@@ -159,10 +164,15 @@ async def _ask(
     found: asyncio.Queue[Candidate | None],
     emit: Callable[[Event], None],
 ) -> None:
+    told = set[str]()
     try:
         async with aclosing(finder.find(quest)) as candidates:
-            async for candidate in candidates:
-                await found.put(candidate)
+            async for each in candidates:
+                if isinstance(each, Candidate):
+                    await found.put(each)
+                elif len(told) < MAX_REASONS and each.reason not in told:
+                    told.add(each.reason)
+                    emit(FinderIgnored(origin=origin, reason=each.reason[:MAX_REASON]))
     except Failed as failure:
         emit(FinderFailed(origin=origin, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - a plugin's; the other finders go on

@@ -127,6 +127,8 @@ async def _provider(world: World, boot: Boot, finder: port.Finder, quest: port.Q
     try:
         async with aclosing(finder.find(quest)) as candidates:
             async for candidate in candidates:
+                if not isinstance(candidate, port.Candidate):
+                    continue
                 lied = port.server_of(candidate.url) in boot.liars
                 if port.host_of(candidate.url) not in hosts and not lied:
                     return f"{candidate.url} has turned up"

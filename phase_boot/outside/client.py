@@ -24,7 +24,7 @@ from phase_boot.outside.wire import (
     request,
 )
 from phase_boot.ports.fetcher import FetchFailed, Piece, unmoved
-from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
 from policies.model import Reach
 
 PATIENCE_SECONDS: Final = 60.0
@@ -53,16 +53,19 @@ class Outside:
         # It never says anything here, so the only news is its end.
         await readable(self._control)
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
         """Yield what it hears."""
         asked = request(do="find", arch=quest.arch, channel=quest.channel, seconds=quest.seconds)
         left = MAX_CANDIDATES
         try:
             async with aclosing(self._frames(asked, quest.seconds + self._patience)) as frames:
                 async for kind, payload in frames:
-                    if kind is not Kind.FOUND or not left:
+                    if kind not in {Kind.FOUND, Kind.IGNORED} or not left:
                         raise FinderFailed(_text(payload) or "it did not answer as it should")
                     left -= 1
+                    if kind is Kind.IGNORED:
+                        yield Ignored(_text(payload))
+                        continue
                     url, _, who = _text(payload).partition("\n")
                     if url:
                         yield Candidate(url=url, origin=self.origin, who=who)

@@ -20,7 +20,7 @@ from phase_boot.outside.wire import (
     send,
 )
 from phase_boot.ports.fetcher import Fetcher, FetchFailed, Piece
-from phase_boot.ports.finder import Finder, FinderFailed, Quest
+from phase_boot.ports.finder import Finder, FinderFailed, Ignored, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
 
@@ -102,9 +102,11 @@ async def _do(table: Mapping[str, Any], channel: socket.socket, means: Means) ->
                 urls=(),
             )
             async with aclosing(finder.find(quest)) as candidates:
-                async for candidate in candidates:
-                    said = f"{candidate.url}\n{candidate.who}"
-                    await send(channel, Kind.FOUND, said.encode())
+                async for each in candidates:
+                    if isinstance(each, Ignored):
+                        await send(channel, Kind.IGNORED, _as_bytes(each.reason))
+                    else:
+                        await send(channel, Kind.FOUND, _as_bytes(f"{each.url}\n{each.who}"))
         case "read":
             targets: list[str] = []
             body = await fetcher.read(
@@ -159,3 +161,8 @@ async def _send_data(channel: socket.socket, body: Piece) -> None:
         return
     for start in range(0, len(body), MAX_FRAME):
         await send(channel, Kind.DATA, body[start : start + MAX_FRAME])
+
+
+def _as_bytes(text: str) -> bytes:
+    """Return a text of strangers as UTF-8, whatever it holds."""
+    return text.encode("utf-8", "replace")

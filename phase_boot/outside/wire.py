@@ -47,6 +47,8 @@ class Kind(IntEnum):
     """The bytes that are left come over a connection that is handed over next: how many."""
     MOVED = 9
     """The document comes from another host: the URL that a redirect led to."""
+    IGNORED = 10
+    """The finder passed something over: the reason."""
 
 
 class Broken(Exception):

@@ -66,6 +66,13 @@ def host_of(url: str) -> str:
         return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A finder passed over some of what it was told; it says so once per reason."""
+
+    reason: str
+
+
 class Finder(Protocol):
     """One way of finding candidates."""
 
@@ -73,8 +80,8 @@ class Finder(Protocol):
     def origin(self) -> str:
         """The name of this way, as the policy's `discovery.order` spells it."""
 
-    def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
-        """Yield candidates as they turn up, for at most `quest.seconds`.
+    def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
+        """Yield candidates as they turn up, for at most `quest.seconds`, and reasons of neglect.
 
         Raises:
             FinderFailed: it cannot look at all.

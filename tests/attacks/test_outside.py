@@ -13,7 +13,7 @@ import pytest
 from phase_boot.outside.client import MAX_CANDIDATES, Outside
 from phase_boot.outside.wire import MAX_FRAME, MAX_TEXT, Kind, readable
 from phase_boot.ports.fetcher import MAX_RETRY_AFTER_SECONDS, FetchFailed
-from phase_boot.ports.finder import FinderFailed, Quest
+from phase_boot.ports.finder import Candidate, FinderFailed, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
 
@@ -136,5 +136,6 @@ async def test_a_candidate_is_a_short_text_and_from_the_lan_whatever_it_says() -
     answer = frame(Kind.FOUND, b"cache:" + b"\x1b" * 9000) + frame(Kind.END)
     async with taken_over(lambda: answer) as other:
         (candidate,) = [each async for each in other.find(QUEST)]
+    assert isinstance(candidate, Candidate)
     assert len(candidate.url) <= MAX_TEXT
     assert (candidate.origin, candidate.document) == ("lan", None)

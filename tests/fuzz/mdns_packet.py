@@ -13,7 +13,7 @@ from phase_boot.adapters.mdns_cache import (
     Sender,
 )
 from phase_boot.console.lines import printable
-from phase_boot.ports.finder import Quest
+from phase_boot.ports.finder import Candidate, Quest
 from phase_boot.trust.arch import Arch
 from tests.fakes.mdns_packets import (
     HOSTILE_LABELS,
@@ -44,7 +44,8 @@ async def _heard(data: bytes) -> None:
         browser.heard(sender, each)
     raised = [reason for reason in browser.announcements.ignored if "raised" in reason]
     assert raised == []
-    found = [browser.found.get_nowait() for _ in range(browser.found.qsize())]
+    every = [browser.found.get_nowait() for _ in range(browser.found.qsize())]
+    found = [each for each in every if isinstance(each, Candidate)]
     assert _URL in {candidate.url for candidate in found}
     assert len(found) <= MAX_OF_ONE_SENDER + 1
     for candidate in found:

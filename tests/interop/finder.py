@@ -9,7 +9,7 @@ import time
 from contextlib import aclosing
 
 from phase_boot.adapters.mdns import Mdns
-from phase_boot.ports.finder import FinderFailed, Quest
+from phase_boot.ports.finder import FinderFailed, Ignored, Quest
 from phase_boot.trust.arch import Arch
 
 
@@ -22,6 +22,9 @@ async def find(seconds: float) -> None:
     try:
         async with aclosing(mdns.find(quest)) as candidates:
             async for candidate in candidates:
+                if isinstance(candidate, Ignored):
+                    say({"ignored": candidate.reason})
+                    continue
                 line = {"at": time.monotonic() - began, "url": candidate.url, "who": candidate.who}
                 say(line)
     except FinderFailed as failure:

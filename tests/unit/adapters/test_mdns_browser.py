@@ -23,7 +23,7 @@ from phase_boot.adapters.mdns_cache import (
 from phase_boot.adapters.mdns_socket import Endpoints
 from phase_boot.console.lines import printable
 from phase_boot.drill import virtual_time
-from phase_boot.ports.finder import Quest
+from phase_boot.ports.finder import Candidate, Ignored, Quest
 from phase_boot.trust.arch import Arch
 from tests.fakes.mdns_packets import (
     HOSTILE_LABELS,
@@ -53,9 +53,14 @@ def found(heard: Iterable[Heard], *, seconds: float = 0.0, routed: bool = True) 
         for sender, data in heard:
             browser.heard(sender, data)
         await asyncio.sleep(seconds)
-        return [browser.found.get_nowait().url for _ in range(browser.found.qsize())]
+        return [each.url for each in queued(browser)]
 
     return virtual_time.run(run())
+
+
+def queued(browser: Browser) -> list[Candidate]:
+    every = [browser.found.get_nowait() for _ in range(browser.found.qsize())]
+    return [each for each in every if isinstance(each, Candidate)]
 
 
 def good(*ips: str) -> bytes:
@@ -89,7 +94,7 @@ def test_any_name_may_announce_and_is_escaped_where_it_is_shown(label: bytes) ->
         browser = Browser(QUEST, mdns_message, routed=lambda _: True)
         browser.heard(GOOD, packet(*announcement(label, "good", "192.0.2.7")))
         assert not browser.announcements.ignored
-        return [browser.found.get_nowait().who for _ in range(browser.found.qsize())]
+        return [each.who for each in queued(browser)]
 
     (who,) = virtual_time.run(run())
     assert printable(who).isprintable()
@@ -207,6 +212,25 @@ def test_many_questions_become_packets_of_one_frame() -> None:
     packets = list(mdns_message.queries([(f"{n}._phase-image._tcp.local.", 33) for n in range(99)]))
     assert len(packets) > 1
     assert max(map(len, packets)) <= 1300
+
+
+def test_each_reason_for_passing_over_is_told_once_and_they_are_bounded() -> None:
+    async def run() -> list[object]:
+        browser = Browser(QUEST, mdns_message, routed=lambda _: True)
+        for number in range(500):
+            browser.heard(LIAR, packet(pointer(b"%d" % number), pointer(b"x%d" % number)))
+        for _ in range(3):
+            browser.tell_ignored()
+            await asyncio.sleep(10)
+            browser.announcements.questions(asyncio.get_running_loop().time())
+        return [browser.found.get_nowait() for _ in range(browser.found.qsize())]
+
+    told = virtual_time.run(run())
+    assert set(told) == {
+        Ignored("packets beyond the rate of one sender"),
+        Ignored("announcements beyond the room for one sender"),
+    }
+    assert len(told) == 2
 
 
 async def test_an_interface_that_cannot_be_used_costs_the_others_nothing() -> None:

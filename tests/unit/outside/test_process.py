@@ -18,7 +18,7 @@ from phase_boot.outside.server import Means, serve
 from phase_boot.outside.start import Started, start
 from phase_boot.outside.wire import MAX_FRAME
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, unmoved
-from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
 
@@ -33,8 +33,9 @@ class Finder:
 
     origin = "lan"
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
         yield Candidate(url=f"http://one/{quest.channel}/{quest.arch}", origin=self.origin)
+        yield Ignored("evil\N{RIGHT-TO-LEFT OVERRIDE}")
         if quest.channel == "broken":
             raise FinderFailed("mDNS cannot be used on this network")
         yield Candidate(url="http://two", origin=self.origin)
@@ -151,7 +152,9 @@ async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, aga
 
 async def test_candidates_come_one_by_one_and_what_breaks_off_is_named() -> None:
     async with outside() as other:
-        urls = [candidate.url async for candidate in other.find(QUEST)]
+        found = [each async for each in other.find(QUEST)]
+        assert found.pop(1) == Ignored("evil\N{RIGHT-TO-LEFT OVERRIDE}")
+        urls = [each.url for each in found if isinstance(each, Candidate)]
         assert urls == ["http://one/stable/arm64", "http://two"]
         broken = Quest(arch=Arch.ARM64, channel="broken", seconds=1, urls=())
         with pytest.raises(FinderFailed, match="mDNS cannot be used"):
