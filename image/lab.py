@@ -25,6 +25,8 @@ IPV4: Final = "10.77.0.1"
 IPV6: Final = "fd77:b007::1"
 POOL4: Final = "10.77.0.50,10.77.0.199,255.255.255.0,1h"
 POOL6: Final = "fd77:b007::1000,fd77:b007::1fff,64,1h"
+ONLY_ROUTER6: Final = "fd77:b007::,ra-only,64"
+"""Addresses come from router advertisements alone (SLAAC, RFC 4862)."""
 
 _NAME_SERVER: Final = (
     f"--dhcp-option=option:dns-server,{IPV4}",
@@ -74,11 +76,15 @@ class Lab:
     Two labs never see each other: the names and addresses in them are the same. `folder` is a
     place for what lives as long as the lab. With `names` machines are told to ask the lab for
     addresses of names (see `image.beyond.name_server`). Without `taps` the cables are relays even
-    where /dev/net/tun opens.
+    where /dev/net/tun opens. Without `ipv4` there is no address of that family, and IPv6 addresses
+    come by router advertisements alone.
     """
 
-    def __init__(self, *, dhcp: bool = True, taps: bool = True, names: bool = False) -> None:
+    def __init__(
+        self, *, dhcp: bool = True, taps: bool = True, names: bool = False, ipv4: bool = True
+    ) -> None:
         self.folder = Path()
+        self.ipv4 = ipv4
         self._dhcp = dhcp
         self._names = names
         self._taps = taps
@@ -239,6 +245,10 @@ class Lab:
         # The bridge needs one port that is always up: without a carrier its addresses stay
         # tentative, and a provider that starts before the first machine could not bind to them.
         # Snooping is off because nobody in the lab asks for memberships; mDNS must reach all.
+        ipv4 = f"""ip addr add {IPV4}/24 brd + dev {BRIDGE}
+        ip link set {BRIDGE} up
+        ip route add 224.0.0.0/4 dev {BRIDGE}
+        """
         script = f"""set -e
         ip link set lo up
         ip link add {BRIDGE} address {_BRIDGE_MAC} type bridge mcast_snooping 0 forward_delay 0
@@ -247,10 +257,9 @@ class Lab:
         ip link set carrier1 up
         ip link set carrier0 up
         echo 0 > /proc/sys/net/ipv6/conf/{BRIDGE}/accept_dad
-        ip addr add {IPV4}/24 brd + dev {BRIDGE}
         ip addr add {IPV6}/64 dev {BRIDGE} nodad
         ip link set {BRIDGE} up
-        ip route add 224.0.0.0/4 dev {BRIDGE}
+        {ipv4 if self.ipv4 else ""}
         """
         try:
             self.run(["sh", "-c", script])
@@ -270,8 +279,8 @@ class Lab:
             "--bind-interfaces",
             "--no-ping",
             "--dhcp-authoritative",
-            f"--dhcp-range={POOL4}",
-            f"--dhcp-range={POOL6}",
+            *((f"--dhcp-range={POOL4}", f"--dhcp-range={POOL6}") if self.ipv4 else ()),
+            *(() if self.ipv4 else (f"--dhcp-range={ONLY_ROUTER6}",)),
             *(_NAME_SERVER if self._names else ()),
             "--enable-ra",
             f"--dhcp-leasefile={self.folder / 'leases'}",
@@ -279,8 +288,9 @@ class Lab:
         ]
         with log.open("wb") as out:
             server = self.popen(argv, stdout=out, stderr=out)
+        serves = "DHCP, IP range" if self.ipv4 else "router advertisement on"
         give_up = time.monotonic() + 10
-        while "DHCP, IP range" not in (said := log.read_text(errors="replace")):
+        while serves not in (said := log.read_text(errors="replace")):
             if server.poll() is not None or time.monotonic() > give_up:
                 raise LabError(
                     f"dnsmasq does not serve; install dnsmasq-base. It said: {said.strip()}"

@@ -52,16 +52,18 @@ def promised(site: Path, arch: Arch, channel: str, root: Path) -> Manifest:
     return verify(raw, trust=trust, wanted=wanted, now=now).manifest
 
 
-def provide(lab: Lab, site: Path, *, port: int = PORT) -> Provider:
+def provide(lab: Lab, site: Path, *, port: int = PORT, interface: str | None = None) -> Provider:
     """Serve and announce `site` in `lab`, and return when it answers.
 
-    Raises LabError with the provider's own words when it does not.
+    With `interface` it is announced there only. Raises LabError with the provider's own words when
+    it does not answer.
     """
     log = lab.folder / f"provider-{port}.jsonl"
     with log.open("wb") as out:
         argv = [str(PROGRAM), "serve", str(site.absolute()), "--port", str(port)]
+        argv += ["--interface", interface] if interface else []
         process = lab.popen(argv, stdout=out, stderr=out)
-    urls = f"http://{IPV4}:{port}", f"http://[{IPV6}]:{port}"
+    urls = (*((f"http://{IPV4}:{port}",) if lab.ipv4 else ()), f"http://[{IPV6}]:{port}")
     give_up = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < give_up:
         with suppress(LabError):
