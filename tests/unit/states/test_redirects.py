@@ -1,0 +1,49 @@
+"""Documents that come from another host than was asked, and how often a boot lets that happen."""
+
+from __future__ import annotations
+
+import pytest
+
+from phase_boot.console.lines import line_for
+from phase_boot.drill.sites import good_site
+from phase_boot.drill.world import policy_table, scene
+from phase_boot.machine.graph import State
+from policies.model import DEFAULT_REDIRECTS, MAX_REDIRECTS, PolicyError, policy_from
+
+TARGET = "https://cdn.example/stable/amd64/manifest.json?sig=1"
+
+
+def test_the_host_that_a_document_came_from_is_in_the_journal_and_on_the_screen() -> None:
+    play = scene(good=good_site())
+    play.sites.by_base["http://good"].moved = (TARGET,)
+    assert play.play() is State.TARGET
+    named = play.of("document.redirected")
+    assert {event["target"] for event in named} == {TARGET}
+    assert named[-1]["url"] == play.sites.manifest_url("good")
+    assert TARGET[:30] in (line_for(named[-1]) or "")
+
+
+def test_the_policys_number_of_redirects_holds_for_documents_and_artifacts() -> None:
+    play = scene(good=good_site())
+    play.platform.table["network"]["redirects"] = 3
+    assert play.play() is State.TARGET
+    assert play.sites.redirects == {3}
+
+
+def number(value: object) -> int:
+    table = policy_table()
+    table["network"]["redirects"] = value
+    return policy_from(table, read=lambda _: b"").network.redirects
+
+
+def test_a_policy_that_says_nothing_of_redirects_follows_a_few() -> None:
+    table = policy_table()
+    table["network"].pop("redirects", None)
+    assert policy_from(table, read=lambda _: b"").network.redirects == DEFAULT_REDIRECTS
+    assert (number(0), number(MAX_REDIRECTS)) == (0, MAX_REDIRECTS)
+
+
+@pytest.mark.parametrize("value", [-1, MAX_REDIRECTS + 1, True, "5"])
+def test_a_number_of_redirects_that_is_none_is_refused(value: object) -> None:
+    with pytest.raises(PolicyError, match=r"network.redirects"):
+        number(value)
