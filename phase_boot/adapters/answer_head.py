@@ -79,7 +79,10 @@ def part_of(head: Head, offset: int, length: int) -> Body:
         raise OnlyWhole(f"it does not have that part (HTTP {NO_SUCH_RANGE})")
     if head.status == OK and offset:
         raise OnlyWhole("it sends files only as a whole")
-    return _from_start(coding, length)
+    if coding is Coding.GZIP and head.length != length:
+        # Only the size of the whole file tells an encoding from a label on a gzip file.
+        raise OnlyWhole("it encodes what was asked for unencoded")
+    return Body(coding=Coding.IDENTITY, skip=0, length=length, more=True, sure=False, ends=True)
 
 
 def whole_of(head: Head, size: int) -> Body:
@@ -112,11 +115,6 @@ def failure_of(url: str, head: Head, now: datetime) -> FetchFailed:
     pause = retry_after(head.headers.get("Retry-After"), date=head.headers.get("Date"), now=now)
     passing = status in PASSING_STATUSES
     return FetchFailed(f"it answered HTTP {status}", again=passing, retry_after=pause)
-
-
-def _from_start(coding: Coding, length: int) -> Body:
-    """Return where the first bytes of a file are in an answer with all of it."""
-    return Body(coding=coding, skip=0, length=length, more=True, sure=False, ends=True)
 
 
 def _part(head: Head, coding: Coding, offset: int, length: int) -> Body:

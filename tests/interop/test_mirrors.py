@@ -378,6 +378,7 @@ ANSWERS: dict[str, Manner] = {
     "empty-coding": always("Content-Encoding: "),
     "aws-chunked": always("Content-Encoding: aws-chunked"),
     "gzip": always("Content-Encoding: gzip", pack=gzip.compress),
+    "gzip-as-a-label": always("Content-Encoding: gzip"),
     "chunked": chunked_whole,
     "no-length": without_length,
     "416": no_such_range,

@@ -247,3 +247,10 @@ async def test_no_text_of_a_library_reaches_a_person(answer: bytes) -> None:
         "the connection failed: it was closed without an answer",
         "the connection failed: it ended before the answer did",
     }
+
+
+async def test_a_gzip_label_is_judged_where_the_size_of_the_whole_is_known() -> None:
+    with pytest.raises(OnlyWhole, match="encodes what was asked for unencoded"):
+        await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0)
+    every = await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0, length=len(BODY))
+    assert every == BODY
