@@ -11,6 +11,7 @@ from typing import Final
 CORPUS: Final = Path(__file__).parent / "corpus"
 """A folder per target: cases that once broke it, or that are hard to find."""
 NAMES: Final = (
+    "answer",
     "car",
     "cid",
     "dag",
