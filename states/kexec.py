@@ -13,7 +13,13 @@ from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.handoff.memory import to_start
 from phase_boot.machine import promises
 from phase_boot.machine.boot import Boot, Images, known
-from phase_boot.machine.errors import KexecRefused, NotConfigured, NotEnoughMemory, NotPrivate
+from phase_boot.machine.errors import (
+    KexecRefused,
+    NotConfigured,
+    NotEnoughMemory,
+    NotLocal,
+    NotPrivate,
+)
 from phase_boot.machine.events import KexecFailed, KexecJump, KexecLoaded, StateNotKept
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
@@ -120,6 +126,6 @@ HANDLER = Handler(
     state=State.KEXEC,
     run=kexec,
     leads=frozenset({Trigger.JUMPED, Trigger.OTHER_CALL}),
-    raises=(NotConfigured, NotEnoughMemory, NotPrivate, KexecRefused),
+    raises=(NotConfigured, NotEnoughMemory, NotPrivate, NotLocal, KexecRefused),
     budget=300,
 )

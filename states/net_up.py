@@ -15,6 +15,7 @@ from phase_boot.machine.errors import (
     CannotStore,
     NoNetwork,
     NotConfigured,
+    NotLocal,
     NotPrivate,
 )
 from phase_boot.machine.events import (
@@ -133,6 +134,6 @@ HANDLER = Handler(
     state=State.NET_UP,
     run=net_up,
     leads=frozenset({Trigger.LINKED, Trigger.OFFLINE}),
-    raises=(NotConfigured, NoNetwork, NotPrivate, CannotStore),
+    raises=(NotConfigured, NoNetwork, NotPrivate, NotLocal, CannotStore),
     budget=600,
 )

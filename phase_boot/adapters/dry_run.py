@@ -70,3 +70,7 @@ class NothingRequested:
     async def evidence(self) -> Evidence:
         """Tell that nothing was requested."""
         return Evidence(requested=False)
+
+    async def routes(self) -> tuple[str, ...]:
+        """Tell of none: the owner's routes are not ours to judge."""
+        return ()

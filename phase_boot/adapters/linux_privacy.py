@@ -1,4 +1,4 @@
-"""What Private requested, read back from Linux, systemd-networkd and the firmware."""
+"""What a mode requested, read back from Linux, systemd-networkd and the firmware."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ NETWORKD: Final = "run/systemd/netif"
 CACHE: Final = "PARTNAME=phase-cache"
 MAX_BYTES: Final = 1 << 20
 """Read of one file."""
+GATEWAY: Final = 0x2
+"""RTF_GATEWAY."""
 _READS, _WRITES, _DISCARDS = 0, 4, 11
 """Columns of /sys/class/block/*/stat that count completed requests
 (Documentation/admin-guide/iostats.rst)."""
@@ -57,6 +59,27 @@ class LinuxPrivacy:
             return await asyncio.to_thread(self._evidence)
         except (ValueError, IndexError) as error:
             raise Unreadable(f"a file of the system has another format: {error}") from error
+
+    async def routes(self) -> tuple[str, ...]:
+        """Read the kernel's tables of routes."""
+        try:
+            return await asyncio.to_thread(lambda: tuple(sorted(set(self._gateways()))))
+        except (ValueError, IndexError) as error:
+            raise Unreadable(f"a table of routes has another format: {error}") from error
+
+    def _gateways(self) -> Iterator[str]:
+        """Yield the interface of every route over a gateway, whatever it leads to."""
+        for row in self._read("proc/net/route").splitlines()[1:]:
+            # Interface, destination, gateway, flags, ...
+            words = row.split()
+            if int(words[3], 16) & GATEWAY:
+                yield words[0]
+        for row in self._read("proc/net/ipv6_route", required=False).splitlines():
+            # Destination, its length, source, its length, next hop, metric, two counts, flags,
+            # interface.
+            words = row.split()
+            if int(words[8], 16) & GATEWAY:
+                yield words[9]
 
     def _begin(self) -> None:
         path = self._root / SNAPSHOT

@@ -58,6 +58,8 @@ class FakePrivacy:
     found: Evidence = SOUND
     later: list[Evidence] = field(default_factory=list)
     """What is read from the second reading on, one after the other; the last one stays."""
+    ways: tuple[str, ...] = ()
+    """Interfaces with a route beyond their own networks."""
     begun: bool = False
     readings: int = 0
 
@@ -71,3 +73,6 @@ class FakePrivacy:
         if self.readings > 1 and self.later:
             self.found = self.later.pop(0)
         return self.found
+
+    async def routes(self) -> tuple[str, ...]:
+        return self.ways

@@ -53,6 +53,12 @@ class NotPrivate(BootError):
     retry = Retry.LATE
 
 
+class NotLocal(BootError):
+    """A way leads beyond the LAN although Local requested none, or that cannot be read back."""
+
+    way_out = Trigger.GIVE_UP
+
+
 class NothingFound(BootError):
     """No candidate is left that has not been tried."""
 

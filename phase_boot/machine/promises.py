@@ -1,4 +1,4 @@
-"""Private checks that what it requested took effect; an unmet promise ends in the Shell."""
+"""Private and Local check that what they requested took effect; if not, the Shell says so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.errors import NoNetwork, NotPrivate
+from phase_boot.machine.errors import NoNetwork, NotLocal, NotPrivate
 from phase_boot.machine.handler import World
 from phase_boot.machine.privacy_events import LinkRefused, PrivacyChecked
 from phase_boot.machine.read_back import REBOOT, WAY_OUT, broken, identifiers, left_out
@@ -37,12 +37,16 @@ async def begin(world: World, policy: Policy) -> None:
 
 
 async def check(world: World, boot: Boot) -> Boot:
-    """In Private, check every promise, and report the interfaces that stay down.
+    """Check every promise of the mode; in Private, report the interfaces that stay down.
 
     Raises:
-        NotPrivate: a promise is not met, or cannot be read back.
+        NotPrivate: a promise of Private is not met, or cannot be read back.
+        NotLocal: the same of Local.
     """
-    if known(boot.policy, "a policy").mode is not Mode.PRIVATE:
+    mode = known(boot.policy, "a policy").mode
+    if mode is Mode.LOCAL:
+        await _check_local(world)
+    if mode is not Mode.PRIVATE:
         return boot
     evidence = await _read(world)
     reported = _report(world, evidence, boot.left_out)
@@ -57,6 +61,21 @@ async def check(world: World, boot: Boot) -> Boot:
         )
     )
     return replace(boot, left_out=reported)
+
+
+async def _check_local(world: World) -> None:
+    try:
+        async with asyncio.timeout(SECONDS):
+            routes = await world.privacy.routes()
+    except Unreadable as failure:
+        raise NotLocal(f"the routes cannot be read back ({failure}); {REBOOT}") from failure
+    except TimeoutError as failure:
+        raise NotLocal(f"the routes were not read within {SECONDS} seconds; {REBOOT}") from failure
+    if routes:
+        raise NotLocal(
+            f"Local is not kept: {', '.join(routes)} has a route beyond its own network; set the "
+            "network up without a gateway, or choose another mode in the boot menu"
+        )
 
 
 async def without_network(world: World, policy: Policy, failure: NoNetwork) -> NoNetwork:

@@ -1,4 +1,4 @@
-"""What Private requested of the kernel, networkd and the firmware, as they report it now."""
+"""What Private and Local requested of the kernel, networkd and the firmware, as it is now."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Unreadable(Exception):
 
 
 class Privacy(Protocol):
-    """Reads back what Private requested. It changes nothing and judges nothing."""
+    """Reads back what a mode requested. It changes nothing and judges nothing."""
 
     async def begin(self) -> None:
         """Remember the firmware's variables as they are; a later call keeps the first ones.
@@ -103,4 +103,11 @@ class Privacy(Protocol):
 
         Raises:
             Unreadable: a part of it cannot be read.
+        """
+
+    async def routes(self) -> tuple[str, ...]:
+        """Return the interfaces with a route beyond their own networks, where Local requested none.
+
+        Raises:
+            Unreadable: the routes cannot be read.
         """

@@ -224,6 +224,39 @@ async def test_a_file_in_another_format_is_not_promised(name: str, text: str, se
         await seed.privacy.evidence()
 
 
+ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t0002000A\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
+"""
+OVER_IPV4 = "eth1\t0003000A\t0102000A\t0003\t0\t0\t100\t00FFFFFF\t0\t0\t0\n"
+ROUTES_IPV6 = (
+    f"fe80{28 * '0'} 40 {32 * '0'} 00 {32 * '0'} 00000100 00000001 00000000 00000001     eth0\n"
+    f"{32 * '0'} 00 {32 * '0'} 00 {32 * '0'} ffffffff 00000001 00000000 00200200       lo\n"
+)
+OVER_IPV6 = (
+    f"{32 * '0'} 00 {32 * '0'} 00 fe80{27 * '0'}1 00000400 00000001 00000000 00000003     eth0\n"
+)
+
+
+async def test_a_way_out_of_the_lan_is_found_in_either_family(seed: Seed) -> None:
+    seed.write("proc/net/route", ROUTES)
+    seed.write("proc/net/ipv6_route", ROUTES_IPV6)
+    assert await seed.privacy.routes() == ()
+    seed.write("proc/net/route", ROUTES + OVER_IPV4)
+    assert await seed.privacy.routes() == ("eth1",)
+    seed.write("proc/net/ipv6_route", ROUTES_IPV6 + OVER_IPV6)
+    assert await seed.privacy.routes() == ("eth0", "eth1")
+
+
+@pytest.mark.parametrize("text", [None, "Iface\ntorn\n", "Iface\neth0 0 0 zz\n"])
+async def test_routes_that_cannot_be_read_are_not_taken_for_none(
+    text: str | None, seed: Seed
+) -> None:
+    if text is not None:
+        seed.write("proc/net/route", text)
+    with pytest.raises(Unreadable):
+        await seed.privacy.routes()
+
+
 async def test_this_machine_can_be_read(tmp_path: Path) -> None:
     """The real files have the formats that are expected; what they say is the owner's affair."""
     (tmp_path / "etc").mkdir()
@@ -234,3 +267,4 @@ async def test_this_machine_can_be_read(tmp_path: Path) -> None:
     privacy = LinuxPrivacy(root=tmp_path)
     await privacy.begin()
     assert isinstance(await privacy.evidence(), Evidence)
+    assert isinstance(await privacy.routes(), tuple)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from phase_boot.drill.fake_network import FakeNetwork
+from phase_boot.drill.fake_privacy import FakePrivacy
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import FakeCache, FakePlatform, Scene, policy_table, scene
 from phase_boot.machine.graph import State
+from phase_boot.ports.privacy import Unreadable
 from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from policies.model import Reach
@@ -128,3 +130,44 @@ def test_everything_is_asked_with_the_reach_of_the_lan() -> None:
     play = local(scene(peer=good_site()))
     assert play.play() is State.TARGET
     assert play.sites.reaches == {Reach.LAN}
+
+
+def test_a_route_beyond_the_lan_is_found_before_anything_is_asked() -> None:
+    play = local(scene(peer=good_site()))
+    play.privacy = FakePrivacy(ways=("eth0",))
+    assert play.play() is State.OFF
+    assert "eth0 has a route beyond its own network" in play.cause
+    assert "without a gateway" in play.cause
+    assert play.of("candidate.found") == []
+    assert not play.kexec.jumped
+
+
+def test_a_route_that_appears_while_it_fetches_stops_the_jump() -> None:
+    play = local(scene(peer=good_site()))
+    play.privacy = Later(ways=("eth0",))
+    assert play.play() is State.OFF
+    assert play.of("fetch.done")
+    assert "has a route beyond" in play.cause
+    assert play.kexec.tried == []
+
+
+class Later(FakePrivacy):
+    """The route is there from the second reading on."""
+
+    async def routes(self) -> tuple[str, ...]:
+        self.readings += 1
+        return self.ways if self.readings > 1 else ()
+
+
+def test_routes_that_cannot_be_read_are_not_promised() -> None:
+    play = local(scene(peer=good_site()))
+    play.privacy = Blind()
+    assert play.play() is State.OFF
+    assert "cannot be read back" in play.cause
+
+
+class Blind(FakePrivacy):
+    """Nothing can be read back."""
+
+    async def routes(self) -> tuple[str, ...]:
+        raise Unreadable("/proc/net/route is not there")
