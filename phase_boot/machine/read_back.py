@@ -33,6 +33,8 @@ ANONYMOUS: Final[Mapping[str, str]] = MappingProxyType(
 """What keeps the host name and lasting identifiers out of what networkd sends (RFC 7844)."""
 ASSOCIATION: Final = 1
 """The IAID of every machine, so that it identifies none."""
+UNIQUE: Final = "duid-ll:0001"
+"""The beginning of a DUID of an Ethernet address without a time (RFC 8415, section 11.4)."""
 ETHERNET: Final = "01"
 """The hardware type before an address in a DHCPv4 client identifier (RFC 2132, section 9.14)."""
 
@@ -151,8 +153,7 @@ def _wrong_identifier(each: Configuration, interface: Interface) -> str | None:
     own = interface.address.replace(":", "")
     if each.client is not None and each.client.lower() != ETHERNET + own:
         return "sends a DHCPv4 client identifier that is not of the drawn address"
-    digits = re.sub(r"[^0-9a-f]", "", (each.unique or own).lower())
-    if not digits.endswith(own):
+    if each.unique is not None and each.unique.lower() != UNIQUE + own:
         return "sends a DHCPv6 DUID that is not of the drawn address"
     if each.association not in {None, ASSOCIATION}:
         return "sends a DHCPv6 IAID that is not the same on every machine"
