@@ -98,9 +98,7 @@ def parser() -> argparse.ArgumentParser:
     graph.set_defaults(func=_graph)
     refusals = commands.add_parser("refusals", help="list why something is not believed")
     refusals.set_defaults(func=_refusals)
-    replay = commands.add_parser("replay", help="walk a journal and name its first impossible step")
-    replay.add_argument("file", type=Path, metavar="FILE", help="a journal of one event per line")
-    replay.set_defaults(func=_replay)
+    _register_replay(commands)
     completion = commands.add_parser("completion", help="print a script that completes commands")
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(func=_completion)
@@ -114,6 +112,23 @@ def parser() -> argparse.ArgumentParser:
     provider.register(commands)
     plasma.register(commands)
     return words
+
+
+def _register_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    replay = commands.add_parser("replay", help="check that a machine can have written a journal")
+    replay.add_argument(
+        "file", type=Path, metavar="FILE", help="a journal of one event per line, or handoff.json"
+    )
+    replay.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="compare the journal with this manifest"
+    )
+    whom = replay.add_mutually_exclusive_group()
+    whom.add_argument("--key", action="append", help="a publisher's key id, or the file of a key")
+    whom.add_argument(
+        "--root", type=Path, metavar="FILE", help="a root; those beside it that follow count too"
+    )
+    replay.add_argument("--threshold", type=int, help="number of keys that must sign (default: 1)")
+    replay.set_defaults(func=_replay)
 
 
 def _register_policy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -238,22 +253,10 @@ def _refusals(_options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from phase_boot.machine.replay import (  # noqa: PLC0415 - not on the boot path
-        ImpossibleJournalError,
-        replay,
-    )
+    from phase_boot import replaying  # noqa: PLC0415 - not on the boot path
+    from phase_boot.publish.words import telling  # noqa: PLC0415 - the same
 
-    try:
-        with options.file.open(encoding="utf-8", errors="replace") as lines:
-            walk = replay(lines)
-    except OSError as error:
-        sys.stderr.write(f"{options.file} cannot be read: {error.strerror}\n")
-        return 1
-    except ImpossibleJournalError as error:
-        sys.stderr.write(f"{options.file}: {error}\n")
-        return 1
-    sys.stdout.write(" -> ".join(walk.states) + "\n")
-    return 0
+    return telling(replaying.run)(options)
 
 
 def _drill(options: argparse.Namespace) -> int:

@@ -11,6 +11,9 @@ import pytest
 
 from phase_boot.cli import main
 from phase_boot.drill.manifests import PUBLISHER, document, signed
+from phase_boot.drill.plan import Plan
+from phase_boot.drill.run import perform
+from phase_boot.drill.scenes import SCENES
 from phase_boot.trust.signatures import Trust
 from policies.read import read_policy
 
@@ -75,13 +78,19 @@ def test_a_journal_is_replayed_or_its_fault_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = tmp_path / "j.jsonl"
-    move = '"event": "transition", "source": "init", "trigger": "configured"'
-    journal.write_text(f'{{"seq": 0, {move}, "target": "net_up"}}\n')
+    lines = perform(SCENES["internet"](), Plan()).scene.lines.lines
+    journal.write_text("".join(f"{line}\n" for line in lines))
     assert main(["replay", str(journal)]) == 0
-    assert capsys.readouterr().out == "init -> net_up\n"
-    journal.write_text(f'{{"seq": 0, {move}, "target": "kexec"}}\n')
+    assert capsys.readouterr().out.endswith("fetch -> kexec -> target\n")
+    journal.write_text("".join(f"{line}\n" for line in lines).replace("configured", "linked"))
     assert main(["replay", str(journal)]) == 1
-    assert "line 1: configured leads to net_up, not kexec" in capsys.readouterr().err
+    assert "line 4: init has no edge for linked" in capsys.readouterr().err
+    journal.write_text("")
+    assert main(["replay", str(journal)]) == 1
+    assert "it is empty, so it is no journal" in capsys.readouterr().err
+    journal.write_text("[" * 100_000)
+    assert main(["replay", str(journal)]) == 1
+    assert "line 1: not an event" in capsys.readouterr().err
     assert main(["replay", str(tmp_path / "none")]) == 1
     assert "cannot be read" in capsys.readouterr().err
 

@@ -10,8 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.drill.world import Lines
-from phase_boot.machine.events import CandidateRefused, LinkUp, Transition
-from phase_boot.machine.graph import START, TERMINAL, State, Trigger, triggers_of
+from phase_boot.machine.events import (
+    CandidateRefused,
+    LinkUp,
+    RunInterrupted,
+    StateEntered,
+    Transition,
+)
+from phase_boot.machine.graph import FALLBACK, START, TERMINAL, State, Trigger, triggers_of
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.journal import MAX_TEXT, Journal
 from phase_boot.machine.replay import ImpossibleJournalError, replay
@@ -78,7 +84,7 @@ def test_a_sink_that_fails_is_left_and_the_others_go_on() -> None:
     assert broken.flushes == []
 
 
-@given(st.lists(st.integers(0, 20), max_size=40))
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=40))
 def test_every_walk_along_the_graph_is_replayed_as_it_was_walked(choices: list[int]) -> None:
     lines, guard, states = Lines(), Guard(), [START]
     journal = journal_to(lines)
@@ -89,25 +95,54 @@ def test_every_walk_along_the_graph_is_replayed_as_it_was_walked(choices: list[i
         drawn = sorted(triggers_of(source))
         trigger = drawn[choice % len(drawn)]
         states.append(guard.advance(trigger))
-        journal.emit(_move(source, trigger, guard.state))
+        _walk(
+            journal,
+            source,
+            trigger,
+            guard.state,
+            attempt=states.count(source) - (states[-1] is source),
+        )
     assert replay(lines.lines).states == tuple(states)
 
 
-def _move(source: State, trigger: Trigger, target: State) -> Transition:
-    return Transition(
-        source=source, trigger=trigger, target=target, cause=None, attempt=1, elapsed=0.0
+def _walk(
+    journal: Journal, source: State, trigger: Trigger, target: State, *, attempt: int = 1
+) -> None:
+    """Write what the driver writes of one visit."""
+    cause = "Failed" if trigger is FALLBACK else None
+    journal.emit(StateEntered(state=source, attempt=attempt))
+    journal.emit(
+        Transition(
+            source=source,
+            trigger=trigger,
+            target=target,
+            cause=cause,
+            attempt=attempt,
+            elapsed=0.0,
+        )
     )
 
 
 def _line(**changes: Any) -> str:
     move = {
+        "boot_id": "b00t",
         "event": "transition",
-        "seq": 0,
+        "seq": 1,
+        "at": 12.5,
         "source": "init",
         "trigger": "configured",
         "target": "net_up",
+        "cause": None,
+        "attempt": 1,
+        "elapsed": 0.0,
     }
     return json.dumps(move | changes)
+
+
+ENTERED = (
+    '{"boot_id": "b00t", "event": "state.entered", "seq": 0, "at": 12.5, "state": "init", '
+    '"attempt": 1}'
+)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +150,20 @@ def _line(**changes: Any) -> str:
     [
         (["no json"], "line 1: not an event"),
         (["[]"], "line 1: not an event"),
-        (['{"event": "stage"}'], "line 1: not an event"),
-        ([_line(seq=1)], "line 1: sequence 1, expected 0"),
-        ([_line(trigger="jumped", target="target")], "line 1: init has no edge for jumped"),
-        ([_line(target="kexec")], "line 1: configured leads to net_up, not kexec"),
-        ([_line(source="fetch")], "line 1: a move from fetch while the machine is in init"),
-        ([_line(source="moon")], "line 1: unknown name"),
-        ([_line(), _line(seq=1)], "line 2: a move from init"),
+        (['{"event": "stage"}'], "line 1: stage has not the fields of that event"),
+        ([_line()], "line 1: sequence 1, expected 0"),
+        (
+            [ENTERED, _line(trigger="jumped", target="target")],
+            "line 2: init has no edge for jumped",
+        ),
+        ([ENTERED, _line(target="kexec")], "line 2: configured leads to net_up, not kexec"),
+        (
+            [ENTERED, _line(source="fetch")],
+            "line 2: a move from fetch while the machine is in init",
+        ),
+        ([ENTERED, _line(source="moon")], "line 2: transition has the source 'moon'"),
+        ([ENTERED, _line(), _line(seq=2)], "line 3: transition between two states"),
+        ([_line(seq=0)], "line 1: a move from init, which was not entered"),
     ],
 )
 def test_the_first_impossible_step_of_a_journal_is_named(lines: list[str], reason: str) -> None:
@@ -132,9 +174,10 @@ def test_the_first_impossible_step_of_a_journal_is_named(lines: list[str], reaso
 def test_a_run_that_was_killed_and_the_one_after_it_are_both_replayed() -> None:
     killed, again = Lines(), Lines()
     first = Journal([killed], now=lambda: 1.0, boot_id="one")
-    first.emit(_move(State.INIT, Trigger.CONFIGURED, State.NET_UP))
+    _walk(first, State.INIT, Trigger.CONFIGURED, State.NET_UP)
     second = Journal([again], now=lambda: 2.0, boot_id="two", earlier=tuple(killed.lines))
-    second.emit(_move(State.INIT, Trigger.GIVE_UP, State.SHELL))
+    second.emit(RunInterrupted(lines=len(killed.lines)))
+    _walk(second, State.INIT, Trigger.GIVE_UP, State.SHELL)
     assert second.lines == (*killed.lines, *again.lines)
     assert replay(second.lines).states == (State.INIT, State.NET_UP, State.INIT, State.SHELL)
 
@@ -143,6 +186,6 @@ def test_a_run_that_begins_anew_under_the_same_name_is_no_journal() -> None:
     lines = Lines()
     for _ in range(2):
         journal = Journal([lines], now=lambda: 1.0, boot_id="one")
-        journal.emit(_move(State.INIT, Trigger.CONFIGURED, State.NET_UP))
-    with pytest.raises(ImpossibleJournalError, match="sequence 0, expected 1"):
+        _walk(journal, State.INIT, Trigger.CONFIGURED, State.NET_UP)
+    with pytest.raises(ImpossibleJournalError, match="sequence 0, expected 2"):
         replay(lines.lines)

@@ -1,0 +1,181 @@
+"""The schema of the journal: which events there are, and what each field may hold.
+
+It is read from the event classes, so that a new event is known the day it is written. Their modules
+are named `events`, or end in `_events`.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import math
+import pkgutil
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
+
+import phase_boot
+from phase_boot.handoff.kernel import Format
+from phase_boot.machine.events import Event
+from phase_boot.machine.journal import MAX_TEXT
+from phase_boot.ports.kexec import Method
+from phase_boot.ports.operator import Wish
+from phase_boot.store.digest import Digest
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.fields import parse_channel
+from phase_boot.trust.keys import parse_keyid
+from phase_boot.trust.version import Version
+from policies.model import Mode
+
+STAMPS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"boot_id": str, "event": str, "seq": int, "at": float}
+)
+"""What the journal adds to every event."""
+DIGITS: Final = 4
+"""The journal rounds to so many decimal places."""
+_BOOT_ID: Final = re.compile(r"[!-~]{1,64}")
+_CODE: Final = re.compile(r"[a-z][a-z-]{0,31}(\.[a-z][a-z-]{0,31})?")
+_SIGNED: Final = frozenset({("stage", "reached")})
+"""The only number that may be negative: every other one is a count, a size or a duration."""
+_FROM_ONE: Final = frozenset({"attempt"})
+CHAINLOAD: Final = "chainload"
+
+
+def _version(text: str) -> None:
+    if str(Version.parse(text)) != text:
+        raise ValueError(text)
+
+
+def _date(text: str) -> None:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError(text)
+
+
+def _code(text: str) -> None:
+    if not _CODE.fullmatch(text):
+        raise ValueError(text)
+
+
+def _errno(text: str) -> None:
+    if text not in errno.errorcode.values():
+        raise ValueError(text)
+
+
+def _first_way(text: str) -> None:
+    if text != CHAINLOAD:
+        Method(text)
+
+
+_MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingProxyType(
+    {
+        ("run.started", "arch"): Arch,
+        ("run.started", "mode"): Mode,
+        ("run.started", "wall"): _date,
+        ("run.started", "build"): _date,
+        ("trust.recalled", "seen"): _version,
+        ("manifest.verified", "version"): _version,
+        ("manifest.verified", "channel"): parse_channel,
+        ("manifest.verified", "arch"): Arch,
+        ("manifest.verified", "keys"): parse_keyid,
+        ("fetch.done", "sha256"): Digest,
+        ("candidate.refused", "code"): _code,
+        ("state.doubted", "code"): _code,
+        ("shell.chose", "wish"): Wish,
+        ("kernel.inspected", "format"): Format,
+        ("kernel.inspected", "arch"): Arch,
+        ("kernel.inspected", "first"): _first_way,
+        ("kexec.failed", "method"): Method,
+        ("kexec.failed", "errno"): _errno,
+        ("kexec.loaded", "method"): Method,
+        ("kexec.jump", "version"): _version,
+        ("loader.staged", "version"): _version,
+    }
+)
+"""What the texts of a field mean, beyond being texts; each raises ValueError for what does not."""
+
+
+@cache
+def event_types() -> Mapping[str, type[Event]]:
+    """Return every event of this package by its name."""
+    for found in pkgutil.walk_packages(phase_boot.__path__, "phase_boot."):
+        if found.name.endswith("events") and not found.ispkg:
+            importlib.import_module(found.name)
+    return MappingProxyType({kind.event: kind for kind in _below(Event)})
+
+
+def fault(record: Mapping[str, Any]) -> str | None:
+    """Say in a few words why the journal never wrote ``record``, or None if it may have."""
+    name = record.get("event")
+    hints = _fields().get(name) if isinstance(name, str) else None
+    if hints is None:
+        return f"no event is called {name!r:.80}"
+    if record.keys() != hints.keys():
+        wrong = ", ".join(sorted(map(ascii, hints.keys() ^ record.keys())))
+        return f"{name} has not the fields of that event ({wrong:.200})"
+    for field, hint in hints.items():
+        value = record[field]
+        if not _fits(hint, value):
+            return f"{name} has the {field} {value!r:.80}, which its type does not allow"
+        if problem := _out_of_bounds(str(name), field, value):
+            return f"{name} has the {field} {value!r:.80}, {problem}"
+    return None
+
+
+def _below(kind: type[Event]) -> Iterator[type[Event]]:
+    for each in kind.__subclasses__():
+        # A plugin or a test may have events of its own; they are none of this package's.
+        if each.__module__.startswith(f"{phase_boot.__name__}."):
+            yield each
+        yield from _below(each)
+
+
+@cache
+def _fields() -> Mapping[str, Mapping[str, Any]]:
+    """Return the type of every field of every event."""
+    hints = {name: get_type_hints(kind) for name, kind in event_types().items()}
+    return {name: {**own, **STAMPS} for name, own in hints.items()}
+
+
+def _fits(hint: object, value: object) -> bool:
+    """Say whether ``value`` is what JSON makes of a value of the type ``hint``."""
+    origin = get_origin(hint)
+    if origin in {Union, UnionType}:
+        return any(_fits(each, value) for each in get_args(hint))
+    if origin is tuple:
+        return isinstance(value, list) and all(_fits(get_args(hint)[0], one) for one in value)
+    if hint is float or hint is int:
+        return _is_number(value, whole=hint is int)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return isinstance(value, str) and value in {one.value for one in hint}
+    return isinstance(value, NoneType if hint is None else cast("type", hint))
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if whole:
+        return isinstance(value, int)
+    return math.isfinite(value) and round(value, DIGITS) == value
+
+
+def _out_of_bounds(name: str, field: str, value: object) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        least = 1 if field in _FROM_ONE else 0
+        if value < least and (name, field) not in _SIGNED:
+            return f"which is less than {least}"
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return f"of more than {MAX_TEXT} characters"
+    if field == "boot_id" and not _BOOT_ID.fullmatch(str(value)):
+        return "which is no name of a run"
+    means = _MEANINGS.get((name, field))
+    for text in value if isinstance(value, list) else [value]:
+        if means is not None and isinstance(text, str):
+            try:
+                means(text)
+            except ValueError:
+                return "which that field never holds"
+    return None

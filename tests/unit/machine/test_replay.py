@@ -1,0 +1,245 @@
+"""A journal that was changed in one field is refused, or the field is listed with the reason."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phase_boot.drill.manifests import document
+from phase_boot.drill.plan import Plan
+from phase_boot.drill.run import perform
+from phase_boot.drill.scenes import SCENES
+from phase_boot.machine import schema
+from phase_boot.machine.replay import ImpossibleJournalError, replay
+from phase_boot.trust.manifest import Manifest
+
+
+@cache
+def journal(scene: str) -> tuple[str, ...]:
+    return tuple(perform(SCENES[scene](), Plan()).scene.lines.lines)
+
+
+def refused(lines: list[str]) -> bool:
+    try:
+        replay(lines)
+    except ImpossibleJournalError:
+        return True
+    return False
+
+
+def changed(value: Any) -> Iterator[Any]:
+    """Yield other values that JSON may have instead of ``value``."""
+    yield {"an": "object"}
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (value + 1000, -1 - value, str(value))
+        if isinstance(value, int):
+            yield from (value + 1, value - 1, value + 0.5)
+    elif isinstance(value, str):
+        yield from (f"{value}x", "", value[::-1], None, 1, "x" * 3000)
+    elif isinstance(value, list):
+        yield from ([*value, "x"], [], None, "x")
+    else:
+        yield from ("x", 1)
+
+
+def mutants(lines: tuple[str, ...]) -> Iterator[tuple[str, str, Any, list[str]]]:
+    """Yield journals with one field changed: the event, the field and its value beside each."""
+    for number, line in enumerate(lines):
+        record = json.loads(line)
+        for field, value in record.items():
+            for other in (*changed(value), ...):
+                mutant = {k: v for k, v in record.items() if k != field or other is not ...}
+                if other is not ...:
+                    mutant[field] = other
+                mutated = [*lines[:number], json.dumps(mutant), *lines[number + 1 :]]
+                yield record["event"], field, other, mutated
+
+
+ONCE = "no other line repeats it"
+PEER = "what another machine or the network said"
+WORDS = "free text for a person"
+UNCHECKABLE: Mapping[tuple[str, str], str] = {
+    ("candidate.found", "origin"): PEER,
+    ("candidate.found", "url"): "unless that candidate is asked later",
+    ("candidate.refused", "code"): "beyond its form: plugins have codes of their own",
+    ("candidate.refused", "reason"): WORDS,
+    ("fetch.done", "sha256"): "unless the manifest is given, or the command line repeats it",
+    ("fetch.done", "size"): "unless the manifest is given, or a line before it has the size",
+    ("fetch.done", "source"): "unless a hand-over repeats it",
+    ("fetch.started", "offset"): "beyond the size",
+    ("fetch.started", "source"): PEER,
+    ("kernel.inspected", "packing"): ONCE,
+    ("kernel.inspected", "reason"): WORDS,
+    ("kernel.inspected", "version"): ONCE,
+    ("kexec.failed", "errno"): "beyond the names that there are",
+    ("kexec.failed", "reason"): WORDS,
+    ("kexec.jump", "rss_peak"): ONCE,
+    ("link.up", "addresses"): PEER,
+    ("link.up", "dns"): PEER,
+    ("link.up", "gateways"): PEER,
+    ("link.up", "interface"): ONCE,
+    ("link.up", "vlan"): ONCE,
+    ("loader.staged", "entry"): ONCE,
+    ("loader.staged", "size"): ONCE,
+    ("manifest.verified", "channel"): "unless the manifest is given",
+    ("manifest.verified", "version"): "unless the manifest is given, or that version is started",
+    ("meeting.joined", "source"): PEER,
+    ("network.set", "addresses"): ONCE,
+    ("network.set", "interface"): ONCE,
+    ("network.set", "vlan"): ONCE,
+    ("report.saved", "where"): ONCE,
+    ("root.followed", "url"): ONCE,
+    ("shell.opened", "cause"): WORDS,
+    ("shell.opened", "way_out"): WORDS,
+    ("source.failed", "again"): ONCE,
+    ("source.failed", "reason"): WORDS,
+    ("source.failed", "source"): PEER,
+    ("source.served", "bytes"): PEER,
+    ("source.served", "source"): PEER,
+    ("stage", "name"): ONCE,
+    ("stage", "reached"): "beyond lying in the past",
+    ("state.doubted", "code"): "beyond its form",
+    ("state.doubted", "reason"): WORDS,
+    ("store.corrupt", "reason"): WORDS,
+    ("store.opened", "note"): WORDS,
+    ("store.opened", "persistent"): "unless trust.recalled follows",
+    ("transition", "cause"): "beyond its form: plugins have failures of their own",
+    ("trust.recalled", "root"): "unless a root is followed after it",
+    ("trust.recalled", "seen"): "beyond not being above a version that is verified",
+}
+"""The fields of which some change cannot be noticed in a journal alone, and why."""
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_a_machine_wrote_is_replayed(scene: str) -> None:
+    assert not refused(list(journal(scene)))
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scene: str) -> None:
+    missed = {
+        (event, field) for event, field, _, mutant in mutants(journal(scene)) if not refused(mutant)
+    }
+    assert missed <= UNCHECKABLE.keys()
+
+
+def test_every_field_that_is_listed_stands_in_the_page_of_the_decision() -> None:
+    page = (Path(__file__).parents[3] / "docs/adr/0002-machine.md").read_text()
+    missing = [key for key in UNCHECKABLE if f"`{key[0]}` {key[1]}" not in page]
+    assert missing == []
+
+
+@pytest.mark.parametrize("field", ["version", "channel", "arch", "sha256", "size"])
+def test_with_the_manifest_no_version_hash_or_size_can_be_edited(field: str) -> None:
+    lines = journal("internet")
+    manifest = Manifest.of(document())
+    replay(lines, manifest=manifest)
+    other = {
+        "version": "2025.11.13",
+        "channel": "beta",
+        "arch": "arm64",
+        "sha256": "0" * 64,
+        "size": 7,
+    }
+    edited = 0
+    for number, line in enumerate(lines):
+        record = json.loads(line)
+        if field in record and record["event"] in {"manifest.verified", "fetch.done", "kexec.jump"}:
+            changed_line = json.dumps(record | {field: other[field]})
+            with pytest.raises(ImpossibleJournalError):
+                replay([*lines[:number], changed_line, *lines[number + 1 :]], manifest=manifest)
+            edited += 1
+    assert edited
+
+
+def test_every_event_class_of_the_tree_is_known_to_the_schema() -> None:
+    root = Path(__file__).parents[3] / "phase_boot"
+    names = {
+        node.name
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "Event" for base in node.bases)
+    }
+    assert {kind.__name__ for kind in schema.event_types().values()} == names
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"seq":' * 100_000])
+def test_a_line_that_is_nested_too_deep_is_no_event(deep: str) -> None:
+    with pytest.raises(ImpossibleJournalError, match="line 1: not an event"):
+        replay([deep])
+
+
+def test_an_empty_file_is_no_journal() -> None:
+    with pytest.raises(ImpossibleJournalError, match="it is empty"):
+        replay([])
+
+
+def restarted(before: Sequence[str], **changes: Any) -> list[str]:
+    """Return a journal of a run that was killed after ``lines``, and the first line of the next."""
+    at = json.loads(before[-1])["at"]
+    first = {
+        "boot_id": "next",
+        "seq": 0,
+        "at": at,
+        "event": "run.interrupted",
+        "lines": len(before),
+    }
+    return [*before, json.dumps(first | changes)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lines": 3},
+        {"event": "link.missing", "reason": "x"},
+        {"at": 0.0},
+        {"boot_id": "drill"},
+        {"seq": 1},
+    ],
+)
+def test_another_run_begins_only_where_one_was_interrupted(changes: dict[str, Any]) -> None:
+    lines = journal("internet")[:20]
+    replay(restarted(lines))
+    edited = restarted(lines, **changes)
+    if "event" in changes:
+        record = json.loads(edited[-1])
+        del record["lines"]
+        edited[-1] = json.dumps(record)
+    with pytest.raises(ImpossibleJournalError, match="line 21"):
+        replay(edited)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_lines_that_are_dropped_doubled_or_swapped_are_noticed(data: st.DataObject) -> None:
+    lines = list(journal(data.draw(st.sampled_from(sorted(SCENES)))))
+    first = data.draw(st.integers(0, len(lines) - 2))
+    edited = data.draw(
+        st.sampled_from(
+            [
+                lines[:first] + lines[first + 1 :],
+                lines[: first + 1] + lines[first:],
+                [*lines[:first], lines[first + 1], lines[first], *lines[first + 2 :]],
+            ]
+        )
+    )
+    assert refused(edited)
+
+
+def test_the_hand_over_of_a_long_journal_may_lack_its_beginning() -> None:
+    lines = journal("internet")
+    for first in range(1, len(lines)):
+        replay(lines[first:], partial=True)
+        with pytest.raises(ImpossibleJournalError, match="sequence"):
+            replay(lines[first:])
