@@ -215,7 +215,9 @@ def _hardware(arch: Arch, options: argparse.Namespace, site: Path, manifest: Man
 
 def _tell(label: str, text: str) -> None:
     line = f"  {label:<10}{text}"
-    print(line if len(line) <= COLUMNS else f"{line[: COLUMNS - 1]}…", flush=True)
+    if sys.stdout.isatty():
+        line = textwrap.fill(line, COLUMNS, subsequent_indent=" " * 12)
+    print(line, flush=True)
 
 
 def _write(text: str) -> None:

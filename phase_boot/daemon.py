@@ -34,7 +34,7 @@ from phase_boot.adapters.stick_loader import StickLoader
 from phase_boot.adapters.stick_reports import NoStick, StickReports
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.adapters.terminals import Terminal, Terminals
-from phase_boot.console.lines import Console
+from phase_boot.console.lines import Console, columns_of
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.driver import RanInCircles, drive
 from phase_boot.machine.events import RunEnded, RunInterrupted
@@ -226,7 +226,7 @@ def _desktop(settings: Settings) -> _Surroundings:
         operator=operator if sys.stdin.isatty() and live else NobodyThere(terminals.write),
         sinks=(
             *sinks.asked_for(settings.journal),
-            Console(terminals.write, live=live, start=start),
+            Console(terminals.write, live=live, start=start, columns=lambda: columns_of(2)),
         ),
         in_seed=False,
     )

@@ -1,13 +1,19 @@
-"""From an event to what a person reads: one line each, at most 80 columns, nothing raw."""
+"""From an event to what a person reads: one line each, folded on a terminal, nothing raw."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final
 
 COLUMNS: Final = 79
+"""Columns of a terminal that does not say how wide it is, and of a bar."""
+LEAST_COLUMNS: Final = 20
+INDENT: Final = " " * 13
+"""Before what follows of a line that is folded, so that it stands below the text."""
 BAR: Final = 20
 MOST_SECONDS: Final = 100 * 60 - 1
 """More than that is not told apart."""
@@ -22,7 +28,7 @@ def printable(text: object) -> str:
 
 
 def line_for(event: Fields, *, start: float = 0.0) -> str | None:
-    """Return the line for ``event``, or None if a person need not see it.
+    """Return the line for ``event``, however long, or None if a person need not see it.
 
     Times are shown as seconds since ``start``.
     """
@@ -33,18 +39,25 @@ def line_for(event: Fields, *, start: float = 0.0) -> str | None:
         text = printable(render(event))
     except (KeyError, TypeError, ValueError):
         return None
-    stamp = f"{float(event.get('at', 0)) - start:8.2f}s  "
-    room = COLUMNS - len(stamp)
-    return stamp + (text if len(text) <= room else text[: room - 3] + "...")
+    return f"{float(event.get('at', 0)) - start:8.2f}s  {text}"
 
 
-def progress_bar(event: Fields) -> str:
-    """Return a bar for a `fetch.progress` event."""
+def folded(line: str, columns: int) -> list[str]:
+    """Return ``line`` in lines of at most ``columns``; nothing is left out."""
+    width = max(LEAST_COLUMNS, columns)
+    if len(line) <= width:
+        return [line]
+    indent = INDENT if width > 2 * len(INDENT) else "  "
+    return wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def progress_bar(event: Fields, columns: int = COLUMNS) -> str:
+    """Return a bar of at most ``columns`` for a `fetch.progress` event."""
     done, size = int(event["done"]), max(1, int(event["size"]))
     filled = min(BAR, BAR * done // size)
     bar = "#" * filled + "-" * (BAR - filled)
     amount = f"{done / MIB:.1f} of {size / MIB:.1f} MiB{_pace(event, size - done)}"
-    return f"  {printable(event['artifact'])[:10]:<10} [{bar}] {amount}"[:COLUMNS]
+    return f"  {printable(event['artifact'])[:10]:<10} [{bar}] {amount}"[:columns]
 
 
 def _pace(event: Fields, left: int) -> str:
@@ -150,17 +163,37 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
 )
 
 
+def columns_of(descriptor: int) -> int:
+    """Return how many columns a line may take on a terminal, one less than it has."""
+    try:
+        return os.get_terminal_size(descriptor).columns - 1 or COLUMNS
+    except OSError:
+        return COLUMNS
+
+
 class Console:
     """Implements `journal.Sink` for a terminal: lines, and one bar that is drawn over itself."""
 
     name = "console"
 
-    def __init__(self, write: Callable[[str], object], *, live: bool, start: float = 0.0) -> None:
-        """Draw with ``write``; without ``live`` there is no bar, as in a log file.
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        *,
+        live: bool,
+        start: float = 0.0,
+        columns: Callable[[], int] = lambda: COLUMNS,
+    ) -> None:
+        """Draw with ``write``.
 
-        Times are shown as seconds since ``start``.
+        Args:
+            write: takes the text.
+            live: whether it is a terminal. A file gets no bar, and its lines are not folded.
+            start: times are shown as seconds since it.
+            columns: returns the width of the terminal, which may change.
         """
         self._write = write
+        self._columns = columns
         self._live = live
         self._start = start
         self._bar_shown = False
@@ -173,7 +206,7 @@ class Console:
         """Show what an event means."""
         if event.get("event") == "fetch.progress":
             if self._live:
-                self._write(f"\r{progress_bar(event)}\x1b[K")
+                self._write(f"\r{progress_bar(event, self._columns())}\x1b[K")
                 self._bar_shown = True
             return
         text = line_for(event, start=self._start)
@@ -181,7 +214,8 @@ class Console:
             return
         clear = "\r\x1b[K" if self._bar_shown else ""
         self._bar_shown = False
-        self._write(f"{clear}{text}\n")
+        lines = folded(text, self._columns()) if self._live else [text]
+        self._write(clear + "".join(f"{line}\n" for line in lines))
 
     def flush(self) -> None:
         """There is nothing to make safe."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from phase_boot.console.lines import printable
+from phase_boot.console.lines import INDENT, printable
 
 MAX_TEXT: Final = 8192
 """Characters of any one text that are looked at."""
@@ -56,7 +56,10 @@ def opening(
     said += newest
     # The newest lines; the whole of it is in the journal.
     room = rows - len(said) - 1
-    return [*said, "", *(cut(line, width) for line in timeline[-room:])] if room > 0 else said
+    if room <= 0:
+        return said
+    past = [part for line in timeline[-room:] for part in folded(line, width, indent=INDENT)]
+    return [*said, "", *past[-room:]]
 
 
 def menu(items: Iterable[tuple[str, str]], *, columns: int) -> list[str]:

@@ -22,7 +22,7 @@ def events(journal: Sequence[str]) -> tuple[Fields, ...]:
 
 
 def timeline(journal: Sequence[str], *, start: float = 0.0) -> tuple[str, ...]:
-    """Return a line for each event that a person need see, at most 80 columns wide."""
+    """Return a line for each event that a person need see, however long."""
     lines = (line_for(event, start=start) for event in events(journal))
     return tuple(line for line in lines if line is not None)
 

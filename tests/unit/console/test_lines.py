@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from phase_boot.console.lines import COLUMNS, Console, line_for, progress_bar
+from phase_boot.console.lines import COLUMNS, LEAST_COLUMNS, Console, line_for, progress_bar
 from phase_boot.drill.sites import good_site
 from phase_boot.drill.world import scene
 from phase_boot.ports.kexec import Ability
@@ -26,7 +26,7 @@ def test_every_transition_of_a_boot_is_one_line() -> None:
     text = shown(*play.events, live=False)
     for source, target in zip(play.walk.states, play.walk.states[1:], strict=False):
         assert f"{source} -> {target}" in text
-    assert max(len(line) for line in text.splitlines()) <= COLUMNS
+    assert max(len(line) for line in shown(*play.events).splitlines()) <= COLUMNS
 
 
 def test_escape_sequences_of_a_peer_never_reach_the_terminal() -> None:
@@ -36,11 +36,28 @@ def test_escape_sequences_of_a_peer_never_reach_the_terminal() -> None:
     assert not set(text) & {"\x1b", "\r", "\x07"}
 
 
-def test_a_long_line_is_cut_to_the_width() -> None:
-    line = line_for({"event": "candidate.found", "at": 1, "origin": "lan", "url": "u" * 500})
-    assert line is not None
-    assert len(line) == COLUMNS
-    assert line.endswith("...")
+REFUSED: dict[str, object] = {
+    "event": "candidate.refused",
+    "at": 1,
+    "code": "manifest.expired",
+    "reason": f"The manifest of {'x' * 100} expired: the publisher must publish a new one.",
+}
+
+
+def test_a_file_gets_the_whole_of_a_long_line() -> None:
+    text = shown(REFUSED, live=False)
+    assert text.count("\n") == 1
+    assert text.endswith("the publisher must publish a new one.\n")
+
+
+@pytest.mark.parametrize("columns", [1, 20, 40, 79, 200])
+def test_a_terminal_gets_the_whole_of_a_long_line_folded_to_its_width(columns: int) -> None:
+    out: list[str] = []
+    Console(out.append, live=True, columns=lambda: columns).show(REFUSED)
+    lines = "".join(out).splitlines()
+    assert max(map(len, lines)) <= max(columns, LEAST_COLUMNS)
+    whole = "".join("".join(lines).split())
+    assert whole == "".join(str(line_for(REFUSED)).split())
 
 
 @pytest.mark.parametrize("root", [None, 2147483648])

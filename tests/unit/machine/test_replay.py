@@ -113,6 +113,8 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
     ("store.corrupt", "reason"): WORDS,
     ("store.opened", "note"): WORDS,
     ("store.opened", "persistent"): "unless trust.recalled follows",
+    ("transition", "elapsed"): "a shorter stay; the machine may have been suspended",
+    ("transition", "at"): "a later last line; the machine may have been suspended",
     ("transition", "cause"): "beyond its form: plugins have failures of their own",
     ("trust.recalled", "root"): "unless a root is followed after it",
     ("trust.recalled", "seen"): "beyond not being above a version that is verified",
