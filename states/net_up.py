@@ -73,7 +73,7 @@ async def _cleared(world: World, policy: Policy) -> None:
     except TimeoutError:
         world.emit(LoaderNotCleared(reason=f"it took more than {CLEARING_SECONDS} seconds"))
     else:
-        if files:
+        if files > 0:
             world.emit(LoaderCleared(files=files))
 
 

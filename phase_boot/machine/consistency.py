@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from phase_boot.machine.graph import State
 from phase_boot.machine.journal import MAX_TEXT
-from phase_boot.machine.schema import CHAINLOAD
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.trust.version import Version
 
@@ -160,8 +159,6 @@ class Evidence:
     def _inspected(self, record: Record, _state: State | None) -> None:
         if self._verified is not None:
             _equal("the kernel's architecture", record["arch"], self._verified["arch"], "manifest")
-        if record["first"] == CHAINLOAD and record["reason"] is None:
-            raise Contradiction("kexec is not tried, for no reason")
         self._first, self._loaded, self._refused = record["first"], None, set()
 
     def _refuses(self, record: Record, _state: State | None) -> None:

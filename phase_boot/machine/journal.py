@@ -14,6 +14,10 @@ import structlog
 
 from phase_boot.machine.events import Event, SinkLost
 
+PAST: Final = frozenset(
+    {("transition", "elapsed"), ("fetch.done", "seconds"), ("source.served", "seconds")}
+)
+"""Durations that end when their event is written."""
 MAX_TEXT: Final = 2000
 """Characters kept of any one text of an event, so that a peer cannot flood the journal."""
 
@@ -50,6 +54,7 @@ class Journal:
         self._sinks = list(sinks)
         self._now = now
         self._seq = first_seq
+        self._began: float | None = None
         self._lines: list[str] = list(earlier)
         self._log = structlog.wrap_logger(
             _Fan(self._hand_out),
@@ -64,8 +69,14 @@ class Journal:
 
     def emit(self, fact: Event) -> None:
         """Write ``fact`` down."""
+        at = self._now()
+        self._began = at if self._began is None else self._began
         values = {field.name: _plain(getattr(fact, field.name)) for field in fields(fact)}
-        stamps = {"seq": self._seq, "at": round(self._now(), 4)}
+        for name in values:
+            if (fact.event, name) in PAST:
+                # A clock that was read wrong once must not make a duration that cannot be.
+                values[name] = _plain(min(max(0.0, getattr(fact, name)), at - self._began))
+        stamps = {"seq": self._seq, "at": round(at, 4)}
         self._seq += 1
         self._log.info(fact.event, **stamps, **values)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 from phase_boot.machine.consistency import Contradiction, Evidence
 from phase_boot.machine.graph import START, State
+from phase_boot.machine.journal import PAST
 from phase_boot.machine.moves import TOLERANCE, Impossible, Moves
 from phase_boot.machine.schema import fault
 from phase_boot.trust.manifest import Manifest
@@ -22,8 +23,6 @@ MAX_LINE: Final = 1024 * 1024
 """Characters of one line."""
 MAX_EARLIER: Final = 1024 * 1024
 """Bytes that a daemon reads of the journal of a run before it; it counts the lines in them."""
-_AHEAD: Final = frozenset({"candidate.deferred"})
-"""Events whose `seconds` lie ahead of them."""
 
 
 class ImpossibleJournalError(Exception):
@@ -144,9 +143,10 @@ class _Walk:
             raise Impossible(f"at {record['at']} s, before the {self._at} s of the line above")
         self._seq, self._at = self._seq + 1, record["at"]
         passed = self._at - self._first_at
-        seconds = record.get("seconds", 0.0) if record["event"] not in _AHEAD else 0.0
-        if not self._partial and seconds > passed + TOLERANCE:
-            raise Impossible(f"it took {seconds} s, of {passed:.4f} s that passed")
+        for name, value in record.items():
+            past = (record["event"], name) in PAST and not self._partial
+            if past and value > passed + TOLERANCE:
+                raise Impossible(f"{name} is {value} s, of {passed:.4f} s that passed")
 
 
 def _record(line: str) -> dict[str, Any]:
