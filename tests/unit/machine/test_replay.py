@@ -84,6 +84,7 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
     ("kexec.failed", "errno"): "beyond the names that there are",
     ("kexec.failed", "reason"): WORDS,
     ("kexec.jump", "rss_peak"): ONCE,
+    ("kexec.loaded", "cmdline"): "beyond the words that the hand-over adds",
     ("link.up", "addresses"): PEER,
     ("link.up", "dns"): PEER,
     ("link.up", "gateways"): PEER,
@@ -93,7 +94,6 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
     ("loader.staged", "size"): ONCE,
     ("manifest.verified", "channel"): "unless the manifest is given",
     ("manifest.verified", "version"): "unless the manifest is given, or that version is started",
-    ("meeting.joined", "source"): PEER,
     ("network.set", "addresses"): ONCE,
     ("network.set", "interface"): ONCE,
     ("network.set", "vlan"): ONCE,
@@ -104,8 +104,6 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
     ("source.failed", "again"): ONCE,
     ("source.failed", "reason"): WORDS,
     ("source.failed", "source"): PEER,
-    ("source.served", "bytes"): PEER,
-    ("source.served", "source"): PEER,
     ("stage", "name"): ONCE,
     ("stage", "reached"): "beyond lying in the past",
     ("state.doubted", "code"): "beyond its form",
@@ -129,10 +127,14 @@ def test_what_a_machine_wrote_is_replayed(scene: str) -> None:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scene: str) -> None:
-    missed = {
-        (event, field) for event, field, _, mutant in mutants(journal(scene)) if not refused(mutant)
-    }
-    assert missed <= UNCHECKABLE.keys()
+    missed = set()
+    for event, field, _, mutant in mutants(journal(scene)):
+        # Events of a topic have a type for each field, and nothing else in the journal repeats them.
+        topic = schema.event_types()[event].__module__ != "phase_boot.machine.events"
+        listed = (event, field) in UNCHECKABLE or (topic and field not in schema.STAMPS)
+        if not listed and not refused(mutant):
+            missed.add((event, field))
+    assert missed == set()
 
 
 def test_every_field_that_is_listed_stands_in_the_page_of_the_decision() -> None:
