@@ -129,7 +129,7 @@ def test_what_a_machine_wrote_is_replayed(scene: str) -> None:
 def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scene: str) -> None:
     missed = set()
     for event, field, _, mutant in mutants(journal(scene)):
-        # Events of a topic have a type for each field, and nothing else in the journal repeats them.
+        # A field of a topic has a type, and nothing else in the journal repeats it.
         topic = schema.event_types()[event].__module__ != "phase_boot.machine.events"
         listed = (event, field) in UNCHECKABLE or (topic and field not in schema.STAMPS)
         if not listed and not refused(mutant):
