@@ -135,7 +135,7 @@ def run(settings: Settings) -> int:
 
 
 async def _run(settings: Settings, around: _Surroundings, outpost: Outpost) -> tuple[State, Boot]:
-    clock = SystemClock()
+    clock = SystemClock(settable=around.in_seed)
     journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
     if around.earlier:
         journal.emit(RunInterrupted(lines=len(around.earlier)))

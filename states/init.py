@@ -1,9 +1,10 @@
-"""Init: learn which machine and which mode this is, read the policy, fix the time."""
+"""Init: learn which machine and which mode this is, read the policy, fix and set the time."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from phase_boot.machine import wall_clock
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.errors import AskFirst, NotConfigured
 from phase_boot.machine.events import RunStarted, Stage
@@ -29,8 +30,11 @@ async def init(world: World, boot: Boot) -> Step:
         )
     )
     policy = await world.platform.policy(facts.mode)
-    if boot.now is None:
-        boot = replace(boot, now=max(wall, facts.built), reckoned=world.clock.monotonic())
+    now = boot.now
+    if now is None:
+        now = max(wall, facts.built)
+        boot = replace(boot, now=now, reckoned=world.clock.monotonic())
+    wall_clock.advance(world, now)
     return Step(Trigger.CONFIGURED, replace(boot, facts=facts, policy=policy))
 
 

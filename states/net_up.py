@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from phase_boot.machine import promises
+from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import (
     CannotChainload,
@@ -113,6 +113,7 @@ async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
         )
     )
     now = max(now, seen.issued or now)
+    wall_clock.advance(world, now)
     return replace(boot, shelf=shelf, chain=memory.chain, seen=seen, now=now)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
 from phase_boot.console import story
-from phase_boot.machine import promises
+from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.closing import give_back
 from phase_boot.machine.deferral import of_next_attempt
@@ -45,6 +45,10 @@ ACT_SECONDS: Final = 120
 TOO_LONG: Final = f"it took more than {ACT_SECONDS} seconds"
 MAX_FAILURES: Final = 3
 """In a row; then the Shell is broken, and whoever started the daemon is told so."""
+EARLIEST: Final = datetime(2025, 1, 1, tzinfo=UTC)
+"""No clock is set to a time before, nor before the build date once that is known."""
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""No clock is set to a time from here on."""
 WAY_OUT: Final = "Retry, type the URL of a manifest, reboot or power off."
 
 
@@ -202,6 +206,20 @@ async def _network(world: World, boot: Boot, answer: Answer) -> Step | str:
     return await _retry(world, boot, answer)
 
 
+async def _clock(world: World, boot: Boot, answer: Answer) -> Step | str:
+    """Set the system clock, and begin a new reckoning of now by it (ADR 0004)."""
+    wall, earliest = answer.wall, boot.facts.built if boot.facts else EARLIEST
+    if wall is None:
+        return "The clock is as it was."
+    if not earliest <= wall < LATEST:
+        bounds = f"{earliest:%Y-%m-%d %H:%M} and {LATEST:%Y-%m-%d}"
+        return f"The clock is as it was: type a time in UTC between {bounds}."
+    refused = wall_clock.set_clock(world, wall)
+    if refused is not None:
+        return f"The clock could not be set: {refused}."
+    return Step(Trigger.RETRY, replace(_again(world, boot, boot.typed_url), now=None))
+
+
 async def _save(world: World, boot: Boot, _answer: Answer) -> str:
     journal = world.record.lines
     text = story.report_text(_facts(boot), boot.refusals, "\n".join(journal))
@@ -232,6 +250,7 @@ _ACTS: Final[Mapping[Wish, Callable[[World, Boot, Answer], Awaitable[Step | str]
             Wish.URL: _url,
             Wish.CANDIDATE: _candidate,
             Wish.NETWORK: _network,
+            Wish.CLOCK: _clock,
             Wish.SAVE: _save,
             Wish.ROOT_SHELL: _root_shell,
         }

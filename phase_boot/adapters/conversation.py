@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_interface
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -23,6 +25,7 @@ MENU: Final[Mapping[Wish, tuple[str, str]]] = MappingProxyType(
         Wish.CANDIDATE: ("c", "choose another candidate"),
         Wish.URL: ("u", "type the URL of a manifest"),
         Wish.NETWORK: ("n", "set up the network"),
+        Wish.CLOCK: ("t", "set the clock"),
         Wish.SAVE: ("s", "save a report to the stick"),
         Wish.ROOT_SHELL: ("x", "open a root shell"),
         Wish.REBOOT: ("b", "reboot"),
@@ -32,6 +35,9 @@ MENU: Final[Mapping[Wish, tuple[str, str]]] = MappingProxyType(
 )
 """The letter and the meaning of each wish: there is no other way to have one."""
 PROMPT: Final = "Your choice: "
+INSTANT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
 
 
 async def wish(seat: Seat, report: Report, *, start: float) -> Answer:
@@ -107,6 +113,9 @@ async def _complete(seat: Seat, wished: Wish, report: Report) -> Answer | None:
         if wished is Wish.NETWORK:
             setup = await _network(seat, report.interfaces)
             return Answer(wished, setup=setup) if setup else None
+        if wished is Wish.CLOCK:
+            wall = await _field(seat, "UTC now, like 2026-11-29 20:53 (Enter: menu): ", _instant)
+            return Answer(wished, wall=wall) if wall else None
     except Withdrawn:
         return None
     if wished is Wish.CANDIDATE:
@@ -117,6 +126,15 @@ async def _complete(seat: Seat, wished: Wish, report: Report) -> Answer | None:
 def _url(typed: str) -> str:
     # A line that fills the terminal's buffer may have been cut.
     return str(Url.parse(typed, most=MAX_LINE - 1)) if typed else typed
+
+
+def _instant(typed: str) -> datetime | None:
+    if not typed:
+        return None
+    if not INSTANT.fullmatch(typed):
+        raise ValueError("write it in UTC, like 2026-11-29 20:53 or 2026-11-29T20:53:00Z")
+    found = datetime.fromisoformat(typed)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 async def _network(seat: Seat, interfaces: Sequence[str]) -> Setup | None:

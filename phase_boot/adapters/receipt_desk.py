@@ -6,6 +6,7 @@ aiohttp takes three seconds to import on an emulated machine, and this is one sm
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import IO, Any, Final
 
+from phase_boot.adapters import tls
 from phase_boot.adapters.link import on_link
 from phase_boot.console.lines import printable
 from phase_boot.machine.backoff import PASSING_STATUSES, retry_after
@@ -93,10 +95,16 @@ class ReceiptDesk:
                 )
                 failed.append(NotHandedIn(said, again=again, retry_after=asked))
         except (OSError, ValueError, HTTPException) as error:
-            reason = printable(getattr(error, "reason", error))[:SHOWN]
+            reason = _reason(getattr(error, "reason", error))
             failed.append(NotHandedIn(f"it could not be reached ({reason})", again=True))
         else:
             failed.clear()
+
+
+def _reason(failure: object) -> str:
+    if isinstance(failure, ssl.CertificateError):
+        return tls.refusal(failure, None, datetime.now(UTC))
+    return printable(failure)[:SHOWN]
 
 
 def _why(answer: IO[Any]) -> str:

@@ -109,6 +109,8 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
             f"a run before this was killed after {e['lines']} events; going on from what it left"
         ),
         "transition": _transition,
+        "clock.set": lambda e: f"  clock set to {e['after']}; it said {e['before']}",
+        "clock.not_set": lambda e: f"  clock not set: {e['reason']}",
         "link.up": lambda e: f"  {e['interface']} has {', '.join(e['addresses'])}",
         "link.missing": lambda e: f"  {e['reason']}",
         "link.refused": lambda e: f"  {e['interface']} is not used: {e['reason']}",

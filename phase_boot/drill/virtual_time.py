@@ -87,11 +87,16 @@ class VirtualClock:
     def __init__(self, start: datetime = NOON) -> None:
         self.start = start
 
+        self._offset = timedelta()
+
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
     def wall(self) -> datetime:
-        return self.start + timedelta(seconds=self.monotonic())
+        return self.start + self._offset + timedelta(seconds=self.monotonic())
+
+    def set_wall(self, to: datetime) -> None:
+        self._offset += to - self.wall()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum, auto
 from typing import Protocol
 
@@ -18,6 +19,8 @@ class Wish(StrEnum):
     """Look again, and name what is to be tried first."""
     URL = auto()
     NETWORK = auto()
+    CLOCK = auto()
+    """Set the system clock, and begin anew with it."""
     SAVE = auto()
     ROOT_SHELL = auto()
     REBOOT = auto()
@@ -27,11 +30,12 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A wish, with the manifest URL typed with `Wish.URL`, the set-up with `Wish.NETWORK`."""
+    """A wish, with what was typed: a URL, a set-up of the network, or the time of the clock."""
 
     wish: Wish
     url: str | None = None
     setup: Setup | None = None
+    wall: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -46,12 +47,17 @@ def hostile(mode: str, *, root: bool) -> Scene:
     return play
 
 
+EXPIRED = datetime(2025, 11, 2, tzinfo=UTC)
+"""When the last of what is refused for its date expired: a clock set to before is another story."""
 URLS = st.sampled_from([f"http://{host}/{MANIFEST}" for host in HOSTS])
 ANSWERS = st.builds(
     Answer,
     st.sampled_from(Wish),
     st.none() | URLS | st.text(max_size=20),
     st.none() | st.just(Setup(interface="eth0")),
+    st.none()
+    | st.just(EXPIRED)
+    | st.datetimes(EXPIRED.replace(tzinfo=None), timezones=st.just(UTC)),
 )
 
 
@@ -85,8 +91,8 @@ def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:
 
 def test_a_wish_to_boot_anyway_cannot_even_be_said() -> None:
     assert set(Wish) == {
-        Wish.RETRY, Wish.CANDIDATE, Wish.URL, Wish.NETWORK, Wish.SAVE, Wish.ROOT_SHELL,
-        Wish.REBOOT, Wish.POWER_OFF, Wish.QUIT,
+        Wish.RETRY, Wish.CANDIDATE, Wish.URL, Wish.NETWORK, Wish.CLOCK, Wish.SAVE,
+        Wish.ROOT_SHELL, Wish.REBOOT, Wish.POWER_OFF, Wish.QUIT,
     }  # fmt: skip
     assert not any("anyway" in meaning for _, meaning in MENU.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.fakes.person import Person
 
 CHOICE = "choice:"
 URL = "http://10.0.0.1/m.json"
+EVENING = datetime(2026, 11, 29, 20, 53, tzinfo=UTC)
 IN_SEED = tuple(wish for wish in Wish if wish is not Wish.QUIT)
 
 
@@ -73,6 +75,14 @@ def asking(*people: Person, report: Report = REPORT, **settings: Any) -> asyncio
         (["u", "file:///etc/passwd", "http://a b", f"  {URL}  "], Answer(Wish.URL, URL)),
         (["u", "", "r"], Answer(Wish.RETRY)),
         (["j", "", "r"], Answer(Wish.RETRY)),
+        (["t", "2026-11-29 20:53"], Answer(Wish.CLOCK, wall=EVENING)),
+        (["t", "2026-11-29T20:53:00Z"], Answer(Wish.CLOCK, wall=EVENING)),
+        (["t", "2026-11-29T22:53:00+02:00"], Answer(Wish.CLOCK, wall=EVENING)),
+        (
+            ["t", "now", "2026-13-01 00:00", "20:53", "2026-11-29 20:53"],
+            Answer(Wish.CLOCK, wall=EVENING),
+        ),
+        (["t", "", "r"], Answer(Wish.RETRY)),
         (["n", "eth1", "", "", "", "", "y"], Answer(Wish.NETWORK, setup=Setup(interface="eth1"))),
         (["n", "eth1", "", "", "", "", "n", "r"], Answer(Wish.RETRY)),
     ],
@@ -147,7 +157,8 @@ async def test_a_small_screen_shows_the_cause_and_the_menu() -> None:
         task = asking(person)
         await person.see(CHOICE)
         assert "Phase Boot stopped" in "\n".join(person.screen)
-        assert person.screen[-2] == "  j  show the journal"
+        rows = [row for row in person.screen if row]
+        assert rows[-2:] == ["  j  show the journal", "Your choice:"]
         task.cancel()
 
 

@@ -1,0 +1,97 @@
+"""A machine whose hardware clock is years behind boots over HTTPS; its hardware clock stays so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from image.beyond import ADDRESS, Beyond, Way, name_server
+from image.durable import Durable
+from image.hardware import BOARDS
+from image.lab import Lab
+from image.qemu import Machine
+from image.stages import REPORT
+from phase_boot.store.layout import manifest_path
+from phase_boot.trust.arch import Arch
+
+from .conftest import (
+    AMD64,
+    BOOT_SECONDS,
+    CHANNEL,
+    MIRROR,
+    Published,
+    mirror_certificate,
+    republished,
+    sources,
+)
+
+pytestmark = pytest.mark.e2e_all
+
+RTC = datetime(2020, 1, 1, tzinfo=UTC)
+WRONG = ("crashed", "run.ended")
+DAY = timedelta(days=1)
+
+
+@AMD64
+def test_a_clock_years_behind_is_named_and_set_and_the_hardware_clock_is_not_written(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    certificate = mirror_certificate()
+    # Issued after the certificate was made, so that whoever saw this version can judge that.
+    issued = datetime.now(UTC).replace(microsecond=0)
+    site = republished(published, tmp_path / "site", issued=f"{issued:%Y-%m-%dT%H:%M:%SZ}")
+    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    hardware = replace(published.hardware, extra=("-rtc", f"base={RTC:%Y-%m-%dT%H:%M:%S}"))
+    url = f"https://{MIRROR}/{manifest_path(CHANNEL, arch)}"
+    with Lab(names=True) as lab:
+        Beyond(lab, Way(milliseconds=5)).mirror(site, MIRROR, certificate)
+        name_server(lab, {MIRROR: ADDRESS})
+        with Machine(
+            durable,
+            hardware=hardware,
+            lab=lab,
+            name=f"clock-first-{arch}",
+            cmdline=f"phase.url={url}",
+        ) as first:
+            first.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, *WRONG))
+            (refused,) = first.named("candidate.refused")
+            assert "its certificate is not yet valid: it is valid from" in refused.text("reason")
+            assert "set the clock in the Seed Shell" in refused.text("reason")
+            assert "portal" not in refused.text("reason")
+            assert first.named("manifest.verified") == []
+
+            first.type("t\r")
+            first.type(f"{issued + timedelta(minutes=5):%Y-%m-%d %H:%M}\r")
+            report = first.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
+            assert report.text("version") == str(published.manifest.version)
+            assert set(sources(first.named("fetch.done")).values()) == {f"https://{MIRROR}"}
+            assert first.named("clock.not_set") == []
+            assert abs(hardware_clock(first) - RTC) < DAY
+            first.stop()
+
+        # Now the stick knows when its newest version was issued, and nobody is needed.
+        with Machine(
+            durable,
+            hardware=hardware,
+            lab=lab,
+            name=f"clock-{arch}",
+            cmdline=f"phase.url={url}",
+        ) as machine:
+            machine.until(REPORT, timeout=BOOT_SECONDS, unless=("shell.opened", *WRONG))
+            assert machine.named("clock.set")[-1].text("after") == issued.isoformat()
+            assert machine.named("candidate.found")[0].text("url") == url
+            assert machine.named("manifest.verified")[0].text("url") == url
+            assert abs(hardware_clock(machine) - RTC) < DAY
+
+
+def hardware_clock(machine: Machine) -> datetime:
+    """What the machine's real-time clock says now."""
+    with machine.qmp() as qmp:
+        said = qmp.ask("qom-get", {"path": "/machine", "property": "rtc-time"})
+    assert isinstance(said, dict)
+    fields = (said["tm_year"] + 1900, said["tm_mon"] + 1, said["tm_mday"])
+    clock = (said["tm_hour"], said["tm_min"], said["tm_sec"])
+    return datetime(*fields, *clock, tzinfo=UTC)

@@ -1,0 +1,142 @@
+"""The system clock follows the reckoned now, and what a person sets (ADR 0004)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from phase_boot.drill.manifests import NOW
+from phase_boot.drill.sites import good_site
+from phase_boot.drill.virtual_time import VirtualClock
+from phase_boot.drill.world import Scene, scene
+from phase_boot.machine.graph import State
+from phase_boot.ports.clock import ClockNotSet
+from phase_boot.ports.operator import Answer, Wish
+
+BUILT = datetime(2025, 11, 1, tzinfo=UTC)
+"""The build date of the drill's seed."""
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class Unsettable(VirtualClock):
+    """The clock of a desktop."""
+
+    def set_wall(self, to: datetime) -> None:  # noqa: ARG002 - the port's own signature
+        raise ClockNotSet("only a stick sets the clock of its machine")
+
+
+def at(wall: datetime, *answers: Answer, expires: str | None = None) -> Scene:
+    play = scene(peer=good_site(**({"expires": expires} if expires else {})))
+    play.clock = VirtualClock(wall)
+    play.operator.answers = list(answers)
+    return play
+
+
+def clock_set_to(wall: datetime) -> Answer:
+    return Answer(Wish.CLOCK, wall=wall)
+
+
+def now_of(play: Scene) -> datetime:
+    assert play.boot is not None
+    assert play.boot.now is not None
+    return play.boot.now
+
+
+def test_a_clock_behind_the_build_date_is_set_to_it() -> None:
+    play = at(LONG_AGO)
+    play.play()
+    (told,) = play.of("clock.set")
+    assert (told["before"][:10], told["after"][:10]) == ("2020-01-01", "2025-11-01")
+    assert play.of("transition")[0]["target"] == "net_up"
+
+
+def test_a_clock_behind_the_newest_version_seen_is_set_to_when_that_was_issued() -> None:
+    first = at(NOW)
+    assert first.play() is State.TARGET
+    assert not first.of("clock.set")
+    again = at(LONG_AGO)
+    again.cache = first.cache
+    assert again.play() is State.TARGET
+    assert first.boot is not None
+    issued = first.boot.seen.issued
+    assert issued is not None
+    assert issued > BUILT
+    built, newest = again.of("clock.set")
+    assert built["after"] == BUILT.isoformat(timespec="seconds")
+    assert newest["after"] == issued.isoformat(timespec="seconds")
+    assert now_of(again) == issued
+
+
+def test_a_clock_that_is_ahead_is_never_set_back_by_itself() -> None:
+    play = at(AHEAD)
+    play.play()
+    assert not play.of("clock.set")
+    assert now_of(play) >= AHEAD
+
+
+def test_times_of_the_journal_do_not_jump_with_the_clock() -> None:
+    play = at(LONG_AGO)
+    play.play()
+    times = [event["at"] for event in play.events]
+    assert times == sorted(times)
+    assert times[-1] < timedelta(days=1).total_seconds()
+
+
+def test_a_clock_that_cannot_be_set_is_told_and_the_boot_goes_on() -> None:
+    first = at(NOW)
+    first.play()
+    play = at(LONG_AGO)
+    play.cache, play.clock = first.cache, Unsettable(LONG_AGO)
+    assert play.play() is State.TARGET
+    assert {event["reason"] for event in play.of("clock.not_set")} == {
+        "only a stick sets the clock of its machine"
+    }
+
+
+def test_a_person_sets_a_clock_that_was_ahead_and_the_boot_begins_anew_with_it() -> None:
+    play = at(AHEAD, clock_set_to(NOW))
+    assert play.play() is State.TARGET
+    assert play.of("candidate.refused")[0]["code"] == "manifest.expired"
+    (told,) = play.of("clock.set")
+    assert told["after"] == NOW.isoformat(timespec="seconds")
+    assert abs(now_of(play) - NOW) < timedelta(hours=1)
+
+
+@pytest.mark.parametrize("wall", [BUILT - timedelta(seconds=1), AHEAD + timedelta(days=36525)])
+def test_no_clock_is_set_to_before_the_build_date_or_to_the_far_future(wall: datetime) -> None:
+    play = at(AHEAD, clock_set_to(wall))
+    assert play.play() is State.OFF
+    note = play.operator.reports[1].note
+    assert (
+        note
+        == "The clock is as it was: type a time in UTC between 2025-11-01 00:00 and 2200-01-01."
+    )
+    assert not play.of("clock.set")
+
+
+def test_a_person_who_sets_the_clock_back_is_held_to_the_newest_version_seen() -> None:
+    first = at(NOW)
+    first.play()
+    assert first.boot is not None
+    issued = first.boot.seen.issued
+    play = at(AHEAD, clock_set_to(BUILT))
+    play.cache = first.cache
+    assert play.play() is State.TARGET
+    assert now_of(play) == issued
+    assert [event["after"][:10] for event in play.of("clock.set")][-1] == f"{issued:%Y-%m-%d}"
+
+
+def test_a_clock_that_a_person_cannot_set_is_told_and_the_menu_comes_back() -> None:
+    play = at(AHEAD, clock_set_to(NOW))
+    play.clock = Unsettable(AHEAD)
+    assert play.play() is State.OFF
+    note = play.operator.reports[1].note
+    assert note == "The clock could not be set: only a stick sets the clock of its machine."
+
+
+def test_without_a_time_the_clock_is_as_it_was() -> None:
+    play = at(AHEAD, Answer(Wish.CLOCK))
+    assert play.play() is State.OFF
+    assert play.operator.reports[1].note == "The clock is as it was."
