@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from phase_boot.publish.errors import PublishError
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.claims import check_same_node
 from phase_boot.trust.keys import KEYID_PREFIX
 from phase_boot.trust.receipt import MAX_BYTES, Outcome, Receipt, read_receipt
 from phase_boot.trust.refusals import Refusal
@@ -67,10 +68,27 @@ def findings(site: Path, chain: Chain) -> Iterator[Finding]:
         )
         for node in nodes:
             found = [_judged(site, path, chain) for path in sorted(node.iterdir())]
-            yield from sorted(found, key=_when)
+            yield from _of_one_node(sorted(found, key=_when))
     except OSError as error:
         where = error.filename or folder
         raise PublishError(f"{where} cannot be read: {error.strerror}.") from error
+
+
+def _of_one_node(found: list[Finding]) -> Iterator[Finding]:
+    """Yield the findings of one node key, each compared with the first that is believed."""
+    first: Receipt | None = None
+    for finding in found:
+        receipt = finding.receipt if finding.fault is None else None
+        first = first or receipt
+        if receipt is None or first is None:
+            yield finding
+            continue
+        try:
+            check_same_node(receipt, first)
+        except Refusal as refusal:
+            yield replace(finding, fault=f"{refusal} [{refusal.code}]")
+        else:
+            yield finding
 
 
 def _when(finding: Finding) -> str:

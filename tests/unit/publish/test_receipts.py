@@ -4,6 +4,8 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,7 @@ from phase_boot.store.cid import Cid
 from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.store.tree import plant
+from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
@@ -117,6 +120,32 @@ def test_a_manifest_that_no_publisher_signed_makes_no_receipt_true(
     status, out, _ = run("receipts @/site")
     assert status == 1
     assert "[signature.untrusted]" in out
+
+
+def test_a_node_key_that_signed_for_two_architectures_is_named(
+    run: Run, desk: Path, site: Path
+) -> None:
+    hand_in(site, NODE, of_this_boot(desk))
+    status, out, err = run(f"{PUBLISH.replace('amd64', 'arm64')} --version 2025.11.12 --force")
+    assert status == 0, out + err
+    document = read_document((site / "stable" / "arm64" / "manifest.json").read_bytes())
+    digest = Digest.of(signed_bytes(document))
+    first = of_this_boot(desk)
+    assert first.booted is not None
+    copied = replace(
+        first,
+        arch=Arch.ARM64,
+        booted=replace(first.booted, manifest=digest),
+        started=first.started + timedelta(hours=1),
+    )
+    raw = sign_receipt(NODE, copied)
+    folder = site / "receipts" / NODE.keyid.removeprefix("ed25519:")
+    (folder / f"{Digest.of(raw).hex}.json").write_bytes(raw)
+    status, out, err = run("receipts @/site")
+    assert status == 1
+    (told,) = [row for row in out.splitlines() if row.startswith("BAD")]
+    assert "receipt.contradicted" in told
+    assert "signed for amd64 before" in told
 
 
 def test_where_nobody_is_trusted_nothing_is_listed(run: Run, desk: Path, site: Path) -> None:
