@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from phase_boot.adapters import portal, tls
@@ -228,9 +229,9 @@ class Http:
         except BadUrl as error:
             raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
         way = Redirects(url, most=wanted.redirects, document=wanted.document)
+        check = partial(self._check_reach, wanted.reach)
         while True:
-            self._check_reach(way.url.host, wanted.reach)
-            async with self._client.ask(way, headers, body) as answer:
+            async with self._client.ask(way, headers, body, check=check) as answer:
                 if answer.head.status not in REDIRECTS:
                     way.check_page(answer.head.status, answer.kind)
                     if answer.head.status not in {OK, PARTIAL, NO_SUCH_RANGE}:
@@ -240,7 +241,7 @@ class Http:
                 location, scope = answer.location, self._client.scope_of(way.url)
             way.follow(location, scope)
 
-    def _check_reach(self, host: str, reach: Reach) -> None:
+    def _check_reach(self, reach: Reach, host: str) -> None:
         """Refuse what lies beyond; a name may, and asking for its address goes beyond already."""
         if reach is Reach.LAN and not self._near(host):
             reason = (

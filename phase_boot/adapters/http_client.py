@@ -12,8 +12,9 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from phase_boot.adapters import tls
@@ -110,9 +111,16 @@ class Client:
 
     @asynccontextmanager
     async def ask(
-        self, way: Redirects, headers: dict[str, str], body: bytes | None
+        self,
+        way: Redirects,
+        headers: dict[str, str],
+        body: bytes | None,
+        *,
+        check: Callable[[str], None],
     ) -> AsyncIterator[Answer]:
         """Ask for where ``way`` leads now.
+
+        ``check`` raises FetchFailed for a host that may not be connected to, be it a proxy.
 
         Raises:
             FetchFailed: there is no answer.
@@ -120,24 +128,29 @@ class Client:
         await self.ready()
         import yarl  # noqa: PLC0415 - it is imported by now, with aiohttp
 
-        url = str(way.url)
         with _named_failures():
             # What is encoded already stays as it is: signatures cover it.
-            target = yarl.URL(url, encoded=True)
+            target = yarl.URL(str(way.url), encoded=True)
+            proxy, proxy_auth = _proxy_for(target)
+            for host in (way.url.host, *([proxy.host or ""] if proxy else [])):
+                check(host)
             # A proxy resolves names itself; where it is, is not for a redirect to say.
-            farthest = None if _is_proxied(target) else way.farthest
+            session = self._open_session(None if proxy else way.farthest)
             context = await self._certificates() if way.url.scheme == "https" else True
             try:
-                response = await self._open_session(farthest).request(
+                response = await session.request(
                     "GET" if body is None else "POST",
                     target,
                     data=body,
                     headers=headers,
                     allow_redirects=False,
                     ssl=context,
+                    proxy=proxy,
+                    proxy_auth=proxy_auth,
                 )
             except ssl.CertificateError as error:
-                raise await self._distrusted(url, error) from error
+                reading = partial(session.get, target, proxy=proxy, proxy_auth=proxy_auth)
+                raise await self._distrusted(reading, error) from error
             except ValueError as error:
                 raise FetchFailed(NO_URL, again=False) from error
             async with response:
@@ -147,10 +160,14 @@ class Client:
         """Return how far away the server is that answered for ``url``."""
         import yarl  # noqa: PLC0415 - it is imported by now, with aiohttp
 
-        unknown = url.scope is Scope.NAME and _is_proxied(yarl.URL(str(url), encoded=True))
+        unknown = (
+            url.scope is Scope.NAME and _proxy_for(yarl.URL(str(url), encoded=True))[0] is not None
+        )
         return Scope.PUBLIC if unknown else self._scopes.of(url.host)
 
-    async def _distrusted(self, url: str, error: ssl.CertificateError) -> FetchFailed:
+    async def _distrusted(
+        self, get: Callable[..., AbstractAsyncContextManager[object]], error: ssl.CertificateError
+    ) -> FetchFailed:
         """Return the failure of a server whose certificate was refused, with its dates."""
         peek, cause = tls.Peek(), _inner(error)
         if tls.is_about_dates(cause):
@@ -158,7 +175,7 @@ class Client:
             try:
                 async with (
                     asyncio.timeout(self._peek_seconds),
-                    self._open_session(None).get(url, allow_redirects=False, ssl=context),
+                    get(allow_redirects=False, ssl=context),
                 ):
                     pass
             except ssl.CertificateError as other:
@@ -189,7 +206,6 @@ class Client:
                 timeout=timeout,
                 headers=HEADERS,
                 auto_decompress=False,
-                trust_env=True,
                 read_bufsize=BUFFER,
             )
         return self._sessions[farthest]
@@ -258,12 +274,14 @@ def _failure(error: Exception) -> FetchFailed:
     return FetchFailed(f"the connection failed: {reason}", again=True)
 
 
-def _is_proxied(url: yarl.URL) -> bool:
-    """Say whether a proxy is asked for ``url``, which then resolves its name."""
+def _proxy_for(url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:
+    """Return the proxy of the environment for ``url``, and what it is logged in to with.
+
+    aiohttp's `trust_env` would send passwords of a netrc file too.
+    """
     from aiohttp.helpers import get_env_proxy_for_url  # noqa: PLC0415 - it is imported by now
 
     try:
-        get_env_proxy_for_url(url)
+        return get_env_proxy_for_url(url)
     except (LookupError, ValueError):
-        return False
-    return True
+        return None, None

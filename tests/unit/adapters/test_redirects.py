@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -293,3 +294,61 @@ async def test_the_systems_own_look_up_finds_this_machine() -> None:
 def test_distances_grow() -> None:
     order = [Scope.OWN, Scope.LINK, Scope.PRIVATE, Scope.PUBLIC]
     assert all(DISTANCE[near] < DISTANCE[far] for near, far in pairwise(order))
+
+
+async def test_no_password_of_a_netrc_file_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login you password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    asked: list[str] = []
+
+    def answer(head: str) -> bytes:
+        asked.append(head)
+        return to("/y") if len(asked) == 1 else ok(BODY)
+
+    assert await streamed(answer) == BODY
+    assert len(asked) == 2
+    assert not any("Authorization" in head for head in asked)
+
+
+async def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(head: str) -> bytes:
+        asked.append(head.splitlines()[0])
+        far = "http://other.example/y"
+        return to(far) if "mirror.example" in asked[-1] else ok(BODY)
+
+    async with server(answer) as url:
+        monkeypatch.setenv("http_proxy", url.removesuffix("/x"))
+        http = Http(stall_seconds=5)
+        pieces = http.stream(
+            "http://mirror.example/x",
+            offset=0,
+            size=len(BODY),
+            reach=Reach.INTERNET,
+            redirects=1,
+        )
+        assert b"".join([piece async for piece in pieces]) == BODY
+        await http.close()
+    assert asked == [
+        "GET http://mirror.example/x HTTP/1.1",
+        "GET http://other.example/y HTTP/1.1",
+    ]
+
+
+async def test_a_proxy_beyond_the_reach_of_the_mode_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def answer(head: str) -> bytes:
+        asked.append(head)
+        return ok(BODY)
+
+    async with server(answer) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.replace("127.0.0.1", "localhost"))
+        with pytest.raises(FetchFailed, match="beyond this network, and localhost"):
+            await streamed(answer, near=lambda host: host == "127.0.0.1", reach=Reach.LAN)
+    assert asked == []
