@@ -169,3 +169,25 @@ def test_without_any_network_the_finder_says_so(lab: Lab, tmp_path: Path) -> Non
     with log.open("wb") as out:
         lab.popen(words, stdout=out, stderr=out).wait(timeout=60)
     assert "mDNS cannot be used on this network" in log.read_text()
+
+
+def test_links_and_addresses_are_followed_as_they_come_and_go(lab: Lab, tmp_path: Path) -> None:
+    lab.run(["sh", "-c", "ip link add late0 type veth peer late1 && ip link set late1 up"])
+    log = tmp_path / "watcher"
+    with log.open("wb") as out:
+        lab.popen([sys.executable, "-m", "tests.interop.watcher", "60"], stdout=out, stderr=out)
+
+    def last() -> dict[str, list[str]]:
+        lines = log.read_text().splitlines()
+        return dict(json.loads(lines[-1])) if lines else {}
+
+    wait_until(lambda: BRIDGE in last(), log)
+    assert "late0" not in last()
+    lab.run(["sh", "-c", "ip addr add 10.99.0.1/24 dev late0 && ip link set late0 up"])
+    wait_until(lambda: last().get("late0") == ["10.99.0.1/24"], log)
+    lab.run(["ip", "addr", "add", "fd99::1/64", "dev", "late0"])
+    wait_until(lambda: last().get("late0") == ["10.99.0.1/24", "fd99::1/64"], log)
+    lab.run(["sh", "-c", "ip addr flush dev late0 && ip addr add 10.98.0.1/24 dev late0"])
+    wait_until(lambda: last().get("late0") == ["10.98.0.1/24"], log)
+    lab.run(["ip", "link", "del", "late0"])
+    wait_until(lambda: "late0" not in last(), log)
