@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,17 +18,25 @@ _SENT_AGO: Final = struct.Struct("=44xI")
 """`tcpi_last_data_sent` of struct tcp_info (linux/tcp.h): milliseconds since data was sent."""
 _ACKED: Final = struct.Struct("=120xQ")
 """`tcpi_bytes_acked` of it: bytes of ours that the client has acknowledged."""
-_INFO_BYTES: Final = 128
+_UNACKED: Final = struct.Struct("=24xI")
+"""`tcpi_unacked`: packets that the client has not acknowledged."""
+_UNSENT: Final = struct.Struct("=144xI")
+"""`tcpi_notsent_bytes`: bytes that wait for the client to take others first."""
+_INFO_BYTES: Final = 148
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing discards what was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the kernel knows of a connection: the bytes acknowledged, and how long ago data left."""
+    """What the kernel knows of a connection: the bytes acknowledged, and how long ago data left.
+
+    ``outstanding`` says that it has bytes for the client that this has not taken.
+    """
 
     acknowledged: int
     silent_seconds: float
+    outstanding: bool = False
 
 
 def kernel_progress(transport: asyncio.BaseTransport) -> Progress:
@@ -37,9 +45,10 @@ def kernel_progress(transport: asyncio.BaseTransport) -> Progress:
     try:
         info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
         (sent_ago,), (acknowledged,) = _SENT_AGO.unpack_from(info), _ACKED.unpack_from(info)
+        (unacked,), (unsent,) = _UNACKED.unpack_from(info), _UNSENT.unpack_from(info)
     except (OSError, AttributeError, struct.error):
         return Progress(0, float("inf"))
-    return Progress(acknowledged, sent_ago / 1000)
+    return Progress(acknowledged, sent_ago / 1000, bool(unacked or unsent))
 
 
 def cut(transport: asyncio.BaseTransport) -> None:
@@ -65,15 +74,19 @@ class Connections:
 
     A connection counts as idle, and is evicted before others, if nothing was sent on it in its
     first `Limits.unused_seconds`, nothing for the last `Limits.idle_seconds`, or on average less
-    than `Limits.slow_bytes_per_second`.
+    than `Limits.slow_bytes_per_second`. One that waits for an answer of ours, and has taken all of
+    it so far, is in use: a busy provider is not its client's fault.
     """
 
     def __init__(
         self,
         limits: Limits,
+        *,
+        answering: Container[asyncio.BaseTransport] = (),
         progress: Callable[[asyncio.BaseTransport], Progress] = kernel_progress,
     ) -> None:
         self._limits = limits
+        self._answering = answering
         self._progress = progress
         self._open: dict[asyncio.Transport, _Open] = {}
 
@@ -113,6 +126,8 @@ class Connections:
         if age < limits.unused_seconds:
             return False
         progress = self._progress(transport)
+        if transport in self._answering and not progress.outstanding:
+            return False
         if age < limits.idle_seconds:
             return not progress.acknowledged
         slow = progress.acknowledged < age * limits.slow_bytes_per_second

@@ -14,27 +14,51 @@ from phase_boot.provider.events import RequestAnswered, Tell
 from phase_boot.provider.limits import Limits
 
 
-def make_server(answers: Answers, limits: Limits, tell: Tell) -> web.Server:
+class Server(web.Server):
+    """aiohttp's low-level server, with the connections that wait for an answer of ours.
+
+    Attributes:
+        answering: those on which a file or document was asked for and is being answered. What is
+            posted does not count: its body may never come.
+    """
+
+    def __init__(self, answers: Answers, limits: Limits, tell: Tell) -> None:
+        quiet = logging.getLogger("phase_boot.provider.aiohttp")
+        quiet.addHandler(logging.NullHandler())
+        quiet.propagate = False
+        super().__init__(
+            self._answer,
+            access_log_class=_teller_of_the_unreadable(tell),
+            access_log=quiet,
+            logger=quiet,
+            keepalive_timeout=limits.silence_seconds,
+            lingering_time=0,
+        )
+        self._answers = answers
+        self.answering: set[asyncio.BaseTransport] = set()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None or request.method not in {"GET", "HEAD"}:
+            return await self._answers.answer(request)
+        self.answering.add(transport)
+        try:
+            return await self._answers.answer(request)
+        finally:
+            self.answering.discard(transport)
+
+
+def make_server(answers: Answers, limits: Limits, tell: Tell) -> Server:
     """Return aiohttp's low-level server over ``answers``: no routes, no decoding, no tracebacks."""
-    quiet = logging.getLogger("phase_boot.provider.aiohttp")
-    quiet.addHandler(logging.NullHandler())
-    quiet.propagate = False
-    return web.Server(
-        answers.answer,
-        access_log_class=_teller_of_the_unreadable(tell),
-        access_log=quiet,
-        logger=quiet,
-        keepalive_timeout=limits.silence_seconds,
-        lingering_time=0,
-    )
+    return Server(answers, limits, tell)
 
 
 class Door:
     """Admits connections within the limits, in all and per client network."""
 
-    def __init__(self, server: web.Server, limits: Limits) -> None:
+    def __init__(self, server: Server, limits: Limits) -> None:
         self._server = server
-        self._connections = Connections(limits)
+        self._connections = Connections(limits, answering=server.answering)
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
