@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     from phase_boot.plasma import commands as plasma  # noqa: PLC0415 - not on the boot path
     from phase_boot.provider import commands as provider  # noqa: PLC0415 - not on the boot path
     from phase_boot.publish import commands as publish  # noqa: PLC0415 - the same
+    from phase_boot.publish.words import add_json  # noqa: PLC0415 - the same
 
     words = argparse.ArgumentParser(
         prog="phase-boot",
@@ -97,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     graph.add_argument("--format", choices=FORMATS, default="mermaid")
     graph.set_defaults(func=_graph)
     refusals = commands.add_parser("refusals", help="list why something is not believed")
+    add_json(refusals)
     refusals.set_defaults(func=_refusals)
     _register_replay(commands)
     completion = commands.add_parser("completion", help="print a script that completes commands")
@@ -245,10 +247,10 @@ def _show_version() -> type[argparse.Action]:
     return Version
 
 
-def _refusals(_options: argparse.Namespace) -> int:
-    from phase_boot.trust.refusals_page import page  # noqa: PLC0415 - not on the boot path
+def _refusals(options: argparse.Namespace) -> int:
+    from phase_boot.trust.refusals_page import page, table  # noqa: PLC0415 - not on the boot path
 
-    sys.stdout.write(page())
+    sys.stdout.write(table() if options.json else page())
     return 0
 
 

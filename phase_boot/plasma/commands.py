@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from phase_boot.publish.words import Commands, telling
+from phase_boot.publish.words import Commands, add_json, telling
 
 DEFAULT_RECEIPTS: Final = Path("/var/lib/plasma/receipts")
 
@@ -21,6 +21,7 @@ def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
     booted.set_defaults(func=telling(_boot))
     listed = words.add_parser("ls", help="list the receipts of a machine")
     listed.add_argument("folder", nargs="?", type=Path, default=DEFAULT_RECEIPTS, metavar="DIR")
+    add_json(listed)
     listed.set_defaults(func=telling(_list))
 
 
@@ -49,6 +50,7 @@ def _register_verify(words: Commands[argparse.ArgumentParser]) -> None:
     whom.add_argument("--key", action="append", help="a publisher's key id, or the file of a key")
     whom.add_argument("--root", type=Path, metavar="FILE", help="the root to trust as given")
     verify.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
+    add_json(verify)
     verify.set_defaults(func=telling(_verify))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from phase_boot.console.lines import printable
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.ledger import Ledger, read_file
+from phase_boot.plasma.ledger import Entry, Ledger, read_file
 from phase_boot.publish.actions import check_is_there, whom_to_trust
 from phase_boot.publish.arguments import keyid_of
 from phase_boot.publish.booted import boot_fault
@@ -36,7 +37,8 @@ def verify(options: argparse.Namespace) -> int:
     for finding in _findings(options):
         bad += not finding.good
         mark = "ok " if finding.good else "BAD"
-        sys.stdout.write(f"{mark} {printable(finding.subject)}: {printable(finding.text)}\n")
+        line = f"{mark} {printable(finding.subject)}: {printable(finding.text)}"
+        sys.stdout.write(f"{finding.as_json() if options.json else line}\n")
     if bad:
         sys.stderr.write(f"{printable(options.receipt)} failed {bad} check(s).\n")
     return 1 if bad else 0
@@ -46,10 +48,13 @@ def listing(options: argparse.Namespace) -> int:
     """Print the receipts of a folder, the oldest first; the status is 1 if one of them is none."""
     bad = 0
     for entry in Ledger(options.folder).entries():
-        if isinstance(entry.found, Receipt):
+        good = isinstance(entry.found, Receipt)
+        bad += not good
+        if options.json:
+            sys.stdout.write(f"{_as_json(entry)}\n")
+        elif isinstance(entry.found, Receipt):
             sys.stdout.write(f"{_row(entry.found)}\n")
         else:
-            bad += 1
             sys.stdout.write(f"BAD {entry.path.name}: {entry.found} [{entry.found.code}]\n")
     return 1 if bad else 0
 
@@ -118,6 +123,14 @@ def _row(found: Receipt) -> str:
         f"{found.started:%Y-%m-%dT%H:%M:%SZ}  {found.job:<16} {version:<24} "
         f"{found.node.removeprefix('ed25519:')[:12]}  {_ended(found)}"
     )
+
+
+def _as_json(entry: Entry) -> str:
+    found, fault = entry.found, None
+    if not isinstance(found, Receipt):
+        fault = f"{found} [{found.code}]"
+    table = found.table() if isinstance(found, Receipt) else {}
+    return json.dumps({"file": str(entry.path), "fault": fault, "receipt": table})
 
 
 def _digest(path: Path) -> Digest:

@@ -96,7 +96,8 @@ def verify(options: argparse.Namespace) -> int:
     for finding in itertools.chain(findings, [] if terms is None else check(options.path, terms)):
         bad += not finding.good
         mark = "ok " if finding.good else "BAD"
-        sys.stdout.write(f"{mark} {finding.subject}: {finding.text}\n")
+        line = f"{mark} {finding.subject}: {finding.text}"
+        sys.stdout.write(f"{finding.as_json() if options.json else line}\n")
     if bad:
         sys.stderr.write(f"{options.path} failed {bad} check(s).\n")
     return 1 if bad else 0

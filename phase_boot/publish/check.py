@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +43,10 @@ class Finding:
     subject: str
     good: bool
     text: str
+
+    def as_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps({"subject": self.subject, "good": self.good, "text": self.text})
 
 
 def check(path: Path, terms: Terms) -> Iterator[Finding]:

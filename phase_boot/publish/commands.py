@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.publish import root_commands
-from phase_boot.publish.words import Commands, add_passphrase_file, telling
+from phase_boot.publish.words import Commands, add_json, add_passphrase_file, telling
 
 MAX_DIGITS: Final = 6
 
@@ -107,6 +107,7 @@ def _register_verify(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("--channel", help="the one that is expected")
     words.add_argument("--min-version", default="0", metavar="VERSION")
     words.add_argument("--now", metavar="DATE", help="judge dates as of this one")
+    add_json(words)
     words.set_defaults(func=telling(_verify))
 
 
@@ -114,7 +115,7 @@ def _register_receipts(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words = subparsers.add_parser("receipts", help="list what machines booted and ran, by SITE")
     words.add_argument("path", type=Path, metavar="SITE")
     _add_whom(words)
-    words.add_argument("--json", action="store_true", help="one JSON object a line instead")
+    add_json(words)
     words.set_defaults(func=telling(_receipts))
 
 
@@ -129,7 +130,7 @@ def _register_prune(subparsers: Commands[argparse.ArgumentParser]) -> None:
         help="versions before the published one that stay (default: 1)",
     )
     words.add_argument("--dry-run", action="store_true", help="list them and remove nothing")
-    words.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_json(words)
     words.set_defaults(func=telling(_prune))
 
 

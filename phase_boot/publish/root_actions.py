@@ -14,7 +14,7 @@ from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.durable import held, make_folders
 from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.publish.root_changes import FIRST, Change, ChannelChange, first_root, next_root
-from phase_boot.publish.root_shown import draft_lines, lack, link_lines
+from phase_boot.publish.root_shown import Form, draft_lines, lack
 from phase_boot.publish.roots import (
     Draft,
     Link,
@@ -96,47 +96,50 @@ def show(options: argparse.Namespace) -> int:
     path: Path = options.path
     if not path.exists():
         raise PublishError(f"{path} is not there: name a folder of roots, or one of them.")
+    form = Form(json=options.json)
     if path.is_dir():
-        return _show_folder(path, options.root)
+        return _show_folder(path, options.root, form)
     if is_draft(path):
-        _show_draft(path, options.root)
+        _show_draft(path, options.root, form)
         return 0
     links = list(walk(path.parent, options.root))
     if path.name not in {link.path.name for link in links}:
         raise PublishError(f"{path} is no root of its folder: roots are called <number>.json.")
-    return _show_links(links, options.root, only=path.name)
+    return _show_links(links, options.root, form, only=path.name)
 
 
-def _show_folder(folder: Path, given: Path | None) -> int:
+def _show_folder(folder: Path, given: Path | None, form: Form) -> int:
     links = list(walk(folder, given))
-    bad = _show_links(links, given)
+    bad = _show_links(links, given, form)
     newest = max((int(link.path.stem) for link in links), default=0)
     for number, path in drafts(folder):
         if number <= newest:
-            _say([f"{path.name} is left over from root {number}: remove it."])
+            _say(form.fault(path.name, f"is left over from root {number}: remove it."))
             continue
         try:
-            _show_draft(path, given)
+            _show_draft(path, given, form)
         except PublishError as error:
-            _say([f"{path.name} BAD: {error}"])
+            _say(form.fault(path.name, f"BAD: {error}"))
             bad = 1
     if not links and not drafts(folder):
         raise PublishError(f"{folder} holds no root: make one with `phase-boot root new`.")
     return bad
 
 
-def _show_draft(path: Path, given: Path | None) -> None:
+def _show_draft(path: Path, given: Path | None, form: Form) -> None:
     draft = read_draft(path, given)
-    _say(draft_lines(draft))
+    _say(form.draft(draft))
     root_signing.check(draft)
 
 
-def _show_links(links: Sequence[Link], given: Path | None, *, only: str | None = None) -> int:
+def _show_links(
+    links: Sequence[Link], given: Path | None, form: Form, *, only: str | None = None
+) -> int:
     previous: Root | None = None
     bad = 0
     for number, link in enumerate(links):
         if only in {None, link.path.name}:
-            _say(link_lines(link, previous, given=not number and given is None))
+            _say(form.link(link, previous, given=not number and given is None))
             bad |= link.fault is not None
         previous = link.root
     return int(bad)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from phase_boot.publish.words import Commands, add_passphrase_file, telling
+from phase_boot.publish.words import Commands, add_json, add_passphrase_file, telling
 
 KEY = "KEYID|FILE"
 
@@ -73,6 +73,7 @@ def _register_show(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words = subparsers.add_parser("show", help="print roots, who signed them, and drafts")
     words.add_argument("path", type=Path, metavar="DIR|FILE")
     _add_root(words)
+    add_json(words)
     words.set_defaults(func=telling(_show))
 
 

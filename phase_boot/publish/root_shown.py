@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from phase_boot.publish.dates import rfc3339
@@ -14,6 +16,31 @@ from phase_boot.trust.signatures import Trust
 _KNOWN: Final = frozenset({"version", "root", "channels"})
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How roots are listed: as lines for a person, or as one JSON object a line."""
+
+    json: bool = False
+
+    def link(self, link: Link, previous: Root | None, *, given: bool) -> Iterator[str]:
+        """Yield the lines of a root."""
+        if self.json:
+            yield link_json(link, previous, given=given)
+        else:
+            yield from link_lines(link, previous, given=given)
+
+    def draft(self, draft: Draft) -> Iterator[str]:
+        """Yield the lines of a draft."""
+        if self.json:
+            yield draft_json(draft)
+        else:
+            yield from draft_lines(draft)
+
+    def fault(self, name: str, text: str) -> Iterator[str]:
+        """Yield the line of a file that cannot be shown."""
+        yield json.dumps({"file": name, "fault": text}) if self.json else f"{name} {text}"
+
+
 def link_lines(link: Link, previous: Root | None, *, given: bool) -> Iterator[str]:
     """Yield what a root of a folder says, who signed it, and its fault."""
     if link.fault is not None:
@@ -23,6 +50,30 @@ def link_lines(link: Link, previous: Root | None, *, given: bool) -> Iterator[st
     if link.root is not None:
         signers = signers_of(link.document, link.root, previous)
         yield from root_lines(link.document, link.root, signers)
+
+
+def link_json(link: Link, previous: Root | None, *, given: bool) -> str:
+    """Return what a root of a folder says, who signed it, and its fault, as one line of JSON."""
+    record: dict[str, object] = {"file": link.path.name, "kind": "root", "fault": link.fault}
+    if link.root is not None:
+        signers = signers_of(link.document, link.root, previous)
+        record |= {"trusted_as_given": given, **_facts(link.document, link.root, signers)}
+    return json.dumps(record)
+
+
+def draft_json(draft: Draft) -> str:
+    """Return what a draft says and what it lacks, as one line of JSON."""
+    before, own = draft.lacks
+    facts = _facts(draft.document, draft.root, draft.signers)
+    lacks = {"previous": before, "own": own}
+    return json.dumps({"file": draft.path.name, "kind": "draft", "lacks": lacks, **facts})
+
+
+def _facts(
+    document: Mapping[str, object], root: Root, signers: frozenset[str]
+) -> dict[str, object]:
+    says = {key: value for key, value in document.items() if key != "signatures"}
+    return {"digest": str(root.digest), "signers": sorted(signers), "document": says}
 
 
 def draft_lines(draft: Draft) -> Iterator[str]:

@@ -24,6 +24,11 @@ def add_passphrase_file(words: argparse.ArgumentParser) -> None:
     )
 
 
+def add_json(words: argparse.ArgumentParser) -> None:
+    """Let programs read a listing."""
+    words.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
 def telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     """Return ``run`` with a PublishError printed as its sentence and returned as its status."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from types import MappingProxyType
@@ -37,6 +38,18 @@ def page() -> str:
     """Return docs/refusals.md."""
     groups = groupby((*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS), _group)
     return "\n".join([_HEAD, *("\n".join(_section(name, kinds)) for name, kinds in groups)])
+
+
+def table() -> str:
+    """Return every refusal as one JSON object a line."""
+    kinds = (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)
+    return "".join(
+        json.dumps(
+            {"code": kind.code, "what": kind.__doc__, "sentence": kind.sentence, "bans": kind.lie}
+        )
+        + "\n"
+        for kind in kinds
+    )
 
 
 def _group(kind: type[Refusal]) -> str:

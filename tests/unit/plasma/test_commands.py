@@ -321,6 +321,12 @@ def test_a_list_names_what_is_no_receipt(plasma: Any, tmp_path: Path) -> None:
     first, second = said.out.splitlines()
     assert first.startswith("2025-11-20T07:00:00Z  hello            stable 2025.11.12 ")
     assert second.startswith("BAD 00000002-0123456789abcdef.json: The document is not a JSON")
+    said = plasma("ls", tmp_path, "--json")
+    kept, broken = map(json.loads, said.out.splitlines())
+    assert said.status == 1
+    assert (kept["fault"], kept["receipt"]["job"]["name"]) == (None, "hello")
+    assert broken["receipt"] == {}
+    assert broken["fault"].startswith("The document is not a JSON")
 
 
 def test_a_folder_that_is_not_there_is_told(plasma: Any, tmp_path: Path) -> None:

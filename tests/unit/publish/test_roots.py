@@ -331,3 +331,22 @@ def test_publishing_warns_of_roots_that_nobody_can_follow(run: Run, desk: Path) 
     (desk / "site/root/1.json").write_text("{}")
     assert "holds no root" in run(f"{PUBLISH} --version 2 --key @/one")[2]
     assert run("root show @/site/root")[0] == 1
+
+
+def test_programs_read_the_roots_as_one_object_a_line(run: Run, desk: Path) -> None:
+    run(ALONE)
+    run("root rotate @/root --expires +400d --key @/a --add-root-key @/b --root-threshold 2")
+    status, out, _ = run("root show @/root --json")
+    listed = {each["file"]: each for each in map(json.loads, out.splitlines())}
+    assert status == 0
+    assert listed["1.json"]["trusted_as_given"] is True
+    assert listed["1.json"]["signers"] == [A.keyid]
+    assert listed["1.json"]["digest"] == str(anchor(raw(desk, 1)).digest)
+    assert "signatures" not in listed["1.json"]["document"]
+    assert listed["2.draft.json"]["lacks"] == {"previous": 0, "own": 1}
+    (desk / "root" / "2.json").write_bytes(b"{")
+    status, out, _ = run("root show @/root --json")
+    listed = {each["file"]: each for each in map(json.loads, out.splitlines())}
+    assert status == 1
+    assert listed["2.json"]["fault"]
+    assert "left over" in listed["2.draft.json"]["fault"]
