@@ -12,6 +12,7 @@ from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.plan import Fault
 from phase_boot.drill.run import Run, kept
+from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.cpio import Entry, archive, head, padding
 from phase_boot.handoff.document import BadHandoff, read
 from phase_boot.handoff.initrd import DOCUMENT, gap_after
@@ -28,8 +29,8 @@ from phase_boot.trust.manifest import Artifact
 
 GRACE: Final = 30.0
 """Seconds more than its budget after which a handler that will not stop is left alone."""
-ADDED: Final = frozenset({"init_on_free=1"})
-"""What else the hand-over may put on the command line."""
+WIPING: Final = ("init_on_free", "1")
+"""What the hand-over puts on the command line in Private, and there alone."""
 BEYOND: Final = ("Finder.", "Fetcher.", "Neighbours.", "Kexec.load", "Kexec.jump")
 """What is asked of the network, or starts what comes after it."""
 MAX_PAUSE: Final = max(backoff.longest for backoff in SCHEDULE.values())
@@ -146,14 +147,14 @@ def _unsigned(
     if initrd not in {_initrd(document, rootfs=with_it) for with_it in (True, False)}:
         yield "the initrd is not the signed one with the hand-over behind it"
     mode = run.scene.platform.table["mode"]
-    wanted = {
-        "quiet",
-        f"phase.mode={mode}",
-        "phase.version=2025.11.12",
-        f"phase.rootfs={Digest.of(ROOTFS)}",
-    }
-    words = set((cmdline or "").split())
-    if words - ADDED != wanted:
+    wanted = [
+        *([WIPING] if mode == "private" else []),
+        ("phase.mode", mode),
+        ("phase.version", "2025.11.12"),
+        ("phase.rootfs", str(Digest.of(ROOTFS))),
+        ("quiet", None),
+    ]
+    if [(word.key, word.value) for word in parse(cmdline or "").parameters] != wanted:
         yield f"the target's command line is {cmdline!r}"
 
 

@@ -113,9 +113,9 @@ def parse(text: str) -> CommandLine:
 def for_target(signed: str, *, mode: str, version: str, rootfs: str) -> str:
     """Return the target's command line: what the hand-over says, then the signed words.
 
-    Signed words that contradict the hand-over are left out. In Private the kernel is told to wipe
-    memory as it takes it over, because what the seed knew (a URL, a passphrase, the journal) must
-    not outlive the seed; `init_on_free` needs Linux 5.3 or later.
+    Signed words that contradict the hand-over are left out. In Private `init_on_free=1`
+    makes the kernel wipe memory as it takes it over, because what the seed knew (a URL, a
+    passphrase, the journal) must not outlive the seed; it needs Linux 5.3 or later.
 
     Args:
         signed: the publisher's command line.

@@ -21,7 +21,12 @@ takes four of them for the end (lib/decompress_unlz4.c, Linux 5.9 and later).
 """
 MAX_SIZE: Final = 2**32 - 1
 """Bytes of a whole initrd: a size in a newc archive and a file on FAT32 end there, and
-`kexec_file_load` reads 4 GiB at most (KEXEC_FILE_SIZE_MAX, Linux 6.0)."""
+`kexec_file_load` reads 4 GiB at most (KEXEC_FILE_SIZE_MAX, Linux 6.0).
+
+The architectures allow more: amd64 kernels that can be loaded above 4 GiB, which kexec asks for,
+take an initrd at any address (Documentation/arch/x86/boot.rst), arm64 ones within 32 GiB of the
+kernel (Documentation/arch/arm64/booting.rst).
+"""
 GIB: Final = 1024**3
 TAIL: Final = 15
 """Bytes at the end of an initramfs that `obstacle_behind` looks at."""

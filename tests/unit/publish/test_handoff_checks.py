@@ -1,4 +1,4 @@
-"""A publisher hears before a machine does what the hand-over will make of a release."""
+"""`publish` and `verify` report what the hand-over will make of a release."""
 
 from __future__ import annotations
 

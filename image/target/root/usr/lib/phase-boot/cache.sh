@@ -12,7 +12,7 @@ say() {
 
 read -r command_line </proc/cmdline
 mode=
-# What Phase Boot says comes first on the command line: of several the first counts.
+# The hand-over's words come first on the command line: of several the first counts.
 set -f
 for word in $command_line; do
 	case $word in phase.mode=*) mode=${mode:-${word#*=}} ;; esac

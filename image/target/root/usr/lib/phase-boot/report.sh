@@ -4,7 +4,7 @@
 # that its unit then serves as http://<this machine>/report.json.
 read -r command_line </proc/cmdline
 version= mode=
-# What Phase Boot says comes first on the command line: of several the first counts.
+# The hand-over's words come first on the command line: of several the first counts.
 set -f
 for word in $command_line; do
 	case $word in
