@@ -212,3 +212,36 @@ def test_a_policy_that_keeps_nothing_is_said_to(
     done = yard.fetch("http://127.0.0.1:1")
     assert done.returncode == 2
     assert "keeps nothing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["http://h:0/os"], "'http://h:0/os' cannot be asked: its port is 0"),
+        (["http://127.0.0.1:1", "--source", "ftp://h/"], "'ftp://h/' cannot be asked: it does not"),
+        (["http://127.0.0.1:1", "--gateway", "http://h/?x"], "it has a query"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_before_anything_is_asked(
+    yard: Yard, words: list[str], reason: str
+) -> None:
+    url, *more = words
+    done = subprocess.run(
+        [*yard.words(url), *more], text=True, capture_output=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (yard.store / "cas/sha256").exists()
+
+
+def test_a_presigned_url_of_a_manifest_fills_a_store(yard: Yard) -> None:
+    yard.publish()
+    with mirror(yard.site) as one:
+        done = yard.fetch(f"{one.url}/stable/amd64/manifest.json?X-Sig=a%2Fb")
+        assert done.returncode == 0, done.stderr
+    yard.assert_filled()
+    assert {event["source"] for event in yard.events("fetch.done")} <= {
+        one.url,
+        f"{one.url}?X-Sig=a%2Fb",
+    }

@@ -76,3 +76,13 @@ def test_a_root_that_is_of_no_use_makes_no_policy(
     said = capsys.readouterr()
     assert said.out == ""
     assert reason in said.err
+
+
+@pytest.mark.parametrize("url", ["http://h:0/", "http://h:99999/", "http://u:p@h/", "http://h/#x"])
+def test_a_policy_names_no_url_that_a_machine_would_refuse(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", "--key", PUBLISHER.keyid, "--url", url]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"discovery.urls: {url!r} is no URL of a manifest: it" in said.err
