@@ -19,7 +19,8 @@ PACKAGES_BUILD := mmdebstrap debian-archive-keyring uidmap tar kmod zstd squashf
 	mtools e2fsprogs fdisk llvm
 PACKAGES_TEST := systemd avahi-daemon avahi-utils dbus curl openssl jq xxd cpio nginx-light caddy \
 	lighttpd bzip2 lz4 lzop xz-utils
-PACKAGES := $(PACKAGES_RUN) $(PACKAGES_BUILD) $(PACKAGES_TEST)
+PACKAGES_MODEL := spin gcc libc6-dev
+PACKAGES := $(PACKAGES_RUN) $(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_MODEL)
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -79,6 +80,7 @@ acceptance: .venv/done ## what the last `make test` and `make e2e` proved, row b
 -include tests/fuzz/fuzz.mk
 -include tests/trust.mk
 -include tests/faults/faults.mk
+-include tests/model/model.mk
 
 .PHONY: clean
 clean: ## remove what was built, and nothing else

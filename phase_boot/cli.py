@@ -12,7 +12,7 @@ from phase_boot import edge
 if TYPE_CHECKING:
     import argparse
 
-FORMATS: Final = ("mermaid", "dot")
+FORMATS: Final = ("mermaid", "dot", "promela")
 SHELLS: Final = ("bash", "zsh", "tcsh")
 GATEWAY_HELP: Final = "a trustless IPFS gateway to ask for chunks too"
 
@@ -213,9 +213,22 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _graph(options: argparse.Namespace) -> int:
-    from phase_boot.machine.diagram import draw  # noqa: PLC0415 - not on the boot path
+    from phase_boot.machine.diagram import PROMELA, draw  # noqa: PLC0415 - not on the boot path
 
-    sys.stdout.write(draw(options.format))
+    if options.format != PROMELA:
+        sys.stdout.write(draw(options.format))
+        return 0
+    from phase_boot.machine.promela import promela  # noqa: PLC0415 - the same
+    from phase_boot.machine.registry import (  # noqa: PLC0415
+        RegistryError,
+        installed_handlers,
+    )
+
+    try:
+        sys.stdout.write(promela(installed_handlers()))
+    except RegistryError as error:
+        sys.stderr.write(f"The states cannot be put together: {error}.\n")
+        return 1
     return 0
 
 

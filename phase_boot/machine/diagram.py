@@ -32,6 +32,9 @@ FORMATS: Final[Mapping[str, Callable[[tuple[Edge, ...]], str]]] = MappingProxyTy
     {"mermaid": mermaid, "dot": dot}
 )
 
+PROMELA: Final = "promela"
+"""The format of `phase_boot.machine.promela`, which needs the handlers too."""
+
 
 def draw(form: str) -> str:
     """Return the diagram of the machine in ``form``, one of `FORMATS`."""

@@ -109,6 +109,17 @@ def publish(arch: Arch, folder: Path) -> Published:
     return Published(arch, site, root_key, key, heir, stick, manifest, hardware)
 
 
+def stay(machine: Machine) -> None:
+    """Press a key that chooses nothing, so that the Shell waits for a person from now on."""
+    before = len(machine.named("retry.stopped"))
+    machine.type(" ")
+    machine.until(
+        "retry.stopped",
+        timeout=BOOT_SECONDS,
+        where=lambda _: len(machine.named("retry.stopped")) > before,
+    )
+
+
 def second_job(folder: Path) -> tuple[str, ...]:
     """The builder's words for a job of the manifest, whose module no rootfs has."""
     module, job = folder / "second.wasm", folder / "second.json"

@@ -29,6 +29,7 @@ from .conftest import (
     moves,
     replayed,
     sources,
+    stay,
     stored_and_sound,
     type_url,
 )
@@ -55,6 +56,7 @@ def test_a_captive_portal_is_named_and_a_typed_url_boots_after_the_sign_in(
             cmdline=f"phase.url=http://{MIRROR}/{place}",
         ) as machine:
             shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, *WRONG))
+            stay(machine)
             sent = f"it sent us to http://{NAME}{FORM}"
             assert f"this network has a captive portal ({sent}" in shell.text("cause")
             assert "sign in from another device" in shell.text("cause")
@@ -65,6 +67,7 @@ def test_a_captive_portal_is_named_and_a_typed_url_boots_after_the_sign_in(
             # Nobody has signed in: whoever answers for the mirror is not the mirror.
             type_url(machine, f"https://{MIRROR}/{place}")
             again = until_another(machine, shell)
+            stay(machine)
             assert "certificate does not count here" in machine.named("candidate.refused")[1].text(
                 "reason"
             )

@@ -18,7 +18,16 @@ from image.stages import REPORT
 from image.workshop import only_one
 from phase_boot.trust.arch import Arch
 
-from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, program, stored_and_sound
+from .conftest import (
+    AMD64,
+    BOOT_SECONDS,
+    CHANNEL,
+    Published,
+    moves,
+    program,
+    stay,
+    stored_and_sound,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -59,7 +68,9 @@ def opened(machine: Machine, number: int) -> Event:
             seen.append(event)
         return len(seen) == number
 
-    return machine.until("shell.opened", timeout=BOOT_SECONDS, where=is_it)
+    shell = machine.until("shell.opened", timeout=BOOT_SECONDS, where=is_it)
+    stay(machine)
+    return shell
 
 
 def as_root(machine: Machine, command: str) -> None:

@@ -22,6 +22,7 @@ from .conftest import (
     moves,
     replayed,
     sources,
+    stay,
     stored_and_sound,
     with_bits_flipped,
     with_one_bit_flipped,
@@ -47,6 +48,7 @@ def test_a_kernel_with_one_flipped_bit_never_runs(
     ):
         liar = provide(lab, tampered)
         shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+        stay(machine)
         time.sleep(QUIET_SECONDS)
 
         assert machine.running

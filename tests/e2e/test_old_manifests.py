@@ -29,6 +29,7 @@ from .conftest import (
     program,
     replayed,
     republished,
+    stay,
     stored_in,
 )
 
@@ -54,6 +55,7 @@ def test_an_expired_manifest_is_refused_by_name(
     ):
         provider = provide(lab, site)
         shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+        stay(machine)
 
         assert refusals(machine, provider) == [{"manifest.expired"}]
         assert rfc3339(now - HOUR) in shell.text("cause")
@@ -107,6 +109,7 @@ def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
             revoked = provide(lab, published.site, port=8071)
             again = provide(lab, rolled_back, port=8072)
             shell = second.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+            stay(second)
 
             (recalled,) = second.named("trust.recalled")
             assert (recalled.number("root"), recalled.text("seen")) == (2, newer)

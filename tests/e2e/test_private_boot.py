@@ -19,7 +19,7 @@ from image.stages import REPORT
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.receipt import Outcome
 
-from .conftest import BOOT_SECONDS, BOTH, Published, moves
+from .conftest import BOOT_SECONDS, BOTH, Published, moves, stay
 from .receipts import receipts
 from .traces import Fingerprint, naming, received, remembered, sent, unexpected
 
@@ -47,6 +47,7 @@ def test_private_boots_and_leaves_no_trace(
         by_firmware = after_firmware_alone(published, tmp_path / "control", hardware, lab)
         with Machine(fresh, hardware=hardware, lab=lab, name=f"private-{arch}") as machine:
             opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+            stay(machine)
             boot_id = opened.text("boot_id")
             machine.type(f"u\rhttp://{IPV4}:{NOBODY}/{secret}/manifest.json\r")
             machine.until(
@@ -54,6 +55,7 @@ def test_private_boots_and_leaves_no_trace(
                 timeout=BOOT_SECONDS,
                 where=lambda event: secret in event.text("cause"),
             )
+            stay(machine)
             # The detector sees both where they are.
             assert remembered(machine, (secret, boot_id)) == {secret, boot_id}
 

@@ -10,7 +10,7 @@ from image.serving import provide
 from image.stages import REPORT
 from phase_boot.trust.arch import Arch
 
-from .conftest import AMD64, BOOT_SECONDS, Published, moves
+from .conftest import AMD64, BOOT_SECONDS, Published, moves, stay
 
 pytestmark = pytest.mark.e2e
 ADDRESS = "10.77.0.60/24"
@@ -24,6 +24,7 @@ def test_an_address_that_a_person_types_is_enough_to_boot(arch: Arch, published:
         Machine(published.stick, hardware=published.hardware, lab=lab, name="typed") as machine,
     ):
         opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+        stay(machine)
         assert "no link got an address" in opened.text("cause")
         provide(lab, published.site)
         # The interface that is offered, the address, no gateway, no name server, no VLAN.

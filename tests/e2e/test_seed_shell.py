@@ -16,7 +16,7 @@ from image.stages import REPORT
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.arch import Arch
 
-from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves
+from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, stay
 
 pytestmark = pytest.mark.e2e
 
@@ -31,6 +31,7 @@ def test_nobody_offers_anything_until_a_person_saves_a_report_and_types_a_url(
         assert f"nothing offers stable for {arch} here" in opened.text("cause")
         assert "type the URL" in opened.text("way_out")
         assert not machine.named("kexec.loaded")
+        stay(machine)
 
         # The serial line sends Enter as a keyboard does, and nobody waits for a prompt.
         machine.type("boot anyway\r")

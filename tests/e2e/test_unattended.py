@@ -1,0 +1,45 @@
+"""A machine without a person: a provider that comes 30 s late needs none (SPEC B13)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from image.lab import Lab
+from image.qemu import Machine
+from image.serving import provide
+from image.stages import REPORT
+from phase_boot.trust.arch import Arch
+
+from .conftest import BOOT_SECONDS, BOTH, Published, moves, replayed
+
+pytestmark = pytest.mark.e2e
+
+LATE_SECONDS = 30
+WRONG = ("crashed", "run.ended", "shell.chose", "retry.stopped")
+
+
+@BOTH
+def test_a_provider_that_comes_late_needs_no_person(
+    arch: Arch, published: Published, tmp_path: Path
+) -> None:
+    with (
+        Lab() as lab,
+        Machine(
+            published.stick, hardware=published.hardware, lab=lab, name=f"unattended-{arch}"
+        ) as machine,
+    ):
+        machine.until("link.up", timeout=BOOT_SECONDS, unless=WRONG)
+        time.sleep(LATE_SECONDS)
+        opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=WRONG)
+        assert "tries again by itself" in opened.text("way_out")
+        provide(lab, published.site)
+        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
+        assert report.text("version") == str(published.manifest.version)
+        assert ("shell", "auto_retry", "init") in moves(machine)
+        assert replayed(machine, tmp_path)[-1] == "kexec"
+        assert machine.named("shell.chose") == []
+        shown = (machine.folder / "console.log").read_bytes()
+        assert b"press a key to stay here" in shown

@@ -1,0 +1,1 @@
+"""The machine's graph, checked exhaustively by spin (SPEC B12)."""
