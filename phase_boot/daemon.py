@@ -200,7 +200,7 @@ def _seed() -> _Surroundings:
         reports=StickReports(StickEsp()),
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),
-            *_opened(lambda: sinks.Descriptor.file(EVENTS, keep=True)),
+            *_opened(lambda: sinks.BoundedFile(EVENTS)),
             sinks.Device(sinks.PORT),
             Console(terminals.write, live=True),
         ),

@@ -11,6 +11,7 @@ PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
 """A virtio-serial port: how a virtual machine tells its host what it does."""
 
 MAX_EARLIER: Final = 1024 * 1024
+MAX_FILE: Final = 4 * 1024 * 1024
 MAX_WAITING: Final = 2000
 """Lines kept for a device that does not take them."""
 
@@ -19,14 +20,28 @@ class JournalUnusable(Exception):
     """The journal that a person asked for cannot be written; the text has the way out."""
 
 
+def older(path: Path) -> Path:
+    """Return where what a full file held is kept."""
+    return path.with_name(f"{path.name}.1")
+
+
 def lines_of(path: Path) -> tuple[str, ...]:
     """Return the whole lines of a journal that may not be there, the last `MAX_EARLIER` bytes."""
+    newest = _end_of(path, MAX_EARLIER)
+    text = _end_of(older(path), MAX_EARLIER - len(newest)) + newest
+    return _whole_lines(text.decode("utf-8", "replace"))
+
+
+def _end_of(path: Path, size: int) -> bytes:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - MAX_EARLIER))
-            text = file.read(MAX_EARLIER).decode("utf-8", "replace")
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read(size)
     except OSError:
-        return ()
+        return b""
+
+
+def _whole_lines(text: str) -> tuple[str, ...]:
     # A torn line at either end is no event.
     lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
     return tuple(line for line in lines if line.startswith("{") and line.endswith("}"))
@@ -50,6 +65,10 @@ class Descriptor:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         flags |= os.O_APPEND if keep else os.O_TRUNC
         return cls(str(path), os.open(path, flags, 0o600))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
 
     def write(self, line: str) -> None:
         """Write the line."""
@@ -78,6 +97,39 @@ def asked_for(path: Path | None) -> tuple[Descriptor, ...]:
             f"The journal {error.filename or path} cannot be written ({error.strerror}): name "
             "another file with --journal, or leave it out."
         ) from error
+
+
+class BoundedFile:
+    """Implements `journal.Sink` on a file that never takes more than twice ``bound`` bytes.
+
+    A file that is full is renamed to `older` of its path, in place of the one before it, and a new
+    one begun, so that a machine that waits for weeks does not fill /run.
+
+    Raises:
+        OSError: ``path`` cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, bound: int = MAX_FILE) -> None:
+        """Write after what is there already."""
+        self.name = str(path)
+        self._path = path
+        self._bound = bound
+        self._file = Descriptor.file(path, keep=True)
+        self._size = path.stat().st_size
+
+    def write(self, line: str) -> None:
+        """Write the line."""
+        size = len(line.encode()) + 1
+        if self._size and self._size + size > self._bound:
+            self._path.rename(older(self._path))
+            self._file.close()
+            self._file, self._size = Descriptor.file(self._path, keep=True), 0
+        self._file.write(line)
+        self._size += size
+
+    def flush(self) -> None:
+        """Ask the kernel to write out what it buffers."""
+        self._file.flush()
 
 
 class Device:

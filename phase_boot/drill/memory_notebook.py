@@ -14,6 +14,8 @@ class MemoryNotebook:
     pages: dict[str, bytes] = field(default_factory=dict)
     refusal: StoreError | None = None
     """What every write and read comes to."""
+    writes: int = 0
+    """How often something was written."""
 
     def read(self, name: str, *, limit: int) -> bytes | None:
         if self.refusal is not None:
@@ -25,3 +27,4 @@ class MemoryNotebook:
         if self.refusal is not None:
             raise self.refusal
         self.pages[name] = data
+        self.writes += 1

@@ -12,7 +12,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from phase_boot.machine.events import Event, SinkLost
+from phase_boot.machine.events import Event, SinkLost, Transition
+from phase_boot.machine.graph import State
+from phase_boot.machine.rounds import Rounds
 
 PAST: Final = frozenset(
     {("transition", "elapsed"), ("fetch.done", "seconds"), ("source.served", "seconds")}
@@ -55,7 +57,8 @@ class Journal:
         self._now = now
         self._seq = first_seq
         self._began: float | None = None
-        self._lines: list[str] = list(earlier)
+        self._at = 0.0
+        self._rounds = Rounds(earlier, boot_id=boot_id)
         self._log = structlog.wrap_logger(
             _Fan(self._hand_out),
             processors=[_bound_texts, structlog.processors.JSONRenderer(sort_keys=False)],
@@ -64,8 +67,8 @@ class Journal:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Every line of this boot, for the hand-over."""
-        return tuple(self._lines)
+        """The lines of this boot, of many attempts the first and the newest."""
+        return self._rounds.lines
 
     def emit(self, fact: Event) -> None:
         """Write ``fact`` down."""
@@ -76,16 +79,19 @@ class Journal:
             if (fact.event, name) in PAST:
                 # A clock that was read wrong once must not make a duration that cannot be.
                 values[name] = _plain(min(max(0.0, getattr(fact, name)), at - self._began))
-        stamps = {"seq": self._seq, "at": round(at, 4)}
+        self._at = round(at, 4)
+        stamps = {"seq": self._seq, "at": self._at}
         self._seq += 1
         self._log.info(fact.event, **stamps, **values)
+        if isinstance(fact, Transition) and fact.source is State.SHELL:
+            self._rounds.next_round()
 
     def flush(self) -> None:
         """Make every sink safe, as the last thing before the jump."""
         self._for_each(lambda sink: sink.flush())
 
     def _hand_out(self, line: str) -> None:
-        self._lines.append(line)
+        self._rounds.add(line, seq=self._seq - 1, at=self._at)
         self._for_each(lambda sink: sink.write(line))
 
     def _for_each(self, act: Callable[[Sink], None]) -> None:

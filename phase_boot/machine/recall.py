@@ -43,12 +43,23 @@ def recall(shelf: Shelf, chain: Chain) -> Memory:
 
 def keep_root(notebook: Notebook, version: int, raw: bytes) -> None:
     """Write down a root that was followed; raise StoreError if the disk refuses."""
-    notebook.write(_root_name(version), raw)
+    _keep(notebook, _root_name(version), raw)
 
 
 def keep_seen(notebook: Notebook, seen: Seen, chain: Chain) -> None:
     """Write down what was seen; raise StoreError if the disk refuses."""
-    notebook.write(STATE, write_state(seen, chain))
+    _keep(notebook, STATE, write_state(seen, chain))
+
+
+def _keep(notebook: Notebook, name: str, data: bytes) -> None:
+    """Write what is not there yet: thousands of attempts must not wear out a stick."""
+    try:
+        if notebook.read(name, limit=len(data)) == data:
+            return
+    except StoreError:
+        # What cannot be read may still be replaced.
+        pass
+    notebook.write(name, data)
 
 
 def _roots(notebook: Notebook, chain: Chain) -> tuple[Chain, tuple[Refusal, ...]]:

@@ -16,6 +16,7 @@ from phase_boot.machine.consistency import Contradiction, Evidence
 from phase_boot.machine.graph import START, State
 from phase_boot.machine.journal import PAST
 from phase_boot.machine.moves import TOLERANCE, Impossible, Moves
+from phase_boot.machine.rounds import JournalCut
 from phase_boot.machine.schema import fault
 from phase_boot.trust.manifest import Manifest
 
@@ -110,6 +111,9 @@ class _Walk:
         elif record["event"] == "run.interrupted":
             raise Impossible("a run is interrupted in its middle")
         self._check_stamps(record)
+        if record["event"] == JournalCut.event:
+            self._go_beyond(record["lines"])
+            return
         target = self._moves.take(record)
         self.evidence.add(record, self._moves.inside)
         if target is not None:
@@ -125,6 +129,15 @@ class _Walk:
         self._seq = record["seq"] if partial else 0
         self._moves = Moves(partial=partial)
         self.evidence = Evidence(self._manifest, partial=partial)
+
+    def _go_beyond(self, lines: int) -> None:
+        """Go on after whole attempts that were left out, of which nothing is known."""
+        if lines < 1 or self._moves.inside is not None or self._moves.standing is not START:
+            raise Impossible("lines are left out within an attempt")
+        self._seq += lines - 1
+        self._partial = True
+        self._moves = Moves(partial=True)
+        self.evidence = Evidence(self._manifest, partial=True)
 
     def _check_restart(self, record: Mapping[str, Any]) -> None:
         """Check the first line of a daemon that was killed and started again."""

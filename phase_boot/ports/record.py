@@ -10,7 +10,7 @@ class Record(Protocol):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Every line so far, oldest first, without newlines."""
+        """The lines so far, oldest first, without newlines; of many attempts not all are kept."""
 
     def flush(self) -> None:
         """Return when every line is where the jump cannot lose it; never raises."""

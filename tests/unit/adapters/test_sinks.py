@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.sinks import MAX_EARLIER, MAX_WAITING, Descriptor, Device, lines_of
+from phase_boot.adapters.sinks import (
+    MAX_EARLIER,
+    MAX_WAITING,
+    BoundedFile,
+    Descriptor,
+    Device,
+    lines_of,
+    older,
+)
 
 
 def test_a_file_gets_every_line_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -86,3 +95,23 @@ def test_of_a_huge_journal_the_last_whole_lines_are_taken_up(tmp_path: Path) -> 
 
 def test_a_journal_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
     assert lines_of(tmp_path / "none") == ()
+
+
+def test_a_bounded_file_keeps_the_newest_lines_in_twice_its_bound(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "events.jsonl"
+    sink = BoundedFile(path, bound=1000)
+    for number in range(500):
+        sink.write(f'{{"seq": {number}}}')
+    sink.flush()
+    assert path.stat().st_size + older(path).stat().st_size <= 2000
+    kept = lines_of(path)
+    assert kept[-1] == '{"seq": 499}'
+    assert [json.loads(line)["seq"] for line in kept] == list(range(500 - len(kept), 500))
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_a_bounded_file_goes_on_where_a_killed_run_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    BoundedFile(path, bound=1000).write('{"a": 1}')
+    BoundedFile(path, bound=1000).write('{"b": 2}')
+    assert lines_of(path) == ('{"a": 1}', '{"b": 2}')

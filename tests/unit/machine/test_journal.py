@@ -21,6 +21,7 @@ from phase_boot.machine.graph import FALLBACK, START, TERMINAL, State, Trigger, 
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.journal import MAX_TEXT, Journal
 from phase_boot.machine.replay import ImpossibleJournalError, replay
+from phase_boot.machine.rounds import MAX_LINES
 
 
 class Broken(Lines):
@@ -189,3 +190,63 @@ def test_a_run_that_begins_anew_under_the_same_name_is_no_journal() -> None:
         _walk(journal, State.INIT, Trigger.CONFIGURED, State.NET_UP)
     with pytest.raises(ImpossibleJournalError, match="sequence 0, expected 2"):
         replay(lines.lines)
+
+
+def attempts(journal: Journal, number: int) -> None:
+    """Write down so many attempts that all end in the Shell, which tries again by itself."""
+    for attempt in range(1, number + 1):
+        for source, trigger, target, cause in (
+            (State.INIT, Trigger.GIVE_UP, State.SHELL, "NotConfigured"),
+            (State.SHELL, Trigger.AUTO_RETRY, State.INIT, None),
+        ):
+            journal.emit(StateEntered(state=source, attempt=attempt))
+            move = Transition(
+                source=source,
+                trigger=trigger,
+                target=target,
+                cause=cause,
+                attempt=attempt,
+                elapsed=0.0,
+            )
+            journal.emit(move)
+
+
+ROUND = 4
+"""Lines of such an attempt."""
+
+
+def test_a_journal_of_many_attempts_is_bounded_and_still_replays() -> None:
+    sink = Lines()
+    journal = journal_to(sink)
+    attempts(journal, MAX_LINES // 2)
+    lines = journal.lines
+    assert len(sink.lines) == 2 * MAX_LINES
+    assert MAX_LINES // 2 < len(lines) <= MAX_LINES + 1
+    assert lines[:ROUND] == tuple(sink.lines[:ROUND])
+    assert lines[-100:] == tuple(sink.lines[-100:])
+    cut = json.loads(lines[ROUND])
+    assert cut["event"] == "journal.cut"
+    assert cut["lines"] == len(sink.lines) - (len(lines) - 1)
+    assert replay(lines).end is State.INIT
+
+
+def shortened() -> tuple[list[str], dict[str, Any], list[str]]:
+    """Return the first attempt of a long journal, its cut, and the newest attempts."""
+    journal = journal_to()
+    attempts(journal, MAX_LINES // 3)
+    lines = list(journal.lines)
+    return lines[:ROUND], json.loads(lines[ROUND]), lines[ROUND + 1 :]
+
+
+@pytest.mark.parametrize("lines", [0, -1, 5, True, "5", None])
+def test_lines_that_are_left_out_are_counted_right(lines: object) -> None:
+    first, cut, rest = shortened()
+    with pytest.raises(ImpossibleJournalError):
+        replay([*first, json.dumps({**cut, "lines": lines}), *rest])
+
+
+def test_no_lines_are_left_out_within_an_attempt() -> None:
+    first, cut, rest = shortened()
+    earlier = json.dumps({**cut, "seq": 1, "lines": cut["lines"] + ROUND - 1})
+    with pytest.raises(ImpossibleJournalError, match="within an attempt"):
+        replay([first[0], earlier, *rest])
