@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,7 +33,9 @@ def test_faults_are_marked_and_every_invariant_is_judged(
 ) -> None:
     assert cli.main(["drill", "--seed", "7", "--faults", "3"]) == 0
     said = capsys.readouterr().out
-    assert said.count("!!") == 3
+    struck = re.search(r"after \d+ seconds and (\d+) blows?\.", said)
+    assert struck is not None
+    assert said.count("!!") == int(struck[1]) >= 3
     assert "init -> net_up" in said
     for says in invariants.INVARIANTS:
         assert f"  ok      {says}" in said
