@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import IPV4, Lab
+from image.lab import BRIDGE, IPV4, IPV6, Lab
 from phase_boot.cli import main
 from phase_boot.drill.kernels import bzimage
 from phase_boot.machine.replay import replay
@@ -71,7 +71,7 @@ def serving(lab: Lab, *what: Path | str) -> subprocess.Popen[bytes]:
     give_up = time.monotonic() + 30
     while True:
         try:
-            lab.fetch(f"http://{IPV4}:8070/health")
+            lab.fetch(f"http://{IPV4 if lab.ipv4 else f'[{IPV6}]'}:8070/health")
         except Exception:
             assert server.poll() is None, (site.parent / "serve.log").read_text()
             if time.monotonic() > give_up:
@@ -145,3 +145,18 @@ def test_a_provider_of_another_publisher_is_found_and_refused(
     refused = [event for event in events if event["event"] == "candidate.refused"]
     assert {event["code"] for event in refused} == {"signature.untrusted"}
     assert not [event for event in events if event["event"] == "fetch.started"]
+
+
+@pytest.mark.parametrize("hostile", [False, True], ids=["alone", "beside a liar"])
+def test_the_whole_chain_works_on_a_network_of_ipv6_alone(policy: Path, *, hostile: bool) -> None:
+    with Lab(dhcp=False, ipv4=False) as lab:
+        serving(lab, policy.parent / "site")
+        if hostile:
+            lab.popen([sys.executable, "-m", "tests.interop.liar", BRIDGE, "64"])
+        status, said, events = dry_run(lab, policy)
+        assert status == 0, said
+        (found,) = (event for event in events if event["event"] == "candidate.found")
+        assert str(found["url"]).startswith("http://[")
+        sources = {event["source"] for event in events if event["event"] == "fetch.done"}
+        assert sources
+        assert all(str(source).startswith("http://[") for source in sources)
