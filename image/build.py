@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from image import gpt, recipe
+from image import gpt, identity, recipe
 from image.platforms import native
-from image.recipe import BASE_FILES, MIB, SEED_FILES, UUIDS, Recipe
+from image.recipe import BASE_FILES, MIB, SEED_FILES, Recipe
 from image.steps import disk, filesystems, initramfs, kernel, packages, python, seed
 from image.tools import epoch
 from image.workshop import ROOT, Step, Workshop
@@ -23,6 +23,9 @@ READ_ONLY: Final = "GUID:60"
 ROOT_CODE: Final = tuple(
     ROOT / "image" / name for name in ("elf.py", "steps/tree.py", "steps/roots.py")
 )
+IDENTITY: Final = ROOT / "image" / "identity.py"
+SEED_WORD: Final = "phase.seed"
+"""The word of the kernel command line by which the initramfs knows its Seed partition."""
 VERITY_SHARE: Final = 0.02
 """Room after the squashfs for its hash tree, measured at 0.8 %, and a MiB for its head."""
 
@@ -40,8 +43,8 @@ def image(shop: Workshop, wanted: Recipe) -> Path:
     root = shop.do(seed_root(wanted, debian, certificates, interpreter, modules, wheels, program))
     squashfs = shop.do(seed_squashfs(root))
     first = shop.do(seed_initramfs(debian, early))
-    esp = shop.do(loader_partition(wanted, debian, linux, first))
-    cache = shop.do(cache_partition(wanted))
+    esp = shop.do(loader_partition(wanted, debian, linux, first, squashfs))
+    cache = shop.do(cache_partition(wanted, squashfs, esp))
     return shop.do(whole_disk(wanted, esp, squashfs, cache))
 
 
@@ -180,23 +183,34 @@ def seed_initramfs(debian: Path, early: Path) -> Step:
     )
 
 
-def loader_partition(wanted: Recipe, debian: Path, linux: Path, first: Path) -> Step:
+def loader_partition(
+    wanted: Recipe, debian: Path, linux: Path, first: Path, squashfs: Path
+) -> Step:
     """The ESP."""
     return Step(
         name="esp",
         says="make the ESP: systemd-boot, its three entries, kernel and initramfs",
-        make=partial(make_esp, wanted, debian, linux, first),
+        make=partial(
+            make_esp, wanted=wanted, debian=debian, linux=linux, first=first, squashfs=squashfs
+        ),
         params=(str(wanted.esp_mib), str(wanted.menu_seconds), wanted.options, recipe.version()),
-        reads=(ROOT / "loader", ROOT / "image/steps/filesystems.py"),
-        after=(debian, linux, first),
+        reads=(ROOT / "loader", ROOT / "image/steps/filesystems.py", IDENTITY),
+        after=(debian, linux, first, squashfs),
     )
 
 
-def make_esp(wanted: Recipe, debian: Path, linux: Path, first: Path, out: Path) -> None:
+def make_esp(  # noqa: PLR0913 - the results of five steps, by keyword
+    out: Path, *, wanted: Recipe, debian: Path, linux: Path, first: Path, squashfs: Path
+) -> None:
     """Gather what the firmware and the loader read, and make the ESP of it."""
     suffix = wanted.platform.efi
     loader = debian / f"usr/lib/systemd/boot/efi/systemd-boot{suffix}.efi"
-    options = {"linux": KERNEL_PATH, "initrd": INITRAMFS_PATH, "options": wanted.options}
+    seed_word = f"{SEED_WORD}={identity.seed_identifier(squashfs)}"
+    options = {
+        "linux": KERNEL_PATH,
+        "initrd": INITRAMFS_PATH,
+        "options": f"{wanted.options} {seed_word}",
+    }
     files = {
         f"EFI/BOOT/BOOT{suffix.upper()}.EFI": loader.read_bytes(),
         "loader/loader.conf": configuration(timeout=wanted.menu_seconds).encode(),
@@ -205,18 +219,27 @@ def make_esp(wanted: Recipe, debian: Path, linux: Path, first: Path, out: Path) 
     }
     for entry in menu(version=recipe.version(), **options):
         files[f"loader/entries/{entry.name}.conf"] = entry.text().encode()
-    filesystems.fat32(files, wanted.esp_mib * MIB, recipe.ESP_SERIAL, "PHASE-ESP", out)
+    size = wanted.esp_mib * MIB
+    filesystems.fat32(files, size, identity.esp_serial(files, size), "PHASE-ESP", out)
 
 
-def cache_partition(wanted: Recipe) -> Step:
+def cache_partition(wanted: Recipe, squashfs: Path, esp: Path) -> Step:
     """The Cache file system."""
-    size, uuid = wanted.cache_mib * MIB, UUIDS["cache-filesystem"]
+    size = wanted.cache_mib * MIB
     return Step(
         name="cache",
         says=f"make the Cache, {wanted.cache_mib} MiB of ext4 with the folders of an empty store",
-        make=partial(filesystems.ext4, size, uuid, "phase-cache"),
-        params=(str(size), uuid, str(epoch())),
+        make=partial(make_cache, size, squashfs, esp),
+        params=(str(size), str(epoch())),
+        reads=(ROOT / "image/steps/filesystems.py", IDENTITY),
+        after=(squashfs, esp),
     )
+
+
+def make_cache(size: int, squashfs: Path, esp: Path, out: Path) -> None:
+    """Make the Cache file system of this image, and of no other."""
+    uuid = identity.cache_filesystem(squashfs, esp, size)
+    filesystems.ext4(size, uuid, "phase-cache", out)
 
 
 def whole_disk(wanted: Recipe, esp: Path, squashfs: Path, cache: Path) -> Step:
@@ -225,8 +248,8 @@ def whole_disk(wanted: Recipe, esp: Path, squashfs: Path, cache: Path) -> Step:
         name="disk",
         says="write partition table, ESP, Seed and Cache into one disk image",
         make=partial(make_disk, wanted, esp, squashfs, cache),
-        params=(wanted.platform.root_type, repr(sorted(UUIDS.items()))),
-        reads=(ROOT / "image/gpt.py", ROOT / "image/steps/disk.py"),
+        params=(wanted.platform.root_type,),
+        reads=(ROOT / "image/gpt.py", ROOT / "image/steps/disk.py", IDENTITY),
         after=(esp, squashfs, cache),
     )
 
@@ -235,21 +258,23 @@ def make_disk(wanted: Recipe, esp: Path, squashfs: Path, cache: Path, out: Path)
     """Lay out the three partitions and write them."""
     packed = squashfs.stat().st_size
     seed_size = packed + int(packed * VERITY_SHARE) + MIB
+    own = identity.identifiers(squashfs, esp, cache)
+    root_type, hidden = wanted.platform.root_type, NOT_MOUNTED_BY_ITSELF
     partitions = (
-        partition("esp", ESP_TYPE, esp.stat().st_size),
-        partition("seed", wanted.platform.root_type, seed_size, READ_ONLY, NOT_MOUNTED_BY_ITSELF),
-        partition("cache", CACHE_TYPE, cache.stat().st_size, NOT_MOUNTED_BY_ITSELF),
+        partition("esp", ESP_TYPE, own.esp, esp.stat().st_size),
+        partition("seed", root_type, own.seed, seed_size, READ_ONLY, hidden),
+        partition("cache", CACHE_TYPE, own.cache, cache.stat().st_size, hidden),
     )
     contents = list(zip(partitions, (esp, squashfs, cache), strict=True))
-    disk.assemble(contents, UUIDS["disk"], out)
+    disk.assemble(contents, own.disk, out)
 
 
-def partition(name: str, kind: str, size: int, *attributes: str) -> gpt.Partition:
+def partition(name: str, kind: str, uuid: str, size: int, *attributes: str) -> gpt.Partition:
     """Return the partition ``phase-<name>``."""
     return gpt.Partition(
         name=f"phase-{name}",
         type=kind,
-        uuid=UUIDS[name],
+        uuid=uuid,
         size=size,
         attributes=" ".join(attributes),
     )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from image.modules import patterns
@@ -39,18 +37,6 @@ SEED_PACKAGES: Final = (
 CERTIFICATES: Final = ("ca-certificates",)
 MIB: Final = 1024 * 1024
 CACHE_MIB: Final = 512
-
-# Fixed, so that two builds are alike.
-UUIDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "disk": "7068a5e0-b007-4000-8000-000000000000",
-        "esp": "7068a5e0-b007-4000-8000-000000000001",
-        "seed": "7068a5e0-b007-4000-8000-000000000002",
-        "cache": "7068a5e0-b007-4000-8000-000000000003",
-        "cache-filesystem": "7068a5e0-b007-4000-8000-000000000013",
-    }
-)
-ESP_SERIAL: Final = "7068b007"
 
 NOBODY: Final = Keys(())
 

@@ -32,7 +32,8 @@ def squashfs(tree: Path, options: tuple[str, ...], out: Path) -> None:
 def fat32(files: Mapping[str, bytes], size: int, serial: str, label: str, out: Path) -> None:
     """Make a FAT32 file system of ``size`` bytes that holds ``files`` (path to bytes)."""
     sparse(out, size)
-    run(Tool.MKFS_FAT, "-F", "32", "-i", serial, "-n", label, "--invariant", out)
+    # `--invariant` sets a serial number of its own: the option after it counts.
+    run(Tool.MKFS_FAT, "--invariant", "-F", "32", "-i", serial, "-n", label, out)
     for folder in sorted({str(p) for path in files for p in Path(path).parents} - {"."}):
         run(Tool.MMD, "-i", out, f"::{folder}")
     staged = out.with_name(out.name + ".file")
