@@ -17,7 +17,7 @@ PACKAGES_RUN := python3 python3-venv qemu-system-x86 qemu-system-arm ovmf qemu-e
 	dnsmasq-base iproute2 util-linux
 PACKAGES_BUILD := mmdebstrap debian-archive-keyring uidmap tar kmod zstd squashfs-tools dosfstools \
 	mtools e2fsprogs fdisk llvm
-PACKAGES_TEST := systemd avahi-daemon avahi-utils dbus curl openssl jq xxd cpio nginx-light caddy \
+PACKAGES_TEST := busybox-static systemd avahi-daemon avahi-utils dbus curl openssl jq xxd cpio nginx-light caddy \
 	lighttpd bzip2 lz4 lzop xz-utils
 PACKAGES_MODEL := spin gcc libc6-dev
 PACKAGES := $(PACKAGES_RUN) $(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_MODEL)

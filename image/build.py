@@ -178,7 +178,7 @@ def seed_initramfs(debian: Path, early: Path) -> Step:
         name="initramfs",
         says="pack busybox, the first script and the first drivers as initramfs",
         make=partial(initramfs.pack, debian / "usr/bin/busybox", SEED_FILES / "init", early),
-        reads=(SEED_FILES / "init",),
+        reads=(SEED_FILES / "init", initramfs.DEVICES),
         after=(debian, early),
     )
 

@@ -83,7 +83,7 @@ def target_initramfs(debian: Path, early: Path) -> Step:
         name="target-first",
         says="pack busybox, the target's first script and its drivers as initramfs",
         make=partial(initramfs.pack, debian / "usr/bin/busybox", init, early),
-        reads=(init,),
+        reads=(init, initramfs.DEVICES),
         after=(debian, early),
     )
 

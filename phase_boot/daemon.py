@@ -16,6 +16,7 @@ from random import random
 from typing import Any, Final, TypeVar
 
 from phase_boot.adapters import sinks
+from phase_boot.adapters.boot_disk import SysfsBootDisk
 from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
 from phase_boot.adapters.dry_run import NoLoader, NothingRequested, WouldBoot
 from phase_boot.adapters.efi_variables import EfiVariables
@@ -190,14 +191,16 @@ async def _while_alive(outside: Outside, driving: Coroutine[Any, Any, T]) -> T:
 def _seed() -> _Surroundings:
     terminals = Terminals.consoles()
     earlier = sinks.lines_of(EVENTS)
+    variables = EfiVariables()
+    disk = SysfsBootDisk(variables)
     return _Surroundings(
-        cache=StickCache(),
+        cache=StickCache(disk),
         kexec=KexecTools(),
-        loader=StickLoader(StickEsp(), EfiVariables()),
+        loader=StickLoader(StickEsp(disk), variables),
         privacy=LinuxPrivacy(),
         network=Networkd(permitted=Interfaces().permitted),
         operator=ConsoleOperator(terminals, dumb=os.environ.get("TERM") in DUMB),
-        reports=StickReports(StickEsp()),
+        reports=StickReports(StickEsp(disk)),
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),
             *_opened(lambda: sinks.BoundedFile(EVENTS)),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from image.steps.tree import files_of
 from image.tools import Tool, run
+from image.workshop import ROOT
 from phase_boot.handoff.cpio import Entry, archive
 
+DEVICES: Final = ROOT / "image" / "initramfs" / "devices.sh"
+"""The functions that every first script uses."""
 APPLETS: Final = (
     "awk",
     "basename",
@@ -18,6 +21,7 @@ APPLETS: Final = (
     "echo",
     "grep",
     "head",
+    "hexdump",
     "kill",
     "ln",
     "losetup",
@@ -48,12 +52,13 @@ FOLDERS: Final = ("bin", "cache", "dev", "proc", "sys", "run", "root", "ro", "rw
 def pack(busybox: Path, init: Path, modules: Path, out: Path) -> None:
     """Write a zstd-compressed archive to ``out``: the same inputs always give the same bytes."""
     plain = out.with_name(out.name + ".cpio")
-    plain.write_bytes(archive(entries(busybox.read_bytes(), init.read_bytes(), modules)))
+    scripts = {"init": init.read_bytes(), DEVICES.name: DEVICES.read_bytes()}
+    plain.write_bytes(archive(entries(busybox.read_bytes(), scripts, modules)))
     run(Tool.ZSTD, "-19", "--single-thread", "--quiet", "--force", plain, "-o", out)
     plain.unlink()
 
 
-def entries(busybox: bytes, init: bytes, modules: Path) -> Iterable[Entry]:
+def entries(busybox: bytes, scripts: Mapping[str, bytes], modules: Path) -> Iterable[Entry]:
     """Yield the members, folders first."""
     files = [path for path in files_of(modules) if not path.endswith((".builtin.modinfo", ".bin"))]
     parents = {str(parent) for path in files for parent in Path(path).parents} - {"."}
@@ -65,6 +70,7 @@ def entries(busybox: bytes, init: bytes, modules: Path) -> Iterable[Entry]:
     yield Entry.file("bin/busybox", busybox, mode=0o755)
     for applet in sorted(APPLETS):
         yield Entry.link(f"bin/{applet}", "busybox")
-    yield Entry.file("init", init, mode=0o755)
+    for name, content in sorted(scripts.items()):
+        yield Entry.file(name, content, mode=0o755)
     for path in files:
         yield Entry.file(path, (modules / path).read_bytes())

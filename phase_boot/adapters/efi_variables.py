@@ -19,6 +19,8 @@ LOADER: Final = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 """The vendor of the systemd Boot Loader Interface."""
 ATTRIBUTES: Final = struct.pack("<I", 7)
 """Kept without power, for the loader's eyes and the system's."""
+VOLATILE: Final = struct.pack("<I", 6)
+"""Gone with the boot, for the loader's eyes and the system's."""
 MAX_BYTES: Final = 4096
 MAX_DIGESTED: Final = 1 << 20
 """Bytes of one variable; a revocation list (dbx) has tens of KiB."""
@@ -42,22 +44,21 @@ class EfiVariables:
 
     def read(self, name: str, vendor: str) -> bytes | None:
         """Return a value without its attributes, at most `MAX_BYTES` of it; None if not there."""
-        try:
-            fd = os.open(self._path(name, vendor), _READ)
-        except FileNotFoundError:
-            return None
-        with os.fdopen(fd, "rb", buffering=0) as file:
-            return (file.read(MAX_BYTES + len(ATTRIBUTES)) or b"")[len(ATTRIBUTES) :]
+        raw = self._raw(name, vendor)
+        return None if raw is None else raw[len(ATTRIBUTES) :]
+
+    def read_volatile(self, name: str, vendor: str) -> bytes | None:
+        """Return a value that ends with this boot; None if there is none.
+
+        A program that ran on this machine before may have left a variable of the same name that
+        is kept without power: that one says nothing about this boot.
+        """
+        raw = self._raw(name, vendor)
+        return raw[len(ATTRIBUTES) :] if raw and raw.startswith(VOLATILE) else None
 
     def text(self, name: str, vendor: str) -> str | None:
         """Return a value that is UTF-16 with a NUL at its end; None if it is anything else."""
-        raw = self.read(name, vendor)
-        if raw is None or not raw.endswith(b"\0\0"):
-            return None
-        try:
-            return raw[:-2].decode("utf-16-le")
-        except UnicodeDecodeError:
-            return None
+        return text_of(self.read(name, vendor))
 
     def write_text(self, name: str, vendor: str, value: str) -> None:
         """Set a value, in one write, and see that the firmware has it."""
@@ -96,6 +97,14 @@ class EfiVariables:
                     found[path.name] = digest
         return found
 
+    def _raw(self, name: str, vendor: str) -> bytes | None:
+        try:
+            fd = os.open(self._path(name, vendor), _READ)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            return file.read(MAX_BYTES + len(ATTRIBUTES)) or b""
+
     def _path(self, name: str, vendor: str) -> Path:
         return self._folder / f"{name}-{vendor}"
 
@@ -113,6 +122,16 @@ def _digest(path: Path) -> str | None:
     attributes = int.from_bytes(content[: len(ATTRIBUTES)], "little")
     kept = len(content) < len(ATTRIBUTES) or attributes & NON_VOLATILE
     return hashlib.sha256(content).hexdigest() if kept else None
+
+
+def text_of(raw: bytes | None) -> str | None:
+    """Return a value that is UTF-16 with a NUL at its end; None if it is anything else."""
+    if raw is None or not raw.endswith(b"\0\0"):
+        return None
+    try:
+        return raw[:-2].decode("utf-16-le")
+    except UnicodeDecodeError:
+        return None
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from phase_boot.adapters.boot_disk import BootDisk
 from phase_boot.adapters.fat_peek import surely_lacks
 from phase_boot.adapters.programs import run
+from phase_boot.firmware.boot_disk import NotCertain
 
 PARTITION: Final = "phase-esp"
-DISK_MARK: Final = Path("/run/phase-boot/disk")
-"""The kernel's name of the disk the seed was booted from; the initramfs writes it."""
 MOUNT_POINT: Final = Path("/run/phase-boot/esp")
 OPTIONS: Final = "nodev,nosuid,noexec,noatime,umask=0077"
 
@@ -44,15 +44,21 @@ class Esp(Protocol):
 
 
 class StickEsp:
-    """Implements `Esp` in the seed, on the stick we came from and never on another disk."""
+    """Implements `Esp` in the seed, on the disk that was booted and never on another one."""
 
-    def __init__(self, *, root: Path = Path("/"), where: Path = MOUNT_POINT) -> None:
+    def __init__(
+        self, disk: BootDisk, *, root: Path = Path("/"), where: Path = MOUNT_POINT
+    ) -> None:
+        self._disk = disk
         self._root = root
         self._where = where
 
     def obstacle(self) -> str | None:
         """Ask the kernel about partition and disk."""
-        device = partition(PARTITION, root=self._root)
+        try:
+            device = self._device()
+        except NotCertain as reason:
+            return str(reason)
         if device is None:
             return "this stick has no partition for the firmware's loader"
         mark = self._root / "sys/class/block" / Path(device).name / "ro"
@@ -63,7 +69,11 @@ class StickEsp:
 
     def surely_lacks(self, name: str) -> bool:
         """Look into the bytes of the partition."""
-        device = partition(PARTITION, root=self._root)
+        try:
+            device = self._device()
+        except NotCertain:
+            # Nothing is written to a partition that is not certain, so nothing is cleared there.
+            return True
         if device is None:
             return True
         try:
@@ -80,7 +90,10 @@ class StickEsp:
     @contextlib.asynccontextmanager
     async def mounted(self, *, writable: bool = False) -> AsyncIterator[Path | None]:
         """Mount, and unmount: nothing of it stays in the caches of the kernel."""
-        device = partition(PARTITION, root=self._root)
+        try:
+            device = self._device()
+        except NotCertain as reason:
+            raise EspFailed(str(reason)) from reason
         if device is None:
             yield None
             return
@@ -99,16 +112,11 @@ class StickEsp:
         if failure is not None:
             raise EspFailed(f"the loader's partition cannot be unmounted: {failure}")
 
+    def _device(self) -> str | None:
+        """Return the device of the partition on the booted disk; None if it has none.
 
-def partition(name: str, *, root: Path = Path("/")) -> str | None:
-    """Return the device of the partition ``name`` on the disk that the seed was booted from."""
-    try:
-        disk = Path((root / DISK_MARK.relative_to("/")).read_text().strip()).name
-        folders = sorted((root / "sys/class/block" / disk).iterdir()) if disk else []
-    except OSError:
-        return None
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            if f"PARTNAME={name}" in (folder / "uevent").read_text().splitlines():
-                return f"/dev/{folder.name}"
-    return None
+        Raises:
+            NotCertain: it is not certain which disk was booted.
+        """
+        found = self._disk.partition(PARTITION)
+        return found.device if found else None

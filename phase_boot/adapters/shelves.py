@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from phase_boot.adapters.esp import partition
+from phase_boot.adapters.boot_disk import BootDisk, Partition
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.adapters.posix_notebook import PosixNotebook
 from phase_boot.adapters.programs import run
+from phase_boot.firmware.boot_disk import NotCertain
+from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.errors import CannotStore
 from phase_boot.ports.cache import Shelf
 from phase_boot.store.cas import Cas
@@ -22,22 +26,28 @@ NOTES: Final = "trust"
 MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
 CACHE_OPTIONS: Final = "noatime,nodev,nosuid,noexec"
+LOOKS: Final = 20
+PAUSE_SECONDS: Final = 0.5
+"""Between two looks for a booted disk that is not there yet."""
 
 
 class StickCache:
     """Implements `ports.cache.Cache` in the seed, where it mounts what it needs itself."""
 
-    def __init__(self, *, root: Path = Path("/")) -> None:
+    def __init__(self, disk: BootDisk, *, root: Path = Path("/")) -> None:
+        self._disk = disk
         self._root = root
         self._mounted: list[Path] = []
+        self._waits = True
 
     async def open(self, *, persistent: bool, bound: int) -> Shelf:
         """Mount Cache and return its store; if that fails or is not allowed, one in memory."""
         note = None
         if persistent:
-            note = await self._mount_cache()
-            if note is None:
-                return _in(MOUNT_POINT, bound, persistent=True)
+            found = await self._mount_cache()
+            if isinstance(found, CachePartition):
+                return replace(_in(MOUNT_POINT, bound, persistent=True), partition=found)
+            note = found
         MEMORY.mkdir(parents=True, exist_ok=True)
         if MEMORY not in self._mounted and not self.taken_up(MEMORY):
             failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
@@ -50,14 +60,19 @@ class StickCache:
         if MOUNT_POINT in self._mounted and await run("umount", str(MOUNT_POINT)) is None:
             self._mounted.remove(MOUNT_POINT)
 
-    async def _mount_cache(self) -> str | None:
-        """Mount the partition unless it is; return why that did not work."""
-        if MOUNT_POINT in self._mounted or self.taken_up(MOUNT_POINT):
-            return None
-        device = self.partition()
-        if device is None:
+    async def _mount_cache(self) -> CachePartition | str:
+        """Mount the partition unless it is; return it, or why that did not work."""
+        try:
+            found = await self.partition()
+        except NotCertain as reason:
+            return str(reason)
+        if found is None:
             return "this stick has no Cache partition"
-        return await self._mount("ext4", device, MOUNT_POINT, CACHE_OPTIONS)
+        if MOUNT_POINT not in self._mounted and not self.taken_up(MOUNT_POINT):
+            failure = await self._mount("ext4", found.device, MOUNT_POINT, CACHE_OPTIONS)
+            if failure is not None:
+                return failure
+        return CachePartition(guid=found.guid, location=found.location)
 
     async def _mount(self, kind: str, device: str, where: Path, options: str) -> str | None:
         failure = await run("mount", "-t", kind, "-o", options, device, str(where))
@@ -76,9 +91,23 @@ class StickCache:
             return True
         return False
 
-    def partition(self) -> str | None:
-        """Return the device of Cache on the stick we came from, never on another disk."""
-        return partition(PARTITION, root=self._root)
+    async def partition(self) -> Partition | None:
+        """Return Cache on the booted disk, never on another one; None if it has none.
+
+        A booted disk that is not there yet is waited for, once: without Cache a boot goes on.
+
+        Raises:
+            NotCertain: it is not certain which disk was booted, or it did not appear.
+        """
+        for _ in range(LOOKS - 1 if self._waits else 0):
+            try:
+                return await asyncio.to_thread(self._disk.partition, PARTITION)
+            except NotCertain as reason:
+                if not reason.absent:
+                    raise
+            await asyncio.sleep(PAUSE_SECONDS)
+        self._waits = False
+        return await asyncio.to_thread(self._disk.partition, PARTITION)
 
 
 class FolderCache:

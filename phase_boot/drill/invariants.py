@@ -161,8 +161,10 @@ def _unsigned(
 def _can_be_read(run: Run) -> Iterator[str]:
     for initrd in (run.scene.kexec.initrd, run.scene.loader.initrd):
         try:
-            if initrd is not None:
-                read(_document(initrd))
+            if initrd is None:
+                continue
+            if (read(_document(initrd)).cache is None) != (ROOTFS in initrd):
+                yield "the hand-over names Cache although the rootfs is appended, or the reverse"
         except BadHandoff as error:
             yield str(error)
 

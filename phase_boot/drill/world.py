@@ -20,6 +20,7 @@ from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.neighbours import FakeNeighbours
 from phase_boot.drill.sites import Sites
 from phase_boot.drill.starting import FakeKexec, FakeLoader
+from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import drive
 from phase_boot.machine.errors import NotConfigured
@@ -42,6 +43,9 @@ _FOUND = installed_handlers()
 OWN_HANDLERS = tuple(_FOUND[state] for state in State if state in _FOUND)
 """Those of this installation, plugins and all, in the order of the graph."""
 GIB = 1 << 30
+CACHE_PARTITION = CachePartition(
+    guid="7068a5e0-0000-8000-8000-000000000003", location="/pci0000:00/0000:00:03.0/virtio"
+)
 
 
 def policy_table(**changes: Any) -> dict[str, Any]:
@@ -134,7 +138,8 @@ class FakeCache:
     async def open(self, *, persistent: bool, bound: int) -> Shelf:
         self.mounted |= persistent
         if persistent and self.cache is not None:
-            return Shelf(Cas(self.cache, bound=bound), self.notes, persistent=True)
+            cas = Cas(self.cache, bound=bound)
+            return Shelf(cas, self.notes, persistent=True, partition=CACHE_PARTITION)
         note = "this stick has no Cache partition" if persistent else None
         cas = Cas(self.memory, bound=bound)
         return Shelf(cas, self.memory_notes, persistent=False, note=note)

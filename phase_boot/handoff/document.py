@@ -26,13 +26,15 @@ MAX_SOURCES: Final = 32
 MAX_SIGNERS: Final = 32
 
 _FIELDS: Final = frozenset(
-    ("schema", "mode", "version", "manifest", "signers", "network", "sources", "journal")
+    ("schema", "mode", "version", "manifest", "signers", "network", "cache", "sources", "journal")
 )
 _MODE: Final = re.compile(r"[a-z]{1,16}")
 _LINK: Final = re.compile(r"[!-~]{1,64}")
 _VLAN: Final = re.compile(r"|[1-9][0-9]{0,3}")
 _PROXY: Final = re.compile(r"|[!-~]{1,1024}")
 _ARTIFACT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LOCATION: Final = re.compile(r"[A-Za-z0-9:._/+-]{1,512}")
 _SOURCE: Final = re.compile(r"[!-~]{1,1024}")
 
 _T = TypeVar("_T")
@@ -63,6 +65,17 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CachePartition:
+    """The one partition that the target may take for Cache."""
+
+    guid: str
+    """Its GUID in the partition table, in lower case; copies of a stick share it."""
+    location: str
+    """Where its disk is plugged in: the path in /sys/devices without the numbers that follow from
+    the order of enumeration (docs/adr/0011-identity.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Handoff:
     """What the boot says about itself."""
 
@@ -72,6 +85,8 @@ class Handoff:
     """The manifest's file, as it was signed; `trust.verify` judges it."""
     signers: tuple[str, ...]
     network: Network | None
+    cache: CachePartition | None
+    """Where the rootfs is; None where it is appended to the initramfs."""
     sources: Mapping[str, str]
     """Which artifact came from where."""
     journal: tuple[str, ...]
@@ -90,16 +105,18 @@ class Handoff:
             "manifest": self.manifest,
             "signers": list(self.signers),
             "network": asdict(self.network) if self.network else {},
+            "cache": asdict(self.cache) if self.cache else {},
             "sources": dict(self.sources),
             "journal": list(self.journal),
         }
 
 
-def document(
+def document(  # noqa: PLR0913 - the parts of the document, all by keyword
     *,
     mode: str,
     manifest: Verified,
     network: Network | None,
+    cache: CachePartition | None = None,
     sources: Mapping[str, str],
     journal: Sequence[str],
 ) -> bytes:
@@ -112,6 +129,7 @@ def document(
         mode: the mode that was booted.
         manifest: the manifest that was verified; it goes in as the exact bytes that were signed.
         network: the link that was used, if any.
+        cache: the Cache partition that the rootfs is on, if it is on one.
         sources: which artifact came from where.
         journal: the event lines so far, oldest first.
     """
@@ -122,6 +140,7 @@ def document(
         manifest=manifest.raw.decode(),
         signers=manifest.signers,
         network=None if private else network,
+        cache=None if private else cache,
         sources={} if private else sources,
         journal=() if private else _newest(journal),
     )
@@ -154,6 +173,7 @@ def read(raw: bytes) -> Handoff:
         manifest=_text(table["manifest"], "manifest"),
         signers=tuple(_parsed(signer, "signers", parse_keyid) for signer in signers),
         network=_network(_table(table["network"], "network")),
+        cache=_cache(_table(table["cache"], "cache")),
         sources=MappingProxyType(
             {
                 _matching(name, "sources", _ARTIFACT): _matching(source, "sources", _SOURCE)
@@ -215,6 +235,17 @@ def _network(table: Mapping[str, object]) -> Network | None:
         dns=_links(table["dns"]),
         vlan=_matching(table["vlan"], "network", _VLAN),
         proxy=_matching(table["proxy"], "network", _PROXY),
+    )
+
+
+def _cache(table: Mapping[str, object]) -> CachePartition | None:
+    if not table:
+        return None
+    if table.keys() != {field.name for field in fields(CachePartition)}:
+        raise BadHandoff("cache: a field is missing or unknown")
+    return CachePartition(
+        guid=_matching(table["guid"], "cache", _GUID),
+        location=_matching(table["location"], "cache", _LOCATION),
     )
 
 

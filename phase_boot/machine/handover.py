@@ -12,17 +12,19 @@ from phase_boot.ports.network import Link
 
 def initrd_of(world: World, boot: Boot, images: Images) -> Initrd:
     """Return the initramfs with the hand-over document, and with the rootfs if it is in memory."""
+    shelf = known(boot.shelf, "a store")
     handoff = document(
         mode=known(boot.facts, "the machine's facts").mode,
         manifest=known(boot.manifest, "a manifest"),
         network=_network(boot.link) if boot.link else None,
+        cache=shelf.partition,
         sources=dict(boot.sources),
         journal=world.record.lines,
     )
     return Initrd(
         initramfs=images.initramfs,
         document=handoff,
-        rootfs=None if known(boot.shelf, "a store").persistent else images.rootfs,
+        rootfs=None if shelf.persistent else images.rootfs,
     )
 
 

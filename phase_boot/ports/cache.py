@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from phase_boot.handoff.document import CachePartition
 from phase_boot.ports.notebook import Notebook
 from phase_boot.store.cas import Cas
 
@@ -18,12 +19,14 @@ class Shelf:
         notebook: what else is remembered in the same place.
         persistent: whether the target OS can find it again on the Cache partition.
         note: why it is in memory although the policy allows Cache, if so.
+        partition: the Cache partition that it is on, if it is on one.
     """
 
     cas: Cas
     notebook: Notebook
     persistent: bool
     note: str | None = None
+    partition: CachePartition | None = None
 
 
 class Cache(Protocol):

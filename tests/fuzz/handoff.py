@@ -10,6 +10,7 @@ from phase_boot.handoff.document import (
     MAX_SOURCES,
     SCHEMA,
     BadHandoff,
+    CachePartition,
     Network,
     document,
     read,
@@ -47,6 +48,10 @@ TARGET = Target(
             mode="local",
             manifest=_VERIFIED,
             network=_LINK,
+            cache=CachePartition(
+                guid="7068a5e0-0000-8000-8000-000000000003",
+                location="/pci0000:00/0000:00:03.0/virtio",
+            ),
             sources={"kernel": "http://192.0.2.7:8080", "rootfs": "store"},
             journal=('{"seq": 0, "event": "è"}', "\N{SNOWMAN}"),
         ),
@@ -61,6 +66,7 @@ TARGET = Target(
             for name in (b"network", b"interface", b"addresses", b"vlan", b"sources")
         ),
         b'"journal":',
+        b'"cache":',
         b"\\ud800",
         b"\\u0000",
         b"NaN",

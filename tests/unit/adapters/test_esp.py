@@ -7,20 +7,37 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.adapters.boot_disk import SysfsBootDisk
+from phase_boot.adapters.efi_variables import EfiVariables
 from phase_boot.adapters.esp import EspFailed, StickEsp
+from tests.fakes.block_devices import (
+    ESP,
+    FOREIGN_ESP,
+    FOREIGN_SEED,
+    USB3,
+    VIRTIO,
+    Computer,
+    write,
+)
 
 
-def stick(root: Path, *, protected: bool = False) -> None:
-    """Describe a stick `sda` and, in the same machine, a disk `nvme0n1` with the same names."""
-    for disk, name in (("sda", "sda1"), ("nvme0n1", "nvme0n1p1")):
-        folder = root / "sys/class/block" / disk / name
-        folder.mkdir(parents=True)
-        (folder / "uevent").write_text("DEVTYPE=partition\nPARTNAME=phase-esp\n")
-        alone = root / "sys/class/block" / name
-        alone.mkdir(parents=True)
-        (alone / "ro").write_text("1\n" if protected else "0\n")
-    (root / "run/phase-boot").mkdir(parents=True)
-    (root / "run/phase-boot/disk").write_text("sda\n")
+def stick(root: Path, *, copies: bool = False) -> StickEsp:
+    """Boot a machine from a virtio disk, with another publisher's stick or a copy beside it."""
+    computer = Computer(root)
+    computer.controllers()
+    computer.runs()
+    computer.plug(VIRTIO)
+    if copies:
+        computer.plug(USB3)
+    else:
+        computer.plug(USB3, (FOREIGN_ESP, FOREIGN_SEED))
+    computer.loaded_from(ESP)
+    return esp_of(computer)
+
+
+def esp_of(computer: Computer) -> StickEsp:
+    disk = SysfsBootDisk(EfiVariables(computer.variables), root=computer.root)
+    return StickEsp(disk, root=computer.root, where=computer.root / "esp")
 
 
 @pytest.fixture
@@ -47,8 +64,7 @@ def break_program(calls: Path, program: str) -> None:
 async def test_it_is_mounted_for_a_moment_and_read_only_unless_told(
     tmp_path: Path, calls: Path
 ) -> None:
-    stick(tmp_path)
-    esp = StickEsp(root=tmp_path, where=tmp_path / "esp")
+    esp = stick(tmp_path)
     async with esp.mounted() as root:
         assert root == tmp_path / "esp"
     async with esp.mounted(writable=True):
@@ -56,9 +72,9 @@ async def test_it_is_mounted_for_a_moment_and_read_only_unless_told(
     options = "nodev,nosuid,noexec,noatime,umask=0077"
     where = tmp_path / "esp"
     assert said(calls) == [
-        f"mount -t vfat -o ro,{options} /dev/sda1 {where}",
+        f"mount -t vfat -o ro,{options} /dev/vda1 {where}",
         f"umount {where}",
-        f"mount -t vfat -o rw,{options} /dev/sda1 {where}",
+        f"mount -t vfat -o rw,{options} /dev/vda1 {where}",
         f"umount {where}",
     ]
 
@@ -66,32 +82,49 @@ async def test_it_is_mounted_for_a_moment_and_read_only_unless_told(
 async def test_it_is_unmounted_also_when_something_goes_wrong_in_it(
     tmp_path: Path, calls: Path
 ) -> None:
-    stick(tmp_path)
+    esp = stick(tmp_path)
     with pytest.raises(ZeroDivisionError):
-        async with StickEsp(root=tmp_path, where=tmp_path / "esp").mounted():
+        async with esp.mounted():
             raise ZeroDivisionError
     assert said(calls)[-1].startswith("umount")
 
 
 @pytest.mark.parametrize("program", ["mount", "umount"])
 async def test_a_mount_that_fails_is_named(tmp_path: Path, calls: Path, program: str) -> None:
-    stick(tmp_path)
+    esp = stick(tmp_path)
     break_program(calls, program)
     with pytest.raises(EspFailed, match=f"cannot be {'un' * (program == 'umount')}mounted"):
-        async with StickEsp(root=tmp_path, where=tmp_path / "esp").mounted():
+        async with esp.mounted():
             pass
 
 
 async def test_a_stick_without_one_mounts_nothing(tmp_path: Path, calls: Path) -> None:
-    async with StickEsp(root=tmp_path, where=tmp_path / "esp").mounted() as root:
+    computer = Computer(tmp_path)
+    computer.runs()
+    disk = computer.plug(VIRTIO)
+    computer.loaded_from(ESP)
+    write(disk / "vda1/uevent", "PARTN=1\nPARTNAME=of-somebody-else\n")
+    async with esp_of(computer).mounted() as root:
         assert root is None
+    assert esp_of(computer).obstacle() == "this stick has no partition for the firmware's loader"
+    assert said(calls) == []
+
+
+async def test_of_two_copies_neither_is_mounted_and_the_reason_is_named(
+    tmp_path: Path, calls: Path
+) -> None:
+    esp = stick(tmp_path, copies=True)
+    reason = "a copy of this stick is plugged in; unplug it"
+    assert esp.obstacle() == reason
+    assert esp.surely_lacks("EFI")
+    with pytest.raises(EspFailed, match=reason):
+        async with esp.mounted(writable=True):
+            pass
     assert said(calls) == []
 
 
 def test_the_switch_of_the_stick_is_seen_without_mounting(tmp_path: Path) -> None:
-    esp = StickEsp(root=tmp_path)
-    assert esp.obstacle() == "this stick has no partition for the firmware's loader"
-    stick(tmp_path)
+    esp = stick(tmp_path)
     assert esp.obstacle() is None
-    (tmp_path / "sys/class/block/sda1/ro").write_text("1\n")
+    (tmp_path / "sys/class/block/vda1/ro").write_text("1\n")
     assert esp.obstacle() == "the stick is write-protected"

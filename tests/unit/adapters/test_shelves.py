@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.shelves import FolderCache, StickCache
+from phase_boot.adapters.boot_disk import Partition
+from phase_boot.adapters.shelves import LOOKS, FolderCache, StickCache
+from phase_boot.drill import virtual_time
+from phase_boot.firmware.boot_disk import NotCertain
+from phase_boot.handoff.document import CachePartition
 from phase_boot.store.cas import Cas
 from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import Artifact
@@ -25,16 +32,40 @@ def entries(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-def block_device(root: Path, disk: str, partition: str, name: str) -> None:
-    folder = root / "sys/class/block" / disk / partition
-    folder.mkdir(parents=True)
-    (folder / "uevent").write_text(f"MAJOR=8\nPARTN=3\nPARTNAME={name}\n")
+@dataclass
+class FakeBootDisk:
+    """Implements `adapters.boot_disk.BootDisk`: answers one after the other, the last for ever."""
+
+    answers: list[Partition | NotCertain | None]
+    asked: list[str] = field(default_factory=list)
+
+    def partition(self, name: str) -> Partition | None:
+        answer = self.answers[min(len(self.asked), len(self.answers) - 1)]
+        self.asked.append(name)
+        if isinstance(answer, NotCertain):
+            raise answer
+        return answer
 
 
-def booted_from(root: Path, disk: str) -> None:
-    mark = root / "run/phase-boot/disk"
-    mark.parent.mkdir(parents=True)
-    mark.write_text(disk + "\n")
+CACHE = Partition(
+    device="/dev/sdb3", guid="7068a5e0-0000-8000-8000-000000000003", location="/pci0000:00/x"
+)
+NONE_YET = NotCertain("the disk that the firmware booted is not there", absent=True)
+COPIES = NotCertain("a copy of this stick is plugged in; unplug it")
+
+
+@pytest.fixture
+def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Let `mount` and `umount` write down how they were called, and return how to read that."""
+    programs, log = tmp_path / "bin", tmp_path / "calls"
+    programs.mkdir()
+    log.touch()
+    for name in ("mount", "umount"):
+        script = programs / name
+        script.write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\n')
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return log.read_text
 
 
 async def test_what_a_folder_keeps_is_there_the_next_time(tmp_path: Path) -> None:
@@ -55,25 +86,38 @@ async def test_a_store_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
     assert entries(tmp_path) == []
 
 
-def test_cache_is_looked_for_on_the_stick_we_came_from_and_nowhere_else(tmp_path: Path) -> None:
-    block_device(tmp_path, "sda", "sda3", "phase-cache")
-    block_device(tmp_path, "sdb", "sdb1", "phase-esp")
-    block_device(tmp_path, "sdb", "sdb3", "phase-cache")
-    booted_from(tmp_path, "sdb")
-    assert StickCache(root=tmp_path).partition() == "/dev/sdb3"
+async def test_cache_of_the_booted_disk_is_mounted_and_named_to_the_target(
+    tmp_path: Path, mounts: Callable[[], str]
+) -> None:
+    shelf = await StickCache(FakeBootDisk([CACHE]), root=tmp_path).open(persistent=True, bound=1)
+    assert shelf.persistent
+    assert shelf.partition == CachePartition(guid=CACHE.guid, location=CACHE.location)
+    assert mounts() == ("mount -t ext4 -o noatime,nodev,nosuid,noexec /dev/sdb3 /cache\n")
 
 
-@pytest.mark.parametrize("disk", ["sdb", "../../../etc", ""])
-def test_a_stick_without_a_cache_has_none(disk: str, tmp_path: Path) -> None:
-    block_device(tmp_path, "sda", "sda3", "phase-cache")
-    block_device(tmp_path, "sdb", "sdb1", "phase-cache-of-somebody-else")
-    booted_from(tmp_path, disk)
-    assert StickCache(root=tmp_path).partition() is None
+def test_a_booted_disk_that_appears_late_is_used(tmp_path: Path) -> None:
+    disk = FakeBootDisk([NONE_YET, NONE_YET, CACHE])
+    assert virtual_time.run(StickCache(disk, root=tmp_path).partition()) == CACHE
+    assert disk.asked == ["phase-cache"] * 3
 
 
-def test_a_seed_that_does_not_know_its_stick_uses_no_cache(tmp_path: Path) -> None:
-    block_device(tmp_path, "sda", "sda3", "phase-cache")
-    assert StickCache(root=tmp_path).partition() is None
+def test_a_booted_disk_that_never_appears_is_waited_for_once(tmp_path: Path) -> None:
+    disk = FakeBootDisk([NONE_YET])
+    cache = StickCache(disk, root=tmp_path)
+    for asked in (LOOKS, LOOKS + 1):
+        with pytest.raises(NotCertain):
+            virtual_time.run(cache.partition())
+        assert len(disk.asked) == asked
+
+
+async def test_of_copies_none_is_mounted_and_none_is_waited_for(
+    tmp_path: Path, mounts: Callable[[], str]
+) -> None:
+    disk = FakeBootDisk([COPIES])
+    with pytest.raises(NotCertain, match="a copy of this stick"):
+        await StickCache(disk, root=tmp_path).partition()
+    assert len(disk.asked) == 1
+    assert mounts() == ""
 
 
 def mounted(root: Path, *places: str) -> StickCache:
@@ -81,7 +125,7 @@ def mounted(root: Path, *places: str) -> StickCache:
     table.parent.mkdir(parents=True)
     rows = (f"{n} 35 98:0 /cache {place} rw - ext4 a rw\n" for n, place in enumerate(places))
     table.write_text("".join(rows))
-    return StickCache(root=root)
+    return StickCache(FakeBootDisk([None]), root=root)
 
 
 def test_what_a_killed_run_left_mounted_is_taken_up(tmp_path: Path) -> None:
@@ -95,4 +139,4 @@ def test_a_mount_below_or_beside_ours_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_where_nothing_is_known_of_mounts_nothing_is_taken_up(tmp_path: Path) -> None:
-    assert not StickCache(root=tmp_path).taken_up(Path("/cache"))
+    assert not StickCache(FakeBootDisk([None]), root=tmp_path).taken_up(Path("/cache"))

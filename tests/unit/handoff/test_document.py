@@ -19,6 +19,7 @@ from phase_boot.handoff.document import (
     MAX_SIGNERS,
     MAX_SOURCES,
     BadHandoff,
+    CachePartition,
     Handoff,
     Network,
     document,
@@ -41,9 +42,15 @@ LINK = Network(
     vlan="12",
     proxy="http://192.0.2.9:3128",
 )
+CACHE = CachePartition(
+    guid="7068a5e0-0000-8000-8000-000000000003",
+    location="/pci0000:00/0000:00:14.0/usb/-1/-1:1.0/host/target:0:0/:0:0:0",
+)
 SOURCES = {"kernel": "http://[2001:db8::7]:8080", "rootfs": "store"}
 LINES = ('{"seq": 0, "event": "started"}', '{"seq": 1, "event": "\\u00e8"}')
-GOOD = document(mode="local", manifest=VERIFIED, network=LINK, sources=SOURCES, journal=LINES)
+GOOD = document(
+    mode="local", manifest=VERIFIED, network=LINK, cache=CACHE, sources=SOURCES, journal=LINES
+)
 
 
 def changed(**fields: object) -> bytes:
@@ -58,6 +65,7 @@ def test_what_the_boot_wrote_is_read_in_the_target() -> None:
         manifest=VERIFIED.raw.decode(),
         signers=(PUBLISHER.keyid,),
         network=LINK,
+        cache=CACHE,
         sources=MappingProxyType(SOURCES),
         journal=LINES,
     )
@@ -76,7 +84,10 @@ def test_a_boot_without_a_network_says_so() -> None:
 
 
 def test_private_mode_hands_over_nothing_of_the_way_here() -> None:
-    raw = document(mode="private", manifest=VERIFIED, network=LINK, sources=SOURCES, journal=LINES)
+    raw = document(
+        mode="private", manifest=VERIFIED, network=LINK, cache=CACHE, sources=SOURCES, journal=LINES
+    )
+    assert read(raw).cache is None
     assert b"192.0.2" not in raw
     assert b"started" not in raw
     found = read(raw)
@@ -91,6 +102,23 @@ def test_a_journal_that_is_too_long_keeps_its_newest_lines() -> None:
     assert len(raw) < MAX_BYTES
     assert list(kept) == lines[-len(kept) :]
     assert len(kept) > 400
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [
+        {"guid": CACHE.guid},
+        {"guid": CACHE.guid, "location": CACHE.location, "label": "phase-cache"},
+        {"guid": CACHE.guid.upper(), "location": CACHE.location},
+        {"guid": CACHE.guid, "location": ""},
+        {"guid": CACHE.guid, "location": "/pci\n"},
+        {"guid": CACHE.guid, "location": "/a" * 257},
+        {"guid": CACHE.guid, "location": "$(reboot)"},
+    ],
+)
+def test_a_cache_that_is_not_one_partition_at_one_place_is_refused(cache: object) -> None:
+    with pytest.raises(BadHandoff, match="cache"):
+        read(changed(cache=cache))
 
 
 @given(

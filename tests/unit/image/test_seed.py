@@ -70,5 +70,6 @@ def test_only_a_stick_for_the_bench_carries_the_script_that_believes_any_mirror(
 def test_no_word_of_the_command_line_opens_a_shell_before_the_daemon() -> None:
     """What a loader entry says can choose a mode and a URL; nothing there loosens a policy."""
     init = (SEED_FILES / "init").read_text()
-    assert set(re.findall(r"phase\.\w+", init)) == {"phase.reference"}
+    # The one names the Seed partition that belongs to the entry; no other one is taken.
+    assert set(re.findall(r"phase\.\w+", init)) == {"phase.reference", "phase.seed"}
     assert not re.search(r"exec [^\n]*\bsh\b", init)

@@ -39,7 +39,8 @@ rootfs=$(field rootfs sha256:)
 [ "$rootfs" ] || fail "$base has no manifest for $channel/$arch"
 mark manifest
 
-cache=$(grep -lx PARTNAME=phase-cache /sys/class/block/*/uevent)
+read -r disk </run/phase-boot/disk
+cache=$(grep -lx PARTNAME=phase-cache "/sys/class/block/$disk"/*/uevent)
 cache=${cache%/uevent}
 mount -t ext4 "/dev/${cache##*/}" /cache || fail "Cache cannot be mounted"
 mkdir -p /cas/sha256

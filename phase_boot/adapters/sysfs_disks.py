@@ -1,0 +1,208 @@
+"""Disks as sysfs shows them: their partitions, and where they are plugged in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from phase_boot.firmware.boot_disk import AtaPlace, Device, DirectPlace, Disk, Place, UsbPlace
+from phase_boot.firmware.gpt import partition_guids
+from phase_boot.firmware.load_option import Nvme, Pci, Scsi, Sd
+
+SEED_NAME: Final = "PARTNAME=phase-seed"
+"""Other disks are not read: a strange one may be asleep, or broken."""
+MAX_DISKS: Final = 64
+MAX_ATTRIBUTE: Final = 4096
+_PCI_ROOT: Final = re.compile(r"pci[0-9a-f]{4,}:[0-9a-f]{2}")
+_PCI: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:([0-9a-f]{2})\.([0-7])")
+_SCSI: Final = re.compile(r"[0-9]+:([0-9]+):([0-9]+):([0-9]+)")
+_USB: Final = re.compile(r"[0-9]+-([0-9.]+):[0-9]+\.([0-9]+)")
+_ROOT_PORT: Final = re.compile(r"usb[0-9]+-port([0-9]+)")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_LOCATION: Final = re.compile(r"[A-Za-z0-9:._/+-]{1,512}")
+_RENUMBERED: Final = (
+    (re.compile(r"/block/[^/]+$"), ""),
+    (re.compile(r"/(usb|host|virtio|nvme|mmc|target)[0-9]+"), r"/\1"),
+    (re.compile(r"/[0-9]+(-[0-9]|:[0-9]+:[0-9]+:[0-9]+)"), r"/\1"),
+)
+"""What the order of enumeration decides; image/target/init leaves out the same."""
+
+
+def disks_with(seed: str, *, root: Path = Path("/")) -> list[Disk]:
+    """Return every disk with a partition of the GUID ``seed`` that is called `phase-seed`."""
+    folders = sorted({folder.parent for folder in _seeds(root)})[:MAX_DISKS]
+    found = [_disk(folder, root) for folder in folders]
+    return [disk for disk in found if seed in disk.guids.values()]
+
+
+def partition_device(disk: str, name: str, *, root: Path = Path("/")) -> tuple[str, int] | None:
+    """Return the device of the partition ``name`` on ``disk``, and its number; None if not one."""
+    found = [
+        (f"/dev/{folder.name}", _number(folder / "partition"))
+        for folder in _listed(root / "sys/class/block" / disk)
+        if f"PARTNAME={name}" in _read(folder / "uevent").splitlines()
+    ]
+    match found:
+        case [(device, int(number))]:
+            return device, number
+    return None
+
+
+def place_of(folder: Path, devices: Path) -> Place | None:
+    """Return where the disk in ``folder`` is plugged in; None if it is not on a PCI bus.
+
+    Args:
+        folder: the folder of the disk itself, without links on the way.
+        devices: /sys/devices, without links on the way.
+    """
+    bridge, *rest = folder.relative_to(devices).parts
+    if not _PCI_ROOT.fullmatch(bridge):
+        return None
+    functions = []
+    while rest and (found := _PCI.fullmatch(rest[0])):
+        functions.append(Pci(int(found[1], 16), int(found[2])))
+        rest = rest[1:]
+    below = folder.parents[len(rest) - 1] if rest else folder
+    return Place(
+        root=_root_uid(devices / bridge), pci=tuple(functions), device=_device(below, rest)
+    )
+
+
+def location_of(folder: Path, devices: Path) -> str:
+    """Return the place of a disk in a spelling that another boot of this machine shares.
+
+    Numbers that follow from the order of enumeration are left out. It is empty for a disk that has
+    no place of its own, such as one of several paths.
+    """
+    path = folder.relative_to(devices)
+    if path.parts[0] == "virtual":
+        return ""
+    text = f"/{path}"
+    for shape, replacement in _RENUMBERED:
+        text = shape.sub(replacement, text)
+    if ata := re.search(r"/ata[0-9]+", text):
+        controller = devices / text[1 : ata.end()]
+        port = _number(controller / "ata_port" / controller.name / "port_no")
+        text = f"{text[: ata.start()]}/ata{port}{text[ata.end() :]}"
+    return text if _LOCATION.fullmatch(text) else ""
+
+
+def _seeds(root: Path) -> Iterator[Path]:
+    """Yield the folder of every partition that is called `phase-seed`, without links."""
+    for link in _listed(root / "sys/class/block"):
+        if SEED_NAME in _read(link / "uevent").splitlines():
+            yield Path(os.path.realpath(link))
+
+
+def _disk(folder: Path, root: Path) -> Disk:
+    devices = Path(os.path.realpath(root / "sys/devices"))
+    return Disk(
+        name=folder.name,
+        guids=_guids(folder, root),
+        place=place_of(folder, devices),
+        location=location_of(folder, devices),
+    )
+
+
+def _guids(folder: Path, root: Path) -> dict[int, str]:
+    """Return the GUIDs of the disk in ``folder``; none if it cannot be read."""
+    try:
+        fd = os.open(root / "dev" / folder.name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    try:
+        sector = _number(folder / "queue/logical_block_size") or 0
+        return dict(partition_guids(lambda at, size: os.pread(fd, size, at), sector))
+    except OSError:
+        return {}
+    finally:
+        os.close(fd)
+
+
+def _root_uid(bridge: Path) -> str | None:
+    """Return the ACPI _UID of a root bridge; where nothing says it, the only one is 0."""
+    if uid := _read(bridge / "firmware_node/uid").strip():
+        return uid
+    bridges = [each for each in _listed(bridge.parent) if _PCI_ROOT.fullmatch(each.name)]
+    return "0" if len(bridges) == 1 else None
+
+
+def _device(controller: Path, parts: list[str]) -> Device:
+    """Return the place that ``parts`` of a path describe, below the folder of the controller."""
+    match [re.sub(r"[0-9]+$", "", part) for part in parts]:
+        case ["virtio", "block", _]:
+            return DirectPlace()
+        case ["nvme", "nvme", _]:
+            namespace = _number(controller.joinpath(*parts, "nsid"))
+            return None if namespace is None else Nvme(namespace)
+        case ["mmc_host", "mmc", *_]:
+            return Sd(0)
+    return _scsi(controller, parts)
+
+
+def _scsi(controller: Path, parts: list[str]) -> Device:
+    """Return the place of a disk that Linux drives as a SCSI one, on whatever bus."""
+    scsi = next(filter(None, map(_SCSI.fullmatch, parts)), None)
+    if scsi is None:
+        return None
+    _channel, target, lun = map(int, scsi.groups())
+    if parts[0].startswith("usb"):
+        return _usb(controller, parts, lun)
+    if parts[0].startswith("ata"):
+        port = _number(controller / parts[0] / "ata_port" / parts[0] / "port_no")
+        return AtaPlace(port - 1, target) if port else None
+    return Scsi(target, lun)
+
+
+def _usb(controller: Path, parts: list[str], lun: int) -> UsbPlace | None:
+    plugged = next(filter(None, map(_USB.fullmatch, parts)), None)
+    ports = [int(port) for port in plugged[1].split(".") if port] if plugged else []
+    if plugged is None or not ports:
+        return None
+    hub = controller / parts[0]
+    numbers = set(_numbers(hub, ports[0]))
+    bus = parts[0].removeprefix("usb")
+    peer = Path(os.path.realpath(hub / f"{bus}-0:1.0" / f"usb{bus}-port{ports[0]}" / "peer"))
+    # The same socket of another speed: a firmware may talk to the stick in that one.
+    if (other := _ROOT_PORT.fullmatch(peer.name)) and peer.parent.parent.parent == controller:
+        numbers.update(_numbers(peer.parent.parent, int(other[1])))
+    return UsbPlace(
+        root=frozenset(numbers),
+        ports=tuple(port - 1 for port in ports[1:]),
+        interface=int(plugged[2]),
+        lun=lun,
+    )
+
+
+def _numbers(hub: Path, port: int) -> Iterator[int]:
+    """Yield what a firmware may number a port that Linux has as ``port`` of a root hub.
+
+    An xHCI controller numbers the ports of all speeds in one row; Linux makes a hub of each speed.
+    Which speed comes first is not told, so it may be either.
+    """
+    yield port - 1
+    for other in _listed(hub.parent):
+        if other != hub and re.fullmatch(r"usb[0-9]+", other.name):
+            yield port - 1 + (_number(other / "maxchild") or 0)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(MAX_ATTRIBUTE).decode("utf-8", "replace")
+    return ""
+
+
+def _number(path: Path) -> int | None:
+    text = _read(path).strip()
+    return int(text) if _NUMBER.fullmatch(text) else None
