@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -63,13 +64,25 @@ BOARDS: Final = {
     ),
 }
 
+LATE_SLOT: Final = 0x10
+"""Of the PCI bus; what chooses a slot by itself comes before it."""
 DISKS: Final = {
     "virtio": ("-device", "virtio-blk-pci,drive=stick,bootindex=0"),
+    "virtio-late": ("-device", f"virtio-blk-pci,drive=stick,bootindex=0,addr={LATE_SLOT:#x}"),
     "usb": (
-        *("-device", "qemu-xhci"),
-        *("-device", "usb-storage,drive=stick,bootindex=0,removable=on"),
+        *("-device", "qemu-xhci,id=xhci"),
+        *("-device", "usb-storage,id=plug,bus=xhci.0,port=2,drive=stick,bootindex=0,removable=on"),
     ),
 }
+
+OTHERS: Final = {
+    "virtio": "virtio-blk-pci",
+    "virtio-last": f"virtio-blk-pci,addr={LATE_SLOT + 2:#x}",
+    "nvme": "nvme,serial=other",
+    "usb": "usb-storage,bus=xhci.0,port=1,removable=on",
+    "usb-alone": "usb-storage,removable=on",
+}
+"""Where another disk than the stick may be; `usb` is a port before the stick's own."""
 
 CAPTURE: Final = "capture.pcap"
 WRITES: Final = "writes.log"
@@ -134,6 +147,17 @@ def arguments(hardware: Hardware, durable: Durable, folder: Path, nic: Nic) -> l
         *("-device", f"virtserialport,chardev=events,name={PORT}"),
         *hardware.extra,
     ]
+
+
+def beside(disks: Mapping[str, Path]) -> tuple[str, ...]:
+    """QEMU's arguments for other disks than the stick: a file for each key of `OTHERS`."""
+    controller = ("-device", "qemu-xhci") if "usb-alone" in disks else ()
+    words = [*controller]
+    for number, (where, file) in enumerate(disks.items()):
+        drive = f"other{number}"
+        words += ["-drive", f"if=none,id={drive},format=raw,file={file}"]
+        words += ["-device", f"{OTHERS[where]},drive={drive}"]
+    return tuple(words)
 
 
 def _disk(hardware: Hardware, durable: Durable, folder: Path) -> str:

@@ -120,6 +120,24 @@ def stay(machine: Machine) -> None:
     )
 
 
+@pytest.fixture
+def foreign(arch: Arch, request: pytest.FixtureRequest) -> Path:
+    """A stick of another publisher, with a root of trust of its own; built once."""
+    folder = request.config.rootpath / "build" / "e2e" / f"foreign-{arch}"
+    stick, root = folder / "stick.img", folder / "roots" / "1.json"
+    with only_one(folder):
+        root_key, key = folder / "root.key", folder / "publisher.key"
+        for path in (root_key, key):
+            if not path.exists():
+                program(str(PROGRAM), "key", "new", str(path))
+        if not root.exists():
+            by = ("--key", str(root_key), "--publisher", str(key), "--expires", "+3650d")
+            program(str(PROGRAM), "root", "new", str(root.parent), "--channel", CHANNEL, *by)
+        common = ("--arch", str(arch), "--channel", CHANNEL, "--root", str(root))
+        program(sys.executable, "-m", "image", "build", *common, "--out", str(stick))
+    return stick
+
+
 def second_job(folder: Path) -> tuple[str, ...]:
     """The builder's words for a job of the manifest, whose module no rootfs has."""
     module, job = folder / "second.wasm", folder / "second.json"
