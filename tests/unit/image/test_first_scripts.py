@@ -35,6 +35,7 @@ from tests.fakes.block_devices import (
     Computer,
 )
 
+LOOKS_IN_THIRTY_SECONDS = 300
 PLACES = (VIRTIO, NVME, AHCI, VIRTIO_SCSI, USB3, USB3_NEXT, USB2_HUB)
 FOREIGN = (FOREIGN_ESP, FOREIGN_SEED, FOREIGN_CACHE)
 STUBS = 'mount() { :; }\nmodprobe() { :; }\nrefuse() { echo "refused: $1"; exit; }\n'
@@ -66,6 +67,24 @@ def functions(script: Path) -> str:
             found.append(line)
         inside &= line != "}"
     return "\n".join(found)
+
+
+def search(script: Path, first: str, last: str) -> str:
+    """The lines of a script from one that begins with `first` to the one before `last`."""
+    lines = script.read_text().splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.strip().startswith(first))
+    end = next(number for number, line in enumerate(lines) if line.strip().startswith(last))
+    return "\n".join(lines[begin:end])
+
+
+def plugged_in_after(looks: int, machine: Computer) -> str:
+    """A stub of `sleep` that lets the disks of the machine appear when it is called so often."""
+    listed = machine.root / "sys/class/block"
+    listed.rename(listed.with_name("later"))
+    return (
+        f"slept=0\nsleep() {{ slept=$((slept + 1)); "
+        f"[ $slept -lt {looks} ] || mv {listed.with_name('later')} {listed} 2>/dev/null; }}\n"
+    )
 
 
 def run(busybox: str, machine: Computer, script: Path, commands: str) -> str:
@@ -126,6 +145,30 @@ def test_of_copies_one_runs(busybox: str, computer: Computer) -> None:
         computer.plug(at)
     computer.loaded_from(ESP)
     assert seed_of(busybox, computer) in {"vda2", "sdd2", "nvme0n1p2"}
+
+
+def test_a_stick_that_enumerates_after_any_time_is_found(busybox: str, computer: Computer) -> None:
+    computer.plug(USB3)
+    computer.loaded_from(ESP)
+    late = plugged_in_after(LOOKS_IN_THIRTY_SECONDS + 50, computer)
+    loop = search(SEED_FILES / "init", "load_drivers virtio", 'echo "$disk"')
+    loop = loop.replace("/dev/", f"{computer.root}/dev/")
+    commands = f"{late}wanted={SEED} seed= loader= tries=0; read_loader\n{loop}\necho $seed $slept"
+    seed, slept = run(busybox, computer, SEED_FILES / "init", commands).split()
+    assert (seed, int(slept)) == ("sdd2", LOOKS_IN_THIRTY_SECONDS + 50)
+    assert "found it" in (computer.root / "dev/kmsg").read_text()
+
+
+def test_a_cache_that_enumerates_after_any_time_is_found(busybox: str, computer: Computer) -> None:
+    computer.plug(USB3)
+    (known,) = disks_with(SEED, root=computer.root)
+    hand_over(computer, CachePartition(guid=CACHE, location=known.location))
+    late = plugged_in_after(LOOKS_IN_THIRTY_SECONDS + 50, computer)
+    loop = search(TARGET_FILES / "init", "load_drivers virtio", "mkdir -p /run/phase/cache")
+    commands = f"{late}{READ} tries=0\n{loop}\necho $cache $slept"
+    cache, slept = run(busybox, computer, TARGET_FILES / "init", commands).split()
+    assert (Path(cache).name, int(slept)) == ("sdd3", LOOKS_IN_THIRTY_SECONDS + 50)
+    assert "waiting for the Cache partition" in (computer.root / "dev/kmsg").read_text()
 
 
 @pytest.mark.parametrize(
