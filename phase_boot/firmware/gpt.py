@@ -1,7 +1,7 @@
-"""Reader of GUID partition tables (UEFI Specification 2.10, section 5.3): who is which partition.
+"""Reader of GUID partition tables (UEFI Specification 2.10, section 5.3).
 
-Linux tells the names of partitions, and before 6.13 not their GUIDs. A disk that somebody plugged
-in may say anything; a table whose checksums are wrong says nothing.
+Linux before 6.13 shows the names of partitions and not their GUIDs. The content of a disk is not
+trusted: a table with a wrong checksum has no partitions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reader of Boot#### variables: an EFI_LOAD_OPTION and the device path in it.
 
-UEFI Specification 2.10, sections 3.1.3 (load options) and 10.3 (device path nodes). Any program
-that ran on the machine before may have written these bytes.
+UEFI Specification 2.10, sections 3.1.3 (load options) and 10.3 (device path nodes). The content is
+not trusted: any program that ran on the machine before may have written it.
 """
 
 from __future__ import annotations

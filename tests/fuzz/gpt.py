@@ -1,4 +1,4 @@
-"""The first sectors of a disk that anybody plugged in."""
+"""The first sectors of a disk that is not trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GUID partition tables of disks that anybody may have plugged in."""
+"""GUID partition tables of disks that are not trusted."""
 
 from __future__ import annotations
 
