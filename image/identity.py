@@ -1,4 +1,4 @@
-"""The identifiers of one image, derived from its content (docs/adr/0013-identity.md).
+"""The identifiers of one image, derived from its content (docs/adr/0014-identity.md).
 
 Equal inputs give equal identifiers, so builds stay byte-identical. Images that differ anywhere in
 the seed's root differ in every identifier, so no program takes one image for another.

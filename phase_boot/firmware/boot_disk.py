@@ -1,4 +1,4 @@
-"""Which of the disks at hand the firmware booted from (docs/adr/0013-identity.md).
+"""Which of the disks at hand the firmware booted from (docs/adr/0014-identity.md).
 
 Identical copies of a stick share their identifiers: only where a disk is plugged in tells them
 apart. No rule here guesses; where the facts leave two answers there is none.

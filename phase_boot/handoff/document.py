@@ -72,7 +72,7 @@ class CachePartition:
     """Its GUID in the partition table, in lower case; copies of a stick share it."""
     location: str
     """Where its disk is plugged in: the path in /sys/devices without the numbers that follow from
-    the order of enumeration (docs/adr/0013-identity.md)."""
+    the order of enumeration (docs/adr/0014-identity.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
