@@ -43,6 +43,7 @@ def bzimage(
     struct.pack_into("<H", head, 0x1FE, 0xAA55)
     head[0x202:0x206] = b"HdrS"
     struct.pack_into("<H", head, 0x206, 0x020F)
+    head[0x234] = 1
     struct.pack_into("<H", head, 0x236, 0 if old else 3)
     struct.pack_into("<H", head, 0x20E, 0x1A0)
     text = b"6.12.1-phase (builder) #1\0"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from phase_boot.drill.kernels import bzimage
+from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.store.digest import Digest
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
@@ -22,8 +23,8 @@ SECOND: Final = SigningKey(b"\x02" * 32)
 STRANGER: Final = SigningKey(b"\xee" * 32)
 
 KERNEL: Final = bzimage(b"kernel")
-INITRAMFS: Final = b"initramfs"
-ROOTFS: Final = b"rootfs" * 1000
+INITRAMFS: Final = archive([Entry.file("init", b"initramfs", mode=0o755)])
+ROOTFS: Final = b"hsqs: " + b"rootfs" * 999
 
 NOW: Final = datetime(2025, 11, 20, tzinfo=UTC)
 WANTED: Final = Wanted(arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025.10.01"))

@@ -36,13 +36,18 @@ def pieces(image: Fetched, kernel: Kernel) -> Iterator[bytes]:
             header promised. What came before must not be used.
     """
     raw = signed(image)
-    yield from raw if kernel.packed is None else _unpacked(raw, kernel.packed)
+    yield from raw if kernel.packed is None else unpacked(raw, kernel.packed)
     for _ in raw:
         # What follows the packed kernel is not started, but it was signed.
         pass
 
 
-def _unpacked(raw: Iterator[bytes], packed: Packed) -> Iterator[bytes]:
+def unpacked(raw: Iterator[bytes], packed: Packed) -> Iterator[bytes]:
+    """Yield the kernel in the gzip stream of ``raw``.
+
+    Raises:
+        UnknownKernel: it breaks off, or unpacks to more than its header promised.
+    """
     stream, offset, left = zlib.decompressobj(wbits=31), packed.offset, packed.unpacked
     for piece in raw:
         data, offset = piece[offset:], max(0, offset - len(piece))

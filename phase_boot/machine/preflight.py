@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass
 
 from phase_boot.handoff.cmdline import BadCommandLine
+from phase_boot.handoff.image import Unsuitable, initramfs_of, kernel_for
 from phase_boot.handoff.initrd import TAIL, obstacle_behind, obstacle_to_appending
-from phase_boot.handoff.kernel import HEAD, Format, Kernel, UnknownKernel, inspect
+from phase_boot.handoff.kernel import HEAD, Format, Kernel
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.errors import NoWayToStart
 from phase_boot.machine.events import KernelInspected
@@ -86,7 +87,7 @@ def check_handover(boot: Boot, *, rootfs_on_cache: bool) -> None:
 
 
 def check_initramfs(image: Fetched) -> None:
-    """Check that what is appended to an initramfs will be found.
+    """Check that a kernel unpacks an initramfs, and that what is appended to it will be found.
 
     Raises:
         Unstartable: it will not be.
@@ -94,6 +95,10 @@ def check_initramfs(image: Fetched) -> None:
     at = max(0, image.artifact.size - TAIL)
     if obstacle := obstacle_behind(image.read(TAIL, at)):
         raise Unstartable(obstacle)
+    try:
+        initramfs_of(image.read, image.artifact.size)
+    except Unsuitable as unsuitable:
+        raise Unstartable(str(unsuitable)) from unsuitable
 
 
 def suited(world: World, found: Survey, image: Fetched, *, has_uki: bool) -> tuple[Kernel, Ladder]:
@@ -103,11 +108,9 @@ def suited(world: World, found: Survey, image: Fetched, *, has_uki: bool) -> tup
         Unstartable: it is no kernel, or for another machine, or no way is left to start it.
     """
     try:
-        kernel = inspect(image.read(HEAD))
-    except UnknownKernel as unknown:
-        raise Unstartable(f"its kernel is {unknown}") from unknown
-    if kernel.arch is not found.arch:
-        raise Unstartable(f"its kernel is {kernel}, and this machine is {found.arch}")
+        kernel = kernel_for(image.read(HEAD), found.arch)
+    except Unsuitable as unsuitable:
+        raise Unstartable(str(unsuitable)) from unsuitable
     ladder = found.ladder
     if not kernel.by_kexec:
         ladder = ladder.without_kexec(f"the firmware alone can start {kernel}")

@@ -25,6 +25,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     words.add_argument(
         "--no-receipts", action="store_true", help="take none from the machines that booted"
     )
+    words.add_argument(
+        "--json", action="store_true", help="write JSON lines on a terminal too, as elsewhere"
+    )
     words.set_defaults(func=_serve)
 
 
@@ -40,7 +43,7 @@ def _serve(options: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - nothing of it on the boot path
 
     from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - the same
-    from phase_boot.provider.events import to_stdout  # noqa: PLC0415 - the same
+    from phase_boot.provider.events import to_person, to_stdout  # noqa: PLC0415 - the same
     from phase_boot.provider.serve import Settings, serve  # noqa: PLC0415 - the same
 
     settings = Settings(
@@ -53,7 +56,8 @@ def _serve(options: argparse.Namespace) -> int:
         receipts=not options.no_receipts,
     )
     try:
-        asyncio.run(serve(settings, to_stdout))
+        plain = options.json or not sys.stdout.isatty()
+        asyncio.run(serve(settings, to_stdout if plain else to_person))
     except ProvideError as error:
         sys.stderr.write(f"{error}\n")
         return 1

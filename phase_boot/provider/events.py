@@ -1,4 +1,4 @@
-"""What a provider tells: one JSON object per line, safe to look at in a terminal."""
+"""What a provider tells: sentences on a terminal, and one JSON object per line elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from phase_boot.console.lines import printable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
@@ -19,6 +21,15 @@ class Started:
     event: ClassVar[str] = "serve.started"
     site: str
     urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NothingOffered:
+    """The SITE or store holds no version that could be served; ``way_out`` says what helps."""
+
+    event: ClassVar[str] = "serve.empty"
+    site: str
+    way_out: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +96,57 @@ class Stopped:
     event: ClassVar[str] = "serve.stopped"
 
 
-Event = Started | RequestAnswered | ReceiptKept | Announced | Withdrawn | AnnounceFailed | Stopped
+Event = (
+    Started
+    | NothingOffered
+    | RequestAnswered
+    | ReceiptKept
+    | Announced
+    | Withdrawn
+    | AnnounceFailed
+    | Stopped
+)
 Tell = Callable[[Event], None]
 
 
 def to_stdout(event: Event) -> None:
-    """Write one line. An output that cannot be written is no reason to stop serving."""
+    """Write one line of JSON. An output that cannot be written is no reason to stop serving."""
+    _write(as_line(event))
+
+
+def to_person(event: Event) -> None:
+    """Write one line for a terminal, with everything escaped that it could obey."""
+    now = datetime.now(UTC).astimezone().strftime("%H:%M:%S")
+    _write(f"{now}  {printable(as_sentence(event))}")
+
+
+def as_sentence(event: Event) -> str:  # noqa: PLR0911 - a table of one sentence each
+    """Return what an event means."""
+    match event:
+        case Started():
+            return f"Serving {event.site} at {', '.join(event.urls)}; Ctrl-C ends it."
+        case NothingOffered():
+            return f"{event.site} holds nothing to boot yet: {event.way_out}."
+        case RequestAnswered():
+            fault = f" ({event.error})" if event.error else ""
+            what = f"{event.peer} {event.method} {event.path}: {event.status}{fault}"
+            return f"{what}, {event.bytes} bytes in {event.seconds:.2f} s"
+        case ReceiptKept():
+            return f"{event.peer} handed in a receipt of {event.job}: {event.outcome}"
+        case Announced():
+            return f"{event.channel} for {event.arch} is announced on {event.interface}"
+        case Withdrawn():
+            return f"{event.channel} for {event.arch} is no longer announced on {event.interface}"
+        case AnnounceFailed():
+            where = f" on {event.interface}" if event.interface else ""
+            return f"Nothing is announced{where}: {event.reason}"
+        case Stopped():
+            return "Stopped."
+
+
+def _write(line: str) -> None:
     try:
-        sys.stdout.write(as_line(event) + "\n")
+        sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except (OSError, ValueError):
         # Python flushes once more when it ends, and would complain then.

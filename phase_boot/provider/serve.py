@@ -16,7 +16,7 @@ from phase_boot.provider.announce import Announcer
 from phase_boot.provider.answers import Answers
 from phase_boot.provider.door import Door, make_server
 from phase_boot.provider.errors import ProvideError
-from phase_boot.provider.events import AnnounceFailed, Started, Stopped, Tell
+from phase_boot.provider.events import AnnounceFailed, NothingOffered, Started, Stopped, Tell
 from phase_boot.provider.files import Goods, SiteGoods
 from phase_boot.provider.kept import StoreGoods
 from phase_boot.provider.limits import Limits
@@ -62,6 +62,12 @@ async def serve(settings: Settings, tell: Tell) -> None:
     tell(Stopped())
 
 
+def _way_out(settings: Settings) -> str:
+    if settings.kept:
+        return "fetch a version with `phase-boot fetch --store`, and it is served at once"
+    return "add a version with `phase-boot publish --out`, and it is served at once"
+
+
 def _goods(settings: Settings) -> Goods:
     return StoreGoods(settings.folder) if settings.kept else SiteGoods(settings.folder)
 
@@ -95,6 +101,8 @@ async def _answering(
     addresses = (one.getsockname() for one in sockets)
     urls = tuple(f"{Url('http', host, port).origin}/" for host, port, *_ in addresses)
     tell(Started(site=str(settings.folder), urls=urls))
+    if not await asyncio.to_thread(goods.offers):
+        tell(NothingOffered(site=str(settings.folder), way_out=_way_out(settings)))
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +16,17 @@ from phase_boot.publish import release
 from phase_boot.publish import sign as signing
 from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
 from phase_boot.publish.check import Finding, Terms, check, check_roots
-from phase_boot.publish.dates import parse_expiry
+from phase_boot.publish.dates import parse_expiry, rfc3339
 from phase_boot.publish.errors import PublishError, UsageError
+from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.receipts import HEAD, findings
-from phase_boot.store.layout import ROOTS
+from phase_boot.store.layout import ROOTS, entry_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.fields import parse_channel, parse_mirror
 from phase_boot.trust.manifest import REQUIRED
 from phase_boot.trust.signatures import Trust
+from phase_boot.trust.verify import is_ahead
 from phase_boot.trust.version import Version
 
 _FILES: Final = (*REQUIRED, "uki")
@@ -48,7 +51,10 @@ def publish(options: argparse.Namespace) -> int:
         mirrors=[read_as("--mirror", parse_mirror, url) for url in options.mirror or []],
         modules=options.module or [],
         jobs=options.job or [],
+        skip_image_checks=options.skip_image_checks,
     )
+    if not options.force:
+        _check_dates(wanted.issued, wanted.expires, date_of("--issued", None))
     if options.unsigned:
         drafted = release.draft(options.out, wanted, force=options.force)
         sys.stdout.write(f"{drafted.path}\n")
@@ -66,7 +72,12 @@ def _publish_signed(options: argparse.Namespace) -> int:
     signers = signing.check(ready, date_of("--issued", None), force=options.force)
     if not signers:
         raise PublishError(f"Nobody signed {ready.path}: run `phase-boot sign` on it first.")
-    done = release.publish_signed(options.out, ready, force=options.force)
+    done = release.publish_signed(
+        options.out,
+        ready,
+        force=options.force,
+        skip_image_checks=options.skip_image_checks,
+    )
     by = ", ".join(sorted(signers))
     sys.stdout.write(f"{done.path}: version {done.manifest.version}, signed by {by}\n")
     _warn(done)
@@ -79,6 +90,7 @@ def sign(options: argparse.Namespace) -> int:
     signing.show(found, lambda line: sys.stdout.write(f"{line}\n"))
     sys.stdout.flush()
     signing.check(found, date_of("--issued", None), force=options.force)
+    _look_at_images(found, skip=options.skip_image_checks)
     if options.show:
         return 0
     keys = keys_of(options)
@@ -101,6 +113,44 @@ def verify(options: argparse.Namespace) -> int:
     if bad:
         sys.stderr.write(f"{options.path} failed {bad} check(s).\n")
     return 1 if bad else 0
+
+
+def _look_at_images(found: signing.Draft, *, skip: bool) -> None:
+    """Check the artifacts of a draft that is still in its SITE, and say where they are not.
+
+    Raises:
+        PublishError: no machine can boot them (unless ``skip``).
+    """
+    manifest = found.manifest
+    parents = found.path.resolve().parents
+    site = parents[2] if len(parents) > 2 else parents[0]  # noqa: PLR2004 - CHANNEL/ARCH/FILE
+    files = {name: site / entry_path(each.digest) for name, each in manifest.artifacts.items()}
+    if not all(file.is_file() for file in files.values()):
+        sys.stderr.write("The artifacts are not here, so whether they boot is not checked.\n")
+        return
+    try:
+        for doubt in doubts(files, manifest.arch):
+            sys.stderr.write(f"{doubt}\n")
+    except UnbootableError as error:
+        if not skip:
+            raise PublishError(str(error)) from None
+        sys.stderr.write(f"{error}\n")
+
+
+def _check_dates(issued: datetime, expires: datetime, now: datetime) -> None:
+    """Raise PublishError for dates at which no machine takes a version that is published now."""
+    if expires <= issued:
+        return
+    if is_ahead(issued, now):
+        raise PublishError(
+            f"--issued {rfc3339(issued)} lies more than 24 hours ahead of this machine's clock "
+            f"({rfc3339(now)}), so no machine takes it now: check both, or use --force."
+        )
+    if expires <= now:
+        raise PublishError(
+            f"--expires {rfc3339(expires)} is past by this machine's clock ({rfc3339(now)}), so no "
+            "machine takes it: name a later date, or use --force."
+        )
 
 
 def receipts(options: argparse.Namespace) -> int:

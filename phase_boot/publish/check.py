@@ -11,6 +11,7 @@ from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.handoff_checks import fault_in_initramfs, handoff_fault, handoff_warnings
+from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.index import index_fault
 from phase_boot.publish.roots import followed, walk
 from phase_boot.store.cid import Cid
@@ -120,11 +121,15 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
         yield finding
         if verified is not None:
             yield from _check_handoff(subject, verified.manifest)
+            whole = True
             for artifact, dag in _named(verified.manifest):
                 found_so = _check_artifact(root, artifact, hashed)
+                whole = whole and found_so.good
                 yield found_so
                 if found_so.good and dag is not None:
                     yield _check_dag(root, artifact, dag)
+            if whole:
+                yield from _check_images(root, subject, verified.manifest)
     for name, actual in hashed.items():
         if actual != name:
             text = f"has the sha256 {actual}" if actual else "is not a plain file"
@@ -140,6 +145,16 @@ def _check_handoff(subject: str, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(subject, good=False, text=fault)
     for sentence in handoff_warnings(manifest):
         yield Finding(subject, good=True, text=f"warning: {sentence}")
+
+
+def _check_images(root: Path, subject: str, manifest: Manifest) -> Iterator[Finding]:
+    """Yield why no machine can boot the artifacts of ``manifest``, or what only some can."""
+    files = {name: root / entry_path(each.digest) for name, each in manifest.artifacts.items()}
+    try:
+        for doubt in doubts(files, manifest.arch):
+            yield Finding(subject, good=True, text=f"warning: {doubt}")
+    except UnbootableError as error:
+        yield Finding(subject, good=False, text=str(error))
 
 
 def _named(manifest: Manifest) -> Iterator[tuple[Artifact, Cid | None]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.publish import root_commands
+from phase_boot.publish.dates import FORMS
 from phase_boot.publish.words import Commands, add_json, add_passphrase_file, telling
 
 MAX_DIGITS: Final = 6
@@ -70,7 +71,7 @@ def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
         help="a WebAssembly module that a job runs, stored beside the artifacts",
     )
     words.add_argument("--cmdline", help="for the kernel of the OS")
-    words.add_argument("--expires", help="2026-01-31T00:00:00Z, or +30d after it is issued")
+    words.add_argument("--expires", help=FORMS)
     words.add_argument("--issued", help="2025-11-12T00:00:00Z; now, if not given")
     words.add_argument("--mirror", action="append", metavar="URL", help="where the SITE is too")
     by = words.add_mutually_exclusive_group(required=True)
@@ -83,7 +84,12 @@ def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
     )
     add_passphrase_file(words)
     words.add_argument("--out", required=True, type=Path, metavar="SITE")
-    words.add_argument("--force", action="store_true", help="whatever stands against it")
+    words.add_argument(
+        "--force",
+        action="store_true",
+        help="skip the checks of the version, the dates, the roots of the SITE and an open draft",
+    )
+    _add_skip_image_checks(words)
     words.set_defaults(func=telling(_publish))
 
 
@@ -95,8 +101,17 @@ def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
     by.add_argument("--show", action="store_true", help="only show it")
     add_passphrase_file(words)
     words.add_argument("--out", type=Path, metavar="FILE", help="write there instead of in place")
-    words.add_argument("--force", action="store_true", help="whatever its dates are")
+    words.add_argument("--force", action="store_true", help="skip the check of its dates")
+    _add_skip_image_checks(words)
     words.set_defaults(func=telling(_sign))
+
+
+def _add_skip_image_checks(words: argparse.ArgumentParser) -> None:
+    words.add_argument(
+        "--skip-image-checks",
+        action="store_true",
+        help="only warn of a kernel, initramfs or uki that no machine is known to boot",
+    )
 
 
 def _register_verify(subparsers: Commands[argparse.ArgumentParser]) -> None:

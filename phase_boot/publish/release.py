@@ -16,6 +16,7 @@ from phase_boot.publish.handoff_checks import (
     handoff_fault,
     handoff_warnings,
 )
+from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.sign import Draft
 from phase_boot.publish.signing import signed
 from phase_boot.publish.site import Site, open_site
@@ -49,6 +50,8 @@ class Release:
     """What the jobs run; they go into the store and into no manifest."""
     jobs: Sequence[Path] = field(default=())
     """What the OS runs once it is up, a file each, in this order."""
+    skip_image_checks: bool = False
+    """Whether files that no machine is known to boot are published all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,12 @@ def publish(
     """
     with open_site(root) as site:
         path = manifest_path(release.channel, release.arch)
-        raw = signed_by(_stored(site, path, release, force=force), keys)
+        document, doubted = _stored(site, path, release, force=force)
+        raw = signed_by(document, keys)
         manifest = _checked(raw, keys)
         signers = frozenset(key.keyid for key in keys)
         warning = check_backing(root, manifest, signers, force=force)
-        cautions = tuple(handoff_warnings(manifest))
+        cautions = (*doubted, *handoff_warnings(manifest))
         return Published(manifest, _put(site, manifest, raw), warning, cautions)
 
 
@@ -95,13 +99,16 @@ def draft(root: Path, release: Release, *, force: bool = False) -> Published:
         if not force:
             _check_is_unsigned(site, path)
         published = manifest_path(release.channel, release.arch)
-        raw = signed_by(_stored(site, published, release, force=force), [])
+        document, doubted = _stored(site, published, release, force=force)
+        raw = signed_by(document, [])
         manifest = _readable(raw)
-        cautions = tuple(handoff_warnings(manifest))
+        cautions = (*doubted, *handoff_warnings(manifest))
         return Published(manifest, site.write(path, raw), cautions=cautions)
 
 
-def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Published:
+def publish_signed(
+    root: Path, ready: Draft, *, force: bool = False, skip_image_checks: bool = False
+) -> Published:
     """Publish a draft whose signatures all hold, if all that it names is in the SITE.
 
     Raises:
@@ -124,9 +131,11 @@ def publish_signed(root: Path, ready: Draft, *, force: bool = False) -> Publishe
                 )
         for job in manifest.jobs:
             _check_is_there(site, job)
+        files = {name: site.entry(artifact) for name, artifact in manifest.artifacts.items()}
+        doubted = _image_doubts(files, manifest.arch, skip=skip_image_checks)
         signers = frozenset(claim.keyid for claim in claims_of(ready.document))
         warning = check_backing(root, manifest, signers, force=force)
-        cautions = tuple(handoff_warnings(manifest))
+        cautions = (*doubted, *handoff_warnings(manifest))
         done = Published(manifest, _put(site, manifest, raw), warning, cautions)
         _discard_draft(site, ready)
         return done
@@ -149,19 +158,47 @@ def _put(site: Site, manifest: Manifest, raw: bytes) -> Path:
     return site.write(manifest_path(manifest.channel, manifest.arch), raw)
 
 
-def _stored(site: Site, path: str, release: Release, *, force: bool) -> dict[str, object]:
+def _stored(
+    site: Site, path: str, release: Release, *, force: bool
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Store the files of a release if a machine can boot them; return its document and doubts."""
     if fault := fault_in_cmdline(release.cmdline):
         raise PublishError(fault)
     if not force:
         _check_is_newer(site, path, release.version)
-    artifacts = [site.add(name, file) for name, file in release.files.items()]
-    if fault := fault_in_initramfs(release.files["initramfs"]):
+    # The copies are looked at, for a file may be another one by the time that it is copied.
+    copies = [site.copy(name, file) for name, file in release.files.items()]
+    made = {artifact.name: copy for artifact, copy in copies}
+    if fault := fault_in_initramfs(made["initramfs"]):
         raise PublishError(fault)
+    doubted = _image_doubts(
+        made, release.arch, beside=release.files["kernel"], skip=release.skip_image_checks
+    )
+    for artifact, copy in copies:
+        site.keep(artifact, copy)
+    artifacts = [artifact for artifact, _ in copies]
     for file in release.modules:
         site.chunk(site.add("module", file))
     jobs = [_job(site, file) for file in release.jobs]
     dags = {artifact.name: str(site.chunk(artifact)) for artifact in artifacts}
-    return {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
+    document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
+    return document, doubted
+
+
+def _image_doubts(
+    files: Mapping[str, Path], arch: Arch, *, beside: Path | None = None, skip: bool
+) -> tuple[str, ...]:
+    """Return what only some machines can do without.
+
+    Raises:
+        PublishError: no machine can boot these files (unless ``skip``).
+    """
+    try:
+        return tuple(doubts(files, arch, beside))
+    except UnbootableError as error:
+        if skip:
+            return (str(error),)
+        raise PublishError(str(error)) from None
 
 
 def _job(site: Site, file: Path) -> dict[str, object]:

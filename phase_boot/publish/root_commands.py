@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from phase_boot.publish.dates import FORMS
 from phase_boot.publish.words import Commands, add_json, add_passphrase_file, telling
 
 KEY = "KEYID|FILE"
@@ -35,7 +36,7 @@ def _register_new(subparsers: Commands[argparse.ArgumentParser]) -> None:
         "--publisher", action="append", required=True, metavar=KEY, help="publishes the channel"
     )
     words.add_argument("--threshold", type=int, metavar="N", help="publishers that must sign; 1")
-    words.add_argument("--expires", required=True, help="+365d, or 2026-01-31T00:00:00Z")
+    words.add_argument("--expires", required=True, help=FORMS)
     words.add_argument("--force", action="store_true", help="give up a draft that is open")
     add_passphrase_file(words)
     words.set_defaults(func=telling(_new))
@@ -50,7 +51,7 @@ def _register_rotate(subparsers: Commands[argparse.ArgumentParser]) -> None:
         words.add_argument(f"--remove-{whom}", action="append", default=[], metavar=KEY)
     words.add_argument("--threshold", type=int, metavar="N", help="publishers that must sign")
     words.add_argument("--root-threshold", type=int, metavar="N", help="root keys that must sign")
-    words.add_argument("--expires", help="+365d, or 2026-01-31T00:00:00Z")
+    words.add_argument("--expires", help=FORMS)
     words.add_argument("--remove-channel", action="append", default=[], metavar="CHANNEL")
     words.add_argument("--key", action="append", type=Path, metavar="FILE", help="sign with this")
     words.add_argument("--force", action="store_true", help="give up a draft that is open")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,19 +42,49 @@ class Site:
             return None
 
     def add(self, name: str, source: Path) -> Artifact:
-        """Copy ``source`` into the store under its hash, and return it as the artifact ``name``."""
-        copy = self._workshop / name
+        """Copy ``source`` into the store under its hash, and return it as the artifact ``name``.
+
+        Raises:
+            PublishError: as ``copy`` does.
+        """
+        artifact, made = self.copy(name, source)
+        self.keep(artifact, made)
+        return artifact
+
+    def copy(self, name: str, source: Path) -> tuple[Artifact, Path]:
+        """Copy ``source`` to where it can be looked at, and return it and the copy.
+
+        Raises:
+            PublishError: it is empty, or was written to meanwhile.
+        """
+        made = self._workshop / name
         digest = hashlib.sha256()
         size = 0
-        with source.open("rb") as reader, copy.open("wb") as writer:
+        with source.open("rb") as reader, made.open("wb") as writer:
+            before = os.fstat(reader.fileno())
             while chunk := reader.read(_CHUNK):
                 digest.update(chunk)
                 writer.write(chunk)
                 size += len(chunk)
+            after = os.fstat(reader.fileno())
             _finish(writer.fileno())
-        artifact = Artifact(name, Digest(digest.hexdigest()), size)
-        self._place(copy, entry_path(artifact.digest))
-        return artifact
+        if not size:
+            raise PublishError(f"The {name} {source} is empty: name the file that was meant.")
+        plain = stat.S_ISREG(after.st_mode)
+        if plain and (before.st_mtime_ns, size) != (after.st_mtime_ns, after.st_size):
+            raise PublishError(
+                f"The {name} {source} was changed while it was read: publish it again once nothing "
+                "writes to it."
+            )
+        return Artifact(name, Digest(digest.hexdigest()), size), made
+
+    def keep(self, artifact: Artifact, made: Path) -> None:
+        """Put a copy into the store under its hash."""
+        self._place(made, entry_path(artifact.digest))
+
+    def entry(self, artifact: Artifact) -> Path:
+        """Return where an artifact is in the store."""
+        return self._root / entry_path(artifact.digest)
 
     def chunk(self, artifact: Artifact) -> Cid:
         """Cut a stored artifact into chunks, store the nodes over them, and return their root.

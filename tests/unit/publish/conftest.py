@@ -8,6 +8,11 @@ import pytest
 from phase_boot.cli import main
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 
+CONFIG = "".join(
+    f"CONFIG_{name}=y\n"
+    for name in ("X86_64", "BLK_DEV_INITRD", "RD_GZIP", "SQUASHFS", "OVERLAY_FS")
+)
+"""The configuration of the kernel that is published."""
 Told = tuple[int, str, str]
 """Exit status, standard output, standard error."""
 
@@ -17,6 +22,7 @@ def desk(tmp_path: Path) -> Path:
     """Return a publisher's folder with three files to publish."""
     for name, data in (("kernel", KERNEL), ("initramfs", INITRAMFS), ("rootfs", ROOTFS)):
         (tmp_path / name).write_bytes(data)
+    (tmp_path / "config").write_text(CONFIG)
     return tmp_path
 
 

@@ -28,7 +28,7 @@ def site(run: Run, desk: Path) -> Path:
     status, _, _ = run(
         "publish --channel stable --arch amd64 --version 5 --kernel @/kernel --initramfs "
         "@/initramfs --rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z "
-        "--expires +30d"
+        "--expires +99y"
     )
     assert status == 0
     return desk / "site"
@@ -46,7 +46,7 @@ def test_a_good_site_passes_and_names_each_thing_that_was_checked(run: Run, site
     status, out, err = run(VERIFY)
     assert (status, err) == (0, "")
     assert [line[:3] for line in out.splitlines()] == ["ok "] * 7
-    assert "version 5, until 2025-12-12" in out
+    assert "version 5, until 2124-11-12" in out
     assert str(entry(site, KERNEL).relative_to(site)) in out
 
 
@@ -58,7 +58,7 @@ def test_a_manifest_alone_can_be_checked(run: Run, site: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "refusal"),
     [
-        ("--now 2026-01-01T00:00:00Z", Expired),
+        ("--now 2126-01-01T00:00:00Z", Expired),
         ("--min-version 6", TooOld),
         ("--arch arm64", WrongArchitecture),
         ("--channel nightly", WrongChannel),

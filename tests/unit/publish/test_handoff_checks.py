@@ -16,7 +16,7 @@ from phase_boot.trust.manifest import Manifest
 Run = Callable[..., tuple[int, str, str]]
 PUBLISH = (
     "publish --channel stable --arch amd64 --kernel @/kernel --initramfs @/initramfs "
-    "--rootfs @/rootfs --out @/site --issued 2025-11-12T08:00:00Z --expires +30d --version 1"
+    "--rootfs @/rootfs --out @/site --issued 2025-11-12T08:00:00Z --expires +99y --version 1"
 )
 GIB = 1024**3
 OPEN = 'quiet dyndbg="file a.c +p'

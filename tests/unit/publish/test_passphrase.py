@@ -24,7 +24,7 @@ CHEAP = Cost(passes=1, memory=8192)
 SESAME = "päss phräse"
 PUBLISH = (
     "publish --channel stable --arch amd64 --version 1 --kernel @/kernel --initramfs @/initramfs "
-    "--rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z --expires +30d"
+    "--rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z --expires +99y"
 )
 
 

@@ -16,7 +16,7 @@ from tests.fakes.pieces import data_of
 Run = Callable[..., tuple[int, str, str]]
 PUBLISH = (
     "publish --channel stable --arch amd64 --kernel @/kernel --initramfs @/initramfs "
-    "--rootfs @/rootfs --out @/site --issued 2025-11-12T08:00:00Z --expires +30d"
+    "--rootfs @/rootfs --out @/site --issued 2025-11-12T08:00:00Z --expires +99y"
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.kernels import uki
+from phase_boot.drill.kernels import arm64_image, bzimage, uki
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError
@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 PUBLISH = (
     "publish --channel stable --arch amd64 --kernel @/kernel --initramfs @/initramfs "
-    "--rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z --expires +30d"
+    "--rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z --expires +99y"
 )
 NOW = datetime(2025, 11, 20, tzinfo=UTC)
 
@@ -58,7 +58,7 @@ def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(
     found = verify(manifest(desk).read_bytes(), trust=trust, wanted=wanted, now=NOW).manifest
     assert found.cmdline == "quiet splash"
     assert found.mirrors == ("https://m.example/",)
-    assert found.expires == datetime(2025, 12, 12, 8, tzinfo=UTC)
+    assert found.expires == datetime(2124, 11, 12, 8, tzinfo=UTC)
     for name, data in (("kernel", KERNEL), ("initramfs", INITRAMFS), ("rootfs", ROOTFS)):
         artifact = found.artifacts[name]
         assert (artifact.digest, artifact.size) == (Digest.of(data), len(data))
@@ -90,9 +90,10 @@ def test_the_same_release_is_the_same_site_byte_for_byte(run: Run, desk: Path) -
 def test_publishing_again_adds_a_version_and_keeps_the_store(run: Run, desk: Path) -> None:
     run(f"{PUBLISH} --version 1")
     before = entries(desk)
-    (desk / "kernel").write_bytes(b"a newer kernel")
+    newer = bzimage(b"a newer kernel")
+    (desk / "kernel").write_bytes(newer)
     assert run(f"{PUBLISH} --version 1.1")[0] == 0
-    assert entries(desk) == before | {Digest.of(b"a newer kernel").hex}
+    assert entries(desk) == before | {Digest.of(newer).hex}
     assert json.loads(manifest(desk).read_bytes())["version"] == "1.1"
 
 
@@ -109,10 +110,11 @@ def test_a_version_that_is_not_higher_is_refused(run: Run, desk: Path, version: 
 
 
 @pytest.mark.usefixtures("keyid")
-def test_another_channel_has_versions_of_its_own(run: Run) -> None:
+def test_another_channel_has_versions_of_its_own(run: Run, desk: Path) -> None:
     run(f"{PUBLISH} --version 9")
     nightly = PUBLISH.replace("stable", "nightly")
     assert run(f"{nightly} --version 1")[0] == 0
+    (desk / "kernel").write_bytes(arm64_image())
     assert run(f"{nightly.replace('amd64', 'aarch64')} --version 1")[0] == 0
 
 
@@ -150,7 +152,7 @@ def test_what_cannot_be_published_is_told_in_one_sentence(
 def test_an_empty_artifact_is_not_published(run: Run, desk: Path) -> None:
     (desk / "rootfs").write_bytes(b"")
     status, _, err = run(f"{PUBLISH} --version 1")
-    assert (status, "sizes.rootfs" in err) == (1, True)
+    assert (status, "The rootfs" in err, "is empty" in err) == (1, True, True)
 
 
 @pytest.mark.usefixtures("keyid")
@@ -233,8 +235,18 @@ def test_expiry_is_a_date_or_a_span() -> None:
     assert parse_expiry("+36h", issued) == datetime(2025, 2, 2, tzinfo=UTC)
     assert parse_expiry("+2w", issued) == datetime(2025, 2, 14, 12, tzinfo=UTC)
     assert parse_expiry("2025-03-01T00:00:00Z", issued) == datetime(2025, 3, 1, tzinfo=UTC)
-    for text in ("30d", "+30", "+d", "+1y", "2025-03-01", "2025-03-01T00:00:00"):
-        with pytest.raises(ValueError, match="a date"):
+    assert parse_expiry("+1m", issued) == datetime(2025, 2, 28, 12, tzinfo=UTC)
+    assert parse_expiry("+13m", issued) == datetime(2026, 2, 28, 12, tzinfo=UTC)
+    assert parse_expiry("+1y", issued) == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    leap = datetime(2024, 2, 29, tzinfo=UTC)
+    assert parse_expiry("+1y", leap) == datetime(2025, 2, 28, tzinfo=UTC)
+    for far in ("+9000y", "+999999m", "+999999w"):
+        with pytest.raises(ValueError, match="too far away"):
+            parse_expiry(far, issued)
+    for text in ("30d", "+30", "+d", "+1s", "2025-03-01", "2025-03-01T00:00:00"):
+        with pytest.raises(
+            ValueError, match=r"write 2026-01-31T00:00:00Z, or \+12h, \+90d, .*\+1y"
+        ):
             parse_expiry(text, issued)
 
 

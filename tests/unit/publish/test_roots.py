@@ -292,7 +292,8 @@ def test_an_expired_root_lets_nobody_publish(run: Run, desk: Path) -> None:
     status, out, _ = run("verify @/site --now 2999-01-01T00:00:00Z")
     assert (status, "root.expired" in out or "expired" in out) == (1, True)
     words = PUBLISH.replace("+30d", "2999-06-01T00:00:00Z --issued 2999-01-01T00:00:00Z")
-    status, _, err = run(f"{words} --version 2 --key @/one")
+    assert "ahead of this machine's clock" in run(f"{words} --version 2 --key @/one")[2]
+    status, _, err = run(f"{words} --version 2 --key @/one --force")
     assert (status, "will not take this" in err) == (0, True)
     assert (desk / "site/stable/amd64/manifest.json").exists()
 
