@@ -45,6 +45,7 @@ def reads(data: bytes) -> Callable[[int, int], bytes]:
         (b"\x89LZO....", ("lzo",)),
         (MICROCODE + bytes(300) + gzip.compress(INITRAMFS), ("cpio", "gzip")),
     ],
+    ids=[*"abcdefghij"],
 )
 def test_an_initramfs_is_known_by_what_linux_unpacks(
     data: bytes, packings: tuple[str, ...]
@@ -66,6 +67,7 @@ def test_an_initramfs_is_known_by_what_linux_unpacks(
         (INITRAMFS[:54] + b"zzzzzzzz" + INITRAMFS[62:], "broken header"),
         (MICROCODE + b"junk", "something else"),
     ],
+    ids=[*"abcdefghij"],
 )
 def test_what_is_no_initramfs_is_named(data: bytes, why: str) -> None:
     with pytest.raises(Unsuitable, match="its initramfs") as caught:
