@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.drill.kernels import bzimage
+from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.store.digest import Digest
 from tests.fakes.pieces import data_of
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
 FILES = {
-    "kernel": b"\x4d\x5a" + data_of(300_000, 3),
-    "initramfs": data_of(50_000, 4),
+    "kernel": bzimage(data_of(300_000, 3)),
+    "initramfs": archive([Entry.file("init", data_of(50_000, 4))]),
     "rootfs": data_of(96_000_000, 5),
 }
 CLIENTS = 4

@@ -17,6 +17,7 @@ import pytest
 from image.lab import BRIDGE, IPV4, IPV6, Lab
 from phase_boot.cli import main
 from phase_boot.drill.kernels import bzimage
+from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.machine.replay import replay
 
 BIN = Path(sys.executable).parent
@@ -24,7 +25,7 @@ PHASE_BOOT = [str(BIN / "phase-boot")]
 CHAIN = {"daemon": [*PHASE_BOOT, "daemon"], "one command": [str(BIN / "fetch-verify-kexec")]}
 FILES = {
     "kernel": bzimage(b"kernel" * 9000),
-    "initramfs": b"070701" * 900,
+    "initramfs": archive([Entry.file("init", b"070701" * 900)]),
     "rootfs": b"hsqs" * 90_000,
 }
 
