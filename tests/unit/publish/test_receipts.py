@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from phase_boot.drill.kernels import arm64_image
 from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipts import Receipts
@@ -126,6 +127,7 @@ def test_a_node_key_that_signed_for_two_architectures_is_named(
     run: Run, desk: Path, site: Path
 ) -> None:
     hand_in(site, NODE, of_this_boot(desk))
+    (desk / "kernel").write_bytes(arm64_image())
     status, out, err = run(f"{PUBLISH.replace('amd64', 'arm64')} --version 2025.11.12 --force")
     assert status == 0, out + err
     document = read_document((site / "stable" / "arm64" / "manifest.json").read_bytes())
