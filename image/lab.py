@@ -244,6 +244,7 @@ class Lab:
     def _lay_network(self) -> None:
         # The bridge needs one port that is always up: without a carrier its addresses stay
         # tentative, and a provider that starts before the first machine could not bind to them.
+        # Ports have no address of their own: a provider would announce each as one more machine.
         # Snooping is off because nobody in the lab asks for memberships; mDNS must reach all.
         ipv4 = f"""ip addr add {IPV4}/24 brd + dev {BRIDGE}
         ip link set {BRIDGE} up
@@ -253,7 +254,8 @@ class Lab:
         ip link set lo up
         ip link add {BRIDGE} address {_BRIDGE_MAC} type bridge mcast_snooping 0 forward_delay 0
         ip link add carrier0 type veth peer name carrier1
-        ip link set carrier0 master {BRIDGE}
+        ip link set carrier0 master {BRIDGE} addrgenmode none
+        ip link set carrier1 addrgenmode none
         ip link set carrier1 up
         ip link set carrier0 up
         echo 0 > /proc/sys/net/ipv6/conf/{BRIDGE}/accept_dad
@@ -307,13 +309,13 @@ class Lab:
     def _tap(self, number: int, mac: str) -> Nic:
         port = f"tap{number}"
         self.run(["ip", "tuntap", "add", "mode", "tap", "name", port])
-        self.run(["ip", "link", "set", port, "master", BRIDGE, "up"])
+        self.run(["ip", "link", "set", port, "master", BRIDGE, "addrgenmode", "none", "up"])
         return Nic(mac, port, f"tap,id=net0,ifname={port},script=no,downscript=no")
 
     def _relayed(self, number: int, mac: str) -> Nic:
         port, far = f"cable{number}", f"relay{number}"
         self.run(["ip", "link", "add", port, "type", "veth", "peer", "name", far])
-        self.run(["ip", "link", "set", port, "master", BRIDGE, "up"])
+        self.run(["ip", "link", "set", port, "master", BRIDGE, "addrgenmode", "none", "up"])
         self.run(["ip", "link", "set", far, "up"])
         ours, theirs = self.folder / f"{far}.lab", self.folder / f"{far}.vm"
         relay = Path(__file__).with_name("relay.py")

@@ -18,6 +18,7 @@ from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.closing import give_back
 from phase_boot.machine.deferral import of_next_attempt
+from phase_boot.machine.errors import NotLocal, NotPrivate
 from phase_boot.machine.events import (
     Crashed,
     NetworkNotSet,
@@ -177,6 +178,11 @@ async def _url(world: World, boot: Boot, answer: Answer) -> Step | str:
 
 
 async def _candidate(world: World, boot: Boot, _answer: Answer) -> Step | str:
+    try:
+        # To look for others uses the network, which may be why the Shell was opened.
+        await promises.check(world, boot)
+    except (NotPrivate, NotLocal) as failure:
+        return f"Nothing is looked for: {failure}."
     offers = await everything(world, quest_of(boot), boot)
     if not offers:
         return "Nothing turned up; start a provider on this network, or type a URL."

@@ -22,9 +22,9 @@ class Ladder:
     lasting: bool = True
 
     def after(self, refusal: LoadRefused) -> Ladder:
-        """Return what is left when the first call has refused."""
+        """Return what is left when the first call has refused: it is never tried again."""
         return Ladder(
-            calls=self.calls[1:],
+            calls=tuple(call for call in self.calls[1:] if call != self.calls[0]),
             said=(*self.said, f"{self.calls[0]}: {refusal}"),
             lasting=self.lasting and refusal.lasting,
         )

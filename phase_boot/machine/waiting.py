@@ -106,8 +106,7 @@ def _looks(world: World, boot: Boot, pause: Pause) -> Iterator[Coroutine[Any, An
     if pause.quest is not None:
         quest = replace(pause.quest, seconds=pause.seconds)
         for finder in world.finders:
-            if finder.origin == LAN:
-                yield _provider(world, boot, finder, quest)
+            yield _provider(world, boot, finder, quest)
 
 
 async def _network(world: World, boot: Boot) -> str | None:
@@ -125,6 +124,8 @@ async def _provider(world: World, boot: Boot, finder: port.Finder, quest: port.Q
     known = boot.shunned | {each.candidate.url for each in boot.deferred}
     hosts = {port.host_of(url) for url in known}
     try:
+        if finder.origin != LAN:
+            return None
         async with aclosing(finder.find(quest)) as candidates:
             async for candidate in candidates:
                 if not isinstance(candidate, port.Candidate):
@@ -133,7 +134,10 @@ async def _provider(world: World, boot: Boot, finder: port.Finder, quest: port.Q
                 if port.host_of(candidate.url) not in hosts and not lied:
                     return f"{candidate.url} has turned up"
     except port.FinderFailed as failure:
-        world.emit(FinderFailed(origin=finder.origin, reason=str(failure)))
+        world.emit(FinderFailed(origin=LAN, reason=str(failure)))
+    except Exception as fault:  # noqa: BLE001 - a finder's fault must not end the pause
+        reason = f"it has a fault: {type(fault).__name__}: {fault}"
+        world.emit(FinderFailed(origin=LAN, reason=reason))
     return None
 
 

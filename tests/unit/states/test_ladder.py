@@ -16,6 +16,7 @@ from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
 from phase_boot.handoff.memory import MARGIN
 from phase_boot.machine.graph import State
+from phase_boot.machine.ladder import Ladder
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
@@ -37,6 +38,12 @@ def site(kernel: bytes = KERNEL, **more: bytes) -> Site:
     )
     made.files |= {f"cas/sha256/{Digest.of(data).hex}": data for data in files.values()}
     return made
+
+
+def test_a_call_that_refused_is_never_tried_again() -> None:
+    ladder = Ladder(calls=(Method.SEGMENTS, Method.FILE, Method.SEGMENTS))
+    refusal = LoadRefused("the running kernel is locked down", errno="EPERM", lasting=True)
+    assert ladder.after(refusal).calls == (Method.FILE,)
 
 
 def steps(play: Scene) -> list[tuple[str, str]]:

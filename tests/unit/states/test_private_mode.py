@@ -141,3 +141,15 @@ def test_other_modes_promise_none_of_this() -> None:
     assert play.play() is State.TARGET
     assert play.privacy.readings == 0
     assert not play.privacy.begun
+
+
+def test_a_person_cannot_look_around_on_a_network_that_sees_the_burned_in_address() -> None:
+    play = booting(EXPOSED)
+    play.operator.answers = [Answer(Wish.CANDIDATE)]
+    assert play.play() is State.OFF
+    assert play.operator.offered == []
+    assert play.of("candidate.found") == []
+    note = play.operator.reports[-1].note
+    assert note is not None
+    assert "Nothing is looked for" in note
+    assert "burned-in" in note
