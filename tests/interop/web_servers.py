@@ -1,0 +1,196 @@
+"""Real web servers, each configured as a mirror with several manners."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.interop.peers import needed
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real server: how it is configured for a folder and a port, and how it is started."""
+
+    package: str
+    program: str
+    configuration: Callable[[Path, int, int], str]
+    words: Callable[[Path], list[str]]
+    manners: tuple[str, ...]
+
+
+def nginx(site: Path, port: int, other: int) -> str:
+    folder = site.parent
+    temporary = "\n".join(
+        f"{name}_temp_path {folder}/{name};"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return textwrap.dedent(f"""\
+        daemon off;
+        master_process off;
+        pid {folder}/nginx.pid;
+        error_log {folder}/nginx.log;
+        events {{}}
+        http {{
+            access_log off;
+            {temporary}
+            server {{
+                listen 127.0.0.1:{port};
+                listen 127.0.0.1:{other};
+                root {site};
+                location /whole/ {{ alias {site}/; max_ranges 0; }}
+                location /packed/ {{ alias {site}/; gzip_static always; max_ranges 0; }}
+                location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+                location /away/ {{
+                    rewrite ^/away/(.*)$ http://127.0.0.1:{other}/$1 redirect;
+                }}
+                location /signed/ {{
+                    if ($arg_sig != "a%2Fb") {{ return 403; }}
+                    alias {site}/;
+                }}
+            }}
+        }}
+        """)
+
+
+def caddy(site: Path, port: int, other: int) -> str:
+    return textwrap.dedent(f"""\
+        {{
+            admin off
+            auto_https off
+        }}
+        http://127.0.0.1:{port}, http://127.0.0.1:{other} {{
+            bind 127.0.0.1
+            root * {site}
+            @moved path_regexp moved ^/moved/(.*)$
+            redir @moved /{{re.moved.1}} 302
+            @away path_regexp away ^/away/(.*)$
+            redir @away http://127.0.0.1:{other}/{{re.away.1}} 307
+            handle_path /packed/* {{
+                encode gzip
+                file_server
+            }}
+            handle_path /signed/* {{
+                @signed query sig=a/b
+                handle @signed {{
+                    file_server
+                }}
+                respond 403
+            }}
+            handle {{
+                file_server
+            }}
+        }}
+        """)
+
+
+def lighttpd(site: Path, port: int, other: int) -> str:
+    return textwrap.dedent(f"""\
+        server.document-root = "{site}"
+        server.bind = "127.0.0.1"
+        server.port = {port}
+        server.modules = ( "mod_redirect", "mod_alias", "mod_access" )
+        $SERVER["socket"] == "127.0.0.1:{other}" {{ }}
+        alias.url = ( "/whole/" => "{site}/", "/signed/" => "{site}/" )
+        url.redirect = (
+            "^/moved/(.*)$" => "/$1",
+            "^/away/(.*)$" => "http://127.0.0.1:{other}/$1"
+        )
+        $HTTP["url"] =~ "^/whole/" {{ server.range-requests = "disable" }}
+        $HTTP["url"] =~ "^/signed/" {{
+            $HTTP["querystring"] != "sig=a%2Fb" {{ url.access-deny = ( "" ) }}
+        }}
+        """)
+
+
+SERVERS = {
+    "nginx": Real(
+        "nginx-light",
+        "nginx",
+        nginx,
+        lambda file: ["-c", str(file), "-p", str(file.parent), "-e", str(file.parent / "e.log")],
+        ("", "a%20b", "/os//", "whole", "packed", "moved", "away", "signed?sig=a%2Fb"),
+    ),
+    "caddy": Real(
+        "caddy",
+        "caddy",
+        caddy,
+        lambda file: ["run", "--config", str(file), "--adapter", "caddyfile"],
+        ("", "a%20b", "packed", "moved", "away", "signed?sig=a%2Fb"),
+    ),
+    "lighttpd": Real(
+        "lighttpd",
+        "lighttpd",
+        lighttpd,
+        lambda file: ["-D", "-f", str(file)],
+        ("", "a%20b", "/os//", "whole", "moved", "away", "signed?sig=a%2Fb"),
+    ),
+    "http.server": Real("", "", lambda *_: "", lambda _: [], ("", "a%20b", "/os//")),
+}
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def lay_out(site: Path, files: Mapping[str, bytes]) -> None:
+    for place, data in files.items():
+        for root in (site, site / "a b", site / "os"):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            (root / place).write_bytes(data)
+        (site / f"{place}.gz").write_bytes(gzip.compress(data, 1))
+
+
+@contextmanager
+def serving(name: str, folder: Path, files: Mapping[str, bytes]) -> Iterator[str]:
+    """Start a server that has ``files``; it ends with the block."""
+    site = folder / "site"
+    lay_out(site, files)
+    # A server that gives up its rights reads the site all the same.
+    for place in (folder, *folder.parents):
+        if place.is_relative_to("/tmp") and place != Path("/tmp"):  # noqa: S108 - where tests are
+            place.chmod(place.stat().st_mode | 0o055)
+    port, other = free_ports()
+    real = SERVERS[name]
+    if real.program:
+        file = folder / "configuration"
+        file.write_text(real.configuration(site, port, other))
+        argv = [needed(real.program, real.package), *real.words(file)]
+    else:
+        argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    with (folder / "said").open("wb") as said:
+        running = subprocess.Popen(
+            argv,
+            cwd=site,
+            stdout=said,
+            stderr=said,
+            env={"HOME": str(folder), "PATH": "/usr/sbin:/usr/bin:/bin"},
+        )
+    try:
+        _wait_for(port, running, folder / "said")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait(timeout=10)
+
+
+def _wait_for(port: int, running: subprocess.Popen[bytes], said: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert running.poll() is None, said.read_text(errors="replace")
+        with socket.socket() as trying:
+            if trying.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    pytest.fail(f"no server: {said.read_text(errors='replace')}")
