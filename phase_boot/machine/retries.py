@@ -15,6 +15,9 @@ from phase_boot.machine.backoff import Backoff
 
 LEAST_PAUSE_SECONDS: Final = 1.0
 """No automatic retry follows sooner after the Shell was opened, whatever turns up."""
+FIRST_PAUSE: Final = 20.0
+"""Seconds before jitter: a person reads the sentence and presses a key within half of it, also on a
+machine that takes some seconds to load the line editor."""
 MAX_EARLY: Final = 3
 """Retries in a row that news from the network may start before their pause ends."""
 MAX_BANS: Final = 256
@@ -35,7 +38,7 @@ class Retry(StrEnum):
 
 SCHEDULE: Final[Mapping[Retry, Backoff]] = MappingProxyType(
     {
-        Retry.SOON: Backoff(first=5, longest=300),
+        Retry.SOON: Backoff(first=FIRST_PAUSE, longest=300),
         Retry.LATE: Backoff(first=300, longest=300),
         Retry.RARE: Backoff(first=300, longest=86_400),
     }

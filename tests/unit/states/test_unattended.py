@@ -16,7 +16,7 @@ from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
-from phase_boot.machine.retries import MAX_EARLY
+from phase_boot.machine.retries import FIRST_PAUSE, MAX_EARLY
 from phase_boot.machine.rounds import MAX_LINES
 from phase_boot.ports.finder import Candidate, Quest
 from phase_boot.ports.network import Link
@@ -117,7 +117,7 @@ def test_after_a_person_has_chosen_and_left_it_tries_by_itself_again() -> None:
     play.operator.answers = [Answer(Wish.RETRY)]
     play.operator.leaves = True
     assert play.play() is State.TARGET
-    assert pauses(play)[1] <= 5
+    assert pauses(play)[1] <= FIRST_PAUSE
 
 
 def test_a_policy_that_says_so_waits_for_a_person() -> None:
