@@ -26,10 +26,12 @@ MAX_ADDRESSES: Final = 8
 BURST_PACKETS: Final = 64
 PACKETS_PER_SECOND: Final = 32
 """Of one sender, once it has used up its burst."""
-MAX_QUERIES: Final = 3
-"""How often one missing record is asked for."""
+SILENT_QUERIES: Final = 3
+"""After so many queries in vain an instance is journalled as one that nothing completes."""
 QUERY_SECONDS: Final = 1.0
-"""Between two queries for one record; RFC 6762, section 5.2."""
+"""Between the first two queries for one record; RFC 6762, section 5.2."""
+LONGEST_QUERY_SECONDS: Final = 2.0
+"""Between later ones, for as long as the search takes: on a busy cable several are lost."""
 MAX_ASKED: Final = 8
 """Instances of one sender that are asked for at once."""
 MAX_QUESTIONS: Final = 64
@@ -175,7 +177,8 @@ class Announcements:
                 if len(asked) >= MAX_QUESTIONS:
                     return asked
                 instance.asked += 1
-                instance.ask_at = now + QUERY_SECONDS * 2 ** (instance.asked - 1)
+                pause = QUERY_SECONDS if instance.asked == 1 else LONGEST_QUERY_SECONDS
+                instance.ask_at = now + pause
                 asked.append(_question(sender, instance))
         return asked
 
@@ -249,12 +252,12 @@ def _strings(text: bytes) -> Iterator[bytes]:
 
 
 def _is_due(instance: Instance, now: float) -> bool:
-    return not instance.answered and instance.asked < MAX_QUERIES and instance.ask_at <= now
+    return not instance.answered and instance.ask_at <= now
 
 
 def _is_silent(instance: Instance, now: float) -> bool:
-    """Say whether everything that may be asked was asked in vain."""
-    return not instance.answered and instance.asked >= MAX_QUERIES and instance.ask_at <= now
+    """Say whether it was asked for several times in vain."""
+    return not instance.answered and instance.asked >= SILENT_QUERIES and instance.ask_at <= now
 
 
 def _question(sender: Sender, instance: Instance) -> Question:

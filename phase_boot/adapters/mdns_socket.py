@@ -146,6 +146,11 @@ def _open(place: Place) -> socket.socket:
     try:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Else a datagram may reach the socket of another interface (SO_REUSEPORT).
+        # Linux 5.7 and later ask no privilege for this.
+        with contextlib.suppress(OSError):
+            device = place.interface.encode()
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
         with contextlib.suppress(OSError):
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         if family == socket.AF_INET:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from phase_boot.machine.boot import Boot
+from phase_boot.machine.errors import BehindPortal, NothingFound
 from phase_boot.machine.events import FinderFailed
 from phase_boot.machine.handler import World
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS
@@ -18,6 +19,8 @@ from phase_boot.ports.network import reach_of
 from phase_boot.ports.operator import Answer, Report
 
 LAN: Final = "lan"
+FOLLOWED: Final = frozenset({NothingFound.__name__, BehindPortal.__name__})
+"""Failures of Discover, which has looked at every change of the network until it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +114,14 @@ def _looks(world: World, boot: Boot, pause: Pause) -> Iterator[Coroutine[Any, An
 
 async def _network(world: World, boot: Boot) -> str | None:
     """Return a network that this attempt could not reach, as soon as there is one."""
+    known = boot.reach
+    looked_at = boot.trouble is not None and boot.trouble.name in FOLLOWED
     async with aclosing(world.network.changes()) as snapshots:
         async for links in snapshots:
+            if looked_at:
+                known, looked_at = known | reach_of(links), False
             for link in links:
-                if reach_of([link]) - boot.reach:
+                if reach_of([link]) - known:
                     return f"{link.interface} has {', '.join(link.addresses)}"
     return None
 

@@ -20,6 +20,7 @@ LISTINGS = {
     "receipts",
     "refusals",
     "root show",
+    "serve",
     "verify",
 }
 

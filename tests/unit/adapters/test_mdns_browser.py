@@ -11,9 +11,9 @@ from phase_boot.adapters import mdns_message
 from phase_boot.adapters.link import Place
 from phase_boot.adapters.mdns import MAX_OF_ONE_SENDER, Browser
 from phase_boot.adapters.mdns_cache import (
+    LONGEST_QUERY_SECONDS,
     MAX_ASKED,
     MAX_INSTANCES,
-    MAX_QUERIES,
     MAX_QUESTIONS,
     MAX_SENDERS,
     Announcements,
@@ -187,10 +187,13 @@ def test_the_table_is_bounded_and_asks_bounded_questions() -> None:
     assert max(per_sender.values()) <= MAX_ASKED
 
 
-def test_a_name_that_never_resolves_is_asked_for_a_few_times() -> None:
+def test_a_name_that_does_not_resolve_is_asked_for_all_the_time_and_not_often() -> None:
     table = Announcements()
     table.heard(LIAR, [Pointer("x._phase-image._tcp.local.")], 0.0)
-    assert sum(len(table.questions(float(second))) for second in range(600)) == MAX_QUERIES
+    asked = [second for second in range(600) if table.questions(float(second))]
+    assert len(asked) <= 2 + 600 / LONGEST_QUERY_SECONDS
+    # A response that was lost many times on a busy cable may still come.
+    assert asked[-1] > 590
 
 
 @pytest.mark.parametrize(

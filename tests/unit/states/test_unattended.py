@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -197,6 +197,17 @@ def test_a_further_network_that_comes_up_is_used_at_once() -> None:
     assert play.play() is State.TARGET
     assert 3 * HOUR < ended(play) < 3 * HOUR + 5
     assert "eth1" in play.of("retry.early")[0]["reason"]
+
+
+def test_a_gateway_that_came_while_discover_looked_is_no_news() -> None:
+    play = scene()
+    play.lan = LateProviders({})
+    alone(play, until=HOUR)
+    router = replace(ETH0, gateways=(*ETH0.gateways, "fe80::1"))
+    play.network.later = ((0.5, (router,)),)
+    assert play.play() is State.OFF
+    assert play.of("retry.scheduled")
+    assert play.of("retry.early") == []
 
 
 def test_a_failure_that_waiting_does_not_mend_is_tried_at_the_longest_pause() -> None:
