@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from types import MappingProxyType
 from typing import Final
 
 from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND
 from phase_boot.drill.kernels import bzimage
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
+from phase_boot.drill.manifests import INITRAMFS, KERNEL, NOW, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.neighbours import Meeting
 from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
@@ -134,6 +135,7 @@ def helped() -> Scene:
         Answer(Wish.SAVE),
         Answer(Wish.ROOT_SHELL),
         Answer(Wish.CANDIDATE),
+        Answer(Wish.CLOCK, wall=NOW + timedelta(days=1)),
         Answer(Wish.NETWORK, setup=Setup(interface="eth0")),
         *play.operator.answers,
     ]

@@ -74,6 +74,14 @@ class CachePartition:
     """Where its disk is plugged in: the path in /sys/devices without the numbers that follow from
     the order of enumeration (docs/adr/0014-identity.md)."""
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether a target can read it in the document."""
+        try:
+            return _cache(asdict(self)) is not None
+        except BadHandoff:
+            return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handoff:

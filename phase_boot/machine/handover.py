@@ -13,18 +13,21 @@ from phase_boot.ports.network import Link
 def initrd_of(world: World, boot: Boot, images: Images) -> Initrd:
     """Return the initramfs with the hand-over document, and with the rootfs if it is in memory."""
     shelf = known(boot.shelf, "a store")
+    # On a partition that cannot be named to it the target would not find the rootfs.
+    usable = shelf.persistent and shelf.partition is not None and shelf.partition.is_readable
+    named = shelf.partition if usable else None
     handoff = document(
         mode=known(boot.facts, "the machine's facts").mode,
         manifest=known(boot.manifest, "a manifest"),
         network=_network(boot.link) if boot.link else None,
-        cache=shelf.partition,
+        cache=named,
         sources=dict(boot.sources),
         journal=world.record.lines,
     )
     return Initrd(
         initramfs=images.initramfs,
         document=handoff,
-        rootfs=None if shelf.persistent else images.rootfs,
+        rootfs=images.rootfs if named is None else None,
     )
 
 
