@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import timedelta, timezone
 from pathlib import Path
@@ -22,6 +23,13 @@ ALL = (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)
 def test_the_page_lists_the_refusals_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["refusals"]) == 0
     assert capsys.readouterr().out == (ROOT / "docs" / "refusals.md").read_text()
+
+
+def test_programs_read_the_same_refusals(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["refusals", "--json"]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["code"] for each in listed] == [refusal.code for refusal in ALL]
+    assert [each["sentence"] for each in listed] == [refusal.sentence for refusal in ALL]
 
 
 def test_no_refusal_is_missing_from_the_lists() -> None:
