@@ -236,7 +236,8 @@ async def _believed(
     memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))
     for doubt in memory.doubts:
         emit(StateDoubted(code=doubt.code, reason=str(doubt)))
-    chain, now = memory.chain, max(plan.now, memory.seen.issued or plan.now)
+    chain, seen = memory.chain, memory.seen
+    now = max(plan.now, seen.issued or plan.now)
     while (version := chain.next_version) is not None:
         url = below(plan.base, root_path(version))
         try:
@@ -246,9 +247,10 @@ async def _believed(
                 raise
             break
         chain = chain.extended(raw)
-        emit(RootFollowed(version=version, url=url))
+        seen = seen.under(chain)
+        floor = seen.floor(policy.channel, plan.arch)
+        emit(RootFollowed(version=version, url=url, seen=str(floor) if floor else None))
         await asyncio.to_thread(keep_root, shelf.notebook, version, raw)
-    seen = memory.seen.under(chain)
     wanted = Wanted(
         arch=plan.arch,
         channel=policy.channel,

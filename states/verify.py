@@ -96,7 +96,9 @@ class _Talk:
                 return
             chain = chain.extended(raw)
             self.boot = replace(self.boot, chain=chain, seen=self.boot.seen.under(chain))
-            self.world.emit(RootFollowed(version=version, url=url))
+            floor = self.boot.seen.floor(policy.channel, facts.arch)
+            seen = str(floor) if floor else None
+            self.world.emit(RootFollowed(version=version, url=url, seen=seen))
             notebook = known(self.boot.shelf, "a store").notebook
             await self._keep(keep_root, notebook, version, raw)
 

@@ -38,6 +38,7 @@ async def obtain(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
         Unobtainable: nobody had it.
         StoreError: it cannot be kept here.
     """
+    started = errand.clock.monotonic()
     try:
         stored = await asyncio.to_thread(errand.cas.open, artifact)
     except Missing:
@@ -45,8 +46,7 @@ async def obtain(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
     except Corrupt as failure:
         errand.emit(StoreCorrupt(artifact=artifact.name, reason=str(failure)))
     else:
-        errand.done(artifact, "store", 0.0)
-        return stored, "store"
+        return _told(errand, stored, STORE, started)
     root = errand.dags.get(artifact.name)
     found = await learnt(errand, artifact, root) if root is not None else None
     if found is not None:
@@ -87,8 +87,17 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
         fetched.close()
         raise
     most = max(swarm.served.items(), key=lambda item: item[1], default=(STORE, 0))[0]
-    errand.done(artifact, most, errand.clock.monotonic() - started)
-    return fetched, most
+    return _told(errand, fetched, most, started)
+
+
+def _told(errand: Errand, fetched: Fetched, source: str, started: float) -> tuple[Fetched, str]:
+    """Report an artifact and its source, and return them; an error closes the artifact."""
+    try:
+        errand.done(fetched.artifact, source, errand.clock.monotonic() - started)
+    except BaseException:
+        fetched.close()
+        raise
+    return fetched, source
 
 
 async def _swarming(errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> None:
@@ -170,6 +179,5 @@ async def _as_a_whole(
         except Unobtainable as failure:
             reasons.append(str(failure))
             continue
-        errand.done(artifact, source, errand.clock.monotonic() - started)
-        return fetched, source
+        return _told(errand, fetched, source, started)
     raise Unobtainable("; ".join(reasons) or "the manifest names no place to fetch from")

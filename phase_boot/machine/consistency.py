@@ -115,6 +115,8 @@ class Evidence:
         self._seen = None if seen is None else Version.parse(seen)
 
     def _followed(self, record: Record, _state: State | None) -> None:
+        # A root that replaces a publisher's key ends what that key signed, and may lower this.
+        self._seen = None if record["seen"] is None else Version.parse(record["seen"])
         if self._root is None:
             self._root = (record["version"] - 1, record["version"])
             return

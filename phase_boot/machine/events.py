@@ -182,11 +182,12 @@ class StateNotKept(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootFollowed(Event):
-    """A newer root counts from here on."""
+    """A newer root counts from here on; `seen` is the highest version known under it."""
 
     event = "root.followed"
     version: int
     url: str
+    seen: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,7 @@ _MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingPro
         ("run.started", "wall"): _date,
         ("run.started", "build"): _date,
         ("trust.recalled", "seen"): _version,
+        ("root.followed", "seen"): _version,
         ("manifest.verified", "version"): _version,
         ("manifest.verified", "channel"): parse_channel,
         ("manifest.verified", "arch"): Arch,

@@ -230,6 +230,20 @@ def test_revoked_publisher_boots_nothing_once_the_new_root_was_seen() -> None:
     assert refusals(again) == ["signature.untrusted"]
 
 
+def test_replay_lets_a_new_publisher_begin_below_the_version_of_a_revoked_one() -> None:
+    thief = rooted(scene(thief=good_site(version="2099.1")))
+    assert_the_signed_bytes_ran(thief)
+    honest = good_site()
+    honest.files["root/2.json"] = ROOT_2
+    honest.files[MANIFEST] = signed(document(mirrors=[]), NEW_PUBLISHER)
+    play = rooted(scene(honest=honest))
+    play.cache = thief.cache
+    assert_the_signed_bytes_ran(play)
+    assert play.of("trust.recalled")[0]["seen"] == "2099.1"
+    assert play.of("root.followed")[0]["seen"] is None
+    assert play.walk.end is State.TARGET
+
+
 def test_forged_root_beside_a_good_manifest_shuns_its_server_and_changes_no_trust() -> None:
     liar = good_site()
     forged = root_document(2, channels={"stable": channel(STRANGER)})

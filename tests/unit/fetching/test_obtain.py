@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -229,3 +230,37 @@ def test_a_full_store_is_said_as_such_and_holds_no_descriptor() -> None:
     disk = MemoryDisk(capacity=1000)
     with pytest.raises(Exception, match="no room"):
         obtained(Fetching(Sites(a=mirror()), disk))
+
+
+@pytest.mark.parametrize("way", ["by chunks", "as a whole", "from the store"])
+def test_an_artifact_that_cannot_be_reported_is_closed(way: str) -> None:
+    play = Fetching(Sites(a=mirror()))
+    if way == "from the store":
+        obtained(play)
+    opened: list[int] = []
+    open_of = play.disk.open
+
+    def opening(folder: Folder, name: str) -> int:
+        opened.append(open_of(folder, name))
+        return opened[-1]
+
+    def refuse(event: object) -> None:
+        if isinstance(event, FetchDone):
+            raise OSError("no room for the journal")
+
+    play.disk.open = opening  # type: ignore[method-assign]
+    errand = replace(play.errand(), emit=refuse)
+    if way == "by chunks":
+        errand = replace(errand, dags={ARTIFACT.name: TREE.root})
+
+    async def obtaining() -> None:
+        await obtain(errand, ARTIFACT)
+
+    with pytest.raises(OSError, match="journal") as caught:
+        virtual_time.run(obtaining())
+    # The traceback still holds the frames, so nothing was closed for want of a name.
+    assert caught.tb is not None
+    assert opened
+    for fd in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)

@@ -99,6 +99,7 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
     ("network.set", "vlan"): ONCE,
     ("report.saved", "where"): ONCE,
     ("root.followed", "url"): ONCE,
+    ("root.followed", "seen"): "beyond not being above a version that is verified",
     ("shell.opened", "cause"): WORDS,
     ("shell.opened", "way_out"): WORDS,
     ("source.failed", "again"): ONCE,
