@@ -16,6 +16,7 @@ from phase_boot.adapters.shelves import FolderCache
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.console.lines import Console, columns_of
 from phase_boot.fetching import Circle, Errand, Unobtainable, obtain
+from phase_boot.fetching.document import Reader
 from phase_boot.machine.events import (
     CandidateRefused,
     Event,
@@ -174,7 +175,7 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
     journal = Journal([console, *files], now=clock.monotonic, boot_id=boot_id)
     try:
         shelf = await FolderCache(plan.order.store).open(persistent=True, bound=plan.bound)
-        manifest = await _believed(plan, fetcher, shelf, journal.emit)
+        manifest = await _believed(plan, _reader(plan, fetcher, clock, journal.emit), shelf)
         shelf.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
         named = [*bases(plan.base), *plan.sources, *map(base_url, manifest.mirrors)]
         errand = Errand(
@@ -218,11 +219,8 @@ def _circle(
     return Circle(outpost.neighbours(), clock=clock, reach=plan.policy.network.reach, emit=emit)
 
 
-async def _believed(
-    plan: _Plan, fetcher: Fetcher, shelf: Shelf, emit: Callable[[Event], None]
-) -> Manifest:
-    """Return the manifest, judged as a boot does; what it teaches is kept beside the store."""
-    policy, network = plan.policy, plan.policy.network
+def _reader(plan: _Plan, fetcher: Fetcher, clock: Clock, emit: Callable[[Event], None]) -> Reader:
+    network = plan.policy.network
 
     async def read(url: str) -> bytes:
         return await fetcher.read(
@@ -233,6 +231,12 @@ async def _believed(
             moved=lambda target: emit(DocumentRedirected(url=url, target=target)),
         )
 
+    return Reader(read=read, clock=clock, attempts=plan.policy.limits.attempts, emit=emit)
+
+
+async def _believed(plan: _Plan, reader: Reader, shelf: Shelf) -> Manifest:
+    """Return the manifest, judged as a boot does; what it teaches is kept beside the store."""
+    policy, emit = plan.policy, reader.emit
     memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))
     for doubt in memory.doubts:
         emit(StateDoubted(code=doubt.code, reason=str(doubt)))
@@ -241,7 +245,7 @@ async def _believed(
     while (version := chain.next_version) is not None:
         url = below(plan.base, root_path(version))
         try:
-            raw = await read(url)
+            raw = await reader.document(url)
         except FetchFailed as failure:
             if failure.again:
                 raise
@@ -258,7 +262,7 @@ async def _believed(
         seen=seen.floor(policy.channel, plan.arch),
     )
     url = below(plan.base, manifest_path(policy.channel, plan.arch))
-    raw = await read(url)
+    raw = await reader.document(url)
     verified = verify(raw, trust=chain.trust(policy.channel, now), wanted=wanted, now=now)
     await asyncio.to_thread(keep_seen, shelf.notebook, seen.including(verified.found), chain)
     found = verified.manifest

@@ -85,7 +85,7 @@ class Limits:
     """Ceilings, each with its unit in its name.
 
     Attributes:
-        attempts: ask one source this often for one artifact.
+        attempts: ask one source this often for one artifact; `phase-boot fetch` for a document too.
         cache_mib: keep at most this much on Cache.
         slowest_kib_per_second: leave a source that sends less.
     """

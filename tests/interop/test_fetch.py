@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +43,10 @@ class Ranges(SimpleHTTPRequestHandler):
     server: Mirror
 
     def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        if self.server.first:
+            self.server.first.pop(0)(self)
+            return
         file = Path(self.translate_path(self.path))
         if not file.is_file():
             self.send_error(404)
@@ -59,6 +65,17 @@ class Ranges(SimpleHTTPRequestHandler):
             self.wfile.write(data[at : at + 65536])
             self.server.sent += len(data[at : at + 65536])
 
+    def busy(self) -> None:
+        self.send_response(503)
+        self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def reset(self) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+
     def log_message(self, *_args: object) -> None:
         pass
 
@@ -67,6 +84,12 @@ class Mirror(ThreadingHTTPServer):
     daemon_threads = True
     seconds = 0.0
     sent = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.asked: list[str] = []
+        self.first: list[Callable[[Ranges], None]] = []
+        """What becomes of the first requests."""
 
     @staticmethod
     def twist(data: bytes) -> bytes:
@@ -161,6 +184,21 @@ def test_of_three_mirrors_one_lies_and_the_store_is_filled_all_the_same(yard: Ya
         assert two.sent > 0
     yard.assert_filled()
     assert {event["source"] for event in yard.events("source.failed")} <= {liar.url}
+
+
+def test_a_site_that_is_busy_at_first_is_asked_again_and_the_store_is_filled(yard: Yard) -> None:
+    yard.publish()
+    with mirror(yard.site) as one:
+        # The HTTP library asks once more by itself where a connection is lost.
+        one.first = [Ranges.reset, Ranges.reset, Ranges.busy, Ranges.busy]
+        done = yard.fetch(one.url)
+    assert done.returncode == 0, done.stderr
+    yard.assert_filled()
+    waits = yard.events("candidate.deferred")
+    assert [event["failures"] for event in waits] == [1, 2, 3]
+    assert all(event["seconds"] >= 1 for event in waits[1:])
+    assert len(set(one.asked[:5])) == 1
+    assert done.stderr.count("asked again in") == 3
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(yard: Yard) -> None:

@@ -1,0 +1,91 @@
+"""A document of one source: how often it is asked for, and when that ends."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.drill.sites import Site, Sites, good_site
+from phase_boot.drill.virtual_time import VirtualClock
+from phase_boot.fetching.document import Reader
+from phase_boot.machine.deferral import PATIENCE_SECONDS
+from phase_boot.machine.events import Event
+from phase_boot.machine.retry_events import CandidateDeferred
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.trust.document import MAX_BYTES
+from policies.model import Reach
+
+MANIFEST = "stable/amd64/manifest.json"
+ATTEMPTS = 5
+
+
+def read(site: Site) -> tuple[bytes | str, list[Event]]:
+    """Ask for a manifest; return it or why it is not there, and what was told."""
+    sites, events = Sites(mirror=site), list[Event]()
+
+    async def once(url: str) -> bytes:
+        return await sites.read(url, limit=MAX_BYTES, reach=Reach.INTERNET)
+
+    async def reading() -> bytes | str:
+        reader = Reader(read=once, clock=VirtualClock(), attempts=ATTEMPTS, emit=events.append)
+        try:
+            return await reader.document(sites.manifest_url("mirror"))
+        except FetchFailed as failure:
+            return str(failure)
+
+    return virtual_time.run(reading()), events
+
+
+def busy(until: float, retry_after: float | None = None) -> Site:
+    site = good_site()
+    site.busy_until, site.retry_after = until, retry_after
+    return site
+
+
+def test_a_source_that_asks_for_a_pause_gets_it_and_hands_the_document_out() -> None:
+    site = busy(30.0, retry_after=20)
+    answer, events = read(site)
+    assert answer == site.files[MANIFEST]
+    assert all(later - one >= 20 for one, later in itertools.pairwise(site.asked_at))
+    assert [type(event) for event in events] == [CandidateDeferred] * 2
+
+
+def test_a_source_that_comes_up_late_is_waited_for() -> None:
+    site = good_site()
+    site.up_at = 2.0
+    assert read(site)[0] == site.files[MANIFEST]
+
+
+def test_a_source_that_stays_busy_is_asked_as_often_as_the_policy_says() -> None:
+    site = busy(1e9)
+    answer, events = read(site)
+    assert len(site.asked_at) == ATTEMPTS
+    assert len(events) == ATTEMPTS - 1
+    assert "HTTP 503 (asked 5 times); try again later" in str(answer)
+
+
+@pytest.mark.parametrize("asked", [100_000.0, 120.0])
+def test_a_pause_beyond_the_patience_ends_it_at_once_with_the_way_out(asked: float) -> None:
+    site = busy(1e9, retry_after=asked)
+    answer, events = read(site)
+    assert len(site.asked_at) == 1
+    assert events == []
+    assert f"asks to be left alone for {min(asked, 300):.0f} seconds; try again then" in str(answer)
+
+
+def test_a_source_that_does_not_have_it_is_not_asked_again() -> None:
+    site = Site({})
+    answer, events = read(site)
+    assert "404" in str(answer)
+    assert site.asked[MANIFEST] == 1
+    assert events == []
+
+
+def test_a_source_that_hangs_is_left_when_the_patience_ends() -> None:
+    site = good_site()
+    site.hangs = True
+    answer, events = read(site)
+    assert f"more than {PATIENCE_SECONDS:g} seconds" in str(answer)
+    assert len(site.asked_at) == len(events) + 1 < ATTEMPTS
