@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -17,10 +18,11 @@ from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.network_events import link_up
 from phase_boot.machine.search import NetworkWatch, search
 from phase_boot.ports import finder as port
-from phase_boot.ports.network import link_towards, reach_of
+from phase_boot.ports.network import Link, link_towards, reach_of
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import canonical
 
+CACHE: Final = "cache"
 LEAST_LOOK_SECONDS: Final = 0.25
 """New candidates have so long to turn up before a deferred one is asked again."""
 
@@ -92,7 +94,7 @@ def _order(world: World, boot: Boot) -> tuple[str, ...]:
     wished = ("url", *rules.order) if typed else rules.order
     if boot.link is None:
         # There is no network to look at.
-        wished = tuple(origin for origin in rules.order if origin == "cache")
+        wished = tuple(origin for origin in rules.order if origin == CACHE)
     offered = {finder.origin for finder in world.finders}
     return tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
 
@@ -109,6 +111,36 @@ async def _first(world: World, boot: Boot, watch: NetworkWatch) -> port.Candidat
         if candidate is not None:
             return candidate
     return None
+
+
+async def others(
+    world: World, boot: Boot
+) -> AsyncGenerator[tuple[port.Candidate, Link | None], None]:
+    """Yield candidates of all origins beside the one that is being asked, each with its link.
+
+    No host is yielded twice, and none that was asked before. A URL that a person typed, or that
+    stands on the kernel's command line, has no other beside it. A manifest that was kept on Cache
+    is left for when nothing else is found.
+    """
+    asked = known(boot.candidate, "a candidate").url
+    if asked in _typed(boot):
+        return
+    shunned = {asked, *boot.shunned, *(each.candidate.url for each in boot.deferred)}
+    hosts = {port.host_of(url) for url in shunned}
+    order = [origin for origin in _order(world, boot) if origin != CACHE]
+    finders = [finder for finder in world.finders if finder.origin in order]
+    async with (
+        NetworkWatch(
+            world.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
+        ) as watch,
+        aclosing(search(finders, quest_of(boot), emit=world.emit)) as candidates,
+    ):
+        async for candidate in candidates:
+            host = port.host_of(candidate.url)
+            if host in hosts or port.server_of(candidate.url) in boot.liars:
+                continue
+            hosts.add(host)
+            yield candidate, link_towards(host, watch.links or ()) or boot.link
 
 
 def quest_of(boot: Boot) -> port.Quest:

@@ -119,6 +119,7 @@ def test_endless_data(path: str) -> None:
     bad = good_site()
     bad.files["root/2.json"] = signed_root(root_document(2))
     bad.endless = path
+    bad.piece_seconds = 0.001
     play = rooted(scene(bad=bad, good=good_site()))
     assert_the_signed_bytes_ran(play)
     assert bad.asked[path] == 1
@@ -149,7 +150,10 @@ def test_slow_retrieval_of_a_document(path: str) -> None:
     slow = Site({path: b" " * 60_000}, piece_seconds=9)
     play = rooted(scene(slow=slow, good=good_site()))
     assert_the_signed_bytes_ran(play)
-    assert refusals(play) == ["unreachable"]
+    assert slow.asked[path] == 1
+    alone = rooted(scene(slow=slow))
+    assert_nothing_ran(alone)
+    assert refusals(alone)[0] == "unreachable"
 
 
 # ---- who is asked -------------------------------------------------------------------------------

@@ -175,7 +175,17 @@ def test_a_provider_that_hangs_is_left_for_one_that_answers() -> None:
     hanging.hangs = True
     play = scene(hanging=hanging, honest=good_site())
     assert play.play() is State.TARGET
-    assert [event["reason"] for event in play.of("candidate.deferred")] == ["it stopped answering"]
+    assert play.of("manifest.verified")[0]["url"].startswith("http://honest/")
+    assert play.of("candidate.deferred") == []
+
+
+def test_a_provider_that_hangs_alone_is_asked_again_later() -> None:
+    hanging = good_site()
+    hanging.hangs = True
+    play = scene(hanging=hanging)
+    play.play()
+    reasons = [event["reason"] for event in play.of("candidate.deferred")]
+    assert reasons[0] == "it stopped answering"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +203,8 @@ def test_a_provider_that_hangs_is_left_for_one_that_answers() -> None:
 def test_a_bad_manifest_is_refused_by_name_and_the_next_one_is_booted(
     manifest: bytes, code: str
 ) -> None:
-    play = scene(bad=Site({MANIFEST: manifest}), good=good_site())
+    bad = Site({MANIFEST: manifest}, piece_seconds=0.0)
+    play = scene(bad=bad, good=good_site())
     assert play.play() is State.TARGET
     assert_booted(play)
     assert [event["code"] for event in play.of("candidate.refused")] == [code]
