@@ -25,8 +25,9 @@ from phase_boot.machine.preflight import (
     survey,
     uki_is_wanted,
 )
+from phase_boot.machine.search import search
 from phase_boot.ports.cache import Shelf
-from phase_boot.ports.finder import Candidate, FinderFailed
+from phase_boot.ports.finder import Candidate
 from phase_boot.store.cas import Fetched
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
@@ -146,22 +147,12 @@ async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candida
     """Yield who else announces on this network what is being fetched, while it is fetched."""
     quest = replace(quest_of(boot), seconds=LOOK_SECONDS)
     allowed = boot.link is not None and LAN in known(boot.policy, "a policy").discovery.order
-    for finder in world.finders if allowed else ():
-        if finder.origin != LAN:
-            continue
-        try:
-            async with aclosing(finder.find(quest)) as candidates:
-                async for candidate in candidates:
-                    if not isinstance(candidate, Candidate):
-                        continue
-                    base = candidate.base(quest.arch, quest.channel)
-                    if base is not None and candidate.url not in boot.shunned:
-                        yield base, candidate
-        except FinderFailed as failure:
-            world.emit(events.FinderFailed(origin=LAN, reason=str(failure)))
-        except Exception as fault:  # noqa: BLE001 - a plugin's; what is being fetched goes on
-            reason = f"it has a fault: {type(fault).__name__}: {fault}"
-            world.emit(events.FinderFailed(origin=LAN, reason=reason))
+    finders = [finder for finder in world.finders if allowed and finder.origin == LAN]
+    async with aclosing(search(finders, quest, emit=world.emit)) as candidates:
+        async for candidate in candidates:
+            base = candidate.base(quest.arch, quest.channel)
+            if base is not None and candidate.url not in boot.shunned:
+                yield base, candidate
 
 
 def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:
