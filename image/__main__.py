@@ -18,7 +18,7 @@ from image.workshop import BUILD, ROOT, Workshop, only_one
 from phase_boot import edge
 from phase_boot.publish.errors import PublishError
 from phase_boot.trust.arch import Arch
-from policies.model import PolicyError
+from policies.model import PolicyError, Shell
 from policies.write import ROOT_NAME, chosen
 
 CA_HELP = "certificate authorities of one's own, in PEM, added to Debian's for HTTPS"
@@ -71,7 +71,12 @@ def add_build(command: argparse.ArgumentParser) -> None:
         "--ca", type=Path, action="append", default=[], metavar="FILE", help=CA_HELP
     )
     command.add_argument(
-        "--root-shell", action="store_true", help="let whoever sits at the machine be root"
+        "--root-shell", action="store_true", help="let the person at the machine be root"
+    )
+    command.add_argument(
+        "--attended",
+        action="store_true",
+        help="after a failure wait for a person and never try again without one",
     )
     command.add_argument(
         "--measured", action="store_true", help="for the bench alone: believes any mirror"
@@ -137,7 +142,7 @@ def build_image(options: argparse.Namespace) -> None:
             urls=tuple(options.url),
             gateways=tuple(options.gateway),
             authorities=seed.authorities(options.ca),
-            root_shell=options.root_shell,
+            shell=Shell(root=options.root_shell, unattended=not options.attended),
         ),
         cache_mib=options.cache_mib,
         measured=options.measured,

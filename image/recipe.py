@@ -11,7 +11,8 @@ from image.modules import patterns
 from image.platforms import PLATFORMS, Platform
 from image.workshop import ROOT
 from phase_boot.trust.arch import Arch
-from policies.write import Keys, RootFile
+from policies.model import Shell
+from policies.write import SHIPPED_SHELL, Keys, RootFile
 
 SUITE: Final = "trixie"
 """Debian 13."""
@@ -51,7 +52,7 @@ class Trusting:
         urls: manifest URLs that are known beforehand.
         gateways: base URLs of trustless gateways of IPFS.
         authorities: certificates in PEM that HTTPS servers may have theirs from, besides Debian's.
-        root_shell: whether whoever sits at the machine may open a root shell.
+        shell: what a person at the console may do, and whether the machine tries again by itself.
     """
 
     whom: Keys | RootFile = NOBODY
@@ -59,7 +60,7 @@ class Trusting:
     urls: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     authorities: str = ""
-    root_shell: bool = False
+    shell: Shell = SHIPPED_SHELL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import tomlkit
 from tomlkit.items import Table
 
 from phase_boot.trust.root import Root
-from policies.model import Mode, PolicyError
+from policies.model import Mode, PolicyError, Shell
 from policies.read import parse_policy, read_file
 
 SHIPPED: Final = Path(__file__).parent
@@ -59,6 +59,7 @@ class Places:
 
 
 NOWHERE: Final = Places()
+SHIPPED_SHELL: Final = Shell(root=False, unattended=True)
 
 
 def chosen(
@@ -84,11 +85,11 @@ def with_site(
     whom: Keys | RootFile,
     channel: str,
     places: Places = NOWHERE,
-    root_shell: bool = False,
+    shell: Shell = SHIPPED_SHELL,
 ) -> str:
-    """Return the shipped policy of ``mode`` as TOML, with whom a site trusts and where it looks.
+    """Return the shipped policy of ``mode`` as TOML, with the choices of a site.
 
-    ``root_shell`` lets whoever sits at the machine open a root shell.
+    These are whom it trusts, where it looks and what its Shell allows.
 
     Raises:
         PolicyError: the result would be refused at boot, or its root gives the channel to nobody.
@@ -97,7 +98,8 @@ def with_site(
     document["channel"] = channel
     document["discovery"]["urls"] = list(places.urls)
     document["discovery"]["gateways"] = list(places.gateways)
-    document["shell"]["root"] = root_shell
+    document["shell"]["root"] = shell.root
+    document["shell"]["unattended"] = shell.unattended
     if isinstance(whom, Keys):
         document["trust"]["keys"] = list(whom.keys)
         document["trust"]["threshold"] = whom.threshold

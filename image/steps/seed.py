@@ -67,7 +67,7 @@ def trust(site: names.Trusting) -> dict[str, str]:
             whom=site.whom,
             channel=site.channel,
             places=Places(urls=site.urls, gateways=site.gateways),
-            root_shell=site.root_shell,
+            shell=site.shell,
         )
         for mode in MENU
     }

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from image.__main__ import parser
 from image.certificates import authority, certificate
 from image.recipe import SEED_FILES, Recipe, Trusting
 from image.steps import python, seed
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.trust.arch import Arch
+from policies.model import Shell
 from policies.read import parse_policy
 from policies.write import Keys
 
@@ -52,9 +54,19 @@ def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> None:  # noqa: FBT001 - a case
     whom = Keys((PUBLISHER.keyid,))
-    files = seed.trust(Trusting(whom=whom, root_shell=allowed))
+    files = seed.trust(Trusting(whom=whom, shell=Shell(root=allowed, unattended=True)))
     for text in files.values():
         assert parse_policy(text.encode(), read=whom.read).shell.root is allowed
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(told: bool) -> None:  # noqa: FBT001 - a case
+    whom = Keys((PUBLISHER.keyid,))
+    for text in seed.trust(Trusting(whom=whom, shell=Shell(root=False, unattended=told))).values():
+        assert parse_policy(text.encode(), read=whom.read).shell.unattended is told
+    command = ["build", "--arch", "amd64", "--key", PUBLISHER.keyid]
+    assert parser().parse_args([*command, "--attended"]).attended
+    assert not parser().parse_args(command).attended
 
 
 def test_only_a_stick_for_the_bench_carries_the_script_that_believes_any_mirror() -> None:
