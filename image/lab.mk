@@ -7,7 +7,7 @@ demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; se
 
 .PHONY: e2e
 e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
-	$(RUN) pytest -m e2e -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e.xml tests/e2e
+	$(RUN) pytest -m "e2e and not e2e_all" -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e.xml tests/e2e
 
 .PHONY: e2e-rerun
 e2e-rerun: setup ## run the boots that failed in `make e2e` once more, each alone

@@ -46,6 +46,12 @@ BOOT_SECONDS = 420.0
 
 
 AMD64 = pytest.mark.parametrize("arch", [Arch.AMD64], ids=str)
+ARM64_LATER = pytest.mark.parametrize(
+    "arch",
+    [Arch.AMD64, pytest.param(Arch.ARM64, marks=pytest.mark.e2e_all)],
+    ids=str,
+)
+"""The second architecture only in `make e2e-all`."""
 BOTH = pytest.mark.parametrize("arch", [Arch.AMD64, Arch.ARM64], ids=str)
 
 

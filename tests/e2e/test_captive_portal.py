@@ -20,8 +20,8 @@ from phase_boot.store.layout import manifest_path
 from phase_boot.trust.arch import Arch
 
 from .conftest import (
+    ARM64_LATER,
     BOOT_SECONDS,
-    BOTH,
     CHANNEL,
     MIRROR,
     Published,
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.e2e
 WRONG = ("crashed", "run.ended")
 
 
-@BOTH
+@ARM64_LATER
 def test_a_captive_portal_is_named_and_a_typed_url_boots_after_the_sign_in(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def type_until(machine: Machine, keys: str, words: bytes) -> None:
 
 
 @AMD64
+@pytest.mark.e2e_all
 def test_a_daemon_that_hangs_and_is_then_killed_asks_a_person_first(
     arch: Arch, open_stick: Published
 ) -> None:

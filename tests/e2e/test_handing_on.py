@@ -24,6 +24,7 @@ MIB = 1024 * 1024
 
 
 @AMD64
+@pytest.mark.e2e_all
 def test_a_machine_boots_what_another_one_has_booted(arch: Arch, published: Published) -> None:
     with (
         Lab() as lab,

@@ -23,6 +23,7 @@ from phase_boot.trust.document import read_document
 
 from .conftest import (
     AMD64,
+    ARM64_LATER,
     BOOT_SECONDS,
     BOTH,
     CHANNEL,
@@ -132,7 +133,7 @@ def assert_the_next_boot_clears_the_stick(restarted: Restarted) -> None:
         assert durable.stick.boot_file(field) == built.boot_file(field)
 
 
-@BOTH
+@ARM64_LATER
 def test_a_locked_down_kernel_that_takes_no_image_is_got_around_by_the_firmware(
     arch: Arch, published: Published, restarted: Restarted
 ) -> None:

@@ -19,6 +19,7 @@ from phase_boot.trust.arch import Arch
 from phase_boot.trust.rollback import read_state
 
 from .conftest import (
+    ARM64_LATER,
     BOOT_SECONDS,
     BOTH,
     CHANNEL,
@@ -75,7 +76,7 @@ def test_an_expired_manifest_is_refused_by_name(
         assert ("shell", "retry", "init") in moves(machine)
 
 
-@BOTH
+@ARM64_LATER
 def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:

@@ -102,7 +102,7 @@ MOMENTS = {
 }
 WRONG = ("shell.opened", "crashed")
 FORGETS = (0.0, 0.5, 1.0)
-QUICK = {"manifest-verified", "rootfs-half", "rootfs-done", "staging-6-mib"}
+QUICK = {"rootfs-half"}
 
 
 def moments() -> list[object]:
