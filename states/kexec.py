@@ -57,7 +57,7 @@ async def _climb(world: World, boot: Boot, images: Images) -> Step:
     except BadCommandLine as bad:
         raise KexecRefused(f"this version cannot be started: {bad}") from bad
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))
-    boot = await promises.check(world, boot)
+    await promises.check(world, boot)
     initrd = initrd_of(world, boot, images)
     try:
         await world.kexec.load(images.kernel, kernel, initrd, cmdline, method)

@@ -58,7 +58,8 @@ async def net_up(world: World, boot: Boot) -> Step:
     since = asyncio.get_running_loop().time()
     linked = replace(recalled, link=up, reach=reach_of([up]), reach_since=since)
     # Nothing of the network is used before this.
-    return Step(Trigger.LINKED, await promises.check(world, linked))
+    await promises.check(world, linked)
+    return Step(Trigger.LINKED, linked)
 
 
 async def _cleared(world: World, policy: Policy) -> None:

@@ -80,6 +80,7 @@ class FakePlatform:
     """The root in the image; without it the table names keys."""
     arch: Arch = Arch.AMD64
     model: str | None = "ACME Boot-o-matic"
+    stages: tuple[tuple[str, float], ...] = (("kernel", 0.0),)
 
     def trusting(self, root: bytes) -> None:
         """Carry this root instead of keys."""
@@ -92,7 +93,7 @@ class FakePlatform:
             mode=self.table["mode"],
             url=self.url,
             built=datetime(2025, 11, 1, tzinfo=UTC),
-            stages=(("kernel", 0.0),),
+            stages=self.stages,
             model=self.model,
         )
 

@@ -74,8 +74,6 @@ class Boot:
     """When they last led somewhere new, in seconds of the event loop."""
     restarts: int = 0
     """How often a window has begun again because they did."""
-    left_out: frozenset[str] = frozenset()
-    """Interfaces that stay down in Private, and were reported."""
     shelf: Shelf | None = None
     chain: Chain | None = None
     """Whom to trust: it only ever gets longer, over retries too."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from phase_boot.machine.events import Event
 
@@ -21,5 +21,6 @@ class WallClockNotSet(Event):
     """The system clock stays as it was, behind what is known: certificates may seem not valid."""
 
     event = "clock.not_set"
-    wanted: str
+    lasting = True
+    wanted: str = field(compare=False)
     reason: str

@@ -14,9 +14,15 @@ from phase_boot.machine.graph import State, Trigger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A fact worth a line in the journal."""
+    """A fact worth a line in the journal.
+
+    Attributes:
+        lasting: whether it says what holds until something else changes. An attempt at a boot that
+            finds the same as the one before it writes no further line (`machine/lasting.py`).
+    """
 
     event: ClassVar[str]
+    lasting: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,7 @@ class Stage(Event):
     """A stage before the daemon began `reached` seconds after the kernel (negative: before it)."""
 
     event = "stage"
+    lasting = True
     name: str
     reached: float
 
@@ -130,6 +137,7 @@ class FinderFailed(Event):
     """A way of finding manifests is out of order; the others go on."""
 
     event = "finder.failed"
+    lasting = True
     origin: str
     reason: str
 
@@ -168,6 +176,7 @@ class StateDoubted(Event):
     """Something of what the stick wrote down does not count."""
 
     event = "state.doubted"
+    lasting = True
     code: str
     reason: str
 
@@ -177,6 +186,7 @@ class StateNotKept(Event):
     """Something could not be written down; the next boot will not know it."""
 
     event = "state.not_kept"
+    lasting = True
     reason: str
 
 
@@ -311,6 +321,7 @@ class LoaderNotCleared(Event):
     """Something of what an earlier boot had staged is still on the stick."""
 
     event = "loader.not_cleared"
+    lasting = True
     reason: str
 
 

@@ -14,6 +14,7 @@ import structlog
 
 from phase_boot.machine.events import Event, SinkLost, Transition
 from phase_boot.machine.graph import State
+from phase_boot.machine.lasting import LastingFacts
 from phase_boot.machine.rounds import Rounds
 
 PAST: Final = frozenset(
@@ -59,6 +60,7 @@ class Journal:
         self._began: float | None = None
         self._at = 0.0
         self._rounds = Rounds(earlier, boot_id=boot_id)
+        self._lasting = LastingFacts()
         self._log = structlog.wrap_logger(
             _Fan(self._hand_out),
             processors=[_bound_texts, structlog.processors.JSONRenderer(sort_keys=False)],
@@ -71,7 +73,11 @@ class Journal:
         return self._rounds.lines
 
     def emit(self, fact: Event) -> None:
-        """Write ``fact`` down."""
+        """Write ``fact`` down, unless it is a lasting one that the journal has already."""
+        if fact.lasting:
+            if self._lasting.is_known(fact, holds=self._rounds.holds):
+                return
+            self._lasting.written(fact, self._seq)
         at = self._now()
         self._began = at if self._began is None else self._began
         values = {field.name: _plain(getattr(fact, field.name)) for field in fields(fact)}
@@ -85,6 +91,7 @@ class Journal:
         self._log.info(fact.event, **stamps, **values)
         if isinstance(fact, Transition) and fact.source is State.SHELL:
             self._rounds.next_round()
+            self._lasting.next_round()
 
     def flush(self) -> None:
         """Make every sink safe, as the last thing before the jump."""

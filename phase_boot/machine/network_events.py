@@ -13,6 +13,7 @@ class FinderIgnored(Event):
     """A finder passed over some of what it was told; once per reason and search."""
 
     event = "finder.ignored"
+    lasting = True
     origin: str
     reason: str
 

@@ -12,6 +12,7 @@ class LinkRefused(Event):
     """An interface stays down, because it would identify this machine in Private."""
 
     event = "link.refused"
+    lasting = True
     interface: str
     reason: str
     way_out: str

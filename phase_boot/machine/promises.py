@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Final
 
 from phase_boot.machine.boot import Boot, known
@@ -36,7 +35,7 @@ async def begin(world: World, policy: Policy) -> None:
         raise _not_read(f"that took more than {SECONDS} seconds") from failure
 
 
-async def check(world: World, boot: Boot) -> Boot:
+async def check(world: World, boot: Boot) -> None:
     """Check every promise of the mode; in Private, report the interfaces that stay down.
 
     Raises:
@@ -47,9 +46,9 @@ async def check(world: World, boot: Boot) -> Boot:
     if mode is Mode.LOCAL:
         await _check_local(world)
     if mode is not Mode.PRIVATE:
-        return boot
+        return
     evidence = await _read(world)
-    reported = _report(world, evidence, boot.left_out)
+    _report(world, evidence)
     used = boot.link.interface if boot.link else None
     for sentence in broken(evidence, used=used):
         raise NotPrivate(f"Private is not kept: {sentence}")
@@ -60,7 +59,6 @@ async def check(world: World, boot: Boot) -> Boot:
             variables=evidence.compared,
         )
     )
-    return replace(boot, left_out=reported)
 
 
 async def _check_local(world: World) -> None:
@@ -87,8 +85,7 @@ async def without_network(world: World, policy: Policy, failure: NoNetwork) -> N
     if policy.mode is not Mode.PRIVATE:
         return failure
     evidence = await _read(world)
-    refused = left_out(evidence)
-    _report(world, evidence, frozenset())
+    refused = _report(world, evidence)
     if not refused:
         return failure
     named = "; ".join(f"{name}: {cause}" for name, cause in refused.items())
@@ -111,13 +108,13 @@ async def obstacle(world: World, policy: Policy | None, interface: str) -> str |
     return f"{BURNED_IN} ({refused[interface]}); {WAY_OUT}" if interface in refused else None
 
 
-def _report(world: World, evidence: Evidence, reported: frozenset[str]) -> frozenset[str]:
+def _report(world: World, evidence: Evidence) -> dict[str, str]:
+    """Tell which interfaces stay down, and return them, each with the cause."""
     refused = left_out(evidence)
     for name, cause in refused.items():
-        if name not in reported:
-            reason = f"{BURNED_IN} ({cause})"
-            world.emit(LinkRefused(interface=name, reason=reason, way_out=WAY_OUT))
-    return reported | refused.keys()
+        reason = f"{BURNED_IN} ({cause})"
+        world.emit(LinkRefused(interface=name, reason=reason, way_out=WAY_OUT))
+    return refused
 
 
 async def _read(world: World) -> Evidence:

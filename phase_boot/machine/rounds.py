@@ -56,6 +56,10 @@ class Rounds:
             self._cut_seq, self._cut_at = self._seq + 1, self._at
         self._later.append([])
 
+    def holds(self, seq: int) -> bool:
+        """Say whether the line of that number is kept."""
+        return not self._cut_seq <= seq < self._cut_seq + self._cut
+
     @property
     def lines(self) -> tuple[str, ...]:
         """What is kept, with one line for what is not."""

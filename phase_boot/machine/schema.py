@@ -12,6 +12,7 @@ import math
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime
 from enum import Enum
 from functools import cache
@@ -137,8 +138,12 @@ def _below(kind: type[Event]) -> Iterator[type[Event]]:
 @cache
 def _fields() -> Mapping[str, Mapping[str, Any]]:
     """Return the type of every field of every event."""
-    hints = {name: get_type_hints(kind) for name, kind in event_types().items()}
-    return {name: {**own, **STAMPS} for name, own in hints.items()}
+    return {name: {**_own_fields(kind), **STAMPS} for name, kind in event_types().items()}
+
+
+def _own_fields(kind: type[Event]) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def _fits(hint: object, value: object) -> bool:

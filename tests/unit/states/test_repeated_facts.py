@@ -1,0 +1,121 @@
+"""A machine that retries for days writes what stays the same once, and what changes as it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from phase_boot.drill.fake_privacy import GOOD, KEPT, SOUND, FakePrivacy
+from phase_boot.drill.scenes import private
+from phase_boot.drill.sites import Site
+from phase_boot.drill.virtual_time import VirtualClock
+from phase_boot.drill.world import FakeFinder, Lines, Scene, scene
+from phase_boot.machine.events import Event, LoaderNotCleared, Transition
+from phase_boot.machine.graph import State, Trigger
+from phase_boot.machine.journal import Journal
+from phase_boot.machine.rounds import MAX_LINES
+from phase_boot.ports.clock import ClockNotSet
+from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.privacy import Evidence
+
+HOUR = 3600.0
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LEFT = Transition(
+    source=State.SHELL,
+    trigger=Trigger.AUTO_RETRY,
+    target=State.INIT,
+    cause=None,
+    attempt=1,
+    elapsed=0.0,
+)
+ALONE = replace(SOUND, interfaces=(KEPT,), configurations=())
+BOTH = replace(SOUND, interfaces=(GOOD, KEPT))
+
+
+class Unsettable(VirtualClock):
+    """The clock of a desktop, which is behind for good."""
+
+    def wall(self) -> datetime:
+        return LONG_AGO
+
+    def set_wall(self, to: datetime) -> None:  # noqa: ARG002 - the port's own signature
+        raise ClockNotSet("only a stick sets the clock of its machine")
+
+
+def alone(play: Scene, until: float = 12 * HOUR) -> Scene:
+    play.operator.away_until = until
+    play.operator.answers = [Answer(Wish.POWER_OFF)]
+    return play
+
+
+def retried(play: Scene) -> Scene:
+    """Play to the end, and check that it retried and that its journal replays."""
+    assert play.play() is State.OFF
+    assert len(play.of("retry.scheduled")) > 20
+    assert play.walk.end is State.OFF
+    return play
+
+
+def waiting_in_private(found: Evidence, *later: Evidence) -> Scene:
+    play = private()
+    play.sites.by_base = {base: Site({}) for base in play.sites.by_base}
+    play.privacy = FakePrivacy(found, later=list(later))
+    return alone(play)
+
+
+def test_a_card_that_stays_down_is_named_once_over_all_retries() -> None:
+    play = retried(waiting_in_private(BOTH))
+    assert [event["interface"] for event in play.of("link.refused")] == ["eth1"]
+    assert len(play.of("privacy.checked")) == len(play.of("retry.scheduled"))
+
+
+def test_so_is_one_beside_which_there_is_no_other() -> None:
+    play = waiting_in_private(ALONE)
+    play.network.up = False
+    assert [event["interface"] for event in retried(play).of("link.refused")] == ["eth1"]
+
+
+def test_a_card_whose_cause_changes_is_named_again() -> None:
+    other = replace(KEPT, refused="it was up before")
+    play = waiting_in_private(BOTH, BOTH, replace(BOTH, interfaces=(GOOD, other)))
+    reasons = [event["reason"] for event in retried(play).of("link.refused")]
+    assert len(reasons) == 2
+    assert "Operation not supported" in reasons[0]
+    assert "it was up before" in reasons[1]
+
+
+def test_a_card_that_was_away_for_an_attempt_is_named_again() -> None:
+    play = waiting_in_private(BOTH, SOUND, BOTH)
+    assert len(retried(play).of("link.refused")) == 2
+
+
+def test_nothing_else_that_stays_the_same_is_written_by_every_retry() -> None:
+    play = alone(scene(empty=Site({})))
+    play.platform.stages = (("firmware", -2.0), ("kernel", 0.0))
+    play.loader.stuck = "the partition is write-protected"
+    play.clock = Unsettable()
+    play.lan = FakeFinder([], broken=True)
+    written = Counter(event["event"] for event in retried(play).events)
+    once = {"stage": 2, "loader.not_cleared": 1, "clock.not_set": 1, "finder.failed": 1}
+    assert {name: written[name] for name in once} == once
+
+
+def test_what_is_left_out_of_a_long_journal_is_written_anew() -> None:
+    lines = Lines()
+    journal = Journal([lines], now=lambda: 0.0, boot_id="b00t")
+    told = LoaderNotCleared(reason="the partition is write-protected")
+    for attempt in range(3 * MAX_LINES):
+        if attempt:
+            journal.emit(told)
+        journal.emit(LEFT)
+    assert 1 < sum(told.event in line for line in lines.lines) < 5
+    assert sum(told.event in line for line in journal.lines) == 1
+
+
+@pytest.mark.parametrize("kind", Event.__subclasses__())
+def test_what_is_written_once_can_be_compared(kind: type[Event]) -> None:
+    told = {each.name: each.type for each in fields(kind) if each.compare}
+    assert not kind.lasting or set(told.values()) <= {"str", "float"}
