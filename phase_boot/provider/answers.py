@@ -24,8 +24,6 @@ from phase_boot.provider.receipts import NotKept, Receipts
 from phase_boot.store.layout import PEERS, RECEIPTS
 from phase_boot.trust.receipt import MAX_BYTES
 
-MAX_SHOWN_PATH: Final = 256
-
 _OK: Final = 200
 _CREATED: Final = 201
 _PARTIAL: Final = 206
@@ -104,7 +102,7 @@ class Answers:
                 RequestAnswered(
                     peer=request.remote or "",
                     method=request.method,
-                    path=request.rel_url.raw_path[:MAX_SHOWN_PATH],
+                    path=request.rel_url.raw_path,
                     status=account.status,
                     bytes=account.sent,
                     seconds=round(loop.time() - began, 6),

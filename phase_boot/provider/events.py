@@ -59,6 +59,24 @@ class ReceiptKept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsSuppressed:
+    """Requests that were answered and have no line of their own, for there were too many.
+
+    ``peer`` is the client's IPv4 address or IPv6 /64; it is empty for all further addresses
+    together. ``bytes`` are those that were handed out, ``errors`` the requests that failed, and
+    ``receipts`` those that were kept.
+    """
+
+    event: ClassVar[str] = "requests.suppressed"
+    peer: str
+    requests: int
+    receipts: int
+    bytes: int
+    errors: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
     """A version is announced on an interface."""
 
@@ -101,6 +119,7 @@ Event = (
     | NothingOffered
     | RequestAnswered
     | ReceiptKept
+    | RequestsSuppressed
     | Announced
     | Withdrawn
     | AnnounceFailed
@@ -133,6 +152,11 @@ def as_sentence(event: Event) -> str:  # noqa: PLR0911 - a table of one sentence
             return f"{what}, {event.bytes} bytes in {event.seconds:.2f} s"
         case ReceiptKept():
             return f"{event.peer} handed in a receipt of {event.job}: {event.outcome}"
+        case RequestsSuppressed():
+            what = f"{event.requests} more requests from {event.peer or 'other addresses'}"
+            handed = f"{event.bytes} bytes, {event.errors} failed"
+            kept = f", {event.receipts} receipts kept" if event.receipts else ""
+            return f"{what} within {event.seconds:.0f} s: {handed}{kept}"
         case Announced():
             return f"{event.channel} for {event.arch} is announced on {event.interface}"
         case Withdrawn():

@@ -49,5 +49,11 @@ class Limits:
     """How long a machine counts that has not said anything again."""
     allotted_seconds: float = 10.0
     """How long nobody else is given what a machine was to take and does not."""
+    log_seconds: float = 60.0
+    """In so long so many lines are written; what is left out is counted and told after it."""
+    log_lines: int = 600
+    log_lines_of_an_address: int = 60
+    log_summaries: int = 16
+    """Addresses of which what is left out is told apart."""
     grace_seconds: float = 10.0
     """How long downloads may go on after the order to stop."""

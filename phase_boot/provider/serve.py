@@ -24,6 +24,7 @@ from phase_boot.provider.links import host_label, links
 from phase_boot.provider.listen import listen
 from phase_boot.provider.peers import Noticeboard
 from phase_boot.provider.receipts import Receipts
+from phase_boot.provider.request_log import RequestLog
 from phase_boot.url import Url
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -57,8 +58,12 @@ async def serve(settings: Settings, tell: Tell) -> None:
     stop = _stop_signal()
     sockets = listen(port=settings.port, host=settings.host, interface=settings.interface)
     port: int = sockets[0].getsockname()[1]
-    async with _answering(settings, sockets, tell), _announcing(settings, port, tell):
-        await stop.wait()
+    log = RequestLog(tell, settings.limits)
+    try:
+        async with _answering(settings, sockets, log), _announcing(settings, port, tell):
+            await stop.wait()
+    finally:
+        log.close()
     tell(Stopped())
 
 

@@ -57,6 +57,18 @@ def test_the_command_serves_tells_and_stops_when_told_to(site: Path) -> None:
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line["time"]) for line in told)
 
 
+def test_a_client_that_asks_in_a_loop_fills_no_log(site: Path) -> None:
+    with serving(site, "--host", "127.0.0.1", "--no-announce") as (process, url):
+        for _ in range(50):
+            with urllib.request.urlopen(url + "health") as answer:  # noqa: S310 - our own provider
+                answer.read()
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=20)
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [line["event"] for line in told] == ["request", "requests.suppressed", "serve.stopped"]
+    assert (told[1]["peer"], told[1]["requests"]) == ("127.0.0.1", 49)
+
+
 def test_serving_does_not_wait_for_the_announcement(site: Path) -> None:
     with serving(site, "--host", "127.0.0.1") as (process, url):
         with urllib.request.urlopen(url + "health") as answer:  # noqa: S310 - our own provider

@@ -1,0 +1,148 @@
+"""Telling of requests within a bound, so that no client fills a disk or hides the others.
+
+As with journald's RateLimitBurst=: what is over the bound is counted, and the count is told when
+its interval ends. Every request is answered all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
+
+from phase_boot.provider.addresses import origin_of
+from phase_boot.provider.events import (
+    Event,
+    ReceiptKept,
+    RequestAnswered,
+    RequestsSuppressed,
+    Tell,
+)
+from phase_boot.provider.limits import Limits
+
+MAX_CLIENTS: Final = 1024
+"""Client networks that are counted apart in one interval; further ones are counted together."""
+MAX_TEXT: Final = 256
+"""Characters of any one text of a line that a client chooses."""
+_OTHERS: Final = ""
+_Line: TypeAlias = RequestAnswered | ReceiptKept
+
+
+@dataclass(slots=True)
+class _Client:
+    """What one client network was told of in the present interval."""
+
+    lines: set[object] = field(default_factory=set)
+    requests: int = 0
+    receipts: int = 0
+    bytes: int = 0
+    errors: int = 0
+
+    def leave_out(self, line: _Line) -> None:
+        if isinstance(line, ReceiptKept):
+            self.receipts += 1
+            return
+        self.requests += 1
+        self.bytes += line.bytes
+        self.errors += line.error is not None
+
+    def add(self, other: _Client) -> None:
+        self.requests += other.requests
+        self.receipts += other.receipts
+        self.bytes += other.bytes
+        self.errors += other.errors
+
+
+class RequestLog:
+    """Implements `events.Tell` before another one.
+
+    In an interval of `Limits.log_seconds` one line is written for requests of one client network
+    that have the same method, path, status and error, at most `log_lines_of_an_address` of one
+    network, and `log_lines` in all. Call it in an event loop, and `close` it in the end.
+    """
+
+    def __init__(self, tell: Tell, limits: Limits) -> None:
+        self._tell = tell
+        self._limits = limits
+        self._clients: dict[str, _Client] = {}
+        self._lines = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Tell ``event``, or count it."""
+        if not isinstance(event, RequestAnswered | ReceiptKept):
+            self._tell(event)
+            return
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._limits.log_seconds, self._end)
+        line = _short(event)
+        client = self._client(line.peer)
+        if self._may_write(client, line):
+            client.lines.add(_kind(line))
+            self._lines += 1
+            self._tell(line)
+        else:
+            client.leave_out(line)
+
+    def close(self) -> None:
+        """Tell what was left out so far, and forget the interval."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._end()
+
+    def _client(self, peer: str) -> _Client:
+        network = origin_of(peer).network
+        if network not in self._clients and len(self._clients) >= MAX_CLIENTS:
+            network = _OTHERS
+        return self._clients.setdefault(network, _Client())
+
+    def _may_write(self, client: _Client, line: _Line) -> bool:
+        return (
+            self._lines < self._limits.log_lines
+            and len(client.lines) < self._limits.log_lines_of_an_address
+            and _kind(line) not in client.lines
+        )
+
+    def _end(self) -> None:
+        clients, self._clients = self._clients, {}
+        self._lines, self._timer = 0, None
+        for line in _summaries(clients, self._limits):
+            self._tell(line)
+
+
+def _summaries(clients: dict[str, _Client], limits: Limits) -> Iterable[RequestsSuppressed]:
+    """Yield a line for each network that most was left out of, and one for all others."""
+    others = clients.pop(_OTHERS, _Client())
+    left_out = [
+        (network, each) for network, each in clients.items() if each.requests + each.receipts
+    ]
+    left_out.sort(key=lambda named: named[1].requests + named[1].receipts, reverse=True)
+    for _, each in left_out[limits.log_summaries :]:
+        others.add(each)
+    told = [*left_out[: limits.log_summaries], (_OTHERS, others)]
+    for network, each in told:
+        if each.requests + each.receipts:
+            yield RequestsSuppressed(
+                peer=network,
+                requests=each.requests,
+                receipts=each.receipts,
+                bytes=each.bytes,
+                errors=each.errors,
+                seconds=limits.log_seconds,
+            )
+
+
+def _kind(line: _Line) -> object:
+    """Return what is equal for lines of which one is enough."""
+    if isinstance(line, ReceiptKept):
+        return line
+    return (line.method, line.path, line.status, line.error)
+
+
+def _short(line: _Line) -> _Line:
+    if isinstance(line, ReceiptKept):
+        return line
+    error = line.error[:MAX_TEXT] if line.error is not None else None
+    return replace(line, method=line.method[:MAX_TEXT], path=line.path[:MAX_TEXT], error=error)

@@ -1,0 +1,116 @@
+"""What a client can make a provider write is bounded, and what is left out is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from phase_boot.drill import virtual_time
+from phase_boot.provider.events import (
+    Event,
+    ReceiptKept,
+    RequestAnswered,
+    RequestsSuppressed,
+    Started,
+    Stopped,
+    as_line,
+    as_sentence,
+)
+from phase_boot.provider.limits import Limits
+from phase_boot.provider.request_log import MAX_CLIENTS, RequestLog
+
+LIMITS = Limits()
+ASKED = RequestAnswered(
+    peer="10.0.0.5", method="GET", path="/health", status=200, bytes=7, seconds=0.1
+)
+KEPT = ReceiptKept(peer="10.0.0.5", node="n", job="j", outcome="ok", file="f")
+
+
+def told(events: Iterable[Event], *, wait: float = 0.0, more: Iterable[Event] = ()) -> list[Event]:
+    """Return what is written for ``events``, and for ``more`` after so many seconds."""
+    out: list[Event] = []
+
+    async def telling() -> None:
+        log = RequestLog(out.append, LIMITS)
+        for event in events:
+            log(event)
+        await asyncio.sleep(wait)
+        for event in more:
+            log(event)
+        log.close()
+
+    virtual_time.run(telling())
+    return out
+
+
+def paths(count: int, peer: Callable[[int], str] = lambda _: "10.0.0.5") -> list[RequestAnswered]:
+    """Return so many requests, each for something else."""
+    return [replace(ASKED, peer=peer(n), path=f"/{n}", status=404) for n in range(count)]
+
+
+def suppressed(lines: list[Event]) -> list[RequestsSuppressed]:
+    return [line for line in lines if isinstance(line, RequestsSuppressed)]
+
+
+def test_the_same_request_in_a_loop_is_one_line_and_a_count() -> None:
+    one, more = told([ASKED] * 1000)
+    assert one == ASKED
+    assert isinstance(more, RequestsSuppressed)
+    assert (more.peer, more.requests, more.bytes, more.errors) == ("10.0.0.5", 999, 7 * 999, 0)
+    assert as_sentence(more).startswith("999 more requests from 10.0.0.5 within 60 s")
+
+
+def test_a_request_that_ends_otherwise_is_a_line_of_its_own() -> None:
+    failed = replace(ASKED, status=0, error="the peer went away")
+    assert told([ASKED, failed, failed])[:2] == [ASKED, failed]
+
+
+def test_a_client_that_asks_for_something_else_each_time_fills_nothing() -> None:
+    lines = told(paths(10_000))
+    assert len(lines) == LIMITS.log_lines_of_an_address + 1
+    assert suppressed(lines)[0].requests == 10_000 - LIMITS.log_lines_of_an_address
+
+
+def test_it_silences_no_other_client() -> None:
+    other = replace(ASKED, peer="10.0.0.6")
+    assert other in told([*paths(10_000), other])
+
+
+def test_a_network_of_ipv6_counts_as_one_client() -> None:
+    lines = told(paths(10_000, lambda n: f"2001:db8::{n:x}"))
+    assert len(lines) == LIMITS.log_lines_of_an_address + 1
+    assert suppressed(lines)[0].peer == "2001:db8::/64"
+
+
+def test_clients_from_everywhere_fill_nothing_together_and_all_are_counted() -> None:
+    count = 4 * MAX_CLIENTS
+    lines = told(paths(count, lambda n: f"10.1.{n // 256}.{n % 256}") * 2)
+    assert len(lines) <= LIMITS.log_lines + LIMITS.log_summaries + 1
+    assert sum(more.requests for more in suppressed(lines)) + LIMITS.log_lines == 2 * count
+    assert "from other addresses" in as_sentence(lines[-1])
+
+
+def test_what_was_left_out_is_told_when_its_time_is_over_and_lines_are_written_again() -> None:
+    lines = told([ASKED] * 3, wait=LIMITS.log_seconds + 1, more=[ASKED])
+    assert [type(line) for line in lines] == [RequestAnswered, RequestsSuppressed, RequestAnswered]
+
+
+def test_receipts_are_bounded_with_the_requests_that_bring_them() -> None:
+    handed_in = [replace(KEPT, file=str(n)) for n in range(1000)]
+    lines = told(handed_in)
+    assert len(lines) == LIMITS.log_lines_of_an_address + 1
+    assert suppressed(lines)[0].receipts == 1000 - LIMITS.log_lines_of_an_address
+
+
+@pytest.mark.parametrize("own", [Started(site="s", urls=("u",)), Stopped()])
+def test_what_no_client_causes_is_always_told(own: Event) -> None:
+    assert own in told([*paths(10_000), own])
+
+
+def test_a_line_is_short_whatever_was_asked() -> None:
+    long = replace(ASKED, method="M" * 8000, path="\x00" * 8000, error="\N{SNOWMAN}" * 8000)
+    for write in (as_line, as_sentence):
+        assert len(write(told([long])[0])) < 4000
