@@ -27,7 +27,8 @@ from image.qemu import Machine, MachineFailed
 from image.serving import promised, provide
 from image.stages import REPORT, stages, table
 from phase_boot import edge
-from phase_boot.console.lines import Console
+from phase_boot.console.display import COLUMNS, display_of
+from phase_boot.console.lines import CLEAR, LEAST_COLUMNS, Console
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.publish.roots import anchored
@@ -35,7 +36,6 @@ from phase_boot.trust.arch import Arch
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 
-COLUMNS: Final = 79
 DEADLINE: Final = 600.0
 
 
@@ -113,7 +113,7 @@ class Booting:
 
     def __init__(self, lab: Lab, image: Path, hardware: Hardware) -> None:
         self.lab = lab
-        self._console = Console(_write, live=sys.stdout.isatty())
+        self._console = Console(_write, display_of(sys.stdout))
         self.machine = Machine(
             image,
             hardware=hardware,
@@ -137,7 +137,8 @@ def _boot(booting: Booting, manifest: Manifest, site: Path) -> None:
         over_http = json.loads(machine.ask("/report.json"))
         took = report.arrived - machine.started
         print("\nWhere the time went:\n")
-        print("\n".join(table(stages(machine.events, machine.started), took)))
+        columns = display_of(sys.stdout).columns()
+        print("\n".join(table(stages(machine.events, machine.started), took, columns)))
         for said, how in ((report.fields, "its events port"), (over_http, "HTTP")):
             _compare(said, manifest, how)
         machine.until(PLASMA_DONE, timeout=DEADLINE)
@@ -187,12 +188,14 @@ def _build(label: str, *words: str) -> None:
         text=True,
     )
     said: list[str] = []
+    display = display_of(sys.stdout)
     with builder:
         for line in builder.stdout or ():
             said.append(line.rstrip())
-            if sys.stdout.isatty():
-                _write(f"\r\x1b[K  {label:<10}{line.strip()[: COLUMNS - 12]}")
-    _write("\r\x1b[K" if sys.stdout.isatty() else "")
+            if display.moves:
+                shown = f"  {label:<10}{line.strip()}"
+                _write(f"\r{CLEAR}{shown[: display.columns()]}")
+    _write(f"\r{CLEAR}" if display.moves else "")
     if builder.returncode:
         raise DemoFailed("\n".join([f"the {label} was not built:", *said[-20:]]))
     fresh = sum(line.endswith("[now]") for line in said)
@@ -208,15 +211,16 @@ def _hardware(arch: Arch, options: argparse.Namespace, site: Path, manifest: Man
     firmware = board.code.parent.name
     how = "KVM" if verdict.accel is Accel.KVM else "emulated"
     about = f"{options.memory} MiB, UEFI firmware {firmware}, {how}: {verdict.reason}"
-    for number, line in enumerate(textwrap.wrap(about, COLUMNS - 12)):
-        _tell("" if number else "machine", line)
+    _tell("machine", about)
     return Hardware(arch=arch, memory=options.memory, disk=options.disk, accel=verdict.accel)
 
 
 def _tell(label: str, text: str) -> None:
     line = f"  {label:<10}{text}"
-    if sys.stdout.isatty():
-        line = textwrap.fill(line, COLUMNS, subsequent_indent=" " * 12)
+    display = display_of(sys.stdout)
+    if display.folds:
+        columns = max(LEAST_COLUMNS, min(COLUMNS, display.columns()))
+        line = textwrap.fill(line, columns, subsequent_indent=" " * 12)
     print(line, flush=True)
 
 

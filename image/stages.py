@@ -8,12 +8,12 @@ from itertools import pairwise
 from typing import Final
 
 from image.guest_events import Event
+from phase_boot.console.display import COLUMNS
 
 REPORT: Final = "target.report"
 PLASMA: Final = "plasma."
 """How the names of what the target says after its report begin."""
 TOTAL: Final = "from power-on to report"
-COLUMNS: Final = 79
 BAR: Final = 40
 
 _BEFORE_DAEMON: Final = {
@@ -88,11 +88,14 @@ def _states(seed: Sequence[Event]) -> Iterator[Stage]:
         yield Stage(f"state {state}", seconds)
 
 
-def table(rows: Sequence[Stage], total: float) -> list[str]:
-    """The stages as lines of at most 79 columns, each with a bar to the scale of the longest."""
+def table(rows: Sequence[Stage], total: float, columns: int = COLUMNS) -> list[str]:
+    """The stages as lines of at most so many columns, each with a bar to a common scale.
+
+    Names and times are never cut.
+    """
     scale = max([stage.seconds for stage in rows], default=1.0) or 1.0
     width = max(len(name) for name in (TOTAL, *(row.name for row in rows)))
-    room = min(BAR, COLUMNS - width - len("    1234.56 s  "))
+    room = max(0, min(BAR, columns - width - len("    1234.56 s  ")))
     bars = ["#" * round(room * row.seconds / scale) for row in rows]
     lines = [
         f"  {row.name:<{width}}  {row.seconds:7.2f} s  {bar}".rstrip()

@@ -277,11 +277,13 @@ def _replay(options: argparse.Namespace) -> int:
 def _drill(options: argparse.Namespace) -> int:
     import random  # noqa: PLC0415 - not on the boot path
 
+    from phase_boot.console.display import display_of  # noqa: PLC0415 - the same
     from phase_boot.drill.story import tell  # noqa: PLC0415 - the same
 
     drawn = random.randrange(1_000_000)  # noqa: S311 - which drill it is is no secret
     seed = drawn if options.seed is None else options.seed
-    return tell(seed, options.mode, max(0, options.faults), sys.stdout.write)
+    faults = max(0, options.faults)
+    return tell(seed, options.mode, faults, sys.stdout.write, display_of(sys.stdout))
 
 
 def _policy(options: argparse.Namespace) -> int:

@@ -35,7 +35,8 @@ from phase_boot.adapters.stick_loader import StickLoader
 from phase_boot.adapters.stick_reports import NoStick, StickReports
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.adapters.terminals import Terminal, Terminals
-from phase_boot.console.lines import Console, columns_of
+from phase_boot.console.display import COLUMNS, Display, display_of, is_dumb
+from phase_boot.console.lines import Console
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.driver import RanInCircles, drive
 from phase_boot.machine.events import RunEnded, RunInterrupted
@@ -60,8 +61,8 @@ OUTSIDE_USER: Final = 997
 """`phase-outside` of the seed's /etc/passwd."""
 SEED_MARK: Final = Path("/etc/phase-boot/built")
 """Only the seed has it: elsewhere nothing is mounted and nothing jumps."""
-DUMB: Final = frozenset({"dumb", "unknown"})
-"""What TERM calls a terminal that shows lines and nothing else."""
+KERNELS_OWN: Final = "linux"
+"""What the kernel's consoles are where its command line has no TERM."""
 
 
 class OutsideEnded(Exception):
@@ -189,7 +190,8 @@ async def _while_alive(outside: Outside, driving: Coroutine[Any, Any, T]) -> T:
 
 
 def _seed() -> _Surroundings:
-    terminals = Terminals.consoles()
+    terminals, dumb = Terminals.consoles(), is_dumb(usual=KERNELS_OWN)
+    display = Display(folds=True, moves=not dumb, columns=lambda: min(COLUMNS, terminals.columns()))
     earlier = sinks.lines_of(EVENTS)
     variables = EfiVariables()
     disk = SysfsBootDisk(variables)
@@ -199,13 +201,13 @@ def _seed() -> _Surroundings:
         loader=StickLoader(StickEsp(disk), variables),
         privacy=LinuxPrivacy(),
         network=Networkd(permitted=Interfaces().permitted),
-        operator=ConsoleOperator(terminals, dumb=os.environ.get("TERM") in DUMB),
+        operator=ConsoleOperator(terminals, dumb=dumb),
         reports=StickReports(StickEsp(disk)),
         sinks=(
             sinks.Descriptor("stdout", sys.stdout.fileno()),
             *_opened(lambda: sinks.BoundedFile(EVENTS)),
             sinks.Device(sinks.PORT),
-            Console(terminals.write, live=True),
+            Console(terminals.write, display),
         ),
         in_seed=True,
         earlier=earlier,
@@ -214,11 +216,10 @@ def _seed() -> _Surroundings:
 
 def _desktop(settings: Settings) -> _Surroundings:
     folder = settings.store or _cache_home() / "phase-boot" / "cas"
-    live = sys.stderr.isatty()
+    display = display_of(sys.stderr)
     start = SystemClock().monotonic()
     terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
-    dumb = os.environ.get("TERM", "dumb") in DUMB
-    operator = ConsoleOperator(terminals, at_desk=True, dumb=dumb, start=start)
+    operator = ConsoleOperator(terminals, at_desk=True, dumb=not display.moves, start=start)
     return _Surroundings(
         cache=FolderCache(folder),
         kexec=WouldBoot(lambda text: sys.stdout.write(text + "\n")),
@@ -226,10 +227,10 @@ def _desktop(settings: Settings) -> _Surroundings:
         privacy=NothingRequested(),
         network=AddressWatch(loopback=True),
         reports=NoStick(),
-        operator=operator if sys.stdin.isatty() and live else NobodyThere(terminals.write),
+        operator=operator if sys.stdin.isatty() and display.folds else NobodyThere(terminals.write),
         sinks=(
             *sinks.asked_for(settings.journal),
-            Console(terminals.write, live=live, start=start, columns=lambda: columns_of(2)),
+            Console(terminals.write, display, start=start),
         ),
         in_seed=False,
     )

@@ -14,7 +14,8 @@ from typing import Final
 from phase_boot.adapters import sinks
 from phase_boot.adapters.shelves import FolderCache
 from phase_boot.adapters.system_clock import SystemClock
-from phase_boot.console.lines import Console, columns_of
+from phase_boot.console.display import display_of
+from phase_boot.console.lines import Console
 from phase_boot.fetching import Circle, Errand, Unobtainable, obtain
 from phase_boot.fetching.document import Reader
 from phase_boot.machine.events import (
@@ -165,12 +166,7 @@ def _usable(text: str) -> Url:
 
 async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
     clock, fetcher = SystemClock(), outpost.outside()
-    console = Console(
-        sys.stderr.write,
-        live=sys.stderr.isatty(),
-        start=clock.monotonic(),
-        columns=lambda: columns_of(sys.stderr.fileno()),
-    )
+    console = Console(sys.stderr.write, display_of(sys.stderr), start=clock.monotonic())
     boot_id = os.urandom(6).hex()
     journal = Journal([console, *files], now=clock.monotonic, boot_id=boot_id)
     try:

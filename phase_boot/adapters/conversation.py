@@ -77,12 +77,14 @@ async def candidate(seat: Seat, offers: Sequence[Offer]) -> str | None:
     """
     rows = [(offer.url, offer.origin, offer.refused) for offer in offers]
     lines = list(screen.numbered(rows, columns=seat.columns))
-    seat.say("", f"{len(offers)} turned up. Whichever you choose is verified like any other.")
-    for page in screen.pages(lines, columns=seat.columns, rows=seat.rows - 2):
+    told = f"{len(offers)} turned up. Whichever you choose is verified like any other."
+    header = ["", *screen.fitted(told, seat.columns - 1)]
+    seat.say(*header)
+    for page in screen.pages(lines, columns=seat.columns, rows=seat.rows - len(header)):
         seat.say(*page)
         while True:
             try:
-                typed = await seat.ask("Number (Enter: more, or none of them): ")
+                typed = await seat.ask("Number (Enter: more, or none): ")
             except Withdrawn:
                 return None
             if not typed:

@@ -8,9 +8,12 @@ from typing import Final
 from phase_boot.adapters.countdown import REFRESH_SECONDS, Countdown
 from phase_boot.adapters.late import Late
 from phase_boot.adapters.terminals import HungUp, Terminal, Withdrawn
-from phase_boot.console.screen import plain
+from phase_boot.console.screen import fitted, plain
 
 EDITOR: Final = "phase_boot.adapters.line_editor"
+ROOM: Final = 8
+"""Columns to type in that a prompt leaves at least."""
+SHORT: Final = "> "
 
 
 class Seat:
@@ -44,16 +47,22 @@ class Seat:
         return self.terminal.size()[1]
 
     def say(self, *lines: str) -> None:
-        """Show lines of ours; whatever came from elsewhere has been made plain."""
-        self.terminal.write("".join(f"{line}\n" for line in lines))
+        """Show lines of ours, folded to the width; what came from elsewhere has been made plain."""
+        shown = [part for line in lines for part in fitted(line, self.columns - 1)]
+        self.terminal.write("".join(f"{line}\n" for line in shown))
 
     async def ask(self, prompt: str) -> str:
         """Return what is typed, without blanks around it.
+
+        A ``prompt`` that would leave no room to type stands in lines of its own.
 
         Raises:
             HungUp: nobody will type here again.
             Withdrawn: the person typed Ctrl-C or Ctrl-D instead.
         """
+        if len(prompt) + ROOM > self.columns:
+            self.say(prompt.rstrip())
+            prompt = SHORT
         if not self._dumb:
             try:
                 return plain(await self._edited(prompt)).strip()

@@ -161,6 +161,10 @@ class Terminals:
     def __iter__(self) -> Iterator[Terminal]:
         return iter(self._terminals)
 
+    def columns(self) -> int:
+        """Return how many columns a line may take on each of them."""
+        return min((terminal.size()[0] for terminal in self._terminals), default=USUAL[0]) - 1
+
     def write(self, text: str) -> None:
         """Show ``text`` everywhere."""
         for terminal in self._terminals:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final
 
-COLUMNS: Final = 79
-"""Columns of a terminal that does not say how wide it is, and of a bar."""
+from phase_boot.console.display import COLUMNS, FILE, Display
+
 LEAST_COLUMNS: Final = 20
 INDENT: Final = " " * 13
 """Before what follows of a line that is folded, so that it stands below the text."""
-BAR: Final = 20
+BARS: Final = (20, 10)
+"""Characters of a bar, the widest first."""
 MOST_SECONDS: Final = 100 * 60 - 1
 """More than that is not told apart."""
 MIB: Final = 1024 * 1024
+CLEAR: Final = "\x1b[K"
+"""Clears a line from the cursor on (ECMA-48, EL), on a display that moves it."""
 
 Fields = Mapping[str, Any]
 
@@ -51,13 +53,29 @@ def folded(line: str, columns: int) -> list[str]:
     return wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
+def folding(write: Callable[[str], object], display: Display) -> Callable[[str], object]:
+    """Return what writes whole lines as ``write`` does, folded where ``display`` folds."""
+
+    def fold(text: str) -> None:
+        lines = text.split("\n")
+        write("\n".join(part for line in lines for part in folded(line, display.columns())))
+
+    return fold if display.folds else write
+
+
 def progress_bar(event: Fields, columns: int = COLUMNS) -> str:
     """Return a bar of at most ``columns`` for a `fetch.progress` event."""
     done, size = int(event["done"]), max(1, int(event["size"]))
-    filled = min(BAR, BAR * done // size)
-    bar = "#" * filled + "-" * (BAR - filled)
-    amount = f"{done / MIB:.1f} of {size / MIB:.1f} MiB{_pace(event, size - done)}"
-    return f"  {printable(event['artifact'])[:10]:<10} [{bar}] {amount}"[:columns]
+    amount, pace = f"{done / MIB:.1f} of {size / MIB:.1f} MiB", _pace(event, size - done)
+    wide, narrow = (f"[{_bar(done, size, length)}] {amount}" for length in BARS)
+    name = f"  {printable(event['artifact'])[:10]:<10} "
+    drawn = [name + told for told in (wide + pace, narrow + pace, narrow, amount)]
+    return next((each for each in drawn if len(each) <= columns), drawn[-1])[:columns]
+
+
+def _bar(done: int, size: int, length: int) -> str:
+    filled = min(length, length * done // size)
+    return "#" * filled + "-" * (length - filled)
 
 
 def _pace(event: Fields, left: int) -> str:
@@ -165,14 +183,6 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
 )
 
 
-def columns_of(descriptor: int) -> int:
-    """Return how many columns a line may take on a terminal, one less than it has."""
-    try:
-        return os.get_terminal_size(descriptor).columns - 1 or COLUMNS
-    except OSError:
-        return COLUMNS
-
-
 class Console:
     """Implements `journal.Sink` for a terminal: lines, and one bar that is drawn over itself."""
 
@@ -181,22 +191,16 @@ class Console:
     def __init__(
         self,
         write: Callable[[str], object],
+        display: Display = FILE,
         *,
-        live: bool,
         start: float = 0.0,
-        columns: Callable[[], int] = lambda: COLUMNS,
     ) -> None:
-        """Draw with ``write``.
+        """Draw with ``write``, which takes the text, on ``display``.
 
-        Args:
-            write: takes the text.
-            live: whether it is a terminal. A file gets no bar, and its lines are not folded.
-            start: times are shown as seconds since it.
-            columns: returns the width of the terminal, which may change.
+        Times are shown as seconds since ``start``.
         """
         self._write = write
-        self._columns = columns
-        self._live = live
+        self._display = display
         self._start = start
         self._bar_shown = False
 
@@ -207,16 +211,16 @@ class Console:
     def show(self, event: Fields) -> None:
         """Show what an event means."""
         if event.get("event") == "fetch.progress":
-            if self._live:
-                self._write(f"\r{progress_bar(event, self._columns())}\x1b[K")
+            if self._display.moves:
+                self._write(f"\r{progress_bar(event, self._display.columns())}{CLEAR}")
                 self._bar_shown = True
             return
         text = line_for(event, start=self._start)
         if text is None:
             return
-        clear = "\r\x1b[K" if self._bar_shown else ""
+        clear = f"\r{CLEAR}" if self._bar_shown else ""
         self._bar_shown = False
-        lines = folded(text, self._columns()) if self._live else [text]
+        lines = folded(text, self._display.columns()) if self._display.folds else [text]
         self._write(clear + "".join(f"{line}\n" for line in lines))
 
     def flush(self) -> None:

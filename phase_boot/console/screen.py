@@ -15,6 +15,9 @@ from phase_boot.console.lines import INDENT, printable
 MAX_TEXT: Final = 8192
 """Characters of any one text that are looked at."""
 CAUSE_ROWS: Final = 4
+"""Rows of the cause at least, also where the menu has then no room on the screen."""
+CAUSE_CHARACTERS: Final = 320
+"""Of the cause, where there is room."""
 REFUSALS: Final = 3
 REFUSAL_ROWS: Final = 2
 HALF: Final = 34
@@ -42,12 +45,31 @@ def folded(text: object, columns: int, *, rows: int | None = None, indent: str =
     return lines
 
 
+def fitted(line: str, columns: int) -> list[str]:
+    """Return ``line`` as it is where it fits, else folded."""
+    return [line] if len(line) <= columns else folded(line, columns)
+
+
+def elided(text: object, columns: int, *, rows: int) -> list[str]:
+    """Return ``text`` in at most ``rows`` lines; what is left out is in the middle.
+
+    A sentence for a person begins with the cause and ends with the way out.
+    """
+    lines = folded(text, columns)
+    if len(lines) <= rows:
+        return lines
+    end = rows // 2
+    begin = rows - end
+    return [*lines[: begin - 1], cut(lines[begin - 1] + "....", columns), *lines[-end:]]
+
+
 def opening(
     cause: str, refusals: Sequence[str], timeline: Sequence[str], *, columns: int, rows: int
 ) -> list[str]:
     """Return what is said first: the cause, what was refused, and as much of the past as fits."""
     width = columns - 1
-    said = ["", *folded(f"Phase Boot stopped: {sentence(cause)}", width, rows=CAUSE_ROWS)]
+    most = max(CAUSE_ROWS, min(CAUSE_CHARACTERS // width, rows - 1))
+    said = ["", *elided(f"Phase Boot stopped: {sentence(cause)}", width, rows=most)]
     newest: list[str] = []
     for refusal in reversed(refusals[-REFUSALS:]):
         told = folded(f"- refused: {refusal}", width, rows=REFUSAL_ROWS, indent="  ")

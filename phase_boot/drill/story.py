@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.console.lines import COLUMNS, Console
+from phase_boot.console.display import FILE, Display
+from phase_boot.console.lines import Console, folding
 from phase_boot.drill.invariants import verdicts
 from phase_boot.drill.matrix import walk
 from phase_boot.drill.plan import Blow, Fault, Place
@@ -30,14 +31,21 @@ WORDS: Final[Mapping[Fault, str]] = MappingProxyType(
 )
 
 
-def tell(seed: int, mode: str | None, faults: int, write: Callable[[str], object]) -> int:
-    """Do the drill of ``seed``, tell it with ``write``, and return the exit status."""
+def tell(
+    seed: int,
+    mode: str | None,
+    faults: int,
+    write: Callable[[str], object],
+    display: Display = FILE,
+) -> int:
+    """Do the drill of ``seed``, tell it on ``display``, and return the exit status."""
+    write = folding(write, display)
     name, plan = walk(str(seed), faults, MODES[mode] if mode else tuple(SCENES))
     plan.tell = lambda blow, place: write(_struck(blow, place))
     scene = SCENES[name]
     write(f"Drill {seed}: {(scene.__doc__ or name).strip()}\n")
     write("Nothing here is real: no network, no disk, and a clock that jumps where all wait.\n\n")
-    run = perform(scene(), plan, Console(write, live=False))
+    run = perform(scene(), plan, Console(write))
     write(f"\n{_end(run)}\n")
     return judge(run, write)
 
@@ -54,8 +62,7 @@ def judge(run: Run, write: Callable[[str], object]) -> int:
 
 def _struck(blow: Blow, place: Place) -> str:
     lasting = ", for good" if blow.lasting else ""
-    text = f"{MARK}{place.member} {WORDS[blow.fault]}{lasting}"
-    return f"{text[:COLUMNS]}\n"
+    return f"{MARK}{place.member} {WORDS[blow.fault]}{lasting}\n"
 
 
 def _end(run: Run) -> str:

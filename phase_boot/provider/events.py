@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from phase_boot.console.lines import printable
+from phase_boot.console.display import display_of
+from phase_boot.console.lines import folded, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +135,10 @@ def to_stdout(event: Event) -> None:
 
 
 def to_person(event: Event) -> None:
-    """Write one line for a terminal, with everything escaped that it could obey."""
+    """Write a sentence for a terminal, folded, with everything escaped that it could obey."""
     now = datetime.now(UTC).astimezone().strftime("%H:%M:%S")
-    _write(f"{now}  {printable(as_sentence(event))}")
+    line, display = f"{now}  {printable(as_sentence(event))}", display_of(sys.stdout)
+    _write("\n".join(folded(line, display.columns()) if display.folds else [line]))
 
 
 def as_sentence(event: Event) -> str:  # noqa: PLR0911 - a table of one sentence each

@@ -7,8 +7,9 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,9 +26,16 @@ sys.exit(main())
 class Typist:
     """Runs `phase-boot` with a terminal of its own, and sees all that the terminal shows."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        columns: int = 80,
+    ) -> None:
         self._until = time.monotonic() + PATIENCE
         self._terminal, inner = pty.openpty()
+        termios.tcsetwinsize(inner, (25, columns))
         self.shown = ""
         self._read = 0
         self._program = subprocess.Popen(
@@ -36,6 +44,7 @@ class Typist:
             stdout=inner,
             stderr=inner,
             start_new_session=True,
+            env=environment,
         )
         os.close(inner)
 

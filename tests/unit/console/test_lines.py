@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from phase_boot.console.lines import COLUMNS, LEAST_COLUMNS, Console, line_for, progress_bar
+from phase_boot.console.display import COLUMNS, Display
+from phase_boot.console.lines import LEAST_COLUMNS, Console, line_for, progress_bar
 from phase_boot.drill.sites import good_site
 from phase_boot.drill.world import scene
 from phase_boot.ports.kexec import Ability
@@ -14,7 +15,7 @@ from phase_boot.ports.kexec import Ability
 
 def shown(*events: dict[str, object], live: bool = True) -> str:
     out: list[str] = []
-    console = Console(out.append, live=live)
+    console = Console(out.append, Display(folds=live, moves=live))
     for event in events:
         console.write(json.dumps(event))
     return "".join(out)
@@ -53,7 +54,7 @@ def test_a_file_gets_the_whole_of_a_long_line() -> None:
 @pytest.mark.parametrize("columns", [1, 20, 40, 79, 200])
 def test_a_terminal_gets_the_whole_of_a_long_line_folded_to_its_width(columns: int) -> None:
     out: list[str] = []
-    Console(out.append, live=True, columns=lambda: columns).show(REFUSED)
+    Console(out.append, Display(folds=True, columns=lambda: columns)).show(REFUSED)
     lines = "".join(out).splitlines()
     assert max(map(len, lines)) <= max(columns, LEAST_COLUMNS)
     whole = "".join("".join(lines).split())
@@ -112,6 +113,26 @@ def test_the_bar_is_drawn_over_itself_and_cleared_by_the_next_line() -> None:
 def test_a_log_file_gets_no_bar() -> None:
     progress = {"event": "fetch.progress", "at": 1, "artifact": "rootfs", "done": 5, "size": 10}
     assert shown(progress, live=False) == ""
+
+
+def test_a_dumb_terminal_gets_folded_lines_and_no_bar() -> None:
+    progress = {"event": "fetch.progress", "at": 1, "artifact": "rootfs", "done": 5, "size": 10}
+    out: list[str] = []
+    console = Console(out.append, Display(folds=True, columns=lambda: 39))
+    for event in (progress, REFUSED, progress):
+        console.show(event)
+    shown = "".join(out)
+    assert not set(shown) & {"\x1b", "\r"}
+    assert max(map(len, shown.splitlines())) <= 39
+
+
+@pytest.mark.parametrize("columns", [39, 45, 60, 66, 79])
+def test_a_bar_says_how_much_of_how_much_whatever_the_width(columns: int) -> None:
+    event = {"event": "fetch.progress", "artifact": "rootfs", "done": 5 << 20, "size": 365 << 20}
+    bar = progress_bar(event | {"rate": 5 << 20}, columns)
+    assert len(bar) <= columns
+    assert "5.0 of 365.0 MiB" in bar
+    assert ("left" in bar) is (columns >= 66)
 
 
 @pytest.mark.parametrize(("done", "size"), [(0, 0), (10, 10), (10**15, 3)])

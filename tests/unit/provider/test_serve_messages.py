@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def started(folder: Path, *words: str, terminal: bool) -> list[str]:
     """Return the first two lines that a provider of an empty folder prints."""
     if terminal:
         reader, writer = pty.openpty()
+        termios.tcsetwinsize(writer, (25, 300))
     else:
         reader, writer = os.pipe()
     with subprocess.Popen(
