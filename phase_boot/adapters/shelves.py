@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ NOTES: Final = "trust"
 MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
 CACHE_OPTIONS: Final = "noatime,nodev,nosuid,noexec"
+WANTED: Final = Path("/run/phase-boot/drivers-wanted")
+"""Its existence makes phase-coldplug-late.path load all drivers now."""
 LOOKS: Final = 20
 PAUSE_SECONDS: Final = 0.5
 """Between two looks for a booted disk that is not there yet."""
@@ -94,7 +97,8 @@ class StickCache:
     async def partition(self) -> Partition | None:
         """Return Cache on the booted disk, never on another one; None if it has none.
 
-        A booted disk that is not there yet is waited for, once: without Cache a boot goes on.
+        A booted disk that is not there yet is waited for, once: without Cache a boot goes on. Its
+        driver may be one of those that are left for later, and is asked for.
 
         Raises:
             NotCertain: it is not certain which disk was booted, or it did not appear.
@@ -105,9 +109,15 @@ class StickCache:
             except NotCertain as reason:
                 if not reason.absent:
                     raise
+            await asyncio.to_thread(self._want_drivers)
             await asyncio.sleep(PAUSE_SECONDS)
         self._waits = False
         return await asyncio.to_thread(self._disk.partition, PARTITION)
+
+    def _want_drivers(self) -> None:
+        # Without the file they come after 20 s.
+        with contextlib.suppress(OSError):
+            (self._root / WANTED.relative_to("/")).touch()
 
 
 class FolderCache:

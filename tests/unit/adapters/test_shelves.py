@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.boot_disk import Partition
-from phase_boot.adapters.shelves import LOOKS, FolderCache, StickCache
+from phase_boot.adapters.shelves import LOOKS, WANTED, FolderCache, StickCache
 from phase_boot.drill import virtual_time
 from phase_boot.firmware.boot_disk import NotCertain
 from phase_boot.handoff.document import CachePartition
@@ -95,10 +96,23 @@ async def test_cache_of_the_booted_disk_is_mounted_and_named_to_the_target(
     assert mounts() == ("mount -t ext4 -o noatime,nodev,nosuid,noexec /dev/sdb3 /cache\n")
 
 
-def test_a_booted_disk_that_appears_late_is_used(tmp_path: Path) -> None:
+def test_a_booted_disk_that_appears_late_is_used_and_its_driver_asked_for(tmp_path: Path) -> None:
+    wanted = tmp_path / WANTED.relative_to("/")
+    wanted.parent.mkdir(parents=True)
+    disk = FakeBootDisk([CACHE])
+    assert virtual_time.run(StickCache(disk, root=tmp_path).partition()) == CACHE
+    assert not wanted.exists()
     disk = FakeBootDisk([NONE_YET, NONE_YET, CACHE])
     assert virtual_time.run(StickCache(disk, root=tmp_path).partition()) == CACHE
     assert disk.asked == ["phase-cache"] * 3
+    assert wanted.exists()
+
+
+def test_the_file_by_which_drivers_are_asked_for_is_the_one_that_systemd_watches() -> None:
+    units = Path("image/seed/root/usr/lib/systemd/system")
+    assert f"PathExists={WANTED}\n" in (units / "phase-coldplug-late.path").read_text()
+    wants = (units / "phase-boot.target").read_text()
+    assert re.search(r"^Wants=.*\bphase-coldplug-late\.path\b", wants, re.MULTILINE)
 
 
 def test_a_booted_disk_that_never_appears_is_waited_for_once(tmp_path: Path) -> None:
