@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.bench import crowd, sides
+from image.bench import crowd, sides, silent
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, merge, replace, table
 from image.bench.sides import MIB, Took
 from image.bench.wires import Place
@@ -39,7 +39,7 @@ ONE_AIM: Final = Aim(1.15, of_peer=True)
 MEMORY_AIM: Final = Aim(96.0)
 EVEN_AIM: Final = Aim(0.93, least=True)
 UNEVEN_AIM: Final = Aim(0.90, least=True)
-CASES: Final = ("one", "even", "uneven", "crowd")
+CASES: Final = ("one", "even", "uneven", "silent", "crowd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "one": one_nginx,
         "even": even_sources,
         "uneven": uneven_sources,
+        "silent": silent_sources,
         "crowd": many_clients,
     }
     rows: list[Row] = []
@@ -135,6 +136,12 @@ def uneven_sources(about: Bench, runs: int) -> Iterator[Row]:
     yield from _shares(
         about, runs, f"3 x {RATE} + 1 that lies", fast, UNEVEN_AIM, lies=True, beside=False
     )
+
+
+def silent_sources(about: Bench, runs: int) -> Iterator[Row]:
+    """Sources that never answer, before one that does."""
+    with scratch() as folder:
+        yield from silent.measure(about, runs, folder)
 
 
 def many_clients(about: Bench, runs: int) -> Iterator[Row]:

@@ -80,7 +80,9 @@ def curl_then_hash(lab: Lab, url: str, out: Path) -> Took:
     return timed(lab, ["sh", "-c", script, "sh", str(out), url])
 
 
-def aria2c(lab: Lab, urls: Sequence[str], out: Path, digest: Digest) -> Took:
+def aria2c(
+    lab: Lab, urls: Sequence[str], out: Path, digest: Digest, options: Sequence[str] = ()
+) -> Took:
     """aria2c from all of `urls` at once, with its own check of the sha256."""
     argv = [
         "aria2c",
@@ -95,6 +97,7 @@ def aria2c(lab: Lab, urls: Sequence[str], out: Path, digest: Digest) -> Took:
         f"--checksum=sha-256={digest.hex}",
         f"--dir={out.parent}",
         f"--out={out.name}",
+        *options,
     ]
     script = 'f="$1"; shift; "$@" && sync "$f"'
     return timed(lab, ["sh", "-c", script, "sh", str(out), *argv, *urls])
@@ -120,8 +123,9 @@ def check(path: Path, digest: Digest) -> None:
         raise BenchFailed(f"{path} is not what was published.")
 
 
-def run(argv: Sequence[str]) -> None:
-    """Run a program outside of any lab; raise BenchFailed if it fails."""
+def run(argv: Sequence[str]) -> str:
+    """Run a program outside of any lab and return its output; raise BenchFailed if it fails."""
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode:
         raise BenchFailed(f"`{' '.join(argv)[:200]}` ended with {done.returncode}: {done.stderr}")
+    return done.stdout

@@ -56,6 +56,11 @@ class Place:
             held = f"tc qdisc add dev eth0 root tbf rate {megabits}mbit burst 256kb latency 100ms"
             self.run(held.split())
 
+    @staticmethod
+    def base_of(number: int) -> str:
+        """The URL that a web server at the place of that number would have."""
+        return f"http://10.77.0.{FIRST + number}:{PORT}"
+
     @property
     def base(self) -> str:
         """The URL of the web server that runs there."""
@@ -95,6 +100,12 @@ class Place:
     def stalling(self, after: int) -> subprocess.Popen[bytes]:
         """Answer every request with `after` bytes of what was asked, and then with nothing."""
         process = self.start([sys.executable, "-I", "-c", _STALLS, str(PORT), str(after)])
+        self.wait()
+        return process
+
+    def silent(self) -> subprocess.Popen[bytes]:
+        """Accept connections and answer none."""
+        process = self.start([sys.executable, "-I", "-c", _SILENT, str(PORT)])
         self.wait()
         return process
 
@@ -138,6 +149,16 @@ _STALLS: Final = textwrap.dedent(
     """
 )
 """A server whose cable was pulled in the middle, as seen by who asked it."""
+
+
+_SILENT: Final = textwrap.dedent(
+    """\
+    import socket, sys
+    server, held = socket.create_server(("", int(sys.argv[1]))), []
+    while True:
+        held.append(server.accept())
+    """
+)
 
 
 def _nginx(folder: Path, site: Path) -> str:

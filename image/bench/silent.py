@@ -1,0 +1,124 @@
+"""A boot's fetching beside sources that never answer: what these add to its seconds.
+
+The command is `phase-boot daemon --dry-run` with a list of manifest URLs, the good one last, and a
+manifest that names the same servers as mirrors, the good one last. aria2c is given the same list.
+Each is compared with itself, where the good server alone is named.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from image.bench import sides
+from image.bench.rows import Aim, Bench, Row
+from image.bench.sides import MIB
+from image.bench.wires import Place
+from image.lab import Lab
+from image.serving import PROGRAM
+from phase_boot.drill.manifests import INITRAMFS, KERNEL
+from phase_boot.publish.keyfile import read_keyfile
+from phase_boot.store.layout import entry_path, manifest_path
+from phase_boot.trust.arch import Arch
+from phase_boot.trust.document import read_document
+from phase_boot.trust.manifest import Artifact, Manifest
+
+ARCH: Final = Arch.AMD64
+UNUSED: Final = 100
+"""The number of the first address that no machine has."""
+AIM: Final = Aim(0.5)
+PEER: Final = ("--connect-timeout=5", "--timeout=5", "--max-tries=1")
+"""By its defaults aria2c waits for 60 s, and tries five times."""
+ORDER: Final = 'order = ["lan", "wan", "url"]'
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A SITE on one server, in a channel of its own, with a policy that tries these URLs."""
+
+    channel: str
+    policy: Path
+    rootfs: Artifact
+    urls: tuple[str, ...]
+
+
+def measure(about: Bench, runs: int, folder: Path) -> Iterator[Row]:
+    """Yield the seconds that four silent servers, and two addresses without a machine, add."""
+    with Lab(dhcp=False) as lab:
+        good = Place(lab, 0)
+        silent = [Place(lab, number) for number in range(1, 5)]
+        for place in silent:
+            place.silent()
+        unused = [Place.base_of(UNUSED + number) for number in range(2)]
+        bad = {
+            "4 servers that never answer": [place.base for place in silent],
+            "2 addresses without a machine": unused,
+        }
+        alone = offered(folder, "alone", [good.base])
+        others = {
+            name: offered(folder, f"beside-{number}", [*bases, good.base])
+            for number, (name, bases) in enumerate(bad.items())
+        }
+        good.nginx(folder / "site")
+        for name, beside in others.items():
+            added = [
+                _booted(lab, beside, folder) - _booted(lab, alone, folder) for _ in range(runs)
+            ]
+            theirs = [_peer(lab, beside, folder) - _peer(lab, alone, folder) for _ in range(runs)]
+            row = about.row(f"added by {name}", "s", added, aim=AIM)
+            yield about.beside(row, f"aria2c {PEER[1]}", theirs)
+
+
+def offered(folder: Path, channel: str, bases: Sequence[str]) -> Offer:
+    """Publish a version with a rootfs of 1 MiB into the one SITE, with ``bases`` as mirrors."""
+    key, site = folder / "key", folder / "site"
+    if not key.exists():
+        sides.run([str(PROGRAM), "key", "new", str(key)])
+    noise = random.Random(channel)  # noqa: S311 - the same noise each time, and no secret
+    files: list[str] = []
+    contents = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": noise.randbytes(MIB)}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        files += [f"--{name}", str(folder / name)]
+    sides.run(
+        [
+            *(str(PROGRAM), "publish", "--skip-image-checks", "--channel", channel),
+            *("--arch", str(ARCH), "--version", "1", "--expires", "+3650d"),
+            *(*files, "--key", str(key), "--out", str(site)),
+            *(word for base in bases for word in ("--mirror", base)),
+        ]
+    )
+    path = manifest_path(channel, ARCH)
+    urls = [f"{base}/{path}" for base in bases]
+    policy = folder / f"{channel}.toml"
+    text = sides.run(
+        [
+            *(str(PROGRAM), "policy", "--mode", "internet", "--channel", channel),
+            *("--key", read_keyfile(key).keyid),
+            *(word for url in urls for word in ("--url", url)),
+        ]
+    )
+    policy.write_text(text.replace(ORDER, 'order = ["url"]'))
+    rootfs = Manifest.of(read_document((site / path).read_bytes())).artifacts["rootfs"]
+    return Offer(
+        channel, policy, rootfs, tuple(f"{base}/{entry_path(rootfs.digest)}" for base in bases)
+    )
+
+
+def _booted(lab: Lab, offer: Offer, folder: Path) -> float:
+    store = folder / "store"
+    shutil.rmtree(store, ignore_errors=True)
+    words = ("daemon", "--dry-run", "--policy", str(offer.policy), "--store", str(store))
+    took = sides.timed(lab, [str(PROGRAM), *words])
+    sides.check(store / entry_path(offer.rootfs.digest), offer.rootfs.digest)
+    return took.seconds
+
+
+def _peer(lab: Lab, offer: Offer, folder: Path) -> float:
+    out = folder / "out"
+    out.unlink(missing_ok=True)
+    return sides.aria2c(lab, offer.urls, out, offer.rootfs.digest, PEER).seconds
