@@ -1,0 +1,31 @@
+"""A TERM on the kernel's command line reaches the daemon: systemd hands it on only if told to."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+SEED: Final = Path(__file__).parents[3] / "image" / "seed" / "root" / "usr" / "lib"
+SHELL: Final = SEED / "phase-boot" / "shell.sh"
+
+
+@pytest.mark.parametrize("name", ["phase-boot.service", "phase-shell.service"])
+def test_the_daemon_is_told_what_its_consoles_are(name: str) -> None:
+    unit = (SEED / "systemd" / "system" / name).read_text().splitlines()
+    assert "PassEnvironment=TERM" in unit[unit.index("[Service]") :]
+
+
+@pytest.mark.parametrize(("term", "told"), [("dumb", "dumb"), ("", "linux"), (None, "linux")])
+def test_the_shell_after_two_failures_is_told_the_same(term: str | None, told: str) -> None:
+    (export,) = [line for line in SHELL.read_text().splitlines() if line.startswith("export ")]
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f'{export}\necho "$TERM"'],
+        env={} if term is None else {"TERM": term},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.strip() == told
