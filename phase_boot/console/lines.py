@@ -13,6 +13,8 @@ from phase_boot.console.display import COLUMNS, FILE, Display
 LEAST_COLUMNS: Final = 20
 INDENT: Final = " " * 13
 """Before what follows of a line that is folded, so that it stands below the text."""
+LABEL: Final = 16
+"""Characters of the name before a bar."""
 BARS: Final = (20, 10)
 """Characters of a bar, the widest first."""
 MOST_SECONDS: Final = 100 * 60 - 1
@@ -64,13 +66,18 @@ def folding(write: Callable[[str], object], display: Display) -> Callable[[str],
 
 
 def progress_bar(event: Fields, columns: int = COLUMNS) -> str:
-    """Return a bar of at most ``columns`` for a `fetch.progress` event."""
+    """Return a line of at most ``columns`` for a `fetch.progress` event.
+
+    A narrow one leaves out the time left, the rate, the bar and the amount, in this order.
+    """
     done, size = int(event["done"]), max(1, int(event["size"]))
-    amount, pace = f"{done / MIB:.1f} of {size / MIB:.1f} MiB", _pace(event, size - done)
+    amount = f"{done / MIB:.1f} of {size / MIB:.1f} MiB"
+    rate, left = _pace(event, size - done)
     wide, narrow = (f"[{_bar(done, size, length)}] {amount}" for length in BARS)
-    name = f"  {printable(event['artifact'])[:10]:<10} "
-    drawn = [name + told for told in (wide + pace, narrow + pace, narrow, amount)]
-    return next((each for each in drawn if len(each) <= columns), drawn[-1])[:columns]
+    name = f"  {printable(event['artifact'])[:LABEL]:<10} "
+    told = (wide + rate + left, narrow + rate + left, narrow + rate, narrow, amount)
+    drawn = [name + each for each in (*told, f"{min(100, 100 * done // size)} %")]
+    return next((each for each in drawn if len(each) <= columns), drawn[-1])[: max(0, columns)]
 
 
 def _bar(done: int, size: int, length: int) -> str:
@@ -78,13 +85,13 @@ def _bar(done: int, size: int, length: int) -> str:
     return "#" * filled + "-" * (length - filled)
 
 
-def _pace(event: Fields, left: int) -> str:
+def _pace(event: Fields, left: int) -> tuple[str, str]:
     """Return how fast it goes and how long it will take, where that is known."""
     rate = max(0, int(event.get("rate") or 0))
     if not rate:
-        return ""
+        return "", ""
     minutes, seconds = divmod(min(max(0, left) // rate, MOST_SECONDS), 60)
-    return f", {rate / MIB:.1f} MiB/s, {minutes}:{seconds:02} left"
+    return f", {rate / MIB:.1f} MiB/s", f", {minutes}:{seconds:02} left"
 
 
 def _transition(event: Fields) -> str:
@@ -211,17 +218,29 @@ class Console:
     def show(self, event: Fields) -> None:
         """Show what an event means."""
         if event.get("event") == "fetch.progress":
-            if self._display.moves:
-                self._write(f"\r{progress_bar(event, self._display.columns())}{CLEAR}")
-                self._bar_shown = True
+            self.draw(event)
             return
         text = line_for(event, start=self._start)
         if text is None:
             return
-        clear = f"\r{CLEAR}" if self._bar_shown else ""
-        self._bar_shown = False
         lines = folded(text, self._display.columns()) if self._display.folds else [text]
-        self._write(clear + "".join(f"{line}\n" for line in lines))
+        self._write(self._clearing() + "".join(f"{line}\n" for line in lines))
+
+    def draw(self, progress: Fields) -> None:
+        """Draw the fields of a `fetch.progress` as the bar, where the display moves."""
+        if self._display.moves:
+            self._write(f"\r{progress_bar(progress, self._display.columns())}{CLEAR}")
+            self._bar_shown = True
+
+    def clear(self) -> None:
+        """Remove the bar, if there is one."""
+        if clearing := self._clearing():
+            self._write(clearing)
+
+    def _clearing(self) -> str:
+        clearing = f"\r{CLEAR}" if self._bar_shown else ""
+        self._bar_shown = False
+        return clearing
 
     def flush(self) -> None:
         """There is nothing to make safe."""

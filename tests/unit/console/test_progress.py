@@ -1,0 +1,178 @@
+"""What a command shows of its progress: one line that fits, now and then, and only to a person."""
+
+from __future__ import annotations
+
+import os
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from phase_boot.console.lines import progress_bar
+from phase_boot.console.progress import DRAWN_SECONDS, PLAIN_SECONDS, Report, progress
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def term(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@contextmanager
+def terminal(columns: int) -> Iterator[tuple[TextIO, list[str]]]:
+    """Yield a terminal of so many columns to write to; after that the list has what it got."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    # It holds 4 KiB for a reader that does not come.
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.extend(pieces(ours)))
+    reader.start()
+    shown: list[str] = []
+    try:
+        with os.fdopen(theirs, "w") as stream:
+            yield stream, shown
+    finally:
+        reader.join()
+        os.close(ours)
+        shown.append(b"".join(got).decode())
+
+
+def pieces(descriptor: int) -> Iterator[bytes]:
+    """Yield what a terminal gets, until nobody has it open."""
+    with suppress(OSError):
+        while piece := os.read(descriptor, 1 << 16):
+            yield piece
+
+
+def publish(report: Report, clock: Clock) -> None:
+    """Do 3 GiB in 60 s of the clock, reporting sixteen times a second."""
+    for turn in range(1, 961):
+        clock.at = turn / 16
+        report("rootfs: copy", turn * 3072 * MIB // 960, 3072 * MIB)
+
+
+@pytest.mark.parametrize("columns", [20, 39, 40, 60, 80, 200])
+def test_a_terminal_gets_one_line_that_fits_and_is_drawn_over_itself(columns: int) -> None:
+    clock = Clock()
+    with terminal(columns) as (stream, got), progress(stream, now=clock) as report:
+        publish(report, clock)
+    (shown,) = got
+    assert "\n" not in shown
+    drawn = [line.removesuffix("\x1b[K") for line in shown.split("\r")[1:-1]]
+    assert max(map(len, drawn)) < columns
+    assert 200 < len(drawn) <= 60 / DRAWN_SECONDS
+    assert all(line.startswith("  rootfs: copy ") for line in drawn)
+    assert shown.endswith("\r\x1b[K")
+
+
+def test_a_line_of_80_columns_tells_step_amount_rate_and_time_left() -> None:
+    clock = Clock()
+    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+        publish(report, clock)
+    (shown,) = got
+    assert "  rootfs: copy [#####-----] 1536.0 of 3072.0 MiB, 51.2 MiB/s, 0:30 left" in shown
+
+
+def test_a_line_of_39_columns_tells_step_and_amount() -> None:
+    clock = Clock()
+    with terminal(39) as (stream, got), progress(stream, now=clock) as report:
+        publish(report, clock)
+    (shown,) = got
+    assert "\r  rootfs: copy 1536.0 of 3072.0 MiB\x1b[K" in shown
+
+
+def test_where_the_amount_does_not_fit_there_is_a_percentage() -> None:
+    event = {"artifact": "initramfs: check", "done": 15_360 * MIB, "size": 30_720 * MIB}
+    assert progress_bar(event, 38) == "  initramfs: check 50 %"
+
+
+@pytest.mark.parametrize("columns", range(100))
+def test_no_line_is_wider_than_its_terminal(columns: int) -> None:
+    event = {"artifact": "initramfs: check", "done": 1 << 40, "size": 1 << 41, "rate": 1 << 30}
+    assert len(progress_bar(event, columns)) <= columns
+
+
+@pytest.mark.parametrize("kind", ["dumb", "unknown", "", None])
+def test_a_dumb_terminal_gets_a_plain_line_every_ten_seconds(
+    kind: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TERM")
+    if kind is not None:
+        monkeypatch.setenv("TERM", kind)
+    clock = Clock()
+    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+        publish(report, clock)
+        report("rootfs: index", 1, 2)
+    lines = got[0].splitlines()
+    assert 60 / PLAIN_SECONDS - 1 <= len(lines) <= 60 / PLAIN_SECONDS
+    assert not set("".join(lines)) & {"\x1b", "\r"}
+    assert all("rootfs: copy" in line and len(line) < 80 for line in lines)
+
+
+def test_a_pipe_and_a_file_get_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    with (tmp_path / "log").open("w") as stream, progress(stream, now=clock) as report:
+        publish(report, clock)
+    assert (tmp_path / "log").read_bytes() == b""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, progress(stream, now=clock) as report:
+        publish(report, clock)
+    with os.fdopen(reader, "rb") as got:
+        assert got.read() == b""
+
+
+def test_what_is_done_at_once_shows_nothing() -> None:
+    clock = Clock()
+    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+        report("kernel: copy", 1, 2)
+        clock.at = DRAWN_SECONDS / 2
+        report("kernel: index", 1, 2)
+    assert got == [""]
+
+
+def test_a_step_that_begins_replaces_the_bar_before_it_takes_long() -> None:
+    clock = Clock()
+    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+        clock.at = 1.0
+        report("rootfs: copy", 5, 10)
+        report("rootfs: flush", 10, 10)
+    assert got[0].split("\r")[2].startswith("  rootfs: flush ")
+
+
+def test_the_bar_is_removed_before_an_error_is_told() -> None:
+    clock = Clock()
+    with (  # noqa: PT012 - both belong to what is tested
+        terminal(80) as (stream, got),
+        pytest.raises(ValueError, match="stop"),
+        progress(stream, now=clock) as report,
+    ):
+        clock.at = 1.0
+        report("rootfs: copy", 5, 10)
+        raise ValueError("stop")
+    assert got[0].endswith("\r\x1b[K")
+
+
+def test_a_terminal_that_is_gone_ends_no_command() -> None:
+    clock = Clock()
+    ours, theirs = os.openpty()
+    stream = os.fdopen(theirs, "w")
+    with progress(stream, now=clock) as report:
+        os.close(ours)
+        publish(report, clock)
+    with pytest.raises(OSError, match="Input/output error"):
+        stream.close()
