@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from image.recipe import BASE_FILES, PYTHON_FILES, SEED_FILES, TARGET_FILES, Rec
 from image.steps import filesystems, initramfs, kernel, python, target
 from image.tools import epoch
 from image.workshop import BUILD, ROOT, Step, Workshop, discard
+from phase_boot.console.progress import progress
 from phase_boot.publish.keyfile import read_key
 from phase_boot.publish.release import Release, publish
 from phase_boot.store.layout import manifest_path
@@ -170,7 +172,9 @@ def publish_to(order: Order, files: Mapping[str, Path], now: datetime) -> str:
         jobs=order.jobs,
     )
     order.site.mkdir(parents=True, exist_ok=True)
-    return str(publish(order.site, release, [key]).manifest.version)
+    with progress(sys.stderr) as report:
+        done = publish(order.site, release, [key], report=report)
+    return str(done.manifest.version)
 
 
 def is_current(

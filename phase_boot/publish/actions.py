@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from phase_boot.console.progress import progress
 from phase_boot.publish import prune as pruning
 from phase_boot.publish import release
 from phase_boot.publish import sign as signing
@@ -56,11 +57,14 @@ def publish(options: argparse.Namespace) -> int:
     if not options.force:
         _check_dates(wanted.issued, wanted.expires, date_of("--issued", None))
     if options.unsigned:
-        drafted = release.draft(options.out, wanted, force=options.force)
+        with progress(sys.stderr) as report:
+            drafted = release.draft(options.out, wanted, force=options.force, report=report)
         sys.stdout.write(f"{drafted.path}\n")
         _warn(drafted)
         return 0
-    done = release.publish(options.out, wanted, keys_of(options), force=options.force)
+    keys = keys_of(options)
+    with progress(sys.stderr) as report:
+        done = release.publish(options.out, wanted, keys, force=options.force, report=report)
     sys.stdout.write(f"{done.path}: version {done.manifest.version}\n")
     _warn(done)
     return 0
@@ -72,12 +76,14 @@ def _publish_signed(options: argparse.Namespace) -> int:
     signers = signing.check(ready, date_of("--issued", None), force=options.force)
     if not signers:
         raise PublishError(f"Nobody signed {ready.path}: run `phase-boot sign` on it first.")
-    done = release.publish_signed(
-        options.out,
-        ready,
-        force=options.force,
-        skip_image_checks=options.skip_image_checks,
-    )
+    with progress(sys.stderr) as report:
+        done = release.publish_signed(
+            options.out,
+            ready,
+            force=options.force,
+            skip_image_checks=options.skip_image_checks,
+            report=report,
+        )
     by = ", ".join(sorted(signers))
     sys.stdout.write(f"{done.path}: version {done.manifest.version}, signed by {by}\n")
     _warn(done)

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BufferedReader
+from dataclasses import dataclass
+from typing import Protocol
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.chunks import ChunkList
 
 
-def cutting() -> Callable[[BufferedReader, int], ChunkList]:
-    """Return what cuts an open file of so many bytes.
+class Source(Protocol):
+    """An open file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` more bytes, none at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How files are cut."""
+
+    cut: Callable[[Source, int], ChunkList]
+    """Reads an open file of so many bytes."""
+    sizes: Callable[[int], range]
+    """Returns the bytes that chunks of a file of so many bytes have; the last may have fewer."""
+
+
+def cutting() -> Cutting:
+    """Return how files are cut.
 
     Raises:
         PublishError: numpy is missing.
@@ -22,4 +40,9 @@ def cutting() -> Callable[[BufferedReader, int], ChunkList]:
             f"Publishing cuts files into chunks, for which {error.name} is missing: install "
             "phase-boot with its extra, `pip install 'phase-boot[publish]'`."
         ) from None
-    return lambda file, size: chunk_list(file, cut_for(size))
+
+    def sizes(size: int) -> range:
+        cut = cut_for(size)
+        return range(cut.least, cut.most + 1)
+
+    return Cutting(lambda file, size: chunk_list(file, cut_for(size)), sizes)

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from phase_boot.console.progress import Report, unreported
 from phase_boot.store.cid import Cid
+from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.store.lowest import UnusableDag, WrongIndex
 from phase_boot.store.outline import Outline
-from phase_boot.trust.manifest import Artifact
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.manifest import Artifact, Manifest
+from phase_boot.trust.refusals import Refusal
 
 
-def index_fault(root: Path, artifact: Artifact, dag: Cid) -> str | None:
+def index_fault(
+    root: Path,
+    artifact: Artifact,
+    dag: Cid,
+    *,
+    sizes: range | None = None,
+    report: Report = unreported,
+) -> str | None:
     """Say in a few words why ``dag`` is not the chunks of an artifact in the SITE, or None.
+
+    Args:
+        root: the SITE.
+        artifact: one whose entry has its size.
+        dag: the root of the DAG.
+        sizes: the bytes that every chunk has to have; the last may have fewer.
+        report: called with the bytes that were compared.
 
     Raises:
         OSError: the artifact cannot be read.
@@ -28,9 +47,34 @@ def index_fault(root: Path, artifact: Artifact, dag: Cid) -> str | None:
         return f"has an unusable list of chunks ({error.reason})"
     with (root / entry_path(artifact.digest)).open("rb") as file:
         for chunk in outline.chunks():
+            end = chunk.offset + chunk.size
+            last = end == artifact.size
+            least = 1 if last or sizes is None else sizes[0]
+            if sizes is not None and not least <= chunk.size <= sizes[-1]:
+                return f"has a chunk of {chunk.size} bytes, from byte {chunk.offset} on"
             if hashlib.sha256(file.read(chunk.size)).digest() != chunk.digest:
                 return f"has other chunks than {dag} says, from byte {chunk.offset} on"
+            report(f"{artifact.name}: check", end, artifact.size)
     return None
+
+
+def named_dags(root: Path, digest: Digest) -> Iterator[Cid]:
+    """Yield each DAG that a manifest or draft in the SITE names for the file with this sha256.
+
+    Nobody's signature is checked: a DAG has to be judged by `index_fault`.
+    """
+    found = set()
+    for path in sorted(root.glob("*/*/manifest*.json")):
+        try:
+            with path.open("rb") as file:
+                manifest = Manifest.of(read_document(file.read(MAX_BYTES + 1)))
+        except (OSError, Refusal):
+            continue
+        for name, artifact in manifest.artifacts.items():
+            dag = manifest.dags.get(name)
+            if artifact.digest == digest and dag is not None:
+                found.add(dag)
+    yield from sorted(found, key=str)
 
 
 def _read(outline: Outline, path: Path) -> None:

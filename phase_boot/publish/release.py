@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from phase_boot.console.progress import Report, unreported
 from phase_boot.publish.backing import check_backing
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.errors import PublishError
@@ -19,9 +20,9 @@ from phase_boot.publish.handoff_checks import (
 from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.sign import Draft
 from phase_boot.publish.signing import signed
-from phase_boot.publish.site import Site, open_site
+from phase_boot.publish.site import Site, Staged, open_site
 from phase_boot.store.digest import Digest
-from phase_boot.store.layout import kept_manifest_path, manifest_path
+from phase_boot.store.layout import entry_path, kept_manifest_path, manifest_path
 from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.job import Job
@@ -67,7 +68,12 @@ class Published:
 
 
 def publish(
-    root: Path, release: Release, keys: Sequence[SigningKey], *, force: bool = False
+    root: Path,
+    release: Release,
+    keys: Sequence[SigningKey],
+    *,
+    force: bool = False,
+    report: Report = unreported,
 ) -> Published:
     """Add a version to the SITE at ``root``. The manifest comes last, so all it names is there.
 
@@ -75,7 +81,7 @@ def publish(
         PublishError: the version is not higher than the published one (unless ``force``), a file
             cannot be read or written, or a field is out of its bounds.
     """
-    with open_site(root) as site:
+    with open_site(root, report=report) as site:
         path = manifest_path(release.channel, release.arch)
         document, doubted = _stored(site, path, release, force=force)
         raw = signed_by(document, keys)
@@ -86,7 +92,9 @@ def publish(
         return Published(manifest, _put(site, manifest, raw), warning, cautions)
 
 
-def draft(root: Path, release: Release, *, force: bool = False) -> Published:
+def draft(
+    root: Path, release: Release, *, force: bool = False, report: Report = unreported
+) -> Published:
     """Store the artifacts of a version, and write the manifest that is still to be signed.
 
     It stands beside the published one under a name that nobody serves.
@@ -94,7 +102,7 @@ def draft(root: Path, release: Release, *, force: bool = False) -> Published:
     Raises:
         PublishError: as ``publish`` does, or somebody has signed another draft.
     """
-    with open_site(root) as site:
+    with open_site(root, report=report) as site:
         path = draft_path(release.channel, release.arch)
         if not force:
             _check_is_unsigned(site, path)
@@ -107,7 +115,12 @@ def draft(root: Path, release: Release, *, force: bool = False) -> Published:
 
 
 def publish_signed(
-    root: Path, ready: Draft, *, force: bool = False, skip_image_checks: bool = False
+    root: Path,
+    ready: Draft,
+    *,
+    force: bool = False,
+    skip_image_checks: bool = False,
+    report: Report = unreported,
 ) -> Published:
     """Publish a draft whose signatures all hold, if all that it names is in the SITE.
 
@@ -118,7 +131,7 @@ def publish_signed(
     manifest = ready.manifest
     _check_handoff(manifest)
     raw = signed_by(ready.document, [])
-    with open_site(root) as site:
+    with open_site(root, report=report) as site:
         path = manifest_path(manifest.channel, manifest.arch)
         if not force:
             _check_is_newer(site, path, manifest.version)
@@ -167,22 +180,29 @@ def _stored(
     if not force:
         _check_is_newer(site, path, release.version)
     # The copies are looked at, for a file may be another one by the time that it is copied.
-    copies = [site.copy(name, file) for name, file in release.files.items()]
-    made = {artifact.name: copy for artifact, copy in copies}
+    staged = [site.stage(name, file) for name, file in release.files.items()]
+    made = {each.artifact.name: each.path for each in staged}
     if fault := fault_in_initramfs(made["initramfs"]):
         raise PublishError(fault)
     doubted = _image_doubts(
         made, release.arch, beside=release.files["kernel"], skip=release.skip_image_checks
     )
-    for artifact, copy in copies:
-        site.keep(artifact, copy)
-    artifacts = [artifact for artifact, _ in copies]
+    for each in staged:
+        site.keep(each)
+    artifacts = [each.artifact for each in staged]
     for file in release.modules:
         site.chunk(site.add("module", file))
     jobs = [_job(site, file) for file in release.jobs]
     dags = {artifact.name: str(site.chunk(artifact)) for artifact in artifacts}
     document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
-    return document, doubted
+    return document, (*_damages(staged), *doubted)
+
+
+def _damages(staged: Sequence[Staged]) -> Iterator[str]:
+    for each in staged:
+        if each.damage is not None:
+            path = entry_path(each.artifact.digest)
+            yield f"{path} {each.damage} and was replaced: check the disk that the SITE is on."
 
 
 def _image_doubts(

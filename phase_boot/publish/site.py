@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
+from phase_boot.console.progress import Report, unreported
+from phase_boot.publish.copying import Clone, clone, copied, hashed, is_plain
 from phase_boot.publish.cutting import cutting
 from phase_boot.publish.durable import PUBLIC, held, make_folders, sync_folder
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.index import index_fault
+from phase_boot.publish.index import index_fault, named_dags
 from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
-from phase_boot.store.layout import dag_path, entry_path
+from phase_boot.store.layout import ENTRIES, dag_path, entry_path
 from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import Artifact
 
 WORKSHOP: Final = ".publishing"
 """Where files are made before they get their names; what a killed run left there is removed."""
-_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An artifact that was hashed and can be looked at, before it is put into the store."""
+
+    artifact: Artifact
+    path: Path
+    """A copy in the workshop, or the entry of the store if that has the same bytes."""
+    damage: str | None = None
+    """Why the entry that the copy replaces is not what its name says, in a few words."""
 
 
 class Site:
     """The root of a mirror, held by one publisher at a time. ``open_site`` makes one."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, report: Report = unreported, share: Clone = clone) -> None:
         self._root = root
         self._workshop = root / WORKSHOP
+        self._report = report
+        self._share = share
 
     def read(self, path: str, limit: int) -> bytes | None:
         """Return up to ``limit`` bytes of a file below the root, or None if it is not there."""
@@ -42,59 +55,65 @@ class Site:
             return None
 
     def add(self, name: str, source: Path) -> Artifact:
-        """Copy ``source`` into the store under its hash, and return it as the artifact ``name``.
+        """Put ``source`` into the store under its hash, and return it as the artifact ``name``.
 
         Raises:
-            PublishError: as ``copy`` does.
+            PublishError: as ``stage`` does.
         """
-        artifact, made = self.copy(name, source)
-        self.keep(artifact, made)
-        return artifact
+        staged = self.stage(name, source)
+        self.keep(staged)
+        return staged.artifact
 
-    def copy(self, name: str, source: Path) -> tuple[Artifact, Path]:
-        """Copy ``source`` to where it can be looked at, and return it and the copy.
+    def stage(self, name: str, source: Path) -> Staged:
+        """Hash ``source``, and copy it to the workshop unless the store has the same bytes.
 
         Raises:
             PublishError: it is empty, or was written to meanwhile.
         """
-        made = self._workshop / name
-        digest = hashlib.sha256()
-        size = 0
-        with source.open("rb") as reader, made.open("wb") as writer:
+        with source.open("rb") as reader:
             before = os.fstat(reader.fileno())
-            while chunk := reader.read(_CHUNK):
-                digest.update(chunk)
-                writer.write(chunk)
-                size += len(chunk)
+            staged = self._stored(name, reader) or self._copied(name, reader)
             after = os.fstat(reader.fileno())
-            _finish(writer.fileno())
+            plain = is_plain(reader)
+        size = staged.artifact.size
         if not size:
             raise PublishError(f"The {name} {source} is empty: name the file that was meant.")
-        plain = stat.S_ISREG(after.st_mode)
         if plain and (before.st_mtime_ns, size) != (after.st_mtime_ns, after.st_size):
             raise PublishError(
                 f"The {name} {source} was changed while it was read: publish it again once nothing "
                 "writes to it."
             )
-        return Artifact(name, Digest(digest.hexdigest()), size), made
+        return staged
 
-    def keep(self, artifact: Artifact, made: Path) -> None:
-        """Put a copy into the store under its hash."""
-        self._place(made, entry_path(artifact.digest))
+    def keep(self, staged: Staged) -> None:
+        """Make a staged artifact an entry of the store, durably."""
+        path = entry_path(staged.artifact.digest)
+        if staged.path == self._root / path:
+            self._settle(path)
+        else:
+            self._place(staged.path, path)
 
     def entry(self, artifact: Artifact) -> Path:
         """Return where an artifact is in the store."""
         return self._root / entry_path(artifact.digest)
 
     def chunk(self, artifact: Artifact) -> Cid:
-        """Cut a stored artifact into chunks, store the nodes over them, and return their root.
+        """Store the nodes over the chunks of a stored artifact, and return their root.
+
+        A DAG that a manifest of the SITE names for the same bytes is used again, if it holds.
 
         Raises:
             PublishError: numpy is missing.
         """
-        cut = cutting()
-        with (self._root / entry_path(artifact.digest)).open("rb") as file:
-            tree = plant(cut(file, artifact.size))
+        how = cutting()
+        sizes = how.sizes(artifact.size)
+        for dag in named_dags(self._root, artifact.digest):
+            if not index_fault(self._root, artifact, dag, sizes=sizes, report=self._report):
+                if (self._root / dag_path(dag)).exists():
+                    self._settle(dag_path(dag))
+                return dag
+        with self.entry(artifact).open("rb") as file:
+            tree = plant(how.cut(_Counted(file, artifact, self._report), artifact.size))
         if tree.nodes:
             self.write(dag_path(tree.root), b"".join(tree.car()))
         return tree.root
@@ -104,15 +123,17 @@ class Site:
 
         With ``dag`` its chunks have to be those that this names.
         """
-        path = self._root / entry_path(artifact.digest)
+        path = self.entry(artifact)
         if path.is_symlink() or not path.is_file():
             return f"is not in {path.parent}"
         if path.stat().st_size != artifact.size:
             return f"has {path.stat().st_size} bytes in the store instead of {artifact.size}"
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != artifact.digest.hex:
+            if hashed(artifact.name, file, self._report).digest != artifact.digest:
                 return "was changed in the store"
-        return None if dag is None else index_fault(self._root, artifact, dag)
+        if dag is None:
+            return None
+        return index_fault(self._root, artifact, dag, report=self._report)
 
     def remove(self, path: str) -> None:
         """Take away a file below the root."""
@@ -123,40 +144,105 @@ class Site:
         copy = self._workshop / "file"
         with copy.open("wb") as writer:
             writer.write(data)
-            writer.flush()
-            _finish(writer.fileno())
+            _finish(writer)
         return self._place(copy, path)
+
+    def _stored(self, name: str, reader: BinaryIO) -> Staged | None:
+        """Return the entry with the bytes of an open file; None, at its beginning, without one."""
+        # A copy is hashed as it is made. So without an entry of this size nothing is read twice.
+        if not is_plain(reader) or not self._has_entry_of(os.fstat(reader.fileno()).st_size):
+            return None
+        artifact = hashed(name, reader, self._report)
+        reader.seek(0)
+        # The entry is read too: one that rotted on the disk would be published for ever.
+        return None if self.fault(artifact) else Staged(artifact, self.entry(artifact))
+
+    def _copied(self, name: str, reader: BinaryIO) -> Staged:
+        made = self._workshop / name
+        with made.open("w+b") as writer:
+            artifact = copied(name, reader, writer, self._share, self._report)
+            self._report(f"{name}: flush", artifact.size, max(1, artifact.size))
+            _finish(writer)
+        entry = self.entry(artifact)
+        if not os.path.lexists(entry):
+            return Staged(artifact, made)
+        damage = self.fault(artifact)
+        return Staged(artifact, entry if damage is None else made, damage)
+
+    def _has_entry_of(self, size: int) -> bool:
+        try:
+            with os.scandir(self._root / ENTRIES) as entries:
+                found = [entry.stat(follow_symlinks=False) for entry in entries]
+        except FileNotFoundError:
+            return False
+        return any(stat.S_ISREG(each.st_mode) and each.st_size == size for each in found)
+
+    def _settle(self, path: str) -> None:
+        """Make a file of the SITE, and its name, durable: a killed run may have put it there."""
+        with (self._root / path).open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != PUBLIC:
+                os.fchmod(file.fileno(), PUBLIC)
+            os.fsync(file.fileno())
+        self._sync_folders(path)
 
     def _place(self, made: Path, path: str) -> Path:
         target = self._root / path
-        new_folders = make_folders(target.parent)
+        make_folders(target.parent)
         made.replace(target)
-        for folder in (target.parent, *(new.parent for new in new_folders)):
-            sync_folder(folder)
+        self._sync_folders(path)
         return target
+
+    def _sync_folders(self, path: str) -> None:
+        """Make the names on the way to a file durable; a killed run may have made the folders."""
+        for folder in Path(path).parents:
+            sync_folder(self._root / folder)
 
 
 @contextmanager
-def open_site(root: Path) -> Iterator[Site]:
+def open_site(root: Path, *, report: Report = unreported, share: Clone = clone) -> Iterator[Site]:
     """Make the SITE if need be and hold it against other publishers.
+
+    Args:
+        root: the SITE.
+        report: called with the progress of what reads or writes whole artifacts.
+        share: lets a new file share the blocks of another one.
 
     Raises:
         PublishError: another publisher has it, or the disk refuses; also for what happens inside.
     """
     try:
-        make_folders(root)
+        for folder in make_folders(root):
+            sync_folder(folder.parent)
     except OSError as error:
         raise PublishError(f"{root} cannot be used: {error.strerror}.") from error
     with held(root):
         shutil.rmtree(root / WORKSHOP, ignore_errors=True)
         (root / WORKSHOP).mkdir()
         try:
-            yield Site(root)
+            yield Site(root, report=report, share=share)
         finally:
             shutil.rmtree(root / WORKSHOP, ignore_errors=True)
 
 
-def _finish(fd: int) -> None:
+class _Counted:
+    """An open artifact that reports how much of it was read to cut it."""
+
+    def __init__(self, file: BinaryIO, artifact: Artifact, report: Report) -> None:
+        self._file = file
+        self._artifact = artifact
+        self._report = report
+        self._done = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` more bytes, none at the end."""
+        data = self._file.read(size)
+        self._done += len(data)
+        self._report(f"{self._artifact.name}: index", self._done, self._artifact.size)
+        return data
+
+
+def _finish(file: BinaryIO) -> None:
     """Make a file durable and readable for whatever serves the SITE."""
-    os.fchmod(fd, PUBLIC)
-    os.fsync(fd)
+    file.flush()
+    os.fchmod(file.fileno(), PUBLIC)
+    os.fsync(file.fileno())

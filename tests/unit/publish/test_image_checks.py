@@ -234,7 +234,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(tmp_path: Path) -
             open_site(tmp_path / "site") as site,
             pytest.raises(PublishError, match="was changed while it was read"),
         ):
-            site.copy("rootfs", source)
+            site.stage("rootfs", source)
     finally:
         ended.set()
         writing.join()
