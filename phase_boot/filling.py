@@ -243,7 +243,7 @@ async def _believed(plan: _Plan, reader: Reader, shelf: Shelf) -> Manifest:
         try:
             raw = await reader.document(url)
         except FetchFailed as failure:
-            if failure.again:
+            if failure.retryable:
                 raise
             break
         chain = chain.extended(raw)

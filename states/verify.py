@@ -184,7 +184,7 @@ class _Talks:
             try:
                 raw = await self._read(url)
             except FetchFailed as failure:
-                if failure.again:
+                if failure.retryable:
                     raise
                 return
             if version != self._chain.next_version:
@@ -277,7 +277,7 @@ class _Talks:
 
     def _leave(self, candidate: Candidate, failure: FetchFailed, began: float) -> None:
         """Leave a source that failed: for a while if that may pass, else for good."""
-        if not failure.again:
+        if not failure.retryable:
             self._refuse(candidate, "unreachable", str(failure))
             return
         now = self.world.clock.monotonic()

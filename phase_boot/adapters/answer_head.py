@@ -15,7 +15,7 @@ from phase_boot.adapters import portal
 from phase_boot.adapters.content_coding import Coding, named_coding
 from phase_boot.console.lines import printable
 from phase_boot.machine.backoff import PASSING_STATUSES, retry_after
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
+from phase_boot.ports.fetcher import FetchFailed, RangesUnsupported
 
 OK: Final = 200
 PARTIAL: Final = 206
@@ -69,19 +69,19 @@ def part_of(head: Head, offset: int, length: int) -> Body:
     """Return where ``length`` bytes from ``offset`` on are in the answer to a request for them.
 
     Raises:
-        OnlyWhole: they are not in it, and asking for the whole file may help.
+        RangesUnsupported: they are not in it, and asking for the whole file may help.
         FetchFailed: it has no bytes of the file.
     """
     coding = coding_of(head)
     if head.status == PARTIAL:
         return _part(head, coding, offset, length)
     if head.status == NO_SUCH_RANGE:
-        raise OnlyWhole(f"it does not have that part (HTTP {NO_SUCH_RANGE})")
+        raise RangesUnsupported(f"it does not have that part (HTTP {NO_SUCH_RANGE})")
     if head.status == OK and offset:
-        raise OnlyWhole("it sends files only as a whole")
+        raise RangesUnsupported("it sends files only as a whole")
     if coding is Coding.GZIP and head.length != length:
         # Only the size of the whole file tells an encoding from a label on a gzip file.
-        raise OnlyWhole("it encodes what was asked for unencoded")
+        raise RangesUnsupported("it encodes what was asked for unencoded")
     return Body(coding=Coding.IDENTITY, skip=0, length=length, more=True, sure=False, ends=True)
 
 
@@ -95,13 +95,15 @@ def whole_of(head: Head, size: int) -> Body:
     if head.status == PARTIAL:
         body = _part(head, coding, 0, size)
         if body.length < size:
-            raise FetchFailed(f"it has {body.length} bytes where {size} were signed", again=False)
+            raise FetchFailed(
+                f"it has {body.length} bytes where {size} were signed", retryable=False
+            )
         return body
     if coding is Coding.GZIP and head.length == size:
         # A label on a file that is a gzip archive itself: decoded it would be another file.
         coding = Coding.IDENTITY
     if coding is Coding.IDENTITY and head.length not in {None, size}:
-        raise FetchFailed(f"it has {head.length} bytes where {size} were signed", again=False)
+        raise FetchFailed(f"it has {head.length} bytes where {size} were signed", retryable=False)
     return Body(coding=coding, skip=0, length=size, more=False, sure=True, ends=True)
 
 
@@ -109,25 +111,25 @@ def failure_of(url: str, head: Head, now: datetime) -> FetchFailed:
     """Return what an answer says that has nothing of the file."""
     status = head.status
     if status in GONE:
-        return FetchFailed(f"it does not have it (HTTP {status})", again=False)
+        return FetchFailed(f"it does not have it (HTTP {status})", retryable=False)
     if status == portal.SIGN_IN and url.startswith("http://"):
         return portal.asks_for_sign_in()
     pause = retry_after(head.headers.get("Retry-After"), date=head.headers.get("Date"), now=now)
     passing = status in PASSING_STATUSES
-    return FetchFailed(f"it answered HTTP {status}", again=passing, retry_after=pause)
+    return FetchFailed(f"it answered HTTP {status}", retryable=passing, retry_after=pause)
 
 
 def _part(head: Head, coding: Coding, offset: int, length: int) -> Body:
     if coding is not Coding.IDENTITY:
-        raise OnlyWhole("it encodes what was asked for unencoded, and sends parts of that")
+        raise RangesUnsupported("it encodes what was asked for unencoded, and sends parts of that")
     if head.headers.get("Content-Type", "").lower().startswith(MULTIPART):
-        raise OnlyWhole("it answered with several parts")
+        raise RangesUnsupported("it answered with several parts")
     told = head.headers.get("Content-Range", "")
     found = _RANGE.fullmatch(told.strip())
     if found is None or int(found[2]) < int(found[1]):
         # Without a word on which bytes they are, they are those that were asked for.
         if head.length is not None and head.length > length:
-            raise OnlyWhole(f"it sent {head.length} bytes where {length} were asked for")
+            raise RangesUnsupported(f"it sent {head.length} bytes where {length} were asked for")
         short = length if head.length is None else head.length
         return Body(
             coding=coding,
@@ -139,7 +141,7 @@ def _part(head: Head, coding: Coding, offset: int, length: int) -> Body:
         )
     first, after = int(found[1]), int(found[2]) + 1
     if not first <= offset < after:
-        raise OnlyWhole(f"it answered with the range {printable(told)[:SHOWN]!r}")
+        raise RangesUnsupported(f"it answered with the range {printable(told)[:SHOWN]!r}")
     end = min(after, offset + length)
     return Body(
         coding=coding,

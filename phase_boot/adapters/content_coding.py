@@ -45,7 +45,7 @@ def named_coding(field: str | None) -> Coding:
     said = printable(", ".join(left))[:SHOWN]
     raise FetchFailed(
         f"it encodes what was asked for unencoded ({said}); switch that off for its files",
-        again=False,
+        retryable=False,
     )
 
 
@@ -68,7 +68,7 @@ async def decoded(
     async for piece in pieces:
         left -= len(piece)
         if left < 0:
-            raise FetchFailed("its encoding is longer than the file", again=False)
+            raise FetchFailed("its encoding is longer than the file", retryable=False)
         rest = piece
         while rest:
             if engine.eof:
@@ -77,12 +77,12 @@ async def decoded(
             try:
                 plain = engine.decompress(rest, PIECE)
             except zlib.error as error:
-                raise FetchFailed("its gzip encoding is damaged", again=False) from error
+                raise FetchFailed("its gzip encoding is damaged", retryable=False) from error
             rest = engine.unused_data if engine.eof else engine.unconsumed_tail
             if plain:
                 yield plain
     if not engine.eof:
-        raise FetchFailed("its gzip encoding ends too early", again=True)
+        raise FetchFailed("its gzip encoding ends too early", retryable=True)
 
 
 async def whole(pieces: AsyncIterable[bytes], coding: Coding, *, limit: int) -> bytes:
@@ -96,5 +96,5 @@ async def whole(pieces: AsyncIterable[bytes], coding: Coding, *, limit: int) -> 
         async for piece in plain:
             body += piece
             if len(body) > limit:
-                raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+                raise FetchFailed(f"it is larger than {limit} bytes", retryable=False)
     return bytes(body)

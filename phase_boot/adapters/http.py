@@ -30,7 +30,7 @@ from phase_boot.adapters.http_client import Answer, Client
 from phase_boot.adapters.link import on_link
 from phase_boot.adapters.redirects import Redirects
 from phase_boot.adapters.resolver import Scopes
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Rest, unmoved
+from phase_boot.ports.fetcher import FetchFailed, PassedBody, RangesUnsupported, unmoved
 from phase_boot.url import BadUrl, Url
 from policies.model import Reach
 
@@ -110,7 +110,7 @@ class Http:
                 return body
         except TimeoutError as error:
             reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
-            raise FetchFailed(reason, again=True) from error
+            raise FetchFailed(reason, retryable=True) from error
 
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """Post a small document and return the answer, whole."""
@@ -124,7 +124,7 @@ class Http:
                 return await self._small(url, answer, limit)
         except TimeoutError as error:
             reason = f"it did not answer within {DOCUMENT_SECONDS} seconds"
-            raise FetchFailed(reason, again=True) from error
+            raise FetchFailed(reason, retryable=True) from error
 
     async def stream(
         self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
@@ -140,13 +140,13 @@ class Http:
                     async for piece in pieces:
                         at += len(piece)
                         yield piece
-        except OnlyWhole:
+        except RangesUnsupported:
             pass
         else:
             if at == size:
                 return
             if at:
-                raise FetchFailed(f"it ended {size - at} bytes early", again=True)
+                raise FetchFailed(f"it ended {size - at} bytes early", retryable=True)
         async with self._get(wanted, {}) as (answer, way):
             body = whole_of(answer.head, size)
             body = replace(body, skip=body.skip + at, length=size - at)
@@ -205,9 +205,9 @@ class Http:
             if not length or body.ends:
                 return
             if not part.given:
-                raise FetchFailed("it sent nothing of the part that was asked for", again=True)
+                raise FetchFailed("it sent nothing of the part that was asked for", retryable=True)
         if length:
-            raise FetchFailed(f"it sends a part in more than {MAX_PARTS} answers", again=False)
+            raise FetchFailed(f"it sends a part in more than {MAX_PARTS} answers", retryable=False)
 
     def _part(self, answer: Answer, body: Body, way: Redirects, *, is_last: bool) -> HttpPart:
         return HttpPart(answer, body, near=self._near(way.url.host), is_last=is_last)
@@ -227,7 +227,7 @@ class Http:
         try:
             url = Url.parse(wanted.url)
         except BadUrl as error:
-            raise FetchFailed(f"it is no usable URL: {error}", again=False) from error
+            raise FetchFailed(f"it is no usable URL: {error}", retryable=False) from error
         way = Redirects(url, most=wanted.redirects, document=wanted.document)
         check = partial(self._check_reach, wanted.reach)
         while True:
@@ -247,7 +247,7 @@ class Http:
             reason = (
                 f"this mode asks nobody beyond this network, and {host} is not an address in it"
             )
-            raise FetchFailed(reason, again=False)
+            raise FetchFailed(reason, retryable=False)
 
 
 class HttpPart:
@@ -272,7 +272,7 @@ class HttpPart:
                 fresh, skip = (piece[skip:], max(0, skip - len(piece))) if skip else (piece, 0)
                 if len(fresh) > left:
                     if not body.more:
-                        raise FetchFailed(f"it sent more than {body.length} bytes", again=False)
+                        raise FetchFailed(f"it sent more than {body.length} bytes", retryable=False)
                     fresh = fresh[:left]
                 left -= len(fresh)
                 self.given += len(fresh)
@@ -281,9 +281,9 @@ class HttpPart:
                 if body.more and not left:
                     return
         if left and body.sure:
-            raise FetchFailed(f"it ended {left} bytes early", again=True)
+            raise FetchFailed(f"it ended {left} bytes early", retryable=True)
 
-    def detach(self) -> Rest | None:
+    def detach(self) -> PassedBody | None:
         """Give up the connection, where it has nothing to say but the bytes that are left.
 
         It costs a connection, which is nothing in this network and too much beyond it: there a new
@@ -298,4 +298,4 @@ class HttpPart:
             return None
         came, connection = detached
         self.given = length
-        return Rest(came, length - len(came), connection)
+        return PassedBody(came, length - len(came), connection)

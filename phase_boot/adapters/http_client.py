@@ -152,7 +152,7 @@ class Client:
                 reading = partial(session.get, target, proxy=proxy, proxy_auth=proxy_auth)
                 raise await self._distrusted(reading, error) from error
             except ValueError as error:
-                raise FetchFailed(NO_URL, again=False) from error
+                raise FetchFailed(NO_URL, retryable=False) from error
             async with response:
                 yield Answer(response)
 
@@ -183,7 +183,7 @@ class Client:
                 cause = _inner(other)
             except (OSError, TimeoutError, ValueError):
                 pass
-        return FetchFailed(tls.refusal(cause, peek.validity, self._wall()), again=False)
+        return FetchFailed(tls.refusal(cause, peek.validity, self._wall()), retryable=False)
 
     async def _certificates(self) -> ssl.SSLContext:
         """Return the authorities that this machine trusts for HTTPS, read when first needed."""
@@ -240,7 +240,7 @@ def _named_failures() -> Iterator[None]:
     try:
         yield
     except aiohttp.InvalidURL as error:
-        raise FetchFailed(NO_URL, again=False) from error
+        raise FetchFailed(NO_URL, retryable=False) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _failure(error) from error
 
@@ -251,14 +251,16 @@ def _failure(error: Exception) -> FetchFailed:
 
     match error:
         case aiohttp.ClientConnectorSSLError():
-            return FetchFailed(tls.no_handshake(error.os_error), again=True)
+            return FetchFailed(tls.no_handshake(error.os_error), retryable=True)
         case aiohttp.ConnectionTimeoutError():
             reason = f"no connection came about within {CONNECT_SECONDS} seconds"
-            return FetchFailed(reason, again=True)
+            return FetchFailed(reason, retryable=True)
         case aiohttp.ServerTimeoutError():
-            return FetchFailed("it stopped answering", again=True)
+            return FetchFailed("it stopped answering", retryable=True)
         case aiohttp.ClientConnectorDNSError(os_error=TooNear() as near):
-            return FetchFailed(f"it redirects to where it may not: {near.strerror}", again=False)
+            return FetchFailed(
+                f"it redirects to where it may not: {near.strerror}", retryable=False
+            )
         case aiohttp.ClientConnectorDNSError():
             reason = "no address is known for its name"
         case aiohttp.ClientPayloadError():
@@ -271,7 +273,7 @@ def _failure(error: Exception) -> FetchFailed:
             reason = os.strerror(error.errno) if error.errno else "it broke off"
         case _:
             reason = "it broke off"
-    return FetchFailed(f"the connection failed: {reason}", again=True)
+    return FetchFailed(f"the connection failed: {reason}", retryable=True)
 
 
 def _proxy_for(url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:

@@ -66,8 +66,8 @@ class ReceiptDesk:
             if reach is Reach.LAN and url and not self._near(host_of(url)):
                 reason = "it is beyond this network, where this mode tells nobody anything"
                 # It is on this link as soon as we have an address there.
-                raise NotHandedIn(reason, again=True)
-        failed = [NotHandedIn("it took too long", again=False)]
+                raise NotHandedIn(reason, retryable=True)
+        failed = [NotHandedIn("it took too long", retryable=False)]
         # A server that drips keeps every single wait short: the thread is left behind then.
         posting = threading.Thread(target=self._post, args=(base, receipt, failed), daemon=True)
         posting.start()
@@ -93,10 +93,10 @@ class ReceiptDesk:
                     date=error.headers.get("Date"),
                     now=datetime.now(UTC),
                 )
-                failed.append(NotHandedIn(said, again=again, retry_after=asked))
+                failed.append(NotHandedIn(said, retryable=again, retry_after=asked))
         except (OSError, ValueError, HTTPException) as error:
             reason = _reason(getattr(error, "reason", error))
-            failed.append(NotHandedIn(f"it could not be reached ({reason})", again=True))
+            failed.append(NotHandedIn(f"it could not be reached ({reason})", retryable=True))
         else:
             failed.clear()
 

@@ -45,14 +45,14 @@ class Redirects:
             FetchFailed: it is not to be followed; the text names the target.
         """
         if not location:
-            raise FetchFailed("it redirects without saying where to", again=False)
+            raise FetchFailed("it redirects without saying where to", retryable=False)
         try:
             target = self.url.join(location)
         except BadUrl as error:
             if self._document and self._plain and not location.startswith("/"):
                 raise portal.sent_elsewhere(_shown(location)) from error
             raise FetchFailed(
-                f"it redirects to {_shown(location)}, which is refused: {error}", again=False
+                f"it redirects to {_shown(location)}, which is refused: {error}", retryable=False
             ) from error
         self._check(target)
         self.farthest = max(filter(None, (self.farthest, scope)), key=DISTANCE.__getitem__)
@@ -77,19 +77,19 @@ class Redirects:
             raise portal.sent_elsewhere(shown)
         if not self._most:
             raise FetchFailed(
-                f"it redirects to {shown}, and no redirect is followed here", again=False
+                f"it redirects to {shown}, and no redirect is followed here", retryable=False
             )
         if self.url.scheme == "https" and target.scheme != "https":
             raise FetchFailed(
                 f"it redirects from https to {shown}, which is not encrypted; make it lead to an "
                 "https URL",
-                again=False,
+                retryable=False,
             )
         if str(target) in self._seen:
-            raise FetchFailed(f"it redirects in a loop, to {shown}", again=False)
+            raise FetchFailed(f"it redirects in a loop, to {shown}", retryable=False)
         if len(self._seen) > self._most:
             raise FetchFailed(
-                f"it redirects more than {self._most} times, last to {shown}", again=False
+                f"it redirects more than {self._most} times, last to {shown}", retryable=False
             )
 
 
@@ -103,7 +103,7 @@ def check_scope(scope: Scope, farthest: Scope, target: str) -> None:
         raise FetchFailed(
             f"it redirects to {_shown(target)}, an address that a server farther away may not "
             "send us to",
-            again=False,
+            retryable=False,
         )
 
 

@@ -37,10 +37,10 @@ class FakeNeighbours:
         site = self.sites.by_base.get(base)
         self.said.append((base, json.loads(body)))
         if site is None or site.meeting is None:
-            raise FetchFailed("it answered HTTP 405", again=False)
+            raise FetchFailed("it answered HTTP 405", retryable=False)
         answer = site.meeting(body)
         if len(answer) > limit:
-            raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+            raise FetchFailed(f"it is larger than {limit} bytes", retryable=False)
         return answer
 
     async def clear(self) -> None:

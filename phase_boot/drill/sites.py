@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.fetching.gateway import block_path
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole, unmoved
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported, unmoved
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.digest import Digest
@@ -136,7 +136,7 @@ class Sites:
         async for piece in self._answer(url, 0):
             data += piece
             if len(data) > limit:
-                raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+                raise FetchFailed(f"it is larger than {limit} bytes", retryable=False)
         return bytes(data)
 
     async def stream(
@@ -149,11 +149,11 @@ class Sites:
         left = size - offset
         async for piece in self._answer(url, offset):
             if len(piece) > left:
-                raise FetchFailed(f"it sent more than {size} bytes", again=False)
+                raise FetchFailed(f"it sent more than {size} bytes", retryable=False)
             left -= len(piece)
             yield piece
         if left:
-            raise FetchFailed(f"it ended {left} bytes early", again=True)
+            raise FetchFailed(f"it ended {left} bytes early", retryable=True)
 
     async def span(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
@@ -181,20 +181,20 @@ class Sites:
         site.asked[path] += 1
         site.asked_at.append(now := asyncio.get_running_loop().time())
         if now < site.up_at:
-            raise FetchFailed("the connection failed: connection refused", again=True)
+            raise FetchFailed("the connection failed: connection refused", retryable=True)
         if now < site.busy_until:
-            raise FetchFailed("it answered HTTP 503", again=True, retry_after=site.retry_after)
+            raise FetchFailed("it answered HTTP 503", retryable=True, retry_after=site.retry_after)
         if site.portal:
             raise Intercepted(site.portal)
         if site.hangs:
             await asyncio.sleep(15)
-            raise FetchFailed("it stopped answering", again=True)
+            raise FetchFailed("it stopped answering", retryable=True)
         if site.busy_every and site.asked.total() % site.busy_every == 0:
-            raise FetchFailed("it answered HTTP 500", again=True)
+            raise FetchFailed("it answered HTTP 500", retryable=True)
         if path not in site.files:
-            raise FetchFailed("it does not have it (HTTP 404)", again=False)
+            raise FetchFailed("it does not have it (HTTP 404)", retryable=False)
         if ranged and offset and site.whole_only:
-            raise OnlyWhole("it sends files only as a whole")
+            raise RangesUnsupported("it sends files only as a whole")
         data = site.twist(path, site.files[path])
         seconds = 0.0 if path in site.quick else site.piece_seconds
         async for piece in self._pieces(site, data, offset, seconds):
@@ -210,7 +210,7 @@ class Sites:
         for start in range(offset, len(data), PIECE):
             if site.vanish_after is not None and start - offset >= site.vanish_after:
                 site.vanish_after = None
-                raise FetchFailed("the connection failed", again=True)
+                raise FetchFailed("the connection failed", retryable=True)
             if site.silent_after is not None and start - offset >= site.silent_after:
                 await asyncio.sleep(FOR_EVER)
             await asyncio.sleep(seconds)

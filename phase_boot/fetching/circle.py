@@ -182,10 +182,10 @@ class Circle:
         except TimeoutError:
             pass
         except FetchFailed as failure:
-            if not failure.again:
+            if not failure.retryable:
                 raise
         except ValueError as error:
-            raise FetchFailed(str(error), again=False) from error
+            raise FetchFailed(str(error), retryable=False) from error
         else:
             for seat in seats:
                 seat.hear(base, roots.get(str(seat.root)))

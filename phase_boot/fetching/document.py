@@ -44,10 +44,10 @@ class Reader:
                 return answer
             now = self.clock.monotonic()
             entry = entry.after(answer, now=now, chance=self.chance())
-            if not answer.again:
+            if not answer.retryable:
                 raise answer
             if entry.failures >= self.attempts or not entry.patient:
-                raise FetchFailed(_gave_up(entry, now), again=True) from answer
+                raise FetchFailed(_gave_up(entry, now), retryable=True) from answer
             pause = entry.due - now
             self.emit(
                 CandidateDeferred(
@@ -65,7 +65,7 @@ class Reader:
         except FetchFailed as failure:
             return failure
         except TimeoutError:
-            return FetchFailed(f"it took more than {PATIENCE_SECONDS:g} seconds", again=True)
+            return FetchFailed(f"it took more than {PATIENCE_SECONDS:g} seconds", retryable=True)
 
 
 def _gave_up(entry: Deferred, now: float) -> str:

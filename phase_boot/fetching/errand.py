@@ -139,5 +139,5 @@ class Pace:
             return
         if done - self._done < self._least * elapsed:
             slow = f"it sends less than {self._least // KIB} KiB a second"
-            raise FetchFailed(slow, again=False)
+            raise FetchFailed(slow, retryable=False)
         self._since, self._done = now, done

@@ -12,7 +12,7 @@ from typing import Final
 from phase_boot.fetching.errand import Errand
 from phase_boot.fetching.parts import part
 from phase_boot.fetching.source import Source
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Piece
+from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.digest import Digest
@@ -64,9 +64,9 @@ class Blocks:
         try:
             block = await part(self._errand, below(self._base, block_path(cid)), 0, length)
             soon = clock.monotonic() - began < SLOW_SECONDS
-        except OnlyWhole as failure:
+        except RangesUnsupported as failure:
             # It has no files, so nobody is to ask it for one as a whole.
-            raise FetchFailed(str(failure), again=False) from failure
+            raise FetchFailed(str(failure), retryable=False) from failure
         finally:
             self._window = min(self._window + 1, self._most) if soon else max(self._window - 1, 1)
         return block
@@ -88,7 +88,7 @@ class Gateway:
         """Return the first chunk."""
         return 0
 
-    async def span(self, offset: int, length: int) -> AsyncGenerator[Piece, None]:
+    async def span(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on, chunk by chunk: both are those of whole ones.
 
         Raises:
@@ -99,7 +99,7 @@ class Gateway:
             async for block in blocks:
                 left = self._chunks.chunk(first).size - len(block)
                 if left:
-                    raise FetchFailed(f"a block ends {left} bytes early", again=False)
+                    raise FetchFailed(f"a block ends {left} bytes early", retryable=False)
                 first += 1
                 yield block
 

@@ -73,7 +73,7 @@ class Index:
         except WrongIndex as error:
             if last in {None, source}:
                 raise
-            raise FetchFailed(f"it does not continue what {last} sent", again=True) from error
+            raise FetchFailed(f"it does not continue what {last} sent", retryable=True) from error
         self._read[offset] = data
 
     def take_node(self, cid: Cid, block: bytes) -> None:
@@ -180,7 +180,7 @@ async def _ask(errand: Errand, index: Index, source: str, read: _Reader) -> None
         errand.ban(source)
     except FetchFailed as failure:
         reason = f"the list of its chunks: {failure}"
-        if failure.again:
+        if failure.retryable:
             errand.note_failure(source)
     except TimeoutError:
         errand.note_failure(source)
@@ -219,7 +219,7 @@ async def _read_nodes(errand: Errand, index: Index, gateway: str) -> None:
     while names := list(index.outline.unread()):
         left -= len(names)
         if left < 0:
-            raise FetchFailed(f"more than {MAX_NODES} nodes", again=False)
+            raise FetchFailed(f"more than {MAX_NODES} nodes", retryable=False)
         coming = blocks.these((cid, MAX_BLOCK) for cid in names)
         async with asyncio.timeout(RATE_SECONDS) as flowing, aclosing(coming) as nodes:
             for cid in names:

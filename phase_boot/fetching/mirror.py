@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from phase_boot.fetching.errand import Errand
 from phase_boot.fetching.source import Source
-from phase_boot.ports.fetcher import FetchFailed, Piece
+from phase_boot.ports.fetcher import Buffer, FetchFailed
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Artifact
 from phase_boot.url import below
@@ -28,7 +28,7 @@ class Mirror:
         """Return the first chunk."""
         return 0
 
-    async def span(self, offset: int, length: int) -> AsyncGenerator[Piece, None]:
+    async def span(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on."""
         left = length
         answer = self._errand.fetcher.span(
@@ -43,7 +43,7 @@ class Mirror:
                 left -= len(piece)
                 yield piece
         if left:
-            raise FetchFailed(f"its file ends {left} bytes early", again=False)
+            raise FetchFailed(f"its file ends {left} bytes early", retryable=False)
 
 
 _: type[Source] = Mirror

@@ -22,7 +22,7 @@ async def part(errand: Errand, url: str, offset: int, length: int) -> bytes:
         async for piece in pieces:
             data += piece
             if len(data) > length:
-                raise FetchFailed(f"it sent more than {length} bytes", again=False)
+                raise FetchFailed(f"it sent more than {length} bytes", retryable=False)
     if not data:
-        raise FetchFailed("it ends too early", again=False)
+        raise FetchFailed("it ends too early", retryable=False)
     return bytes(data)

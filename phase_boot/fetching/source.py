@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from phase_boot.ports.fetcher import Piece
+from phase_boot.ports.fetcher import Buffer
 
 
 class Source(Protocol):
@@ -22,7 +22,7 @@ class Source(Protocol):
     def begin(self) -> int:
         """Return the chunk from which on it is asked, where it has it and it is missing."""
 
-    def span(self, offset: int, length: int) -> AsyncGenerator[Piece, None]:
+    def span(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on.
 
         Raises:

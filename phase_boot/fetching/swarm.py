@@ -20,7 +20,7 @@ from phase_boot.fetching.errand import (
 from phase_boot.fetching.events import SourceServed
 from phase_boot.fetching.source import Source
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole, Piece
+from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.store.errors import WrongContent
 from phase_boot.store.mosaic import Mosaic
 
@@ -211,11 +211,11 @@ class Swarm:
                 failures = 0
                 errand.health.delivered(name)
                 continue
-            except OnlyWhole as failure:
+            except RangesUnsupported as failure:
                 reason, again = str(failure), False
                 self.whole_only.append(name)
             except FetchFailed as failure:
-                reason, again, asked = str(failure), failure.again, failure.retry_after
+                reason, again, asked = str(failure), failure.retryable, failure.retry_after
             except WrongContent as failure:
                 reason, again = str(failure), False
                 errand.ban(name)
@@ -272,7 +272,7 @@ class Swarm:
         chunks, meter = self._mosaic.chunks, self._meters[source]
         offset, length = chunks.span(task.first, task.end)
         meter.begin(self._errand.clock.monotonic())
-        held: Piece = b""
+        held: Buffer = b""
         flowing = asyncio.timeout(RATE_SECONDS)
         try:
             async with flowing, aclosing(source.span(offset, length)) as pieces:
@@ -289,11 +289,13 @@ class Swarm:
         except TimeoutError as error:
             if not flowing.expired():
                 raise
-            raise FetchFailed(f"it sent nothing for {RATE_SECONDS} seconds", again=True) from error
+            raise FetchFailed(
+                f"it sent nothing for {RATE_SECONDS} seconds", retryable=True
+            ) from error
         if not task.over:
-            raise FetchFailed("it ended too early", again=True)
+            raise FetchFailed("it ended too early", retryable=True)
 
-    def _take(self, task: Task, held: Piece, piece: Piece) -> Piece:
+    def _take(self, task: Task, held: Buffer, piece: Buffer) -> Buffer:
         """Keep the whole chunks of two pieces in a row and return the rest of them."""
         chunks, start, rest = self._mosaic.chunks, task.first, memoryview(piece)
         if held:

@@ -94,7 +94,7 @@ async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetche
             # From here on the writer is the thread's: we may be cancelled while it works.
             return await asyncio.to_thread(errand.cas.commit, writer)
         except FetchFailed as failure:
-            reason, again, asked = str(failure), failure.again, failure.retry_after
+            reason, again, asked = str(failure), failure.retryable, failure.retry_after
         except WrongContent as failure:
             # Where earlier bytes came from somebody else this source may be honest: it gets
             # one clean start. Alone with its own bytes it is a liar.
@@ -144,4 +144,4 @@ async def _download(
     except TimeoutError as error:
         if not flowing.expired():
             raise
-        raise FetchFailed(f"it sent nothing for {RATE_SECONDS} seconds", again=True) from error
+        raise FetchFailed(f"it sent nothing for {RATE_SECONDS} seconds", retryable=True) from error

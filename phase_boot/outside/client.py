@@ -23,7 +23,7 @@ from phase_boot.outside.wire import (
     receive,
     request,
 )
-from phase_boot.ports.fetcher import FetchFailed, Piece, unmoved
+from phase_boot.ports.fetcher import Buffer, FetchFailed, unmoved
 from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
 from policies.model import Reach
 
@@ -32,7 +32,7 @@ PATIENCE_SECONDS: Final = 60.0
 MAX_CANDIDATES: Final = 1024
 BUFFER: Final = 256 * 1024
 """Bytes that may wait between the two of us, where the kernel allows so many."""
-Frames = AsyncGenerator[tuple[Kind, Piece], None]
+Frames = AsyncGenerator[tuple[Kind, Buffer], None]
 
 
 class Outside:
@@ -95,12 +95,12 @@ class Outside:
             async for piece in pieces:
                 body += piece
                 if len(body) > limit:
-                    raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+                    raise FetchFailed(f"it is larger than {limit} bytes", retryable=False)
         return bytes(body)
 
     async def stream(
         self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[Buffer, None]:
         """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
         asked = request(
             do="stream", url=url, offset=offset, size=size, reach=reach, redirects=redirects
@@ -111,11 +111,11 @@ class Outside:
                 left -= len(piece)
                 yield piece
         if left:
-            raise FetchFailed(f"it ended {left} bytes early", again=True)
+            raise FetchFailed(f"it ended {left} bytes early", retryable=True)
 
     async def span(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[Buffer, None]:
         """Yield at most ``length`` bytes from ``offset`` on; anything else is a failure."""
         asked = request(
             do="span", url=url, offset=offset, length=length, reach=reach, redirects=redirects
@@ -124,7 +124,7 @@ class Outside:
             async for piece in pieces:
                 yield piece
 
-    async def _body(self, asked: bytes, length: int) -> AsyncGenerator[Piece, None]:
+    async def _body(self, asked: bytes, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield at most so many bytes of an answer; where there are none nobody is asked."""
         left = length
         if not left:
@@ -132,13 +132,13 @@ class Outside:
         async with aclosing(self._pieces(asked)) as pieces:
             async for piece in pieces:
                 if len(piece) > left:
-                    raise FetchFailed(f"it sent more than {length} bytes", again=False)
+                    raise FetchFailed(f"it sent more than {length} bytes", retryable=False)
                 left -= len(piece)
                 yield piece
 
     async def _pieces(
         self, asked: bytes, moved: Callable[[str], None] = unmoved
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[Buffer, None]:
         try:
             async with aclosing(self._frames(asked, self._patience)) as frames:
                 async for kind, payload in frames:
@@ -150,7 +150,7 @@ class Outside:
                     yield payload
         except Broken as error:
             reason = f"the process that talks to the network failed: {error}"
-            raise FetchFailed(reason, again=True) from error
+            raise FetchFailed(reason, retryable=True) from error
 
     async def _frames(self, asked: bytes, patience: float) -> Frames:
         """Yield the frames of one answer up to its end; hang up when nobody wants more.
@@ -194,6 +194,6 @@ def _widen(*channels: socket.socket) -> None:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
 
 
-def _text(payload: Piece) -> str:
+def _text(payload: Buffer) -> str:
     """Return a short text; whoever shows it escapes it."""
     return payload[:MAX_TEXT].decode("utf-8", "replace")

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator
 from typing import Final, Protocol
 
 from phase_boot.outside.wire import Broken, readable, writable
-from phase_boot.ports.fetcher import FetchFailed, Rest
+from phase_boot.ports.fetcher import FetchFailed, PassedBody
 from policies.model import Reach
 
 STALL_SECONDS: Final = 15
@@ -35,7 +35,7 @@ class Part(Protocol):
     def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield them."""
 
-    def detach(self) -> Rest | None:
+    def detach(self) -> PassedBody | None:
         """Give up the connection that they come over; None if they cannot be read from that."""
 
 
@@ -87,7 +87,7 @@ async def taken_over(channel: socket.socket, payload: bytearray) -> AsyncGenerat
         while left:
             piece = await _some(connection, min(left, MOST))
             if not piece:
-                raise FetchFailed(f"it ended {left} bytes early", again=True)
+                raise FetchFailed(f"it ended {left} bytes early", retryable=True)
             left -= len(piece)
             yield piece
 
@@ -118,9 +118,9 @@ async def _some(connection: socket.socket, most: int) -> bytes:
         except BlockingIOError:
             pass
         except OSError as error:
-            raise FetchFailed(f"the connection failed: {error}", again=True) from error
+            raise FetchFailed(f"the connection failed: {error}", retryable=True) from error
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 await readable(connection)
         except TimeoutError:
-            raise FetchFailed("it stopped answering", again=True) from None
+            raise FetchFailed("it stopped answering", retryable=True) from None

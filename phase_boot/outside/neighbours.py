@@ -64,7 +64,7 @@ class OutsideNeighbours:
         said = {"url": url, "body": body.decode(), "limit": limit, "reach": reach}
         found = await self._asked(said)
         if len(found) > limit:
-            raise FetchFailed(f"it is larger than {limit} bytes", again=False)
+            raise FetchFailed(f"it is larger than {limit} bytes", retryable=False)
         return found
 
     async def clear(self) -> None:
@@ -84,7 +84,9 @@ class OutsideNeighbours:
             async with asyncio.timeout(self._patience):
                 return await answer
         except TimeoutError:
-            raise FetchFailed("the process that talks to the network hangs", again=True) from None
+            raise FetchFailed(
+                "the process that talks to the network hangs", retryable=True
+            ) from None
         finally:
             del self._waiting[number]
             if not self._waiting:
@@ -104,7 +106,7 @@ class OutsideNeighbours:
                 self._send(0, said, given)
         except OSError as error:
             reason = f"it cannot be handed on: {error.strerror}"
-            raise FetchFailed(reason, again=False) from error
+            raise FetchFailed(reason, retryable=False) from error
         finally:
             os.close(marks)
         return _Memory(memory, len(table))
@@ -115,7 +117,7 @@ class OutsideNeighbours:
             socket.send_fds(self._channel, [packet], descriptors)
         except OSError as error:
             reason = f"the process that talks to the network failed: {error.strerror}"
-            raise FetchFailed(reason, again=True) from error
+            raise FetchFailed(reason, retryable=True) from error
 
     def _hear(self) -> None:
         """Take what that process answered; whatever is no answer counts for nothing."""
@@ -126,7 +128,7 @@ class OutsideNeighbours:
         except OSError:
             packet = b""
         if len(packet) < _HEAD.size:
-            gone = FetchFailed("the process that talks to the network ended", again=True)
+            gone = FetchFailed("the process that talks to the network ended", retryable=True)
             for each in self._waiting.values():
                 if not each.done():
                     each.set_exception(gone)

@@ -19,7 +19,7 @@ from phase_boot.outside.wire import (
     readable,
     send,
 )
-from phase_boot.ports.fetcher import Fetcher, FetchFailed, Piece
+from phase_boot.ports.fetcher import Buffer, Fetcher, FetchFailed
 from phase_boot.ports.finder import Finder, FinderFailed, Ignored, Quest
 from phase_boot.trust.arch import Arch
 from policies.model import Reach
@@ -149,13 +149,13 @@ def _bounds(table: Mapping[str, Any]) -> dict[str, Any]:
     return {"reach": Reach(table["reach"]), "redirects": table["redirects"]}
 
 
-async def _send_all(channel: socket.socket, pieces: AsyncGenerator[Piece, None]) -> None:
+async def _send_all(channel: socket.socket, pieces: AsyncGenerator[Buffer, None]) -> None:
     async with aclosing(pieces):
         async for piece in pieces:
             await _send_data(channel, piece)
 
 
-async def _send_data(channel: socket.socket, body: Piece) -> None:
+async def _send_data(channel: socket.socket, body: Buffer) -> None:
     if len(body) <= MAX_FRAME:
         await send(channel, Kind.DATA, body)
         return

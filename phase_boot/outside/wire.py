@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final
 
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole, Piece
+from phase_boot.ports.fetcher import Buffer, FetchFailed, Intercepted, RangesUnsupported
 
 MAX_TEXT: Final = 2048
 """Bytes of a reason."""
@@ -41,7 +41,7 @@ class Kind(IntEnum):
     source said so; then the reason."""
     INTERCEPTED = 6
     """The network answered instead of whom was asked: how."""
-    ONLY_WHOLE = 7
+    RANGES_UNSUPPORTED = 7
     """A part was asked for, and there are none: the reason."""
     REST = 8
     """The bytes that are left come over a connection that is handed over next: how many."""
@@ -118,7 +118,7 @@ async def read_request(channel: socket.socket) -> Mapping[str, object]:
     return table
 
 
-async def send(channel: socket.socket, kind: Kind, payload: Piece = b"") -> None:
+async def send(channel: socket.socket, kind: Kind, payload: Buffer = b"") -> None:
     """Send a frame, and wait until the other side has taken it."""
     loop = asyncio.get_running_loop()
     # Two calls, so that no byte of a large payload is copied here.
@@ -147,9 +147,9 @@ def as_frame(failure: FetchFailed) -> tuple[Kind, bytes]:
     match failure:
         case Intercepted():
             kind = Kind.INTERCEPTED
-        case OnlyWhole():
-            kind = Kind.ONLY_WHOLE
-        case _ if failure.again:
+        case RangesUnsupported():
+            kind = Kind.RANGES_UNSUPPORTED
+        case _ if failure.retryable:
             kind = Kind.FAILED_FOR_NOW
             asked = "" if failure.retry_after is None else f"{failure.retry_after:.3f}"
             text = f"{asked}\n{text}"
@@ -158,20 +158,20 @@ def as_frame(failure: FetchFailed) -> tuple[Kind, bytes]:
     return kind, text.encode()[:MAX_TEXT]
 
 
-def as_failure(kind: int, payload: Piece) -> FetchFailed:
+def as_failure(kind: int, payload: Buffer) -> FetchFailed:
     """Return the failure that a frame reports; one that is no report is a failure as well."""
     text = payload[:MAX_TEXT].decode("utf-8", "replace")
     match kind:
         case Kind.INTERCEPTED:
             return Intercepted(text)
-        case Kind.ONLY_WHOLE:
-            return OnlyWhole(text)
+        case Kind.RANGES_UNSUPPORTED:
+            return RangesUnsupported(text)
         case Kind.FAILED_FOR_NOW:
             asked, _, reason = text.partition("\n")
             said = reason or "it gave no reason"
-            return FetchFailed(said, again=True, retry_after=_seconds(asked))
+            return FetchFailed(said, retryable=True, retry_after=_seconds(asked))
         case _:
-            return FetchFailed(text or "it gave no reason", again=False)
+            return FetchFailed(text or "it gave no reason", retryable=False)
 
 
 def _seconds(text: str) -> float | None:

@@ -236,7 +236,7 @@ def _handed_in(
                 waiting.pop(0)
         except NotHandedIn as failure:
             reason = str(failure)
-            if not failure.again or attempt == ATTEMPTS:
+            if not failure.retryable or attempt == ATTEMPTS:
                 break
             pause = BACKOFF.pause(attempt, outside.chance(), retry_after=failure.retry_after)
             outside.sleep(pause)

@@ -11,13 +11,13 @@ class NotHandedIn(Exception):
     """A provider did not take a receipt; the text is the reason.
 
     Attributes:
-        again: whether it may take it in a while.
+        retryable: whether it may take it in a while.
         retry_after: seconds that the provider asked to be left alone, if it did.
     """
 
-    def __init__(self, reason: str, *, again: bool, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, retryable: bool, retry_after: float | None = None) -> None:
         super().__init__(reason)
-        self.again = again
+        self.retryable = retryable
         self.retry_after = retry_after
 
 

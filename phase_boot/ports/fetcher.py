@@ -1,4 +1,8 @@
-"""Getting bytes from a URL."""
+"""Port of the HTTP client: reads documents, files and byte ranges by their URLs.
+
+What a server sends is untrusted. A fetcher bounds how much it reads and how far away the server may
+be; the caller checks hashes and signatures.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,25 @@ from typing import Final, Protocol, TypeAlias
 
 from policies.model import Reach
 
-Piece: TypeAlias = bytes | bytearray
-"""Some bytes of an answer; whoever gets them owns them."""
-
+Buffer: TypeAlias = bytes | bytearray
+"""Consecutive bytes of a response body. The receiver owns it and may change it."""
 
 MAX_RETRY_AFTER_SECONDS: Final = 300.0
-"""The longest pause that a source may ask for; a longer one counts as this."""
+"""Upper bound of Retry-After; a longer pause counts as this one."""
 
 
 class FetchFailed(Exception):
-    """A source did not deliver; the text is the reason.
+    """The source did not deliver; the text is the reason.
 
     Attributes:
-        again: whether asking the same source once more may help.
-        retry_after: seconds that the source asked to be left alone (Retry-After, RFC 9110
-            section 10.2.3), from 0 to `MAX_RETRY_AFTER_SECONDS`; None if it asked for none.
+        retryable: whether another request to the same source may succeed.
+        retry_after: seconds that the source asked to wait (Retry-After, RFC 9110 section 10.2.3),
+            from 0 to `MAX_RETRY_AFTER_SECONDS`; None if it named no pause.
     """
 
-    def __init__(self, reason: str, *, again: bool, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, retryable: bool, retry_after: float | None = None) -> None:
         super().__init__(reason)
-        self.again = again
+        self.retryable = retryable
         self.retry_after = retry_after
         if retry_after is not None:
             # In this order: a comparison with NaN is false, so that NaN counts as the longest.
@@ -40,24 +43,24 @@ class Intercepted(FetchFailed):
     """The network answered instead of the source, as a captive portal does; the text says how."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason, again=False)
+        super().__init__(reason, retryable=False)
 
 
-class OnlyWhole(FetchFailed):
-    """The source sends a file only as a whole, and a part was asked for."""
+class RangesUnsupported(FetchFailed):
+    """A byte range was requested, and the source sends only whole files."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason, again=False)
+        super().__init__(reason, retryable=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """The bytes of an answer that are still to come over a connection.
+class PassedBody:
+    """The rest of a response body, with the connection that it is read from.
 
     Attributes:
-        came: bytes of the answer that were read already.
-        left: how many more there are.
-        connection: has nothing but these to say; whoever gets it closes it.
+        came: bytes of the body that were read already.
+        left: number of bytes that are still to be read from ``connection``.
+        connection: carries nothing after the body; the receiver closes it.
     """
 
     came: bytes
@@ -66,14 +69,14 @@ class Rest:
 
 
 def unmoved(_target: str) -> None:
-    """Take no note of a redirect."""
+    """Ignore a redirect."""
 
 
 class Fetcher(Protocol):
-    """Reads URLs. It never hands out more than was asked for.
+    """Reads URLs. It never returns more bytes than the caller requested.
 
     A request follows at most ``redirects`` redirects, by the rules of docs/adr/0011-redirects.md.
-    With `Reach.LAN` not one packet leaves the networks that our own addresses are in.
+    With `Reach.LAN` no packet leaves the networks of this machine's own addresses.
     """
 
     async def read(
@@ -85,31 +88,30 @@ class Fetcher(Protocol):
         redirects: int = 0,
         moved: Callable[[str], None] = unmoved,
     ) -> bytes:
-        """Return a small document; ``moved`` is told of each other host that it came over.
+        """Return a small document; ``moved`` gets each redirect target on another host.
 
         Raises:
-            FetchFailed: it is not there, larger than ``limit`` bytes, took too long, or lies
-                beyond ``reach``.
-            Intercepted: the network answered instead.
+            FetchFailed: the document is missing, larger than ``limit`` bytes, too late, or beyond
+                ``reach``.
+            Intercepted: the network answered instead of the source.
         """
 
     def stream(
         self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
-    ) -> AsyncGenerator[Piece, None]:
-        """Yield the bytes of an artifact of ``size`` bytes from ``offset`` on, all of them.
+    ) -> AsyncGenerator[Buffer, None]:
+        """Yield all bytes of a file of ``size`` bytes from ``offset`` to its end.
 
         Raises:
-            FetchFailed: the source ended early, sent other bytes than asked for, stalled, or
-                lies beyond ``reach``.
+            FetchFailed: the source ended early, sent another range, stalled, or is beyond
+                ``reach``.
         """
 
     def span(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
-    ) -> AsyncGenerator[Piece, None]:
-        """Yield ``length`` bytes of a file from ``offset`` on, fewer only where the file ends.
+    ) -> AsyncGenerator[Buffer, None]:
+        """Yield ``length`` bytes of a file from ``offset`` on; fewer only at the end of the file.
 
         Raises:
-            FetchFailed: the source broke off, sent other bytes than asked for, stalled, or lies
-                beyond ``reach``.
-            OnlyWhole: it knows no parts.
+            FetchFailed: the source broke off, sent another range, stalled, or is beyond ``reach``.
+            RangesUnsupported: the source sends only whole files.
         """

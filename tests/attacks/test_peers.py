@@ -373,11 +373,11 @@ async def test_the_process_outside_says_too_much_or_nothing_or_ends() -> None:
     async with lending(Takes(b"x" * 200)) as neighbours:
         with pytest.raises(FetchFailed, match="larger"):
             await told(neighbours)
-    refused = FetchFailed("it answered HTTP 405", again=False)
+    refused = FetchFailed("it answered HTTP 405", retryable=False)
     async with lending(Takes(failure=refused)) as neighbours:
         with pytest.raises(FetchFailed, match="405") as failed:
             await told(neighbours)
-        assert failed.value.again is False
+        assert failed.value.retryable is False
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:

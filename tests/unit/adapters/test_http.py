@@ -122,7 +122,7 @@ async def test_an_answer_that_is_not_the_artifact_is_named(
 ) -> None:
     with pytest.raises(FetchFailed, match=reason) as caught:
         await streamed(lambda _: data)
-    assert caught.value.again is again
+    assert caught.value.retryable is again
 
 
 async def part(
@@ -157,7 +157,7 @@ async def test_of_a_server_without_ranges_only_the_beginning_is_taken() -> None:
     assert await part(lambda _: ok(BODY), offset=0) == BODY[:5000]
     with pytest.raises(FetchFailed, match="only as a whole") as caught:
         await part(lambda _: ok(BODY))
-    assert caught.value.again is False
+    assert caught.value.retryable is False
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ async def test_a_part_that_is_another_is_named(
 ) -> None:
     with pytest.raises(FetchFailed, match=reason) as caught:
         await part(lambda _: data)
-    assert caught.value.again is again
+    assert caught.value.retryable is again
 
 
 async def test_a_redirect_is_not_followed_even_to_the_same_server() -> None:
@@ -237,7 +237,7 @@ async def test_nobody_listening_is_a_failure_that_may_pass() -> None:
     async with fetcher() as http:
         with pytest.raises(FetchFailed, match="connection failed") as caught:
             await http.read("http://127.0.0.1:1/", limit=10, reach=Reach.INTERNET)
-    assert caught.value.again
+    assert caught.value.retryable
 
 
 def page(body: bytes, kind: str) -> bytes:
@@ -265,7 +265,7 @@ async def test_a_captive_portal_is_told_by_its_answer(answer: bytes, how: str) -
     async with server(lambda _: answer) as url, fetcher() as http:
         with pytest.raises(Intercepted, match=how) as caught:
             await http.read(url, limit=1000, reach=Reach.INTERNET)
-    assert not caught.value.again
+    assert not caught.value.retryable
     assert str(caught.value).isprintable()
 
 
@@ -319,7 +319,7 @@ async def test_a_strange_certificate_names_a_portal_as_what_it_may_be(authority:
         with pytest.raises(FetchFailed, match="captive portal") as caught:
             await http.read(url, limit=10, reach=Reach.INTERNET)
     assert "self-signed certificate" in str(caught.value)
-    assert not caught.value.again
+    assert not caught.value.retryable
 
 
 @pytest.fixture
@@ -397,7 +397,7 @@ async def test_what_lies_beyond_the_lan_is_not_even_connected_to() -> None:
     async with server(answer) as url, fetcher(near=lambda _host: False) as http:
         with pytest.raises(FetchFailed, match="beyond this network") as caught:
             await http.read(url, limit=len(BODY), reach=Reach.LAN)
-        assert not caught.value.again
+        assert not caught.value.retryable
         with pytest.raises(FetchFailed, match="beyond this network"):
             async for _ in http.stream(url, offset=0, size=len(BODY), reach=Reach.LAN):
                 pass

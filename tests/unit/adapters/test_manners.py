@@ -12,7 +12,7 @@ import pytest
 from phase_boot.adapters.answer_head import Head, failure_of
 from phase_boot.adapters.content_coding import SPARE
 from phase_boot.adapters.http import MAX_PARTS, Http
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, OnlyWhole
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported
 from policies.model import Reach
 from tests.unit.adapters.test_http import BODY, fetcher, ok, part, partial, server, streamed
 
@@ -89,7 +89,7 @@ async def test_a_part_beyond_the_end_of_a_file_of_unknown_size_ends_with_the_fil
 async def test_a_server_that_sends_one_byte_each_time_is_left() -> None:
     with pytest.raises(FetchFailed, match=f"in more than {MAX_PARTS} answers") as caught:
         await part(labelled("bytes {start}-{end}/*", last=0))
-    assert not caught.value.again
+    assert not caught.value.retryable
 
 
 async def test_a_server_that_sends_nothing_of_a_part_is_not_asked_for_ever() -> None:
@@ -157,7 +157,7 @@ async def test_a_file_is_asked_for_as_a_whole_where_its_parts_cannot_be_had(
 
     assert await streamed(answer, offset=1000) == BODY[1000:]
     assert asked == [True, False]
-    with pytest.raises(OnlyWhole):
+    with pytest.raises(RangesUnsupported):
         await part(lambda _: refusal)
 
 
@@ -223,7 +223,7 @@ def test_a_server_says_when_to_come_back_within_bounds(
     again: bool,  # noqa: FBT001 - a case
 ) -> None:
     failure = failure_of("http://h/", Head(status=status, headers=headers, length=None), NOW)
-    assert (failure.retry_after, failure.again) == (seconds, again)
+    assert (failure.retry_after, failure.retryable) == (seconds, again)
 
 
 async def test_when_to_come_back_reaches_whoever_asked() -> None:
@@ -250,7 +250,7 @@ async def test_no_text_of_a_library_reaches_a_person(answer: bytes) -> None:
 
 
 async def test_a_gzip_label_is_judged_where_the_size_of_the_whole_is_known() -> None:
-    with pytest.raises(OnlyWhole, match="encodes what was asked for unencoded"):
+    with pytest.raises(RangesUnsupported, match="encodes what was asked for unencoded"):
         await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0)
     every = await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0, length=len(BODY))
     assert every == BODY

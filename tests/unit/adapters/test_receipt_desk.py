@@ -69,7 +69,7 @@ def test_a_provider_that_is_overloaded_may_be_asked_again_when_it_says() -> None
         pytest.raises(NotHandedIn, match="HTTP 503") as no,
     ):
         ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
-    assert (no.value.again, no.value.retry_after) == (True, 3.0)
+    assert (no.value.retryable, no.value.retry_after) == (True, 3.0)
 
 
 @pytest.mark.parametrize("said", [b"", b"[" * 4000, b"[1]", b'{"error": 1}', b"\xff"])

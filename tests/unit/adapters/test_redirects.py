@@ -106,7 +106,7 @@ async def test_a_loop_is_named_and_asked_once() -> None:
 
     with pytest.raises(FetchFailed, match=r"in a loop, to http://127.0.0.1:\d+/x") as caught:
         await streamed(answer)
-    assert not caught.value.again
+    assert not caught.value.retryable
     assert asked == ["/x"]
 
 
@@ -165,7 +165,7 @@ def test_a_redirect_that_is_not_followed_is_named(
     with pytest.raises(FetchFailed, match=reason) as caught:
         going.follow(place, Scope.PUBLIC)
     assert not isinstance(caught.value, Intercepted)
-    assert not caught.value.again
+    assert not caught.value.retryable
     assert str(caught.value).isprintable()
     assert str(going.url) == "https://mirror.example/x"
 

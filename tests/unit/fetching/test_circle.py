@@ -279,7 +279,7 @@ def test_a_provider_that_never_answers_is_a_mirror_like_any_other() -> None:
     assert it.play.disk.items(Folder.ENTRIES)
 
 
-@pytest.mark.parametrize("failure", [FetchFailed("no", again=True), OSError("a fault")])
+@pytest.mark.parametrize("failure", [FetchFailed("no", retryable=True), OSError("a fault")])
 def test_what_cannot_be_handed_on_is_named_and_fetched_all_the_same(failure: Exception) -> None:
     class Broken(FakeNeighbours):
         async def share(self, share: Share, file: int, cuts: Any) -> FakeShared:

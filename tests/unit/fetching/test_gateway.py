@@ -18,7 +18,7 @@ from phase_boot.fetching.errand import KIB
 from phase_boot.fetching.events import ChunksUnknown, SourceServed
 from phase_boot.fetching.gateway import AT_ONCE, Gateway, block_path
 from phase_boot.machine.events import FetchDone, SourceFailed
-from phase_boot.ports.fetcher import FetchFailed, OnlyWhole
+from phase_boot.ports.fetcher import FetchFailed, RangesUnsupported
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.digest import Digest
@@ -62,7 +62,7 @@ class Counted(Sites):
         self.most = max(self.most, self.now)
         try:
             if self.refusing and url.startswith(self.refusing):
-                raise OnlyWhole("it sends files only as a whole")
+                raise RangesUnsupported("it sends files only as a whole")
             answer = super().span(
                 url, offset=offset, length=length, reach=reach, redirects=redirects
             )

@@ -168,7 +168,7 @@ async def test_an_answer_that_breaks_off_is_a_failure_that_may_be_tried_again() 
     async with mirror(sends=2 * MOST) as url, outside() as (other, frames):
         with pytest.raises(FetchFailed, match=r"ended \d+ bytes early") as caught:
             await fetched(other, url)
-        assert caught.value.again
+        assert caught.value.retryable
         assert Kind.REST in frames
 
 
@@ -177,7 +177,7 @@ async def test_an_answer_that_stands_still_is_given_up(monkeypatch: pytest.Monke
     async with mirror(sends=2 * MOST, hangs=True) as url, outside() as (other, _):
         with pytest.raises(FetchFailed, match="stopped answering") as caught:
             await fetched(other, url)
-        assert caught.value.again
+        assert caught.value.retryable
 
 
 async def test_nothing_stays_open_of_many_answers_and_of_those_nobody_read_to_the_end() -> None:

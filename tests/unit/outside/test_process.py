@@ -57,9 +57,9 @@ class Fetcher:
             for number in range(9):
                 moved(f"https://other{number}.example/")
         if url == "busy":
-            raise FetchFailed("it answered HTTP 503", again=True, retry_after=7.5)
+            raise FetchFailed("it answered HTTP 503", retryable=True, retry_after=7.5)
         if url == "gone":
-            raise FetchFailed("it does not have it (HTTP 404)", again=False)
+            raise FetchFailed("it does not have it (HTTP 404)", retryable=False)
         if url == "portal":
             raise Intercepted("it sent us to http://portal.example/")
         if url == "dies":
@@ -146,7 +146,7 @@ async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, aga
     async with outside() as other:
         with pytest.raises(FetchFailed, match="HTTP") as caught:
             await other.read(url, limit=10, reach=Reach.INTERNET)
-        assert caught.value.again is again
+        assert caught.value.retryable is again
         assert caught.value.retry_after == (7.5 if again else None)
 
 

@@ -218,8 +218,8 @@ def test_what_was_not_handed_over_is_said_and_nothing_runs(scene: Scene) -> None
 
 def test_a_provider_is_asked_again_while_the_network_comes_up(scene: Scene) -> None:
     scene.unwilling = [
-        NotHandedIn("no route", again=True),
-        NotHandedIn("it answered HTTP 503", again=True, retry_after=100_000),
+        NotHandedIn("no route", retryable=True),
+        NotHandedIn("it answered HTTP 503", retryable=True, retry_after=100_000),
     ]
     scene.boot()
     assert len(scene.handed_in) == 1
@@ -235,7 +235,7 @@ def test_a_provider_that_takes_nothing_is_said_once(
     again: bool,  # noqa: FBT001 - a case
     asked: int,
 ) -> None:
-    scene.unwilling = [NotHandedIn("no", again=again) for _ in range(ATTEMPTS)]
+    scene.unwilling = [NotHandedIn("no", retryable=again) for _ in range(ATTEMPTS)]
     assert scene.boot() == 0
     assert len(scene.unwilling) == ATTEMPTS - asked
     assert scene.problems() == f"{NEIGHBOUR} did not take the receipts: no."

@@ -24,4 +24,4 @@ from phase_boot.ports.fetcher import MAX_RETRY_AFTER_SECONDS, FetchFailed
 def test_a_source_cannot_ask_for_a_pause_beyond_the_bound(
     asked: float | None, kept: float | None
 ) -> None:
-    assert FetchFailed("HTTP 503", again=True, retry_after=asked).retry_after == kept
+    assert FetchFailed("HTTP 503", retryable=True, retry_after=asked).retry_after == kept

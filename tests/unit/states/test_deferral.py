@@ -130,7 +130,7 @@ def test_a_flood_of_busy_sources_ends_and_is_bounded() -> None:
 def test_a_pause_that_a_source_asked_for_outlives_the_attempt() -> None:
     candidate = Candidate(url="http://m/m.json", origin="url")
     entry = Deferred.new(candidate, 100.0)
-    asked = entry.after(FetchFailed("503", again=True, retry_after=120), now=100.0, chance=0.5)
+    asked = entry.after(FetchFailed("503", retryable=True, retry_after=120), now=100.0, chance=0.5)
     assert (asked.due, asked.patient) == (220.0, False)
     (later,) = deferral.of_next_attempt((asked,), 110.0)
     assert (later.due, later.failures) == (220.0, 1)
@@ -142,8 +142,8 @@ def test_a_source_that_failed_often_is_asked_once_in_a_later_attempt() -> None:
     candidate = Candidate(url="http://m/m.json", origin="url")
     entry = Deferred.new(candidate, 0.0)
     for _ in range(10):
-        entry = entry.after(FetchFailed("refused", again=True), now=40.0, chance=0.0)
+        entry = entry.after(FetchFailed("refused", retryable=True), now=40.0, chance=0.0)
     (later,) = deferral.of_next_attempt((entry,), 100.0)
     begun = deferral.begun((later,), candidate, 110.0)
     assert deferral.next_due((later,), frozenset()) is None
-    assert not begun.after(FetchFailed("refused", again=True), now=111.0, chance=0.99).patient
+    assert not begun.after(FetchFailed("refused", retryable=True), now=111.0, chance=0.99).patient

@@ -84,7 +84,7 @@ class Reachable(Sites):
     async def read(self, url: str, **words: Any) -> bytes:
         async with aclosing(self._network.changes()) as snapshots:
             if not _has(await anext(snapshots), self._prefix):
-                raise FetchFailed("Network is unreachable", again=True)
+                raise FetchFailed("Network is unreachable", retryable=True)
         return await super().read(url, **words)
 
 
