@@ -190,12 +190,13 @@ def _stored(
     for each in staged:
         site.keep(each)
     artifacts = [each.artifact for each in staged]
-    for file in release.modules:
-        site.chunk(site.add("module", file))
+    modules = [site.add("module", file) for file in release.modules]
+    for module in modules:
+        site.chunk(module.artifact)
     jobs = [_job(site, file) for file in release.jobs]
     dags = {artifact.name: str(site.chunk(artifact)) for artifact in artifacts}
     document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
-    return document, (*_damages(staged), *doubted)
+    return document, (*_damages([*staged, *modules]), *doubted)
 
 
 def _damages(staged: Sequence[Staged]) -> Iterator[str]:

@@ -54,15 +54,15 @@ class Site:
         except FileNotFoundError:
             return None
 
-    def add(self, name: str, source: Path) -> Artifact:
-        """Put ``source`` into the store under its hash, and return it as the artifact ``name``.
+    def add(self, name: str, source: Path) -> Staged:
+        """Stage ``source`` as the artifact ``name`` and keep it.
 
         Raises:
             PublishError: as ``stage`` does.
         """
         staged = self.stage(name, source)
         self.keep(staged)
-        return staged.artifact
+        return staged
 
     def stage(self, name: str, source: Path) -> Staged:
         """Hash ``source``, and copy it to the workshop unless the store has the same bytes.
@@ -166,6 +166,8 @@ class Site:
         entry = self.entry(artifact)
         if not os.path.lexists(entry):
             return Staged(artifact, made)
+        if entry.is_symlink() or not entry.is_file():
+            return Staged(artifact, made, "is no plain file in the store")
         damage = self.fault(artifact)
         return Staged(artifact, entry if damage is None else made, damage)
 

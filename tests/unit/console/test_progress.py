@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import termios
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 import pytest
 
 from phase_boot.console.lines import progress_bar
 from phase_boot.console.progress import DRAWN_SECONDS, PLAIN_SECONDS, Report, progress
+from tests.fakes.pseudo_terminals import pseudo_terminal
 
 MIB = 1 << 20
 
@@ -33,32 +29,6 @@ class Clock:
         return self.at
 
 
-@contextmanager
-def terminal(columns: int) -> Iterator[tuple[TextIO, list[str]]]:
-    """Yield a terminal of so many columns to write to; after that the list has what it got."""
-    ours, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (24, columns))
-    # It holds 4 KiB for a reader that does not come.
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.extend(pieces(ours)))
-    reader.start()
-    shown: list[str] = []
-    try:
-        with os.fdopen(theirs, "w") as stream:
-            yield stream, shown
-    finally:
-        reader.join()
-        os.close(ours)
-        shown.append(b"".join(got).decode())
-
-
-def pieces(descriptor: int) -> Iterator[bytes]:
-    """Yield what a terminal gets, until nobody has it open."""
-    with suppress(OSError):
-        while piece := os.read(descriptor, 1 << 16):
-            yield piece
-
-
 def publish(report: Report, clock: Clock) -> None:
     """Do 3 GiB in 60 s of the clock, reporting sixteen times a second."""
     for turn in range(1, 961):
@@ -69,9 +39,9 @@ def publish(report: Report, clock: Clock) -> None:
 @pytest.mark.parametrize("columns", [20, 39, 40, 60, 80, 200])
 def test_a_terminal_gets_one_line_that_fits_and_is_drawn_over_itself(columns: int) -> None:
     clock = Clock()
-    with terminal(columns) as (stream, got), progress(stream, now=clock) as report:
+    with pseudo_terminal(columns) as (stream, screen), progress(stream, now=clock) as report:
         publish(report, clock)
-    (shown,) = got
+    shown = screen.text
     assert "\n" not in shown
     drawn = [line.removesuffix("\x1b[K") for line in shown.split("\r")[1:-1]]
     assert max(map(len, drawn)) < columns
@@ -82,17 +52,17 @@ def test_a_terminal_gets_one_line_that_fits_and_is_drawn_over_itself(columns: in
 
 def test_a_line_of_80_columns_tells_step_amount_rate_and_time_left() -> None:
     clock = Clock()
-    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+    with pseudo_terminal(80) as (stream, screen), progress(stream, now=clock) as report:
         publish(report, clock)
-    (shown,) = got
+    shown = screen.text
     assert "  rootfs: copy [#####-----] 1536.0 of 3072.0 MiB, 51.2 MiB/s, 0:30 left" in shown
 
 
 def test_a_line_of_39_columns_tells_step_and_amount() -> None:
     clock = Clock()
-    with terminal(39) as (stream, got), progress(stream, now=clock) as report:
+    with pseudo_terminal(39) as (stream, screen), progress(stream, now=clock) as report:
         publish(report, clock)
-    (shown,) = got
+    shown = screen.text
     assert "\r  rootfs: copy 1536.0 of 3072.0 MiB\x1b[K" in shown
 
 
@@ -102,7 +72,7 @@ def test_where_the_amount_does_not_fit_there_is_a_percentage() -> None:
 
 
 @pytest.mark.parametrize("columns", range(100))
-def test_no_line_is_wider_than_its_terminal(columns: int) -> None:
+def test_no_line_is_wider_than_its_pseudo_terminal(columns: int) -> None:
     event = {"artifact": "initramfs: check", "done": 1 << 40, "size": 1 << 41, "rate": 1 << 30}
     assert len(progress_bar(event, columns)) <= columns
 
@@ -115,10 +85,10 @@ def test_a_dumb_terminal_gets_a_plain_line_every_ten_seconds(
     if kind is not None:
         monkeypatch.setenv("TERM", kind)
     clock = Clock()
-    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+    with pseudo_terminal(80) as (stream, screen), progress(stream, now=clock) as report:
         publish(report, clock)
         report("rootfs: index", 1, 2)
-    lines = got[0].splitlines()
+    lines = screen.text.splitlines()
     assert 60 / PLAIN_SECONDS - 1 <= len(lines) <= 60 / PLAIN_SECONDS
     assert not set("".join(lines)) & {"\x1b", "\r"}
     assert all("rootfs: copy" in line and len(line) < 80 for line in lines)
@@ -138,33 +108,33 @@ def test_a_pipe_and_a_file_get_nothing(tmp_path: Path) -> None:
 
 def test_what_is_done_at_once_shows_nothing() -> None:
     clock = Clock()
-    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+    with pseudo_terminal(80) as (stream, screen), progress(stream, now=clock) as report:
         report("kernel: copy", 1, 2)
         clock.at = DRAWN_SECONDS / 2
         report("kernel: index", 1, 2)
-    assert got == [""]
+    assert screen.text == ""
 
 
 def test_a_step_that_begins_replaces_the_bar_before_it_takes_long() -> None:
     clock = Clock()
-    with terminal(80) as (stream, got), progress(stream, now=clock) as report:
+    with pseudo_terminal(80) as (stream, screen), progress(stream, now=clock) as report:
         clock.at = 1.0
         report("rootfs: copy", 5, 10)
         report("rootfs: flush", 10, 10)
-    assert got[0].split("\r")[2].startswith("  rootfs: flush ")
+    assert screen.text.split("\r")[2].startswith("  rootfs: flush ")
 
 
 def test_the_bar_is_removed_before_an_error_is_told() -> None:
     clock = Clock()
     with (  # noqa: PT012 - both belong to what is tested
-        terminal(80) as (stream, got),
+        pseudo_terminal(80) as (stream, screen),
         pytest.raises(ValueError, match="stop"),
         progress(stream, now=clock) as report,
     ):
         clock.at = 1.0
         report("rootfs: copy", 5, 10)
         raise ValueError("stop")
-    assert got[0].endswith("\r\x1b[K")
+    assert screen.text.endswith("\r\x1b[K")
 
 
 def test_a_terminal_that_is_gone_ends_no_command() -> None:

@@ -8,10 +8,12 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 
+from phase_boot.cli import main
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
 from phase_boot.store.cid import Cid
@@ -19,6 +21,7 @@ from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.store.tree import plant
 from tests.fakes.pieces import data_of
+from tests.fakes.pseudo_terminals import pseudo_terminal
 from tests.fakes.trees import car_of, chunk_list
 
 Run = Callable[..., tuple[int, str, str]]
@@ -116,9 +119,23 @@ def test_a_link_in_the_place_of_an_entry_is_replaced_and_what_it_names_is_kept(
     entry = site / entry_path(Digest.of(ROOTFS))
     entry.unlink()
     entry.symlink_to(desk / "rootfs")
-    assert run(f"{WORDS} --version 2")[0] == 0
+    status, _, err = run(f"{WORDS} --version 2")
+    assert (status, f"{entry.name} is no plain file in the store and was replaced" in err) == (
+        0,
+        True,
+    )
     assert not entry.is_symlink()
     assert entry.read_bytes() == (desk / "rootfs").read_bytes() == ROOTFS
+
+
+def test_a_damaged_module_is_replaced_and_named(run: Run, desk: Path, site: Path) -> None:
+    (desk / "module").write_bytes(b"\0asm")
+    assert run(f"{WORDS} --version 2 --module @/module")[0] == 0
+    entry = site / entry_path(Digest.of(b"\0asm"))
+    entry.write_bytes(b"?asm")
+    status, _, err = run(f"{WORDS} --version 3 --module @/module")
+    assert (status, f"{entry_path(Digest.of(entry.read_bytes()))} was changed" in err) == (0, True)
+    assert entry.read_bytes() == b"\0asm"
 
 
 def test_an_entry_that_a_web_server_cannot_read_becomes_readable(run: Run, site: Path) -> None:
@@ -252,3 +269,32 @@ def test_a_manifest_that_cannot_be_read_only_costs_time(run: Run, desk: Path, si
     (site / "beta/amd64/manifest.json").write_text("{")
     assert run(f"{WORDS} --version 2")[0] == 0
     assert dag_named(desk) == right
+
+
+def test_a_person_at_a_terminal_sees_how_far_it_is(
+    desk: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    pipe = desk / "pipe"
+    os.mkfifo(pipe)
+    words = f"{WORDS} --version 2".replace("@/rootfs", "@/pipe").replace("@", str(desk)).split()
+    with pseudo_terminal(80) as (stream, screen):
+
+        def feed() -> None:
+            """Write a MiB every now and then, until the progress of that is shown."""
+            with pipe.open("wb") as writer:
+                for _ in range(400):
+                    writer.write(bytes(1 << 20))
+                    if "rootfs: copy" in screen.text:
+                        return
+                    shown.wait(0.05)
+
+        shown = threading.Event()
+        feeder = threading.Thread(target=feed, daemon=True)
+        feeder.start()
+        with redirect_stderr(stream):
+            assert main(words) == 0
+        feeder.join()
+    assert "\r  rootfs: copy [" in screen.text
+    assert "\r\x1b[KThe " in screen.text
+    assert site.is_dir()
