@@ -190,7 +190,7 @@ def _fetch(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        from phase_boot.filling import Order, fill  # noqa: PLC0415 - the same
+        from phase_boot.prefetch import Order, fill  # noqa: PLC0415 - the same
 
         return fill(
             Order(

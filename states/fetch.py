@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from phase_boot.fetching import Circle, Company, Errand, Unobtainable, obtain
+from phase_boot.download import Circle, Company, Errand, Unobtainable, obtain
 from phase_boot.handoff.memory import to_fetch_and_start, to_go_on
 from phase_boot.machine import events
 from phase_boot.machine.boot import Boot, Images, known

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from phase_boot.fetching.health import HEDGE_SECONDS
+from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.machine import deferral
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience

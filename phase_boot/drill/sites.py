@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from phase_boot.download.gateway_source import block_path
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.fetching.gateway import block_path
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported, unmoved
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec

@@ -20,7 +20,7 @@ from phase_boot.trust.manifest import Artifact
 from policies.model import Mode, Policy, policy_from
 
 if TYPE_CHECKING:
-    from phase_boot.fetching import Errand
+    from phase_boot.download import Errand
     from phase_boot.ports.clock import Clock
     from phase_boot.ports.fetcher import Fetcher
 
@@ -48,7 +48,7 @@ def errand_for(
     handed: Handed, keep: Cas, dags: Mapping[str, Cid], *, fetcher: Fetcher, clock: Clock
 ) -> Errand:
     """Return what a module is fetched with: by its chunks where ``dags`` names them."""
-    from phase_boot.fetching import Errand  # noqa: PLC0415 - see above; on a slow machine: seconds
+    from phase_boot.download import Errand  # noqa: PLC0415 - see above; on a slow machine: seconds
 
     return Errand(
         clock=clock,
@@ -72,7 +72,7 @@ async def _fetch(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str,
     from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
     from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
     from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from phase_boot.fetching import Unobtainable, obtain  # noqa: PLC0415
+    from phase_boot.download import Unobtainable, obtain  # noqa: PLC0415
     from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
 
     http = Http()

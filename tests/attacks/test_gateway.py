@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from phase_boot.download import Unobtainable, obtain
+from phase_boot.download.context import RATE_SECONDS
+from phase_boot.download.events import ChunksUnknown
+from phase_boot.download.gateway_source import AT_ONCE, block_path
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites
-from phase_boot.fetching import Unobtainable, obtain
-from phase_boot.fetching.errand import RATE_SECONDS
-from phase_boot.fetching.events import ChunksUnknown
-from phase_boot.fetching.gateway import AT_ONCE, block_path
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.cid import Cid, Codec
 from phase_boot.store.dag import MAX_BLOCK

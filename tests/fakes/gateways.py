@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.download import Errand, obtain
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.world import policy_table
-from phase_boot.fetching import Errand, obtain
 from phase_boot.machine.events import Event
 from phase_boot.store.cas import Cas
 from phase_boot.store.cid import Cid

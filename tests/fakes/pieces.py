@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from phase_boot.download.context import Errand
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites, blocks_of
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.drill.world import policy_table
-from phase_boot.fetching.errand import Errand
 from phase_boot.machine.events import Event
 from phase_boot.store.cas import Cas
 from phase_boot.store.chunks import ChunkList

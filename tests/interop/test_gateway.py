@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.download import Unobtainable
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
-from phase_boot.fetching import Unobtainable
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.chunker import CUT, chunk_list
 from phase_boot.store.digest import Digest

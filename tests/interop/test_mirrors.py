@@ -18,9 +18,9 @@ import pytest
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.download import Unobtainable, obtain
+from phase_boot.download.events import ChunksUnknown
 from phase_boot.drill.sites import Sites
-from phase_boot.fetching import Unobtainable, obtain
-from phase_boot.fetching.events import ChunksUnknown
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.store.layout import dag_path, entry_path

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.download import obtain
 from phase_boot.drill import virtual_time
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.receipts import MODULE, job
 from phase_boot.drill.sites import Sites
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.fetching import obtain
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
 from phase_boot.plasma.supply import Supply, errand_for, policy_of

@@ -16,8 +16,8 @@ from phase_boot.adapters.shelves import FolderCache
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import Console
-from phase_boot.fetching import Circle, Errand, Unobtainable, obtain
-from phase_boot.fetching.document import Reader
+from phase_boot.download import Circle, Errand, Unobtainable, obtain
+from phase_boot.download.document_reader import Reader
 from phase_boot.machine.events import (
     CandidateRefused,
     Event,

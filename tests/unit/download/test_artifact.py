@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from phase_boot.download import Unobtainable, obtain
+from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
-from phase_boot.fetching import Unobtainable, obtain
-from phase_boot.fetching.events import ChunksUnknown, SourceServed
 from phase_boot.machine.events import FetchDone, SourceFailed
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec

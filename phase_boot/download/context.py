@@ -8,8 +8,8 @@ from random import random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from phase_boot.fetching.company import Company
-from phase_boot.fetching.health import SourceHealth
+from phase_boot.download.health import SourceHealth
+from phase_boot.download.source_discovery import Company
 from phase_boot.machine.backoff import Backoff
 from phase_boot.machine.events import Event, FetchDone
 from phase_boot.ports.clock import Clock
@@ -21,7 +21,7 @@ from phase_boot.trust.manifest import Artifact
 from policies.model import Policy, Reach
 
 if TYPE_CHECKING:
-    from phase_boot.fetching.circle import Circle
+    from phase_boot.download.tracker_client import Circle
 
 PROGRESS_SECONDS: Final = 0.25
 BACKOFF: Final = Backoff(first=0.5, longest=60)

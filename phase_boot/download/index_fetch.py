@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
-from phase_boot.fetching.errand import RATE_SECONDS, Errand, Pace
-from phase_boot.fetching.events import ChunksUnknown
-from phase_boot.fetching.gateway import Blocks
-from phase_boot.fetching.health import HEDGE_SECONDS
-from phase_boot.fetching.parts import part
+from phase_boot.download.context import RATE_SECONDS, Errand, Pace
+from phase_boot.download.events import ChunksUnknown
+from phase_boot.download.gateway_source import Blocks
+from phase_boot.download.health import HEDGE_SECONDS
+from phase_boot.download.ranges import part
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.cas import Cas

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from phase_boot.fetching.errand import Errand
-from phase_boot.fetching.source import Source
+from phase_boot.download.context import Errand
+from phase_boot.download.source import Source
 from phase_boot.ports.fetcher import Buffer, FetchFailed
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Artifact
@@ -14,7 +14,7 @@ from phase_boot.url import below
 
 
 class Mirror:
-    """Implements `fetching.source.Source` for one artifact below a base URL."""
+    """Implements `download.source.Source` for one artifact below a base URL."""
 
     def __init__(self, errand: Errand, base: str, artifact: Artifact) -> None:
         """Take whom to ask, by the base URL of its files."""

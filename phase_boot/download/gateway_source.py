@@ -9,9 +9,9 @@ from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
-from phase_boot.fetching.errand import Errand
-from phase_boot.fetching.parts import part
-from phase_boot.fetching.source import Source
+from phase_boot.download.context import Errand
+from phase_boot.download.ranges import part
+from phase_boot.download.source import Source
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.store.chunks import ChunkList
 from phase_boot.store.cid import Cid, Codec
@@ -73,7 +73,7 @@ class Blocks:
 
 
 class Gateway:
-    """Implements `fetching.source.Source` for one artifact whose chunks are known."""
+    """Implements `download.source.Source` for one artifact whose chunks are known."""
 
     held = None
     """It is asked for everything."""

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from phase_boot.fetching.errand import Errand
-from phase_boot.fetching.events import MeetingFailed, MeetingJoined
-from phase_boot.fetching.seat import Seat
-from phase_boot.fetching.swarm import Swarm
-from phase_boot.fetching.told import read_roots
+from phase_boot.download.announce_reply import read_roots
+from phase_boot.download.context import Errand
+from phase_boot.download.events import MeetingFailed, MeetingJoined
+from phase_boot.download.peer_session import Seat
+from phase_boot.download.swarm import Swarm
 from phase_boot.machine.events import Event
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed

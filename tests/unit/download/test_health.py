@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phase_boot.fetching.health import MAX_SOURCES, SUSPICION, SourceHealth
+from phase_boot.download.health import MAX_SOURCES, SUSPICION, SourceHealth
 
 
 def test_a_source_is_suspect_for_longer_after_each_failure() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from phase_boot.fetching.errand import Errand
+from phase_boot.download.context import Errand
 from phase_boot.ports.fetcher import FetchFailed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.fetching.source import Source
+from phase_boot.download.source import Source
 from phase_boot.store.chunks import ChunkList
 
 WORTH: Final = 2.0

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Any, Final
 
-from phase_boot.fetching.board import Board, Task
-from phase_boot.fetching.errand import (
+from phase_boot.download.context import (
     KIB,
     PROGRESS_SECONDS,
     RATE_SECONDS,
@@ -17,8 +16,9 @@ from phase_boot.fetching.errand import (
     Pace,
     Unobtainable,
 )
-from phase_boot.fetching.events import SourceServed
-from phase_boot.fetching.source import Source
+from phase_boot.download.events import SourceServed
+from phase_boot.download.scheduler import Board, Task
+from phase_boot.download.source import Source
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.store.errors import WrongContent

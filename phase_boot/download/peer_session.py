@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from phase_boot.fetching.errand import Errand
-from phase_boot.fetching.mirror import Mirror
-from phase_boot.fetching.swarm import Swarm
-from phase_boot.fetching.told import read_told
+from phase_boot.download.announce_reply import read_told
+from phase_boot.download.context import Errand
+from phase_boot.download.mirror_source import Mirror
+from phase_boot.download.swarm import Swarm
 from phase_boot.ports.neighbours import Shared
 from phase_boot.store.cid import Cid
 from phase_boot.store.mosaic import Mosaic

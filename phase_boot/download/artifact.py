@@ -9,14 +9,14 @@ from contextlib import aclosing, asynccontextmanager, nullcontext
 from itertools import chain
 from typing import Final
 
-from phase_boot.fetching.errand import Errand, Unobtainable
-from phase_boot.fetching.events import ChunksUnknown, SourceServed
-from phase_boot.fetching.gateway import Gateway
-from phase_boot.fetching.index import Index, learnt
-from phase_boot.fetching.mirror import Mirror
-from phase_boot.fetching.source import Source
-from phase_boot.fetching.swarm import Swarm
-from phase_boot.fetching.whole import first_to_answer, from_source
+from phase_boot.download.context import Errand, Unobtainable
+from phase_boot.download.events import ChunksUnknown, SourceServed
+from phase_boot.download.gateway_source import Gateway
+from phase_boot.download.index_fetch import Index, learnt
+from phase_boot.download.mirror_source import Mirror
+from phase_boot.download.single_source import first_to_answer, from_source
+from phase_boot.download.source import Source
+from phase_boot.download.swarm import Swarm
 from phase_boot.machine.events import StoreCorrupt
 from phase_boot.store.cas import Cas, Fetched
 from phase_boot.store.chunks import ChunkList

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from phase_boot.download import Circle, obtain
+from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
+from phase_boot.download.peer_session import MOST_PEERS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.neighbours import FakeNeighbours, FakeShared, Meeting
 from phase_boot.drill.sites import Site, Sites
-from phase_boot.fetching import Circle, obtain
-from phase_boot.fetching.events import MeetingFailed, MeetingJoined, SourceServed
-from phase_boot.fetching.seat import MOST_PEERS
 from phase_boot.machine.events import FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Share

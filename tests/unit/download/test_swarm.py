@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
+from phase_boot.download.context import Errand, Unobtainable
+from phase_boot.download.events import SourceServed
+from phase_boot.download.mirror_source import Mirror
+from phase_boot.download.swarm import FIRST_SPAN, Swarm
 from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
-from phase_boot.fetching.errand import Errand, Unobtainable
-from phase_boot.fetching.events import SourceServed
-from phase_boot.fetching.mirror import Mirror
-from phase_boot.fetching.swarm import FIRST_SPAN, Swarm
 from phase_boot.machine.events import FetchProgress, SourceFailed
 from phase_boot.store.cas import Fetched
 from phase_boot.store.disk import Folder

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Final
 
-from phase_boot.fetching.errand import (
+from phase_boot.download.context import (
     PROGRESS_SECONDS,
     RATE_SECONDS,
     Errand,
     Pace,
     Unobtainable,
 )
-from phase_boot.fetching.health import HEDGE_SECONDS
+from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.cas import Fetched

@@ -12,12 +12,12 @@ import pytest
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.download import Unobtainable, obtain
+from phase_boot.download.context import RATE_SECONDS, Errand
+from phase_boot.download.events import ChunksUnknown
+from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites
-from phase_boot.fetching import Unobtainable, obtain
-from phase_boot.fetching.errand import RATE_SECONDS, Errand
-from phase_boot.fetching.events import ChunksUnknown
-from phase_boot.fetching.health import HEDGE_SECONDS
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store import car, dag, varint
 from phase_boot.store.cid import Cid, Codec

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from phase_boot.download import Unobtainable, obtain
+from phase_boot.download.context import KIB
+from phase_boot.download.events import ChunksUnknown, SourceServed
+from phase_boot.download.gateway_source import AT_ONCE, Gateway, block_path
 from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
-from phase_boot.fetching import Unobtainable, obtain
-from phase_boot.fetching.errand import KIB
-from phase_boot.fetching.events import ChunksUnknown, SourceServed
-from phase_boot.fetching.gateway import AT_ONCE, Gateway, block_path
 from phase_boot.machine.events import FetchDone, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, RangesUnsupported
 from phase_boot.store.chunks import ChunkList

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
+from phase_boot.download.document_reader import Reader
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites, good_site
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.fetching.document import Reader
 from phase_boot.machine.deferral import PATIENCE_SECONDS
 from phase_boot.machine.events import Event
 from phase_boot.machine.retry_events import CandidateDeferred
