@@ -16,8 +16,8 @@ from image.recipe import CACHE_MIB, Recipe, Trusting
 from image.steps import seed
 from image.workshop import BUILD, ROOT, Workshop, only_one
 from phase_boot import edge
+from phase_boot.content.arch import Arch
 from phase_boot.publish.errors import PublishError
-from phase_boot.trust.arch import Arch
 from policies.model import PolicyError, Shell
 from policies.write import ROOT_NAME, chosen
 

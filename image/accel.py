@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from image.hardware import BOARDS, Accel, Hardware
 from image.private_stick import PrivateStick
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 VARIABLE: Final = "PHASE_ACCEL"
 PROBE_SECONDS: Final = 20.0

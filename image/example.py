@@ -18,10 +18,10 @@ from image.steps import filesystems, initramfs, kernel, python, target
 from image.tools import epoch
 from image.workshop import BUILD, ROOT, Step, Workshop, discard
 from phase_boot.console.progress import progress
+from phase_boot.content.version import Version
 from phase_boot.publish.keyfile import read_key
 from phase_boot.publish.release import Release, publish
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.version import Version
 
 LIFETIME: Final = timedelta(days=90)
 RENEWED: Final = timedelta(days=7)

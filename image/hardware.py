@@ -12,7 +12,7 @@ from image.durable import Durable
 from image.guest_events import PORT
 from image.lab import Nic
 from image.power import SECTOR
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 
 class Accel(StrEnum):

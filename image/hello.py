@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot import edge
+from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import assembled
-from phase_boot.store.digest import Digest
 from phase_boot.trust.job import read_job
 
 SOURCE: Final = Path(__file__).parent / "target" / "hello"

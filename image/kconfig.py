@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from image.errors import BuildError
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 REQUIRED: Final = (
     "KEXEC",

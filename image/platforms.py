@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from image.lab import environment
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 
 ESP: Final = "phase-esp"
 CACHE: Final = "phase-cache"

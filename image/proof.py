@@ -9,7 +9,7 @@ from typing import Final
 
 from image.guest_events import Event
 from image.hello import SOURCE
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.store.layout import RECEIPTS, manifest_path
 from phase_boot.trust.document import read_document
 from phase_boot.trust.job import Job, read_job

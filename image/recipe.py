@@ -10,7 +10,7 @@ from typing import Final
 from image.modules import patterns
 from image.platforms import PLATFORMS, Platform
 from image.workshop import ROOT
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 from policies.model import Shell
 from policies.write import SHIPPED_SHELL, Keys, RootFile
 

@@ -13,11 +13,11 @@ from typing import Final
 
 from image.authority import chain_of
 from image.lab import IPV4, IPV6, Lab, LabError
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import Version
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.verify import Wanted, verify
-from phase_boot.trust.version import Version
 
 PROGRAM: Final = Path(sys.executable).with_name("phase-boot")
 """The command as this environment has it installed."""

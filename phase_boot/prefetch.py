@@ -16,6 +16,7 @@ from phase_boot.adapters.shelves import FolderCache
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import Console
+from phase_boot.content.arch import Arch
 from phase_boot.download import Circle, Errand, Unobtainable, obtain
 from phase_boot.download.document_reader import Reader
 from phase_boot.machine.events import (
@@ -34,7 +35,6 @@ from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import manifest_path, read_manifest_path, root_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.manifest import Manifest

@@ -9,10 +9,10 @@ from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from phase_boot.content.version import Version
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import Root, anchor
 from phase_boot.trust.signatures import Trust
-from phase_boot.trust.version import Version
 from phase_boot.url import BadUrl, Url, base_url
 
 ORIGINS: Final = ("lan", "wan", "url", "cache")

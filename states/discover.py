@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
+from phase_boot.content.arch import Arch
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.deferral import Deferred, at_once, next_due
 from phase_boot.machine.errors import BehindPortal, NotConfigured, NothingFound
@@ -19,7 +20,6 @@ from phase_boot.machine.network_events import link_up
 from phase_boot.machine.search import NetworkWatch, search
 from phase_boot.ports import finder as port
 from phase_boot.ports.network import Link, link_towards, reach_of
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import canonical
 
 CACHE: Final = "cache"

@@ -4,7 +4,8 @@ COVERAGE := COVERAGE_FILE=build/coverage/trust $(RUN) coverage
 .PHONY: coverage-trust
 coverage-trust: .venv/done ## every branch of phase_boot/trust is taken by its unit tests, or this fails
 	@mkdir -p build/coverage
-	$(COVERAGE) run --branch --source=phase_boot.trust -m pytest -q tests/unit/trust
+	$(COVERAGE) run --branch --source=phase_boot.trust,phase_boot.content.arch,phase_boot.content.version \
+		-m pytest -q tests/unit/trust tests/unit/content/test_version.py
 	$(COVERAGE) report --show-missing --fail-under=100
 
 .PHONY: bench-trust

@@ -24,7 +24,7 @@ from image.qemu import FAILURES, Machine, MachineFailed
 from image.serving import promised, provide
 from image.stages import REPORT, stages
 from phase_boot import edge
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 MIB: Final = 1024 * 1024
 RESULT: Final = FOLDER / "boot.json"

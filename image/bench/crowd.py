@@ -24,7 +24,7 @@ from image.bench.rows import Aim, Bench, Row
 from image.bench.wires import PORT, Place
 from image.lab import IPV4, Lab
 from image.serving import PROGRAM
-from phase_boot.trust.manifest import Artifact
+from phase_boot.content.artifact import Artifact
 
 CLIENTS: Final = 32
 RATE: Final = 200

@@ -25,13 +25,13 @@ import wasmtime
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from image.hello import SOURCE, hello
 from phase_boot import edge
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.plasma.cage import NOBODY
 from phase_boot.plasma.engine import assembled
 from phase_boot.plasma.engine import run as run_job
 from phase_boot.plasma.node import ephemeral, keeping
 from phase_boot.plasma.runner import Machine, run_jobs
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.receipt import Outcome
 

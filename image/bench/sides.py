@@ -15,7 +15,7 @@ from typing import Final
 
 from image.lab import Lab, environment
 from image.serving import PROGRAM
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.store.hashing import hash_into
 
 SECONDS: Final = 900.0

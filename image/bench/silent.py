@@ -20,12 +20,13 @@ from image.bench.sides import MIB
 from image.bench.wires import Place
 from image.lab import Lab
 from image.serving import PROGRAM
+from phase_boot.content.arch import Arch
+from phase_boot.content.artifact import Artifact
 from phase_boot.drill.manifests import INITRAMFS, KERNEL
 from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.store.layout import entry_path, manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
-from phase_boot.trust.manifest import Artifact, Manifest
+from phase_boot.trust.manifest import Manifest
 
 ARCH: Final = Arch.AMD64
 UNUSED: Final = 100

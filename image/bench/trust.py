@@ -23,8 +23,9 @@ import nacl.signing
 
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from phase_boot import edge
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import Version
 from phase_boot.trust import root
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES, canonical, read_document
 from phase_boot.trust.keys import SigningKey
@@ -33,7 +34,6 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.rollback import MAX_SEEN, Seen, read_state, write_state
 from phase_boot.trust.signatures import MAX_KEYS, Trust, claims_of
 from phase_boot.trust.verify import Wanted, authenticate, verify
-from phase_boot.trust.version import Version
 
 RESULT: Final = FOLDER / "trust.json"
 PEER: Final = "bare PyNaCl"

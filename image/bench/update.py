@@ -27,12 +27,12 @@ from image.errors import BuildError
 from image.lab import environment
 from image.serving import PROGRAM
 from phase_boot import edge
+from phase_boot.content.arch import Arch
+from phase_boot.content.chunk_list import ChunkList, ChunkTable
+from phase_boot.content.chunker import chunk_list, cut_for
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_index import Outline
 from phase_boot.publish.keyfile import read_keyfile
-from phase_boot.store.chunker import chunk_list, cut_for
-from phase_boot.store.chunks import ChunkList, ChunkTable
-from phase_boot.store.outline import Outline
-from phase_boot.store.tree import plant
-from phase_boot.trust.arch import Arch
 
 RESULT: Final = FOLDER / "update.json"
 CACHE: Final = Path("build/bench/update")

@@ -8,7 +8,7 @@ from pathlib import Path
 from image import kconfig, modules
 from image.errors import BuildError
 from image.tools import Tool, run
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"MZ\0\0zimg": "zboot"}
 """How files begin that kexec on arm64 does not load."""

@@ -11,7 +11,7 @@ from image import recipe as names
 from image.recipe import PYTHON_FILES, TARGET_FILES
 from image.steps import python, roots, tree
 from image.tools import epoch
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.store.layout import entry_path
 
 LINKS: Final = {

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.arch import Arch
 from phase_boot.handoff.cmdline import PREFIX, parse
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.ports.platform import Facts
-from phase_boot.trust.arch import Arch
 from policies.model import Mode, Policy, PolicyError
 from policies.read import read_policy
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from phase_boot.content.pieces import from_text
 from phase_boot.ports.finder import host_of
-from phase_boot.store.stretches import from_text
 from phase_boot.url import BadUrl, Scope, Url, announced, scope_of
 
 MAX_PEERS: Final = 16

@@ -9,6 +9,9 @@ from contextlib import aclosing, asynccontextmanager, nullcontext
 from itertools import chain
 from typing import Final
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid
 from phase_boot.download.context import Errand, Unobtainable
 from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.download.gateway_source import Gateway
@@ -19,11 +22,8 @@ from phase_boot.download.source import Source
 from phase_boot.download.swarm import Swarm
 from phase_boot.machine.events import StoreCorrupt
 from phase_boot.store.cas import Cas, Fetched
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid
 from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
 from phase_boot.store.mosaic import Mosaic
-from phase_boot.trust.manifest import Artifact
 
 STORE: Final = "store"
 

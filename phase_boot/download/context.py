@@ -8,6 +8,8 @@ from random import random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
 from phase_boot.download.health import SourceHealth
 from phase_boot.download.source_discovery import Company
 from phase_boot.machine.backoff import Backoff
@@ -16,8 +18,6 @@ from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.ports.finder import server_of
 from phase_boot.store.cas import Cas
-from phase_boot.store.cid import Cid
-from phase_boot.trust.manifest import Artifact
 from policies.model import Policy, Reach
 
 if TYPE_CHECKING:

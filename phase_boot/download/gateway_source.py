@@ -9,13 +9,13 @@ from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.digest import Digest
 from phase_boot.download.context import Errand
 from phase_boot.download.ranges import part
 from phase_boot.download.source import Source
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.digest import Digest
 from phase_boot.url import below
 
 AT_ONCE: Final = 8

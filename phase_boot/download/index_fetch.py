@@ -8,6 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_pb import MAX_BLOCK
+from phase_boot.content.leaf_level import UnusableDag, WrongIndex
 from phase_boot.download.context import RATE_SECONDS, Errand, Pace
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.gateway_source import Blocks
@@ -16,14 +23,7 @@ from phase_boot.download.ranges import part
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.cas import Cas
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid
-from phase_boot.store.dag import MAX_BLOCK
 from phase_boot.store.layout import dag_path
-from phase_boot.store.lowest import UnusableDag, WrongIndex
-from phase_boot.store.outline import Outline
-from phase_boot.store.tree import plant
-from phase_boot.trust.manifest import Artifact
 from phase_boot.url import below
 
 MAX_PARTS: Final = 1 << 14

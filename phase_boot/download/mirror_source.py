@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from phase_boot.content.artifact import Artifact
 from phase_boot.download.context import Errand
 from phase_boot.download.source import Source
 from phase_boot.ports.fetcher import Buffer, FetchFailed
 from phase_boot.store.layout import entry_path
-from phase_boot.trust.manifest import Artifact
 from phase_boot.url import below
 
 

@@ -6,15 +6,15 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
+from phase_boot.content.pieces import Stretches, as_text
 from phase_boot.download.announce_reply import read_told
 from phase_boot.download.context import Errand
 from phase_boot.download.mirror_source import Mirror
 from phase_boot.download.swarm import Swarm
 from phase_boot.ports.neighbours import Shared
-from phase_boot.store.cid import Cid
 from phase_boot.store.mosaic import Mosaic
-from phase_boot.store.stretches import Stretches, as_text
-from phase_boot.trust.manifest import Artifact
 
 MOST_PEERS: Final = 12
 """Others that are asked at once."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from phase_boot.content.chunk_list import ChunkList
 from phase_boot.download.source import Source
-from phase_boot.store.chunks import ChunkList
 
 WORTH: Final = 2.0
 """Who would be so many times faster may ask for what another one is about to get."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Final
 
+from phase_boot.content.artifact import Artifact
 from phase_boot.download.context import (
     PROGRESS_SECONDS,
     RATE_SECONDS,
@@ -22,7 +23,6 @@ from phase_boot.store.cas import Fetched
 from phase_boot.store.errors import WrongContent
 from phase_boot.store.layout import entry_path
 from phase_boot.store.writer import ArtifactWriter
-from phase_boot.trust.manifest import Artifact
 from phase_boot.url import below
 
 LONGEST_WAIT: Final = 8.0

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+from phase_boot.content.cid import Cid
+from phase_boot.content.pieces import Stretches
 from phase_boot.download.announce_reply import read_roots
 from phase_boot.download.context import Errand
 from phase_boot.download.events import MeetingFailed, MeetingJoined
@@ -18,10 +20,8 @@ from phase_boot.machine.events import Event
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Neighbours, Share
-from phase_boot.store.cid import Cid
 from phase_boot.store.layout import PEERS
 from phase_boot.store.mosaic import Mosaic
-from phase_boot.store.stretches import Stretches
 from phase_boot.url import below
 from policies.model import Reach
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.plan import Fault
@@ -22,10 +24,8 @@ from phase_boot.machine.read_back import broken
 from phase_boot.machine.replay import ImpossibleJournalError, replay
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, SCHEDULE
 from phase_boot.store.cas import Cas
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import StoreError
-from phase_boot.trust.manifest import Artifact
 
 GRACE: Final = 30.0
 """Seconds more than its budget after which a handler that will not stop is left alone."""

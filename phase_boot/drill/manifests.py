@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.drill.kernels import bzimage
 from phase_boot.handoff.cpio import Entry, archive
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted
-from phase_boot.trust.version import Version
 
 PUBLISHER: Final = SigningKey(b"\x01" * 32)
 SECOND: Final = SigningKey(b"\x02" * 32)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from phase_boot.content.pieces import as_text, stretch_count
 from phase_boot.drill.sites import Sites
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Share
 from phase_boot.store.layout import PEERS
-from phase_boot.store.stretches import as_text, stretch_count
 from policies.model import Reach
 
 

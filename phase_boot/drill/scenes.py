@@ -9,6 +9,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND
 from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, NOW, ROOTFS, STRANGER, document, signed
@@ -27,10 +29,8 @@ from phase_boot.drill.sites import (
 from phase_boot.drill.world import Scene, policy_table
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Wish
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.tree import plant
 
 NEIGHBOUR: Final = "http://10.0.0.9:7000"
 OLD: Final = b"what an older version left " * 100

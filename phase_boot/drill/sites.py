@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.download.gateway_source import block_path
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported, unmoved
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.digest import Digest
-from phase_boot.store.tree import plant
 from phase_boot.trust.manifest import MAX_SIZE
 from policies.model import Reach
 

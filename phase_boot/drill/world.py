@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from phase_boot.adapters.kept_manifest import KeptManifest
+from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.fake_privacy import FakePrivacy
@@ -36,7 +37,6 @@ from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
 from phase_boot.ports.reports import NotSaved
 from phase_boot.store.cas import Cas
-from phase_boot.trust.arch import Arch
 from policies.model import Policy, PolicyError, policy_from
 
 _FOUND = installed_handlers()

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 
+from phase_boot.content.version import Version
 from phase_boot.trust.document import check_depth
 from phase_boot.trust.keys import parse_keyid
 from phase_boot.trust.refusals import TooDeep
 from phase_boot.trust.verify import Verified
-from phase_boot.trust.version import Version
 from policies.model import Mode
 
 SCHEMA: Final = "phase-boot-handoff-v1"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.content.arch import Arch
 from phase_boot.handoff.cpio import ALIGNMENT, TRAILER
 from phase_boot.handoff.kernel import HEAD, Format, Kernel, UnknownKernel, inspect
-from phase_boot.trust.arch import Arch
 
 Read = Callable[[int, int], bytes]
 """Returns up to so many bytes of a file, from an offset on."""

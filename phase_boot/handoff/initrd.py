@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from phase_boot.content.artifact import Artifact
 from phase_boot.handoff.cpio import MAX_FILE, Entry, archive, head, padding
 from phase_boot.handoff.document import MAX_BYTES
 from phase_boot.store.cas import Fetched
-from phase_boot.trust.manifest import Artifact
 
 DOCUMENT: Final = "phase/handoff.json"
 ROOTFS: Final = "phase/rootfs.squashfs"

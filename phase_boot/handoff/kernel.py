@@ -15,7 +15,7 @@ from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 HEAD: Final = 256 * 1024
 """Bytes of a file that `inspect` wants to see; of a shorter file all of it."""

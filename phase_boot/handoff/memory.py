@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from phase_boot.content.artifact import Artifact
 from phase_boot.handoff.kernel import Kernel
-from phase_boot.trust.manifest import Artifact
 
 COPIES: Final = 3
 """What is handed over is in memory as we assemble it, as `kexec_file_load` reads it, and as the

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from phase_boot.content.version import Version
 from phase_boot.machine.graph import State
 from phase_boot.machine.journal import MAX_TEXT
 from phase_boot.trust.manifest import REQUIRED, Manifest
-from phase_boot.trust.version import Version
 
 Record = Mapping[str, Any]
 UKI: Final = "uki"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from phase_boot.content.arch import Arch
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.image import Unsuitable, initramfs_of, kernel_for
 from phase_boot.handoff.initrd import TAIL, obstacle_behind, obstacle_to_appending
@@ -18,7 +19,6 @@ from phase_boot.machine.ladder import Ladder
 from phase_boot.machine.models import kexec_failed_before
 from phase_boot.ports.loader import Outlook
 from phase_boot.store.cas import Fetched
-from phase_boot.trust.arch import Arch
 from policies.model import Mode
 
 UKI = "uki"

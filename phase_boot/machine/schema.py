@@ -20,16 +20,16 @@ from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
 import phase_boot
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.handoff.kernel import Format
 from phase_boot.machine.events import Event
 from phase_boot.machine.journal import MAX_TEXT
 from phase_boot.ports.kexec import Method
 from phase_boot.ports.operator import Wish
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.keys import parse_keyid
-from phase_boot.trust.version import Version
 from policies.model import Mode
 
 STAMPS: Final[Mapping[str, Any]] = MappingProxyType(

@@ -18,11 +18,11 @@ from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
 from phase_boot.outside.wire import Kind, as_failure, as_frame, readable
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import CUT, Hand, Share
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
 from policies.model import Reach
 
 PATIENCE_SECONDS: Final = 60.0

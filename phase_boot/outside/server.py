@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
+from phase_boot.content.arch import Arch
 from phase_boot.outside.handover import Parts, as_payload, hand_over
 from phase_boot.outside.wire import (
     MAX_FRAME,
@@ -21,7 +22,6 @@ from phase_boot.outside.wire import (
 )
 from phase_boot.ports.fetcher import Buffer, Fetcher, FetchFailed
 from phase_boot.ports.finder import Finder, FinderFailed, Ignored, Quest
-from phase_boot.trust.arch import Arch
 from policies.model import Reach
 
 MAX_AT_ONCE: Final = 64

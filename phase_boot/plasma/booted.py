@@ -16,6 +16,7 @@ from typing import Final
 
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.adapters.tpm import pcrs
+from phase_boot.content.digest import Digest
 from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.document import MAX_BYTES
 from phase_boot.machine.backoff import Backoff
@@ -30,7 +31,6 @@ from phase_boot.plasma.telling import Telling, devices
 from phase_boot.ports.desk import Desk, NotHandedIn
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.cas import Cas
-from phase_boot.store.digest import Digest
 from policies.model import Reach
 
 MIB: Final = 2**20

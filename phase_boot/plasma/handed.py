@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.handoff.document import BadHandoff, Handoff, read
 from phase_boot.ports.finder import Candidate
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Booted
 from phase_boot.trust.refusals import Refusal

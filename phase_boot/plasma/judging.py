@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from phase_boot.console.lines import printable
+from phase_boot.content.digest import Digest
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.ledger import Entry, Ledger, read_file
 from phase_boot.publish.actions import check_is_there, whom_to_trust
@@ -18,7 +19,6 @@ from phase_boot.publish.arguments import keyid_of
 from phase_boot.publish.booted import boot_fault
 from phase_boot.publish.check import Finding
 from phase_boot.publish.errors import UsageError
-from phase_boot.store.digest import Digest
 from phase_boot.trust import receipt
 from phase_boot.trust.receipt import (
     Outcome,

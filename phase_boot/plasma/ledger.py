@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.digest import Digest
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.publish.durable import PUBLIC, create, sync_folder
-from phase_boot.store.digest import Digest
 from phase_boot.trust.receipt import MAX_BYTES, Receipt, read_receipt
 from phase_boot.trust.refusals import Refusal
 

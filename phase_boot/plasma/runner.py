@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import Run, plain, run, runtime
 from phase_boot.plasma.ledger import read_file
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.job import MAX_JOBS, Job, read_job
 from phase_boot.trust.receipt import (

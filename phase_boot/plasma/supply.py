@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import policies
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
 from phase_boot.machine.backoff import Backoff
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
 from phase_boot.store import errors as store
 from phase_boot.store.cas import Cas
-from phase_boot.store.cid import Cid
 from phase_boot.trust.job import Job
-from phase_boot.trust.manifest import Artifact
 from policies.model import Mode, Policy, policy_from
 
 if TYPE_CHECKING:

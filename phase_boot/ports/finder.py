@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 from phase_boot.url import BadUrl, Url
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
 from policies.model import Reach
 
 CUT: Final = "Q"

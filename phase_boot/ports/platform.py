@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 from policies.model import Policy
 
 

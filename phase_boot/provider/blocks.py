@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from phase_boot.content import car, dag_pb
+from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList, ChunkTable
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_pb import Link
+from phase_boot.content.digest import Digest
+from phase_boot.content.leaf_level import UnusableDag, WrongIndex
 from phase_boot.provider.files import Goods, Served
-from phase_boot.store import car, dag
-from phase_boot.store.chunks import MAX_CHUNKS, ChunkList, ChunkTable
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import Link
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path, manifest_path
-from phase_boot.store.lowest import UnusableDag, WrongIndex
-from phase_boot.store.outline import Outline
 from phase_boot.trust.document import MAX_BYTES
 
 LOOK_SECONDS: Final = 2.0
@@ -196,7 +196,7 @@ def _walk(
     if fresh:
         yield cid, block
     offset = 0
-    for link in dag.read(block, cid.codec).links:
+    for link in dag_pb.read(block, cid.codec).links:
         inner = _inner(span, offset, link)
         if span is None or inner is not None:
             yield from _walk(reader, link.cid, inner, seen)

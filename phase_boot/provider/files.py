@@ -11,8 +11,9 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Final, Protocol
 
-from phase_boot.store.cid import Cid, raw_cid
-from phase_boot.store.digest import Digest
+from phase_boot.content.arch import Arch
+from phase_boot.content.cid import Cid, raw_cid
+from phase_boot.content.digest import Digest
 from phase_boot.store.layout import (
     manifest_path,
     read_dag_path,
@@ -20,7 +21,6 @@ from phase_boot.store.layout import (
     read_manifest_path,
     read_root_path,
 )
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.manifest import Manifest

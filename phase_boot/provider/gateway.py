@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from phase_boot.content import car, dag_pb
+from phase_boot.content.cid import Cid, Codec
 from phase_boot.provider.blocks import Blocks, Dag, Gone, Span
 from phase_boot.provider.files import CAR_TYPE, IMMUTABLE
-from phase_boot.store import car, dag
-from phase_boot.store.cid import Cid, Codec
 
 PREFIX: Final = "ipfs/"
 RAW_TYPE: Final = "application/vnd.ipld.raw"
@@ -232,7 +232,7 @@ def _span(bounds: str, size: int) -> Span:
 
 def _size(found: Dag, cid: Cid) -> int:
     if cid.codec is Codec.DAG_PB:
-        return dag.read(found.nodes[cid], cid.codec).size
+        return dag_pb.read(found.nodes[cid], cid.codec).size
     number = found.table.find(bytes.fromhex(cid.digest.hex))
     return 0 if number is None else found.chunks.chunk(number).size
 

@@ -9,6 +9,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.cid import Cid, raw_cid
+from phase_boot.content.digest import Digest
 from phase_boot.provider.files import (
     Offer,
     Served,
@@ -18,8 +21,6 @@ from phase_boot.provider.files import (
     served_entry,
     served_index,
 )
-from phase_boot.store.cid import Cid, raw_cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import (
     entry_path,
     read_dag_path,
@@ -27,7 +28,6 @@ from phase_boot.store.layout import (
     read_manifest_path,
     read_root_path,
 )
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import canonical
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.trust.refusals import Refusal

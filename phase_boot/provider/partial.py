@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Final
 
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
+from phase_boot.content.pieces import as_text, stretch_count
 from phase_boot.ports.neighbours import CUT, Share
 from phase_boot.provider.files import Offer, Served, served_entry
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import read_entry_path
-from phase_boot.store.stretches import as_text, stretch_count
 
 HAVE: Final = "have/"
 """The path before a DAG's root that says which stretches of it are held."""

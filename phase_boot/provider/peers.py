@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from phase_boot.content.cid import Cid
+from phase_boot.content.pieces import as_text, from_text, stretch_count
 from phase_boot.provider.files import Goods
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.meeting import Caller, Meeting
-from phase_boot.store.cid import Cid
 from phase_boot.store.layout import entry_path
-from phase_boot.store.stretches import as_text, from_text, stretch_count
 from phase_boot.url import Url
 
 MAX_BYTES: Final = 16 * 1024

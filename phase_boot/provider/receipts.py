@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.digest import Digest
 from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
 from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.files import open_plain
 from phase_boot.provider.limits import Limits
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import RECEIPTS, kept_manifest_path
 from phase_boot.trust.claims import ReceiptContradicted, check_claims, check_same_node
 from phase_boot.trust.document import MAX_BYTES as MAX_DOCUMENT

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.console.progress import progress
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import Version
 from phase_boot.publish import prune as pruning
 from phase_boot.publish import release
 from phase_boot.publish import sign as signing
@@ -22,13 +24,11 @@ from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.receipts import HEAD, findings
 from phase_boot.store.layout import ROOTS, entry_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.fields import parse_channel, parse_mirror
 from phase_boot.trust.manifest import REQUIRED
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import is_ahead
-from phase_boot.trust.version import Version
 
 _FILES: Final = (*REQUIRED, "uki")
 _NEEDED: Final = ("channel", "arch", "version", *REQUIRED, "expires")

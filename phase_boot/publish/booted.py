@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.publish.errors import PublishError
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import kept_manifest_path, manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.claims import check_claims
 from phase_boot.trust.document import MAX_BYTES, read_document

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
+from phase_boot.content.version import Version
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.handoff_checks import fault_in_initramfs, handoff_fault, handoff_warnings
 from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.index import index_fault
 from phase_boot.publish.roots import followed, walk
-from phase_boot.store.cid import Cid
 from phase_boot.store.layout import ENTRIES, MANIFEST, dag_path, entry_path, read_manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES, read_document
-from phase_boot.trust.manifest import Artifact, Manifest
+from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import Verified, Wanted, verify
-from phase_boot.trust.version import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import BinaryIO, Final, TypeAlias
 
 from phase_boot.console.progress import Report
-from phase_boot.store.digest import Digest
-from phase_boot.trust.manifest import Artifact
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 
 FICLONE: Final = 0x40049409
 """The ioctl of linux/fs.h by which a file shares the blocks of another; Python 3.11 lacks it."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from phase_boot.content.chunk_list import ChunkList
 from phase_boot.publish.errors import PublishError
-from phase_boot.store.chunks import ChunkList
 
 
 class Source(Protocol):
@@ -34,7 +34,7 @@ def cutting() -> Cutting:
         PublishError: numpy is missing.
     """
     try:
-        from phase_boot.store.chunker import chunk_list, cut_for  # noqa: PLC0415 - numpy is an extra
+        from phase_boot.content.chunker import chunk_list, cut_for  # noqa: PLC0415 - numpy is an extra
     except ImportError as error:
         raise PublishError(
             f"Publishing cuts files into chunks, for which {error.name} is missing: install "

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
+from phase_boot.content.arch import Arch
 from phase_boot.handoff import image
 from phase_boot.handoff.image import CPIO, OPTIONS, Initramfs, Unsuitable
 from phase_boot.handoff.kernel import HEAD, MAX_UNPACKED, Format, Kernel, UnknownKernel
 from phase_boot.handoff.unpack import PIECE, unpacked
-from phase_boot.trust.arch import Arch
 
 _MAX_CONFIG: Final = 4 * 1024 * 1024
 _OPTION: Final = re.compile(r"^CONFIG_(\w+)=([ym])$", re.MULTILINE)

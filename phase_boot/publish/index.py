@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from phase_boot.console.progress import Report, unreported
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.digest import Digest
+from phase_boot.content.leaf_level import UnusableDag, WrongIndex
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.lowest import UnusableDag, WrongIndex
-from phase_boot.store.outline import Outline
 from phase_boot.trust.document import MAX_BYTES, read_document
-from phase_boot.trust.manifest import Artifact, Manifest
+from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 
 

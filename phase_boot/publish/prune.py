@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.arch import Arch
 from phase_boot.publish.durable import sync_folder
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.release import draft_path
@@ -28,7 +29,6 @@ from phase_boot.store.layout import (
     read_entry_path,
     read_manifest_path,
 )
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.digest import Digest
 from phase_boot.publish.booted import boot_fault
 from phase_boot.publish.errors import PublishError
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.claims import check_same_node

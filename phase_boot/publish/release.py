@@ -8,6 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from phase_boot.console.progress import Report, unreported
+from phase_boot.content.arch import Arch
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.publish.backing import check_backing
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.errors import PublishError
@@ -21,17 +25,14 @@ from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.sign import Draft
 from phase_boot.publish.signing import signed
 from phase_boot.publish.site import Site, Staged, open_site
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path, kept_manifest_path, manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.job import Job
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.manifest import Artifact, Manifest, signed_bytes
+from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Trust, claims_of
 from phase_boot.trust.verify import authenticate
-from phase_boot.trust.version import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Final
 
+from phase_boot.content.digest import Digest
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.signing import standing
-from phase_boot.store.digest import Digest
 from phase_boot.trust.job import Job
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.signatures import SIGNATURES

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from phase_boot.console.progress import Report, unreported
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
+from phase_boot.content.dag_builder import plant
 from phase_boot.publish.copying import Clone, clone, copied, hashed, is_plain
 from phase_boot.publish.cutting import cutting
 from phase_boot.publish.durable import PUBLIC, held, make_folders, sync_folder
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.index import index_fault, named_dags
-from phase_boot.store.cid import Cid
 from phase_boot.store.layout import ENTRIES, dag_path, entry_path
-from phase_boot.store.tree import plant
-from phase_boot.trust.manifest import Artifact
 
 WORKSHOP: Final = ".publishing"
 """Where files are made before they get their names; what a killed run left there is removed."""

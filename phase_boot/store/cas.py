@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Broken, Corrupt, StoreError
 from phase_boot.store.gc import Room
@@ -19,7 +20,6 @@ from phase_boot.store.hashing import hash_into
 from phase_boot.store.mosaic import Mosaic
 from phase_boot.store.older import Older, keep, older_entries, older_nodes
 from phase_boot.store.writer import ArtifactWriter, identity
-from phase_boot.trust.manifest import Artifact
 
 _SEAL: Final = object()
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 from weakref import WeakSet
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.store.disk import Disk, Folder, Item
 from phase_boot.store.errors import Busy, Full, Missing
-from phase_boot.trust.manifest import Artifact
 
 
 class Claim(Protocol):

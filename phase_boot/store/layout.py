@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
 from phase_boot.trust.fields import parse_channel
 
 MANIFEST: Final = "manifest.json"

@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from phase_boot.store.chunks import ChunkList
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunk_list import ChunkList
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Broken, Full, StoreError, WrongContent, store_errors
 from phase_boot.store.gc import Room
 from phase_boot.store.partials import PIECED, check_taken, grow, sweep
 from phase_boot.store.writer import identity
-from phase_boot.trust.manifest import Artifact
 
 _BUFFER: Final = 1 << 18
 _COPIED: Final = 1 << 22

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.store import car
-from phase_boot.store.chunks import ChunkList, ChunkTable
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
+from phase_boot.content import car
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunk_list import ChunkList, ChunkTable
+from phase_boot.content.cid import Cid
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.digest import Digest
+from phase_boot.content.leaf_level import UnusableDag, WrongIndex
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Full, Missing, StoreError
 from phase_boot.store.gc import Room
-from phase_boot.store.lowest import UnusableDag, WrongIndex
-from phase_boot.store.outline import Outline
-from phase_boot.trust.manifest import Artifact
 
 MAX_INDEX: Final = 64 * 1024 * 1024
 """Bytes of one file of nodes: a million chunks need 58 MB."""

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from phase_boot.content.artifact import Artifact
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Broken, Busy, StoreError
-from phase_boot.trust.manifest import Artifact
 
 SLOTS: Final = 4
 """How many may write one artifact at once, each into a partial file of its own."""

@@ -8,12 +8,12 @@ import os
 from types import TracebackType
 from typing import Self
 
+from phase_boot.content.artifact import Artifact
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Full, StoreError, WrongContent, store_errors
 from phase_boot.store.gc import Room
 from phase_boot.store.hashing import hash_into
 from phase_boot.store.partials import STREAMED, check_taken, grow, sweep
-from phase_boot.trust.manifest import Artifact
 
 
 class ArtifactWriter:

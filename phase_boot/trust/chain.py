@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.trust.document import canonical
 from phase_boot.trust.refusals import ChannelUnknown, DelegationExpired, NoRootToFollow
 from phase_boot.trust.root import Root, succeed

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.trust import job as jobs
 from phase_boot.trust.job import Job
 from phase_boot.trust.manifest import Manifest

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
 from phase_boot.trust.document import MAX_STRING, canonical, read_document
 from phase_boot.trust.fields import list_of, matching, number_of, parsed, table_of, text_of
 from phase_boot.trust.refusals import BadField

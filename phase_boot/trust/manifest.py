@@ -9,9 +9,11 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Self
 
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.trust.fields import (
     MAX_MIRRORS,
     list_of,
@@ -26,7 +28,6 @@ from phase_boot.trust.fields import (
 from phase_boot.trust.job import MAX_JOBS, Job
 from phase_boot.trust.refusals import BadField
 from phase_boot.trust.signatures import signed_form
-from phase_boot.trust.version import Version
 
 REQUIRED: Final = ("kernel", "initramfs", "rootfs")
 """Artifacts without which nothing can be booted."""
@@ -40,15 +41,6 @@ MAX_CMDLINE: Final = 1024
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CMDLINE: Final = re.compile(rf"[ -~]{{0,{MAX_CMDLINE}}}")
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """One file of an OS: what it is for, the sha256 of its bytes, and how many there are."""
-
-    name: str
-    digest: Digest
-    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import Final, Protocol, Self
 
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.trust.document import MAX_INTEGER, canonical, read_document
 from phase_boot.trust.fields import (
     matching,
@@ -40,7 +41,6 @@ from phase_boot.trust.refusals import (
     ReceiptWrongSigner,
 )
 from phase_boot.trust.signatures import SIGNATURES, claims_of, signed_form
-from phase_boot.trust.version import Version
 
 CONTEXT: Final = b"phase-boot-receipt-v1\n"
 """What the signed bytes start with, so that no signature fits two kinds of document."""

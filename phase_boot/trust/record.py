@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.cid import Cid, Codec
 from phase_boot.trust.document import MAX_INTEGER, canonical, read_document
 from phase_boot.trust.fields import (
     MAX_MIRRORS,

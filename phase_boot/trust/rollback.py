@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH, canonical, read_document
 from phase_boot.trust.fields import list_of, parsed, table_of
@@ -22,7 +23,6 @@ from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal, StateForeign, StateTampered, StateUnreadable
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Authentic, authentic
-from phase_boot.trust.version import Version
 
 SCHEMA: Final = "phase-boot-state-v1"
 MAX_SEEN: Final = 8

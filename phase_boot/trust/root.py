@@ -14,7 +14,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.trust.document import read_document
 from phase_boot.trust.fields import list_of, number_of, parse_channel, parse_date, parsed, table_of
 from phase_boot.trust.keys import parse_keyid

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.trust.document import read_document
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.manifest import Manifest, signed_bytes
@@ -25,7 +26,6 @@ from phase_boot.trust.refusals import (
     WrongChannel,
 )
 from phase_boot.trust.signatures import Trust, claims_of, valid_signers
-from phase_boot.trust.version import Version
 
 SKEW: Final = timedelta(hours=24)
 """How far ``issued`` may lie ahead: a clock kept in local time is wrong by up to 14 hours."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import (
     INITRAMFS,
     KERNEL,
@@ -29,7 +30,6 @@ from phase_boot.drill.sites import Site, Sites, good_site
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.graph import State
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 
 MANIFEST = "stable/amd64/manifest.json"

@@ -12,6 +12,10 @@ import pytest
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.content import car, dag_pb, varint
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_pb import MAX_BLOCK, Link, Node
 from phase_boot.download import Unobtainable, obtain
 from phase_boot.download.context import RATE_SECONDS, Errand
 from phase_boot.download.events import ChunksUnknown
@@ -19,12 +23,8 @@ from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import SourceFailed
-from phase_boot.store import car, dag, varint
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, Link, Node
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
-from phase_boot.store.tree import plant
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
 from tests.fakes.trees import car_of
@@ -72,7 +72,7 @@ def unchecked(*blocks: tuple[Cid, bytes]) -> bytes:
 def circle() -> bytes:
     """A root that has itself as its child."""
     below = Link(TREE.root, len(DATA), len(DATA) + 100)
-    return unchecked((TREE.root, dag.encode(Node.file((below,)))))
+    return unchecked((TREE.root, dag_pb.encode(Node.file((below,)))))
 
 
 LIES = {
@@ -117,7 +117,7 @@ def test_where_every_list_lies_nothing_is_kept_and_the_next_run_goes_on(lie: byt
 def test_a_signed_dag_without_an_end_is_left_and_the_whole_file_taken() -> None:
     nodes, below = [], Link(TREE.root, len(DATA), len(DATA) + 1)
     for _ in range(2000):
-        block = dag.encode(Node.file((below,)))
+        block = dag_pb.encode(Node.file((below,)))
         below = Link(Cid.of(Codec.DAG_PB, block), len(DATA), below.tsize + len(block))
         nodes.append((below.cid, block))
     site = site_of(DATA)

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.download import Unobtainable, obtain
 from phase_boot.download.context import RATE_SECONDS
 from phase_boot.download.events import ChunksUnknown
@@ -14,10 +17,7 @@ from phase_boot.download.gateway_source import AT_ONCE, block_path
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import SourceFailed
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK
 from phase_boot.store.disk import Folder
-from phase_boot.store.tree import plant
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.fakes.pieces import (
     Fetching,

@@ -6,10 +6,10 @@ from io import BytesIO
 
 import pytest
 
-from phase_boot.store import car, dag, varint
-from phase_boot.store.car import MAX_HEADER, BadCar
-from phase_boot.store.cid import CID_BYTES, Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node
+from phase_boot.content import car, dag_pb, varint
+from phase_boot.content.car import MAX_HEADER, BadCar
+from phase_boot.content.cid import CID_BYTES, Cid, Codec
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node
 
 LEAF = Cid.of(Codec.RAW, b"leaf")
 INNER = Cid.of(Codec.DAG_PB, b"inner")
@@ -35,7 +35,7 @@ def file(*sizes: int, total: int | None = None, kind: int = 2, data: bytes = b""
 
 
 def test_the_forgeries_below_differ_from_a_good_node_in_one_thing() -> None:
-    node = dag.read(link() + link(bytes(INNER), tsize=90) + file(4, 80), Codec.DAG_PB)
+    node = dag_pb.read(link() + link(bytes(INNER), tsize=90) + file(4, 80), Codec.DAG_PB)
     assert node == Node.file((Link(LEAF, 4, 4), Link(INNER, 80, 90)))
 
 
@@ -111,12 +111,12 @@ SHORT = 2**63 - 4
 )
 def test_a_node_that_lies_or_can_be_read_in_two_ways(block: bytes) -> None:
     with pytest.raises(BadNode, match=r"^A block is no node .*: fetch it from another source\.$"):
-        dag.read(block, Codec.DAG_PB)
+        dag_pb.read(block, Codec.DAG_PB)
 
 
 def test_a_raw_block_that_is_too_large() -> None:
     with pytest.raises(BadNode, match="larger"):
-        dag.read(bytes(MAX_BLOCK + 1), Codec.RAW)
+        dag_pb.read(bytes(MAX_BLOCK + 1), Codec.RAW)
 
 
 def test_nesting_in_a_block_is_never_followed() -> None:
@@ -126,15 +126,15 @@ def test_nesting_in_a_block_is_never_followed() -> None:
         nested = field(0x0A, nested) if len(nested) < 10**5 else nested + b"\x0a\x00" * 10**6
     for block in (nested[:MAX_BLOCK], b"\x0a\x7f" * 10**6, b"\x0b" * 10**6):
         with pytest.raises(BadNode):
-            dag.read(block, Codec.DAG_PB)
+            dag_pb.read(block, Codec.DAG_PB)
 
 
 def test_a_chain_of_nodes_is_read_one_by_one() -> None:
     """Nodes name their children by hash, so no chain is a circle, and none is followed here."""
     below = Link(LEAF, 1, 1)
     for _ in range(1000):
-        block = dag.encode(Node.file((below,)))
-        assert dag.read(block, Codec.DAG_PB).links == (below,)
+        block = dag_pb.encode(Node.file((below,)))
+        assert dag_pb.read(block, Codec.DAG_PB).links == (below,)
         below = Link(Cid.of(Codec.DAG_PB, block), 1, below.tsize + len(block))
 
 

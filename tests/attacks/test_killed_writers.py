@@ -53,7 +53,7 @@ CHUNKER = textwrap.dedent(
     from phase_boot.adapters.posix_disk import PosixDisk
     from phase_boot.store.cas import Cas
     from phase_boot.store.errors import StoreError
-    from phase_boot.store.tree import plant
+    from phase_boot.content.dag_builder import plant
     from tests.fakes.pieces import artifact_of, chunked, data_of
 
     cas = Cas(PosixDisk(Path(sys.argv[1])), bound=4_000_000)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from phase_boot.store import car, dag, varint
-from phase_boot.store.chunks import MAX_CHUNKS
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_LINKS, Kind, Link, Node
-from phase_boot.store.lowest import MAX_PART, Part, UnusableDag, WrongIndex
-from phase_boot.store.outline import MAX_DEPTH, MAX_NODES, Outline
+from phase_boot.content import car, dag_pb, varint
+from phase_boot.content.chunk_list import MAX_CHUNKS
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_index import MAX_DEPTH, MAX_NODES, Outline
+from phase_boot.content.dag_pb import MAX_LINKS, Kind, Link, Node
+from phase_boot.content.leaf_level import MAX_PART, Part, UnusableDag, WrongIndex
 from tests.fakes.trees import car_of, learn, tree_of
 
 TREE, CHUNKS = tree_of(2000)
@@ -109,7 +109,7 @@ class Trap:
 
     def node(self, *links: Link, data: bytes = b"", more: int = 0) -> Link:
         node = Node(Codec.DAG_PB, Kind.FILE, data, links)
-        block = dag.encode(node)
+        block = dag_pb.encode(node)
         cid = Cid.of(Codec.DAG_PB, block)
         self.blocks[cid] = block
         tsize = len(block) + sum(link.tsize for link in links)
@@ -118,7 +118,7 @@ class Trap:
     def file(self, root: Link) -> bytes:
         nodes = [(root.cid, self.blocks[root.cid])]
         for cid, block in nodes:
-            for link in dag.read(block, cid.codec).links:
+            for link in dag_pb.read(block, cid.codec).links:
                 if link.cid in self.blocks and link.cid not in dict(nodes):
                     nodes.append((link.cid, self.blocks[link.cid]))
         return file_of(nodes, root.cid)
@@ -204,7 +204,7 @@ def test_a_dag_of_another_size_than_was_signed() -> None:
 def test_a_size_that_overflows_is_no_node() -> None:
     trap = Trap()
     high = Link(Cid.of(Codec.DAG_PB, b""), 2**62, 2**62 + 1)
-    with pytest.raises(dag.BadNode, match="2\\^63"):
+    with pytest.raises(dag_pb.BadNode, match="2\\^63"):
         trap.node(high, high)
 
 

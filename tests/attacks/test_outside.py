@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.outside.client import MAX_CANDIDATES, Outside
 from phase_boot.outside.wire import MAX_FRAME, MAX_TEXT, Kind, readable
 from phase_boot.ports.fetcher import MAX_RETRY_AFTER_SECONDS, FetchFailed
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
-from phase_boot.trust.arch import Arch
 from policies.model import Reach
 
 QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=0.1, urls=())

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
+from phase_boot.content.pieces import LEAST, as_text, stretch_count
 from phase_boot.drill.manifests import ROOTFS
 from phase_boot.drill.sites import chunked, site_with_chunks
 from phase_boot.outside.neighbours import OutsideNeighbours, lend
@@ -25,9 +28,6 @@ from phase_boot.provider.files import SiteGoods
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.partial import PartialGoods
 from phase_boot.provider.peers import MAX_BYTES, NoNotice, Noticeboard
-from phase_boot.store.digest import Digest
-from phase_boot.store.stretches import LEAST, as_text, stretch_count
-from phase_boot.store.tree import plant
 from policies.model import Reach
 from tests.fakes.pieces import data_of
 from tests.fakes.provider import Answer, ask, connected, post, running

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job, receipt, sealed
 from phase_boot.plasma.cage import NOBODY, Ended, Killed
@@ -17,7 +18,6 @@ from phase_boot.plasma.engine import judged, run
 from phase_boot.plasma.node import ephemeral, keeping, kept
 from phase_boot.plasma.runner import Machine, run_jobs
 from phase_boot.trust import manifest, root
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.receipt import Outcome, Output, read_receipt, sign_receipt, signed_bytes
 from phase_boot.trust.refusals import (
     ReceiptBadSignature,

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, job_table, receipt, sealed
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipts import MAX_NETWORKS, NETWORKS, Receipts
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import kept_manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import MAX_BYTES, Outcome, Output, sign_receipt
-from phase_boot.trust.version import Version
 from tests.fakes.provider import MANIFEST, ask, make_site, post, read_answer, running, send
 from tests.unit.provider.test_receipts import with_history
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.content.arch import Arch
 from phase_boot.drill.manifests import NOW, PUBLISHER, STRANGER, encoded
 from phase_boot.trust import manifest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import canonical
 from phase_boot.trust.record import (
     MAX_BYTES,

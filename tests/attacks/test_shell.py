@@ -14,13 +14,13 @@ from phase_boot.adapters.console_operator import ConsoleOperator
 from phase_boot.adapters.conversation import MENU
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.console import screen, story
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
 from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.graph import EDGES, State, Trigger
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Report, Wish
-from phase_boot.store.digest import Digest
 from states.shell import HANDLER
 from tests.fakes.person import Person
 

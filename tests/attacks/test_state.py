@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.adapters.posix_notebook import PosixNotebook
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import NOW, PUBLISHER, STRANGER, TRUST, document, signed
 from phase_boot.drill.roots import (
     NEW_PUBLISHER,
@@ -30,12 +32,10 @@ from phase_boot.machine.recall import STATE
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import Broken, StoreError
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.rollback import MAX_SEEN, MAX_STATE_BYTES, Seen, read_state, write_state
 from phase_boot.trust.verify import authenticate
-from phase_boot.trust.version import Version
 
 HIGH = "2025.11.12"
 LOW = "2025.11.01"

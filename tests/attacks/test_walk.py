@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import STRANGER, document, signed
 from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.roots import SECOND_KEEPER, channel, root_document, signed_root
@@ -25,11 +27,9 @@ from phase_boot.drill.virtual_time import NOON, VirtualClock
 from phase_boot.drill.world import FakeCache, Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import Broken
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.version import Version
 
 MANIFEST: Final = "stable/amd64/manifest.json"
 ENTRY: Final = "cas/sha256/"

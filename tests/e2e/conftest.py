@@ -27,11 +27,11 @@ from image.qemu import Machine
 from image.serving import PROGRAM, promised
 from image.stages import is_of_seed
 from image.workshop import only_one
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.publish.keyfile import read_key
 from phase_boot.publish.signing import signed
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest, signed_bytes
 

@@ -8,7 +8,7 @@ import time
 from image.hello import SOURCE
 from image.private_stick import Cache
 from image.qemu import Machine
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.document import read_document
 from phase_boot.trust.job import read_job

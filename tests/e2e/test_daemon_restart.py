@@ -16,7 +16,7 @@ from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
 from image.workshop import only_one
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 from .conftest import (
     AMD64,

@@ -12,7 +12,7 @@ from image.lab import Lab
 from image.qemu import Machine
 from image.serving import PORT, PROGRAM, provide
 from image.stages import REPORT
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, GOING_WRONG, Published, sources
 

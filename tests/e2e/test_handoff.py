@@ -16,9 +16,9 @@ from image.private_stick import PrivateStick
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
-from phase_boot.store.digest import Digest
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
 
 from .conftest import (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import Initrd
-from phase_boot.trust.arch import Arch
 from tests.fakes.cargoes import fetched
 from tests.fakes.compressors import COMPRESSORS, packed
 

@@ -13,8 +13,8 @@ from image.hardware import CAPTURE
 from image.lab import IPV4, Lab
 from image.qemu import Machine
 from image.stages import REPORT
+from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.arch import Arch
 
 from .conftest import (
     BOOT_SECONDS,

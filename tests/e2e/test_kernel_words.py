@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.handoff.cmdline import WIPES_MEMORY, for_target, kept_from_wiping
-from phase_boot.trust.arch import Arch
 
 from .bare_kernel import CONSOLE, console_of, with_init
 from .conftest import AMD64, Published

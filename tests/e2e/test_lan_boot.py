@@ -11,8 +11,8 @@ from image.lab import Lab
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
+from phase_boot.content.arch import Arch
 from phase_boot.store.layout import RECEIPTS
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import KEYID_PREFIX
 
 from .conftest import (

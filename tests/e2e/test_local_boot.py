@@ -14,7 +14,7 @@ from image.lab import IPV4, Lab
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 from .conftest import (
     BOOT_SECONDS,

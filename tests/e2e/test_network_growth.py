@@ -13,7 +13,7 @@ from image.lab import BRIDGE, Lab
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, BOTH, GOING_WRONG, Published, sources
 

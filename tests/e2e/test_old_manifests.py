@@ -12,10 +12,10 @@ from image.lab import Lab
 from image.qemu import Machine
 from image.serving import PROGRAM, Provider, provide
 from image.stages import REPORT
+from phase_boot.content.arch import Arch
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.keyfile import read_key
 from phase_boot.store.layout import manifest_path, root_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.rollback import read_state
 
 from .conftest import (

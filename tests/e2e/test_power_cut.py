@@ -23,7 +23,7 @@ from image.qemu import Machine, MachineFailed
 from image.qmp import Qmp, QmpError
 from image.serving import provide
 from image.stages import REPORT
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, Published, stored_in
 

@@ -14,7 +14,7 @@ from image.private_stick import CACHE
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, GOING_WRONG, Published, cache_of, replayed, stored_in
 

@@ -13,8 +13,8 @@ from image.lab import Lab
 from image.qemu import Machine
 from image.serving import provide
 from image.stages import REPORT
+from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, stay
 

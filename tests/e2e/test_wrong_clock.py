@@ -14,8 +14,8 @@ from image.hardware import BOARDS
 from image.lab import Lab
 from image.qemu import Machine
 from image.stages import REPORT
+from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.arch import Arch
 
 from .conftest import (
     AMD64,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.store.cas import Cas, Fetched
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.trust.manifest import Artifact
 
 
 def artifact(data: bytes, name: str = "kernel") -> Artifact:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.ports.loader import Cargo
 from phase_boot.store.cas import Cas, Fetched
-from phase_boot.store.digest import Digest
-from phase_boot.trust.manifest import Artifact
 
 KERNEL = bzimage(b"kernel" * 1000)
 INITRAMFS = b"initramfs" * 1000

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
 from phase_boot.download import Errand, obtain
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.world import policy_table
 from phase_boot.machine.events import Event
 from phase_boot.store.cas import Cas
-from phase_boot.store.cid import Cid
-from phase_boot.trust.manifest import Artifact
 from policies.model import Reach, policy_from
 from tests.fakes.artifacts import content
 

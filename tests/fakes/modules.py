@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import Run, assembled, run
-from phase_boot.store.digest import Digest
 from phase_boot.trust.job import Job
 
 _WASI: Final = """

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.digest import Digest
 from phase_boot.download.context import Errand
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites, blocks_of
@@ -14,11 +17,8 @@ from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.drill.world import policy_table
 from phase_boot.machine.events import Event
 from phase_boot.store.cas import Cas
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk
 from phase_boot.store.layout import entry_path
-from phase_boot.trust.manifest import Artifact
 from policies.model import policy_from
 
 SIZES = (700, 1, 1300, 999, 2048)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.provider.answers import Answers
 from phase_boot.provider.door import Door, make_server
@@ -17,7 +18,6 @@ from phase_boot.provider.files import SiteGoods
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.peers import Noticeboard
 from phase_boot.provider.receipts import Receipts
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
 
 MANIFEST: Final = "/stable/amd64/manifest.json"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.cid import Cid, Codec
 from phase_boot.drill.manifests import NOW, PUBLISHER, encoded
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.record import Record, read_record, signed_bytes
 

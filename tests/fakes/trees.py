@@ -6,9 +6,9 @@ import hashlib
 import random
 from collections.abc import Iterable
 
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.outline import Outline
-from phase_boot.store.tree import Tree, plant
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.dag_builder import Tree, plant
+from phase_boot.content.dag_index import Outline
 
 
 def chunk_list(pieces: Iterable[bytes]) -> ChunkList:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import pytest
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.drill.invariants import verdicts
 from phase_boot.drill.plan import Plan
 from phase_boot.drill.run import Run, perform
@@ -18,8 +20,6 @@ from phase_boot.drill.world import OWN_HANDLERS, replaced
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.store.digest import Digest
-from phase_boot.trust.manifest import Artifact
 
 Misdeed = Callable[[Handler, World, Boot], Coroutine[Any, Any, Any]]
 FOR_EVER: Final = 1e9

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from phase_boot.store import car
-from phase_boot.store.car import BadCar
-from phase_boot.store.cid import Cid, Codec
+from phase_boot.content import car
+from phase_boot.content.car import BadCar
+from phase_boot.content.cid import Cid, Codec
 from tests.fuzz.target import Target
 
 MAX_LEN = 8 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from phase_boot.store.cid import Cid, Codec
+from phase_boot.content.cid import Cid, Codec
 from tests.fuzz.target import Target
 
 

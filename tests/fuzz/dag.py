@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from phase_boot.store import dag, varint
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS, BadNode, Kind, Link, Node
+from phase_boot.content import dag_pb, varint
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Kind, Link, Node
 from tests.fuzz.target import Target
 
 
 def one(data: bytes) -> None:
     for codec in Codec:
         try:
-            node = dag.read(data, codec)
+            node = dag_pb.read(data, codec)
         except BadNode:
             continue
-        assert dag.encode(node) == data
+        assert dag_pb.encode(node) == data
         assert 0 <= node.size < varint.LIMIT
         assert len(node.links) <= MAX_LINKS
         assert all(1 <= link.size <= min(link.tsize, node.size) for link in node.links)
@@ -28,13 +28,13 @@ _LEAVES = Link(Cid.of(Codec.RAW, b"chunk"), MAX_BLOCK, MAX_BLOCK)
 TARGET = Target(
     one=one,
     starts={
-        "empty": dag.encode(Node.file(())),
-        "two-links": dag.encode(Node.file((_LEAF, _INNER))),
-        "largest": dag.encode(Node.file((_LARGEST,))),
-        "data": dag.encode(Node(Codec.DAG_PB, Kind.FILE, b"hello")),
-        "data-and-link": dag.encode(Node(Codec.DAG_PB, Kind.FILE, b"hello", (_LEAF,))),
-        "raw": dag.encode(Node(Codec.DAG_PB, Kind.RAW, b"hello")),
-        "wide": dag.encode(Node.file((_LEAVES,) * 300)),
+        "empty": dag_pb.encode(Node.file(())),
+        "two-links": dag_pb.encode(Node.file((_LEAF, _INNER))),
+        "largest": dag_pb.encode(Node.file((_LARGEST,))),
+        "data": dag_pb.encode(Node(Codec.DAG_PB, Kind.FILE, b"hello")),
+        "data-and-link": dag_pb.encode(Node(Codec.DAG_PB, Kind.FILE, b"hello", (_LEAF,))),
+        "raw": dag_pb.encode(Node(Codec.DAG_PB, Kind.RAW, b"hello")),
+        "wide": dag_pb.encode(Node.file((_LEAVES,) * 300)),
         "folder": bytes.fromhex("0a020801"),
     },
     max_len=32 * 1024,

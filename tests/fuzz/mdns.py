@@ -8,8 +8,8 @@ from zeroconf import ServiceInfo
 
 from phase_boot.adapters.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
 from phase_boot.adapters.mdns_cache import SERVICE
+from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import Quest
-from phase_boot.trust.arch import Arch
 from phase_boot.url import Scope, Url
 from tests.fuzz.target import Target
 

@@ -13,8 +13,8 @@ from phase_boot.adapters.mdns_cache import (
     Sender,
 )
 from phase_boot.console.lines import printable
+from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import Candidate, Quest
-from phase_boot.trust.arch import Arch
 from tests.fakes.mdns_packets import (
     HOSTILE_LABELS,
     PATH,

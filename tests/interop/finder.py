@@ -9,8 +9,8 @@ import time
 from contextlib import aclosing
 
 from phase_boot.adapters.mdns import Mdns
+from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import FinderFailed, Ignored, Quest
-from phase_boot.trust.arch import Arch
 
 
 async def find(seconds: float) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import bzimage
 from phase_boot.handoff.cpio import Entry, archive
-from phase_boot.store.digest import Digest
 from tests.fakes.pieces import data_of
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.store.layout import entry_path
 from tests.fakes.provider import Running, make_site, running
 from tests.interop.peers import needed

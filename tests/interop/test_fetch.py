@@ -21,10 +21,10 @@ from typing import Any
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import bzimage
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.provider.ranges import wanted_span
-from phase_boot.store.digest import Digest
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
 ROOTFS = random.Random(7).randbytes(6_000_000)  # noqa: S311 - the same bytes every time

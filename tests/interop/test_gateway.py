@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunker import CUT, chunk_list
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.download import Unobtainable
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
 from phase_boot.machine.events import SourceFailed
-from phase_boot.store.chunker import CUT, chunk_list
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.tree import plant
-from phase_boot.trust.manifest import Artifact
 from policies.model import Reach
 from tests.fakes.gateways import ByGateway
 from tests.fakes.provider import Running, make_site, running

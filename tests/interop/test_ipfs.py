@@ -19,15 +19,15 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content import car, dag_pb
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunker import CUT, chunk_list
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
 from phase_boot.machine.events import SourceFailed
-from phase_boot.store import car, dag
-from phase_boot.store.chunker import CUT, chunk_list
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.tree import plant
-from phase_boot.trust.manifest import Artifact
 from tests.fakes.gateways import ByGateway
 from tests.fakes.provider import MANIFEST, Running, make_site, running
 
@@ -130,7 +130,7 @@ async def test_we_read_what_the_peers_gateway_serves(site: Path, tmp_path: Path)
         assert not [event for event in fetching.events if isinstance(event, SourceFailed)]
 
     def read(cid: Cid) -> bytes:
-        node = dag.read(blocks[cid], cid.codec)
+        node = dag_pb.read(blocks[cid], cid.codec)
         return node.data + b"".join(read(link.cid) for link in node.links)
 
     assert TREE.root.codec is Codec.DAG_PB

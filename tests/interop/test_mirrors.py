@@ -18,13 +18,13 @@ import pytest
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.content.dag_builder import plant
 from phase_boot.download import Unobtainable, obtain
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.drill.sites import Sites
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.tree import plant
 from phase_boot.url import base_url, below
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content

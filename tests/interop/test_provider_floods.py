@@ -16,8 +16,8 @@ from typing import Final
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.provider.limits import Limits
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
 from tests.fakes.provider import connected, make_site, read_answer, send
 from tests.interop.test_provider_load import peak_rss

@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from phase_boot.store.layout import entry_path
 from tests.fakes.provider import make_site
 

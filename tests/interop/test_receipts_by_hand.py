@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import pytest
 
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.receipts import MODULE, NODE, booted, job_table, receipt
-from phase_boot.store.digest import Digest
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import Output, sign_receipt
-from phase_boot.trust.version import Version
 from tests.interop.peers import needed
 
 pytestmark = pytest.mark.interop

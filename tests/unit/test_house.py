@@ -20,7 +20,7 @@ IMPORTERS = {
     "ifaddr": {"phase_boot/adapters/link.py", "phase_boot/provider/links.py"},
     # The bench measures what we add to libsodium, and has to call it bare for that.
     "nacl": {"phase_boot/trust/keys.py", "phase_boot/trust/sealing.py", "image/bench/trust.py"},
-    "numpy": {"phase_boot/store/chunker.py"},
+    "numpy": {"phase_boot/content/chunker.py"},
     "prompt_toolkit": {"phase_boot/adapters/line_editor.py"},
     "rfc8785": {"phase_boot/trust/document.py"},
     "structlog": {"phase_boot/machine/journal.py"},

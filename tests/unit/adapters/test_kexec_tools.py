@@ -11,6 +11,8 @@ import pytest
 
 from phase_boot.adapters.kexec_tools import KexecTools
 from phase_boot.adapters.kexec_words import refusal
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import arm64_image, bzimage, gzipped, zboot
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.initrd import Initrd
@@ -18,8 +20,6 @@ from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.machine.errors import KexecRefused
 from phase_boot.ports.kexec import LoadRefused, Method
 from phase_boot.store.cas import Cas, Fetched
-from phase_boot.store.digest import Digest
-from phase_boot.trust.manifest import Artifact
 from tests.fakes.archives import unpacked
 
 Packer = Callable[[bytes], bytes]

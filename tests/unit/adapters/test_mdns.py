@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.adapters.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
+from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import Quest
-from phase_boot.trust.arch import Arch
 
 QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
 PATH = "/stable/amd64/manifest.json"

@@ -22,9 +22,9 @@ from phase_boot.adapters.mdns_cache import (
 )
 from phase_boot.adapters.mdns_socket import Endpoints
 from phase_boot.console.lines import printable
+from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
 from phase_boot.ports.finder import Candidate, Ignored, Quest
-from phase_boot.trust.arch import Arch
 from tests.fakes.mdns_packets import (
     HOSTILE_LABELS,
     PATH,

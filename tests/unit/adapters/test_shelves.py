@@ -12,12 +12,12 @@ import pytest
 
 from phase_boot.adapters.boot_disk import Partition
 from phase_boot.adapters.shelves import LOOKS, WANTED, FolderCache, StickCache
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
 from phase_boot.firmware.boot_disk import NotCertain
 from phase_boot.handoff.document import CachePartition
 from phase_boot.store.cas import Cas
-from phase_boot.store.digest import Digest
-from phase_boot.trust.manifest import Artifact
 
 DATA = b"kernel" * 100
 ARTIFACT = Artifact("kernel", Digest.of(DATA), len(DATA))

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.download import Unobtainable, obtain
 from phase_boot.download.context import KIB
 from phase_boot.download.events import ChunksUnknown, SourceServed
@@ -19,12 +23,8 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import FetchDone, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, RangesUnsupported
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
-from phase_boot.store.tree import plant
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.fakes.pieces import (

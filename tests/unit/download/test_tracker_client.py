@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.pieces import LEAST, as_text, stretch_count
 from phase_boot.download import Circle, obtain
 from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
 from phase_boot.download.peer_session import MOST_PEERS
@@ -22,8 +24,6 @@ from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Share
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
-from phase_boot.store.stretches import LEAST, as_text, stretch_count
-from phase_boot.store.tree import plant
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of

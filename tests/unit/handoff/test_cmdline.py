@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from phase_boot.content.version import LONGEST
 from phase_boot.handoff.cmdline import (
     MAX_LENGTH,
     OWN,
@@ -21,7 +22,6 @@ from phase_boot.handoff.cmdline import (
 )
 from phase_boot.handoff.unwiped import KEEPS_MEMORY
 from phase_boot.trust.manifest import MAX_CMDLINE
-from phase_boot.trust.version import LONGEST
 from tests.fakes.linux_parameters import crashkernel, parse_args, switched_on
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors/cmdlines.json").read_text())["cases"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.content.version import Version
 from phase_boot.drill import manifests
 from phase_boot.drill.manifests import NOW, PUBLISHER, TRUST, WANTED
 from phase_boot.handoff.document import (
@@ -26,7 +27,6 @@ from phase_boot.handoff.document import (
     read,
 )
 from phase_boot.trust.verify import verify
-from phase_boot.trust.version import Version
 
 VERIFIED = verify(
     manifests.signed(manifests.document(motto="la bora è forte")),

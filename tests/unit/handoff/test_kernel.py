@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import (
     ARM64,
     I386,
@@ -24,9 +27,6 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.kernel import HEAD, MAX_UNPACKED, Format, Kernel, UnknownKernel, inspect
 from phase_boot.handoff.unpack import pieces
 from phase_boot.store.cas import Cas, Fetched
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
-from phase_boot.trust.manifest import Artifact
 
 IMAGE = arm64_image(b"Image" * 5000)
 KNOWN = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.handoff.memory import MARGIN, to_fetch_and_start, to_start
-from phase_boot.store.digest import Digest
-from phase_boot.trust.manifest import Artifact
 
 SIZES = {"kernel": 10, "initramfs": 4, "rootfs": 30}
 IMAGE = {name: Artifact(name, Digest.of(name.encode()), size) for name, size in SIZES.items()}

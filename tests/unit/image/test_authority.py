@@ -11,6 +11,7 @@ from image.authority import chain_of, hand_out_roots
 from image.recipe import Trusting
 from image.serving import promised
 from image.steps import seed
+from phase_boot.content.arch import Arch
 from phase_boot.drill.manifests import PUBLISHER, STRANGER, document, signed
 from phase_boot.drill.roots import (
     NEW_PUBLISHER,
@@ -22,7 +23,6 @@ from phase_boot.drill.roots import (
     signed_root,
 )
 from phase_boot.publish.errors import PublishError
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.refusals import RootNotByPrevious, UntrustedSigner
 from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError

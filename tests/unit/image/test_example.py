@@ -6,8 +6,8 @@ import pytest
 
 from image.example import is_current, version_of
 from image.steps.kernel import NotLoadable, refuse_compressed
-from phase_boot.trust.arch import Arch
-from phase_boot.trust.version import Version
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import Version
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 SUMS = {"kernel": "sha256:00", "initramfs": "sha256:11", "rootfs": "sha256:22"}

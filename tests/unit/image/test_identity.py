@@ -17,7 +17,7 @@ from image.lab import environment
 from image.platforms import PLATFORMS
 from image.private_stick import PrivateStick
 from image.recipe import MIB, Recipe
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 ROOT_A, ROOT_B = b"hsqs, root of publisher A " * 1000, b"hsqs, root of publisher B " * 1000
 

@@ -3,7 +3,7 @@
 import pytest
 
 from image import kconfig
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 
 def config(*left_out: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from image.hardware import Hardware
 from image.prefilled import PAGE, prefilled, ranges
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 
 def test_all_survive_until_they_are_overwritten() -> None:

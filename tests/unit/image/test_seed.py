@@ -9,8 +9,8 @@ from image.__main__ import parser
 from image.certificates import authority, certificate
 from image.recipe import SEED_FILES, Recipe, Trusting
 from image.steps import python, seed
+from phase_boot.content.arch import Arch
 from phase_boot.drill.manifests import PUBLISHER
-from phase_boot.trust.arch import Arch
 from policies.model import Shell
 from policies.read import parse_policy
 from policies.write import Keys

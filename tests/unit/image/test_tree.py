@@ -8,7 +8,7 @@ import pytest
 from image import elf
 from image.platforms import PLATFORMS
 from image.steps import tree
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 PLATFORM = PLATFORMS[Arch.ARM64]
 LIBRARIES = f"usr/lib/{PLATFORM.triplet}"

@@ -7,7 +7,7 @@ import pytest
 
 from image.accel import choose
 from image.hardware import Accel
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from image.durable import Durable
 from image.hardware import DISKS, Accel, Hardware, arguments
 from image.lab import Nic
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
 
 NIC = Nic("52:54:00:77:00:00", "tap0", "tap,id=net0,ifname=tap0,script=no,downscript=no")
 FOLDER = Path("/tmp/vm")  # noqa: S108 - nothing is made there

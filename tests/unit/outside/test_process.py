@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.outside.client import Outside
 from phase_boot.outside.server import Means, serve
 from phase_boot.outside.start import Started, start
 from phase_boot.outside.wire import MAX_FRAME
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, unmoved
 from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
-from phase_boot.trust.arch import Arch
 from policies.model import Reach
 
 NOBODY = 65534

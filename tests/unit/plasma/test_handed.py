@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill import manifests
 from phase_boot.drill.manifests import NOW, PUBLISHER, ROOTFS, SECOND, STRANGER, TRUST, WANTED
 from phase_boot.drill.receipts import booted, job_table
 from phase_boot.handoff.document import Network, document
 from phase_boot.machine.events import ManifestVerified
 from phase_boot.plasma.handed import VERIFIED, Handed, NotHanded
-from phase_boot.store.digest import Digest
 from phase_boot.trust.verify import verify
 from policies.model import Mode
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.drill.receipts import MODULE, NODE, booted, job, job_table
 from phase_boot.plasma.engine import Run
 from phase_boot.plasma.runner import (
@@ -22,8 +24,6 @@ from phase_boot.plasma.runner import (
     run_jobs,
     this_arch,
 )
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.job import Job
 from phase_boot.trust.receipt import Outcome, Output, read_receipt
 from tests.fakes import modules

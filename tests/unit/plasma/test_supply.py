@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.download import obtain
 from phase_boot.drill import virtual_time
 from phase_boot.drill.manifests import PUBLISHER
@@ -19,11 +23,8 @@ from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
 from phase_boot.plasma.supply import Supply, errand_for, policy_of
 from phase_boot.store.cas import Cas
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
-from phase_boot.store.tree import plant
-from phase_boot.trust.manifest import Artifact, Manifest
+from phase_boot.trust.manifest import Manifest
 from policies.model import Mode, Reach
 from tests.fakes.artifacts import content
 from tests.fakes.pieces import chunked, data_of, site_of

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.cid import raw_cid
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import ROOTFS, document, signed
 from phase_boot.provider.limits import Limits
-from phase_boot.store.cid import raw_cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
 from tests.fakes.provider import (
     MANIFEST,

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content import car, dag_pb
+from phase_boot.content.chunker import Cut, chunk_list
+from phase_boot.content.cid import Cid, Codec, raw_cid
+from phase_boot.content.dag_builder import Fan, Tree, plant
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
 from phase_boot.provider import blocks as module
 from phase_boot.provider.blocks import Blocks
 from phase_boot.provider.files import Served, SiteGoods
-from phase_boot.store import car, dag
-from phase_boot.store.chunker import Cut, chunk_list
-from phase_boot.store.cid import Cid, Codec, raw_cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.outline import Outline
-from phase_boot.store.tree import Fan, Tree, plant
 from tests.fakes.provider import MANIFEST, Answer, ask, make_site, running
 from tests.fakes.trees import learn
 
@@ -122,7 +122,7 @@ async def test_what_a_client_has_is_not_sent_again(site: Path, tree: Tree) -> No
 
 def depth_first(tree: Tree, root: Cid) -> list[Cid]:
     nodes = dict(tree.nodes)
-    below = dag.read(nodes[root], root.codec).links if root in nodes else ()
+    below = dag_pb.read(nodes[root], root.codec).links if root in nodes else ()
     return [root, *(cid for link in below for cid in depth_first(tree, link.cid))]
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
+from phase_boot.content.pieces import LEAST
 from phase_boot.ports.neighbours import CUT, Share
 from phase_boot.provider.handing import Handing
 from phase_boot.provider.listen import reserve
-from phase_boot.store.digest import Digest
-from phase_boot.store.stretches import LEAST
-from phase_boot.store.tree import plant
 from policies.model import Reach
 from tests.fakes.pieces import chunked, data_of
 from tests.fakes.provider import ask

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.cid import raw_cid
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signature
 from phase_boot.provider.kept import StoreGoods
-from phase_boot.store.cid import raw_cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.document import canonical
 

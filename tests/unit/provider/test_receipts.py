@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, receipt
 from phase_boot.provider.events import ReceiptKept
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipts import NotKept, Receipts
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import kept_manifest_path
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.receipt import Receipt, sign_receipt
 from tests.fakes.provider import make_site, post, running

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, ROOTFS, STRANGER
-from phase_boot.store.digest import Digest
 from phase_boot.trust.refusals import (
     BadSignature,
     Expired,

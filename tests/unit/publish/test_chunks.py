@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL
 from phase_boot.provider.files import open_served
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, read_dag_path
-from phase_boot.store.outline import Outline
 from tests.fakes.trees import learn
 
 Run = Callable[..., tuple[int, str, str]]
@@ -113,7 +113,7 @@ def test_without_numpy_a_publisher_is_told_what_to_install(
 ) -> None:
     run("key new @/key")
     monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.delitem(sys.modules, "phase_boot.store.chunker", raising=False)
+    monkeypatch.delitem(sys.modules, "phase_boot.content.chunker", raising=False)
     status, _, err = run(f"{WORDS} --key @/key")
     assert status == 1
     assert err.endswith("install phase-boot with its extra, `pip install 'phase-boot[publish]'`.\n")

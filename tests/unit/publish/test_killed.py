@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from tests.fakes.pieces import data_of
 
 Run = Callable[..., tuple[int, str, str]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 from tests.fakes.pieces import data_of
 
 Run = Callable[..., tuple[int, str, str]]

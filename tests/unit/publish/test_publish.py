@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.drill.kernels import arm64_image, bzimage, uki
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
-from phase_boot.trust.version import Version
 
 Run = Callable[..., tuple[int, str, str]]
 

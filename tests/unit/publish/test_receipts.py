@@ -11,16 +11,16 @@ from typing import Final
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import arm64_image
 from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipts import Receipts
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.tree import plant
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes

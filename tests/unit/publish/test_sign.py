@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, PUBLISHER, ROOTFS, SECOND, document, encoded, signed
 from phase_boot.provider.files import find_offers, open_served
 from phase_boot.publish.keyfile import form_of
-from phase_boot.store.digest import Digest
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.sealing import Cost
 from phase_boot.trust.signatures import Trust

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
+from phase_boot.content.cid import Cid
+from phase_boot.content.dag_builder import plant
+from phase_boot.content.digest import Digest
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
-from phase_boot.store.cid import Cid
-from phase_boot.store.digest import Digest
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.store.tree import plant
 from tests.fakes.pieces import data_of
 from tests.fakes.pseudo_terminals import pseudo_terminal
 from tests.fakes.trees import car_of, chunk_list

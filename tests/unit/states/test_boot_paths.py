@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, good_site
@@ -14,7 +15,6 @@ from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 
 GOOD_WAY = (

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, ROOTFS
 from phase_boot.drill.sites import Site, gateway_with_chunks, site_with_chunks
 from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.graph import State
-from phase_boot.store.digest import Digest
 from policies.model import Reach
 
 MANIFEST = "stable/amd64/manifest.json"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import good_site
@@ -13,7 +14,6 @@ from phase_boot.drill.world import FakeCache, Scene, policy_table, replaced, sce
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Step, World
-from phase_boot.store.digest import Digest
 from states.fetch import HANDLER as FETCH
 from tests.fakes.linux_parameters import parse_args, switched_on
 

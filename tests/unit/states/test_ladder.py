@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
 from phase_boot.drill.kernels import ARM64, arm64_image, bzimage, gzipped, pe, uki, zboot
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
@@ -21,8 +23,6 @@ from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.cas import Fetched
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 
 PROTECTED = Outlook(obstacle="the stick is write-protected")
 UKI = uki(signed=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.fake_privacy import FakePrivacy
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
@@ -11,7 +12,6 @@ from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import FakeCache, FakePlatform, Scene, policy_table, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.privacy import Unreadable
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Folder
 from policies.model import Reach
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.sites import good_site
 from phase_boot.drill.world import FakeCache, Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.models import MAX_MODELS, PAGE, kexec_failed_before, remember_failure
 from phase_boot.ports.platform import Facts
-from phase_boot.trust.arch import Arch
 
 from .test_ladder import PROTECTED
 

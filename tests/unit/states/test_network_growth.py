@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.sites import Site, Sites, good_site
@@ -19,7 +20,6 @@ from phase_boot.machine.search import MAX_RESTARTS, NetworkWatch, search
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.finder import Candidate, Quest
 from phase_boot.ports.network import Link
-from phase_boot.trust.arch import Arch
 
 WINDOW = 25
 URL = "http://peer/stable/amd64/manifest.json"

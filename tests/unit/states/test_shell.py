@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
 from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Offer, Wish
-from phase_boot.store.digest import Digest
 
 STATIC = Setup(
     interface="eth0",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
 from phase_boot.drill.sites import Site, good_site
 from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.graph import State
-from phase_boot.trust.version import Version
 
 MANIFEST = "stable/amd64/manifest.json"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.download.source_discovery import MOST
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.drill.neighbours import FakeNeighbours, Meeting
@@ -16,7 +17,6 @@ from phase_boot.drill.sites import Site, dags_of_all, site_with_chunks
 from phase_boot.drill.world import FakeFinder, Scene, policy_table, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.finder import Candidate, Quest, server_of
-from phase_boot.store.digest import Digest
 from policies.model import Reach
 
 MANIFEST = "stable/amd64/manifest.json"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_network import ETH0
 from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
@@ -21,7 +22,6 @@ from phase_boot.machine.rounds import MAX_LINES
 from phase_boot.ports.finder import Candidate, Quest
 from phase_boot.ports.network import Link
 from phase_boot.ports.operator import Answer, Wish
-from phase_boot.store.digest import Digest
 
 HOUR = 3600.0
 WEEK = 7 * 24 * HOUR

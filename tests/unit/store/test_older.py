@@ -6,18 +6,18 @@ from io import BytesIO
 
 import pytest
 
+from phase_boot.content import car
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.chunker import Cut, chunk_list
+from phase_boot.content.dag_builder import Tree, plant
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.digest import Digest
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.store import car
 from phase_boot.store.cas import Cas
-from phase_boot.store.chunker import Cut, chunk_list
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.digest import Digest
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Full
 from phase_boot.store.older import Older, Run
-from phase_boot.store.outline import Outline
-from phase_boot.store.tree import Tree, plant
-from phase_boot.trust.manifest import Artifact
 
 SMALL = Cut(least=64, usual=192, most=1024, few=512, many=128)
 OLD = random.Random(1).randbytes(100_000)  # noqa: S311 - repeatable, not secret

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND, TRUST
 from phase_boot.drill.roots import (
     NEW_PUBLISHER,
@@ -14,7 +15,6 @@ from phase_boot.drill.roots import (
     root_document,
     signed_root,
 )
-from phase_boot.store.digest import Digest
 from phase_boot.trust.chain import MAX_ROOTS, Chain
 from phase_boot.trust.refusals import ChannelUnknown, DelegationExpired, NoRootToFollow
 from phase_boot.trust.root import anchor

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import document
 from phase_boot.drill.receipts import receipt
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.claims import ReceiptContradicted, check_claims, check_same_node
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Outcome, Output

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import document, encoded
 from phase_boot.drill.receipts import MODULE, job, job_table
-from phase_boot.store.digest import Digest
 from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.job import (
     FUEL,

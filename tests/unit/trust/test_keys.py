@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import LONGEST, Version
 from phase_boot.trust.keys import KEYID_PREFIX, SigningKey, is_signed_by, parse_keyid
-from phase_boot.trust.version import LONGEST, Version
 
 # RFC 8032, 7.1, the third test.
 SEED = bytes.fromhex("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7")

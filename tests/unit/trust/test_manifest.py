@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.artifact import Artifact
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, document, encoded
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
-from phase_boot.trust.manifest import Artifact, Manifest, signed_bytes
+from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import BadField
 
 SIZES = {"kernel": 6, "initramfs": 9, "rootfs": 6000}

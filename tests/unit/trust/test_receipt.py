@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import document as manifest_document
 from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, job, receipt, sealed
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.manifest import signed_bytes as signed_manifest
@@ -44,7 +45,6 @@ from phase_boot.trust.refusals import (
     TooDeep,
     TooLarge,
 )
-from phase_boot.trust.version import Version
 
 GOOD = sign_receipt(NODE, receipt())
 

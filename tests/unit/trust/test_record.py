@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.content.arch import Arch
 from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.claims import CLAIM_REFUSALS
 from phase_boot.trust.document import MAX_INTEGER, read_document
 from phase_boot.trust.fields import MAX_MIRRORS

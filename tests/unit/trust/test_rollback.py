@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from phase_boot.content.arch import Arch
 from phase_boot.drill.manifests import STRANGER, TRUST, document, encoded, signed
 from phase_boot.drill.roots import ROOT_2, channel, first_root, root_document, signed_root
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH
 from phase_boot.trust.refusals import StateForeign, StateTampered, StateUnreadable

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
 from phase_boot.drill.roots import (
     KEEPER,
@@ -17,7 +18,6 @@ from phase_boot.drill.roots import (
     root_document,
     signed_root,
 )
-from phase_boot.store.digest import Digest
 from phase_boot.trust.refusals import (
     BadField,
     Refusal,

@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import (
     NOW,
     PUBLISHER,
@@ -20,12 +22,10 @@ from phase_boot.drill.manifests import (
     signature,
     signed,
 )
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.record import read_record, sign_record
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
-from phase_boot.trust.version import Version
 from tests.fakes.records import MANIFEST, body
 from tests.fakes.records import signed as signed_record
 

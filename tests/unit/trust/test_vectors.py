@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import pytest
 
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.claims import CLAIM_REFUSALS, check_claims
 from phase_boot.trust.document import read_document
@@ -27,7 +28,6 @@ from phase_boot.trust.rollback import read_state
 from phase_boot.trust.root import anchor
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
-from phase_boot.trust.version import Version
 
 ROOT: Final = Path(__file__).parents[3]
 FILE: Final = ROOT / "tests" / "vectors" / "trust.json"

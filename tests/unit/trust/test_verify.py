@@ -4,6 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.content.version import Version
 from phase_boot.drill.manifests import (
     NOW,
     PUBLISHER,
@@ -15,8 +18,6 @@ from phase_boot.drill.manifests import (
     document,
     signed,
 )
-from phase_boot.store.digest import Digest
-from phase_boot.trust.arch import Arch
 from phase_boot.trust.keys import SigningKey, is_signed_by, parse_keyid
 from phase_boot.trust.refusals import (
     ClockDoubtful,
@@ -27,7 +28,6 @@ from phase_boot.trust.refusals import (
 )
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import SKEW, Verified, Wanted, verify
-from phase_boot.trust.version import Version
 
 
 def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:

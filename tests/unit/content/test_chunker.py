@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase_boot.store import dag
-from phase_boot.store.chunker import CUT, Cut, chunk_list, cut_for, pieces
-from phase_boot.store.chunks import MAX_CHUNKS, ChunkList
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK
-from phase_boot.store.tree import Fan, plant
+from phase_boot.content import dag_pb
+from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList
+from phase_boot.content.chunker import CUT, Cut, chunk_list, cut_for, pieces
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import Fan, plant
+from phase_boot.content.dag_pb import MAX_BLOCK
 
 SMALL = Cut(least=64, usual=192, most=1024, few=512, many=128)
 FAN = Fan(least=2, one_in=4, most=16)
@@ -77,7 +77,7 @@ def test_the_bytes_of_the_dag_are_the_bytes_of_the_file(data: bytes) -> None:
     def read(cid: Cid) -> bytes:
         if cid == Cid.of(Codec.RAW, b""):
             return b""
-        node = dag.read(blocks[cid], cid.codec)
+        node = dag_pb.read(blocks[cid], cid.codec)
         content = node.data + b"".join(read(link.cid) for link in node.links)
         assert len(content) == node.size
         return content
@@ -131,9 +131,9 @@ def test_all_levels_end_in_one_root(count: int, alike: bool) -> None:  # noqa: F
     tree = plant(chunks, FAN)
     if count > 1:
         assert tree.nodes[0][0] == tree.root
-        assert dag.read(tree.nodes[0][1], Codec.DAG_PB).size == chunks.size
+        assert dag_pb.read(tree.nodes[0][1], Codec.DAG_PB).size == chunks.size
     for cid, block in tree.nodes:
-        assert len(dag.read(block, cid.codec).links) > 1
+        assert len(dag_pb.read(block, cid.codec).links) > 1
 
 
 @pytest.mark.parametrize("size", [1, 2**30, 2**31, 2**31 + 1, 2**40])

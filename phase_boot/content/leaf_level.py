@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.store import car, dag, varint
-from phase_boot.store.chunks import DIGEST_BYTES, MAX_CHUNKS, ChunkList
-from phase_boot.store.cid import CID_BYTES, Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, BadNode, Kind, Link, Node
-from phase_boot.store.leaves import leaves_of
+from phase_boot.content import car, dag_pb, varint
+from phase_boot.content.chunk_list import DIGEST_BYTES, MAX_CHUNKS, ChunkList
+from phase_boot.content.cid import CID_BYTES, Cid, Codec
+from phase_boot.content.dag_pb import MAX_BLOCK, BadNode, Kind, Link, Node
+from phase_boot.content.leaf_node import leaves_of
 
 MAX_PART: Final = 256 * 1024
 """Bytes that are wanted in one piece."""
@@ -162,7 +162,7 @@ class Lowest:
 def read_node(block: bytes) -> Node:
     """Read a node whose hash is right: what is wrong with it is wrong for everybody."""
     try:
-        node = dag.read(block, Codec.DAG_PB)
+        node = dag_pb.read(block, Codec.DAG_PB)
     except BadNode as error:
         raise UnusableDag(error.reason) from None
     if node.data or node.kind is not Kind.FILE:

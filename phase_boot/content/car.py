@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Final, Protocol
 
-from phase_boot.store import varint
-from phase_boot.store.cid import CID_BYTES, Cid
-from phase_boot.store.dag import MAX_BLOCK
+from phase_boot.content import varint
+from phase_boot.content.cid import CID_BYTES, Cid
+from phase_boot.content.dag_pb import MAX_BLOCK
 
 MAX_HEADER: Final = 4096
 """Bytes of a header that are waited for; the only one that is accepted has 58."""

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.store import car, dag
-from phase_boot.store.car import BadCar
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import Node
+from phase_boot.content import car, dag_pb
+from phase_boot.content.car import BadCar
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_pb import Node
 
 VECTORS = Path(__file__).parents[2] / "vectors/ipld"
 CONTENT = bytes((i * i + 7 * i) & 0xFF for i in range(1000))
@@ -43,10 +43,10 @@ def test_a_file_that_another_implementation_wrote_is_read_and_written_alike(name
     raw = vector(name)
     root = Cid.parse(ROOTS[name])
     found = list(car.blocks(raw, limit=len(raw)))
-    nodes = {cid: dag.read(block, cid.codec) for cid, block in found}
+    nodes = {cid: dag_pb.read(block, cid.codec) for cid, block in found}
     assert b"".join(content(root, nodes)) == FILES[name]
     assert nodes[root].size == len(FILES[name])
-    assert all(dag.encode(nodes[cid]) == block for cid, block in found)
+    assert all(dag_pb.encode(nodes[cid]) == block for cid, block in found)
     assert b"".join(car.write(root, found)) == raw
 
 
@@ -84,6 +84,6 @@ def test_a_block_that_no_reader_would_take_is_not_written() -> None:
     root = Cid.of(Codec.RAW, b"")
     with pytest.raises(BadCar, match="is not bafk"):
         list(car.write(root, [(root, b"other")]))
-    large = bytes(dag.MAX_BLOCK + 1)
+    large = bytes(dag_pb.MAX_BLOCK + 1)
     with pytest.raises(BadCar, match="larger"):
         list(car.write(root, [(Cid.of(Codec.RAW, large), large)]))

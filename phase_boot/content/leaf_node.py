@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from phase_boot.store import varint
-from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS
+from phase_boot.content import varint
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS
 
 Leaf: TypeAlias = tuple[bytes, int]
 """A raw block's sha256 and size."""

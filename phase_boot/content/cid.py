@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Final, Self
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 
 CID_BYTES: Final = 36
 CID_CHARACTERS: Final = 59

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from phase_boot.store.chunks import ChunkList
+from phase_boot.content.chunk_list import ChunkList
 
 LEAST: Final = 256 * 1024
 """Bytes of a stretch, at least."""

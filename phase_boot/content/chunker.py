@@ -15,8 +15,8 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from phase_boot.store.chunks import MAX_CHUNKS, ChunkList
-from phase_boot.store.dag import MAX_BLOCK
+from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList
+from phase_boot.content.dag_pb import MAX_BLOCK
 
 KIB: Final = 1024
 WINDOW: Final = 32

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.store import dag, varint
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS, BadNode, Kind, Link, Node
+from phase_boot.content import dag_pb, varint
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Kind, Link, Node
 
 LEAF = Cid.of(Codec.RAW, b"leaf")
 INNER = Cid.of(Codec.DAG_PB, b"inner")
@@ -35,17 +35,17 @@ nodes = (
 
 @given(nodes)
 def test_what_was_written_is_read_back(node: Node) -> None:
-    assert dag.read(dag.encode(node), node.codec) == node
+    assert dag_pb.read(dag_pb.encode(node), node.codec) == node
 
 
 @given(nodes, st.binary(max_size=80))
 def test_what_is_read_is_written_back_byte_for_byte(node: Node, tail: bytes) -> None:
-    for block in (dag.encode(node) + tail, tail, dag.encode(node)[: len(tail)]):
+    for block in (dag_pb.encode(node) + tail, tail, dag_pb.encode(node)[: len(tail)]):
         try:
-            found = dag.read(block, Codec.DAG_PB)
+            found = dag_pb.read(block, Codec.DAG_PB)
         except BadNode:
             continue
-        assert dag.encode(found) == block
+        assert dag_pb.encode(found) == block
 
 
 @given(st.integers(0, varint.LIMIT - 1), st.binary(max_size=3))
@@ -62,7 +62,7 @@ def test_a_number_out_of_bounds_is_not_spelled(number: int) -> None:
 
 def test_the_node_of_an_empty_file_is_the_one_that_ipfs_has() -> None:
     block = bytes.fromhex("0a0408021800")
-    assert dag.encode(Node.file(())) == block
+    assert dag_pb.encode(Node.file(())) == block
     assert str(Cid.of(Codec.DAG_PB, block)) == (
         "bafybeif7ztnhq65lumvvtr4ekcwd2ifwgm3awq4zfr3srh462rwyinlb4y"
     )
@@ -70,17 +70,17 @@ def test_the_node_of_an_empty_file_is_the_one_that_ipfs_has() -> None:
 
 def test_the_limits_themselves_are_allowed() -> None:
     widest = Node.file((Link(LEAF, MAX_BLOCK, MAX_BLOCK),) * MAX_LINKS)
-    assert dag.read(dag.encode(widest), Codec.DAG_PB).size == MAX_LINKS * MAX_BLOCK
-    assert dag.read(bytes(MAX_BLOCK), Codec.RAW).size == MAX_BLOCK
+    assert dag_pb.read(dag_pb.encode(widest), Codec.DAG_PB).size == MAX_LINKS * MAX_BLOCK
+    assert dag_pb.read(bytes(MAX_BLOCK), Codec.RAW).size == MAX_BLOCK
     largest = Node.file((link_to_node(varint.LIMIT - 1, varint.LIMIT - 1),))
-    assert dag.read(dag.encode(largest), Codec.DAG_PB) == largest
+    assert dag_pb.read(dag_pb.encode(largest), Codec.DAG_PB) == largest
 
 
 def test_a_node_that_would_not_be_read_is_not_made() -> None:
     with pytest.raises(BadNode, match="larger"):
-        dag.encode(Node.leaf(bytes(MAX_BLOCK + 1)))
+        dag_pb.encode(Node.leaf(bytes(MAX_BLOCK + 1)))
     with pytest.raises(BadNode, match="larger"):
-        dag.encode(Node(Codec.DAG_PB, Kind.FILE, bytes(MAX_BLOCK)))
+        dag_pb.encode(Node(Codec.DAG_PB, Kind.FILE, bytes(MAX_BLOCK)))
     with pytest.raises(BadNode, match="leaf with links"):
         Node(Codec.DAG_PB, Kind.RAW, b"", (Link(LEAF, 1, 1),))
     with pytest.raises(BadNode, match="no leaf"):

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase_boot.store import car, dag
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.lowest import BRIDGED, Part
-from phase_boot.store.outline import Outline
-from phase_boot.store.tree import Fan, plant
+from phase_boot.content import car, dag_pb
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import Fan, plant
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.leaf_level import BRIDGED, Part
 from tests.fakes.trees import car_of, chunk_list, learn, pieces, tree_of
 
 
@@ -38,7 +38,7 @@ def test_a_tree_has_each_node_once_level_by_level() -> None:
     assert len({cid for cid, _ in blocks}) == len(blocks)
     depths = {tree.root: 0}
     for cid, block in blocks:
-        for link in dag.read(block, cid.codec).links:
+        for link in dag_pb.read(block, cid.codec).links:
             depths.setdefault(link.cid, depths[cid] + 1)
     in_order = [depths[cid] for cid, _ in blocks]
     assert in_order == sorted(in_order)

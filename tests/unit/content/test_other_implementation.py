@@ -6,10 +6,10 @@ import hashlib
 from io import BytesIO
 from pathlib import Path
 
-from phase_boot.store import car, dag
-from phase_boot.store.chunker import Cut, chunk_list
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.tree import Fan, plant
+from phase_boot.content import car, dag_pb
+from phase_boot.content.chunker import Cut, chunk_list
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_builder import Fan, plant
 
 VECTOR = Path(__file__).parents[2] / "vectors/dag/chunked.car"
 PRINTED = "7239b473a8701a52beed8794710ddc267c255a764343499f8c5f831886dc8fcc"
@@ -40,7 +40,7 @@ def test_we_read_it_as_the_peer_did() -> None:
     blocks = dict(car.blocks(VECTOR.read_bytes(), limit=10**6))
 
     def read(cid: Cid) -> bytes:
-        node = dag.read(blocks[cid], cid.codec)
+        node = dag_pb.read(blocks[cid], cid.codec)
         return node.data + b"".join(read(link.cid) for link in node.links)
 
     assert hashlib.sha256(read(next(iter(blocks)))).hexdigest() == PRINTED

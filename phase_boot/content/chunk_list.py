@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Self
 
-from phase_boot.store.dag import MAX_BLOCK
+from phase_boot.content.dag_pb import MAX_BLOCK
 
 DIGEST_BYTES: Final = 32
 MAX_CHUNKS: Final = 1 << 20

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.store import car, dag
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import Link, Node
-from phase_boot.store.digest import Digest
+from phase_boot.content import car, dag_pb
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_pb import Link, Node
+from phase_boot.content.digest import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def plant(chunks: ChunkList, fan: Fan = FAN) -> Tree:
 def _joined(group: Sequence[Link], level: dict[Cid, bytes]) -> Link:
     """Put the node over ``group`` into its level and return the link to it."""
     node = Node.file(tuple(group))
-    block = dag.encode(node)
+    block = dag_pb.encode(node)
     cid = Cid.of(Codec.DAG_PB, block)
     level.setdefault(cid, block)
     return Link(cid, node.size, len(block) + sum(link.tsize for link in group))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.trust.arch import Arch
-from phase_boot.trust.version import Version
+from phase_boot.content.arch import Arch
+from phase_boot.content.version import Version
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from phase_boot.store import car
-from phase_boot.store.chunks import MAX_CHUNKS, ChunkList
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, Link, Node
-from phase_boot.store.lowest import (
+from phase_boot.content import car
+from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_pb import MAX_BLOCK, Link, Node
+from phase_boot.content.leaf_level import (
     MAX_PART,
     Lowest,
     Part,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.store.cid import CID_BYTES, CID_CHARACTERS, Cid, Codec, raw_cid
-from phase_boot.store.digest import Digest
+from phase_boot.content.cid import CID_BYTES, CID_CHARACTERS, Cid, Codec, raw_cid
+from phase_boot.content.digest import Digest
 
 # `printf 'hello world' | ipfs add --cid-version 1 --raw-leaves`
 HELLO = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"

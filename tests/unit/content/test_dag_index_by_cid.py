@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.lowest import UnusableDag
-from phase_boot.store.outline import Outline
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_index import Outline
+from phase_boot.content.leaf_level import UnusableDag
 from tests.fakes.trees import car_of, learn, tree_of
 
 TREE, CHUNKS = tree_of(3000)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Final, Self
 
-from phase_boot.store import varint
-from phase_boot.store.cid import CID_BYTES, Cid, Codec
+from phase_boot.content import varint
+from phase_boot.content.cid import CID_BYTES, Cid, Codec
 
 MAX_BLOCK: Final = 2 * 1024 * 1024
 """Bytes of one block: what IPFS nodes send one another at most."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.store.digest import Digest
+from phase_boot.content.digest import Digest
 
 
 @given(st.binary(max_size=64))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.store.chunks import ChunkList
-from phase_boot.store.stretches import (
+from phase_boot.content.chunk_list import ChunkList
+from phase_boot.content.pieces import (
     LEAST,
     MOST,
     Stretches,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.store import dag
-from phase_boot.store.cid import Cid, Codec
-from phase_boot.store.dag import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node
-from phase_boot.store.digest import Digest
-from phase_boot.store.leaves import leaves_of
+from phase_boot.content import dag_pb
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node
+from phase_boot.content.digest import Digest
+from phase_boot.content.leaf_node import leaves_of
 
 LEAVES = st.lists(
     st.tuples(st.binary(min_size=32, max_size=32), st.integers(1, MAX_BLOCK)),
@@ -20,16 +20,16 @@ LEAVES = st.lists(
 
 def node_over(leaves: list[tuple[bytes, int]]) -> bytes:
     links = (Link(Cid(Codec.RAW, Digest(sha256.hex())), size, size) for sha256, size in leaves)
-    return dag.encode(Node.file(tuple(links)))
+    return dag_pb.encode(Node.file(tuple(links)))
 
 
 def read_by_itself(block: bytes) -> list[tuple[bytes, int]] | None:
     """The leaves of a node of nothing else."""
     try:
-        node = dag.read(block, Codec.DAG_PB)
+        node = dag_pb.read(block, Codec.DAG_PB)
     except BadNode:
         return None
-    plain = node.kind is dag.Kind.FILE and not node.data and node.links
+    plain = node.kind is dag_pb.Kind.FILE and not node.data and node.links
     if not plain or any(link.cid.codec is not Codec.RAW for link in node.links):
         return None
     return [(bytes.fromhex(link.cid.digest.hex), link.size) for link in node.links]
@@ -73,4 +73,4 @@ def test_more_links_than_a_node_may_have_are_not_read() -> None:
 
 def test_nodes_among_the_leaves_are_not_taken_for_leaves() -> None:
     cid = Cid(Codec.DAG_PB, Digest("0" * 64))
-    assert leaves_of(dag.encode(Node.file((Link(cid, 5, 50),)))) is None
+    assert leaves_of(dag_pb.encode(Node.file((Link(cid, 5, 50),)))) is None

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.store import chunks as module
-from phase_boot.store.chunks import Chunk, ChunkList, ChunkTable
-from phase_boot.store.dag import MAX_BLOCK
+from phase_boot.content import chunk_list as module
+from phase_boot.content.chunk_list import Chunk, ChunkList, ChunkTable
+from phase_boot.content.dag_pb import MAX_BLOCK
 
 pieces = st.lists(st.binary(min_size=1, max_size=3), max_size=40)
 

@@ -1,0 +1,1 @@
+"""Content addressing: pure codecs of digests, CIDs, DAG nodes, CAR files and chunk lists."""
