@@ -17,8 +17,8 @@ from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import Console
 from phase_boot.content.arch import Arch
-from phase_boot.download import Circle, Errand, Unobtainable, obtain
-from phase_boot.download.document_reader import Reader
+from phase_boot.download import ArtifactUnavailable, Errand, TrackerClient, fetch_artifact
+from phase_boot.download.document_reader import DocumentReader
 from phase_boot.machine.events import (
     CandidateRefused,
     Event,
@@ -187,7 +187,7 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
             gateways=plan.gateways,
         )
         for artifact in manifest.artifacts.values():
-            fetched, _ = await obtain(errand, artifact)
+            fetched, _ = await fetch_artifact(errand, artifact)
             fetched.close()
         if errand.circle is not None:
             sys.stderr.write(
@@ -198,7 +198,7 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
         journal.emit(CandidateRefused(url=plan.base, code="unreachable", reason=str(failure)))
     except Refusal as refusal:
         journal.emit(CandidateRefused(url=plan.base, code=refusal.code, reason=str(refusal)))
-    except (Unobtainable, StoreError) as failure:
+    except (ArtifactUnavailable, StoreError) as failure:
         sys.stderr.write(f"The store is not complete: {failure}\n")
     else:
         return 0
@@ -209,13 +209,17 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
 
 def _circle(
     plan: _Plan, outpost: Outpost, clock: Clock, emit: Callable[[Event], None]
-) -> Circle | None:
+) -> TrackerClient | None:
     if plan.order.serve is None:
         return None
-    return Circle(outpost.neighbours(), clock=clock, reach=plan.policy.network.reach, emit=emit)
+    return TrackerClient(
+        outpost.neighbours(), clock=clock, reach=plan.policy.network.reach, emit=emit
+    )
 
 
-def _reader(plan: _Plan, fetcher: Fetcher, clock: Clock, emit: Callable[[Event], None]) -> Reader:
+def _reader(
+    plan: _Plan, fetcher: Fetcher, clock: Clock, emit: Callable[[Event], None]
+) -> DocumentReader:
     network = plan.policy.network
 
     async def read(url: str) -> bytes:
@@ -227,10 +231,10 @@ def _reader(plan: _Plan, fetcher: Fetcher, clock: Clock, emit: Callable[[Event],
             moved=lambda target: emit(DocumentRedirected(url=url, target=target)),
         )
 
-    return Reader(read=read, clock=clock, attempts=plan.policy.limits.attempts, emit=emit)
+    return DocumentReader(read=read, clock=clock, attempts=plan.policy.limits.attempts, emit=emit)
 
 
-async def _believed(plan: _Plan, reader: Reader, shelf: Shelf) -> Manifest:
+async def _believed(plan: _Plan, reader: DocumentReader, shelf: Shelf) -> Manifest:
     """Return the manifest, judged as a boot does; what it teaches is kept beside the store."""
     policy, emit = plan.policy, reader.emit
     memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))

@@ -8,7 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from phase_boot.download import Circle, Company, Errand, Unobtainable, obtain
+from phase_boot.download import (
+    ArtifactUnavailable,
+    Errand,
+    SourceDiscovery,
+    TrackerClient,
+    fetch_artifact,
+)
 from phase_boot.handoff.memory import to_fetch_and_start, to_go_on
 from phase_boot.machine import events
 from phase_boot.machine.boot import Boot, Images, known
@@ -83,7 +89,7 @@ async def _fetch_onto(
         kernel, ladder = None, found.ladder
         while wanted:
             artifact = wanted.pop(0)
-            fetched[artifact.name], origins[artifact.name] = await obtain(errand, artifact)
+            fetched[artifact.name], origins[artifact.name] = await fetch_artifact(errand, artifact)
             image = fetched[artifact.name]
             if artifact.name == "initramfs":
                 check_initramfs(image)
@@ -95,7 +101,7 @@ async def _fetch_onto(
                 more = to_go_on(kernel, extra, stored_on_cache=shelf.persistent)
                 if more:
                     _reckon_memory(world, shelf, manifest, more=more)
-    except (Unobtainable, Unstartable) as failure:
+    except (ArtifactUnavailable, Unstartable) as failure:
         _close(fetched)
         return _unavailable(boot, str(failure), errand.liars)
     except BaseException:
@@ -129,18 +135,22 @@ def _errand(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -> Errand:
         liars=liars,
         emit=world.emit,
         dags=manifest.dags,
-        company=Company(partial(_around, world, boot), known=sources, who=candidate.who),
+        company=SourceDiscovery(
+            partial(_around, world, boot), known=sources, service_name=candidate.who
+        ),
         circle=_circle(world, policy),
         gateways=policy.discovery.gateways,
         chance=world.chance,
     )
 
 
-def _circle(world: World, policy: Policy) -> Circle | None:
+def _circle(world: World, policy: Policy) -> TrackerClient | None:
     """Return who is helped while it fetches as we do: nobody by a boot that leaves no trace."""
     if policy.mode is Mode.PRIVATE:
         return None
-    return Circle(world.neighbours, clock=world.clock, reach=policy.network.reach, emit=world.emit)
+    return TrackerClient(
+        world.neighbours, clock=world.clock, reach=policy.network.reach, emit=world.emit
+    )
 
 
 async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candidate], None]:

@@ -11,24 +11,24 @@ from phase_boot.content.pieces import from_text
 from phase_boot.ports.finder import host_of
 from phase_boot.url import BadUrl, Scope, Url, announced, scope_of
 
-MAX_PEERS: Final = 16
+MAX_REPLY_PEERS: Final = 16
 """Of one answer; more are left unread."""
-FIRST_PORT: Final = 1024
+MIN_PORT: Final = 1024
 """Below it are the services of a machine itself, where nobody sends us."""
-MAX_PEER: Final = 64
+MAX_PEER_URL: Final = 64
 """Characters of the URL of one."""
-NEAR: Final = "http"
+PLAIN_HTTP: Final = "http"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AnnounceReply:
     """What we may take from the provider, and what others are said to hold."""
 
-    yours: int
+    assigned: int
     peers: Mapping[str, int]
 
 
-def read_roots(raw: bytes) -> Mapping[str, object]:
+def parse_artifacts(raw: bytes) -> Mapping[str, object]:
     """Return what is said of each artifact.
 
     Raises:
@@ -44,7 +44,7 @@ def read_roots(raw: bytes) -> Mapping[str, object]:
     raise ValueError("it says nothing of artifacts")
 
 
-def read_told(said: object, count: int, base: str) -> Told:
+def parse_reply(said: object, count: int, base: str) -> AnnounceReply:
     """Return what the provider at ``base`` says of an artifact of ``count`` stretches.
 
     Peers at strange addresses are left out, and so is our own machine where the provider is none.
@@ -56,11 +56,11 @@ def read_told(said: object, count: int, base: str) -> Told:
         case {"yours": yours, "peers": list(named)}:
             own = scope_of(host_of(base)) is Scope.OWN
             peers = {}
-            for each in named[:MAX_PEERS]:
+            for each in named[:MAX_REPLY_PEERS]:
                 match each:
                     case {"url": str(url), "held": held} if _is_peer(url, own=own):
                         peers[url] = from_text(held, count)
-            return Told(from_text(yours, count), peers)
+            return AnnounceReply(from_text(yours, count), peers)
     raise ValueError("it does not say who holds what")
 
 
@@ -70,10 +70,10 @@ def _is_peer(text: str, *, own: bool) -> bool:
     ``own`` says that the provider is on this machine, and so may be its peers.
     """
     try:
-        url = Url.parse(text, most=MAX_PEER)
+        url = Url.parse(text, most=MAX_PEER_URL)
         if not own:
             announced(text)
     except BadUrl:
         return False
-    literal = url.scheme == NEAR and url.scope is not Scope.NAME
-    return literal and text == url.origin and url.port >= FIRST_PORT
+    literal = url.scheme == PLAIN_HTTP and url.scope is not Scope.NAME
+    return literal and text == url.origin and url.port >= MIN_PORT

@@ -12,12 +12,12 @@ from typing import Final
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
-from phase_boot.download.context import Errand, Unobtainable
+from phase_boot.download.context import ArtifactUnavailable, Errand
 from phase_boot.download.events import ChunksUnknown, SourceServed
-from phase_boot.download.gateway_source import Gateway
-from phase_boot.download.index_fetch import Index, learnt
-from phase_boot.download.mirror_source import Mirror
-from phase_boot.download.single_source import first_to_answer, from_source
+from phase_boot.download.gateway_source import GatewaySource
+from phase_boot.download.index_fetch import IndexBuilder, fetch_chunk_list
+from phase_boot.download.mirror_source import MirrorSource
+from phase_boot.download.single_source import fetch_from, first_to_respond
 from phase_boot.download.source import Source
 from phase_boot.download.swarm import Swarm
 from phase_boot.machine.events import StoreCorrupt
@@ -28,14 +28,14 @@ from phase_boot.store.mosaic import Mosaic
 STORE: Final = "store"
 
 
-async def obtain(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
+async def fetch_artifact(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
     """Return the artifact and where most of it came from: the store, or a source.
 
     Where the manifest names its chunks they are taken from all sources at once, else the whole
     file from the first source that has it.
 
     Raises:
-        Unobtainable: nobody had it.
+        ArtifactUnavailable: nobody had it.
         StoreError: it cannot be kept here.
     """
     started = errand.clock.monotonic()
@@ -46,38 +46,40 @@ async def obtain(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
     except Corrupt as failure:
         errand.emit(StoreCorrupt(artifact=artifact.name, reason=str(failure)))
     else:
-        return _told(errand, stored, STORE, started)
+        return _emit_done(errand, stored, STORE, started)
     root = errand.dags.get(artifact.name)
-    found = await learnt(errand, artifact, root) if root is not None else None
+    found = await fetch_chunk_list(errand, artifact, root) if root is not None else None
     if found is not None:
-        return await _by_chunks(errand, *found)
-    return await _as_a_whole(errand, artifact, errand.sources)
+        return await _fetch_chunked(errand, *found)
+    return await _fetch_whole(errand, artifact, errand.sources)
 
 
-async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[Fetched, str]:
+async def _fetch_chunked(
+    errand: Errand, index: IndexBuilder, chunks: ChunkList
+) -> tuple[Fetched, str]:
     started, artifact = errand.clock.monotonic(), index.artifact
     try:
         mosaic = await asyncio.to_thread(errand.cas.mosaic, artifact, chunks)
         try:
             # Asked even if none has a node of this one: they may share chunks all the same.
-            await _from_older(errand, mosaic)
+            await _reuse_local_chunks(errand, mosaic)
             swarm = Swarm(errand, mosaic)
             if not mosaic.complete:
-                await _swarming(errand, index.root, mosaic, swarm)
+                await _run_swarm(errand, index.root, mosaic, swarm)
         except BaseException:
             mosaic.close()
             raise
         # From here on it is the thread's: we may be cancelled while it works.
         fetched, packed = await asyncio.gather(
-            asyncio.to_thread(errand.cas.commit, mosaic), asyncio.to_thread(index.packed, chunks)
+            asyncio.to_thread(errand.cas.commit, mosaic), asyncio.to_thread(index.as_car, chunks)
         )
     except WrongContent as failure:
         errand.emit(ChunksUnknown(artifact=artifact.name, reason=str(failure)))
-        return await _as_a_whole(errand, artifact, errand.sources)
-    except Unobtainable:
-        if not swarm.whole_only:
+        return await _fetch_whole(errand, artifact, errand.sources)
+    except ArtifactUnavailable:
+        if not swarm.without_ranges:
             raise
-        return await _as_a_whole(errand, artifact, swarm.whole_only)
+        return await _fetch_whole(errand, artifact, swarm.without_ranges)
     try:
         if packed is not None:
             with contextlib.suppress(StoreError):
@@ -86,11 +88,13 @@ async def _by_chunks(errand: Errand, index: Index, chunks: ChunkList) -> tuple[F
     except BaseException:
         fetched.close()
         raise
-    most = max(swarm.served.items(), key=lambda item: item[1], default=(STORE, 0))[0]
-    return _told(errand, fetched, most, started)
+    most = max(swarm.bytes_by_source.items(), key=lambda item: item[1], default=(STORE, 0))[0]
+    return _emit_done(errand, fetched, most, started)
 
 
-def _told(errand: Errand, fetched: Fetched, source: str, started: float) -> tuple[Fetched, str]:
+def _emit_done(
+    errand: Errand, fetched: Fetched, source: str, started: float
+) -> tuple[Fetched, str]:
     """Report an artifact and its source, and return them; an error closes the artifact."""
     try:
         errand.done(fetched.artifact, source, errand.clock.monotonic() - started)
@@ -100,45 +104,45 @@ def _told(errand: Errand, fetched: Fetched, source: str, started: float) -> tupl
     return fetched, source
 
 
-async def _swarming(errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> None:
+async def _run_swarm(errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> None:
     """Fetch what is missing, beside others who fetch it too where somebody tells of them."""
-    sitting = errand.circle.seat(errand, root, mosaic, swarm) if errand.circle else nullcontext()
-    async with sitting as seat:
+    joining = errand.circle.join(errand, root, mosaic, swarm) if errand.circle else nullcontext()
+    async with joining as session:
 
         def mirror(base: str) -> Source:
-            source = Mirror(errand, base, mosaic.artifact)
-            return source if seat is None else seat.host(source)
+            source = MirrorSource(errand, base, mosaic.artifact)
+            return source if session is None else session.limit_to_assigned(source)
 
-        async with _welcoming(errand, swarm, mirror):
-            gateways = (Gateway(errand, base, mosaic.chunks) for base in errand.gateways)
+        async with _add_discovered(errand, swarm, mirror):
+            gateways = (GatewaySource(errand, base, mosaic.chunks) for base in errand.gateways)
             await swarm.run(chain(map(mirror, errand.sources), gateways))
 
 
 @asynccontextmanager
-async def _welcoming(
+async def _add_discovered(
     errand: Errand, swarm: Swarm, mirror: Callable[[str], Source]
 ) -> AsyncIterator[None]:
     """Let whoever turns up be asked too."""
 
-    async def welcome() -> None:
-        async with aclosing(errand.company.newcomers()) as newcomers:
-            async for base in newcomers:
+    async def add_each() -> None:
+        async with aclosing(errand.company.new_sources()) as new_sources:
+            async for base in new_sources:
                 swarm.add(mirror(base))
 
-    welcoming = asyncio.create_task(welcome())
+    adding = asyncio.create_task(add_each())
     try:
         yield
     finally:
-        welcoming.cancel()
-        await asyncio.gather(welcoming, return_exceptions=True)
+        adding.cancel()
+        await asyncio.gather(adding, return_exceptions=True)
 
 
-async def _from_older(errand: Errand, mosaic: Mosaic) -> None:
+async def _reuse_local_chunks(errand: Errand, mosaic: Mosaic) -> None:
     """Take from older versions in the store the chunks that this one shares with them."""
     started, before = errand.clock.monotonic(), mosaic.held
     if mosaic.complete:
         return
-    await asyncio.to_thread(_copy, errand.cas, mosaic)
+    await asyncio.to_thread(_copy_chunks, errand.cas, mosaic)
     if mosaic.held > before:
         errand.emit(
             SourceServed(
@@ -150,13 +154,13 @@ async def _from_older(errand: Errand, mosaic: Mosaic) -> None:
         )
 
 
-def _copy(cas: Cas, mosaic: Mosaic) -> None:
+def _copy_chunks(cas: Cas, mosaic: Mosaic) -> None:
     for older in cas.older(mosaic.artifact):
         for run in older.runs(mosaic.chunks, mosaic.have):
             mosaic.copy(run.first, run.end, older.fileno(), run.offset)
 
 
-async def _as_a_whole(
+async def _fetch_whole(
     errand: Errand, artifact: Artifact, sources: Iterable[str]
 ) -> tuple[Fetched, str]:
     sources = tuple(sources)
@@ -169,15 +173,15 @@ async def _as_a_whole(
         [source for source in sources if not errand.lies(source)], errand.clock.monotonic()
     )
     if len(honest) > 1:
-        quickest = await first_to_answer(errand, artifact, honest)
+        quickest = await first_to_respond(errand, artifact, honest)
         # Stable: the others keep their order, those that stayed silent last.
         honest.sort(key=lambda source: (source != quickest, errand.is_suspect(source)))
     for source in honest:
         started = errand.clock.monotonic()
         try:
-            fetched = await from_source(errand, artifact, source)
-        except Unobtainable as failure:
+            fetched = await fetch_from(errand, artifact, source)
+        except ArtifactUnavailable as failure:
             reasons.append(str(failure))
             continue
-        return _told(errand, fetched, source, started)
-    raise Unobtainable("; ".join(reasons) or "the manifest names no place to fetch from")
+        return _emit_done(errand, fetched, source, started)
+    raise ArtifactUnavailable("; ".join(reasons) or "the manifest names no place to fetch from")

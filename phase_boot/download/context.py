@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.download.health import SourceHealth
-from phase_boot.download.source_discovery import Company
+from phase_boot.download.source_discovery import SourceDiscovery
 from phase_boot.machine.backoff import Backoff
 from phase_boot.machine.events import Event, FetchDone
 from phase_boot.ports.clock import Clock
@@ -21,7 +21,7 @@ from phase_boot.store.cas import Cas
 from policies.model import Policy, Reach
 
 if TYPE_CHECKING:
-    from phase_boot.download.tracker_client import Circle
+    from phase_boot.download.tracker_client import TrackerClient
 
 PROGRESS_SECONDS: Final = 0.25
 BACKOFF: Final = Backoff(first=0.5, longest=60)
@@ -31,7 +31,7 @@ RATE_SECONDS: Final = 30
 KIB: Final = 1024
 
 
-class Unobtainable(Exception):
+class ArtifactUnavailable(Exception):
     """Nobody who was asked could deliver the artifact; the text says who failed how."""
 
 
@@ -58,8 +58,8 @@ class Errand:
     liars: set[str]
     emit: Callable[[Event], None]
     dags: Mapping[str, Cid] = field(default_factory=lambda: MappingProxyType({}))
-    company: Company = field(default_factory=Company)
-    circle: Circle | None = None
+    company: SourceDiscovery = field(default_factory=SourceDiscovery)
+    circle: TrackerClient | None = None
     gateways: tuple[str, ...] = ()
     chance: Callable[[], float] = field(default=random)
     health: SourceHealth = field(default_factory=SourceHealth)
@@ -105,7 +105,7 @@ class Errand:
             await self.circle.open()
 
     async def close(self) -> None:
-        """Look for nobody any more, and tell nobody what is here."""
+        """Discover for nobody any more, and tell nobody what is here."""
         await self.company.close()
         if self.circle is not None:
             await self.circle.close()
@@ -123,7 +123,7 @@ class Errand:
         )
 
 
-class Pace:
+class MinRateCheck:
     """Whether a source keeps to the lowest rate, looked at every `RATE_SECONDS`."""
 
     def __init__(self, least: int, *, since: float, done: int) -> None:

@@ -16,7 +16,7 @@ from phase_boot.ports.finder import Candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class DocumentReader:
     """Reads documents by the rules that candidates of a boot are asked again by.
 
     Attributes:

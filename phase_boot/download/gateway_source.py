@@ -13,31 +13,31 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.digest import Digest
 from phase_boot.download.context import Errand
-from phase_boot.download.ranges import part
+from phase_boot.download.ranges import read_range
 from phase_boot.download.source import Source
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.url import below
 
-AT_ONCE: Final = 8
-"""Blocks that one gateway is asked for at once: one is often no more than 16 KiB."""
-ALL_AT_ONCE: Final = 32
-"""Blocks that all gateways together are asked for, unless there are more of these."""
-SLOW_SECONDS: Final = 10.0
+MAX_REQUESTS: Final = 8
+"""BlockClient that one gateway is asked for at once: one is often no more than 16 KiB."""
+MAX_REQUESTS_TO_ALL: Final = 32
+"""BlockClient that all gateways together are asked for, unless there are more of these."""
+SLOW_BLOCK_SECONDS: Final = 10.0
 """Where a block takes longer fewer are asked for: on a slow line all would come too late."""
 
 
-class Blocks:
+class BlockClient:
     """The blocks of one gateway. Nothing that it sends is believed, and nothing checked here."""
 
     def __init__(self, errand: Errand, base: str) -> None:
         """Take whom to ask, by the URL below which ``/ipfs/`` is."""
         self._errand = errand
         self._base = base
-        self._most = max(1, min(AT_ONCE, ALL_AT_ONCE // max(1, len(errand.gateways))))
+        self._most = max(1, min(MAX_REQUESTS, MAX_REQUESTS_TO_ALL // max(1, len(errand.gateways))))
         self._window = 1
         """How many to ask for at once: more after each that came soon."""
 
-    async def these(self, wanted: Iterable[tuple[Cid, int]]) -> AsyncGenerator[bytes, None]:
+    async def fetch(self, wanted: Iterable[tuple[Cid, int]]) -> AsyncGenerator[bytes, None]:
         """Yield blocks in the order of their names, each of at most so many bytes.
 
         Raises:
@@ -62,8 +62,8 @@ class Blocks:
         clock, soon = self._errand.clock, False
         began = clock.monotonic()
         try:
-            block = await part(self._errand, below(self._base, block_path(cid)), 0, length)
-            soon = clock.monotonic() - began < SLOW_SECONDS
+            block = await read_range(self._errand, below(self._base, block_path(cid)), 0, length)
+            soon = clock.monotonic() - began < SLOW_BLOCK_SECONDS
         except RangesUnsupported as failure:
             # It has no files, so nobody is to ask it for one as a whole.
             raise FetchFailed(str(failure), retryable=False) from failure
@@ -72,30 +72,30 @@ class Blocks:
         return block
 
 
-class Gateway:
+class GatewaySource:
     """Implements `download.source.Source` for one artifact whose chunks are known."""
 
-    held = None
+    have = None
     """It is asked for everything."""
 
     def __init__(self, errand: Errand, base: str, chunks: ChunkList) -> None:
         """Take whom to ask, by the URL below which ``/ipfs/`` is, and for what."""
         self.name = base
         self._chunks = chunks
-        self._blocks = Blocks(errand, base)
+        self._blocks = BlockClient(errand, base)
 
-    def begin(self) -> int:
+    def start_chunk(self) -> int:
         """Return the first chunk."""
         return 0
 
-    async def span(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+    async def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on, chunk by chunk: both are those of whole ones.
 
         Raises:
             FetchFailed: a block cannot be had, or is shorter than its chunk.
         """
         first, end = self._chunks.at(offset), self._chunks.at(offset + length - 1) + 1
-        async with aclosing(self._blocks.these(self._names(first, end))) as blocks:
+        async with aclosing(self._blocks.fetch(self._names(first, end))) as blocks:
             async for block in blocks:
                 left = self._chunks.chunk(first).size - len(block)
                 if left:
@@ -113,4 +113,4 @@ def block_path(cid: Cid) -> str:
     return f"ipfs/{cid}?format=raw"
 
 
-_: type[Source] = Gateway
+_: type[Source] = GatewaySource

@@ -13,22 +13,22 @@ from phase_boot.store.layout import entry_path
 from phase_boot.url import below
 
 
-class Mirror:
+class MirrorSource:
     """Implements `download.source.Source` for one artifact below a base URL."""
 
     def __init__(self, errand: Errand, base: str, artifact: Artifact) -> None:
         """Take whom to ask, by the base URL of its files."""
         self.name = base
-        self.held: bytes | bytearray | None = None
+        self.have: bytes | bytearray | None = None
         """What it may be asked for; None is everything."""
         self._errand = errand
         self._url = below(base, entry_path(artifact.digest))
 
-    def begin(self) -> int:
+    def start_chunk(self) -> int:
         """Return the first chunk."""
         return 0
 
-    async def span(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+    async def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on."""
         left = length
         answer = self._errand.fetcher.span(
@@ -46,4 +46,4 @@ class Mirror:
             raise FetchFailed(f"its file ends {left} bytes early", retryable=False)
 
 
-_: type[Source] = Mirror
+_: type[Source] = MirrorSource

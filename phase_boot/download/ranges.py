@@ -1,4 +1,4 @@
-"""A part of a file, whole in memory: for what is small and checked as a whole."""
+"""Reads a byte range of a file into memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from phase_boot.download.context import Errand
 from phase_boot.ports.fetcher import FetchFailed
 
 
-async def part(errand: Errand, url: str, offset: int, length: int) -> bytes:
+async def read_range(errand: Errand, url: str, offset: int, length: int) -> bytes:
     """Return at most ``length`` bytes from ``offset`` on, and at least one.
 
     Raises:

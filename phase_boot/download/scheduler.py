@@ -9,9 +9,9 @@ from typing import Final
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.download.source import Source
 
-WORTH: Final = 2.0
+ENDGAME_SPEEDUP: Final = 2.0
 """Who would be so many times faster may ask for what another one is about to get."""
-SOON_SECONDS: Final = 0.2
+ALMOST_DONE_SECONDS: Final = 0.2
 """Who will be done so soon is left alone."""
 _FREE: Final = 1
 _INVERTED: Final = bytes([_FREE]) + bytes(255)
@@ -19,7 +19,7 @@ _INVERTED: Final = bytes([_FREE]) + bytes(255)
 
 
 @dataclass(eq=False, slots=True)
-class Task:
+class Assignment:
     """Chunks that somebody is fetching: from ``first`` up to, not with, ``end``.
 
     ``first`` moves on as they arrive; ``end`` moves back when another one takes over the rest.
@@ -30,12 +30,12 @@ class Task:
     end: int
 
     @property
-    def over(self) -> bool:
+    def done(self) -> bool:
         """Whether there is nothing left to fetch."""
         return self.first >= self.end
 
 
-class Board:
+class ChunkScheduler:
     """The chunks that are missing: free ones, and those that somebody is fetching."""
 
     def __init__(self, chunks: ChunkList, have: bytearray) -> None:
@@ -43,53 +43,59 @@ class Board:
         self._chunks = chunks
         self._have = have
         self._free = have.translate(_INVERTED)
-        self._tasks: list[Task] = []
+        self._assignments: list[Assignment] = []
         self.free_bytes = sum(chunks.span(*run)[1] for run in _runs(self._free))
         """Bytes that nobody is fetching."""
 
-    def take(
-        self, owner: Source, want: int, *, held: bytes | bytearray | None = None, near: int = 0
-    ) -> Task | None:
-        """Hand out the next free chunks from ``near`` on: about ``want`` bytes, at least one chunk.
+    def assign(
+        self, owner: Source, want: int, *, have: bytes | bytearray | None = None, start: int = 0
+    ) -> Assignment | None:
+        """Assign the next free chunks from ``start`` on: about ``want`` bytes, at least one.
 
-        With ``held`` only those that are marked there. None if there are none for this owner.
+        With ``have`` only the chunks marked there. None if no chunk is free for this owner.
         """
-        first = self._find(held, near)
+        first = self._find(have, start)
         if first is None:
-            first = self._find(held, 0)
+            first = self._find(have, 0)
         if first is None:
             return None
         end = self._end_of_run(self._free, first)
-        if held is not None:
-            end = min(end, self._end_of_run(held, first))
+        if have is not None:
+            end = min(end, self._end_of_run(have, first))
         offset, length = self._chunks.span(first, end)
         if length > want:
             end = max(first + 1, self._chunks.at(offset + want))
-        task = Task(owner, first, end)
+        assignment = Assignment(owner, first, end)
         self._free[first:end] = bytes(end - first)
         self.free_bytes -= self._chunks.span(first, end)[1]
-        self._tasks.append(task)
-        return task
+        self._assignments.append(assignment)
+        return assignment
 
-    def take_over(
+    def steal(
         self,
         owner: Source,
         rate: float,
         rate_of: Callable[[Source], float],
         *,
-        held: bytes | bytearray | None = None,
-    ) -> Task | None:
-        """Hand out a part of what the slowest is fetching, once nothing is free for this owner.
+        have: bytes | bytearray | None = None,
+    ) -> Assignment | None:
+        """Assign a part of the slowest assignment, once no chunk is free for this owner.
 
         Rates are in bytes per second. The two will be done at the same time; where nothing is left
         to be divided both fetch it, if this owner is much faster.
         """
-        others = [task for task in self._tasks if task.owner is not owner and not task.over]
+        others = [
+            assignment
+            for assignment in self._assignments
+            if assignment.owner is not owner and not assignment.done
+        ]
         if rate <= 0 or not others:
             return None
-        slowest = max(others, key=lambda task: self._seconds(task, rate_of(task.owner)))
+        slowest = max(
+            others, key=lambda assignment: self._seconds(assignment, rate_of(assignment.owner))
+        )
         theirs = rate_of(slowest.owner)
-        if self._seconds(slowest, theirs) < SOON_SECONDS:
+        if self._seconds(slowest, theirs) < ALMOST_DONE_SECONDS:
             return None
         _, left = self._chunks.span(slowest.first, slowest.end)
         cut = slowest.first
@@ -99,48 +105,48 @@ class Board:
             # What is arriving this moment is theirs.
             cut = min(self._chunks.at(min(offset + kept, offset + left - 1)) + 1, slowest.end)
         if cut == slowest.end:
-            return self._twin(owner, slowest, rate, theirs, held)
-        if held is not None and not all(held[cut : slowest.end]):
+            return self._endgame(owner, slowest, rate, theirs, have)
+        if have is not None and not all(have[cut : slowest.end]):
             return None
-        task = Task(owner, cut, slowest.end)
+        assignment = Assignment(owner, cut, slowest.end)
         slowest.end = max(cut, slowest.first)
-        self._tasks.append(task)
-        return task
+        self._assignments.append(assignment)
+        return assignment
 
-    def drop(self, task: Task) -> None:
-        """Take a task back: what of it is not here, and fetched by nobody else, is free again."""
-        self._tasks.remove(task)
-        for number in range(task.first, task.end):
-            taken = any(other.first <= number < other.end for other in self._tasks)
+    def release(self, assignment: Assignment) -> None:
+        """End an assignment: its missing chunks that nobody else fetches are free again."""
+        self._assignments.remove(assignment)
+        for number in range(assignment.first, assignment.end):
+            taken = any(other.first <= number < other.end for other in self._assignments)
             if not taken and not self._have[number]:
                 self._free[number] = _FREE
                 self.free_bytes += self._chunks.chunk(number).size
 
-    def _twin(
+    def _endgame(
         self,
         owner: Source,
-        task: Task,
+        assignment: Assignment,
         rate: float,
         theirs: float,
-        held: bytes | bytearray | None,
-    ) -> Task | None:
-        number = task.end - 1
-        twice = any(t is not task and t.first <= number < t.end for t in self._tasks)
-        if twice or rate < WORTH * theirs or (held is not None and not held[number]):
+        have: bytes | bytearray | None,
+    ) -> Assignment | None:
+        number = assignment.end - 1
+        twice = any(t is not assignment and t.first <= number < t.end for t in self._assignments)
+        if twice or rate < ENDGAME_SPEEDUP * theirs or (have is not None and not have[number]):
             return None
-        twin = Task(owner, number, task.end)
-        self._tasks.append(twin)
+        twin = Assignment(owner, number, assignment.end)
+        self._assignments.append(twin)
         return twin
 
-    def _seconds(self, task: Task, rate: float) -> float:
-        _, left = self._chunks.span(task.first, task.end)
+    def _seconds(self, assignment: Assignment, rate: float) -> float:
+        _, left = self._chunks.span(assignment.first, assignment.end)
         return left / rate if rate > 0 else float("inf")
 
-    def _find(self, held: bytes | bytearray | None, start: int) -> int | None:
+    def _find(self, have: bytes | bytearray | None, start: int) -> int | None:
         """Return the first free chunk from ``start`` on that may be had, or None."""
         number = self._free.find(_FREE, start)
-        while held is not None and number >= 0 and not held[number]:
-            other = held.find(1, number)
+        while have is not None and number >= 0 and not have[number]:
+            other = have.find(1, number)
             if other < 0:
                 return None
             number = self._free.find(_FREE, other)

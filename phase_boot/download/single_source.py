@@ -12,9 +12,9 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.download.context import (
     PROGRESS_SECONDS,
     RATE_SECONDS,
+    ArtifactUnavailable,
     Errand,
-    Pace,
-    Unobtainable,
+    MinRateCheck,
 )
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
@@ -25,22 +25,24 @@ from phase_boot.store.layout import entry_path
 from phase_boot.store.writer import ArtifactWriter
 from phase_boot.url import below
 
-LONGEST_WAIT: Final = 8.0
+MAX_RETRY_WAIT_SECONDS: Final = 8.0
 """Seconds: a source that asks for a longer pause is left, because the next one waits for it."""
 
 
-async def first_to_answer(errand: Errand, artifact: Artifact, sources: Iterable[str]) -> str | None:
+async def first_to_respond(
+    errand: Errand, artifact: Artifact, sources: Iterable[str]
+) -> str | None:
     """Return the source that sends a byte of the artifact first; None if all of them fail.
 
     The next source is asked after `HEDGE_SECONDS` without a byte, so that those that never answer
-    delay nothing. What is asked for here is not kept: `from_source` asks the source again.
+    delay nothing. What is asked for here is not kept: `fetch_from` asks the source again.
     """
     pending, running = deque(sources), dict[asyncio.Task[bool], str]()
     try:
         while pending or running:
             if pending:
                 source = pending.popleft()
-                running[asyncio.create_task(_answers(errand, artifact, source))] = source
+                running[asyncio.create_task(_responds(errand, artifact, source))] = source
             done, _ = await asyncio.wait(
                 running,
                 timeout=HEDGE_SECONDS if pending else None,
@@ -59,7 +61,7 @@ async def first_to_answer(errand: Errand, artifact: Artifact, sources: Iterable[
     return None
 
 
-async def _answers(errand: Errand, artifact: Artifact, source: str) -> bool:
+async def _responds(errand: Errand, artifact: Artifact, source: str) -> bool:
     """Say whether a source begins to send an artifact."""
     url = below(source, entry_path(artifact.digest))
     answer = errand.fetcher.stream(url, offset=0, size=artifact.size, reach=errand.reach)
@@ -73,11 +75,11 @@ async def _answers(errand: Errand, artifact: Artifact, source: str) -> bool:
     return True
 
 
-async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetched:
+async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> Fetched:
     """Ask one source for all of it until it delivered, lied, or used up its attempts.
 
     Raises:
-        Unobtainable: it is not to be asked again for this artifact.
+        ArtifactUnavailable: it is not to be asked again for this artifact.
         StoreError: it cannot be kept here.
     """
     attempts = errand.policy.limits.attempts
@@ -101,13 +103,13 @@ async def from_source(errand: Errand, artifact: Artifact, source: str) -> Fetche
             reason, again = str(failure), mixed
             if not mixed:
                 errand.ban(source)
-        again = again and attempt < attempts and (asked or 0.0) <= LONGEST_WAIT
+        again = again and attempt < attempts and (asked or 0.0) <= MAX_RETRY_WAIT_SECONDS
         failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
         errand.emit(failed)
         if not again:
             break
         await errand.back_off(attempt, asked)
-    raise Unobtainable(f"{source} could not deliver the {artifact.name}: {reason}")
+    raise ArtifactUnavailable(f"{source} could not deliver the {artifact.name}: {reason}")
 
 
 async def _download(
@@ -119,7 +121,7 @@ async def _download(
         FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
     )
     told = errand.clock.monotonic()
-    pace = Pace(errand.slowest, since=told, done=done)
+    pace = MinRateCheck(errand.slowest, since=told, done=done)
     answer = errand.fetcher.stream(
         url,
         offset=offset,

@@ -1,4 +1,4 @@
-"""Somebody who may have an artifact, or a part of it."""
+"""Interface of a source: a server that may have an artifact or some of its chunks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Source(Protocol):
         """The base URL, by which the journal and the list of liars know it."""
 
     @property
-    def held(self) -> bytes | bytearray | None:
+    def have(self) -> bytes | bytearray | None:
         """One byte for each chunk, 1 if it says that it has it; None says that it has all."""
 
-    def begin(self) -> int:
+    def start_chunk(self) -> int:
         """Return the chunk from which on it is asked, where it has it and it is missing."""
 
-    def span(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+    def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on.
 
         Raises:

@@ -9,65 +9,71 @@ from typing import Final, TypeAlias
 
 from phase_boot.ports.finder import Candidate, host_of
 
-MOST: Final = 8
+MAX_DISCOVERED: Final = 8
 """So many are taken in; whoever comes later is found again if none of them delivers."""
-Look: TypeAlias = Callable[[], AsyncGenerator[tuple[str, Candidate], None]]
+Discover: TypeAlias = Callable[[], AsyncGenerator[tuple[str, Candidate], None]]
 """Yields base URLs of the mirror layout, each with the announcement that named it."""
 
 
-async def nobody() -> AsyncGenerator[tuple[str, Candidate], None]:
-    """Look for nobody."""
+async def no_discovery() -> AsyncGenerator[tuple[str, Candidate], None]:
+    """Find no source."""
     for found in list[tuple[str, Candidate]]():
         yield found
 
 
-class Company:
-    """Base URLs of whoever comes while others are being fetched from; nobody in it is believed.
+class SourceDiscovery:
+    """Base URLs of sources that are found while others are being used; all are untrusted.
 
-    Nobody is looked for before somebody asks who came, so what is in the store costs no packet.
+    Discovery starts with the first call of `new_sources`: a stored artifact sends no packet.
     """
 
-    def __init__(self, look: Look = nobody, *, known: Iterable[str] = (), who: str = "") -> None:
-        """Take how to look, and who is asked already: by URLs, and by the name announced."""
-        self._look = look
+    def __init__(
+        self,
+        discover: Discover = no_discovery,
+        *,
+        known: Iterable[str] = (),
+        service_name: str = "",
+    ) -> None:
+        """Take the search, and the sources in use: their URLs and the announced name."""
+        self._discover = discover
         self._hosts = {host_of(url) for url in known}
-        self._names = {who} - {""}
-        self._came: list[str] = []
+        self._names = {service_name} - {""}
+        self._found: list[str] = []
         self._news = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        self._collecting: asyncio.Task[None] | None = None
 
-    async def newcomers(self) -> AsyncGenerator[str, None]:
-        """Yield all who came and who come; it never ends by itself."""
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._take_in())
+    async def new_sources(self) -> AsyncGenerator[str, None]:
+        """Yield all sources found so far and later; it never ends by itself."""
+        if self._collecting is None:
+            self._collecting = asyncio.create_task(self._collect())
         number = 0
         while True:
             self._news.clear()
-            for base in self._came[number:]:
+            for base in self._found[number:]:
                 number += 1
                 yield base
-            if number == len(self._came):
+            if number == len(self._found):
                 await self._news.wait()
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        if self._collecting is not None:
+            self._collecting.cancel()
+            await asyncio.gather(self._collecting, return_exceptions=True)
 
-    async def _take_in(self) -> None:
-        async with aclosing(self._look()) as found:
+    async def _collect(self) -> None:
+        async with aclosing(self._discover()) as found:
             async for base, candidate in found:
-                self._join(base, candidate.who)
-                if len(self._came) == MOST:
+                self._add(base, candidate.who)
+                if len(self._found) == MAX_DISCOVERED:
                     return
 
-    def _join(self, base: str, who: str) -> None:
+    def _add(self, base: str, service_name: str) -> None:
         """Take one in, unless it is here under another address of its own."""
         host = host_of(base)
-        if host in self._hosts or who in self._names:
+        if host in self._hosts or service_name in self._names:
             return
         self._hosts.add(host)
-        self._names |= {who} - {""}
-        self._came.append(base)
+        self._names |= {service_name} - {""}
+        self._found.append(base)
         self._news.set()

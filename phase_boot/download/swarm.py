@@ -12,12 +12,12 @@ from phase_boot.download.context import (
     KIB,
     PROGRESS_SECONDS,
     RATE_SECONDS,
+    ArtifactUnavailable,
     Errand,
-    Pace,
-    Unobtainable,
+    MinRateCheck,
 )
 from phase_boot.download.events import SourceServed
-from phase_boot.download.scheduler import Board, Task
+from phase_boot.download.scheduler import Assignment, ChunkScheduler
 from phase_boot.download.source import Source
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
@@ -26,26 +26,26 @@ from phase_boot.store.mosaic import Mosaic
 
 FIRST_SPAN: Final = 512 * KIB
 """What a source is asked for before it is known how fast it is."""
-LEAST_SPAN: Final = 128 * KIB
-MOST_SPAN: Final = 64 * KIB * KIB
+MIN_SPAN: Final = 128 * KIB
+MAX_SPAN: Final = 64 * KIB * KIB
 SPAN_SECONDS: Final = 4.0
 """A span takes its source so long, so that a question costs little and a failure not much."""
-WINDOW_SECONDS: Final = 3.0
+RATE_WINDOW_SECONDS: Final = 3.0
 """Over so long a rate is measured."""
-LOOK_SECONDS: Final = 1.0
-IDLE_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 1.0
+IDLE_POLL_SECONDS: Final = 0.1
 """After so long somebody who found nothing to do looks again."""
-IDLE_LOOKS: Final = 100
-LONG_IDLE_SECONDS: Final = 2.0
+IDLE_POLLS: Final = 100
+SLOW_POLL_SECONDS: Final = 2.0
 """After so many looks at nothing new it is so long."""
-PAUSE_SECONDS: Final = 0.25
-SOON_SECONDS: Final = 0.02
+METER_RESET_SECONDS: Final = 0.25
+MIN_INTERVAL_SECONDS: Final = 0.02
 """No rate is measured over less."""
-PATIENCE_SECONDS: Final = 0.4
+FIRST_BYTE_SECONDS: Final = 0.4
 """So long a source may take to begin to answer before others are asked for the same (hedging)."""
 
 
-class Meter:
+class RateMeter:
     """How fast bytes come, over the last few seconds."""
 
     def __init__(self, now: float) -> None:
@@ -55,42 +55,42 @@ class Meter:
         self._began = now
         self._last = 0.0
         self.total = 0
-        self.asked: float | None = None
+        self.waiting_since: float | None = None
         """Since when an answer is awaited of which no byte came."""
         self.failed = False
         """Whether the last request failed and nothing came since."""
 
-    def begin(self, now: float) -> None:
+    def start_request(self, now: float) -> None:
         """Somebody is asked; a pause before that does not count."""
-        self.asked = now
-        if not self._pieces or now - self._pieces[-1][0] > PAUSE_SECONDS:
+        self.waiting_since = now
+        if not self._pieces or now - self._pieces[-1][0] > METER_RESET_SECONDS:
             self._pieces.clear()
             self._bytes, self._began = 0, now
 
-    def count(self, now: float, length: int) -> None:
+    def add_bytes(self, now: float, length: int) -> None:
         """Take note of so many bytes."""
         self.total += length
-        self.asked, self.failed = None, False
+        self.waiting_since, self.failed = None, False
         self._bytes += length
         self._pieces.append((now, length))
 
     def rate(self, now: float) -> float:
         """Return bytes per second; 0 before anything came."""
-        while self._pieces and self._pieces[0][0] < now - WINDOW_SECONDS:
+        while self._pieces and self._pieces[0][0] < now - RATE_WINDOW_SECONDS:
             self._began, length = self._pieces.popleft()
             self._bytes -= length
         if self._bytes:
-            self._last = self._bytes / max(now - self._began, SOON_SECONDS)
+            self._last = self._bytes / max(now - self._began, MIN_INTERVAL_SECONDS)
             return self._last
         return 0.0
 
-    def known(self, now: float) -> float:
+    def last_rate(self, now: float) -> float:
         """Return the last rate that was measured; 0 if there was none."""
         return self.rate(now) or self._last
 
-    def promised(self, now: float) -> float:
+    def expected_rate(self, now: float) -> float:
         """Return the rate of somebody who is busy; who was asked a moment ago has no worse one."""
-        fresh = not self._bytes and now - self._began < PATIENCE_SECONDS
+        fresh = not self._bytes and now - self._began < FIRST_BYTE_SECONDS
         return self._last or float(FIRST_SPAN) if fresh else self.rate(now)
 
 
@@ -101,24 +101,24 @@ class Swarm:
         """Take what to fill."""
         self._errand = errand
         self._mosaic = mosaic
-        self._board = Board(mosaic.chunks, mosaic.have)
-        self._meters: dict[Source, Meter] = {}
+        self._scheduler = ChunkScheduler(mosaic.chunks, mosaic.have)
+        self._meters: dict[Source, RateMeter] = {}
         self._workers: set[asyncio.Task[None]] = set()
-        self._whole = Meter(errand.clock.monotonic())
-        self._told = errand.clock.monotonic()
-        self._news = asyncio.Event()
-        self._looks = 0
+        self._total = RateMeter(errand.clock.monotonic())
+        self._last_progress = errand.clock.monotonic()
+        self._changed = asyncio.Event()
+        self._idle_polls = 0
         self._finished = asyncio.Event()
-        self._over = False
-        self.asked: set[Source] = set()
+        self._stopped = False
+        self.active: set[Source] = set()
         """Who is being asked, or waits for something to be asked for."""
-        self.whole_only: list[str] = []
+        self.without_ranges: list[str] = []
         """Sources that send files only as a whole."""
-        self.reasons: list[str] = []
+        self.failures: list[str] = []
         """Why each source that failed did."""
 
     @property
-    def served(self) -> Counter[str]:
+    def bytes_by_source(self) -> Counter[str]:
         """Bytes that were right, by the names of the sources."""
         totals: Counter[str] = Counter()
         for source, meter in self._meters.items():
@@ -129,10 +129,10 @@ class Swarm:
         """Return when every chunk is here.
 
         Raises:
-            Unobtainable: no source is left.
+            ArtifactUnavailable: no source is left.
             StoreError: it cannot be kept here.
         """
-        following = asyncio.create_task(self._follow())
+        hashing = asyncio.create_task(self._hash_in_background())
         whole = asyncio.create_task(self._finished.wait())
         began = self._errand.clock.monotonic()
         try:
@@ -142,43 +142,45 @@ class Swarm:
                 waiting = {whole, *self._workers}
                 # Not for ever: others may have come to it.
                 done, _ = await asyncio.wait(
-                    waiting, return_when=asyncio.FIRST_COMPLETED, timeout=LOOK_SECONDS
+                    waiting, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_SECONDS
                 )
                 for worker in self._workers & done:
                     self._workers.discard(worker)
                     worker.result()
             if not self._mosaic.complete:
-                raise Unobtainable("; ".join(self.reasons) or "there is nobody to fetch from")
+                raise ArtifactUnavailable(
+                    "; ".join(self.failures) or "there is nobody to fetch from"
+                )
             # What a thread is hashing this moment must not be hashed once more.
-            await following
+            await hashing
         finally:
-            self._over = True
+            self._stopped = True
             self._note_silent()
-            await _ended(whole, following, *self._workers)
-            self._tell_served(self._errand.clock.monotonic() - began)
+            await _ended(whole, hashing, *self._workers)
+            self._emit_bytes_by_source(self._errand.clock.monotonic() - began)
 
     def unresponsive(self, source: Source) -> bool:
         """Say whether a source failed last, or was asked a while ago and has sent nothing."""
         meter = self._meters[source]
-        silent = meter.asked is not None and (
-            self._errand.clock.monotonic() - meter.asked > PATIENCE_SECONDS
+        silent = meter.waiting_since is not None and (
+            self._errand.clock.monotonic() - meter.waiting_since > FIRST_BYTE_SECONDS
         )
         return meter.failed or silent
 
     def _note_silent(self) -> None:
         """Remember which sources were asked and sent nothing, for the artifacts to come."""
-        for source in self.asked:
+        for source in self.active:
             if self.unresponsive(source):
                 self._errand.note_failure(source.name)
 
     def add(self, source: Source) -> None:
         """Begin to ask somebody else too, unless it is over."""
-        if self._over:
+        if self._stopped:
             return
         if self._errand.lies(source.name):
-            self.reasons.append(f"{source.name} has sent other bytes than were signed")
+            self.failures.append(f"{source.name} has sent other bytes than were signed")
             return
-        self._meters[source] = Meter(self._errand.clock.monotonic())
+        self._meters[source] = RateMeter(self._errand.clock.monotonic())
         artifact = self._mosaic.artifact
         self._errand.emit(
             FetchStarted(
@@ -190,100 +192,104 @@ class Swarm:
         )
         worker = asyncio.create_task(self._work(source))
         self._workers.add(worker)
-        self.asked.add(source)
-        worker.add_done_callback(lambda _: self.asked.discard(source))
+        self.active.add(source)
+        worker.add_done_callback(lambda _: self.active.discard(source))
 
     async def _work(self, source: Source) -> None:
         """Fetch one span after the other from a source, until all is here or it has had enough."""
         errand, name, failures = self._errand, source.name, 0
         meter = self._meters[source]
-        await self._hold_back(source)
-        pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=0)
+        await self._delay_suspect(source)
+        pace = MinRateCheck(errand.slowest, since=errand.clock.monotonic(), done=0)
         while not self._mosaic.complete:
-            task = self._next(source)
-            if task is None:
+            assignment = self._next(source)
+            if assignment is None:
                 await self._idle()
-                pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
+                pace = MinRateCheck(
+                    errand.slowest, since=errand.clock.monotonic(), done=meter.total
+                )
                 continue
-            first, asked = task.first, None
+            first, asked = assignment.first, None
             try:
-                await self._fetch(source, task, pace)
+                await self._fetch(source, assignment, pace)
                 failures = 0
                 errand.health.delivered(name)
                 continue
             except RangesUnsupported as failure:
                 reason, again = str(failure), False
-                self.whole_only.append(name)
+                self.without_ranges.append(name)
             except FetchFailed as failure:
                 reason, again, asked = str(failure), failure.retryable, failure.retry_after
             except WrongContent as failure:
                 reason, again = str(failure), False
                 errand.ban(name)
             finally:
-                self._board.drop(task)
-                meter.asked = None
-                self.wake()
+                self._scheduler.release(assignment)
+                meter.waiting_since = None
+                self.notify()
             meter.failed = True
             if again:
                 errand.note_failure(name)
             # Only a whole chunk is progress: whoever breaks off before one would be asked for ever.
-            failures = 1 if task.first > first else failures + 1
+            failures = 1 if assignment.first > first else failures + 1
             again = again and failures < errand.policy.limits.attempts
             artifact = self._mosaic.artifact.name
             errand.emit(SourceFailed(source=name, artifact=artifact, reason=reason, again=again))
             if not again:
-                self.reasons.append(f"{name} could not deliver the {artifact}: {reason}")
+                self.failures.append(f"{name} could not deliver the {artifact}: {reason}")
                 return
             await errand.back_off(failures, asked)
             # A pause that the source asked for does not make it slow.
-            pace = Pace(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
+            pace = MinRateCheck(errand.slowest, since=errand.clock.monotonic(), done=meter.total)
 
-    async def _hold_back(self, source: Source) -> None:
+    async def _delay_suspect(self, source: Source) -> None:
         """Let a suspect source wait, so that it takes no span from others that are quick."""
         if not self._errand.is_suspect(source.name):
             return
-        others = self.asked - {source}
+        others = self.active - {source}
         if any(not self._errand.is_suspect(other.name) for other in others):
-            await self._errand.clock.sleep(PATIENCE_SECONDS)
+            await self._errand.clock.sleep(FIRST_BYTE_SECONDS)
 
-    def _next(self, source: Source) -> Task | None:
+    def _next(self, source: Source) -> Assignment | None:
         now = self._errand.clock.monotonic()
-        mine = self._meters[source].known(now)
-        length = self._length(mine, now)
-        task = self._board.take(source, length, held=source.held, near=source.begin())
-        if task is None:
-            hope = mine or float(LEAST_SPAN)
-            task = self._board.take_over(source, hope, self._rate_of, held=source.held)
-        return task
+        mine = self._meters[source].last_rate(now)
+        length = self._span_length(mine, now)
+        assignment = self._scheduler.assign(
+            source, length, have=source.have, start=source.start_chunk()
+        )
+        if assignment is None:
+            hope = mine or float(MIN_SPAN)
+            assignment = self._scheduler.steal(source, hope, self._rate_of, have=source.have)
+        return assignment
 
-    def _length(self, mine: float, now: float) -> int:
+    def _span_length(self, mine: float, now: float) -> int:
         """Return how much to ask somebody for: some seconds' worth, and less towards the end."""
         if not mine:
             return FIRST_SPAN
         every = max(mine, sum(meter.rate(now) for meter in self._meters.values()))
-        share = self._board.free_bytes * mine / every
-        return int(max(LEAST_SPAN, min(mine * SPAN_SECONDS, MOST_SPAN, max(share, mine / 4))))
+        share = self._scheduler.free_bytes * mine / every
+        return int(max(MIN_SPAN, min(mine * SPAN_SECONDS, MAX_SPAN, max(share, mine / 4))))
 
     def _rate_of(self, source: Source) -> float:
-        return self._meters[source].promised(self._errand.clock.monotonic())
+        return self._meters[source].expected_rate(self._errand.clock.monotonic())
 
-    async def _fetch(self, source: Source, task: Task, pace: Pace) -> None:
-        """Take chunk after chunk of a task."""
+    async def _fetch(self, source: Source, assignment: Assignment, pace: MinRateCheck) -> None:
+        """Store the chunks of an assignment as they arrive."""
         chunks, meter = self._mosaic.chunks, self._meters[source]
-        offset, length = chunks.span(task.first, task.end)
-        meter.begin(self._errand.clock.monotonic())
+        offset, length = chunks.span(assignment.first, assignment.end)
+        meter.start_request(self._errand.clock.monotonic())
         held: Buffer = b""
         flowing = asyncio.timeout(RATE_SECONDS)
         try:
-            async with flowing, aclosing(source.span(offset, length)) as pieces:
+            async with flowing, aclosing(source.read(offset, length)) as pieces:
                 async for piece in pieces:
-                    held = self._take(task, held, piece)
+                    held = self._store_chunks(assignment, held, piece)
                     now = self._errand.clock.monotonic()
-                    meter.count(now, len(piece))
-                    self._whole.count(now, len(piece))
-                    self._tell(now)
+                    meter.add_bytes(now, len(piece))
+                    self._total.add_bytes(now, len(piece))
+                    self._emit_progress(now)
                     pace.check(now, meter.total)
-                    if task.over:
+                    if assignment.done:
                         return
                     flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
         except TimeoutError as error:
@@ -292,29 +298,29 @@ class Swarm:
             raise FetchFailed(
                 f"it sent nothing for {RATE_SECONDS} seconds", retryable=True
             ) from error
-        if not task.over:
+        if not assignment.done:
             raise FetchFailed("it ended too early", retryable=True)
 
-    def _take(self, task: Task, held: Buffer, piece: Buffer) -> Buffer:
+    def _store_chunks(self, assignment: Assignment, held: Buffer, piece: Buffer) -> Buffer:
         """Keep the whole chunks of two pieces in a row and return the rest of them."""
-        chunks, start, rest = self._mosaic.chunks, task.first, memoryview(piece)
+        chunks, start, rest = self._mosaic.chunks, assignment.first, memoryview(piece)
         if held:
             # Only the chunk that is in both: a piece is too large to be copied for that.
             missing = chunks.span(start, start + 1)[1] - len(held)
             held += rest[:missing]
             rest = rest[missing:]
-            task.first += self._mosaic.put(task.first, held)
-        if task.first > start or not held:
-            count = self._mosaic.put(task.first, rest)
-            held = bytes(rest[chunks.span(task.first, task.first + count)[1] :])
-            task.first += count
+            assignment.first += self._mosaic.put(assignment.first, held)
+        if assignment.first > start or not held:
+            count = self._mosaic.put(assignment.first, rest)
+            held = bytes(rest[chunks.span(assignment.first, assignment.first + count)[1] :])
+            assignment.first += count
         if self._mosaic.complete:
             self._finished.set()
-        if task.first > start:
-            self.wake()
+        if assignment.first > start:
+            self.notify()
         return held
 
-    async def _follow(self) -> None:
+    async def _hash_in_background(self) -> None:
         """Hash on while chunks arrive, so that little is left to hash at the end."""
         while True:
             complete = self._mosaic.complete
@@ -325,31 +331,31 @@ class Swarm:
             await self._idle()
 
     async def _idle(self) -> None:
-        self._news.clear()
+        self._changed.clear()
         try:
-            long = self._looks > IDLE_LOOKS
-            async with asyncio.timeout(LONG_IDLE_SECONDS if long else IDLE_SECONDS):
-                await self._news.wait()
+            long = self._idle_polls > IDLE_POLLS
+            async with asyncio.timeout(SLOW_POLL_SECONDS if long else IDLE_POLL_SECONDS):
+                await self._changed.wait()
         except TimeoutError:
-            self._looks += 1
+            self._idle_polls += 1
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """Let whoever has nothing to do look whether there is something now."""
-        self._looks = 0
-        self._news.set()
+        self._idle_polls = 0
+        self._changed.set()
 
-    def _tell(self, now: float) -> None:
-        if now - self._told < PROGRESS_SECONDS:
+    def _emit_progress(self, now: float) -> None:
+        if now - self._last_progress < PROGRESS_SECONDS:
             return
-        self._told = now
+        self._last_progress = now
         artifact, done = self._mosaic.artifact, self._mosaic.held
-        rate = int(self._whole.rate(now))
+        rate = int(self._total.rate(now))
         self._errand.emit(
             FetchProgress(artifact=artifact.name, done=done, size=artifact.size, rate=rate)
         )
 
-    def _tell_served(self, seconds: float) -> None:
-        gave = {name: length for name, length in self.served.items() if length}
+    def _emit_bytes_by_source(self, seconds: float) -> None:
+        gave = {name: length for name, length in self.bytes_by_source.items() if length}
         for name, length in gave.items() if len(gave) > 1 else ():
             self._errand.emit(
                 SourceServed(
@@ -363,6 +369,6 @@ class Swarm:
 
 async def _ended(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
+    for assignment in tasks:
+        assignment.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

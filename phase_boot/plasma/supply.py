@@ -72,7 +72,7 @@ async def _fetch(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str,
     from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
     from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
     from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from phase_boot.download import Unobtainable, obtain  # noqa: PLC0415
+    from phase_boot.download import ArtifactUnavailable, fetch_artifact  # noqa: PLC0415
     from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
 
     http = Http()
@@ -80,13 +80,13 @@ async def _fetch(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str,
     try:
         await AddressWatch().link(LINK_SECONDS)
         for attempt in range(1, ATTEMPTS):
-            with suppress(Unobtainable):
-                found, _ = await obtain(errand, module)
+            with suppress(ArtifactUnavailable):
+                found, _ = await fetch_artifact(errand, module)
                 break
             await errand.clock.sleep(BACKOFF.pause(attempt, errand.chance()))
         else:
-            found, _ = await obtain(errand, module)
-    except (NoNetwork, Unobtainable, store.StoreError) as failure:
+            found, _ = await fetch_artifact(errand, module)
+    except (NoNetwork, ArtifactUnavailable, store.StoreError) as failure:
         raise Missing(str(failure)) from failure
     finally:
         await http.close()

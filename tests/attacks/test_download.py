@@ -16,7 +16,7 @@ from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import plant
 from phase_boot.content.dag_pb import MAX_BLOCK, Link, Node
-from phase_boot.download import Unobtainable, obtain
+from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.context import RATE_SECONDS, Errand
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.health import HEDGE_SECONDS
@@ -40,7 +40,7 @@ NODES = list(TREE.nodes)
 
 
 async def obtained(errand: Errand, root: Cid = TREE.root) -> None:
-    fetched, _ = await obtain(replace(errand, dags={ARTIFACT.name: root}), ARTIFACT)
+    fetched, _ = await fetch_artifact(replace(errand, dags={ARTIFACT.name: root}), ARTIFACT)
     assert content(fetched) == DATA
 
 
@@ -106,7 +106,7 @@ def test_where_every_list_lies_nothing_is_kept_and_the_next_run_goes_on(lie: byt
     bad, good = site_of(DATA), site_of(DATA)
     bad.files[LIST], good.files[LIST] = lie, CAR
     play = Fetching(Sites(bad=bad))
-    with pytest.raises(Unobtainable, match="other bytes than were signed"):
+    with pytest.raises(ArtifactUnavailable, match="other bytes than were signed"):
         virtual_time.run(obtained(play.errand()))
     assert_nothing_but_the_artifact(play, whole=False)
     again = Fetching(Sites(good=good), play.disk)
@@ -143,7 +143,7 @@ def test_a_list_that_drips_and_that_only_one_source_has_is_given_up() -> None:
     drip = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS)
     drip.files[LIST] = CAR
     play = Fetching(Sites(drip=drip))
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         virtual_time.run(obtained(play.errand()))
     named = [event for event in play.of(SourceFailed) if event.source == "http://drip"]
     assert f"more than {RATE_SECONDS} seconds" in named[0].reason
@@ -164,7 +164,7 @@ def test_four_mirrors_that_never_answer_delay_no_fetch() -> None:
 
 def test_four_mirrors_that_never_answer_delay_no_whole_file() -> None:
     async def whole(errand: Errand) -> None:
-        fetched, source = await obtain(errand, ARTIFACT)
+        fetched, source = await fetch_artifact(errand, ARTIFACT)
         assert (content(fetched), source) == (DATA, "http://good")
 
     least = virtual_time.run(timed(whole(Fetching(Sites(good=site_of(DATA))).errand())))
@@ -180,7 +180,7 @@ def test_a_chunk_that_lies_everywhere_is_never_kept_and_the_next_run_has_the_oth
 
     liar = Site({ENTRY: DATA, LIST: CAR}, twist=twist)
     play = Fetching(Sites(liar=liar))
-    with pytest.raises(Unobtainable, match="than what was signed"):
+    with pytest.raises(ArtifactUnavailable, match="than what was signed"):
         virtual_time.run(obtained(play.errand()))
     assert_nothing_but_the_artifact(play, whole=False)
     good = Site({ENTRY: DATA, LIST: CAR})
@@ -301,7 +301,7 @@ async def test_an_answer_that_is_another_everywhere_leaves_nothing_that_anybody_
     answer: Answer,
 ) -> None:
     play = Fetching(Sites())
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         await fetched(play, Server(instead(answer)))
     assert_nothing_but_the_artifact(play, whole=False)
     again = Fetching(Sites(), play.disk)
@@ -325,7 +325,7 @@ async def test_a_redirect_without_end_is_not_followed_once() -> None:
     second.answer = instead(
         lambda *_: ok(b"", f"Location: {first.url}/{ENTRY}", status="307 Go on")
     )
-    with pytest.raises(Unobtainable, match="redirect"):
+    with pytest.raises(ArtifactUnavailable, match="redirect"):
         await fetched(play, first, second)
     assert first.asked.count(ENTRY) <= 2
     assert second.asked.count(ENTRY) <= 2

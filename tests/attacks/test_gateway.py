@@ -10,10 +10,10 @@ import pytest
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import plant
 from phase_boot.content.dag_pb import MAX_BLOCK
-from phase_boot.download import Unobtainable, obtain
+from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.context import RATE_SECONDS
 from phase_boot.download.events import ChunksUnknown
-from phase_boot.download.gateway_source import AT_ONCE, block_path
+from phase_boot.download.gateway_source import MAX_REQUESTS, block_path
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import SourceFailed
@@ -66,7 +66,7 @@ def obtained(play: Fetching, **mirrors: Site) -> float:
 
     async def obtaining() -> float:
         try:
-            fetched, _ = await obtain(errand, ARTIFACT)
+            fetched, _ = await fetch_artifact(errand, ARTIFACT)
             assert content(fetched) == DATA
         finally:
             await asyncio.sleep(0)
@@ -112,7 +112,7 @@ def test_block_that_lies_bans_its_gateway_and_costs_one_chunk(
 
 def test_block_that_lies_to_all_who_ask_leaves_nothing_in_the_store() -> None:
     play = play_of(liar=evil(FIRST, lambda data: bytes(len(data))))
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         obtained(play)
     assert not play.disk.items(Folder.ENTRIES)
     assert play.liars == {"http://liar"}
@@ -184,7 +184,7 @@ def test_list_that_trickles_is_left_for_the_next_source() -> None:
 def test_list_that_trickles_and_that_only_one_gateway_has_is_given_up() -> None:
     slow = gateway_of(DATA, CHUNKS, piece_seconds=RATE_SECONDS - 1)
     play = play_of(slow=slow)
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         obtained(play)
     reasons = [event.reason for event in play.of(SourceFailed)]
     assert "less than 4 KiB a second" in reasons[0]
@@ -217,7 +217,7 @@ def test_signed_trap_asks_no_more_than_its_bounds_allow() -> None:
     trap = gateway_of(DATA, CHUNKS)
     trap.files[ROOT] = trap.files[LOWEST]
     play = play_of(trap=trap)
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         obtained(play)
-    assert trap.asked.total() <= AT_ONCE
+    assert trap.asked.total() <= MAX_REQUESTS
     assert not play.disk.items(Folder.ENTRIES)

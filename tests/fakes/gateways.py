@@ -8,7 +8,7 @@ from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.download import Errand, obtain
+from phase_boot.download import Errand, fetch_artifact
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.world import policy_table
 from phase_boot.machine.events import Event
@@ -29,7 +29,7 @@ class ByGateway:
     disk: MemoryDisk = field(default_factory=MemoryDisk)
 
     async def fetch(self, artifact: Artifact, root: Cid) -> bytes:
-        """Return the artifact; raise Unobtainable if the gateway does not deliver it."""
+        """Return the artifact; raise ArtifactUnavailable if the gateway does not deliver it."""
         policy = policy_from(policy_table())
         http = Http(near=lambda _: self.near)
         errand = Errand(
@@ -44,7 +44,7 @@ class ByGateway:
             gateways=(self.url,),
         )
         try:
-            fetched, _ = await obtain(errand, artifact)
+            fetched, _ = await fetch_artifact(errand, artifact)
         finally:
             await http.close()
         return content(fetched)

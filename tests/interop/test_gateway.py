@@ -14,7 +14,7 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunker import CUT, chunk_list
 from phase_boot.content.dag_builder import plant
 from phase_boot.content.digest import Digest
-from phase_boot.download import Unobtainable
+from phase_boot.download import ArtifactUnavailable
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.disk import Folder
@@ -161,7 +161,7 @@ async def test_a_gateway_on_this_network_is_asked_whatever_the_reach(
 async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_asked(site: Path) -> None:
     async with running(site) as provider:
         play = ByGateway(url_of(provider), reach=Reach.LAN, near=False)
-        with pytest.raises(Unobtainable):
+        with pytest.raises(ArtifactUnavailable):
             await play.fetch(ARTIFACT, TREE.root)
         assert not provider.events
     (failed,) = (event for event in play.events if isinstance(event, SourceFailed))
@@ -171,7 +171,7 @@ async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_asked(site: Pat
 
 async def test_with_the_reach_of_the_lan_no_gateway_is_looked_up_by_name() -> None:
     play = ByGateway("https://localhost", reach=Reach.LAN, near=False)
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         await play.fetch(ARTIFACT, TREE.root)
     (failed,) = (event for event in play.events if isinstance(event, SourceFailed))
     assert "localhost is not an address in it" in failed.reason

@@ -19,7 +19,7 @@ import pytest
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.content.dag_builder import plant
-from phase_boot.download import Unobtainable, obtain
+from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.drill.sites import Sites
 from phase_boot.machine.events import SourceFailed
@@ -76,7 +76,7 @@ class Mirrored:
             dags={ARTIFACT.name: TREE.root},
         )
         try:
-            fetched, source = await obtain(errand, ARTIFACT)
+            fetched, source = await fetch_artifact(errand, ARTIFACT)
             assert content(fetched) == DATA
             return source
         finally:
@@ -227,7 +227,7 @@ async def test_right_bytes_are_used_whatever_the_head_says(manner: Manner) -> No
 async def test_a_server_that_packs_what_it_should_not_is_named_where_it_cannot_be_undone() -> None:
     mirrored = Mirrored()
     async with server(scripted(always("Content-Encoding: br"))) as base:
-        with pytest.raises(Unobtainable, match="encodes what was asked for unencoded"):
+        with pytest.raises(ArtifactUnavailable, match="encodes what was asked for unencoded"):
             await mirrored.artifact(base)
     assert not mirrored.play.liars
 
@@ -260,7 +260,7 @@ async def test_a_loop_is_named_and_the_mirror_is_no_liar() -> None:
 
     async with server(scripted(to_itself, asked)) as base:
         mirrored = Mirrored()
-        with pytest.raises(Unobtainable, match="in a loop, to http"):
+        with pytest.raises(ArtifactUnavailable, match="in a loop, to http"):
             await mirrored.artifact(base)
     assert not mirrored.play.liars
     assert asked[ENTRY] == 1

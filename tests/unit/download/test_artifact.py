@@ -13,7 +13,7 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import plant
 from phase_boot.content.digest import Digest
-from phase_boot.download import Unobtainable, obtain
+from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
@@ -42,7 +42,7 @@ def obtained(play: Fetching, root: Cid = TREE.root) -> str:
 
     async def obtaining() -> str:
         errand = replace(play.errand(), dags={ARTIFACT.name: root})
-        fetched, source = await obtain(errand, ARTIFACT)
+        fetched, source = await fetch_artifact(errand, ARTIFACT)
         assert content(fetched) == DATA
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -109,7 +109,7 @@ def test_a_signed_dag_of_other_bytes_is_left_and_the_whole_file_taken() -> None:
     site.files[f"dag/{tree.root}.car"] = car_of(tree)
     # Whoever signed it has the other bytes under the artifact's name too, in parts only.
     play = Fetching(Sites(a=site))
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         obtained(play, tree.root)
     assert not play.disk.items(Folder.ENTRIES)
 
@@ -119,7 +119,7 @@ def test_a_dag_that_cannot_be_one_is_named_and_the_whole_file_taken() -> None:
     play = Fetching(Sites(a=site))
     wrong = Cid.of(Codec.DAG_PB, b"no node at all")
     site.files[f"dag/{wrong}.car"] = b"x" * 5000
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         obtained(play, wrong)
     assert play.of(ChunksUnknown)
 
@@ -136,7 +136,7 @@ def test_a_run_that_was_stopped_is_continued() -> None:
 
     async def stopped() -> None:
         async with asyncio.timeout(2.5):
-            await obtain(replace(play.errand(), dags={ARTIFACT.name: TREE.root}), ARTIFACT)
+            await fetch_artifact(replace(play.errand(), dags={ARTIFACT.name: TREE.root}), ARTIFACT)
 
     with pytest.raises(TimeoutError):
         virtual_time.run(stopped())
@@ -166,7 +166,7 @@ def updated(play: Fetching, *, rot: bool = False) -> int:
 
     async def obtaining() -> None:
         errand = replace(again.errand(), dags={new.name: tree.root})
-        fetched, _ = await obtain(errand, new)
+        fetched, _ = await fetch_artifact(errand, new)
         assert content(fetched) == CHANGED
 
     virtual_time.run(obtaining())
@@ -213,7 +213,7 @@ def test_chunks_are_shared_even_where_every_node_over_them_is_another() -> None:
 
     async def obtaining() -> None:
         errand = replace(again.errand(), dags={artifact.name: tree.root})
-        fetched, _ = await obtain(errand, artifact)
+        fetched, _ = await fetch_artifact(errand, artifact)
         assert content(fetched) == new
 
     virtual_time.run(obtaining())
@@ -254,7 +254,7 @@ def test_an_artifact_that_cannot_be_reported_is_closed(way: str) -> None:
         errand = replace(errand, dags={ARTIFACT.name: TREE.root})
 
     async def obtaining() -> None:
-        await obtain(errand, ARTIFACT)
+        await fetch_artifact(errand, ARTIFACT)
 
     with pytest.raises(OSError, match="journal") as caught:
         virtual_time.run(obtaining())

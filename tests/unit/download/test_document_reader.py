@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from phase_boot.download.document_reader import Reader
+from phase_boot.download.document_reader import DocumentReader
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites, good_site
 from phase_boot.drill.virtual_time import VirtualClock
@@ -29,7 +29,9 @@ def read(site: Site) -> tuple[bytes | str, list[Event]]:
         return await sites.read(url, limit=MAX_BYTES, reach=Reach.INTERNET)
 
     async def reading() -> bytes | str:
-        reader = Reader(read=once, clock=VirtualClock(), attempts=ATTEMPTS, emit=events.append)
+        reader = DocumentReader(
+            read=once, clock=VirtualClock(), attempts=ATTEMPTS, emit=events.append
+        )
         try:
             return await reader.document(sites.manifest_url("mirror"))
         except FetchFailed as failure:

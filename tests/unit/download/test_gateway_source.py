@@ -14,10 +14,10 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import plant
 from phase_boot.content.digest import Digest
-from phase_boot.download import Unobtainable, obtain
+from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.context import KIB
 from phase_boot.download.events import ChunksUnknown, SourceServed
-from phase_boot.download.gateway_source import AT_ONCE, Gateway, block_path
+from phase_boot.download.gateway_source import MAX_REQUESTS, GatewaySource, block_path
 from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
@@ -94,7 +94,7 @@ def obtained(play: Fetching, **changes: Any) -> str:
     """Have the artifact; return who gave most of it."""
 
     async def obtaining() -> str:
-        fetched, source = await obtain(play.errand(**changes), ARTIFACT)
+        fetched, source = await fetch_artifact(play.errand(**changes), ARTIFACT)
         assert content(fetched) == DATA
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -113,7 +113,7 @@ def test_a_gateway_alone_suffices_for_the_list_and_the_chunks() -> None:
     assert set(gate.asked) == set(gate.files)
     once = len(TREE.nodes) + CHUNKS.count
     # Older versions are asked as soon as it is known which nodes are lowest; some are under way.
-    assert once <= gate.asked.total() <= once + AT_ONCE
+    assert once <= gate.asked.total() <= once + MAX_REQUESTS
     assert not play.of(SourceFailed)
     (done,) = play.of(FetchDone)
     assert done.source == "http://gate"
@@ -139,7 +139,7 @@ def test_one_gateway_is_asked_for_a_few_blocks_at_once_and_never_for_more() -> N
     play = play_of(gate=gateway())
     obtained(play)
     assert isinstance(play.sites, Counted)
-    assert play.sites.most == AT_ONCE
+    assert play.sites.most == MAX_REQUESTS
 
 
 def test_mirrors_and_gateways_are_asked_together_and_the_list_is_the_mirrors() -> None:
@@ -201,7 +201,7 @@ def test_no_gateway_is_ever_asked_for_a_file() -> None:
         del gate.files[block_path(cid)]
     gate.files[entry_path(ARTIFACT.digest)] = DATA
     play = play_of(gate=gate)
-    with pytest.raises(Unobtainable):
+    with pytest.raises(ArtifactUnavailable):
         obtained(play)
     assert play.of(ChunksUnknown)
     assert set(gate.asked) == {block_path(TREE.root)}
@@ -215,7 +215,7 @@ def test_a_gateway_that_knows_no_parts_is_left_and_not_asked_for_the_whole() -> 
     play = play_of("mirror", mirror=mirror, gate=gate)
     assert isinstance(play.sites, Counted)
     play.sites.refusing = "http://gate"
-    with pytest.raises(Unobtainable, match="only as a whole"):
+    with pytest.raises(ArtifactUnavailable, match="only as a whole"):
         obtained(play)
     assert not play.sites.offsets
     assert not gate.asked
@@ -261,7 +261,7 @@ def test_a_line_that_is_hardly_fast_enough_for_the_policy_delivers_all_the_same(
     )
 
     async def obtaining() -> None:
-        fetched, _ = await obtain(errand, artifact_of(data))
+        fetched, _ = await fetch_artifact(errand, artifact_of(data))
         assert content(fetched) == data
 
     virtual_time.run(obtaining())
@@ -288,7 +288,7 @@ def test_a_new_version_asks_for_nodes_and_chunks_that_the_old_one_lacks() -> Non
 
     async def obtaining() -> None:
         errand = later.errand(dags={new.name: plant(chunks).root})
-        fetched, _ = await obtain(errand, new)
+        fetched, _ = await fetch_artifact(errand, new)
         assert content(fetched) == changed
 
     virtual_time.run(obtaining())
@@ -302,10 +302,10 @@ def test_whoever_hangs_up_in_the_middle_leaves_no_question_behind() -> None:
 
     async def hanging_up() -> None:
         errand = replace(play.errand(), gateways=("http://gate",))
-        source = Gateway(errand, "http://gate", CHUNKS)
+        source = GatewaySource(errand, "http://gate", CHUNKS)
         for _ in range(3):
             got = bytearray()
-            async with aclosing(source.span(0, len(DATA))) as pieces:
+            async with aclosing(source.read(0, len(DATA))) as pieces:
                 async for piece in pieces:
                     got += piece
                     if len(got) > 20_000:
@@ -316,7 +316,7 @@ def test_whoever_hangs_up_in_the_middle_leaves_no_question_behind() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     virtual_time.run(hanging_up())
-    assert net.most == AT_ONCE
+    assert net.most == MAX_REQUESTS
 
 
 @pytest.mark.parametrize("seconds", [0.015, 0.5, 1.5])
@@ -326,7 +326,7 @@ def test_a_fetch_that_is_stopped_leaves_no_question_behind(seconds: float) -> No
     async def stopped() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(seconds):
-                await obtain(play.errand(), ARTIFACT)
+                await fetch_artifact(play.errand(), ARTIFACT)
         assert isinstance(play.sites, Counted)
         assert play.sites.now == 0
         await asyncio.sleep(0)
@@ -344,8 +344,8 @@ def test_a_block_that_cannot_be_had_fails_after_all_before_it_were_sent() -> Non
     got = bytearray()
 
     async def failing() -> None:
-        source = Gateway(play.errand(), "http://gate", CHUNKS)
-        async with aclosing(source.span(0, len(DATA))) as pieces:
+        source = GatewaySource(play.errand(), "http://gate", CHUNKS)
+        async with aclosing(source.read(0, len(DATA))) as pieces:
             async for piece in pieces:
                 got.extend(piece)
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from phase_boot.download.context import Errand, Unobtainable
+from phase_boot.download.context import ArtifactUnavailable, Errand
 from phase_boot.download.events import SourceServed
-from phase_boot.download.mirror_source import Mirror
+from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.swarm import FIRST_SPAN, Swarm
 from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
@@ -32,7 +32,7 @@ async def swarmed(errand: Errand) -> tuple[Fetched, float]:
     mosaic = errand.cas.mosaic(ARTIFACT, CHUNKS)
     try:
         swarm = Swarm(errand, mosaic)
-        await swarm.run(Mirror(errand, source, ARTIFACT) for source in errand.sources)
+        await swarm.run(MirrorSource(errand, source, ARTIFACT) for source in errand.sources)
         seconds = errand.clock.monotonic() - began
         return errand.cas.commit(mosaic), seconds
     except BaseException:
@@ -130,7 +130,7 @@ def test_one_good_source_among_nine_bad_ones_is_enough() -> None:
 
 def test_a_trickling_source_alone_is_left() -> None:
     play = Fetching(sites(slow=500))
-    with pytest.raises(Unobtainable, match="KiB a second"):
+    with pytest.raises(ArtifactUnavailable, match="KiB a second"):
         run(play)
     # What it sent was not thrown away.
     assert run(Fetching(sites(fast=1e6), play.disk)) < alone(1e6)
@@ -139,7 +139,7 @@ def test_a_trickling_source_alone_is_left() -> None:
 def test_nobody_left_says_why_of_each() -> None:
     net = Sites(gone=Site({}), busy=site_of(DATA, busy_every=1))
     play = Fetching(net)
-    with pytest.raises(Unobtainable, match=r"gone .*404.*; http://busy .*500"):
+    with pytest.raises(ArtifactUnavailable, match=r"gone .*404.*; http://busy .*500"):
         run(play)
     assert [event.again for event in play.of(SourceFailed)] == [False, True, True, False]
 

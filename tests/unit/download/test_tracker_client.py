@@ -13,9 +13,9 @@ import pytest
 
 from phase_boot.content.dag_builder import plant
 from phase_boot.content.pieces import LEAST, as_text, stretch_count
-from phase_boot.download import Circle, obtain
+from phase_boot.download import TrackerClient, fetch_artifact
 from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
-from phase_boot.download.peer_session import MOST_PEERS
+from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.neighbours import FakeNeighbours, FakeShared, Meeting
 from phase_boot.drill.sites import Site, Sites
@@ -73,11 +73,11 @@ class Beside:
 
     async def obtaining(self, *sources: str, lingering: float = 0.0) -> str:
         errand = self.play.errand(dags={ARTIFACT.name: TREE.root}, sources=sources)
-        circle = Circle(
+        circle = TrackerClient(
             self.neighbours, clock=errand.clock, reach=self.reach, emit=self.play.events.append
         )
         try:
-            fetched, source = await obtain(replace(errand, circle=circle), ARTIFACT)
+            fetched, source = await fetch_artifact(replace(errand, circle=circle), ARTIFACT)
             assert content(fetched) == DATA
             await asyncio.sleep(lingering)
         finally:
@@ -197,13 +197,13 @@ def test_a_peer_that_did_not_answer_is_not_asked_for_the_next_artifact() -> None
     async def both() -> None:
         dags = {ARTIFACT.name: TREE.root, artifact.name: tree.root}
         errand = it.play.errand(dags=dags, sources=("http://host",))
-        circle = Circle(
+        circle = TrackerClient(
             it.neighbours, clock=errand.clock, reach=it.reach, emit=it.play.events.append
         )
         errand = replace(errand, circle=circle)
         try:
-            await obtain(errand, ARTIFACT)
-            await obtain(errand, artifact)
+            await fetch_artifact(errand, ARTIFACT)
+            await fetch_artifact(errand, artifact)
         finally:
             await circle.close()
 
@@ -215,12 +215,12 @@ def test_a_peer_that_did_not_answer_is_not_asked_for_the_next_artifact() -> None
 
 
 def test_a_crowd_of_peers_is_asked_no_more_than_so_many_at_once() -> None:
-    names = [f"10.0.1.{number}:7000" for number in range(3 * MOST_PEERS)]
+    names = [f"10.0.1.{number}:7000" for number in range(3 * MAX_ACTIVE_PEERS)]
     crowd = {name: site_of(DATA) for name in names}
     it = beside(provider(peers=tuple(f"http://{name}" for name in names)), **crowd)
     it.run("http://host")
     asked = {event.source for event in it.play.of(FetchStarted)} - {"http://host"}
-    assert len(asked) <= MOST_PEERS
+    assert len(asked) <= MAX_ACTIVE_PEERS
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_an_errand_begins_with_nothing_that_an_earlier_one_handed_on() -> None:
     assert it.neighbours.shared
 
     async def again() -> None:
-        circle = Circle(
+        circle = TrackerClient(
             it.neighbours, clock=it.play.errand().clock, reach=it.reach, emit=it.play.events.append
         )
         await replace(it.play.errand(), circle=circle).open()
@@ -336,19 +336,19 @@ def test_who_sits_down_while_a_provider_is_spoken_to_waits_for_no_further_turn()
     async def both() -> float:
         dags = {ARTIFACT.name: TREE.root, artifact.name: tree.root}
         errand = it.play.errand(dags=dags, sources=("http://host",))
-        circle = Circle(
+        circle = TrackerClient(
             it.neighbours, clock=errand.clock, reach=it.reach, emit=it.play.events.append
         )
         errand = replace(errand, circle=circle)
         try:
-            await obtain(errand, ARTIFACT)
+            await fetch_artifact(errand, ARTIFACT)
             told = len(it.neighbours.said)
             while len(it.neighbours.said) == told:  # noqa: ASYNC110 - in virtual time
                 await asyncio.sleep(0.1)
             # Nothing comes any more, so the next turn is a long time away.
             await asyncio.sleep(3.5)
             began = errand.clock.monotonic()
-            await obtain(errand, artifact)
+            await fetch_artifact(errand, artifact)
             return errand.clock.monotonic() - began
         finally:
             await circle.close()

@@ -13,7 +13,7 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import plant
 from phase_boot.content.digest import Digest
-from phase_boot.download import obtain
+from phase_boot.download import fetch_artifact
 from phase_boot.drill import virtual_time
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.receipts import MODULE, job
@@ -78,7 +78,7 @@ def test_a_module_whose_cid_is_named_comes_by_chunks_from_everybody(tmp_path: Pa
     def fetch(handed: Handed, module: Artifact, keep: Cas, dags: Dags) -> bytes:
         asked = replace(handed, providers=tuple(net.by_base), manifest=unmirrored(handed.manifest))
         errand = errand_for(asked, keep, dags, fetcher=net, clock=VirtualClock())
-        fetched, _ = virtual_time.run(obtain(errand, module))
+        fetched, _ = virtual_time.run(fetch_artifact(errand, module))
         return content(fetched)
 
     supply = Supply(shelves=(), keep=store, handed=HANDED, fetch=fetch)

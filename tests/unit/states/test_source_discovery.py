@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.download.source_discovery import MOST
+from phase_boot.download.source_discovery import MAX_DISCOVERED
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.drill.neighbours import FakeNeighbours, Meeting
 from phase_boot.drill.scenes import NEIGHBOUR
@@ -112,11 +112,11 @@ def test_a_finder_that_is_out_of_order_is_told_and_stops_nothing() -> None:
 
 
 def test_a_crowd_of_announcements_fills_no_more_than_so_many_places() -> None:
-    crowd = {f"n{number}": site_with_chunks() for number in range(MOST + 5)}
+    crowd = {f"n{number}": site_with_chunks() for number in range(MAX_DISCOVERED + 5)}
     play = scene(peer=slow(), **crowd)
     assert play.play() is State.TARGET
     began = {event["source"] for event in play.of("fetch.started")}
-    assert len(began) == MOST + 1
+    assert len(began) == MAX_DISCOVERED + 1
 
 
 def test_two_addresses_of_one_neighbour_count_once() -> None:
