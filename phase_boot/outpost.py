@@ -15,8 +15,8 @@ from phase_boot.outside.neighbours import OutsideNeighbours, lend
 from phase_boot.outside.server import Means, serve
 from phase_boot.outside.start import Started, start
 from phase_boot.provider.errors import ProvideError
-from phase_boot.provider.handing import Handing
-from phase_boot.provider.listen import reserve
+from phase_boot.provider.listen import bind
+from phase_boot.provider.peer_server import PeerServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def send_out(*, user: int | None, finds: bool, port: int = 0) -> Outpost:
         ProvideError: that port cannot be had.
     """
     try:
-        waiting = reserve(port=port)
+        waiting = bind(port=port)
     except ProvideError:
         if port:
             raise
@@ -82,7 +82,7 @@ async def _serve(
 ) -> None:
     """Run in the process that talks to the network, for as long as it is asked."""
     http, mdns = Http(), Mdns() if finds else None
-    hand = Handing(waiting, http)
+    hand = PeerServer(waiting, http)
     warmers = (mdns.warm, http.warm) if mdns is not None else (http.warm,)
     async with _warming(*warmers):
         lends = asyncio.create_task(lend(lending, hand))

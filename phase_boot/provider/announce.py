@@ -23,20 +23,20 @@ from zeroconf import (  # type: ignore[attr-defined] # AddressResolver is missin
 )
 from zeroconf.asyncio import AsyncZeroconf
 
-from phase_boot.provider.events import Announced, AnnounceFailed, Tell, Withdrawn
-from phase_boot.provider.files import Offer
-from phase_boot.provider.links import Link, local_addresses, unique_label
+from phase_boot.provider.backend import OfferedVersion
+from phase_boot.provider.events import Announced, AnnounceFailed, Emit, Withdrawn
+from phase_boot.provider.interfaces import NetworkInterface, local_addresses, unique_label
 from phase_boot.store.layout import manifest_path
 from phase_boot.url import BadUrl, announced
 
 SERVICE: Final = "_phase-image._tcp.local."
 POLL_SECONDS: Final = 1.0
 WITHDRAW_SECONDS: Final = 3.0
-SHOW_SECONDS: Final = 20.0
+UPDATE_SECONDS: Final = 20.0
 """For all announcements of one interface; then it is tried again, and the others go on."""
 PROBE_SECONDS: Final = 4.0
 """For finding an instance name that no other machine claims (RFC 6762, section 8.1)."""
-NAME_MILLISECONDS: Final = 400
+NAME_PROBE_MS: Final = 400
 """How long to listen for another machine that has our name."""
 _MAX_LABEL: Final = 58
 """Bytes of an instance name, with room for the number that tells it from another of that name."""
@@ -47,11 +47,11 @@ _FAILURES: Final = (OSError, RuntimeError, Error, BadUrl)
 class Announcer:
     """Keeps the announcements on all interfaces as the SITE and the interfaces are."""
 
-    def __init__(self, *, host: str, port: int, tell: Tell) -> None:
+    def __init__(self, *, host: str, port: int, emit: Emit) -> None:
         """Take this machine's label below ``.local`` and the port of its HTTP server."""
         self._host = host
         self._port = port
-        self._tell = tell
+        self._emit = emit
         self._responders: dict[str, _Responder] = {}
         self._failed: dict[str, str] = {}
         # What matters of it is told as events.
@@ -59,111 +59,123 @@ class Announcer:
 
     async def run(
         self,
-        find_links: Callable[[], Mapping[str, Link]],
-        find_offers: Callable[[], frozenset[Offer]],
+        find_interfaces: Callable[[], Mapping[str, NetworkInterface]],
+        find_offers: Callable[[], frozenset[OfferedVersion]],
     ) -> None:
         """Follow both until cancelled, then take everything back."""
         try:
             while True:
-                links = await asyncio.to_thread(find_links)
+                interfaces = await asyncio.to_thread(find_interfaces)
                 offers = await asyncio.to_thread(find_offers)
-                await self._settle(links, offers)
+                await self._reconcile(interfaces, offers)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             await self._close(self._responders)
 
-    async def _settle(self, links: Mapping[str, Link], offers: frozenset[Offer]) -> None:
-        gone = [name for name, one in self._responders.items() if links.get(name) != one.link]
-        await self._close(gone)
-        await asyncio.gather(*(self._show(link, offers) for link in links.values()))
+    async def _reconcile(
+        self, interfaces: Mapping[str, NetworkInterface], offers: frozenset[OfferedVersion]
+    ) -> None:
+        stale = [
+            name for name, one in self._responders.items() if interfaces.get(name) != one.interface
+        ]
+        await self._close(stale)
+        await asyncio.gather(
+            *(self._update(interface, offers) for interface in interfaces.values())
+        )
 
-    async def _show(self, link: Link, offers: frozenset[Offer]) -> None:
+    async def _update(self, interface: NetworkInterface, offers: frozenset[OfferedVersion]) -> None:
         try:
-            if link.name not in self._responders:
-                self._responders[link.name] = await _Responder.open(
-                    link, self._host, self._port, self._tell
+            if interface.name not in self._responders:
+                self._responders[interface.name] = await _Responder.open(
+                    interface, self._host, self._port, self._emit
                 )
-            async with asyncio.timeout(SHOW_SECONDS):
-                await self._responders[link.name].show(offers)
+            async with asyncio.timeout(UPDATE_SECONDS):
+                await self._responders[interface.name].update(offers)
         except (TimeoutError, *_FAILURES) as error:
             reason = str(error) or type(error).__name__
-            if self._failed.get(link.name) != reason:
-                self._tell(AnnounceFailed(interface=link.name, reason=reason))
-            self._failed[link.name] = reason
-            await self._close([link.name])
+            if self._failed.get(interface.name) != reason:
+                self._emit(AnnounceFailed(interface=interface.name, reason=reason))
+            self._failed[interface.name] = reason
+            await self._close([interface.name])
         else:
-            self._failed.pop(link.name, None)
+            self._failed.pop(interface.name, None)
 
     async def _close(self, names: Iterable[str]) -> None:
-        leaving = [self._responders.pop(name) for name in list(names) if name in self._responders]
+        closing = [self._responders.pop(name) for name in list(names) if name in self._responders]
         with contextlib.suppress(TimeoutError, *_FAILURES):
             async with asyncio.timeout(WITHDRAW_SECONDS):
-                await asyncio.gather(*(responder.close() for responder in leaving))
+                await asyncio.gather(*(responder.close() for responder in closing))
 
 
 class _Responder:
     """The announcements on one interface."""
 
     def __init__(
-        self, zeroconf: AsyncZeroconf, link: Link, mirror: tuple[str, int], tell: Tell
+        self,
+        zeroconf: AsyncZeroconf,
+        interface: NetworkInterface,
+        mirror: tuple[str, int],
+        emit: Emit,
     ) -> None:
-        self.link = link
+        self.interface = interface
         self._zeroconf = zeroconf
         self._host, self._port = mirror
-        self._tell = tell
-        self._shown: dict[tuple[str, str], tuple[Offer, ServiceInfo]] = {}
+        self._emit = emit
+        self._announced: dict[tuple[str, str], tuple[OfferedVersion, ServiceInfo]] = {}
 
     @classmethod
-    async def open(cls, link: Link, host: str, port: int, tell: Tell) -> _Responder:
+    async def open(
+        cls, interface: NetworkInterface, host: str, port: int, emit: Emit
+    ) -> _Responder:
         """Open the sockets of mDNS on one interface and no other."""
-        mine = await asyncio.to_thread(local_addresses)
-        places: list[str | int] = [a for a in link.addresses if ":" not in a]
-        if any(":" in address for address in link.addresses):
-            places.append(link.index)
+        own_addresses = await asyncio.to_thread(local_addresses)
+        places: list[str | int] = [a for a in interface.addresses if ":" not in a]
+        if any(":" in address for address in interface.addresses):
+            places.append(interface.index)
         zeroconf = AsyncZeroconf(interfaces=places)
         try:
             await zeroconf.zeroconf.async_wait_for_start()
-            _confine(zeroconf, link)
-            name = await _free_name(zeroconf, host, mine)
+            _bind_interface(zeroconf, interface)
+            name = await _find_free_name(zeroconf, host, own_addresses)
         except BaseException:
             await zeroconf.async_close()
             raise
-        return cls(zeroconf, link, (name, port), tell)
+        return cls(zeroconf, interface, (name, port), emit)
 
-    async def show(self, offers: frozenset[Offer]) -> None:
+    async def update(self, offers: frozenset[OfferedVersion]) -> None:
         """Announce these offers and no others; returns when all were told."""
         wanted = {(offer.channel, str(offer.arch)): offer for offer in offers}
-        for key in self._shown.keys() - wanted.keys():
-            _, info = self._shown.pop(key)
-            await _told(self._zeroconf.async_unregister_service(info))
-            self._tell(Withdrawn(interface=self.link.name, channel=key[0], arch=key[1]))
+        for key in self._announced.keys() - wanted.keys():
+            _, info = self._announced.pop(key)
+            await _await_broadcast(self._zeroconf.async_unregister_service(info))
+            self._emit(Withdrawn(interface=self.interface.name, channel=key[0], arch=key[1]))
         changed = [
             offer
             for key, offer in wanted.items()
-            if key not in self._shown or self._shown[key][0] != offer
+            if key not in self._announced or self._announced[key][0] != offer
         ]
         await asyncio.gather(*map(self._announce, changed))
 
     async def close(self) -> None:
         """Take everything back and close the sockets."""
         await self._zeroconf.async_close()
-        for channel, arch in self._shown:
-            self._tell(Withdrawn(interface=self.link.name, channel=channel, arch=arch))
-        self._shown.clear()
+        for channel, arch in self._announced:
+            self._emit(Withdrawn(interface=self.interface.name, channel=channel, arch=arch))
+        self._announced.clear()
 
-    async def _announce(self, offer: Offer) -> None:
+    async def _announce(self, offer: OfferedVersion) -> None:
         key = (offer.channel, str(offer.arch))
         place = manifest_path(offer.channel, offer.arch)
         mirror = str(announced(f"http://{self._host}.local:{self._port}").below(place))
-        if key in self._shown:
-            info = self._info(offer, mirror, self._shown[key][1].name)
-            await _told(self._zeroconf.async_update_service(info))
+        if key in self._announced:
+            info = self._info(offer, mirror, self._announced[key][1].name)
+            await _await_broadcast(self._zeroconf.async_update_service(info))
         else:
-            info = await self._registered(offer, mirror)
-        self._shown[key] = (offer, info)
-        self._tell(
+            info = await self._register(offer, mirror)
+        self._announced[key] = (offer, info)
+        self._emit(
             Announced(
-                interface=self.link.name,
+                interface=self.interface.name,
                 channel=offer.channel,
                 arch=str(offer.arch),
                 manifest_cid=offer.cid,
@@ -171,7 +183,7 @@ class _Responder:
             )
         )
 
-    async def _registered(self, offer: Offer, mirror: str) -> ServiceInfo:
+    async def _register(self, offer: OfferedVersion, mirror: str) -> ServiceInfo:
         """Announce under a name that is free; under one of our own where all seem to be taken.
 
         A host that claims every name that is asked for would keep us silent for good.
@@ -179,20 +191,24 @@ class _Responder:
         info = self._info(offer, mirror, self._instance(offer))
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                told = await self._zeroconf.async_register_service(info, allow_name_change=True)
+                broadcast = await self._zeroconf.async_register_service(
+                    info, allow_name_change=True
+                )
         except (TimeoutError, BadTypeInNameException, NonUniqueNameException):
             own = f" {secrets.token_hex(4)}"
             info = self._info(offer, mirror, self._instance(offer, suffix=own))
-            told = await self._zeroconf.async_register_service(info, cooperating_responders=True)
-        await told
+            broadcast = await self._zeroconf.async_register_service(
+                info, cooperating_responders=True
+            )
+        await broadcast
         return info
 
-    def _instance(self, offer: Offer, *, suffix: str = "") -> str:
-        interface = self.link.name.replace(".", "-")
+    def _instance(self, offer: OfferedVersion, *, suffix: str = "") -> str:
+        interface = self.interface.name.replace(".", "-")
         label = f"{offer.channel} {offer.arch} {self._host} {interface}"
         return f"{label[: _MAX_LABEL - len(suffix)].strip()}{suffix}.{SERVICE}"
 
-    def _info(self, offer: Offer, mirror: str, name: str) -> ServiceInfo:
+    def _info(self, offer: OfferedVersion, mirror: str, name: str) -> ServiceInfo:
         return ServiceInfo(
             SERVICE,
             name,
@@ -204,11 +220,11 @@ class _Responder:
                 "mirror": mirror,
             },
             server=f"{self._host}.local.",
-            parsed_addresses=list(self.link.addresses),
+            parsed_addresses=list(self.interface.addresses),
         )
 
 
-def _confine(zeroconf: AsyncZeroconf, link: Link) -> None:
+def _bind_interface(zeroconf: AsyncZeroconf, interface: NetworkInterface) -> None:
     """Keep the sockets to one interface.
 
     They hear what comes to any, and would answer questions from one network with the addresses
@@ -216,18 +232,20 @@ def _confine(zeroconf: AsyncZeroconf, link: Link) -> None:
     """
     for transport in (*zeroconf.zeroconf.engine.readers, *zeroconf.zeroconf.engine.senders):
         with contextlib.suppress(OSError):
-            transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode())
+            transport.sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode()
+            )
 
 
-async def _free_name(zeroconf: AsyncZeroconf, host: str, mine: frozenset[str]) -> str:
+async def _find_free_name(zeroconf: AsyncZeroconf, host: str, own_addresses: frozenset[str]) -> str:
     """Return ``host``, or something like it where another machine already answers to that name."""
     resolver = AddressResolver(f"{host}.local.")
-    if not await resolver.async_request(zeroconf.zeroconf, NAME_MILLISECONDS):
+    if not await resolver.async_request(zeroconf.zeroconf, NAME_PROBE_MS):
         return host
     # An avahi of this machine tells our own addresses: that is no other machine.
-    return host if mine.intersection(resolver.parsed_addresses()) else unique_label(host)
+    return host if own_addresses.intersection(resolver.parsed_addresses()) else unique_label(host)
 
 
-async def _told(registration: Awaitable[Awaitable[object]]) -> None:
+async def _await_broadcast(registration: Awaitable[Awaitable[object]]) -> None:
     """Wait for a change and then for its broadcast."""
     await (await registration)

@@ -12,23 +12,23 @@ DEFAULT_PORT: Final = 8070
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the provider's command."""
-    words = subparsers.add_parser("serve", help="serve a SITE to the machines on this network")
-    what = words.add_mutually_exclusive_group(required=True)
-    what.add_argument("site", type=Path, nargs="?", metavar="SITE")
-    what.add_argument(
+    parser = subparsers.add_parser("serve", help="serve a SITE to the machines on this network")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("site", type=Path, nargs="?", metavar="SITE")
+    source.add_argument(
         "--store", type=Path, metavar="DIR", help="hand on what this machine booted instead"
     )
-    words.add_argument("--port", type=port, default=DEFAULT_PORT, help="0 takes a free one")
-    words.add_argument("--host", help="listen on this address only")
-    words.add_argument("--interface", help="listen and announce on this interface only")
-    words.add_argument("--no-announce", action="store_true", help="do not tell anybody by mDNS")
-    words.add_argument(
+    parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="0 takes a free one")
+    parser.add_argument("--host", help="listen on this address only")
+    parser.add_argument("--interface", help="listen and announce on this interface only")
+    parser.add_argument("--no-announce", action="store_true", help="do not tell anybody by mDNS")
+    parser.add_argument(
         "--no-receipts", action="store_true", help="take none from the machines that booted"
     )
-    words.add_argument(
+    parser.add_argument(
         "--json", action="store_true", help="write JSON lines on a terminal too, as elsewhere"
     )
-    words.set_defaults(func=_serve)
+    parser.set_defaults(func=_serve)
 
 
 def port(text: str) -> int:
@@ -48,7 +48,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     settings = Settings(
         folder=options.site or options.store,
-        kept=options.store is not None,
+        from_store=options.store is not None,
         port=options.port,
         host=options.host,
         interface=options.interface,

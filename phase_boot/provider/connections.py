@@ -101,7 +101,7 @@ class Connections:
         self._forget_closed()
         origin, limits = origin_of(address), self._limits
         mine = sum(each.origin.network == origin.network for each in self._open.values())
-        crowded = mine >= limits.connections_of_an_address
+        crowded = mine >= limits.connections_per_address
         if crowded or len(self._open) >= limits.connections:
             evicted = victim(self._entries(now), origin, same_network=crowded)
             if evicted is None:

@@ -126,7 +126,7 @@ Event = (
     | AnnounceFailed
     | Stopped
 )
-Tell = Callable[[Event], None]
+Emit = Callable[[Event], None]
 
 
 def to_stdout(event: Event) -> None:

@@ -18,7 +18,7 @@ class Limits:
 
     connections: int = 512
     """Open at once; for one more another one is evicted, or it is closed unread."""
-    connections_of_an_address: int = 384
+    connections_per_address: int = 384
     """Of these, from one address: 60 machines with 6 connections each, and some."""
     unused_seconds: float = 1.0
     """A connection counts as idle after so long without any answer: its request did not come."""
@@ -26,33 +26,33 @@ class Limits:
     """A connection counts as idle after so long without data sent."""
     slow_bytes_per_second: int = 17 * 1024
     """So does one that takes less on average: the rate that `chunk_seconds` demands as well."""
-    silence_seconds: float = 30.0
+    request_read_seconds: float = 30.0
     """For a whole request head, from the start of a connection or the end of the answer before."""
     chunk_bytes: int = 1 << 20
     chunk_seconds: float = 60.0
     """For one chunk: who takes less than 17 KiB/s is cut off, and resumes if it can."""
     nodes: int = 1024
     """Machines whose receipts are kept."""
-    nodes_of_an_address: int = 768
+    nodes_per_address: int = 768
     """Of these, so many may have handed in their first receipt from one address."""
-    receipts_of_a_node: int = 64
+    receipts_per_node: int = 64
     """Kept of one machine; older ones go."""
     peers: int = 512
     """Machines that fetch one artifact and are told of one another."""
-    peers_of_an_address: int = 64
+    peers_per_address: int = 64
     """Of these, so many may call from one full address: 60 machines behind a NAT router."""
-    peers_of_a_network: int = 384
+    peers_per_network: int = 384
     """Of these, so many may call from one IPv6 /64."""
-    peers_told: int = 8
+    max_peers_returned: int = 8
     """Of how many others each is told at once."""
     peer_seconds: float = 6.0
     """How long a machine counts that has not said anything again."""
-    allotted_seconds: float = 10.0
+    assigned_seconds: float = 10.0
     """How long nobody else is given what a machine was to take and does not."""
     log_seconds: float = 60.0
     """In so long so many lines are written; what is left out is counted and told after it."""
     log_lines: int = 600
-    log_lines_of_an_address: int = 60
+    log_lines_per_address: int = 60
     log_summaries: int = 16
     """Addresses of which what is left out is told apart."""
     grace_seconds: float = 10.0

@@ -10,10 +10,10 @@ from typing import Final
 from phase_boot.provider.errors import ProvideError
 
 BACKLOG: Final = 256
-DEAF_MILLISECONDS: Final = 60_000
+TCP_USER_TIMEOUT_MS: Final = 60_000
 """After so long the kernel gives a peer up that takes no byte of what was sent to it."""
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-_Place = tuple[socket.AddressFamily, tuple[str | int, ...]]
+_Address = tuple[socket.AddressFamily, tuple[str | int, ...]]
 
 
 def listen(*, port: int, host: str | None, interface: str | None) -> list[socket.socket]:
@@ -25,13 +25,13 @@ def listen(*, port: int, host: str | None, interface: str | None) -> list[socket
     Raises:
         ProvideError: they could not be opened.
     """
-    opened = reserve(port=port, host=host, interface=interface)
-    for one in opened:
-        one.listen(BACKLOG)
-    return opened
+    sockets = bind(port=port, host=host, interface=interface)
+    for sock in sockets:
+        sock.listen(BACKLOG)
+    return sockets
 
 
-def reserve(
+def bind(
     *, port: int = 0, host: str | None = None, interface: str | None = None
 ) -> list[socket.socket]:
     """Return sockets as `listen` does, of which none listens yet: who calls is refused.
@@ -39,28 +39,28 @@ def reserve(
     Raises:
         ProvideError: they could not be opened.
     """
-    opened: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     try:
-        for family, (address, _, *scope) in _places(host):
+        for family, (address, _, *scope) in _addresses(host):
             try:
-                opened.append(_bound(family, (address, port, *scope), interface))
+                sockets.append(_bind_one(family, (address, port, *scope), interface))
             except OSError as error:
-                if host is not None or not opened or error.errno not in _NO_IPV6:
+                if host is not None or not sockets or error.errno not in _NO_IPV6:
                     raise
                 continue
-            port = opened[0].getsockname()[1]
+            port = sockets[0].getsockname()[1]
     except OSError as error:
-        for one in opened:
-            one.close()
+        for sock in sockets:
+            sock.close()
         where = "".join(f" on {place}" for place in (host, interface) if place)
         raise ProvideError(
             f"Port {port} cannot be opened{where} ({error.strerror}): "
             "choose another with --port, or another --host or --interface."
         ) from error
-    return opened
+    return sockets
 
 
-def _places(host: str | None) -> Iterator[_Place]:
+def _addresses(host: str | None) -> Iterator[_Address]:
     if host is None:
         yield socket.AF_INET, ("0.0.0.0", 0)  # noqa: S104 - a server for the whole LAN
         yield socket.AF_INET6, ("::", 0)
@@ -69,19 +69,19 @@ def _places(host: str | None) -> Iterator[_Place]:
         yield family, (str(address[0]), 0, *address[2:])
 
 
-def _bound(
+def _bind_one(
     family: socket.AddressFamily, address: tuple[str | int, ...], interface: str | None
 ) -> socket.socket:
-    one = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAF_MILLISECONDS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
         if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if interface is not None:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        one.bind(address)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        sock.bind(address)
     except BaseException:
-        one.close()
+        sock.close()
         raise
-    return one
+    return sock

@@ -10,19 +10,19 @@ from typing import Final
 _SINGLE: Final = re.compile(r"bytes=\s*([0-9]{1,18})?-([0-9]{1,18})?\s*", re.IGNORECASE)
 
 
-class Unsatisfiable(Exception):
+class RangeNotSatisfiable(Exception):
     """The range starts beyond the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class HttpRange:
     """``count`` bytes from ``start`` on."""
 
     start: int
     count: int
 
 
-def wanted_span(header: str, size: int) -> Span | None:
+def parse_range(header: str, size: int) -> HttpRange | None:
     """Return the part of ``size`` bytes that a Range header asks for.
 
     None means all of them: there is no header, or not one single range of bytes (RFC 9110 lets a
@@ -41,12 +41,12 @@ def wanted_span(header: str, size: int) -> Span | None:
     if found[2] is not None and int(found[2]) < start:
         return None
     if start >= size:
-        raise Unsatisfiable
-    return Span(start, end - start + 1)
+        raise RangeNotSatisfiable
+    return HttpRange(start, end - start + 1)
 
 
-def _suffix(count: int, size: int) -> Span:
+def _suffix(count: int, size: int) -> HttpRange:
     count = min(count, size)
     if count == 0:
-        raise Unsatisfiable
-    return Span(size - count, count)
+        raise RangeNotSatisfiable
+    return HttpRange(size - count, count)

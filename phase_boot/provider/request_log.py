@@ -13,11 +13,11 @@ from typing import Final, TypeAlias
 
 from phase_boot.provider.addresses import origin_of
 from phase_boot.provider.events import (
+    Emit,
     Event,
     ReceiptKept,
     RequestAnswered,
     RequestsSuppressed,
-    Tell,
 )
 from phase_boot.provider.limits import Limits
 
@@ -55,15 +55,15 @@ class _Client:
 
 
 class RequestLog:
-    """Implements `events.Tell` before another one.
+    """Implements `events.Emit` before another one.
 
     In an interval of `Limits.log_seconds` one line is written for requests of one client network
-    that have the same method, path, status and error, at most `log_lines_of_an_address` of one
+    that have the same method, path, status and error, at most `log_lines_per_address` of one
     network, and `log_lines` in all. Call it in an event loop, and `close` it in the end.
     """
 
-    def __init__(self, tell: Tell, limits: Limits) -> None:
-        self._tell = tell
+    def __init__(self, emit: Emit, limits: Limits) -> None:
+        self._emit = emit
         self._limits = limits
         self._clients: dict[str, _Client] = {}
         self._lines = 0
@@ -72,7 +72,7 @@ class RequestLog:
     def __call__(self, event: Event) -> None:
         """Tell ``event``, or count it."""
         if not isinstance(event, RequestAnswered | ReceiptKept):
-            self._tell(event)
+            self._emit(event)
             return
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ class RequestLog:
         if self._may_write(client, line):
             client.lines.add(_kind(line))
             self._lines += 1
-            self._tell(line)
+            self._emit(line)
         else:
             client.leave_out(line)
 
@@ -101,7 +101,7 @@ class RequestLog:
     def _may_write(self, client: _Client, line: _Line) -> bool:
         return (
             self._lines < self._limits.log_lines
-            and len(client.lines) < self._limits.log_lines_of_an_address
+            and len(client.lines) < self._limits.log_lines_per_address
             and _kind(line) not in client.lines
         )
 
@@ -109,7 +109,7 @@ class RequestLog:
         clients, self._clients = self._clients, {}
         self._lines, self._timer = 0, None
         for line in _summaries(clients, self._limits):
-            self._tell(line)
+            self._emit(line)
 
 
 def _summaries(clients: dict[str, _Client], limits: Limits) -> Iterable[RequestsSuppressed]:

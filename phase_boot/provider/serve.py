@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.provider.announce import Announcer
-from phase_boot.provider.answers import Answers
-from phase_boot.provider.door import Door, make_server
+from phase_boot.provider.backend import Backend
 from phase_boot.provider.errors import ProvideError
-from phase_boot.provider.events import AnnounceFailed, NothingOffered, Started, Stopped, Tell
-from phase_boot.provider.files import Goods, SiteGoods
-from phase_boot.provider.kept import StoreGoods
+from phase_boot.provider.events import AnnounceFailed, Emit, NothingOffered, Started, Stopped
+from phase_boot.provider.handlers import RequestHandler
+from phase_boot.provider.http_server import ConnectionLimiter, make_server
+from phase_boot.provider.interfaces import find_interfaces, host_label
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.links import host_label, links
 from phase_boot.provider.listen import listen
-from phase_boot.provider.peers import Noticeboard
-from phase_boot.provider.receipts import Receipts
+from phase_boot.provider.receipt_store import ReceiptStore
 from phase_boot.provider.request_log import RequestLog
+from phase_boot.provider.site_backend import SiteBackend
+from phase_boot.provider.store_backend import StoreBackend
+from phase_boot.provider.tracker import Tracker
 from phase_boot.url import Url
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -35,7 +36,7 @@ class Settings:
     """What to serve, and where."""
 
     folder: Path
-    kept: bool = False
+    from_store: bool = False
     """Whether ``folder`` is the store of a machine that boots, instead of a SITE."""
     port: int
     host: str | None = None
@@ -46,68 +47,70 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
 
-async def serve(settings: Settings, tell: Tell) -> None:
+async def serve(settings: Settings, emit: Emit) -> None:
     """Serve a SITE or a store until SIGTERM or SIGINT; a second one ends it on the spot.
 
     Raises:
         ProvideError: there is no such folder, or the port cannot be opened.
     """
     if not settings.folder.is_dir():
-        made = "phase-boot daemon --store" if settings.kept else "phase-boot publish"
-        raise ProvideError(f"{settings.folder} is no folder: make one with `{made}`.")
+        command = "phase-boot daemon --store" if settings.from_store else "phase-boot publish"
+        raise ProvideError(f"{settings.folder} is no folder: make one with `{command}`.")
     stop = _stop_signal()
     sockets = listen(port=settings.port, host=settings.host, interface=settings.interface)
     port: int = sockets[0].getsockname()[1]
-    log = RequestLog(tell, settings.limits)
+    log = RequestLog(emit, settings.limits)
     try:
-        async with _answering(settings, sockets, log), _announcing(settings, port, tell):
+        async with _serving(settings, sockets, log), _announcing(settings, port, emit):
             await stop.wait()
     finally:
         log.close()
-    tell(Stopped())
+    emit(Stopped())
 
 
 def _way_out(settings: Settings) -> str:
-    if settings.kept:
+    if settings.from_store:
         return "fetch a version with `phase-boot fetch --store`, and it is served at once"
     return "add a version with `phase-boot publish --out`, and it is served at once"
 
 
-def _goods(settings: Settings) -> Goods:
-    return StoreGoods(settings.folder) if settings.kept else SiteGoods(settings.folder)
+def _backend(settings: Settings) -> Backend:
+    return StoreBackend(settings.folder) if settings.from_store else SiteBackend(settings.folder)
 
 
 def _stop_signal() -> asyncio.Event:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def ordered() -> None:
+    def on_signal() -> None:
         stop.set()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, ordered)
+        loop.add_signal_handler(number, on_signal)
     return stop
 
 
 @contextlib.asynccontextmanager
-async def _answering(
-    settings: Settings, sockets: Sequence[socket.socket], tell: Tell
+async def _serving(
+    settings: Settings, sockets: Sequence[socket.socket], emit: Emit
 ) -> AsyncIterator[None]:
     limits = settings.limits
-    takes = settings.receipts and not settings.kept
-    receipts = Receipts(settings.folder, limits) if takes else None
-    goods = _goods(settings)
-    board = Noticeboard(goods, limits)
-    answers = Answers(goods, limits, tell, receipts=receipts, board=board)
-    server = make_server(answers, limits, tell)
+    accepts_receipts = settings.receipts and not settings.from_store
+    receipts = ReceiptStore(settings.folder, limits) if accepts_receipts else None
+    backend = _backend(settings)
+    tracker = Tracker(backend, limits)
+    handler = RequestHandler(backend, limits, emit, receipts=receipts, tracker=tracker)
+    server = make_server(handler, limits, emit)
     loop = asyncio.get_running_loop()
-    listeners = [await loop.create_server(Door(server, limits), sock=one) for one in sockets]
-    addresses = (one.getsockname() for one in sockets)
+    listeners = [
+        await loop.create_server(ConnectionLimiter(server, limits), sock=sock) for sock in sockets
+    ]
+    addresses = (sock.getsockname() for sock in sockets)
     urls = tuple(f"{Url('http', host, port).origin}/" for host, port, *_ in addresses)
-    tell(Started(site=str(settings.folder), urls=urls))
-    if not await asyncio.to_thread(goods.offers):
-        tell(NothingOffered(site=str(settings.folder), way_out=_way_out(settings)))
+    emit(Started(site=str(settings.folder), urls=urls))
+    if not await asyncio.to_thread(backend.offers):
+        emit(NothingOffered(site=str(settings.folder), way_out=_way_out(settings)))
     try:
         yield
     finally:
@@ -118,11 +121,11 @@ async def _answering(
 
 
 @contextlib.asynccontextmanager
-async def _announcing(settings: Settings, port: int, tell: Tell) -> AsyncIterator[None]:
+async def _announcing(settings: Settings, port: int, emit: Emit) -> AsyncIterator[None]:
     if not settings.announce:
         yield
         return
-    task = asyncio.create_task(_announce(settings, port, tell))
+    task = asyncio.create_task(_announce(settings, port, emit))
     try:
         yield
     finally:
@@ -131,12 +134,12 @@ async def _announcing(settings: Settings, port: int, tell: Tell) -> AsyncIterato
             await task
 
 
-async def _announce(settings: Settings, port: int, tell: Tell) -> None:
-    announcer = Announcer(host=host_label(), port=port, tell=tell)
+async def _announce(settings: Settings, port: int, emit: Emit) -> None:
+    announcer = Announcer(host=host_label(), port=port, emit=emit)
     try:
         await announcer.run(
-            functools.partial(links, interface=settings.interface, host=settings.host),
-            _goods(settings).offers,
+            functools.partial(find_interfaces, interface=settings.interface, host=settings.host),
+            _backend(settings).offers,
         )
     except Exception as error:  # noqa: BLE001 - serving goes on, whatever is wrong with mDNS
-        tell(AnnounceFailed(interface="", reason=f"{type(error).__name__}: {error}"))
+        emit(AnnounceFailed(interface="", reason=f"{type(error).__name__}: {error}"))

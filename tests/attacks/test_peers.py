@@ -22,12 +22,12 @@ from phase_boot.drill.sites import chunked, site_with_chunks
 from phase_boot.outside.neighbours import OutsideNeighbours, lend
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import CUT, Share
-from phase_boot.provider.answers import Answers
-from phase_boot.provider.door import Door, make_server
-from phase_boot.provider.files import SiteGoods
+from phase_boot.provider.handlers import RequestHandler
+from phase_boot.provider.http_server import ConnectionLimiter, make_server
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.partial import PartialGoods
-from phase_boot.provider.peers import MAX_BYTES, NoNotice, Noticeboard
+from phase_boot.provider.partial_backend import PartialBackend
+from phase_boot.provider.site_backend import SiteBackend
+from phase_boot.provider.tracker import MAX_BYTES, BadAnnounce, Tracker
 from policies.model import Reach
 from tests.fakes.pieces import data_of
 from tests.fakes.provider import Answer, ask, connected, post, running
@@ -59,10 +59,10 @@ def body(said: object) -> bytes:
     return json.dumps(said).encode()
 
 
-def board_of(site: Path) -> Noticeboard:
-    board = Noticeboard(SiteGoods(site), Limits())
-    board.look(0.0)
-    return board
+def board_of(site: Path) -> Tracker:
+    tracker = Tracker(SiteBackend(site), Limits())
+    tracker.refresh(0.0)
+    return tracker
 
 
 async def test_machines_are_told_of_one_another(site: Path) -> None:
@@ -77,24 +77,24 @@ async def test_machines_are_told_of_one_another(site: Path) -> None:
 
 
 def test_whoever_names_another_address_is_told_of_as_the_one_who_calls(site: Path) -> None:
-    board = board_of(site)
+    tracker = board_of(site)
     said = notice() | {"host": "192.0.2.1", "address": "192.0.2.1", "url": "http://192.0.2.1:7000"}
-    board.exchange("10.0.0.66", body(said), 0.0)
-    told = board.exchange("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
+    tracker.announce("10.0.0.66", body(said), 0.0)
+    told = tracker.announce("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.66:7000"]
 
 
 def test_nobody_else_is_told_of_who_calls_from_this_machine_itself(site: Path) -> None:
-    board = board_of(site)
-    board.exchange("127.0.0.1", body(notice()), 0.0)
-    told = board.exchange("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
+    tracker = board_of(site)
+    tracker.announce("127.0.0.1", body(notice()), 0.0)
+    told = tracker.announce("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
     assert told["roots"][ROOT]["peers"] == []
 
 
 @pytest.mark.parametrize("address", ["", "name", "fe80::1%eth0", "fe80::1"])
 def test_an_address_that_means_nothing_to_others_is_not_told_of(site: Path, address: str) -> None:
-    with pytest.raises(NoNotice):
-        board_of(site).exchange(address, body(notice()), 0.0)
+    with pytest.raises(BadAnnounce):
+        board_of(site).announce(address, body(notice()), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -140,24 +140,24 @@ async def test_a_notice_without_end_and_other_methods(site: Path) -> None:
 
 
 def test_a_peer_named_as_failed_is_left_out_for_the_one_that_names_it(site: Path) -> None:
-    board = board_of(site)
-    board.exchange("10.0.0.9", body(notice(7001)), 0.0)
+    tracker = board_of(site)
+    tracker.announce("10.0.0.9", body(notice(7001)), 0.0)
     wants = {"held": as_text(0, COUNT), "wants": 8}
     failed = json.loads(body(notice(7002, **wants))) | {"failed": ["http://10.0.0.9:7001"]}
-    told = board.exchange("10.0.0.8", body(failed), 0.1)["roots"][ROOT]
+    told = tracker.announce("10.0.0.8", body(failed), 0.1)["roots"][ROOT]
     assert told["peers"] == []
     assert told["yours"] != as_text(0, COUNT)
-    others = board.exchange("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
+    others = tracker.announce("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
     assert [peer["url"] for peer in others["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
 def test_a_machine_stops_itself_alone(site: Path) -> None:
-    board = board_of(site)
+    tracker = board_of(site)
     for address in ("10.0.0.9", "10.0.0.8"):
-        board.exchange(address, body(notice(7001)), 0.0)
+        tracker.announce(address, body(notice(7001)), 0.0)
     stop = body({"port": 7001, "roots": {}, "event": "stopped"})
-    assert board.exchange("10.0.0.8", stop, 0.1) == {"roots": {}}
-    told = board.exchange("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
+    assert tracker.announce("10.0.0.8", stop, 0.1) == {"roots": {}}
+    told = tracker.announce("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
@@ -165,55 +165,55 @@ def test_a_machine_stops_itself_alone(site: Path) -> None:
     "failed", ["http://10.0.0.9:7001", 7, ["http://10.0.0.9:7001"] * 17, {"a": 1}], ids=repr
 )
 def test_failed_peers_that_are_no_short_list_are_refused(site: Path, failed: object) -> None:
-    with pytest.raises(NoNotice, match="at most 16 peers"):
-        board_of(site).exchange("10.0.0.8", body(notice() | {"failed": failed}), 0.0)
+    with pytest.raises(BadAnnounce, match="at most 16 peers"):
+        board_of(site).announce("10.0.0.8", body(notice() | {"failed": failed}), 0.0)
 
 
 @pytest.mark.parametrize(
     "url", [None, "", "http://10.0.0.999:7001", "ftp://x", "http://[:::]:7001"]
 )
 def test_a_failed_peer_that_is_no_peer_is_passed_over(site: Path, url: object) -> None:
-    told = board_of(site).exchange("10.0.0.8", body(notice() | {"failed": [url]}), 0.0)
+    told = board_of(site).announce("10.0.0.8", body(notice() | {"failed": [url]}), 0.0)
     assert ROOT in told["roots"]
 
 
 def test_what_the_site_does_not_offer_is_nobodys_meeting_place(site: Path) -> None:
-    board = board_of(site)
+    tracker = board_of(site)
     other = str(plant(chunked(DATA)).root)
     said = {"port": 7000, "roots": {other: {"held": "0", "wants": 1}, "../x": {}, "": []}}
-    assert board.exchange("10.0.0.1", body(said), 0.0) == {"roots": {}}
+    assert tracker.announce("10.0.0.1", body(said), 0.0) == {"roots": {}}
 
 
 def test_a_flood_of_notices_fills_no_memory_and_pushes_nobody_out(site: Path) -> None:
-    board, limits = board_of(site), Limits()
+    tracker, limits = board_of(site), Limits()
     for port in range(1024, 3024):
-        board.exchange("10.0.0.66", body(notice(port)), 0.0)
-    board.exchange("10.0.0.7", body(notice()), 1.0)
-    (meeting,) = board._meetings.values()  # noqa: SLF001 - how many it holds is what this is about
-    assert len(meeting) == limits.peers_of_an_address + 1
+        tracker.announce("10.0.0.66", body(notice(port)), 0.0)
+    tracker.announce("10.0.0.7", body(notice()), 1.0)
+    (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
+    assert len(swarm) == limits.peers_per_address + 1
     late = limits.peer_seconds + 1.1
-    told = board.exchange("10.0.0.8", body(notice(held=as_text(0, COUNT))), late)
+    told = tracker.announce("10.0.0.8", body(notice(held=as_text(0, COUNT))), late)
     assert told["roots"][ROOT]["peers"] == []
 
 
 def test_announcements_from_some_addresses_do_not_keep_another_address_out(site: Path) -> None:
-    board, limits = board_of(site), Limits()
-    for number in range(limits.peers // limits.peers_of_an_address + 2):
-        for port in range(1024, 1024 + limits.peers_of_an_address):
-            board.exchange(f"10.0.0.{number + 1}", body(notice(port)), 0.0)
-    (meeting,) = board._meetings.values()  # noqa: SLF001 - how many it holds is what this is about
-    assert len(meeting) == limits.peers
-    took = board.exchange("10.0.1.1", body(notice(held=as_text(0, COUNT), wants=8)), 1.0)
-    board.exchange("10.0.1.2", body(notice()), 1.0)
-    assert len(meeting) == limits.peers
+    tracker, limits = board_of(site), Limits()
+    for number in range(limits.peers // limits.peers_per_address + 2):
+        for port in range(1024, 1024 + limits.peers_per_address):
+            tracker.announce(f"10.0.0.{number + 1}", body(notice(port)), 0.0)
+    (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
+    assert len(swarm) == limits.peers
+    took = tracker.announce("10.0.1.1", body(notice(held=as_text(0, COUNT), wants=8)), 1.0)
+    tracker.announce("10.0.1.2", body(notice()), 1.0)
+    assert len(swarm) == limits.peers
     told = took["roots"][ROOT]["peers"]
-    assert len({peer["url"].rpartition(":")[0] for peer in told}) == limits.peers_told
+    assert len({peer["url"].rpartition(":")[0] for peer in told}) == limits.max_peers_returned
 
 
 def test_a_machine_with_two_spellings_of_its_address_is_one(site: Path) -> None:
-    board = board_of(site)
-    board.exchange("::ffff:10.0.0.7", body(notice()), 0.0)
-    told = board.exchange("10.0.0.8", body(notice(held=as_text(0, COUNT))), 0.0)
+    tracker = board_of(site)
+    tracker.announce("::ffff:10.0.0.7", body(notice()), 0.0)
+    told = tracker.announce("10.0.0.8", body(notice(held=as_text(0, COUNT))), 0.0)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.7:7000"]
 
 
@@ -224,10 +224,12 @@ async def handing_on(tmp_path: Path, held: int, limits: Limits | None = None) ->
     file.write_bytes(DATA)
     marks = os.memfd_create("marks")
     os.write(marks, array(CUT, CUTS).tobytes() + bytes([held]))
-    goods, limits = PartialGoods(), limits or Limits(grace_seconds=1)
-    goods.share(SHARE, os.open(file, os.O_RDONLY), marks)
-    server = make_server(Answers(goods, limits, lambda _: None), limits, lambda _: None)
-    listener = await asyncio.get_running_loop().create_server(Door(server, limits), "127.0.0.1", 0)
+    backend, limits = PartialBackend(), limits or Limits(grace_seconds=1)
+    backend.share(SHARE, os.open(file, os.O_RDONLY), marks)
+    server = make_server(RequestHandler(backend, limits, lambda _: None), limits, lambda _: None)
+    listener = await asyncio.get_running_loop().create_server(
+        ConnectionLimiter(server, limits), "127.0.0.1", 0
+    )
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:
@@ -305,7 +307,7 @@ def test_marks_that_are_too_short_are_refused_and_hold_no_descriptor(tmp_path: P
     marks = os.memfd_create("marks")
     os.write(marks, b"short")
     with pytest.raises(ValueError, match="bytes"):
-        PartialGoods().share(SHARE, os.open(file, os.O_RDONLY), marks)
+        PartialBackend().share(SHARE, os.open(file, os.O_RDONLY), marks)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -313,7 +315,7 @@ class Takes:
     """Implements `ports.neighbours.Hand` and answers what it is told to."""
 
     def __init__(self, answer: bytes = b"", failure: FetchFailed | None = None) -> None:
-        self.answer = answer
+        self.handle = answer
         self.failure = failure
         self.shared: list[tuple[Share, int, int]] = []
 
@@ -327,7 +329,7 @@ class Takes:
         assert (url, limit, reach) == ("http://10.0.0.1/peers", 100, Reach.LAN)
         if self.failure is not None:
             raise self.failure
-        return self.answer + body
+        return self.handle + body
 
 
 @contextlib.asynccontextmanager

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, document, signed
 from phase_boot.provider.events import RequestAnswered, as_line
-from phase_boot.provider.files import find_offers, open_served
 from phase_boot.provider.limits import Limits
+from phase_boot.provider.site_backend import find_offers, open_served
 from phase_boot.trust.document import MAX_BYTES
 from tests.fakes.provider import (
     MANIFEST,
@@ -258,7 +258,7 @@ async def test_request_with_a_body_that_never_comes(site: Path) -> None:
 
 
 async def test_connection_that_says_nothing_is_closed(site: Path) -> None:
-    async with running(site, Limits(silence_seconds=0.2, grace_seconds=1)) as provider:
+    async with running(site, Limits(request_read_seconds=0.2, grace_seconds=1)) as provider:
         async with asyncio.timeout(5):
             assert await send(provider.port, b"") == b""
             assert await send(provider.port, b"GET / HTTP/1.1\r\nHost:") == b""
@@ -268,7 +268,7 @@ async def test_connection_that_says_nothing_is_closed(site: Path) -> None:
 
 async def test_a_request_head_that_trickles_in_is_cut_off(site: Path) -> None:
     head = f"GET {ENTRY} HTTP/1.1\r\nX-Slow: {'y' * 4000}"
-    limits = Limits(silence_seconds=0.3, grace_seconds=1)
+    limits = Limits(request_read_seconds=0.3, grace_seconds=1)
     async with running(site, limits) as provider, connected(provider.port) as (reader, writer):
         async with asyncio.timeout(10):
             with contextlib.suppress(ConnectionError):

@@ -15,13 +15,13 @@ from phase_boot.content.version import Version
 from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, job_table, receipt, sealed
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.receipts import MAX_NETWORKS, NETWORKS, Receipts
+from phase_boot.provider.receipt_store import MAX_NETWORKS, NETWORKS, ReceiptStore
 from phase_boot.store.layout import kept_manifest_path
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import MAX_BYTES, Outcome, Output, sign_receipt
 from tests.fakes.provider import MANIFEST, ask, make_site, post, read_answer, running, send
-from tests.unit.provider.test_receipts import with_history
+from tests.unit.provider.test_receipt_store import with_history
 
 GOOD = sign_receipt(NODE, receipt())
 FLIPPED = GOOD.replace(b'"wall_us":2100', b'"wall_us":2101')
@@ -118,7 +118,7 @@ async def test_a_receipt_without_end(site: Path) -> None:
 
 async def test_a_receipt_that_never_comes(site: Path) -> None:
     head = b"POST /receipts HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"
-    async with running(site, Limits(silence_seconds=0.2, grace_seconds=1)) as provider:
+    async with running(site, Limits(request_read_seconds=0.2, grace_seconds=1)) as provider:
         assert read_answer(await send(provider.port, head + b"{")).status == 408
         assert (await ask(provider.port, MANIFEST)).status == 200
 
@@ -164,7 +164,7 @@ def made_up(number: int) -> bytes:
 async def test_made_up_machines_of_some_addresses_do_not_keep_another_address_out(
     site: Path,
 ) -> None:
-    limits = Limits(nodes=12, nodes_of_an_address=8, grace_seconds=1)
+    limits = Limits(nodes=12, nodes_per_address=8, grace_seconds=1)
     async with running(site, limits) as provider:
 
         async def hand_in(raw: bytes, source: str) -> int:
@@ -183,12 +183,12 @@ async def test_made_up_machines_of_some_addresses_do_not_keep_another_address_ou
 
 
 def test_receipts_of_unknown_addresses_do_not_keep_a_known_one_out(site: Path) -> None:
-    limits = Limits(nodes=4, nodes_of_an_address=4)
+    limits = Limits(nodes=4, nodes_per_address=4)
     for number in range(4):
-        Receipts(site, limits).keep(made_up(number), "192.0.2.66")
+        ReceiptStore(site, limits).add(made_up(number), "192.0.2.66")
     networks = site / "receipts" / NETWORKS
     for torn in (b"", b"[]", b"{", b"[" * 100_000, b" " * (MAX_NETWORKS + 1)):
         networks.write_bytes(torn)
         key = SigningKey(bytes([100 + len(torn) % 50]) * 32)
-        Receipts(site, limits).keep(sign_receipt(key, receipt(node=key.keyid)), "192.0.2.7")
+        ReceiptStore(site, limits).add(sign_receipt(key, receipt(node=key.keyid)), "192.0.2.7")
     assert len([path for path in (site / "receipts").iterdir() if path.is_dir()]) == 4

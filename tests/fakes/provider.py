@@ -11,13 +11,13 @@ from typing import Final
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.provider.answers import Answers
-from phase_boot.provider.door import Door, make_server
 from phase_boot.provider.events import Event, RequestAnswered
-from phase_boot.provider.files import SiteGoods
+from phase_boot.provider.handlers import RequestHandler
+from phase_boot.provider.http_server import ConnectionLimiter, make_server
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.peers import Noticeboard
-from phase_boot.provider.receipts import Receipts
+from phase_boot.provider.receipt_store import ReceiptStore
+from phase_boot.provider.site_backend import SiteBackend
+from phase_boot.provider.tracker import Tracker
 from phase_boot.store.layout import entry_path
 
 MANIFEST: Final = "/stable/amd64/manifest.json"
@@ -73,12 +73,16 @@ async def running(
     """Answer for ``site`` on a free port of the loopback."""
     limits = limits or Limits(grace_seconds=1)
     provider = Running(port=0)
-    taken = Receipts(site, limits) if receipts else None
-    goods = SiteGoods(site)
-    board = Noticeboard(goods, limits)
-    answers = Answers(goods, limits, provider.events.append, receipts=taken, board=board)
+    taken = ReceiptStore(site, limits) if receipts else None
+    backend = SiteBackend(site)
+    tracker = Tracker(backend, limits)
+    answers = RequestHandler(
+        backend, limits, provider.events.append, receipts=taken, tracker=tracker
+    )
     server = make_server(answers, limits, provider.events.append)
-    listener = await asyncio.get_running_loop().create_server(Door(server, limits), "127.0.0.1", 0)
+    listener = await asyncio.get_running_loop().create_server(
+        ConnectionLimiter(server, limits), "127.0.0.1", 0
+    )
     provider.port = listener.sockets[0].getsockname()[1]
     try:
         yield provider

@@ -17,7 +17,7 @@ from image.lab import BRIDGE, IPV4, Lab, LabError
 from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import document, signed
-from phase_boot.provider.links import host_label
+from phase_boot.provider.interfaces import host_label
 from tests.fakes.provider import MANIFEST, make_site
 from tests.interop.neighbour import Neighbour, neighbour, wait_until
 from tests.interop.peers import absent, needed

@@ -24,7 +24,7 @@ from phase_boot.cli import main
 from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import bzimage
 from phase_boot.handoff.cpio import Entry, archive
-from phase_boot.provider.ranges import wanted_span
+from phase_boot.provider.ranges import parse_range
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
 ROOTFS = random.Random(7).randbytes(6_000_000)  # noqa: S311 - the same bytes every time
@@ -52,7 +52,7 @@ class Ranges(SimpleHTTPRequestHandler):
             self.send_error(404)
             return
         data = self.server.twist(file.read_bytes()) if ENTRY in self.path else file.read_bytes()
-        span = wanted_span(self.headers.get("Range", ""), len(data))
+        span = parse_range(self.headers.get("Range", ""), len(data))
         self.send_response(200 if span is None else 206)
         if span is not None:
             last = span.start + span.count - 1

@@ -17,7 +17,7 @@ SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py
 
 IMPORTERS = {
     "aiohttp": {"phase_boot/adapters/http_client.py"},
-    "ifaddr": {"phase_boot/adapters/link.py", "phase_boot/provider/links.py"},
+    "ifaddr": {"phase_boot/adapters/link.py", "phase_boot/provider/interfaces.py"},
     # The bench measures what we add to libsodium, and has to call it bare for that.
     "nacl": {"phase_boot/trust/keys.py", "phase_boot/trust/sealing.py", "image/bench/trust.py"},
     "numpy": {"phase_boot/content/chunker.py"},

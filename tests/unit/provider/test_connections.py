@@ -8,7 +8,7 @@ import pytest
 from phase_boot.provider.connections import Connections, Progress, kernel_progress
 from phase_boot.provider.limits import Limits
 
-LIMITS = Limits(connections=2, connections_of_an_address=2)
+LIMITS = Limits(connections=2, connections_per_address=2)
 FLOODER, HONEST = "192.0.2.66", "192.0.2.1"
 
 

@@ -70,8 +70,8 @@ def test_a_request_that_ends_otherwise_is_a_line_of_its_own() -> None:
 
 def test_a_client_that_asks_for_something_else_each_time_fills_nothing() -> None:
     lines = told(paths(10_000))
-    assert len(lines) == LIMITS.log_lines_of_an_address + 1
-    assert suppressed(lines)[0].requests == 10_000 - LIMITS.log_lines_of_an_address
+    assert len(lines) == LIMITS.log_lines_per_address + 1
+    assert suppressed(lines)[0].requests == 10_000 - LIMITS.log_lines_per_address
 
 
 def test_it_silences_no_other_client() -> None:
@@ -81,7 +81,7 @@ def test_it_silences_no_other_client() -> None:
 
 def test_a_network_of_ipv6_counts_as_one_client() -> None:
     lines = told(paths(10_000, lambda n: f"2001:db8::{n:x}"))
-    assert len(lines) == LIMITS.log_lines_of_an_address + 1
+    assert len(lines) == LIMITS.log_lines_per_address + 1
     assert suppressed(lines)[0].peer == "2001:db8::/64"
 
 
@@ -101,8 +101,8 @@ def test_what_was_left_out_is_told_when_its_time_is_over_and_lines_are_written_a
 def test_receipts_are_bounded_with_the_requests_that_bring_them() -> None:
     handed_in = [replace(KEPT, file=str(n)) for n in range(1000)]
     lines = told(handed_in)
-    assert len(lines) == LIMITS.log_lines_of_an_address + 1
-    assert suppressed(lines)[0].receipts == 1000 - LIMITS.log_lines_of_an_address
+    assert len(lines) == LIMITS.log_lines_per_address + 1
+    assert suppressed(lines)[0].receipts == 1000 - LIMITS.log_lines_per_address
 
 
 @pytest.mark.parametrize("own", [Started(site="s", urls=("u",)), Stopped()])

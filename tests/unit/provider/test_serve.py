@@ -19,7 +19,12 @@ from phase_boot.drill.manifests import KERNEL
 from phase_boot.provider import events
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import Started, Stopped, as_line
-from phase_boot.provider.links import host_label, links, local_addresses, unique_label
+from phase_boot.provider.interfaces import (
+    find_interfaces,
+    host_label,
+    local_addresses,
+    unique_label,
+)
 from phase_boot.provider.listen import listen
 from tests.fakes.provider import MANIFEST, make_site
 
@@ -168,11 +173,11 @@ def test_a_name_that_is_taken_becomes_one_that_is_not() -> None:
 
 
 def test_the_loopback_is_announced_on_only_if_it_is_named() -> None:
-    assert "lo" not in links()
-    assert links(interface="lo")["lo"].addresses[0] == "127.0.0.1"
-    assert links(interface="no-such0") == {}
-    assert links(host="127.0.0.1")["lo"].addresses == ("127.0.0.1",)
-    assert links(host="localhost") == {}
+    assert "lo" not in find_interfaces()
+    assert find_interfaces(interface="lo")["lo"].addresses[0] == "127.0.0.1"
+    assert find_interfaces(interface="no-such0") == {}
+    assert find_interfaces(host="127.0.0.1")["lo"].addresses == ("127.0.0.1",)
+    assert find_interfaces(host="localhost") == {}
 
 
 def test_an_artifact_is_served_from_a_mirror_that_is_replaced_under_the_provider(

@@ -19,7 +19,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import arm64_image
 from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.receipts import Receipts
+from phase_boot.provider.receipt_store import ReceiptStore
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import SigningKey
@@ -57,7 +57,7 @@ def of_this_boot(desk: Path, key: SigningKey = NODE, **changes: object) -> Recei
 
 
 def hand_in(site: Path, key: SigningKey, what: Receipt) -> Path:
-    return Receipts(site, Limits()).keep(sign_receipt(key, what), "192.0.2.7").path
+    return ReceiptStore(site, Limits()).add(sign_receipt(key, what), "192.0.2.7").path
 
 
 def test_a_room_of_machines_says_what_it_booted_and_ran(run: Run, desk: Path, site: Path) -> None:

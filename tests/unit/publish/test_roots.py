@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
-from phase_boot.provider.files import open_served
+from phase_boot.provider.site_backend import open_served
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import anchor, succeed

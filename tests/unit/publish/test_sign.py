@@ -14,7 +14,7 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL, PUBLISHER, ROOTFS, SECOND, document, encoded, signed
-from phase_boot.provider.files import find_offers, open_served
+from phase_boot.provider.site_backend import find_offers, open_served
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.sealing import Cost

@@ -7,7 +7,7 @@ import pytest
 from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signature
-from phase_boot.provider.kept import StoreGoods
+from phase_boot.provider.store_backend import StoreBackend
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.document import canonical
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def said(store: Path, path: str) -> bytes | None:
-    served = StoreGoods(store).open(path)
+    served = StoreBackend(store).open(path)
     if served is None:
         return None
     with served.file as file:
@@ -51,7 +51,7 @@ def said(store: Path, path: str) -> bytes | None:
 def test_what_was_booted_is_offered_as_it_was_signed(store: Path) -> None:
     raw = canonical(entry())
     assert said(store, MANIFEST) == raw
-    (offer,) = StoreGoods(store).offers()
+    (offer,) = StoreBackend(store).offers()
     assert (offer.channel, str(offer.arch), offer.version) == ("stable", "amd64", "2025.11.12")
     assert offer.cid == raw_cid(Digest.of(raw))
     assert said(store, entry_path(Digest.of(ROOTFS))) == ROOTFS
@@ -66,7 +66,7 @@ def test_a_version_that_is_not_whole_is_not_offered_but_its_parts_are(
     path.unlink()
     if cut is not None:
         path.write_bytes(cut)
-    assert StoreGoods(store).offers() == frozenset()
+    assert StoreBackend(store).offers() == frozenset()
     assert said(store, MANIFEST) is None
     assert said(store, entry_path(Digest.of(KERNEL))) == KERNEL
 
@@ -76,7 +76,7 @@ def test_a_version_that_is_not_whole_is_not_offered_but_its_parts_are(
 )
 def test_a_state_that_is_none_offers_nothing_and_ends_nothing(store: Path, raw: bytes) -> None:
     (store / "trust" / "state.json").write_bytes(raw)
-    assert StoreGoods(store).offers() == frozenset()
+    assert StoreBackend(store).offers() == frozenset()
     assert said(store, MANIFEST) is None
     assert said(store, entry_path(Digest.of(KERNEL))) == KERNEL
 
@@ -109,4 +109,4 @@ def test_of_two_versions_of_one_place_the_one_that_is_whole_is_offered(store: Pa
         },
     )
     (store / "trust" / "state.json").write_bytes(state(newer, entry()))
-    assert {offer.version for offer in StoreGoods(store).offers()} == {"2025.11.12"}
+    assert {offer.version for offer in StoreBackend(store).offers()} == {"2025.11.12"}

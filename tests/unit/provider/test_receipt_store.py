@@ -11,7 +11,7 @@ from phase_boot.drill.manifests import document, signed
 from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, receipt
 from phase_boot.provider.events import ReceiptKept
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.receipts import NotKept, Receipts
+from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
 from phase_boot.store.layout import kept_manifest_path
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.receipt import Receipt, sign_receipt
@@ -80,16 +80,16 @@ async def test_a_provider_that_takes_none_says_so(site: Path) -> None:
 
 
 def test_of_one_machine_only_the_newest_are_kept(site: Path) -> None:
-    receipts = Receipts(site, Limits(receipts_of_a_node=3))
+    receipts = ReceiptStore(site, Limits(receipts_per_node=3))
     for number in range(5):
-        receipts.keep(of(NODE, number), HOME)
-    receipts.keep(of(OTHER_NODE, 0), HOME)
+        receipts.add(of(NODE, number), HOME)
+    receipts.add(of(OTHER_NODE, 0), HOME)
     assert set(kept(site)) == {of(NODE, 2), of(NODE, 3), of(NODE, 4), of(OTHER_NODE, 0)}
 
 
 def test_a_disk_that_refuses_is_named_and_nothing_half_stays(site: Path) -> None:
     (site / "receipts").write_bytes(b"no folder")
-    with pytest.raises(NotKept, match="see to its disk") as refused:
-        Receipts(site, Limits()).keep(GOOD, HOME)
+    with pytest.raises(ReceiptRejected, match="see to its disk") as refused:
+        ReceiptStore(site, Limits()).add(GOOD, HOME)
     assert refused.value.full
     assert (site / "receipts").read_bytes() == b"no folder"

@@ -15,9 +15,10 @@ from phase_boot.content.dag_builder import Fan, Tree, plant
 from phase_boot.content.dag_index import Outline
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
-from phase_boot.provider import blocks as module
-from phase_boot.provider.blocks import Blocks
-from phase_boot.provider.files import Served, SiteGoods
+from phase_boot.provider import block_index as module
+from phase_boot.provider.backend import ServedFile
+from phase_boot.provider.block_index import BlockIndex
+from phase_boot.provider.site_backend import SiteBackend
 from phase_boot.store.layout import dag_path, entry_path
 from tests.fakes.provider import MANIFEST, Answer, ask, make_site, running
 from tests.fakes.trees import learn
@@ -263,15 +264,15 @@ async def test_a_changed_file_is_never_passed_on(site: Path, tree: Tree) -> None
 def test_lists_are_read_once_and_as_many_are_kept_as_there_is_room_for(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(module, "RESCAN_SECONDS", 0)
     opened: list[str] = []
 
-    class Watched(SiteGoods):
-        def open(self, path: str) -> Served | None:
+    class Watched(SiteBackend):
+        def open(self, path: str) -> ServedFile | None:
             opened.append(path)
             return super().open(path)
 
-    blocks = Blocks(Watched(site), most=CHUNKS.count + 5)
+    blocks = BlockIndex(Watched(site), max_chunks=CHUNKS.count + 5)
     first = add(site, FILE, "2025.11.13")
     for _ in range(3):
         assert blocks.find(first.root) is not None
@@ -287,7 +288,7 @@ def test_lists_are_read_once_and_as_many_are_kept_as_there_is_room_for(
 def test_blocks_of_several_artifacts_are_there_one_right_after_the_other(
     site: Path, tree: Tree, step: int
 ) -> None:
-    blocks = Blocks(SiteGoods(site))
+    blocks = BlockIndex(SiteBackend(site))
     for cid in (Cid.of(Codec.RAW, KERNEL), tree.nodes[-1][0], tree.root)[::step]:
         found = blocks.find(cid)
         assert found is not None
@@ -297,12 +298,12 @@ def test_blocks_of_several_artifacts_are_there_one_right_after_the_other(
 def test_what_is_absent_is_not_looked_for_each_time(site: Path, tree: Tree) -> None:
     looked: list[object] = []
 
-    class Watched(SiteGoods):
+    class Watched(SiteBackend):
         def dags(self) -> dict[Cid, Digest]:
             looked.append(None)
             return dict(super().dags())
 
-    blocks = Blocks(Watched(site))
+    blocks = BlockIndex(Watched(site))
     for _ in range(100):
         assert blocks.find(Cid.of(Codec.RAW, b"absent")) is None
     assert len(looked) == 1

@@ -14,8 +14,8 @@ from phase_boot.content.dag_builder import plant
 from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import LEAST
 from phase_boot.ports.neighbours import CUT, Share
-from phase_boot.provider.handing import Handing
-from phase_boot.provider.listen import reserve
+from phase_boot.provider.listen import bind
+from phase_boot.provider.peer_server import PeerServer
 from policies.model import Reach
 from tests.fakes.pieces import chunked, data_of
 from tests.fakes.provider import ask
@@ -34,7 +34,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def share(hand: Handing, folder: Path, held: int) -> None:
+def share(hand: PeerServer, folder: Path, held: int) -> None:
     (folder / "partial").write_bytes(DATA)
     marks = os.memfd_create("marks")
     os.write(marks, array(CUT, [0, LEAST, 2 * LEAST]).tobytes() + bytes([held]))
@@ -42,9 +42,9 @@ def share(hand: Handing, folder: Path, held: int) -> None:
 
 
 async def test_nobody_is_answered_before_there_is_something_to_hand_on(tmp_path: Path) -> None:
-    sockets = reserve(host="127.0.0.1")
+    sockets = bind(host="127.0.0.1")
     port = sockets[0].getsockname()[1]
-    hand = Handing(sockets, Silent())
+    hand = PeerServer(sockets, Silent())
     try:
         with pytest.raises(ConnectionRefusedError):
             await ask(port, PATH)
@@ -59,9 +59,9 @@ async def test_nobody_is_answered_before_there_is_something_to_hand_on(tmp_path:
 
 
 async def test_what_is_cleared_is_handed_on_no_more_and_held_open_no_more(tmp_path: Path) -> None:
-    sockets = reserve(host="127.0.0.1")
+    sockets = bind(host="127.0.0.1")
     port = sockets[0].getsockname()[1]
-    hand = Handing(sockets, Silent())
+    hand = PeerServer(sockets, Silent())
     hand.clear()
     before = open_files()
     try:
@@ -78,7 +78,7 @@ async def test_what_is_cleared_is_handed_on_no_more_and_held_open_no_more(tmp_pa
 
 
 async def test_a_machine_that_nobody_calls_leaves_nothing_running(tmp_path: Path) -> None:
-    hand = Handing(reserve(host="127.0.0.1"), Silent())
+    hand = PeerServer(bind(host="127.0.0.1"), Silent())
     share(hand, tmp_path, 0)
     said = await hand.tell("http://x", b"said", limit=9, reach=Reach.LAN)
     assert said == b"http://x 9 lan said"
@@ -88,6 +88,6 @@ async def test_a_machine_that_nobody_calls_leaves_nothing_running(tmp_path: Path
 
 
 def test_a_port_that_is_reserved_is_nobody_elses() -> None:
-    (mine,) = reserve(host="127.0.0.1")
+    (mine,) = bind(host="127.0.0.1")
     with mine, socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(mine.getsockname())

@@ -16,7 +16,7 @@ _LABEL: Final = re.compile(r"[^a-z0-9-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class NetworkInterface:
     """An interface that has addresses: its name, the kernel's index, IPv4 before IPv6."""
 
     name: str
@@ -24,7 +24,9 @@ class Link:
     addresses: tuple[str, ...]
 
 
-def links(*, interface: str | None = None, host: str | None = None) -> dict[str, Link]:
+def find_interfaces(
+    *, interface: str | None = None, host: str | None = None
+) -> dict[str, NetworkInterface]:
     """Return the interfaces to announce on, by name.
 
     Args:
@@ -36,12 +38,12 @@ def links(*, interface: str | None = None, host: str | None = None) -> dict[str,
         name = str(adapter.name)
         addresses = [ip.ip[0] if isinstance(ip.ip, tuple) else ip.ip for ip in adapter.ips]
         if host is not None:
-            addresses = [address for address in addresses if _same(address, host)]
+            addresses = [address for address in addresses if _same_address(address, host)]
         elif interface is None:
             addresses = [] if _is_bridged(name) else [a for a in addresses if not _is_loopback(a)]
         if addresses and adapter.index is not None and interface in {None, name}:
             ordered = sorted(addresses, key=lambda a: (":" in a, a.startswith("fe80"), a))
-            found[name] = Link(name, adapter.index, tuple(ordered))
+            found[name] = NetworkInterface(name, adapter.index, tuple(ordered))
     return found
 
 
@@ -69,7 +71,7 @@ def local_addresses() -> frozenset[str]:
     )
 
 
-def _same(address: str, other: str) -> bool:
+def _same_address(address: str, other: str) -> bool:
     try:
         return ipaddress.ip_address(address) == ipaddress.ip_address(other)
     except ValueError:

@@ -8,9 +8,9 @@ import logging
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from phase_boot.provider.answers import ANSWERED, Answers
 from phase_boot.provider.connections import Connections
-from phase_boot.provider.events import RequestAnswered, Tell
+from phase_boot.provider.events import Emit, RequestAnswered
+from phase_boot.provider.handlers import HANDLED, RequestHandler
 from phase_boot.provider.limits import Limits
 
 
@@ -22,38 +22,38 @@ class Server(web.Server):
             posted does not count: its body may never come.
     """
 
-    def __init__(self, answers: Answers, limits: Limits, tell: Tell) -> None:
+    def __init__(self, request_handler: RequestHandler, limits: Limits, emit: Emit) -> None:
         quiet = logging.getLogger("phase_boot.provider.aiohttp")
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
         super().__init__(
             self._answer,
-            access_log_class=_teller_of_the_unreadable(tell),
+            access_log_class=_log_unparsable(emit),
             access_log=quiet,
             logger=quiet,
-            keepalive_timeout=limits.silence_seconds,
+            keepalive_timeout=limits.request_read_seconds,
             lingering_time=0,
         )
-        self._answers = answers
+        self._handler = request_handler
         self.answering: set[asyncio.BaseTransport] = set()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         transport = request.transport
         if transport is None or request.method not in {"GET", "HEAD"}:
-            return await self._answers.answer(request)
+            return await self._handler.handle(request)
         self.answering.add(transport)
         try:
-            return await self._answers.answer(request)
+            return await self._handler.handle(request)
         finally:
             self.answering.discard(transport)
 
 
-def make_server(answers: Answers, limits: Limits, tell: Tell) -> Server:
-    """Return aiohttp's low-level server over ``answers``: no routes, no decoding, no tracebacks."""
-    return Server(answers, limits, tell)
+def make_server(request_handler: RequestHandler, limits: Limits, emit: Emit) -> Server:
+    """Return aiohttp's low-level server: no routes, no decoding, no tracebacks."""
+    return Server(request_handler, limits, emit)
 
 
-class Door:
+class ConnectionLimiter:
     """Admits connections within the limits, in all and per client network."""
 
     def __init__(self, server: Server, limits: Limits) -> None:
@@ -62,10 +62,10 @@ class Door:
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
-        return _Entrance(self._server, self._connections)
+        return _AdmissionProtocol(self._server, self._connections)
 
 
-class _Entrance(asyncio.Protocol):
+class _AdmissionProtocol(asyncio.Protocol):
     """Puts the server behind a connection once that is admitted; any other is closed unread."""
 
     def __init__(self, server: web.Server, connections: Connections) -> None:
@@ -89,13 +89,13 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _teller_of_the_unreadable(tell: Tell) -> type[AbstractAccessLogger]:
+def _log_unparsable(emit: Emit) -> type[AbstractAccessLogger]:
     """Return the access log of aiohttp, which also sees requests that cannot be parsed."""
 
-    class Teller(AbstractAccessLogger):
+    class UnparsableLog(AbstractAccessLogger):
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-            if ANSWERED not in request:
-                tell(
+            if HANDLED not in request:
+                emit(
                     RequestAnswered(
                         peer=request.remote or "",
                         method="",
@@ -107,4 +107,4 @@ def _teller_of_the_unreadable(tell: Tell) -> type[AbstractAccessLogger]:
                     )
                 )
 
-    return Teller
+    return UnparsableLog

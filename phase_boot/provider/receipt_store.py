@@ -12,8 +12,8 @@ from typing import Final
 
 from phase_boot.content.digest import Digest
 from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
+from phase_boot.provider.backend import open_regular
 from phase_boot.provider.eviction import Entry, victim
-from phase_boot.provider.files import open_plain
 from phase_boot.provider.limits import Limits
 from phase_boot.store.layout import RECEIPTS, kept_manifest_path
 from phase_boot.trust.claims import ReceiptContradicted, check_claims, check_same_node
@@ -29,13 +29,13 @@ NETWORKS: Final = ".networks.json"
 """In the folder of receipts: the client network that each node's first receipt came from."""
 MAX_NETWORKS: Final = 1 << 20
 """Bytes of it."""
-_ALL_TIME: Final = 1e11
+_MAX_TIME: Final = 1e11
 """Seconds since 1970 that no file is as new as."""
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_PUBLIC: Final = 0o644
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_FILE_MODE: Final = 0o644
 
 
-class NotKept(Exception):
+class ReceiptRejected(Exception):
     """A receipt is not taken; ``str`` is one sentence with the way out.
 
     Attributes:
@@ -50,7 +50,7 @@ class NotKept(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredReceipt:
     """A receipt that stands in the SITE, and whether it did so before."""
 
     receipt: Receipt
@@ -58,7 +58,7 @@ class Kept:
     known: bool
 
 
-class Receipts:
+class ReceiptStore:
     """The receipts of a SITE. Its methods block; one provider at a time adds to them."""
 
     def __init__(self, root: Path, limits: Limits) -> None:
@@ -67,7 +67,7 @@ class Receipts:
         self._limits = limits
         self._lock = threading.Lock()
 
-    def keep(self, raw: bytes, address: str) -> Kept:
+    def add(self, raw: bytes, address: str) -> StoredReceipt:
         """Keep a receipt from ``address`` whose claims agree with a manifest of this SITE.
 
         Of one node only the newest receipts are kept. The nodes of one address are bounded. In a
@@ -76,27 +76,27 @@ class Receipts:
         Raises:
             NotKept: it is not believed, is of another publisher's version, or there is no room.
         """
-        receipt = self._believed(raw)
+        receipt = self._verify(raw)
         node = receipt.node.removeprefix(KEYID_PREFIX)
         folder = self._folder / node
         path = folder / f"{Digest.of(raw).hex}.json"
         with self._lock:
             if path.exists():
-                return Kept(receipt, path, known=True)
+                return StoredReceipt(receipt, path, known=True)
             try:
                 self._check_node(folder, receipt)
                 self._make_room(node, origin_of(address).network)
                 self._write(path, raw)
-                self._thin(folder, path)
+                self._prune(folder, path)
             except OSError as error:
-                raise NotKept(
+                raise ReceiptRejected(
                     f"The SITE cannot keep it ({error.strerror}): see to its disk.",
                     code="receipt.no-room",
                     full=True,
                 ) from error
-        return Kept(receipt, path, known=False)
+        return StoredReceipt(receipt, path, known=False)
 
-    def _believed(self, raw: bytes) -> Receipt:
+    def _verify(self, raw: bytes) -> Receipt:
         """Return the receipt, once its signature and each claim that can be checked are.
 
         Raises:
@@ -104,9 +104,9 @@ class Receipts:
         """
         try:
             receipt = read_receipt(raw)
-            manifest = self._published(receipt)
+            manifest = self._published_manifest(receipt)
             if manifest is None:
-                raise NotKept(
+                raise ReceiptRejected(
                     "The receipt is of no boot of a version that this SITE published: "
                     "hand it in where that machine was booted from.",
                     code="receipt.unknown-manifest",
@@ -117,10 +117,10 @@ class Receipts:
                     field="mode", found=receipt.mode, reason="that mode hands nothing in"
                 )
         except Refusal as refusal:
-            raise NotKept(str(refusal), code=refusal.code) from None
+            raise ReceiptRejected(str(refusal), code=refusal.code) from None
         return receipt
 
-    def _published(self, receipt: Receipt) -> Mapping[str, object] | None:
+    def _published_manifest(self, receipt: Receipt) -> Mapping[str, object] | None:
         """Return the manifest that the receipt names, as this SITE published it, or None.
 
         Raises:
@@ -130,7 +130,7 @@ class Receipts:
         if booted is None:
             return None
         kept = kept_manifest_path(booted.channel, receipt.arch, booted.manifest)
-        file = open_plain(self._root, kept)
+        file = open_regular(self._root, kept)
         if file is None:
             return None
         with file:
@@ -143,14 +143,14 @@ class Receipts:
             NotKept: both cannot be true.
             OSError: the disk refuses.
         """
-        kept = next(_inside(folder), None)
+        kept = next(_visible_entries(folder), None)
         if kept is None:
             return
         try:
             with kept.open("rb") as file:
                 check_same_node(receipt, read_receipt(file.read(MAX_BYTES + 1)))
         except ReceiptContradicted as refusal:
-            raise NotKept(str(refusal), code=refusal.code) from None
+            raise ReceiptRejected(str(refusal), code=refusal.code) from None
         except Refusal:
             # `phase-boot receipts` names it; here it says nothing about the new one.
             return
@@ -162,27 +162,32 @@ class Receipts:
             NotKept: no node may be removed for this one.
             OSError: the disk refuses.
         """
-        nodes = {folder.name: folder for folder in _inside(self._folder)}
+        nodes = {folder.name: folder for folder in _visible_entries(self._folder)}
         if node in nodes:
             return
         networks = {name: self._networks().get(name, UNKNOWN) for name in nodes}
         limits = self._limits
         mine = sum(each == network for each in networks.values())
-        if mine >= limits.nodes_of_an_address or len(nodes) >= limits.nodes:
-            crowded = mine >= limits.nodes_of_an_address
+        if mine >= limits.nodes_per_address or len(nodes) >= limits.nodes:
+            crowded = mine >= limits.nodes_per_address
             entries = [
-                Entry(name, Origin(networks[name], networks[name]), idle=False, rank=_rank(folder))
+                Entry(
+                    name,
+                    Origin(networks[name], networks[name]),
+                    idle=False,
+                    rank=_eviction_rank(folder),
+                )
                 for name, folder in nodes.items()
             ]
             evicted = victim(entries, Origin(network, network), same_network=crowded)
             if evicted is None:
-                raise NotKept(
+                raise ReceiptRejected(
                     f"The SITE has receipts of {len(nodes)} nodes already, {mine} of them from "
                     f"this address, and takes no more: move some out of its folder {RECEIPTS}.",
                     code="receipt.no-room",
                     full=True,
                 )
-            for path in _inside(nodes[evicted]):
+            for path in _visible_entries(nodes[evicted]):
                 path.unlink()
             nodes[evicted].rmdir()
             del networks[evicted]
@@ -191,7 +196,7 @@ class Receipts:
 
     def _networks(self) -> Mapping[str, str]:
         """Return the network that each node's first receipt came from, as far as it is known."""
-        file = open_plain(self._root, f"{RECEIPTS}/{NETWORKS}")
+        file = open_regular(self._root, f"{RECEIPTS}/{NETWORKS}")
         if file is None:
             return {}
         with file:
@@ -206,32 +211,32 @@ class Receipts:
     def _write(self, path: Path, raw: bytes) -> None:
         """Put a receipt in its place, all at once."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = self._folder / f".{path.name.removeprefix('.')}.new"
-        made.unlink(missing_ok=True)
+        temporary = self._folder / f".{path.name.removeprefix('.')}.new"
+        temporary.unlink(missing_ok=True)
         try:
-            with os.fdopen(os.open(made, _NEW, _PUBLIC), "wb") as file:
+            with os.fdopen(os.open(temporary, _CREATE_FLAGS, _FILE_MODE), "wb") as file:
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
-            made.replace(path)
+            temporary.replace(path)
         finally:
-            made.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
-    def _thin(self, folder: Path, added: Path) -> None:
+    def _prune(self, folder: Path, added: Path) -> None:
         """Remove the oldest receipts of a node beyond as many as are kept of one."""
-        others = [path for path in _inside(folder) if path != added]
+        others = [path for path in _visible_entries(folder) if path != added]
         others.sort(key=lambda path: path.stat().st_mtime_ns)
-        for path in others[: max(0, len(others) + 1 - self._limits.receipts_of_a_node)]:
+        for path in others[: max(0, len(others) + 1 - self._limits.receipts_per_node)]:
             path.unlink(missing_ok=True)
 
 
-def _inside(folder: Path) -> Iterator[Path]:
+def _visible_entries(folder: Path) -> Iterator[Path]:
     """Yield what stands in a folder, but for what is being made there."""
     if folder.is_dir():
         yield from (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _rank(folder: Path) -> float:
+def _eviction_rank(folder: Path) -> float:
     """Return the rank of a node for eviction: fewest receipts first, then the one added last."""
-    count = sum(1 for _ in _inside(folder))
-    return count - folder.stat().st_mtime / _ALL_TIME
+    count = sum(1 for _ in _visible_entries(folder))
+    return count - folder.stat().st_mtime / _MAX_TIME

@@ -12,14 +12,14 @@ from typing import Final
 from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid, raw_cid
 from phase_boot.content.digest import Digest
-from phase_boot.provider.files import (
-    Offer,
-    Served,
-    dags_of,
-    open_plain,
-    served_document,
-    served_entry,
-    served_index,
+from phase_boot.provider.backend import (
+    OfferedVersion,
+    ServedFile,
+    artifact_file,
+    dag_index_file,
+    dags_in,
+    document_file,
+    open_regular,
 )
 from phase_boot.store.layout import (
     entry_path,
@@ -33,16 +33,16 @@ from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.rollback import MAX_STATE_BYTES, entries_of
 
-NOTES: Final = "trust"
-STATE: Final = f"{NOTES}/state.json"
-ENTRIES: Final = "cas"
-INDEXES: Final = f"{ENTRIES}/dag"
+TRUST_FOLDER: Final = "trust"
+TRUST_STATE: Final = f"{TRUST_FOLDER}/state.json"
+CAS_FOLDER: Final = "cas"
+DAG_FOLDER: Final = f"{CAS_FOLDER}/dag"
 """The folders of a store: as `phase-boot daemon --store` and the Cache partition have them."""
 
 
 @dataclass(frozen=True, slots=True)
-class StoreGoods:
-    """Implements `provider.files.Goods` for a store.
+class StoreBackend:
+    """Implements `provider.files.Backend` for a store.
 
     Of a version only what is there whole is offered. Nothing is verified here: whoever takes it
     does, as if it came from anybody.
@@ -50,50 +50,50 @@ class StoreGoods:
 
     folder: Path
 
-    def open(self, path: str) -> Served | None:
+    def open(self, path: str) -> ServedFile | None:
         """Open an artifact, a kept root, or the manifest of a version that is whole."""
         if (digest := read_entry_path(path)) is not None:
-            file = open_plain(self.folder, entry_path(digest))
-            return None if file is None else served_entry(file, digest)
+            file = open_regular(self.folder, entry_path(digest))
+            return None if file is None else artifact_file(file, digest)
         if (root := read_dag_path(path)) is not None:
             artifact = self.dags().get(root)
-            name = f"{INDEXES}/{'' if artifact is None else artifact.hex}.{root}"
-            file = open_plain(self.folder, name)
-            return None if file is None else served_index(file, root)
+            name = f"{DAG_FOLDER}/{'' if artifact is None else artifact.hex}.{root}"
+            file = open_regular(self.folder, name)
+            return None if file is None else dag_index_file(file, root)
         if (version := read_root_path(path)) is not None:
-            file = open_plain(self.folder, f"{NOTES}/root.{version}.json")
-            return None if file is None else served_document(file)
-        place = read_manifest_path(path)
-        for manifest, raw in self._whole():
-            if (manifest.channel, manifest.arch) == place:
-                return served_document(BytesIO(raw))
+            file = open_regular(self.folder, f"{TRUST_FOLDER}/root.{version}.json")
+            return None if file is None else document_file(file)
+        key = read_manifest_path(path)
+        for manifest, raw in self._complete_versions():
+            if (manifest.channel, manifest.arch) == key:
+                return document_file(BytesIO(raw))
         return None
 
-    def offers(self) -> frozenset[Offer]:
+    def offers(self) -> frozenset[OfferedVersion]:
         """Return the versions that are whole."""
         return frozenset(
-            Offer(each.channel, each.arch, str(each.version), raw_cid(Digest.of(raw)))
-            for each, raw in self._whole()
+            OfferedVersion(each.channel, each.arch, str(each.version), raw_cid(Digest.of(raw)))
+            for each, raw in self._complete_versions()
         )
 
     def dags(self) -> Mapping[Cid, Digest]:
         """Return the DAGs that the manifests of the versions that are whole name."""
-        return dags_of(manifest for manifest, _ in self._whole())
+        return dags_in(manifest for manifest, _ in self._complete_versions())
 
-    def _whole(self) -> Iterator[tuple[Manifest, bytes]]:
+    def _complete_versions(self) -> Iterator[tuple[Manifest, bytes]]:
         seen: set[tuple[str, Arch]] = set()
-        for document in self._remembered():
+        for document in self._state_entries():
             try:
                 manifest = Manifest.of(document)
             except Refusal:
                 continue
-            place = (manifest.channel, manifest.arch)
-            if place not in seen and self._has(manifest):
-                seen.add(place)
+            key = (manifest.channel, manifest.arch)
+            if key not in seen and self._is_complete(manifest):
+                seen.add(key)
                 yield manifest, canonical(document)
 
-    def _remembered(self) -> list[Mapping[str, object]]:
-        file = open_plain(self.folder, STATE)
+    def _state_entries(self) -> list[Mapping[str, object]]:
+        file = open_regular(self.folder, TRUST_STATE)
         if file is None:
             return []
         try:
@@ -102,12 +102,12 @@ class StoreGoods:
         except (Refusal, OSError):
             return []
 
-    def _has(self, manifest: Manifest) -> bool:
-        return all(self._has_bytes(manifest, name) for name in REQUIRED)
+    def _is_complete(self, manifest: Manifest) -> bool:
+        return all(self._has_artifact(manifest, name) for name in REQUIRED)
 
-    def _has_bytes(self, manifest: Manifest, name: str) -> bool:
+    def _has_artifact(self, manifest: Manifest, name: str) -> bool:
         artifact = manifest.artifacts[name]
-        file = open_plain(self.folder, entry_path(artifact.digest))
+        file = open_regular(self.folder, entry_path(artifact.digest))
         if file is None:
             return False
         with file:

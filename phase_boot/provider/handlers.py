@@ -1,0 +1,375 @@
+"""Answering HTTP requests for the files of a SITE or a store. The only user of aiohttp's server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from phase_boot.provider import tracker as tracker_module
+from phase_boot.provider.backend import Backend, ServedFile
+from phase_boot.provider.block_index import BlockGone, BlockIndex
+from phase_boot.provider.events import Emit, ReceiptKept, RequestAnswered
+from phase_boot.provider.limits import Limits
+from phase_boot.provider.ranges import HttpRange, RangeNotSatisfiable, parse_range
+from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
+from phase_boot.provider.tracker import BadAnnounce, Tracker
+from phase_boot.provider.trustless_gateway import PREFIX, GatewayRequest, TrustlessGateway
+from phase_boot.store.layout import PEERS, RECEIPTS
+from phase_boot.trust.receipt import MAX_BYTES
+
+_OK: Final = 200
+_CREATED: Final = 201
+_PARTIAL: Final = 206
+_NOT_MODIFIED: Final = 304
+_NOT_FOUND: Final = 404
+_METHOD_NOT_ALLOWED: Final = 405
+_TIMEOUT: Final = 408
+_TOO_LARGE: Final = 413
+_RANGE_NOT_SATISFIABLE: Final = 416
+_UNPROCESSABLE: Final = 422
+_INSUFFICIENT_STORAGE: Final = 507
+_INTERNAL_ERROR: Final = 500
+HANDLED: Final = web.RequestKey("answered", bool)
+
+
+@dataclass(slots=True)
+class _RequestStats:
+    """What has become of a request so far."""
+
+    status: int = 0
+    sent: int = 0
+    error: str | None = None
+
+
+_PostHandler: TypeAlias = Callable[[web.BaseRequest, _RequestStats], Awaitable[web.StreamResponse]]
+
+
+class RequestHandler:
+    """What a provider answers, and how many requests it is answering."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        limits: Limits,
+        emit: Emit,
+        *,
+        receipts: ReceiptStore | None = None,
+        tracker: Tracker | None = None,
+    ) -> None:
+        """Answer for ``backend``; without ``receipts`` none are taken.
+
+        On ``tracker`` machines that fetch find one another.
+        """
+        self._backend = backend
+        self._limits = limits
+        self._emit = emit
+        self._post_routes: dict[str, _PostHandler] = {}
+        if receipts is not None:
+            self._post_routes[RECEIPTS] = partial(self._add_receipt, receipts)
+        if tracker is not None:
+            self._post_routes[PEERS] = partial(self._announce, tracker)
+        self._gateway = TrustlessGateway(BlockIndex(backend))
+        self._active = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request and tell about it when it is over."""
+        loop = asyncio.get_running_loop()
+        began, stats = loop.time(), _RequestStats()
+        request[HANDLED] = True
+        self._active += 1
+        try:
+            response = await self._dispatch(request, stats)
+        except ConnectionError as error:
+            stats.error = stats.error or str(error) or "the peer went away"
+            raise
+        except asyncio.CancelledError:
+            stats.error = "the provider was told to stop"
+            raise
+        except Exception as error:
+            # A bug of ours: aiohttp answers with 500, and this line is what remains of it.
+            stats.status, stats.error = _INTERNAL_ERROR, f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._active -= 1
+            self._emit(
+                RequestAnswered(
+                    peer=request.remote or "",
+                    method=request.method,
+                    path=request.rel_url.raw_path,
+                    status=stats.status,
+                    bytes=stats.sent,
+                    seconds=round(loop.time() - began, 6),
+                    error=stats.error,
+                )
+            )
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest, stats: _RequestStats) -> web.StreamResponse:
+        path = request.rel_url.raw_path.removeprefix("/")
+        if (post_handler := self._post_routes.get(path)) is not None:
+            return await post_handler(request, stats)
+        if request.method not in {"GET", "HEAD"}:
+            return _text_response(
+                stats, _METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.", Allow="GET, HEAD"
+            )
+        if path == "health":
+            return await self._health(stats)
+        if path.startswith(PREFIX):
+            return await self._serve_gateway(request, path.removeprefix(PREFIX), stats)
+        served = await asyncio.to_thread(self._backend.open, path)
+        if served is None:
+            return _text_response(stats, _NOT_FOUND, "There is no such file here.")
+        with served.file:
+            return await self._serve_file(request, served, stats)
+
+    async def _health(self, stats: _RequestStats) -> web.StreamResponse:
+        offers = await asyncio.to_thread(self._backend.offers)
+        body = {
+            "status": "ok" if offers else "empty",
+            "requests": self._active,
+            "offers": [
+                {
+                    "channel": offer.channel,
+                    "arch": str(offer.arch),
+                    "version": offer.version,
+                    "manifest_cid": offer.cid,
+                }
+                for offer in sorted(offers)
+            ],
+        }
+        return _json_response(stats, _OK, body)
+
+    async def _add_receipt(
+        self, receipts: ReceiptStore, request: web.BaseRequest, stats: _RequestStats
+    ) -> web.StreamResponse:
+        """Take what a booted machine hands in."""
+        raw = await self._read_post(request, stats, "A receipt", MAX_BYTES)
+        if isinstance(raw, web.Response):
+            return raw
+        try:
+            stored = await asyncio.to_thread(receipts.add, raw, request.remote or "")
+        except ReceiptRejected as refusal:
+            stats.error = refusal.code
+            status = _INSUFFICIENT_STORAGE if refusal.full else _UNPROCESSABLE
+            return _json_response(stats, status, {"code": refusal.code, "error": str(refusal)})
+        receipt = stored.receipt
+        if not stored.known:
+            self._emit(
+                ReceiptKept(
+                    peer=request.remote or "",
+                    node=receipt.node,
+                    job=receipt.job,
+                    outcome=receipt.outcome,
+                    file=stored.path.name,
+                )
+            )
+        return _json_response(stats, _OK if stored.known else _CREATED, {"file": stored.path.name})
+
+    async def _announce(
+        self, tracker: Tracker, request: web.BaseRequest, stats: _RequestStats
+    ) -> web.StreamResponse:
+        """Tell a machine that fetches of others that do, in exchange for what it holds."""
+        raw = await self._read_post(request, stats, "A notice", tracker_module.MAX_BYTES)
+        if isinstance(raw, web.Response):
+            return raw
+        now = asyncio.get_running_loop().time()
+        if tracker.is_stale(now):
+            await asyncio.to_thread(tracker.refresh, now)
+        try:
+            return _json_response(stats, _OK, tracker.announce(request.remote or "", raw, now))
+        except BadAnnounce as refusal:
+            return _json_response(stats, _UNPROCESSABLE, {"error": str(refusal)})
+
+    async def _read_post(
+        self, request: web.BaseRequest, stats: _RequestStats, subject: str, max_bytes: int
+    ) -> bytes | web.Response:
+        """Return the body of a request that hands something in, or the answer that refuses it."""
+        if request.method != "POST":
+            return _text_response(
+                stats, _METHOD_NOT_ALLOWED, f"{subject} is only handed in.", Allow="POST"
+            )
+        try:
+            async with asyncio.timeout(self._limits.request_read_seconds):
+                raw = await _read_body(request, max_bytes)
+        except TimeoutError:
+            return _text_response(stats, _TIMEOUT, f"{subject} took too long to arrive.")
+        if raw is None:
+            return _text_response(stats, _TOO_LARGE, f"{subject} has at most {max_bytes} bytes.")
+        return raw
+
+    async def _serve_gateway(
+        self, request: web.BaseRequest, path: str, stats: _RequestStats
+    ) -> web.StreamResponse:
+        gateway_request = GatewayRequest(
+            path,
+            request.rel_url.query,
+            accept=request.headers.get("Accept", ""),
+            if_none_match=_if_none_match(request),
+            only_if_cached="only-if-cached" in request.headers.get("Cache-Control", ""),
+        )
+        reply = await asyncio.to_thread(self._gateway.reply, gateway_request)
+        if reply.pieces is None and reply.body is None and not reply.headers:
+            return _text_response(stats, reply.status, reply.text)
+        stats.status = reply.status
+        response = web.StreamResponse(
+            status=reply.status, headers={**_COMMON_HEADERS, **reply.headers}
+        )
+        if reply.body is not None:
+            response.content_length = len(reply.body)
+        await response.prepare(request)
+        if request.method == "GET":
+            pieces = iter([reply.body]) if reply.body else reply.pieces
+            await self._stream(request, response, pieces or iter(()), stats)
+        await response.write_eof()
+        return response
+
+    async def _stream(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        pieces: Iterator[bytes],
+        stats: _RequestStats,
+    ) -> None:
+        """Send pieces as they are made, as long as the peer takes them.
+
+        Raises:
+            ConnectionError: the peer went away or is too slow, or a block is not there any more.
+        """
+        while True:
+            try:
+                data = await asyncio.to_thread(_read_batch, pieces, self._limits.chunk_bytes)
+                async with asyncio.timeout(self._limits.chunk_seconds):
+                    await response.write(data)
+            except (BlockGone, TimeoutError) as error:
+                # A stream that just ended would look whole: only a cut connection says so.
+                if request.transport is not None:
+                    request.transport.abort()
+                stats.error = "the peer is too slow, or a file was changed"
+                raise ConnectionAbortedError(stats.error) from error
+            if not data:
+                return
+            stats.sent += len(data)
+
+    async def _serve_file(
+        self, request: web.BaseRequest, served: ServedFile, stats: _RequestStats
+    ) -> web.StreamResponse:
+        headers = {
+            **_COMMON_HEADERS,
+            "Accept-Ranges": "bytes",
+            "Cache-Control": served.cache_control,
+            "Content-Type": served.content_type,
+            "ETag": served.etag,
+        }
+        if _etag_matches(request, served.etag):
+            stats.status = _NOT_MODIFIED
+            return web.Response(status=_NOT_MODIFIED, headers=headers)
+        try:
+            span = parse_range(_range_header(request, served.etag), served.size)
+        except RangeNotSatisfiable:
+            headers["Content-Range"] = f"bytes */{served.size}"
+            stats.status = _RANGE_NOT_SATISFIABLE
+            return web.Response(status=_RANGE_NOT_SATISFIABLE, headers=headers)
+        if span is not None:
+            last = span.start + span.count - 1
+            headers["Content-Range"] = f"bytes {span.start}-{last}/{served.size}"
+        stats.status = _OK if span is None else _PARTIAL
+        span = span or HttpRange(0, served.size)
+        if served.has_range is not None and not served.has_range(span.start, span.count):
+            status = _NOT_FOUND if stats.status == _OK else _RANGE_NOT_SATISFIABLE
+            return _text_response(stats, status, "Not all of these bytes are here yet.")
+        response = web.StreamResponse(status=stats.status, headers=headers)
+        response.content_length = span.count
+        await response.prepare(request)
+        if request.method == "GET":
+            await self._send_file(request, served, span, stats)
+        await response.write_eof()
+        return response
+
+    async def _send_file(
+        self, request: web.BaseRequest, served: ServedFile, span: HttpRange, stats: _RequestStats
+    ) -> None:
+        """Let the kernel copy the bytes to the socket, as long as the peer takes them.
+
+        Raises:
+            ConnectionError: the peer went away or is too slow, or the file became shorter.
+        """
+        loop = asyncio.get_running_loop()
+        while stats.sent < span.count:
+            transport = request.transport
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError("the peer went away")
+            count = min(self._limits.chunk_bytes, span.count - stats.sent)
+            sent = 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.chunk_seconds):
+                    sent = await loop.sendfile(
+                        transport, served.file, span.start + stats.sent, count
+                    )
+            stats.sent += sent
+            if sent < count:
+                # The promised length cannot be kept any more: only a cut connection says so.
+                transport.abort()
+                stats.error = "the peer is too slow, or the file became shorter"
+                raise ConnectionAbortedError(stats.error)
+
+
+def _text_response(stats: _RequestStats, status: int, text: str, **headers: str) -> web.Response:
+    stats.status = status
+    stats.sent = len(text)
+    return web.Response(status=status, text=text, headers={**_COMMON_HEADERS, **headers})
+
+
+def _json_response(stats: _RequestStats, status: int, body: object) -> web.Response:
+    response = _text_response(stats, status, json.dumps(body) + "\n")
+    response.content_type = "application/json"
+    return response
+
+
+async def _read_body(request: web.BaseRequest, max_bytes: int) -> bytes | None:
+    """Return the body of a request, or None as soon as it is longer than ``max_bytes`` bytes."""
+    if (request.content_length or 0) > max_bytes:
+        return None
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > max_bytes:
+            return None
+    return bytes(body)
+
+
+_COMMON_HEADERS: Final = {"Server": "phase-boot", "X-Content-Type-Options": "nosniff"}
+
+
+def _read_batch(pieces: Iterator[bytes], count: int) -> bytes:
+    """Return the next pieces, until they are so many bytes; none at the end."""
+    data = bytearray()
+    for piece in pieces:
+        data += piece
+        if len(data) >= count:
+            break
+    return bytes(data)
+
+
+def _if_none_match(request: web.BaseRequest) -> tuple[str, ...]:
+    return tuple(
+        tag.value if tag.value == "*" else f'"{tag.value}"' for tag in request.if_none_match or ()
+    )
+
+
+def _etag_matches(request: web.BaseRequest, etag: str) -> bool:
+    known = request.if_none_match or ()
+    return any(tag.value == "*" or f'"{tag.value}"' == etag for tag in known)
+
+
+def _range_header(request: web.BaseRequest, etag: str) -> str:
+    """Return the Range header, or nothing where the client holds a part of other bytes."""
+    if request.headers.get("If-Range", etag) != etag:
+        return ""
+    return request.headers.get("Range", "")

@@ -1,0 +1,121 @@
+"""What somebody who is still fetching can hand on: the stretches of artifacts that are verified."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import Final
+
+from phase_boot.content.cid import Cid
+from phase_boot.content.digest import Digest
+from phase_boot.content.pieces import as_text, stretch_count
+from phase_boot.ports.neighbours import CUT, Share
+from phase_boot.provider.backend import OfferedVersion, ServedFile, artifact_file
+from phase_boot.store.layout import read_entry_path
+
+HAVE_PREFIX: Final = "have/"
+"""The path before a DAG's root that says which stretches of it are held."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedFile:
+    """An open file, where its stretches begin, and the memory in which they are marked."""
+
+    share: Share
+    file: int
+    piece_offsets: array[int]
+    bitfield: mmap.mmap
+
+    @property
+    def count(self) -> int:
+        return len(self.piece_offsets) - 1
+
+    @property
+    def have(self) -> int:
+        start = len(self.piece_offsets) * self.piece_offsets.itemsize
+        found = int.from_bytes(self.bitfield[start : start + -(-self.count // 8)], "little")
+        return found & ((1 << self.count) - 1)
+
+    def has_range(self, start: int, count: int) -> bool:
+        """Say whether these bytes were verified."""
+        first = bisect_right(self.piece_offsets, start) - 1
+        last = bisect_right(self.piece_offsets, start + count - 1) - 1
+        needed = (1 << (last + 1)) - (1 << max(first, 0))
+        return first >= 0 and last < self.count and not needed & ~self.have
+
+    def close(self) -> None:
+        self.bitfield.close()
+        os.close(self.file)
+
+
+class PartialBackend:
+    """Implements `provider.files.Backend`, and `ports.neighbours.Hand`, for parts of artifacts.
+
+    It is given read-only descriptors by whoever fetches. Nothing is looked up by a name.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._shared: dict[Digest, _SharedFile] = {}
+        self._roots: dict[str, Digest] = {}
+
+    def share(self, share: Share, file: int, bitfield: int) -> None:
+        """Hand on what is marked of a file from now on; both descriptors are ours from here on.
+
+        Raises:
+            ValueError: the memory is not as large as it has to be.
+        """
+        piece_offsets = array(CUT)
+        try:
+            table_bytes = (stretch_count(share.size) + 1) * piece_offsets.itemsize
+            memory = mmap.mmap(bitfield, 0, access=mmap.ACCESS_READ)
+            piece_offsets.frombytes(memory[:table_bytes])
+        except BaseException:
+            os.close(file)
+            raise
+        finally:
+            os.close(bitfield)
+        previous = self._shared.pop(share.digest, None)
+        if previous is not None:
+            previous.close()
+        self._shared[share.digest] = _SharedFile(share, file, piece_offsets, memory)
+        self._roots[f"{HAVE_PREFIX}{share.root}"] = share.digest
+
+    def clear(self) -> None:
+        """Hand on nothing any more; who is reading goes on to the end of what was asked."""
+        for shared in self._shared.values():
+            shared.close()
+        self._shared.clear()
+        self._roots.clear()
+
+    def open(self, path: str) -> ServedFile | None:
+        """Open an artifact of which there is at least a part, or say which stretches are there."""
+        shared = self._shared.get(self._roots[path]) if path in self._roots else None
+        if shared is not None:
+            return _bitfield_file(shared)
+        digest = read_entry_path(path)
+        shared = self._shared.get(digest) if digest is not None else None
+        if shared is None:
+            return None
+        file = os.fdopen(os.dup(shared.file), "rb")
+        return replace(artifact_file(file, shared.share.digest), has_range=shared.has_range)
+
+    def offers(self) -> frozenset[OfferedVersion]:
+        """Return nothing: who still fetches announces no version."""
+        return frozenset()
+
+    def dags(self) -> Mapping[Cid, Digest]:
+        """Return nothing: no block is cut out of a part."""
+        return {}
+
+
+def _bitfield_file(shared: _SharedFile) -> ServedFile:
+    text = as_text(shared.have, shared.count)
+    body = json.dumps({"held": text}).encode() + b"\n"
+    return ServedFile(BytesIO(body), len(body), f'"{text}"', "application/json", "no-cache")

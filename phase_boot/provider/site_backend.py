@@ -1,0 +1,109 @@
+"""Backend for a SITE: the release files of a publisher, or a mirror of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from phase_boot.content.arch import Arch
+from phase_boot.content.cid import Cid, raw_cid
+from phase_boot.content.digest import Digest
+from phase_boot.provider.backend import (
+    OfferedVersion,
+    ServedFile,
+    artifact_file,
+    dag_index_file,
+    dags_in,
+    document_file,
+    open_regular,
+)
+from phase_boot.store.layout import (
+    manifest_path,
+    read_dag_path,
+    read_entry_path,
+    read_manifest_path,
+    read_root_path,
+)
+from phase_boot.trust.document import MAX_BYTES, read_document
+from phase_boot.trust.fields import parse_channel
+from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.refusals import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class SiteBackend:
+    """Implements `Backend` for the SITE of a publisher, or a copy of one."""
+
+    root: Path
+
+    def open(self, path: str) -> ServedFile | None:
+        """Open a file of the SITE."""
+        return open_served(self.root, path)
+
+    def offers(self) -> frozenset[OfferedVersion]:
+        """Return the version of each channel and architecture."""
+        return find_offers(self.root)
+
+    def dags(self) -> Mapping[Cid, Digest]:
+        """Return the DAGs that the manifests name."""
+        try:
+            return dags_in(manifest for manifest, _ in _manifests(self.root))
+        except OSError:
+            return {}
+
+
+def open_served(root: Path, path: str) -> ServedFile | None:
+    """Open the file that the mirror layout has at ``path``, or return None.
+
+    Nothing is decoded or normalised: a path is a name of the layout, letter by letter, or nothing.
+    """
+    digest, dag = read_entry_path(path), read_dag_path(path)
+    if digest is None and dag is None and not _is_document_path(path):
+        return None
+    file = open_regular(root, path)
+    if file is None:
+        return None
+    if dag is not None:
+        return dag_index_file(file, dag)
+    return document_file(file) if digest is None else artifact_file(file, digest)
+
+
+def _is_document_path(path: str) -> bool:
+    """Say whether a manifest or a root has this path; a root's draft is nobody's business yet."""
+    return read_manifest_path(path) is not None or read_root_path(path) is not None
+
+
+def find_offers(root: Path) -> frozenset[OfferedVersion]:
+    """Return what the SITE offers now; what is no manifest, or in the wrong folder, is left out."""
+    try:
+        return frozenset(_offers(root))
+    except OSError:
+        # The SITE is being replaced, or its disk is gone: nothing is offered meanwhile.
+        return frozenset()
+
+
+def _offers(root: Path) -> Iterator[OfferedVersion]:
+    for each, raw in _manifests(root):
+        cid = raw_cid(Digest.of(raw))
+        yield OfferedVersion(each.channel, each.arch, str(each.version), cid)
+
+
+def _manifests(root: Path) -> Iterator[tuple[Manifest, bytes]]:
+    for folder in root.iterdir():
+        try:
+            channel = parse_channel(folder.name)
+        except ValueError:
+            continue
+        for arch in Arch:
+            file = open_regular(root, manifest_path(channel, arch))
+            if file is None:
+                continue
+            with file:
+                raw = file.read(MAX_BYTES + 1)
+            try:
+                manifest = Manifest.of(read_document(raw))
+            except Refusal:
+                continue
+            if (manifest.channel, manifest.arch) == (channel, arch):
+                yield manifest, raw
