@@ -1,6 +1,6 @@
 """`make bench-update`: how many bytes a machine fetches that has an older version already.
 
-Ours are the chunks and the parts of their index that `Outline` wants, as a client asks for them;
+Ours are the chunks and the parts of their index that `DagIndex` wants, as a client asks for them;
 then our own command does it, into a store that has the older version. Beside it, in the same run:
 zsync, rsync, casync, and xdelta3, which knows both files and so is what nobody can reach who
 publishes one file for all. desync is left out where nobody has built it.
@@ -29,9 +29,9 @@ from image.serving import PROGRAM
 from phase_boot import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.chunk_list import ChunkList, ChunkTable
-from phase_boot.content.chunker import chunk_list, cut_for
-from phase_boot.content.dag_builder import plant
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.chunker import build_chunk_list, params_for
+from phase_boot.content.dag_builder import build_dag
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.publish.keyfile import read_keyfile
 
 RESULT: Final = FOLDER / "update.json"
@@ -122,15 +122,15 @@ def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
 
 def fetched(before: ChunkList, after: ChunkList) -> Ours:
     """Return what a machine with the first file, and the nodes over it, fetches of the second."""
-    held, tree = dict(plant(before).nodes), plant(after)
+    held, tree = dict(build_dag(before).nodes), build_dag(after)
     file = b"".join(tree.car())
-    outline, index, requests = Outline(tree.root, after.size), 0, 0
+    outline, index, requests = DagIndex(tree.root, after.size), 0, 0
     while not outline.complete:
-        for cid in list(outline.missing()):
-            outline.give(cid, held.get(cid, b""))
-        for part in outline.wanted():
+        for cid in list(outline.missing_cids()):
+            outline.add_block(cid, held.get(cid, b""))
+        for part in outline.needed_ranges():
             data = file[part.offset : part.offset + part.length]
-            outline.take(part.offset, data)
+            outline.feed(part.offset, data)
             index, requests = index + len(data), requests + 1
     known, seen, size, here = ChunkTable(before), set[bytes](), 0, True
     for chunk in outline.chunks():
@@ -208,7 +208,7 @@ def xdelta3(old: Path, new: Path, folder: Path) -> Cost:
 def _cut(path: Path) -> tuple[ChunkList, float]:
     began = time.monotonic()
     with path.open("rb") as file:
-        chunks = chunk_list(file, cut_for(path.stat().st_size))
+        chunks = build_chunk_list(file, params_for(path.stat().st_size))
     return chunks, time.monotonic() - began
 
 

@@ -15,11 +15,11 @@ MAX_HEADER: Final = 4096
 # The canonical CBOR of {"roots": [CID], "version": 1} up to the CID, and from there on.
 _HEADER_START: Final = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
 _HEADER_END: Final = b"\x67version\x01"
-_HEADER_BYTES: Final = len(_HEADER_START) + CID_BYTES + len(_HEADER_END)
-START_BYTES: Final = _HEADER_BYTES + 1
+_HEADER_BODY: Final = len(_HEADER_START) + CID_BYTES + len(_HEADER_END)
+HEADER_BYTES: Final = _HEADER_BODY + 1
 """Bytes before the first block."""
 _VERSION_2: Final = b"\xa1\x67version\x02"
-_PIECE: Final = 64 * 1024
+_READ_BYTES: Final = 64 * 1024
 
 
 class BadCar(ValueError):
@@ -29,14 +29,14 @@ class BadCar(ValueError):
         super().__init__(f"A CAR file is not usable ({reason}): fetch it from another source.")
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """What bytes are read from."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` more bytes, none at the end."""
 
 
-class Reader:
+class CarReader:
     """Takes a CAR file in pieces of any size and gives its blocks, whatever is still to come.
 
     Feed it, take until None, and finish it in the end. It holds one block and one piece at most.
@@ -61,7 +61,7 @@ class Reader:
             raise BadCar(f"more than {self._limit} bytes")
         self._held += piece
 
-    def take(self) -> tuple[Cid, bytes] | None:
+    def next_block(self) -> tuple[Cid, bytes] | None:
         """Return the next block and its name, or None until more is fed.
 
         Raises:
@@ -87,7 +87,7 @@ class Reader:
     def _section(self, *, least: int, most: int) -> bytes | None:
         """Take one length and that many bytes, if they are all there."""
         try:
-            length, start = varint.read(self._held)
+            length, start = varint.decode(self._held)
         except EOFError:
             return None
         except ValueError as error:
@@ -102,17 +102,17 @@ class Reader:
         return section
 
 
-def blocks(source: Source | bytes, *, limit: int) -> Iterator[tuple[Cid, bytes]]:
+def blocks(source: ByteSource | bytes, *, limit: int) -> Iterator[tuple[Cid, bytes]]:
     """Yield each block of a CAR file of at most ``limit`` bytes, checked, with its name.
 
     Raises:
         BadCar: the file is not usable from here on; what was yielded is.
     """
-    reader = Reader(limit=limit)
-    stream: Source = BytesIO(source) if isinstance(source, bytes) else source
-    while piece := stream.read(_PIECE):
+    reader = CarReader(limit=limit)
+    stream: ByteSource = BytesIO(source) if isinstance(source, bytes) else source
+    while piece := stream.read(_READ_BYTES):
         reader.feed(piece)
-        while (block := reader.take()) is not None:
+        while (block := reader.next_block()) is not None:
             yield block
     reader.finish()
 
@@ -123,7 +123,7 @@ def write(root: Cid, content: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]:
     Raises:
         BadCar: a block that no reader would take.
     """
-    yield start(root)
+    yield header(root)
     for cid, block in content:
         section = bytes(cid) + block
         if len(block) > MAX_BLOCK:
@@ -132,12 +132,12 @@ def write(root: Cid, content: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]:
         yield varint.encode(len(section)) + section
 
 
-def start(root: Cid) -> bytes:
+def header(root: Cid) -> bytes:
     """Return what stands before the first block of a file with one root."""
-    return varint.encode(_HEADER_BYTES) + _HEADER_START + bytes(root) + _HEADER_END
+    return varint.encode(_HEADER_BODY) + _HEADER_START + bytes(root) + _HEADER_END
 
 
-def block_start(cid: Cid, size: int) -> bytes:
+def section_header(cid: Cid, size: int) -> bytes:
     """Return what stands before a block of ``size`` bytes."""
     return varint.encode(CID_BYTES + size) + bytes(cid)
 
@@ -146,7 +146,7 @@ def _root(header: bytes) -> Cid:
     if header == _VERSION_2:
         raise BadCar("version 2, and only version 1 is read")
     start, end = header[: len(_HEADER_START)], header[-len(_HEADER_END) :]
-    if len(header) != _HEADER_BYTES or start != _HEADER_START or end != _HEADER_END:
+    if len(header) != _HEADER_BODY or start != _HEADER_START or end != _HEADER_END:
         raise BadCar("a header that is not version 1 with one root")
     return _cid(header[len(_HEADER_START) : -len(_HEADER_END)])
 

@@ -1,4 +1,4 @@
-"""Cutting a file where its own bytes say so, so that two versions of it share most pieces.
+"""Cutting a file where its own bytes say so, so that two versions of it share most chunks.
 
 Each place is judged by a gear hash of the bytes before it: each byte's random number, shifted by
 how far back it is. numpy makes it for millions of places at once by doubling the window, from the
@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phase_boot.content.car import ByteSource
 from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList
 from phase_boot.content.dag_pb import MAX_BLOCK
 
@@ -28,89 +29,88 @@ _Hashes: TypeAlias = NDArray[np.uint32]
 _BITS: Final = 32
 
 
-class Source(Protocol):
-    """What bytes are read from."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` more bytes, none at the end."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class ChunkerParams:
     """How large chunks are: after ``least`` bytes the first place that says so, ``most`` at most.
 
     Up to ``usual`` bytes few places say so, from there on many: few chunks are much larger or
     smaller than that.
     """
 
-    least: int
-    usual: int
-    most: int
-    few: int
+    min_size: int
+    normal_size: int
+    max_size: int
+    strict_one_in: int
     """One place in so many, a power of two."""
-    many: int
+    loose_one_in: int
 
 
-CUT: Final = Cut(least=2 * KIB, usual=12 * KIB, most=64 * KIB, few=32 * KIB, many=8 * KIB)
+DEFAULT_PARAMS: Final = ChunkerParams(
+    min_size=2 * KIB,
+    normal_size=12 * KIB,
+    max_size=64 * KIB,
+    strict_one_in=32 * KIB,
+    loose_one_in=8 * KIB,
+)
 """16 KiB on average (docs/adr/0008-chunks.md)."""
 
 
-def cut_for(size: int) -> Cut:
+def params_for(size: int) -> ChunkerParams:
     """Return how a file of ``size`` bytes is cut: so that it never has more than MAX_CHUNKS."""
     factor = 1
-    while size > MAX_CHUNKS * CUT.least * factor:
+    while size > MAX_CHUNKS * DEFAULT_PARAMS.min_size * factor:
         factor *= 2
-    return Cut(
-        least=CUT.least * factor,
-        usual=min(CUT.usual * factor, MAX_BLOCK),
-        most=min(CUT.most * factor, MAX_BLOCK),
-        few=CUT.few * factor,
-        many=CUT.many * factor,
+    return ChunkerParams(
+        min_size=DEFAULT_PARAMS.min_size * factor,
+        normal_size=min(DEFAULT_PARAMS.normal_size * factor, MAX_BLOCK),
+        max_size=min(DEFAULT_PARAMS.max_size * factor, MAX_BLOCK),
+        strict_one_in=DEFAULT_PARAMS.strict_one_in * factor,
+        loose_one_in=DEFAULT_PARAMS.loose_one_in * factor,
     )
 
 
-def chunk_list(source: Source, cut: Cut, block: int = BLOCK) -> ChunkList:
+def build_chunk_list(source: ByteSource, cut: ChunkerParams, block: int = BLOCK) -> ChunkList:
     """Read ``source`` to its end and return its chunks; ``block`` only decides how fast that is."""
     chunks = ChunkList()
-    for piece in pieces(source, cut, block):
+    for piece in cut_chunks(source, cut, block):
         chunks.append(hashlib.sha256(piece).digest(), len(piece))
     return chunks
 
 
-def pieces(source: Source, cut: Cut, block: int = BLOCK) -> Iterator[bytes]:
+def cut_chunks(source: ByteSource, cut: ChunkerParams, block: int = BLOCK) -> Iterator[bytes]:
     """Yield the chunks of ``source`` one after another."""
-    judge = _Judge(cut)
+    judge = _BoundaryFinder(cut)
     held = bytearray()
     """From the beginning of this chunk on."""
     places: list[tuple[int, bool]] = []
     while data := source.read(block):
-        places += [(len(held) + place, strict) for place, strict in judge.places(data)]
+        places += [(len(held) + place, strict) for place, strict in judge.boundaries(data)]
         held += data
         start = 0
-        for end in _ends(places, cut, len(held)):
+        for end in _final_ends(places, cut, len(held)):
             yield bytes(held[start:end])
             start = end
         places = [(place - start, strict) for place, strict in places if place > start]
         del held[:start]
-    for start, end in _rest(places, cut, len(held)):
+    for start, end in _last_chunks(places, cut, len(held)):
         yield bytes(held[start:end])
 
 
-class _Judge:
+class _BoundaryFinder:
     """Finds the places that say so, in blocks of any size."""
 
-    def __init__(self, cut: Cut) -> None:
-        self._few = np.uint32((1 << _BITS) // cut.few)
-        self._many = np.uint32((1 << _BITS) // cut.many)
+    def __init__(self, cut: ChunkerParams) -> None:
+        self._strict = np.uint32((1 << _BITS) // cut.strict_one_in)
+        self._loose = np.uint32((1 << _BITS) // cut.loose_one_in)
         self._before = bytes(WINDOW - 1)
 
-    def places(self, data: bytes) -> list[tuple[int, bool]]:
+    def boundaries(self, data: bytes) -> list[tuple[int, bool]]:
         """Return each place after a byte of ``data`` that says so, and whether it is one of few."""
         window = self._before + data
         self._before = window[-(WINDOW - 1) :]
         hashes = _hashes(window)
-        found = np.flatnonzero(hashes < self._many)
-        strict = hashes[found] < self._few
+        found = np.flatnonzero(hashes < self._loose)
+        strict = hashes[found] < self._strict
         return list(zip((found + 1).tolist(), strict.tolist(), strict=True))
 
 
@@ -127,41 +127,45 @@ def _hashes(data: bytes) -> _Hashes:
     return hashes
 
 
-def _ends(places: list[tuple[int, bool]], cut: Cut, size: int) -> Iterator[int]:
+def _final_ends(places: list[tuple[int, bool]], cut: ChunkerParams, size: int) -> Iterator[int]:
     """Yield where chunks end in ``size`` bytes, as far as no byte to come can change it."""
     start, at = 0, 0
-    while size - start >= cut.most:
-        end, at = _end(places, cut, start, at)
+    while size - start >= cut.max_size:
+        end, at = _chunk_end(places, cut, start, at)
         yield end
         start = end
 
 
-def _rest(places: list[tuple[int, bool]], cut: Cut, size: int) -> Iterator[tuple[int, int]]:
+def _last_chunks(
+    places: list[tuple[int, bool]], cut: ChunkerParams, size: int
+) -> Iterator[tuple[int, int]]:
     """Yield the chunks of the last bytes."""
     start, at = 0, 0
     while start < size:
-        end, at = _end(places, cut, start, at)
+        end, at = _chunk_end(places, cut, start, at)
         yield start, min(end, size)
         start = end
 
 
-def _end(places: list[tuple[int, bool]], cut: Cut, start: int, at: int) -> tuple[int, int]:
+def _chunk_end(
+    places: list[tuple[int, bool]], cut: ChunkerParams, start: int, at: int
+) -> tuple[int, int]:
     """Return where the chunk ends that begins at ``start``, and which place to look at next."""
     while at < len(places):
         place, strict = places[at]
         length = place - start
-        if length > cut.most:
+        if length > cut.max_size:
             break
         at += 1
-        if length >= cut.least and (strict or length >= cut.usual):
+        if length >= cut.min_size and (strict or length >= cut.normal_size):
             return place, at
-    return start + cut.most, at
+    return start + cut.max_size, at
 
 
-def _gear() -> _Hashes:
+def _gear_table() -> _Hashes:
     """Return each byte's number: of its sha256, so that anybody gets the same."""
     numbers = (hashlib.sha256(bytes((byte,))).digest()[:4] for byte in range(256))
     return np.array([int.from_bytes(number, "big") for number in numbers], np.uint32)
 
 
-_GEAR: Final = _gear()
+_GEAR: Final = _gear_table()

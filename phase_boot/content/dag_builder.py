@@ -18,21 +18,21 @@ from phase_boot.content.digest import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fan:
+class Fanout:
     """How many children a node has."""
 
-    least: int
+    min_children: int
     one_in: int
     """After ``least`` children, a node ends after one child in so many."""
-    most: int
+    max_children: int
 
 
-FAN: Final = Fan(least=4, one_in=12, most=64)
-_NONE: Final = Cid.of(Codec.RAW, b"")
+DEFAULT_FANOUT: Final = Fanout(min_children=4, one_in=12, max_children=64)
+_EMPTY_CID: Final = Cid.of(Codec.RAW, b"")
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class FileDag:
     """The interior nodes over a file."""
 
     root: Cid
@@ -44,23 +44,23 @@ class Tree:
         return car.write(self.root, self.nodes)
 
 
-def plant(chunks: ChunkList, fan: Fan = FAN) -> Tree:
+def build_dag(chunks: ChunkList, fan: Fanout = DEFAULT_FANOUT) -> FileDag:
     """Return the tree over ``chunks``: a single one is its own root, and so is no byte at all."""
     links = [
         Link(Cid(Codec.RAW, Digest(chunk.digest.hex())), chunk.size, chunk.size) for chunk in chunks
     ]
     if not links:
-        return Tree(_NONE, ())
+        return FileDag(_EMPTY_CID, ())
     levels: list[dict[Cid, bytes]] = []
     while len(links) > 1:
         level: dict[Cid, bytes] = {}
-        links = [_joined(group, level) for group in _groups(links, fan)]
+        links = [_make_node(group, level) for group in _split_level(links, fan)]
         levels.append(level)
     nodes = tuple(node for level in reversed(levels) for node in level.items())
-    return Tree(links[0].cid, nodes)
+    return FileDag(links[0].cid, nodes)
 
 
-def _joined(group: Sequence[Link], level: dict[Cid, bytes]) -> Link:
+def _make_node(group: Sequence[Link], level: dict[Cid, bytes]) -> Link:
     """Put the node over ``group`` into its level and return the link to it."""
     node = Node.file(tuple(group))
     block = dag_pb.encode(node)
@@ -69,13 +69,13 @@ def _joined(group: Sequence[Link], level: dict[Cid, bytes]) -> Link:
     return Link(cid, node.size, len(block) + sum(link.tsize for link in group))
 
 
-def _groups(links: Sequence[Link], fan: Fan) -> Iterator[Sequence[Link]]:
+def _split_level(links: Sequence[Link], fan: Fanout) -> Iterator[Sequence[Link]]:
     """Cut a level into groups of at least two, so that each level is smaller than the one below."""
     start, one_but_last = 0, len(links) - 2
     for number, link in enumerate(links):
         count = number + 1 - start
         # What would be left alone at the end joins the last group.
-        ends = count == fan.most or (count >= fan.least and _says_so(link, fan))
+        ends = count == fan.max_children or (count >= fan.min_children and _is_boundary(link, fan))
         if ends and number != one_but_last:
             yield links[start : number + 1]
             start = number + 1
@@ -83,6 +83,6 @@ def _groups(links: Sequence[Link], fan: Fan) -> Iterator[Sequence[Link]]:
         yield links[start:]
 
 
-def _says_so(link: Link, fan: Fan) -> bool:
+def _is_boundary(link: Link, fan: Fanout) -> bool:
     # Of its last digits, so that none of those that name it in a table are used up.
     return int(link.cid.digest.hex[-8:], 16) % fan.one_in == 0

@@ -137,8 +137,8 @@ def encode(node: Node) -> bytes:
     if node.codec is Codec.RAW:
         block = node.data
     else:
-        links = b"".join(_spelled(_NODE_LINK, _link_block(link)) for link in node.links)
-        block = links + _spelled(_NODE_DATA, _file_block(node))
+        links = b"".join(_encode_field(_NODE_LINK, _link_block(link)) for link in node.links)
+        block = links + _encode_field(_NODE_DATA, _file_block(node))
     if len(block) > MAX_BLOCK:
         raise BadNode(f"larger than {MAX_BLOCK} bytes")
     return block
@@ -162,7 +162,7 @@ class _Message:
         if not self.has(tag):
             raise BadNode(f"no field {tag >> 3} where it belongs")
         try:
-            number, self._at = varint.read(self._data, self._at + 1)
+            number, self._at = varint.decode(self._data, self._at + 1)
         except (EOFError, ValueError) as error:
             raise BadNode(str(error)) from None
         return number
@@ -188,7 +188,7 @@ def _link(data: bytes) -> tuple[Cid, int]:
         raise BadNode("a link that is not a CID, an empty name and a size")
     try:
         cid = Cid.from_bytes(data[len(_LINK_START) : middle])
-        tsize, used = varint.read(data, end)
+        tsize, used = varint.decode(data, end)
     except (EOFError, ValueError) as error:
         raise BadNode(str(error)) from None
     if used != len(data):
@@ -224,12 +224,12 @@ def _file_block(node: Node) -> bytes:
     return b"".join(
         (
             bytes((_FILE_TYPE, node.kind)),
-            _spelled(_FILE_DATA, node.data) if node.data else b"",
+            _encode_field(_FILE_DATA, node.data) if node.data else b"",
             bytes((_FILE_SIZE,)) + varint.encode(node.size),
             *(bytes((_FILE_BLOCKSIZE,)) + varint.encode(link.size) for link in node.links),
         )
     )
 
 
-def _spelled(tag: int, data: bytes) -> bytes:
+def _encode_field(tag: int, data: bytes) -> bytes:
     return bytes((tag,)) + varint.encode(len(data)) + data

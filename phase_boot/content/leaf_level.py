@@ -11,18 +11,18 @@ from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.chunk_list import DIGEST_BYTES, MAX_CHUNKS, ChunkList
 from phase_boot.content.cid import CID_BYTES, Cid, Codec
 from phase_boot.content.dag_pb import MAX_BLOCK, BadNode, Kind, Link, Node
-from phase_boot.content.leaf_node import leaves_of
+from phase_boot.content.leaf_node import parse_leaf_node
 
-MAX_PART: Final = 256 * 1024
+MAX_RANGE: Final = 256 * 1024
 """Bytes that are wanted in one piece."""
-BRIDGED: Final = 512
+MAX_GAP: Final = 512
 """Bytes between two wanted pieces that are taken with them: one request more has as many."""
 _SIZE_BYTES: Final = 4
 """A leaf's size is below 2^32: a block has 2 MiB at most."""
 _LEAF_BYTES: Final = DIGEST_BYTES + _SIZE_BYTES
 
 
-class WrongIndex(ValueError):
+class IndexMismatch(ValueError):
     """A source gave other bytes than the index has; ``str`` is one sentence with the way out."""
 
     def __init__(self, reason: str) -> None:
@@ -32,7 +32,7 @@ class WrongIndex(ValueError):
         self.reason = reason
 
 
-class UnusableDag(ValueError):
+class InvalidDag(ValueError):
     """The signed DAG is no list of chunks, whoever sends it; ``str`` says what helps."""
 
     def __init__(self, reason: str) -> None:
@@ -43,7 +43,7 @@ class UnusableDag(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ByteRange:
     """Bytes of ``dag/<cid>.car``."""
 
     offset: int
@@ -51,7 +51,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class _Place:
+class _NodeSlot:
     """A distinct node above the leaves."""
 
     link: Link
@@ -64,17 +64,17 @@ class _Place:
     """The sha256 and size of each of its leaves, once it was read."""
 
 
-class Lowest:
+class LeafLevel:
     """The nodes above the leaves, each in its place."""
 
     def __init__(self, links: list[Link], distinct: dict[Cid, Link], start: int) -> None:
-        self._places: dict[Cid, _Place] = {}
+        self._places: dict[Cid, _NodeSlot] = {}
         for cid, link in distinct.items():
             length = link.tsize - link.size
             if not 0 < length <= MAX_BLOCK:
-                raise UnusableDag(f"a node of {length} bytes")
-            end = start + len(car.block_start(cid, length)) + length
-            self._places[cid] = _Place(link, start, end)
+                raise InvalidDag(f"a node of {length} bytes")
+            end = start + len(car.section_header(cid, length)) + length
+            self._places[cid] = _NodeSlot(link, start, end)
             start = end
         self._order = [self._places[link.cid] for link in links]
         for place in self._order:
@@ -85,32 +85,32 @@ class Lowest:
         self._chunks = 0
         self.end = start
         """Where the CAR ends."""
-        self.missing = len(self._places)
+        self.missing_count = len(self._places)
         """How many nodes are known by name only."""
 
-    def names(self) -> Iterator[Cid]:
+    def missing_cids(self) -> Iterator[Cid]:
         """Yield the names of the missing nodes."""
         return (place.link.cid for place in self._by_start if place.leaves is None)
 
-    def parts(self) -> Iterator[Part]:
+    def needed_ranges(self) -> Iterator[ByteRange]:
         """Yield what to fetch for the missing nodes, in order."""
         start = end = 0
         for place in self._by_start:
             if place.leaves is not None:
                 continue
-            if end and (place.start > end + BRIDGED or place.end > start + MAX_PART):
-                yield Part(start, end - start)
+            if end and (place.start > end + MAX_GAP or place.end > start + MAX_RANGE):
+                yield ByteRange(start, end - start)
                 end = 0
             start, end = start if end else place.start, place.end
         if end:
-            yield Part(start, end - start)
+            yield ByteRange(start, end - start)
 
-    def take(self, offset: int, data: bytes) -> None:
+    def feed(self, offset: int, data: bytes) -> None:
         """Take the missing nodes that lie in these bytes of the CAR."""
-        if not self.take_more(offset, data):
-            raise WrongIndex("it ends too early")
+        if not self.feed_extra(offset, data):
+            raise IndexMismatch("it ends too early")
 
-    def take_more(self, offset: int, data: bytes) -> bool:
+    def feed_extra(self, offset: int, data: bytes) -> bool:
         """Do the same with bytes that were not wanted for this, and say whether a node is there."""
         first = bisect_left(self._starts, offset)
         end = bisect_right(self._ends, offset + len(data))
@@ -119,16 +119,16 @@ class Lowest:
                 part = memoryview(data)[place.start - offset : place.end - offset]
                 block = read_block(part, place.link.cid)
                 if block is None:
-                    raise WrongIndex("a longer node than there is")
-                self._keep(place, block)
+                    raise IndexMismatch("a longer node than there is")
+                self._store_leaves(place, block)
         return first < end
 
-    def give(self, cid: Cid, block: bytes) -> bool:
+    def add_block(self, cid: Cid, block: bytes) -> bool:
         """Take a node from elsewhere and say whether it is a missing one."""
         place = self._places.get(cid)
         if place is None or place.leaves is not None or Cid.of(cid.codec, block) != cid:
             return False
-        self._keep(place, block)
+        self._store_leaves(place, block)
         return True
 
     def chunks(self) -> ChunkList:
@@ -141,22 +141,22 @@ class Lowest:
                 chunks.append(leaves[at : at + DIGEST_BYTES], size)
         return chunks
 
-    def _keep(self, place: _Place, block: bytes) -> None:
-        leaves = leaves_of(block)
+    def _store_leaves(self, place: _NodeSlot, block: bytes) -> None:
+        leaves = parse_leaf_node(block)
         if leaves is None:
             # It says what is wrong, or that there are nodes among the leaves.
             read_node(block)
-            raise UnusableDag("leaves at different depths")
+            raise InvalidDag("leaves at different depths")
         size = sum(length for _, length in leaves)
         if (size, size + len(block)) != (place.link.size, place.link.tsize):
-            raise UnusableDag("a link that says other sizes than its node has")
+            raise InvalidDag("a link that says other sizes than its node has")
         self._chunks += place.times * len(leaves)
         if self._chunks > MAX_CHUNKS:
-            raise UnusableDag(f"more than {MAX_CHUNKS} chunks")
+            raise InvalidDag(f"more than {MAX_CHUNKS} chunks")
         place.leaves = b"".join(
             digest + length.to_bytes(_SIZE_BYTES, "big") for digest, length in leaves
         )
-        self.missing -= 1
+        self.missing_count -= 1
 
 
 def read_node(block: bytes) -> Node:
@@ -164,29 +164,29 @@ def read_node(block: bytes) -> Node:
     try:
         node = dag_pb.read(block, Codec.DAG_PB)
     except BadNode as error:
-        raise UnusableDag(error.reason) from None
+        raise InvalidDag(error.reason) from None
     if node.data or node.kind is not Kind.FILE:
-        raise UnusableDag("bytes outside of its raw blocks")
+        raise InvalidDag("bytes outside of its raw blocks")
     return node
 
 
 def read_block(held: memoryview, cid: Cid) -> bytes | None:
     """Return the block that ``held`` begins with if it is ``cid``, or None if it is not whole."""
     try:
-        length, start = varint.read(held)
+        length, start = varint.decode(held)
     except EOFError:
         return None
     except ValueError as error:
-        raise WrongIndex(str(error)) from None
+        raise IndexMismatch(str(error)) from None
     # Refused before it is waited for, so that a length alone never fills the memory.
     if not CID_BYTES < length <= CID_BYTES + MAX_BLOCK:
-        raise WrongIndex(f"a part of {length} bytes")
+        raise IndexMismatch(f"a part of {length} bytes")
     name = held[start : start + CID_BYTES]
     if name != bytes(cid)[: len(name)]:
-        raise WrongIndex(f"another block where {cid} belongs")
+        raise IndexMismatch(f"another block where {cid} belongs")
     if len(held) < start + length:
         return None
     block = bytes(held[start + CID_BYTES : start + length])
     if Cid.of(cid.codec, block) != cid:
-        raise WrongIndex(f"a block is not {cid}")
+        raise IndexMismatch(f"a block is not {cid}")
     return block

@@ -19,7 +19,7 @@ _DIGEST: Final = slice(len(_CID) + 2, len(_CID) + 2 + 32)
 _SIZE: Final = _DIGEST.stop + len(_NAMELESS)
 
 
-def leaves_of(block: bytes) -> list[Leaf] | None:
+def parse_leaf_node(block: bytes) -> list[Leaf] | None:
     """Return the leaves of a node of nothing else, or None where `dag.read` has to say what it is.
 
     What is guessed is spelled out again and compared, so nothing is read that `dag.read` would
@@ -28,17 +28,17 @@ def leaves_of(block: bytes) -> list[Leaf] | None:
     leaves, at = list[Leaf](), 0
     try:
         while block[at] == _LINK:
-            size, end = varint.read(block, at + _SIZE)
+            size, end = varint.decode(block, at + _SIZE)
             leaves.append((block[at + _DIGEST.start : at + _DIGEST.stop], size))
             if not 0 < size <= MAX_BLOCK or len(leaves) > MAX_LINKS:
                 return None
             at = end
     except (IndexError, EOFError, ValueError):
         return None
-    return leaves if leaves and block == _spelled(leaves) else None
+    return leaves if leaves and block == _encode(leaves) else None
 
 
-def _spelled(leaves: list[Leaf]) -> bytes:
+def _encode(leaves: list[Leaf]) -> bytes:
     sizes = [varint.encode(size) for _, size in leaves]
     links = b"".join(
         b"".join((b"\x12", bytes((len(_CID) + 35 + len(size),)), _CID, digest, _NAMELESS, size))

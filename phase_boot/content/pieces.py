@@ -10,32 +10,32 @@ from typing import Final
 
 from phase_boot.content.chunk_list import ChunkList
 
-LEAST: Final = 256 * 1024
+MIN_PIECE_SIZE: Final = 256 * 1024
 """Bytes of a stretch, at least."""
-MOST: Final = 4096
-"""Stretches of a file, at most: 1 KiB of text for what somebody holds."""
+MAX_PIECES: Final = 4096
+"""Pieces of a file, at most: 1 KiB of text for what somebody holds."""
 _HEX: Final = frozenset("0123456789abcdef")
 
 
-def stretch_bytes(size: int) -> int:
+def piece_size(size: int) -> int:
     """Return how many bytes each stretch of a file of ``size`` bytes is about."""
-    length = LEAST
-    while length * MOST < size:
+    length = MIN_PIECE_SIZE
+    while length * MAX_PIECES < size:
         length *= 2
     return length
 
 
-def stretch_count(size: int) -> int:
+def piece_count(size: int) -> int:
     """Return how many stretches a file of ``size`` bytes has."""
-    return -(-size // stretch_bytes(size))
+    return -(-size // piece_size(size))
 
 
-def as_text(held: int, count: int) -> str:
+def encode_bitfield(held: int, count: int) -> str:
     """Return the stretches that somebody holds as text: always the same for the same ones."""
     return f"{held:0{_digits(count)}x}"
 
 
-def from_text(text: object, count: int) -> int:
+def decode_bitfield(text: object, count: int) -> int:
     """Return the stretches that such a text names.
 
     Raises:
@@ -53,31 +53,31 @@ def _digits(count: int) -> int:
     return max(1, -(-count // 4))
 
 
-class Stretches:
+class PieceMap:
     """The stretches of one file whose chunks are known."""
 
     def __init__(self, chunks: ChunkList) -> None:
         """Find the first chunk of each stretch."""
         self._chunks = chunks
-        length = stretch_bytes(chunks.size)
-        self.count = stretch_count(chunks.size)
-        self._firsts = [_beginning(chunks, number * length) for number in range(self.count)]
+        length = piece_size(chunks.size)
+        self.count = piece_count(chunks.size)
+        self._firsts = [_first_chunk_from(chunks, number * length) for number in range(self.count)]
         self._firsts.append(chunks.count)
 
     @property
-    def everything(self) -> int:
+    def full_bitfield(self) -> int:
         """All stretches."""
         return (1 << self.count) - 1
 
-    def first(self, number: int) -> int:
+    def first_chunk(self, number: int) -> int:
         """Return the first chunk of a stretch, or of what comes after the last one."""
         return min(self._firsts[number], self._chunks.count - 1)
 
-    def cuts(self) -> list[int]:
+    def piece_offsets(self) -> list[int]:
         """Return where each stretch begins, and the last one's end."""
         return [self._chunks.span(first, first)[0] for first in self._firsts]
 
-    def held(self, have: bytes | bytearray) -> int:
+    def completed(self, have: bytes | bytearray) -> int:
         """Return the stretches of which every chunk is marked as being here."""
         firsts, found = self._firsts, 0
         for number in range(self.count):
@@ -85,7 +85,7 @@ class Stretches:
                 found |= 1 << number
         return found
 
-    def marks(self, held: int) -> bytearray:
+    def chunk_mask(self, held: int) -> bytearray:
         """Return a mark for each chunk: 1 where its stretch is in ``held``."""
         marks, firsts = bytearray(self._chunks.count), self._firsts
         for number in range(self.count):
@@ -95,7 +95,7 @@ class Stretches:
         return marks
 
 
-def _beginning(chunks: ChunkList, offset: int) -> int:
+def _first_chunk_from(chunks: ChunkList, offset: int) -> int:
     """Return the first chunk that begins at ``offset`` or later."""
     number = chunks.at(offset)
     return number if chunks.span(number, number)[0] == offset else number + 1

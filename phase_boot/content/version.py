@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-LONGEST: Final = 64
+MAX_VERSION_LENGTH: Final = 64
 """Characters a version may have."""
 _SHAPE: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -24,7 +24,7 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a version; raise ValueError for anything but dotted digits, 64 at most."""
-        if len(text) > LONGEST or not _SHAPE.fullmatch(text):
+        if len(text) > MAX_VERSION_LENGTH or not _SHAPE.fullmatch(text):
             raise ValueError("a version is dotted whole numbers such as 2025.11.12")
         return cls(tuple(int(number) for number in text.split(".")), text)
 

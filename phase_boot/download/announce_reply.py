@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.content.pieces import from_text
+from phase_boot.content.pieces import decode_bitfield
 from phase_boot.ports.finder import host_of
 from phase_boot.url import BadUrl, Scope, Url, announced, scope_of
 
@@ -59,8 +59,8 @@ def parse_reply(said: object, count: int, base: str) -> AnnounceReply:
             for each in named[:MAX_REPLY_PEERS]:
                 match each:
                     case {"url": str(url), "held": held} if _is_peer(url, own=own):
-                        peers[url] = from_text(held, count)
-            return AnnounceReply(from_text(yours, count), peers)
+                        peers[url] = decode_bitfield(held, count)
+            return AnnounceReply(decode_bitfield(yours, count), peers)
     raise ValueError("it does not say who holds what")
 
 

@@ -11,10 +11,10 @@ from typing import Final, TypeAlias
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_builder import plant
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_builder import build_dag
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.dag_pb import MAX_BLOCK
-from phase_boot.content.leaf_level import UnusableDag, WrongIndex
+from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.download.context import RATE_SECONDS, Errand, MinRateCheck
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.gateway_source import BlockClient
@@ -37,10 +37,10 @@ class IndexBuilder:
     """What an artifact is made of, as far as it is known."""
 
     def __init__(self, artifact: Artifact, root: Cid) -> None:
-        """Take what the manifest says; raise UnusableDag if it cannot be."""
+        """Take what the manifest says; raise InvalidDag if it cannot be."""
         self.artifact = artifact
         self.root = root
-        self.outline = Outline(root, artifact.size)
+        self.outline = DagIndex(root, artifact.size)
         self.local_checked = False
         """Whether older versions were asked for the nodes that they share."""
         self.used_local = False
@@ -59,46 +59,46 @@ class IndexBuilder:
         """Add a range of the list.
 
         Raises:
-            WrongIndex: it is no read_range of the list, by nothing but what ``source`` sent.
+            IndexMismatch: it is no read_range of the list, by nothing but what ``source`` sent.
             FetchFailed: it does not fit to what another source sent before; both are forgotten.
-            UnusableDag: the signed DAG is out of bounds.
+            InvalidDag: the signed DAG is out of bounds.
         """
-        if all(read_range.offset != offset for read_range in self.outline.wanted()):
+        if all(read_range.offset != offset for read_range in self.outline.needed_ranges()):
             # Another source was faster.
             return
         last, self._last_source = self._last_source, source
         self.bytes_received += len(data)
         try:
-            self.outline.take(offset, data)
-        except WrongIndex as error:
+            self.outline.feed(offset, data)
+        except IndexMismatch as error:
             if last in {None, source}:
                 raise
             raise FetchFailed(f"it does not continue what {last} sent", retryable=True) from error
         self._read[offset] = data
 
     def add_node(self, cid: Cid, block: bytes) -> None:
-        """Take a node that was asked for by its name; raise WrongIndex or UnusableDag."""
-        if not self.outline.give(cid, block):
-            raise WrongIndex(f"a block is not {cid}")
+        """Take a node that was asked for by its name; raise IndexMismatch or InvalidDag."""
+        if not self.outline.add_block(cid, block):
+            raise IndexMismatch(f"a block is not {cid}")
         self._by_name = True
         self.bytes_received += len(block)
 
     @property
     def should_check_local(self) -> bool:
         """Whether older versions may have nodes that are missing, and were not asked for them."""
-        return not self.local_checked and next(self.outline.missing(), None) is not None
+        return not self.local_checked and next(self.outline.missing_cids(), None) is not None
 
     def add_local_nodes(self, cas: Cas) -> None:
         """Take from the older versions of a store what they share with this one.
 
         Raises:
-            UnusableDag: the signed DAG is out of bounds.
+            InvalidDag: the signed DAG is out of bounds.
         """
         self.local_checked = True
         for nodes in cas.older_nodes(self.artifact):
-            for cid in list(self.outline.missing()):
+            for cid in list(self.outline.missing_cids()):
                 node = nodes.get(cid)
-                if node is not None and self.outline.give(cid, node):
+                if node is not None and self.outline.add_block(cid, node):
                     self.used_local = True
 
     def as_car(self, chunks: ChunkList) -> Iterable[bytes] | None:
@@ -107,7 +107,7 @@ class IndexBuilder:
         if pieces is not None:
             return pieces
         # Some seconds for the largest files, and the same bytes.
-        tree = plant(chunks)
+        tree = build_dag(chunks)
         return tree.car() if tree.root == self.root else None
 
     def _downloaded_car(self) -> list[bytes] | None:
@@ -140,7 +140,7 @@ async def fetch_chunk_list(
         await _read(errand, index, sorted(honest, key=lambda each: errand.is_suspect(each[0])))
         if index.outline.complete:
             return index, await asyncio.to_thread(index.outline.chunks)
-    except UnusableDag as failure:
+    except InvalidDag as failure:
         reason = str(failure)
     errand.emit(ChunksUnknown(artifact=artifact.name, reason=reason))
     return None
@@ -179,7 +179,7 @@ async def _read_from(errand: Errand, index: IndexBuilder, source: str, read: _Re
     """Take from one source what is missing of the list, or as much of it as it has."""
     try:
         await read(errand, index, source)
-    except WrongIndex as failure:
+    except IndexMismatch as failure:
         reason = str(failure)
         errand.ban(source)
     except FetchFailed as failure:
@@ -203,7 +203,7 @@ async def _read_list(errand: Errand, index: IndexBuilder, source: str) -> None:
         if index.should_check_local:
             async with index.lock:
                 await asyncio.to_thread(index.add_local_nodes, errand.cas)
-        parts = index.outline.wanted()
+        parts = index.outline.needed_ranges()
         if not parts:
             return
         for each in parts:
@@ -220,7 +220,7 @@ async def _read_nodes(errand: Errand, index: IndexBuilder, gateway: str) -> None
     """Take what is missing node by node, one level after the other."""
     blocks, left = BlockClient(errand, gateway), MAX_NODES
     pace, length = MinRateCheck(errand.slowest, since=errand.clock.monotonic(), done=0), 0
-    while names := list(index.outline.unread()):
+    while names := list(index.outline.next_cids()):
         left -= len(names)
         if left < 0:
             raise FetchFailed(f"more than {MAX_NODES} nodes", retryable=False)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.content.pieces import Stretches, as_text
+from phase_boot.content.pieces import PieceMap, encode_bitfield
 from phase_boot.download.announce_reply import parse_reply
 from phase_boot.download.context import Errand
 from phase_boot.download.mirror_source import MirrorSource
@@ -19,7 +19,7 @@ from phase_boot.store.mosaic import Mosaic
 MAX_ACTIVE_PEERS: Final = 12
 """Others that are asked at once."""
 MAX_WANTED: Final = 1024
-"""Stretches that we say we want; how many we get is the provider's to decide."""
+"""Pieces that we say we want; how many we get is the provider's to decide."""
 STALL_SECONDS: Final = 5.0
 """Where nothing comes for so long, the provider is asked for what others were to hand on."""
 STARVED_SECONDS: Final = 0.3
@@ -39,7 +39,7 @@ class PeerSession:
         root: Cid,
         mosaic: Mosaic,
         swarm: Swarm,
-        stretches: Stretches,
+        stretches: PieceMap,
         shared: Shared,
         track: Callable[[str], bool],
     ) -> None:
@@ -65,7 +65,7 @@ class PeerSession:
     def completed(self) -> int:
         """The stretches that are here."""
         have = self._mosaic.have if self._mosaic is not None else None
-        return self._stretches.everything if have is None else self._stretches.held(have)
+        return self._stretches.full_bitfield if have is None else self._stretches.completed(have)
 
     @property
     def bytes_present(self) -> int:
@@ -111,7 +111,7 @@ class PeerSession:
         self._shared.mark(held)
         count = self._stretches.count
         wants = min(MAX_WANTED, count - held.bit_count()) if self._mosaic is not None else 0
-        return {"held": as_text(held, count), "wants": wants}
+        return {"held": encode_bitfield(held, count), "wants": wants}
 
     def awaits_first_reply(self, base: str) -> bool:
         """Say whether a provider has not said anything yet of what it may be asked for."""
@@ -141,7 +141,7 @@ class PeerSession:
         if self.bytes_present > self._last_bytes:
             self._last_bytes, self._last_progress = mosaic.held, now
         stalled = now - self._last_progress > STALL_SECONDS
-        mirror.have = None if stalled else self._stretches.marks(reply.assigned)
+        mirror.have = None if stalled else self._stretches.chunk_mask(reply.assigned)
         self._assigned[base], self._last_reply = reply.assigned, now
         for url, held in reply.peers.items():
             self._add_peer(url, held)
@@ -153,7 +153,7 @@ class PeerSession:
         self._mosaic = self._swarm = None
         self._trackers.clear()
         self._peers.clear()
-        self._shared.mark(self._stretches.everything if complete else 0)
+        self._shared.mark(self._stretches.full_bitfield if complete else 0)
 
     def _add_peer(self, url: str, held: int) -> None:
         """Ask another machine for what it is said to hold."""
@@ -167,14 +167,14 @@ class PeerSession:
             peer = self._peers[url] = PeerSource(
                 self._errand, url, self._artifact, self._random_start
             )
-            peer.have = self._stretches.marks(held)
+            peer.have = self._stretches.chunk_mask(held)
             swarm.add(peer)
         elif peer is not None:
-            peer.have = self._stretches.marks(held)
+            peer.have = self._stretches.chunk_mask(held)
 
     def _random_start(self) -> int:
         """Return the first chunk of any stretch."""
-        return self._stretches.first(self._chance.randrange(self._stretches.count))
+        return self._stretches.first_chunk(self._chance.randrange(self._stretches.count))
 
 
 class PeerSource(MirrorSource):

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from phase_boot.content.cid import Cid
-from phase_boot.content.pieces import Stretches
+from phase_boot.content.pieces import PieceMap
 from phase_boot.download.announce_reply import parse_artifacts
 from phase_boot.download.context import Errand
 from phase_boot.download.events import MeetingFailed, MeetingJoined
@@ -124,11 +124,13 @@ class TrackerClient:
     async def _start_session(
         self, errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm
     ) -> PeerSession | None:
-        stretches = Stretches(mosaic.chunks)
+        stretches = PieceMap(mosaic.chunks)
         share = Share(mosaic.artifact.digest, root, mosaic.artifact.size)
         try:
             async with asyncio.timeout(REPLY_SECONDS):
-                shared = await self._neighbours.share(share, mosaic.fileno(), stretches.cuts())
+                shared = await self._neighbours.share(
+                    share, mosaic.fileno(), stretches.piece_offsets()
+                )
         except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
             self._emit_failure(fault)
             return None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from phase_boot.content.pieces import as_text, stretch_count
+from phase_boot.content.pieces import encode_bitfield, piece_count
 from phase_boot.drill.sites import Sites
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Share
@@ -48,7 +48,7 @@ class FakeNeighbours:
 
     async def share(self, share: Share, file: int, cuts: Sequence[int]) -> FakeShared:
         assert file >= 0
-        assert len(cuts) == stretch_count(share.size) + 1
+        assert len(cuts) == piece_count(share.size) + 1
         return self.shared.setdefault(share, FakeShared())
 
 
@@ -74,7 +74,7 @@ class Meeting:
         ).encode()
 
     def _told(self, size: int) -> dict[str, object]:
-        count = stretch_count(size)
+        count = piece_count(size)
         every = (1 << count) - 1
-        peers = [{"url": url, "held": as_text(every, count)} for url in self.peers]
-        return {"yours": as_text(self.yours & every, count), "peers": peers}
+        peers = [{"url": url, "held": encode_bitfield(every, count)} for url in self.peers]
+        return {"yours": encode_bitfield(self.yours & every, count), "peers": peers}

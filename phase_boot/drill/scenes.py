@@ -9,7 +9,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND
 from phase_boot.drill.kernels import bzimage
@@ -69,14 +69,14 @@ def shared() -> Scene:
     play.sites.by_base["http://other"] = site_with_chunks()
     play.sites.by_base[NEIGHBOUR] = site_with_chunks()
     for site in play.sites.by_base.values():
-        for path in (entry_path(Digest.of(KERNEL)), dag_path(plant(chunked(KERNEL)).root)):
+        for path in (entry_path(Digest.of(KERNEL)), dag_path(build_dag(chunked(KERNEL)).root)):
             del site.files[path]
     play.sites.by_base["http://gate"] = gateway_with_chunks()
     play.platform.table["discovery"]["gateways"] = ["http://gate"]
     disk = play.cache.cache = MemoryDisk()
     name = f"{Digest.of(ROOTFS).hex}.chunks.0"
     disk.plant(Folder.PARTIALS, name, ROOTFS[: len(ROOTFS) // 2])
-    older, tree = Digest.of(OLDER_KERNEL), plant(chunked(OLDER_KERNEL))
+    older, tree = Digest.of(OLDER_KERNEL), build_dag(chunked(OLDER_KERNEL))
     disk.plant(Folder.ENTRIES, older.hex, OLDER_KERNEL)
     disk.plant(Folder.INDEXES, f"{older.hex}.{tree.root}", b"".join(tree.car()))
     return play

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download.gateway_source import block_path
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
@@ -62,12 +62,12 @@ class Site:
 
 def dags_of_all() -> dict[str, int]:
     """Return the root of each artifact's DAG, and the artifact's size."""
-    return {str(plant(chunked(data)).root): len(data) for data in _ARTIFACTS.values()}
+    return {str(build_dag(chunked(data)).root): len(data) for data in _ARTIFACTS.values()}
 
 
 def site_with_chunks(**changes: object) -> Site:
     """Return a good site whose manifest names the chunks of each artifact."""
-    trees = {name: plant(chunked(data)) for name, data in _ARTIFACTS.items()}
+    trees = {name: build_dag(chunked(data)) for name, data in _ARTIFACTS.items()}
     dags = {name: str(tree.root) for name, tree in trees.items()}
     site = good_site(**({"dags": dags} | changes))
     for tree in trees.values():
@@ -85,7 +85,7 @@ def gateway_with_chunks() -> Site:
 
 def blocks_of(data: bytes, chunks: ChunkList) -> dict[str, bytes]:
     """Return the nodes and chunks of a file by the paths that a gateway has them at."""
-    blocks = dict(plant(chunks).nodes)
+    blocks = dict(build_dag(chunks).nodes)
     for chunk in chunks:
         block = data[chunk.offset : chunk.offset + chunk.size]
         blocks[Cid.of(Codec.RAW, block)] = block

@@ -17,10 +17,10 @@ from typing import Final, Self
 from phase_boot.content import car, dag_pb
 from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList, ChunkTable
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.dag_pb import Link
 from phase_boot.content.digest import Digest
-from phase_boot.content.leaf_level import UnusableDag, WrongIndex
+from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.provider.backend import Backend, ServedFile
 from phase_boot.store.layout import dag_path, entry_path, manifest_path
 from phase_boot.trust.document import MAX_BYTES
@@ -224,14 +224,14 @@ def _read_dag(backend: Backend, root: Cid, artifact: Digest) -> ArtifactDag | No
     with served.file:
         size = served.size
     try:
-        outline = Outline(root, size)
+        outline = DagIndex(root, size)
         nodes = {} if outline.complete else _read_nodes(backend, root)
         data = b"".join(car.write(root, nodes.items()))
         for _ in range(len(nodes) + 2):
-            for part in outline.wanted():
-                outline.take(part.offset, data[part.offset : part.offset + part.length])
+            for part in outline.needed_ranges():
+                outline.feed(part.offset, data[part.offset : part.offset + part.length])
         chunks = outline.chunks()
-    except (UnusableDag, WrongIndex, ValueError):
+    except (InvalidDag, IndexMismatch, ValueError):
         return None
     return ArtifactDag(artifact, nodes, chunks, ChunkTable(chunks))
 

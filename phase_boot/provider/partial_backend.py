@@ -14,7 +14,7 @@ from typing import Final
 
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
-from phase_boot.content.pieces import as_text, stretch_count
+from phase_boot.content.pieces import encode_bitfield, piece_count
 from phase_boot.ports.neighbours import CUT, Share
 from phase_boot.provider.backend import OfferedVersion, ServedFile, artifact_file
 from phase_boot.store.layout import read_entry_path
@@ -73,7 +73,7 @@ class PartialBackend:
         """
         piece_offsets = array(CUT)
         try:
-            table_bytes = (stretch_count(share.size) + 1) * piece_offsets.itemsize
+            table_bytes = (piece_count(share.size) + 1) * piece_offsets.itemsize
             memory = mmap.mmap(bitfield, 0, access=mmap.ACCESS_READ)
             piece_offsets.frombytes(memory[:table_bytes])
         except BaseException:
@@ -116,6 +116,6 @@ class PartialBackend:
 
 
 def _bitfield_file(shared: _SharedFile) -> ServedFile:
-    text = as_text(shared.have, shared.count)
+    text = encode_bitfield(shared.have, shared.count)
     body = json.dumps({"held": text}).encode() + b"\n"
     return ServedFile(BytesIO(body), len(body), f'"{text}"', "application/json", "no-cache")

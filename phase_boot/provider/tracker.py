@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from phase_boot.content.cid import Cid
-from phase_boot.content.pieces import as_text, from_text, stretch_count
+from phase_boot.content.pieces import decode_bitfield, encode_bitfield, piece_count
 from phase_boot.provider.backend import Backend
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.swarm_state import PeerAddress, TrackedSwarm
@@ -99,7 +99,7 @@ class Tracker:
         failed: frozenset[PeerAddress],
         now: float,
     ) -> dict[str, Any]:
-        count = stretch_count(size)
+        count = piece_count(size)
         have, want = _parse_entry(entry, count)
         swarm = self._swarms.get(root)
         if swarm is None:
@@ -107,11 +107,11 @@ class Tracker:
         reply = swarm.announce(client, have=have, want=want, now=now, failed=failed)
         is_local = _is_loopback(client[0])
         peers = [
-            {"url": Url("http", *address).origin, "held": as_text(peer_have, count)}
+            {"url": Url("http", *address).origin, "held": encode_bitfield(peer_have, count)}
             for address, peer_have in reply.peers
             if is_local or not _is_loopback(address[0])
         ]
-        return {"yours": as_text(reply.assigned, count), "peers": peers}
+        return {"yours": encode_bitfield(reply.assigned, count), "peers": peers}
 
     def _expire(self, now: float) -> None:
         """Let go of meetings that everybody has left, and of those over what is offered no more."""
@@ -135,7 +135,7 @@ def _parse_entry(entry: object, count: int) -> tuple[int, int]:
     match entry:
         case {"held": text, "wants": int(want)} if 0 <= want <= MAX_WANT:
             try:
-                return from_text(text, count), want
+                return decode_bitfield(text, count), want
             except ValueError as error:
                 raise BadAnnounce(f"This cannot be: {error}.") from error
     raise BadAnnounce("Say what you hold, and how many stretches you want to take from here.")

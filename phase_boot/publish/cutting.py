@@ -34,7 +34,7 @@ def cutting() -> Cutting:
         PublishError: numpy is missing.
     """
     try:
-        from phase_boot.content.chunker import chunk_list, cut_for  # noqa: PLC0415 - numpy is an extra
+        from phase_boot.content.chunker import build_chunk_list, params_for  # noqa: PLC0415 - numpy is an extra
     except ImportError as error:
         raise PublishError(
             f"Publishing cuts files into chunks, for which {error.name} is missing: install "
@@ -42,7 +42,7 @@ def cutting() -> Cutting:
         ) from None
 
     def sizes(size: int) -> range:
-        cut = cut_for(size)
-        return range(cut.least, cut.most + 1)
+        cut = params_for(size)
+        return range(cut.min_size, cut.max_size + 1)
 
-    return Cutting(lambda file, size: chunk_list(file, cut_for(size)), sizes)
+    return Cutting(lambda file, size: build_chunk_list(file, params_for(size)), sizes)

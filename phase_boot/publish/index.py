@@ -9,9 +9,9 @@ from pathlib import Path
 from phase_boot.console.progress import Report, unreported
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
-from phase_boot.content.leaf_level import UnusableDag, WrongIndex
+from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import Manifest
@@ -39,12 +39,12 @@ def index_fault(
         OSError: the artifact cannot be read.
     """
     try:
-        outline = Outline(dag, artifact.size)
+        outline = DagIndex(dag, artifact.size)
         if not outline.complete:
             _read(outline, root / dag_path(dag))
     except FileNotFoundError:
         return f"has no {dag_path(dag)}"
-    except (UnusableDag, WrongIndex) as error:
+    except (InvalidDag, IndexMismatch) as error:
         return f"has an unusable list of chunks ({error.reason})"
     with (root / entry_path(artifact.digest)).open("rb") as file:
         for chunk in outline.chunks():
@@ -78,9 +78,9 @@ def named_dags(root: Path, digest: Digest) -> Iterator[Cid]:
     yield from sorted(found, key=str)
 
 
-def _read(outline: Outline, path: Path) -> None:
+def _read(outline: DagIndex, path: Path) -> None:
     with path.open("rb") as file:
         while not outline.complete:
-            for part in outline.wanted():
+            for part in outline.needed_ranges():
                 file.seek(part.offset)
-                outline.take(part.offset, file.read(part.length))
+                outline.feed(part.offset, file.read(part.length))

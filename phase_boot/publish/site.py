@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from phase_boot.console.progress import Report, unreported
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.publish.copying import Clone, clone, copied, hashed, is_plain
 from phase_boot.publish.cutting import cutting
 from phase_boot.publish.durable import PUBLIC, held, make_folders, sync_folder
@@ -113,7 +113,7 @@ class Site:
                     self._settle(dag_path(dag))
                 return dag
         with self.entry(artifact).open("rb") as file:
-            tree = plant(how.cut(_Counted(file, artifact, self._report), artifact.size))
+            tree = build_dag(how.cut(_Counted(file, artifact, self._report), artifact.size))
         if tree.nodes:
             self.write(dag_path(tree.root), b"".join(tree.car()))
         return tree.root

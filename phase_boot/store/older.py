@@ -16,9 +16,9 @@ from phase_boot.content import car
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList, ChunkTable
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
-from phase_boot.content.leaf_level import UnusableDag, WrongIndex
+from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Full, Missing, StoreError
 from phase_boot.store.gc import Room
@@ -146,11 +146,11 @@ def _nodes(disk: Disk, name: str) -> dict[Cid, bytes]:
 def _chunks(root: Cid, size: int, nodes: Mapping[Cid, bytes]) -> ChunkList | None:
     """Return the chunks of a file whose nodes are all there, or None."""
     try:
-        outline = Outline(root, size)
+        outline = DagIndex(root, size)
         data = b"".join(car.write(root, nodes.items()))
         for _ in range(len(nodes) + 2):
-            for part in outline.wanted():
-                outline.take(part.offset, data[part.offset : part.offset + part.length])
+            for part in outline.needed_ranges():
+                outline.feed(part.offset, data[part.offset : part.offset + part.length])
         return outline.chunks()
-    except (UnusableDag, WrongIndex, ValueError):
+    except (InvalidDag, IndexMismatch, ValueError):
         return None

@@ -14,7 +14,7 @@ from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK, Link, Node
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.context import RATE_SECONDS, Errand
@@ -32,7 +32,7 @@ from tests.unit.adapters.test_http import ok
 
 DATA = data_of(400_000)
 ARTIFACT = artifact_of(DATA)
-TREE = plant(chunked(DATA))
+TREE = build_dag(chunked(DATA))
 LIST = f"dag/{TREE.root}.car"
 ENTRY = entry_path(ARTIFACT.digest)
 CAR = car_of(TREE)
@@ -66,7 +66,7 @@ def file_of(nodes: list[tuple[Cid, bytes]]) -> bytes:
 def unchecked(*blocks: tuple[Cid, bytes]) -> bytes:
     """Return a CAR file of blocks under names that need not be theirs."""
     sections = (bytes(cid) + block for cid, block in blocks)
-    return CAR[: car.START_BYTES] + b"".join(varint.encode(len(s)) + s for s in sections)
+    return CAR[: car.HEADER_BYTES] + b"".join(varint.encode(len(s)) + s for s in sections)
 
 
 def circle() -> bytes:
@@ -83,8 +83,8 @@ LIES = {
     "a block less": file_of([NODES[0], *NODES[2:]]),
     "a circle": circle(),
     "a million messages in one another": unchecked((TREE.root, b"\x0a\x7f" * (MAX_BLOCK // 2))),
-    "a length that overflows": CAR[: car.START_BYTES] + varint.encode(2**63 - 1),
-    "a length without end": CAR[: car.START_BYTES] + b"\xff" * 1000,
+    "a length that overflows": CAR[: car.HEADER_BYTES] + varint.encode(2**63 - 1),
+    "a length without end": CAR[: car.HEADER_BYTES] + b"\xff" * 1000,
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.context import RATE_SECONDS
@@ -33,7 +33,7 @@ from tests.fakes.trees import car_of
 DATA = data_of(200_000)
 CHUNKS = chunked(DATA)
 ARTIFACT = artifact_of(DATA)
-TREE = plant(CHUNKS)
+TREE = build_dag(CHUNKS)
 ROOT = block_path(TREE.root)
 LOWEST = block_path(TREE.nodes[-1][0])
 FIRST = block_path(Cid.of(Codec.RAW, DATA[:700]))

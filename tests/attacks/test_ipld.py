@@ -234,10 +234,10 @@ def test_a_file_that_never_ends_is_left_at_the_limit() -> None:
 
 
 def test_a_length_alone_reserves_no_memory() -> None:
-    reader = car.Reader(limit=2**63)
+    reader = car.CarReader(limit=2**63)
     reader.feed(section(HEADER) + varint.encode(2**40))
     with pytest.raises(BadCar, match="a part of"):
-        reader.take()
+        reader.next_block()
 
 
 def test_any_flipped_bit_of_a_file_is_noticed() -> None:

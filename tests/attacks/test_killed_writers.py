@@ -53,7 +53,7 @@ CHUNKER = textwrap.dedent(
     from phase_boot.adapters.posix_disk import PosixDisk
     from phase_boot.store.cas import Cas
     from phase_boot.store.errors import StoreError
-    from phase_boot.content.dag_builder import plant
+    from phase_boot.content.dag_builder import build_dag
     from tests.fakes.pieces import artifact_of, chunked, data_of
 
     cas = Cas(PosixDisk(Path(sys.argv[1])), bound=4_000_000)
@@ -71,7 +71,7 @@ CHUNKER = textwrap.dedent(
             offset, length = chunks.span(first, first + 1)
             mosaic.put(first, new[offset : offset + length])
         cas.commit(mosaic).close()
-        tree = plant(chunks)
+        tree = build_dag(chunks)
         # The other one may have made room for itself by this very artifact.
         with contextlib.suppress(StoreError):
             cas.keep_index(mosaic.artifact, tree.root, tree.car())

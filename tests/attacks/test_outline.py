@@ -7,9 +7,9 @@ import pytest
 from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.chunk_list import MAX_CHUNKS
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_index import MAX_DEPTH, MAX_NODES, Outline
+from phase_boot.content.dag_index import MAX_DEPTH, MAX_NODES, DagIndex
 from phase_boot.content.dag_pb import MAX_LINKS, Kind, Link, Node
-from phase_boot.content.leaf_level import MAX_PART, Part, UnusableDag, WrongIndex
+from phase_boot.content.leaf_level import MAX_RANGE, ByteRange, IndexMismatch, InvalidDag
 from tests.fakes.trees import car_of, learn, tree_of
 
 TREE, CHUNKS = tree_of(2000)
@@ -33,7 +33,7 @@ def torn(at: int, by: bytes) -> bytes:
     return FILE[:at] + by + FILE[at + len(by) :]
 
 
-HEADER = car.START_BYTES
+HEADER = car.HEADER_BYTES
 LAST = len(NODES) - 1
 
 
@@ -61,8 +61,8 @@ LAST = len(NODES) - 1
     ],
 )
 def test_a_source_that_lies_costs_one_part_and_spoils_nothing(lie: bytes) -> None:
-    outline = Outline(TREE.root, CHUNKS.size)
-    with pytest.raises(WrongIndex, match=LIES):
+    outline = DagIndex(TREE.root, CHUNKS.size)
+    with pytest.raises(IndexMismatch, match=LIES):
         learn(outline, lie)
     assert not outline.complete
     learn(outline, FILE)
@@ -75,27 +75,27 @@ def test_any_flipped_bit_is_noticed_where_it_is() -> None:
     for bit in range(8 * len(file)):
         flipped = bytearray(file)
         flipped[bit // 8] ^= 1 << bit % 8
-        outline = Outline(tree.root, chunks.size)
-        with pytest.raises(WrongIndex):
+        outline = DagIndex(tree.root, chunks.size)
+        with pytest.raises(IndexMismatch):
             learn(outline, bytes(flipped))
         learn(outline, file)
         assert outline.chunks() == chunks
 
 
 def test_what_was_believed_before_the_lie_is_not_fetched_again() -> None:
-    outline = Outline(TREE.root, CHUNKS.size)
-    outline.take(0, FILE[: HEADER + 1])
-    assert outline.wanted()[0].offset == HEADER + 1
-    with pytest.raises(WrongIndex):
-        outline.take(HEADER + 1, b"\x01" * 99)
-    assert outline.wanted()[0].offset == HEADER
+    outline = DagIndex(TREE.root, CHUNKS.size)
+    outline.feed(0, FILE[: HEADER + 1])
+    assert outline.needed_ranges()[0].offset == HEADER + 1
+    with pytest.raises(IndexMismatch):
+        outline.feed(HEADER + 1, b"\x01" * 99)
+    assert outline.needed_ranges()[0].offset == HEADER
 
 
 def test_a_length_alone_is_not_waited_for() -> None:
-    outline = Outline(TREE.root, CHUNKS.size)
-    outline.take(0, FILE[:HEADER])
-    with pytest.raises(WrongIndex, match="a part of"):
-        outline.take(HEADER, varint.encode(2**40))
+    outline = DagIndex(TREE.root, CHUNKS.size)
+    outline.feed(0, FILE[:HEADER])
+    with pytest.raises(IndexMismatch, match="a part of"):
+        outline.feed(HEADER, varint.encode(2**40))
 
 
 class Trap:
@@ -125,8 +125,8 @@ class Trap:
 
 
 def assert_unusable(trap: Trap, root: Link, why: str) -> None:
-    outline = Outline(root.cid, root.size)
-    with pytest.raises(UnusableDag, match=why) as caught:
+    outline = DagIndex(root.cid, root.size)
+    with pytest.raises(InvalidDag, match=why) as caught:
         learn(outline, trap.file(root))
     assert caught.match(TRAPS)
     assert not outline.complete
@@ -185,8 +185,8 @@ def test_a_signed_dag_that_says_where_nothing_is() -> None:
         trap.node(low, Link(trap.node(trap.leaf(9)).cid, 9, low.tsize)),
         trap.node(Link(low.cid, low.size, low.tsize + 1), low),
     ):
-        outline = Outline(root.cid, root.size)
-        with pytest.raises((UnusableDag, WrongIndex)):
+        outline = DagIndex(root.cid, root.size)
+        with pytest.raises((InvalidDag, IndexMismatch)):
             learn(outline, trap.file(root))
         assert not outline.complete
 
@@ -195,10 +195,10 @@ def test_a_dag_of_another_size_than_was_signed() -> None:
     trap = Trap()
     root = trap.node(trap.leaf(), trap.leaf(5))
     for size in (8, 10, 2**40):
-        with pytest.raises(UnusableDag, match=f"9 bytes instead of {size}"):
-            learn(Outline(root.cid, size), trap.file(root))
-    with pytest.raises(UnusableDag, match="one block"):
-        Outline(Cid.of(Codec.RAW, b""), 2**40)
+        with pytest.raises(InvalidDag, match=f"9 bytes instead of {size}"):
+            learn(DagIndex(root.cid, size), trap.file(root))
+    with pytest.raises(InvalidDag, match="one block"):
+        DagIndex(Cid.of(Codec.RAW, b""), 2**40)
 
 
 def test_a_size_that_overflows_is_no_node() -> None:
@@ -209,4 +209,4 @@ def test_a_size_that_overflows_is_no_node() -> None:
 
 
 def test_a_part_never_grows_with_what_a_manifest_says() -> None:
-    assert Outline(TREE.root, 2**40).wanted() == [Part(0, MAX_PART)]
+    assert DagIndex(TREE.root, 2**40).needed_ranges() == [ByteRange(0, MAX_RANGE)]

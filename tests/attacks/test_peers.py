@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.content.pieces import LEAST, as_text, stretch_count
+from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
 from phase_boot.drill.manifests import ROOTFS
 from phase_boot.drill.sites import chunked, site_with_chunks
 from phase_boot.outside.neighbours import OutsideNeighbours, lend
@@ -32,13 +32,13 @@ from policies.model import Reach
 from tests.fakes.pieces import data_of
 from tests.fakes.provider import Answer, ask, connected, post, running
 
-ROOT = str(plant(chunked(ROOTFS)).root)
-COUNT = stretch_count(len(ROOTFS))
-HELD = as_text((1 << COUNT) - 1, COUNT)
-DATA = data_of(5 * LEAST + 1000)
+ROOT = str(build_dag(chunked(ROOTFS)).root)
+COUNT = piece_count(len(ROOTFS))
+HELD = encode_bitfield((1 << COUNT) - 1, COUNT)
+DATA = data_of(5 * MIN_PIECE_SIZE + 1000)
 DIGEST = Digest.of(DATA)
-SHARE = Share(DIGEST, plant(chunked(ROOTFS)).root, len(DATA))
-CUTS = [*range(0, len(DATA), LEAST), len(DATA)]
+SHARE = Share(DIGEST, build_dag(chunked(ROOTFS)).root, len(DATA))
+CUTS = [*range(0, len(DATA), MIN_PIECE_SIZE), len(DATA)]
 PATH = f"/cas/sha256/{DIGEST.hex}"
 
 
@@ -69,9 +69,11 @@ async def test_machines_are_told_of_one_another(site: Path) -> None:
     async with running(site) as provider:
         first = await post(provider.port, "/peers", body(notice(7001)))
         second = await post(
-            provider.port, "/peers", body(notice(7002, held=as_text(0, COUNT), wants=8))
+            provider.port, "/peers", body(notice(7002, held=encode_bitfield(0, COUNT), wants=8))
         )
-    assert json.loads(first.body) == {"roots": {ROOT: {"yours": as_text(0, COUNT), "peers": []}}}
+    assert json.loads(first.body) == {
+        "roots": {ROOT: {"yours": encode_bitfield(0, COUNT), "peers": []}}
+    }
     peers = [{"url": "http://127.0.0.1:7001", "held": HELD}]
     assert json.loads(second.body)["roots"][ROOT]["peers"] == peers
 
@@ -80,14 +82,14 @@ def test_whoever_names_another_address_is_told_of_as_the_one_who_calls(site: Pat
     tracker = board_of(site)
     said = notice() | {"host": "192.0.2.1", "address": "192.0.2.1", "url": "http://192.0.2.1:7000"}
     tracker.announce("10.0.0.66", body(said), 0.0)
-    told = tracker.announce("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
+    told = tracker.announce("10.0.0.1", body(notice(held=encode_bitfield(0, COUNT))), 0.0)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.66:7000"]
 
 
 def test_nobody_else_is_told_of_who_calls_from_this_machine_itself(site: Path) -> None:
     tracker = board_of(site)
     tracker.announce("127.0.0.1", body(notice()), 0.0)
-    told = tracker.announce("10.0.0.1", body(notice(held=as_text(0, COUNT))), 0.0)
+    told = tracker.announce("10.0.0.1", body(notice(held=encode_bitfield(0, COUNT))), 0.0)
     assert told["roots"][ROOT]["peers"] == []
 
 
@@ -126,7 +128,7 @@ async def test_a_notice_that_is_none_is_refused_and_nobody_told_of_it(
 ) -> None:
     async with running(site) as provider:
         refused = await post(provider.port, "/peers", said)
-        told = await post(provider.port, "/peers", body(notice(held=as_text(0, COUNT))))
+        told = await post(provider.port, "/peers", body(notice(held=encode_bitfield(0, COUNT))))
         assert provider.requests[0].error is None
     assert refused.status == 422
     assert json.loads(told.body)["roots"][ROOT]["peers"] == []
@@ -142,12 +144,12 @@ async def test_a_notice_without_end_and_other_methods(site: Path) -> None:
 def test_a_peer_named_as_failed_is_left_out_for_the_one_that_names_it(site: Path) -> None:
     tracker = board_of(site)
     tracker.announce("10.0.0.9", body(notice(7001)), 0.0)
-    wants = {"held": as_text(0, COUNT), "wants": 8}
+    wants = {"held": encode_bitfield(0, COUNT), "wants": 8}
     failed = json.loads(body(notice(7002, **wants))) | {"failed": ["http://10.0.0.9:7001"]}
     told = tracker.announce("10.0.0.8", body(failed), 0.1)["roots"][ROOT]
     assert told["peers"] == []
-    assert told["yours"] != as_text(0, COUNT)
-    others = tracker.announce("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
+    assert told["yours"] != encode_bitfield(0, COUNT)
+    others = tracker.announce("10.0.0.7", body(notice(7003, held=encode_bitfield(0, COUNT))), 0.2)
     assert [peer["url"] for peer in others["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
@@ -157,7 +159,7 @@ def test_a_machine_stops_itself_alone(site: Path) -> None:
         tracker.announce(address, body(notice(7001)), 0.0)
     stop = body({"port": 7001, "roots": {}, "event": "stopped"})
     assert tracker.announce("10.0.0.8", stop, 0.1) == {"roots": {}}
-    told = tracker.announce("10.0.0.7", body(notice(7003, held=as_text(0, COUNT))), 0.2)
+    told = tracker.announce("10.0.0.7", body(notice(7003, held=encode_bitfield(0, COUNT))), 0.2)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
@@ -179,7 +181,7 @@ def test_a_failed_peer_that_is_no_peer_is_passed_over(site: Path, url: object) -
 
 def test_what_the_site_does_not_offer_is_nobodys_meeting_place(site: Path) -> None:
     tracker = board_of(site)
-    other = str(plant(chunked(DATA)).root)
+    other = str(build_dag(chunked(DATA)).root)
     said = {"port": 7000, "roots": {other: {"held": "0", "wants": 1}, "../x": {}, "": []}}
     assert tracker.announce("10.0.0.1", body(said), 0.0) == {"roots": {}}
 
@@ -192,7 +194,7 @@ def test_a_flood_of_notices_fills_no_memory_and_pushes_nobody_out(site: Path) ->
     (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
     assert len(swarm) == limits.peers_per_address + 1
     late = limits.peer_seconds + 1.1
-    told = tracker.announce("10.0.0.8", body(notice(held=as_text(0, COUNT))), late)
+    told = tracker.announce("10.0.0.8", body(notice(held=encode_bitfield(0, COUNT))), late)
     assert told["roots"][ROOT]["peers"] == []
 
 
@@ -203,7 +205,7 @@ def test_announcements_from_some_addresses_do_not_keep_another_address_out(site:
             tracker.announce(f"10.0.0.{number + 1}", body(notice(port)), 0.0)
     (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
     assert len(swarm) == limits.peers
-    took = tracker.announce("10.0.1.1", body(notice(held=as_text(0, COUNT), wants=8)), 1.0)
+    took = tracker.announce("10.0.1.1", body(notice(held=encode_bitfield(0, COUNT), wants=8)), 1.0)
     tracker.announce("10.0.1.2", body(notice()), 1.0)
     assert len(swarm) == limits.peers
     told = took["roots"][ROOT]["peers"]
@@ -213,7 +215,7 @@ def test_announcements_from_some_addresses_do_not_keep_another_address_out(site:
 def test_a_machine_with_two_spellings_of_its_address_is_one(site: Path) -> None:
     tracker = board_of(site)
     tracker.announce("::ffff:10.0.0.7", body(notice()), 0.0)
-    told = tracker.announce("10.0.0.8", body(notice(held=as_text(0, COUNT))), 0.0)
+    told = tracker.announce("10.0.0.8", body(notice(held=encode_bitfield(0, COUNT))), 0.0)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.7:7000"]
 
 
@@ -244,15 +246,15 @@ async def ranged(port: int, first: int, last: int | str, method: str = "GET") ->
 
 async def test_only_what_is_verified_is_handed_on(tmp_path: Path) -> None:
     async with handing_on(tmp_path, 0b000110) as port:
-        whole = await ranged(port, LEAST, 3 * LEAST - 1)
-        assert (whole.status, whole.body) == (206, DATA[LEAST : 3 * LEAST])
-        part = await ranged(port, LEAST + 10, LEAST + 19)
-        assert (part.status, part.body) == (206, DATA[LEAST + 10 : LEAST + 20])
+        whole = await ranged(port, MIN_PIECE_SIZE, 3 * MIN_PIECE_SIZE - 1)
+        assert (whole.status, whole.body) == (206, DATA[MIN_PIECE_SIZE : 3 * MIN_PIECE_SIZE])
+        part = await ranged(port, MIN_PIECE_SIZE + 10, MIN_PIECE_SIZE + 19)
+        assert (part.status, part.body) == (206, DATA[MIN_PIECE_SIZE + 10 : MIN_PIECE_SIZE + 20])
         beyond: list[tuple[int, int | str]] = [
             (0, 9),
-            (LEAST - 1, LEAST),
-            (3 * LEAST - 1, 3 * LEAST),
-            (LEAST, ""),
+            (MIN_PIECE_SIZE - 1, MIN_PIECE_SIZE),
+            (3 * MIN_PIECE_SIZE - 1, 3 * MIN_PIECE_SIZE),
+            (MIN_PIECE_SIZE, ""),
             (len(DATA) - 1, len(DATA) - 1),
             (0, len(DATA) - 1),
             (len(DATA), len(DATA) + 5),
@@ -271,7 +273,7 @@ async def test_all_of_it_is_handed_on_once_all_is_verified(tmp_path: Path) -> No
     async with handing_on(tmp_path, 0b111111) as port:
         assert (await ask(port, PATH)).body == DATA
         have = await ask(port, f"/have/{SHARE.root}")
-    assert json.loads(have.body) == {"held": as_text(0b111111, 6)}
+    assert json.loads(have.body) == {"held": encode_bitfield(0b111111, 6)}
 
 
 async def test_nothing_else_of_the_machine_is_handed_on(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterable
 
 from phase_boot.content.chunk_list import ChunkList
-from phase_boot.content.dag_builder import Tree, plant
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_builder import FileDag, build_dag
+from phase_boot.content.dag_index import DagIndex
 
 
 def chunk_list(pieces: Iterable[bytes]) -> ChunkList:
@@ -20,23 +20,23 @@ def pieces(count: int, seed: int = 1) -> list[bytes]:
     return [dice.randbytes(dice.randint(1, 90)) for _ in range(count)]
 
 
-def tree_of(count: int, seed: int = 1) -> tuple[Tree, ChunkList]:
+def tree_of(count: int, seed: int = 1) -> tuple[FileDag, ChunkList]:
     chunks = chunk_list(pieces(count, seed))
-    return plant(chunks), chunks
+    return build_dag(chunks), chunks
 
 
-def car_of(tree: Tree) -> bytes:
+def car_of(tree: FileDag) -> bytes:
     return b"".join(tree.car())
 
 
-def learn(outline: Outline, file: bytes) -> int:
+def learn(outline: DagIndex, file: bytes) -> int:
     """Give an outline what it wants of a CAR, and return how many bytes that took."""
     taken = 0
     for _ in range(10_000):
         if outline.complete:
             return taken
-        for part in outline.wanted():
+        for part in outline.needed_ranges():
             data = file[part.offset : part.offset + part.length]
-            outline.take(part.offset, data)
+            outline.feed(part.offset, data)
             taken += len(data)
     raise AssertionError("an outline that never has enough")

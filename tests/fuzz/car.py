@@ -30,9 +30,9 @@ def _whole(data: bytes) -> None:
             found.append((cid, block))
     except BadCar:
         return
-    reader = car.Reader(limit=MAX_LEN)
+    reader = car.CarReader(limit=MAX_LEN)
     reader.feed(data)
-    assert reader.take() == (found[0] if found else None)
+    assert reader.next_block() == (found[0] if found else None)
     assert reader.root is not None
     assert b"".join(car.write(reader.root, found)) == data
 
@@ -49,10 +49,10 @@ def _pieces(data: bytes) -> None:
 
 
 def _taken(raw: bytes, step: int) -> Iterator[tuple[Cid, bytes]]:
-    reader = car.Reader(limit=len(raw))
+    reader = car.CarReader(limit=len(raw))
     for at in range(0, len(raw), step):
         reader.feed(raw[at : at + step])
-        while (block := reader.take()) is not None:
+        while (block := reader.next_block()) is not None:
             yield block
     reader.finish()
 

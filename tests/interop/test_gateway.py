@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.artifact import Artifact
-from phase_boot.content.chunker import CUT, chunk_list
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.chunker import DEFAULT_PARAMS, build_chunk_list
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
@@ -26,7 +26,7 @@ from tests.interop.test_fetch import ROOTFS, Yard, mirror
 
 MANIFEST = Path("stable/amd64/manifest.json")
 ARTIFACT = Artifact("rootfs", Digest.of(ROOTFS), len(ROOTFS))
-TREE = plant(chunk_list(BytesIO(ROOTFS), CUT))
+TREE = build_dag(build_chunk_list(BytesIO(ROOTFS), DEFAULT_PARAMS))
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ import pytest
 
 from phase_boot.content import car, dag_pb
 from phase_boot.content.artifact import Artifact
-from phase_boot.content.chunker import CUT, chunk_list
+from phase_boot.content.chunker import DEFAULT_PARAMS, build_chunk_list
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
 from phase_boot.machine.events import SourceFailed
@@ -33,7 +33,7 @@ from tests.fakes.provider import MANIFEST, Running, make_site, running
 
 PEER = Path(__file__).parents[2] / "build/tools/boxo-peer"
 FILE = random.Random(1).randbytes(3_000_000) + bytes(500_000)  # noqa: S311 - repeatable, not secret
-TREE = plant(chunk_list(BytesIO(FILE), CUT))
+TREE = build_dag(build_chunk_list(BytesIO(FILE), DEFAULT_PARAMS))
 SECONDS = 60
 
 pytestmark = [

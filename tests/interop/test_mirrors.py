@@ -18,7 +18,7 @@ import pytest
 
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.drill.sites import Sites
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.interop
 
 DATA = data_of(1_500_000)
 ARTIFACT = artifact_of(DATA)
-TREE = plant(chunked(DATA))
+TREE = build_dag(chunked(DATA))
 CAR = b"".join(TREE.car())
 ENTRY, LIST = entry_path(ARTIFACT.digest), dag_path(TREE.root)
 MANIFEST = "stable/amd64/manifest.json"

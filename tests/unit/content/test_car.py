@@ -62,11 +62,11 @@ def test_blocks_come_out_as_they_went_in_whatever_the_pieces(
     given_blocks = [(Cid.of(Codec.RAW, leaf), leaf) for leaf in leaves]
     root = Cid.of(Codec.DAG_PB, b"root")
     raw = b"".join(car.write(root, given_blocks))
-    reader = car.Reader(limit=len(raw))
+    reader = car.CarReader(limit=len(raw))
     found = []
     for at in range(0, len(raw), step):
         reader.feed(raw[at : at + step])
-        while (block := reader.take()) is not None:
+        while (block := reader.next_block()) is not None:
             found.append(block)
     reader.finish()
     assert reader.root == root

@@ -10,13 +10,21 @@ from hypothesis import strategies as st
 
 from phase_boot.content import dag_pb
 from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList
-from phase_boot.content.chunker import CUT, Cut, chunk_list, cut_for, pieces
+from phase_boot.content.chunker import (
+    DEFAULT_PARAMS,
+    ChunkerParams,
+    build_chunk_list,
+    cut_chunks,
+    params_for,
+)
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import Fan, plant
+from phase_boot.content.dag_builder import Fanout, build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK
 
-SMALL = Cut(least=64, usual=192, most=1024, few=512, many=128)
-FAN = Fan(least=2, one_in=4, most=16)
+SMALL = ChunkerParams(
+    min_size=64, normal_size=192, max_size=1024, strict_one_in=512, loose_one_in=128
+)
+FAN = Fanout(min_children=2, one_in=4, max_children=16)
 
 
 def noise(size: int, seed: int = 1) -> bytes:
@@ -24,11 +32,11 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 
 def cut(data: bytes, block: int = 4096) -> list[bytes]:
-    return list(pieces(BytesIO(data), SMALL, block))
+    return list(cut_chunks(BytesIO(data), SMALL, block))
 
 
 def listed(data: bytes) -> ChunkList:
-    return chunk_list(BytesIO(data), SMALL)
+    return build_chunk_list(BytesIO(data), SMALL)
 
 
 class Drops:
@@ -56,7 +64,7 @@ files = st.builds(
 def test_where_a_file_is_cut_does_not_hang_on_how_it_is_read(data: bytes, sizes: list[int]) -> None:
     whole = cut(data, len(data) + 1)
     assert b"".join(whole) == data
-    assert list(pieces(Drops(data, sizes), SMALL, 4096)) == whole
+    assert list(cut_chunks(Drops(data, sizes), SMALL, 4096)) == whole
     assert cut(data, 31) == whole
 
 
@@ -64,14 +72,14 @@ def test_where_a_file_is_cut_does_not_hang_on_how_it_is_read(data: bytes, sizes:
 @given(files)
 def test_chunks_are_as_large_as_was_asked(data: bytes) -> None:
     sizes = [len(piece) for piece in cut(data)]
-    assert all(SMALL.least <= size <= SMALL.most for size in sizes[:-1])
-    assert all(0 < size <= SMALL.most for size in sizes[-1:])
+    assert all(SMALL.min_size <= size <= SMALL.max_size for size in sizes[:-1])
+    assert all(0 < size <= SMALL.max_size for size in sizes[-1:])
 
 
 @settings(deadline=None, max_examples=40)
 @given(files)
 def test_the_bytes_of_the_dag_are_the_bytes_of_the_file(data: bytes) -> None:
-    tree = plant(listed(data), FAN)
+    tree = build_dag(listed(data), FAN)
     blocks = {**dict(tree.nodes), **{Cid.of(Codec.RAW, piece): piece for piece in cut(data)}}
 
     def read(cid: Cid) -> bytes:
@@ -92,15 +100,15 @@ def test_a_change_in_the_middle_stays_in_the_middle(change: bytes) -> None:
     before, after = listed(old), listed(new)
     known = {chunk.digest for chunk in before}
     lacking = [chunk for chunk in after if chunk.digest not in known]
-    assert sum(chunk.size for chunk in lacking) < len(change) + 4 * SMALL.most
-    tree, newer = plant(before, FAN), plant(after, FAN)
+    assert sum(chunk.size for chunk in lacking) < len(change) + 4 * SMALL.max_size
+    tree, newer = build_dag(before, FAN), build_dag(after, FAN)
     more = {cid for cid, _ in newer.nodes} - {cid for cid, _ in tree.nodes}
     assert len(newer.nodes) > 1000
     assert len(more) < 30 + len(change) // 50
 
 
 def test_half_of_the_bytes_lie_in_chunks_of_about_the_usual_size() -> None:
-    chunks = chunk_list(BytesIO(noise(8_000_000)), CUT)
+    chunks = build_chunk_list(BytesIO(noise(8_000_000)), DEFAULT_PARAMS)
     assert 14_000 < chunks.size / chunks.count < 20_000
     usual = sum(chunk.size for chunk in chunks if 8_000 < chunk.size < 32_000)
     assert usual > chunks.size / 2
@@ -109,7 +117,7 @@ def test_half_of_the_bytes_lie_in_chunks_of_about_the_usual_size() -> None:
 def test_nothing_is_no_chunk_and_a_byte_is_one() -> None:
     assert cut(b"") == []
     assert cut(b"x") == [b"x"]
-    assert plant(listed(b"x")).root == Cid.of(Codec.RAW, b"x")
+    assert build_dag(listed(b"x")).root == Cid.of(Codec.RAW, b"x")
 
 
 def test_a_file_of_zeros_is_one_chunk_many_times() -> None:
@@ -117,7 +125,7 @@ def test_a_file_of_zeros_is_one_chunk_many_times() -> None:
     chunks = listed(data)
     assert len({chunk.digest for chunk in chunks}) <= 2
     assert chunks.digest(0) == hashlib.sha256(bytes(chunks.chunk(0).size)).digest()
-    tree = plant(chunks, FAN)
+    tree = build_dag(chunks, FAN)
     assert len(tree.nodes) < 20
 
 
@@ -128,7 +136,7 @@ def test_all_levels_end_in_one_root(count: int, alike: bool) -> None:  # noqa: F
         (hashlib.sha256(b"" if alike else bytes((number % 251, number // 251))).digest(), 9)
         for number in range(count)
     )
-    tree = plant(chunks, FAN)
+    tree = build_dag(chunks, FAN)
     if count > 1:
         assert tree.nodes[0][0] == tree.root
         assert dag_pb.read(tree.nodes[0][1], Codec.DAG_PB).size == chunks.size
@@ -138,7 +146,7 @@ def test_all_levels_end_in_one_root(count: int, alike: bool) -> None:  # noqa: F
 
 @pytest.mark.parametrize("size", [1, 2**30, 2**31, 2**31 + 1, 2**40])
 def test_no_file_that_may_be_signed_has_too_many_chunks_or_too_large_ones(size: int) -> None:
-    cut = cut_for(size)
-    assert size <= MAX_CHUNKS * cut.least
-    assert cut.least < cut.usual <= cut.most <= MAX_BLOCK
-    assert (cut == CUT) is (size <= 2**31)
+    cut = params_for(size)
+    assert size <= MAX_CHUNKS * cut.min_size
+    assert cut.min_size < cut.normal_size <= cut.max_size <= MAX_BLOCK
+    assert (cut == DEFAULT_PARAMS) is (size <= 2**31)

@@ -9,7 +9,7 @@ from phase_boot.content import dag_pb
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node
 from phase_boot.content.digest import Digest
-from phase_boot.content.leaf_node import leaves_of
+from phase_boot.content.leaf_node import parse_leaf_node
 
 LEAVES = st.lists(
     st.tuples(st.binary(min_size=32, max_size=32), st.integers(1, MAX_BLOCK)),
@@ -37,7 +37,7 @@ def read_by_itself(block: bytes) -> list[tuple[bytes, int]] | None:
 
 @given(LEAVES)
 def test_leaves_come_as_they_are_linked(leaves: list[tuple[bytes, int]]) -> None:
-    assert leaves_of(node_over(leaves)) == leaves
+    assert parse_leaf_node(node_over(leaves)) == leaves
 
 
 @given(LEAVES, st.data())
@@ -56,21 +56,21 @@ def test_a_changed_node_is_never_read_otherwise_than_by_itself(
                 block.insert(at, data.draw(st.integers(0, 255)))
             case _:
                 block = block[: max(1, at)]
-    assert leaves_of(bytes(block)) == read_by_itself(bytes(block))
+    assert parse_leaf_node(bytes(block)) == read_by_itself(bytes(block))
 
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_node_have_no_leaves(block: bytes) -> None:
-    assert leaves_of(block) == read_by_itself(block)
+    assert parse_leaf_node(block) == read_by_itself(block)
 
 
 def test_more_links_than_a_node_may_have_are_not_read() -> None:
     most = [(bytes(32), 1)] * MAX_LINKS
     block = node_over(most)
-    assert leaves_of(block) == most
-    assert leaves_of(block[:45] + block) is None
+    assert parse_leaf_node(block) == most
+    assert parse_leaf_node(block[:45] + block) is None
 
 
 def test_nodes_among_the_leaves_are_not_taken_for_leaves() -> None:
     cid = Cid(Codec.DAG_PB, Digest("0" * 64))
-    assert leaves_of(dag_pb.encode(Node.file((Link(cid, 5, 50),)))) is None
+    assert parse_leaf_node(dag_pb.encode(Node.file((Link(cid, 5, 50),)))) is None

@@ -7,22 +7,24 @@ from io import BytesIO
 from pathlib import Path
 
 from phase_boot.content import car, dag_pb
-from phase_boot.content.chunker import Cut, chunk_list
+from phase_boot.content.chunker import ChunkerParams, build_chunk_list
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import Fan, plant
+from phase_boot.content.dag_builder import Fanout, build_dag
 
 VECTOR = Path(__file__).parents[2] / "vectors/dag/chunked.car"
 PRINTED = "7239b473a8701a52beed8794710ddc267c255a764343499f8c5f831886dc8fcc"
 """The sha256 of the file that boxo read out of the CAR."""
 FILE = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(600)) + bytes(900)
-CUT = Cut(least=64, usual=192, most=1024, few=512, many=128)
-FAN = Fan(least=2, one_in=4, most=16)
+CUT = ChunkerParams(
+    min_size=64, normal_size=192, max_size=1024, strict_one_in=512, loose_one_in=128
+)
+FAN = Fanout(min_children=2, one_in=4, max_children=16)
 
 
 def complete() -> bytes:
     """Return all of the DAG as a CAR: nodes level by level, then chunks."""
-    chunks = chunk_list(BytesIO(FILE), CUT)
-    tree = plant(chunks, FAN)
+    chunks = build_chunk_list(BytesIO(FILE), CUT)
+    tree = build_dag(chunks, FAN)
     leaves = {
         Cid.of(Codec.RAW, piece): piece
         for chunk in chunks

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.pieces import (
-    LEAST,
-    MOST,
-    Stretches,
-    as_text,
-    from_text,
-    stretch_bytes,
-    stretch_count,
+    MAX_PIECES,
+    MIN_PIECE_SIZE,
+    PieceMap,
+    decode_bitfield,
+    encode_bitfield,
+    piece_count,
+    piece_size,
 )
 
 sizes = st.integers(min_value=1, max_value=1 << 16)
@@ -29,43 +29,55 @@ def test_every_chunk_is_in_one_stretch_and_what_is_marked_is_what_is_held(
     lengths: list[int], dice: random.Random
 ) -> None:
     chunks = listed(lengths)
-    stretches = Stretches(chunks)
-    assert stretches.count == stretch_count(chunks.size)
-    assert stretches.marks(stretches.everything) == b"\1" * chunks.count
+    stretches = PieceMap(chunks)
+    assert stretches.count == piece_count(chunks.size)
+    assert stretches.chunk_mask(stretches.full_bitfield) == b"\1" * chunks.count
     held = dice.getrandbits(stretches.count)
-    assert stretches.held(stretches.marks(held)) | held == stretches.held(stretches.marks(held))
-    alone = [stretches.marks(1 << number) for number in range(stretches.count)]
+    assert stretches.completed(stretches.chunk_mask(held)) | held == stretches.completed(
+        stretches.chunk_mask(held)
+    )
+    alone = [stretches.chunk_mask(1 << number) for number in range(stretches.count)]
     assert [sum(column) for column in zip(*alone, strict=True)] == [1] * chunks.count
 
 
 @given(st.lists(sizes, min_size=1, max_size=120))
 def test_a_missing_chunk_leaves_its_stretch_out(lengths: list[int]) -> None:
     chunks = listed(lengths)
-    stretches = Stretches(chunks)
+    stretches = PieceMap(chunks)
     have = bytearray(b"\1" * chunks.count)
     have[chunks.count // 2] = 0
-    left = stretches.everything & ~stretches.held(have)
+    left = stretches.full_bitfield & ~stretches.completed(have)
     assert left.bit_count() == 1
-    assert stretches.marks(left)[chunks.count // 2] == 1
+    assert stretches.chunk_mask(left)[chunks.count // 2] == 1
 
 
 def test_cuts_go_from_the_first_byte_to_the_last_along_chunks() -> None:
     chunks = listed([60_000] * 20)
-    cuts = Stretches(chunks).cuts()
+    cuts = PieceMap(chunks).piece_offsets()
     assert cuts == [0, 300_000, 540_000, 840_000, 1_080_000, 1_200_000]
 
 
-@pytest.mark.parametrize("size", [1, LEAST, LEAST + 1, LEAST * MOST, LEAST * MOST + 1, 1 << 44])
+@pytest.mark.parametrize(
+    "size",
+    [
+        1,
+        MIN_PIECE_SIZE,
+        MIN_PIECE_SIZE + 1,
+        MIN_PIECE_SIZE * MAX_PIECES,
+        MIN_PIECE_SIZE * MAX_PIECES + 1,
+        1 << 44,
+    ],
+)
 def test_there_are_never_many_of_them(size: int) -> None:
-    assert 1 <= stretch_count(size) <= MOST
-    assert stretch_count(size) * stretch_bytes(size) >= size
+    assert 1 <= piece_count(size) <= MAX_PIECES
+    assert piece_count(size) * piece_size(size) >= size
 
 
-@given(st.integers(min_value=1, max_value=MOST), st.data())
+@given(st.integers(min_value=1, max_value=MAX_PIECES), st.data())
 def test_text_and_back(count: int, data: st.DataObject) -> None:
     held = data.draw(st.integers(min_value=0, max_value=(1 << count) - 1))
-    assert from_text(as_text(held, count), count) == held
-    assert len(as_text(held, count)) == len(as_text(0, count))
+    assert decode_bitfield(encode_bitfield(held, count), count) == held
+    assert len(encode_bitfield(held, count)) == len(encode_bitfield(0, count))
 
 
 @pytest.mark.parametrize(
@@ -74,4 +86,4 @@ def test_text_and_back(count: int, data: st.DataObject) -> None:
 )
 def test_any_other_text_is_none(text: object) -> None:
     with pytest.raises(ValueError, match="stretches"):
-        from_text(text, 6)
+        decode_bitfield(text, 6)

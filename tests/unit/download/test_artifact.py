@@ -11,7 +11,7 @@ import pytest
 
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.events import ChunksUnknown, SourceServed
@@ -26,7 +26,7 @@ from tests.fakes.trees import car_of
 
 DATA = data_of(400_000)
 ARTIFACT = artifact_of(DATA)
-TREE = plant(chunked(DATA))
+TREE = build_dag(chunked(DATA))
 CAR = f"dag/{TREE.root}.car"
 
 
@@ -104,7 +104,7 @@ def test_a_list_that_is_wrong_everywhere_costs_the_chunks_and_not_the_artifact(d
 
 def test_a_signed_dag_of_other_bytes_is_left_and_the_whole_file_taken() -> None:
     other = data_of(len(DATA), seed=2)
-    tree = plant(chunked(other))
+    tree = build_dag(chunked(other))
     site = mirror()
     site.files[f"dag/{tree.root}.car"] = car_of(tree)
     # Whoever signed it has the other bytes under the artifact's name too, in parts only.
@@ -159,7 +159,7 @@ def updated(play: Fetching, *, rot: bool = False) -> int:
     assert index.name == f"{ARTIFACT.digest.hex}.{TREE.root}"
     if rot:
         old.plant(Folder.ENTRIES, ARTIFACT.digest.hex, DATA[:9000] + b"rot" + DATA[9003:])
-    new, tree = artifact_of(CHANGED), plant(chunked_alike(CHANGED))
+    new, tree = artifact_of(CHANGED), build_dag(chunked_alike(CHANGED))
     site = site_of(CHANGED)
     site.files[f"dag/{tree.root}.car"] = car_of(tree)
     again = Fetching(Sites(b=site), old)
@@ -205,7 +205,7 @@ def test_chunks_are_shared_even_where_every_node_over_them_is_another() -> None:
     for number in range(0, chunks.count, 4):
         changed[chunks.chunk(number).offset] ^= 1
     new = bytes(changed)
-    artifact, tree = artifact_of(new), plant(chunked(new))
+    artifact, tree = artifact_of(new), build_dag(chunked(new))
     assert not {cid for cid, _ in tree.nodes} & {cid for cid, _ in TREE.nodes}
     site = site_of(new)
     site.files[f"dag/{tree.root}.car"] = car_of(tree)

@@ -12,7 +12,7 @@ import pytest
 
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.context import KIB
@@ -40,7 +40,7 @@ from tests.fakes.trees import car_of
 DATA = data_of(200_000)
 CHUNKS = chunked(DATA)
 ARTIFACT = artifact_of(DATA)
-TREE = plant(CHUNKS)
+TREE = build_dag(CHUNKS)
 CAR = f"dag/{TREE.root}.car"
 
 
@@ -256,7 +256,7 @@ def test_a_line_that_is_hardly_fast_enough_for_the_policy_delivers_all_the_same(
     errand = play.errand(
         gateways=("http://gate",),
         sources=(),
-        dags={"rootfs": plant(chunks).root},
+        dags={"rootfs": build_dag(chunks).root},
         limits={"slowest_kib_per_second": 4},
     )
 
@@ -287,7 +287,7 @@ def test_a_new_version_asks_for_nodes_and_chunks_that_the_old_one_lacks() -> Non
     later.disk = play.disk
 
     async def obtaining() -> None:
-        errand = later.errand(dags={new.name: plant(chunks).root})
+        errand = later.errand(dags={new.name: build_dag(chunks).root})
         fetched, _ = await fetch_artifact(errand, new)
         assert content(fetched) == changed
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from phase_boot.content.dag_builder import plant
-from phase_boot.content.pieces import LEAST, as_text, stretch_count
+from phase_boot.content.dag_builder import build_dag
+from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
 from phase_boot.download import TrackerClient, fetch_artifact
 from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
 from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
@@ -29,11 +29,11 @@ from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, conte
 from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
 from tests.fakes.trees import car_of
 
-DATA = data_of(4 * LEAST)
+DATA = data_of(4 * MIN_PIECE_SIZE)
 ARTIFACT = artifact_of(DATA)
-TREE = plant(chunked(DATA))
+TREE = build_dag(chunked(DATA))
 ENTRY = entry_path(ARTIFACT.digest)
-COUNT = stretch_count(len(DATA))
+COUNT = piece_count(len(DATA))
 EVERYTHING = (1 << COUNT) - 1
 SIZES = {str(TREE.root): len(DATA)}
 PEER = "http://10.0.0.9:7000"
@@ -131,8 +131,8 @@ def bytes_asked(sites: Sites, base: str) -> int:
 def test_a_provider_is_asked_for_our_part_and_others_for_theirs() -> None:
     it = beside(provider(peers=(PEER,), yours=0b0011), **{"10.0.0.9:7000": site_of(DATA)})
     it.run("http://host")
-    assert bytes_asked(it.sites, "http://host") <= 2 * LEAST + 4096
-    assert it.served()[PEER] >= 2 * LEAST - 4096
+    assert bytes_asked(it.sites, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
+    assert it.served()[PEER] >= 2 * MIN_PIECE_SIZE - 4096
     assert [event.source for event in it.play.of(MeetingJoined)] == ["http://host"]
 
 
@@ -148,8 +148,8 @@ def test_what_is_here_is_handed_on_and_told_while_it_is_fetched_and_after() -> N
     assert host.told[-1] == {"port": 7000, "roots": {}, "event": "stopped"}
     said = [told["roots"][str(TREE.root)] for told in host.told[:-1]]
     assert {told["port"] for told in host.told} == {7000}
-    assert said[0] == {"held": as_text(0, COUNT), "wants": COUNT}
-    assert said[-1] == {"held": as_text(EVERYTHING, COUNT), "wants": 0}
+    assert said[0] == {"held": encode_bitfield(0, COUNT), "wants": COUNT}
+    assert said[-1] == {"held": encode_bitfield(EVERYTHING, COUNT), "wants": 0}
     held = [int(each["held"], 16) for each in said]
     assert len(set(held)) > 2
     assert held == sorted(held)
@@ -186,8 +186,8 @@ def test_a_peer_that_left_is_named_to_the_provider_which_gives_its_part(peer: Si
 
 
 def test_a_peer_that_did_not_answer_is_not_asked_for_the_next_artifact() -> None:
-    small = data_of(2 * LEAST, seed=2)
-    tree, artifact = plant(chunked(small)), artifact_of(small, "initramfs")
+    small = data_of(2 * MIN_PIECE_SIZE, seed=2)
+    tree, artifact = build_dag(chunked(small)), artifact_of(small, "initramfs")
     host = provider(peers=(PEER,))
     host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
     host.meets(tracker_of({**SIZES, str(tree.root): len(small)}))
@@ -315,8 +315,8 @@ def test_who_sits_down_while_a_provider_is_spoken_to_waits_for_no_further_turn()
             await asyncio.sleep(1.0)
             return await super().tell(url, body, limit=limit, reach=reach)
 
-    small = data_of(2 * LEAST, seed=2)
-    tree, artifact = plant(chunked(small)), artifact_of(small, "initramfs")
+    small = data_of(2 * MIN_PIECE_SIZE, seed=2)
+    tree, artifact = build_dag(chunked(small)), artifact_of(small, "initramfs")
     host = provider()
     host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
     host.piece_seconds = 0.0005

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phase_boot.content.version import LONGEST
+from phase_boot.content.version import MAX_VERSION_LENGTH
 from phase_boot.handoff.cmdline import (
     MAX_LENGTH,
     OWN,
@@ -140,7 +140,10 @@ def test_words_that_contradict_nothing_arrive_as_they_were_signed(signed: str) -
 
 def test_a_line_of_the_longest_manifest_is_not_too_long() -> None:
     line = for_target(
-        "x" * MAX_CMDLINE, mode="private", version="1" * LONGEST, rootfs=f"sha256:{'f' * 64}"
+        "x" * MAX_CMDLINE,
+        mode="private",
+        version="1" * MAX_VERSION_LENGTH,
+        rootfs=f"sha256:{'f' * 64}",
     )
     assert len(line) <= MAX_LENGTH
 

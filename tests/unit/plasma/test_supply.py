@@ -11,7 +11,7 @@ import pytest
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import fetch_artifact
 from phase_boot.drill import virtual_time
@@ -70,7 +70,7 @@ def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: 
 
 def test_a_module_whose_cid_is_named_comes_by_chunks_from_everybody(tmp_path: Path) -> None:
     data = data_of(400_000)
-    tree = plant(chunked(data))
+    tree = build_dag(chunked(data))
     net = Sites(a=site_of(data), b=site_of(data))
     net.by_base["http://a"].files[f"dag/{tree.root}.car"] = car_of(tree)
     store = store_with(tmp_path)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.content.pieces import LEAST
+from phase_boot.content.pieces import MIN_PIECE_SIZE
 from phase_boot.ports.neighbours import CUT, Share
 from phase_boot.provider.listen import bind
 from phase_boot.provider.peer_server import PeerServer
@@ -20,8 +20,8 @@ from policies.model import Reach
 from tests.fakes.pieces import chunked, data_of
 from tests.fakes.provider import ask
 
-DATA = data_of(2 * LEAST)
-SHARE = Share(Digest.of(DATA), plant(chunked(DATA)).root, len(DATA))
+DATA = data_of(2 * MIN_PIECE_SIZE)
+SHARE = Share(Digest.of(DATA), build_dag(chunked(DATA)).root, len(DATA))
 PATH = f"/cas/sha256/{SHARE.digest.hex}"
 
 
@@ -37,7 +37,7 @@ def open_files() -> int:
 def share(hand: PeerServer, folder: Path, held: int) -> None:
     (folder / "partial").write_bytes(DATA)
     marks = os.memfd_create("marks")
-    os.write(marks, array(CUT, [0, LEAST, 2 * LEAST]).tobytes() + bytes([held]))
+    os.write(marks, array(CUT, [0, MIN_PIECE_SIZE, 2 * MIN_PIECE_SIZE]).tobytes() + bytes([held]))
     hand.share(SHARE, os.open(folder / "partial", os.O_RDONLY), marks)
 
 
@@ -49,9 +49,11 @@ async def test_nobody_is_answered_before_there_is_something_to_hand_on(tmp_path:
         with pytest.raises(ConnectionRefusedError):
             await ask(port, PATH)
         share(hand, tmp_path, 0b01)
-        first = await ask(port, PATH, Range=f"bytes=0-{LEAST - 1}")
-        assert (first.status, first.body) == (206, DATA[:LEAST])
-        assert (await ask(port, PATH, Range=f"bytes={LEAST}-{LEAST + 9}")).status == 416
+        first = await ask(port, PATH, Range=f"bytes=0-{MIN_PIECE_SIZE - 1}")
+        assert (first.status, first.body) == (206, DATA[:MIN_PIECE_SIZE])
+        assert (
+            await ask(port, PATH, Range=f"bytes={MIN_PIECE_SIZE}-{MIN_PIECE_SIZE + 9}")
+        ).status == 416
     finally:
         await hand.close()
     with pytest.raises(ConnectionRefusedError):

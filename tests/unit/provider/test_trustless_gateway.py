@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content import car, dag_pb
-from phase_boot.content.chunker import Cut, chunk_list
+from phase_boot.content.chunker import ChunkerParams, build_chunk_list
 from phase_boot.content.cid import Cid, Codec, raw_cid
-from phase_boot.content.dag_builder import Fan, Tree, plant
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_builder import Fanout, FileDag, build_dag
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
 from phase_boot.provider import block_index as module
@@ -25,15 +25,19 @@ from tests.fakes.trees import learn
 
 RAW = "application/vnd.ipld.raw"
 CAR = "application/vnd.ipld.car"
-SMALL = Cut(least=64, usual=192, most=1024, few=512, many=128)
+SMALL = ChunkerParams(
+    min_size=64, normal_size=192, max_size=1024, strict_one_in=512, loose_one_in=128
+)
 FILE = random.Random(1).randbytes(20_000) + bytes(9000)  # noqa: S311 - repeatable, not secret
-CHUNKS = chunk_list(BytesIO(FILE), SMALL)
+CHUNKS = build_chunk_list(BytesIO(FILE), SMALL)
 PIECES = [FILE[chunk.offset :][: chunk.size] for chunk in CHUNKS]
 
 
-def add(site: Path, data: bytes, version: str) -> Tree:
+def add(site: Path, data: bytes, version: str) -> FileDag:
     """Lay a root file system with its chunks into a SITE and publish it."""
-    tree = plant(chunk_list(BytesIO(data), SMALL), Fan(least=2, one_in=4, most=16))
+    tree = build_dag(
+        build_chunk_list(BytesIO(data), SMALL), Fanout(min_children=2, one_in=4, max_children=16)
+    )
     (site / entry_path(Digest.of(data))).write_bytes(data)
     (site / "dag").mkdir(exist_ok=True)
     (site / dag_path(tree.root)).write_bytes(b"".join(tree.car()))
@@ -54,7 +58,7 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tree(site: Path) -> Tree:
+def tree(site: Path) -> FileDag:
     return add(site, FILE, "2025.11.13")
 
 
@@ -73,7 +77,7 @@ def unpacked(answer: Answer) -> list[tuple[Cid, bytes]]:
 
 
 @pytest.mark.parametrize("by", ["parameter", "header"])
-async def test_nodes_and_chunks_are_raw_blocks(site: Path, tree: Tree, by: str) -> None:
+async def test_nodes_and_chunks_are_raw_blocks(site: Path, tree: FileDag, by: str) -> None:
     leaf = (Cid.of(Codec.RAW, PIECES[3]), PIECES[3])
     for cid, block in (tree.nodes[0], tree.nodes[-1], leaf):
         if by == "parameter":
@@ -105,13 +109,13 @@ async def test_a_client_may_ask_whether_this_is_a_gateway(site: Path) -> None:
     assert (answer.status, answer.headers["Content-Length"]) == (200, "0")
 
 
-async def test_a_head_has_no_body(site: Path, tree: Tree) -> None:
+async def test_a_head_has_no_body(site: Path, tree: FileDag) -> None:
     for form in ("raw", "car"):
         answer = await got(site, f"{tree.root}?format={form}", method="HEAD")
         assert (answer.status, answer.body) == (200, b"")
 
 
-async def test_what_a_client_has_is_not_sent_again(site: Path, tree: Tree) -> None:
+async def test_what_a_client_has_is_not_sent_again(site: Path, tree: FileDag) -> None:
     for form in ("raw", "car"):
         first = await got(site, f"{tree.root}?format={form}")
         known = first.headers["ETag"]
@@ -121,13 +125,13 @@ async def test_what_a_client_has_is_not_sent_again(site: Path, tree: Tree) -> No
     assert other.status == 200
 
 
-def depth_first(tree: Tree, root: Cid) -> list[Cid]:
+def depth_first(tree: FileDag, root: Cid) -> list[Cid]:
     nodes = dict(tree.nodes)
     below = dag_pb.read(nodes[root], root.codec).links if root in nodes else ()
     return [root, *(cid for link in below for cid in depth_first(tree, link.cid))]
 
 
-async def test_a_car_has_the_whole_file_depth_first(site: Path, tree: Tree) -> None:
+async def test_a_car_has_the_whole_file_depth_first(site: Path, tree: FileDag) -> None:
     order = depth_first(tree, tree.root)
     twice = await got(site, str(tree.root), f"{CAR}; version=1; order=dfs; dups=y")
     assert twice.headers["Content-Type"] == f"{CAR}; version=1; order=dfs; dups=y"
@@ -142,7 +146,7 @@ async def test_a_car_has_the_whole_file_depth_first(site: Path, tree: Tree) -> N
     assert len(set(order)) < len(order)
 
 
-async def test_a_car_of_one_node_or_chunk(site: Path, tree: Tree) -> None:
+async def test_a_car_of_one_node_or_chunk(site: Path, tree: FileDag) -> None:
     inner = tree.nodes[-1][0]
     assert [cid for cid, _ in unpacked(await got(site, str(inner), CAR))] == depth_first(
         tree, inner
@@ -170,7 +174,7 @@ async def test_a_car_of_one_node_or_chunk(site: Path, tree: Tree) -> None:
 )
 @pytest.mark.parametrize("dups", ["y", "n"])
 async def test_a_car_of_some_bytes_has_what_they_need(
-    site: Path, tree: Tree, bounds: str, needs: tuple[int, int], dups: str
+    site: Path, tree: FileDag, bounds: str, needs: tuple[int, int], dups: str
 ) -> None:
     start, end = needs
     query = f"format=car&dag-scope=entity&entity-bytes={bounds}&car-dups={dups}"
@@ -214,7 +218,7 @@ async def test_a_car_of_some_bytes_has_what_they_need(
     ],
 )
 async def test_what_cannot_be_answered_says_why(
-    site: Path, tree: Tree, status: int, path: str, accept: str
+    site: Path, tree: FileDag, status: int, path: str, accept: str
 ) -> None:
     answer = await got(site, path.format(root=tree.root), accept)
     assert answer.status == status
@@ -229,7 +233,7 @@ async def test_who_wants_only_what_is_at_hand_is_told_so(site: Path) -> None:
     assert answer.status == 412
 
 
-async def test_the_form_that_is_wanted_most_is_sent(site: Path, tree: Tree) -> None:
+async def test_the_form_that_is_wanted_most_is_sent(site: Path, tree: FileDag) -> None:
     answer = await got(site, str(tree.root), f"{CAR};q=0.5, {RAW};q=0.9, */*;q=0.1")
     assert answer.headers["Content-Type"] == RAW
     answer = await got(site, f"{tree.root}?format=car", RAW)
@@ -240,14 +244,14 @@ async def test_the_form_that_is_wanted_most_is_sent(site: Path, tree: Tree) -> N
     ("given", "used"), [("foobar.bin", "foobar.bin"), ('a"b.bin', ""), ("a%0d%0ab", ""), ("", "")]
 )
 async def test_a_file_name_is_taken_if_it_is_one(
-    site: Path, tree: Tree, given: str, used: str
+    site: Path, tree: FileDag, given: str, used: str
 ) -> None:
     answer = await got(site, f"{tree.root}?format=raw&filename={given}")
     named = f'attachment; filename="{used or f"{tree.root}.bin"}"'
     assert answer.headers["Content-Disposition"] == named
 
 
-async def test_a_changed_file_is_never_passed_on(site: Path, tree: Tree) -> None:
+async def test_a_changed_file_is_never_passed_on(site: Path, tree: FileDag) -> None:
     entry = site / entry_path(Digest.of(FILE))
     leaf = Cid.of(Codec.RAW, PIECES[0])
     async with running(site) as provider:
@@ -286,7 +290,7 @@ def test_lists_are_read_once_and_as_many_are_kept_as_there_is_room_for(
 
 @pytest.mark.parametrize("step", [1, -1])
 def test_blocks_of_several_artifacts_are_there_one_right_after_the_other(
-    site: Path, tree: Tree, step: int
+    site: Path, tree: FileDag, step: int
 ) -> None:
     blocks = BlockIndex(SiteBackend(site))
     for cid in (Cid.of(Codec.RAW, KERNEL), tree.nodes[-1][0], tree.root)[::step]:
@@ -295,7 +299,7 @@ def test_blocks_of_several_artifacts_are_there_one_right_after_the_other(
         assert Cid.of(cid.codec, blocks.read(found, cid)) == cid
 
 
-def test_what_is_absent_is_not_looked_for_each_time(site: Path, tree: Tree) -> None:
+def test_what_is_absent_is_not_looked_for_each_time(site: Path, tree: FileDag) -> None:
     looked: list[object] = []
 
     class Watched(SiteBackend):
@@ -311,15 +315,15 @@ def test_what_is_absent_is_not_looked_for_each_time(site: Path, tree: Tree) -> N
 
 
 @pytest.mark.parametrize("damage", [b"", b"no CAR", bytes(70)])
-async def test_a_broken_list_is_no_list(site: Path, tree: Tree, damage: bytes) -> None:
+async def test_a_broken_list_is_no_list(site: Path, tree: FileDag, damage: bytes) -> None:
     (site / dag_path(tree.root)).write_bytes(damage)
     assert (await got(site, f"{tree.root}?format=raw")).status == 404
     assert (await got(site, f"{raw_cid(Digest.of(KERNEL))}?format=raw")).status == 200
 
 
-async def test_our_own_reader_takes_the_list_from_a_mirror(site: Path, tree: Tree) -> None:
+async def test_our_own_reader_takes_the_list_from_a_mirror(site: Path, tree: FileDag) -> None:
     async with running(site) as provider:
         answer = await ask(provider.port, f"/{dag_path(tree.root)}")
-    outline = Outline(tree.root, len(FILE))
+    outline = DagIndex(tree.root, len(FILE))
     learn(outline, answer.body)
     assert outline.chunks() == CHUNKS

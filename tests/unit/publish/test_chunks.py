@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.drill.manifests import KERNEL
 from phase_boot.provider.site_backend import open_served
@@ -41,7 +41,7 @@ def test_each_artifact_has_its_chunks_in_the_site(desk: Path, dags: dict[str, Ci
     assert set(dags) == {"kernel", "initramfs", "rootfs"}
     assert dags["kernel"] == Cid.of(Codec.RAW, KERNEL)
     assert {path.name for path in (desk / "site/dag").iterdir()} == {f"{dags['rootfs']}.car"}
-    outline = Outline(dags["rootfs"], len(ROOTFS))
+    outline = DagIndex(dags["rootfs"], len(ROOTFS))
     learn(outline, (desk / "site" / dag_path(dags["rootfs"])).read_bytes())
     for chunk in outline.chunks():
         assert Digest.of(ROOTFS[chunk.offset :][: chunk.size]).hex == chunk.digest.hex()

@@ -14,7 +14,7 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import arm64_image
 from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
@@ -193,7 +193,9 @@ def test_a_job_that_no_machine_could_run_is_not_published(
     assert not manifest(desk).exists()
 
 
-CID: Final = str(plant(ChunkList.of([(bytes.fromhex(Digest.of(MODULE).hex), len(MODULE))])).root)
+CID: Final = str(
+    build_dag(ChunkList.of([(bytes.fromhex(Digest.of(MODULE).hex), len(MODULE))])).root
+)
 
 
 @pytest.mark.usefixtures("keyid")

@@ -15,7 +15,7 @@ import pytest
 
 from phase_boot.cli import main
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_builder import plant
+from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
@@ -242,7 +242,7 @@ def test_chunks_that_a_manifest_of_the_site_names_wrongly_are_not_signed(
     right = dag_named(desk)
     ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
     pieces = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-    tree = plant(chunk_list(pieces))
+    tree = build_dag(chunk_list(pieces))
     (site / dag_path(tree.root)).write_bytes(car_of(tree))
     manifest = site / "stable/amd64/manifest.json"
     manifest.write_text(manifest.read_text().replace(str(right), str(tree.root)))

@@ -9,9 +9,9 @@ import pytest
 from phase_boot.content import car
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
-from phase_boot.content.chunker import Cut, chunk_list
-from phase_boot.content.dag_builder import Tree, plant
-from phase_boot.content.dag_index import Outline
+from phase_boot.content.chunker import ChunkerParams, build_chunk_list
+from phase_boot.content.dag_builder import FileDag, build_dag
+from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.store.cas import Cas
@@ -19,7 +19,9 @@ from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Full
 from phase_boot.store.older import Older, Run
 
-SMALL = Cut(least=64, usual=192, most=1024, few=512, many=128)
+SMALL = ChunkerParams(
+    min_size=64, normal_size=192, max_size=1024, strict_one_in=512, loose_one_in=128
+)
 OLD = random.Random(1).randbytes(100_000)  # noqa: S311 - repeatable, not secret
 NEW = b"put before it" + OLD[:50_000] + b"and into it" + OLD[50_000:]
 
@@ -29,15 +31,15 @@ def of(data: bytes, name: str = "rootfs") -> Artifact:
 
 
 def cut(data: bytes) -> ChunkList:
-    return chunk_list(BytesIO(data), SMALL)
+    return build_chunk_list(BytesIO(data), SMALL)
 
 
-def stored(cas: Cas, data: bytes) -> Tree:
+def stored(cas: Cas, data: bytes) -> FileDag:
     """Put an artifact into a store with its chunks."""
     with cas.writer(of(data)) as writer:
         writer.write(data)
         cas.commit(writer).close()
-    tree = plant(cut(data))
+    tree = build_dag(cut(data))
     cas.keep_index(of(data), tree.root, tree.car())
     return tree
 
@@ -60,7 +62,7 @@ def test_a_new_version_finds_in_an_older_one_all_that_they_share(disk: Disk) -> 
         made = taken(again, chunks, have)
         assert again.digest == of(OLD).digest
     lacking = [chunk for chunk in chunks if not have[chunks.at(chunk.offset)]]
-    assert 0 < sum(chunk.size for chunk in lacking) < 4 * SMALL.most
+    assert 0 < sum(chunk.size for chunk in lacking) < 4 * SMALL.max_size
     for chunk in chunks:
         if chunk not in lacking:
             assert made[chunk.offset :][: chunk.size] == NEW[chunk.offset :][: chunk.size]
@@ -83,13 +85,13 @@ def test_what_is_alike_is_copied_in_few_runs(disk: Disk) -> None:
 def test_the_nodes_that_versions_share_are_at_hand(disk: Disk) -> None:
     cas = Cas(disk, bound=1 << 20)
     stored(cas, OLD)
-    tree = plant(cut(NEW))
+    tree = build_dag(cut(NEW))
     file = b"".join(tree.car())
-    outline = Outline(tree.root, len(NEW))
-    outline.take(0, file[: len(file) // 4])
-    lacking = list(outline.missing())
+    outline = DagIndex(tree.root, len(NEW))
+    outline.feed(0, file[: len(file) // 4])
+    lacking = list(outline.missing_cids())
     [nodes] = cas.older_nodes(of(NEW))
-    given = [outline.give(cid, nodes.get(cid, b"")) for cid in lacking]
+    given = [outline.add_block(cid, nodes.get(cid, b"")) for cid in lacking]
     assert sum(given) > len(given) - 10
 
 
@@ -122,7 +124,7 @@ def damaged(whole: bytes, root: bytes) -> dict[str, bytes]:
         "one byte more": whole + b"\0",
         "another byte": whole[:-1] + b"?",
         "nothing": b"",
-        "the root alone": whole[: car.START_BYTES + len(root)],
+        "the root alone": whole[: car.HEADER_BYTES + len(root)],
         "endless zeros": bytes(99_999),
     }
 
@@ -145,7 +147,7 @@ def test_a_list_of_something_else_is_not_believed() -> None:
     cas = Cas(disk, bound=1 << 20)
     stored(cas, OLD)
     [item] = disk.items(Folder.INDEXES)
-    other = plant(cut(NEW))
+    other = build_dag(cut(NEW))
     disk.plant(Folder.INDEXES, f"{item.name[:65]}{other.root}", b"".join(other.car()))
     disk.plant(Folder.INDEXES, "no name", b"")
     disk.plant(Folder.INDEXES, f"{item.name[:65]}no-cid", b"")

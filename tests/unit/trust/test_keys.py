@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.content.version import LONGEST, Version
+from phase_boot.content.version import MAX_VERSION_LENGTH, Version
 from phase_boot.trust.keys import KEYID_PREFIX, SigningKey, is_signed_by, parse_keyid
 
 # RFC 8032, 7.1, the third test.
@@ -56,7 +56,7 @@ def test_new_keys_differ() -> None:
 
 
 def test_a_version_is_as_long_as_allowed_and_no_longer() -> None:
-    assert LONGEST == 64
+    assert MAX_VERSION_LENGTH == 64
     assert str(Version.parse("1" * 64)) == "1" * 64
     said = r"^a version is dotted whole numbers such as 2025\.11\.12$"
     for text in ("1" * 65, "x"):
