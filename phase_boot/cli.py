@@ -179,13 +179,13 @@ def _daemon(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from phase_boot.outpost import send_out  # noqa: PLC0415 - other commands need none of it
+    from phase_boot.privsep.worker import start_worker  # noqa: PLC0415 - other commands need none of it
     from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - the same
 
     # Before there is anything that the other process must not have, and so that both of us
     # import what is slow at once.
     try:
-        outpost = send_out(user=None, finds=False, port=options.serve or 0)
+        worker = start_worker(user=None, discovers=False, port=options.serve or 0)
     except ProvideError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -206,10 +206,10 @@ def _fetch(options: argparse.Namespace) -> int:
                 journal=options.journal,
                 serve=options.serve,
             ),
-            outpost,
+            worker,
         )
     finally:
-        outpost.stop()
+        worker.stop()
 
 
 def _graph(options: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """The daemon: real adapters put together, one walk along the graph, one exit status.
 
-This is the composition root: with `outpost`, which puts the process together that talks to the
+Together with `privsep.worker`, the composition root of the process that talks to the
 network, the only place that knows every adapter.
 """
 
@@ -44,8 +44,6 @@ from phase_boot.machine.graph import State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.registry import RegistryError, installed_handlers
-from phase_boot.outpost import Outpost, send_out
-from phase_boot.outside.client import Outside
 from phase_boot.ports.cache import Cache
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
@@ -53,20 +51,22 @@ from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
 from phase_boot.ports.privacy import Privacy
 from phase_boot.ports.reports import Reports
+from phase_boot.privsep.client import WorkerClient
+from phase_boot.privsep.worker import NetworkWorker, start_worker
 
 T = TypeVar("T")
 EVENTS: Final = Path("/run/phase-boot/events.jsonl")
 FAILED_BEFORE: Final = "Phase Boot itself failed twice; its journal says why"
-OUTSIDE_USER: Final = 997
-"""`phase-outside` of the seed's /etc/passwd."""
+WORKER_USER: Final = 997
+"""`phase-network` of the seed's /etc/passwd."""
 SEED_MARK: Final = Path("/etc/phase-boot/built")
 """Only the seed has it: elsewhere nothing is mounted and nothing jumps."""
 KERNELS_OWN: Final = "linux"
 """What the kernel's consoles are where its command line has no TERM."""
 
 
-class OutsideEnded(Exception):
-    """The process that talks to the network is gone."""
+class WorkerExited(Exception):
+    """The network worker has exited."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,42 +115,44 @@ def run(settings: Settings) -> int:
         return 2
     as_seed = in_seed and not settings.dry_run
     # Before there is anything that the other process must not have.
-    outpost = send_out(user=OUTSIDE_USER if as_seed else None, finds=True)
+    worker = start_worker(user=WORKER_USER if as_seed else None, discovers=True)
     try:
         around = _seed() if as_seed else _desktop(settings)
-        end, boot = asyncio.run(_run(settings, around, outpost))
+        end, boot = asyncio.run(_run(settings, around, worker))
     except sinks.JournalUnusable as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except RegistryError as error:
         sys.stderr.write(f"The states cannot be put together: {error}.\n")
         return 1
-    except (RanInCircles, OutsideEnded) as error:
+    except (RanInCircles, WorkerExited) as error:
         sys.stderr.write(f"The boot was ended: {error}.\n")
         return 1
     finally:
-        outpost.stop()
+        worker.stop()
     # In the seed a person who leaves has been obeyed, which is no failure of the unit; that nobody
     # could be asked is one.
     obeyed = around.in_seed and boot.trouble is None
     return 0 if end in {State.TARGET, State.FIRMWARE} or obeyed else 1
 
 
-async def _run(settings: Settings, around: _Surroundings, outpost: Outpost) -> tuple[State, Boot]:
+async def _run(
+    settings: Settings, around: _Surroundings, worker: NetworkWorker
+) -> tuple[State, Boot]:
     clock = SystemClock(settable=around.in_seed)
     journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
     if around.earlier:
         journal.emit(RunInterrupted(lines=len(around.earlier)))
-    outside = outpost.outside()
+    network = worker.client()
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
     world = World(
         clock=clock,
         platform=platform,
         privacy=around.privacy,
         network=around.network,
-        finders=(outside, NamedUrls(), KeptManifest()),
-        fetcher=outside,
-        neighbours=outpost.neighbours(),
+        finders=(network, NamedUrls(), KeptManifest()),
+        fetcher=network,
+        neighbours=worker.peer_channel(),
         cache=around.cache,
         kexec=around.kexec,
         loader=around.loader,
@@ -165,23 +167,23 @@ async def _run(settings: Settings, around: _Surroundings, outpost: Outpost) -> t
         trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None,
         unattended=around.in_seed or settings.unattended,
     )
-    end, boot = await _while_alive(outside, drive(installed_handlers(), world, boot))
+    end, boot = await _while_alive(network, drive(installed_handlers(), world, boot))
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
     journal.flush()
     return end, boot
 
 
-async def _while_alive(outside: Outside, driving: Coroutine[Any, Any, T]) -> T:
+async def _while_alive(network: WorkerClient, driving: Coroutine[Any, Any, T]) -> T:
     """Return what ``driving`` does, unless the process that talks to the network ends first.
 
     Raises:
-        OutsideEnded: it did; whoever started us starts both anew.
+        WorkerExited: it did; the service manager restarts both.
     """
-    walk, end = asyncio.create_task(driving), asyncio.create_task(outside.gone())
+    walk, end = asyncio.create_task(driving), asyncio.create_task(network.wait_exit())
     try:
         await asyncio.wait({walk, end}, return_when=asyncio.FIRST_COMPLETED)
         if not walk.done():
-            raise OutsideEnded("the process that talks to the network ended by itself")
+            raise WorkerExited("the process that talks to the network ended by itself")
         return walk.result()
     finally:
         for task in (walk, end):

@@ -29,10 +29,10 @@ from phase_boot.machine.events import (
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.recall import keep_root, keep_seen, recall
 from phase_boot.machine.redirect_events import DocumentRedirected
-from phase_boot.outpost import Outpost
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.privsep.worker import NetworkWorker
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import manifest_path, read_manifest_path, root_path
 from phase_boot.trust.chain import Chain
@@ -96,7 +96,7 @@ class _Plan:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def fill(order: Order, outpost: Outpost) -> int:
+def fill(order: Order, worker: NetworkWorker) -> int:
     """Fetch what the manifest promises; return the exit status: 0 when all of it is there."""
     try:
         plan = _plan(order)
@@ -104,7 +104,7 @@ def fill(order: Order, outpost: Outpost) -> int:
     except (_Impossible, sinks.JournalUnusable) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
-    return asyncio.run(_fill(plan, outpost, files))
+    return asyncio.run(_fill(plan, worker, files))
 
 
 def _plan(order: Order) -> _Plan:
@@ -164,8 +164,8 @@ def _usable(text: str) -> Url:
         raise _Impossible(f"{text!r:.300} cannot be asked: {error}.") from error
 
 
-async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
-    clock, fetcher = SystemClock(), outpost.outside()
+async def _fill(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -> int:
+    clock, fetcher = SystemClock(), worker.client()
     console = Console(sys.stderr.write, display_of(sys.stderr), start=clock.monotonic())
     boot_id = os.urandom(6).hex()
     journal = Journal([console, *files], now=clock.monotonic, boot_id=boot_id)
@@ -183,7 +183,7 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
             liars=set(),
             emit=journal.emit,
             dags=manifest.dags,
-            circle=_circle(plan, outpost, clock, journal.emit),
+            circle=_circle(plan, worker, clock, journal.emit),
             gateways=plan.gateways,
         )
         for artifact in manifest.artifacts.values():
@@ -191,7 +191,7 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
             fetched.close()
         if errand.circle is not None:
             sys.stderr.write(
-                f"All of it is here, and handed on at port {outpost.port}: ^C ends it.\n"
+                f"All of it is here, and handed on at port {worker.port}: ^C ends it.\n"
             )
             await asyncio.Event().wait()
     except FetchFailed as failure:
@@ -208,12 +208,12 @@ async def _fill(plan: _Plan, outpost: Outpost, files: Sequence[Sink]) -> int:
 
 
 def _circle(
-    plan: _Plan, outpost: Outpost, clock: Clock, emit: Callable[[Event], None]
+    plan: _Plan, worker: NetworkWorker, clock: Clock, emit: Callable[[Event], None]
 ) -> TrackerClient | None:
     if plan.order.serve is None:
         return None
     return TrackerClient(
-        outpost.neighbours(), clock=clock, reach=plan.policy.network.reach, emit=emit
+        worker.peer_channel(), clock=clock, reach=plan.policy.network.reach, emit=emit
     )
 
 

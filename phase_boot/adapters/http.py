@@ -163,12 +163,12 @@ class Http:
             async for piece in pieces:
                 yield piece
 
-    async def parts(
+    async def ranges(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
-    ) -> AsyncGenerator[HttpPart, None]:
-        """Yield the answers that together have ``length`` bytes from ``offset`` on.
+    ) -> AsyncGenerator[HttpRangeResponse, None]:
+        """Yield the responses that together have ``length`` bytes from ``offset`` on.
 
-        Each is read, or given up, before the next one is asked for.
+        Read or detach each response before requesting the next one.
         """
         async with aclosing(self._parts(Wanted(url, reach, redirects), offset, length)) as parts:
             async for part in parts:
@@ -185,7 +185,7 @@ class Http:
 
     async def _parts(
         self, wanted: Wanted, offset: int, length: int
-    ) -> AsyncGenerator[HttpPart, None]:
+    ) -> AsyncGenerator[HttpRangeResponse, None]:
         """Ask for a part, and for the rest of it while answers are shorter (RFC 9110 15.3.7)."""
         for number in range(MAX_PARTS if length else 0):
             ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
@@ -209,8 +209,10 @@ class Http:
         if length:
             raise FetchFailed(f"it sends a part in more than {MAX_PARTS} answers", retryable=False)
 
-    def _part(self, answer: Answer, body: Body, way: Redirects, *, is_last: bool) -> HttpPart:
-        return HttpPart(answer, body, near=self._near(way.url.host), is_last=is_last)
+    def _part(
+        self, answer: Answer, body: Body, way: Redirects, *, is_last: bool
+    ) -> HttpRangeResponse:
+        return HttpRangeResponse(answer, body, near=self._near(way.url.host), is_last=is_last)
 
     async def _small(self, url: str, answer: Answer, limit: int) -> bytes:
         """Return the whole body of an answer to a request without a range."""
@@ -250,8 +252,8 @@ class Http:
             raise FetchFailed(reason, retryable=False)
 
 
-class HttpPart:
-    """Implements `outside.handover.Part`: an answer with bytes of a span."""
+class HttpRangeResponse:
+    """Implements `privsep.fd_passing.RangeResponse`: a response with bytes of a range."""
 
     def __init__(self, answer: Answer, body: Body, *, near: bool, is_last: bool) -> None:
         """Take an answer, where in it the bytes are, and whether it came from this network."""

@@ -37,7 +37,7 @@ MAX_ADDRESSES: Final = 4
 MAX_OF_ONE_SENDER: Final = 16
 """Candidates of one sender."""
 MAX_CANDIDATES: Final = 1000
-"""In one search; fewer than `outside.client` takes."""
+"""In one search; fewer than `privsep.client` accepts."""
 MAX_REASONS: Final = 8
 """Reasons for which something was passed over, in one search."""
 MAX_NAME: Final = 200

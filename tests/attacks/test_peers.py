@@ -19,9 +19,9 @@ from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
 from phase_boot.drill.manifests import ROOTFS
 from phase_boot.drill.sites import chunked, site_with_chunks
-from phase_boot.outside.neighbours import OutsideNeighbours, lend
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import CUT, Share
+from phase_boot.privsep.peer_channel import PeerChannel, serve_peer_channel
 from phase_boot.provider.handlers import RequestHandler
 from phase_boot.provider.http_server import ConnectionLimiter, make_server
 from phase_boot.provider.limits import Limits
@@ -335,19 +335,19 @@ class Takes:
 
 
 @contextlib.asynccontextmanager
-async def lending(hand: Takes) -> AsyncIterator[OutsideNeighbours]:
+async def lending(hand: Takes) -> AsyncIterator[PeerChannel]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    task = asyncio.create_task(lend(theirs, hand))
+    task = asyncio.create_task(serve_peer_channel(theirs, hand))
     try:
         with ours, theirs:
-            yield OutsideNeighbours(ours, 7000, patience=0.5)
+            yield PeerChannel(ours, 7000, reply_seconds=0.5)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
     finally:
         task.cancel()
 
 
-async def told(neighbours: OutsideNeighbours) -> bytes:
+async def told(neighbours: PeerChannel) -> bytes:
     return await neighbours.tell("http://10.0.0.1/peers", b"x", limit=100, reach=Reach.LAN)
 
 
@@ -385,7 +385,7 @@ async def test_the_process_outside_says_too_much_or_nothing_or_ends() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            neighbours = OutsideNeighbours(ours, 7000, patience=0.2)
+            neighbours = PeerChannel(ours, 7000, reply_seconds=0.2)
             for packet in (b"\0\0\0\7\1none asked", b"\0\0\0\1", b"\0\0\0\1\x63odd"):
                 theirs.send(packet)
                 with pytest.raises(FetchFailed):

@@ -380,7 +380,7 @@ async def test_a_connection_whose_bytes_are_in_cipher_is_never_given_up(
     async with (
         server(lambda _: part, tls=context) as url,
         fetcher(near=lambda _host: True) as http,
-        aclosing(http.parts(url, offset=0, length=len(body), reach=Reach.INTERNET)) as parts,
+        aclosing(http.ranges(url, offset=0, length=len(body), reach=Reach.INTERNET)) as parts,
     ):
         answer = await anext(parts)
         assert answer.detach() is None

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.outside.client import Outside
-from phase_boot.outside.server import Means, serve
-from phase_boot.outside.start import Started, start
-from phase_boot.outside.wire import MAX_FRAME
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, unmoved
 from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
+from phase_boot.privsep.client import WorkerClient
+from phase_boot.privsep.protocol import MAX_FRAME
+from phase_boot.privsep.server import WorkerServices, serve
+from phase_boot.sandbox.process import Child, spawn
 from policies.model import Reach
 
 NOBODY = 65534
@@ -85,15 +85,15 @@ class Fetcher:
 
 
 async def serving(control: socket.socket) -> None:
-    await serve(control, Means(Finder(), Fetcher()))
+    await serve(control, WorkerServices(Finder(), Fetcher()))
 
 
 @contextmanager
-def process(user: int | None = None) -> Iterator[Started]:
+def process(user: int | None = None) -> Iterator[Child]:
     with warnings.catch_warnings():
         # Unlike the daemon a test forks where threads may run already.
         warnings.simplefilter("ignore", DeprecationWarning)
-        started = start(serving, user=user)
+        started = spawn(serving, user=user)
     try:
         yield started
     finally:
@@ -101,19 +101,19 @@ def process(user: int | None = None) -> Iterator[Started]:
 
 
 @asynccontextmanager
-async def outside(user: int | None = None) -> AsyncIterator[Outside]:
+async def running_worker(user: int | None = None) -> AsyncIterator[WorkerClient]:
     with process(user) as started:
-        yield Outside(started.control, patience=20)
+        yield WorkerClient(started.control, reply_seconds=20)
 
 
 async def test_a_captive_portal_is_still_one_on_this_side() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         with pytest.raises(Intercepted, match="it sent us to http:"):
             await other.read("portal", limit=1, reach=Reach.INTERNET)
 
 
 async def test_a_document_is_read_and_the_question_arrives_whole() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         answer = await other.read("http://ü", limit=65536, reach=Reach.INTERNET, redirects=3)
         assert answer.decode() == "http://ü 65536 internet 3"
 
@@ -121,20 +121,20 @@ async def test_a_document_is_read_and_the_question_arrives_whole() -> None:
 async def test_the_hosts_that_a_document_came_over_are_named_and_no_more_than_were_allowed() -> (
     None
 ):
-    async with outside() as other:
+    async with running_worker() as other:
         targets: list[str] = []
         await other.read("moved", limit=99, reach=Reach.INTERNET, redirects=2, moved=targets.append)
     assert targets == ["https://other0.example/", "https://other1.example/"]
 
 
 async def test_a_body_comes_from_where_it_was_asked_for() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         pieces = other.stream("body", offset=11, size=len(BODY), reach=Reach.LAN, redirects=2)
         assert b"".join([piece async for piece in pieces]) == BODY[11:]
 
 
 async def test_a_part_of_a_body_is_what_was_asked_for_and_no_more() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         pieces = other.span("body", offset=3, length=MAX_FRAME - 1, reach=Reach.LAN, redirects=2)
         assert b"".join([piece async for piece in pieces]) == BODY[3 : MAX_FRAME + 2]
         beyond = other.span("body", offset=len(BODY) - 5, length=6, reach=Reach.LAN, redirects=2)
@@ -143,7 +143,7 @@ async def test_a_part_of_a_body_is_what_was_asked_for_and_no_more() -> None:
 
 @pytest.mark.parametrize(("url", "again"), [("busy", True), ("gone", False)])
 async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, again: bool) -> None:  # noqa: FBT001 - a case
-    async with outside() as other:
+    async with running_worker() as other:
         with pytest.raises(FetchFailed, match="HTTP") as caught:
             await other.read(url, limit=10, reach=Reach.INTERNET)
         assert caught.value.retryable is again
@@ -151,7 +151,7 @@ async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, aga
 
 
 async def test_candidates_come_one_by_one_and_what_breaks_off_is_named() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         found = [each async for each in other.find(QUEST)]
         assert found.pop(1) == Ignored("evil\N{RIGHT-TO-LEFT OVERRIDE}")
         urls = [each.url for each in found if isinstance(each, Candidate)]
@@ -163,7 +163,7 @@ async def test_candidates_come_one_by_one_and_what_breaks_off_is_named() -> None
 
 
 async def test_many_questions_are_answered_at_once_and_one_that_hangs_holds_up_nobody() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         hanging = asyncio.create_task(other.read("hangs", limit=1, reach=Reach.LAN))
         answers = await asyncio.gather(
             *(other.read(str(n), limit=99, reach=Reach.LAN) for n in range(40))
@@ -175,7 +175,7 @@ async def test_many_questions_are_answered_at_once_and_one_that_hangs_holds_up_n
 
 
 async def test_whoever_has_enough_hangs_up_and_may_ask_again() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         for _ in range(200):
             pieces = other.stream("body", offset=0, size=len(BODY), reach=Reach.LAN, redirects=2)
             async with aclosing(pieces):
@@ -183,8 +183,8 @@ async def test_whoever_has_enough_hangs_up_and_may_ask_again() -> None:
 
 
 async def test_its_end_is_noticed_and_named() -> None:
-    async with outside() as other:
-        watching = asyncio.create_task(other.gone())
+    async with running_worker() as other:
+        watching = asyncio.create_task(other.wait_exit())
         await asyncio.sleep(0)
         assert not watching.done()
         with pytest.raises(FetchFailed, match="the process that talks to the network"):
@@ -204,7 +204,7 @@ async def test_it_ends_when_we_do() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 async def test_it_has_no_rights() -> None:
-    async with outside(NOBODY) as other:
+    async with running_worker(NOBODY) as other:
         text = (await other.read("rights", limit=10_000, reach=Reach.LAN)).decode()
     status = dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE))
     assert set(status["Uid"].split() + status["Gid"].split()) == {str(NOBODY)}
@@ -215,6 +215,6 @@ async def test_it_has_no_rights() -> None:
 
 
 async def test_even_without_being_root_it_can_never_gain_rights() -> None:
-    async with outside() as other:
+    async with running_worker() as other:
         text = (await other.read("rights", limit=10_000, reach=Reach.LAN)).decode()
     assert "NoNewPrivs:\t1" in text

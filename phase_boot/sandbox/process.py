@@ -1,4 +1,4 @@
-"""Starting the process, and taking everything from it that it does not need."""
+"""Spawning an unprivileged child process (fork, setresuid, rlimits, no_new_privs)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
-_FEW_THREADS: Final = 64
+_MAX_THREADS: Final = 64
 _LIMITS: Final = (
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_FSIZE, 0),
-    (resource.RLIMIT_NPROC, _FEW_THREADS),
+    (resource.RLIMIT_NPROC, _MAX_THREADS),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The process, and the socket over which it is asked."""
+class Child:
+    """A child process and its control socket."""
 
     pid: int
     control: socket.socket
 
     def stop(self) -> None:
-        """End it, and return when it has ended."""
+        """Kill the child and wait for its exit."""
         self.control.close()
         try:
             os.kill(self.pid, signal.SIGKILL)
@@ -40,17 +40,15 @@ class Started:
             pass
 
 
-def start(
-    body: Callable[[socket.socket], Coroutine[Any, Any, None]], *, user: int | None
-) -> Started:
-    """Run ``body`` in a process that may use the network and nothing else.
+def spawn(body: Callable[[socket.socket], Coroutine[Any, Any, None]], *, user: int | None) -> Child:
+    """Run ``body`` in a confined child process that keeps access to the network only.
 
-    It is a fork, which costs next to nothing: call this before there are threads, files or an
-    event loop. It ends when we do.
+    The child is a fork without exec, so call this before the process has threads, open files or an
+    event loop. The kernel kills it when its parent exits.
 
     Args:
-        body: what it runs, with its end of the control socket.
-        user: the id of the user it becomes, where we are root; None stays who we are.
+        body: the coroutine of the child; it receives the child's end of the control socket.
+        user: the user and group id that the child takes if this process is root; None keeps them.
     """
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
@@ -59,32 +57,32 @@ def start(
     pid = os.fork()
     if pid:
         theirs.close()
-        return Started(pid, ours)
+        return Child(pid, ours)
     status = 1
     try:
         ours.close()
-        _confine(user, parent)
+        confine(user, parent)
         asyncio.run(body(theirs))
         status = 0
     except KeyboardInterrupt:
         pass
     finally:
-        # Not sys.exit: nothing of what the parent wanted done at its end is ours to do.
+        # Not sys.exit: the exit handlers inherited from the parent must not run here.
         os._exit(status)
 
 
-def _confine(user: int | None, parent: int) -> None:
-    """Give up every right that is not needed; whatever cannot be given up ends the process."""
+def confine(user: int | None, parent: int) -> None:
+    """Drop privileges; a failure ends the process."""
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a descriptor is what counts here
         os.dup2(nothing.fileno(), 0)
     if user is not None:
-        for kind, most in _LIMITS:
-            resource.setrlimit(kind, (most, most))
+        for kind, maximum in _LIMITS:
+            resource.setrlimit(kind, (maximum, maximum))
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # After the change of user, which clears it.
+    # After setresuid, which clears it.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise SystemExit

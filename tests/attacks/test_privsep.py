@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.outside.client import MAX_CANDIDATES, Outside
-from phase_boot.outside.wire import MAX_FRAME, MAX_TEXT, Kind, readable
 from phase_boot.ports.fetcher import MAX_RETRY_AFTER_SECONDS, FetchFailed
 from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.privsep.client import MAX_CANDIDATES, WorkerClient
+from phase_boot.privsep.protocol import MAX_FRAME, MAX_TEXT, FrameKind, wait_readable
 from policies.model import Reach
 
 QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=0.1, urls=())
@@ -25,14 +25,14 @@ def frame(kind: int, payload: bytes = b"", *, length: int | None = None) -> byte
 
 
 @asynccontextmanager
-async def taken_over(answer: Callable[[], bytes]) -> AsyncIterator[Outside]:
+async def taken_over(answer: Callable[[], bytes]) -> AsyncIterator[WorkerClient]:
     """Answer every question with the same bytes, and then nothing."""
     ours, theirs = socket.socketpair()
     kept: list[socket.socket] = []
 
     async def answering() -> None:
         while True:
-            await readable(theirs)
+            await wait_readable(theirs)
             data, descriptors, _, _ = socket.recv_fds(theirs, 1, 1)
             if not data:
                 return
@@ -46,7 +46,7 @@ async def taken_over(answer: Callable[[], bytes]) -> AsyncIterator[Outside]:
 
     attacker = asyncio.create_task(answering())
     try:
-        yield Outside(ours, patience=0.3)
+        yield WorkerClient(ours, reply_seconds=0.3)
     finally:
         attacker.cancel()
         await asyncio.gather(attacker, return_exceptions=True)
@@ -54,16 +54,16 @@ async def taken_over(answer: Callable[[], bytes]) -> AsyncIterator[Outside]:
             each.close()
 
 
-async def read(other: Outside) -> bytes:
+async def read(other: WorkerClient) -> bytes:
     return await other.read("http://x", limit=1000, reach=Reach.INTERNET)
 
 
-async def streamed(other: Outside) -> bytes:
+async def streamed(other: WorkerClient) -> bytes:
     pieces = other.stream("http://x", offset=10, size=100, reach=Reach.INTERNET)
     return b"".join([piece async for piece in pieces])
 
 
-async def part(other: Outside) -> bytes:
+async def part(other: WorkerClient) -> bytes:
     pieces = other.span("http://x", offset=10, length=90, reach=Reach.INTERNET)
     return b"".join([piece async for piece in pieces])
 
@@ -75,25 +75,25 @@ async def part(other: Outside) -> bytes:
         b"\0",
         frame(0),
         frame(77, b"x"),
-        frame(Kind.DATA, length=2**32 - 1),
-        frame(Kind.DATA, length=MAX_FRAME + 1),
-        frame(Kind.DATA, b"half", length=1000),
-        frame(Kind.FOUND, b"http://y"),
-        frame(Kind.FAILED, b"\xff\xfe" * 9000),
+        frame(FrameKind.DATA, length=2**32 - 1),
+        frame(FrameKind.DATA, length=MAX_FRAME + 1),
+        frame(FrameKind.DATA, b"half", length=1000),
+        frame(FrameKind.FOUND, b"http://y"),
+        frame(FrameKind.FAILED, b"\xff\xfe" * 9000),
         b"GET / HTTP/1.1\r\n\r\n",
     ],
 )
 async def test_an_answer_that_is_none_fails_the_source_and_nothing_else(answer: bytes) -> None:
     async with taken_over(lambda: answer) as other:
-        for ask in (read, streamed, part):
+        for request in (read, streamed, part):
             with pytest.raises(FetchFailed) as caught:
-                await ask(other)
+                await request(other)
             assert len(str(caught.value)) < 2 * MAX_TEXT
 
 
 @pytest.mark.parametrize("asked", [b"1e300", b"nan", b"-inf", b"soon", b"", b"9" * 4000])
 async def test_a_pause_that_the_other_process_asks_for_is_bounded(asked: bytes) -> None:
-    async with taken_over(lambda: frame(Kind.FAILED_FOR_NOW, asked + b"\nbusy")) as other:
+    async with taken_over(lambda: frame(FrameKind.FAILED_FOR_NOW, asked + b"\nbusy")) as other:
         with pytest.raises(FetchFailed) as caught:
             await read(other)
     pause = caught.value.retry_after
@@ -101,14 +101,14 @@ async def test_a_pause_that_the_other_process_asks_for_is_bounded(asked: bytes) 
 
 
 async def test_an_endless_document_is_cut_at_its_limit() -> None:
-    endless = frame(Kind.DATA, b"x" * 600) * 1000
+    endless = frame(FrameKind.DATA, b"x" * 600) * 1000
     async with taken_over(lambda: endless) as other:
         with pytest.raises(FetchFailed, match="larger than 1000 bytes"):
             await read(other)
 
 
 async def test_more_bytes_than_were_signed_are_not_handed_on() -> None:
-    async with taken_over(lambda: frame(Kind.DATA, b"x" * 91)) as other:
+    async with taken_over(lambda: frame(FrameKind.DATA, b"x" * 91)) as other:
         with pytest.raises(FetchFailed, match="more than 90 bytes"):
             await streamed(other)
         with pytest.raises(FetchFailed, match="more than 90 bytes"):
@@ -116,14 +116,14 @@ async def test_more_bytes_than_were_signed_are_not_handed_on() -> None:
 
 
 async def test_a_body_that_ends_early_is_a_failure() -> None:
-    short = frame(Kind.DATA, b"x" * 89) + frame(Kind.END)
+    short = frame(FrameKind.DATA, b"x" * 89) + frame(FrameKind.END)
     async with taken_over(lambda: short) as other:
         with pytest.raises(FetchFailed, match="1 bytes early"):
             await streamed(other)
 
 
 async def test_endless_candidates_come_to_an_end() -> None:
-    many = frame(Kind.FOUND, b"http://liar") * (MAX_CANDIDATES + 1)
+    many = frame(FrameKind.FOUND, b"http://liar") * (MAX_CANDIDATES + 1)
     async with taken_over(lambda: many) as other:
         finding = other.find(QUEST)
         for _ in range(MAX_CANDIDATES):
@@ -133,7 +133,7 @@ async def test_endless_candidates_come_to_an_end() -> None:
 
 
 async def test_a_candidate_is_a_short_text_and_from_the_lan_whatever_it_says() -> None:
-    answer = frame(Kind.FOUND, b"cache:" + b"\x1b" * 9000) + frame(Kind.END)
+    answer = frame(FrameKind.FOUND, b"cache:" + b"\x1b" * 9000) + frame(FrameKind.END)
     async with taken_over(lambda: answer) as other:
         (candidate,) = [each async for each in other.find(QUEST)]
     assert isinstance(candidate, Candidate)

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.http import LEAST_DETACHED, Http
-from phase_boot.outside import handover
-from phase_boot.outside.client import Outside
-from phase_boot.outside.handover import MOST, as_payload, hand_over
-from phase_boot.outside.server import Means, serve
-from phase_boot.outside.wire import Kind, read_request, readable, send
 from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.privsep import fd_passing
+from phase_boot.privsep.client import WorkerClient
+from phase_boot.privsep.fd_passing import MAX_READ, encode_remaining, pass_socket
+from phase_boot.privsep.protocol import FrameKind, receive_request, send_frame, wait_readable
+from phase_boot.privsep.server import WorkerServices, serve
 from policies.model import Reach
 
-BODY = os.urandom(3 * MOST + 17)
+BODY = os.urandom(3 * MAX_READ + 17)
 OFFSET = 5
 Script = Callable[[socket.socket], Awaitable[None]]
 
@@ -69,46 +69,50 @@ async def mirror(
 
 
 @asynccontextmanager
-async def outside(*, near: bool = True) -> AsyncIterator[tuple[Outside, list[Kind]]]:
+async def running_worker(
+    *, near: bool = True
+) -> AsyncIterator[tuple[WorkerClient, list[FrameKind]]]:
     """The other process, in this one; and the frames that it sent."""
     ours, theirs = socket.socketpair()
     http = Http(near=lambda _: near)
-    serving = asyncio.create_task(serve(theirs, Means(None, http, http)))
-    frames: list[Kind] = []
+    serving = asyncio.create_task(serve(theirs, WorkerServices(None, http, http)))
+    frames: list[FrameKind] = []
 
-    async def noted(channel: socket.socket, kind: Kind, payload: bytes = b"") -> None:
+    async def noted(channel: socket.socket, kind: FrameKind, payload: bytes = b"") -> None:
         frames.append(kind)
-        await send(channel, kind, payload)
+        await send_frame(channel, kind, payload)
 
     with pytest.MonkeyPatch.context() as patch, ours, theirs:
-        patch.setattr("phase_boot.outside.server.send", noted)
-        yield Outside(ours, patience=20), frames
+        patch.setattr("phase_boot.privsep.server.send_frame", noted)
+        yield WorkerClient(ours, reply_seconds=20), frames
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         await http.close()
 
 
 @asynccontextmanager
-async def played(script: Script) -> AsyncIterator[Outside]:
+async def played(script: Script) -> AsyncIterator[WorkerClient]:
     """Another process that was taken over, and answers one question by ``script``."""
     ours, theirs = socket.socketpair()
 
     async def play() -> None:
-        await readable(theirs)
+        await wait_readable(theirs)
         _, descriptors, _, _ = socket.recv_fds(theirs, 1, 1)
         with socket.socket(fileno=descriptors[0]) as channel:
             channel.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-            await read_request(channel)
+            await receive_request(channel)
             await script(channel)
 
     playing = asyncio.create_task(play())
     with ours, theirs:
-        yield Outside(ours, patience=20)
+        yield WorkerClient(ours, reply_seconds=20)
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
 
 
-async def fetched(other: Outside, url: str = "http://any", *, length: int = len(BODY)) -> bytes:
+async def fetched(
+    other: WorkerClient, url: str = "http://any", *, length: int = len(BODY)
+) -> bytes:
     pieces = other.span(url, offset=OFFSET, length=length - OFFSET, reach=Reach.INTERNET)
     return b"".join([piece async for piece in pieces])
 
@@ -118,20 +122,20 @@ def open_descriptors() -> int:
 
 
 async def test_all_of_a_long_answer_arrives_over_the_connection_itself() -> None:
-    async with mirror() as url, outside() as (other, frames):
+    async with mirror() as url, running_worker() as (other, frames):
         assert await fetched(other, url) == BODY[OFFSET:]
-        assert Kind.REST in frames
+        assert FrameKind.PASSED in frames
 
 
 @pytest.mark.parametrize("near", [True, False])
 async def test_whatever_is_no_plain_near_and_sized_answer_comes_piece_by_piece(near: bool) -> None:  # noqa: FBT001 - a case
-    async with mirror(chunked=near) as url, outside(near=near) as (other, frames):
+    async with mirror(chunked=near) as url, running_worker(near=near) as (other, frames):
         assert await fetched(other, url) == BODY[OFFSET:]
-        assert set(frames) == {Kind.DATA, Kind.END}
+        assert set(frames) == {FrameKind.DATA, FrameKind.END}
 
 
 async def test_the_rest_of_an_answer_that_is_shorter_than_asked_for_is_asked_for_too() -> None:
-    step = 2 * MOST
+    step = 2 * MAX_READ
     asked: list[int] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,11 +151,11 @@ async def test_the_rest_of_an_answer_that_is_shorter_than_asked_for_is_asked_for
 
     listener = await asyncio.start_server(answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/x"
-    async with listener, outside() as (other, frames):
+    async with listener, running_worker() as (other, frames):
         assert await fetched(other, url) == BODY[OFFSET:]
     assert asked == [OFFSET, OFFSET + step]
-    assert frames[0] is Kind.DATA
-    assert frames.count(Kind.REST) <= 1
+    assert frames[0] is FrameKind.DATA
+    assert frames.count(FrameKind.PASSED) <= 1
 
 
 async def test_for_a_short_answer_no_connection_is_given_up(
@@ -159,29 +163,29 @@ async def test_for_a_short_answer_no_connection_is_given_up(
 ) -> None:
     monkeypatch.setattr("phase_boot.adapters.http.LEAST_DETACHED", len(BODY))
     assert len(BODY) > LEAST_DETACHED
-    async with mirror() as url, outside() as (other, frames):
+    async with mirror() as url, running_worker() as (other, frames):
         assert await fetched(other, url) == BODY[OFFSET:]
-        assert Kind.REST not in frames
+        assert FrameKind.PASSED not in frames
 
 
 async def test_an_answer_that_breaks_off_is_a_failure_that_may_be_tried_again() -> None:
-    async with mirror(sends=2 * MOST) as url, outside() as (other, frames):
+    async with mirror(sends=2 * MAX_READ) as url, running_worker() as (other, frames):
         with pytest.raises(FetchFailed, match=r"ended \d+ bytes early") as caught:
             await fetched(other, url)
         assert caught.value.retryable
-        assert Kind.REST in frames
+        assert FrameKind.PASSED in frames
 
 
 async def test_an_answer_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handover, "STALL_SECONDS", 0.2)
-    async with mirror(sends=2 * MOST, hangs=True) as url, outside() as (other, _):
+    monkeypatch.setattr(fd_passing, "STALL_SECONDS", 0.2)
+    async with mirror(sends=2 * MAX_READ, hangs=True) as url, running_worker() as (other, _):
         with pytest.raises(FetchFailed, match="stopped answering") as caught:
             await fetched(other, url)
         assert caught.value.retryable
 
 
 async def test_nothing_stays_open_of_many_answers_and_of_those_nobody_read_to_the_end() -> None:
-    async with mirror() as url, outside() as (other, frames):
+    async with mirror() as url, running_worker() as (other, frames):
         await fetched(other, url)
         before = open_descriptors()
         for _ in range(5):
@@ -189,7 +193,7 @@ async def test_nothing_stays_open_of_many_answers_and_of_those_nobody_read_to_th
             pieces = other.span(url, offset=OFFSET, length=len(BODY) - OFFSET, reach=Reach.LAN)
             assert await anext(pieces)
             await pieces.aclose()
-        assert frames.count(Kind.REST) >= 6
+        assert frames.count(FrameKind.PASSED) >= 6
         for _ in range(100):
             if open_descriptors() <= before:
                 break
@@ -201,8 +205,8 @@ async def test_more_bytes_than_were_asked_for_are_refused_before_anybody_has_the
     async def more(channel: socket.socket) -> None:
         here, there = socket.socketpair()
         with here, there:
-            await send(channel, Kind.REST, as_payload(1 << 60))
-            await hand_over(channel, there)
+            await send_frame(channel, FrameKind.PASSED, encode_remaining(1 << 60))
+            await pass_socket(channel, there)
             here.setblocking(False)  # noqa: FBT003 - the standard library's own signature
             await asyncio.get_running_loop().sock_sendall(here, bytes(64))
 
@@ -214,7 +218,7 @@ async def test_more_bytes_than_were_asked_for_are_refused_before_anybody_has_the
 @pytest.mark.parametrize("payload", [b"", b"\0" * 7, b"\0" * 9])
 async def test_a_count_that_is_none_is_no_answer(payload: bytes) -> None:
     async def odd(channel: socket.socket) -> None:
-        await send(channel, Kind.REST, payload)
+        await send_frame(channel, FrameKind.PASSED, payload)
 
     async with played(odd) as other:
         with pytest.raises(FetchFailed, match="how many bytes are left"):
@@ -223,7 +227,7 @@ async def test_a_count_that_is_none_is_no_answer(payload: bytes) -> None:
 
 async def test_without_a_connection_there_is_no_answer() -> None:
     async def none(channel: socket.socket) -> None:
-        await send(channel, Kind.REST, as_payload(9))
+        await send_frame(channel, FrameKind.PASSED, encode_remaining(9))
         await asyncio.get_running_loop().sock_sendall(channel, b"\n")
 
     async with played(none) as other:
@@ -234,7 +238,7 @@ async def test_without_a_connection_there_is_no_answer() -> None:
 async def test_a_file_in_place_of_a_connection_is_refused_and_closed() -> None:
     async def file(channel: socket.socket) -> None:
         with tempfile.TemporaryFile() as one:
-            await send(channel, Kind.REST, as_payload(9))
+            await send_frame(channel, FrameKind.PASSED, encode_remaining(9))
             socket.send_fds(channel, [b"\n"], [one.fileno()])
 
     before = open_descriptors()
@@ -247,13 +251,13 @@ async def test_a_file_in_place_of_a_connection_is_refused_and_closed() -> None:
 async def test_a_connection_that_was_made_to_wait_holds_up_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handover, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(fd_passing, "STALL_SECONDS", 0.2)
     here, there = socket.socketpair()
 
     async def waiting(channel: socket.socket) -> None:
         there.setblocking(True)  # noqa: FBT003 - the standard library's own signature
-        await send(channel, Kind.REST, as_payload(9))
-        await hand_over(channel, there)
+        await send_frame(channel, FrameKind.PASSED, encode_remaining(9))
+        await pass_socket(channel, there)
 
     with here, there:
         async with played(waiting) as other, asyncio.timeout(20):
@@ -274,8 +278,8 @@ async def test_an_endless_supply_lets_others_have_their_turn() -> None:
 
     async def endless(channel: socket.socket) -> None:
         here.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-        await send(channel, Kind.REST, as_payload(len(BODY) - OFFSET))
-        await hand_over(channel, there)
+        await send_frame(channel, FrameKind.PASSED, encode_remaining(len(BODY) - OFFSET))
+        await pass_socket(channel, there)
         await asyncio.get_running_loop().sock_sendall(here, BODY[OFFSET:])
 
     with here, there:
@@ -283,8 +287,8 @@ async def test_an_endless_supply_lets_others_have_their_turn() -> None:
             counting = asyncio.create_task(count())
             assert await fetched(other) == BODY[OFFSET:]
             counting.cancel()
-    assert turns > len(BODY) / MOST
+    assert turns > len(BODY) / MAX_READ
 
 
 def test_a_count_is_eight_bytes_big_endian() -> None:
-    assert as_payload(258) == struct.pack(">Q", 258)
+    assert encode_remaining(258) == struct.pack(">Q", 258)

@@ -1,0 +1,1 @@
+"""Taking rights from a process before it touches untrusted input."""
