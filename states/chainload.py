@@ -14,7 +14,7 @@ from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.handover import cmdline_of, initrd_of
 from phase_boot.machine.preflight import is_whole, obstacle_to_staging, outlook
 from phase_boot.ports.loader import Cargo
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 
 
@@ -43,7 +43,7 @@ async def _opened(boot: Boot, images: Images) -> Images:
     if not images.kernel.closed:
         return images
     cas = known(boot.shelf, "a store").cas
-    opened: dict[str, Fetched] = {}
+    opened: dict[str, VerifiedFile] = {}
     try:
         for name in ("kernel", "initramfs", "rootfs", *(("uki",) if images.uki else ())):
             artifact = known(boot.manifest, "a manifest").manifest.artifacts[name]

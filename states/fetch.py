@@ -34,7 +34,7 @@ from phase_boot.machine.preflight import (
 from phase_boot.machine.search import search
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.url import base_url, bases
@@ -81,7 +81,7 @@ async def _fetch_onto(
     _reckon_memory(world, shelf, manifest)
     errand = _errand(world, boot, shelf, liars)
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
-    fetched: dict[str, Fetched] = {}
+    fetched: dict[str, VerifiedFile] = {}
     origins: dict[str, str] = {}
     uki = manifest.artifacts.get(UKI)
     try:
@@ -202,7 +202,7 @@ def _unavailable(boot: Boot, reason: str, liars: set[str]) -> Step:
     )
 
 
-def _close(fetched: dict[str, Fetched]) -> None:
+def _close(fetched: dict[str, VerifiedFile]) -> None:
     for image in fetched.values():
         image.close()
 

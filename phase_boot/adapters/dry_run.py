@@ -10,7 +10,7 @@ from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.kexec import Ability, Method
 from phase_boot.ports.loader import Cargo, Outlook
 from phase_boot.ports.privacy import Evidence
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 
 class WouldBoot:
@@ -24,7 +24,7 @@ class WouldBoot:
         return Ability(methods=(Method.FILE,))
 
     async def load(
-        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
+        self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
         """Tell what would be loaded."""
         rootfs = "appended to the initramfs" if initrd.rootfs else "found on Cache"

@@ -18,7 +18,7 @@ from phase_boot.handoff.kernel import Kernel, UnknownKernel
 from phase_boot.handoff.unpack import pieces, signed
 from phase_boot.machine.errors import KexecRefused
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 KEXEC: Final = "/usr/sbin/kexec"
 SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -48,7 +48,7 @@ class KexecTools:
         return ability()
 
     async def load(
-        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
+        self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
         """Load with one system call, from memory that was hashed on the way into it.
 
@@ -98,7 +98,7 @@ class KexecTools:
 
 
 @contextmanager
-def _sealed(name: str, parts: Iterable[bytes | Fetched]) -> Iterator[int]:
+def _sealed(name: str, parts: Iterable[bytes | VerifiedFile]) -> Iterator[int]:
     """Yield a read-only descriptor of ``parts``, in memory that nobody can change any more.
 
     It must not be open for writing anywhere: the kernel refuses to load such a file.
@@ -117,7 +117,7 @@ def _sealed(name: str, parts: Iterable[bytes | Fetched]) -> Iterator[int]:
         os.close(final)
 
 
-def _append(draft: int, part: bytes | Fetched) -> None:
+def _append(draft: int, part: bytes | VerifiedFile) -> None:
     for piece in [part] if isinstance(part, bytes) else signed(part):
         left = memoryview(piece)
         while left:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from phase_boot.store.disk import Folder, Item
-from phase_boot.store.errors import Broken, store_errors
+from phase_boot.store.disk import FileInfo, Folder
+from phase_boot.store.errors import DiskFailed, store_errors
 
 # A name may be a link, a pipe or a device by somebody's malice: never follow, never hang.
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -39,7 +39,7 @@ class PosixDisk:
         """Take the directory that holds (or will hold) ``sha256``, ``tmp`` and ``corrupt``."""
         self._root = root
 
-    def items(self, folder: Folder) -> tuple[Item, ...]:
+    def items(self, folder: Folder) -> tuple[FileInfo, ...]:
         """List a folder; one that does not exist yet is empty."""
         with store_errors(f"list {folder}"):
             try:
@@ -52,7 +52,7 @@ class PosixDisk:
         """Return a read-only descriptor of a plain file, never through a link; counts as a use."""
         with store_errors(f"open {folder}/{name}"), self._opened(folder) as place:
             if not _is_plain(name, place):
-                raise Broken(f"{folder}/{name} is not a plain file.")
+                raise DiskFailed(f"{folder}/{name} is not a plain file.")
             fd = os.open(name, os.O_RDONLY | _SAFE, dir_fd=place)
             try:
                 return _in_use(fd)
@@ -60,7 +60,7 @@ class PosixDisk:
                 os.close(fd)
                 raise
 
-    def grow(self, name: str) -> int:
+    def open_partial(self, name: str) -> int:
         """Return a descriptor of a partial file, created if need be, positioned at its end."""
         with (
             store_errors(f"write {Folder.PARTIALS}/{name}"),
@@ -70,7 +70,7 @@ class PosixDisk:
                 fd = _grown(name, place)
                 if fd is not None:
                     return fd
-        raise Broken(f"{Folder.PARTIALS}/{name} keeps changing under our hands.")
+        raise DiskFailed(f"{Folder.PARTIALS}/{name} keeps changing under our hands.")
 
     def write(self, fd: int, data: memoryview) -> int:
         """Append ``data`` to a growing file and return how many bytes were taken."""
@@ -122,7 +122,7 @@ class PosixDisk:
             os.fsync(fd)
             _move(name, source, entry, target)
 
-    def set_aside(self, name: str) -> None:
+    def quarantine(self, name: str) -> None:
         """Move the entry ``name`` among the corrupt ones, whatever it is."""
         with (
             store_errors(f"set {name} aside"),
@@ -144,7 +144,7 @@ class PosixDisk:
             finally:
                 os.close(fd)
 
-    def room(self) -> int:
+    def free_space(self) -> int:
         """Return how many bytes can still be written."""
         with store_errors("ask for the free space of the store"):
             place = self._root
@@ -171,14 +171,14 @@ class PosixDisk:
             os.close(place)
 
     @staticmethod
-    def _items(folder: Folder, place: int) -> Iterator[Item]:
+    def _items(folder: Folder, place: int) -> Iterator[FileInfo]:
         with os.scandir(place) as entries:
             for entry in entries:
                 try:
                     found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield Item(folder, entry.name, found.st_size, found.st_mtime_ns)
+                yield FileInfo(folder, entry.name, found.st_size, found.st_mtime_ns)
 
 
 def _begin_to_flush(fd: int, start: int, end: int) -> None:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from phase_boot.store.errors import Broken, store_errors
+from phase_boot.store.errors import DiskFailed, store_errors
 
 # By malice a name may be a link, a pipe or a device: never follow, never hang.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -56,7 +56,7 @@ def _open(folder: Path, name: str) -> int:
         os.close(place)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise Broken(f"{name} is not a plain file.")
+        raise DiskFailed(f"{name} is not a plain file.")
     return fd
 
 

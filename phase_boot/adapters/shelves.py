@@ -17,7 +17,7 @@ from phase_boot.firmware.boot_disk import NotCertain
 from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.errors import CannotStore
 from phase_boot.ports.cache import Shelf
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 
 PARTITION: Final = "phase-cache"
 MOUNT_POINT: Final = Path("/cache")
@@ -149,7 +149,7 @@ def _shelf(
     cas: Path, notes: Path, bound: int, *, persistent: bool, note: str | None = None
 ) -> Shelf:
     return Shelf(
-        cas=Cas(PosixDisk(cas), bound=bound),
+        cas=ContentStore(PosixDisk(cas), bound=bound),
         notebook=PosixNotebook(notes),
         persistent=persistent,
         note=note,

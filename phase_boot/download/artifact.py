@@ -21,14 +21,14 @@ from phase_boot.download.single_source import fetch_from, first_to_respond
 from phase_boot.download.source import Source
 from phase_boot.download.swarm import Swarm
 from phase_boot.machine.events import StoreCorrupt
-from phase_boot.store.cas import Cas, Fetched
-from phase_boot.store.errors import Corrupt, Missing, StoreError, WrongContent
-from phase_boot.store.mosaic import Mosaic
+from phase_boot.store.chunk_writer import ChunkWriter
+from phase_boot.store.content_store import ContentStore, VerifiedFile
+from phase_boot.store.errors import ContentMismatch, Corrupt, NotStored, StoreError
 
 STORE: Final = "store"
 
 
-async def fetch_artifact(errand: Errand, artifact: Artifact) -> tuple[Fetched, str]:
+async def fetch_artifact(errand: Errand, artifact: Artifact) -> tuple[VerifiedFile, str]:
     """Return the artifact and where most of it came from: the store, or a source.
 
     Where the manifest names its chunks they are taken from all sources at once, else the whole
@@ -41,7 +41,7 @@ async def fetch_artifact(errand: Errand, artifact: Artifact) -> tuple[Fetched, s
     started = errand.clock.monotonic()
     try:
         stored = await asyncio.to_thread(errand.cas.open, artifact)
-    except Missing:
+    except NotStored:
         pass
     except Corrupt as failure:
         errand.emit(StoreCorrupt(artifact=artifact.name, reason=str(failure)))
@@ -56,10 +56,10 @@ async def fetch_artifact(errand: Errand, artifact: Artifact) -> tuple[Fetched, s
 
 async def _fetch_chunked(
     errand: Errand, index: IndexBuilder, chunks: ChunkList
-) -> tuple[Fetched, str]:
+) -> tuple[VerifiedFile, str]:
     started, artifact = errand.clock.monotonic(), index.artifact
     try:
-        mosaic = await asyncio.to_thread(errand.cas.mosaic, artifact, chunks)
+        mosaic = await asyncio.to_thread(errand.cas.chunk_writer, artifact, chunks)
         try:
             # Asked even if none has a node of this one: they may share chunks all the same.
             await _reuse_local_chunks(errand, mosaic)
@@ -73,7 +73,7 @@ async def _fetch_chunked(
         fetched, packed = await asyncio.gather(
             asyncio.to_thread(errand.cas.commit, mosaic), asyncio.to_thread(index.as_car, chunks)
         )
-    except WrongContent as failure:
+    except ContentMismatch as failure:
         errand.emit(ChunksUnknown(artifact=artifact.name, reason=str(failure)))
         return await _fetch_whole(errand, artifact, errand.sources)
     except ArtifactUnavailable:
@@ -84,7 +84,7 @@ async def _fetch_chunked(
         if packed is not None:
             with contextlib.suppress(StoreError):
                 # Without it the next version is fetched as a whole, no more.
-                await asyncio.to_thread(errand.cas.keep_index, artifact, index.root, packed)
+                await asyncio.to_thread(errand.cas.save_index, artifact, index.root, packed)
     except BaseException:
         fetched.close()
         raise
@@ -93,8 +93,8 @@ async def _fetch_chunked(
 
 
 def _emit_done(
-    errand: Errand, fetched: Fetched, source: str, started: float
-) -> tuple[Fetched, str]:
+    errand: Errand, fetched: VerifiedFile, source: str, started: float
+) -> tuple[VerifiedFile, str]:
     """Report an artifact and its source, and return them; an error closes the artifact."""
     try:
         errand.done(fetched.artifact, source, errand.clock.monotonic() - started)
@@ -104,7 +104,7 @@ def _emit_done(
     return fetched, source
 
 
-async def _run_swarm(errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm) -> None:
+async def _run_swarm(errand: Errand, root: Cid, mosaic: ChunkWriter, swarm: Swarm) -> None:
     """Fetch what is missing, beside others who fetch it too where somebody tells of them."""
     joining = errand.circle.join(errand, root, mosaic, swarm) if errand.circle else nullcontext()
     async with joining as session:
@@ -137,32 +137,32 @@ async def _add_discovered(
         await asyncio.gather(adding, return_exceptions=True)
 
 
-async def _reuse_local_chunks(errand: Errand, mosaic: Mosaic) -> None:
+async def _reuse_local_chunks(errand: Errand, mosaic: ChunkWriter) -> None:
     """Take from older versions in the store the chunks that this one shares with them."""
-    started, before = errand.clock.monotonic(), mosaic.held
+    started, before = errand.clock.monotonic(), mosaic.bytes_present
     if mosaic.complete:
         return
     await asyncio.to_thread(_copy_chunks, errand.cas, mosaic)
-    if mosaic.held > before:
+    if mosaic.bytes_present > before:
         errand.emit(
             SourceServed(
                 source=STORE,
                 artifact=mosaic.artifact.name,
-                bytes=mosaic.held - before,
+                bytes=mosaic.bytes_present - before,
                 seconds=errand.clock.monotonic() - started,
             )
         )
 
 
-def _copy_chunks(cas: Cas, mosaic: Mosaic) -> None:
-    for older in cas.older(mosaic.artifact):
+def _copy_chunks(cas: ContentStore, mosaic: ChunkWriter) -> None:
+    for older in cas.reusable(mosaic.artifact):
         for run in older.runs(mosaic.chunks, mosaic.have):
-            mosaic.copy(run.first, run.end, older.fileno(), run.offset)
+            mosaic.copy_chunks(run.first, run.end, older.fileno(), run.offset)
 
 
 async def _fetch_whole(
     errand: Errand, artifact: Artifact, sources: Iterable[str]
-) -> tuple[Fetched, str]:
+) -> tuple[VerifiedFile, str]:
     sources = tuple(sources)
     reasons = [
         f"{source} has sent other bytes than were signed"

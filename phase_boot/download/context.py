@@ -17,7 +17,7 @@ from phase_boot.machine.events import Event, FetchDone
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.ports.finder import server_of
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from policies.model import Policy, Reach
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Errand:
 
     clock: Clock
     fetcher: Fetcher
-    cas: Cas
+    cas: ContentStore
     sources: tuple[str, ...]
     policy: Policy
     liars: set[str]

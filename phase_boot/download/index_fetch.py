@@ -22,7 +22,7 @@ from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.ranges import read_range
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.layout import dag_path
 from phase_boot.url import below
 
@@ -88,14 +88,14 @@ class IndexBuilder:
         """Whether older versions may have nodes that are missing, and were not asked for them."""
         return not self.local_checked and next(self.outline.missing_cids(), None) is not None
 
-    def add_local_nodes(self, cas: Cas) -> None:
+    def add_local_nodes(self, cas: ContentStore) -> None:
         """Take from the older versions of a store what they share with this one.
 
         Raises:
             InvalidDag: the signed DAG is out of bounds.
         """
         self.local_checked = True
-        for nodes in cas.older_nodes(self.artifact):
+        for nodes in cas.reusable_nodes(self.artifact):
             for cid in list(self.outline.missing_cids()):
                 node = nodes.get(cid)
                 if node is not None and self.outline.add_block(cid, node):

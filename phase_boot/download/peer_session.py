@@ -14,7 +14,7 @@ from phase_boot.download.context import Errand
 from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.swarm import Swarm
 from phase_boot.ports.neighbours import Shared
-from phase_boot.store.mosaic import Mosaic
+from phase_boot.store.chunk_writer import ChunkWriter
 
 MAX_ACTIVE_PEERS: Final = 12
 """Others that are asked at once."""
@@ -37,7 +37,7 @@ class PeerSession:
         self,
         errand: Errand,
         root: Cid,
-        mosaic: Mosaic,
+        mosaic: ChunkWriter,
         swarm: Swarm,
         stretches: PieceMap,
         shared: Shared,
@@ -47,7 +47,7 @@ class PeerSession:
         self.root = root
         self._errand = errand
         self._artifact = mosaic.artifact
-        self._mosaic: Mosaic | None = mosaic
+        self._mosaic: ChunkWriter | None = mosaic
         self._swarm: Swarm | None = swarm
         self._stretches = stretches
         self._shared = shared
@@ -58,7 +58,7 @@ class PeerSession:
         self._peers: dict[str, MirrorSource] = {}
         self._suspects: set[str] = set()
         """Peers that did not answer while an earlier artifact was fetched."""
-        self._last_bytes, self._last_progress = mosaic.held, errand.clock.monotonic()
+        self._last_bytes, self._last_progress = mosaic.bytes_present, errand.clock.monotonic()
         self._chance = random.Random()  # noqa: S311 - where one begins is no secret
 
     @property
@@ -70,7 +70,7 @@ class PeerSession:
     @property
     def bytes_present(self) -> int:
         """Bytes that are here."""
-        return self._artifact.size if self._mosaic is None else self._mosaic.held
+        return self._artifact.size if self._mosaic is None else self._mosaic.bytes_present
 
     def limit_to_assigned(self, mirror: MirrorSource) -> MirrorSource:
         """Return the mirror, to be asked for what it gives us where others meet there."""
@@ -139,7 +139,7 @@ class PeerSession:
             return
         now = self._errand.clock.monotonic()
         if self.bytes_present > self._last_bytes:
-            self._last_bytes, self._last_progress = mosaic.held, now
+            self._last_bytes, self._last_progress = mosaic.bytes_present, now
         stalled = now - self._last_progress > STALL_SECONDS
         mirror.have = None if stalled else self._stretches.chunk_mask(reply.assigned)
         self._assigned[base], self._last_reply = reply.assigned, now

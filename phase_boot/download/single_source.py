@@ -19,10 +19,10 @@ from phase_boot.download.context import (
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.store.cas import Fetched
-from phase_boot.store.errors import WrongContent
+from phase_boot.store.content_store import VerifiedFile
+from phase_boot.store.errors import ContentMismatch
 from phase_boot.store.layout import entry_path
-from phase_boot.store.writer import ArtifactWriter
+from phase_boot.store.stream_writer import StreamWriter
 from phase_boot.url import below
 
 MAX_RETRY_WAIT_SECONDS: Final = 8.0
@@ -75,7 +75,7 @@ async def _responds(errand: Errand, artifact: Artifact, source: str) -> bool:
     return True
 
 
-async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> Fetched:
+async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> VerifiedFile:
     """Ask one source for all of it until it delivered, lied, or used up its attempts.
 
     Raises:
@@ -85,7 +85,7 @@ async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> Fetched
     attempts = errand.policy.limits.attempts
     for attempt in range(1, attempts + 1):
         asked = None
-        writer = await asyncio.to_thread(errand.cas.writer, artifact)
+        writer = await asyncio.to_thread(errand.cas.stream_writer, artifact)
         mixed = writer.offset > 0
         try:
             try:
@@ -97,7 +97,7 @@ async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> Fetched
             return await asyncio.to_thread(errand.cas.commit, writer)
         except FetchFailed as failure:
             reason, again, asked = str(failure), failure.retryable, failure.retry_after
-        except WrongContent as failure:
+        except ContentMismatch as failure:
             # Where earlier bytes came from somebody else this source may be honest: it gets
             # one clean start. Alone with its own bytes it is a liar.
             reason, again = str(failure), mixed
@@ -112,9 +112,7 @@ async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> Fetched
     raise ArtifactUnavailable(f"{source} could not deliver the {artifact.name}: {reason}")
 
 
-async def _download(
-    errand: Errand, artifact: Artifact, source: str, writer: ArtifactWriter
-) -> None:
+async def _download(errand: Errand, artifact: Artifact, source: str, writer: StreamWriter) -> None:
     url = below(source, entry_path(artifact.digest))
     offset = done = writer.offset
     errand.emit(

@@ -21,8 +21,8 @@ from phase_boot.download.scheduler import Assignment, ChunkScheduler
 from phase_boot.download.source import Source
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
-from phase_boot.store.errors import WrongContent
-from phase_boot.store.mosaic import Mosaic
+from phase_boot.store.chunk_writer import ChunkWriter
+from phase_boot.store.errors import ContentMismatch
 
 FIRST_SPAN: Final = 512 * KIB
 """What a source is asked for before it is known how fast it is."""
@@ -97,7 +97,7 @@ class RateMeter:
 class Swarm:
     """Fills a mosaic from sources, which may come to it while it runs."""
 
-    def __init__(self, errand: Errand, mosaic: Mosaic) -> None:
+    def __init__(self, errand: Errand, mosaic: ChunkWriter) -> None:
         """Take what to fill."""
         self._errand = errand
         self._mosaic = mosaic
@@ -186,7 +186,7 @@ class Swarm:
             FetchStarted(
                 artifact=artifact.name,
                 size=artifact.size,
-                offset=self._mosaic.held,
+                offset=self._mosaic.bytes_present,
                 source=source.name,
             )
         )
@@ -220,7 +220,7 @@ class Swarm:
                 self.without_ranges.append(name)
             except FetchFailed as failure:
                 reason, again, asked = str(failure), failure.retryable, failure.retry_after
-            except WrongContent as failure:
+            except ContentMismatch as failure:
                 reason, again = str(failure), False
                 errand.ban(name)
             finally:
@@ -309,9 +309,9 @@ class Swarm:
             missing = chunks.span(start, start + 1)[1] - len(held)
             held += rest[:missing]
             rest = rest[missing:]
-            assignment.first += self._mosaic.put(assignment.first, held)
+            assignment.first += self._mosaic.write_chunks(assignment.first, held)
         if assignment.first > start or not held:
-            count = self._mosaic.put(assignment.first, rest)
+            count = self._mosaic.write_chunks(assignment.first, rest)
             held = bytes(rest[chunks.span(assignment.first, assignment.first + count)[1] :])
             assignment.first += count
         if self._mosaic.complete:
@@ -324,7 +324,7 @@ class Swarm:
         """Hash on while chunks arrive, so that little is left to hash at the end."""
         while True:
             complete = self._mosaic.complete
-            if await asyncio.to_thread(self._mosaic.follow):
+            if await asyncio.to_thread(self._mosaic.hash_more):
                 continue
             if complete:
                 return
@@ -348,7 +348,7 @@ class Swarm:
         if now - self._last_progress < PROGRESS_SECONDS:
             return
         self._last_progress = now
-        artifact, done = self._mosaic.artifact, self._mosaic.held
+        artifact, done = self._mosaic.artifact, self._mosaic.bytes_present
         rate = int(self._total.rate(now))
         self._errand.emit(
             FetchProgress(artifact=artifact.name, done=done, size=artifact.size, rate=rate)

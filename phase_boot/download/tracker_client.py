@@ -20,8 +20,8 @@ from phase_boot.machine.events import Event
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Neighbours, Share
+from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.layout import PEERS
-from phase_boot.store.mosaic import Mosaic
 from phase_boot.url import below
 from policies.model import Reach
 
@@ -76,7 +76,7 @@ class TrackerClient:
 
     @asynccontextmanager
     async def join(
-        self, errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm
+        self, errand: Errand, root: Cid, mosaic: ChunkWriter, swarm: Swarm
     ) -> AsyncIterator[PeerSession | None]:
         """Hand on an artifact while it is fetched and after that; None if that cannot be.
 
@@ -122,7 +122,7 @@ class TrackerClient:
             await asyncio.gather(*stops, return_exceptions=True)
 
     async def _start_session(
-        self, errand: Errand, root: Cid, mosaic: Mosaic, swarm: Swarm
+        self, errand: Errand, root: Cid, mosaic: ChunkWriter, swarm: Swarm
     ) -> PeerSession | None:
         stretches = PieceMap(mosaic.chunks)
         share = Share(mosaic.artifact.digest, root, mosaic.artifact.size)

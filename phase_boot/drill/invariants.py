@@ -23,7 +23,7 @@ from phase_boot.machine.graph import TERMINAL, State, Trigger
 from phase_boot.machine.read_back import broken
 from phase_boot.machine.replay import ImpossibleJournalError, replay
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, SCHEDULE
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import StoreError
 
@@ -202,7 +202,7 @@ def _misnamed(disk: MemoryDisk) -> Iterator[str]:
 
 
 def _open_all(disk: MemoryDisk) -> None:
-    store = Cas(disk, bound=1 << 30)
+    store = ContentStore(disk, bound=1 << 30)
     for item in disk.items(Folder.ENTRIES):
         with contextlib.suppress(StoreError):
             store.open(Artifact("entry", Digest(item.name), item.size)).close()

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from phase_boot.store.disk import Disk, Folder, Item
-from phase_boot.store.errors import Broken, store_errors
+from phase_boot.store.disk import Disk, FileInfo, Folder
+from phase_boot.store.errors import DiskFailed, store_errors
 
 
 @dataclass
@@ -57,10 +57,10 @@ class MemoryDisk:
         self._ticks = itertools.count(1)
         self._lock = threading.RLock()
 
-    def items(self, folder: Folder) -> tuple[Item, ...]:
+    def items(self, folder: Folder) -> tuple[FileInfo, ...]:
         with self._lock:
             return tuple(
-                Item(folder, name, file.size, file.used)
+                FileInfo(folder, name, file.size, file.used)
                 for (place, name), file in self._files.items()
                 if place is folder
             )
@@ -69,13 +69,13 @@ class MemoryDisk:
         with self._doing(f"open {folder}/{name}"):
             file = self._file(folder, name)
             if not file.plain:
-                raise Broken(f"{folder}/{name} is not a plain file.")
+                raise DiskFailed(f"{folder}/{name} is not a plain file.")
             if not self.read_only:
                 file.used = next(self._ticks)
             file.readers.append(file.reopened(os.O_RDONLY))
             return file.readers[-1]
 
-    def grow(self, name: str) -> int:
+    def open_partial(self, name: str) -> int:
         with self._changing(f"write {name}"):
             file = self._files.get((Folder.PARTIALS, name)) or _File(os.memfd_create(name))
             if file.is_open(file.growing):
@@ -87,7 +87,7 @@ class MemoryDisk:
 
     def write(self, fd: int, data: memoryview) -> int:
         with self._changing("write to the store"):
-            room = self.room()
+            room = self.free_space()
             if data and not room:
                 raise OSError(errno.ENOSPC, "full")
             for file in self._files.values():
@@ -99,14 +99,14 @@ class MemoryDisk:
         with self._changing("reserve room in the store"):
             if self.unreserving:
                 return
-            if size - os.fstat(fd).st_size > self.room():
+            if size - os.fstat(fd).st_size > self.free_space():
                 raise OSError(errno.ENOSPC, "full")
             os.posix_fallocate(fd, 0, size)
 
     def write_at(self, fd: int, data: memoryview, offset: int) -> int:
         with self._changing("write to the store"):
             size = os.fstat(fd).st_size
-            most = size + self.room() - offset
+            most = size + self.free_space() - offset
             if data and most <= 0:
                 raise OSError(errno.ENOSPC, "full")
             return os.pwrite(fd, data[:most], offset)
@@ -123,7 +123,7 @@ class MemoryDisk:
             file.growing = None
             self._files[folder, entry] = self._files.pop((Folder.PARTIALS, name))
 
-    def set_aside(self, name: str) -> None:
+    def quarantine(self, name: str) -> None:
         with self._changing(f"set {name} aside"):
             self._file(Folder.ENTRIES, name)
             self._files[Folder.CORRUPT, name] = self._files.pop((Folder.ENTRIES, name))
@@ -135,7 +135,7 @@ class MemoryDisk:
                 raise OSError(errno.EAGAIN, "locked")
             del self._files[folder, name]
 
-    def room(self) -> int:
+    def free_space(self) -> int:
         with self._lock:
             return max(0, self.capacity - sum(file.size for file in self._files.values()))
 

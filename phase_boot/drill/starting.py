@@ -10,7 +10,7 @@ from phase_boot.handoff.unpack import signed
 from phase_boot.machine.errors import CannotChainload, KexecRefused
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Cargo, Outlook
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 
 @dataclass
@@ -37,7 +37,7 @@ class FakeKexec:
         return self.can
 
     async def load(
-        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
+        self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
         assert kernel.by_kexec
         self.tried.append(method)
@@ -101,7 +101,7 @@ class FakeLoader:
         return gone
 
 
-def _bytes_of(image: Fetched) -> bytes:
+def _bytes_of(image: VerifiedFile) -> bytes:
     return b"".join(signed(image))
 
 

@@ -36,7 +36,7 @@ from phase_boot.ports.neighbours import Neighbours
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.ports.platform import Facts
 from phase_boot.ports.reports import NotSaved
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from policies.model import Policy, PolicyError, policy_from
 
 _FOUND = installed_handlers()
@@ -139,10 +139,10 @@ class FakeCache:
     async def open(self, *, persistent: bool, bound: int) -> Shelf:
         self.mounted |= persistent
         if persistent and self.cache is not None:
-            cas = Cas(self.cache, bound=bound)
+            cas = ContentStore(self.cache, bound=bound)
             return Shelf(cas, self.notes, persistent=True, partition=CACHE_PARTITION)
         note = "this stick has no Cache partition" if persistent else None
-        cas = Cas(self.memory, bound=bound)
+        cas = ContentStore(self.memory, bound=bound)
         return Shelf(cas, self.memory_notes, persistent=False, note=note)
 
     async def release(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from phase_boot.content.artifact import Artifact
 from phase_boot.handoff.cpio import MAX_FILE, Entry, archive, head, padding
 from phase_boot.handoff.document import MAX_BYTES
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 DOCUMENT: Final = "phase/handoff.json"
 ROOTFS: Final = "phase/rootfs.squashfs"
@@ -39,9 +39,9 @@ Documentation/admin-guide/bootconfig.rst."""
 class Initrd:
     """What the kernel unpacks: the verified initramfs, the document, perhaps the rootfs."""
 
-    initramfs: Fetched
+    initramfs: VerifiedFile
     document: bytes
-    rootfs: Fetched | None
+    rootfs: VerifiedFile | None
 
     @property
     def size(self) -> int:
@@ -49,7 +49,7 @@ class Initrd:
         parts = self.parts()
         return sum(len(p) if isinstance(p, bytes) else p.artifact.size for p in parts)
 
-    def parts(self) -> Iterator[bytes | Fetched]:
+    def parts(self) -> Iterator[bytes | VerifiedFile]:
         """Yield what to concatenate, in order."""
         yield self.initramfs
         yield gap_after(self.initramfs.artifact.size)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from phase_boot.handoff.kernel import Kernel, Packed, UnknownKernel
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 PIECE: Final = 1024 * 1024
 
 
-def signed(image: Fetched) -> Iterator[bytes]:
+def signed(image: VerifiedFile) -> Iterator[bytes]:
     """Yield the bytes of ``image``.
 
     Raises:
@@ -28,7 +28,7 @@ def signed(image: Fetched) -> Iterator[bytes]:
         raise UnknownKernel(f"the {image.artifact.name} is no longer what was signed")
 
 
-def pieces(image: Fetched, kernel: Kernel) -> Iterator[bytes]:
+def pieces(image: VerifiedFile, kernel: Kernel) -> Iterator[bytes]:
     """Yield the bytes of ``image``, unpacked if ``kernel`` says that it is packed.
 
     Raises:

@@ -1,8 +1,8 @@
 """What is known about this boot: one immutable record that travels along the graph.
 
 Facts only ever enter it as the types that prove them: a manifest as `Verified`,
-which nobody but `phase_boot.trust.verify` can build, and artifacts as `Fetched`,
-which nobody but `phase_boot.store.cas` can build.
+which nobody but `phase_boot.trust.verify` can build, and artifacts as `VerifiedFile`,
+which nobody but `phase_boot.store.content_store` can build.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate
 from phase_boot.ports.network import Link
 from phase_boot.ports.platform import Facts
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.rollback import Seen
 from phase_boot.trust.verify import Verified
@@ -43,10 +43,10 @@ class Trouble:
 class Images:
     """The verified artifacts, each with its open descriptor."""
 
-    kernel: Fetched
-    initramfs: Fetched
-    rootfs: Fetched
-    uki: Fetched | None = None
+    kernel: VerifiedFile
+    initramfs: VerifiedFile
+    rootfs: VerifiedFile
+    uki: VerifiedFile | None = None
     """The signed image that the firmware starts by itself, where it may be needed."""
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.pulse import GRACE_SECONDS, Pulse, pulsing
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, Retry
 from phase_boot.machine.routing import route
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.verify import Verified
 
 MAX_STEPS: Final = 1000
@@ -164,7 +164,7 @@ def _drop(step: Step) -> None:
     held = getattr(getattr(step, "boot", None), "images", None)
     for field in fields(held) if isinstance(held, Images) else ():
         image = getattr(held, field.name)
-        if isinstance(image, Fetched):
+        if isinstance(image, VerifiedFile):
             image.close()
 
 
@@ -193,7 +193,7 @@ def _forged(boot: Boot) -> str | None:
         image = getattr(boot.images, field.name)
         optional = image is None and field.default is None
         if not optional and not (
-            isinstance(image, Fetched) and image.artifact == signed.get(field.name)
+            isinstance(image, VerifiedFile) and image.artifact == signed.get(field.name)
         ):
             return f"another {field.name} than the manifest names"
     return None

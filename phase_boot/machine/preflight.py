@@ -18,7 +18,7 @@ from phase_boot.machine.handover import cmdline_of
 from phase_boot.machine.ladder import Ladder
 from phase_boot.machine.models import kexec_failed_before
 from phase_boot.ports.loader import Outlook
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 from policies.model import Mode
 
 UKI = "uki"
@@ -86,7 +86,7 @@ def check_handover(boot: Boot, *, rootfs_on_cache: bool) -> None:
         raise Unstartable(obstacle)
 
 
-def check_initramfs(image: Fetched) -> None:
+def check_initramfs(image: VerifiedFile) -> None:
     """Check that a kernel unpacks an initramfs, and that what is appended to it will be found.
 
     Raises:
@@ -101,7 +101,9 @@ def check_initramfs(image: Fetched) -> None:
         raise Unstartable(str(unsuitable)) from unsuitable
 
 
-def suited(world: World, found: Survey, image: Fetched, *, has_uki: bool) -> tuple[Kernel, Ladder]:
+def suited(
+    world: World, found: Survey, image: VerifiedFile, *, has_uki: bool
+) -> tuple[Kernel, Ladder]:
     """Return what the kernel is, and the rungs that are open to it.
 
     Raises:

@@ -30,7 +30,7 @@ from phase_boot.plasma.supply import Supply, policy_of
 from phase_boot.plasma.telling import Telling, devices
 from phase_boot.ports.desk import Desk, NotHandedIn
 from phase_boot.publish.errors import PublishError
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from policies.model import Reach
 
 MIB: Final = 2**20
@@ -175,11 +175,11 @@ def _run_all(places: Places, handed: Handed, outside: Outside) -> tuple[list[Don
 
 
 def _supply(places: Places, handed: Handed) -> Supply:
-    fetched = Cas(PosixDisk(places.keep / "cas"), bound=MODULES_MIB * MIB)
-    ours = Cas(PosixDisk(places.jobs / "cas"), bound=0)
+    fetched = ContentStore(PosixDisk(places.keep / "cas"), bound=MODULES_MIB * MIB)
+    ours = ContentStore(PosixDisk(places.jobs / "cas"), bound=0)
     if handed.private:
         return Supply(shelves=(ours,), keep=fetched, handed=handed)
-    cache = Cas(PosixDisk(places.cache / "cas"), bound=0)
+    cache = ContentStore(PosixDisk(places.cache / "cas"), bound=0)
     return Supply(shelves=(ours, cache, fetched), keep=fetched, handed=handed)
 
 

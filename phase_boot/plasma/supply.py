@@ -15,7 +15,7 @@ from phase_boot.machine.backoff import Backoff
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
 from phase_boot.store import errors as store
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.trust.job import Job
 from policies.model import Mode, Policy, policy_from
 
@@ -45,7 +45,7 @@ def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
 
 
 def errand_for(
-    handed: Handed, keep: Cas, dags: Mapping[str, Cid], *, fetcher: Fetcher, clock: Clock
+    handed: Handed, keep: ContentStore, dags: Mapping[str, Cid], *, fetcher: Fetcher, clock: Clock
 ) -> Errand:
     """Return what a module is fetched with: by its chunks where ``dags`` names them."""
     from phase_boot.download import Errand  # noqa: PLC0415 - see above; on a slow machine: seconds
@@ -62,13 +62,17 @@ def errand_for(
     )
 
 
-def _fetched(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str, Cid]) -> bytes:
+def _fetched(
+    handed: Handed, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+) -> bytes:
     import asyncio  # noqa: PLC0415 - see above
 
     return asyncio.run(_fetch(handed, module, keep, dags))
 
 
-async def _fetch(handed: Handed, module: Artifact, keep: Cas, dags: Mapping[str, Cid]) -> bytes:
+async def _fetch(
+    handed: Handed, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+) -> bytes:
     from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
     from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
     from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
@@ -105,10 +109,10 @@ class Supply:
         fetch: how they are asked.
     """
 
-    shelves: Sequence[Cas]
-    keep: Cas
+    shelves: Sequence[ContentStore]
+    keep: ContentStore
     handed: Handed
-    fetch: Callable[[Handed, Artifact, Cas, Mapping[str, Cid]], bytes] = _fetched
+    fetch: Callable[[Handed, Artifact, ContentStore, Mapping[str, Cid]], bytes] = _fetched
 
     def module_of(self, job: Job) -> bytes:
         """Return the module of ``job``: hashed to what was signed, wherever it was.
@@ -122,7 +126,7 @@ class Supply:
             try:
                 with shelf.open(module) as found:
                     return found.read(job.size)
-            except store.Missing:
+            except store.NotStored:
                 continue
             except store.StoreError as failure:
                 reasons.append(str(failure))

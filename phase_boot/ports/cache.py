@@ -7,7 +7,7 @@ from typing import Protocol
 
 from phase_boot.handoff.document import CachePartition
 from phase_boot.ports.notebook import Notebook
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Shelf:
         partition: the Cache partition that it is on, if it is on one.
     """
 
-    cas: Cas
+    cas: ContentStore
     notebook: Notebook
     persistent: bool
     note: str | None = None

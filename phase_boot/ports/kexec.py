@@ -8,7 +8,7 @@ from typing import Protocol
 
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 
 @unique
@@ -53,7 +53,7 @@ class Kexec(Protocol):
         """Tell which calls may be tried. Nothing is loaded by asking, and it never fails."""
 
     async def load(
-        self, image: Fetched, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
+        self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
         """Hand an image to the running kernel by one system call.
 

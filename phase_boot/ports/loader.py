@@ -7,7 +7,7 @@ from typing import Protocol
 
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Cargo:
         version: what the loader shows.
     """
 
-    image: Fetched
+    image: VerifiedFile
     kernel: Kernel
     initrd: Initrd | None
     cmdline: str

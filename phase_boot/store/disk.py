@@ -23,7 +23,7 @@ class Folder(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class FileInfo:
     """A file: its size in bytes, and when it was last written or opened, in ns since 1970."""
 
     folder: Folder
@@ -32,18 +32,18 @@ class Item:
     used: int
 
 
-class Growth(Protocol):
+class PartialFiles(Protocol):
     """The life of a file up to its publication.
 
     Raises:
-        Missing: there is no such file.
-        Full: no room is left.
+        NotStored: there is no such file.
+        NoSpace: no room is left.
         ReadOnly: the disk takes no changes.
         Busy: somebody else has it open.
-        Broken: the disk refuses in any other way.
+        DiskFailed: the disk refuses in any other way.
     """
 
-    def grow(self, name: str) -> Descriptor:
+    def open_partial(self, name: str) -> Descriptor:
         """Return a descriptor of a partial file, created if need be, positioned at its end.
 
         No two callers ever get the same file: ``Busy`` while another one has it open.
@@ -75,18 +75,18 @@ class Growth(Protocol):
         """
 
 
-class Disk(Growth, Protocol):
+class Disk(PartialFiles, Protocol):
     """Three folders of files.
 
     Raises:
-        Missing: there is no such file.
-        Full: no room is left.
+        NotStored: there is no such file.
+        NoSpace: no room is left.
         ReadOnly: the disk takes no changes.
         Busy: somebody else has it open.
-        Broken: the disk refuses in any other way.
+        DiskFailed: the disk refuses in any other way.
     """
 
-    def items(self, folder: Folder) -> tuple[Item, ...]:
+    def items(self, folder: Folder) -> tuple[FileInfo, ...]:
         """List a folder; one that does not exist yet is empty."""
 
     def open(self, folder: Folder, name: str) -> Descriptor:
@@ -95,11 +95,11 @@ class Disk(Growth, Protocol):
         While it is open, ``remove`` of the same file is ``Busy``.
         """
 
-    def set_aside(self, name: str) -> None:
+    def quarantine(self, name: str) -> None:
         """Move the entry ``name``, whatever it is, among the corrupt ones."""
 
     def remove(self, folder: Folder, name: str) -> None:
         """Remove a file, whatever it is, unless somebody has it open."""
 
-    def room(self) -> int:
+    def free_space(self) -> int:
         """Return how many bytes can still be written."""

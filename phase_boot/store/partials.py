@@ -9,17 +9,17 @@ from typing import Final
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Broken, Busy, StoreError
+from phase_boot.store.errors import Busy, DiskFailed, StoreError
 
 SLOTS: Final = 4
 """How many may write one artifact at once, each into a partial file of its own."""
-STREAMED: Final = ""
+STREAM: Final = ""
 """The mark of partial files that grow at their end."""
-PIECED: Final = "chunks."
+CHUNKS: Final = "chunks."
 """The mark of those that have holes."""
 
 
-def grow(disk: Disk, artifact: Artifact, mark: str) -> tuple[int, str]:
+def open_slot(disk: Disk, artifact: Artifact, mark: str) -> tuple[int, str]:
     """Return a partial file of an artifact that nobody else is writing, and its name.
 
     Raises:
@@ -28,27 +28,29 @@ def grow(disk: Disk, artifact: Artifact, mark: str) -> tuple[int, str]:
     """
     for name in _slots(artifact, mark):
         with contextlib.suppress(Busy):
-            fd = disk.grow(name)
+            fd = disk.open_partial(name)
             if os.fstat(fd).st_size <= artifact.size:
                 return fd, name
             os.close(fd)
             disk.remove(Folder.PARTIALS, name)
-            return disk.grow(name), name
+            return disk.open_partial(name), name
     raise Busy(f"{artifact.name} is being written {SLOTS} times already: wait for one.")
 
 
-def sweep(disk: Disk, artifact: Artifact) -> None:
+def remove_leftovers(disk: Disk, artifact: Artifact) -> None:
     """Remove what ended writers left of an artifact that is whole now."""
-    for mark in (STREAMED, PIECED):
+    for mark in (STREAM, CHUNKS):
         for name in _slots(artifact, mark):
             with contextlib.suppress(StoreError):
                 disk.remove(Folder.PARTIALS, name)
 
 
 def check_taken(taken: int, given: int) -> None:
-    """Refuse what a disk says that cannot be; raise Broken."""
+    """Refuse what a disk says that cannot be; raise DiskFailed."""
     if not 0 < taken <= given:
-        raise Broken(f"The disk says that it took {taken} of {given} bytes, so use another one.")
+        raise DiskFailed(
+            f"The disk says that it took {taken} of {given} bytes, so use another one."
+        )
 
 
 def _slots(artifact: Artifact, mark: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from tests.fakes.artifacts import (
     assert_every_entry_is_what_it_is_called,
     content,
@@ -29,14 +29,14 @@ WRITER = textwrap.dedent(
     import sys
     from pathlib import Path
     from phase_boot.adapters.posix_disk import PosixDisk
-    from phase_boot.store.cas import Cas
+    from phase_boot.store.content_store import ContentStore
     from tests.fakes.artifacts import artifact, store
 
-    cas = Cas(PosixDisk(Path(sys.argv[1])), bound=40_000_000)
+    cas = ContentStore(PosixDisk(Path(sys.argv[1])), bound=40_000_000)
     print("started", flush=True)
     for number in range(1000):
         data = number.to_bytes(4, "big") * 500_000
-        with cas.writer(artifact(data)) as writer:
+        with cas.stream_writer(artifact(data)) as writer:
             while writer.missing:
                 writer.write(data[writer.offset : writer.offset + 65536])
             writer.commit()
@@ -51,30 +51,30 @@ CHUNKER = textwrap.dedent(
     import sys
     from pathlib import Path
     from phase_boot.adapters.posix_disk import PosixDisk
-    from phase_boot.store.cas import Cas
+    from phase_boot.store.content_store import ContentStore
     from phase_boot.store.errors import StoreError
     from phase_boot.content.dag_builder import build_dag
     from tests.fakes.pieces import artifact_of, chunked, data_of
 
-    cas = Cas(PosixDisk(Path(sys.argv[1])), bound=4_000_000)
+    cas = ContentStore(PosixDisk(Path(sys.argv[1])), bound=4_000_000)
     print("started", flush=True)
     old = data_of(400_000)
     for number in range(1000):
         new = number.to_bytes(4, "big") + old
         chunks = chunked(new)
-        mosaic = cas.mosaic(artifact_of(new), chunks)
-        for older in cas.older(mosaic.artifact):
+        mosaic = cas.chunk_writer(artifact_of(new), chunks)
+        for older in cas.reusable(mosaic.artifact):
             for run in older.runs(chunks, mosaic.have):
-                mosaic.copy(run.first, run.end, older.fileno(), run.offset)
+                mosaic.copy_chunks(run.first, run.end, older.fileno(), run.offset)
         while not mosaic.complete:
             first = mosaic.next_missing(0)
             offset, length = chunks.span(first, first + 1)
-            mosaic.put(first, new[offset : offset + length])
+            mosaic.write_chunks(first, new[offset : offset + length])
         cas.commit(mosaic).close()
         tree = build_dag(chunks)
         # The other one may have made room for itself by this very artifact.
         with contextlib.suppress(StoreError):
-            cas.keep_index(mosaic.artifact, tree.root, tree.car())
+            cas.save_index(mosaic.artifact, tree.root, tree.car())
     """
 )
 
@@ -98,7 +98,7 @@ def test_kill_9_in_the_middle_of_writing(tmp_path: Path) -> None:
         process.communicate()
         assert_every_entry_is_what_it_is_called(disk)
     assert names(disk)
-    store(Cas(disk, bound=40_000_000), DATA)
+    store(ContentStore(disk, bound=40_000_000), DATA)
     assert_every_entry_is_what_it_is_called(disk)
 
 
@@ -113,9 +113,9 @@ def test_kill_9_in_the_middle_of_putting_chunks_together(tmp_path: Path) -> None
         assert_every_entry_is_what_it_is_called(disk)
     assert names(disk)
     data = data_of(400_000, seed=9)
-    cas = Cas(disk, bound=4_000_000)
-    mosaic = cas.mosaic(artifact_of(data), chunked(data))
-    mosaic.put(0, data)
+    cas = ContentStore(disk, bound=4_000_000)
+    mosaic = cas.chunk_writer(artifact_of(data), chunked(data))
+    mosaic.write_chunks(0, data)
     assert content(cas.commit(mosaic)) == data
     assert_every_entry_is_what_it_is_called(disk)
 

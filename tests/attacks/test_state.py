@@ -31,7 +31,7 @@ from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.disk import Folder
-from phase_boot.store.errors import Broken, StoreError
+from phase_boot.store.errors import DiskFailed, StoreError
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.rollback import MAX_SEEN, MAX_STATE_BYTES, Seen, read_state, write_state
@@ -257,7 +257,7 @@ def test_private_mode_remembers_nothing_and_says_so() -> None:
 
 def test_disk_that_refuses_the_state_stops_no_boot() -> None:
     play = rooted(scene(peer=good_site()))
-    play.cache.notes.refusal = Broken("Could not write state.json: Input/output error.")
+    play.cache.notes.refusal = DiskFailed("Could not write state.json: Input/output error.")
     assert play.play() is State.TARGET
     assert "Input/output error" in play.of("state.not_kept")[0]["reason"]
 
@@ -267,7 +267,7 @@ def test_what_is_known_survives_a_retry_without_a_disk() -> None:
     newer = good_site(version="2025.12", expires="2025-11-19T00:00:00Z")
     newer.files["root/2.json"] = signed_root(root_document(2))
     play = rooted(scene(first=newer, second=good_site()))
-    play.cache.notes.refusal = Broken("Could not read state.json: Input/output error.")
+    play.cache.notes.refusal = DiskFailed("Could not read state.json: Input/output error.")
     play.operator.answers.append(Answer(Wish.RETRY))
     assert play.play() is State.OFF
     assert [e["code"] for e in play.of("candidate.refused")] == [

@@ -11,16 +11,16 @@ import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import (
-    Broken,
+    ContentMismatch,
     Corrupt,
-    Full,
-    Missing,
+    DiskFailed,
+    NoSpace,
+    NotStored,
     ReadOnly,
     StoreError,
-    WrongContent,
 )
 from tests.fakes.artifacts import (
     artifact,
@@ -53,7 +53,7 @@ def partial(entry: Path) -> Path:
 
 def refetch(disk: PosixDisk) -> None:
     """Show that the next run gets a good artifact in spite of all."""
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     store(cas, DATA)
     assert content(cas.open(artifact(DATA))) == DATA
     assert_every_entry_is_what_it_is_called(disk)
@@ -62,12 +62,12 @@ def refetch(disk: PosixDisk) -> None:
 @pytest.mark.parametrize("bad", [b"", DATA[:-1], DATA + b"\0", DATA[:-1] + b"X", b"\0" * len(DATA)])
 def test_corrupt_entry_is_set_aside_and_named(disk: PosixDisk, entry: Path, bad: bytes) -> None:
     entry.write_bytes(bad)
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     with pytest.raises(Corrupt, match=artifact(DATA).digest.hex):
         cas.open(artifact(DATA))
     assert not cas.has(artifact(DATA))
     assert (entry.parent.parent / "corrupt" / entry.name).read_bytes() == bad
-    with pytest.raises(Missing):
+    with pytest.raises(NotStored):
         cas.open(artifact(DATA))
     refetch(disk)
 
@@ -76,12 +76,12 @@ def test_corrupt_twice_is_set_aside_twice(disk: PosixDisk, entry: Path) -> None:
     for bad in (b"first", b"second"):
         entry.write_bytes(bad)
         with pytest.raises(Corrupt):
-            Cas(disk, bound=1 << 20).open(artifact(DATA))
+            ContentStore(disk, bound=1 << 20).open(artifact(DATA))
     assert (entry.parent.parent / "corrupt" / entry.name).read_bytes() == b"second"
 
 
 def test_entry_flipped_after_it_was_stored(disk: PosixDisk, entry: Path) -> None:
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     store(cas, DATA)
     entry.chmod(0o644)
     entry.write_bytes(b"T" + DATA[1:])
@@ -93,7 +93,7 @@ def test_entry_flipped_after_it_was_stored(disk: PosixDisk, entry: Path) -> None
 def test_rename_race_changes_the_name_and_not_what_was_hashed(
     disk: PosixDisk, entry: Path, tmp_path: Path
 ) -> None:
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     fetched = cas.open(store(cas, DATA))
     evil = tmp_path / "evil"
     evil.write_bytes(b"evil")
@@ -106,7 +106,7 @@ def test_symlink_in_the_store(disk: PosixDisk, entry: Path, tmp_path: Path) -> N
     outside.write_bytes(DATA)
     entry.symlink_to(outside)
     with pytest.raises(Corrupt, match="not a plain file"):
-        Cas(disk, bound=1 << 20).open(artifact(DATA))
+        ContentStore(disk, bound=1 << 20).open(artifact(DATA))
     assert outside.read_bytes() == DATA
     refetch(disk)
     assert not entry.is_symlink()
@@ -134,10 +134,10 @@ def test_symlink_as_a_folder_of_the_store(disk: PosixDisk, entry: Path, tmp_path
     (outside / entry.name).write_bytes(DATA)
     entry.parent.rmdir()
     entry.parent.symlink_to(outside)
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     with pytest.raises(StoreError):
         cas.open(artifact(DATA))
-    with pytest.raises(Broken):
+    with pytest.raises(DiskFailed):
         store(cas, DATA)
     assert (outside / entry.name).read_bytes() == DATA
 
@@ -154,8 +154,8 @@ def test_what_is_no_file_where_a_file_should_be(
         spot.mkdir()
         if kind == "full folder":
             (spot / "x").write_bytes(SECRET)
-    with pytest.raises((Corrupt, Missing)):
-        Cas(disk, bound=1 << 20).open(artifact(DATA))
+    with pytest.raises((Corrupt, NotStored)):
+        ContentStore(disk, bound=1 << 20).open(artifact(DATA))
     refetch(disk)
 
 
@@ -170,55 +170,55 @@ def test_sparse_file_is_not_even_read(disk: PosixDisk, entry: Path) -> None:
     with entry.open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(Corrupt, match="1099511627776 bytes"):
-        Cas(disk, bound=1 << 41).open(artifact(DATA))
+        ContentStore(disk, bound=1 << 41).open(artifact(DATA))
 
 
 def test_truncated_partial_continues(disk: PosixDisk, entry: Path) -> None:
     partial(entry).write_bytes(DATA[:777])
-    with Cas(disk, bound=1 << 20).writer(artifact(DATA)) as writer:
+    with ContentStore(disk, bound=1 << 20).stream_writer(artifact(DATA)) as writer:
         assert writer.offset == 777
     refetch(disk)
 
 
 def test_torn_partial_with_a_wrong_prefix_costs_one_download(disk: PosixDisk, entry: Path) -> None:
     partial(entry).write_bytes(b"\0" * 777)
-    cas = Cas(disk, bound=1 << 20)
-    with pytest.raises(WrongContent, match="another source"):
+    cas = ContentStore(disk, bound=1 << 20)
+    with pytest.raises(ContentMismatch, match="another source"):
         store(cas, DATA)
     assert names(disk) == set()
-    with cas.writer(artifact(DATA)) as writer:
+    with cas.stream_writer(artifact(DATA)) as writer:
         assert writer.offset == 0
     refetch(disk)
 
 
 def test_partial_longer_than_the_artifact_starts_again(disk: PosixDisk, entry: Path) -> None:
     partial(entry).write_bytes(DATA + b"more")
-    with Cas(disk, bound=1 << 20).writer(artifact(DATA)) as writer:
+    with ContentStore(disk, bound=1 << 20).stream_writer(artifact(DATA)) as writer:
         assert writer.offset == 0
     refetch(disk)
 
 
 def test_endless_data_is_cut_at_the_signed_size(disk: PosixDisk) -> None:
-    with Cas(disk, bound=1 << 20).writer(artifact(DATA)) as writer:
+    with ContentStore(disk, bound=1 << 20).stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
-        with pytest.raises(WrongContent, match="more than its 13000 bytes"):
+        with pytest.raises(ContentMismatch, match="more than its 13000 bytes"):
             writer.write(b"x")
     assert names(disk) == names(disk, Folder.PARTIALS) == set()
 
 
 def test_full_disk_keeps_what_is_there_and_says_so() -> None:
     disk = MemoryDisk(capacity=1000)
-    cas = Cas(disk, bound=1 << 20)
-    with pytest.raises(Full, match=r"no room for 13000 bytes of kernel.*larger stick"):
-        cas.writer(artifact(DATA))
+    cas = ContentStore(disk, bound=1 << 20)
+    with pytest.raises(NoSpace, match=r"no room for 13000 bytes of kernel.*larger stick"):
+        cas.stream_writer(artifact(DATA))
     disk.capacity = len(DATA)
-    with cas.writer(artifact(DATA)) as writer:
+    with cas.stream_writer(artifact(DATA)) as writer:
         disk.capacity = 5000
-        with pytest.raises(Full):
+        with pytest.raises(NoSpace):
             writer.write(DATA)
     assert names(disk) == set()
     disk.capacity = 1 << 20
-    with cas.writer(artifact(DATA)) as writer:
+    with cas.stream_writer(artifact(DATA)) as writer:
         assert writer.offset == 5000
         writer.write(DATA[5000:])
         writer.commit()
@@ -227,14 +227,14 @@ def test_full_disk_keeps_what_is_there_and_says_so() -> None:
 
 def test_read_only_disk_serves_and_refuses_to_store() -> None:
     disk = MemoryDisk()
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     store(cas, DATA)
     bad = artifact(b"bad")
     disk.plant(Folder.ENTRIES, bad.digest.hex, b"sad")
     disk.read_only = True
     assert content(cas.open(artifact(DATA))) == DATA
     with pytest.raises(ReadOnly):
-        cas.writer(artifact(b"new"))
+        cas.stream_writer(artifact(b"new"))
     with pytest.raises(Corrupt, match="could not be set aside"):
         cas.open(bad)
 
@@ -251,7 +251,7 @@ def test_disk_that_cannot_read_an_entry_any_more() -> None:
                 os.close(fd)
 
     disk = Worn()
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     store(cas, DATA)
     with pytest.raises(Corrupt, match="cannot be read"):
         cas.open(artifact(DATA))
@@ -271,15 +271,15 @@ def tmpfs(tmp_path: Path) -> Iterator[Path]:
 
 def test_really_full_disk(tmpfs: Path) -> None:
     disk = PosixDisk(tmpfs / "cas")
-    cas = Cas(disk, bound=1 << 30)
+    cas = ContentStore(disk, bound=1 << 30)
     kept = store(cas, DATA)
-    with pytest.raises(Full):
-        cas.writer(artifact(b"x" * (2 << 20)))
+    with pytest.raises(NoSpace):
+        cas.stream_writer(artifact(b"x" * (2 << 20)))
     rest = artifact(b"y" * 900_000)
-    with cas.writer(rest) as writer:
+    with cas.stream_writer(rest) as writer:
         (tmpfs / "something else").write_bytes(b"z" * 300_000)
         cas.pin(kept.digest)
-        with pytest.raises(Full):
+        with pytest.raises(NoSpace):
             writer.write(b"y" * 900_000)
     assert content(cas.open(kept)) == DATA
     (tmpfs / "something else").unlink()
@@ -289,9 +289,9 @@ def test_really_full_disk(tmpfs: Path) -> None:
 
 def test_really_read_only_disk(tmpfs: Path) -> None:
     disk = PosixDisk(tmpfs / "cas")
-    cas = Cas(disk, bound=1 << 30)
+    cas = ContentStore(disk, bound=1 << 30)
     kept = store(cas, DATA)
     subprocess.run(["mount", "-o", "remount,ro", str(tmpfs)], check=True)
     assert content(cas.open(kept)) == DATA
     with pytest.raises(ReadOnly, match="without the cache"):
-        cas.writer(artifact(b"new"))
+        cas.stream_writer(artifact(b"new"))

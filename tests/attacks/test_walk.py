@@ -28,7 +28,7 @@ from phase_boot.drill.world import FakeCache, Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
 from phase_boot.store.disk import Folder
-from phase_boot.store.errors import Broken
+from phase_boot.store.errors import DiskFailed
 from phase_boot.trust.keys import SigningKey
 
 MANIFEST: Final = "stable/amd64/manifest.json"
@@ -215,7 +215,7 @@ class Stick(RuleBasedStateMachine):
         assert self.cache.cache is not None
         self.cache.cache.capacity = 3000 if full else 1 << 30
         self.cache.cache.read_only = unwritable
-        failure = Broken("Could not write: Input/output error.") if unwritable else None
+        failure = DiskFailed("Could not write: Input/output error.") if unwritable else None
         if unwritable and self.cache.notes.refusal is None:
             self.highest, self.root = None, 1
         self.cache.notes.refusal = failure

@@ -7,7 +7,7 @@ import os
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
-from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.content_store import ContentStore, VerifiedFile
 from phase_boot.store.disk import Disk, Folder
 
 
@@ -16,15 +16,15 @@ def artifact(data: bytes, name: str = "kernel") -> Artifact:
     return Artifact(name, Digest.of(data), len(data))
 
 
-def store(cas: Cas, data: bytes, name: str = "kernel") -> Artifact:
+def store(cas: ContentStore, data: bytes, name: str = "kernel") -> Artifact:
     """Write ``data`` into the store, from where an earlier writer stopped."""
-    with cas.writer(artifact(data, name)) as writer:
+    with cas.stream_writer(artifact(data, name)) as writer:
         writer.write(data[writer.offset :])
         writer.commit()
     return artifact(data, name)
 
 
-def content(fetched: Fetched) -> bytes:
+def content(fetched: VerifiedFile) -> bytes:
     """Return what kexec would read, and close it."""
     with fetched:
         return os.pread(fetched.fileno(), fetched.artifact.size + 1, 0)

@@ -9,17 +9,17 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.ports.loader import Cargo
-from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.content_store import ContentStore, VerifiedFile
 
 KERNEL = bzimage(b"kernel" * 1000)
 INITRAMFS = b"initramfs" * 1000
 
 
-def fetched(name: str, data: bytes) -> Fetched:
+def fetched(name: str, data: bytes) -> VerifiedFile:
     """Return an artifact that the store has hashed."""
-    cas = Cas(MemoryDisk(), bound=1 << 24)
+    cas = ContentStore(MemoryDisk(), bound=1 << 24)
     artifact = Artifact(name, Digest.of(data), len(data))
-    with cas.writer(artifact) as writer:
+    with cas.stream_writer(artifact) as writer:
         writer.write(data)
         writer.commit()
     return cas.open(artifact)

@@ -12,7 +12,7 @@ from phase_boot.download import Errand, fetch_artifact
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.world import policy_table
 from phase_boot.machine.events import Event
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from policies.model import Reach, policy_from
 from tests.fakes.artifacts import content
 
@@ -35,7 +35,7 @@ class ByGateway:
         errand = Errand(
             clock=SystemClock(),
             fetcher=http,
-            cas=Cas(self.disk, bound=1 << 30),
+            cas=ContentStore(self.disk, bound=1 << 30),
             sources=(),
             policy=replace(policy, network=replace(policy.network, reach=self.reach)),
             liars=set(),

@@ -16,7 +16,7 @@ from phase_boot.drill.sites import Site, Sites, blocks_of
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.drill.world import policy_table
 from phase_boot.machine.events import Event
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Disk
 from phase_boot.store.layout import entry_path
 from policies.model import policy_from
@@ -67,7 +67,7 @@ class Fetching:
         settings: dict[str, Any] = {
             "clock": VirtualClock(),
             "fetcher": self.sites,
-            "cas": Cas(self.disk, bound=1 << 30),
+            "cas": ContentStore(self.disk, bound=1 << 30),
             "sources": tuple(self.sites.by_base),
             "policy": policy_from(table, read=lambda _: b""),
             "liars": self.liars,

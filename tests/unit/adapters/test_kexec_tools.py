@@ -19,23 +19,23 @@ from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.machine.errors import KexecRefused
 from phase_boot.ports.kexec import LoadRefused, Method
-from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.content_store import ContentStore, VerifiedFile
 from tests.fakes.archives import unpacked
 
 Packer = Callable[[bytes], bytes]
 KERNEL, INITRAMFS, ROOTFS = bzimage(), b"initramfs!" * 3 + b"x", b"rootfs" * 5000
 
 
-def stored(name: str, data: bytes) -> Fetched:
-    cas = Cas(MemoryDisk(), bound=1 << 20)
+def stored(name: str, data: bytes) -> VerifiedFile:
+    cas = ContentStore(MemoryDisk(), bound=1 << 20)
     artifact = Artifact(name, Digest.of(data), len(data))
-    with cas.writer(artifact) as writer:
+    with cas.stream_writer(artifact) as writer:
         writer.write(data)
         writer.commit()
     return cas.open(artifact)
 
 
-def change(image: Fetched) -> None:
+def change(image: VerifiedFile) -> None:
     """Let the disk hold another byte than the one that was hashed."""
     fd = os.open(f"/proc/self/fd/{image.fileno()}", os.O_RDWR)
     os.pwrite(fd, b"!", image.artifact.size // 2)
@@ -65,7 +65,7 @@ async def load(  # noqa: PLR0913 - one thing each, most by keyword
     kernel: bytes = KERNEL,
     cmdline: str = "",
     method: Method = Method.FILE,
-) -> Fetched:
+) -> VerifiedFile:
     tools = KexecTools(program(script_folder, script))
     image = stored("kernel", kernel)
     await tools.load(image, inspect(image.read(HEAD)), whole, cmdline, method)

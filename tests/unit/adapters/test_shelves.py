@@ -17,14 +17,14 @@ from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
 from phase_boot.firmware.boot_disk import NotCertain
 from phase_boot.handoff.document import CachePartition
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 
 DATA = b"kernel" * 100
 ARTIFACT = Artifact("kernel", Digest.of(DATA), len(DATA))
 
 
-def stored(cas: Cas) -> None:
-    with cas.writer(ARTIFACT) as writer:
+def stored(cas: ContentStore) -> None:
+    with cas.stream_writer(ARTIFACT) as writer:
         writer.write(DATA)
         writer.commit()
 

@@ -15,9 +15,9 @@ from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import FetchProgress, SourceFailed
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.disk import Folder
-from phase_boot.store.errors import Full
+from phase_boot.store.errors import NoSpace
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, flipped_from, site_of
 
@@ -26,10 +26,10 @@ CHUNKS = chunked(DATA)
 ARTIFACT = artifact_of(DATA)
 
 
-async def swarmed(errand: Errand) -> tuple[Fetched, float]:
+async def swarmed(errand: Errand) -> tuple[VerifiedFile, float]:
     """Fetch all of it; return it, and how long that took."""
     began = errand.clock.monotonic()
-    mosaic = errand.cas.mosaic(ARTIFACT, CHUNKS)
+    mosaic = errand.cas.chunk_writer(ARTIFACT, CHUNKS)
     try:
         swarm = Swarm(errand, mosaic)
         await swarm.run(MirrorSource(errand, source, ARTIFACT) for source in errand.sources)
@@ -197,7 +197,7 @@ def test_progress_tells_how_fast_it_is() -> None:
 def test_a_full_disk_ends_it_and_what_is_there_is_kept() -> None:
     disk = MemoryDisk(capacity=len(DATA) - 1)
     play = Fetching(sites(a=1e6), disk)
-    with pytest.raises(Full):
+    with pytest.raises(NoSpace):
         run(play)
     assert not disk.items(Folder.ENTRIES)
 
@@ -213,7 +213,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing_that_is_there() -> Non
         disk.capacity = 1_200_000
         await task
 
-    with pytest.raises(Full):
+    with pytest.raises(NoSpace):
         virtual_time.run(filling())
     disk.capacity = len(DATA) * 2
     assert run(Fetching(sites(a=1e5), disk)) < alone(1e5) - 9

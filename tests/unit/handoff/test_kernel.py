@@ -26,7 +26,7 @@ from phase_boot.drill.kernels import (
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.handoff.kernel import HEAD, MAX_UNPACKED, Format, Kernel, UnknownKernel, inspect
 from phase_boot.handoff.unpack import pieces
-from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.content_store import ContentStore, VerifiedFile
 
 IMAGE = arm64_image(b"Image" * 5000)
 KNOWN = {
@@ -143,10 +143,10 @@ def test_a_header_that_lies_is_told_apart_or_refused(
 # ---- unpacking ----------------------------------------------------------------------------------
 
 
-def fetched(data: bytes) -> Fetched:
-    cas = Cas(MemoryDisk(), bound=1 << 24)
+def fetched(data: bytes) -> VerifiedFile:
+    cas = ContentStore(MemoryDisk(), bound=1 << 24)
     artifact = Artifact("kernel", Digest.of(data), len(data))
-    with cas.writer(artifact) as writer:
+    with cas.stream_writer(artifact) as writer:
         writer.write(data)
         writer.commit()
     return cas.open(artifact)

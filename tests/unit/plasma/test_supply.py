@@ -22,7 +22,7 @@ from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
 from phase_boot.plasma.supply import Supply, errand_for, policy_of
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Manifest
 from policies.model import Mode, Reach
@@ -37,16 +37,16 @@ HANDED = Handed.of(handed_over(sources={"rootfs": NEIGHBOUR}), RUNNING)
 Dags = Mapping[str, Cid]
 
 
-def nobody(_handed: Handed, _module: Artifact, _keep: Cas, _dags: Dags) -> bytes:
+def nobody(_handed: Handed, _module: Artifact, _keep: ContentStore, _dags: Dags) -> bytes:
     raise AssertionError
 
 
-def store_with(folder: Path, content: bytes | None = None) -> Cas:
+def store_with(folder: Path, content: bytes | None = None) -> ContentStore:
     if content is not None:
         entries = folder / "sha256"
         entries.mkdir(parents=True)
         (entries / Digest.of(MODULE).hex).write_bytes(content)
-    return Cas(PosixDisk(folder), bound=1 << 20)
+    return ContentStore(PosixDisk(folder), bound=1 << 20)
 
 
 def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
 
 
 def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: Path) -> None:
-    def fetch(handed: Handed, module: Artifact, keep: Cas, dags: Dags) -> bytes:
+    def fetch(handed: Handed, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
         assert not dags
         assert handed.sources[0] == NEIGHBOUR
         assert (module.digest, module.size) == (Digest.of(MODULE), len(MODULE))
@@ -75,7 +75,7 @@ def test_a_module_whose_cid_is_named_comes_by_chunks_from_everybody(tmp_path: Pa
     net.by_base["http://a"].files[f"dag/{tree.root}.car"] = car_of(tree)
     store = store_with(tmp_path)
 
-    def fetch(handed: Handed, module: Artifact, keep: Cas, dags: Dags) -> bytes:
+    def fetch(handed: Handed, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
         asked = replace(handed, providers=tuple(net.by_base), manifest=unmirrored(handed.manifest))
         errand = errand_for(asked, keep, dags, fetcher=net, clock=VirtualClock())
         fetched, _ = virtual_time.run(fetch_artifact(errand, module))

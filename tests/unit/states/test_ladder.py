@@ -22,7 +22,7 @@ from phase_boot.machine.ladder import Ladder
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
-from phase_boot.store.cas import Fetched
+from phase_boot.store.content_store import VerifiedFile
 
 PROTECTED = Outlook(obstacle="the stick is write-protected")
 UKI = uki(signed=True)
@@ -358,7 +358,7 @@ class Fainting(FakeKexec):
         self.accident = accident
 
     async def load(
-        self, image: Fetched, _kernel: Kernel, initrd: Initrd, _cmdline: str, _method: Method
+        self, image: VerifiedFile, _kernel: Kernel, initrd: Initrd, _cmdline: str, _method: Method
     ) -> None:
         self.held = image, initrd.initramfs
         if self.accident is None:

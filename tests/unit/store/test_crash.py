@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
-from phase_boot.store.cas import Cas
-from phase_boot.store.disk import Disk, Folder, Item
+from phase_boot.store.content_store import ContentStore
+from phase_boot.store.disk import Disk, FileInfo, Folder
 from phase_boot.store.errors import Corrupt
 from tests.fakes.artifacts import (
     artifact,
@@ -38,14 +38,14 @@ class DyingDisk:
         self._left -= 1
         return self._disk
 
-    def items(self, folder: Folder) -> tuple[Item, ...]:
+    def items(self, folder: Folder) -> tuple[FileInfo, ...]:
         return self._alive().items(folder)
 
     def open(self, folder: Folder, name: str) -> int:
         return self._alive().open(folder, name)
 
-    def grow(self, name: str) -> int:
-        return self._alive().grow(name)
+    def open_partial(self, name: str) -> int:
+        return self._alive().open_partial(name)
 
     def write(self, fd: int, data: memoryview) -> int:
         return self._alive().write(fd, data[:1000])
@@ -62,29 +62,29 @@ class DyingDisk:
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         self._alive().publish(fd, name, entry, folder)
 
-    def set_aside(self, name: str) -> None:
-        self._alive().set_aside(name)
+    def quarantine(self, name: str) -> None:
+        self._alive().quarantine(name)
 
     def remove(self, folder: Folder, name: str) -> None:
         self._alive().remove(folder, name)
 
-    def room(self) -> int:
-        return self._alive().room()
+    def free_space(self) -> int:
+        return self._alive().free_space()
 
 
 def test_power_cut_before_any_call_to_the_disk(tmp_path: Path) -> None:
     survived = 0
     while True:
         disk = PosixDisk(tmp_path / str(survived))
-        store(Cas(disk, bound=1 << 20), OLD)
+        store(ContentStore(disk, bound=1 << 20), OLD)
         try:
-            store(Cas(DyingDisk(disk, survived), bound=1 << 20), NEW)
+            store(ContentStore(DyingDisk(disk, survived), bound=1 << 20), NEW)
         except PowerCut:
             survived += 1
         else:
             break
         assert_every_entry_is_what_it_is_called(disk)
-        again = Cas(disk, bound=1 << 20)
+        again = ContentStore(disk, bound=1 << 20)
         assert content(again.open(artifact(OLD))) == OLD
         store(again, NEW)
         assert content(again.open(artifact(NEW))) == NEW
@@ -94,12 +94,12 @@ def test_power_cut_before_any_call_to_the_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("calls", range(3))
 def test_power_cut_while_a_corrupt_entry_is_set_aside(tmp_path: Path, calls: int) -> None:
     disk = PosixDisk(tmp_path)
-    store(Cas(disk, bound=1 << 20), OLD)
+    store(ContentStore(disk, bound=1 << 20), OLD)
     entry = tmp_path / "sha256" / artifact(NEW).digest.hex
     entry.write_bytes(OLD)
     with pytest.raises((PowerCut, Corrupt)):
-        Cas(DyingDisk(disk, calls), bound=1 << 20).open(artifact(NEW))
-    again = Cas(disk, bound=1 << 20)
+        ContentStore(DyingDisk(disk, calls), bound=1 << 20).open(artifact(NEW))
+    again = ContentStore(disk, bound=1 << 20)
     assert content(again.open(artifact(OLD))) == OLD
     store(again, NEW)
     assert_every_entry_is_what_it_is_called(disk)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.errors import (
-    Broken,
     Busy,
-    Full,
-    Missing,
+    DiskFailed,
+    NoSpace,
+    NotStored,
     ReadOnly,
     StoreError,
     store_errors,
@@ -28,25 +28,25 @@ def open_files() -> set[str]:
 
 def test_the_store_is_made_by_the_first_write_and_not_by_looking(tmp_path: Path) -> None:
     root = tmp_path / "cache" / "cas"
-    cas = Cas(PosixDisk(root), bound=1 << 20)
+    cas = ContentStore(PosixDisk(root), bound=1 << 20)
     assert not cas.has(artifact(b"x"))
-    assert PosixDisk(root).room() > 0
+    assert PosixDisk(root).free_space() > 0
     assert not root.exists()
     store(cas, b"x")
     assert (root / "sha256" / artifact(b"x").digest.hex).read_bytes() == b"x"
 
 
 def test_an_entry_cannot_be_written_by_mistake(tmp_path: Path) -> None:
-    store(Cas(PosixDisk(tmp_path), bound=1 << 20), b"x")
+    store(ContentStore(PosixDisk(tmp_path), bound=1 << 20), b"x")
     entry = tmp_path / "sha256" / artifact(b"x").digest.hex
     assert stat.S_IMODE(entry.stat().st_mode) == 0o444
 
 
 def test_nothing_stays_open_so_the_disk_can_be_unmounted(tmp_path: Path) -> None:
     before = open_files()
-    cas = Cas(PosixDisk(tmp_path), bound=1 << 20)
+    cas = ContentStore(PosixDisk(tmp_path), bound=1 << 20)
     cas.open(store(cas, b"x")).close()
-    with pytest.raises(Missing):
+    with pytest.raises(NotStored):
         cas.open(artifact(b"y"))
     assert open_files() == before
 
@@ -54,21 +54,21 @@ def test_nothing_stays_open_so_the_disk_can_be_unmounted(tmp_path: Path) -> None
 def test_the_root_may_be_a_link_as_cas_is_in_the_seed(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cas").symlink_to("cache")
-    store(Cas(PosixDisk(tmp_path / "cas"), bound=1 << 20), b"x")
+    store(ContentStore(PosixDisk(tmp_path / "cas"), bound=1 << 20), b"x")
     assert (tmp_path / "cache" / "sha256").is_dir()
 
 
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        (errno.ENOENT, Missing),
-        (errno.ENOSPC, Full),
-        (errno.EDQUOT, Full),
+        (errno.ENOENT, NotStored),
+        (errno.ENOSPC, NoSpace),
+        (errno.EDQUOT, NoSpace),
         (errno.EROFS, ReadOnly),
         (errno.EACCES, ReadOnly),
         (errno.EAGAIN, Busy),
-        (errno.EIO, Broken),
-        (errno.ELOOP, Broken),
+        (errno.EIO, DiskFailed),
+        (errno.ELOOP, DiskFailed),
     ],
 )
 def test_each_error_of_the_system_has_its_type_and_sentence(
@@ -79,7 +79,7 @@ def test_each_error_of_the_system_has_its_type_and_sentence(
 
 
 def growing(disk: PosixDisk, data: bytes = b"") -> int:
-    fd = disk.grow("new")
+    fd = disk.open_partial("new")
     os.pwrite(fd, data, 0)
     return fd
 
@@ -137,7 +137,7 @@ def test_a_copy_that_fails_is_a_failure_of_the_store(tmp_path: Path) -> None:
     disk = PosixDisk(tmp_path)
     fd = growing(disk)
     unreadable = os.open(tmp_path / "old", os.O_WRONLY | os.O_CREAT)
-    with pytest.raises(Broken, match="copy within the store"):
+    with pytest.raises(DiskFailed, match="copy within the store"):
         disk.copy(0, unreadable, 10, fd, 0)
     os.close(unreadable)
     os.close(fd)
@@ -154,7 +154,7 @@ def test_whatever_is_written_begins_its_way_to_the_disk_once_and_whoever_refuses
 
     monkeypatch.setattr(os, "posix_fadvise", note)
     disk, mib, data = PosixDisk(tmp_path), 1 << 20, data_of(20 << 20, 7)
-    fd = disk.grow("some.chunks")
+    fd = disk.open_partial("some.chunks")
     try:
         for offset in range(0, len(data), 3 * mib):
             piece = memoryview(data)[offset : offset + 3 * mib]

@@ -14,10 +14,10 @@ from phase_boot.content.dag_builder import FileDag, build_dag
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.store.cas import Cas
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Full
-from phase_boot.store.older import Older, Run
+from phase_boot.store.errors import NoSpace
+from phase_boot.store.local_reuse import ChunkRun, ReusableEntry
 
 SMALL = ChunkerParams(
     min_size=64, normal_size=192, max_size=1024, strict_one_in=512, loose_one_in=128
@@ -34,17 +34,17 @@ def cut(data: bytes) -> ChunkList:
     return build_chunk_list(BytesIO(data), SMALL)
 
 
-def stored(cas: Cas, data: bytes) -> FileDag:
+def stored(cas: ContentStore, data: bytes) -> FileDag:
     """Put an artifact into a store with its chunks."""
-    with cas.writer(of(data)) as writer:
+    with cas.stream_writer(of(data)) as writer:
         writer.write(data)
         cas.commit(writer).close()
     tree = build_dag(cut(data))
-    cas.keep_index(of(data), tree.root, tree.car())
+    cas.save_index(of(data), tree.root, tree.car())
     return tree
 
 
-def taken(older: Older, chunks: ChunkList, have: bytearray) -> bytes:
+def taken(older: ReusableEntry, chunks: ChunkList, have: bytearray) -> bytes:
     """Copy into zeros what an older version has."""
     made = bytearray(chunks.size)
     for run in older.runs(chunks, have):
@@ -55,10 +55,10 @@ def taken(older: Older, chunks: ChunkList, have: bytearray) -> bytes:
 
 
 def test_a_new_version_finds_in_an_older_one_all_that_they_share(disk: Disk) -> None:
-    cas, chunks = Cas(disk, bound=1 << 20), cut(NEW)
+    cas, chunks = ContentStore(disk, bound=1 << 20), cut(NEW)
     stored(cas, OLD)
     have = bytearray(chunks.count)
-    for again in cas.older(of(NEW)):
+    for again in cas.reusable(of(NEW)):
         made = taken(again, chunks, have)
         assert again.digest == of(OLD).digest
     lacking = [chunk for chunk in chunks if not have[chunks.at(chunk.offset)]]
@@ -69,49 +69,49 @@ def test_a_new_version_finds_in_an_older_one_all_that_they_share(disk: Disk) -> 
 
 
 def test_what_is_alike_is_copied_in_few_runs(disk: Disk) -> None:
-    cas, chunks = Cas(disk, bound=1 << 20), cut(NEW)
+    cas, chunks = ContentStore(disk, bound=1 << 20), cut(NEW)
     stored(cas, OLD)
-    for older in cas.older(of(NEW)):
+    for older in cas.reusable(of(NEW)):
         runs = list(older.runs(chunks, bytearray(chunks.count)))
         assert len(runs) <= 3
         assert list(older.runs(chunks, bytearray(b"\1") * chunks.count)) == []
         held = bytearray(b"\1") * chunks.count
         held[runs[0].first] = 0
         assert list(older.runs(chunks, held)) == [
-            Run(runs[0].first, runs[0].first + 1, runs[0].offset)
+            ChunkRun(runs[0].first, runs[0].first + 1, runs[0].offset)
         ]
 
 
 def test_the_nodes_that_versions_share_are_at_hand(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     stored(cas, OLD)
     tree = build_dag(cut(NEW))
     file = b"".join(tree.car())
     outline = DagIndex(tree.root, len(NEW))
     outline.feed(0, file[: len(file) // 4])
     lacking = list(outline.missing_cids())
-    [nodes] = cas.older_nodes(of(NEW))
+    [nodes] = cas.reusable_nodes(of(NEW))
     given = [outline.add_block(cid, nodes.get(cid, b"")) for cid in lacking]
     assert sum(given) > len(given) - 10
 
 
 def test_an_entry_is_not_older_than_itself(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     stored(cas, OLD)
-    assert list(cas.older(of(OLD))) == []
+    assert list(cas.reusable(of(OLD))) == []
 
 
 def test_the_chunks_of_an_evicted_entry_are_forgotten(disk: Disk) -> None:
-    cas = Cas(disk, bound=len(OLD) + 40_000)
+    cas = ContentStore(disk, bound=len(OLD) + 40_000)
     stored(cas, OLD)
     assert disk.items(Folder.INDEXES)
-    cas.writer(of(NEW)).close()
+    cas.stream_writer(of(NEW)).close()
     assert disk.items(Folder.ENTRIES) == disk.items(Folder.INDEXES) == ()
 
 
 def test_a_list_of_chunks_evicts_nothing_and_stays_within_the_bound(disk: Disk) -> None:
-    cas = Cas(disk, bound=len(OLD) + 1000)
-    with pytest.raises(Full, match="larger stick"):
+    cas = ContentStore(disk, bound=len(OLD) + 1000)
+    with pytest.raises(NoSpace, match="larger stick"):
         stored(cas, OLD)
     assert len(disk.items(Folder.ENTRIES)) == 1
     assert disk.items(Folder.INDEXES) == disk.items(Folder.PARTIALS) == ()
@@ -132,19 +132,19 @@ def damaged(whole: bytes, root: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", sorted(damaged(b"", b"")))
 def test_a_list_that_is_not_whole_is_as_good_as_none(kind: str) -> None:
     disk = MemoryDisk()
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     tree = stored(cas, OLD)
     [item] = disk.items(Folder.INDEXES)
     whole = disk.content(Folder.INDEXES, item.name)
     disk.plant(Folder.INDEXES, item.name, damaged(whole, tree.nodes[0][1])[kind])
-    assert list(cas.older(of(NEW))) == []
+    assert list(cas.reusable(of(NEW))) == []
     assert disk.items(Folder.INDEXES) == ()
     assert cas.has(of(OLD))
 
 
 def test_a_list_of_something_else_is_not_believed() -> None:
     disk = MemoryDisk()
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     stored(cas, OLD)
     [item] = disk.items(Folder.INDEXES)
     other = build_dag(cut(NEW))
@@ -152,22 +152,22 @@ def test_a_list_of_something_else_is_not_believed() -> None:
     disk.plant(Folder.INDEXES, "no name", b"")
     disk.plant(Folder.INDEXES, f"{item.name[:65]}no-cid", b"")
     disk.plant(Folder.INDEXES, item.name, b"", plain=False)
-    assert list(cas.older(of(NEW))) == []
+    assert list(cas.reusable(of(NEW))) == []
 
 
 def test_a_changed_entry_is_read_as_it_is_and_hashes_tell() -> None:
     disk = MemoryDisk()
-    cas, chunks = Cas(disk, bound=1 << 20), cut(NEW)
+    cas, chunks = ContentStore(disk, bound=1 << 20), cut(NEW)
     stored(cas, OLD)
     disk.plant(Folder.ENTRIES, of(OLD).digest.hex, bytes(len(OLD)))
-    for older in cas.older(of(NEW)):
+    for older in cas.reusable(of(NEW)):
         run = next(older.runs(chunks, bytearray(chunks.count)))
         data = os.pread(older.fileno(), chunks.chunk(run.first).size, run.offset)
         assert Digest.of(data).hex != chunks.digest(run.first).hex()
 
 
 def test_the_list_stands_beside_the_entry(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 20)
+    cas = ContentStore(disk, bound=1 << 20)
     tree = stored(cas, OLD)
     names = [item.name for item in disk.items(Folder.INDEXES)]
     assert names == [f"{of(OLD).digest.hex}.{tree.root}"]

@@ -20,18 +20,18 @@ from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Full, Missing, StoreError
-from phase_boot.store.gc import Room
+from phase_boot.store.errors import NoSpace, NotStored, StoreError
+from phase_boot.store.quota import Quota
 
 MAX_INDEX: Final = 64 * 1024 * 1024
 """Bytes of one file of nodes: a million chunks need 58 MB."""
-ALIKE: Final = 4
+MAX_SIZE_RATIO: Final = 4
 """What is so many times larger or smaller is no other version of it."""
 _HEX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ChunkRun:
     """Chunks of a new version that an older one has in the same order."""
 
     first: int
@@ -41,7 +41,7 @@ class Run:
     """Where the first one lies in the older version."""
 
 
-class Older:
+class ReusableEntry:
     """An entry whose chunks are known."""
 
     def __init__(self, digest: Digest, fd: int, chunks: ChunkList) -> None:
@@ -51,41 +51,45 @@ class Older:
         self._chunks = chunks
         self._table = ChunkTable(chunks)
 
-    def runs(self, chunks: ChunkList, have: bytes | bytearray) -> Iterator[Run]:
+    def runs(self, chunks: ChunkList, have: bytes | bytearray) -> Iterator[ChunkRun]:
         """Yield which of the chunks that are not marked in ``have`` are here, and where."""
         number = have.find(0)
         while number >= 0:
             place = self._table.find(chunks.digest(number))
             end = number + 1
             if place is not None:
-                while self._goes_on(chunks, have, end, place + end - number):
+                while self._continues(chunks, have, end, place + end - number):
                     end += 1
-                yield Run(number, end, self._chunks.chunk(place).offset)
+                yield ChunkRun(number, end, self._chunks.chunk(place).offset)
             number = have.find(0, end)
 
     def fileno(self) -> int:
         """Return the descriptor of the entry, open as long as this is: it may have any bytes."""
         return self._fd
 
-    def _goes_on(self, chunks: ChunkList, have: bytes | bytearray, number: int, place: int) -> bool:
+    def _continues(
+        self, chunks: ChunkList, have: bytes | bytearray, number: int, place: int
+    ) -> bool:
         if number == chunks.count or have[number] or place == self._chunks.count:
             return False
         return chunks.digest(number) == self._chunks.digest(place)
 
 
-def keep(disk: Disk, room: Room, artifact: Artifact, root: Cid, pieces: Iterable[bytes]) -> None:
+def save_index(
+    disk: Disk, room: Quota, artifact: Artifact, root: Cid, pieces: Iterable[bytes]
+) -> None:
     """Keep the nodes over an artifact's chunks under its name.
 
     Raises:
         StoreError: the disk failed, or there is no room left.
     """
     data = b"".join(pieces)
-    if len(data) > min(MAX_INDEX, room.left()):
-        raise Full(f"The list of chunks of {artifact.name} has no room: use a larger stick.")
+    if len(data) > min(MAX_INDEX, room.available()):
+        raise NoSpace(f"The list of chunks of {artifact.name} has no room: use a larger stick.")
     partial, name = f"{artifact.digest.hex}.dag", f"{artifact.digest.hex}.{root}"
-    with contextlib.suppress(Missing):
+    with contextlib.suppress(NotStored):
         disk.remove(Folder.PARTIALS, partial)
-    fd = disk.grow(partial)
+    fd = disk.open_partial(partial)
     try:
         rest = memoryview(data)
         while rest:
@@ -95,14 +99,14 @@ def keep(disk: Disk, room: Room, artifact: Artifact, root: Cid, pieces: Iterable
         os.close(fd)
 
 
-def older_entries(disk: Disk, but: Artifact) -> Iterator[Older]:
+def reusable_entries(disk: Disk, but: Artifact) -> Iterator[ReusableEntry]:
     """Yield the entries but one whose chunks are known, the one used last first."""
     for name, size in _indexes(disk, but):
         with contextlib.suppress(StoreError, ValueError):
             yield from _opened(disk, name, size)
 
 
-def older_nodes(disk: Disk, but: Artifact) -> Iterator[Mapping[Cid, bytes]]:
+def reusable_nodes(disk: Disk, but: Artifact) -> Iterator[Mapping[Cid, bytes]]:
     """Yield the nodes over those entries' chunks, by name: right, whatever became of the rest."""
     for name, _ in _indexes(disk, but):
         with contextlib.suppress(StoreError):
@@ -117,13 +121,13 @@ def _indexes(disk: Disk, but: Artifact) -> Iterator[tuple[str, int]]:
         entry = sizes.get(index.name[:_HEX])
         if entry is None or entry.name == but.digest.hex or index.size > MAX_INDEX:
             continue
-        if entry.size <= but.size * ALIKE and but.size <= entry.size * ALIKE:
+        if entry.size <= but.size * MAX_SIZE_RATIO and but.size <= entry.size * MAX_SIZE_RATIO:
             found.append((entry.used, index.name, entry.size))
     for _, name, size in sorted(found, reverse=True):
         yield name, size
 
 
-def _opened(disk: Disk, name: str, size: int) -> Iterator[Older]:
+def _opened(disk: Disk, name: str, size: int) -> Iterator[ReusableEntry]:
     digest, root = Digest(name[:_HEX]), Cid.parse(name[_HEX + 1 :])
     chunks = _chunks(root, size, _nodes(disk, name))
     if chunks is None:
@@ -131,7 +135,7 @@ def _opened(disk: Disk, name: str, size: int) -> Iterator[Older]:
         return
     fd = disk.open(Folder.ENTRIES, digest.hex)
     try:
-        yield Older(digest, fd, chunks)
+        yield ReusableEntry(digest, fd, chunks)
     finally:
         os.close(fd)
 

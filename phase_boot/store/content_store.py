@@ -13,28 +13,28 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
+from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Broken, Corrupt, StoreError
-from phase_boot.store.gc import Room
+from phase_boot.store.errors import Corrupt, DiskFailed, StoreError
 from phase_boot.store.hashing import hash_into
-from phase_boot.store.mosaic import Mosaic
-from phase_boot.store.older import Older, keep, older_entries, older_nodes
-from phase_boot.store.writer import ArtifactWriter, identity
+from phase_boot.store.local_reuse import ReusableEntry, reusable_entries, reusable_nodes, save_index
+from phase_boot.store.quota import Quota
+from phase_boot.store.stream_writer import StreamWriter, identity
 
 _SEAL: Final = object()
 
 
-class Fetched:
+class VerifiedFile:
     """An artifact whose bytes were hashed through the descriptor that this holds.
 
-    Only a ``Cas`` makes one. While it is open the entry is not evicted.
+    Only a ``ContentStore`` makes one. While it is open the entry is not evicted.
     """
 
     __slots__ = ("_fd", "artifact")
 
     def __init__(self, artifact: Artifact, fd: int, *, seal: object = None) -> None:
         if seal is not _SEAL:
-            raise TypeError("only phase_boot.store.cas makes a Fetched")
+            raise TypeError("only phase_boot.store.content_store makes a VerifiedFile")
         self.artifact = artifact
         self._fd = fd
 
@@ -76,7 +76,7 @@ class Fetched:
         self.close()
 
 
-class Cas:
+class ContentStore:
     """Artifacts by their sha256, on a ``Disk``, never more than ``bound`` bytes.
 
     All methods block and may be called from several threads, and several processes may share a
@@ -86,11 +86,11 @@ class Cas:
     def __init__(self, disk: Disk, *, bound: int, pinned: Iterable[Digest] = ()) -> None:
         """Take the disk and the bytes that entries, partial and corrupt files may use together."""
         self._disk = disk
-        self._room = Room(disk, bound=bound, pinned=pinned)
+        self._quota = Quota(disk, bound=bound, pinned=pinned)
 
     def pin(self, *digests: Digest) -> None:
         """Never evict these as long as this store is used."""
-        self._room.pin(digests)
+        self._quota.pin(digests)
 
     def has(self, artifact: Artifact) -> bool:
         """Say whether an entry of the right name and size is there; its bytes are not looked at."""
@@ -103,95 +103,95 @@ class Cas:
         """Say whether no artifact was ever published here, or none is left."""
         return not self._disk.items(Folder.ENTRIES)
 
-    def open(self, artifact: Artifact) -> Fetched:
+    def open(self, artifact: Artifact) -> VerifiedFile:
         """Hash the whole entry and return the descriptor through which that was done.
 
         Raises:
-            Missing: there is no such entry.
+            NotStored: there is no such entry.
             Corrupt: it has other bytes, or is no plain file. It was set aside.
             StoreError: the disk failed.
         """
         try:
             fd = self._disk.open(Folder.ENTRIES, artifact.digest.hex)
-        except Broken as error:
-            raise self._set_aside(artifact, str(error).rstrip(".")) from error
+        except DiskFailed as error:
+            raise self._quarantine(artifact, str(error).rstrip(".")) from error
         try:
-            reason = _difference(fd, artifact)
+            reason = _mismatch(fd, artifact)
             if reason is None:
-                return Fetched(artifact, fd, seal=_SEAL)
+                return VerifiedFile(artifact, fd, seal=_SEAL)
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
-        raise self._set_aside(artifact, reason)
+        raise self._quarantine(artifact, reason)
 
-    def writer(self, artifact: Artifact) -> ArtifactWriter:
+    def stream_writer(self, artifact: Artifact) -> StreamWriter:
         """Make room for an artifact and return the writer that continues where one stopped.
 
         Raises:
-            Full: it does not fit, even after evicting all that may be.
+            NoSpace: it does not fit, even after evicting all that may be.
             StoreError: the disk failed.
         """
-        return ArtifactWriter(artifact, self._disk, self._room)
+        return StreamWriter(artifact, self._disk, self._quota)
 
-    def mosaic(self, artifact: Artifact, chunks: ChunkList) -> Mosaic:
+    def chunk_writer(self, artifact: Artifact, chunks: ChunkList) -> ChunkWriter:
         """Make room for an artifact and return what takes the chunks that an earlier one missed.
 
         Raises:
-            WrongContent: the chunks are not as long as the artifact.
-            Full: it does not fit, even after evicting all that may be.
+            ContentMismatch: the chunks are not as long as the artifact.
+            NoSpace: it does not fit, even after evicting all that may be.
             StoreError: the disk failed.
         """
-        return Mosaic(artifact, chunks, self._disk, self._room)
+        return ChunkWriter(artifact, chunks, self._disk, self._quota)
 
-    def commit(self, writer: ArtifactWriter | Mosaic) -> Fetched:
+    def commit(self, writer: StreamWriter | ChunkWriter) -> VerifiedFile:
         """Publish what ``writer`` holds and return it without reading it again.
 
         Its bytes were hashed on their way into the file whose descriptor this returns, or read
         back from it. If the entry turns out to be another file, that one is hashed as by `open`.
 
         Raises:
-            WrongContent: not the signed size or bytes; the partial file was dropped.
+            ContentMismatch: not the signed size or bytes; the partial file was dropped.
             StoreError: the disk failed.
         """
         artifact, written = writer.artifact, writer.identity()
         writer.commit()
         fd = self._disk.open(Folder.ENTRIES, artifact.digest.hex)
         if identity(fd) == written:
-            return Fetched(artifact, fd, seal=_SEAL)
+            return VerifiedFile(artifact, fd, seal=_SEAL)
         os.close(fd)
         return self.open(artifact)
 
-    def keep_index(self, artifact: Artifact, root: Cid, car: Iterable[bytes]) -> None:
+    def save_index(self, artifact: Artifact, root: Cid, car: Iterable[bytes]) -> None:
         """Keep the nodes over the chunks of an entry beside it, for the versions to come.
 
         Raises:
             StoreError: the disk failed, or the store has no room left for them.
         """
-        keep(self._disk, self._room, artifact, root, car)
+        save_index(self._disk, self._quota, artifact, root, car)
 
-    def older(self, artifact: Artifact) -> Iterator[Older]:
+    def reusable(self, artifact: Artifact) -> Iterator[ReusableEntry]:
         """Yield the entries but this one whose chunks are known, the one used last first.
 
         Each is open until the next one is asked for. Whoever takes bytes from it hashes them: what
         was kept about it is only right about the nodes, not about the entry.
         """
-        return older_entries(self._disk, artifact)
+        return reusable_entries(self._disk, artifact)
 
-    def older_nodes(self, artifact: Artifact) -> Iterator[Mapping[Cid, bytes]]:
+    def reusable_nodes(self, artifact: Artifact) -> Iterator[Mapping[Cid, bytes]]:
         """Yield the nodes over the chunks of those entries, by name. Their hashes are right."""
-        return older_nodes(self._disk, artifact)
+        return reusable_nodes(self._disk, artifact)
 
-    def _set_aside(self, artifact: Artifact, reason: str) -> Corrupt:
+    def _quarantine(self, artifact: Artifact, reason: str) -> Corrupt:
         sentence = f"The stored {artifact.name} {artifact.digest} is not what was signed ({reason})"
         try:
-            self._disk.set_aside(artifact.digest.hex)
+            self._disk.quarantine(artifact.digest.hex)
         except StoreError as error:
             return Corrupt(f"{sentence} and could not be set aside, so fetch it elsewhere. {error}")
         return Corrupt(f"{sentence} and was set aside in {Folder.CORRUPT}/, so fetch it again.")
 
 
-def _difference(fd: int, artifact: Artifact) -> str | None:
+def _mismatch(fd: int, artifact: Artifact) -> str | None:
     """Say how the file differs from the artifact, or None if it does not."""
     size = os.fstat(fd).st_size
     if size != artifact.size:

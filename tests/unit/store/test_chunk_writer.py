@@ -9,10 +9,18 @@ import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.store.cas import Cas
+from phase_boot.store.chunk_writer import ChunkWriter
+from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Broken, Busy, Corrupt, Full, Missing, StoreError, WrongContent
-from phase_boot.store.mosaic import Mosaic
+from phase_boot.store.errors import (
+    Busy,
+    ContentMismatch,
+    Corrupt,
+    DiskFailed,
+    NoSpace,
+    NotStored,
+    StoreError,
+)
 from phase_boot.store.partials import SLOTS
 from tests.fakes.artifacts import (
     assert_every_entry_is_what_it_is_called,
@@ -29,45 +37,45 @@ ARTIFACT = artifact_of(DATA)
 MANY = 1 << 30
 
 
-def put(mosaic: Mosaic, first: int, end: int) -> None:
+def put(mosaic: ChunkWriter, first: int, end: int) -> None:
     offset, length = CHUNKS.span(first, end)
-    assert mosaic.put(first, DATA[offset : offset + length]) == end - first
+    assert mosaic.write_chunks(first, DATA[offset : offset + length]) == end - first
 
 
-def begun(disk: Disk) -> Mosaic:
-    return Cas(disk, bound=MANY).mosaic(ARTIFACT, CHUNKS)
+def begun(disk: Disk) -> ChunkWriter:
+    return ContentStore(disk, bound=MANY).chunk_writer(ARTIFACT, CHUNKS)
 
 
 def finished(disk: Disk) -> None:
     """Show that the next run gets a good artifact whatever lies there."""
-    cas = Cas(disk, bound=MANY)
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    cas = ContentStore(disk, bound=MANY)
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     while not mosaic.complete:
         first = mosaic.next_missing(0)
-        put(mosaic, first, min(first + 9, mosaic.next_held(first)))
+        put(mosaic, first, min(first + 9, mosaic.next_present(first)))
     assert content(cas.commit(mosaic)) == DATA
     assert_every_entry_is_what_it_is_called(disk)
     assert names(disk, Folder.PARTIALS) == set()
 
 
 def test_chunks_in_any_order_become_the_artifact(disk: Disk) -> None:
-    cas = Cas(disk, bound=MANY)
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    cas = ContentStore(disk, bound=MANY)
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     for first in [*range(50, CHUNKS.count, 2), *range(50), *range(51, CHUNKS.count, 2)]:
         put(mosaic, first, first + 1)
-        mosaic.follow()
+        mosaic.hash_more()
     assert mosaic.complete
     assert content(cas.commit(mosaic)) == DATA
     assert names(disk, Folder.PARTIALS) == set()
 
 
 def test_nothing_is_an_entry_before_all_of_it_is_there(disk: Disk) -> None:
-    cas = Cas(disk, bound=MANY)
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    cas = ContentStore(disk, bound=MANY)
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     put(mosaic, 1, CHUNKS.count)
-    with pytest.raises(WrongContent):
+    with pytest.raises(ContentMismatch):
         cas.commit(mosaic)
-    with pytest.raises(Missing):
+    with pytest.raises(NotStored):
         cas.open(ARTIFACT)
     finished(disk)
 
@@ -77,8 +85,8 @@ def test_a_wrong_chunk_is_refused_and_those_before_it_are_kept(disk: Disk) -> No
     offset, length = CHUNKS.span(10, 20)
     wrong = bytearray(DATA[offset : offset + length])
     wrong[CHUNKS.span(10, 15)[1]] ^= 1
-    with pytest.raises(WrongContent, match="try another source"):
-        mosaic.put(10, wrong)
+    with pytest.raises(ContentMismatch, match="try another source"):
+        mosaic.write_chunks(10, wrong)
     assert [mosaic.have[n] for n in range(9, 17)] == [0, 1, 1, 1, 1, 1, 0, 0]
     mosaic.close()
     finished(disk)
@@ -87,8 +95,8 @@ def test_a_wrong_chunk_is_refused_and_those_before_it_are_kept(disk: Disk) -> No
 def test_what_comes_after_the_last_whole_chunk_is_left(disk: Disk) -> None:
     mosaic = begun(disk)
     offset, length = CHUNKS.span(0, 3)
-    assert mosaic.put(0, DATA[: offset + length + 5]) == 3
-    assert mosaic.put(3, b"") == 0
+    assert mosaic.write_chunks(0, DATA[: offset + length + 5]) == 3
+    assert mosaic.write_chunks(3, b"") == 0
     mosaic.close()
 
 
@@ -96,11 +104,11 @@ def test_an_ended_run_is_continued_and_loses_no_chunk(disk: Disk) -> None:
     mosaic = begun(disk)
     put(mosaic, 3, 40)
     put(mosaic, 100, CHUNKS.count)
-    held = mosaic.held
+    held = mosaic.bytes_present
     mosaic.close()
     again = begun(disk)
-    assert again.held == held
-    assert (again.next_missing(0), again.next_held(0), again.next_missing(3)) == (0, 3, 40)
+    assert again.bytes_present == held
+    assert (again.next_missing(0), again.next_present(0), again.next_missing(3)) == (0, 3, 40)
     again.close()
     finished(disk)
 
@@ -118,11 +126,11 @@ def test_chunks_that_rotted_meanwhile_are_missing_again(disk: Disk) -> None:
 
 
 def test_a_disk_that_keeps_something_else_is_found_out_at_the_end(disk: Disk) -> None:
-    cas = Cas(disk, bound=MANY)
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    cas = ContentStore(disk, bound=MANY)
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     put(mosaic, 0, CHUNKS.count)
     os.pwrite(mosaic._fd, b"rot", 1000)  # noqa: SLF001 - what a disk may do
-    with pytest.raises(Broken):
+    with pytest.raises(DiskFailed):
         cas.commit(mosaic)
     assert names(disk) == set()
     finished(disk)
@@ -130,14 +138,14 @@ def test_a_disk_that_keeps_something_else_is_found_out_at_the_end(disk: Disk) ->
 
 def test_chunks_of_something_else_than_was_signed_are_no_entry(disk: Disk) -> None:
     other = data_of(len(DATA), seed=2)
-    cas = Cas(disk, bound=MANY)
-    mosaic = cas.mosaic(ARTIFACT, chunked(other))
-    assert mosaic.put(0, other) == mosaic.chunks.count
-    with pytest.raises(WrongContent, match="fetch it as a whole"):
+    cas = ContentStore(disk, bound=MANY)
+    mosaic = cas.chunk_writer(ARTIFACT, chunked(other))
+    assert mosaic.write_chunks(0, other) == mosaic.chunks.count
+    with pytest.raises(ContentMismatch, match="fetch it as a whole"):
         cas.commit(mosaic)
     assert names(disk) | names(disk, Folder.PARTIALS) == set()
-    with pytest.raises(WrongContent, match="were signed"):
-        cas.mosaic(ARTIFACT, chunked(other[:-1]))
+    with pytest.raises(ContentMismatch, match="were signed"):
+        cas.chunk_writer(ARTIFACT, chunked(other[:-1]))
 
 
 def test_only_chunks_that_are_here_are_read(disk: Disk) -> None:
@@ -166,7 +174,7 @@ def test_several_may_write_it_each_a_file_of_its_own(disk: Disk) -> None:
 
 def test_it_does_not_fit_is_said_before_anything_arrives() -> None:
     disk = MemoryDisk(capacity=len(DATA) - 1)
-    with pytest.raises(Full):
+    with pytest.raises(NoSpace):
         begun(disk)
     assert all(not disk.content(Folder.PARTIALS, name) for name in names(disk, Folder.PARTIALS))
 
@@ -175,23 +183,23 @@ def test_it_does_not_fit_is_said_before_anything_arrives() -> None:
 def test_old_entries_give_way(unreserving: bool) -> None:  # noqa: FBT001 - a case
     disk = MemoryDisk(capacity=len(DATA) + 1000)
     disk.unreserving = unreserving
-    store(Cas(disk, bound=MANY), data_of(200_000, seed=3))
+    store(ContentStore(disk, bound=MANY), data_of(200_000, seed=3))
     finished(disk)
     assert names(disk) == {ARTIFACT.digest.hex}
 
 
 def test_a_writer_of_the_whole_and_a_mosaic_know_nothing_of_each_other(disk: Disk) -> None:
-    cas = Cas(disk, bound=MANY)
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+    cas = ContentStore(disk, bound=MANY)
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     put(mosaic, 4, 9)
     mosaic.close()
-    assert cas.writer(ARTIFACT).offset == 0
+    assert cas.stream_writer(ARTIFACT).offset == 0
     store(cas, DATA, ARTIFACT.name)
     assert names(disk, Folder.PARTIALS) == set()
 
 
-def in_two_steps(cas: Cas) -> None:
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
+def in_two_steps(cas: ContentStore) -> None:
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     put(mosaic, 100, CHUNKS.count)
     put(mosaic, 0, 100)
     cas.commit(mosaic)
@@ -202,7 +210,7 @@ def test_power_cut_before_any_call_to_the_disk(tmp_path: Path) -> None:
     while True:
         disk = PosixDisk(tmp_path / str(survived))
         try:
-            in_two_steps(Cas(DyingDisk(disk, survived), bound=MANY))
+            in_two_steps(ContentStore(DyingDisk(disk, survived), bound=MANY))
         except PowerCut:
             survived += 17 if 40 < survived < 300 else 1
         else:
@@ -215,13 +223,13 @@ def test_power_cut_before_any_call_to_the_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("calls", range(40))
 def test_power_cut_among_other_artifacts(tmp_path: Path, calls: int) -> None:
     disk = PosixDisk(tmp_path)
-    old = store(Cas(disk, bound=MANY), b"old" * 1000)
+    old = store(ContentStore(disk, bound=MANY), b"old" * 1000)
     try:
-        dying = Cas(DyingDisk(disk, calls), bound=MANY)
-        put(dying.mosaic(ARTIFACT, CHUNKS), 0, 40)
+        dying = ContentStore(DyingDisk(disk, calls), bound=MANY)
+        put(dying.chunk_writer(ARTIFACT, CHUNKS), 0, 40)
     except (PowerCut, StoreError, Corrupt):
         pass
-    assert content(Cas(disk, bound=MANY).open(old)) == b"old" * 1000
+    assert content(ContentStore(disk, bound=MANY).open(old)) == b"old" * 1000
     finished(disk)
 
 
@@ -233,9 +241,9 @@ def lying(data: bytes) -> int:
 
 
 def test_chunks_are_copied_from_where_they_lie(disk: Disk) -> None:
-    cas, older = Cas(disk, bound=MANY), lying(b"put before it" + DATA)
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
-    mosaic.copy(0, CHUNKS.count, older, len(b"put before it"))
+    cas, older = ContentStore(disk, bound=MANY), lying(b"put before it" + DATA)
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
+    mosaic.copy_chunks(0, CHUNKS.count, older, len(b"put before it"))
     os.close(older)
     assert mosaic.complete
     assert content(cas.commit(mosaic)) == DATA
@@ -245,9 +253,13 @@ def test_chunks_are_copied_from_where_they_lie(disk: Disk) -> None:
 def test_only_the_chunks_that_were_asked_for_are_copied(disk: Disk) -> None:
     mosaic, older = begun(disk), lying(DATA)
     start, length = CHUNKS.span(50, 90)
-    mosaic.copy(50, 90, older, start)
+    mosaic.copy_chunks(50, 90, older, start)
     os.close(older)
-    assert (mosaic.next_held(0), mosaic.next_missing(50), mosaic.held) == (50, 90, length)
+    assert (mosaic.next_present(0), mosaic.next_missing(50), mosaic.bytes_present) == (
+        50,
+        90,
+        length,
+    )
     assert mosaic.read(start, length) == DATA[start : start + length]
     mosaic.close()
     finished(disk)
@@ -257,9 +269,9 @@ def test_a_chunk_that_has_rotted_where_it_is_copied_from_stays_missing(disk: Dis
     chunk = CHUNKS.chunk(70)
     older = lying(DATA[: chunk.offset] + b"rot" + DATA[chunk.offset + 3 :])
     mosaic = begun(disk)
-    mosaic.copy(0, CHUNKS.count, older, 0)
+    mosaic.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
-    assert mosaic.held == len(DATA) - chunk.size
+    assert mosaic.bytes_present == len(DATA) - chunk.size
     assert mosaic.next_missing(0) == 70
     assert mosaic.read(chunk.offset, 1) == b""
     put(mosaic, 70, 71)
@@ -271,19 +283,19 @@ def test_a_chunk_that_has_rotted_where_it_is_copied_from_stays_missing(disk: Dis
 def test_what_is_held_is_not_copied_over(disk: Disk) -> None:
     mosaic, older = begun(disk), lying(bytes(len(DATA)))
     put(mosaic, 20, 30)
-    mosaic.copy(10, 40, older, 0)
-    mosaic.copy(20, 40, older, 0)
+    mosaic.copy_chunks(10, 40, older, 0)
+    mosaic.copy_chunks(20, 40, older, 0)
     os.close(older)
     start, length = CHUNKS.span(20, 30)
     assert mosaic.read(start, length) == DATA[start : start + length]
-    assert mosaic.held == length
+    assert mosaic.bytes_present == length
     mosaic.close()
     finished(disk)
 
 
 def test_an_older_version_that_ends_too_early_gives_what_it_has(disk: Disk) -> None:
     mosaic, older = begun(disk), lying(DATA[:100_000])
-    mosaic.copy(0, CHUNKS.count, older, 0)
+    mosaic.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
     assert mosaic.next_missing(0) == CHUNKS.at(100_000)
     mosaic.close()
@@ -294,10 +306,10 @@ def test_an_older_version_that_cannot_be_read_is_no_failure(disk: Disk) -> None:
     mosaic = begun(disk)
     here = os.memfd_create("older")
     unreadable = os.open(f"/proc/self/fd/{here}", os.O_WRONLY)
-    mosaic.copy(0, CHUNKS.count, unreadable, 0)
+    mosaic.copy_chunks(0, CHUNKS.count, unreadable, 0)
     os.close(unreadable)
     os.close(here)
-    assert mosaic.held == 0
+    assert mosaic.bytes_present == 0
     mosaic.close()
     finished(disk)
 
@@ -307,17 +319,17 @@ def test_a_disk_that_fills_up_while_chunks_are_copied_is_full() -> None:
     disk.unreserving = True
     mosaic, older = begun(disk), lying(DATA)
     disk.capacity = 100_000
-    with pytest.raises(Full):
-        mosaic.copy(0, CHUNKS.count, older, 0)
+    with pytest.raises(NoSpace):
+        mosaic.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
     mosaic.close()
     disk.capacity = MANY
     finished(disk)
 
 
-def by_copying(cas: Cas, older: int) -> None:
-    mosaic = cas.mosaic(ARTIFACT, CHUNKS)
-    mosaic.copy(0, CHUNKS.count, older, 0)
+def by_copying(cas: ContentStore, older: int) -> None:
+    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
+    mosaic.copy_chunks(0, CHUNKS.count, older, 0)
     put(mosaic, mosaic.next_missing(0), mosaic.next_missing(0) + 1)
     cas.commit(mosaic)
 
@@ -327,7 +339,7 @@ def test_power_cut_while_chunks_are_copied(tmp_path: Path) -> None:
     while True:
         disk = PosixDisk(tmp_path / str(survived))
         try:
-            by_copying(Cas(DyingDisk(disk, survived), bound=MANY), older)
+            by_copying(ContentStore(DyingDisk(disk, survived), bound=MANY), older)
         except PowerCut:
             survived += 17 if 20 < survived < 300 else 1
         else:

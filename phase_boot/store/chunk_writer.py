@@ -12,58 +12,58 @@ from typing import Final
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Broken, Full, StoreError, WrongContent, store_errors
-from phase_boot.store.gc import Room
-from phase_boot.store.partials import PIECED, check_taken, grow, sweep
-from phase_boot.store.writer import identity
+from phase_boot.store.errors import ContentMismatch, DiskFailed, NoSpace, StoreError, store_errors
+from phase_boot.store.partials import CHUNKS, check_taken, open_slot, remove_leftovers
+from phase_boot.store.quota import Quota
+from phase_boot.store.stream_writer import identity
 
 _BUFFER: Final = 1 << 18
-_COPIED: Final = 1 << 22
+_COPY_BYTES: Final = 1 << 22
 """Bytes that are copied before they are hashed: they are in memory still."""
-_HAVE: Final = 1
+_PRESENT: Final = 1
 _ROUNDS: Final = 16
 """Buffers that are hashed in one go."""
-_NOTHING_THERE: Final = errno.ENXIO
+_NO_MORE_DATA: Final = errno.ENXIO
 
 
-class Mosaic:
+class ChunkWriter:
     """Takes the chunks of an artifact that are missing, and goes on where an earlier one stopped.
 
-    Only ``Cas.mosaic`` makes one. One thread at a time, but for ``follow`` and ``read``, which may
-    run beside any other method.
+    Only ``ContentStore.chunk_writer`` makes one. One thread at a time, but for ``hash_more`` and
+    ``read``, which may run beside any other method.
     """
 
-    def __init__(self, artifact: Artifact, chunks: ChunkList, disk: Disk, room: Room) -> None:
+    def __init__(self, artifact: Artifact, chunks: ChunkList, disk: Disk, room: Quota) -> None:
         """Take a partial file, make room for the rest and find out which chunks are there.
 
         Raises:
-            WrongContent: the chunks are not as long as the artifact.
-            Full: it does not fit.
+            ContentMismatch: the chunks are not as long as the artifact.
+            NoSpace: it does not fit.
             StoreError: the disk failed.
         """
         if chunks.size != artifact.size:
-            raise WrongContent(
+            raise ContentMismatch(
                 f"The chunks of {artifact.name} have {chunks.size} bytes, and {artifact.size} were "
                 "signed: fetch it as a whole."
             )
         self.artifact = artifact
         self.chunks = chunks
-        self.held = 0
+        self.bytes_present = 0
         """Bytes of the chunks that are here."""
         self.have = bytearray(chunks.count)
         """A mark for each chunk: 1 if it is here."""
         self._disk = disk
-        self._room = room
+        self._quota = room
         self._hash = hashlib.sha256()
         self._hashed = 0
         self._buffer = memoryview(bytearray(_BUFFER))
         self._prefix = 0
         """Up to, not with, this chunk all are here."""
         self._reserved = 0
-        self._fd, self._name = grow(disk, artifact, PIECED)
+        self._fd, self._name = open_slot(disk, artifact, CHUNKS)
         try:
             self._reserved = os.fstat(self._fd).st_size
-            room.claim(self)
+            room.reserve(self)
             self._recover()
             self._reserve()
         except BaseException:
@@ -78,38 +78,38 @@ class Mosaic:
     @property
     def complete(self) -> bool:
         """Whether every chunk is here."""
-        return self.held == self.artifact.size
+        return self.bytes_present == self.artifact.size
 
     def next_missing(self, number: int) -> int:
         """Return the first chunk from ``number`` on that is not here, or how many there are."""
         found = self.have.find(0, number)
         return self.chunks.count if found < 0 else found
 
-    def next_held(self, number: int) -> int:
+    def next_present(self, number: int) -> int:
         """Return the first chunk from ``number`` on that is here, or how many there are."""
-        found = self.have.find(_HAVE, number)
+        found = self.have.find(_PRESENT, number)
         return self.chunks.count if found < 0 else found
 
-    def put(self, number: int, data: bytes | bytearray | memoryview) -> int:
+    def write_chunks(self, number: int, data: bytes | bytearray | memoryview) -> int:
         """Take chunks from ``number`` on, as many as ``data`` has whole; return how many.
 
         Raises:
-            WrongContent: a chunk has another sha256; those before it are kept.
-            Full: and nothing is left to evict.
+            ContentMismatch: a chunk has another sha256; those before it are kept.
+            NoSpace: and nothing is left to evict.
             StoreError: the disk failed.
         """
         rest = memoryview(data).cast("B")
         count, end = self.chunks.verified(number, rest)
         last = number + count
-        self._keep(number, last, rest[:end])
+        self._write_missing(number, last, rest[:end])
         if last < self.chunks.count and end + self.chunks.span(last, last + 1)[1] <= len(rest):
-            raise WrongContent(
+            raise ContentMismatch(
                 f"A chunk of {self.artifact.name} has another sha256 than what was signed: "
                 "try another source."
             )
         return count
 
-    def copy(self, first: int, end: int, source: int, start: int) -> None:
+    def copy_chunks(self, first: int, end: int, source: int, start: int) -> None:
         """Take chunks from ``first`` up to ``end`` from ``start`` on in the open file ``source``.
 
         They are copied unread, as a filesystem can then share their blocks, and hashed where they
@@ -118,14 +118,14 @@ class Mosaic:
         right there, or could not be copied, stay missing.
 
         Raises:
-            Full: and nothing is left to evict.
+            NoSpace: and nothing is left to evict.
             StoreError: what was copied cannot be read back.
         """
-        end = min(end, self.next_held(first))
+        end = min(end, self.next_present(first))
         base, _ = self.chunks.span(first, first)
         while first < end:
             offset, _ = self.chunks.span(first, first)
-            last = self.chunks.at(min(offset + _COPIED, self.artifact.size) - 1)
+            last = self.chunks.at(min(offset + _COPY_BYTES, self.artifact.size) - 1)
             after = min(max(last, first + 1), end)
             self._copy(source, start + offset - base, offset, self.chunks.span(first, after)[1])
             with store_errors(f"read back what there is of {self.artifact.name}"):
@@ -141,7 +141,7 @@ class Mosaic:
         held, _ = self.chunks.span(missing, missing)
         return os.pread(self._fd, max(0, min(end, held) - offset), offset)
 
-    def follow(self) -> bool:
+    def hash_more(self) -> bool:
         """Hash on, a few bytes from the first chunk on; say whether there are more.
 
         Raises:
@@ -157,7 +157,7 @@ class Mosaic:
                 # Into the same place each time: memory is short where this runs.
                 taken = os.preadv(self._descriptor(), [self._buffer[:wanted]], self._hashed)
             if not taken:
-                raise Broken("The disk has lost what it was given, so use another one.")
+                raise DiskFailed("The disk has lost what it was given, so use another one.")
             self._hash.update(self._buffer[:taken])
             self._hashed += taken
         return self._hashed < end
@@ -174,27 +174,27 @@ class Mosaic:
         """Make the artifact an entry, durably. It is closed, whatever comes out.
 
         Raises:
-            WrongContent: some are missing, or the chunks make up something else than was signed.
+            ContentMismatch: some are missing, or the chunks make up something else than was signed.
             StoreError: the disk failed; the partial file is kept.
         """
         try:
             if not self.complete:
-                raise WrongContent(f"Chunks of {self.artifact.name} are missing: go on.")
-            while self.follow():
+                raise ContentMismatch(f"Chunks of {self.artifact.name} are missing: go on.")
+            while self.hash_more():
                 pass
             if self._hash.hexdigest() != self.artifact.digest.hex:
-                raise self._judged()
+                raise self._diagnose()
             self._disk.publish(self._descriptor(), self._name, self.artifact.digest.hex)
         finally:
             self.close()
-        sweep(self._disk, self.artifact)
+        remove_leftovers(self._disk, self.artifact)
 
     def close(self) -> None:
         """Stop writing and keep what is there for the next one; a second time does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-        self._room.end(self)
+        self._quota.release(self)
 
     def __del__(self) -> None:
         """Close what nobody holds any more, such as what a thread returned to a cancelled task."""
@@ -203,43 +203,45 @@ class Mosaic:
             if fd >= 0:
                 os.close(fd)
 
-    def _keep(self, first: int, end: int, data: memoryview) -> None:
+    def _write_missing(self, first: int, end: int, data: memoryview) -> None:
         """Write verified chunks, of which some may be here already."""
         base, _ = self.chunks.span(first, first)
         number = self.next_missing(first)
         while number < end:
-            after = min(self.next_held(number), end)
+            after = min(self.next_present(number), end)
             offset, length = self.chunks.span(number, after)
             part = data[offset - base : offset - base + length]
             self._write(part, offset)
-            self._note(number, after)
+            self._mark(number, after)
             number = self.next_missing(after)
 
     def _write(self, data: memoryview, at: int) -> None:
         fd = self._descriptor()
-        self._fill(at, len(data), lambda done: self._disk.write_at(fd, data[done:], at + done))
+        self._write_fully(
+            at, len(data), lambda done: self._disk.write_at(fd, data[done:], at + done)
+        )
 
     def _copy(self, source: int, start: int, at: int, length: int) -> None:
         """Copy what can be copied: hashes tell what that was."""
         fd, copy = self._descriptor(), self._disk.copy
         try:
-            self._fill(
+            self._write_fully(
                 at, length, lambda done: copy(start + done, source, length - done, fd, at + done)
             )
-        except Full:
+        except NoSpace:
             raise
         except StoreError:
             # It is fetched. If it is our own file that failed, that will be said then.
             return
 
-    def _fill(self, at: int, length: int, some: Callable[[int], int]) -> None:
+    def _write_fully(self, at: int, length: int, some: Callable[[int], int]) -> None:
         """Have ``some`` put bytes there until all are, and make room where the disk is full."""
-        evicted = self._room.evictions(self)
+        evicted = self._quota.evictions(self)
         done = 0
         while done < length:
             try:
                 taken = some(done)
-            except Full:
+            except NoSpace:
                 if not any(evicted):
                     raise
                 continue
@@ -247,16 +249,16 @@ class Mosaic:
             done += taken
             self._reserved = max(self._reserved, at + done)
 
-    def _note(self, first: int, end: int) -> None:
-        self.have[first:end] = bytes([_HAVE]) * (end - first)
-        self.held += self.chunks.span(first, end)[1]
+    def _mark(self, first: int, end: int) -> None:
+        self.have[first:end] = bytes([_PRESENT]) * (end - first)
+        self.bytes_present += self.chunks.span(first, end)[1]
 
     def _reserve(self) -> None:
-        evicted = self._room.evictions(self)
+        evicted = self._quota.evictions(self)
         while self.missing:
             try:
                 self._disk.reserve(self._descriptor(), self.artifact.size)
-            except Full:
+            except NoSpace:
                 if not any(evicted):
                     raise
                 continue
@@ -284,27 +286,27 @@ class Mosaic:
         rest = memoryview(os.pread(self._descriptor(), self.chunks.span(number, end)[1], offset))
         while number < end:
             count, length = self.chunks.verified(number, rest)
-            self._note(number, number + count)
+            self._mark(number, number + count)
             number += count
             if number < end:
                 rest = rest[length + self.chunks.span(number, number + 1)[1] :]
                 number += 1
         return end
 
-    def _judged(self) -> StoreError:
+    def _diagnose(self) -> StoreError:
         """Say whose fault it is that all chunks are right and their whole is not."""
-        self.have[:], self.held = bytes(self.chunks.count), 0
+        self.have[:], self.bytes_present = bytes(self.chunks.count), 0
         self._recover()
         if not self.complete:
-            return Broken("The disk has not kept what it was given, so use another one.")
+            return DiskFailed("The disk has not kept what it was given, so use another one.")
         with contextlib.suppress(StoreError):
-            self._drop()
-        return WrongContent(
+            self._discard()
+        return ContentMismatch(
             f"The chunks of {self.artifact.name} make up something else than was signed: "
             "fetch it as a whole."
         )
 
-    def _drop(self) -> None:
+    def _discard(self) -> None:
         self.close()
         self._disk.remove(Folder.PARTIALS, self._name)
 
@@ -319,6 +321,6 @@ def _next_data(fd: int, start: int) -> int | None:
     try:
         return os.lseek(fd, start, os.SEEK_DATA)
     except OSError as error:
-        if error.errno == _NOTHING_THERE:
+        if error.errno == _NO_MORE_DATA:
             return None
         raise

@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.store.cas import Cas, Fetched
+from phase_boot.store.content_store import ContentStore, VerifiedFile
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Busy, Corrupt, Full, Missing, StoreError, WrongContent
+from phase_boot.store.errors import Busy, ContentMismatch, Corrupt, NoSpace, NotStored, StoreError
 from phase_boot.store.partials import SLOTS
 from tests.fakes.artifacts import (
     artifact,
@@ -22,10 +22,10 @@ DATA = bytes(range(256)) * 5000
 
 
 def test_what_was_committed_is_opened_with_its_bytes(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
+    cas = ContentStore(disk, bound=1 << 24)
     kernel = artifact(DATA)
     assert not cas.has(kernel)
-    with pytest.raises(Missing, match="fetch it"):
+    with pytest.raises(NotStored, match="fetch it"):
         cas.open(kernel)
     assert store(cas, DATA) == kernel
     assert cas.has(kernel)
@@ -36,11 +36,11 @@ def test_what_was_committed_is_opened_with_its_bytes(disk: Disk) -> None:
 def test_an_entry_of_another_size_is_not_had() -> None:
     disk = MemoryDisk()
     disk.plant(Folder.ENTRIES, artifact(DATA).digest.hex, DATA[:-1])
-    assert not Cas(disk, bound=1 << 24).has(artifact(DATA))
+    assert not ContentStore(disk, bound=1 << 24).has(artifact(DATA))
 
 
 def test_a_fetched_reads_from_its_start_and_cannot_be_written(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
+    cas = ContentStore(disk, bound=1 << 24)
     with cas.open(store(cas, DATA)) as fetched:
         assert os.lseek(fetched.fileno(), 0, os.SEEK_CUR) == 0
         with pytest.raises(OSError, match="Bad file descriptor"):
@@ -52,23 +52,23 @@ def test_a_fetched_reads_from_its_start_and_cannot_be_written(disk: Disk) -> Non
 
 def test_nobody_but_a_store_makes_a_fetched() -> None:
     with pytest.raises(TypeError, match="only"):
-        Fetched(artifact(DATA), 0)
+        VerifiedFile(artifact(DATA), 0)
 
 
 def test_nothing_is_seen_under_its_name_before_commit(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as writer:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
         assert not cas.has(artifact(DATA))
         assert names(disk) == set()
 
 
 def test_a_stopped_download_continues_where_it_stopped(disk: Disk) -> None:
-    with Cas(disk, bound=1 << 24).writer(artifact(DATA)) as writer:
+    with ContentStore(disk, bound=1 << 24).stream_writer(artifact(DATA)) as writer:
         writer.write(DATA[:1000])
         writer.write(bytearray(DATA[1000:70000]))
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as writer:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as writer:
         assert (writer.offset, writer.missing) == (70000, len(DATA) - 70000)
         writer.write(DATA[70000:])
         writer.commit()
@@ -76,35 +76,35 @@ def test_a_stopped_download_continues_where_it_stopped(disk: Disk) -> None:
 
 
 def test_a_download_that_is_all_there_needs_no_byte(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as writer:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
-    with cas.writer(artifact(DATA)) as writer:
+    with cas.stream_writer(artifact(DATA)) as writer:
         assert writer.missing == 0
         writer.commit()
     assert content(cas.open(artifact(DATA))) == DATA
 
 
 def test_wrong_bytes_are_dropped_at_commit(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as writer:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA[:-1] + b"\0")
-        with pytest.raises(WrongContent, match="another sha256"):
+        with pytest.raises(ContentMismatch, match="another sha256"):
             writer.commit()
     assert names(disk) == names(disk, Folder.PARTIALS) == set()
 
 
 def test_too_few_bytes_are_dropped_at_commit(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as writer:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA[:-1])
-        with pytest.raises(WrongContent, match="only 1279999 of its 1280000"):
+        with pytest.raises(ContentMismatch, match="only 1279999 of its 1280000"):
             writer.commit()
     assert names(disk) == names(disk, Folder.PARTIALS) == set()
 
 
 def test_a_closed_writer_writes_and_commits_no_more(disk: Disk) -> None:
-    writer = Cas(disk, bound=1 << 24).writer(artifact(DATA))
+    writer = ContentStore(disk, bound=1 << 24).stream_writer(artifact(DATA))
     writer.write(DATA)
     writer.close()
     writer.close()
@@ -114,14 +114,14 @@ def test_a_closed_writer_writes_and_commits_no_more(disk: Disk) -> None:
 
 
 def test_committing_over_an_entry_repairs_it(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
+    cas = ContentStore(disk, bound=1 << 24)
     store(cas, DATA)
     store(cas, DATA)
     assert content(cas.open(artifact(DATA))) == DATA
 
 
 def test_the_least_recently_used_makes_room(disk: Disk) -> None:
-    cas = Cas(disk, bound=3000)
+    cas = ContentStore(disk, bound=3000)
     first, second, third = (store(cas, bytes([n]) * 1000) for n in range(3))
     content(cas.open(first))
     fourth = store(cas, b"four" * 250)
@@ -129,8 +129,8 @@ def test_the_least_recently_used_makes_room(disk: Disk) -> None:
 
 
 def test_partial_files_of_other_artifacts_make_room_too(disk: Disk) -> None:
-    cas = Cas(disk, bound=3000)
-    with cas.writer(artifact(b"left behind" * 200)) as writer:
+    cas = ContentStore(disk, bound=3000)
+    with cas.stream_writer(artifact(b"left behind" * 200)) as writer:
         writer.write(b"left behind" * 150)
     kept = store(cas, b"x" * 1000)
     store(cas, b"y" * 2000)
@@ -139,28 +139,28 @@ def test_partial_files_of_other_artifacts_make_room_too(disk: Disk) -> None:
 
 
 def test_the_pinned_stay(disk: Disk) -> None:
-    cas = Cas(disk, bound=3000)
+    cas = ContentStore(disk, bound=3000)
     first = store(cas, b"1" * 1000)
     cas.pin(first.digest)
     second = store(cas, b"2" * 1000)
     store(cas, b"3" * 2000)
     assert (cas.has(first), cas.has(second)) == (True, False)
-    again = Cas(disk, bound=3000, pinned=[first.digest])
-    with pytest.raises(Full):
-        again.writer(artifact(b"4" * 3000))
+    again = ContentStore(disk, bound=3000, pinned=[first.digest])
+    with pytest.raises(NoSpace):
+        again.stream_writer(artifact(b"4" * 3000))
     assert again.has(first)
 
 
 def test_what_is_open_stays(disk: Disk) -> None:
-    cas = Cas(disk, bound=3000)
+    cas = ContentStore(disk, bound=3000)
     first = store(cas, b"1" * 1000)
     second = store(cas, b"2" * 1000)
     with cas.open(first):
         cas.open(second).close()
         store(cas, b"3" * 2000)
         assert (cas.has(first), cas.has(second)) == (True, False)
-        with pytest.raises(Full), cas.open(artifact(b"3" * 2000)):
-            cas.writer(artifact(b"4" * 1000))
+        with pytest.raises(NoSpace), cas.open(artifact(b"3" * 2000)):
+            cas.stream_writer(artifact(b"4" * 1000))
     assert cas.has(first)
 
 
@@ -172,28 +172,28 @@ def test_what_somebody_else_removed_meanwhile_is_room_won() -> None:
             super().remove(folder, name)
             super().remove(folder, name)
 
-    cas = Cas(Shared(), bound=3000)
+    cas = ContentStore(Shared(), bound=3000)
     first = store(cas, b"1" * 2000)
     second = store(cas, b"2" * 2000)
     assert (cas.has(first), cas.has(second)) == (False, True)
 
 
 def test_what_never_fits_is_refused_before_anything_is_removed(disk: Disk) -> None:
-    cas = Cas(disk, bound=3000)
+    cas = ContentStore(disk, bound=3000)
     kept = store(cas, b"1" * 1000)
-    with pytest.raises(Full, match="larger stick"):
-        cas.writer(artifact(b"2" * 3001))
+    with pytest.raises(NoSpace, match="larger stick"):
+        cas.stream_writer(artifact(b"2" * 3001))
     assert cas.has(kept)
 
 
 def test_writers_side_by_side_share_the_bound(disk: Disk) -> None:
-    cas = Cas(disk, bound=3000)
-    with cas.writer(artifact(b"1" * 2000)) as writer:
-        with pytest.raises(Full):
-            cas.writer(artifact(b"2" * 2000))
+    cas = ContentStore(disk, bound=3000)
+    with cas.stream_writer(artifact(b"1" * 2000)) as writer:
+        with pytest.raises(NoSpace):
+            cas.stream_writer(artifact(b"2" * 2000))
         writer.write(b"1" * 1500)
-        with pytest.raises(Full):
-            cas.writer(artifact(b"2" * 2000))
+        with pytest.raises(NoSpace):
+            cas.stream_writer(artifact(b"2" * 2000))
         store(cas, b"3" * 1000)
         writer.write(b"1" * 500)
         writer.commit()
@@ -202,20 +202,20 @@ def test_writers_side_by_side_share_the_bound(disk: Disk) -> None:
 
 def test_a_disk_smaller_than_the_bound_counts_what_it_has() -> None:
     disk = MemoryDisk(capacity=3000)
-    cas = Cas(disk, bound=1 << 30)
+    cas = ContentStore(disk, bound=1 << 30)
     first = store(cas, b"1" * 2000)
     second = store(cas, b"2" * 2000)
     assert (cas.has(first), cas.has(second)) == (False, True)
-    with pytest.raises(Full):
-        cas.writer(artifact(b"3" * 4000))
+    with pytest.raises(NoSpace):
+        cas.stream_writer(artifact(b"3" * 4000))
     assert cas.has(second)
 
 
 def test_a_disk_that_fills_up_on_the_way_evicts_on_the_way() -> None:
     disk = MemoryDisk(capacity=3000)
-    cas = Cas(disk, bound=1 << 30)
+    cas = ContentStore(disk, bound=1 << 30)
     old = store(cas, b"1" * 1000)
-    with cas.writer(artifact(b"2" * 2000)) as writer:
+    with cas.stream_writer(artifact(b"2" * 2000)) as writer:
         disk.capacity = 2500
         writer.write(b"2" * 2000)
         writer.commit()
@@ -224,8 +224,8 @@ def test_a_disk_that_fills_up_on_the_way_evicts_on_the_way() -> None:
 
 
 def test_two_writers_of_one_artifact_do_not_meet(disk: Disk) -> None:
-    one, two = Cas(disk, bound=1 << 24), Cas(disk, bound=1 << 24)
-    with one.writer(artifact(DATA)) as first, two.writer(artifact(DATA)) as second:
+    one, two = ContentStore(disk, bound=1 << 24), ContentStore(disk, bound=1 << 24)
+    with one.stream_writer(artifact(DATA)) as first, two.stream_writer(artifact(DATA)) as second:
         first.write(DATA[:1000])
         second.write(DATA)
         first.write(DATA[1000:])
@@ -236,8 +236,8 @@ def test_two_writers_of_one_artifact_do_not_meet(disk: Disk) -> None:
 
 
 def test_what_an_ended_writer_left_is_swept_by_the_one_that_commits(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as first, cas.writer(artifact(DATA)) as second:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as first, cas.stream_writer(artifact(DATA)) as second:
         second.write(DATA[:10])
         second.close()
         first.write(DATA)
@@ -246,17 +246,17 @@ def test_what_an_ended_writer_left_is_swept_by_the_one_that_commits(disk: Disk) 
 
 
 def test_the_writers_of_one_artifact_are_bounded(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 30)
-    writers = [cas.writer(artifact(DATA)) for _ in range(SLOTS)]
+    cas = ContentStore(disk, bound=1 << 30)
+    writers = [cas.stream_writer(artifact(DATA)) for _ in range(SLOTS)]
     with pytest.raises(Busy):
-        cas.writer(artifact(DATA))
+        cas.stream_writer(artifact(DATA))
     for writer in writers:
         writer.close()
-    cas.writer(artifact(DATA)).close()
+    cas.stream_writer(artifact(DATA)).close()
 
 
 def test_many_threads_write_one_artifact_each_and_read_the_others(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
+    cas = ContentStore(disk, bound=1 << 24)
     errors: list[BaseException] = []
 
     def work(number: int) -> None:
@@ -280,7 +280,7 @@ def test_many_threads_write_one_artifact_each_and_read_the_others(disk: Disk) ->
 
 def test_a_corrupt_entry_is_evicted_before_a_good_one() -> None:
     disk = MemoryDisk()
-    cas = Cas(disk, bound=3000)
+    cas = ContentStore(disk, bound=3000)
     good = store(cas, b"1" * 1000)
     bad = artifact(b"2" * 1000)
     disk.plant(Folder.ENTRIES, bad.digest.hex, b"x" * 1000)
@@ -292,8 +292,8 @@ def test_a_corrupt_entry_is_evicted_before_a_good_one() -> None:
 
 
 def test_a_commit_hands_out_the_file_that_was_written(disk: Disk) -> None:
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as writer:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
         written = writer.identity()
         fetched = cas.commit(writer)
@@ -311,8 +311,8 @@ def test_another_file_that_takes_the_place_of_the_committed_one_is_hashed_first(
             self.plant(Folder.ENTRIES, entry, bytes(len(DATA)))
 
     disk = Racing()
-    cas = Cas(disk, bound=1 << 24)
-    with cas.writer(artifact(DATA)) as writer:
+    cas = ContentStore(disk, bound=1 << 24)
+    with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
         with pytest.raises(Corrupt, match="another sha256"):
             cas.commit(writer)

@@ -10,35 +10,35 @@ from typing import Self
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.store.disk import Disk, Folder
-from phase_boot.store.errors import Full, StoreError, WrongContent, store_errors
-from phase_boot.store.gc import Room
+from phase_boot.store.errors import ContentMismatch, NoSpace, StoreError, store_errors
 from phase_boot.store.hashing import hash_into
-from phase_boot.store.partials import STREAMED, check_taken, grow, sweep
+from phase_boot.store.partials import STREAM, check_taken, open_slot, remove_leftovers
+from phase_boot.store.quota import Quota
 
 
-class ArtifactWriter:
+class StreamWriter:
     """Continues an artifact where an earlier writer stopped. One thread at a time.
 
-    Only ``Cas.writer`` makes one. ``offset`` is the number of bytes that are there, so the next
-    ``write`` takes the byte at that position.
+    Only ``ContentStore.stream_writer`` makes one. ``offset`` is the number of bytes that are there,
+    so the next ``write`` takes the byte at that position.
     """
 
-    def __init__(self, artifact: Artifact, disk: Disk, room: Room) -> None:
+    def __init__(self, artifact: Artifact, disk: Disk, room: Quota) -> None:
         """Take a partial file, make room for the rest and hash what is there.
 
         Raises:
-            Full: it does not fit.
+            NoSpace: it does not fit.
             StoreError: the disk failed.
         """
         self.artifact = artifact
         self.offset = 0
         self._disk = disk
-        self._room = room
+        self._quota = room
         self._hash = hashlib.sha256()
-        self._fd, self._name = grow(disk, artifact, STREAMED)
+        self._fd, self._name = open_slot(disk, artifact, STREAM)
         try:
             self.offset = os.fstat(self._fd).st_size
-            self._room.claim(self)
+            self._quota.reserve(self)
             with store_errors(f"read back what there is of {artifact.name}"):
                 self.offset = hash_into(self._hash, self._fd)
         except BaseException:
@@ -54,13 +54,13 @@ class ArtifactWriter:
         """Append ``data``. After an error the writer is closed.
 
         Raises:
-            WrongContent: more than the artifact's size; the partial file was dropped.
-            Full: and nothing is left to evict; the partial file is kept.
+            ContentMismatch: more than the artifact's size; the partial file was dropped.
+            NoSpace: and nothing is left to evict; the partial file is kept.
             StoreError: the disk failed; the partial file is kept.
         """
         rest = memoryview(data).cast("B")
         if len(rest) > self.missing:
-            raise self._drop(f"more than its {self.artifact.size} bytes arrived")
+            raise self._discard(f"more than its {self.artifact.size} bytes arrived")
         try:
             while rest:
                 taken = self._append(rest)
@@ -75,18 +75,18 @@ class ArtifactWriter:
         """Make the artifact an entry, durably. The writer is closed, whatever comes out.
 
         Raises:
-            WrongContent: not the signed size or bytes; the partial file was dropped.
+            ContentMismatch: not the signed size or bytes; the partial file was dropped.
             StoreError: the disk failed; the partial file is kept.
         """
         if self.missing:
-            raise self._drop(f"only {self.offset} of its {self.artifact.size} bytes arrived")
+            raise self._discard(f"only {self.offset} of its {self.artifact.size} bytes arrived")
         if self._hash.hexdigest() != self.artifact.digest.hex:
-            raise self._drop("its bytes have another sha256")
+            raise self._discard("its bytes have another sha256")
         try:
             self._disk.publish(self._descriptor(), self._name, self.artifact.digest.hex)
         finally:
             self.close()
-        sweep(self._disk, self.artifact)
+        remove_leftovers(self._disk, self.artifact)
 
     def identity(self) -> tuple[int, int]:
         """Return which file is being written: its device and inode."""
@@ -97,7 +97,7 @@ class ArtifactWriter:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-        self._room.end(self)
+        self._quota.release(self)
 
     def __del__(self) -> None:
         """Close what nobody holds any more, such as what a thread returned to a cancelled task.
@@ -121,11 +121,11 @@ class ArtifactWriter:
         self.close()
 
     def _append(self, data: memoryview) -> int:
-        evicted = self._room.evictions(self)
+        evicted = self._quota.evictions(self)
         while True:
             try:
                 taken = self._disk.write(self._descriptor(), data)
-            except Full:
+            except NoSpace:
                 if not any(evicted):
                     raise
                 continue
@@ -137,13 +137,13 @@ class ArtifactWriter:
             raise ValueError(f"the writer of {self.artifact.name} is closed")
         return self._fd
 
-    def _drop(self, reason: str) -> WrongContent:
+    def _discard(self, reason: str) -> ContentMismatch:
         self._descriptor()
         self.close()
         # What cannot be removed now is found out again by its hash.
         with contextlib.suppress(StoreError):
             self._disk.remove(Folder.PARTIALS, self._name)
-        return WrongContent(
+        return ContentMismatch(
             f"What arrived as {self.artifact.name} is not what was signed ({reason}), "
             "so it was dropped: try another source."
         )
