@@ -17,7 +17,13 @@ from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import Console
 from phase_boot.content.arch import Arch
-from phase_boot.download import ArtifactUnavailable, Errand, TrackerClient, fetch_artifact
+from phase_boot.download import (
+    ArtifactUnavailable,
+    DownloadContext,
+    Sources,
+    TrackerClient,
+    fetch_artifact,
+)
 from phase_boot.download.document_reader import DocumentReader
 from phase_boot.machine.events import (
     CandidateRefused,
@@ -174,22 +180,23 @@ async def _fill(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -> in
         manifest = await _believed(plan, _reader(plan, fetcher, clock, journal.emit), shelf)
         shelf.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
         named = [*bases(plan.base), *plan.sources, *map(base_url, manifest.mirrors)]
-        errand = Errand(
+        context = DownloadContext(
             clock=clock,
             fetcher=fetcher,
-            cas=shelf.cas,
-            sources=tuple(dict.fromkeys(named)),
+            store=shelf.cas,
             policy=plan.policy,
-            liars=set(),
+            banned=set(),
             emit=journal.emit,
-            dags=manifest.dags,
-            circle=_circle(plan, worker, clock, journal.emit),
-            gateways=plan.gateways,
         )
-        for artifact in manifest.artifacts.values():
-            fetched, _ = await fetch_artifact(errand, artifact)
+        sources = Sources(
+            mirrors=tuple(dict.fromkeys(named)),
+            gateways=plan.gateways,
+            tracker=_tracker(plan, worker, clock, journal.emit),
+        )
+        for name, artifact in manifest.artifacts.items():
+            fetched, _ = await fetch_artifact(context, sources, artifact, manifest.dags.get(name))
             fetched.close()
-        if errand.circle is not None:
+        if sources.tracker is not None:
             sys.stderr.write(
                 f"All of it is here, and handed on at port {worker.port}: ^C ends it.\n"
             )
@@ -207,7 +214,7 @@ async def _fill(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -> in
     return FAILED
 
 
-def _circle(
+def _tracker(
     plan: _Plan, worker: NetworkWorker, clock: Clock, emit: Callable[[Event], None]
 ) -> TrackerClient | None:
     if plan.order.serve is None:

@@ -10,8 +10,9 @@ from typing import Final
 
 from phase_boot.download import (
     ArtifactUnavailable,
-    Errand,
+    DownloadContext,
     SourceDiscovery,
+    Sources,
     TrackerClient,
     fetch_artifact,
 )
@@ -53,9 +54,9 @@ async def fetch(world: World, boot: Boot) -> Step:
     """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
     shelf, limits = known(boot.shelf, "a store"), known(boot.policy, "a policy").limits
     found = await survey(world, boot)
-    liars = set(boot.liars)
+    banned = set(boot.liars)
     try:
-        return await _fetch_onto(world, boot, found, shelf, liars)
+        return await _fetch_onto(world, boot, found, shelf, banned)
     except StoreError as failure:
         if not shelf.persistent:
             raise CannotStore(str(failure)) from failure
@@ -63,13 +64,13 @@ async def fetch(world: World, boot: Boot) -> Step:
         memory = await world.cache.open(persistent=False, bound=limits.cache_mib * MIB)
         world.emit(events.StoreOpened(persistent=False, note=str(failure)))
     try:
-        return await _fetch_onto(world, boot, found, memory, liars)
+        return await _fetch_onto(world, boot, found, memory, banned)
     except StoreError as failure:
         raise CannotStore(str(failure)) from failure
 
 
 async def _fetch_onto(
-    world: World, boot: Boot, found: Survey, shelf: Shelf, liars: set[str]
+    world: World, boot: Boot, found: Survey, shelf: Shelf, banned: set[str]
 ) -> Step:
     """Have all artifacts on ``shelf``, the kernel first; an error leaves no descriptor open."""
     manifest = known(boot.manifest, "a manifest").manifest
@@ -77,19 +78,23 @@ async def _fetch_onto(
     try:
         check_handover(boot, rootfs_on_cache=shelf.persistent)
     except Unstartable as failure:
-        return _unavailable(boot, str(failure), liars)
+        return _unavailable(boot, str(failure), banned)
     _reckon_memory(world, shelf, manifest)
-    errand = _errand(world, boot, shelf, liars)
+    policy = known(boot.policy, "a policy")
+    context = _context(world, policy, shelf, banned)
+    sources = _sources(world, boot, policy, manifest)
     shelf.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, VerifiedFile] = {}
     origins: dict[str, str] = {}
     uki = manifest.artifacts.get(UKI)
     try:
-        await errand.open()
+        await sources.open()
         kernel, ladder = None, found.ladder
         while wanted:
             artifact = wanted.pop(0)
-            fetched[artifact.name], origins[artifact.name] = await fetch_artifact(errand, artifact)
+            fetched[artifact.name], origins[artifact.name] = await fetch_artifact(
+                context, sources, artifact, manifest.dags.get(artifact.name)
+            )
             image = fetched[artifact.name]
             if artifact.name == "initramfs":
                 check_initramfs(image)
@@ -103,49 +108,52 @@ async def _fetch_onto(
                     _reckon_memory(world, shelf, manifest, more=more)
     except (ArtifactUnavailable, Unstartable) as failure:
         _close(fetched)
-        return _unavailable(boot, str(failure), errand.liars)
+        return _unavailable(boot, str(failure), context.banned)
     except BaseException:
         _close(fetched)
         raise
     finally:
-        await errand.close()
+        await sources.close()
     facts = replace(
         boot,
         shelf=shelf,
         images=Images(**fetched),
         kernel=kernel,
         ladder=ladder,
-        sources=tuple((name, _told(errand, source)) for name, source in origins.items()),
+        sources=tuple((name, _source_label(sources, source)) for name, source in origins.items()),
     )
     return Step(Trigger.FETCHED, facts)
 
 
-def _errand(world: World, boot: Boot, shelf: Shelf, liars: set[str]) -> Errand:
-    """Return what artifacts are fetched with, and from where."""
-    manifest, policy = known(boot.manifest, "a manifest").manifest, known(boot.policy, "a policy")
-    candidate = known(boot.candidate, "a candidate")
-    base = candidate.base(manifest.arch, manifest.channel)
-    sources = tuple(_sources(base, manifest))
-    return Errand(
+def _context(world: World, policy: Policy, shelf: Shelf, banned: set[str]) -> DownloadContext:
+    return DownloadContext(
         clock=world.clock,
         fetcher=world.fetcher,
-        cas=shelf.cas,
-        sources=sources,
+        store=shelf.cas,
         policy=policy,
-        liars=liars,
+        banned=banned,
         emit=world.emit,
-        dags=manifest.dags,
-        company=SourceDiscovery(
-            partial(_around, world, boot), known=sources, service_name=candidate.who
-        ),
-        circle=_circle(world, policy),
-        gateways=policy.discovery.gateways,
         chance=world.chance,
     )
 
 
-def _circle(world: World, policy: Policy) -> TrackerClient | None:
-    """Return who is helped while it fetches as we do: nobody by a boot that leaves no trace."""
+def _sources(world: World, boot: Boot, policy: Policy, manifest: Manifest) -> Sources:
+    """Return the sources of the artifacts, the one that offered the manifest first."""
+    candidate = known(boot.candidate, "a candidate")
+    base = candidate.base(manifest.arch, manifest.channel)
+    mirrors = tuple(_mirrors(base, manifest))
+    return Sources(
+        mirrors=mirrors,
+        gateways=policy.discovery.gateways,
+        discovery=SourceDiscovery(
+            partial(_around, world, boot), known=mirrors, service_name=candidate.who
+        ),
+        tracker=_tracker(world, policy),
+    )
+
+
+def _tracker(world: World, policy: Policy) -> TrackerClient | None:
+    """Return the tracker client; None in Private mode, which shares nothing with peers."""
     if policy.mode is Mode.PRIVATE:
         return None
     return TrackerClient(
@@ -165,14 +173,14 @@ async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candida
                 yield base, candidate
 
 
-def _sources(base: str | None, manifest: Manifest) -> Iterator[str]:
-    """Yield where to fetch from: whoever offered the manifest, then the mirrors it names."""
+def _mirrors(base: str | None, manifest: Manifest) -> Iterator[str]:
+    """Yield base URLs: of the source that offered the manifest, then the mirrors it names."""
     yield from dict.fromkeys((*(bases(base) if base else ()), *map(base_url, manifest.mirrors)))
 
 
-def _told(errand: Errand, source: str) -> str:
-    """Return how the started system is told of a source: a gateway is no mirror to ask for more."""
-    gateway = source in errand.gateways and source not in errand.sources
+def _source_label(sources: Sources, source: str) -> str:
+    """Return the name of a source for the started system; a gateway's is marked, as no mirror."""
+    gateway = source in sources.gateways and source not in sources.mirrors
     return f"{GATEWAY}{source}" if gateway else source
 
 
@@ -187,7 +195,7 @@ def _reckon_memory(world: World, shelf: Shelf, manifest: Manifest, *, more: int 
         )
 
 
-def _unavailable(boot: Boot, reason: str, liars: set[str]) -> Step:
+def _unavailable(boot: Boot, reason: str, banned: set[str]) -> Step:
     url = boot.candidate.url if boot.candidate else ""
     return Step(
         Trigger.UNAVAILABLE,
@@ -196,7 +204,7 @@ def _unavailable(boot: Boot, reason: str, liars: set[str]) -> Step:
             candidate=None,
             manifest=None,
             shunned=boot.shunned | {url},
-            liars=frozenset(liars),
+            liars=frozenset(banned),
             refusals=(*boot.refusals, reason),
         ),
     )

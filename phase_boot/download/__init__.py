@@ -1,8 +1,20 @@
-"""Turning a signed artifact and places where it may be into bytes that hash to it."""
+"""Downloads signed artifacts from untrusted sources, and verifies every byte by its hash.
+
+`fetch_artifact` is the entry point. It takes a `DownloadContext` (ports, store, policy) and
+`Sources` (mirrors, gateways, discovery, tracker). The package knows no state and no adapter.
+"""
 
 from phase_boot.download.artifact import fetch_artifact
-from phase_boot.download.context import ArtifactUnavailable, Errand
+from phase_boot.download.context import ArtifactUnavailable, DownloadContext
 from phase_boot.download.source_discovery import SourceDiscovery
+from phase_boot.download.sources import Sources
 from phase_boot.download.tracker_client import TrackerClient
 
-__all__ = ["ArtifactUnavailable", "Errand", "SourceDiscovery", "TrackerClient", "fetch_artifact"]
+__all__ = [
+    "ArtifactUnavailable",
+    "DownloadContext",
+    "SourceDiscovery",
+    "Sources",
+    "TrackerClient",
+    "fetch_artifact",
+]

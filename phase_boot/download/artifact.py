@@ -1,4 +1,9 @@
-"""Having one artifact, from the store or from whoever has it: hashed to what was signed."""
+"""Downloads one artifact: from the store, by chunks from many sources, or whole from one.
+
+The caller gets bytes that hash to what was signed, or an error. Chunks are preferred: each is
+verified by itself, so a wrong one costs no more than itself, and a stopped download continues. The
+whole file is the fallback where no source has the list of chunks or sends byte ranges.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,14 @@ from typing import Final
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
-from phase_boot.download.context import ArtifactUnavailable, Errand
+from phase_boot.download.context import ArtifactUnavailable, DownloadContext
 from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.download.gateway_source import GatewaySource
 from phase_boot.download.index_fetch import IndexBuilder, fetch_chunk_list
 from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.single_source import fetch_from, first_to_respond
 from phase_boot.download.source import Source
+from phase_boot.download.sources import Sources
 from phase_boot.download.swarm import Swarm
 from phase_boot.machine.events import StoreCorrupt
 from phase_boot.store.chunk_writer import ChunkWriter
@@ -26,107 +32,118 @@ from phase_boot.store.content_store import ContentStore, VerifiedFile
 from phase_boot.store.errors import ContentMismatch, Corrupt, NotStored, StoreError
 
 STORE: Final = "store"
+"""The name of the local store, where events name a source."""
 
 
-async def fetch_artifact(errand: Errand, artifact: Artifact) -> tuple[VerifiedFile, str]:
-    """Return the artifact and where most of it came from: the store, or a source.
+async def fetch_artifact(
+    context: DownloadContext, sources: Sources, artifact: Artifact, root: Cid | None = None
+) -> tuple[VerifiedFile, str]:
+    """Return the artifact, and where most of it came from: `STORE` or the URL of a source.
 
-    Where the manifest names its chunks they are taken from all sources at once, else the whole
-    file from the first source that has it.
+    With ``root``, the CID of the artifact's DAG, its chunks come from all sources at once; without
+    it, or where the list of chunks is not to be had, the whole file comes from one source.
 
     Raises:
-        ArtifactUnavailable: nobody had it.
-        StoreError: it cannot be kept here.
+        ArtifactUnavailable: no source delivered it.
+        StoreError: the store cannot keep it.
     """
-    started = errand.clock.monotonic()
+    started = context.clock.monotonic()
     try:
-        stored = await asyncio.to_thread(errand.cas.open, artifact)
+        stored = await asyncio.to_thread(context.store.open, artifact)
     except NotStored:
         pass
     except Corrupt as failure:
-        errand.emit(StoreCorrupt(artifact=artifact.name, reason=str(failure)))
+        context.emit(StoreCorrupt(artifact=artifact.name, reason=str(failure)))
     else:
-        return _emit_done(errand, stored, STORE, started)
-    root = errand.dags.get(artifact.name)
-    found = await fetch_chunk_list(errand, artifact, root) if root is not None else None
+        return _emit_done(context, stored, STORE, started)
+    found = None
+    if root is not None:
+        found = await fetch_chunk_list(context, sources, artifact, root)
     if found is not None:
-        return await _fetch_chunked(errand, *found)
-    return await _fetch_whole(errand, artifact, errand.sources)
+        return await _fetch_chunked(context, sources, *found)
+    return await _fetch_whole(context, artifact, sources.mirrors)
 
 
 async def _fetch_chunked(
-    errand: Errand, index: IndexBuilder, chunks: ChunkList
+    context: DownloadContext, sources: Sources, index: IndexBuilder, chunks: ChunkList
 ) -> tuple[VerifiedFile, str]:
-    started, artifact = errand.clock.monotonic(), index.artifact
+    started, artifact = context.clock.monotonic(), index.artifact
     try:
-        mosaic = await asyncio.to_thread(errand.cas.chunk_writer, artifact, chunks)
+        mosaic = await asyncio.to_thread(context.store.chunk_writer, artifact, chunks)
         try:
-            # Asked even if none has a node of this one: they may share chunks all the same.
-            await _reuse_local_chunks(errand, mosaic)
-            swarm = Swarm(errand, mosaic)
+            # Stored versions may share chunks even if they share no node of the DAG.
+            await _reuse_local_chunks(context, mosaic)
+            swarm = Swarm(context, mosaic)
             if not mosaic.complete:
-                await _run_swarm(errand, index.root, mosaic, swarm)
+                await _run_swarm(context, sources, index.root, mosaic, swarm)
         except BaseException:
             mosaic.close()
             raise
-        # From here on it is the thread's: we may be cancelled while it works.
-        fetched, packed = await asyncio.gather(
-            asyncio.to_thread(errand.cas.commit, mosaic), asyncio.to_thread(index.as_car, chunks)
+        # From here on the thread owns the writer: this task may be cancelled while it works.
+        fetched, car = await asyncio.gather(
+            asyncio.to_thread(context.store.commit, mosaic),
+            asyncio.to_thread(index.as_car, chunks),
         )
     except ContentMismatch as failure:
-        errand.emit(ChunksUnknown(artifact=artifact.name, reason=str(failure)))
-        return await _fetch_whole(errand, artifact, errand.sources)
+        context.emit(ChunksUnknown(artifact=artifact.name, reason=str(failure)))
+        return await _fetch_whole(context, artifact, sources.mirrors)
     except ArtifactUnavailable:
         if not swarm.without_ranges:
             raise
-        return await _fetch_whole(errand, artifact, swarm.without_ranges)
+        return await _fetch_whole(context, artifact, swarm.without_ranges)
     try:
-        if packed is not None:
+        if car is not None:
             with contextlib.suppress(StoreError):
-                # Without it the next version is fetched as a whole, no more.
-                await asyncio.to_thread(errand.cas.save_index, artifact, index.root, packed)
+                # Without it the next version reuses nothing of this one; no more is lost.
+                await asyncio.to_thread(context.store.save_index, artifact, index.root, car)
     except BaseException:
         fetched.close()
         raise
-    most = max(swarm.bytes_by_source.items(), key=lambda item: item[1], default=(STORE, 0))[0]
-    return _emit_done(errand, fetched, most, started)
+    largest = max(swarm.bytes_by_source.items(), key=lambda item: item[1], default=(STORE, 0))[0]
+    return _emit_done(context, fetched, largest, started)
 
 
 def _emit_done(
-    errand: Errand, fetched: VerifiedFile, source: str, started: float
+    context: DownloadContext, fetched: VerifiedFile, source: str, started: float
 ) -> tuple[VerifiedFile, str]:
     """Report an artifact and its source, and return them; an error closes the artifact."""
     try:
-        errand.done(fetched.artifact, source, errand.clock.monotonic() - started)
+        context.emit_done(fetched.artifact, source, context.clock.monotonic() - started)
     except BaseException:
         fetched.close()
         raise
     return fetched, source
 
 
-async def _run_swarm(errand: Errand, root: Cid, mosaic: ChunkWriter, swarm: Swarm) -> None:
-    """Fetch what is missing, beside others who fetch it too where somebody tells of them."""
-    joining = errand.circle.join(errand, root, mosaic, swarm) if errand.circle else nullcontext()
+async def _run_swarm(
+    context: DownloadContext, sources: Sources, root: Cid, mosaic: ChunkWriter, swarm: Swarm
+) -> None:
+    """Download the missing chunks from all sources, and from peers that trackers name."""
+    tracker = sources.tracker
+    joining = tracker.join(context, root, mosaic, swarm) if tracker else nullcontext()
     async with joining as session:
 
         def mirror(base: str) -> Source:
-            source = MirrorSource(errand, base, mosaic.artifact)
+            source = MirrorSource(context, base, mosaic.artifact)
             return source if session is None else session.limit_to_assigned(source)
 
-        async with _add_discovered(errand, swarm, mirror):
-            gateways = (GatewaySource(errand, base, mosaic.chunks) for base in errand.gateways)
-            await swarm.run(chain(map(mirror, errand.sources), gateways))
+        count = len(sources.gateways)
+        gateways = (
+            GatewaySource(context, base, mosaic.chunks, gateways=count) for base in sources.gateways
+        )
+        async with _add_discovered(sources, swarm, mirror):
+            await swarm.run(chain(map(mirror, sources.mirrors), gateways))
 
 
 @asynccontextmanager
 async def _add_discovered(
-    errand: Errand, swarm: Swarm, mirror: Callable[[str], Source]
+    sources: Sources, swarm: Swarm, mirror: Callable[[str], Source]
 ) -> AsyncIterator[None]:
-    """Let whoever turns up be asked too."""
+    """Add sources to the swarm as they are discovered."""
 
     async def add_each() -> None:
-        async with aclosing(errand.company.new_sources()) as new_sources:
-            async for base in new_sources:
+        async with aclosing(sources.discovery.new_sources()) as found:
+            async for base in found:
                 swarm.add(mirror(base))
 
     adding = asyncio.create_task(add_each())
@@ -137,51 +154,52 @@ async def _add_discovered(
         await asyncio.gather(adding, return_exceptions=True)
 
 
-async def _reuse_local_chunks(errand: Errand, mosaic: ChunkWriter) -> None:
-    """Take from older versions in the store the chunks that this one shares with them."""
-    started, before = errand.clock.monotonic(), mosaic.bytes_present
+async def _reuse_local_chunks(context: DownloadContext, mosaic: ChunkWriter) -> None:
+    """Copy the chunks that other versions of the artifact in the store share with this one."""
+    started, before = context.clock.monotonic(), mosaic.bytes_present
     if mosaic.complete:
         return
-    await asyncio.to_thread(_copy_chunks, errand.cas, mosaic)
+    await asyncio.to_thread(_copy_chunks, context.store, mosaic)
     if mosaic.bytes_present > before:
-        errand.emit(
+        context.emit(
             SourceServed(
                 source=STORE,
                 artifact=mosaic.artifact.name,
                 bytes=mosaic.bytes_present - before,
-                seconds=errand.clock.monotonic() - started,
+                seconds=context.clock.monotonic() - started,
             )
         )
 
 
-def _copy_chunks(cas: ContentStore, mosaic: ChunkWriter) -> None:
-    for older in cas.reusable(mosaic.artifact):
+def _copy_chunks(store: ContentStore, mosaic: ChunkWriter) -> None:
+    for older in store.reusable(mosaic.artifact):
         for run in older.runs(mosaic.chunks, mosaic.have):
             mosaic.copy_chunks(run.first, run.end, older.fileno(), run.offset)
 
 
 async def _fetch_whole(
-    errand: Errand, artifact: Artifact, sources: Iterable[str]
+    context: DownloadContext, artifact: Artifact, mirrors: Iterable[str]
 ) -> tuple[VerifiedFile, str]:
-    sources = tuple(sources)
+    """Download the whole file from one mirror after the other, the first to respond first."""
+    mirrors = tuple(mirrors)
     reasons = [
-        f"{source} has sent other bytes than were signed"
-        for source in sources
-        if errand.lies(source)
+        f"{mirror} has sent other bytes than were signed"
+        for mirror in mirrors
+        if context.is_banned(mirror)
     ]
-    honest = errand.health.ordered(
-        [source for source in sources if not errand.lies(source)], errand.clock.monotonic()
+    allowed = context.health.ordered(
+        [mirror for mirror in mirrors if not context.is_banned(mirror)], context.clock.monotonic()
     )
-    if len(honest) > 1:
-        quickest = await first_to_respond(errand, artifact, honest)
-        # Stable: the others keep their order, those that stayed silent last.
-        honest.sort(key=lambda source: (source != quickest, errand.is_suspect(source)))
-    for source in honest:
-        started = errand.clock.monotonic()
+    if len(allowed) > 1:
+        quickest = await first_to_respond(context, artifact, allowed)
+        # The sort is stable: the others keep their order, and suspect ones come last.
+        allowed.sort(key=lambda mirror: (mirror != quickest, context.is_suspect(mirror)))
+    for mirror in allowed:
+        started = context.clock.monotonic()
         try:
-            fetched = await fetch_from(errand, artifact, source)
+            fetched = await fetch_from(context, artifact, mirror)
         except ArtifactUnavailable as failure:
             reasons.append(str(failure))
             continue
-        return _emit_done(errand, fetched, source, started)
+        return _emit_done(context, fetched, mirror, started)
     raise ArtifactUnavailable("; ".join(reasons) or "the manifest names no place to fetch from")

@@ -1,117 +1,94 @@
-"""What artifacts are fetched with, and from where."""
+"""The dependencies of a download: ports, store and policy, and what was learned of sources.
+
+Every part of this package takes a `DownloadContext`. It does not say where to download from:
+`sources.Sources` does, which only `artifact.fetch_artifact` reads. So a source, the scheduler and
+the tracker client depend on the context alone, and no file of the package imports one above it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import random
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from phase_boot.content.artifact import Artifact
-from phase_boot.content.cid import Cid
 from phase_boot.download.health import SourceHealth
-from phase_boot.download.source_discovery import SourceDiscovery
+from phase_boot.download.rate import KIB
 from phase_boot.machine.backoff import Backoff
 from phase_boot.machine.events import Event, FetchDone
 from phase_boot.ports.clock import Clock
-from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.ports.fetcher import Fetcher
 from phase_boot.ports.finder import server_of
 from phase_boot.store.content_store import ContentStore
 from policies.model import Policy, Reach
 
-if TYPE_CHECKING:
-    from phase_boot.download.tracker_client import TrackerClient
-
-PROGRESS_SECONDS: Final = 0.25
 BACKOFF: Final = Backoff(first=0.5, longest=60)
-"""Between attempts at one source."""
-RATE_SECONDS: Final = 30
-"""Over so long a source must keep to the lowest rate of the policy."""
-KIB: Final = 1024
+"""Pause between two attempts at one source."""
 
 
 class ArtifactUnavailable(Exception):
-    """Nobody who was asked could deliver the artifact; the text says who failed how."""
+    """No source delivered the artifact; the text names each source and its failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
-    """What artifacts are fetched with, and from where.
+class DownloadContext:
+    """What a download works with.
 
     Attributes:
-        sources: base URLs of mirrors and providers, the preferred first.
-        liars: servers that sent other bytes than were signed: a set that grows while we work.
-        dags: what the manifest says of each artifact's chunks.
-        company: who comes to the sources while we fetch.
-        circle: who fetches the same as we do; None hands nothing on and asks nobody.
-        gateways: base URLs of trustless gateways, which have blocks and no files.
+        store: where artifacts are kept.
+        banned: origins of servers that sent other bytes than were signed; the set grows.
+        emit: takes the events of the journal.
         chance: returns a random number from 0 up to 1, for jitter.
         health: which sources do not answer, learned from all artifacts.
     """
 
     clock: Clock
     fetcher: Fetcher
-    cas: ContentStore
-    sources: tuple[str, ...]
+    store: ContentStore
     policy: Policy
-    liars: set[str]
+    banned: set[str]
     emit: Callable[[Event], None]
-    dags: Mapping[str, Cid] = field(default_factory=lambda: MappingProxyType({}))
-    company: SourceDiscovery = field(default_factory=SourceDiscovery)
-    circle: TrackerClient | None = None
-    gateways: tuple[str, ...] = ()
     chance: Callable[[], float] = field(default=random)
     health: SourceHealth = field(default_factory=SourceHealth)
 
     @property
     def reach(self) -> Reach:
-        """How far away may be whoever is asked."""
+        """How far away a source may be."""
         return self.policy.network.reach
 
     @property
-    def redirects(self) -> int:
-        """How many redirects one request follows."""
+    def max_redirects(self) -> int:
+        """Number of redirects that one request follows."""
         return self.policy.network.redirects
 
     @property
-    def slowest(self) -> int:
+    def min_rate(self) -> int:
         """Bytes per second below which a source is left."""
         return self.policy.limits.slowest_kib_per_second * KIB
 
-    def lies(self, source: str) -> bool:
-        """Say whether a source sent other bytes than were signed before."""
-        return server_of(source) in self.liars
+    def is_banned(self, source: str) -> bool:
+        """Return whether the source's server has sent other bytes than were signed."""
+        return server_of(source) in self.banned
 
     def ban(self, source: str) -> None:
-        """Do not ask it again in this boot."""
-        self.liars.add(server_of(source))
+        """Ban the source's server for the rest of this boot."""
+        self.banned.add(server_of(source))
 
     async def back_off(self, failures: int, retry_after: float | None = None) -> None:
-        """Wait before a source that failed so often in a row is asked again."""
+        """Wait before the next attempt at a source that failed ``failures`` times in a row."""
         await self.clock.sleep(BACKOFF.pause(failures, self.chance(), retry_after=retry_after))
 
     def note_failure(self, source: str) -> None:
-        """Remember that a source failed or stays silent."""
+        """Record that a source failed or stays silent."""
         self.health.failed(source, self.clock.monotonic())
 
     def is_suspect(self, source: str) -> bool:
-        """Say whether a source failed or stayed silent lately."""
+        """Return whether a source failed or stayed silent lately."""
         return self.health.is_suspect(source, self.clock.monotonic())
 
-    async def open(self) -> None:
-        """Begin, with nothing that an earlier errand still hands on."""
-        if self.circle is not None:
-            await self.circle.open()
-
-    async def close(self) -> None:
-        """Discover for nobody any more, and tell nobody what is here."""
-        await self.company.close()
-        if self.circle is not None:
-            await self.circle.close()
-
-    def done(self, artifact: Artifact, source: str, seconds: float) -> None:
-        """Tell that an artifact is here."""
+    def emit_done(self, artifact: Artifact, source: str, seconds: float) -> None:
+        """Report that an artifact is in the store."""
         self.emit(
             FetchDone(
                 artifact=artifact.name,
@@ -121,23 +98,3 @@ class Errand:
                 seconds=seconds,
             )
         )
-
-
-class MinRateCheck:
-    """Whether a source keeps to the lowest rate, looked at every `RATE_SECONDS`."""
-
-    def __init__(self, least: int, *, since: float, done: int) -> None:
-        """Take the bytes per second that are asked for, and where the count begins."""
-        self._least = least
-        self._since = since
-        self._done = done
-
-    def check(self, now: float, done: int) -> None:
-        """Raise FetchFailed if the source was too slow since the last look."""
-        elapsed = now - self._since
-        if elapsed < RATE_SECONDS:
-            return
-        if done - self._done < self._least * elapsed:
-            slow = f"it sends less than {self._least // KIB} KiB a second"
-            raise FetchFailed(slow, retryable=False)
-        self._since, self._done = now, done

@@ -1,4 +1,9 @@
-"""A trustless gateway of IPFS: whoever has blocks, and sends each by the name that it hashes to."""
+"""A trustless gateway of IPFS: serves single blocks by their CIDs, and no files.
+
+See https://specs.ipfs.tech/http-gateways/trustless-gateway/. A block is as small as 16 KiB, so that
+several requests are open at once. Their number follows the line: on a slow one all blocks would
+come too late.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +17,36 @@ from typing import Final
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.digest import Digest
-from phase_boot.download.context import Errand
+from phase_boot.download.context import DownloadContext
 from phase_boot.download.ranges import read_range
 from phase_boot.download.source import Source
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.url import below
 
 MAX_REQUESTS: Final = 8
-"""BlockClient that one gateway is asked for at once: one is often no more than 16 KiB."""
+"""Open requests to one gateway; a block is often no larger than 16 KiB."""
 MAX_REQUESTS_TO_ALL: Final = 32
-"""BlockClient that all gateways together are asked for, unless there are more of these."""
+"""Open requests to all gateways together, but at least one to each."""
 SLOW_BLOCK_SECONDS: Final = 10.0
-"""Where a block takes longer fewer are asked for: on a slow line all would come too late."""
+"""A block that takes longer lowers the number of open requests by one."""
 
 
 class BlockClient:
-    """The blocks of one gateway. Nothing that it sends is believed, and nothing checked here."""
+    """Requests blocks from one gateway. It verifies nothing: the caller hashes what it gets."""
 
-    def __init__(self, errand: Errand, base: str) -> None:
-        """Take whom to ask, by the URL below which ``/ipfs/`` is."""
-        self._errand = errand
+    def __init__(self, context: DownloadContext, base: str, *, gateways: int = 1) -> None:
+        """Take the URL below which ``/ipfs/`` is, and the number of gateways in use."""
+        self._context = context
         self._base = base
-        self._most = max(1, min(MAX_REQUESTS, MAX_REQUESTS_TO_ALL // max(1, len(errand.gateways))))
+        self._max_window = max(1, min(MAX_REQUESTS, MAX_REQUESTS_TO_ALL // max(1, gateways)))
         self._window = 1
-        """How many to ask for at once: more after each that came soon."""
+        """Number of open requests; it grows with each block that comes in time."""
 
     async def fetch(self, wanted: Iterable[tuple[Cid, int]]) -> AsyncGenerator[bytes, None]:
-        """Yield blocks in the order of their names, each of at most so many bytes.
+        """Yield the blocks of ``wanted``, CIDs with their largest sizes, in this order.
 
         Raises:
-            FetchFailed: one cannot be had; those before it were yielded.
+            FetchFailed: a block is unavailable; those before it were yielded.
         """
         names, coming = iter(wanted), deque[asyncio.Task[bytes]]()
         try:
@@ -59,16 +64,18 @@ class BlockClient:
             await asyncio.gather(*coming, return_exceptions=True)
 
     async def _block(self, cid: Cid, length: int) -> bytes:
-        clock, soon = self._errand.clock, False
+        clock, soon = self._context.clock, False
         began = clock.monotonic()
         try:
-            block = await read_range(self._errand, below(self._base, block_path(cid)), 0, length)
+            block = await read_range(self._context, below(self._base, block_path(cid)), 0, length)
             soon = clock.monotonic() - began < SLOW_BLOCK_SECONDS
         except RangesUnsupported as failure:
-            # It has no files, so nobody is to ask it for one as a whole.
+            # A gateway has no files, so no whole file is to be requested from it.
             raise FetchFailed(str(failure), retryable=False) from failure
         finally:
-            self._window = min(self._window + 1, self._most) if soon else max(self._window - 1, 1)
+            self._window = (
+                min(self._window + 1, self._max_window) if soon else max(self._window - 1, 1)
+            )
         return block
 
 
@@ -76,23 +83,25 @@ class GatewaySource:
     """Implements `download.source.Source` for one artifact whose chunks are known."""
 
     have = None
-    """It is asked for everything."""
+    """A gateway is taken to have every chunk."""
 
-    def __init__(self, errand: Errand, base: str, chunks: ChunkList) -> None:
-        """Take whom to ask, by the URL below which ``/ipfs/`` is, and for what."""
+    def __init__(
+        self, context: DownloadContext, base: str, chunks: ChunkList, *, gateways: int = 1
+    ) -> None:
+        """Take the URL below which ``/ipfs/`` is, the chunks, and the number of gateways."""
         self.name = base
         self._chunks = chunks
-        self._blocks = BlockClient(errand, base)
+        self._blocks = BlockClient(context, base, gateways=gateways)
 
     def start_chunk(self) -> int:
         """Return the first chunk."""
         return 0
 
     async def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
-        """Yield ``length`` bytes from ``offset`` on, chunk by chunk: both are those of whole ones.
+        """Yield ``length`` bytes from ``offset`` on, chunk by chunk; both are chunk boundaries.
 
         Raises:
-            FetchFailed: a block cannot be had, or is shorter than its chunk.
+            FetchFailed: a block is unavailable, or shorter than its chunk.
         """
         first, end = self._chunks.at(offset), self._chunks.at(offset + length - 1) + 1
         async with aclosing(self._blocks.fetch(self._names(first, end))) as blocks:
@@ -109,7 +118,7 @@ class GatewaySource:
 
 
 def block_path(cid: Cid) -> str:
-    """Return where a gateway has a block, as the trustless-gateway specification says."""
+    """Return the path of a block, by the trustless gateway specification."""
     return f"ipfs/{cid}?format=raw"
 
 

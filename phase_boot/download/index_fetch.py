@@ -1,4 +1,8 @@
-"""Learning an artifact's chunks: the list over them is checked by the CID that was signed."""
+"""Downloads the list of an artifact's chunks, verified by the signed CID of its DAG.
+
+Mirrors have the nodes of the DAG in one file, a CAR, of which only the missing ranges are read.
+Gateways send each node by its CID. Nodes that a stored version has too are read from the store.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Final, TypeAlias
 
 from phase_boot.content.artifact import Artifact
@@ -15,11 +20,13 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
-from phase_boot.download.context import RATE_SECONDS, Errand, MinRateCheck
+from phase_boot.download.context import DownloadContext
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.gateway_source import BlockClient
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.ranges import read_range
+from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
+from phase_boot.download.sources import Sources
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.content_store import ContentStore
@@ -27,44 +34,44 @@ from phase_boot.store.layout import dag_path
 from phase_boot.url import below
 
 MAX_RANGES: Final = 1 << 14
-"""Requests for one list: more than any list needs, and an end to what would have none."""
+"""Bound of the rounds of requests for one CAR: no valid CAR needs as many."""
 MAX_NODES: Final = 1 << 18
-"""The same, where each node is asked for by its name."""
-_ReadIndex: TypeAlias = Callable[[Errand, "IndexBuilder", str], Awaitable[None]]
+"""Bound of the nodes that are requested from one gateway."""
+_ReadIndex: TypeAlias = Callable[[DownloadContext, "IndexBuilder", str], Awaitable[None]]
 
 
 class IndexBuilder:
-    """What an artifact is made of, as far as it is known."""
+    """The DAG of an artifact as far as it is known, put together from several sources."""
 
     def __init__(self, artifact: Artifact, root: Cid) -> None:
-        """Take what the manifest says; raise InvalidDag if it cannot be."""
+        """Take what the manifest says; raise InvalidDag if no such DAG can be."""
         self.artifact = artifact
         self.root = root
         self.outline = DagIndex(root, artifact.size)
         self.local_checked = False
-        """Whether older versions were asked for the nodes that they share."""
+        """Whether the nodes of stored versions were looked through."""
         self.used_local = False
-        """Whether an older version gave nodes of this one, which were not read from a source."""
+        """Whether nodes came from a stored version, and not from a source."""
         self._read: dict[int, bytes] = {}
         self._by_name = False
-        """Whether nodes came by their names, and so without what stands around them in a list."""
+        """Whether nodes came by their CIDs, so that the rest of the CAR is missing."""
         self._last_source: str | None = None
         """Source of the previous range, whose last bytes may begin the next node."""
         self.bytes_received = 0
-        """Bytes that sources sent of it; it grows as long as one of them delivers."""
+        """Bytes that sources sent of it; it grows while one of them delivers."""
         self.lock = asyncio.Lock()
-        """Held while the index changes: several sources are read at once, and a thread looks."""
+        """Held while the index changes: several sources and a thread change it at once."""
 
     def feed_range(self, offset: int, data: bytes, source: str) -> None:
         """Add a range of the list.
 
         Raises:
-            IndexMismatch: it is no read_range of the list, by nothing but what ``source`` sent.
-            FetchFailed: it does not fit to what another source sent before; both are forgotten.
+            IndexMismatch: ``source`` sent other bytes than the list has.
+            FetchFailed: it does not continue what another source sent; both are discarded.
             InvalidDag: the signed DAG is out of bounds.
         """
-        if all(read_range.offset != offset for read_range in self.outline.needed_ranges()):
-            # Another source was faster.
+        if all(wanted.offset != offset for wanted in self.outline.needed_ranges()):
+            # Another source has sent it already.
             return
         last, self._last_source = self._last_source, source
         self.bytes_received += len(data)
@@ -77,7 +84,7 @@ class IndexBuilder:
         self._read[offset] = data
 
     def add_node(self, cid: Cid, block: bytes) -> None:
-        """Take a node that was asked for by its name; raise IndexMismatch or InvalidDag."""
+        """Add a node that was requested by its CID; raise IndexMismatch or InvalidDag."""
         if not self.outline.add_block(cid, block):
             raise IndexMismatch(f"a block is not {cid}")
         self._by_name = True
@@ -85,11 +92,11 @@ class IndexBuilder:
 
     @property
     def should_check_local(self) -> bool:
-        """Whether older versions may have nodes that are missing, and were not asked for them."""
+        """Whether stored versions may have missing nodes and were not looked through yet."""
         return not self.local_checked and next(self.outline.missing_cids(), None) is not None
 
     def add_local_nodes(self, cas: ContentStore) -> None:
-        """Take from the older versions of a store what they share with this one.
+        """Add the missing nodes that stored versions share with this one.
 
         Raises:
             InvalidDag: the signed DAG is out of bounds.
@@ -102,18 +109,18 @@ class IndexBuilder:
                     self.used_local = True
 
     def as_car(self, chunks: ChunkList) -> Iterable[bytes] | None:
-        """Return the list as a file, for the versions to come; None if it cannot be made anew."""
+        """Return the CAR, for reuse by later versions; None if it cannot be rebuilt."""
         pieces = self._downloaded_car()
         if pieces is not None:
             return pieces
-        # Some seconds for the largest files, and the same bytes.
+        # Rebuilding takes some seconds for the largest files, and gives the same bytes.
         tree = build_dag(chunks)
         return tree.car() if tree.root == self.root else None
 
     def _downloaded_car(self) -> list[bytes] | None:
-        """Return the whole list if all of it came from the network, else None.
+        """Return the whole CAR if all of it came from mirrors, else None.
 
-        A read_range may end within a node, with which the next one begins.
+        A range may end within a node, and the next one begins with that node.
         """
         whole = bytearray()
         for offset, data in sorted(self._read.items()):
@@ -126,37 +133,38 @@ class IndexBuilder:
 
 
 async def fetch_chunk_list(
-    errand: Errand, artifact: Artifact, root: Cid
+    context: DownloadContext, sources: Sources, artifact: Artifact, root: Cid
 ) -> tuple[IndexBuilder, ChunkList] | None:
-    """Return the chunks of an artifact, from whoever has the list; None if nobody does."""
+    """Return the chunks of an artifact; None, after an event, if no source has their list."""
     reason = "nobody has the list of its chunks"
     try:
         index = IndexBuilder(artifact, root)
-        readers = [
-            *((source, _read_list) for source in errand.sources),
-            *((gateway, _read_nodes) for gateway in errand.gateways),
+        read_nodes = partial(_read_nodes, gateways=len(sources.gateways))
+        readers: list[tuple[str, _ReadIndex]] = [
+            *((mirror, _read_car) for mirror in sources.mirrors),
+            *((gateway, read_nodes) for gateway in sources.gateways),
         ]
-        honest = [reader for reader in readers if not errand.lies(reader[0])]
-        await _read(errand, index, sorted(honest, key=lambda each: errand.is_suspect(each[0])))
+        allowed = [reader for reader in readers if not context.is_banned(reader[0])]
+        await _read(context, index, sorted(allowed, key=lambda each: context.is_suspect(each[0])))
         if index.outline.complete:
             return index, await asyncio.to_thread(index.outline.chunks)
     except InvalidDag as failure:
         reason = str(failure)
-    errand.emit(ChunksUnknown(artifact=artifact.name, reason=reason))
+    context.emit(ChunksUnknown(artifact=artifact.name, reason=reason))
     return None
 
 
 async def _read(
-    errand: Errand, index: IndexBuilder, readers: Iterable[tuple[str, _ReadIndex]]
+    context: DownloadContext, index: IndexBuilder, readers: Iterable[tuple[str, _ReadIndex]]
 ) -> None:
-    """Read the index from the first source; ask the next one too where nothing comes (hedging)."""
+    """Read the index from one source; add the next one where no byte comes (hedging)."""
     pending, running = deque(readers), dict[asyncio.Task[None], str]()
     silent = False
     try:
         while not index.outline.complete and (running or pending):
             if pending and (silent or not running):
                 source, read = pending.popleft()
-                running[asyncio.create_task(_read_from(errand, index, source, read))] = source
+                running[asyncio.create_task(_read_from(context, index, source, read))] = source
             taken = index.bytes_received
             done, _ = await asyncio.wait(
                 running,
@@ -165,7 +173,7 @@ async def _read(
             )
             silent = not done and index.bytes_received == taken
             for source in running.values() if silent else ():
-                errand.note_failure(source)
+                context.note_failure(source)
             for task in done:
                 del running[task]
                 task.result()
@@ -175,51 +183,55 @@ async def _read(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _read_from(errand: Errand, index: IndexBuilder, source: str, read: _ReadIndex) -> None:
-    """Take from one source what is missing of the list, or as much of it as it has."""
+async def _read_from(
+    context: DownloadContext, index: IndexBuilder, source: str, read: _ReadIndex
+) -> None:
+    """Read from one source what is missing of the list; report its failure."""
     try:
-        await read(errand, index, source)
+        await read(context, index, source)
     except IndexMismatch as failure:
         reason = str(failure)
-        errand.ban(source)
+        context.ban(source)
     except FetchFailed as failure:
         reason = f"the list of its chunks: {failure}"
         if failure.retryable:
-            errand.note_failure(source)
+            context.note_failure(source)
     except TimeoutError:
-        errand.note_failure(source)
+        context.note_failure(source)
         reason = f"the list of its chunks took more than {RATE_SECONDS} seconds"
     else:
-        errand.health.delivered(source)
+        context.health.delivered(source)
         return
     failed = SourceFailed(source=source, artifact=index.artifact.name, reason=reason, again=False)
-    errand.emit(failed)
+    context.emit(failed)
 
 
-async def _read_list(errand: Errand, index: IndexBuilder, source: str) -> None:
-    """Take what is missing out of a mirror's file."""
+async def _read_car(context: DownloadContext, index: IndexBuilder, source: str) -> None:
+    """Read the missing ranges of a mirror's CAR."""
     url = below(source, dag_path(index.root))
     for _ in range(MAX_RANGES):
         if index.should_check_local:
             async with index.lock:
-                await asyncio.to_thread(index.add_local_nodes, errand.cas)
+                await asyncio.to_thread(index.add_local_nodes, context.store)
         parts = index.outline.needed_ranges()
         if not parts:
             return
         for each in parts:
             async with asyncio.timeout(RATE_SECONDS):
-                data = await read_range(errand, url, each.offset, each.length)
+                data = await read_range(context, url, each.offset, each.length)
             async with index.lock:
                 index.feed_range(each.offset, data, source)
             if index.should_check_local:
-                # Older versions have most of what else would be wanted.
+                # Stored versions have most of the nodes that would be read next.
                 break
 
 
-async def _read_nodes(errand: Errand, index: IndexBuilder, gateway: str) -> None:
-    """Take what is missing node by node, one level after the other."""
-    blocks, left = BlockClient(errand, gateway), MAX_NODES
-    pace, length = MinRateCheck(errand.slowest, since=errand.clock.monotonic(), done=0), 0
+async def _read_nodes(
+    context: DownloadContext, index: IndexBuilder, gateway: str, *, gateways: int
+) -> None:
+    """Read the missing nodes by their CIDs, one level of the DAG after the other."""
+    blocks, left = BlockClient(context, gateway, gateways=gateways), MAX_NODES
+    rate_check, length = MinRateCheck(context.min_rate, since=context.clock.monotonic(), done=0), 0
     while names := list(index.outline.next_cids()):
         left -= len(names)
         if left < 0:
@@ -231,10 +243,10 @@ async def _read_nodes(errand: Errand, index: IndexBuilder, gateway: str) -> None
                 async with index.lock:
                     index.add_node(cid, block)
                 length += len(block)
-                pace.check(errand.clock.monotonic(), length)
+                rate_check.check(context.clock.monotonic(), length)
                 flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
                 if index.should_check_local:
                     break
         if index.should_check_local:
             async with index.lock:
-                await asyncio.to_thread(index.add_local_nodes, errand.cas)
+                await asyncio.to_thread(index.add_local_nodes, context.store)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from phase_boot.content.artifact import Artifact
-from phase_boot.download.context import Errand
+from phase_boot.download.context import DownloadContext
 from phase_boot.download.source import Source
 from phase_boot.ports.fetcher import Buffer, FetchFailed
 from phase_boot.store.layout import entry_path
@@ -16,12 +16,12 @@ from phase_boot.url import below
 class MirrorSource:
     """Implements `download.source.Source` for one artifact below a base URL."""
 
-    def __init__(self, errand: Errand, base: str, artifact: Artifact) -> None:
+    def __init__(self, context: DownloadContext, base: str, artifact: Artifact) -> None:
         """Take whom to ask, by the base URL of its files."""
         self.name = base
         self.have: bytes | bytearray | None = None
         """What it may be asked for; None is everything."""
-        self._errand = errand
+        self._context = context
         self._url = below(base, entry_path(artifact.digest))
 
     def start_chunk(self) -> int:
@@ -31,12 +31,12 @@ class MirrorSource:
     async def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on."""
         left = length
-        answer = self._errand.fetcher.span(
+        answer = self._context.fetcher.span(
             self._url,
             offset=offset,
             length=length,
-            reach=self._errand.reach,
-            redirects=self._errand.redirects,
+            reach=self._context.reach,
+            redirects=self._context.max_redirects,
         )
         async with aclosing(answer) as pieces:
             async for piece in pieces:

@@ -10,7 +10,7 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.content.pieces import PieceMap, encode_bitfield
 from phase_boot.download.announce_reply import parse_reply
-from phase_boot.download.context import Errand
+from phase_boot.download.context import DownloadContext
 from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.swarm import Swarm
 from phase_boot.ports.neighbours import Shared
@@ -35,7 +35,7 @@ class PeerSession:
 
     def __init__(  # noqa: PLR0913, PLR0917 - it stands between all of them
         self,
-        errand: Errand,
+        context: DownloadContext,
         root: Cid,
         mosaic: ChunkWriter,
         swarm: Swarm,
@@ -45,7 +45,7 @@ class PeerSession:
     ) -> None:
         """Begin beside nobody. ``track`` has a provider asked, and says whether that can be."""
         self.root = root
-        self._errand = errand
+        self._context = context
         self._artifact = mosaic.artifact
         self._mosaic: ChunkWriter | None = mosaic
         self._swarm: Swarm | None = swarm
@@ -58,7 +58,7 @@ class PeerSession:
         self._peers: dict[str, MirrorSource] = {}
         self._suspects: set[str] = set()
         """Peers that did not answer while an earlier artifact was fetched."""
-        self._last_bytes, self._last_progress = mosaic.bytes_present, errand.clock.monotonic()
+        self._last_bytes, self._last_progress = mosaic.bytes_present, context.clock.monotonic()
         self._chance = random.Random()  # noqa: S311 - where one begins is no secret
 
     @property
@@ -89,7 +89,7 @@ class PeerSession:
 
     def is_suspect(self, url: str) -> bool:
         """Say whether a peer did not answer lately, whatever it was asked for."""
-        return self._errand.is_suspect(url)
+        return self._context.is_suspect(url)
 
     def failed_peers(self) -> set[str]:
         """Return the peers that were asked for some of it and do not answer."""
@@ -123,7 +123,7 @@ class PeerSession:
             return False
         given = self._assigned.get(base, 0)
         if not given:
-            waited = self._errand.clock.monotonic() - self._last_reply
+            waited = self._context.clock.monotonic() - self._last_reply
             return waited > STARVED_SECONDS and self.bytes_present > self._last_bytes
         return (given & ~self.completed).bit_count() * 2 < given.bit_count()
 
@@ -137,7 +137,7 @@ class PeerSession:
         except ValueError:
             self.lift_limit(base)
             return
-        now = self._errand.clock.monotonic()
+        now = self._context.clock.monotonic()
         if self.bytes_present > self._last_bytes:
             self._last_bytes, self._last_progress = mosaic.bytes_present, now
         stalled = now - self._last_progress > STALL_SECONDS
@@ -158,14 +158,14 @@ class PeerSession:
     def _add_peer(self, url: str, held: int) -> None:
         """Ask another machine for what it is said to hold."""
         peer, swarm = self._peers.get(url), self._swarm
-        if peer is None and self._errand.is_suspect(url):
+        if peer is None and self._context.is_suspect(url):
             self._suspects.add(url)
             return
         if peer is None and swarm is not None:
             if sum(each in swarm.active for each in self._peers.values()) >= MAX_ACTIVE_PEERS:
                 return
             peer = self._peers[url] = PeerSource(
-                self._errand, url, self._artifact, self._random_start
+                self._context, url, self._artifact, self._random_start
             )
             peer.have = self._stretches.chunk_mask(held)
             swarm.add(peer)
@@ -181,9 +181,13 @@ class PeerSource(MirrorSource):
     """Another machine that fetches; not all ask it for the same at first."""
 
     def __init__(
-        self, errand: Errand, base: str, artifact: Artifact, random_start: Callable[[], int]
+        self,
+        context: DownloadContext,
+        base: str,
+        artifact: Artifact,
+        random_start: Callable[[], int],
     ) -> None:
-        super().__init__(errand, base, artifact)
+        super().__init__(context, base, artifact)
         self._random_start = random_start
 
     def start_chunk(self) -> int:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from phase_boot.download.context import Errand
+from phase_boot.download.context import DownloadContext
 from phase_boot.ports.fetcher import FetchFailed
 
 
-async def read_range(errand: Errand, url: str, offset: int, length: int) -> bytes:
+async def read_range(context: DownloadContext, url: str, offset: int, length: int) -> bytes:
     """Return at most ``length`` bytes from ``offset`` on, and at least one.
 
     Raises:
         FetchFailed: they cannot be had, or there are more.
     """
     data = bytearray()
-    answer = errand.fetcher.span(
-        url, offset=offset, length=length, reach=errand.reach, redirects=errand.redirects
+    answer = context.fetcher.span(
+        url, offset=offset, length=length, reach=context.reach, redirects=context.max_redirects
     )
     async with aclosing(answer) as pieces:
         async for piece in pieces:

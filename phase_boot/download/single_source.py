@@ -9,14 +9,9 @@ from contextlib import aclosing
 from typing import Final
 
 from phase_boot.content.artifact import Artifact
-from phase_boot.download.context import (
-    PROGRESS_SECONDS,
-    RATE_SECONDS,
-    ArtifactUnavailable,
-    Errand,
-    MinRateCheck,
-)
+from phase_boot.download.context import ArtifactUnavailable, DownloadContext
 from phase_boot.download.health import HEDGE_SECONDS
+from phase_boot.download.rate import PROGRESS_SECONDS, RATE_SECONDS, MinRateCheck
 from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.content_store import VerifiedFile
@@ -30,7 +25,7 @@ MAX_RETRY_WAIT_SECONDS: Final = 8.0
 
 
 async def first_to_respond(
-    errand: Errand, artifact: Artifact, sources: Iterable[str]
+    context: DownloadContext, artifact: Artifact, sources: Iterable[str]
 ) -> str | None:
     """Return the source that sends a byte of the artifact first; None if all of them fail.
 
@@ -42,14 +37,14 @@ async def first_to_respond(
         while pending or running:
             if pending:
                 source = pending.popleft()
-                running[asyncio.create_task(_responds(errand, artifact, source))] = source
+                running[asyncio.create_task(_responds(context, artifact, source))] = source
             done, _ = await asyncio.wait(
                 running,
                 timeout=HEDGE_SECONDS if pending else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             for source in () if done else running.values():
-                errand.note_failure(source)
+                context.note_failure(source)
             for task in done:
                 source = running.pop(task)
                 if task.result():
@@ -61,10 +56,10 @@ async def first_to_respond(
     return None
 
 
-async def _responds(errand: Errand, artifact: Artifact, source: str) -> bool:
+async def _responds(context: DownloadContext, artifact: Artifact, source: str) -> bool:
     """Say whether a source begins to send an artifact."""
     url = below(source, entry_path(artifact.digest))
-    answer = errand.fetcher.stream(url, offset=0, size=artifact.size, reach=errand.reach)
+    answer = context.fetcher.stream(url, offset=0, size=artifact.size, reach=context.reach)
     try:
         async with asyncio.timeout(RATE_SECONDS), aclosing(answer) as pieces:
             async for _ in pieces:
@@ -75,26 +70,26 @@ async def _responds(errand: Errand, artifact: Artifact, source: str) -> bool:
     return True
 
 
-async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> VerifiedFile:
+async def fetch_from(context: DownloadContext, artifact: Artifact, source: str) -> VerifiedFile:
     """Ask one source for all of it until it delivered, lied, or used up its attempts.
 
     Raises:
         ArtifactUnavailable: it is not to be asked again for this artifact.
         StoreError: it cannot be kept here.
     """
-    attempts = errand.policy.limits.attempts
+    attempts = context.policy.limits.attempts
     for attempt in range(1, attempts + 1):
         asked = None
-        writer = await asyncio.to_thread(errand.cas.stream_writer, artifact)
+        writer = await asyncio.to_thread(context.store.stream_writer, artifact)
         mixed = writer.offset > 0
         try:
             try:
-                await _download(errand, artifact, source, writer)
+                await _download(context, artifact, source, writer)
             except BaseException:
                 writer.close()
                 raise
             # From here on the writer is the thread's: we may be cancelled while it works.
-            return await asyncio.to_thread(errand.cas.commit, writer)
+            return await asyncio.to_thread(context.store.commit, writer)
         except FetchFailed as failure:
             reason, again, asked = str(failure), failure.retryable, failure.retry_after
         except ContentMismatch as failure:
@@ -102,30 +97,32 @@ async def fetch_from(errand: Errand, artifact: Artifact, source: str) -> Verifie
             # one clean start. Alone with its own bytes it is a liar.
             reason, again = str(failure), mixed
             if not mixed:
-                errand.ban(source)
+                context.ban(source)
         again = again and attempt < attempts and (asked or 0.0) <= MAX_RETRY_WAIT_SECONDS
         failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
-        errand.emit(failed)
+        context.emit(failed)
         if not again:
             break
-        await errand.back_off(attempt, asked)
+        await context.back_off(attempt, asked)
     raise ArtifactUnavailable(f"{source} could not deliver the {artifact.name}: {reason}")
 
 
-async def _download(errand: Errand, artifact: Artifact, source: str, writer: StreamWriter) -> None:
+async def _download(
+    context: DownloadContext, artifact: Artifact, source: str, writer: StreamWriter
+) -> None:
     url = below(source, entry_path(artifact.digest))
     offset = done = writer.offset
-    errand.emit(
+    context.emit(
         FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
     )
-    told = errand.clock.monotonic()
-    pace = MinRateCheck(errand.slowest, since=told, done=done)
-    answer = errand.fetcher.stream(
+    told = context.clock.monotonic()
+    rate_check = MinRateCheck(context.min_rate, since=told, done=done)
+    answer = context.fetcher.stream(
         url,
         offset=offset,
         size=artifact.size,
-        reach=errand.reach,
-        redirects=errand.redirects,
+        reach=context.reach,
+        redirects=context.max_redirects,
     )
     flowing = asyncio.timeout(RATE_SECONDS)
     try:
@@ -133,13 +130,13 @@ async def _download(errand: Errand, artifact: Artifact, source: str, writer: Str
             async for piece in pieces:
                 writer.write(piece)
                 done += len(piece)
-                now = errand.clock.monotonic()
+                now = context.clock.monotonic()
                 if now - told >= PROGRESS_SECONDS:
-                    errand.emit(
+                    context.emit(
                         FetchProgress(artifact=artifact.name, done=done, size=artifact.size)
                     )
                     told = now
-                pace.check(now, done)
+                rate_check.check(now, done)
                 flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
     except TimeoutError as error:
         if not flowing.expired():

@@ -12,7 +12,7 @@ from typing import Final
 from phase_boot.content.cid import Cid
 from phase_boot.content.pieces import PieceMap
 from phase_boot.download.announce_reply import parse_artifacts
-from phase_boot.download.context import Errand
+from phase_boot.download.context import DownloadContext
 from phase_boot.download.events import MeetingFailed, MeetingJoined
 from phase_boot.download.peer_session import PeerSession
 from phase_boot.download.swarm import Swarm
@@ -76,13 +76,13 @@ class TrackerClient:
 
     @asynccontextmanager
     async def join(
-        self, errand: Errand, root: Cid, mosaic: ChunkWriter, swarm: Swarm
+        self, context: DownloadContext, root: Cid, mosaic: ChunkWriter, swarm: Swarm
     ) -> AsyncIterator[PeerSession | None]:
         """Hand on an artifact while it is fetched and after that; None if that cannot be.
 
         Providers passed to `PeerSession.limit_to_assigned` are asked for peers.
         """
-        session = await self._start_session(errand, root, mosaic, swarm)
+        session = await self._start_session(context, root, mosaic, swarm)
         if session is None:
             yield None
             return
@@ -122,7 +122,7 @@ class TrackerClient:
             await asyncio.gather(*stops, return_exceptions=True)
 
     async def _start_session(
-        self, errand: Errand, root: Cid, mosaic: ChunkWriter, swarm: Swarm
+        self, context: DownloadContext, root: Cid, mosaic: ChunkWriter, swarm: Swarm
     ) -> PeerSession | None:
         stretches = PieceMap(mosaic.chunks)
         share = Share(mosaic.artifact.digest, root, mosaic.artifact.size)
@@ -134,7 +134,7 @@ class TrackerClient:
         except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
             self._emit_failure(fault)
             return None
-        return PeerSession(errand, root, mosaic, swarm, stretches, shared, self._track)
+        return PeerSession(context, root, mosaic, swarm, stretches, shared, self._track)
 
     def _track(self, base: str) -> bool:
         """Ask a provider from now on who else is there; say whether it may be one to ask."""

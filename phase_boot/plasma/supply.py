@@ -20,7 +20,7 @@ from phase_boot.trust.job import Job
 from policies.model import Mode, Policy, policy_from
 
 if TYPE_CHECKING:
-    from phase_boot.download import Errand
+    from phase_boot.download import DownloadContext
     from phase_boot.ports.clock import Clock
     from phase_boot.ports.fetcher import Fetcher
 
@@ -44,21 +44,19 @@ def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
     return policy_from({**table, "trust": trust})
 
 
-def errand_for(
-    handed: Handed, keep: ContentStore, dags: Mapping[str, Cid], *, fetcher: Fetcher, clock: Clock
-) -> Errand:
-    """Return what a module is fetched with: by its chunks where ``dags`` names them."""
-    from phase_boot.download import Errand  # noqa: PLC0415 - see above; on a slow machine: seconds
+def context_for(
+    handed: Handed, keep: ContentStore, *, fetcher: Fetcher, clock: Clock
+) -> DownloadContext:
+    """Return what a module is downloaded with, by the policy of the boot's mode."""
+    from phase_boot.download import DownloadContext  # noqa: PLC0415 - see above; slow to import
 
-    return Errand(
+    return DownloadContext(
         clock=clock,
         fetcher=fetcher,
-        cas=keep,
-        sources=handed.sources,
+        store=keep,
         policy=policy_of(handed.mode, handed.signers),
-        liars=set(),
+        banned=set(),
         emit=lambda _event: None,
-        dags=dags,
     )
 
 
@@ -76,20 +74,25 @@ async def _fetch(
     from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
     from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
     from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from phase_boot.download import ArtifactUnavailable, fetch_artifact  # noqa: PLC0415
+    from phase_boot.download import (  # noqa: PLC0415
+        ArtifactUnavailable,
+        Sources,
+        fetch_artifact,
+    )
     from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
 
     http = Http()
-    errand = errand_for(handed, keep, dags, fetcher=http, clock=SystemClock())
+    context = context_for(handed, keep, fetcher=http, clock=SystemClock())
+    sources, root = Sources(mirrors=handed.sources), dags.get(module.name)
     try:
         await AddressWatch().link(LINK_SECONDS)
         for attempt in range(1, ATTEMPTS):
             with suppress(ArtifactUnavailable):
-                found, _ = await fetch_artifact(errand, module)
+                found, _ = await fetch_artifact(context, sources, module, root)
                 break
-            await errand.clock.sleep(BACKOFF.pause(attempt, errand.chance()))
+            await context.clock.sleep(BACKOFF.pause(attempt, context.chance()))
         else:
-            found, _ = await fetch_artifact(errand, module)
+            found, _ = await fetch_artifact(context, sources, module, root)
     except (NoNetwork, ArtifactUnavailable, store.StoreError) as failure:
         raise Missing(str(failure)) from failure
     finally:

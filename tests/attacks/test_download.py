@@ -6,7 +6,8 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK, Link, Node
-from phase_boot.download import ArtifactUnavailable, fetch_artifact
-from phase_boot.download.context import RATE_SECONDS, Errand
+from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.health import HEDGE_SECONDS
+from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import SourceFailed
@@ -39,8 +40,11 @@ CAR = car_of(TREE)
 NODES = list(TREE.nodes)
 
 
-async def obtained(errand: Errand, root: Cid = TREE.root) -> None:
-    fetched, _ = await fetch_artifact(replace(errand, dags={ARTIFACT.name: root}), ARTIFACT)
+async def obtained(
+    play: Fetching, root: Cid = TREE.root, *, mirrors: tuple[str, ...] | None = None, **changes: Any
+) -> None:
+    sources = play.sources() if mirrors is None else Sources(mirrors=mirrors)
+    fetched, _ = await fetch_artifact(play.context(**changes), sources, ARTIFACT, root)
     assert content(fetched) == DATA
 
 
@@ -93,9 +97,9 @@ def test_a_list_of_chunks_that_lies_is_named_and_had_from_somebody_else(lie: byt
     bad, good = site_of(DATA), site_of(DATA)
     bad.files[LIST], good.files[LIST] = lie, CAR
     play = Fetching(Sites(bad=bad, good=good))
-    virtual_time.run(obtained(play.errand()))
+    virtual_time.run(obtained(play))
     assert_nothing_but_the_artifact(play)
-    assert play.liars == {"http://bad"}
+    assert play.banned == {"http://bad"}
     assert [event.source for event in play.of(SourceFailed)] == ["http://bad"]
     assert not play.of(ChunksUnknown)
     assert bad.asked.keys() == {LIST}
@@ -107,10 +111,10 @@ def test_where_every_list_lies_nothing_is_kept_and_the_next_run_goes_on(lie: byt
     bad.files[LIST], good.files[LIST] = lie, CAR
     play = Fetching(Sites(bad=bad))
     with pytest.raises(ArtifactUnavailable, match="other bytes than were signed"):
-        virtual_time.run(obtained(play.errand()))
+        virtual_time.run(obtained(play))
     assert_nothing_but_the_artifact(play, whole=False)
     again = Fetching(Sites(good=good), play.disk)
-    virtual_time.run(obtained(again.errand()))
+    virtual_time.run(obtained(again))
     assert_nothing_but_the_artifact(again)
 
 
@@ -123,20 +127,20 @@ def test_a_signed_dag_without_an_end_is_left_and_the_whole_file_taken() -> None:
     site = site_of(DATA)
     site.files[f"dag/{below.cid}.car"] = b"".join(car.write(below.cid, nodes[::-1]))
     play = Fetching(Sites(a=site))
-    virtual_time.run(obtained(play.errand(), below.cid))
+    virtual_time.run(obtained(play, below.cid))
     assert_nothing_but_the_artifact(play)
     (unknown,) = play.of(ChunksUnknown)
     assert "levels" in unknown.reason
-    assert not play.liars
+    assert not play.banned
 
 
 def test_a_list_that_drips_is_read_from_the_next_source_meanwhile() -> None:
     drip, good = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS), site_of(DATA)
     drip.files[LIST] = good.files[LIST] = CAR
     play = Fetching(Sites(drip=drip, good=good))
-    assert virtual_time.run(timed(obtained(play.errand()))) < RATE_SECONDS
+    assert virtual_time.run(timed(obtained(play))) < RATE_SECONDS
     assert_nothing_but_the_artifact(play)
-    assert not play.liars
+    assert not play.banned
 
 
 def test_a_list_that_drips_and_that_only_one_source_has_is_given_up() -> None:
@@ -144,33 +148,35 @@ def test_a_list_that_drips_and_that_only_one_source_has_is_given_up() -> None:
     drip.files[LIST] = CAR
     play = Fetching(Sites(drip=drip))
     with pytest.raises(ArtifactUnavailable):
-        virtual_time.run(obtained(play.errand()))
+        virtual_time.run(obtained(play))
     named = [event for event in play.of(SourceFailed) if event.source == "http://drip"]
     assert f"more than {RATE_SECONDS} seconds" in named[0].reason
-    assert not play.liars
+    assert not play.banned
 
 
 def test_four_mirrors_that_never_answer_delay_no_fetch() -> None:
     good = site_of(DATA)
     good.files[LIST] = CAR
     alone = Fetching(Sites(good=good))
-    least = virtual_time.run(timed(obtained(alone.errand())))
+    least = virtual_time.run(timed(obtained(alone)))
     dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
     play = Fetching(Sites(**dead, good=good))
-    errand = play.errand(sources=(*(f"http://{name}" for name in dead), "http://good"))
-    assert virtual_time.run(timed(obtained(errand))) < least + 4 * HEDGE_SECONDS + 1.0
+    mirrors = (*(f"http://{name}" for name in dead), "http://good")
+    assert (
+        virtual_time.run(timed(obtained(play, mirrors=mirrors))) < least + 4 * HEDGE_SECONDS + 1.0
+    )
     assert_nothing_but_the_artifact(play)
 
 
 def test_four_mirrors_that_never_answer_delay_no_whole_file() -> None:
-    async def whole(errand: Errand) -> None:
-        fetched, source = await fetch_artifact(errand, ARTIFACT)
+    async def whole(play: Fetching) -> None:
+        fetched, source = await fetch_artifact(play.context(), play.sources(), ARTIFACT)
         assert (content(fetched), source) == (DATA, "http://good")
 
-    least = virtual_time.run(timed(whole(Fetching(Sites(good=site_of(DATA))).errand())))
+    least = virtual_time.run(timed(whole(Fetching(Sites(good=site_of(DATA))))))
     dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
     play = Fetching(Sites(**dead, gone=Site({}), good=site_of(DATA)))
-    assert virtual_time.run(timed(whole(play.errand()))) < least + 5 * HEDGE_SECONDS + 1.0
+    assert virtual_time.run(timed(whole(play))) < least + 5 * HEDGE_SECONDS + 1.0
     assert_nothing_but_the_artifact(play)
 
 
@@ -181,11 +187,11 @@ def test_a_chunk_that_lies_everywhere_is_never_kept_and_the_next_run_has_the_oth
     liar = Site({ENTRY: DATA, LIST: CAR}, twist=twist)
     play = Fetching(Sites(liar=liar))
     with pytest.raises(ArtifactUnavailable, match="than what was signed"):
-        virtual_time.run(obtained(play.errand()))
+        virtual_time.run(obtained(play))
     assert_nothing_but_the_artifact(play, whole=False)
     good = Site({ENTRY: DATA, LIST: CAR})
     again = Fetching(Sites(good=good), play.disk)
-    virtual_time.run(obtained(again.errand()))
+    virtual_time.run(obtained(again))
     assert_nothing_but_the_artifact(again)
     asked = sum(length for url, _, length in again.sites.spans if url.endswith(ENTRY))
     assert asked < len(DATA)
@@ -257,8 +263,8 @@ async def fetched(play: Fetching, *servers: Server) -> None:
     http = Http(stall_seconds=2)
     try:
         async with asyncio.timeout(ENOUGH_SECONDS), serving(*servers):
-            sources = tuple(server.url for server in servers)
-            await obtained(play.errand(fetcher=http, clock=Hurried(), sources=sources))
+            mirrors = tuple(server.url for server in servers)
+            await obtained(play, mirrors=mirrors, fetcher=http, clock=Hurried())
     finally:
         await http.close()
 
@@ -293,7 +299,7 @@ async def test_an_answer_that_is_another_is_left_and_the_artifact_had_from_the_n
     await fetched(play, bad, good)
     assert_nothing_but_the_artifact(play)
     assert ENTRY in bad.asked
-    assert not lies or play.liars == {bad.url}
+    assert not lies or play.banned == {bad.url}
 
 
 @pytest.mark.parametrize("answer", [answer for answer, _ in OTHERS.values()], ids=OTHERS)
@@ -313,7 +319,7 @@ async def test_a_range_that_is_answered_with_all_of_it_is_taken_as_a_whole() -> 
     play, server = Fetching(Sites()), Server(instead(lambda _, __, ___: ok(DATA)))
     await fetched(play, server)
     assert_nothing_but_the_artifact(play)
-    assert not play.liars
+    assert not play.banned
 
 
 async def test_a_redirect_without_end_is_not_followed_once() -> None:

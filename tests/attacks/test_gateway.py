@@ -10,10 +10,10 @@ import pytest
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK
-from phase_boot.download import ArtifactUnavailable, fetch_artifact
-from phase_boot.download.context import RATE_SECONDS
+from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.gateway_source import MAX_REQUESTS, block_path
+from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import SourceFailed
@@ -57,21 +57,17 @@ def obtained(play: Fetching, **mirrors: Site) -> float:
     """
     gateways = tuple(play.sites.by_base)
     play.sites.by_base |= {f"http://{name}": site for name, site in mirrors.items()}
-    errand = play.errand(
-        gateways=gateways,
-        sources=tuple(f"http://{name}" for name in mirrors),
-        dags={ARTIFACT.name: TREE.root},
-        limits={"slowest_kib_per_second": 4},
-    )
+    context = play.context(limits={"slowest_kib_per_second": 4})
+    sources = Sources(mirrors=tuple(f"http://{name}" for name in mirrors), gateways=gateways)
 
     async def obtaining() -> float:
         try:
-            fetched, _ = await fetch_artifact(errand, ARTIFACT)
+            fetched, _ = await fetch_artifact(context, sources, ARTIFACT, TREE.root)
             assert content(fetched) == DATA
         finally:
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}
-        return errand.clock.monotonic()
+        return context.clock.monotonic()
 
     try:
         return virtual_time.run(obtaining())
@@ -101,10 +97,10 @@ def test_block_that_lies_bans_its_gateway_and_costs_one_chunk(
     obtained(play)
     assert failures(play) == [("http://liar", False)]
     assert "another sha256" in play.of(SourceFailed)[0].reason
-    assert play.liars == {"http://liar"}
+    assert play.banned == {"http://liar"}
     assert good.asked[FIRST] == 1
     asked = liar.asked.total()
-    again = Fetching(play.sites, liars=play.liars)
+    again = Fetching(play.sites, banned=play.banned)
     again.sites.by_base = dict(play.sites.by_base)
     obtained(again)
     assert liar.asked.total() == asked
@@ -115,7 +111,7 @@ def test_block_that_lies_to_all_who_ask_leaves_nothing_in_the_store() -> None:
     with pytest.raises(ArtifactUnavailable):
         obtained(play)
     assert not play.disk.items(Folder.ENTRIES)
-    assert play.liars == {"http://liar"}
+    assert play.banned == {"http://liar"}
 
 
 def test_block_with_more_than_was_promised_after_it_is_taken_up_to_there() -> None:
@@ -129,7 +125,7 @@ def test_block_that_ends_early_is_a_failure_and_no_lie() -> None:
     play = play_of(short=short, good=gateway_of(DATA, CHUNKS))
     obtained(play)
     assert failures(play) == [("http://short", False)]
-    assert not play.liars
+    assert not play.banned
 
 
 @pytest.mark.parametrize("path", [ROOT, LOWEST], ids=["root", "lowest"])
@@ -149,7 +145,7 @@ def test_node_that_lies_bans_its_gateway_and_the_next_one_goes_on(
     play = play_of(liar=liar, good=good)
     obtained(play)
     assert failures(play) == [("http://liar", False)]
-    assert play.liars == {"http://liar"}
+    assert play.banned == {"http://liar"}
     assert not play.of(ChunksUnknown)
     # It is not asked for chunks, and what it sent before the lie is not asked for again.
     assert FIRST not in liar.asked
@@ -178,7 +174,7 @@ def test_list_that_trickles_is_left_for_the_next_source() -> None:
     slow = gateway_of(DATA, CHUNKS, piece_seconds=RATE_SECONDS - 1)
     play = play_of(slow=slow, good=gateway_of(DATA, CHUNKS))
     assert obtained(play) < RATE_SECONDS
-    assert not play.liars
+    assert not play.banned
 
 
 def test_list_that_trickles_and_that_only_one_gateway_has_is_given_up() -> None:
@@ -210,7 +206,7 @@ def test_gateways_that_fail_in_every_way_stop_no_mirror() -> None:
         silent=gateway_of(DATA, CHUNKS, silent_after=0),
     )
     obtained(play, mirror=mirror)
-    assert play.liars <= {"http://liar"}
+    assert play.banned <= {"http://liar"}
 
 
 def test_signed_trap_asks_no_more_than_its_bounds_allow() -> None:

@@ -8,7 +8,7 @@ from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.download import Errand, fetch_artifact
+from phase_boot.download import DownloadContext, Sources, fetch_artifact
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.world import policy_table
 from phase_boot.machine.events import Event
@@ -32,19 +32,18 @@ class ByGateway:
         """Return the artifact; raise ArtifactUnavailable if the gateway does not deliver it."""
         policy = policy_from(policy_table())
         http = Http(near=lambda _: self.near)
-        errand = Errand(
+        context = DownloadContext(
             clock=SystemClock(),
             fetcher=http,
-            cas=ContentStore(self.disk, bound=1 << 30),
-            sources=(),
+            store=ContentStore(self.disk, bound=1 << 30),
             policy=replace(policy, network=replace(policy.network, reach=self.reach)),
-            liars=set(),
+            banned=set(),
             emit=self.events.append,
-            dags={artifact.name: root},
-            gateways=(self.url,),
         )
         try:
-            fetched, _ = await fetch_artifact(errand, artifact)
+            fetched, _ = await fetch_artifact(
+                context, Sources(gateways=(self.url,)), artifact, root
+            )
         finally:
             await http.close()
         return content(fetched)

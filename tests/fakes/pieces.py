@@ -1,4 +1,4 @@
-"""Data in chunks, and errands that fetch it from sites in memory."""
+"""Data in chunks, and downloads of it from sites in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.digest import Digest
-from phase_boot.download.context import Errand
+from phase_boot.download import DownloadContext, Sources
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites, blocks_of
 from phase_boot.drill.virtual_time import VirtualClock
@@ -54,26 +54,29 @@ def gateway_of(data: bytes, chunks: ChunkList, **settings: Any) -> Site:
 
 @dataclass
 class Fetching:
-    """One errand among fakes: what it is given, and what is left of it."""
+    """Downloads from fake sites: their context, their sources, and what they leave behind."""
 
     sites: Sites
     disk: Disk = field(default_factory=MemoryDisk)
     events: list[Event] = field(default_factory=list)
-    liars: set[str] = field(default_factory=set)
+    banned: set[str] = field(default_factory=set)
 
-    def errand(self, **changes: Any) -> Errand:
+    def context(self, **changes: Any) -> DownloadContext:
         table = policy_table()
         table["limits"] |= changes.pop("limits", {})
         settings: dict[str, Any] = {
             "clock": VirtualClock(),
             "fetcher": self.sites,
-            "cas": ContentStore(self.disk, bound=1 << 30),
-            "sources": tuple(self.sites.by_base),
+            "store": ContentStore(self.disk, bound=1 << 30),
             "policy": policy_from(table, read=lambda _: b""),
-            "liars": self.liars,
+            "banned": self.banned,
             "emit": self.events.append,
         }
-        return Errand(**(settings | changes))
+        return DownloadContext(**(settings | changes))
+
+    def sources(self, **changes: Any) -> Sources:
+        """Return all sites as mirrors, unless ``changes`` say otherwise."""
+        return Sources(**({"mirrors": tuple(self.sites.by_base)} | changes))
 
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

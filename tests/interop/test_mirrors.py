@@ -19,7 +19,7 @@ import pytest
 from phase_boot.adapters.http import Http
 from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.content.dag_builder import build_dag
-from phase_boot.download import ArtifactUnavailable, fetch_artifact
+from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.events import ChunksUnknown
 from phase_boot.drill.sites import Sites
 from phase_boot.machine.events import SourceFailed
@@ -69,14 +69,10 @@ class Mirrored:
     async def artifact(self, *bases: str) -> str:
         """Fetch the artifact and return its source."""
         http = Http(stall_seconds=10)
-        errand = self.play.errand(
-            clock=SystemClock(),
-            fetcher=http,
-            sources=bases,
-            dags={ARTIFACT.name: TREE.root},
-        )
+        context = self.play.context(clock=SystemClock(), fetcher=http)
+        sources = Sources(mirrors=bases)
         try:
-            fetched, source = await fetch_artifact(errand, ARTIFACT)
+            fetched, source = await fetch_artifact(context, sources, ARTIFACT, TREE.root)
             assert content(fetched) == DATA
             return source
         finally:
@@ -93,7 +89,7 @@ async def fetched_from(base: str) -> Mirrored:
     mirrored = Mirrored()
     assert await mirrored.document(base) == DOCUMENT
     assert await mirrored.artifact(base) == base
-    assert not mirrored.play.liars
+    assert not mirrored.play.banned
     return mirrored
 
 
@@ -229,7 +225,7 @@ async def test_a_server_that_packs_what_it_should_not_is_named_where_it_cannot_b
     async with server(scripted(always("Content-Encoding: br"))) as base:
         with pytest.raises(ArtifactUnavailable, match="encodes what was asked for unencoded"):
             await mirrored.artifact(base)
-    assert not mirrored.play.liars
+    assert not mirrored.play.banned
 
 
 @pytest.mark.parametrize("other", ["127.0.0.1", "localhost"])
@@ -262,7 +258,7 @@ async def test_a_loop_is_named_and_the_mirror_is_no_liar() -> None:
         mirrored = Mirrored()
         with pytest.raises(ArtifactUnavailable, match="in a loop, to http"):
             await mirrored.artifact(base)
-    assert not mirrored.play.liars
+    assert not mirrored.play.banned
     assert asked[ENTRY] == 1
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,8 +40,7 @@ def obtained(play: Fetching, root: Cid = TREE.root) -> str:
     """Have the artifact by its chunks; return who gave it."""
 
     async def obtaining() -> str:
-        errand = replace(play.errand(), dags={ARTIFACT.name: root})
-        fetched, source = await fetch_artifact(errand, ARTIFACT)
+        fetched, source = await fetch_artifact(play.context(), play.sources(), ARTIFACT, root)
         assert content(fetched) == DATA
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -77,7 +75,7 @@ def test_the_list_is_had_from_the_first_who_has_it_right() -> None:
     net.by_base["http://short"].files[CAR] = car_of(TREE)[:2000]
     play = Fetching(net)
     assert obtained(play) != "http://liar"
-    assert play.liars == {"http://liar"}
+    assert play.banned == {"http://liar"}
     assert not play.of(ChunksUnknown)
     assert liar.asked.keys() == {CAR}
 
@@ -136,7 +134,7 @@ def test_a_run_that_was_stopped_is_continued() -> None:
 
     async def stopped() -> None:
         async with asyncio.timeout(2.5):
-            await fetch_artifact(replace(play.errand(), dags={ARTIFACT.name: TREE.root}), ARTIFACT)
+            await fetch_artifact(play.context(), play.sources(), ARTIFACT, TREE.root)
 
     with pytest.raises(TimeoutError):
         virtual_time.run(stopped())
@@ -165,8 +163,7 @@ def updated(play: Fetching, *, rot: bool = False) -> int:
     again = Fetching(Sites(b=site), old)
 
     async def obtaining() -> None:
-        errand = replace(again.errand(), dags={new.name: tree.root})
-        fetched, _ = await fetch_artifact(errand, new)
+        fetched, _ = await fetch_artifact(again.context(), again.sources(), new, tree.root)
         assert content(fetched) == CHANGED
 
     virtual_time.run(obtaining())
@@ -212,8 +209,7 @@ def test_chunks_are_shared_even_where_every_node_over_them_is_another() -> None:
     again = Fetching(Sites(b=site), play.disk)
 
     async def obtaining() -> None:
-        errand = replace(again.errand(), dags={artifact.name: tree.root})
-        fetched, _ = await fetch_artifact(errand, artifact)
+        fetched, _ = await fetch_artifact(again.context(), again.sources(), artifact, tree.root)
         assert content(fetched) == new
 
     virtual_time.run(obtaining())
@@ -249,12 +245,10 @@ def test_an_artifact_that_cannot_be_reported_is_closed(way: str) -> None:
             raise OSError("no room for the journal")
 
     play.disk.open = opening  # type: ignore[method-assign]
-    errand = replace(play.errand(), emit=refuse)
-    if way == "by chunks":
-        errand = replace(errand, dags={ARTIFACT.name: TREE.root})
+    root = TREE.root if way == "by chunks" else None
 
     async def obtaining() -> None:
-        await fetch_artifact(errand, ARTIFACT)
+        await fetch_artifact(play.context(emit=refuse), play.sources(), ARTIFACT, root)
 
     with pytest.raises(OSError, match="journal") as caught:
         virtual_time.run(obtaining())

@@ -14,10 +14,10 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.download import ArtifactUnavailable, fetch_artifact
-from phase_boot.download.context import KIB
+from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.download.gateway_source import MAX_REQUESTS, GatewaySource, block_path
+from phase_boot.download.rate import KIB
 from phase_boot.drill import virtual_time
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sites import Site, Sites
@@ -74,7 +74,7 @@ class Counted(Sites):
 
 
 def play_of(*mirrors: str, **sites: Site) -> Fetching:
-    """Return an errand in which all sites but ``mirrors`` are gateways."""
+    """Return downloads for which all sites but ``mirrors`` are gateways."""
     net = Counted(**sites)
     gateways = tuple(f"http://{name}" for name in sites if name not in mirrors)
     return Playing(net, gateways=gateways, mirrors=tuple(f"http://{name}" for name in mirrors))
@@ -83,18 +83,19 @@ def play_of(*mirrors: str, **sites: Site) -> Fetching:
 class Playing(Fetching):
     def __init__(self, net: Sites, *, gateways: tuple[str, ...], mirrors: tuple[str, ...]) -> None:
         super().__init__(net)
-        self.known: dict[str, Any] = {"gateways": gateways, "sources": mirrors}
+        self.known: dict[str, Any] = {"gateways": gateways, "mirrors": mirrors}
 
-    def errand(self, **changes: Any) -> Any:
-        named = {"dags": {ARTIFACT.name: TREE.root}}
-        return super().errand(**(named | self.known | changes))
+    def sources(self, **changes: Any) -> Sources:
+        return super().sources(**(self.known | changes))
 
 
-def obtained(play: Fetching, **changes: Any) -> str:
+def obtained(play: Fetching, root: Cid | None = TREE.root, **changes: Any) -> str:
     """Have the artifact; return who gave most of it."""
 
     async def obtaining() -> str:
-        fetched, source = await fetch_artifact(play.errand(**changes), ARTIFACT)
+        fetched, source = await fetch_artifact(
+            play.context(**changes), play.sources(), ARTIFACT, root
+        )
         assert content(fetched) == DATA
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -175,7 +176,7 @@ def test_whoever_has_no_such_block_is_left_and_another_gateway_goes_on() -> None
     failed = play.of(SourceFailed)
     assert [(each.source, each.again) for each in failed] == [("http://half", False)]
     assert "HTTP 404" in failed[0].reason
-    assert not play.liars
+    assert not play.banned
     assert gate.asked[block_path(TREE.root)] == 0
 
 
@@ -185,13 +186,13 @@ def test_what_one_gateway_has_not_another_one_sends() -> None:
     del gate.files[block_path(Cid.of(Codec.RAW, DATA[:700]))]
     play = play_of(holed=holed, gate=gate)
     obtained(play)
-    assert not play.liars
+    assert not play.banned
 
 
 def test_without_the_name_of_its_dag_no_gateway_is_asked() -> None:
     gate, mirror = gateway(), site_of(DATA)
     play = play_of("mirror", mirror=mirror, gate=gate)
-    assert obtained(play, dags={}) == "http://mirror"
+    assert obtained(play, None) == "http://mirror"
     assert not gate.asked
 
 
@@ -253,15 +254,11 @@ def test_a_line_that_is_hardly_fast_enough_for_the_policy_delivers_all_the_same(
     cut = [data[at : at + size] for at in range(0, len(data), size)]
     chunks = ChunkList.of((bytes.fromhex(Digest.of(piece).hex), size) for piece in cut)
     play = Fetching(Line(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
-    errand = play.errand(
-        gateways=("http://gate",),
-        sources=(),
-        dags={"rootfs": build_dag(chunks).root},
-        limits={"slowest_kib_per_second": 4},
-    )
+    context = play.context(limits={"slowest_kib_per_second": 4})
+    sources, root = Sources(gateways=("http://gate",)), build_dag(chunks).root
 
     async def obtaining() -> None:
-        fetched, _ = await fetch_artifact(errand, artifact_of(data))
+        fetched, _ = await fetch_artifact(context, sources, artifact_of(data), root)
         assert content(fetched) == data
 
     virtual_time.run(obtaining())
@@ -287,8 +284,8 @@ def test_a_new_version_asks_for_nodes_and_chunks_that_the_old_one_lacks() -> Non
     later.disk = play.disk
 
     async def obtaining() -> None:
-        errand = later.errand(dags={new.name: build_dag(chunks).root})
-        fetched, _ = await fetch_artifact(errand, new)
+        root = build_dag(chunks).root
+        fetched, _ = await fetch_artifact(later.context(), later.sources(), new, root)
         assert content(fetched) == changed
 
     virtual_time.run(obtaining())
@@ -301,8 +298,7 @@ def test_whoever_hangs_up_in_the_middle_leaves_no_question_behind() -> None:
     play = Fetching(net)
 
     async def hanging_up() -> None:
-        errand = replace(play.errand(), gateways=("http://gate",))
-        source = GatewaySource(errand, "http://gate", CHUNKS)
+        source = GatewaySource(play.context(), "http://gate", CHUNKS)
         for _ in range(3):
             got = bytearray()
             async with aclosing(source.read(0, len(DATA))) as pieces:
@@ -326,7 +322,7 @@ def test_a_fetch_that_is_stopped_leaves_no_question_behind(seconds: float) -> No
     async def stopped() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(seconds):
-                await fetch_artifact(play.errand(), ARTIFACT)
+                await fetch_artifact(play.context(), play.sources(), ARTIFACT, TREE.root)
         assert isinstance(play.sites, Counted)
         assert play.sites.now == 0
         await asyncio.sleep(0)
@@ -344,7 +340,7 @@ def test_a_block_that_cannot_be_had_fails_after_all_before_it_were_sent() -> Non
     got = bytearray()
 
     async def failing() -> None:
-        source = GatewaySource(play.errand(), "http://gate", CHUNKS)
+        source = GatewaySource(play.context(), "http://gate", CHUNKS)
         async with aclosing(source.read(0, len(DATA))) as pieces:
             async for piece in pieces:
                 got.extend(piece)
@@ -356,8 +352,8 @@ def test_a_block_that_cannot_be_had_fails_after_all_before_it_were_sent() -> Non
 
 def test_all_is_asked_with_the_reach_of_the_policy() -> None:
     play = play_of(gate=gateway())
-    errand = play.errand()
-    near = replace(errand.policy.network, reach=Reach.LAN)
-    obtained(play, policy=replace(errand.policy, network=near))
+    policy = play.context().policy
+    near = replace(policy.network, reach=Reach.LAN)
+    obtained(play, policy=replace(policy, network=near))
     assert play.sites.reaches == {Reach.LAN}
     assert isinstance(play.disk, MemoryDisk)

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from phase_boot.download.context import ArtifactUnavailable, Errand
+from phase_boot.download import ArtifactUnavailable
 from phase_boot.download.events import SourceServed
 from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.swarm import FIRST_SPAN, Swarm
@@ -26,15 +26,16 @@ CHUNKS = chunked(DATA)
 ARTIFACT = artifact_of(DATA)
 
 
-async def swarmed(errand: Errand) -> tuple[VerifiedFile, float]:
+async def swarmed(play: Fetching, **changes: object) -> tuple[VerifiedFile, float]:
     """Fetch all of it; return it, and how long that took."""
-    began = errand.clock.monotonic()
-    mosaic = errand.cas.chunk_writer(ARTIFACT, CHUNKS)
+    context = play.context(**changes)
+    began = context.clock.monotonic()
+    mosaic = context.store.chunk_writer(ARTIFACT, CHUNKS)
     try:
-        swarm = Swarm(errand, mosaic)
-        await swarm.run(MirrorSource(errand, source, ARTIFACT) for source in errand.sources)
-        seconds = errand.clock.monotonic() - began
-        return errand.cas.commit(mosaic), seconds
+        swarm = Swarm(context, mosaic)
+        await swarm.run(MirrorSource(context, base, ARTIFACT) for base in play.sites.by_base)
+        seconds = context.clock.monotonic() - began
+        return context.store.commit(mosaic), seconds
     except BaseException:
         mosaic.close()
         raise
@@ -44,7 +45,7 @@ def run(play: Fetching, **changes: object) -> float:
     """Fetch among fakes and check what is there in the end."""
 
     async def fetching() -> float:
-        fetched, seconds = await swarmed(play.errand(**changes))
+        fetched, seconds = await swarmed(play, **changes)
         assert content(fetched) == DATA
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -103,9 +104,9 @@ def test_a_liar_costs_one_chunk_is_named_and_never_asked_again(offset: int) -> N
     if failed:
         assert failed[0].again is False
         assert "not what was signed" in failed[0].reason
-        assert play.liars == {"http://liar"}
+        assert play.banned == {"http://liar"}
         before = liar.asked.total()
-        run(Fetching(net, MemoryDisk(), liars=play.liars))
+        run(Fetching(net, MemoryDisk(), banned=play.banned))
         assert liar.asked.total() == before
 
 
@@ -125,7 +126,7 @@ def test_one_good_source_among_nine_bad_ones_is_enough() -> None:
     net.by_base |= {f"http://{name}": site for name, site in bad.items()}
     play = Fetching(net)
     assert run(play) < alone(1e5) * 1.2
-    assert play.liars == {"http://liar"}
+    assert play.banned == {"http://liar"}
 
 
 def test_a_trickling_source_alone_is_left() -> None:
@@ -180,7 +181,7 @@ def test_what_an_earlier_run_has_is_not_asked_for_again() -> None:
 def run_for(play: Fetching, seconds: float) -> None:
     async def fetching() -> None:
         async with asyncio.timeout(seconds):
-            await swarmed(play.errand())
+            await swarmed(play)
 
     virtual_time.run(fetching())
 
@@ -208,7 +209,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing_that_is_there() -> Non
     play = Fetching(sites(a=1e5), disk)
 
     async def filling() -> None:
-        task = asyncio.create_task(swarmed(play.errand()))
+        task = asyncio.create_task(swarmed(play))
         await asyncio.sleep(10)
         disk.capacity = 1_200_000
         await task
@@ -224,7 +225,7 @@ def test_two_runs_at_once_both_get_it() -> None:
     one, two = Fetching(sites(a=1e5), disk), Fetching(sites(b=2e5), disk)
 
     async def both() -> None:
-        results = await asyncio.gather(swarmed(one.errand()), swarmed(two.errand()))
+        results = await asyncio.gather(swarmed(one), swarmed(two))
         assert [content(fetched) for fetched, _ in results] == [DATA, DATA]
 
     virtual_time.run(both())

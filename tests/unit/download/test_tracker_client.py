@@ -6,14 +6,14 @@ import asyncio
 import gc
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
-from phase_boot.download import TrackerClient, fetch_artifact
+from phase_boot.download import Sources, TrackerClient, fetch_artifact
 from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
 from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
 from phase_boot.drill import virtual_time
@@ -62,7 +62,7 @@ def provider(**meeting: Any) -> Provider:
 
 @dataclass
 class Beside:
-    """One errand beside others, and what is left of it."""
+    """Downloads beside peers, and what they leave behind."""
 
     sites: Sites
     reach: Reach = Reach.INTERNET
@@ -71,17 +71,24 @@ class Beside:
         self.neighbours = FakeNeighbours(self.sites)
         self.play = Fetching(self.sites)
 
-    async def obtaining(self, *sources: str, lingering: float = 0.0) -> str:
-        errand = self.play.errand(dags={ARTIFACT.name: TREE.root}, sources=sources)
-        circle = TrackerClient(
-            self.neighbours, clock=errand.clock, reach=self.reach, emit=self.play.events.append
+    def tracker(self) -> TrackerClient:
+        return TrackerClient(
+            self.neighbours,
+            clock=self.play.context().clock,
+            reach=self.reach,
+            emit=self.play.events.append,
         )
+
+    async def obtaining(self, *sources: str, lingering: float = 0.0) -> str:
+        context, tracker = self.play.context(), self.tracker()
         try:
-            fetched, source = await fetch_artifact(replace(errand, circle=circle), ARTIFACT)
+            fetched, source = await fetch_artifact(
+                context, Sources(mirrors=sources, tracker=tracker), ARTIFACT, TREE.root
+            )
             assert content(fetched) == DATA
             await asyncio.sleep(lingering)
         finally:
-            await circle.close()
+            await tracker.close()
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return source
@@ -171,7 +178,7 @@ def test_a_peer_that_lies_is_banned_and_costs_one_chunk() -> None:
     liar = site_of(DATA, twist=lambda _path, data: bytes(len(data)))
     it = beside(provider(peers=(PEER,), yours=0b0001), **{"10.0.0.9:7000": liar})
     assert it.run("http://host") == "http://host"
-    assert it.play.liars == {PEER}
+    assert it.play.banned == {PEER}
     assert liar.asked[ENTRY] == 1
     assert "another sha256" in it.reasons()[PEER]
 
@@ -195,17 +202,13 @@ def test_a_peer_that_did_not_answer_is_not_asked_for_the_next_artifact() -> None
     it = beside(host, **{"10.0.0.9:7000": silent})
 
     async def both() -> None:
-        dags = {ARTIFACT.name: TREE.root, artifact.name: tree.root}
-        errand = it.play.errand(dags=dags, sources=("http://host",))
-        circle = TrackerClient(
-            it.neighbours, clock=errand.clock, reach=it.reach, emit=it.play.events.append
-        )
-        errand = replace(errand, circle=circle)
+        context = it.play.context()
+        sources = Sources(mirrors=("http://host",), tracker=it.tracker())
         try:
-            await fetch_artifact(errand, ARTIFACT)
-            await fetch_artifact(errand, artifact)
+            await fetch_artifact(context, sources, ARTIFACT, TREE.root)
+            await fetch_artifact(context, sources, artifact, tree.root)
         finally:
-            await circle.close()
+            await sources.close()
 
     virtual_time.run(both())
     started = [each.artifact for each in it.play.of(FetchStarted) if each.source == PEER]
@@ -294,16 +297,13 @@ def test_what_cannot_be_handed_on_is_named_and_fetched_all_the_same(failure: Exc
     assert it.neighbours.said == []
 
 
-def test_an_errand_begins_with_nothing_that_an_earlier_one_handed_on() -> None:
+def test_a_run_begins_with_nothing_that_an_earlier_one_still_shares() -> None:
     it = beside(provider())
     it.run("http://host")
     assert it.neighbours.shared
 
     async def again() -> None:
-        circle = TrackerClient(
-            it.neighbours, clock=it.play.errand().clock, reach=it.reach, emit=it.play.events.append
-        )
-        await replace(it.play.errand(), circle=circle).open()
+        await Sources(tracker=it.tracker()).open()
 
     virtual_time.run(again())
     assert it.neighbours.shared == {}
@@ -334,24 +334,20 @@ def test_who_sits_down_while_a_provider_is_spoken_to_waits_for_no_further_turn()
     it.neighbours = Slow(it.sites)
 
     async def both() -> float:
-        dags = {ARTIFACT.name: TREE.root, artifact.name: tree.root}
-        errand = it.play.errand(dags=dags, sources=("http://host",))
-        circle = TrackerClient(
-            it.neighbours, clock=errand.clock, reach=it.reach, emit=it.play.events.append
-        )
-        errand = replace(errand, circle=circle)
+        context = it.play.context()
+        sources = Sources(mirrors=("http://host",), tracker=it.tracker())
         try:
-            await fetch_artifact(errand, ARTIFACT)
+            await fetch_artifact(context, sources, ARTIFACT, TREE.root)
             told = len(it.neighbours.said)
             while len(it.neighbours.said) == told:  # noqa: ASYNC110 - in virtual time
                 await asyncio.sleep(0.1)
             # Nothing comes any more, so the next turn is a long time away.
             await asyncio.sleep(3.5)
-            began = errand.clock.monotonic()
-            await fetch_artifact(errand, artifact)
-            return errand.clock.monotonic() - began
+            began = context.clock.monotonic()
+            await fetch_artifact(context, sources, artifact, tree.root)
+            return context.clock.monotonic() - began
         finally:
-            await circle.close()
+            await sources.close()
 
     # One exchange that was under way, one of its own, one for the rest, and the bytes.
     assert virtual_time.run(both()) < 2.7

@@ -13,7 +13,7 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.download import fetch_artifact
+from phase_boot.download import Sources, fetch_artifact
 from phase_boot.drill import virtual_time
 from phase_boot.drill.manifests import PUBLISHER
 from phase_boot.drill.receipts import MODULE, job
@@ -21,7 +21,7 @@ from phase_boot.drill.sites import Sites
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
-from phase_boot.plasma.supply import Supply, errand_for, policy_of
+from phase_boot.plasma.supply import Supply, context_for, policy_of
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Manifest
@@ -77,8 +77,9 @@ def test_a_module_whose_cid_is_named_comes_by_chunks_from_everybody(tmp_path: Pa
 
     def fetch(handed: Handed, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
         asked = replace(handed, providers=tuple(net.by_base), manifest=unmirrored(handed.manifest))
-        errand = errand_for(asked, keep, dags, fetcher=net, clock=VirtualClock())
-        fetched, _ = virtual_time.run(fetch_artifact(errand, module))
+        context = context_for(asked, keep, fetcher=net, clock=VirtualClock())
+        sources, root = Sources(mirrors=asked.sources), dags.get(module.name)
+        fetched, _ = virtual_time.run(fetch_artifact(context, sources, module, root))
         return content(fetched)
 
     supply = Supply(shelves=(), keep=store, handed=HANDED, fetch=fetch)
