@@ -1,4 +1,9 @@
-"""Reading what a provider tells of others who fetch: bounded, and believed in nothing."""
+"""Parses a tracker's reply to an announcement.
+
+The reply is untrusted. It may name at most `MAX_REPLY_PEERS` peers, and only at addresses of this
+network and ports from `MIN_PORT` on, so that a tracker cannot direct requests to local services.
+What peers are said to have is a hint: chunks are verified by their hashes.
+"""
 
 from __future__ import annotations
 
@@ -12,62 +17,68 @@ from phase_boot.ports.finder import host_of
 from phase_boot.url import BadUrl, Scope, Url, announced, scope_of
 
 MAX_REPLY_PEERS: Final = 16
-"""Of one answer; more are left unread."""
+"""Peers that are read of one reply; the rest is ignored."""
 MIN_PORT: Final = 1024
-"""Below it are the services of a machine itself, where nobody sends us."""
+"""Lower ports belong to services of a machine; no peer listens there."""
 MAX_PEER_URL: Final = 64
-"""Characters of the URL of one."""
+"""Characters of a peer's URL."""
 PLAIN_HTTP: Final = "http"
 
 
 @dataclass(frozen=True, slots=True)
 class AnnounceReply:
-    """What we may take from the provider, and what others are said to hold."""
+    """What a tracker says of one artifact.
+
+    Attributes:
+        assigned: bitfield of the pieces to request from the tracker itself.
+        peers: URLs of peers, with bitfields of the pieces that each is said to have.
+    """
 
     assigned: int
     peers: Mapping[str, int]
 
 
 def parse_artifacts(raw: bytes) -> Mapping[str, object]:
-    """Return what is said of each artifact.
+    """Return the reply's part of each artifact, by the CID of its DAG; the parts are not checked.
 
     Raises:
-        ValueError: it makes no sense.
+        ValueError: the reply is no JSON object with such parts.
     """
     try:
-        said = json.loads(raw)
+        reply = json.loads(raw)
     except RecursionError as error:
-        raise ValueError("it is too deep") from error
-    match said:
+        raise ValueError("the reply is nested too deeply") from error
+    match reply:
         case {"roots": dict(roots)}:
             return roots
-    raise ValueError("it says nothing of artifacts")
+    raise ValueError("the reply names no artifacts")
 
 
-def parse_reply(said: object, count: int, base: str) -> AnnounceReply:
-    """Return what the provider at ``base`` says of an artifact of ``count`` stretches.
+def parse_reply(entry: object, count: int, base: str) -> AnnounceReply:
+    """Return what the tracker at ``base`` says of an artifact of ``count`` pieces.
 
-    Peers at strange addresses are left out, and so is our own machine where the provider is none.
+    Peers at other addresses than a peer may have are left out. Loopback addresses are accepted
+    only of a tracker on this machine.
 
     Raises:
-        ValueError: it makes no sense.
+        ValueError: the entry has no peers, no assigned pieces, or a malformed bitfield.
     """
-    match said:
-        case {"yours": yours, "peers": list(named)}:
+    match entry:
+        case {"yours": yours, "peers": list(peer_entries)}:
             own = scope_of(host_of(base)) is Scope.OWN
             peers = {}
-            for each in named[:MAX_REPLY_PEERS]:
+            for each in peer_entries[:MAX_REPLY_PEERS]:
                 match each:
                     case {"url": str(url), "held": held} if _is_peer(url, own=own):
                         peers[url] = decode_bitfield(held, count)
             return AnnounceReply(decode_bitfield(yours, count), peers)
-    raise ValueError("it does not say who holds what")
+    raise ValueError("the reply assigns no pieces")
 
 
 def _is_peer(text: str, *, own: bool) -> bool:
-    """Say whether it is the address of a server on this network, as a provider writes it.
+    """Return whether ``text`` is the origin of a peer: plain HTTP, a literal address, a high port.
 
-    ``own`` says that the provider is on this machine, and so may be its peers.
+    ``own`` allows loopback addresses: the tracker is on this machine, and its peers may be too.
     """
     try:
         url = Url.parse(text, most=MAX_PEER_URL)

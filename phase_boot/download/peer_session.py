@@ -1,4 +1,9 @@
-"""One artifact that we fetch beside others: what we hold, what they do, and what each is asked."""
+"""The exchange of one artifact's pieces with peers: what each tracker and peer is asked for.
+
+A tracker assigns this machine some pieces. While it does, only these are requested from it, and the
+other pieces from peers, so that a provider with many clients sends each piece about once. The limit
+is lifted where it would cost time: no reply, no tracker, or no chunk for `STALL_SECONDS`.
+"""
 
 from __future__ import annotations
 
@@ -17,39 +22,48 @@ from phase_boot.ports.neighbours import Shared
 from phase_boot.store.chunk_writer import ChunkWriter
 
 MAX_ACTIVE_PEERS: Final = 12
-"""Others that are asked at once."""
+"""Peers that are in use at once."""
 MAX_WANTED: Final = 1024
-"""Pieces that we say we want; how many we get is the provider's to decide."""
+"""Largest number of pieces that are requested of a tracker, which decides how many it assigns."""
 STALL_SECONDS: Final = 5.0
-"""Where nothing comes for so long, the provider is asked for what others were to hand on."""
+"""Time without a chunk after which every chunk may be requested from the tracker."""
 STARVED_SECONDS: Final = 0.3
-"""Who was given nothing asks again after so long."""
+"""Time until the next announcement where a tracker assigned nothing and peers deliver."""
 
 
 class PeerSession:
-    """What we hold of one artifact, and what may be asked of whom.
+    """State of one artifact: its announcement, its trackers with their limits, and its peers.
 
-    `TrackerClient.join` makes one. While a tracker assigns chunks, only ours are requested from it
-    and the others from peers.
+    `TrackerClient.join` makes it.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it stands between all of them
+    def __init__(  # noqa: PLR0913, PLR0917 - it connects all of these
         self,
         context: DownloadContext,
         root: Cid,
-        mosaic: ChunkWriter,
+        writer: ChunkWriter,
         swarm: Swarm,
-        stretches: PieceMap,
+        pieces: PieceMap,
         shared: Shared,
         track: Callable[[str], bool],
     ) -> None:
-        """Begin beside nobody. ``track`` has a provider asked, and says whether that can be."""
+        """Start without peers.
+
+        Args:
+            context: what the artifact is downloaded with.
+            root: CID of the artifact's DAG, by which trackers know it.
+            writer: where its chunks are written.
+            swarm: where peers are added as sources.
+            pieces: the artifact's pieces.
+            shared: the handle by which verified pieces are served to peers.
+            track: announces to a provider from now on; returns whether it may be a tracker.
+        """
         self.root = root
         self._context = context
-        self._artifact = mosaic.artifact
-        self._mosaic: ChunkWriter | None = mosaic
+        self._artifact = writer.artifact
+        self._writer: ChunkWriter | None = writer
         self._swarm: Swarm | None = swarm
-        self._stretches = stretches
+        self._pieces = pieces
         self._shared = shared
         self._track = track
         self._trackers: dict[str, MirrorSource] = {}
@@ -57,42 +71,42 @@ class PeerSession:
         self._last_reply = float("-inf")
         self._peers: dict[str, MirrorSource] = {}
         self._suspects: set[str] = set()
-        """Peers that did not answer while an earlier artifact was fetched."""
-        self._last_bytes, self._last_progress = mosaic.bytes_present, context.clock.monotonic()
-        self._chance = random.Random()  # noqa: S311 - where one begins is no secret
+        """Peers that did not answer while an earlier artifact was downloaded."""
+        self._last_bytes, self._last_progress = writer.bytes_present, context.clock.monotonic()
+        self._chance = random.Random()  # noqa: S311 - the first chunk is no secret
 
     @property
     def completed(self) -> int:
-        """The stretches that are here."""
-        have = self._mosaic.have if self._mosaic is not None else None
-        return self._stretches.full_bitfield if have is None else self._stretches.completed(have)
+        """Bitfield of the pieces that are here and verified."""
+        have = self._writer.have if self._writer is not None else None
+        return self._pieces.full_bitfield if have is None else self._pieces.completed(have)
 
     @property
     def bytes_present(self) -> int:
-        """Bytes that are here."""
-        return self._artifact.size if self._mosaic is None else self._mosaic.bytes_present
+        """Bytes of the artifact that are here."""
+        return self._artifact.size if self._writer is None else self._writer.bytes_present
 
     def limit_to_assigned(self, mirror: MirrorSource) -> MirrorSource:
-        """Return the mirror, to be asked for what it gives us where others meet there."""
-        mosaic = self._mosaic
-        if mosaic is not None and self._track(mirror.name):
+        """Return the mirror; while it is a tracker, it is asked for assigned chunks only."""
+        writer = self._writer
+        if writer is not None and self._track(mirror.name):
             self._trackers[mirror.name] = mirror
-            # Until it has answered; a moment, and nobody takes what another one is about to.
-            mirror.have = bytes(mosaic.chunks.count)
+            # No chunk until the reply comes: a moment, in which no work is duplicated.
+            mirror.have = bytes(writer.chunks.count)
         return mirror
 
     def lift_limit_until_reply(self, base: str) -> None:
-        """Let a provider be asked for everything until it says what is ours."""
+        """Let every chunk be requested from a provider until its first reply."""
         mirror = self._trackers.get(base)
         if mirror is not None and base not in self._assigned:
             mirror.have = None
 
     def is_suspect(self, url: str) -> bool:
-        """Say whether a peer did not answer lately, whatever it was asked for."""
+        """Return whether a peer did not answer lately, whatever it was asked for."""
         return self._context.is_suspect(url)
 
     def failed_peers(self) -> set[str]:
-        """Return the peers that were asked for some of it and do not answer."""
+        """Return the peers of this artifact that do not answer."""
         swarm = self._swarm
         if swarm is None:
             return set()
@@ -100,63 +114,63 @@ class PeerSession:
         return silent | self._suspects
 
     def lift_limit(self, base: str) -> None:
-        """Let a provider be asked for everything: nobody meets there."""
+        """Let every chunk be requested from a provider: it is no tracker, or does not reply."""
         mirror = self._trackers.pop(base, None)
         if mirror is not None:
             mirror.have = None
 
     def announcement(self) -> dict[str, Any]:
-        """Hand on what is here by now, and return what is said of it."""
-        held = self.completed
-        self._shared.mark(held)
-        count = self._stretches.count
-        wants = min(MAX_WANTED, count - held.bit_count()) if self._mosaic is not None else 0
-        return {"held": encode_bitfield(held, count), "wants": wants}
+        """Serve the pieces that are here by now, and return the announcement of them."""
+        completed = self.completed
+        self._shared.mark(completed)
+        count = self._pieces.count
+        wants = min(MAX_WANTED, count - completed.bit_count()) if self._writer is not None else 0
+        return {"held": encode_bitfield(completed, count), "wants": wants}
 
     def awaits_first_reply(self, base: str) -> bool:
-        """Say whether a provider has not said anything yet of what it may be asked for."""
+        """Return whether a tracker has not assigned anything yet."""
         return base in self._trackers and base not in self._assigned
 
     def wants_more(self, base: str) -> bool:
-        """Say whether most of what a provider gave us is here, so that it is asked for more."""
-        if self._mosaic is None or base not in self._trackers:
+        """Return whether to announce early: more than half of the assigned pieces are here."""
+        if self._writer is None or base not in self._trackers:
             return False
-        given = self._assigned.get(base, 0)
-        if not given:
+        assigned = self._assigned.get(base, 0)
+        if not assigned:
             waited = self._context.clock.monotonic() - self._last_reply
             return waited > STARVED_SECONDS and self.bytes_present > self._last_bytes
-        return (given & ~self.completed).bit_count() * 2 < given.bit_count()
+        return (assigned & ~self.completed).bit_count() * 2 < assigned.bit_count()
 
-    def apply_reply(self, base: str, said: object) -> None:
-        """Take what a provider says of this artifact: what is ours to take, who has the rest."""
-        mirror, mosaic, swarm = self._trackers.get(base), self._mosaic, self._swarm
-        if mirror is None or mosaic is None or swarm is None:
+    def apply_reply(self, base: str, entry: object) -> None:
+        """Apply the reply of a tracker: limit it to the assigned pieces, and add the peers."""
+        mirror, writer, swarm = self._trackers.get(base), self._writer, self._swarm
+        if mirror is None or writer is None or swarm is None:
             return
         try:
-            reply = parse_reply(said, self._stretches.count, base)
+            reply = parse_reply(entry, self._pieces.count, base)
         except ValueError:
             self.lift_limit(base)
             return
         now = self._context.clock.monotonic()
         if self.bytes_present > self._last_bytes:
-            self._last_bytes, self._last_progress = mosaic.bytes_present, now
+            self._last_bytes, self._last_progress = writer.bytes_present, now
         stalled = now - self._last_progress > STALL_SECONDS
-        mirror.have = None if stalled else self._stretches.chunk_mask(reply.assigned)
+        mirror.have = None if stalled else self._pieces.chunk_mask(reply.assigned)
         self._assigned[base], self._last_reply = reply.assigned, now
-        for url, held in reply.peers.items():
-            self._add_peer(url, held)
+        for url, have in reply.peers.items():
+            self._add_peer(url, have)
         swarm.notify()
 
     def finish(self) -> None:
-        """Fetch no more; an artifact that is here as a whole is handed on all the same."""
-        complete = self._mosaic is not None and self._mosaic.complete
-        self._mosaic = self._swarm = None
+        """End the download; a complete artifact stays shared, an incomplete one does not."""
+        complete = self._writer is not None and self._writer.complete
+        self._writer = self._swarm = None
         self._trackers.clear()
         self._peers.clear()
-        self._shared.mark(self._stretches.full_bitfield if complete else 0)
+        self._shared.mark(self._pieces.full_bitfield if complete else 0)
 
-    def _add_peer(self, url: str, held: int) -> None:
-        """Ask another machine for what it is said to hold."""
+    def _add_peer(self, url: str, have: int) -> None:
+        """Use a peer for the pieces that it is said to have."""
         peer, swarm = self._peers.get(url), self._swarm
         if peer is None and self._context.is_suspect(url):
             self._suspects.add(url)
@@ -167,18 +181,18 @@ class PeerSession:
             peer = self._peers[url] = PeerSource(
                 self._context, url, self._artifact, self._random_start
             )
-            peer.have = self._stretches.chunk_mask(held)
+            peer.have = self._pieces.chunk_mask(have)
             swarm.add(peer)
         elif peer is not None:
-            peer.have = self._stretches.chunk_mask(held)
+            peer.have = self._pieces.chunk_mask(have)
 
     def _random_start(self) -> int:
-        """Return the first chunk of any stretch."""
-        return self._stretches.first_chunk(self._chance.randrange(self._stretches.count))
+        """Return the first chunk of a random piece."""
+        return self._pieces.first_chunk(self._chance.randrange(self._pieces.count))
 
 
 class PeerSource(MirrorSource):
-    """Another machine that fetches; not all ask it for the same at first."""
+    """A peer. Each client starts at a random piece, so that they ask it for different ones."""
 
     def __init__(
         self,
@@ -191,5 +205,5 @@ class PeerSource(MirrorSource):
         self._random_start = random_start
 
     def start_chunk(self) -> int:
-        """Return the first chunk of a random stretch."""
+        """Return the first chunk of a random piece."""
         return self._random_start()

@@ -1,4 +1,13 @@
-"""Who fetches the same at the same time: met at a provider, handed what we hold, and asked too."""
+"""Tracker client: announces the pieces of this machine and learns of peers.
+
+Machines that boot at the same time download the same artifacts. Each announces to its LAN provider,
+which is a tracker too, what it has, and the reply assigns it pieces and names peers (see
+docs/adr/0010-neighbours.md). So the provider sends each piece about once, and the peers exchange
+the rest.
+
+Nothing here may cost a boot. Replies are untrusted, every wait is bounded, a fault is reported and
+then the provider is an ordinary mirror.
+"""
 
 from __future__ import annotations
 
@@ -26,31 +35,32 @@ from phase_boot.url import below
 from policies.model import Reach
 
 ANNOUNCE_SECONDS: Final = 1.0
-"""So often a provider hears from us while chunks come."""
+"""Interval between announcements while chunks arrive."""
 IDLE_ANNOUNCE_SECONDS: Final = 3.0
-"""So often it does while none come, or it forgets us."""
+"""Interval while none arrive; a tracker forgets a machine that stays silent for longer."""
 EARLY_ANNOUNCE_SECONDS: Final = 0.1
-"""After so long it is asked for more where most of what it gave us is here."""
+"""Interval of the check whether to announce early, because most assigned pieces are here."""
 REPLY_SECONDS: Final = 5.0
-"""After so long without an answer a provider is a mirror like any other."""
+"""Time for a reply; after it the provider is used as an ordinary mirror."""
 LIMIT_GRACE_SECONDS: Final = 0.4
-"""After so long without a first answer a provider is asked for everything meanwhile."""
+"""Time for the first reply; after it every chunk may be requested until the reply comes."""
 STOP_SECONDS: Final = 0.5
-"""The time for telling providers that we stop."""
+"""Time for the last announcements, `stopped`."""
 MAX_FAILED: Final = 16
-"""Peers named as failed in one announcement; a provider takes no more."""
+"""Peers reported as failed in one announcement; a tracker accepts no more."""
 MAX_REPLY: Final = 96 * 1024
+"""Bytes of one reply."""
 MAX_SESSIONS: Final = 8
-"""Artifacts that a provider hears of at once."""
+"""Artifacts in one announcement."""
 PLAIN_HTTP: Final = "http://"
-"""Nobody is met at an HTTPS mirror: it is on the Internet, and sees other addresses than ours."""
+"""Only these providers are trackers: an HTTPS mirror is on the Internet and sees no LAN address."""
 
 
 class TrackerClient:
-    """What we hold of each artifact, and what every provider says of others who fetch it.
+    """Announces to every LAN provider in use, for all artifacts of a run of downloads.
 
-    Nothing that a provider or another machine says is believed. Who misleads us costs time: where
-    no chunk comes for some seconds, everything may be asked of the provider itself.
+    A tracker or peer that misleads costs time: where no chunk arrives for some seconds, every
+    chunk may be requested from the provider itself.
     """
 
     def __init__(
@@ -61,7 +71,7 @@ class TrackerClient:
         reach: Reach,
         emit: Callable[[Event], None],
     ) -> None:
-        """Begin with nothing to hand on."""
+        """Start without a session. ``reach`` bounds how far away a tracker may be."""
         self._neighbours = neighbours
         self._clock = clock
         self._reach = reach
@@ -70,19 +80,19 @@ class TrackerClient:
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._joined: set[str] = set()
         self._reported: dict[str, set[str]] = {}
-        """The peers that each provider was told have failed."""
+        """Peers that were reported as failed, by tracker."""
         self._wakeup = asyncio.Event()
         self._last_bytes, self._last_progress = 0, float("-inf")
 
     @asynccontextmanager
     async def join(
-        self, context: DownloadContext, root: Cid, mosaic: ChunkWriter, swarm: Swarm
+        self, context: DownloadContext, root: Cid, writer: ChunkWriter, swarm: Swarm
     ) -> AsyncIterator[PeerSession | None]:
-        """Hand on an artifact while it is fetched and after that; None if that cannot be.
+        """Share an artifact with peers while it is downloaded and after; None if that fails.
 
-        Providers passed to `PeerSession.limit_to_assigned` are asked for peers.
+        Announcements go to the providers passed to `PeerSession.limit_to_assigned`.
         """
-        session = await self._start_session(context, root, mosaic, swarm)
+        session = await self._start_session(context, root, writer, swarm)
         if session is None:
             yield None
             return
@@ -90,25 +100,26 @@ class TrackerClient:
         try:
             yield session
         finally:
-            if not mosaic.complete:
+            if not writer.complete:
                 self._sessions = [each for each in self._sessions if each is not session]
             try:
                 session.finish()
-            except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+            except Exception as fault:  # noqa: BLE001 - sharing must not cost a boot
                 self._emit_failure(fault)
 
     async def open(self) -> None:
-        """Let go of what an earlier run handed on, which may have to make room."""
+        """Withdraw what an earlier run shared: the store may have to evict it."""
         try:
             async with asyncio.timeout(REPLY_SECONDS):
                 await self._neighbours.clear()
-        except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+        except Exception as fault:  # noqa: BLE001 - sharing must not cost a boot
             self._emit_failure(fault)
 
     async def close(self) -> None:
-        """Tell providers that we stop; what was handed on stays so as long as its process lives.
+        """Announce to all trackers that this machine stops.
 
-        A provider that is told names us to no other machine, which would wait for our answer.
+        A tracker that knows names this machine to no peer, which would wait for its answer. Whole
+        artifacts stay shared until the process that serves them ends.
         """
         loops = tuple(self._loops.values())
         for loop in loops:
@@ -122,22 +133,22 @@ class TrackerClient:
             await asyncio.gather(*stops, return_exceptions=True)
 
     async def _start_session(
-        self, context: DownloadContext, root: Cid, mosaic: ChunkWriter, swarm: Swarm
+        self, context: DownloadContext, root: Cid, writer: ChunkWriter, swarm: Swarm
     ) -> PeerSession | None:
-        stretches = PieceMap(mosaic.chunks)
-        share = Share(mosaic.artifact.digest, root, mosaic.artifact.size)
+        pieces = PieceMap(writer.chunks)
+        share = Share(writer.artifact.digest, root, writer.artifact.size)
         try:
             async with asyncio.timeout(REPLY_SECONDS):
                 shared = await self._neighbours.share(
-                    share, mosaic.fileno(), stretches.piece_offsets()
+                    share, writer.fileno(), pieces.piece_offsets()
                 )
-        except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+        except Exception as fault:  # noqa: BLE001 - sharing must not cost a boot
             self._emit_failure(fault)
             return None
-        return PeerSession(context, root, mosaic, swarm, stretches, shared, self._track)
+        return PeerSession(context, root, writer, swarm, pieces, shared, self._track)
 
     def _track(self, base: str) -> bool:
-        """Ask a provider from now on who else is there; say whether it may be one to ask."""
+        """Announce to a provider from now on; return whether it may be a tracker."""
         if not base.startswith(PLAIN_HTTP):
             return False
         if base not in self._loops:
@@ -147,41 +158,41 @@ class TrackerClient:
         return not self._loops[base].done()
 
     async def _announce_loop(self, base: str) -> None:
-        """Exchange with one provider, until it shows that nobody meets there."""
+        """Announce to one provider again and again, until it turns out to be no tracker."""
         joined = False
         try:
             while True:
-                told = await self._announce(base)
-                if told and not joined:
+                replied = await self._announce(base)
+                if replied and not joined:
                     joined = True
                     self._joined.add(base)
                     self._emit(MeetingJoined(source=base))
                 await self._wait_until_due(base)
         except FetchFailed:
             pass
-        except Exception as fault:  # noqa: BLE001 - who helps others must not cost a boot
+        except Exception as fault:  # noqa: BLE001 - sharing must not cost a boot
             self._emit_failure(fault, base)
         finally:
             for session in self._sessions:
                 session.lift_limit(base)
 
     async def _announce(self, base: str) -> bool:
-        """Tell a provider what we hold and hear who else does; say whether it answered.
+        """Announce to a provider once and apply its reply; return whether it replied.
 
         Raises:
-            FetchFailed: nobody meets there.
+            FetchFailed: the provider is no tracker.
         """
         sessions = tuple(self._sessions)
         failed = self._reported[base] = self._failed()
-        said = {
+        announcement = {
             "port": self._neighbours.port,
             "roots": {str(session.root): session.announcement() for session in sessions},
             "failed": sorted(failed)[:MAX_FAILED],
         }
-        hedge = asyncio.create_task(self._hedge(base))
+        grace = asyncio.create_task(self._lift_limit_after_grace(base))
         try:
             async with asyncio.timeout(REPLY_SECONDS):
-                raw = await self._post(base, said)
+                raw = await self._post(base, announcement)
             roots = parse_artifacts(raw)
         except TimeoutError:
             pass
@@ -195,28 +206,30 @@ class TrackerClient:
                 session.apply_reply(base, roots.get(str(session.root)))
             return True
         finally:
-            hedge.cancel()
+            grace.cancel()
         for session in sessions:
             session.lift_limit(base)
         return False
 
-    async def _post(self, base: str, said: Mapping[str, object]) -> bytes:
+    async def _post(self, base: str, announcement: Mapping[str, object]) -> bytes:
         return await self._neighbours.tell(
-            below(base, PEERS), json.dumps(said).encode(), limit=MAX_REPLY, reach=self._reach
+            below(base, PEERS),
+            json.dumps(announcement).encode(),
+            limit=MAX_REPLY,
+            reach=self._reach,
         )
 
-    async def _hedge(self, base: str) -> None:
-        """Let a provider that has not said what is ours be asked for everything."""
+    async def _lift_limit_after_grace(self, base: str) -> None:
+        """Lift the limit of a provider whose first reply takes longer than the grace time."""
         await asyncio.sleep(LIMIT_GRACE_SECONDS)
         for session in self._sessions:
             session.lift_limit_until_reply(base)
 
     async def _announce_stop(self, base: str) -> None:
-        said = {"port": self._neighbours.port, "roots": {}, "event": "stopped"}
-        await self._post(base, said)
+        await self._post(base, {"port": self._neighbours.port, "roots": {}, "event": "stopped"})
 
     def _failed(self) -> set[str]:
-        """Return the peers that do not answer us, and did not for an earlier artifact."""
+        """Return the peers that do not answer, for this artifact or an earlier one."""
         before = set[str]().union(*self._reported.values())
         still = {
             url for url in before if any(session.is_suspect(url) for session in self._sessions)
@@ -224,9 +237,10 @@ class TrackerClient:
         return still.union(*(session.failed_peers() for session in self._sessions))
 
     async def _wait_until_due(self, base: str) -> None:
-        """Wait for the next exchange, or until more should be asked for.
+        """Wait until the next announcement is due, which may be early.
 
-        Where nothing has come for a while nobody looks for that in between.
+        It is due early for a new artifact, a newly failed peer, or few assigned pieces left. While
+        no chunk arrives the two latter are checked once in `IDLE_ANNOUNCE_SECONDS`.
         """
         began = self._clock.monotonic()
         while not any(session.awaits_first_reply(base) for session in self._sessions):
@@ -237,20 +251,18 @@ class TrackerClient:
                 ):
                     await self._wakeup.wait()
             waited = self._clock.monotonic() - began
-            over = waited >= (IDLE_ANNOUNCE_SECONDS if self._is_idle() else ANNOUNCE_SECONDS)
-            if over or any(session.wants_more(base) for session in self._sessions):
+            due = waited >= (IDLE_ANNOUNCE_SECONDS if self._is_idle() else ANNOUNCE_SECONDS)
+            if due or any(session.wants_more(base) for session in self._sessions):
                 return
             if self._failed() - self._reported.get(base, set()):
                 return
 
     def _is_idle(self) -> bool:
-        """Say whether no chunk has come for a while."""
-        now, here = (
-            self._clock.monotonic(),
-            sum(session.bytes_present for session in self._sessions),
-        )
-        if here != self._last_bytes:
-            self._last_bytes, self._last_progress = here, now
+        """Return whether no chunk has arrived for `IDLE_ANNOUNCE_SECONDS`."""
+        now = self._clock.monotonic()
+        present = sum(session.bytes_present for session in self._sessions)
+        if present != self._last_bytes:
+            self._last_bytes, self._last_progress = present, now
         return now - self._last_progress > IDLE_ANNOUNCE_SECONDS
 
     def _emit_failure(self, fault: Exception, base: str = "") -> None:
