@@ -78,7 +78,7 @@ class WorkerClient:
                     if url:
                         yield Candidate(url=url, origin=self.origin, who=who)
         except ProtocolError as error:
-            raise FinderFailed(f"the process that looks at the network failed: {error}") from error
+            raise FinderFailed(f"the process that talks to the network failed: {error}") from error
 
     async def read(
         self,

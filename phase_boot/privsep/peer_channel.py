@@ -105,7 +105,7 @@ class PeerChannel:
                 descriptors = [_reopen_read_only(fd, readers) for fd in (file, bitfield)]
                 self._send(0, message, descriptors)
         except OSError as error:
-            reason = f"it cannot be handed on: {error.strerror}"
+            reason = f"it cannot be shared: {error.strerror}"
             raise FetchFailed(reason, retryable=False) from error
         finally:
             os.close(bitfield)

@@ -57,7 +57,7 @@ def start_worker(*, user: int | None, discovers: bool, port: int = 0) -> Network
     except ProvideError:
         if port:
             raise
-        # No peer can be served; a tracker that receives port 0 names this machine to nobody.
+        # No peer can be served; a tracker refuses port 0, so no peer connects.
         listeners = []
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 

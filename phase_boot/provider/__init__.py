@@ -1,1 +1,1 @@
-"""The LAN provider: serves a SITE over HTTP and says so by mDNS."""
+"""The LAN provider: HTTP server, trustless gateway, tracker and mDNS announcements of a SITE."""

@@ -26,7 +26,7 @@ class Origin:
 def origin_of(address: str) -> Origin:
     """Return the origin of a client ``address``, with or without an IPv6 zone.
 
-    A text that is no IP address has the origin `UNKNOWN`, which has limits like every other.
+    A text that is not an IP address has the origin `UNKNOWN`, which has limits like any other.
     """
     try:
         found = ipaddress.ip_address(address)

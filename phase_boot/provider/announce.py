@@ -1,7 +1,7 @@
-"""Announcing by mDNS what a SITE offers: the registering side of zeroconf (SPEC M2.4).
+"""Announcing offered versions by mDNS/DNS-SD (SPEC M2.4).
 
-Each interface has a responder of its own that tells its own addresses only, so nobody is sent to
-an address of a network that they are not on.
+Each interface has a responder of its own that announces the addresses of that interface only, so
+no client receives an address of another network.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ SERVICE: Final = "_phase-image._tcp.local."
 POLL_SECONDS: Final = 1.0
 WITHDRAW_SECONDS: Final = 3.0
 UPDATE_SECONDS: Final = 20.0
-"""For all announcements of one interface; then it is tried again, and the others go on."""
+"""Timeout of one update of an interface; it is retried, and other interfaces go on."""
 PROBE_SECONDS: Final = 4.0
-"""For finding an instance name that no other machine claims (RFC 6762, section 8.1)."""
+"""Timeout of probing for a unique instance name (RFC 6762, section 8.1)."""
 NAME_PROBE_MS: Final = 400
-"""How long to listen for another machine that has our name."""
+"""Time to wait for another host that owns our host name."""
 _MAX_LABEL: Final = 58
-"""Bytes of an instance name, with room for the number that tells it from another of that name."""
+"""Bytes of an instance name, with room for a number that makes it unique."""
 
 _FAILURES: Final = (OSError, RuntimeError, Error, BadUrl)
 
 
 class Announcer:
-    """Keeps the announcements on all interfaces as the SITE and the interfaces are."""
+    """Keeps the announcements in step with the offered versions and the interfaces."""
 
     def __init__(self, *, host: str, port: int, emit: Emit) -> None:
         """Take this machine's label below ``.local`` and the port of its HTTP server."""
@@ -54,7 +54,7 @@ class Announcer:
         self._emit = emit
         self._responders: dict[str, _Responder] = {}
         self._failed: dict[str, str] = {}
-        # What matters of it is told as events.
+        # Failures of zeroconf are emitted as events.
         logging.getLogger("zeroconf").addHandler(logging.NullHandler())
 
     async def run(
@@ -62,7 +62,7 @@ class Announcer:
         find_interfaces: Callable[[], Mapping[str, NetworkInterface]],
         find_offers: Callable[[], frozenset[OfferedVersion]],
     ) -> None:
-        """Follow both until cancelled, then take everything back."""
+        """Poll both until cancelled, then withdraw all announcements."""
         try:
             while True:
                 interfaces = await asyncio.to_thread(find_interfaces)
@@ -143,7 +143,7 @@ class _Responder:
         return cls(zeroconf, interface, (name, port), emit)
 
     async def update(self, offers: frozenset[OfferedVersion]) -> None:
-        """Announce these offers and no others; returns when all were told."""
+        """Announce exactly these versions; returns when all broadcasts were sent."""
         wanted = {(offer.channel, str(offer.arch)): offer for offer in offers}
         for key in self._announced.keys() - wanted.keys():
             _, info = self._announced.pop(key)
@@ -157,7 +157,7 @@ class _Responder:
         await asyncio.gather(*map(self._announce, changed))
 
     async def close(self) -> None:
-        """Take everything back and close the sockets."""
+        """Withdraw all announcements and close the sockets."""
         await self._zeroconf.async_close()
         for channel, arch in self._announced:
             self._emit(Withdrawn(interface=self.interface.name, channel=channel, arch=arch))
@@ -184,9 +184,9 @@ class _Responder:
         )
 
     async def _register(self, offer: OfferedVersion, mirror: str) -> ServiceInfo:
-        """Announce under a name that is free; under one of our own where all seem to be taken.
+        """Announce under a unique name; under a random one if probing fails.
 
-        A host that claims every name that is asked for would keep us silent for good.
+        Otherwise a host that claims every probed name could silence this provider.
         """
         info = self._info(offer, mirror, self._instance(offer))
         try:
@@ -225,10 +225,9 @@ class _Responder:
 
 
 def _bind_interface(zeroconf: AsyncZeroconf, interface: NetworkInterface) -> None:
-    """Keep the sockets to one interface.
+    """Bind the sockets to one interface.
 
-    They hear what comes to any, and would answer questions from one network with the addresses
-    of another.
+    Otherwise they receive queries from every network, and answer with addresses of another one.
     """
     for transport in (*zeroconf.zeroconf.engine.readers, *zeroconf.zeroconf.engine.senders):
         with contextlib.suppress(OSError):
@@ -238,14 +237,14 @@ def _bind_interface(zeroconf: AsyncZeroconf, interface: NetworkInterface) -> Non
 
 
 async def _find_free_name(zeroconf: AsyncZeroconf, host: str, own_addresses: frozenset[str]) -> str:
-    """Return ``host``, or something like it where another machine already answers to that name."""
+    """Return ``host``, or a unique variant if another machine already answers to it."""
     resolver = AddressResolver(f"{host}.local.")
     if not await resolver.async_request(zeroconf.zeroconf, NAME_PROBE_MS):
         return host
-    # An avahi of this machine tells our own addresses: that is no other machine.
+    # An answer with our own addresses comes from an avahi on this machine.
     return host if own_addresses.intersection(resolver.parsed_addresses()) else unique_label(host)
 
 
 async def _await_broadcast(registration: Awaitable[Awaitable[object]]) -> None:
-    """Wait for a change and then for its broadcast."""
+    """Wait for a registration and then for its broadcast."""
     await (await registration)

@@ -1,4 +1,4 @@
-"""The files of a SITE that may be served, opened so that nothing else can be."""
+"""Backend of a provider: what it serves, and opening files without following links."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from phase_boot.trust.manifest import Manifest
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 CAR_TYPE: Final = "application/vnd.ipld.car"
 
-# Never through a link, never hanging on a pipe.
+# Follow no link, and do not block on a FIFO.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
 class ServedFile:
-    """An open file of the SITE and what HTTP says about it."""
+    """An open file and its HTTP metadata."""
 
     file: BufferedReader | BytesIO
     size: int
     etag: str
-    """Its sha256 in quotes; of an artifact, the one it is called by."""
+    """A strong entity tag, in quotes; for an artifact, the sha256 by which it is named."""
     content_type: str
     cache_control: str
     has_range: Callable[[int, int], bool] | None = None
-    """Whether so many bytes from an offset on are there; None where all are."""
+    """Whether a range (offset, count) is available; None if the whole file is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class OfferedVersion:
-    """A version that the SITE offers: enough to announce it."""
+    """A version that a backend offers: the facts of its announcement."""
 
     channel: str
     arch: Arch
@@ -50,20 +50,20 @@ class OfferedVersion:
 
 
 class Backend(Protocol):
-    """What a provider hands out. Its methods block; what cannot be had is not there."""
+    """What a provider serves. Its methods block; what cannot be read counts as absent."""
 
     def open(self, path: str) -> ServedFile | None:
         """Open the file that the mirror layout has at ``path``, or return None."""
 
     def offers(self) -> frozenset[OfferedVersion]:
-        """Return what is offered now."""
+        """Return the versions that are offered now."""
 
     def dags(self) -> Mapping[Cid, Digest]:
-        """Return the DAG of each artifact of these versions that has one, and which it is."""
+        """Return the DAG roots of the offered artifacts, each with its artifact's digest."""
 
 
 def dags_in(manifests: Iterable[Manifest]) -> dict[Cid, Digest]:
-    """Return the DAGs that manifests name, with the artifact that each is of."""
+    """Return the DAG roots that manifests name, each with its artifact's digest."""
     return {
         root: manifest.artifacts[name].digest
         for manifest in manifests
@@ -72,19 +72,19 @@ def dags_in(manifests: Iterable[Manifest]) -> dict[Cid, Digest]:
 
 
 def artifact_file(file: BufferedReader, digest: Digest) -> ServedFile:
-    """Return an artifact as it is served; whoever takes it hashes it."""
+    """Return an artifact as a served file; the client verifies its hash."""
     size = os.fstat(file.fileno()).st_size
     return ServedFile(file, size, f'"{digest.hex}"', "application/octet-stream", IMMUTABLE)
 
 
 def dag_index_file(file: BufferedReader, dag: Cid) -> ServedFile:
-    """Return the interior nodes of a file as they are served; whoever takes them hashes them."""
+    """Return the interior nodes of a DAG as a served file; the client verifies their hashes."""
     size = os.fstat(file.fileno()).st_size
     return ServedFile(file, size, f'"{dag}.interior"', CAR_TYPE, IMMUTABLE)
 
 
 def document_file(file: BufferedReader | BytesIO) -> ServedFile | None:
-    """Return a manifest or a root as it is served, or None if it is larger than any may be."""
+    """Return a manifest or root as a served file, or None if it exceeds MAX_BYTES."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size > MAX_BYTES:
@@ -95,7 +95,7 @@ def document_file(file: BufferedReader | BytesIO) -> ServedFile | None:
 
 
 def open_regular(root: Path, path: str) -> BufferedReader | None:
-    """Open a plain file below ``root``, through no links at all; None if there is none."""
+    """Open a regular file below ``root`` without following any link; None if there is none."""
     *folders, name = path.split("/")
     try:
         place = os.open(root, _FOLDER)

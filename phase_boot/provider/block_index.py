@@ -1,7 +1,7 @@
-"""The blocks of all that a provider hands out: nodes and chunks by their CIDs.
+"""Block index: finds the DAG nodes and chunks of served artifacts by CID.
 
-A list of chunks is read once and kept, as many as a bounded number of chunks allows. The bytes of a
-block are read from the artifact each time and hashed, so that no changed file is ever passed on.
+Chunk lists are cached in LRU order, up to a bounded number of chunks. The bytes of a block are read
+from the artifact and hashed on each request, so a changed file is never served.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from phase_boot.store.layout import dag_path, entry_path, manifest_path
 from phase_boot.trust.document import MAX_BYTES
 
 RESCAN_SECONDS: Final = 2.0
-"""So long what is not known is taken for absent, before the SITE is looked through again."""
+"""Time for which an unknown CID counts as absent before the backend is scanned again."""
 MAX_NODE_BYTES: Final = 64 * 1024 * 1024
 
 
 class BlockGone(Exception):
-    """A block that was there can no longer be read as what it was."""
+    """A block of the index can no longer be read, or has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntityRange:
-    """Bytes of a file: from ``start`` up to, not with, ``end``."""
+    """Bytes of a file: ``start`` inclusive, ``end`` exclusive."""
 
     start: int
     end: int
@@ -44,7 +44,7 @@ class EntityRange:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactDag:
-    """One artifact: its nodes, and where its chunks lie in it."""
+    """One artifact: its DAG nodes, and the offsets of its chunks."""
 
     artifact: Digest
     nodes: Mapping[Cid, bytes]
@@ -52,32 +52,32 @@ class ArtifactDag:
     table: ChunkTable
 
     def has(self, cid: Cid) -> bool:
-        """Say whether this is a node or a chunk of the artifact."""
+        """Return whether this is a node or chunk of the artifact."""
         if cid.codec is Codec.DAG_PB:
             return cid in self.nodes
         return self.table.find(bytes.fromhex(cid.digest.hex)) is not None
 
 
 class BlockIndex:
-    """Finds blocks. Its methods block, and may be called from several threads."""
+    """Finds blocks by CID. Its methods block and are thread-safe."""
 
     def __init__(self, backend: Backend, *, max_chunks: int = MAX_CHUNKS) -> None:
-        """Take what is handed out, and of how many chunks to remember where they are."""
+        """Take the backend, and the number of chunks to cache."""
         self._backend = backend
         self._max_chunks = max_chunks
         self._dags: OrderedDict[Cid, ArtifactDag | None] = OrderedDict()
-        """Those that were read, the one used last at the end; None for what is unusable."""
+        """LRU cache, most recently used last; None for an unusable DAG."""
         self._scanned = float("-inf")
         self._lock = threading.Lock()
 
     def find(self, cid: Cid) -> ArtifactDag | None:
-        """Return an artifact that has this block, or None."""
+        """Return an artifact with this block, or None."""
         with self._lock:
             found = self._cached(cid)
             if found is None and time.monotonic() - self._scanned >= RESCAN_SECONDS:
                 found = self._scan(cid)
                 if found is None:
-                    # It is in no list, and not looked for again at once, whoever asks how often.
+                    # Bound the cost of requests for unknown CIDs.
                     self._scanned = time.monotonic()
             return found
 
@@ -85,7 +85,7 @@ class BlockIndex:
         """Return a block of an artifact.
 
         Raises:
-            Gone: the file is not there any more, or has other bytes.
+            BlockGone: the file is gone or has changed.
         """
         with BlockReader(self._backend, found) as reader:
             return reader.block(cid)
@@ -96,14 +96,14 @@ class BlockIndex:
         """Yield a block and its descendants, depth first; only those that ``wanted_range`` needs.
 
         Raises:
-            Gone: in the middle, if a file is changed meanwhile.
+            BlockGone: the file changed during the walk.
         """
         with BlockReader(self._backend, found) as reader:
             seen: set[bytes] | None = None if dups else set()
             yield from _walk(reader, root, wanted_range, seen)
 
     def manifest(self, cid: Cid) -> bytes | None:
-        """Return the manifest of this name, as it is announced, or None."""
+        """Return the bytes of the offered manifest with this CID, or None."""
         for offer in self._backend.offers():
             if offer.cid == str(cid):
                 served = self._backend.open(manifest_path(offer.channel, offer.arch))
@@ -122,7 +122,7 @@ class BlockIndex:
         return None
 
     def _scan(self, cid: Cid) -> ArtifactDag | None:
-        """Read the lists that are not known yet, until one has the block."""
+        """Read DAGs that are not cached, until one has the block."""
         dags = self._backend.dags()
         for root in [root for root in self._dags if root not in dags]:
             del self._dags[root]
@@ -136,7 +136,7 @@ class BlockIndex:
         return None
 
     def _evict(self, keep: Cid) -> None:
-        """Drop the lists that were not used for longest, as long as there are too many chunks."""
+        """Drop the least recently used DAGs while there are too many chunks."""
         count = sum(found.chunks.count for found in self._dags.values() if found is not None)
         for root, found in list(self._dags.items()):
             if count <= self._max_chunks:
@@ -147,16 +147,16 @@ class BlockIndex:
 
 
 class BlockReader:
-    """Blocks of one artifact, whose file stays open meanwhile."""
+    """Reads blocks of one artifact through one open file."""
 
     def __init__(self, backend: Backend, found: ArtifactDag) -> None:
-        """Open the artifact when it is first needed."""
+        """The first read of a chunk opens the artifact."""
         self._backend = backend
         self._found = found
         self._served: ServedFile | None = None
 
     def block(self, cid: Cid) -> bytes:
-        """Return a block; raise Gone if it is not there any more as it was."""
+        """Return a block; raise BlockGone if it is gone or has changed."""
         if cid.codec is Codec.DAG_PB:
             return self._found.nodes[cid]
         number = self._found.table.find(bytes.fromhex(cid.digest.hex))
@@ -204,7 +204,7 @@ def _walk(
 
 
 def _child_range(wanted_range: EntityRange | None, offset: int, link: Link) -> EntityRange | None:
-    """Return which bytes of a child are wanted, or None if none are, or all."""
+    """Return the requested bytes of a child; None if none are, or if all are."""
     if (
         wanted_range is None
         or wanted_range.start >= offset + link.size
@@ -217,7 +217,7 @@ def _child_range(wanted_range: EntityRange | None, offset: int, link: Link) -> E
 
 
 def _read_dag(backend: Backend, root: Cid, artifact: Digest) -> ArtifactDag | None:
-    """Read the list of an artifact's chunks, or return None if it is not there or not usable."""
+    """Return the DAG of an artifact, or None if it is absent or invalid."""
     served = backend.open(entry_path(artifact))
     if served is None:
         return None

@@ -1,4 +1,4 @@
-"""The provider's word on the command line: `serve`."""
+"""The `serve` command."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("site", type=Path, nargs="?", metavar="SITE")
     source.add_argument(
-        "--store", type=Path, metavar="DIR", help="hand on what this machine booted instead"
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="serve the store of this machine instead of a SITE",
     )
-    parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="0 takes a free one")
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=DEFAULT_PORT,
+        help="TCP port (default: %(default)s; 0: a free one)",
+    )
     parser.add_argument("--host", help="listen on this address only")
     parser.add_argument("--interface", help="listen and announce on this interface only")
-    parser.add_argument("--no-announce", action="store_true", help="do not tell anybody by mDNS")
+    parser.add_argument("--no-announce", action="store_true", help="do not announce by mDNS")
     parser.add_argument(
-        "--no-receipts", action="store_true", help="take none from the machines that booted"
+        "--no-receipts", action="store_true", help="accept no receipts from booted machines"
     )
-    parser.add_argument(
-        "--json", action="store_true", help="write JSON lines on a terminal too, as elsewhere"
-    )
+    parser.add_argument("--json", action="store_true", help="write JSON lines on a terminal too")
     parser.set_defaults(func=_serve)
 
 

@@ -17,11 +17,11 @@ from phase_boot.provider.limits import Limits
 _SENT_AGO: Final = struct.Struct("=44xI")
 """`tcpi_last_data_sent` of struct tcp_info (linux/tcp.h): milliseconds since data was sent."""
 _ACKED: Final = struct.Struct("=120xQ")
-"""`tcpi_bytes_acked` of it: bytes of ours that the client has acknowledged."""
+"""`tcpi_bytes_acked` of it: sent bytes that the client has acknowledged."""
 _UNACKED: Final = struct.Struct("=24xI")
 """`tcpi_unacked`: packets that the client has not acknowledged."""
 _UNSENT: Final = struct.Struct("=144xI")
-"""`tcpi_notsent_bytes`: bytes that wait for the client to take others first."""
+"""`tcpi_notsent_bytes`: bytes queued but not sent."""
 _INFO_BYTES: Final = 148
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing discards what was not sent."""
@@ -29,9 +29,9 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the kernel knows of a connection: the bytes acknowledged, and how long ago data left.
+    """TCP progress of a connection: bytes acknowledged, and seconds since data was sent.
 
-    ``outstanding`` says that it has bytes for the client that this has not taken.
+    ``outstanding`` is whether sent or queued bytes are not yet acknowledged.
     """
 
     acknowledged: int
@@ -40,7 +40,7 @@ class Progress:
 
 
 def kernel_progress(transport: asyncio.BaseTransport) -> Progress:
-    """Return the progress of a TCP connection; of one that is gone, none at all."""
+    """Return the progress of a TCP connection; zero for a closed one."""
     found = transport.get_extra_info("socket")
     try:
         info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
@@ -54,8 +54,8 @@ def kernel_progress(transport: asyncio.BaseTransport) -> Progress:
 def cut(transport: asyncio.BaseTransport) -> None:
     """End a connection at once, whatever its handler is doing; the client sees a reset.
 
-    Not by `Transport.abort`, which closes the descriptor while `sendfile` may still use its number.
-    After the shutdown whatever reads or writes fails, and the handler closes the transport.
+    `Transport.abort` would close the descriptor while `sendfile` may still use its number. After
+    the shutdown each read and write fails, and the handler closes the transport.
     """
     found = transport.get_extra_info("socket")
     with contextlib.suppress(OSError):
@@ -74,8 +74,8 @@ class Connections:
 
     A connection counts as idle, and is evicted before others, if nothing was sent on it in its
     first `Limits.unused_seconds`, nothing for the last `Limits.idle_seconds`, or on average less
-    than `Limits.slow_bytes_per_second`. One that waits for an answer of ours, and has taken all of
-    it so far, is in use: a busy provider is not its client's fault.
+    than `Limits.slow_bytes_per_second`. A connection that waits for a response, and has
+    acknowledged all of it so far, is in use: a busy provider is not its client's fault.
     """
 
     def __init__(

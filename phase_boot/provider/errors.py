@@ -1,4 +1,4 @@
-"""What whoever starts a provider is told when it cannot be done."""
+"""Errors of starting a provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a provider tells: sentences on a terminal, and one JSON object per line elsewhere."""
+"""Events of a provider: sentences on a terminal, and one JSON object per line elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from phase_boot.console.lines import folded, printable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The provider answers at these base addresses."""
+    """The provider serves at these base URLs."""
 
     event: ClassVar[str] = "serve.started"
     site: str
@@ -35,7 +35,7 @@ class NothingOffered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestAnswered:
-    """One request, once it is over. ``bytes`` are those of the body that were handed out."""
+    """One request after its end. ``bytes`` counts the sent bytes of the body."""
 
     event: ClassVar[str] = "request"
     peer: str
@@ -49,7 +49,7 @@ class RequestAnswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptKept:
-    """A machine handed in a receipt that is believed; ``file`` is its name in the node's folder."""
+    """A valid receipt was stored; ``file`` is its name in the node's folder."""
 
     event: ClassVar[str] = "receipt.kept"
     peer: str
@@ -61,11 +61,11 @@ class ReceiptKept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestsSuppressed:
-    """Requests that were answered and have no line of their own, for there were too many.
+    """Summary of answered requests whose log lines were suppressed.
 
     ``peer`` is the client's IPv4 address or IPv6 /64; it is empty for all further addresses
-    together. ``bytes`` are those that were handed out, ``errors`` the requests that failed, and
-    ``receipts`` those that were kept.
+    together. ``bytes`` counts sent bytes, ``errors`` failed requests, and ``receipts`` stored
+    receipts.
     """
 
     event: ClassVar[str] = "requests.suppressed"
@@ -91,7 +91,7 @@ class Announced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
-    """An announcement was taken back."""
+    """An announcement was withdrawn."""
 
     event: ClassVar[str] = "announce.withdrawn"
     interface: str
@@ -101,7 +101,7 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnounceFailed:
-    """mDNS does not work on an interface at the moment; it is tried again."""
+    """mDNS failed on an interface; it is retried."""
 
     event: ClassVar[str] = "announce.failed"
     interface: str
@@ -110,7 +110,7 @@ class AnnounceFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """The provider has ended in good order."""
+    """The provider has stopped cleanly."""
 
     event: ClassVar[str] = "serve.stopped"
 
@@ -130,19 +130,19 @@ Emit = Callable[[Event], None]
 
 
 def to_stdout(event: Event) -> None:
-    """Write one line of JSON. An output that cannot be written is no reason to stop serving."""
+    """Write one line of JSON; a failed write does not stop the provider."""
     _write(as_line(event))
 
 
 def to_person(event: Event) -> None:
-    """Write a sentence for a terminal, folded, with everything escaped that it could obey."""
+    """Write a sentence for a terminal, folded, with control characters escaped."""
     now = datetime.now(UTC).astimezone().strftime("%H:%M:%S")
     line, display = f"{now}  {printable(as_sentence(event))}", display_of(sys.stdout)
     _write("\n".join(folded(line, display.columns()) if display.folds else [line]))
 
 
 def as_sentence(event: Event) -> str:  # noqa: PLR0911 - a table of one sentence each
-    """Return what an event means."""
+    """Return the sentence of an event."""
     match event:
         case Started():
             return f"Serving {event.site} at {', '.join(event.urls)}; Ctrl-C ends it."
@@ -153,12 +153,12 @@ def as_sentence(event: Event) -> str:  # noqa: PLR0911 - a table of one sentence
             what = f"{event.peer} {event.method} {event.path}: {event.status}{fault}"
             return f"{what}, {event.bytes} bytes in {event.seconds:.2f} s"
         case ReceiptKept():
-            return f"{event.peer} handed in a receipt of {event.job}: {event.outcome}"
+            return f"{event.peer} posted a receipt of {event.job}: {event.outcome}"
         case RequestsSuppressed():
             what = f"{event.requests} more requests from {event.peer or 'other addresses'}"
-            handed = f"{event.bytes} bytes, {event.errors} failed"
+            sent = f"{event.bytes} bytes, {event.errors} failed"
             kept = f", {event.receipts} receipts kept" if event.receipts else ""
-            return f"{what} within {event.seconds:.0f} s: {handed}{kept}"
+            return f"{what} within {event.seconds:.0f} s: {sent}{kept}"
         case Announced():
             return f"{event.channel} for {event.arch} is announced on {event.interface}"
         case Withdrawn():
@@ -175,12 +175,12 @@ def _write(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except (OSError, ValueError):
-        # Python flushes once more when it ends, and would complain then.
+        # Python flushes once more at exit, and would print an error then.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_line(event: Event) -> str:
-    """Return an event as JSON in ASCII, so that no foreign byte reaches a terminal as it is."""
+    """Return an event as ASCII JSON, so that no untrusted byte reaches a terminal."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return json.dumps({"event": event.event, "time": now, **asdict(event)}, ensure_ascii=True)

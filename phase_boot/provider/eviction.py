@@ -1,7 +1,7 @@
-"""Eviction from a full table, at the cost of the network that holds the most of it.
+"""Eviction from a full table, at the cost of the network with the most entries.
 
-Every table of a provider that clients fill uses this rule, so that one client network cannot
-exclude the others.
+Every client-filled table of a provider uses this rule, so that one client network cannot exclude
+the others.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Entry(Generic[K]):
     """One entry of a table.
 
     Attributes:
-        key: what the table knows it by.
-        origin: of the client that it belongs to.
+        key: its key in the table.
+        origin: the origin of its client.
         idle: whether its client makes no use of it.
-        rank: among entries that are otherwise equal the lowest rank is evicted first.
+        rank: among otherwise equal entries, the lowest rank is evicted first.
     """
 
     key: K
@@ -39,9 +39,9 @@ def victim(
     """Return the key of the entry to evict for ``newcomer``, or None to refuse the newcomer.
 
     The network with the most idle entries loses one, then the network with the most entries;
-    within a network the host, by the same order. An idle entry is lost to any newcomer. One in use
-    is lost only by a network or host that still has as many as the newcomer's afterwards. So each
-    network can use an equal share, whatever the others do.
+    within a network the host, by the same order. Any newcomer may evict an idle entry. An entry in
+    use is evicted only if its network or host keeps as many entries as the newcomer's afterwards.
+    So each network can use an equal share, whatever the others do.
 
     Args:
         entries: the whole table.

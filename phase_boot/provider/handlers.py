@@ -1,4 +1,4 @@
-"""Answering HTTP requests for the files of a SITE or a store. The only user of aiohttp's server."""
+"""HTTP request handlers: files, gateway, health, announcements and receipts. Uses aiohttp."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HANDLED: Final = web.RequestKey("answered", bool)
 
 @dataclass(slots=True)
 class _RequestStats:
-    """What has become of a request so far."""
+    """Outcome of a request so far, for its log line."""
 
     status: int = 0
     sent: int = 0
@@ -52,7 +52,7 @@ _PostHandler: TypeAlias = Callable[[web.BaseRequest, _RequestStats], Awaitable[w
 
 
 class RequestHandler:
-    """What a provider answers, and how many requests it is answering."""
+    """Dispatches requests to handlers, and counts the active ones."""
 
     def __init__(
         self,
@@ -63,9 +63,14 @@ class RequestHandler:
         receipts: ReceiptStore | None = None,
         tracker: Tracker | None = None,
     ) -> None:
-        """Answer for ``backend``; without ``receipts`` none are taken.
+        """Serve the files of ``backend``.
 
-        On ``tracker`` machines that fetch find one another.
+        Args:
+            backend: what is served.
+            limits: the ceilings of this provider.
+            emit: takes the event of each request.
+            receipts: stores posted receipts; None disables their path.
+            tracker: takes announcements; None disables their path.
         """
         self._backend = backend
         self._limits = limits
@@ -79,7 +84,7 @@ class RequestHandler:
         self._active = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request and tell about it when it is over."""
+        """Answer one request, and emit its event when it has ended."""
         loop = asyncio.get_running_loop()
         began, stats = loop.time(), _RequestStats()
         request[HANDLED] = True
@@ -90,10 +95,10 @@ class RequestHandler:
             stats.error = stats.error or str(error) or "the peer went away"
             raise
         except asyncio.CancelledError:
-            stats.error = "the provider was told to stop"
+            stats.error = "the provider was stopped"
             raise
         except Exception as error:
-            # A bug of ours: aiohttp answers with 500, and this line is what remains of it.
+            # A bug: aiohttp answers with 500, and this event is its only trace.
             stats.status, stats.error = _INTERNAL_ERROR, f"{type(error).__name__}: {error}"
             raise
         finally:
@@ -149,7 +154,7 @@ class RequestHandler:
     async def _add_receipt(
         self, receipts: ReceiptStore, request: web.BaseRequest, stats: _RequestStats
     ) -> web.StreamResponse:
-        """Take what a booted machine hands in."""
+        """Store a receipt that a booted machine posts."""
         raw = await self._read_post(request, stats, "A receipt", MAX_BYTES)
         if isinstance(raw, web.Response):
             return raw
@@ -175,8 +180,8 @@ class RequestHandler:
     async def _announce(
         self, tracker: Tracker, request: web.BaseRequest, stats: _RequestStats
     ) -> web.StreamResponse:
-        """Tell a machine that fetches of others that do, in exchange for what it holds."""
-        raw = await self._read_post(request, stats, "A notice", tracker_module.MAX_BYTES)
+        """Answer an announcement to the tracker."""
+        raw = await self._read_post(request, stats, "An announcement", tracker_module.MAX_BYTES)
         if isinstance(raw, web.Response):
             return raw
         now = asyncio.get_running_loop().time()
@@ -190,10 +195,10 @@ class RequestHandler:
     async def _read_post(
         self, request: web.BaseRequest, stats: _RequestStats, subject: str, max_bytes: int
     ) -> bytes | web.Response:
-        """Return the body of a request that hands something in, or the answer that refuses it."""
+        """Return the body of a POST request, or the response that refuses it."""
         if request.method != "POST":
             return _text_response(
-                stats, _METHOD_NOT_ALLOWED, f"{subject} is only handed in.", Allow="POST"
+                stats, _METHOD_NOT_ALLOWED, f"{subject} is sent by POST.", Allow="POST"
             )
         try:
             async with asyncio.timeout(self._limits.request_read_seconds):
@@ -237,10 +242,10 @@ class RequestHandler:
         pieces: Iterator[bytes],
         stats: _RequestStats,
     ) -> None:
-        """Send pieces as they are made, as long as the peer takes them.
+        """Send a body as it is produced.
 
         Raises:
-            ConnectionError: the peer went away or is too slow, or a block is not there any more.
+            ConnectionError: the client left or is too slow, or a block can no longer be read.
         """
         while True:
             try:
@@ -248,7 +253,7 @@ class RequestHandler:
                 async with asyncio.timeout(self._limits.chunk_seconds):
                     await response.write(data)
             except (BlockGone, TimeoutError) as error:
-                # A stream that just ended would look whole: only a cut connection says so.
+                # A body without a length that ends looks complete: only a reset marks the failure.
                 if request.transport is not None:
                     request.transport.abort()
                 stats.error = "the peer is too slow, or a file was changed"
@@ -295,10 +300,10 @@ class RequestHandler:
     async def _send_file(
         self, request: web.BaseRequest, served: ServedFile, span: HttpRange, stats: _RequestStats
     ) -> None:
-        """Let the kernel copy the bytes to the socket, as long as the peer takes them.
+        """Send bytes of a file with sendfile.
 
         Raises:
-            ConnectionError: the peer went away or is too slow, or the file became shorter.
+            ConnectionError: the client left or is too slow, or the file became shorter.
         """
         loop = asyncio.get_running_loop()
         while stats.sent < span.count:
@@ -314,7 +319,7 @@ class RequestHandler:
                     )
             stats.sent += sent
             if sent < count:
-                # The promised length cannot be kept any more: only a cut connection says so.
+                # Content-Length can no longer be met: only a reset marks the failure.
                 transport.abort()
                 stats.error = "the peer is too slow, or the file became shorter"
                 raise ConnectionAbortedError(stats.error)
@@ -333,7 +338,7 @@ def _json_response(stats: _RequestStats, status: int, body: object) -> web.Respo
 
 
 async def _read_body(request: web.BaseRequest, max_bytes: int) -> bytes | None:
-    """Return the body of a request, or None as soon as it is longer than ``max_bytes`` bytes."""
+    """Return the body of a request, or None as soon as it exceeds ``max_bytes``."""
     if (request.content_length or 0) > max_bytes:
         return None
     body = bytearray()
@@ -348,7 +353,7 @@ _COMMON_HEADERS: Final = {"Server": "phase-boot", "X-Content-Type-Options": "nos
 
 
 def _read_batch(pieces: Iterator[bytes], count: int) -> bytes:
-    """Return the next pieces, until they are so many bytes; none at the end."""
+    """Return the next ``count`` bytes or a little more; empty at the end."""
     data = bytearray()
     for piece in pieces:
         data += piece

@@ -1,4 +1,4 @@
-"""The door of a provider: which connections it admits, and aiohttp's server behind it."""
+"""aiohttp's low-level server behind a connection limiter."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from phase_boot.provider.limits import Limits
 
 
 class Server(web.Server):
-    """aiohttp's low-level server, with the connections that wait for an answer of ours.
+    """aiohttp's low-level server, which knows the connections that wait for its response.
 
     Attributes:
-        answering: those on which a file or document was asked for and is being answered. What is
-            posted does not count: its body may never come.
+        answering: connections with a GET or HEAD request in progress. POST requests do not count:
+            their body may never arrive.
     """
 
     def __init__(self, request_handler: RequestHandler, limits: Limits, emit: Emit) -> None:
@@ -66,16 +66,16 @@ class ConnectionLimiter:
 
 
 class _AdmissionProtocol(asyncio.Protocol):
-    """Puts the server behind a connection once that is admitted; any other is closed unread."""
+    """Passes an admitted connection to the server; any other is closed unread."""
 
     def __init__(self, server: web.Server, connections: Connections) -> None:
         self._server = server
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the connection, or end it."""
+        """Admit the connection, or abort it."""
         if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a provider answers over streams only")
+            raise TypeError("a provider serves stream transports only")
         peer = transport.get_extra_info("peername") or ("",)
         if not self._connections.admit(transport, str(peer[0]), _now()):
             transport.abort()
@@ -90,7 +90,7 @@ def _now() -> float:
 
 
 def _log_unparsable(emit: Emit) -> type[AbstractAccessLogger]:
-    """Return the access log of aiohttp, which also sees requests that cannot be parsed."""
+    """Return an aiohttp access logger that emits events for unparsable requests."""
 
     class UnparsableLog(AbstractAccessLogger):
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:

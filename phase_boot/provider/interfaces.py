@@ -1,4 +1,4 @@
-"""This machine's name and its network interfaces, as they are right now."""
+"""Host name and network interfaces of this machine at the time of the call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL: Final = re.compile(r"[^a-z0-9-]+")
 
 @dataclass(frozen=True, slots=True)
 class NetworkInterface:
-    """An interface that has addresses: its name, the kernel's index, IPv4 before IPv6."""
+    """An interface with addresses: its name, the kernel's index, IPv4 before IPv6."""
 
     name: str
     index: int
@@ -51,7 +51,7 @@ def host_label() -> str:
     """Return this machine's name as the first label of ``<name>.local``."""
     name = _LABEL.sub("-", socket.gethostname().split(".")[0].lower()).strip("-")[:63]
     if name in {"", "localhost"}:
-        # Every machine is called so.
+        # A default name is not unique on the network.
         return unique_label("phase-boot")
     return name
 
@@ -79,7 +79,7 @@ def _same_address(address: str, other: str) -> bool:
 
 
 def _is_bridged(name: str) -> bool:
-    """Say whether this is a port of a bridge, which speaks for all of its ports."""
+    """Return whether this is a bridge port; the bridge announces for its ports."""
     return Path("/sys/class/net", name, "brport").exists()
 
 

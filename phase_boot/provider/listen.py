@@ -1,4 +1,4 @@
-"""The sockets that a provider listens on."""
+"""Opening the listening sockets of a provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phase_boot.provider.errors import ProvideError
 
 BACKLOG: Final = 256
 TCP_USER_TIMEOUT_MS: Final = 60_000
-"""After so long the kernel gives a peer up that takes no byte of what was sent to it."""
+"""Time after which the kernel drops a connection whose sent data is not acknowledged."""
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _Address = tuple[socket.AddressFamily, tuple[str | int, ...]]
 
@@ -19,11 +19,11 @@ _Address = tuple[socket.AddressFamily, tuple[str | int, ...]]
 def listen(*, port: int, host: str | None, interface: str | None) -> list[socket.socket]:
     """Return listening sockets of one port: on ``host``, or on all addresses, IPv4 and IPv6.
 
-    Port 0 takes a free one. With ``interface`` only what arrives there is answered, whatever
-    addresses it has or gets.
+    Port 0 takes a free one. With ``interface``, only packets that arrive on it are accepted,
+    whatever its addresses are (SO_BINDTODEVICE).
 
     Raises:
-        ProvideError: they could not be opened.
+        ProvideError: a socket cannot be opened.
     """
     sockets = bind(port=port, host=host, interface=interface)
     for sock in sockets:
@@ -34,10 +34,10 @@ def listen(*, port: int, host: str | None, interface: str | None) -> list[socket
 def bind(
     *, port: int = 0, host: str | None = None, interface: str | None = None
 ) -> list[socket.socket]:
-    """Return sockets as `listen` does, of which none listens yet: who calls is refused.
+    """Return sockets as `listen` does, bound but not listening: connections are refused.
 
     Raises:
-        ProvideError: they could not be opened.
+        ProvideError: a socket cannot be opened.
     """
     sockets: list[socket.socket] = []
     try:

@@ -1,4 +1,4 @@
-"""What somebody who is still fetching can hand on: the stretches of artifacts that are verified."""
+"""Backend for artifacts that are still being downloaded: serves their verified pieces."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from phase_boot.provider.backend import OfferedVersion, ServedFile, artifact_fil
 from phase_boot.store.layout import read_entry_path
 
 HAVE_PREFIX: Final = "have/"
-"""The path before a DAG's root that says which stretches of it are held."""
+"""Path prefix before a DAG root: returns the bitfield of its pieces."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SharedFile:
-    """An open file, where its stretches begin, and the memory in which they are marked."""
+    """An open file, its piece offsets, and the shared memory that holds its bitfield."""
 
     share: Share
     file: int
@@ -43,7 +43,7 @@ class _SharedFile:
         return found & ((1 << self.count) - 1)
 
     def has_range(self, start: int, count: int) -> bool:
-        """Say whether these bytes were verified."""
+        """Return whether all pieces of this range are verified."""
         first = bisect_right(self.piece_offsets, start) - 1
         last = bisect_right(self.piece_offsets, start + count - 1) - 1
         needed = (1 << (last + 1)) - (1 << max(first, 0))
@@ -55,21 +55,21 @@ class _SharedFile:
 
 
 class PartialBackend:
-    """Implements `provider.files.Backend`, and `ports.neighbours.Hand`, for parts of artifacts.
+    """Implements `provider.backend.Backend`, and part of `ports.neighbours.Hand`.
 
-    It is given read-only descriptors by whoever fetches. Nothing is looked up by a name.
+    The downloading process passes read-only descriptors. No file is opened by name.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Begin without shared files."""
         self._shared: dict[Digest, _SharedFile] = {}
         self._roots: dict[str, Digest] = {}
 
     def share(self, share: Share, file: int, bitfield: int) -> None:
-        """Hand on what is marked of a file from now on; both descriptors are ours from here on.
+        """Serve the marked pieces of a file; takes ownership of both descriptors.
 
         Raises:
-            ValueError: the memory is not as large as it has to be.
+            ValueError: the memory is too small for the offsets.
         """
         piece_offsets = array(CUT)
         try:
@@ -88,14 +88,14 @@ class PartialBackend:
         self._roots[f"{HAVE_PREFIX}{share.root}"] = share.digest
 
     def clear(self) -> None:
-        """Hand on nothing any more; who is reading goes on to the end of what was asked."""
+        """Stop sharing; requests in progress run to their end."""
         for shared in self._shared.values():
             shared.close()
         self._shared.clear()
         self._roots.clear()
 
     def open(self, path: str) -> ServedFile | None:
-        """Open an artifact of which there is at least a part, or say which stretches are there."""
+        """Open a shared artifact, or the document with its bitfield."""
         shared = self._shared.get(self._roots[path]) if path in self._roots else None
         if shared is not None:
             return _bitfield_file(shared)
@@ -107,11 +107,11 @@ class PartialBackend:
         return replace(artifact_file(file, shared.share.digest), has_range=shared.has_range)
 
     def offers(self) -> frozenset[OfferedVersion]:
-        """Return nothing: who still fetches announces no version."""
+        """Return nothing: incomplete versions are not announced."""
         return frozenset()
 
     def dags(self) -> Mapping[Cid, Digest]:
-        """Return nothing: no block is cut out of a part."""
+        """Return nothing: the gateway serves no incomplete artifact."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Handing on to others what this machine is fetching, from the process that reads the network."""
+"""Peer server: serves the pieces of artifacts that are being downloaded; runs in the worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from phase_boot.provider.listen import BACKLOG
 from policies.model import Reach
 
 LIMITS: Final = Limits(connections=128, connections_per_address=96)
-"""A machine that boots has little memory, and other things to do."""
+"""A booting machine has little memory."""
 _SERVER_MODULES: Final = ("phase_boot.provider.http_server", "phase_boot.provider.handlers")
 
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 class HttpPoster(Protocol):
-    """Speaks to a provider; see `ports.neighbours.Neighbours.tell`."""
+    """Posts to a tracker; see `ports.neighbours.Neighbours.tell`."""
 
     def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> Awaitable[bytes]:
-        """Send ``body`` there and return the answer."""
+        """POST ``body`` to ``url`` and return the response body."""
 
 
 class PeerServer:
     """Implements `ports.neighbours.Hand`, over sockets that are bound and do not listen yet.
 
-    They listen from the first artifact on that is handed on. The server behind them takes long to
-    import on a slow machine, so it is made when somebody calls.
+    They listen from the first shared artifact on. The import of the HTTP server takes about a
+    second on a slow machine, so the first connection triggers it.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], poster: HttpPoster) -> None:
-        """Take the sockets, which are closed in the end, and who speaks for us."""
+        """Take the bound sockets, which `close` closes, and the client that posts to trackers."""
         self._sockets = sockets
         self._poster = poster
         self._backend: PartialBackend | None = None
@@ -45,7 +45,7 @@ class PeerServer:
         self._listeners: list[asyncio.Server] = []
 
     def share(self, share: Share, file: int, marks: int) -> None:
-        """Hand on what is marked of a file; both descriptors are its own from here on."""
+        """Serve the marked pieces of a file; takes ownership of both descriptors."""
         if self._backend is None:
             from phase_boot.provider.partial_backend import PartialBackend  # noqa: PLC0415 - not while booting
 
@@ -54,16 +54,16 @@ class PeerServer:
         self._backend.share(share, file, marks)
 
     def clear(self) -> None:
-        """Hand on nothing any more, and close what it was given."""
+        """Stop serving, and close the shared files."""
         if self._backend is not None:
             self._backend.clear()
 
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        """Do what `Neighbours.tell` says."""
+        """Implement `Neighbours.tell`."""
         return await self._poster.tell(url, body, limit=limit, reach=reach)
 
     async def close(self) -> None:
-        """Answer nobody any more."""
+        """Close the sockets and the server."""
         self._stop_watching()
         if self._opening is not None:
             self._opening.cancel()
@@ -81,7 +81,7 @@ class PeerServer:
             loop.add_reader(sock, self._on_connect)
 
     def _on_connect(self) -> None:
-        """Somebody waits at a socket: make the server that answers."""
+        """Import and start the server for the first connection."""
         self._stop_watching()
         self._opening = asyncio.create_task(self._open())
 
@@ -105,4 +105,4 @@ class PeerServer:
 
 
 def _discard_event(event: object) -> None:
-    """Tell nobody: what this process says reaches no journal."""
+    """Drop an event: the worker has no journal."""

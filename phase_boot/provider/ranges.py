@@ -1,4 +1,4 @@
-"""Which bytes a request wants: the single ranges of RFC 9110."""
+"""Parsing of Range headers: the single byte ranges of RFC 9110."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class HttpRange:
 
 
 def parse_range(header: str, size: int) -> HttpRange | None:
-    """Return the part of ``size`` bytes that a Range header asks for.
+    """Return the range of ``size`` bytes that a Range header requests.
 
-    None means all of them: there is no header, or not one single range of bytes (RFC 9110 lets a
-    server ignore those).
+    None means the whole file: the header is absent, or is not a single byte range (RFC 9110 lets a
+    server ignore others).
 
     Raises:
-        Unsatisfiable: no byte of it exists.
+        RangeNotSatisfiable: the range has no byte within the file.
     """
     found = _SINGLE.fullmatch(header)
     if found is None or (found[1] is None and found[2] is None):

@@ -1,4 +1,4 @@
-"""Keeping the receipts that booted machines hand in: each checked first, all of them bounded."""
+"""Store of the receipts that booted machines post: verified on arrival, bounded in number."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from phase_boot.trust.refusals import Refusal
 from policies.model import Mode
 
 NETWORKS: Final = ".networks.json"
-"""In the folder of receipts: the client network that each node's first receipt came from."""
+"""File in the receipts folder: the client network of each node's first receipt."""
 MAX_NETWORKS: Final = 1 << 20
-"""Bytes of it."""
+"""Bytes of that file."""
 _MAX_TIME: Final = 1e11
-"""Seconds since 1970 that no file is as new as."""
+"""Upper bound of a file time, in seconds since 1970."""
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FILE_MODE: Final = 0o644
 
 
 class ReceiptRejected(Exception):
-    """A receipt is not taken; ``str`` is one sentence with the way out.
+    """A receipt is rejected; ``str`` is one sentence with the way out.
 
     Attributes:
-        code: what a program goes by.
-        full: whether it is the SITE's fault and not the receipt's.
+        code: machine-readable reason.
+        full: whether the SITE has no room, and the receipt may be valid.
     """
 
     def __init__(self, sentence: str, *, code: str, full: bool = False) -> None:
@@ -51,7 +51,7 @@ class ReceiptRejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
-    """A receipt that stands in the SITE, and whether it did so before."""
+    """A stored receipt, and whether it was stored before."""
 
     receipt: Receipt
     path: Path
@@ -59,7 +59,7 @@ class StoredReceipt:
 
 
 class ReceiptStore:
-    """The receipts of a SITE. Its methods block; one provider at a time adds to them."""
+    """The receipts of a SITE. Its methods block; one provider at a time may add."""
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root = root
@@ -68,13 +68,13 @@ class ReceiptStore:
         self._lock = threading.Lock()
 
     def add(self, raw: bytes, address: str) -> StoredReceipt:
-        """Keep a receipt from ``address`` whose claims agree with a manifest of this SITE.
+        """Store a receipt from ``address`` whose claims agree with a manifest of this SITE.
 
-        Of one node only the newest receipts are kept. The nodes of one address are bounded. In a
+        Only the newest receipts of a node are kept. The nodes of one address are bounded. In a
         full folder the address with the most nodes loses one to a node from another address.
 
         Raises:
-            NotKept: it is not believed, is of another publisher's version, or there is no room.
+            ReceiptRejected: it is invalid, of another publisher's version, or there is no room.
         """
         receipt = self._verify(raw)
         node = receipt.node.removeprefix(KEYID_PREFIX)
@@ -97,10 +97,10 @@ class ReceiptStore:
         return StoredReceipt(receipt, path, known=False)
 
     def _verify(self, raw: bytes) -> Receipt:
-        """Return the receipt, once its signature and each claim that can be checked are.
+        """Return the receipt after verifying its signature and every checkable claim.
 
         Raises:
-            NotKept: one of them is not good.
+            ReceiptRejected: one of them is invalid.
         """
         try:
             receipt = read_receipt(raw)
@@ -121,10 +121,10 @@ class ReceiptStore:
         return receipt
 
     def _published_manifest(self, receipt: Receipt) -> Mapping[str, object] | None:
-        """Return the manifest that the receipt names, as this SITE published it, or None.
+        """Return the published manifest that the receipt names, or None.
 
         Raises:
-            Refusal: what the SITE keeps in its place is no manifest.
+            Refusal: the stored file is not a valid document.
         """
         booted = receipt.booted
         if booted is None:
@@ -137,11 +137,11 @@ class ReceiptStore:
             return read_document(file.read(MAX_DOCUMENT + 1))
 
     def _check_node(self, folder: Path, receipt: Receipt) -> None:
-        """Compare the receipt with one of those that its node handed in before.
+        """Compare the receipt with an earlier one of its node.
 
         Raises:
-            NotKept: both cannot be true.
-            OSError: the disk refuses.
+            ReceiptRejected: the two contradict each other.
+            OSError: the disk failed.
         """
         kept = next(_visible_entries(folder), None)
         if kept is None:
@@ -152,15 +152,15 @@ class ReceiptStore:
         except ReceiptContradicted as refusal:
             raise ReceiptRejected(str(refusal), code=refusal.code) from None
         except Refusal:
-            # `phase-boot receipts` names it; here it says nothing about the new one.
+            # `phase-boot receipts` reports the invalid file; it does not affect the new receipt.
             return
 
     def _make_room(self, node: str, network: str) -> None:
-        """Note where a new node is from, and remove another one where there is no room for it.
+        """Record the network of a new node, and evict another node if the folder is full.
 
         Raises:
-            NotKept: no node may be removed for this one.
-            OSError: the disk refuses.
+            ReceiptRejected: no node may be evicted for this one.
+            OSError: the disk failed.
         """
         nodes = {folder.name: folder for folder in _visible_entries(self._folder)}
         if node in nodes:
@@ -195,7 +195,7 @@ class ReceiptStore:
         self._write(self._folder / NETWORKS, json.dumps(networks, sort_keys=True).encode())
 
     def _networks(self) -> Mapping[str, str]:
-        """Return the network that each node's first receipt came from, as far as it is known."""
+        """Return the network of each node's first receipt, where known."""
         file = open_regular(self._root, f"{RECEIPTS}/{NETWORKS}")
         if file is None:
             return {}
@@ -205,11 +205,11 @@ class ReceiptStore:
             table = json.loads(raw) if len(raw) <= MAX_NETWORKS else {}
         except (ValueError, RecursionError):
             table = {}
-        # What is lost here makes nodes of an unknown network, which have limits too.
+        # Nodes missing here count as of an unknown network, which has limits too.
         return {str(k): str(v) for k, v in table.items()} if isinstance(table, dict) else {}
 
     def _write(self, path: Path, raw: bytes) -> None:
-        """Put a receipt in its place, all at once."""
+        """Write a file atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".{path.name.removeprefix('.')}.new"
         temporary.unlink(missing_ok=True)
@@ -223,7 +223,7 @@ class ReceiptStore:
             temporary.unlink(missing_ok=True)
 
     def _prune(self, folder: Path, added: Path) -> None:
-        """Remove the oldest receipts of a node beyond as many as are kept of one."""
+        """Remove the oldest receipts of a node beyond `Limits.receipts_per_node`."""
         others = [path for path in _visible_entries(folder) if path != added]
         others.sort(key=lambda path: path.stat().st_mtime_ns)
         for path in others[: max(0, len(others) + 1 - self._limits.receipts_per_node)]:
@@ -231,7 +231,7 @@ class ReceiptStore:
 
 
 def _visible_entries(folder: Path) -> Iterator[Path]:
-    """Yield what stands in a folder, but for what is being made there."""
+    """Yield the entries of a folder, except for temporary files."""
     if folder.is_dir():
         yield from (path for path in folder.iterdir() if not path.name.startswith("."))
 

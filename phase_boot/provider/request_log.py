@@ -1,7 +1,7 @@
-"""Telling of requests within a bound, so that no client fills a disk or hides the others.
+"""Rate limit of request events, so that no client fills a disk or hides the others.
 
-As with journald's RateLimitBurst=: what is over the bound is counted, and the count is told when
-its interval ends. Every request is answered all the same.
+As with journald's RateLimitBurst=, events over the limit are counted, and the count is emitted at
+the end of the interval. Every request is answered all the same.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from phase_boot.provider.events import (
 from phase_boot.provider.limits import Limits
 
 MAX_CLIENTS: Final = 1024
-"""Client networks that are counted apart in one interval; further ones are counted together."""
+"""Client networks with counters of their own per interval; others share one."""
 MAX_TEXT: Final = 256
-"""Characters of any one text of a line that a client chooses."""
+"""Characters of each text in an event that a client chooses."""
 _OTHERS: Final = ""
 _Line: TypeAlias = RequestAnswered | ReceiptKept
 
 
 @dataclass(slots=True)
 class _Client:
-    """What one client network was told of in the present interval."""
+    """Counters of one client network in the current interval."""
 
     lines: set[object] = field(default_factory=set)
     requests: int = 0
@@ -39,7 +39,7 @@ class _Client:
     bytes: int = 0
     errors: int = 0
 
-    def leave_out(self, line: _Line) -> None:
+    def suppress(self, line: _Line) -> None:
         if isinstance(line, ReceiptKept):
             self.receipts += 1
             return
@@ -57,9 +57,9 @@ class _Client:
 class RequestLog:
     """Implements `events.Emit` before another one.
 
-    In an interval of `Limits.log_seconds` one line is written for requests of one client network
-    that have the same method, path, status and error, at most `log_lines_per_address` of one
-    network, and `log_lines` in all. Call it in an event loop, and `close` it in the end.
+    In an interval of `Limits.log_seconds`, requests of one client network with the same method,
+    path, status and error get one line, one network gets at most `log_lines_per_address`, and all
+    together `log_lines`. Call it in an event loop, and `close` it at the end.
     """
 
     def __init__(self, emit: Emit, limits: Limits) -> None:
@@ -70,7 +70,7 @@ class RequestLog:
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self, event: Event) -> None:
-        """Tell ``event``, or count it."""
+        """Emit ``event``, or count it."""
         if not isinstance(event, RequestAnswered | ReceiptKept):
             self._emit(event)
             return
@@ -84,10 +84,10 @@ class RequestLog:
             self._lines += 1
             self._emit(line)
         else:
-            client.leave_out(line)
+            client.suppress(line)
 
     def close(self) -> None:
-        """Tell what was left out so far, and forget the interval."""
+        """Emit the summaries of the current interval and end it."""
         if self._timer is not None:
             self._timer.cancel()
             self._end()
@@ -113,16 +113,16 @@ class RequestLog:
 
 
 def _summaries(clients: dict[str, _Client], limits: Limits) -> Iterable[RequestsSuppressed]:
-    """Yield a line for each network that most was left out of, and one for all others."""
+    """Yield a summary for each network with the most suppressed lines, and one for all others."""
     others = clients.pop(_OTHERS, _Client())
-    left_out = [
+    suppressed = [
         (network, each) for network, each in clients.items() if each.requests + each.receipts
     ]
-    left_out.sort(key=lambda named: named[1].requests + named[1].receipts, reverse=True)
-    for _, each in left_out[limits.log_summaries :]:
+    suppressed.sort(key=lambda named: named[1].requests + named[1].receipts, reverse=True)
+    for _, each in suppressed[limits.log_summaries :]:
         others.add(each)
-    told = [*left_out[: limits.log_summaries], (_OTHERS, others)]
-    for network, each in told:
+    summaries = [*suppressed[: limits.log_summaries], (_OTHERS, others)]
+    for network, each in summaries:
         if each.requests + each.receipts:
             yield RequestsSuppressed(
                 peer=network,
@@ -135,7 +135,7 @@ def _summaries(clients: dict[str, _Client], limits: Limits) -> Iterable[Requests
 
 
 def _kind(line: _Line) -> object:
-    """Return what is equal for lines of which one is enough."""
+    """Return the key by which lines count as duplicates."""
     if isinstance(line, ReceiptKept):
         return line
     return (line.method, line.path, line.status, line.error)

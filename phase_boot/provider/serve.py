@@ -1,4 +1,4 @@
-"""A provider from start to stop: serve at once, announce as soon as may be, leave politely."""
+"""Composition root of the provider: serve, announce by mDNS, stop gracefully."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What to serve, and where."""
+    """Settings of a provider."""
 
     folder: Path
     from_store: bool = False
-    """Whether ``folder`` is the store of a machine that boots, instead of a SITE."""
+    """Whether ``folder`` is a store instead of a SITE."""
     port: int
     host: str | None = None
     interface: str | None = None
     announce: bool = True
     receipts: bool = True
-    """Whether booted machines may hand in what they ran."""
+    """Whether receipts of booted machines are accepted."""
     limits: Limits = field(default_factory=Limits)
 
 
 async def serve(settings: Settings, emit: Emit) -> None:
-    """Serve a SITE or a store until SIGTERM or SIGINT; a second one ends it on the spot.
+    """Serve a SITE or a store until SIGTERM or SIGINT; a second signal ends it at once.
 
     Raises:
-        ProvideError: there is no such folder, or the port cannot be opened.
+        ProvideError: the folder does not exist, or the port cannot be opened.
     """
     if not settings.folder.is_dir():
         command = "phase-boot daemon --store" if settings.from_store else "phase-boot publish"
@@ -141,5 +141,5 @@ async def _announce(settings: Settings, port: int, emit: Emit) -> None:
             functools.partial(find_interfaces, interface=settings.interface, host=settings.host),
             _backend(settings).offers,
         )
-    except Exception as error:  # noqa: BLE001 - serving goes on, whatever is wrong with mDNS
+    except Exception as error:  # noqa: BLE001 - a failure of mDNS must not stop the server
         emit(AnnounceFailed(interface="", reason=f"{type(error).__name__}: {error}"))

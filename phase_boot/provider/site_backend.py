@@ -33,7 +33,7 @@ from phase_boot.trust.refusals import Refusal
 
 @dataclass(frozen=True, slots=True)
 class SiteBackend:
-    """Implements `Backend` for the SITE of a publisher, or a copy of one."""
+    """Implements `Backend` for the SITE of a publisher or a mirror of it."""
 
     root: Path
 
@@ -56,7 +56,7 @@ class SiteBackend:
 def open_served(root: Path, path: str) -> ServedFile | None:
     """Open the file that the mirror layout has at ``path``, or return None.
 
-    Nothing is decoded or normalised: a path is a name of the layout, letter by letter, or nothing.
+    The path is neither decoded nor normalised: it matches the layout exactly, or nothing.
     """
     digest, dag = read_entry_path(path), read_dag_path(path)
     if digest is None and dag is None and not _is_document_path(path):
@@ -70,16 +70,16 @@ def open_served(root: Path, path: str) -> ServedFile | None:
 
 
 def _is_document_path(path: str) -> bool:
-    """Say whether a manifest or a root has this path; a root's draft is nobody's business yet."""
+    """Return whether the path is that of a manifest or root; drafts of a root are not served."""
     return read_manifest_path(path) is not None or read_root_path(path) is not None
 
 
 def find_offers(root: Path) -> frozenset[OfferedVersion]:
-    """Return what the SITE offers now; what is no manifest, or in the wrong folder, is left out."""
+    """Return the offered versions; skip invalid manifests and those in a wrong folder."""
     try:
         return frozenset(_offers(root))
     except OSError:
-        # The SITE is being replaced, or its disk is gone: nothing is offered meanwhile.
+        # The SITE is being replaced or its disk is gone: it offers nothing meanwhile.
         return frozenset()
 
 

@@ -1,4 +1,4 @@
-"""What a machine that has booted can hand on: the artifacts, roots and manifests of its store."""
+"""Backend for the store of a booted machine: its artifacts, roots and manifests."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ TRUST_FOLDER: Final = "trust"
 TRUST_STATE: Final = f"{TRUST_FOLDER}/state.json"
 CAS_FOLDER: Final = "cas"
 DAG_FOLDER: Final = f"{CAS_FOLDER}/dag"
-"""The folders of a store: as `phase-boot daemon --store` and the Cache partition have them."""
+"""Folders of a store, in `phase-boot daemon --store` and in the Cache partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreBackend:
-    """Implements `provider.files.Backend` for a store.
+    """Implements `provider.backend.Backend` for a store.
 
-    Of a version only what is there whole is offered. Nothing is verified here: whoever takes it
-    does, as if it came from anybody.
+    A version is offered if all of its required artifacts are complete. Nothing is verified here:
+    the client verifies, as for any source.
     """
 
     folder: Path
 
     def open(self, path: str) -> ServedFile | None:
-        """Open an artifact, a kept root, or the manifest of a version that is whole."""
+        """Open an artifact, a stored root, or the manifest of a complete version."""
         if (digest := read_entry_path(path)) is not None:
             file = open_regular(self.folder, entry_path(digest))
             return None if file is None else artifact_file(file, digest)
@@ -70,14 +70,14 @@ class StoreBackend:
         return None
 
     def offers(self) -> frozenset[OfferedVersion]:
-        """Return the versions that are whole."""
+        """Return the complete versions."""
         return frozenset(
             OfferedVersion(each.channel, each.arch, str(each.version), raw_cid(Digest.of(raw)))
             for each, raw in self._complete_versions()
         )
 
     def dags(self) -> Mapping[Cid, Digest]:
-        """Return the DAGs that the manifests of the versions that are whole name."""
+        """Return the DAG roots that the manifests of complete versions name."""
         return dags_in(manifest for manifest, _ in self._complete_versions())
 
     def _complete_versions(self) -> Iterator[tuple[Manifest, bytes]]:

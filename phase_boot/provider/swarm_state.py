@@ -1,4 +1,8 @@
-"""Who fetches one artifact at the same time: what each holds, and who takes what from us."""
+"""Swarm state of one artifact: the pieces that each peer has, and those assigned to it.
+
+Unlike a BitTorrent tracker, this one assigns each piece of its own upload to one peer. So the
+provider's uplink carries about one copy of the artifact, however many peers download it.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +18,16 @@ from phase_boot.provider.limits import Limits
 
 MIN_ASSIGNED: Final = 8
 MAX_ASSIGNED: Final = 1024
-"""Stretches that one machine may be about to take from us: fewer, the more machines there are."""
+"""Bounds on the pieces assigned to one peer at once; its quota shrinks as the swarm grows."""
 BATCHES: Final = 4
-"""In so many shares each takes what falls to it."""
+"""A peer's quota is assigned in this many batches."""
 MIN_TO_REASSIGN: Final = 4
-"""Who is about to take fewer than so many is left alone."""
+"""A peer with fewer assigned pieces than this keeps them."""
 SLOW_SECONDS: Final = 2.0
-"""Who has nothing new for so long is slow."""
+"""Time without a new piece after which a peer counts as slow."""
 _FREE_RUN: Final = re.compile("1+")
 PeerAddress: TypeAlias = tuple[str, int]
-"""The address that a machine calls from, and the port at which it says that it answers."""
+"""The source address of a peer's requests, and the port on which it says it listens."""
 
 
 @dataclass(slots=True)
@@ -31,40 +35,41 @@ class _PeerState:
     origin: Origin
     last_seen: float
     last_progress: float
-    """When it last had more than before, or was given something to take."""
+    """Time of its last new piece or last assignment."""
     have: int = 0
     assigned: int = 0
-    """What it may take from us and does not have yet."""
+    """Pieces that it may request from this provider and does not have yet."""
     next_piece: int = 0
-    """The stretch after the last one that it was given."""
+    """The piece after its last assigned one; assignments continue there."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerReply:
-    """What a machine may take from us now, and who holds what it does not."""
+    """The pieces that a peer may request from the provider, and peers that have others."""
 
     assigned: int
     peers: tuple[tuple[PeerAddress, int], ...]
 
 
 class TrackedSwarm:
-    """The machines that fetch one artifact, as long as each says that it still does.
+    """The peers that download one artifact, each until it stops announcing.
 
-    Everything here is hearsay. Who lies makes others ask in vain, until they ask us.
+    All of it is unverified: a false announcement costs other peers a failed request, after which
+    they request the piece from the provider.
     """
 
     def __init__(self, count: int, limits: Limits) -> None:
-        """Begin with nobody, for an artifact of so many stretches."""
+        """Begin with no peers, for an artifact of ``count`` pieces."""
         self._count = count
         self._limits = limits
         self._peers: dict[PeerAddress, _PeerState] = {}
-        self._random = random.Random()  # noqa: S311 - who is told of whom is no secret
+        self._random = random.Random()  # noqa: S311 - the order of peers is no secret
 
     def __len__(self) -> int:
         return len(self._peers)
 
     def expire(self, now: float) -> None:
-        """Leave out whoever has not said anything lately."""
+        """Remove peers that have not announced within `Limits.peer_seconds`."""
         before = now - self._limits.peer_seconds
         for address in [
             address for address, peer in self._peers.items() if peer.last_seen < before
@@ -80,12 +85,20 @@ class TrackedSwarm:
         now: float,
         failed: frozenset[PeerAddress] = frozenset(),
     ) -> TrackerReply:
-        """Take what a machine says of itself, and answer what it may do now.
+        """Record an announcement, and return the peer's assignment and other peers.
 
-        A machine that there is no room for is told of others, and given nothing to take. In a full
-        meeting the address with the most machines loses one to a newcomer from another address.
-        Peers in ``failed`` do not answer this machine: it is not told of them, and may take from us
-        what only they hold or were to take. Other machines are told of them as before.
+        In a full swarm, the address with the most peers loses one to a newcomer from another
+        address. A peer for which there is no room gets the list of peers, but no assignment. Peers
+        in ``failed`` do not answer this peer: the reply leaves them out, and pieces that only they
+        have, or that are assigned to them, may be assigned to it. Replies to others still name
+        them.
+
+        Args:
+            address: the peer that announces.
+            have: the pieces that it has, as a bit mask.
+            want: the number of pieces that it wants to be assigned.
+            now: the current time in seconds.
+            failed: peers that do not answer it.
         """
         self.expire(now)
         peer = self._peers.get(address)
@@ -104,11 +117,11 @@ class TrackedSwarm:
         )
 
     def remove(self, address: PeerAddress) -> None:
-        """Leave out a machine that says that it stops."""
+        """Remove a peer that announced that it stops."""
         self._peers.pop(address, None)
 
     def _make_room(self, newcomer: Origin) -> bool:
-        """Say whether there is room for one more, after an eviction where that is needed."""
+        """Return whether there is room for one more peer; evict one if needed."""
         limits = self._limits
         origins = [each.origin for each in self._peers.values()]
         if origins.count(newcomer) >= limits.peers_per_address:
@@ -133,13 +146,13 @@ class TrackedSwarm:
         peer.last_seen, peer.have = now, have
         peer.assigned &= ~have
         if now - peer.last_progress > self._limits.assigned_seconds:
-            # It does not take what it was given: somebody else may.
+            # It does not download its assignment: release the pieces to others.
             peer.assigned = 0
 
     def _assign(
         self, peer: _PeerState, want: int, now: float, failed: frozenset[PeerAddress]
     ) -> None:
-        """Give the machine some of what nobody has or is taking, next to what it took before."""
+        """Assign pieces that no peer has or is assigned, adjacent to its last ones if possible."""
         taken = peer.have
         for address, each in self._peers.items():
             if address not in failed:
@@ -154,7 +167,7 @@ class TrackedSwarm:
                 first, end = next(run for run in runs if run[0] <= next_piece < run[1])
                 first = next_piece
             else:
-                # Far from where all others are.
+                # The middle of the longest free run is farthest from all other peers.
                 first, end = max(runs, key=lambda run: run[1] - run[0])
                 first += (end - first) // 2 if end - first > want else 0
             end = min(end, first + want)
@@ -164,7 +177,7 @@ class TrackedSwarm:
             peer.last_progress = now
 
     def _reassign_slow(self, peer: _PeerState, now: float) -> int:
-        """Take the later half of what a slow one is about to take, once nothing else is left."""
+        """Move the later half of the slowest peer's assignment, when no free piece is left."""
         slow = [each for each in self._peers.values() if now - each.last_progress > SLOW_SECONDS]
         victim = max(slow, key=lambda each: each.assigned.bit_count(), default=peer)
         wanted = victim.assigned & ~peer.have
@@ -186,7 +199,7 @@ class TrackedSwarm:
             if address not in excluded and peer.have & ~have
         ]
         self._random.shuffle(useful)
-        # Hosts take turns, so that one that announces many ports does not displace the others.
+        # Round-robin over hosts: a host that announces many ports must not displace the others.
         turns = Counter[str]()
         ranked = []
         for address, peer_have in useful:

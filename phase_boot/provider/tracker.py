@@ -1,4 +1,9 @@
-"""Where machines that fetch the same find one another: what they say, and what they are told."""
+"""Tracker: parses announcements, checks their bounds, and keeps one swarm per offered artifact.
+
+An announcement names a port and, for each artifact, the pieces that the peer has. A reply names
+the pieces that it may request from this provider, and peers that have others. A peer's address is
+always the source address of its request, so no peer can direct others at a third machine.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +23,29 @@ from phase_boot.url import Url
 
 MAX_BYTES: Final = 16 * 1024
 MAX_ROOTS: Final = 8
-"""Artifacts that a machine says something of at once."""
+"""Artifacts of one announcement."""
 MIN_PORT: Final = 1024
-"""Below it are the services of a machine itself, which nobody is sent to."""
+"""Lower ports belong to system services; no peer is directed at one."""
 MAX_PORT: Final = 65535
 MAX_WANT: Final = 1 << 16
 MAX_FAILED: Final = 16
-"""Peers that a machine says do not answer it; more are refused."""
+"""Failed peers that one announcement may name; more are refused."""
 STOPPED: Final = "stopped"
-"""The event by which a machine says that it leaves (BEP 3 has the same word)."""
+"""The event of a peer that leaves the swarm (the word of BEP 3)."""
 REFRESH_SECONDS: Final = 5.0
-"""How long it is remembered what the SITE offers."""
+"""Age after which the list of offered artifacts is read again."""
 _PEER: Final = re.compile(r"http://([0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]):([1-9][0-9]{3,4})")
 
 
 class BadAnnounce(Exception):
-    """A machine does not say what it should; the text is a sentence."""
+    """An announcement is invalid; the text is a sentence."""
 
 
 class Tracker:
-    """The meetings over what a SITE offers, and over nothing else."""
+    """The swarms of the artifacts that a backend offers, and of no others."""
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
-        """Take whose artifacts they are."""
+        """Take the backend whose artifacts are tracked."""
         self._backend = backend
         self._limits = limits
         self._sizes: dict[Cid, int] = {}
@@ -48,11 +53,11 @@ class Tracker:
         self._swarms: dict[Cid, TrackedSwarm] = {}
 
     def is_stale(self, now: float) -> bool:
-        """Say whether it is time to `refresh` at the SITE again."""
+        """Return whether `refresh` is due."""
         return now - self._refreshed > REFRESH_SECONDS
 
     def refresh(self, now: float) -> None:
-        """Find out what the SITE offers; it blocks."""
+        """Read which artifacts the backend offers; it blocks."""
         sizes = {}
         for root, digest in self._backend.dags().items():
             served = self._backend.open(entry_path(digest))
@@ -62,20 +67,20 @@ class Tracker:
         self._sizes, self._refreshed = sizes, now
 
     def announce(self, address: str, raw: bytes, now: float) -> dict[str, Any]:
-        """Return what the machine at ``address`` is told in exchange for what it says of itself.
-
-        Its own address is the one that it calls from, whatever it says.
+        """Apply an announcement from ``address``, and return the reply.
 
         Raises:
-            BadAnnounce: it says something else.
+            BadAnnounce: the announcement is invalid.
         """
         host = _parse_address(address)
         body = _parse_body(raw)
         port, roots = body.get("port"), body.get("roots")
         if not isinstance(port, int) or not MIN_PORT <= port <= MAX_PORT:
-            raise BadAnnounce(f"Say at which port you answer: from {MIN_PORT} to {MAX_PORT}.")
+            raise BadAnnounce(f"Invalid announcement: port must be from {MIN_PORT} to {MAX_PORT}.")
         if not isinstance(roots, dict) or len(roots) > MAX_ROOTS:
-            raise BadAnnounce(f"Say what you hold of each of at most {MAX_ROOTS} artifacts.")
+            raise BadAnnounce(
+                f"Invalid announcement: roots must name at most {MAX_ROOTS} artifacts."
+            )
         failed = _parse_failed(body.get("failed", []))
         self._expire(now)
         if body.get("event") == STOPPED:
@@ -114,7 +119,7 @@ class Tracker:
         return {"yours": encode_bitfield(reply.assigned, count), "peers": peers}
 
     def _expire(self, now: float) -> None:
-        """Let go of meetings that everybody has left, and of those over what is offered no more."""
+        """Drop swarms without peers, and swarms of artifacts that are no longer offered."""
         for root, swarm in list(self._swarms.items()):
             swarm.expire(now)
             if not len(swarm) or root not in self._sizes:
@@ -127,7 +132,7 @@ def _parse_body(raw: bytes) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise BadAnnounce("Say it as a JSON object.")
+        raise BadAnnounce("The body must be a JSON object.")
     return body
 
 
@@ -137,14 +142,14 @@ def _parse_entry(entry: object, count: int) -> tuple[int, int]:
             try:
                 return decode_bitfield(text, count), want
             except ValueError as error:
-                raise BadAnnounce(f"This cannot be: {error}.") from error
-    raise BadAnnounce("Say what you hold, and how many stretches you want to take from here.")
+                raise BadAnnounce(f"Invalid announcement: {error}.") from error
+    raise BadAnnounce("Invalid announcement: each root needs a bitfield and a number of pieces.")
 
 
 def _parse_failed(urls: object) -> frozenset[PeerAddress]:
-    """Return the peers that an announcement names as failed, as this provider knows them."""
+    """Return the addresses of the peers that an announcement lists as failed."""
     if not isinstance(urls, list) or len(urls) > MAX_FAILED:
-        raise BadAnnounce(f"Name at most {MAX_FAILED} peers that failed, by their URLs.")
+        raise BadAnnounce(f"Invalid announcement: failed lists at most {MAX_FAILED} peers by URL.")
     return frozenset(filter(None, map(_parse_peer_url, urls)))
 
 
@@ -167,21 +172,21 @@ def _parse_root(name: str) -> Cid | None:
 
 
 def _parse_address(address: str) -> str:
-    """Return the address of a caller as others may be told it.
+    """Return a peer's address in the form in which other peers receive it.
 
     Raises:
-        BadAnnounce: others cannot reach it by its address alone.
+        BadAnnounce: other peers cannot reach this address.
     """
     try:
         found = ipaddress.ip_address(address)
     except ValueError as error:
-        raise BadAnnounce("Whoever calls has no address that others could be told.") from error
+        raise BadAnnounce("Invalid announcement: the peer has no IP address.") from error
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        # The same machine as the one that calls from the IPv4 address.
+        # An IPv4-mapped address is the same peer as its IPv4 address.
         found = found.ipv4_mapped
     if found.version != 4 and found.is_link_local:  # noqa: PLR2004 - which of the two it is
         raise BadAnnounce(
-            "Call from an address that means the same to others: yours is of one link."
+            "Announce from a routable address: link-local ones mean nothing to others."
         )
     return str(found)
 

@@ -1,7 +1,7 @@
-"""What ``/ipfs/<cid>`` is answered with: the trustless-gateway specification, for files.
+"""Trustless gateway: answers ``/ipfs/<cid>`` for files (IPFS trustless-gateway specification).
 
-No HTTP library is known here: a request is a path, its parameters and two headers, and a reply says
-what is to be sent. What a client gets it can check by the CID it asked for.
+This module uses no HTTP library: a request is a path, parameters and headers, and a reply is a
+status, headers and a body. The client verifies the body by the CID that it requested.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from phase_boot.provider.block_index import ArtifactDag, BlockGone, BlockIndex, 
 PREFIX: Final = "ipfs/"
 RAW_TYPE: Final = "application/vnd.ipld.raw"
 EMPTY_CID: Final = "bafkqaaa"
-"""The CID of no bytes, which holds them itself: clients ask for it to see whether this answers."""
+"""The identity CID of zero bytes; clients request it to probe a gateway."""
 MAX_ACCEPT: Final = 1024
 
 OK: Final = 200
@@ -33,13 +33,13 @@ PRECONDITION: Final = 412
 
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ENTITY_BYTES: Final = re.compile(r"(-?[0-9]{1,16}):(-?[0-9]{1,16}|\*)")
-# Whatever may be a CID of another kind, which nobody has here.
+# CIDs of other versions and encodings, which this gateway never has.
 _OTHER_CID: Final = re.compile(r"(Qm[1-9A-HJ-NP-Za-km-z]{44}|[bzkfuUFBK][A-Za-z0-9_=-]{7,255})")
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayReply:
-    """What to answer: a sentence, one block, or a stream of pieces."""
+    """A response: a sentence, one block, or a stream."""
 
     status: int
     text: str = ""
@@ -50,7 +50,7 @@ class GatewayReply:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRequest:
-    """A request for something below ``/ipfs/``."""
+    """A request below ``/ipfs/``."""
 
     path: str
     """Without the prefix."""
@@ -63,7 +63,7 @@ class GatewayRequest:
 
 @dataclass(frozen=True, slots=True)
 class _ResponseFormat:
-    """The form in which something is wanted."""
+    """The negotiated media type and its parameters."""
 
     kind: str
     parameters: Mapping[str, str]
@@ -76,14 +76,14 @@ class _Refused(Exception):
 
 
 class TrustlessGateway:
-    """Answers for blocks. Its method blocks."""
+    """Answers requests for blocks and CARs. Its method blocks."""
 
     def __init__(self, blocks: BlockIndex) -> None:
-        """Take the blocks that can be had."""
+        """Take the index of the blocks that are served."""
         self._blocks = blocks
 
     def reply(self, request: GatewayRequest) -> GatewayReply:
-        """Return the answer; a stream reads its blocks as it is sent."""
+        """Return the reply; a stream reads its blocks while it is sent."""
         try:
             wanted_format = _negotiate(request)
             name, _, rest_of_path = request.path.partition("/")
@@ -166,7 +166,7 @@ def _headers(request: GatewayRequest, name: str, ending: str) -> dict[str, str]:
 
 
 def _negotiate(request: GatewayRequest) -> _ResponseFormat:
-    """Return the form that is asked for: by parameter, or else by the Accept header."""
+    """Return the response format of the ``format`` parameter, or else of the Accept header."""
     offered = {"raw": RAW_TYPE, "car": CAR_TYPE}
     given = {
         name: request.query[f"car-{name}"]
@@ -186,7 +186,7 @@ def _negotiate(request: GatewayRequest) -> _ResponseFormat:
 
 
 def _parse_accept(header: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each accepted type with its parameters, the most wanted first."""
+    """Yield each accepted type with its parameters, by descending quality value."""
     found = []
     for part in header.split(","):
         kind, *rest = (word.strip() for word in part.split(";"))
@@ -217,7 +217,7 @@ def _not_found(request: GatewayRequest) -> _Refused:
 
 
 def _parameter(parameters: Mapping[str, str], name: str, *values: str) -> str:
-    """Return a parameter, the first value if it is not given, or refuse it."""
+    """Return a parameter, defaulting to the first value; refuse any other value."""
     value = parameters.get(name, values[0])
     if value not in values:
         raise _Refused(BAD, f"{name} may be {' or '.join(values)} here.")
@@ -225,7 +225,7 @@ def _parameter(parameters: Mapping[str, str], name: str, *values: str) -> str:
 
 
 def _parse_entity_bytes(entity_bytes: str, size: int) -> EntityRange:
-    """Return the bytes that ``entity-bytes`` names; both ends may be counted from the end."""
+    """Return the range of ``entity-bytes``; negative offsets count from the end."""
     read = _ENTITY_BYTES.fullmatch(entity_bytes)
     if read is None:
         raise _Refused(BAD, "entity-bytes is from:to, with whole numbers, or * at its end.")
