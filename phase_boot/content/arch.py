@@ -1,4 +1,4 @@
-"""The architectures a manifest can be for, under Debian's names."""
+"""The processor architectures that a manifest can be for, under Debian's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""CAR files, version 1: blocks one after another, each checked before anybody sees it."""
+"""CAR files (content-addressable archives), version 1: a header with one root CID, then blocks.
+
+https://ipld.io/specs/transport/car/carv1/ calls each length-prefixed part a section. The reader
+checks the hash of a block before it returns it. All lengths are bounded before they are waited
+for, because the file comes from an untrusted source.
+"""
 
 from __future__ import annotations
 
@@ -11,50 +16,51 @@ from phase_boot.content.cid import CID_BYTES, Cid
 from phase_boot.content.dag_pb import MAX_BLOCK
 
 MAX_HEADER: Final = 4096
-"""Bytes of a header that are waited for; the only one that is accepted has 58."""
+"""Bytes of the longest header that is read; the only one that is accepted has 58."""
 # The canonical CBOR of {"roots": [CID], "version": 1} up to the CID, and from there on.
 _HEADER_START: Final = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
 _HEADER_END: Final = b"\x67version\x01"
 _HEADER_BODY: Final = len(_HEADER_START) + CID_BYTES + len(_HEADER_END)
 HEADER_BYTES: Final = _HEADER_BODY + 1
-"""Bytes before the first block."""
+"""Bytes before the first section: the header with its length."""
 _VERSION_2: Final = b"\xa1\x67version\x02"
 _READ_BYTES: Final = 64 * 1024
 
 
 class BadCar(ValueError):
-    """A CAR file is not usable from here on; ``str`` is one sentence with the way out."""
+    """The CAR file is invalid from here on; ``str`` is one sentence with the way out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"A CAR file is not usable ({reason}): fetch it from another source.")
 
 
 class ByteSource(Protocol):
-    """What bytes are read from."""
+    """A binary stream, as far as it is needed here."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` more bytes, none at the end."""
+        """Return at most ``size`` more bytes; none at the end."""
 
 
 class CarReader:
-    """Takes a CAR file in pieces of any size and gives its blocks, whatever is still to come.
+    """Incremental parser: takes a CAR file in pieces of any size and returns its blocks.
 
-    Feed it, take until None, and finish it in the end. It holds one block and one piece at most.
+    Call ``feed``, then ``next_block`` until it returns None, and ``finish`` at the end. At most one
+    block and one piece are in memory.
     """
 
     def __init__(self, *, limit: int) -> None:
         """Read at most ``limit`` bytes in all."""
         self.root: Cid | None = None
-        """What the file says its first block is; None until the header was taken."""
+        """The root CID of the header; None until the header was read."""
         self._held = bytearray()
         self._left = limit
         self._limit = limit
 
     def feed(self, piece: bytes) -> None:
-        """Take more of the file.
+        """Append more bytes of the file.
 
         Raises:
-            BadCar: that is more than the limit.
+            BadCar: the file is longer than the limit.
         """
         self._left -= len(piece)
         if self._left < 0:
@@ -62,10 +68,10 @@ class CarReader:
         self._held += piece
 
     def next_block(self) -> tuple[Cid, bytes] | None:
-        """Return the next block and its name, or None until more is fed.
+        """Return the next block and its CID, or None if more bytes are needed.
 
         Raises:
-            BadCar: what comes next is no header or block, or a block is not what its name says.
+            BadCar: the next section is no header or block, or the hash of the block is wrong.
         """
         if self.root is None:
             header = self._section(least=1, most=MAX_HEADER)
@@ -76,23 +82,23 @@ class CarReader:
         return None if section is None else _block(section)
 
     def finish(self) -> None:
-        """Check that the file ended where it may.
+        """Check that the file ended after a whole section.
 
         Raises:
-            BadCar: in the middle of something.
+            BadCar: it ended inside a section, or before the header.
         """
         if self._held or self.root is None:
             raise BadCar("it ends too early")
 
     def _section(self, *, least: int, most: int) -> bytes | None:
-        """Take one length and that many bytes, if they are all there."""
+        """Return the next section without its length, or None if it is incomplete."""
         try:
             length, start = varint.decode(self._held)
         except EOFError:
             return None
         except ValueError as error:
             raise BadCar(str(error)) from None
-        # Refused before it is waited for, so that a length alone never fills the memory.
+        # Checked before the bytes are awaited, so that a length alone cannot fill the memory.
         if not least <= length <= most:
             raise BadCar(f"a part of {length} bytes where {least} to {most} may be")
         if len(self._held) < start + length:
@@ -103,10 +109,10 @@ class CarReader:
 
 
 def blocks(source: ByteSource | bytes, *, limit: int) -> Iterator[tuple[Cid, bytes]]:
-    """Yield each block of a CAR file of at most ``limit`` bytes, checked, with its name.
+    """Yield the CID and the verified block of each section of a file of at most ``limit`` bytes.
 
     Raises:
-        BadCar: the file is not usable from here on; what was yielded is.
+        BadCar: the file is invalid from here on; what was yielded is right.
     """
     reader = CarReader(limit=limit)
     stream: ByteSource = BytesIO(source) if isinstance(source, bytes) else source
@@ -118,10 +124,10 @@ def blocks(source: ByteSource | bytes, *, limit: int) -> Iterator[tuple[Cid, byt
 
 
 def write(root: Cid, content: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]:
-    """Yield the pieces of a CAR file with one root.
+    """Yield the bytes of a CAR file with one root, section by section.
 
     Raises:
-        BadCar: a block that no reader would take.
+        BadCar: a block that a reader would refuse.
     """
     yield header(root)
     for cid, block in content:
@@ -133,12 +139,12 @@ def write(root: Cid, content: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]:
 
 
 def header(root: Cid) -> bytes:
-    """Return what stands before the first block of a file with one root."""
+    """Return the header of a file with one root, with its length."""
     return varint.encode(_HEADER_BODY) + _HEADER_START + bytes(root) + _HEADER_END
 
 
 def section_header(cid: Cid, size: int) -> bytes:
-    """Return what stands before a block of ``size`` bytes."""
+    """Return the length and the CID that precede a block of ``size`` bytes."""
     return varint.encode(CID_BYTES + size) + bytes(cid)
 
 

@@ -1,4 +1,8 @@
-"""What a file is cut into: each piece's sha256 and place, in little more bytes than these have."""
+"""The chunks of a file: the sha256 and position of each, in compact arrays.
+
+A file can have a million chunks. As Python objects they would need hundreds of megabytes on a
+machine that boots from memory; here a chunk takes 40 bytes, and 8 more in the table that finds it.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,17 @@ from phase_boot.content.dag_pb import MAX_BLOCK
 
 DIGEST_BYTES: Final = 32
 MAX_CHUNKS: Final = 1 << 20
-"""Chunks of one file: 42 MB of memory. Whoever cuts a larger file makes larger ones."""
+"""Chunks of one file, which take 42 MB of memory. Larger files are cut into larger chunks."""
 
 _INDEX: Final = "I"
 _OFFSET: Final = "Q"
 _LOAD: Final = 2
-"""Slots for each chunk in the table that finds them."""
+"""Slots of the hash table for each chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a file: what its bytes hash to, and which bytes they are."""
+    """A chunk of a file: the sha256 of its bytes, and its offset and size."""
 
     digest: bytes
     offset: int
@@ -31,32 +35,32 @@ class Chunk:
 
 
 class ChunkList:
-    """All pieces of a file from its first byte to its last, 40 bytes of memory for each."""
+    """All chunks of a file in order, 40 bytes of memory for each."""
 
     __slots__ = ("_digests", "_ends")
 
     def __init__(self) -> None:
-        """Begin with the empty file."""
+        """Start with the empty file."""
         self._digests = bytearray()
         self._ends = array(_OFFSET)
 
     @classmethod
-    def of(cls, pieces: Iterable[tuple[bytes, int]]) -> Self:
-        """Return the list of pieces that are given as sha256 and size, in order.
+    def of(cls, chunks: Iterable[tuple[bytes, int]]) -> Self:
+        """Return the list of the chunks that are given as sha256 and size, in order.
 
         Raises:
             ValueError: as ``append``.
         """
-        chunks = cls()
-        for digest, size in pieces:
-            chunks.append(digest, size)
-        return chunks
+        listed = cls()
+        for digest, size in chunks:
+            listed.append(digest, size)
+        return listed
 
     def append(self, digest: bytes, size: int) -> None:
-        """Add the next piece.
+        """Append the next chunk.
 
         Raises:
-            ValueError: no digest, no size that a block can have, or more than ``MAX_CHUNKS``.
+            ValueError: no sha256, an impossible size, or more than ``MAX_CHUNKS``.
         """
         if len(digest) != DIGEST_BYTES or not 0 < size <= MAX_BLOCK:
             raise ValueError(f"a chunk has {DIGEST_BYTES} bytes of sha256 and 1 to {MAX_BLOCK}")
@@ -67,7 +71,7 @@ class ChunkList:
 
     @property
     def count(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
         return len(self._ends)
 
     @property
@@ -76,19 +80,19 @@ class ChunkList:
         return self._ends[-1] if self._ends else 0
 
     def digest(self, number: int) -> bytes:
-        """Return the sha256 of a chunk by its number from 0 on; raise IndexError beyond the end."""
+        """Return the sha256 of chunk ``number``, from 0; raise IndexError beyond the end."""
         if not 0 <= number < self.count:
             raise IndexError(f"there are {self.count} chunks")
         return bytes(self._digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
 
     def chunk(self, number: int) -> Chunk:
-        """Return a chunk by its number from 0 on; raise IndexError beyond the end."""
+        """Return chunk ``number``, from 0; raise IndexError beyond the end."""
         digest = self.digest(number)
         offset = self._start(number)
         return Chunk(digest, offset, self._ends[number] - offset)
 
     def span(self, first: int, end: int) -> tuple[int, int]:
-        """Return where the chunks from ``first`` up to, not with, ``end`` lie: offset and length.
+        """Return the offset and length of the chunks ``first`` to ``end``, without ``end``.
 
         Raises:
             IndexError: there are no such chunks.
@@ -99,11 +103,11 @@ class ChunkList:
         return offset, self._start(end) - offset
 
     def verified(self, number: int, data: memoryview) -> tuple[int, int]:
-        """Return how many chunks from ``number`` on ``data`` begins with, and their bytes.
+        """Return how many chunks from ``number`` on ``data`` starts with, and their bytes.
 
-        A chunk that is not whole in ``data`` does not count, nor do those after a wrong one.
+        An incomplete chunk does not count, nor do the chunks after a wrong one.
         """
-        # By hand: this sees every byte of a download.
+        # Written for speed: this hashes every byte of a download.
         digests, ends, count = self._digests, self._ends, self.count
         start, last, have = self._start(number), number, len(data)
         done = 0
@@ -118,7 +122,7 @@ class ChunkList:
         return last - number, done
 
     def at(self, offset: int) -> int:
-        """Return the number of the chunk that has the byte at ``offset``, or IndexError."""
+        """Return the number of the chunk with the byte at ``offset``, or raise IndexError."""
         if not 0 <= offset < self.size:
             raise IndexError(f"there are {self.size} bytes")
         return bisect_right(self._ends, offset)
@@ -134,22 +138,22 @@ class ChunkList:
             return NotImplemented
         return self._ends == other._ends and self._digests == other._digests
 
-    __hash__ = None  # type: ignore[assignment]  # it grows, so it is no key
+    __hash__ = None  # type: ignore[assignment]  # mutable, so not hashable
 
     def _start(self, number: int) -> int:
         return self._ends[number - 1] if number else 0
 
 
 class ChunkTable:
-    """Finds the chunks of a list by their sha256, 8 bytes of memory for each."""
+    """A hash table from sha256 to chunk number, with 8 bytes of memory for each chunk."""
 
     __slots__ = ("_chunks", "_mask", "_slots")
 
     def __init__(self, chunks: ChunkList) -> None:
-        """Take a list that does not grow any more."""
+        """Index ``chunks``, which must not change afterwards."""
         self._chunks = chunks
         self._mask = (1 << (_LOAD * chunks.count).bit_length()) - 1
-        # A slot holds a chunk's number plus one; 0 is an empty one.
+        # A slot holds the number of a chunk plus one; 0 is an empty slot.
         self._slots = array(_INDEX, bytes(array(_INDEX).itemsize * (self._mask + 1)))
         for number in range(chunks.count):
             slot = self._slot(chunks.digest(number))
@@ -162,7 +166,7 @@ class ChunkTable:
         return held - 1 if held else None
 
     def _slot(self, digest: bytes) -> int:
-        """Return where ``digest`` is, or the empty slot where it would be."""
+        """Return the slot of ``digest``, or the empty slot where it belongs."""
         slot = int.from_bytes(digest[:8], "big") & self._mask
         while (held := self._slots[slot]) and self._chunks.digest(held - 1) != digest:
             slot = (slot + 1) & self._mask

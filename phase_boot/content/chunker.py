@@ -1,8 +1,9 @@
-"""Cutting a file where its own bytes say so, so that two versions of it share most chunks.
+"""Content-defined chunking (FastCDC), so that two versions of a file share most chunks.
 
-Each place is judged by a gear hash of the bytes before it: each byte's random number, shifted by
-how far back it is. numpy makes it for millions of places at once by doubling the window, from the
-hashes of two halves that of the whole. The only user of numpy, which no machine that boots has.
+A gear hash of the 32 bytes before an offset decides whether a chunk ends there: the sum of one
+random number for each byte, shifted by its distance. numpy computes it for a whole block at once by
+doubling the window: the hash of a window follows from those of its halves. This is the only user of
+numpy, and it runs only where a release is published, never on a machine that boots.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from phase_boot.content.dag_pb import MAX_BLOCK
 
 KIB: Final = 1024
 WINDOW: Final = 32
-"""Bytes before a place that are judged: one for each bit of the hash."""
+"""Bytes before an offset that are hashed: one for each bit of the hash."""
 BLOCK: Final = 128 * KIB
-"""Bytes that are judged at once: what a processor's cache holds with all that is made of them."""
+"""Bytes that are hashed at once: with the intermediate results they fit into the CPU cache."""
 
 _Hashes: TypeAlias = NDArray[np.uint32]
 _BITS: Final = 32
@@ -31,18 +32,20 @@ _BITS: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkerParams:
-    """How large chunks are: after ``least`` bytes the first place that says so, ``most`` at most.
+    """The sizes of chunks in bytes, and how frequent boundaries are.
 
-    Up to ``usual`` bytes few places say so, from there on many: few chunks are much larger or
-    smaller than that.
+    A chunk ends at the first boundary after ``min_size``, at ``max_size`` at the latest. Up to
+    ``normal_size`` a strict threshold selects few boundaries, after it a loose one selects more
+    (normalized chunking), so that most chunks are near that size.
     """
 
     min_size: int
     normal_size: int
     max_size: int
     strict_one_in: int
-    """One place in so many, a power of two."""
+    """One offset in so many is below the strict threshold; a power of two."""
     loose_one_in: int
+    """The same for the loose threshold."""
 
 
 DEFAULT_PARAMS: Final = ChunkerParams(
@@ -56,7 +59,7 @@ DEFAULT_PARAMS: Final = ChunkerParams(
 
 
 def params_for(size: int) -> ChunkerParams:
-    """Return how a file of ``size`` bytes is cut: so that it never has more than MAX_CHUNKS."""
+    """Return parameters by which a file of ``size`` bytes has at most MAX_CHUNKS chunks."""
     factor = 1
     while size > MAX_CHUNKS * DEFAULT_PARAMS.min_size * factor:
         factor *= 2
@@ -69,43 +72,43 @@ def params_for(size: int) -> ChunkerParams:
     )
 
 
-def build_chunk_list(source: ByteSource, cut: ChunkerParams, block: int = BLOCK) -> ChunkList:
-    """Read ``source`` to its end and return its chunks; ``block`` only decides how fast that is."""
+def build_chunk_list(source: ByteSource, params: ChunkerParams, block: int = BLOCK) -> ChunkList:
+    """Read ``source`` to its end and return its chunks; ``block`` affects only the speed."""
     chunks = ChunkList()
-    for piece in cut_chunks(source, cut, block):
-        chunks.append(hashlib.sha256(piece).digest(), len(piece))
+    for chunk in cut_chunks(source, params, block):
+        chunks.append(hashlib.sha256(chunk).digest(), len(chunk))
     return chunks
 
 
-def cut_chunks(source: ByteSource, cut: ChunkerParams, block: int = BLOCK) -> Iterator[bytes]:
+def cut_chunks(source: ByteSource, params: ChunkerParams, block: int = BLOCK) -> Iterator[bytes]:
     """Yield the chunks of ``source`` one after another."""
-    judge = _BoundaryFinder(cut)
+    finder = _BoundaryFinder(params)
     held = bytearray()
-    """From the beginning of this chunk on."""
-    places: list[tuple[int, bool]] = []
+    """The bytes from the start of the current chunk on."""
+    boundaries: list[tuple[int, bool]] = []
     while data := source.read(block):
-        places += [(len(held) + place, strict) for place, strict in judge.boundaries(data)]
+        boundaries += [(len(held) + offset, strict) for offset, strict in finder.boundaries(data)]
         held += data
         start = 0
-        for end in _final_ends(places, cut, len(held)):
+        for end in _final_ends(boundaries, params, len(held)):
             yield bytes(held[start:end])
             start = end
-        places = [(place - start, strict) for place, strict in places if place > start]
+        boundaries = [(offset - start, strict) for offset, strict in boundaries if offset > start]
         del held[:start]
-    for start, end in _last_chunks(places, cut, len(held)):
+    for start, end in _last_chunks(boundaries, params, len(held)):
         yield bytes(held[start:end])
 
 
 class _BoundaryFinder:
-    """Finds the places that say so, in blocks of any size."""
+    """Finds boundaries in consecutive blocks of any size."""
 
-    def __init__(self, cut: ChunkerParams) -> None:
-        self._strict = np.uint32((1 << _BITS) // cut.strict_one_in)
-        self._loose = np.uint32((1 << _BITS) // cut.loose_one_in)
+    def __init__(self, params: ChunkerParams) -> None:
+        self._strict = np.uint32((1 << _BITS) // params.strict_one_in)
+        self._loose = np.uint32((1 << _BITS) // params.loose_one_in)
         self._before = bytes(WINDOW - 1)
 
     def boundaries(self, data: bytes) -> list[tuple[int, bool]]:
-        """Return each place after a byte of ``data`` that says so, and whether it is one of few."""
+        """Return the offset after each boundary in ``data``, and whether it is a strict one."""
         window = self._before + data
         self._before = window[-(WINDOW - 1) :]
         hashes = _hashes(window)
@@ -119,7 +122,7 @@ def _hashes(data: bytes) -> _Hashes:
     hashes = _GEAR.take(np.frombuffer(data, np.uint8))
     width = 1
     while width < WINDOW:
-        # The newer half as it is, and the older one shifted by the length of the newer.
+        # The newer half unchanged, the older half shifted by the length of the newer.
         older = hashes[:-width] << np.uint32(width)
         older += hashes[width:]
         hashes = older
@@ -127,43 +130,45 @@ def _hashes(data: bytes) -> _Hashes:
     return hashes
 
 
-def _final_ends(places: list[tuple[int, bool]], cut: ChunkerParams, size: int) -> Iterator[int]:
-    """Yield where chunks end in ``size`` bytes, as far as no byte to come can change it."""
+def _final_ends(
+    boundaries: list[tuple[int, bool]], params: ChunkerParams, size: int
+) -> Iterator[int]:
+    """Yield the ends of chunks in ``size`` bytes that no later byte can change."""
     start, at = 0, 0
-    while size - start >= cut.max_size:
-        end, at = _chunk_end(places, cut, start, at)
+    while size - start >= params.max_size:
+        end, at = _chunk_end(boundaries, params, start, at)
         yield end
         start = end
 
 
 def _last_chunks(
-    places: list[tuple[int, bool]], cut: ChunkerParams, size: int
+    boundaries: list[tuple[int, bool]], params: ChunkerParams, size: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield the chunks of the last bytes."""
+    """Yield start and end of the chunks at the end of the file."""
     start, at = 0, 0
     while start < size:
-        end, at = _chunk_end(places, cut, start, at)
+        end, at = _chunk_end(boundaries, params, start, at)
         yield start, min(end, size)
         start = end
 
 
 def _chunk_end(
-    places: list[tuple[int, bool]], cut: ChunkerParams, start: int, at: int
+    boundaries: list[tuple[int, bool]], params: ChunkerParams, start: int, at: int
 ) -> tuple[int, int]:
-    """Return where the chunk ends that begins at ``start``, and which place to look at next."""
-    while at < len(places):
-        place, strict = places[at]
-        length = place - start
-        if length > cut.max_size:
+    """Return the end of the chunk that begins at ``start``, and the index of the next boundary."""
+    while at < len(boundaries):
+        offset, strict = boundaries[at]
+        length = offset - start
+        if length > params.max_size:
             break
         at += 1
-        if length >= cut.min_size and (strict or length >= cut.normal_size):
-            return place, at
-    return start + cut.max_size, at
+        if length >= params.min_size and (strict or length >= params.normal_size):
+            return offset, at
+    return start + params.max_size, at
 
 
 def _gear_table() -> _Hashes:
-    """Return each byte's number: of its sha256, so that anybody gets the same."""
+    """Return the number of each byte value, from its sha256, so that every build has the same."""
     numbers = (hashlib.sha256(bytes((byte,))).digest()[:4] for byte in range(256))
     return np.array([int.from_bytes(number, "big") for number in numbers], np.uint32)
 

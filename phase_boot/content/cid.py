@@ -1,4 +1,8 @@
-"""CIDs: how IPFS names the blocks that hold our files. One spelling each, nothing else is read."""
+"""CIDs, the content identifiers by which IPFS names blocks.
+
+One form is accepted: CIDv1, lower-case base32, sha2-256, raw or dag-pb. A CID thus has exactly one
+spelling, and two different texts never name the same block.
+"""
 
 from __future__ import annotations
 
@@ -12,37 +16,37 @@ from phase_boot.content.digest import Digest
 CID_BYTES: Final = 36
 CID_CHARACTERS: Final = 59
 _BASE32: Final = "b"
-"""Multibase's letter for lower-case base32 without padding."""
+"""The multibase prefix of lower-case base32 without padding."""
 _VERSION: Final = 0x01
 _SHA256: Final = b"\x12\x20"
-"""The multihash sha2-256, of 32 bytes."""
+"""The multihash prefix of sha2-256: its code, and a length of 32 bytes."""
 
 
 @unique
 class Codec(IntEnum):
-    """How a block is read, by multicodec's number."""
+    """The format of a block, as its multicodec number."""
 
     RAW = 0x55
-    """Bytes of a file, as they are."""
+    """Bytes of a file, without any framing."""
     DAG_PB = 0x70
-    """A node with links to blocks."""
+    """A node with links to other blocks."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cid:
-    """A CIDv1 over sha2-256: how to read a block, and what its bytes hash to."""
+    """A CIDv1: the format of a block, and the sha256 of its bytes."""
 
     codec: Codec
     digest: Digest
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the base32 spelling.
+        """Read the base32 text form.
 
         Raises:
-            ValueError: another version, base, codec or hash, or not the one canonical spelling.
+            ValueError: another version, base, codec or hash, or not the canonical spelling.
         """
-        # Judged by its length first: a longer text is never decoded.
+        # The length is checked first, so a longer text is never decoded.
         if len(text) != CID_CHARACTERS or not text.startswith(_BASE32) or not text.isascii():
             raise ValueError(f"a CID here is b and {CID_CHARACTERS - 1} characters of base32")
         body = text.removeprefix(_BASE32)
@@ -64,7 +68,7 @@ class Cid:
 
     @classmethod
     def of(cls, codec: Codec, block: bytes) -> Self:
-        """Return the name of ``block``, read as ``codec``."""
+        """Return the CID of ``block`` in the format ``codec``."""
         return cls(codec, Digest.of(block))
 
     def __bytes__(self) -> bytes:
@@ -75,5 +79,5 @@ class Cid:
 
 
 def raw_cid(digest: Digest) -> str:
-    """Return the text of the CID of the raw block that has ``digest``."""
+    """Return the text form of the CID of the raw block with this digest."""
     return str(Cid(Codec.RAW, digest))

@@ -1,7 +1,8 @@
-"""The DAG over the chunks of a file: what it is called, and the nodes of each level.
+"""Building the DAG over the chunks of a file.
 
-A node ends where the hash of its last child says so, as a chunk ends where its bytes say so. Two
-versions of a file thus share the nodes over what they share, wherever it lies.
+Node boundaries are content-defined, like chunk boundaries: the hash of a child decides whether it
+is the last one of its node. Two versions of a file therefore share the nodes over the chunks that
+they share, even if an insertion has moved them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from phase_boot.content.digest import Digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fanout:
-    """How many children a node has."""
+    """The number of children of a node."""
 
     min_children: int
     one_in: int
-    """After ``least`` children, a node ends after one child in so many."""
+    """From ``min_children`` on, one child in so many is a boundary."""
     max_children: int
 
 
@@ -33,19 +34,19 @@ _EMPTY_CID: Final = Cid.of(Codec.RAW, b"")
 
 @dataclass(frozen=True, slots=True)
 class FileDag:
-    """The interior nodes over a file."""
+    """The interior nodes of the DAG of a file."""
 
     root: Cid
     nodes: tuple[tuple[Cid, bytes], ...]
-    """Each distinct one with its block, level by level from the root on."""
+    """Each distinct CID with its block, level by level from the root."""
 
     def car(self) -> Iterator[bytes]:
-        """Yield the pieces of ``dag/<cid>.car``."""
+        """Yield the bytes of ``dag/<cid>.car``, section by section."""
         return car.write(self.root, self.nodes)
 
 
-def build_dag(chunks: ChunkList, fan: Fanout = DEFAULT_FANOUT) -> FileDag:
-    """Return the tree over ``chunks``: a single one is its own root, and so is no byte at all."""
+def build_dag(chunks: ChunkList, fanout: Fanout = DEFAULT_FANOUT) -> FileDag:
+    """Return the DAG over ``chunks``. A single chunk is its own root, and so is an empty file."""
     links = [
         Link(Cid(Codec.RAW, Digest(chunk.digest.hex())), chunk.size, chunk.size) for chunk in chunks
     ]
@@ -54,14 +55,14 @@ def build_dag(chunks: ChunkList, fan: Fanout = DEFAULT_FANOUT) -> FileDag:
     levels: list[dict[Cid, bytes]] = []
     while len(links) > 1:
         level: dict[Cid, bytes] = {}
-        links = [_make_node(group, level) for group in _split_level(links, fan)]
+        links = [_make_node(group, level) for group in _split_level(links, fanout)]
         levels.append(level)
     nodes = tuple(node for level in reversed(levels) for node in level.items())
     return FileDag(links[0].cid, nodes)
 
 
 def _make_node(group: Sequence[Link], level: dict[Cid, bytes]) -> Link:
-    """Put the node over ``group`` into its level and return the link to it."""
+    """Add the node over ``group`` to its level and return the link to it."""
     node = Node.file(tuple(group))
     block = dag_pb.encode(node)
     cid = Cid.of(Codec.DAG_PB, block)
@@ -69,13 +70,15 @@ def _make_node(group: Sequence[Link], level: dict[Cid, bytes]) -> Link:
     return Link(cid, node.size, len(block) + sum(link.tsize for link in group))
 
 
-def _split_level(links: Sequence[Link], fan: Fanout) -> Iterator[Sequence[Link]]:
-    """Cut a level into groups of at least two, so that each level is smaller than the one below."""
+def _split_level(links: Sequence[Link], fanout: Fanout) -> Iterator[Sequence[Link]]:
+    """Split a level into groups of at least two, so that the next level is smaller."""
     start, one_but_last = 0, len(links) - 2
     for number, link in enumerate(links):
         count = number + 1 - start
-        # What would be left alone at the end joins the last group.
-        ends = count == fan.max_children or (count >= fan.min_children and _is_boundary(link, fan))
+        # A single link that would remain at the end joins the last group.
+        ends = count == fanout.max_children or (
+            count >= fanout.min_children and _is_boundary(link, fanout)
+        )
         if ends and number != one_but_last:
             yield links[start : number + 1]
             start = number + 1
@@ -83,6 +86,6 @@ def _split_level(links: Sequence[Link], fan: Fanout) -> Iterator[Sequence[Link]]
         yield links[start:]
 
 
-def _is_boundary(link: Link, fan: Fanout) -> bool:
-    # Of its last digits, so that none of those that name it in a table are used up.
-    return int(link.cid.digest.hex[-8:], 16) % fan.one_in == 0
+def _is_boundary(link: Link, fanout: Fanout) -> bool:
+    # The last digits decide, because the first ones are the key in hash tables.
+    return int(link.cid.digest.hex[-8:], 16) % fanout.one_in == 0

@@ -1,13 +1,12 @@
-"""From the name of a file's DAG to the list of its chunks, by as few bytes as may be.
+"""The index of a file: from the CID of its DAG to the list of its chunks, in few bytes.
 
-A mirror keeps the interior nodes of a file in ``dag/<cid>.car``, level by level from the root on,
-each distinct node once, where it comes first. All leaves are equally deep. So whoever has read the
-upper levels from the beginning knows of each node of the lowest level how long it is, for above raw
-leaves a link's tsize exceeds its size by just the node itself, and so where it lies: it takes only
-those that no older version gave it.
+A mirror stores the interior nodes of a file in ``dag/<cid>.car``, level by level from the root,
+each distinct node once, at its first position. All leaves have the same depth. After the upper
+levels the length and offset of every node of the lowest level are known (``leaf_level``), so a
+client fetches only those that no older version on its disk has.
 
-Nothing is read or fetched here. What is given is believed when its hash agrees, and nothing that
-was believed is lost when something else does not.
+This module does no I/O. Data is accepted when its hash is right, and data that was accepted stays
+when later data is wrong.
 """
 
 from __future__ import annotations
@@ -30,24 +29,25 @@ from phase_boot.content.leaf_level import (
 )
 
 MAX_DEPTH: Final = 8
-"""Levels of interior nodes; a million chunks need five."""
+"""Levels of interior nodes at most; a million chunks need five."""
 MAX_NODES: Final = MAX_CHUNKS // 2
-"""Nodes of one level, each counted as often as it is linked."""
+"""Nodes of one level at most, each counted once for every link to it."""
 _FIRST_BYTES: Final = 4096
-"""Bytes that are wanted first in any case, and one more for every so many of the file."""
+"""Bytes of the first range: this many, and one more for every this many bytes of the file."""
 
 
 class DagIndex:
-    """The index of one artifact, as far as it is known.
+    """The index of one artifact, built incrementally.
 
-    Take what is ``wanted`` and give what is ``missing`` until it is ``complete``.
+    Fetch the ``needed_ranges`` and ``feed`` them, or fetch the ``next_cids`` and ``add_block``
+    them, until it is ``complete``. Both ways can be mixed.
     """
 
     def __init__(self, root: Cid, size: int) -> None:
-        """Take what a manifest says: the CID of the DAG, and the artifact's bytes.
+        """Start with what the manifest says: the CID of the DAG, and the size of the artifact.
 
         Raises:
-            InvalidDag: a file of that size cannot be one raw block.
+            InvalidDag: the CID is of one raw block, and the size is too large for it.
         """
         if root.codec is Codec.RAW and size > MAX_BLOCK:
             raise InvalidDag(f"one block of {size} bytes")
@@ -55,27 +55,27 @@ class DagIndex:
         self._size = size
         self._read = 0
         self._held = b""
-        """What came after the bytes that were read, and is not a whole node yet."""
+        """The bytes of an incomplete node after the bytes that were read."""
         self._level = None if root.codec is Codec.RAW else _Level([Link(root, size, size)], 1)
         self._leaf_level: LeafLevel | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether all of the index is there."""
+        """Whether all nodes were read."""
         return self._level is None and (
             self._leaf_level is None or not self._leaf_level.missing_count
         )
 
     @property
     def length(self) -> int:
-        """Bytes of the whole CAR, as far as they are known."""
+        """Bytes of the CAR file; of the part that was read while the whole length is unknown."""
         return self._read if self._leaf_level is None else self._leaf_level.end
 
     def needed_ranges(self) -> list[ByteRange]:
-        """Return which bytes of the CAR are to come next; nothing once it is complete.
+        """Return the ranges of the CAR file to fetch next; none once the index is complete.
 
-        While the upper levels are being read that is one part, which may reach beyond the end of
-        the file; after that all parts with something that is missing, in order.
+        For the upper levels this is one range, which may reach beyond the end of the file. For the
+        level above the leaves these are all ranges with missing nodes, in order.
         """
         if self._leaf_level is not None:
             return list(self._leaf_level.needed_ranges())
@@ -86,31 +86,31 @@ class DagIndex:
         return [ByteRange(start, min(first if not start else first // 4, MAX_RANGE))]
 
     def feed(self, offset: int, data: bytes) -> None:
-        """Take bytes of the CAR from ``offset`` on, of a part that was wanted.
+        """Read bytes of the CAR file from ``offset`` on, of a range that was needed.
 
         Raises:
-            IndexMismatch: they are not the index's, or too few. What was right before them is kept.
+            IndexMismatch: they are wrong, or too few. The right ones before them are kept.
             InvalidDag: the signed DAG is out of bounds.
         """
         if self._leaf_level is not None:
             self._leaf_level.feed(offset, data)
         elif self._level is not None and offset == self._read + len(self._held):
-            # Forgotten first: what is wrong is wanted again from where the right bytes end.
+            # Dropped first: after an error the range is needed again from the last right byte on.
             held, self._held = self._held + data, b""
             if not data:
                 raise IndexMismatch("it ends too early")
             self._feed_upper(memoryview(held))
 
     def missing_cids(self) -> Iterator[Cid]:
-        """Yield the nodes above the leaves that are known by name only."""
+        """Yield the CIDs of the missing nodes above the leaves; none before they are known."""
         return iter(()) if self._leaf_level is None else self._leaf_level.missing_cids()
 
     def next_cids(self) -> Iterator[Cid]:
-        """Yield the nodes of the level that is being read, in the order to give them in."""
+        """Yield the CIDs that ``add_block`` accepts, in the order in which it needs them."""
         return self.missing_cids() if self._level is None else self._level.next_cids()
 
     def add_block(self, cid: Cid, block: bytes) -> bool:
-        """Take a node from elsewhere and say whether it is missing, or the next unread one.
+        """Add a node that came by its CID; return whether it was missing, or the next one needed.
 
         Raises:
             InvalidDag: the signed DAG is out of bounds.
@@ -118,7 +118,7 @@ class DagIndex:
         if self._level is not None:
             if cid != next(self._level.next_cids()) or Cid.of(cid.codec, block) != cid:
                 return False
-            # As if the CAR had been read up to here.
+            # The same state as if the CAR file had been read up to here.
             self._read, self._held = self._read or len(car.header(self._root)), b""
             self._read += self._add_node(self._level, cid, block)
             if self._level is not None:
@@ -126,7 +126,7 @@ class DagIndex:
         return self._leaf_level is not None and self._leaf_level.add_block(cid, block)
 
     def chunks(self) -> ChunkList:
-        """Return the list of chunks; raise ValueError before the index is complete."""
+        """Return the list of chunks; raise ValueError if the index is incomplete."""
         if not self.complete:
             raise ValueError("the index is not complete")
         if self._leaf_level is not None:
@@ -146,7 +146,7 @@ class DagIndex:
             self._leaf_level.feed_extra(self._read, bytes(held))
 
     def _step(self, level: _Level, held: memoryview) -> int:
-        """Read the header or one node, and return how many bytes it has; 0 if it is not whole."""
+        """Read the header or one node and return its length; 0 if it is incomplete."""
         if not self._read:
             return _match_prefix(held, car.header(self._root))
         cid = next(level.next_cids())
@@ -154,7 +154,7 @@ class DagIndex:
         return 0 if block is None else self._add_node(level, cid, block)
 
     def _add_node(self, level: _Level, cid: Cid, block: bytes) -> int:
-        """Take the next node, and return how many bytes the CAR has for it; 0 if it is lowest."""
+        """Add the next node and return the length of its section; 0 if it has leaves below."""
         node = read_node(block)
         if level.depth == 1:
             level = self._level = _root_level(cid, node, len(block), self._size)
@@ -168,7 +168,7 @@ class DagIndex:
 
 
 class _Level:
-    """All nodes of one level from left to right, with those that were read."""
+    """The nodes of one upper level from left to right, and which of them were read."""
 
     def __init__(self, links: list[Link], depth: int) -> None:
         self.depth = depth
@@ -178,11 +178,11 @@ class _Level:
         self._nodes: dict[Cid, Node] = {}
 
     def next_cids(self) -> Iterator[Cid]:
-        """Yield the nodes that come next in the CAR."""
+        """Yield the CIDs of the nodes that follow in the CAR file."""
         return reversed(self._queue)
 
     def add_node(self, cid: Cid, node: Node, length: int) -> bool:
-        """Take the next node, of a block of so many bytes, and say whether it was the last."""
+        """Add the next node, of a block of ``length`` bytes; return whether it was the last."""
         if any(link.cid.codec is Codec.RAW for link in node.links):
             raise InvalidDag("leaves at different depths")
         link = self._distinct[cid]
@@ -193,24 +193,24 @@ class _Level:
         return not self._queue
 
     def next_level(self) -> _Level:
-        """Return the next level, once this one was read."""
+        """Return the level below, after all nodes of this one were read."""
         if self.depth == MAX_DEPTH:
             raise InvalidDag(f"more than {MAX_DEPTH} levels")
-        # Counted before it is written out: a few nodes can link one another 2^40 times.
+        # Counted before it is expanded: a few nodes can link one another 2^40 times.
         if sum(len(self._nodes[link.cid].links) for link in self._links) > MAX_NODES:
             raise InvalidDag(f"more than {MAX_NODES} nodes in a level")
         nodes = (self._nodes[link.cid] for link in self._links)
         return _Level([link for node in nodes for link in node.links], self.depth + 1)
 
     def leaf_level(self, start: int) -> LeafLevel:
-        """Return this level as the lowest one, whose nodes the CAR has from ``start`` on."""
+        """Return this level as the one above the leaves, at ``start`` in the CAR file."""
         if self._nodes:
             raise InvalidDag("leaves at different depths")
         return LeafLevel(self._links, self._distinct, start)
 
 
 def _root_level(root: Cid, node: Node, length: int, size: int) -> _Level:
-    """Return the level that is the root, whose own sizes no link tells."""
+    """Return the level of the root, whose sizes come from the manifest and its own block."""
     if node.size != size:
         raise InvalidDag(f"{node.size} bytes instead of {size}")
     return _Level([Link(root, size, _tsize(node, length))], 1)
@@ -221,7 +221,7 @@ def _tsize(node: Node, length: int) -> int:
 
 
 def _distinct(links: list[Link]) -> dict[Cid, Link]:
-    """Return the first link to each node."""
+    """Return one link to each distinct node; raise InvalidDag if two of them differ."""
     distinct: dict[Cid, Link] = {}
     for link in links:
         if distinct.setdefault(link.cid, link) != link:
@@ -230,7 +230,7 @@ def _distinct(links: list[Link]) -> dict[Cid, Link]:
 
 
 def _match_prefix(held: memoryview, start: bytes) -> int:
-    """Return the length of ``start`` if ``held`` begins with all of it, 0 if with a part."""
+    """Return the length of ``start`` if ``held`` begins with it, 0 if it has only a part of it."""
     if held[: len(start)] != start[: len(held)]:
         raise IndexMismatch("it begins otherwise")
     return len(start) if len(held) >= len(start) else 0

@@ -1,11 +1,11 @@
-"""One node of a UnixFS file, read as if whoever sent it meant harm.
+"""The dag-pb codec: one node of a UnixFS file, parsed as hostile input.
 
-A file's DAG has leaves of raw bytes and nodes in dag-pb, two small protobuf messages inside one
-another. Ours needs nine fields of them, each in the one place that the canonical form gives it, so
-they are read here by hand: a protobuf library would weigh more in the seed than this file, and it
-reads fields in any order, repeated or unknown, where two readers may see two different files.
+The DAG of a file has leaves of raw bytes and interior nodes in dag-pb: a protobuf message that
+holds another one. Nine fields are needed, and the canonical form gives each one place, so they are
+parsed here by hand. A protobuf library would be larger in the seed than this file. It would also
+accept fields in any order, repeated or unknown, and then two parsers can see two different files.
 
-Nothing here follows a link: whoever walks a DAG bounds its depth and counts its bytes.
+Nothing here follows a link: the code that walks a DAG bounds its depth and counts its bytes.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from phase_boot.content import varint
 from phase_boot.content.cid import CID_BYTES, Cid, Codec
 
 MAX_BLOCK: Final = 2 * 1024 * 1024
-"""Bytes of one block: what IPFS nodes send one another at most."""
+"""Bytes of the largest block: the limit of IPFS nodes."""
 MAX_LINKS: Final = 2048
-"""Links of one node; kubo makes at most 1024."""
+"""Links of the largest node; kubo writes at most 1024."""
 
-# A protobuf tag is the field's number and its kind: 0 a varint, 2 bytes with their length before.
+# A protobuf tag is a field number and a wire type: 0 is a varint, 2 is length-prefixed bytes.
 _NODE_DATA, _NODE_LINK = 0x0A, 0x12
 _LINK_HASH, _LINK_NAME, _LINK_TSIZE = 0x0A, 0x12, 0x18
 _FILE_TYPE, _FILE_DATA, _FILE_SIZE, _FILE_BLOCKSIZE = 0x08, 0x12, 0x18, 0x20
-# A link's beginning and middle never differ: hash, of 36 bytes; then a name, which is empty.
+# Every link starts with a hash of 36 bytes, followed by an empty name.
 _LINK_START: Final = bytes((_LINK_HASH, CID_BYTES))
 _LINK_MIDDLE: Final = bytes((_LINK_NAME, 0, _LINK_TSIZE))
 
 
 class BadNode(ValueError):
-    """A block is no usable node; ``str`` is one sentence with the way out."""
+    """The block is no valid node; ``str`` is one sentence with the way out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"A block is no node of a file ({reason}): fetch it from another source.")
@@ -41,7 +41,7 @@ class BadNode(ValueError):
 
 @unique
 class Kind(IntEnum):
-    """What UnixFS says that a node is, as far as files go."""
+    """The UnixFS type of a node; only those of files are supported."""
 
     RAW = 0
     """A leaf."""
@@ -50,10 +50,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A child: its name, the bytes of the file below it, and those of all blocks below it.
+    """A child: its CID, the bytes of the file below it, and the bytes of all blocks below it.
 
     Raises:
-        BadNode: numbers that no child can have.
+        BadNode: sizes that are impossible.
     """
 
     cid: Cid
@@ -61,7 +61,7 @@ class Link:
     tsize: int
 
     def __post_init__(self) -> None:
-        # A child of no bytes would let a small file have endless nodes.
+        # An empty child would allow a small file to have any number of nodes.
         if not 1 <= self.size <= self.tsize < varint.LIMIT:
             raise BadNode(f"a link of {self.size} bytes in blocks of {self.tsize}")
         if self.cid.codec is Codec.RAW and not self.size == self.tsize <= MAX_BLOCK:
@@ -73,7 +73,7 @@ class Node:
     """A block of a file: its own bytes first, then those below each link.
 
     Raises:
-        BadNode: more links or bytes than a node may have, or links where there can be none.
+        BadNode: too many links or bytes, or a leaf with links.
     """
 
     codec: Codec
@@ -93,7 +93,7 @@ class Node:
 
     @classmethod
     def leaf(cls, data: bytes) -> Self:
-        """Return the raw block that is ``data``."""
+        """Return the leaf that holds ``data``."""
         return cls(Codec.RAW, Kind.RAW, data)
 
     @classmethod
@@ -103,12 +103,12 @@ class Node:
 
     @property
     def size(self) -> int:
-        """Bytes of the file from here on."""
+        """Bytes of the file in and below this node."""
         return len(self.data) + sum(link.size for link in self.links)
 
 
 def read(block: bytes, codec: Codec) -> Node:
-    """Return the node that ``block`` holds; its hash is checked by whoever received it.
+    """Parse ``block``. Its hash is not checked here; the caller has verified it.
 
     Raises:
         BadNode: larger than 2 MiB, or anything but the canonical form of a file's node.
@@ -145,7 +145,7 @@ def encode(node: Node) -> bytes:
 
 
 class _Message:
-    """A protobuf message whose fields are taken in the order in which they must stand."""
+    """A protobuf message whose fields are read in their canonical order."""
 
     __slots__ = ("_at", "_data")
 
@@ -154,11 +154,11 @@ class _Message:
         self._at = 0
 
     def has(self, tag: int) -> bool:
-        """Say whether the field ``tag`` comes next. All tags here are one byte."""
+        """Return whether the next field is ``tag``. All tags here are one byte."""
         return self._at < len(self._data) and self._data[self._at] == tag
 
     def number(self, tag: int) -> int:
-        """Take the number of the field ``tag``."""
+        """Read the field ``tag``, a varint."""
         if not self.has(tag):
             raise BadNode(f"no field {tag >> 3} where it belongs")
         try:
@@ -168,7 +168,7 @@ class _Message:
         return number
 
     def field(self, tag: int) -> bytes:
-        """Take the bytes of the field ``tag``."""
+        """Read the field ``tag``, length-prefixed bytes."""
         length = self.number(tag)
         start, self._at = self._at, self._at + length
         if self._at > len(self._data):
@@ -176,7 +176,7 @@ class _Message:
         return self._data[start : self._at]
 
     def finish(self) -> None:
-        """Refuse whatever is left: a field out of order, twice, or unknown."""
+        """Refuse remaining bytes: a field out of order, repeated, or unknown."""
         if self._at != len(self._data):
             raise BadNode(f"an unexpected field after {self._at} bytes")
 
@@ -206,7 +206,7 @@ def _file(message: _Message, links: list[tuple[Cid, int]]) -> Node:
         if not data:
             raise BadNode("a field of no bytes, which is left out")
     total = message.number(_FILE_SIZE)
-    # One number for each link: a list of any other length fails here or at the end.
+    # One blocksize for each link: a list of another length fails here or in ``finish``.
     sizes = [message.number(_FILE_BLOCKSIZE) for _ in links]
     message.finish()
     children = (Link(cid, size, tsize) for (cid, tsize), size in zip(links, sizes, strict=True))

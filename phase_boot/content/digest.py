@@ -1,4 +1,4 @@
-"""The name of some bytes: their sha256, and nothing else."""
+"""The sha256 of a byte string, which is the name that it is stored and requested by."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """A sha256 as 64 lower-case hex digits, so it is always safe as a file name.
+    """A sha256 as 64 lower-case hex digits, so it is safe as a file name.
 
     Raises:
         ValueError: ``hex`` is anything else.

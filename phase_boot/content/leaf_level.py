@@ -1,4 +1,8 @@
-"""The lowest nodes over a file: where a mirror's list has each, and what is missing of them."""
+"""The nodes right above the leaves of a DAG: their offsets in the CAR file, and which are missing.
+
+Above raw leaves the tsize of a link exceeds its size by exactly the length of the node. The
+offset of every node of this level is therefore known before one of them was fetched.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +18,16 @@ from phase_boot.content.dag_pb import MAX_BLOCK, BadNode, Kind, Link, Node
 from phase_boot.content.leaf_node import parse_leaf_node
 
 MAX_RANGE: Final = 256 * 1024
-"""Bytes that are wanted in one piece."""
+"""Bytes of the longest range that is requested at once."""
 MAX_GAP: Final = 512
-"""Bytes between two wanted pieces that are taken with them: one request more has as many."""
+"""Bytes between two needed ranges that are fetched too: a further request costs as many."""
 _SIZE_BYTES: Final = 4
-"""A leaf's size is below 2^32: a block has 2 MiB at most."""
+"""A size fits into 32 bits: a block has at most 2 MiB."""
 _LEAF_BYTES: Final = DIGEST_BYTES + _SIZE_BYTES
 
 
 class IndexMismatch(ValueError):
-    """A source gave other bytes than the index has; ``str`` is one sentence with the way out."""
+    """A source sent other bytes than the index has; ``str`` is one sentence with the way out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -33,7 +37,7 @@ class IndexMismatch(ValueError):
 
 
 class InvalidDag(ValueError):
-    """The signed DAG is no list of chunks, whoever sends it; ``str`` says what helps."""
+    """The signed DAG is no valid list of chunks; ``str`` is one sentence with the way out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -44,7 +48,7 @@ class InvalidDag(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes of ``dag/<cid>.car``."""
+    """A range of ``dag/<cid>.car``."""
 
     offset: int
     length: int
@@ -52,115 +56,115 @@ class ByteRange:
 
 @dataclass(slots=True)
 class _NodeSlot:
-    """A distinct node above the leaves."""
+    """A distinct node above the leaves, known by its link."""
 
     link: Link
     start: int
-    """Where the CAR has it, with what stands before it."""
+    """The offset of its section in the CAR file."""
     end: int
-    times: int = 0
-    """How often it is linked."""
+    link_count: int = 0
+    """How many links point to it."""
     leaves: bytes | None = None
-    """The sha256 and size of each of its leaves, once it was read."""
+    """The packed sha256 and size of each of its leaves; None until it was read."""
 
 
 class LeafLevel:
-    """The nodes above the leaves, each in its place."""
+    """All nodes right above the leaves, in the order of the file."""
 
     def __init__(self, links: list[Link], distinct: dict[Cid, Link], start: int) -> None:
-        self._places: dict[Cid, _NodeSlot] = {}
+        self._slots: dict[Cid, _NodeSlot] = {}
         for cid, link in distinct.items():
             length = link.tsize - link.size
             if not 0 < length <= MAX_BLOCK:
                 raise InvalidDag(f"a node of {length} bytes")
             end = start + len(car.section_header(cid, length)) + length
-            self._places[cid] = _NodeSlot(link, start, end)
+            self._slots[cid] = _NodeSlot(link, start, end)
             start = end
-        self._order = [self._places[link.cid] for link in links]
-        for place in self._order:
-            place.times += 1
-        self._by_start = [*self._places.values()]
-        self._starts = [place.start for place in self._by_start]
-        self._ends = [place.end for place in self._by_start]
+        self._order = [self._slots[link.cid] for link in links]
+        for slot in self._order:
+            slot.link_count += 1
+        self._by_start = [*self._slots.values()]
+        self._starts = [slot.start for slot in self._by_start]
+        self._ends = [slot.end for slot in self._by_start]
         self._chunks = 0
         self.end = start
-        """Where the CAR ends."""
-        self.missing_count = len(self._places)
-        """How many nodes are known by name only."""
+        """The length of the CAR file."""
+        self.missing_count = len(self._slots)
+        """How many nodes were not read yet."""
 
     def missing_cids(self) -> Iterator[Cid]:
-        """Yield the names of the missing nodes."""
-        return (place.link.cid for place in self._by_start if place.leaves is None)
+        """Yield the CIDs of the missing nodes."""
+        return (slot.link.cid for slot in self._by_start if slot.leaves is None)
 
     def needed_ranges(self) -> Iterator[ByteRange]:
-        """Yield what to fetch for the missing nodes, in order."""
+        """Yield the ranges to fetch for the missing nodes, in order."""
         start = end = 0
-        for place in self._by_start:
-            if place.leaves is not None:
+        for slot in self._by_start:
+            if slot.leaves is not None:
                 continue
-            if end and (place.start > end + MAX_GAP or place.end > start + MAX_RANGE):
+            if end and (slot.start > end + MAX_GAP or slot.end > start + MAX_RANGE):
                 yield ByteRange(start, end - start)
                 end = 0
-            start, end = start if end else place.start, place.end
+            start, end = start if end else slot.start, slot.end
         if end:
             yield ByteRange(start, end - start)
 
     def feed(self, offset: int, data: bytes) -> None:
-        """Take the missing nodes that lie in these bytes of the CAR."""
+        """Read the missing nodes in these bytes of the CAR, or raise IndexMismatch."""
         if not self.feed_extra(offset, data):
             raise IndexMismatch("it ends too early")
 
     def feed_extra(self, offset: int, data: bytes) -> bool:
-        """Do the same with bytes that were not wanted for this, and say whether a node is there."""
+        """Do the same with unrequested bytes; return whether they hold any node."""
         first = bisect_left(self._starts, offset)
         end = bisect_right(self._ends, offset + len(data))
-        for place in self._by_start[first:end]:
-            if place.leaves is None:
-                part = memoryview(data)[place.start - offset : place.end - offset]
-                block = read_block(part, place.link.cid)
+        for slot in self._by_start[first:end]:
+            if slot.leaves is None:
+                part = memoryview(data)[slot.start - offset : slot.end - offset]
+                block = read_block(part, slot.link.cid)
                 if block is None:
                     raise IndexMismatch("a longer node than there is")
-                self._store_leaves(place, block)
+                self._store_leaves(slot, block)
         return first < end
 
     def add_block(self, cid: Cid, block: bytes) -> bool:
-        """Take a node from elsewhere and say whether it is a missing one."""
-        place = self._places.get(cid)
-        if place is None or place.leaves is not None or Cid.of(cid.codec, block) != cid:
+        """Add a node that came by its CID; return whether it was missing."""
+        slot = self._slots.get(cid)
+        if slot is None or slot.leaves is not None or Cid.of(cid.codec, block) != cid:
             return False
-        self._store_leaves(place, block)
+        self._store_leaves(slot, block)
         return True
 
     def chunks(self) -> ChunkList:
         """Return the list of all leaves."""
         chunks = ChunkList()
-        for place in self._order:
-            leaves = place.leaves or b""
+        for slot in self._order:
+            leaves = slot.leaves or b""
             for at in range(0, len(leaves), _LEAF_BYTES):
                 size = int.from_bytes(leaves[at + DIGEST_BYTES : at + _LEAF_BYTES], "big")
                 chunks.append(leaves[at : at + DIGEST_BYTES], size)
         return chunks
 
-    def _store_leaves(self, place: _NodeSlot, block: bytes) -> None:
+    def _store_leaves(self, slot: _NodeSlot, block: bytes) -> None:
         leaves = parse_leaf_node(block)
         if leaves is None:
-            # It says what is wrong, or that there are nodes among the leaves.
+            # This raises what is wrong with the node, unless it has nodes among its leaves.
             read_node(block)
             raise InvalidDag("leaves at different depths")
         size = sum(length for _, length in leaves)
-        if (size, size + len(block)) != (place.link.size, place.link.tsize):
+        if (size, size + len(block)) != (slot.link.size, slot.link.tsize):
             raise InvalidDag("a link that says other sizes than its node has")
-        self._chunks += place.times * len(leaves)
+        self._chunks += slot.link_count * len(leaves)
         if self._chunks > MAX_CHUNKS:
             raise InvalidDag(f"more than {MAX_CHUNKS} chunks")
-        place.leaves = b"".join(
+        slot.leaves = b"".join(
             digest + length.to_bytes(_SIZE_BYTES, "big") for digest, length in leaves
         )
         self.missing_count -= 1
 
 
 def read_node(block: bytes) -> Node:
-    """Read a node whose hash is right: what is wrong with it is wrong for everybody."""
+    """Parse a node whose hash is right, so that any error is one of the signed DAG."""
     try:
         node = dag_pb.read(block, Codec.DAG_PB)
     except BadNode as error:
@@ -171,14 +175,14 @@ def read_node(block: bytes) -> Node:
 
 
 def read_block(held: memoryview, cid: Cid) -> bytes | None:
-    """Return the block that ``held`` begins with if it is ``cid``, or None if it is not whole."""
+    """Return the block ``cid`` from the section that ``held`` starts with; None if incomplete."""
     try:
         length, start = varint.decode(held)
     except EOFError:
         return None
     except ValueError as error:
         raise IndexMismatch(str(error)) from None
-    # Refused before it is waited for, so that a length alone never fills the memory.
+    # Checked before the bytes are awaited, so that a length alone cannot fill the memory.
     if not CID_BYTES < length <= CID_BYTES + MAX_BLOCK:
         raise IndexMismatch(f"a part of {length} bytes")
     name = held[start : start + CID_BYTES]

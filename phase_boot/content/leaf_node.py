@@ -1,4 +1,8 @@
-"""The lowest nodes over a file, read in bulk: a large file has a thousand of them."""
+"""A fast parser for the nodes right above the leaves, of which a large file has a thousand.
+
+It accepts only what ``dag_pb.read`` accepts: it guesses the fields by their offsets, encodes the
+result again and compares the bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from phase_boot.content import varint
 from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS
 
 Leaf: TypeAlias = tuple[bytes, int]
-"""A raw block's sha256 and size."""
+"""The sha256 and size of a raw block."""
 _LINK: Final = 0x12
 _CID: Final = b"\x0a\x24\x01\x55\x12\x20"
-"""A link's hash: CIDv1 of raw bytes, sha2-256; what follows is the 32 bytes of it."""
+"""The start of the hash field of a link: a CIDv1 of raw bytes with the sha2-256 that follows."""
 _NAMELESS: Final = b"\x12\x00\x18"
 _FILE: Final = b"\x08\x02\x18"
 _BLOCKSIZE: Final = b"\x20"
@@ -20,10 +24,9 @@ _SIZE: Final = _DIGEST.stop + len(_NAMELESS)
 
 
 def parse_leaf_node(block: bytes) -> list[Leaf] | None:
-    """Return the leaves of a node of nothing else, or None where `dag.read` has to say what it is.
+    """Return the leaves of a node that links only leaves, or None for any other block.
 
-    What is guessed is spelled out again and compared, so nothing is read that `dag.read` would
-    refuse or read otherwise.
+    After None the caller uses ``dag_pb.read``, which reports what is wrong.
     """
     leaves, at = list[Leaf](), 0
     try:

@@ -1,4 +1,7 @@
-"""Unsigned varints as multiformats and protobuf spell them: one spelling each, below 2^63."""
+"""Unsigned varints of multiformats and protobuf, below 2^63.
+
+Only the shortest encoding of a number is accepted, so that no two byte strings mean the same.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,31 @@ from collections.abc import Sequence
 from typing import Final
 
 MAX_BYTES: Final = 9
-"""Bytes of a varint: nine times seven bits."""
+"""Bytes of the longest varint, of seven bits each."""
 LIMIT: Final = 1 << 7 * MAX_BYTES
-"""What every number is below."""
+"""The first number that cannot be encoded."""
 _CONTINUATION: Final = 0x80
-"""The bit that says that another byte follows."""
+"""The bit that is set in every byte but the last."""
 
 
 def encode(number: int) -> bytes:
-    """Return the shortest spelling of ``number``; raise ValueError if it has none."""
+    """Return the encoding of ``number``; raise ValueError if it is out of range."""
     if not 0 <= number < LIMIT:
         raise ValueError(f"{number} is not a whole number from 0 to 2^63 - 1")
-    spelled = bytearray()
+    encoded = bytearray()
     while number >= _CONTINUATION:
-        spelled.append(number & 0x7F | _CONTINUATION)
+        encoded.append(number & 0x7F | _CONTINUATION)
         number >>= 7
-    spelled.append(number)
-    return bytes(spelled)
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def decode(data: Sequence[int], at: int = 0) -> tuple[int, int]:
-    """Return the number that starts at ``at``, and where it ends.
+    """Return the number that starts at offset ``at``, and the offset after it.
 
     Raises:
         EOFError: the data ends inside it.
-        ValueError: it has a shorter spelling, or is 2^63 or more.
+        ValueError: it has a shorter encoding, or is 2^63 or more.
     """
     number = 0
     for shift in range(0, 7 * MAX_BYTES, 7):

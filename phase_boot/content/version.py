@@ -1,4 +1,4 @@
-"""Versions: dotted non-negative integers, compared number by number."""
+"""Versions of a release: dotted non-negative integers, compared number by number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 MAX_VERSION_LENGTH: Final = 64
-"""Characters a version may have."""
+"""Characters of the longest version."""
 _SHAPE: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -15,7 +15,7 @@ _SHAPE: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 class Version:
     """A version such as ``2025.11.12``; ``2025.11.12`` < ``2025.11.12.1``.
 
-    Leading zeros do not count (``2025.10.01`` equals ``2025.10.1``), but ``str`` keeps them.
+    Leading zeros are ignored (``2025.10.01`` equals ``2025.10.1``), but ``str`` keeps them.
     """
 
     numbers: tuple[int, ...]

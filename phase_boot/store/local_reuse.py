@@ -150,11 +150,11 @@ def _nodes(disk: Disk, name: str) -> dict[Cid, bytes]:
 def _chunks(root: Cid, size: int, nodes: Mapping[Cid, bytes]) -> ChunkList | None:
     """Return the chunks of a file whose nodes are all there, or None."""
     try:
-        outline = DagIndex(root, size)
+        index = DagIndex(root, size)
         data = b"".join(car.write(root, nodes.items()))
         for _ in range(len(nodes) + 2):
-            for part in outline.needed_ranges():
-                outline.feed(part.offset, data[part.offset : part.offset + part.length])
-        return outline.chunks()
+            for part in index.needed_ranges():
+                index.feed(part.offset, data[part.offset : part.offset + part.length])
+        return index.chunks()
     except (InvalidDag, IndexMismatch, ValueError):
         return None

@@ -29,14 +29,14 @@ def car_of(tree: FileDag) -> bytes:
     return b"".join(tree.car())
 
 
-def learn(outline: DagIndex, file: bytes) -> int:
-    """Give an outline what it wants of a CAR, and return how many bytes that took."""
+def learn(dag_index: DagIndex, file: bytes) -> int:
+    """Give an dag_index what it wants of a CAR, and return how many bytes that took."""
     taken = 0
     for _ in range(10_000):
-        if outline.complete:
+        if dag_index.complete:
             return taken
-        for part in outline.needed_ranges():
+        for part in dag_index.needed_ranges():
             data = file[part.offset : part.offset + part.length]
-            outline.feed(part.offset, data)
+            dag_index.feed(part.offset, data)
             taken += len(data)
-    raise AssertionError("an outline that never has enough")
+    raise AssertionError("an dag_index that never has enough")

@@ -18,7 +18,7 @@ def listed(content: list[bytes]) -> ChunkList:
 
 
 @given(pieces)
-def test_a_list_is_the_file_from_its_first_byte_to_its_last(content: list[bytes]) -> None:
+def test_a_list_covers_the_file_without_gaps(content: list[bytes]) -> None:
     chunks, whole = listed(content), b"".join(content)
     assert (chunks.count, len(chunks), chunks.size) == (len(content), len(content), len(whole))
     for number, chunk in enumerate(chunks):
@@ -32,7 +32,7 @@ def test_a_list_is_the_file_from_its_first_byte_to_its_last(content: list[bytes]
 
 
 @given(pieces)
-def test_a_chunk_is_found_where_it_comes_first(content: list[bytes]) -> None:
+def test_the_table_finds_the_first_of_equal_chunks(content: list[bytes]) -> None:
     table = ChunkTable(listed(content))
     for piece in content:
         assert table.find(hashlib.sha256(piece).digest()) == content.index(piece)
@@ -40,14 +40,14 @@ def test_a_chunk_is_found_where_it_comes_first(content: list[bytes]) -> None:
     assert table.find(bytes(32)) is None
 
 
-def test_digests_that_begin_alike_are_told_apart() -> None:
+def test_digests_with_the_same_hash_slot_are_distinguished() -> None:
     alike = [bytes(8) + bytes((number,)) * 24 for number in range(5)]
     table = ChunkTable(ChunkList.of((digest, 1) for digest in alike[:4]))
     assert [table.find(digest) for digest in alike] == [0, 1, 2, 3, None]
 
 
 @pytest.mark.parametrize("number", [-1, 2])
-def test_there_is_nothing_before_the_first_chunk_and_after_the_last(number: int) -> None:
+def test_a_number_out_of_range_is_an_index_error(number: int) -> None:
     chunks = listed([b"a", b"b"])
     for asked in (chunks.chunk, chunks.digest, chunks.at):
         with pytest.raises(IndexError):
@@ -61,14 +61,14 @@ def test_there_is_nothing_before_the_first_chunk_and_after_the_last(number: int)
     ("digest", "size"),
     [(bytes(31), 1), (bytes(32), 0), (bytes(32), -1), (bytes(32), MAX_BLOCK + 1)],
 )
-def test_what_is_no_chunk_is_not_listed(digest: bytes, size: int) -> None:
+def test_an_invalid_chunk_is_refused(digest: bytes, size: int) -> None:
     chunks = ChunkList()
     with pytest.raises(ValueError, match="a chunk has"):
         chunks.append(digest, size)
     assert chunks == ChunkList()
 
 
-def test_no_file_has_more_chunks_than_the_memory_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_chunks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CHUNKS", 2)
     chunks = listed([b"a", b"b"])
     with pytest.raises(ValueError, match="at most"):

@@ -61,7 +61,7 @@ files = st.builds(
 
 @settings(deadline=None, max_examples=60)
 @given(files, st.lists(st.integers(1, 3000), min_size=1, max_size=5))
-def test_where_a_file_is_cut_does_not_hang_on_how_it_is_read(data: bytes, sizes: list[int]) -> None:
+def test_boundaries_do_not_depend_on_read_sizes(data: bytes, sizes: list[int]) -> None:
     whole = cut(data, len(data) + 1)
     assert b"".join(whole) == data
     assert list(cut_chunks(Drops(data, sizes), SMALL, 4096)) == whole
@@ -70,7 +70,7 @@ def test_where_a_file_is_cut_does_not_hang_on_how_it_is_read(data: bytes, sizes:
 
 @settings(deadline=None, max_examples=60)
 @given(files)
-def test_chunks_are_as_large_as_was_asked(data: bytes) -> None:
+def test_chunk_sizes_stay_within_the_parameters(data: bytes) -> None:
     sizes = [len(piece) for piece in cut(data)]
     assert all(SMALL.min_size <= size <= SMALL.max_size for size in sizes[:-1])
     assert all(0 < size <= SMALL.max_size for size in sizes[-1:])
@@ -94,7 +94,7 @@ def test_the_bytes_of_the_dag_are_the_bytes_of_the_file(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("change", [b"", b"x", noise(5000, 7)])
-def test_a_change_in_the_middle_stays_in_the_middle(change: bytes) -> None:
+def test_a_change_affects_only_chunks_near_it(change: bytes) -> None:
     old = noise(2_000_000)
     new = old[:1_000_000] + change + old[1_000_100:]
     before, after = listed(old), listed(new)
@@ -107,14 +107,14 @@ def test_a_change_in_the_middle_stays_in_the_middle(change: bytes) -> None:
     assert len(more) < 30 + len(change) // 50
 
 
-def test_half_of_the_bytes_lie_in_chunks_of_about_the_usual_size() -> None:
+def test_half_of_the_bytes_are_in_chunks_near_the_normal_size() -> None:
     chunks = build_chunk_list(BytesIO(noise(8_000_000)), DEFAULT_PARAMS)
     assert 14_000 < chunks.size / chunks.count < 20_000
     usual = sum(chunk.size for chunk in chunks if 8_000 < chunk.size < 32_000)
     assert usual > chunks.size / 2
 
 
-def test_nothing_is_no_chunk_and_a_byte_is_one() -> None:
+def test_an_empty_file_has_no_chunk_and_one_byte_has_one() -> None:
     assert cut(b"") == []
     assert cut(b"x") == [b"x"]
     assert build_dag(listed(b"x")).root == Cid.of(Codec.RAW, b"x")

@@ -34,12 +34,12 @@ nodes = (
 
 
 @given(nodes)
-def test_what_was_written_is_read_back(node: Node) -> None:
+def test_an_encoded_node_round_trips(node: Node) -> None:
     assert dag_pb.read(dag_pb.encode(node), node.codec) == node
 
 
 @given(nodes, st.binary(max_size=80))
-def test_what_is_read_is_written_back_byte_for_byte(node: Node, tail: bytes) -> None:
+def test_an_accepted_block_is_canonical(node: Node, tail: bytes) -> None:
     for block in (dag_pb.encode(node) + tail, tail, dag_pb.encode(node)[: len(tail)]):
         try:
             found = dag_pb.read(block, Codec.DAG_PB)
@@ -49,13 +49,13 @@ def test_what_is_read_is_written_back_byte_for_byte(node: Node, tail: bytes) -> 
 
 
 @given(st.integers(0, varint.LIMIT - 1), st.binary(max_size=3))
-def test_a_number_has_one_spelling(number: int, tail: bytes) -> None:
+def test_a_varint_has_one_encoding(number: int, tail: bytes) -> None:
     spelled = varint.encode(number)
     assert varint.decode(b"x" + spelled + tail, 1) == (number, 1 + len(spelled))
 
 
 @pytest.mark.parametrize("number", [-1, varint.LIMIT])
-def test_a_number_out_of_bounds_is_not_spelled(number: int) -> None:
+def test_a_number_out_of_range_is_not_encoded(number: int) -> None:
     with pytest.raises(ValueError, match="2\\^63"):
         varint.encode(number)
 
@@ -76,7 +76,7 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert dag_pb.read(dag_pb.encode(largest), Codec.DAG_PB) == largest
 
 
-def test_a_node_that_would_not_be_read_is_not_made() -> None:
+def test_an_invalid_node_cannot_be_constructed() -> None:
     with pytest.raises(BadNode, match="larger"):
         dag_pb.encode(Node.leaf(bytes(MAX_BLOCK + 1)))
     with pytest.raises(BadNode, match="larger"):
@@ -101,6 +101,6 @@ def test_a_node_that_would_not_be_read_is_not_made() -> None:
         (INNER, 1, varint.LIMIT),
     ],
 )
-def test_numbers_that_no_child_can_have_are_refused(cid: Cid, size: int, tsize: int) -> None:
+def test_impossible_link_sizes_are_refused(cid: Cid, size: int, tsize: int) -> None:
     with pytest.raises(BadNode, match="a link"):
         Link(cid, size, tsize)

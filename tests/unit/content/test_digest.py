@@ -8,7 +8,7 @@ from phase_boot.content.digest import Digest
 
 
 @given(st.binary(max_size=64))
-def test_a_digest_and_its_text_are_one(data: bytes) -> None:
+def test_a_digest_round_trips_as_text(data: bytes) -> None:
     digest = Digest.of(data)
     assert Digest.parse(str(digest)) == digest
 

@@ -36,12 +36,12 @@ def read_by_itself(block: bytes) -> list[tuple[bytes, int]] | None:
 
 
 @given(LEAVES)
-def test_leaves_come_as_they_are_linked(leaves: list[tuple[bytes, int]]) -> None:
+def test_leaves_are_returned_in_order(leaves: list[tuple[bytes, int]]) -> None:
     assert parse_leaf_node(node_over(leaves)) == leaves
 
 
 @given(LEAVES, st.data())
-def test_a_changed_node_is_never_read_otherwise_than_by_itself(
+def test_a_changed_node_is_read_as_dag_pb_reads_it_or_not_at_all(
     leaves: list[tuple[bytes, int]], data: st.DataObject
 ) -> None:
     block = bytearray(node_over(leaves))
@@ -60,17 +60,17 @@ def test_a_changed_node_is_never_read_otherwise_than_by_itself(
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_node_have_no_leaves(block: bytes) -> None:
+def test_other_bytes_are_no_leaf_node(block: bytes) -> None:
     assert parse_leaf_node(block) == read_by_itself(block)
 
 
-def test_more_links_than_a_node_may_have_are_not_read() -> None:
+def test_too_many_links_are_refused() -> None:
     most = [(bytes(32), 1)] * MAX_LINKS
     block = node_over(most)
     assert parse_leaf_node(block) == most
     assert parse_leaf_node(block[:45] + block) is None
 
 
-def test_nodes_among_the_leaves_are_not_taken_for_leaves() -> None:
+def test_a_node_among_the_leaves_is_refused() -> None:
     cid = Cid(Codec.DAG_PB, Digest("0" * 64))
     assert parse_leaf_node(dag_pb.encode(Node.file((Link(cid, 5, 50),)))) is None

@@ -33,12 +33,12 @@ def complete() -> bytes:
     return b"".join(car.write(tree.root, [*tree.nodes, *leaves.items()]))
 
 
-def test_the_file_that_a_peer_read_is_cut_and_named_the_same_today() -> None:
+def test_chunks_and_cids_of_the_vector_are_unchanged() -> None:
     assert complete() == VECTOR.read_bytes()
     assert hashlib.sha256(FILE).hexdigest() == PRINTED
 
 
-def test_we_read_it_as_the_peer_did() -> None:
+def test_the_vector_reads_as_the_other_implementation_did() -> None:
     blocks = dict(car.blocks(VECTOR.read_bytes(), limit=10**6))
 
     def read(cid: Cid) -> bytes:

@@ -25,33 +25,33 @@ def listed(lengths: list[int]) -> ChunkList:
 
 
 @given(st.lists(sizes, min_size=1, max_size=120), st.randoms(use_true_random=False))
-def test_every_chunk_is_in_one_stretch_and_what_is_marked_is_what_is_held(
+def test_every_chunk_is_in_one_piece_and_masks_round_trip(
     lengths: list[int], dice: random.Random
 ) -> None:
     chunks = listed(lengths)
-    stretches = PieceMap(chunks)
-    assert stretches.count == piece_count(chunks.size)
-    assert stretches.chunk_mask(stretches.full_bitfield) == b"\1" * chunks.count
-    held = dice.getrandbits(stretches.count)
-    assert stretches.completed(stretches.chunk_mask(held)) | held == stretches.completed(
-        stretches.chunk_mask(held)
+    pieces = PieceMap(chunks)
+    assert pieces.count == piece_count(chunks.size)
+    assert pieces.chunk_mask(pieces.full_bitfield) == b"\1" * chunks.count
+    held = dice.getrandbits(pieces.count)
+    assert pieces.completed(pieces.chunk_mask(held)) | held == pieces.completed(
+        pieces.chunk_mask(held)
     )
-    alone = [stretches.chunk_mask(1 << number) for number in range(stretches.count)]
+    alone = [pieces.chunk_mask(1 << number) for number in range(pieces.count)]
     assert [sum(column) for column in zip(*alone, strict=True)] == [1] * chunks.count
 
 
 @given(st.lists(sizes, min_size=1, max_size=120))
-def test_a_missing_chunk_leaves_its_stretch_out(lengths: list[int]) -> None:
+def test_a_piece_with_a_missing_chunk_is_incomplete(lengths: list[int]) -> None:
     chunks = listed(lengths)
-    stretches = PieceMap(chunks)
+    pieces = PieceMap(chunks)
     have = bytearray(b"\1" * chunks.count)
     have[chunks.count // 2] = 0
-    left = stretches.full_bitfield & ~stretches.completed(have)
+    left = pieces.full_bitfield & ~pieces.completed(have)
     assert left.bit_count() == 1
-    assert stretches.chunk_mask(left)[chunks.count // 2] == 1
+    assert pieces.chunk_mask(left)[chunks.count // 2] == 1
 
 
-def test_cuts_go_from_the_first_byte_to_the_last_along_chunks() -> None:
+def test_piece_offsets_cover_the_file_along_chunk_boundaries() -> None:
     chunks = listed([60_000] * 20)
     cuts = PieceMap(chunks).piece_offsets()
     assert cuts == [0, 300_000, 540_000, 840_000, 1_080_000, 1_200_000]
@@ -68,13 +68,13 @@ def test_cuts_go_from_the_first_byte_to_the_last_along_chunks() -> None:
         1 << 44,
     ],
 )
-def test_there_are_never_many_of_them(size: int) -> None:
+def test_the_number_of_pieces_is_bounded(size: int) -> None:
     assert 1 <= piece_count(size) <= MAX_PIECES
     assert piece_count(size) * piece_size(size) >= size
 
 
 @given(st.integers(min_value=1, max_value=MAX_PIECES), st.data())
-def test_text_and_back(count: int, data: st.DataObject) -> None:
+def test_a_bitfield_round_trips(count: int, data: st.DataObject) -> None:
     held = data.draw(st.integers(min_value=0, max_value=(1 << count) - 1))
     assert decode_bitfield(encode_bitfield(held, count), count) == held
     assert len(encode_bitfield(held, count)) == len(encode_bitfield(0, count))
@@ -84,6 +84,6 @@ def test_text_and_back(count: int, data: st.DataObject) -> None:
     "text",
     [None, 7, [], "", "f", "fff", "0F", " f", "+f", "_f", "0x", "f\n", "4f", "\u0660f", "ff" * 999],
 )
-def test_any_other_text_is_none(text: object) -> None:
-    with pytest.raises(ValueError, match="stretches"):
+def test_an_invalid_bitfield_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="pieces"):
         decode_bitfield(text, 6)

@@ -324,6 +324,6 @@ async def test_a_broken_list_is_no_list(site: Path, tree: FileDag, damage: bytes
 async def test_our_own_reader_takes_the_list_from_a_mirror(site: Path, tree: FileDag) -> None:
     async with running(site) as provider:
         answer = await ask(provider.port, f"/{dag_path(tree.root)}")
-    outline = DagIndex(tree.root, len(FILE))
-    learn(outline, answer.body)
-    assert outline.chunks() == CHUNKS
+    index = DagIndex(tree.root, len(FILE))
+    learn(index, answer.body)
+    assert index.chunks() == CHUNKS

@@ -41,9 +41,9 @@ def test_each_artifact_has_its_chunks_in_the_site(desk: Path, dags: dict[str, Ci
     assert set(dags) == {"kernel", "initramfs", "rootfs"}
     assert dags["kernel"] == Cid.of(Codec.RAW, KERNEL)
     assert {path.name for path in (desk / "site/dag").iterdir()} == {f"{dags['rootfs']}.car"}
-    outline = DagIndex(dags["rootfs"], len(ROOTFS))
-    learn(outline, (desk / "site" / dag_path(dags["rootfs"])).read_bytes())
-    for chunk in outline.chunks():
+    index = DagIndex(dags["rootfs"], len(ROOTFS))
+    learn(index, (desk / "site" / dag_path(dags["rootfs"])).read_bytes())
+    for chunk in index.chunks():
         assert Digest.of(ROOTFS[chunk.offset :][: chunk.size]).hex == chunk.digest.hex()
 
 

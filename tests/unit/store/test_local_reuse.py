@@ -87,11 +87,11 @@ def test_the_nodes_that_versions_share_are_at_hand(disk: Disk) -> None:
     stored(cas, OLD)
     tree = build_dag(cut(NEW))
     file = b"".join(tree.car())
-    outline = DagIndex(tree.root, len(NEW))
-    outline.feed(0, file[: len(file) // 4])
-    lacking = list(outline.missing_cids())
+    index = DagIndex(tree.root, len(NEW))
+    index.feed(0, file[: len(file) // 4])
+    lacking = list(index.missing_cids())
     [nodes] = cas.reusable_nodes(of(NEW))
-    given = [outline.add_block(cid, nodes.get(cid, b"")) for cid in lacking]
+    given = [index.add_block(cid, nodes.get(cid, b"")) for cid in lacking]
     assert sum(given) > len(given) - 10
 
 

@@ -60,42 +60,42 @@ LAST = len(NODES) - 1
         pytest.param(b"<html>" * 9999, id="a page about something else"),
     ],
 )
-def test_a_source_that_lies_costs_one_part_and_spoils_nothing(lie: bytes) -> None:
-    outline = DagIndex(TREE.root, CHUNKS.size)
+def test_a_wrong_range_costs_one_request_and_spoils_nothing(lie: bytes) -> None:
+    index = DagIndex(TREE.root, CHUNKS.size)
     with pytest.raises(IndexMismatch, match=LIES):
-        learn(outline, lie)
-    assert not outline.complete
-    learn(outline, FILE)
-    assert outline.chunks() == CHUNKS
+        learn(index, lie)
+    assert not index.complete
+    learn(index, FILE)
+    assert index.chunks() == CHUNKS
 
 
-def test_any_flipped_bit_is_noticed_where_it_is() -> None:
+def test_any_flipped_bit_is_detected_in_its_own_node() -> None:
     tree, chunks = tree_of(14)
     file = car_of(tree)
     for bit in range(8 * len(file)):
         flipped = bytearray(file)
         flipped[bit // 8] ^= 1 << bit % 8
-        outline = DagIndex(tree.root, chunks.size)
+        index = DagIndex(tree.root, chunks.size)
         with pytest.raises(IndexMismatch):
-            learn(outline, bytes(flipped))
-        learn(outline, file)
-        assert outline.chunks() == chunks
+            learn(index, bytes(flipped))
+        learn(index, file)
+        assert index.chunks() == chunks
 
 
-def test_what_was_believed_before_the_lie_is_not_fetched_again() -> None:
-    outline = DagIndex(TREE.root, CHUNKS.size)
-    outline.feed(0, FILE[: HEADER + 1])
-    assert outline.needed_ranges()[0].offset == HEADER + 1
+def test_data_verified_before_a_wrong_byte_is_not_fetched_again() -> None:
+    index = DagIndex(TREE.root, CHUNKS.size)
+    index.feed(0, FILE[: HEADER + 1])
+    assert index.needed_ranges()[0].offset == HEADER + 1
     with pytest.raises(IndexMismatch):
-        outline.feed(HEADER + 1, b"\x01" * 99)
-    assert outline.needed_ranges()[0].offset == HEADER
+        index.feed(HEADER + 1, b"\x01" * 99)
+    assert index.needed_ranges()[0].offset == HEADER
 
 
-def test_a_length_alone_is_not_waited_for() -> None:
-    outline = DagIndex(TREE.root, CHUNKS.size)
-    outline.feed(0, FILE[:HEADER])
+def test_an_oversized_length_is_refused_before_its_bytes_arrive() -> None:
+    index = DagIndex(TREE.root, CHUNKS.size)
+    index.feed(0, FILE[:HEADER])
     with pytest.raises(IndexMismatch, match="a part of"):
-        outline.feed(HEADER, varint.encode(2**40))
+        index.feed(HEADER, varint.encode(2**40))
 
 
 class Trap:
@@ -125,14 +125,14 @@ class Trap:
 
 
 def assert_unusable(trap: Trap, root: Link, why: str) -> None:
-    outline = DagIndex(root.cid, root.size)
+    index = DagIndex(root.cid, root.size)
     with pytest.raises(InvalidDag, match=why) as caught:
-        learn(outline, trap.file(root))
+        learn(index, trap.file(root))
     assert caught.match(TRAPS)
-    assert not outline.complete
+    assert not index.complete
 
 
-def test_nesting_that_does_not_end() -> None:
+def test_unbounded_nesting_is_refused() -> None:
     trap = Trap()
     link = trap.node(trap.leaf(), trap.leaf(5))
     for _ in range(MAX_DEPTH):
@@ -140,7 +140,7 @@ def test_nesting_that_does_not_end() -> None:
     assert_unusable(trap, link, "levels")
 
 
-def test_a_few_nodes_that_link_one_another_a_thousand_times() -> None:
+def test_exponential_links_are_refused() -> None:
     """Eight blocks of 100 KB would be 2000^8 chunks."""
     trap = Trap()
     link = trap.node(trap.leaf(1))
@@ -150,14 +150,14 @@ def test_a_few_nodes_that_link_one_another_a_thousand_times() -> None:
     assert_unusable(trap, link, f"more than {MAX_NODES} nodes")
 
 
-def test_more_chunks_than_the_memory_bears() -> None:
+def test_too_many_chunks_are_refused() -> None:
     trap = Trap()
     low = trap.node(*[trap.leaf(1)] * MAX_LINKS)
     root = trap.node(*[low] * (MAX_CHUNKS // MAX_LINKS + 1))
     assert_unusable(trap, root, "chunks")
 
 
-def test_a_dag_that_is_not_what_it_should_be() -> None:
+def test_an_invalid_signed_dag_is_refused() -> None:
     trap = Trap()
     low = trap.node(trap.leaf(), trap.leaf(5))
     for why, root in (
@@ -176,7 +176,7 @@ def test_a_dag_that_is_not_what_it_should_be() -> None:
         assert_unusable(trap, root, why)
 
 
-def test_a_signed_dag_that_says_where_nothing_is() -> None:
+def test_a_signed_dag_with_impossible_sizes_is_refused() -> None:
     """Whoever sends it looks like a liar then; all the same nothing of it is believed."""
     trap = Trap()
     low = trap.node(trap.leaf(), trap.leaf(5))
@@ -185,13 +185,13 @@ def test_a_signed_dag_that_says_where_nothing_is() -> None:
         trap.node(low, Link(trap.node(trap.leaf(9)).cid, 9, low.tsize)),
         trap.node(Link(low.cid, low.size, low.tsize + 1), low),
     ):
-        outline = DagIndex(root.cid, root.size)
+        index = DagIndex(root.cid, root.size)
         with pytest.raises((InvalidDag, IndexMismatch)):
-            learn(outline, trap.file(root))
-        assert not outline.complete
+            learn(index, trap.file(root))
+        assert not index.complete
 
 
-def test_a_dag_of_another_size_than_was_signed() -> None:
+def test_a_dag_of_another_size_than_signed_is_refused() -> None:
     trap = Trap()
     root = trap.node(trap.leaf(), trap.leaf(5))
     for size in (8, 10, 2**40):
@@ -201,12 +201,12 @@ def test_a_dag_of_another_size_than_was_signed() -> None:
         DagIndex(Cid.of(Codec.RAW, b""), 2**40)
 
 
-def test_a_size_that_overflows_is_no_node() -> None:
+def test_an_overflowing_size_is_refused() -> None:
     trap = Trap()
     high = Link(Cid.of(Codec.DAG_PB, b""), 2**62, 2**62 + 1)
     with pytest.raises(dag_pb.BadNode, match="2\\^63"):
         trap.node(high, high)
 
 
-def test_a_part_never_grows_with_what_a_manifest_says() -> None:
+def test_a_range_is_bounded_whatever_size_a_manifest_states() -> None:
     assert DagIndex(TREE.root, 2**40).needed_ranges() == [ByteRange(0, MAX_RANGE)]
