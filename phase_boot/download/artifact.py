@@ -69,19 +69,19 @@ async def _fetch_chunked(
 ) -> tuple[VerifiedFile, str]:
     started, artifact = context.clock.monotonic(), index.artifact
     try:
-        mosaic = await asyncio.to_thread(context.store.chunk_writer, artifact, chunks)
+        writer = await asyncio.to_thread(context.store.chunk_writer, artifact, chunks)
         try:
             # Stored versions may share chunks even if they share no node of the DAG.
-            await _reuse_local_chunks(context, mosaic)
-            swarm = Swarm(context, mosaic)
-            if not mosaic.complete:
-                await _run_swarm(context, sources, index.root, mosaic, swarm)
+            await _reuse_local_chunks(context, writer)
+            swarm = Swarm(context, writer)
+            if not writer.complete:
+                await _run_swarm(context, sources, index.root, writer, swarm)
         except BaseException:
-            mosaic.close()
+            writer.close()
             raise
         # From here on the thread owns the writer: this task may be cancelled while it works.
         fetched, car = await asyncio.gather(
-            asyncio.to_thread(context.store.commit, mosaic),
+            asyncio.to_thread(context.store.commit, writer),
             asyncio.to_thread(index.as_car, chunks),
         )
     except ContentMismatch as failure:
@@ -116,20 +116,20 @@ def _emit_done(
 
 
 async def _run_swarm(
-    context: DownloadContext, sources: Sources, root: Cid, mosaic: ChunkWriter, swarm: Swarm
+    context: DownloadContext, sources: Sources, root: Cid, writer: ChunkWriter, swarm: Swarm
 ) -> None:
     """Download the missing chunks from all sources, and from peers that trackers name."""
     tracker = sources.tracker
-    joining = tracker.join(context, root, mosaic, swarm) if tracker else nullcontext()
+    joining = tracker.join(context, root, writer, swarm) if tracker else nullcontext()
     async with joining as session:
 
         def mirror(base: str) -> Source:
-            source = MirrorSource(context, base, mosaic.artifact)
+            source = MirrorSource(context, base, writer.artifact)
             return source if session is None else session.limit_to_assigned(source)
 
         count = len(sources.gateways)
         gateways = (
-            GatewaySource(context, base, mosaic.chunks, gateways=count) for base in sources.gateways
+            GatewaySource(context, base, writer.chunks, gateways=count) for base in sources.gateways
         )
         async with _add_discovered(sources, swarm, mirror):
             await swarm.run(chain(map(mirror, sources.mirrors), gateways))
@@ -154,27 +154,27 @@ async def _add_discovered(
         await asyncio.gather(adding, return_exceptions=True)
 
 
-async def _reuse_local_chunks(context: DownloadContext, mosaic: ChunkWriter) -> None:
+async def _reuse_local_chunks(context: DownloadContext, writer: ChunkWriter) -> None:
     """Copy the chunks that other versions of the artifact in the store share with this one."""
-    started, before = context.clock.monotonic(), mosaic.bytes_present
-    if mosaic.complete:
+    started, before = context.clock.monotonic(), writer.bytes_present
+    if writer.complete:
         return
-    await asyncio.to_thread(_copy_chunks, context.store, mosaic)
-    if mosaic.bytes_present > before:
+    await asyncio.to_thread(_copy_chunks, context.store, writer)
+    if writer.bytes_present > before:
         context.emit(
             SourceServed(
                 source=STORE,
-                artifact=mosaic.artifact.name,
-                bytes=mosaic.bytes_present - before,
+                artifact=writer.artifact.name,
+                bytes=writer.bytes_present - before,
                 seconds=context.clock.monotonic() - started,
             )
         )
 
 
-def _copy_chunks(store: ContentStore, mosaic: ChunkWriter) -> None:
-    for older in store.reusable(mosaic.artifact):
-        for run in older.runs(mosaic.chunks, mosaic.have):
-            mosaic.copy_chunks(run.first, run.end, older.fileno(), run.offset)
+def _copy_chunks(store: ContentStore, writer: ChunkWriter) -> None:
+    for older in store.reusable(writer.artifact):
+        for run in older.runs(writer.chunks, writer.have):
+            writer.copy_chunks(run.first, run.end, older.fileno(), run.offset)
 
 
 async def _fetch_whole(
@@ -202,4 +202,4 @@ async def _fetch_whole(
             reasons.append(str(failure))
             continue
         return _emit_done(context, fetched, mirror, started)
-    raise ArtifactUnavailable("; ".join(reasons) or "the manifest names no place to fetch from")
+    raise ArtifactUnavailable("; ".join(reasons) or "there is no source to fetch from")

@@ -1,4 +1,8 @@
-"""A document that one source alone is asked for: again, where its failure may pass."""
+"""Reads a small document from one source, with retries where the failure is temporary.
+
+`phase-boot fetch` reads the root and the manifest of one mirror with it. The rules are those by
+which a boot defers a candidate (`machine.deferral`).
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,11 @@ from phase_boot.ports.finder import Candidate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReader:
-    """Reads documents by the rules that candidates of a boot are asked again by.
+    """Reads documents of one source.
 
     Attributes:
-        read: asks for a URL once; it raises `FetchFailed`.
-        attempts: the policy's number of requests to one source for one document.
+        read: requests a URL once; raises `FetchFailed`.
+        attempts: largest number of requests for one document.
         chance: returns a random number from 0 up to 1, for jitter.
     """
 
@@ -35,19 +39,20 @@ class DocumentReader:
         """Return the document at ``url``.
 
         Raises:
-            FetchFailed: it is not to be had, or not within `attempts` and `PATIENCE_SECONDS`.
+            FetchFailed: it is unavailable, or was not sent within the attempts and
+                `PATIENCE_SECONDS`.
         """
         entry = Deferred.new(Candidate(url=url, origin="url"), self.clock.monotonic())
         while True:
-            answer = await self._ask(entry)
-            if isinstance(answer, bytes):
-                return answer
+            result = await self._request(entry)
+            if isinstance(result, bytes):
+                return result
             now = self.clock.monotonic()
-            entry = entry.after(answer, now=now, chance=self.chance())
-            if not answer.retryable:
-                raise answer
+            entry = entry.after(result, now=now, chance=self.chance())
+            if not result.retryable:
+                raise result
             if entry.failures >= self.attempts or not entry.patient:
-                raise FetchFailed(_gave_up(entry, now), retryable=True) from answer
+                raise FetchFailed(_gave_up(entry, now), retryable=True) from result
             pause = entry.due - now
             self.emit(
                 CandidateDeferred(
@@ -56,8 +61,8 @@ class DocumentReader:
             )
             await self.clock.sleep(pause)
 
-    async def _ask(self, entry: Deferred) -> bytes | FetchFailed:
-        """Ask once, and return the document or why it did not come."""
+    async def _request(self, entry: Deferred) -> bytes | FetchFailed:
+        """Request the document once; return it, or the failure."""
         url, left = entry.candidate.url, patience(entry, self.clock.monotonic())
         try:
             async with asyncio.timeout(left):

@@ -1,4 +1,4 @@
-"""What the journal says of sources and chunks, beside the events that every fetch has."""
+"""Journal events of sources, trackers and chunks, beside the events of `machine.events`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from phase_boot.machine.events import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceServed(Event):
-    """A source sent so many `bytes` of an artifact while it was being fetched for `seconds`."""
+    """A source sent `bytes` of an artifact, whose download took `seconds`."""
 
     event = "source.served"
     source: str
@@ -20,7 +20,7 @@ class SourceServed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingJoined(Event):
-    """The provider at `source` tells us of others who fetch the same, and them of us."""
+    """The provider at `source` is a tracker: it names peers to us and us to them."""
 
     event = "meeting.joined"
     source: str
@@ -28,7 +28,7 @@ class MeetingJoined(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingFailed(Event):
-    """Nothing is handed on, or nobody heard of, at `source` or anywhere: a fault says why."""
+    """Sharing with peers failed, at the tracker `source` or, if that is empty, altogether."""
 
     event = "meeting.failed"
     source: str
@@ -37,7 +37,7 @@ class MeetingFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunksUnknown(Event):
-    """An artifact is fetched as a whole, because the list of its chunks cannot be had."""
+    """An artifact is downloaded as a whole, because the list of its chunks is unavailable."""
 
     event = "chunks.unknown"
     artifact: str

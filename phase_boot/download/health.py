@@ -1,7 +1,7 @@
-"""What was learned of sources within one boot: which of them do not answer.
+"""Health of sources within one boot: which of them fail or do not answer.
 
-A source that failed, or sent nothing while it was asked, is suspect for a time that doubles with
-each further failure. Suspect sources are asked after all others, and no request waits for them.
+A source that failed, or sent nothing while a request was open, is suspect for a time that doubles
+with each further failure. Suspect sources are used after all others, and no request waits for them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 from phase_boot.machine.backoff import Backoff
 
 SUSPICION: Final = Backoff(first=10.0, longest=120.0)
-"""For so many seconds a source is suspect after each further failure."""
+"""How long a source is suspect after each further failure, in seconds."""
 MAX_SOURCES: Final = 1024
-"""Sources that are remembered; the oldest failure is forgotten first."""
+"""Sources that are remembered; the one with the oldest failure is dropped first."""
 HEDGE_SECONDS: Final = 0.3
-"""After so long without a byte another source is asked for the same."""
+"""Time without a byte after which another source is asked for the same (hedging)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class SourceHealth:
     """Remembers failures of sources by their base URLs."""
 
     def __init__(self) -> None:
-        """Begin without a failure."""
+        """Start without a failure."""
         self._failures: dict[str, _Failure] = {}
 
     def failed(self, source: str, now: float) -> None:
-        """Note that a source failed or stays silent; the same failure may be noted twice."""
+        """Record that a source failed or stays silent; while it is suspect this changes nothing."""
         known = self._failures.pop(source, None)
         if known is not None and now < known.until:
             self._failures[source] = known
@@ -45,7 +45,7 @@ class SourceHealth:
             del self._failures[next(iter(self._failures))]
 
     def delivered(self, source: str) -> None:
-        """Note that a source sent bytes that were right."""
+        """Record that a source sent valid bytes."""
         self._failures.pop(source, None)
 
     def is_suspect(self, source: str, now: float) -> bool:

@@ -110,9 +110,9 @@ class IndexBuilder:
 
     def as_car(self, chunks: ChunkList) -> Iterable[bytes] | None:
         """Return the CAR, for reuse by later versions; None if it cannot be rebuilt."""
-        pieces = self._downloaded_car()
-        if pieces is not None:
-            return pieces
+        car = self._downloaded_car()
+        if car is not None:
+            return car
         # Rebuilding takes some seconds for the largest files, and gives the same bytes.
         tree = build_dag(chunks)
         return tree.car() if tree.root == self.root else None
@@ -136,7 +136,7 @@ async def fetch_chunk_list(
     context: DownloadContext, sources: Sources, artifact: Artifact, root: Cid
 ) -> tuple[IndexBuilder, ChunkList] | None:
     """Return the chunks of an artifact; None, after an event, if no source has their list."""
-    reason = "nobody has the list of its chunks"
+    reason = "no source has the list of its chunks"
     try:
         index = IndexBuilder(artifact, root)
         read_nodes = partial(_read_nodes, gateways=len(sources.gateways))

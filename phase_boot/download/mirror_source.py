@@ -1,4 +1,4 @@
-"""A mirror or a LAN provider: whoever has the artifact as a file that can be asked for in parts."""
+"""A mirror, a LAN provider or a peer: serves artifacts as files, by HTTP with byte ranges."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class MirrorSource:
     """Implements `download.source.Source` for one artifact below a base URL."""
 
     def __init__(self, context: DownloadContext, base: str, artifact: Artifact) -> None:
-        """Take whom to ask, by the base URL of its files."""
+        """Take the base URL of the mirror layout, and the artifact."""
         self.name = base
         self.have: bytes | bytearray | None = None
-        """What it may be asked for; None is everything."""
+        """Marks of the chunks that may be requested; None if every chunk may."""
         self._context = context
         self._url = below(base, entry_path(artifact.digest))
 
@@ -29,19 +29,23 @@ class MirrorSource:
         return 0
 
     async def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
-        """Yield ``length`` bytes from ``offset`` on."""
+        """Yield ``length`` bytes from ``offset`` on.
+
+        Raises:
+            FetchFailed: the file ends early, or the request failed.
+        """
         left = length
-        answer = self._context.fetcher.span(
+        response = self._context.fetcher.span(
             self._url,
             offset=offset,
             length=length,
             reach=self._context.reach,
             redirects=self._context.max_redirects,
         )
-        async with aclosing(answer) as pieces:
-            async for piece in pieces:
-                left -= len(piece)
-                yield piece
+        async with aclosing(response) as body:
+            async for data in body:
+                left -= len(data)
+                yield data
         if left:
             raise FetchFailed(f"its file ends {left} bytes early", retryable=False)
 

@@ -1,4 +1,4 @@
-"""Reads a byte range of a file into memory."""
+"""Reads a byte range of a file into memory: for small parts that are verified as a whole."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from phase_boot.ports.fetcher import FetchFailed
 
 
 async def read_range(context: DownloadContext, url: str, offset: int, length: int) -> bytes:
-    """Return at most ``length`` bytes from ``offset`` on, and at least one.
+    """Return ``length`` bytes from ``offset`` on; fewer, at least one, at the end of the file.
 
     Raises:
-        FetchFailed: they cannot be had, or there are more.
+        FetchFailed: the source sent none, more than ``length``, or the request failed.
     """
     data = bytearray()
-    answer = context.fetcher.span(
+    response = context.fetcher.span(
         url, offset=offset, length=length, reach=context.reach, redirects=context.max_redirects
     )
-    async with aclosing(answer) as pieces:
-        async for piece in pieces:
-            data += piece
+    async with aclosing(response) as body:
+        async for received in body:
+            data += received
             if len(data) > length:
                 raise FetchFailed(f"it sent more than {length} bytes", retryable=False)
     if not data:

@@ -1,4 +1,9 @@
-"""Who fetches which of the missing chunks: pure, and asked by every worker for its next span."""
+"""Chunk scheduler: decides which source downloads which of the missing chunks.
+
+It performs no I/O. The worker of a source asks it for the next run of chunks. Once none is free, a
+fast source takes over a part of the slowest assignment, so that both end at the same time. At the
+very end, the endgame of BitTorrent, it may request a chunk that a slow source is sending already.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +15,19 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.download.source import Source
 
 ENDGAME_SPEEDUP: Final = 2.0
-"""Who would be so many times faster may ask for what another one is about to get."""
+"""A source this many times faster may duplicate an outstanding request."""
 ALMOST_DONE_SECONDS: Final = 0.2
-"""Who will be done so soon is left alone."""
+"""An assignment that ends sooner is left to its owner."""
 _FREE: Final = 1
 _INVERTED: Final = bytes([_FREE]) + bytes(255)
-"""A table that turns what is here into what is free."""
+"""Translation table from marks of present chunks to marks of free ones."""
 
 
 @dataclass(eq=False, slots=True)
 class Assignment:
-    """Chunks that somebody is fetching: from ``first`` up to, not with, ``end``.
+    """Chunks that one source downloads: from ``first`` to ``end``, exclusive.
 
-    ``first`` moves on as they arrive; ``end`` moves back when another one takes over the rest.
+    ``first`` grows as chunks arrive; ``end`` shrinks when another source takes over the rest.
     """
 
     owner: Source
@@ -31,21 +36,21 @@ class Assignment:
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing left to fetch."""
+        """Whether nothing is left to download."""
         return self.first >= self.end
 
 
 class ChunkScheduler:
-    """The chunks that are missing: free ones, and those that somebody is fetching."""
+    """The missing chunks of an artifact: free ones, and those that are assigned."""
 
     def __init__(self, chunks: ChunkList, have: bytearray) -> None:
-        """Take the chunks, and the marks of those that are here, which others set."""
+        """Take the chunks, and the marks of present ones, which the writer sets."""
         self._chunks = chunks
         self._have = have
         self._free = have.translate(_INVERTED)
         self._assignments: list[Assignment] = []
         self.free_bytes = sum(chunks.span(*run)[1] for run in _runs(self._free))
-        """Bytes that nobody is fetching."""
+        """Bytes of the free chunks."""
 
     def assign(
         self, owner: Source, want: int, *, have: bytes | bytearray | None = None, start: int = 0
@@ -81,8 +86,8 @@ class ChunkScheduler:
     ) -> Assignment | None:
         """Assign a part of the slowest assignment, once no chunk is free for this owner.
 
-        Rates are in bytes per second. The two will be done at the same time; where nothing is left
-        to be divided both fetch it, if this owner is much faster.
+        Rates are in bytes per second. The part is chosen so that both end at the same time. An
+        assignment that cannot be divided is duplicated if this owner is much faster.
         """
         others = [
             assignment
@@ -102,7 +107,7 @@ class ChunkScheduler:
         if theirs > 0:
             kept = int(left * theirs / (theirs + rate))
             offset, _ = self._chunks.span(slowest.first, slowest.first)
-            # What is arriving this moment is theirs.
+            # The chunk that is arriving now stays with its owner.
             cut = min(self._chunks.at(min(offset + kept, offset + left - 1)) + 1, slowest.end)
         if cut == slowest.end:
             return self._endgame(owner, slowest, rate, theirs, have)
@@ -114,7 +119,7 @@ class ChunkScheduler:
         return assignment
 
     def release(self, assignment: Assignment) -> None:
-        """End an assignment: its missing chunks that nobody else fetches are free again."""
+        """End an assignment: its missing chunks that are in no other assignment are free again."""
         self._assignments.remove(assignment)
         for number in range(assignment.first, assignment.end):
             taken = any(other.first <= number < other.end for other in self._assignments)
@@ -143,7 +148,7 @@ class ChunkScheduler:
         return left / rate if rate > 0 else float("inf")
 
     def _find(self, have: bytes | bytearray | None, start: int) -> int | None:
-        """Return the first free chunk from ``start`` on that may be had, or None."""
+        """Return the first free chunk from ``start`` on that is marked in ``have``, or None."""
         number = self._free.find(_FREE, start)
         while have is not None and number >= 0 and not have[number]:
             other = have.find(1, number)
@@ -159,7 +164,7 @@ class ChunkScheduler:
 
 
 def _runs(marks: bytearray) -> Iterator[tuple[int, int]]:
-    """Yield from where up to, not with, where marks are set."""
+    """Yield the begin and the exclusive end of each run of set marks."""
     first = marks.find(_FREE)
     while first >= 0:
         end = marks.find(0, first)

@@ -1,4 +1,8 @@
-"""The whole file from one source at a time: where nobody knows an artifact's chunks."""
+"""Downloads a whole file from one source at a time: the fallback without a list of chunks.
+
+The file is verified only at its end. So a wrong byte costs the whole file, and only a source that
+sent all of it is banned for it: after earlier bytes of another source it gets a clean start.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +25,16 @@ from phase_boot.store.stream_writer import StreamWriter
 from phase_boot.url import below
 
 MAX_RETRY_WAIT_SECONDS: Final = 8.0
-"""Seconds: a source that asks for a longer pause is left, because the next one waits for it."""
+"""A source that asks for a longer pause is given up, because the next one waits for it."""
 
 
 async def first_to_respond(
     context: DownloadContext, artifact: Artifact, sources: Iterable[str]
 ) -> str | None:
-    """Return the source that sends a byte of the artifact first; None if all of them fail.
+    """Return the source that sends the first byte of the artifact; None if all of them fail.
 
-    The next source is asked after `HEDGE_SECONDS` without a byte, so that those that never answer
-    delay nothing. What is asked for here is not kept: `fetch_from` asks the source again.
+    The next source is asked after `HEDGE_SECONDS` without a byte, so that silent sources cause no
+    delay. The bytes are discarded: `fetch_from` requests the file again.
     """
     pending, running = deque(sources), dict[asyncio.Task[bool], str]()
     try:
@@ -57,29 +61,29 @@ async def first_to_respond(
 
 
 async def _responds(context: DownloadContext, artifact: Artifact, source: str) -> bool:
-    """Say whether a source begins to send an artifact."""
+    """Return whether a source begins to send an artifact."""
     url = below(source, entry_path(artifact.digest))
-    answer = context.fetcher.stream(url, offset=0, size=artifact.size, reach=context.reach)
+    response = context.fetcher.stream(url, offset=0, size=artifact.size, reach=context.reach)
     try:
-        async with asyncio.timeout(RATE_SECONDS), aclosing(answer) as pieces:
-            async for _ in pieces:
+        async with asyncio.timeout(RATE_SECONDS), aclosing(response) as body:
+            async for _ in body:
                 return True
     except (FetchFailed, TimeoutError):
-        # What is wrong is said when it is asked in earnest.
+        # `fetch_from` reports the failure, if the source is used.
         return False
     return True
 
 
 async def fetch_from(context: DownloadContext, artifact: Artifact, source: str) -> VerifiedFile:
-    """Ask one source for all of it until it delivered, lied, or used up its attempts.
+    """Download the file from one source, within the attempts of the policy.
 
     Raises:
-        ArtifactUnavailable: it is not to be asked again for this artifact.
-        StoreError: it cannot be kept here.
+        ArtifactUnavailable: the source failed, or sent other bytes than were signed.
+        StoreError: the store cannot keep it.
     """
     attempts = context.policy.limits.attempts
     for attempt in range(1, attempts + 1):
-        asked = None
+        pause = None
         writer = await asyncio.to_thread(context.store.stream_writer, artifact)
         mixed = writer.offset > 0
         try:
@@ -88,22 +92,22 @@ async def fetch_from(context: DownloadContext, artifact: Artifact, source: str) 
             except BaseException:
                 writer.close()
                 raise
-            # From here on the writer is the thread's: we may be cancelled while it works.
+            # From here on the thread owns the writer: this task may be cancelled while it works.
             return await asyncio.to_thread(context.store.commit, writer)
         except FetchFailed as failure:
-            reason, again, asked = str(failure), failure.retryable, failure.retry_after
+            reason, retryable, pause = str(failure), failure.retryable, failure.retry_after
         except ContentMismatch as failure:
-            # Where earlier bytes came from somebody else this source may be honest: it gets
-            # one clean start. Alone with its own bytes it is a liar.
-            reason, again = str(failure), mixed
+            # Earlier bytes may be those of another source: this one gets a clean start. If all
+            # bytes are its own it is banned.
+            reason, retryable = str(failure), mixed
             if not mixed:
                 context.ban(source)
-        again = again and attempt < attempts and (asked or 0.0) <= MAX_RETRY_WAIT_SECONDS
-        failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=again)
+        retryable = retryable and attempt < attempts and (pause or 0.0) <= MAX_RETRY_WAIT_SECONDS
+        failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=retryable)
         context.emit(failed)
-        if not again:
+        if not retryable:
             break
-        await context.back_off(attempt, asked)
+        await context.back_off(attempt, pause)
     raise ArtifactUnavailable(f"{source} could not deliver the {artifact.name}: {reason}")
 
 
@@ -115,30 +119,30 @@ async def _download(
     context.emit(
         FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
     )
-    told = context.clock.monotonic()
-    rate_check = MinRateCheck(context.min_rate, since=told, done=done)
-    answer = context.fetcher.stream(
+    last_progress = context.clock.monotonic()
+    rate_check = MinRateCheck(context.min_rate, since=last_progress, done=done)
+    response = context.fetcher.stream(
         url,
         offset=offset,
         size=artifact.size,
         reach=context.reach,
         redirects=context.max_redirects,
     )
-    flowing = asyncio.timeout(RATE_SECONDS)
+    stall = asyncio.timeout(RATE_SECONDS)
     try:
-        async with flowing, aclosing(answer) as pieces:
-            async for piece in pieces:
-                writer.write(piece)
-                done += len(piece)
+        async with stall, aclosing(response) as body:
+            async for received in body:
+                writer.write(received)
+                done += len(received)
                 now = context.clock.monotonic()
-                if now - told >= PROGRESS_SECONDS:
+                if now - last_progress >= PROGRESS_SECONDS:
                     context.emit(
                         FetchProgress(artifact=artifact.name, done=done, size=artifact.size)
                     )
-                    told = now
+                    last_progress = now
                 rate_check.check(now, done)
-                flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
+                stall.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
     except TimeoutError as error:
-        if not flowing.expired():
+        if not stall.expired():
             raise
         raise FetchFailed(f"it sent nothing for {RATE_SECONDS} seconds", retryable=True) from error

@@ -1,4 +1,7 @@
-"""Interface of a source: a server that may have an artifact or some of its chunks."""
+"""Interface of a source: a server that may have an artifact or some of its chunks.
+
+What a source sends is untrusted. Each chunk is hashed before it counts.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,22 @@ from phase_boot.ports.fetcher import Buffer
 
 
 class Source(Protocol):
-    """Sends bytes of one artifact. Nothing that it sends is believed."""
+    """Sends bytes of one artifact."""
 
     @property
     def name(self) -> str:
-        """The base URL, by which the journal and the list of liars know it."""
+        """The base URL, by which events and the set of banned servers name it."""
 
     @property
     def have(self) -> bytes | bytearray | None:
-        """One byte for each chunk, 1 if it says that it has it; None says that it has all."""
+        """One byte for each chunk, 1 if it may be requested here; None if every chunk may."""
 
     def start_chunk(self) -> int:
-        """Return the chunk from which on it is asked, where it has it and it is missing."""
+        """Return the chunk from which on missing chunks are requested first."""
 
     def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on.
 
         Raises:
-            FetchFailed: it does not, or not all of them.
+            FetchFailed: the source did not send all of them.
         """

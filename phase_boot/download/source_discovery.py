@@ -1,4 +1,4 @@
-"""Who turns up on this network while artifacts are being fetched, and may have them too."""
+"""Discovery of further sources on this network while artifacts are downloaded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final, TypeAlias
 from phase_boot.ports.finder import Candidate, host_of
 
 MAX_DISCOVERED: Final = 8
-"""So many are taken in; whoever comes later is found again if none of them delivers."""
+"""Sources that are added in one run; a later search finds others if none of these delivers."""
 Discover: TypeAlias = Callable[[], AsyncGenerator[tuple[str, Candidate], None]]
-"""Yields base URLs of the mirror layout, each with the announcement that named it."""
+"""Yields base URLs of mirrors, each with the announcement that named it."""
 
 
 async def no_discovery() -> AsyncGenerator[tuple[str, Candidate], None]:
@@ -56,7 +56,7 @@ class SourceDiscovery:
                 await self._news.wait()
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop the search."""
         if self._collecting is not None:
             self._collecting.cancel()
             await asyncio.gather(self._collecting, return_exceptions=True)
@@ -69,7 +69,7 @@ class SourceDiscovery:
                     return
 
     def _add(self, base: str, service_name: str) -> None:
-        """Take one in, unless it is here under another address of its own."""
+        """Add a source, unless it is known by its host or, at another address, by its name."""
         host = host_of(base)
         if host in self._hosts or service_name in self._names:
             return
