@@ -64,14 +64,14 @@ def parse_reply(entry: object, count: int, base: str) -> AnnounceReply:
         ValueError: the entry has no peers, no assigned pieces, or a malformed bitfield.
     """
     match entry:
-        case {"yours": yours, "peers": list(peer_entries)}:
+        case {"assigned": assigned, "peers": list(peer_entries)}:
             own = scope_of(host_of(base)) is Scope.OWN
             peers = {}
             for each in peer_entries[:MAX_REPLY_PEERS]:
                 match each:
-                    case {"url": str(url), "held": held} if _is_peer(url, own=own):
-                        peers[url] = decode_bitfield(held, count)
-            return AnnounceReply(decode_bitfield(yours, count), peers)
+                    case {"url": str(url), "have": have} if _is_peer(url, own=own):
+                        peers[url] = decode_bitfield(have, count)
+            return AnnounceReply(decode_bitfield(assigned, count), peers)
     raise ValueError("the reply assigns no pieces")
 
 

@@ -125,7 +125,7 @@ class PeerSession:
         self._shared.mark(completed)
         count = self._pieces.count
         wants = min(MAX_WANTED, count - completed.bit_count()) if self._writer is not None else 0
-        return {"held": encode_bitfield(completed, count), "wants": wants}
+        return {"have": encode_bitfield(completed, count), "want": wants}
 
     def awaits_first_reply(self, base: str) -> bool:
         """Return whether a tracker has not assigned anything yet."""

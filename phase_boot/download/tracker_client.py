@@ -2,7 +2,7 @@
 
 Machines that boot at the same time download the same artifacts. Each announces to its LAN provider,
 which is a tracker too, what it has, and the reply assigns it pieces and names peers (see
-docs/adr/0010-neighbours.md). So the provider sends each piece about once, and the peers exchange
+docs/adr/0010-peer-sharing.md). So the provider sends each piece about once, and the peers exchange
 the rest.
 
 Nothing here may cost a boot. Replies are untrusted, every wait is bounded, a fault is reported and
@@ -30,7 +30,7 @@ from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Neighbours, Share
 from phase_boot.store.chunk_writer import ChunkWriter
-from phase_boot.store.layout import PEERS
+from phase_boot.store.layout import ANNOUNCE
 from phase_boot.url import below
 from policies.model import Reach
 
@@ -213,7 +213,7 @@ class TrackerClient:
 
     async def _post(self, base: str, announcement: Mapping[str, object]) -> bytes:
         return await self._neighbours.tell(
-            below(base, PEERS),
+            below(base, ANNOUNCE),
             json.dumps(announcement).encode(),
             limit=MAX_REPLY,
             reach=self._reach,

@@ -1,4 +1,4 @@
-"""Others who fetch, in memory: what they are handed, and what a provider tells of them."""
+"""Peer sharing in memory: shared artifacts, and a fake tracker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from phase_boot.content.pieces import encode_bitfield, piece_count
 from phase_boot.drill.sites import Sites
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Share
-from phase_boot.store.layout import PEERS
+from phase_boot.store.layout import ANNOUNCE
 from policies.model import Reach
 
 
@@ -24,7 +24,7 @@ class FakeShared:
 
 @dataclass
 class FakeNeighbours:
-    """Speaks to the sites' meetings, and remembers what was to be handed on."""
+    """Posts to the trackers of the fake sites, and records what was shared."""
 
     sites: Sites
     port: int = 7000
@@ -33,12 +33,12 @@ class FakeNeighbours:
 
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         self.sites.reaches.add(reach)
-        base = url.removesuffix(f"/{PEERS}")
+        base = url.removesuffix(f"/{ANNOUNCE}")
         site = self.sites.by_base.get(base)
         self.said.append((base, json.loads(body)))
-        if site is None or site.meeting is None:
+        if site is None or site.tracker is None:
             raise FetchFailed("it answered HTTP 405", retryable=False)
-        answer = site.meeting(body)
+        answer = site.tracker(body)
         if len(answer) > limit:
             raise FetchFailed(f"it is larger than {limit} bytes", retryable=False)
         return answer
@@ -53,28 +53,28 @@ class FakeNeighbours:
 
 
 @dataclass
-class Meeting:
-    """What a provider tells whoever asks: the same to all."""
+class FakeTracker:
+    """A tracker that gives every peer the same reply."""
 
     sizes: Mapping[str, int]
-    """Of the artifacts that it knows, by their DAGs."""
+    """Sizes of the tracked artifacts, by DAG root."""
     peers: tuple[str, ...] = ()
-    """Base URLs of others who hold everything."""
-    yours: int = -1
-    """The stretches that may be taken from it."""
+    """Base URLs of peers that have every piece."""
+    assigned: int = -1
+    """The pieces that it assigns."""
 
     def __call__(self, raw: bytes) -> bytes:
         asked = json.loads(raw)["roots"]
         return json.dumps(
             {
                 "roots": {
-                    root: self._told(size) for root, size in self.sizes.items() if root in asked
+                    root: self._reply(size) for root, size in self.sizes.items() if root in asked
                 }
             }
         ).encode()
 
-    def _told(self, size: int) -> dict[str, object]:
+    def _reply(self, size: int) -> dict[str, object]:
         count = piece_count(size)
         every = (1 << count) - 1
-        peers = [{"url": url, "held": encode_bitfield(every, count)} for url in self.peers]
-        return {"yours": encode_bitfield(self.yours & every, count), "peers": peers}
+        peers = [{"url": url, "have": encode_bitfield(every, count)} for url in self.peers]
+        return {"assigned": encode_bitfield(self.assigned & every, count), "peers": peers}

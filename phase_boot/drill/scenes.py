@@ -15,7 +15,7 @@ from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND
 from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, NOW, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.neighbours import Meeting
+from phase_boot.drill.neighbours import FakeTracker
 from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
 from phase_boot.drill.sites import (
     Site,
@@ -64,7 +64,7 @@ def shared() -> Scene:
     Another artifact and its list are nowhere but at a gateway.
     """
     peer = site_with_chunks(mirrors=["http://other"])
-    peer.meeting = Meeting(dags_of_all(), peers=(NEIGHBOUR,), yours=0)
+    peer.tracker = FakeTracker(dags_of_all(), peers=(NEIGHBOUR,), assigned=0)
     play = _scene("internet", peer=peer)
     play.sites.by_base["http://other"] = site_with_chunks()
     play.sites.by_base[NEIGHBOUR] = site_with_chunks()

@@ -53,7 +53,7 @@ class Site:
     """Other hosts that its documents are redirected to."""
     whole_only: bool = False
     """Whether it does not know what a range is."""
-    meeting: Callable[[bytes], bytes] | None = None
+    tracker: Callable[[bytes], bytes] | None = None
     """What it answers machines that tell it what they hold; without it nobody meets there."""
     asked: Counter[str] = field(default_factory=Counter)
     asked_at: list[float] = field(default_factory=list)

@@ -21,7 +21,7 @@ from phase_boot.provider.ranges import HttpRange, RangeNotSatisfiable, parse_ran
 from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
 from phase_boot.provider.tracker import BadAnnounce, Tracker
 from phase_boot.provider.trustless_gateway import PREFIX, GatewayRequest, TrustlessGateway
-from phase_boot.store.layout import PEERS, RECEIPTS
+from phase_boot.store.layout import ANNOUNCE, RECEIPTS
 from phase_boot.trust.receipt import MAX_BYTES
 
 _OK: Final = 200
@@ -79,7 +79,7 @@ class RequestHandler:
         if receipts is not None:
             self._post_routes[RECEIPTS] = partial(self._add_receipt, receipts)
         if tracker is not None:
-            self._post_routes[PEERS] = partial(self._announce, tracker)
+            self._post_routes[ANNOUNCE] = partial(self._announce, tracker)
         self._gateway = TrustlessGateway(BlockIndex(backend))
         self._active = 0
 

@@ -117,5 +117,5 @@ class PartialBackend:
 
 def _bitfield_file(shared: _SharedFile) -> ServedFile:
     text = encode_bitfield(shared.have, shared.count)
-    body = json.dumps({"held": text}).encode() + b"\n"
+    body = json.dumps({"have": text}).encode() + b"\n"
     return ServedFile(BytesIO(body), len(body), f'"{text}"', "application/json", "no-cache")

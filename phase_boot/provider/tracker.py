@@ -112,11 +112,11 @@ class Tracker:
         reply = swarm.announce(client, have=have, want=want, now=now, failed=failed)
         is_local = _is_loopback(client[0])
         peers = [
-            {"url": Url("http", *address).origin, "held": encode_bitfield(peer_have, count)}
+            {"url": Url("http", *address).origin, "have": encode_bitfield(peer_have, count)}
             for address, peer_have in reply.peers
             if is_local or not _is_loopback(address[0])
         ]
-        return {"yours": encode_bitfield(reply.assigned, count), "peers": peers}
+        return {"assigned": encode_bitfield(reply.assigned, count), "peers": peers}
 
     def _expire(self, now: float) -> None:
         """Drop swarms without peers, and swarms of artifacts that are no longer offered."""
@@ -138,7 +138,7 @@ def _parse_body(raw: bytes) -> Mapping[str, object]:
 
 def _parse_entry(entry: object, count: int) -> tuple[int, int]:
     match entry:
-        case {"held": text, "wants": int(want)} if 0 <= want <= MAX_WANT:
+        case {"have": text, "want": int(want)} if 0 <= want <= MAX_WANT:
             try:
                 return decode_bitfield(text, count), want
             except ValueError as error:

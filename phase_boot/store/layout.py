@@ -17,8 +17,8 @@ DAGS: Final = "dag"
 _CAR: Final = ".car"
 RECEIPTS: Final = "receipts"
 """What a provider is handed by machines that booted, one folder a node: no part of the mirror."""
-PEERS: Final = "peers"
-"""Where machines that fetch the same find one another at a provider: no part of the mirror."""
+ANNOUNCE: Final = "announce"
+"""Path of a provider's tracker, to which peers announce: not part of the mirror layout."""
 _ROOT: Final = re.compile(rf"{ROOTS}/([1-9][0-9]{{0,9}})\.json")
 
 

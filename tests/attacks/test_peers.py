@@ -52,7 +52,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def notice(port: object = 7000, **changes: object) -> dict[str, Any]:
-    return {"port": port, "roots": {ROOT: {"held": HELD, "wants": 0} | changes}}
+    return {"port": port, "roots": {ROOT: {"have": HELD, "want": 0} | changes}}
 
 
 def body(said: object) -> bytes:
@@ -67,14 +67,14 @@ def board_of(site: Path) -> Tracker:
 
 async def test_machines_are_told_of_one_another(site: Path) -> None:
     async with running(site) as provider:
-        first = await post(provider.port, "/peers", body(notice(7001)))
+        first = await post(provider.port, "/announce", body(notice(7001)))
         second = await post(
-            provider.port, "/peers", body(notice(7002, held=encode_bitfield(0, COUNT), wants=8))
+            provider.port, "/announce", body(notice(7002, have=encode_bitfield(0, COUNT), want=8))
         )
     assert json.loads(first.body) == {
-        "roots": {ROOT: {"yours": encode_bitfield(0, COUNT), "peers": []}}
+        "roots": {ROOT: {"assigned": encode_bitfield(0, COUNT), "peers": []}}
     }
-    peers = [{"url": "http://127.0.0.1:7001", "held": HELD}]
+    peers = [{"url": "http://127.0.0.1:7001", "have": HELD}]
     assert json.loads(second.body)["roots"][ROOT]["peers"] == peers
 
 
@@ -82,14 +82,14 @@ def test_whoever_names_another_address_is_told_of_as_the_one_who_calls(site: Pat
     tracker = board_of(site)
     said = notice() | {"host": "192.0.2.1", "address": "192.0.2.1", "url": "http://192.0.2.1:7000"}
     tracker.announce("10.0.0.66", body(said), 0.0)
-    told = tracker.announce("10.0.0.1", body(notice(held=encode_bitfield(0, COUNT))), 0.0)
+    told = tracker.announce("10.0.0.1", body(notice(have=encode_bitfield(0, COUNT))), 0.0)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.66:7000"]
 
 
 def test_nobody_else_is_told_of_who_calls_from_this_machine_itself(site: Path) -> None:
     tracker = board_of(site)
     tracker.announce("127.0.0.1", body(notice()), 0.0)
-    told = tracker.announce("10.0.0.1", body(notice(held=encode_bitfield(0, COUNT))), 0.0)
+    told = tracker.announce("10.0.0.1", body(notice(have=encode_bitfield(0, COUNT))), 0.0)
     assert told["roots"][ROOT]["peers"] == []
 
 
@@ -113,12 +113,12 @@ def test_an_address_that_means_nothing_to_others_is_not_told_of(site: Path, addr
         body(notice(65536)),
         body(notice("7000")),
         body(notice(7000.0)),
-        body(notice(held="")),
-        body(notice(held=HELD + "0")),
-        body(notice(held="g" * len(HELD))),
-        body(notice(held=7)),
-        body(notice(wants=-1)),
-        body(notice(wants=1 << 70)),
+        body(notice(have="")),
+        body(notice(have=HELD + "0")),
+        body(notice(have="g" * len(HELD))),
+        body(notice(have=7)),
+        body(notice(want=-1)),
+        body(notice(want=1 << 70)),
         body({"port": 7000, "roots": {ROOT: []}}),
         body({"port": 7000, "roots": {str(n): {} for n in range(9)}}),
     ],
@@ -127,8 +127,8 @@ async def test_a_notice_that_is_none_is_refused_and_nobody_told_of_it(
     site: Path, said: bytes
 ) -> None:
     async with running(site) as provider:
-        refused = await post(provider.port, "/peers", said)
-        told = await post(provider.port, "/peers", body(notice(held=encode_bitfield(0, COUNT))))
+        refused = await post(provider.port, "/announce", said)
+        told = await post(provider.port, "/announce", body(notice(have=encode_bitfield(0, COUNT))))
         assert provider.requests[0].error is None
     assert refused.status == 422
     assert json.loads(told.body)["roots"][ROOT]["peers"] == []
@@ -136,20 +136,20 @@ async def test_a_notice_that_is_none_is_refused_and_nobody_told_of_it(
 
 async def test_a_notice_without_end_and_other_methods(site: Path) -> None:
     async with running(site) as provider:
-        assert (await post(provider.port, "/peers", b" " * (MAX_BYTES + 1))).status == 413
-        assert (await ask(provider.port, "/peers")).status == 405
-        assert (await ask(provider.port, "/peers/", "GET")).status == 404
+        assert (await post(provider.port, "/announce", b" " * (MAX_BYTES + 1))).status == 413
+        assert (await ask(provider.port, "/announce")).status == 405
+        assert (await ask(provider.port, "/announce/", "GET")).status == 404
 
 
 def test_a_peer_named_as_failed_is_left_out_for_the_one_that_names_it(site: Path) -> None:
     tracker = board_of(site)
     tracker.announce("10.0.0.9", body(notice(7001)), 0.0)
-    wants = {"held": encode_bitfield(0, COUNT), "wants": 8}
+    wants = {"have": encode_bitfield(0, COUNT), "want": 8}
     failed = json.loads(body(notice(7002, **wants))) | {"failed": ["http://10.0.0.9:7001"]}
     told = tracker.announce("10.0.0.8", body(failed), 0.1)["roots"][ROOT]
     assert told["peers"] == []
-    assert told["yours"] != encode_bitfield(0, COUNT)
-    others = tracker.announce("10.0.0.7", body(notice(7003, held=encode_bitfield(0, COUNT))), 0.2)
+    assert told["assigned"] != encode_bitfield(0, COUNT)
+    others = tracker.announce("10.0.0.7", body(notice(7003, have=encode_bitfield(0, COUNT))), 0.2)
     assert [peer["url"] for peer in others["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
@@ -159,7 +159,7 @@ def test_a_machine_stops_itself_alone(site: Path) -> None:
         tracker.announce(address, body(notice(7001)), 0.0)
     stop = body({"port": 7001, "roots": {}, "event": "stopped"})
     assert tracker.announce("10.0.0.8", stop, 0.1) == {"roots": {}}
-    told = tracker.announce("10.0.0.7", body(notice(7003, held=encode_bitfield(0, COUNT))), 0.2)
+    told = tracker.announce("10.0.0.7", body(notice(7003, have=encode_bitfield(0, COUNT))), 0.2)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
@@ -182,7 +182,7 @@ def test_a_failed_peer_that_is_no_peer_is_passed_over(site: Path, url: object) -
 def test_what_the_site_does_not_offer_is_nobodys_meeting_place(site: Path) -> None:
     tracker = board_of(site)
     other = str(build_dag(chunked(DATA)).root)
-    said = {"port": 7000, "roots": {other: {"held": "0", "wants": 1}, "../x": {}, "": []}}
+    said = {"port": 7000, "roots": {other: {"have": "0", "want": 1}, "../x": {}, "": []}}
     assert tracker.announce("10.0.0.1", body(said), 0.0) == {"roots": {}}
 
 
@@ -194,7 +194,7 @@ def test_a_flood_of_notices_fills_no_memory_and_pushes_nobody_out(site: Path) ->
     (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
     assert len(swarm) == limits.peers_per_address + 1
     late = limits.peer_seconds + 1.1
-    told = tracker.announce("10.0.0.8", body(notice(held=encode_bitfield(0, COUNT))), late)
+    told = tracker.announce("10.0.0.8", body(notice(have=encode_bitfield(0, COUNT))), late)
     assert told["roots"][ROOT]["peers"] == []
 
 
@@ -205,7 +205,7 @@ def test_announcements_from_some_addresses_do_not_keep_another_address_out(site:
             tracker.announce(f"10.0.0.{number + 1}", body(notice(port)), 0.0)
     (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
     assert len(swarm) == limits.peers
-    took = tracker.announce("10.0.1.1", body(notice(held=encode_bitfield(0, COUNT), wants=8)), 1.0)
+    took = tracker.announce("10.0.1.1", body(notice(have=encode_bitfield(0, COUNT), want=8)), 1.0)
     tracker.announce("10.0.1.2", body(notice()), 1.0)
     assert len(swarm) == limits.peers
     told = took["roots"][ROOT]["peers"]
@@ -215,7 +215,7 @@ def test_announcements_from_some_addresses_do_not_keep_another_address_out(site:
 def test_a_machine_with_two_spellings_of_its_address_is_one(site: Path) -> None:
     tracker = board_of(site)
     tracker.announce("::ffff:10.0.0.7", body(notice()), 0.0)
-    told = tracker.announce("10.0.0.8", body(notice(held=encode_bitfield(0, COUNT))), 0.0)
+    told = tracker.announce("10.0.0.8", body(notice(have=encode_bitfield(0, COUNT))), 0.0)
     assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.7:7000"]
 
 
@@ -273,7 +273,7 @@ async def test_all_of_it_is_handed_on_once_all_is_verified(tmp_path: Path) -> No
     async with handing_on(tmp_path, 0b111111) as port:
         assert (await ask(port, PATH)).body == DATA
         have = await ask(port, f"/have/{SHARE.root}")
-    assert json.loads(have.body) == {"held": encode_bitfield(0b111111, 6)}
+    assert json.loads(have.body) == {"have": encode_bitfield(0b111111, 6)}
 
 
 async def test_nothing_else_of_the_machine_is_handed_on(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ async def test_nothing_else_of_the_machine_is_handed_on(tmp_path: Path) -> None:
             f"/ipfs/{SHARE.root}",
         ):
             assert (await ask(port, path)).status in {400, 404, 406}, path
-        assert (await post(port, "/peers", body(notice()))).status == 405
+        assert (await post(port, "/announce", body(notice()))).status == 405
 
 
 async def test_more_connections_than_allowed_are_closed_unheard(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ class Takes:
         self.shared.clear()
 
     async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        assert (url, limit, reach) == ("http://10.0.0.1/peers", 100, Reach.LAN)
+        assert (url, limit, reach) == ("http://10.0.0.1/announce", 100, Reach.LAN)
         if self.failure is not None:
             raise self.failure
         return self.handle + body
@@ -348,7 +348,7 @@ async def lending(hand: Takes) -> AsyncIterator[PeerChannel]:
 
 
 async def told(neighbours: PeerChannel) -> bytes:
-    return await neighbours.tell("http://10.0.0.1/peers", b"x", limit=100, reach=Reach.LAN)
+    return await neighbours.tell("http://10.0.0.1/announce", b"x", limit=100, reach=Reach.LAN)
 
 
 async def test_what_is_shared_can_be_read_there_and_not_written(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from phase_boot.download import Sources, TrackerClient, fetch_artifact
 from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
 from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
 from phase_boot.drill import virtual_time
-from phase_boot.drill.neighbours import FakeNeighbours, FakeShared, Meeting
+from phase_boot.drill.neighbours import FakeNeighbours, FakeShared, FakeTracker
 from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
@@ -47,17 +47,17 @@ class Provider(Site):
     told: list[dict[str, Any]] = field(default_factory=list)
 
     def meets(self, answer: Callable[[bytes], bytes]) -> Provider:
-        def meeting(raw: bytes) -> bytes:
+        def tracker(raw: bytes) -> bytes:
             self.told.append(json.loads(raw))
             return answer(raw)
 
-        self.meeting = meeting
+        self.tracker = tracker
         return self
 
 
-def provider(**meeting: Any) -> Provider:
+def provider(**tracker: Any) -> Provider:
     files = {ENTRY: DATA, f"dag/{TREE.root}.car": car_of(TREE)}
-    return Provider(files).meets(Meeting(SIZES, **meeting))
+    return Provider(files).meets(FakeTracker(SIZES, **tracker))
 
 
 @dataclass
@@ -126,7 +126,9 @@ def tracker_of(sizes: dict[str, int]) -> Callable[[bytes], bytes]:
 
     def tracker(raw: bytes) -> bytes:
         failed = PEER in json.loads(raw).get("failed", [])
-        return (Meeting(sizes) if failed else Meeting(sizes, peers=(PEER,), yours=0))(raw)
+        return (FakeTracker(sizes) if failed else FakeTracker(sizes, peers=(PEER,), assigned=0))(
+            raw
+        )
 
     return tracker
 
@@ -136,7 +138,7 @@ def bytes_asked(sites: Sites, base: str) -> int:
 
 
 def test_a_provider_is_asked_for_our_part_and_others_for_theirs() -> None:
-    it = beside(provider(peers=(PEER,), yours=0b0011), **{"10.0.0.9:7000": site_of(DATA)})
+    it = beside(provider(peers=(PEER,), assigned=0b0011), **{"10.0.0.9:7000": site_of(DATA)})
     it.run("http://host")
     assert bytes_asked(it.sites, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
     assert it.served()[PEER] >= 2 * MIN_PIECE_SIZE - 4096
@@ -155,15 +157,15 @@ def test_what_is_here_is_handed_on_and_told_while_it_is_fetched_and_after() -> N
     assert host.told[-1] == {"port": 7000, "roots": {}, "event": "stopped"}
     said = [told["roots"][str(TREE.root)] for told in host.told[:-1]]
     assert {told["port"] for told in host.told} == {7000}
-    assert said[0] == {"held": encode_bitfield(0, COUNT), "wants": COUNT}
-    assert said[-1] == {"held": encode_bitfield(EVERYTHING, COUNT), "wants": 0}
-    held = [int(each["held"], 16) for each in said]
+    assert said[0] == {"have": encode_bitfield(0, COUNT), "want": COUNT}
+    assert said[-1] == {"have": encode_bitfield(EVERYTHING, COUNT), "want": 0}
+    held = [int(each["have"], 16) for each in said]
     assert len(set(held)) > 2
     assert held == sorted(held)
 
 
 def test_a_provider_that_gives_nothing_away_is_asked_all_the_same_after_a_while() -> None:
-    it = beside(provider(yours=0))
+    it = beside(provider(assigned=0))
     assert it.run("http://host") == "http://host"
 
 
@@ -176,7 +178,7 @@ def test_a_peer_said_to_have_it_that_has_not_costs_nothing_else() -> None:
 
 def test_a_peer_that_lies_is_banned_and_costs_one_chunk() -> None:
     liar = site_of(DATA, twist=lambda _path, data: bytes(len(data)))
-    it = beside(provider(peers=(PEER,), yours=0b0001), **{"10.0.0.9:7000": liar})
+    it = beside(provider(peers=(PEER,), assigned=0b0001), **{"10.0.0.9:7000": liar})
     assert it.run("http://host") == "http://host"
     assert it.play.banned == {PEER}
     assert liar.asked[ENTRY] == 1
@@ -234,7 +236,7 @@ def test_a_crowd_of_peers_is_asked_no_more_than_so_many_at_once() -> None:
         lambda _: b"[" * 100_000,
         lambda _: b'{"roots": []}',
         lambda _: json.dumps({"roots": {str(TREE.root): {}}}).encode(),
-        lambda _: json.dumps({"roots": {str(TREE.root): {"yours": "zz", "peers": []}}}).encode(),
+        lambda _: json.dumps({"roots": {str(TREE.root): {"assigned": "zz", "peers": []}}}).encode(),
         lambda _: json.dumps({"roots": {}}).encode(),
         lambda _: b"x" * 1_000_000,
     ],
@@ -256,7 +258,7 @@ def test_a_provider_that_tells_of_our_own_services_sends_us_nowhere() -> None:
 
 def test_a_plain_mirror_is_told_once_and_asked_for_everything() -> None:
     host = provider()
-    host.meeting = None
+    host.tracker = None
     it = beside(host)
     it.run("http://host", lingering=10.0)
     assert len(it.neighbours.said) == 1
@@ -320,12 +322,12 @@ def test_who_sits_down_while_a_provider_is_spoken_to_waits_for_no_further_turn()
     host = provider()
     host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
     host.piece_seconds = 0.0005
-    shares = Meeting(SIZES, yours=-1), Meeting({str(tree.root): len(small)})
+    shares = FakeTracker(SIZES, assigned=-1), FakeTracker({str(tree.root): len(small)})
 
     def in_two_parts(raw: bytes) -> bytes:
         said = json.loads(raw)["roots"]
-        held = int(said.get(str(tree.root), {"held": "0"})["held"], 16)
-        shares[1].yours = 0b01 if not held else 0b10
+        held = int(said.get(str(tree.root), {"have": "0"})["have"], 16)
+        shares[1].assigned = 0b01 if not held else 0b10
         roots = [json.loads(share(raw))["roots"] for share in shares]
         return json.dumps({"roots": roots[0] | roots[1]}).encode()
 

@@ -11,7 +11,7 @@ import pytest
 from phase_boot.content.digest import Digest
 from phase_boot.download.source_discovery import MAX_DISCOVERED
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
-from phase_boot.drill.neighbours import FakeNeighbours, Meeting
+from phase_boot.drill.neighbours import FakeNeighbours, FakeTracker
 from phase_boot.drill.scenes import NEIGHBOUR
 from phase_boot.drill.sites import Site, dags_of_all, site_with_chunks
 from phase_boot.drill.world import FakeFinder, Scene, policy_table, scene
@@ -136,7 +136,7 @@ def test_boots_that_look_at_no_lan_ask_no_neighbour() -> None:
 
 def meeting_place() -> Site:
     site = slow()
-    site.meeting = Meeting(dags_of_all(), peers=(NEIGHBOUR,), yours=0)
+    site.tracker = FakeTracker(dags_of_all(), peers=(NEIGHBOUR,), assigned=0)
     return site
 
 
