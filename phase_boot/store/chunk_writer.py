@@ -1,4 +1,8 @@
-"""An artifact that is put together from chunks, in any order: each is checked before it is kept."""
+"""Writing an artifact from chunks in any order, each verified before it counts as present.
+
+A restart needs no record of progress: it hashes what the partial file has. The whole artifact is
+hashed as well before it becomes an entry, because the list of chunks might be of another file.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +23,26 @@ from phase_boot.store.stream_writer import identity
 
 _BUFFER: Final = 1 << 18
 _COPY_BYTES: Final = 1 << 22
-"""Bytes that are copied before they are hashed: they are in memory still."""
+"""Bytes that are copied before they are hashed, while they are still in the page cache."""
 _PRESENT: Final = 1
 _ROUNDS: Final = 16
-"""Buffers that are hashed in one go."""
+"""Buffers that one call of ``hash_more`` hashes."""
 _NO_MORE_DATA: Final = errno.ENXIO
 
 
 class ChunkWriter:
-    """Takes the chunks of an artifact that are missing, and goes on where an earlier one stopped.
+    """Writes the missing chunks of an artifact, and resumes where an earlier writer stopped.
 
     Only ``ContentStore.chunk_writer`` makes one. One thread at a time, but for ``hash_more`` and
     ``read``, which may run beside any other method.
     """
 
-    def __init__(self, artifact: Artifact, chunks: ChunkList, disk: Disk, room: Quota) -> None:
-        """Take a partial file, make room for the rest and find out which chunks are there.
+    def __init__(self, artifact: Artifact, chunks: ChunkList, disk: Disk, quota: Quota) -> None:
+        """Open a partial file, reserve space for the rest and find the chunks that it has.
 
         Raises:
-            ContentMismatch: the chunks are not as long as the artifact.
-            NoSpace: it does not fit.
+            ContentMismatch: the chunks have another total size than the artifact.
+            NoSpace: the artifact does not fit.
             StoreError: the disk failed.
         """
         if chunks.size != artifact.size:
@@ -49,21 +53,21 @@ class ChunkWriter:
         self.artifact = artifact
         self.chunks = chunks
         self.bytes_present = 0
-        """Bytes of the chunks that are here."""
+        """Bytes of the chunks that are present."""
         self.have = bytearray(chunks.count)
-        """A mark for each chunk: 1 if it is here."""
+        """A mark for each chunk: 1 if it is present."""
         self._disk = disk
-        self._quota = room
+        self._quota = quota
         self._hash = hashlib.sha256()
         self._hashed = 0
         self._buffer = memoryview(bytearray(_BUFFER))
         self._prefix = 0
-        """Up to, not with, this chunk all are here."""
+        """All chunks before this one are present."""
         self._reserved = 0
         self._fd, self._name = open_slot(disk, artifact, CHUNKS)
         try:
             self._reserved = os.fstat(self._fd).st_size
-            room.reserve(self)
+            quota.reserve(self)
             self._recover()
             self._reserve()
         except BaseException:
@@ -72,30 +76,30 @@ class ChunkWriter:
 
     @property
     def missing(self) -> int:
-        """Bytes for which the disk has not set room aside yet."""
+        """Bytes for which the disk has not allocated space yet."""
         return self.artifact.size - self._reserved
 
     @property
     def complete(self) -> bool:
-        """Whether every chunk is here."""
+        """Whether every chunk is present."""
         return self.bytes_present == self.artifact.size
 
     def next_missing(self, number: int) -> int:
-        """Return the first chunk from ``number`` on that is not here, or how many there are."""
+        """Return the first missing chunk from ``number`` on, or the number of chunks."""
         found = self.have.find(0, number)
         return self.chunks.count if found < 0 else found
 
     def next_present(self, number: int) -> int:
-        """Return the first chunk from ``number`` on that is here, or how many there are."""
+        """Return the first present chunk from ``number`` on, or the number of chunks."""
         found = self.have.find(_PRESENT, number)
         return self.chunks.count if found < 0 else found
 
     def write_chunks(self, number: int, data: bytes | bytearray | memoryview) -> int:
-        """Take chunks from ``number`` on, as many as ``data`` has whole; return how many.
+        """Write the complete chunks in ``data``, from ``number`` on; return how many.
 
         Raises:
-            ContentMismatch: a chunk has another sha256; those before it are kept.
-            NoSpace: and nothing is left to evict.
+            ContentMismatch: a chunk has another sha256; those before it were written.
+            NoSpace: the disk is full and nothing can be evicted.
             StoreError: the disk failed.
         """
         rest = memoryview(data).cast("B")
@@ -110,16 +114,16 @@ class ChunkWriter:
         return count
 
     def copy_chunks(self, first: int, end: int, source: int, start: int) -> None:
-        """Take chunks from ``first`` up to ``end`` from ``start`` on in the open file ``source``.
+        """Copy the chunks ``first`` to ``end`` from offset ``start`` of the open file ``source``.
 
-        They are copied unread, as a filesystem can then share their blocks, and hashed where they
-        have come to: so what counts as held is what this file has, whatever the source was, is by
-        now, or was changed to in between. None of them may be held already. Those that are not
-        right there, or could not be copied, stay missing.
+        They are copied first, so that the filesystem can share their blocks, and then hashed in
+        this file. A chunk counts as present by the bytes of this file only, even if the source
+        changes meanwhile. None of the chunks may be present already. Those that are wrong, or
+        could not be copied, stay missing.
 
         Raises:
-            NoSpace: and nothing is left to evict.
-            StoreError: what was copied cannot be read back.
+            NoSpace: the disk is full and nothing can be evicted.
+            StoreError: the copied bytes cannot be read back.
         """
         end = min(end, self.next_present(first))
         base, _ = self.chunks.span(first, first)
@@ -133,7 +137,7 @@ class ChunkWriter:
                     first = self._recover_run(first, after)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return bytes of chunks that are here; fewer, or none, where some are not."""
+        """Return bytes of present chunks; fewer, or none, where a chunk is missing."""
         end = min(offset + length, self.artifact.size)
         if not 0 <= offset < end or self._fd < 0:
             return b""
@@ -142,7 +146,7 @@ class ChunkWriter:
         return os.pread(self._fd, max(0, min(end, held) - offset), offset)
 
     def hash_more(self) -> bool:
-        """Hash on, a few bytes from the first chunk on; say whether there are more.
+        """Hash some more of the present chunks at the start; return whether more can be hashed.
 
         Raises:
             StoreError: the disk cannot be read.
@@ -154,7 +158,7 @@ class ChunkWriter:
             if not wanted:
                 return False
             with store_errors(f"read back what there is of {self.artifact.name}"):
-                # Into the same place each time: memory is short where this runs.
+                # One buffer for all reads: memory is short where this runs.
                 taken = os.preadv(self._descriptor(), [self._buffer[:wanted]], self._hashed)
             if not taken:
                 raise DiskFailed("The disk has lost what it was given, so use another one.")
@@ -167,14 +171,14 @@ class ChunkWriter:
         return self._descriptor()
 
     def identity(self) -> tuple[int, int]:
-        """Return which file is being written: its device and inode."""
+        """Return the device and inode of the file that is being written."""
         return identity(self._descriptor())
 
     def commit(self) -> None:
-        """Make the artifact an entry, durably. It is closed, whatever comes out.
+        """Publish the artifact as an entry, durably. The writer is closed in any case.
 
         Raises:
-            ContentMismatch: some are missing, or the chunks make up something else than was signed.
+            ContentMismatch: chunks are missing, or the whole has another sha256 than signed.
             StoreError: the disk failed; the partial file is kept.
         """
         try:
@@ -190,21 +194,21 @@ class ChunkWriter:
         remove_leftovers(self._disk, self.artifact)
 
     def close(self) -> None:
-        """Stop writing and keep what is there for the next one; a second time does nothing."""
+        """Stop and keep the partial file for the next writer; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
         self._quota.release(self)
 
     def __del__(self) -> None:
-        """Close what nobody holds any more, such as what a thread returned to a cancelled task."""
+        """Close the descriptor of an unreferenced writer, as after a cancelled ``to_thread``."""
         with contextlib.suppress(AttributeError, OSError):
             fd, self._fd = self._fd, -1
             if fd >= 0:
                 os.close(fd)
 
     def _write_missing(self, first: int, end: int, data: memoryview) -> None:
-        """Write verified chunks, of which some may be here already."""
+        """Write verified chunks, except those that are present already."""
         base, _ = self.chunks.span(first, first)
         number = self.next_missing(first)
         while number < end:
@@ -222,7 +226,7 @@ class ChunkWriter:
         )
 
     def _copy(self, source: int, start: int, at: int, length: int) -> None:
-        """Copy what can be copied: hashes tell what that was."""
+        """Copy as much as can be copied; the hashes decide later what is right."""
         fd, copy = self._descriptor(), self._disk.copy
         try:
             self._write_fully(
@@ -231,11 +235,11 @@ class ChunkWriter:
         except NoSpace:
             raise
         except StoreError:
-            # It is fetched. If it is our own file that failed, that will be said then.
+            # The chunks stay missing and are fetched; if our own file failed, writing reports it.
             return
 
     def _write_fully(self, at: int, length: int, some: Callable[[int], int]) -> None:
-        """Have ``some`` put bytes there until all are, and make room where the disk is full."""
+        """Call ``some`` until all bytes are written, and evict files while the disk is full."""
         evicted = self._quota.evictions(self)
         done = 0
         while done < length:
@@ -263,11 +267,11 @@ class ChunkWriter:
                     raise
                 continue
             self._reserved = max(self._reserved, os.fstat(self._descriptor()).st_size)
-            # A disk that cannot set room aside says nothing: then writing finds out.
+            # A disk that cannot allocate in advance reports nothing; a write then finds it full.
             return
 
     def _recover(self) -> None:
-        """Hash every chunk that an earlier run may have written; a hole cannot be one."""
+        """Hash every chunk that an earlier writer may have written; holes are skipped."""
         with store_errors(f"read back what there is of {self.artifact.name}"):
             number = 0
             while number < self.chunks.count:
@@ -279,7 +283,7 @@ class ChunkWriter:
                 number = self._recover_run(number, self.chunks.count)
 
     def _recover_run(self, number: int, most: int) -> int:
-        """Look at about a buffer full of chunks before ``most``; return the number of the next."""
+        """Hash about one buffer of chunks before ``most``; return the number of the next chunk."""
         offset, _ = self.chunks.span(number, number)
         last = self.chunks.at(min(offset + _BUFFER, self.artifact.size) - 1)
         end = min(max(last, number + 1), most)
@@ -294,7 +298,7 @@ class ChunkWriter:
         return end
 
     def _diagnose(self) -> StoreError:
-        """Say whose fault it is that all chunks are right and their whole is not."""
+        """Find why the whole is wrong while all chunks are right: the disk or the list."""
         self.have[:], self.bytes_present = bytes(self.chunks.count), 0
         self._recover()
         if not self.complete:
@@ -317,7 +321,7 @@ class ChunkWriter:
 
 
 def _next_data(fd: int, start: int) -> int | None:
-    """Return where from ``start`` on something was written; None if nothing was."""
+    """Return the offset of the first data from ``start`` on, or None in a hole up to the end."""
     try:
         return os.lseek(fd, start, os.SEEK_DATA)
     except OSError as error:

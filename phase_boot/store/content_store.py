@@ -1,4 +1,8 @@
-"""The content-addressed store: nothing stands under a name that its bytes do not have."""
+"""The content-addressed store of artifacts, each under the sha256 of its bytes.
+
+Only this module makes a ``VerifiedFile``, so that the type is the evidence: its bytes were hashed
+through the descriptor that it holds, and no later change of a path can exchange them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ _SEAL: Final = object()
 
 
 class VerifiedFile:
-    """An artifact whose bytes were hashed through the descriptor that this holds.
+    """An open artifact whose bytes were hashed through this descriptor.
 
     Only a ``ContentStore`` makes one. While it is open the entry is not evicted.
     """
@@ -46,21 +50,21 @@ class VerifiedFile:
 
     @property
     def closed(self) -> bool:
-        """Whether the descriptor was given back."""
+        """Whether the descriptor was closed."""
         return self._fd < 0
 
     def read(self, size: int, offset: int = 0) -> bytes:
-        """Return at most ``size`` bytes from ``offset`` on; raise ValueError once it is closed."""
+        """Return at most ``size`` bytes from ``offset``; raise ValueError once it is closed."""
         return os.pread(self.fileno(), size, offset)
 
     def close(self) -> None:
-        """Give the descriptor back; a second time does nothing."""
+        """Close the descriptor; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
 
     def __del__(self) -> None:
-        """Close what nobody holds any more, such as what a thread returned to a cancelled task."""
+        """Close the descriptor of an unreferenced file, as after a cancelled ``to_thread``."""
         with contextlib.suppress(AttributeError, OSError):
             self.close()
 
@@ -77,38 +81,38 @@ class VerifiedFile:
 
 
 class ContentStore:
-    """Artifacts by their sha256, on a ``Disk``, never more than ``bound`` bytes.
+    """Artifacts by their sha256 on a ``Disk``, of at most ``bound`` bytes together.
 
     All methods block and may be called from several threads, and several processes may share a
     disk. Errors are ``StoreError``.
     """
 
     def __init__(self, disk: Disk, *, bound: int, pinned: Iterable[Digest] = ()) -> None:
-        """Take the disk and the bytes that entries, partial and corrupt files may use together."""
+        """Use ``disk``; all files of the store together may have ``bound`` bytes."""
         self._disk = disk
         self._quota = Quota(disk, bound=bound, pinned=pinned)
 
     def pin(self, *digests: Digest) -> None:
-        """Never evict these as long as this store is used."""
+        """Never evict these while this object is used."""
         self._quota.pin(digests)
 
     def has(self, artifact: Artifact) -> bool:
-        """Say whether an entry of the right name and size is there; its bytes are not looked at."""
+        """Return whether there is an entry of this name and size; its bytes are not read."""
         return any(
             item.name == artifact.digest.hex and item.size == artifact.size
             for item in self._disk.items(Folder.ENTRIES)
         )
 
     def is_empty(self) -> bool:
-        """Say whether no artifact was ever published here, or none is left."""
+        """Return whether there is no entry."""
         return not self._disk.items(Folder.ENTRIES)
 
     def open(self, artifact: Artifact) -> VerifiedFile:
-        """Hash the whole entry and return the descriptor through which that was done.
+        """Hash the whole entry and return it with the descriptor that was hashed.
 
         Raises:
             NotStored: there is no such entry.
-            Corrupt: it has other bytes, or is no plain file. It was set aside.
+            Corrupt: it has other bytes, or is no plain file. It was quarantined.
             StoreError: the disk failed.
         """
         try:
@@ -126,7 +130,7 @@ class ContentStore:
         raise self._quarantine(artifact, reason)
 
     def stream_writer(self, artifact: Artifact) -> StreamWriter:
-        """Make room for an artifact and return the writer that continues where one stopped.
+        """Reserve space for an artifact and return the writer that appends to it.
 
         Raises:
             NoSpace: it does not fit, even after evicting all that may be.
@@ -135,23 +139,23 @@ class ContentStore:
         return StreamWriter(artifact, self._disk, self._quota)
 
     def chunk_writer(self, artifact: Artifact, chunks: ChunkList) -> ChunkWriter:
-        """Make room for an artifact and return what takes the chunks that an earlier one missed.
+        """Reserve space for an artifact and return the writer of its missing chunks.
 
         Raises:
-            ContentMismatch: the chunks are not as long as the artifact.
+            ContentMismatch: the chunks have another total size than the artifact.
             NoSpace: it does not fit, even after evicting all that may be.
             StoreError: the disk failed.
         """
         return ChunkWriter(artifact, chunks, self._disk, self._quota)
 
     def commit(self, writer: StreamWriter | ChunkWriter) -> VerifiedFile:
-        """Publish what ``writer`` holds and return it without reading it again.
+        """Publish the artifact of ``writer`` and return it without a second read.
 
-        Its bytes were hashed on their way into the file whose descriptor this returns, or read
-        back from it. If the entry turns out to be another file, that one is hashed as by `open`.
+        Its bytes were hashed while they were written to the returned file, or were read back from
+        it. If the entry is another file by now, that one is hashed as by ``open``.
 
         Raises:
-            ContentMismatch: not the signed size or bytes; the partial file was dropped.
+            ContentMismatch: not the signed size or sha256; the partial file was removed.
             StoreError: the disk failed.
         """
         artifact, written = writer.artifact, writer.identity()
@@ -163,23 +167,23 @@ class ContentStore:
         return self.open(artifact)
 
     def save_index(self, artifact: Artifact, root: Cid, car: Iterable[bytes]) -> None:
-        """Keep the nodes over the chunks of an entry beside it, for the versions to come.
+        """Store the DAG nodes over the chunks of an entry, for later versions of it.
 
         Raises:
-            StoreError: the disk failed, or the store has no room left for them.
+            StoreError: the disk failed, or no space is left for them.
         """
         save_index(self._disk, self._quota, artifact, root, car)
 
     def reusable(self, artifact: Artifact) -> Iterator[ReusableEntry]:
-        """Yield the entries but this one whose chunks are known, the one used last first.
+        """Yield the other entries whose chunks are known, the most recently used first.
 
-        Each is open until the next one is asked for. Whoever takes bytes from it hashes them: what
-        was kept about it is only right about the nodes, not about the entry.
+        Each is open until the next one is requested. The nodes are verified and the bytes of the
+        entry are not: the caller hashes what it copies.
         """
         return reusable_entries(self._disk, artifact)
 
     def reusable_nodes(self, artifact: Artifact) -> Iterator[Mapping[Cid, bytes]]:
-        """Yield the nodes over the chunks of those entries, by name. Their hashes are right."""
+        """Yield the nodes over the chunks of those entries by CID. All of them are verified."""
         return reusable_nodes(self._disk, artifact)
 
     def _quarantine(self, artifact: Artifact, reason: str) -> Corrupt:
@@ -192,7 +196,7 @@ class ContentStore:
 
 
 def _mismatch(fd: int, artifact: Artifact) -> str | None:
-    """Say how the file differs from the artifact, or None if it does not."""
+    """Return how the file differs from the artifact, or None if it does not."""
     size = os.fstat(fd).st_size
     if size != artifact.size:
         return f"it has {size} bytes instead of {artifact.size}"

@@ -1,4 +1,8 @@
-"""The port of the store: a few folders of flat files on something that can fail."""
+"""The disk as the store needs it: four folders of plain files, on a medium that can fail.
+
+``PosixDisk`` is the real one. Descriptors are passed around instead of names, so that the file that
+was hashed is the file that is read.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,23 @@ from typing import Annotated, Final, Protocol, TypeAlias
 
 OPEN_FILE: Final = "an open file"
 Descriptor: TypeAlias = Annotated[int, OPEN_FILE]
-"""It belongs to whoever gets it, who closes it."""
+"""A file descriptor; the caller that receives it closes it."""
 
 
 @unique
 class Folder(StrEnum):
-    """Where a file stands in its life; the value is the folder's name on the disk."""
+    """The state of a file; the value is the name of its folder on the disk."""
 
     ENTRIES = "sha256"
     PARTIALS = "tmp"
     CORRUPT = "corrupt"
     INDEXES = "dag"
-    """What the entries are made of: the nodes over the chunks of each that has any."""
+    """The DAG nodes over the chunks of an entry, in a CAR file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """A file: its size in bytes, and when it was last written or opened, in ns since 1970."""
+    """A file: its size in bytes, and its last write or open in ns since 1970."""
 
     folder: Folder
     name: str
@@ -33,73 +37,73 @@ class FileInfo:
 
 
 class PartialFiles(Protocol):
-    """The life of a file up to its publication.
+    """The life of a partial file up to its publication.
 
     Raises:
         NotStored: there is no such file.
         NoSpace: no room is left.
         ReadOnly: the disk takes no changes.
-        Busy: somebody else has it open.
+        Busy: the file is open elsewhere.
         DiskFailed: the disk refuses in any other way.
     """
 
     def open_partial(self, name: str) -> Descriptor:
-        """Return a descriptor of a partial file, created if need be, positioned at its end.
+        """Open a partial file, created if necessary, positioned at its end.
 
-        No two callers ever get the same file: ``Busy`` while another one has it open.
+        One caller at a time has the file: ``Busy`` while another one has it open.
         """
 
     def write(self, fd: int, data: memoryview) -> int:
-        """Append ``data`` to a growing file and return how many bytes were taken."""
+        """Append ``data`` to a partial file and return how many bytes were written."""
 
     def reserve(self, fd: int, size: int) -> None:
-        """Make a growing file ``size`` bytes long and set the room aside, where that can be done.
+        """Extend a partial file to ``size`` bytes and allocate the space, where that is supported.
 
-        What was never written is not listed by ``os.SEEK_DATA``, or reads as zeros.
+        A part that was never written is a hole for ``os.SEEK_DATA``, or reads as zeros.
         """
 
     def write_at(self, fd: int, data: memoryview, offset: int) -> int:
-        """Put ``data`` into a growing file at ``offset`` and return how many bytes were taken."""
+        """Write ``data`` at ``offset`` of a partial file and return how many bytes were written."""
 
     def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
-        """Put bytes from ``start`` on of the open file ``source`` into a growing one at ``offset``.
+        """Copy bytes from ``start`` of the open file ``source`` to ``offset`` of a partial file.
 
-        Return how many were taken, at most ``length``; 0 where the source has no more. Where the
-        filesystem can, both files share them from then on.
+        Return how many were copied, at most ``length``; 0 at the end of the source. Where the
+        filesystem supports it, both files then share the blocks.
         """
 
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``.
 
-        Durable and atomic: after a crash at any time there is the whole entry or none.
+        Durable and atomic: after a crash at any moment there is the whole entry or none.
         """
 
 
 class Disk(PartialFiles, Protocol):
-    """Three folders of files.
+    """The files in all folders.
 
     Raises:
         NotStored: there is no such file.
         NoSpace: no room is left.
         ReadOnly: the disk takes no changes.
-        Busy: somebody else has it open.
+        Busy: the file is open elsewhere.
         DiskFailed: the disk refuses in any other way.
     """
 
     def items(self, folder: Folder) -> tuple[FileInfo, ...]:
-        """List a folder; one that does not exist yet is empty."""
+        """List a folder; a folder that does not exist yet is empty."""
 
     def open(self, folder: Folder, name: str) -> Descriptor:
-        """Return a read-only descriptor of a plain file, never through a link; counts as a use.
+        """Open a plain file to read, never through a link, and record the time of the use.
 
         While it is open, ``remove`` of the same file is ``Busy``.
         """
 
     def quarantine(self, name: str) -> None:
-        """Move the entry ``name``, whatever it is, among the corrupt ones."""
+        """Move the entry ``name``, of whatever file type, to the corrupt ones."""
 
     def remove(self, folder: Folder, name: str) -> None:
-        """Remove a file, whatever it is, unless somebody has it open."""
+        """Remove a file, of whatever file type; ``Busy`` while it is open."""
 
     def free_space(self) -> int:
         """Return how many bytes can still be written."""

@@ -1,4 +1,4 @@
-"""What can go wrong with a store, in sentences that say what helps."""
+"""Errors of the store; each text is one sentence with the cause and the way out."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Final
 
 
 class StoreError(Exception):
-    """The store did not do what it was asked; ``str`` is one sentence with the way out."""
+    """An operation of the store failed; ``str`` is one sentence with the way out."""
 
 
 class NotStored(StoreError):
-    """There is no such entry."""
+    """There is no such file."""
 
 
 class Corrupt(StoreError):
-    """An entry is not what its name says. It was set aside unless the text says otherwise."""
+    """An entry has other bytes than its name says. It was quarantined, or the text says why not."""
 
 
 class NoSpace(StoreError):
-    """No room is left, and nothing more may be removed."""
+    """No space is left, and nothing more may be evicted."""
 
 
 class ReadOnly(StoreError):
-    """The store cannot be written to."""
+    """The store cannot be written."""
 
 
 class Busy(StoreError):
-    """Somebody else is writing the same thing, or holds it open."""
+    """Another writer has the same file open."""
 
 
 class DiskFailed(StoreError):
-    """The disk answered with an error, or holds something that is not a plain file."""
+    """The disk reported an I/O error, or has something that is not a plain file."""
 
 
 class ContentMismatch(StoreError):
-    """The bytes that arrived are not those that were signed. They were dropped."""
+    """The bytes that arrived are not those that were signed. They were discarded."""
 
 
 _KINDS: Final[dict[int, tuple[type[StoreError], str]]] = {
@@ -53,7 +53,7 @@ _KINDS: Final[dict[int, tuple[type[StoreError], str]]] = {
 
 @contextmanager
 def store_errors(doing: str) -> Iterator[None]:
-    """Turn an OSError from inside into the StoreError it means, saying what was being done."""
+    """Raise an OSError of the block as the matching StoreError; ``doing`` names the operation."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Hashing a file through a descriptor, without ever naming it."""
+"""Hashing an open file by its descriptor, so that no path is resolved a second time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _BUFFER: Final = 1 << 20
 
 
 class Hash(Protocol):
-    """What hashlib makes."""
+    """A hash object of hashlib."""
 
     def update(self, data: memoryview, /) -> None:
-        """Take more bytes."""
+        """Hash more bytes."""
 
     def hexdigest(self) -> str:
-        """Return the digest of all bytes so far."""
+        """Return the digest of all bytes so far in hex."""
 
 
 def hash_into(digest: Hash, fd: int) -> int:
-    """Feed the whole file to ``digest``, leave the descriptor at its end, return its length.
+    """Hash the whole file into ``digest`` and return its length; the descriptor is then at its end.
 
     Raises:
         OSError: the file cannot be read.

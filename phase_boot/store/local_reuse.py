@@ -1,7 +1,7 @@
-"""What a store knows of the chunks of its entries, so that a new version takes them from there.
+"""Reuse of chunks between versions: a new version copies the chunks that an older entry has.
 
-Beside an entry stands a file of the nodes over its chunks, the ``dag/<cid>.car`` of a mirror. It is
-believed as far as its hashes go: a torn or changed one is as good as none, and is fetched again.
+For each entry the store keeps the DAG nodes over its chunks, in the format of ``dag/<cid>.car`` of
+a mirror. Every node is verified by its hash. A damaged file counts as none and is fetched again.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from phase_boot.store.errors import NoSpace, NotStored, StoreError
 from phase_boot.store.quota import Quota
 
 MAX_INDEX: Final = 64 * 1024 * 1024
-"""Bytes of one file of nodes: a million chunks need 58 MB."""
+"""Bytes of the largest index; a million chunks need 58 MB."""
 MAX_SIZE_RATIO: Final = 4
-"""What is so many times larger or smaller is no other version of it."""
+"""An entry that is more than this many times larger or smaller is no other version."""
 _HEX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkRun:
-    """Chunks of a new version that an older one has in the same order."""
+    """Consecutive chunks of a new version that an older one has in the same order."""
 
     first: int
     end: int
     """The chunk after the last one."""
     offset: int
-    """Where the first one lies in the older version."""
+    """The offset of the first one in the older version."""
 
 
 class ReusableEntry:
-    """An entry whose chunks are known."""
+    """An older entry whose chunks are known."""
 
     def __init__(self, digest: Digest, fd: int, chunks: ChunkList) -> None:
-        """Take its open descriptor, which stays its owner's."""
+        """Use the open descriptor ``fd``, which the caller closes."""
         self.digest = digest
         self._fd = fd
         self._chunks = chunks
         self._table = ChunkTable(chunks)
 
     def runs(self, chunks: ChunkList, have: bytes | bytearray) -> Iterator[ChunkRun]:
-        """Yield which of the chunks that are not marked in ``have`` are here, and where."""
+        """Yield the chunks that are not marked in ``have`` and that this entry has."""
         number = have.find(0)
         while number >= 0:
             place = self._table.find(chunks.digest(number))
@@ -64,7 +64,7 @@ class ReusableEntry:
             number = have.find(0, end)
 
     def fileno(self) -> int:
-        """Return the descriptor of the entry, open as long as this is: it may have any bytes."""
+        """Return the descriptor of the entry. Its bytes are unverified."""
         return self._fd
 
     def _continues(
@@ -76,15 +76,15 @@ class ReusableEntry:
 
 
 def save_index(
-    disk: Disk, room: Quota, artifact: Artifact, root: Cid, pieces: Iterable[bytes]
+    disk: Disk, quota: Quota, artifact: Artifact, root: Cid, pieces: Iterable[bytes]
 ) -> None:
-    """Keep the nodes over an artifact's chunks under its name.
+    """Store the nodes over the chunks of an artifact under its digest and root CID.
 
     Raises:
-        StoreError: the disk failed, or there is no room left.
+        StoreError: the disk failed, or no space is left.
     """
     data = b"".join(pieces)
-    if len(data) > min(MAX_INDEX, room.available()):
+    if len(data) > min(MAX_INDEX, quota.available()):
         raise NoSpace(f"The list of chunks of {artifact.name} has no room: use a larger stick.")
     partial, name = f"{artifact.digest.hex}.dag", f"{artifact.digest.hex}.{root}"
     with contextlib.suppress(NotStored):
@@ -100,21 +100,21 @@ def save_index(
 
 
 def reusable_entries(disk: Disk, but: Artifact) -> Iterator[ReusableEntry]:
-    """Yield the entries but one whose chunks are known, the one used last first."""
+    """Yield the other entries whose chunks are known, the most recently used first."""
     for name, size in _indexes(disk, but):
         with contextlib.suppress(StoreError, ValueError):
             yield from _opened(disk, name, size)
 
 
 def reusable_nodes(disk: Disk, but: Artifact) -> Iterator[Mapping[Cid, bytes]]:
-    """Yield the nodes over those entries' chunks, by name: right, whatever became of the rest."""
+    """Yield the nodes over the chunks of those entries by CID. All of them are verified."""
     for name, _ in _indexes(disk, but):
         with contextlib.suppress(StoreError):
             yield _nodes(disk, name)
 
 
 def _indexes(disk: Disk, but: Artifact) -> Iterator[tuple[str, int]]:
-    """Yield the files of nodes of other versions and the bytes of their entries, latest first."""
+    """Yield the index files of other versions and the sizes of their entries, latest first."""
     sizes = {item.name: item for item in disk.items(Folder.ENTRIES)}
     found = []
     for index in disk.items(Folder.INDEXES):
@@ -148,7 +148,7 @@ def _nodes(disk: Disk, name: str) -> dict[Cid, bytes]:
 
 
 def _chunks(root: Cid, size: int, nodes: Mapping[Cid, bytes]) -> ChunkList | None:
-    """Return the chunks of a file whose nodes are all there, or None."""
+    """Return the chunks of a file, or None if a node is missing."""
     try:
         index = DagIndex(root, size)
         data = b"".join(car.write(root, nodes.items()))

@@ -1,4 +1,7 @@
-"""Writing one artifact: hashed as it comes, seen by nobody before it is whole and right."""
+"""Writing an artifact from its first byte to its last, hashed on the way.
+
+The entry appears only after all bytes arrived and their sha256 is the signed one.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,23 @@ from phase_boot.store.quota import Quota
 
 
 class StreamWriter:
-    """Continues an artifact where an earlier writer stopped. One thread at a time.
+    """Appends to an artifact, and resumes where an earlier writer stopped. One thread at a time.
 
-    Only ``ContentStore.stream_writer`` makes one. ``offset`` is the number of bytes that are there,
-    so the next ``write`` takes the byte at that position.
+    Only ``ContentStore.stream_writer`` makes one. ``offset`` is the number of bytes that are
+    present, and so the position of the next ``write``.
     """
 
-    def __init__(self, artifact: Artifact, disk: Disk, room: Quota) -> None:
-        """Take a partial file, make room for the rest and hash what is there.
+    def __init__(self, artifact: Artifact, disk: Disk, quota: Quota) -> None:
+        """Open a partial file, reserve space for the rest and hash the bytes that it has.
 
         Raises:
-            NoSpace: it does not fit.
+            NoSpace: the artifact does not fit.
             StoreError: the disk failed.
         """
         self.artifact = artifact
         self.offset = 0
         self._disk = disk
-        self._quota = room
+        self._quota = quota
         self._hash = hashlib.sha256()
         self._fd, self._name = open_slot(disk, artifact, STREAM)
         try:
@@ -47,15 +50,15 @@ class StreamWriter:
 
     @property
     def missing(self) -> int:
-        """Bytes still to come."""
+        """Bytes that are still missing."""
         return self.artifact.size - self.offset
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``. After an error the writer is closed.
 
         Raises:
-            ContentMismatch: more than the artifact's size; the partial file was dropped.
-            NoSpace: and nothing is left to evict; the partial file is kept.
+            ContentMismatch: more than the size of the artifact; the partial file was removed.
+            NoSpace: the disk is full and nothing can be evicted; the partial file is kept.
             StoreError: the disk failed; the partial file is kept.
         """
         rest = memoryview(data).cast("B")
@@ -72,10 +75,10 @@ class StreamWriter:
             raise
 
     def commit(self) -> None:
-        """Make the artifact an entry, durably. The writer is closed, whatever comes out.
+        """Publish the artifact as an entry, durably. The writer is closed in any case.
 
         Raises:
-            ContentMismatch: not the signed size or bytes; the partial file was dropped.
+            ContentMismatch: not the signed size or sha256; the partial file was removed.
             StoreError: the disk failed; the partial file is kept.
         """
         if self.missing:
@@ -89,20 +92,20 @@ class StreamWriter:
         remove_leftovers(self._disk, self.artifact)
 
     def identity(self) -> tuple[int, int]:
-        """Return which file is being written: its device and inode."""
+        """Return the device and inode of the file that is being written."""
         return identity(self._descriptor())
 
     def close(self) -> None:
-        """Stop writing and keep what is there for the next writer; a second time does nothing."""
+        """Stop and keep the partial file for the next writer; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
         self._quota.release(self)
 
     def __del__(self) -> None:
-        """Close what nobody holds any more, such as what a thread returned to a cancelled task.
+        """Close the descriptor of an unreferenced writer, as after a cancelled ``to_thread``.
 
-        The claim ends by itself: asking for its lock here would wait for whoever holds it.
+        The reservation ends by itself; taking its lock here could deadlock.
         """
         with contextlib.suppress(AttributeError, OSError):
             fd, self._fd = self._fd, -1
@@ -140,7 +143,7 @@ class StreamWriter:
     def _discard(self, reason: str) -> ContentMismatch:
         self._descriptor()
         self.close()
-        # What cannot be removed now is found out again by its hash.
+        # A file that cannot be removed now is detected later by its hash.
         with contextlib.suppress(StoreError):
             self._disk.remove(Folder.PARTIALS, self._name)
         return ContentMismatch(
@@ -150,6 +153,6 @@ class StreamWriter:
 
 
 def identity(fd: int) -> tuple[int, int]:
-    """Return which file ``fd`` is open on: its device and inode."""
+    """Return the device and inode of the open file ``fd``."""
     status = os.fstat(fd)
     return status.st_dev, status.st_ino

@@ -34,7 +34,7 @@ def file(*sizes: int, total: int | None = None, kind: int = 2, data: bytes = b""
     return field(0x0A, body + b"".join(number(0x20, each) for each in sizes))
 
 
-def test_the_forgeries_below_differ_from_a_good_node_in_one_thing() -> None:
+def test_each_forged_node_differs_from_a_valid_one_in_one_thing() -> None:
     node = dag_pb.read(link() + link(bytes(INNER), tsize=90) + file(4, 80), Codec.DAG_PB)
     assert node == Node.file((Link(LEAF, 4, 4), Link(INNER, 80, 90)))
 
@@ -109,7 +109,7 @@ SHORT = 2**63 - 4
         pytest.param(bytes(MAX_BLOCK + 1), id="more than 2 MiB"),
     ],
 )
-def test_a_node_that_lies_or_can_be_read_in_two_ways(block: bytes) -> None:
+def test_a_forged_or_ambiguous_node_is_refused(block: bytes) -> None:
     with pytest.raises(BadNode, match=r"^A block is no node .*: fetch it from another source\.$"):
         dag_pb.read(block, Codec.DAG_PB)
 
@@ -149,7 +149,7 @@ def good() -> bytes:
     return section(HEADER) + section(bytes(LEAF) + b"leaf")
 
 
-def test_the_forged_files_below_differ_from_a_good_one_in_one_thing() -> None:
+def test_each_forged_car_differs_from_a_valid_one_in_one_thing() -> None:
     assert list(car.blocks(good(), limit=len(good()))) == [(LEAF, b"leaf")]
 
 
@@ -174,7 +174,7 @@ def test_the_forged_files_below_differ_from_a_good_one_in_one_thing() -> None:
         pytest.param(b"", id="no header"),
     ],
 )
-def test_a_header_that_is_not_the_one_canonical_form(header: bytes) -> None:
+def test_a_header_other_than_the_canonical_form_is_refused(header: bytes) -> None:
     with pytest.raises(BadCar):
         list(car.blocks(section(header) + section(bytes(LEAF) + b"leaf"), limit=LIMIT))
 
@@ -199,7 +199,7 @@ def test_a_header_that_is_not_the_one_canonical_form(header: bytes) -> None:
         pytest.param(section(bytes(LEAF) + b"leaf")[:-1], id="a torn end"),
     ],
 )
-def test_what_comes_after_a_good_block_does_not_spoil_it_and_is_not_seen(tail: bytes) -> None:
+def test_an_invalid_tail_does_not_affect_the_blocks_before_it(tail: bytes) -> None:
     seen: list[tuple[Cid, bytes]] = []
     with pytest.raises(BadCar, match=r"^A CAR file is not usable .*\.$"):
         seen.extend(car.blocks(good() + tail, limit=LIMIT))
@@ -207,7 +207,7 @@ def test_what_comes_after_a_good_block_does_not_spoil_it_and_is_not_seen(tail: b
 
 
 @pytest.mark.parametrize("size", [0, 1, 30, len(section(HEADER)) + 5, len(good()) - 1])
-def test_an_end_too_early(size: int) -> None:
+def test_a_truncated_car_is_refused(size: int) -> None:
     raw = good()[:size]
     with pytest.raises(BadCar, match="too early"):
         list(car.blocks(raw, limit=LIMIT))
@@ -226,21 +226,21 @@ class Endless:
         return piece
 
 
-def test_a_file_that_never_ends_is_left_at_the_limit() -> None:
+def test_an_endless_car_is_read_up_to_the_limit_only() -> None:
     source = Endless(section(bytes(LEAF) + b"leaf") * 1000)
     with pytest.raises(BadCar, match="more than 100000 bytes"):
         list(car.blocks(source, limit=100_000))
     assert source.taken < 200_000
 
 
-def test_a_length_alone_reserves_no_memory() -> None:
+def test_a_length_alone_allocates_no_memory() -> None:
     reader = car.CarReader(limit=2**63)
     reader.feed(section(HEADER) + varint.encode(2**40))
     with pytest.raises(BadCar, match="a part of"):
         reader.next_block()
 
 
-def test_any_flipped_bit_of_a_file_is_noticed() -> None:
+def test_any_flipped_bit_of_a_car_is_detected() -> None:
     raw = good()
     for bit in range(8 * len(raw)):
         flipped = bytearray(raw)

@@ -102,7 +102,7 @@ def test_kill_9_in_the_middle_of_writing(tmp_path: Path) -> None:
     assert_every_entry_is_what_it_is_called(disk)
 
 
-def test_kill_9_in_the_middle_of_putting_chunks_together(tmp_path: Path) -> None:
+def test_kill_9_in_the_middle_of_writing_chunks(tmp_path: Path) -> None:
     disk = PosixDisk(tmp_path)
     chance = random.Random(2)  # noqa: S311 - to try different moments, not to keep a secret
     for _ in range(8):

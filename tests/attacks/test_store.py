@@ -60,7 +60,7 @@ def refetch(disk: PosixDisk) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"", DATA[:-1], DATA + b"\0", DATA[:-1] + b"X", b"\0" * len(DATA)])
-def test_corrupt_entry_is_set_aside_and_named(disk: PosixDisk, entry: Path, bad: bytes) -> None:
+def test_corrupt_entry_is_quarantined_and_named(disk: PosixDisk, entry: Path, bad: bytes) -> None:
     entry.write_bytes(bad)
     cas = ContentStore(disk, bound=1 << 20)
     with pytest.raises(Corrupt, match=artifact(DATA).digest.hex):
@@ -72,7 +72,7 @@ def test_corrupt_entry_is_set_aside_and_named(disk: PosixDisk, entry: Path, bad:
     refetch(disk)
 
 
-def test_corrupt_twice_is_set_aside_twice(disk: PosixDisk, entry: Path) -> None:
+def test_corrupt_twice_is_quarantined_twice(disk: PosixDisk, entry: Path) -> None:
     for bad in (b"first", b"second"):
         entry.write_bytes(bad)
         with pytest.raises(Corrupt):
@@ -144,7 +144,7 @@ def test_symlink_as_a_folder_of_the_store(disk: PosixDisk, entry: Path, tmp_path
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "full folder"])
 @pytest.mark.parametrize("place", ["entry", "partial"])
-def test_what_is_no_file_where_a_file_should_be(
+def test_special_file_in_place_of_an_entry(
     disk: PosixDisk, entry: Path, kind: str, place: str
 ) -> None:
     spot = entry if place == "entry" else partial(entry)
@@ -159,7 +159,7 @@ def test_what_is_no_file_where_a_file_should_be(
     refetch(disk)
 
 
-def test_folder_of_an_entrys_name_does_not_stop_its_publication(
+def test_folder_with_the_name_of_an_entry_does_not_block_its_publication(
     disk: PosixDisk, entry: Path
 ) -> None:
     (entry / "x").mkdir(parents=True)
@@ -206,7 +206,7 @@ def test_endless_data_is_cut_at_the_signed_size(disk: PosixDisk) -> None:
     assert names(disk) == names(disk, Folder.PARTIALS) == set()
 
 
-def test_full_disk_keeps_what_is_there_and_says_so() -> None:
+def test_full_disk_keeps_its_entries_and_raises_no_space() -> None:
     disk = MemoryDisk(capacity=1000)
     cas = ContentStore(disk, bound=1 << 20)
     with pytest.raises(NoSpace, match=r"no room for 13000 bytes of kernel.*larger stick"):

@@ -69,7 +69,7 @@ def test_chunks_in_any_order_become_the_artifact(disk: Disk) -> None:
     assert names(disk, Folder.PARTIALS) == set()
 
 
-def test_nothing_is_an_entry_before_all_of_it_is_there(disk: Disk) -> None:
+def test_an_incomplete_artifact_is_no_entry(disk: Disk) -> None:
     cas = ContentStore(disk, bound=MANY)
     mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     put(mosaic, 1, CHUNKS.count)
@@ -80,7 +80,7 @@ def test_nothing_is_an_entry_before_all_of_it_is_there(disk: Disk) -> None:
     finished(disk)
 
 
-def test_a_wrong_chunk_is_refused_and_those_before_it_are_kept(disk: Disk) -> None:
+def test_a_wrong_chunk_is_refused_and_those_before_it_are_written(disk: Disk) -> None:
     mosaic = begun(disk)
     offset, length = CHUNKS.span(10, 20)
     wrong = bytearray(DATA[offset : offset + length])
@@ -92,7 +92,7 @@ def test_a_wrong_chunk_is_refused_and_those_before_it_are_kept(disk: Disk) -> No
     finished(disk)
 
 
-def test_what_comes_after_the_last_whole_chunk_is_left(disk: Disk) -> None:
+def test_bytes_after_the_last_complete_chunk_are_ignored(disk: Disk) -> None:
     mosaic = begun(disk)
     offset, length = CHUNKS.span(0, 3)
     assert mosaic.write_chunks(0, DATA[: offset + length + 5]) == 3
@@ -100,7 +100,7 @@ def test_what_comes_after_the_last_whole_chunk_is_left(disk: Disk) -> None:
     mosaic.close()
 
 
-def test_an_ended_run_is_continued_and_loses_no_chunk(disk: Disk) -> None:
+def test_a_later_writer_resumes_without_losing_a_chunk(disk: Disk) -> None:
     mosaic = begun(disk)
     put(mosaic, 3, 40)
     put(mosaic, 100, CHUNKS.count)
@@ -113,7 +113,7 @@ def test_an_ended_run_is_continued_and_loses_no_chunk(disk: Disk) -> None:
     finished(disk)
 
 
-def test_chunks_that_rotted_meanwhile_are_missing_again(disk: Disk) -> None:
+def test_chunks_corrupted_between_writers_are_missing_again(disk: Disk) -> None:
     mosaic = begun(disk)
     put(mosaic, 0, 50)
     os.pwrite(mosaic._fd, b"rot", CHUNKS.chunk(7).offset)  # noqa: SLF001 - what a disk may do
@@ -125,7 +125,7 @@ def test_chunks_that_rotted_meanwhile_are_missing_again(disk: Disk) -> None:
     finished(disk)
 
 
-def test_a_disk_that_keeps_something_else_is_found_out_at_the_end(disk: Disk) -> None:
+def test_a_disk_that_returns_other_bytes_is_detected_at_commit(disk: Disk) -> None:
     cas = ContentStore(disk, bound=MANY)
     mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     put(mosaic, 0, CHUNKS.count)
@@ -136,7 +136,7 @@ def test_a_disk_that_keeps_something_else_is_found_out_at_the_end(disk: Disk) ->
     finished(disk)
 
 
-def test_chunks_of_something_else_than_was_signed_are_no_entry(disk: Disk) -> None:
+def test_a_chunk_list_of_another_file_is_no_entry(disk: Disk) -> None:
     other = data_of(len(DATA), seed=2)
     cas = ContentStore(disk, bound=MANY)
     mosaic = cas.chunk_writer(ARTIFACT, chunked(other))
@@ -148,7 +148,7 @@ def test_chunks_of_something_else_than_was_signed_are_no_entry(disk: Disk) -> No
         cas.chunk_writer(ARTIFACT, chunked(other[:-1]))
 
 
-def test_only_chunks_that_are_here_are_read(disk: Disk) -> None:
+def test_only_present_chunks_are_read(disk: Disk) -> None:
     mosaic = begun(disk)
     put(mosaic, 5, 10)
     start, length = CHUNKS.span(5, 10)
@@ -162,7 +162,7 @@ def test_only_chunks_that_are_here_are_read(disk: Disk) -> None:
     assert mosaic.read(start, length) == b""
 
 
-def test_several_may_write_it_each_a_file_of_its_own(disk: Disk) -> None:
+def test_concurrent_writers_have_separate_partial_files(disk: Disk) -> None:
     several = [begun(disk) for _ in range(SLOTS)]
     with pytest.raises(Busy):
         begun(disk)
@@ -172,7 +172,7 @@ def test_several_may_write_it_each_a_file_of_its_own(disk: Disk) -> None:
     finished(disk)
 
 
-def test_it_does_not_fit_is_said_before_anything_arrives() -> None:
+def test_an_artifact_that_does_not_fit_is_refused_before_any_byte_arrives() -> None:
     disk = MemoryDisk(capacity=len(DATA) - 1)
     with pytest.raises(NoSpace):
         begun(disk)
@@ -180,7 +180,7 @@ def test_it_does_not_fit_is_said_before_anything_arrives() -> None:
 
 
 @pytest.mark.parametrize("unreserving", [False, True])
-def test_old_entries_give_way(unreserving: bool) -> None:  # noqa: FBT001 - a case
+def test_old_entries_are_evicted_for_a_new_one(unreserving: bool) -> None:  # noqa: FBT001 - a case
     disk = MemoryDisk(capacity=len(DATA) + 1000)
     disk.unreserving = unreserving
     store(ContentStore(disk, bound=MANY), data_of(200_000, seed=3))
@@ -188,7 +188,7 @@ def test_old_entries_give_way(unreserving: bool) -> None:  # noqa: FBT001 - a ca
     assert names(disk) == {ARTIFACT.digest.hex}
 
 
-def test_a_writer_of_the_whole_and_a_mosaic_know_nothing_of_each_other(disk: Disk) -> None:
+def test_a_stream_writer_and_a_chunk_writer_are_independent(disk: Disk) -> None:
     cas = ContentStore(disk, bound=MANY)
     mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     put(mosaic, 4, 9)
@@ -240,7 +240,7 @@ def lying(data: bytes) -> int:
     return fd
 
 
-def test_chunks_are_copied_from_where_they_lie(disk: Disk) -> None:
+def test_chunks_are_copied_from_an_older_entry(disk: Disk) -> None:
     cas, older = ContentStore(disk, bound=MANY), lying(b"put before it" + DATA)
     mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
     mosaic.copy_chunks(0, CHUNKS.count, older, len(b"put before it"))
@@ -250,7 +250,7 @@ def test_chunks_are_copied_from_where_they_lie(disk: Disk) -> None:
     assert_every_entry_is_what_it_is_called(disk)
 
 
-def test_only_the_chunks_that_were_asked_for_are_copied(disk: Disk) -> None:
+def test_only_the_requested_chunks_are_copied(disk: Disk) -> None:
     mosaic, older = begun(disk), lying(DATA)
     start, length = CHUNKS.span(50, 90)
     mosaic.copy_chunks(50, 90, older, start)
@@ -265,7 +265,7 @@ def test_only_the_chunks_that_were_asked_for_are_copied(disk: Disk) -> None:
     finished(disk)
 
 
-def test_a_chunk_that_has_rotted_where_it_is_copied_from_stays_missing(disk: Disk) -> None:
+def test_a_chunk_that_is_corrupt_in_its_source_stays_missing(disk: Disk) -> None:
     chunk = CHUNKS.chunk(70)
     older = lying(DATA[: chunk.offset] + b"rot" + DATA[chunk.offset + 3 :])
     mosaic = begun(disk)
@@ -280,7 +280,7 @@ def test_a_chunk_that_has_rotted_where_it_is_copied_from_stays_missing(disk: Dis
     finished(disk)
 
 
-def test_what_is_held_is_not_copied_over(disk: Disk) -> None:
+def test_present_chunks_are_not_overwritten_by_a_copy(disk: Disk) -> None:
     mosaic, older = begun(disk), lying(bytes(len(DATA)))
     put(mosaic, 20, 30)
     mosaic.copy_chunks(10, 40, older, 0)
@@ -293,7 +293,7 @@ def test_what_is_held_is_not_copied_over(disk: Disk) -> None:
     finished(disk)
 
 
-def test_an_older_version_that_ends_too_early_gives_what_it_has(disk: Disk) -> None:
+def test_a_truncated_older_entry_gives_the_chunks_that_it_has(disk: Disk) -> None:
     mosaic, older = begun(disk), lying(DATA[:100_000])
     mosaic.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
@@ -302,7 +302,7 @@ def test_an_older_version_that_ends_too_early_gives_what_it_has(disk: Disk) -> N
     finished(disk)
 
 
-def test_an_older_version_that_cannot_be_read_is_no_failure(disk: Disk) -> None:
+def test_an_unreadable_older_entry_is_no_failure(disk: Disk) -> None:
     mosaic = begun(disk)
     here = os.memfd_create("older")
     unreadable = os.open(f"/proc/self/fd/{here}", os.O_WRONLY)
@@ -314,7 +314,7 @@ def test_an_older_version_that_cannot_be_read_is_no_failure(disk: Disk) -> None:
     finished(disk)
 
 
-def test_a_disk_that_fills_up_while_chunks_are_copied_is_full() -> None:
+def test_a_disk_that_fills_up_during_a_copy_raises_no_space() -> None:
     disk = MemoryDisk(capacity=len(DATA) + 1000)
     disk.unreserving = True
     mosaic, older = begun(disk), lying(DATA)

@@ -21,7 +21,7 @@ from tests.fakes.artifacts import (
 DATA = bytes(range(256)) * 5000
 
 
-def test_what_was_committed_is_opened_with_its_bytes(disk: Disk) -> None:
+def test_a_committed_artifact_opens_with_its_bytes(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     kernel = artifact(DATA)
     assert not cas.has(kernel)
@@ -33,13 +33,13 @@ def test_what_was_committed_is_opened_with_its_bytes(disk: Disk) -> None:
     assert names(disk, Folder.PARTIALS) == set()
 
 
-def test_an_entry_of_another_size_is_not_had() -> None:
+def test_an_entry_of_another_size_does_not_count() -> None:
     disk = MemoryDisk()
     disk.plant(Folder.ENTRIES, artifact(DATA).digest.hex, DATA[:-1])
     assert not ContentStore(disk, bound=1 << 24).has(artifact(DATA))
 
 
-def test_a_fetched_reads_from_its_start_and_cannot_be_written(disk: Disk) -> None:
+def test_a_verified_file_reads_from_its_start_and_is_read_only(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     with cas.open(store(cas, DATA)) as fetched:
         assert os.lseek(fetched.fileno(), 0, os.SEEK_CUR) == 0
@@ -50,12 +50,12 @@ def test_a_fetched_reads_from_its_start_and_cannot_be_written(disk: Disk) -> Non
     fetched.close()
 
 
-def test_nobody_but_a_store_makes_a_fetched() -> None:
+def test_only_a_store_makes_a_verified_file() -> None:
     with pytest.raises(TypeError, match="only"):
         VerifiedFile(artifact(DATA), 0)
 
 
-def test_nothing_is_seen_under_its_name_before_commit(disk: Disk) -> None:
+def test_an_artifact_is_no_entry_before_commit(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
@@ -63,7 +63,7 @@ def test_nothing_is_seen_under_its_name_before_commit(disk: Disk) -> None:
         assert names(disk) == set()
 
 
-def test_a_stopped_download_continues_where_it_stopped(disk: Disk) -> None:
+def test_a_stopped_download_resumes(disk: Disk) -> None:
     with ContentStore(disk, bound=1 << 24).stream_writer(artifact(DATA)) as writer:
         writer.write(DATA[:1000])
         writer.write(bytearray(DATA[1000:70000]))
@@ -75,7 +75,7 @@ def test_a_stopped_download_continues_where_it_stopped(disk: Disk) -> None:
     assert content(cas.open(artifact(DATA))) == DATA
 
 
-def test_a_download_that_is_all_there_needs_no_byte(disk: Disk) -> None:
+def test_a_complete_partial_file_needs_no_byte(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
@@ -85,7 +85,7 @@ def test_a_download_that_is_all_there_needs_no_byte(disk: Disk) -> None:
     assert content(cas.open(artifact(DATA))) == DATA
 
 
-def test_wrong_bytes_are_dropped_at_commit(disk: Disk) -> None:
+def test_wrong_bytes_are_discarded_at_commit(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA[:-1] + b"\0")
@@ -94,7 +94,7 @@ def test_wrong_bytes_are_dropped_at_commit(disk: Disk) -> None:
     assert names(disk) == names(disk, Folder.PARTIALS) == set()
 
 
-def test_too_few_bytes_are_dropped_at_commit(disk: Disk) -> None:
+def test_too_few_bytes_are_discarded_at_commit(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA[:-1])
@@ -103,7 +103,7 @@ def test_too_few_bytes_are_dropped_at_commit(disk: Disk) -> None:
     assert names(disk) == names(disk, Folder.PARTIALS) == set()
 
 
-def test_a_closed_writer_writes_and_commits_no_more(disk: Disk) -> None:
+def test_a_closed_writer_refuses_to_write_and_commit(disk: Disk) -> None:
     writer = ContentStore(disk, bound=1 << 24).stream_writer(artifact(DATA))
     writer.write(DATA)
     writer.close()
@@ -120,7 +120,7 @@ def test_committing_over_an_entry_repairs_it(disk: Disk) -> None:
     assert content(cas.open(artifact(DATA))) == DATA
 
 
-def test_the_least_recently_used_makes_room(disk: Disk) -> None:
+def test_the_least_recently_used_entry_is_evicted(disk: Disk) -> None:
     cas = ContentStore(disk, bound=3000)
     first, second, third = (store(cas, bytes([n]) * 1000) for n in range(3))
     content(cas.open(first))
@@ -128,7 +128,7 @@ def test_the_least_recently_used_makes_room(disk: Disk) -> None:
     assert [cas.has(a) for a in (first, second, third, fourth)] == [True, False, True, True]
 
 
-def test_partial_files_of_other_artifacts_make_room_too(disk: Disk) -> None:
+def test_partial_files_of_other_artifacts_are_evicted_too(disk: Disk) -> None:
     cas = ContentStore(disk, bound=3000)
     with cas.stream_writer(artifact(b"left behind" * 200)) as writer:
         writer.write(b"left behind" * 150)
@@ -138,7 +138,7 @@ def test_partial_files_of_other_artifacts_make_room_too(disk: Disk) -> None:
     assert names(disk, Folder.PARTIALS) == set()
 
 
-def test_the_pinned_stay(disk: Disk) -> None:
+def test_pinned_entries_are_not_evicted(disk: Disk) -> None:
     cas = ContentStore(disk, bound=3000)
     first = store(cas, b"1" * 1000)
     cas.pin(first.digest)
@@ -151,7 +151,7 @@ def test_the_pinned_stay(disk: Disk) -> None:
     assert again.has(first)
 
 
-def test_what_is_open_stays(disk: Disk) -> None:
+def test_open_entries_are_not_evicted(disk: Disk) -> None:
     cas = ContentStore(disk, bound=3000)
     first = store(cas, b"1" * 1000)
     second = store(cas, b"2" * 1000)
@@ -164,7 +164,7 @@ def test_what_is_open_stays(disk: Disk) -> None:
     assert cas.has(first)
 
 
-def test_what_somebody_else_removed_meanwhile_is_room_won() -> None:
+def test_an_entry_evicted_by_another_process_counts_as_freed() -> None:
     class Shared(MemoryDisk):
         """Another process evicts the same victim a moment earlier."""
 
@@ -178,7 +178,7 @@ def test_what_somebody_else_removed_meanwhile_is_room_won() -> None:
     assert (cas.has(first), cas.has(second)) == (False, True)
 
 
-def test_what_never_fits_is_refused_before_anything_is_removed(disk: Disk) -> None:
+def test_an_artifact_that_cannot_fit_evicts_nothing(disk: Disk) -> None:
     cas = ContentStore(disk, bound=3000)
     kept = store(cas, b"1" * 1000)
     with pytest.raises(NoSpace, match="larger stick"):
@@ -186,7 +186,7 @@ def test_what_never_fits_is_refused_before_anything_is_removed(disk: Disk) -> No
     assert cas.has(kept)
 
 
-def test_writers_side_by_side_share_the_bound(disk: Disk) -> None:
+def test_concurrent_writers_share_the_quota(disk: Disk) -> None:
     cas = ContentStore(disk, bound=3000)
     with cas.stream_writer(artifact(b"1" * 2000)) as writer:
         with pytest.raises(NoSpace):
@@ -200,7 +200,7 @@ def test_writers_side_by_side_share_the_bound(disk: Disk) -> None:
     assert cas.has(artifact(b"1" * 2000))
 
 
-def test_a_disk_smaller_than_the_bound_counts_what_it_has() -> None:
+def test_the_free_space_of_the_disk_limits_the_quota() -> None:
     disk = MemoryDisk(capacity=3000)
     cas = ContentStore(disk, bound=1 << 30)
     first = store(cas, b"1" * 2000)
@@ -211,7 +211,7 @@ def test_a_disk_smaller_than_the_bound_counts_what_it_has() -> None:
     assert cas.has(second)
 
 
-def test_a_disk_that_fills_up_on_the_way_evicts_on_the_way() -> None:
+def test_a_disk_that_fills_up_during_a_write_evicts() -> None:
     disk = MemoryDisk(capacity=3000)
     cas = ContentStore(disk, bound=1 << 30)
     old = store(cas, b"1" * 1000)
@@ -223,7 +223,7 @@ def test_a_disk_that_fills_up_on_the_way_evicts_on_the_way() -> None:
     assert cas.has(artifact(b"2" * 2000))
 
 
-def test_two_writers_of_one_artifact_do_not_meet(disk: Disk) -> None:
+def test_two_writers_of_one_artifact_are_independent(disk: Disk) -> None:
     one, two = ContentStore(disk, bound=1 << 24), ContentStore(disk, bound=1 << 24)
     with one.stream_writer(artifact(DATA)) as first, two.stream_writer(artifact(DATA)) as second:
         first.write(DATA[:1000])
@@ -235,7 +235,7 @@ def test_two_writers_of_one_artifact_do_not_meet(disk: Disk) -> None:
     assert names(disk, Folder.PARTIALS) == set()
 
 
-def test_what_an_ended_writer_left_is_swept_by_the_one_that_commits(disk: Disk) -> None:
+def test_commit_removes_the_leftovers_of_ended_writers(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     with cas.stream_writer(artifact(DATA)) as first, cas.stream_writer(artifact(DATA)) as second:
         second.write(DATA[:10])
@@ -291,7 +291,7 @@ def test_a_corrupt_entry_is_evicted_before_a_good_one() -> None:
     assert names(disk, Folder.CORRUPT) == set()
 
 
-def test_a_commit_hands_out_the_file_that_was_written(disk: Disk) -> None:
+def test_commit_returns_the_file_that_was_written(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 24)
     with cas.stream_writer(artifact(DATA)) as writer:
         writer.write(DATA)
@@ -302,7 +302,7 @@ def test_a_commit_hands_out_the_file_that_was_written(disk: Disk) -> None:
     assert content(fetched) == DATA
 
 
-def test_another_file_that_takes_the_place_of_the_committed_one_is_hashed_first() -> None:
+def test_a_file_that_replaces_the_committed_one_is_hashed_first() -> None:
     """The rename race: what was written is right, what is found under its name is not."""
 
     class Racing(MemoryDisk):

@@ -92,7 +92,7 @@ def test_power_cut_before_any_call_to_the_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("calls", range(3))
-def test_power_cut_while_a_corrupt_entry_is_set_aside(tmp_path: Path, calls: int) -> None:
+def test_power_cut_while_a_corrupt_entry_is_quarantined(tmp_path: Path, calls: int) -> None:
     disk = PosixDisk(tmp_path)
     store(ContentStore(disk, bound=1 << 20), OLD)
     entry = tmp_path / "sha256" / artifact(NEW).digest.hex

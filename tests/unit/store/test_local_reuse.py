@@ -54,7 +54,7 @@ def taken(older: ReusableEntry, chunks: ChunkList, have: bytearray) -> bytes:
     return bytes(made)
 
 
-def test_a_new_version_finds_in_an_older_one_all_that_they_share(disk: Disk) -> None:
+def test_all_shared_chunks_are_found_in_an_older_entry(disk: Disk) -> None:
     cas, chunks = ContentStore(disk, bound=1 << 20), cut(NEW)
     stored(cas, OLD)
     have = bytearray(chunks.count)
@@ -68,7 +68,7 @@ def test_a_new_version_finds_in_an_older_one_all_that_they_share(disk: Disk) -> 
             assert made[chunk.offset :][: chunk.size] == NEW[chunk.offset :][: chunk.size]
 
 
-def test_what_is_alike_is_copied_in_few_runs(disk: Disk) -> None:
+def test_shared_chunks_form_few_runs(disk: Disk) -> None:
     cas, chunks = ContentStore(disk, bound=1 << 20), cut(NEW)
     stored(cas, OLD)
     for older in cas.reusable(of(NEW)):
@@ -82,7 +82,7 @@ def test_what_is_alike_is_copied_in_few_runs(disk: Disk) -> None:
         ]
 
 
-def test_the_nodes_that_versions_share_are_at_hand(disk: Disk) -> None:
+def test_shared_nodes_are_available(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 20)
     stored(cas, OLD)
     tree = build_dag(cut(NEW))
@@ -95,13 +95,13 @@ def test_the_nodes_that_versions_share_are_at_hand(disk: Disk) -> None:
     assert sum(given) > len(given) - 10
 
 
-def test_an_entry_is_not_older_than_itself(disk: Disk) -> None:
+def test_an_entry_is_not_reused_for_itself(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 20)
     stored(cas, OLD)
     assert list(cas.reusable(of(OLD))) == []
 
 
-def test_the_chunks_of_an_evicted_entry_are_forgotten(disk: Disk) -> None:
+def test_the_index_of_an_evicted_entry_is_removed(disk: Disk) -> None:
     cas = ContentStore(disk, bound=len(OLD) + 40_000)
     stored(cas, OLD)
     assert disk.items(Folder.INDEXES)
@@ -109,7 +109,7 @@ def test_the_chunks_of_an_evicted_entry_are_forgotten(disk: Disk) -> None:
     assert disk.items(Folder.ENTRIES) == disk.items(Folder.INDEXES) == ()
 
 
-def test_a_list_of_chunks_evicts_nothing_and_stays_within_the_bound(disk: Disk) -> None:
+def test_an_index_evicts_nothing_and_stays_within_the_quota(disk: Disk) -> None:
     cas = ContentStore(disk, bound=len(OLD) + 1000)
     with pytest.raises(NoSpace, match="larger stick"):
         stored(cas, OLD)
@@ -130,7 +130,7 @@ def damaged(whole: bytes, root: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", sorted(damaged(b"", b"")))
-def test_a_list_that_is_not_whole_is_as_good_as_none(kind: str) -> None:
+def test_an_incomplete_index_counts_as_none(kind: str) -> None:
     disk = MemoryDisk()
     cas = ContentStore(disk, bound=1 << 20)
     tree = stored(cas, OLD)
@@ -142,7 +142,7 @@ def test_a_list_that_is_not_whole_is_as_good_as_none(kind: str) -> None:
     assert cas.has(of(OLD))
 
 
-def test_a_list_of_something_else_is_not_believed() -> None:
+def test_an_index_of_another_file_is_not_used() -> None:
     disk = MemoryDisk()
     cas = ContentStore(disk, bound=1 << 20)
     stored(cas, OLD)
@@ -155,7 +155,7 @@ def test_a_list_of_something_else_is_not_believed() -> None:
     assert list(cas.reusable(of(NEW))) == []
 
 
-def test_a_changed_entry_is_read_as_it_is_and_hashes_tell() -> None:
+def test_changed_bytes_of_an_older_entry_are_detected_by_hash() -> None:
     disk = MemoryDisk()
     cas, chunks = ContentStore(disk, bound=1 << 20), cut(NEW)
     stored(cas, OLD)
@@ -166,7 +166,7 @@ def test_a_changed_entry_is_read_as_it_is_and_hashes_tell() -> None:
         assert Digest.of(data).hex != chunks.digest(run.first).hex()
 
 
-def test_the_list_stands_beside_the_entry(disk: Disk) -> None:
+def test_the_index_is_stored_beside_the_entry(disk: Disk) -> None:
     cas = ContentStore(disk, bound=1 << 20)
     tree = stored(cas, OLD)
     names = [item.name for item in disk.items(Folder.INDEXES)]

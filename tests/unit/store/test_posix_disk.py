@@ -26,7 +26,7 @@ def open_files() -> set[str]:
     return {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
 
-def test_the_store_is_made_by_the_first_write_and_not_by_looking(tmp_path: Path) -> None:
+def test_the_folders_are_created_by_the_first_write_and_not_by_reads(tmp_path: Path) -> None:
     root = tmp_path / "cache" / "cas"
     cas = ContentStore(PosixDisk(root), bound=1 << 20)
     assert not cas.has(artifact(b"x"))
@@ -42,7 +42,7 @@ def test_an_entry_cannot_be_written_by_mistake(tmp_path: Path) -> None:
     assert stat.S_IMODE(entry.stat().st_mode) == 0o444
 
 
-def test_nothing_stays_open_so_the_disk_can_be_unmounted(tmp_path: Path) -> None:
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     before = open_files()
     cas = ContentStore(PosixDisk(tmp_path), bound=1 << 20)
     cas.open(store(cas, b"x")).close()
@@ -51,7 +51,7 @@ def test_nothing_stays_open_so_the_disk_can_be_unmounted(tmp_path: Path) -> None
     assert open_files() == before
 
 
-def test_the_root_may_be_a_link_as_cas_is_in_the_seed(tmp_path: Path) -> None:
+def test_the_root_may_be_a_symlink_as_in_the_seed(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cas").symlink_to("cache")
     store(ContentStore(PosixDisk(tmp_path / "cas"), bound=1 << 20), b"x")
@@ -71,9 +71,7 @@ def test_the_root_may_be_a_link_as_cas_is_in_the_seed(tmp_path: Path) -> None:
         (errno.ELOOP, DiskFailed),
     ],
 )
-def test_each_error_of_the_system_has_its_type_and_sentence(
-    number: int, kind: type[StoreError]
-) -> None:
+def test_each_errno_has_its_type_and_sentence(number: int, kind: type[StoreError]) -> None:
     with pytest.raises(kind, match=r"^Could not write it: .*, so .*\.$"), store_errors("write it"):
         raise OSError(number, os.strerror(number))
 
@@ -94,9 +92,7 @@ def copied(disk: PosixDisk, source: int, start: int, fd: int, offset: int) -> li
 
 
 @pytest.mark.parametrize(("start", "offset"), [(0, 0), (7, 7), (7, 4096 + 7), (7, 0), (0, 9)])
-def test_what_is_copied_between_two_files_is_all_there_and_nothing_else(
-    tmp_path: Path, start: int, offset: int
-) -> None:
+def test_a_copy_has_exactly_the_requested_bytes(tmp_path: Path, start: int, offset: int) -> None:
     disk, data = PosixDisk(tmp_path), data_of(300_000)
     (tmp_path / "old").write_bytes(data)
     source, fd = os.open(tmp_path / "old", os.O_RDONLY), growing(disk, b"x" * 400_000)
@@ -108,7 +104,7 @@ def test_what_is_copied_between_two_files_is_all_there_and_nothing_else(
     os.close(fd)
 
 
-def test_a_filesystem_is_asked_for_whole_blocks_where_both_places_allow_it(tmp_path: Path) -> None:
+def test_a_copy_requests_whole_blocks_where_both_offsets_are_aligned(tmp_path: Path) -> None:
     disk = PosixDisk(tmp_path)
     (tmp_path / "old").write_bytes(data_of(3 * 4096))
     source, fd = os.open(tmp_path / "old", os.O_RDONLY), growing(disk)
@@ -120,7 +116,7 @@ def test_a_filesystem_is_asked_for_whole_blocks_where_both_places_allow_it(tmp_p
     os.close(fd)
 
 
-def test_what_the_kernel_will_not_copy_is_read_and_written(tmp_path: Path) -> None:
+def test_a_copy_falls_back_to_read_and_write(tmp_path: Path) -> None:
     """A file in memory lies on another filesystem than the store."""
     disk, data = PosixDisk(tmp_path), data_of(300_000)
     source, fd = os.memfd_create("elsewhere"), growing(disk)
@@ -133,7 +129,7 @@ def test_what_the_kernel_will_not_copy_is_read_and_written(tmp_path: Path) -> No
     os.close(fd)
 
 
-def test_a_copy_that_fails_is_a_failure_of_the_store(tmp_path: Path) -> None:
+def test_a_failed_copy_is_a_store_error(tmp_path: Path) -> None:
     disk = PosixDisk(tmp_path)
     fd = growing(disk)
     unreadable = os.open(tmp_path / "old", os.O_WRONLY | os.O_CREAT)
@@ -143,7 +139,7 @@ def test_a_copy_that_fails_is_a_failure_of_the_store(tmp_path: Path) -> None:
     os.close(fd)
 
 
-def test_whatever_is_written_begins_its_way_to_the_disk_once_and_whoever_refuses_loses_nothing(
+def test_writeback_is_started_once_for_each_byte_and_its_failure_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[tuple[int, int]] = []
