@@ -1,4 +1,8 @@
-"""Filling a store ahead: believe a manifest as a boot would, and fetch what it names."""
+"""`phase-boot fetch`: downloads what a manifest names into a store, without booting it.
+
+The manifest is verified as a boot verifies it: the root is updated first, then the signatures, the
+expiry and the rollback floor are checked, and what was learned is kept beside the store.
+"""
 
 from __future__ import annotations
 
@@ -51,24 +55,27 @@ from policies.model import Mode, Policy, PolicyError, gateways_from
 from policies.read import parse_policy, read_policy
 from policies.write import chosen, with_site
 
-FAILED: Final = 1
-UNUSABLE: Final = 2
-"""The exit status of a question that cannot be asked."""
+EXIT_FAILED: Final = 1
+"""Exit status where not all artifacts are in the store."""
+EXIT_USAGE: Final = 2
+"""Exit status of an invalid request."""
 MIB: Final = 1024 * 1024
-NO_BOUND: Final = 1 << 60
+UNBOUNDED: Final = 1 << 60
+"""Bytes of a store without a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a person wants in a store, and whom they trust for it.
+class PrefetchRequest:
+    """What to download, where to, and the keys or the root to trust.
 
     Attributes:
-        url: of a manifest, or of the folder of a mirror.
-        serve: the port at which others are handed what is here, while it is fetched and after that
-            until somebody ends it; 0 is any, None serves nobody.
-        sources: base URLs of other mirrors, beside those that the manifest names.
+        url: URL of a manifest, or of a mirror's folder.
+        serve: port at which artifacts are served to peers, during the download and after it until
+            the process is interrupted; 0 takes a free port, None serves nothing.
+        sources: base URLs of additional mirrors, beside those that the manifest names.
         gateways: base URLs of trustless gateways of IPFS, beside those of the policy.
-        policy: whom to trust; without it ``keys`` or ``root`` say so, and nothing bounds the store.
+        policy: file of a policy; without it ``keys`` or ``root`` are trusted and the store has no
+            limit.
     """
 
     url: str
@@ -84,13 +91,13 @@ class Order:
     serve: int | None = None
 
 
-class _Impossible(Exception):
-    """The order cannot be carried out; the text is a sentence with the way out."""
+class _InvalidRequest(Exception):
+    """The request is invalid; the text is a sentence with the way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """An order that can be carried out."""
+    """A valid request, with its policy and its parsed URLs."""
 
     base: str
     arch: Arch
@@ -98,86 +105,88 @@ class _Plan:
     sources: tuple[str, ...]
     gateways: tuple[str, ...]
     bound: int
-    order: Order
+    request: PrefetchRequest
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def fill(order: Order, worker: NetworkWorker) -> int:
-    """Fetch what the manifest promises; return the exit status: 0 when all of it is there."""
+def prefetch(request: PrefetchRequest, worker: NetworkWorker) -> int:
+    """Download all artifacts of the manifest; return the exit status, 0 if the store has them."""
     try:
-        plan = _plan(order)
-        files = sinks.asked_for(order.journal)
-    except (_Impossible, sinks.JournalUnusable) as error:
+        plan = _plan(request)
+        files = sinks.asked_for(request.journal)
+    except (_InvalidRequest, sinks.JournalUnusable) as error:
         sys.stderr.write(f"{error}\n")
-        return UNUSABLE
-    return asyncio.run(_fill(plan, worker, files))
+        return EXIT_USAGE
+    return asyncio.run(_prefetch(plan, worker, files))
 
 
-def _plan(order: Order) -> _Plan:
-    base, channel, arch = _place(order)
+def _plan(request: PrefetchRequest) -> _Plan:
+    base, channel, arch = _locate(request)
     try:
-        if order.policy is not None:
-            policy = read_policy(order.policy)
+        if request.policy is not None:
+            policy = read_policy(request.policy)
             bound = policy.limits.cache_mib * MIB
         else:
-            whom = chosen(order.keys, order.threshold, order.root)
+            whom = chosen(request.keys, request.threshold, request.root)
             text = with_site(Mode.INTERNET, whom=whom, channel=channel)
-            policy, bound = parse_policy(text.encode(), read=whom.read), NO_BOUND
+            policy, bound = parse_policy(text.encode(), read=whom.read), UNBOUNDED
     except (PolicyError, ValueError) as error:
-        raise _Impossible(f"Nothing is believed by this: {error}.") from error
+        raise _InvalidRequest(f"The trust options are invalid: {error}.") from error
     if not policy.cache_enabled:
-        raise _Impossible(f"A policy of mode {policy.mode} keeps nothing; take another one.")
-    if _usable(order.url).base(manifest_path(channel, arch)) is None:
+        raise _InvalidRequest(f"A policy of mode {policy.mode} stores nothing; name another one.")
+    if _parse_url(request.url).base(manifest_path(channel, arch)) is None:
         channel = policy.channel
     if channel != policy.channel:
-        raise _Impossible(f"The policy takes the channel {policy.channel}, not {channel}.")
+        raise _InvalidRequest(f"The policy has the channel {policy.channel}, not {channel}.")
     return _Plan(
         base=base,
         arch=arch,
         policy=policy,
-        sources=tuple(str(_usable(url)) for url in order.sources),
-        gateways=_gateways(order, policy),
+        sources=tuple(str(_parse_url(url)) for url in request.sources),
+        gateways=_gateways(request, policy),
         bound=bound,
-        order=order,
+        request=request,
     )
 
 
-def _gateways(order: Order, policy: Policy) -> tuple[str, ...]:
+def _gateways(request: PrefetchRequest, policy: Policy) -> tuple[str, ...]:
     try:
-        return gateways_from((*order.gateways, *policy.discovery.gateways))
+        return gateways_from((*request.gateways, *policy.discovery.gateways))
     except ValueError as error:
-        raise _Impossible(f"Name other gateways: {error}.") from error
+        raise _InvalidRequest(f"Name other gateways: {error}.") from error
 
 
-def _place(order: Order) -> tuple[str, str, Arch]:
+def _locate(request: PrefetchRequest) -> tuple[str, str, Arch]:
     """Return the base URL, and the channel and architecture that the URL of a manifest names."""
-    url = _usable(order.url)
+    url = _parse_url(request.url)
     place = "/".join(url.path.rsplit("/", 3)[1:])
     named, base = read_manifest_path(place), url.base(place)
     if named is not None and base is not None:
         return str(base), *named
     try:
         folder = replace(url, path=url.path.rstrip("/"))
-        return str(folder), order.channel, Arch.parse(os.uname().machine)
+        return str(folder), request.channel, Arch.parse(os.uname().machine)
     except ValueError as error:
-        raise _Impossible(f"Name a manifest: {error}.") from error
+        raise _InvalidRequest(f"Name a manifest: {error}.") from error
 
 
-def _usable(text: str) -> Url:
+def _parse_url(text: str) -> Url:
     try:
         return Url.parse(text)
     except BadUrl as error:
-        raise _Impossible(f"{text!r:.300} cannot be asked: {error}.") from error
+        raise _InvalidRequest(f"{text!r:.300} is not a usable URL: {error}.") from error
 
 
-async def _fill(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -> int:
+async def _prefetch(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -> int:
     clock, fetcher = SystemClock(), worker.client()
     console = Console(sys.stderr.write, display_of(sys.stderr), start=clock.monotonic())
     boot_id = os.urandom(6).hex()
     journal = Journal([console, *files], now=clock.monotonic, boot_id=boot_id)
     try:
-        shelf = await FolderCache(plan.order.store).open(persistent=True, bound=plan.bound)
-        manifest = await _believed(plan, _reader(plan, fetcher, clock, journal.emit), shelf)
+        shelf = await FolderCache(plan.request.store).open(persistent=True, bound=plan.bound)
+        manifest = await _verified_manifest(
+            plan, _document_reader(plan, fetcher, clock, journal.emit), shelf
+        )
         shelf.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
         named = [*bases(plan.base), *plan.sources, *map(base_url, manifest.mirrors)]
         context = DownloadContext(
@@ -198,7 +207,8 @@ async def _fill(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -> in
             fetched.close()
         if sources.tracker is not None:
             sys.stderr.write(
-                f"All of it is here, and handed on at port {worker.port}: ^C ends it.\n"
+                f"The store is complete and is served to peers at port {worker.port}; "
+                "press Ctrl-C to stop.\n"
             )
             await asyncio.Event().wait()
     except FetchFailed as failure:
@@ -211,20 +221,20 @@ async def _fill(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -> in
         return 0
     finally:
         journal.flush()
-    return FAILED
+    return EXIT_FAILED
 
 
 def _tracker(
     plan: _Plan, worker: NetworkWorker, clock: Clock, emit: Callable[[Event], None]
 ) -> TrackerClient | None:
-    if plan.order.serve is None:
+    if plan.request.serve is None:
         return None
     return TrackerClient(
         worker.peer_channel(), clock=clock, reach=plan.policy.network.reach, emit=emit
     )
 
 
-def _reader(
+def _document_reader(
     plan: _Plan, fetcher: Fetcher, clock: Clock, emit: Callable[[Event], None]
 ) -> DocumentReader:
     network = plan.policy.network
@@ -241,8 +251,8 @@ def _reader(
     return DocumentReader(read=read, clock=clock, attempts=plan.policy.limits.attempts, emit=emit)
 
 
-async def _believed(plan: _Plan, reader: DocumentReader, shelf: Shelf) -> Manifest:
-    """Return the manifest, judged as a boot does; what it teaches is kept beside the store."""
+async def _verified_manifest(plan: _Plan, reader: DocumentReader, shelf: Shelf) -> Manifest:
+    """Return the manifest, verified as a boot does; keep the root and the rollback floor."""
     policy, emit = plan.policy, reader.emit
     memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))
     for doubt in memory.doubts:

@@ -93,7 +93,7 @@ def test_machines_that_begin_at_once_have_most_of_it_from_one_another(
             lambda: "".join(Path(f"{store}.log").read_text() for store in stores),
         )
         handed_on = Path(f"{stores[0]}.log")
-        until(lambda: "handed on at port" in handed_on.read_text(), handed_on.read_text)
+        until(lambda: "served to peers at port" in handed_on.read_text(), handed_on.read_text)
 
     for store in stores:
         for name, data in wanted.items():

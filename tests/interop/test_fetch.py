@@ -254,14 +254,17 @@ def test_a_policy_that_keeps_nothing_is_said_to(
     yard.policy.write_text(capsys.readouterr().out)
     done = yard.fetch("http://127.0.0.1:1")
     assert done.returncode == 2
-    assert "keeps nothing" in done.stderr
+    assert "stores nothing" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["http://h:0/os"], "'http://h:0/os' cannot be asked: its port is 0"),
-        (["http://127.0.0.1:1", "--source", "ftp://h/"], "'ftp://h/' cannot be asked: it does not"),
+        (["http://h:0/os"], "'http://h:0/os' is not a usable URL: its port is 0"),
+        (
+            ["http://127.0.0.1:1", "--source", "ftp://h/"],
+            "'ftp://h/' is not a usable URL: it does not",
+        ),
         (["http://127.0.0.1:1", "--gateway", "http://h/?x"], "it has a query"),
     ],
 )
