@@ -1,4 +1,4 @@
-"""What machines that fetch can try on the provider where they meet, and on one another."""
+"""Attacks of peers on the tracker, and on one another."""
 
 from __future__ import annotations
 
@@ -51,25 +51,27 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def notice(port: object = 7000, **changes: object) -> dict[str, Any]:
+def announcement(port: object = 7000, **changes: object) -> dict[str, Any]:
     return {"port": port, "roots": {ROOT: {"have": HELD, "want": 0} | changes}}
 
 
-def body(said: object) -> bytes:
-    return json.dumps(said).encode()
+def body(payload: object) -> bytes:
+    return json.dumps(payload).encode()
 
 
-def board_of(site: Path) -> Tracker:
+def tracker_of(site: Path) -> Tracker:
     tracker = Tracker(SiteBackend(site), Limits())
     tracker.refresh(0.0)
     return tracker
 
 
-async def test_machines_are_told_of_one_another(site: Path) -> None:
+async def test_peers_learn_of_one_another(site: Path) -> None:
     async with running(site) as provider:
-        first = await post(provider.port, "/announce", body(notice(7001)))
+        first = await post(provider.port, "/announce", body(announcement(7001)))
         second = await post(
-            provider.port, "/announce", body(notice(7002, have=encode_bitfield(0, COUNT), want=8))
+            provider.port,
+            "/announce",
+            body(announcement(7002, have=encode_bitfield(0, COUNT), want=8)),
         )
     assert json.loads(first.body) == {
         "roots": {ROOT: {"assigned": encode_bitfield(0, COUNT), "peers": []}}
@@ -78,29 +80,33 @@ async def test_machines_are_told_of_one_another(site: Path) -> None:
     assert json.loads(second.body)["roots"][ROOT]["peers"] == peers
 
 
-def test_whoever_names_another_address_is_told_of_as_the_one_who_calls(site: Path) -> None:
-    tracker = board_of(site)
-    said = notice() | {"host": "192.0.2.1", "address": "192.0.2.1", "url": "http://192.0.2.1:7000"}
-    tracker.announce("10.0.0.66", body(said), 0.0)
-    told = tracker.announce("10.0.0.1", body(notice(have=encode_bitfield(0, COUNT))), 0.0)
-    assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.66:7000"]
+def test_a_peer_is_named_by_its_source_address_whatever_it_claims(site: Path) -> None:
+    tracker = tracker_of(site)
+    payload = announcement() | {
+        "host": "192.0.2.1",
+        "address": "192.0.2.1",
+        "url": "http://192.0.2.1:7000",
+    }
+    tracker.announce("10.0.0.66", body(payload), 0.0)
+    reply = tracker.announce("10.0.0.1", body(announcement(have=encode_bitfield(0, COUNT))), 0.0)
+    assert [peer["url"] for peer in reply["roots"][ROOT]["peers"]] == ["http://10.0.0.66:7000"]
 
 
-def test_nobody_else_is_told_of_who_calls_from_this_machine_itself(site: Path) -> None:
-    tracker = board_of(site)
-    tracker.announce("127.0.0.1", body(notice()), 0.0)
-    told = tracker.announce("10.0.0.1", body(notice(have=encode_bitfield(0, COUNT))), 0.0)
-    assert told["roots"][ROOT]["peers"] == []
+def test_a_loopback_peer_is_named_to_no_other_machine(site: Path) -> None:
+    tracker = tracker_of(site)
+    tracker.announce("127.0.0.1", body(announcement()), 0.0)
+    reply = tracker.announce("10.0.0.1", body(announcement(have=encode_bitfield(0, COUNT))), 0.0)
+    assert reply["roots"][ROOT]["peers"] == []
 
 
 @pytest.mark.parametrize("address", ["", "name", "fe80::1%eth0", "fe80::1"])
-def test_an_address_that_means_nothing_to_others_is_not_told_of(site: Path, address: str) -> None:
+def test_a_peer_without_a_routable_address_is_refused(site: Path, address: str) -> None:
     with pytest.raises(BadAnnounce):
-        board_of(site).announce(address, body(notice()), 0.0)
+        tracker_of(site).announce(address, body(announcement()), 0.0)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "payload",
     [
         b"",
         b"\xff",
@@ -108,120 +114,128 @@ def test_an_address_that_means_nothing_to_others_is_not_told_of(site: Path, addr
         b"[" * 9000,
         b'{"port": ' + b"9" * 5000 + b"}",
         body({}),
-        body(notice(80)),
-        body(notice(port=True)),
-        body(notice(65536)),
-        body(notice("7000")),
-        body(notice(7000.0)),
-        body(notice(have="")),
-        body(notice(have=HELD + "0")),
-        body(notice(have="g" * len(HELD))),
-        body(notice(have=7)),
-        body(notice(want=-1)),
-        body(notice(want=1 << 70)),
+        body(announcement(80)),
+        body(announcement(port=True)),
+        body(announcement(65536)),
+        body(announcement("7000")),
+        body(announcement(7000.0)),
+        body(announcement(have="")),
+        body(announcement(have=HELD + "0")),
+        body(announcement(have="g" * len(HELD))),
+        body(announcement(have=7)),
+        body(announcement(want=-1)),
+        body(announcement(want=1 << 70)),
         body({"port": 7000, "roots": {ROOT: []}}),
         body({"port": 7000, "roots": {str(n): {} for n in range(9)}}),
     ],
 )
-async def test_a_notice_that_is_none_is_refused_and_nobody_told_of_it(
-    site: Path, said: bytes
+async def test_an_invalid_announcement_is_refused_and_leaves_no_peer(
+    site: Path, payload: bytes
 ) -> None:
     async with running(site) as provider:
-        refused = await post(provider.port, "/announce", said)
-        told = await post(provider.port, "/announce", body(notice(have=encode_bitfield(0, COUNT))))
+        refused = await post(provider.port, "/announce", payload)
+        reply = await post(
+            provider.port, "/announce", body(announcement(have=encode_bitfield(0, COUNT)))
+        )
         assert provider.requests[0].error is None
     assert refused.status == 422
-    assert json.loads(told.body)["roots"][ROOT]["peers"] == []
+    assert json.loads(reply.body)["roots"][ROOT]["peers"] == []
 
 
-async def test_a_notice_without_end_and_other_methods(site: Path) -> None:
+async def test_an_endless_announcement_and_other_methods_are_refused(site: Path) -> None:
     async with running(site) as provider:
         assert (await post(provider.port, "/announce", b" " * (MAX_BYTES + 1))).status == 413
         assert (await ask(provider.port, "/announce")).status == 405
         assert (await ask(provider.port, "/announce/", "GET")).status == 404
 
 
-def test_a_peer_named_as_failed_is_left_out_for_the_one_that_names_it(site: Path) -> None:
-    tracker = board_of(site)
-    tracker.announce("10.0.0.9", body(notice(7001)), 0.0)
+def test_a_failed_peer_is_left_out_only_for_the_peer_that_names_it(site: Path) -> None:
+    tracker = tracker_of(site)
+    tracker.announce("10.0.0.9", body(announcement(7001)), 0.0)
     wants = {"have": encode_bitfield(0, COUNT), "want": 8}
-    failed = json.loads(body(notice(7002, **wants))) | {"failed": ["http://10.0.0.9:7001"]}
-    told = tracker.announce("10.0.0.8", body(failed), 0.1)["roots"][ROOT]
-    assert told["peers"] == []
-    assert told["assigned"] != encode_bitfield(0, COUNT)
-    others = tracker.announce("10.0.0.7", body(notice(7003, have=encode_bitfield(0, COUNT))), 0.2)
+    failed = json.loads(body(announcement(7002, **wants))) | {"failed": ["http://10.0.0.9:7001"]}
+    reply = tracker.announce("10.0.0.8", body(failed), 0.1)["roots"][ROOT]
+    assert reply["peers"] == []
+    assert reply["assigned"] != encode_bitfield(0, COUNT)
+    others = tracker.announce(
+        "10.0.0.7", body(announcement(7003, have=encode_bitfield(0, COUNT))), 0.2
+    )
     assert [peer["url"] for peer in others["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
-def test_a_machine_stops_itself_alone(site: Path) -> None:
-    tracker = board_of(site)
+def test_a_peer_can_stop_only_itself(site: Path) -> None:
+    tracker = tracker_of(site)
     for address in ("10.0.0.9", "10.0.0.8"):
-        tracker.announce(address, body(notice(7001)), 0.0)
+        tracker.announce(address, body(announcement(7001)), 0.0)
     stop = body({"port": 7001, "roots": {}, "event": "stopped"})
     assert tracker.announce("10.0.0.8", stop, 0.1) == {"roots": {}}
-    told = tracker.announce("10.0.0.7", body(notice(7003, have=encode_bitfield(0, COUNT))), 0.2)
-    assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
+    reply = tracker.announce(
+        "10.0.0.7", body(announcement(7003, have=encode_bitfield(0, COUNT))), 0.2
+    )
+    assert [peer["url"] for peer in reply["roots"][ROOT]["peers"]] == ["http://10.0.0.9:7001"]
 
 
 @pytest.mark.parametrize(
     "failed", ["http://10.0.0.9:7001", 7, ["http://10.0.0.9:7001"] * 17, {"a": 1}], ids=repr
 )
-def test_failed_peers_that_are_no_short_list_are_refused(site: Path, failed: object) -> None:
+def test_an_invalid_list_of_failed_peers_is_refused(site: Path, failed: object) -> None:
     with pytest.raises(BadAnnounce, match="at most 16 peers"):
-        board_of(site).announce("10.0.0.8", body(notice() | {"failed": failed}), 0.0)
+        tracker_of(site).announce("10.0.0.8", body(announcement() | {"failed": failed}), 0.0)
 
 
 @pytest.mark.parametrize(
     "url", [None, "", "http://10.0.0.999:7001", "ftp://x", "http://[:::]:7001"]
 )
-def test_a_failed_peer_that_is_no_peer_is_passed_over(site: Path, url: object) -> None:
-    told = board_of(site).announce("10.0.0.8", body(notice() | {"failed": [url]}), 0.0)
-    assert ROOT in told["roots"]
+def test_an_invalid_url_of_a_failed_peer_is_ignored(site: Path, url: object) -> None:
+    reply = tracker_of(site).announce("10.0.0.8", body(announcement() | {"failed": [url]}), 0.0)
+    assert ROOT in reply["roots"]
 
 
-def test_what_the_site_does_not_offer_is_nobodys_meeting_place(site: Path) -> None:
-    tracker = board_of(site)
+def test_an_artifact_that_the_site_does_not_offer_is_not_tracked(site: Path) -> None:
+    tracker = tracker_of(site)
     other = str(build_dag(chunked(DATA)).root)
-    said = {"port": 7000, "roots": {other: {"have": "0", "want": 1}, "../x": {}, "": []}}
-    assert tracker.announce("10.0.0.1", body(said), 0.0) == {"roots": {}}
+    payload = {"port": 7000, "roots": {other: {"have": "0", "want": 1}, "../x": {}, "": []}}
+    assert tracker.announce("10.0.0.1", body(payload), 0.0) == {"roots": {}}
 
 
-def test_a_flood_of_notices_fills_no_memory_and_pushes_nobody_out(site: Path) -> None:
-    tracker, limits = board_of(site), Limits()
+def test_a_flood_of_announcements_is_bounded_and_evicts_no_other_address(site: Path) -> None:
+    tracker, limits = tracker_of(site), Limits()
     for port in range(1024, 3024):
-        tracker.announce("10.0.0.66", body(notice(port)), 0.0)
-    tracker.announce("10.0.0.7", body(notice()), 1.0)
+        tracker.announce("10.0.0.66", body(announcement(port)), 0.0)
+    tracker.announce("10.0.0.7", body(announcement()), 1.0)
     (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
     assert len(swarm) == limits.peers_per_address + 1
     late = limits.peer_seconds + 1.1
-    told = tracker.announce("10.0.0.8", body(notice(have=encode_bitfield(0, COUNT))), late)
-    assert told["roots"][ROOT]["peers"] == []
+    reply = tracker.announce("10.0.0.8", body(announcement(have=encode_bitfield(0, COUNT))), late)
+    assert reply["roots"][ROOT]["peers"] == []
 
 
 def test_announcements_from_some_addresses_do_not_keep_another_address_out(site: Path) -> None:
-    tracker, limits = board_of(site), Limits()
+    tracker, limits = tracker_of(site), Limits()
     for number in range(limits.peers // limits.peers_per_address + 2):
         for port in range(1024, 1024 + limits.peers_per_address):
-            tracker.announce(f"10.0.0.{number + 1}", body(notice(port)), 0.0)
+            tracker.announce(f"10.0.0.{number + 1}", body(announcement(port)), 0.0)
     (swarm,) = tracker._swarms.values()  # noqa: SLF001 - how many it holds is what this is about
     assert len(swarm) == limits.peers
-    took = tracker.announce("10.0.1.1", body(notice(have=encode_bitfield(0, COUNT), want=8)), 1.0)
-    tracker.announce("10.0.1.2", body(notice()), 1.0)
+    assigned_reply = tracker.announce(
+        "10.0.1.1", body(announcement(have=encode_bitfield(0, COUNT), want=8)), 1.0
+    )
+    tracker.announce("10.0.1.2", body(announcement()), 1.0)
     assert len(swarm) == limits.peers
-    told = took["roots"][ROOT]["peers"]
-    assert len({peer["url"].rpartition(":")[0] for peer in told}) == limits.max_peers_returned
+    reply = assigned_reply["roots"][ROOT]["peers"]
+    assert len({peer["url"].rpartition(":")[0] for peer in reply}) == limits.max_peers_returned
 
 
-def test_a_machine_with_two_spellings_of_its_address_is_one(site: Path) -> None:
-    tracker = board_of(site)
-    tracker.announce("::ffff:10.0.0.7", body(notice()), 0.0)
-    told = tracker.announce("10.0.0.8", body(notice(have=encode_bitfield(0, COUNT))), 0.0)
-    assert [peer["url"] for peer in told["roots"][ROOT]["peers"]] == ["http://10.0.0.7:7000"]
+def test_an_ipv4_mapped_address_is_the_same_peer(site: Path) -> None:
+    tracker = tracker_of(site)
+    tracker.announce("::ffff:10.0.0.7", body(announcement()), 0.0)
+    reply = tracker.announce("10.0.0.8", body(announcement(have=encode_bitfield(0, COUNT))), 0.0)
+    assert [peer["url"] for peer in reply["roots"][ROOT]["peers"]] == ["http://10.0.0.7:7000"]
 
 
 @contextlib.asynccontextmanager
 async def handing_on(tmp_path: Path, held: int, limits: Limits | None = None) -> AsyncIterator[int]:
-    """Hand on these stretches of a file; the others hold what nobody verified."""
+    """Serve these pieces of a file; the others have unverified bytes."""
     file = tmp_path / "partial"
     file.write_bytes(DATA)
     marks = os.memfd_create("marks")
@@ -244,7 +258,7 @@ async def ranged(port: int, first: int, last: int | str, method: str = "GET") ->
     return await ask(port, PATH, method, Range=f"bytes={first}-{last}")
 
 
-async def test_only_what_is_verified_is_handed_on(tmp_path: Path) -> None:
+async def test_only_verified_pieces_are_served(tmp_path: Path) -> None:
     async with handing_on(tmp_path, 0b000110) as port:
         whole = await ranged(port, MIN_PIECE_SIZE, 3 * MIN_PIECE_SIZE - 1)
         assert (whole.status, whole.body) == (206, DATA[MIN_PIECE_SIZE : 3 * MIN_PIECE_SIZE])
@@ -269,14 +283,14 @@ async def test_only_what_is_verified_is_handed_on(tmp_path: Path) -> None:
         assert (await ask(port, PATH, Range="bytes=0-9,20-29")).status == 404
 
 
-async def test_all_of_it_is_handed_on_once_all_is_verified(tmp_path: Path) -> None:
+async def test_a_complete_file_is_served_whole(tmp_path: Path) -> None:
     async with handing_on(tmp_path, 0b111111) as port:
         assert (await ask(port, PATH)).body == DATA
         have = await ask(port, f"/have/{SHARE.root}")
     assert json.loads(have.body) == {"have": encode_bitfield(0b111111, 6)}
 
 
-async def test_nothing_else_of_the_machine_is_handed_on(tmp_path: Path) -> None:
+async def test_a_peer_server_serves_no_other_path(tmp_path: Path) -> None:
     async with handing_on(tmp_path, 0b111111) as port:
         for path in (
             "/cas/sha256/" + "0" * 64,
@@ -288,10 +302,10 @@ async def test_nothing_else_of_the_machine_is_handed_on(tmp_path: Path) -> None:
             f"/ipfs/{SHARE.root}",
         ):
             assert (await ask(port, path)).status in {400, 404, 406}, path
-        assert (await post(port, "/announce", body(notice()))).status == 405
+        assert (await post(port, "/announce", body(announcement()))).status == 405
 
 
-async def test_more_connections_than_allowed_are_closed_unheard(tmp_path: Path) -> None:
+async def test_connections_over_the_limit_are_closed_unread(tmp_path: Path) -> None:
     limits = Limits(connections=3, grace_seconds=1)
     async with handing_on(tmp_path, 0b111111, limits) as port, contextlib.AsyncExitStack() as open_:
         for _ in range(3):
@@ -302,7 +316,7 @@ async def test_more_connections_than_allowed_are_closed_unheard(tmp_path: Path) 
             assert await reader.read() == b""
 
 
-def test_marks_that_are_too_short_are_refused_and_hold_no_descriptor(tmp_path: Path) -> None:
+def test_a_bitfield_that_is_too_short_is_refused_and_leaks_no_descriptor(tmp_path: Path) -> None:
     file = tmp_path / "partial"
     file.write_bytes(DATA)
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -314,7 +328,7 @@ def test_marks_that_are_too_short_are_refused_and_hold_no_descriptor(tmp_path: P
 
 
 class Takes:
-    """Implements `ports.neighbours.Hand` and answers what it is told to."""
+    """Implements `ports.neighbours.Hand` with a fixed reply."""
 
     def __init__(self, answer: bytes = b"", failure: FetchFailed | None = None) -> None:
         self.handle = answer
@@ -347,18 +361,18 @@ async def lending(hand: Takes) -> AsyncIterator[PeerChannel]:
         task.cancel()
 
 
-async def told(neighbours: PeerChannel) -> bytes:
+async def reply(neighbours: PeerChannel) -> bytes:
     return await neighbours.tell("http://10.0.0.1/announce", b"x", limit=100, reach=Reach.LAN)
 
 
-async def test_what_is_shared_can_be_read_there_and_not_written(tmp_path: Path) -> None:
+async def test_shared_descriptors_are_read_only_in_the_worker(tmp_path: Path) -> None:
     hand = Takes(b"yes ")
     file = tmp_path / "partial"
     file.write_bytes(DATA)
     with file.open("r+b") as writing:
         async with lending(hand) as neighbours:
             shared = await neighbours.share(SHARE, writing.fileno(), CUTS)
-            assert await told(neighbours) == b"yes x"
+            assert await reply(neighbours) == b"yes x"
             ((share, got, marks),) = hand.shared
             assert share == SHARE
             for fd in (got, marks):
@@ -373,14 +387,14 @@ async def test_what_is_shared_can_be_read_there_and_not_written(tmp_path: Path) 
             assert hand.shared == []
 
 
-async def test_the_process_outside_says_too_much_or_nothing_or_ends() -> None:
+async def test_a_worker_that_floods_hangs_or_exits_fails_the_post() -> None:
     async with lending(Takes(b"x" * 200)) as neighbours:
         with pytest.raises(FetchFailed, match="larger"):
-            await told(neighbours)
+            await reply(neighbours)
     refused = FetchFailed("it answered HTTP 405", retryable=False)
     async with lending(Takes(failure=refused)) as neighbours:
         with pytest.raises(FetchFailed, match="405") as failed:
-            await told(neighbours)
+            await reply(neighbours)
         assert failed.value.retryable is False
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -389,8 +403,8 @@ async def test_the_process_outside_says_too_much_or_nothing_or_ends() -> None:
             for packet in (b"\0\0\0\7\1none asked", b"\0\0\0\1", b"\0\0\0\1\x63odd"):
                 theirs.send(packet)
                 with pytest.raises(FetchFailed):
-                    await told(neighbours)
+                    await reply(neighbours)
             with pytest.raises(FetchFailed, match="hangs"):
-                await told(neighbours)
+                await reply(neighbours)
         with pytest.raises(FetchFailed):
-            await told(neighbours)
+            await reply(neighbours)

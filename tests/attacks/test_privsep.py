@@ -1,4 +1,4 @@
-"""The process that talks to the network, taken over by what it read."""
+"""Attacks of a compromised network worker on the main process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frame(kind: int, payload: bytes = b"", *, length: int | None = None) -> byte
 
 @asynccontextmanager
 async def taken_over(answer: Callable[[], bytes]) -> AsyncIterator[WorkerClient]:
-    """Answer every question with the same bytes, and then nothing."""
+    """A worker that answers each request with the same bytes, and then nothing."""
     ours, theirs = socket.socketpair()
     kept: list[socket.socket] = []
 
@@ -83,7 +83,7 @@ async def part(other: WorkerClient) -> bytes:
         b"GET / HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_an_answer_that_is_none_fails_the_source_and_nothing_else(answer: bytes) -> None:
+async def test_an_invalid_reply_of_the_worker_fails_only_its_request(answer: bytes) -> None:
     async with taken_over(lambda: answer) as other:
         for request in (read, streamed, part):
             with pytest.raises(FetchFailed) as caught:
@@ -92,7 +92,7 @@ async def test_an_answer_that_is_none_fails_the_source_and_nothing_else(answer: 
 
 
 @pytest.mark.parametrize("asked", [b"1e300", b"nan", b"-inf", b"soon", b"", b"9" * 4000])
-async def test_a_pause_that_the_other_process_asks_for_is_bounded(asked: bytes) -> None:
+async def test_a_retry_pause_from_the_worker_is_bounded(asked: bytes) -> None:
     async with taken_over(lambda: frame(FrameKind.FAILED_FOR_NOW, asked + b"\nbusy")) as other:
         with pytest.raises(FetchFailed) as caught:
             await read(other)
@@ -107,7 +107,7 @@ async def test_an_endless_document_is_cut_at_its_limit() -> None:
             await read(other)
 
 
-async def test_more_bytes_than_were_signed_are_not_handed_on() -> None:
+async def test_more_bytes_than_requested_from_the_worker_are_refused() -> None:
     async with taken_over(lambda: frame(FrameKind.DATA, b"x" * 91)) as other:
         with pytest.raises(FetchFailed, match="more than 90 bytes"):
             await streamed(other)
@@ -132,7 +132,7 @@ async def test_endless_candidates_come_to_an_end() -> None:
             await anext(finding)
 
 
-async def test_a_candidate_is_a_short_text_and_from_the_lan_whatever_it_says() -> None:
+async def test_a_candidate_of_the_worker_is_bounded_and_of_lan_origin() -> None:
     answer = frame(FrameKind.FOUND, b"cache:" + b"\x1b" * 9000) + frame(FrameKind.END)
     async with taken_over(lambda: answer) as other:
         (candidate,) = [each async for each in other.find(QUEST)]

@@ -1,4 +1,4 @@
-"""What anybody on the LAN can try on a provider."""
+"""Attacks of a LAN host on a provider."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ NO_ROOTS = [
     "\u0661.json",
     "12345678901.json",
 ]
-"""Names that a root never has, as files of the SITE."""
+"""Names that are invalid for a root, as files of the SITE."""
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """Return a SITE with a secret beside it, and one within it that is no part of the mirror."""
+    """Return a SITE with a secret beside it, and one within it outside of the layout."""
     (tmp_path / "secret").write_bytes(SECRET)
     root = make_site(tmp_path / "site")
     (root / "secret").write_bytes(SECRET)
@@ -185,7 +185,7 @@ async def test_symlink_out_of_the_site(site: Path, tmp_path: Path, place: str, t
         assert not find_offers(site)
 
 
-async def test_what_is_no_file_does_not_hang_the_provider(site: Path) -> None:
+async def test_a_special_file_does_not_hang_the_provider(site: Path) -> None:
     entry = site / ENTRY[1:]
     for make in (os.mkfifo, os.mkdir, _bind):
         entry.unlink()
@@ -200,7 +200,7 @@ async def test_what_is_no_file_does_not_hang_the_provider(site: Path) -> None:
 
 def _bind(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as one:
-        # The name of a socket has little room, so go there.
+        # The path of a Unix socket is bounded, so change the directory.
         before = Path.cwd()
         os.chdir(Path(path).parent)
         try:
@@ -257,7 +257,7 @@ async def test_request_with_a_body_that_never_comes(site: Path) -> None:
         assert read_answer(await send(provider.port, head.encode())).body == KERNEL
 
 
-async def test_connection_that_says_nothing_is_closed(site: Path) -> None:
+async def test_a_silent_connection_is_closed(site: Path) -> None:
     async with running(site, Limits(request_read_seconds=0.2, grace_seconds=1)) as provider:
         async with asyncio.timeout(5):
             assert await send(provider.port, b"") == b""
@@ -266,7 +266,7 @@ async def test_connection_that_says_nothing_is_closed(site: Path) -> None:
             assert read_answer(await send(provider.port, kept_alive)).body == KERNEL
 
 
-async def test_a_request_head_that_trickles_in_is_cut_off(site: Path) -> None:
+async def test_a_request_head_that_trickles_in_is_disconnected(site: Path) -> None:
     head = f"GET {ENTRY} HTTP/1.1\r\nX-Slow: {'y' * 4000}"
     limits = Limits(request_read_seconds=0.3, grace_seconds=1)
     async with running(site, limits) as provider, connected(provider.port) as (reader, writer):
@@ -282,7 +282,7 @@ async def test_a_request_head_that_trickles_in_is_cut_off(site: Path) -> None:
         assert (await ask(provider.port, ENTRY)).body == KERNEL
 
 
-async def test_client_that_takes_nothing_is_cut_off(site: Path) -> None:
+async def test_a_client_that_reads_nothing_is_disconnected(site: Path) -> None:
     data = b"x" * (32 << 20)
     (site / "cas" / "sha256" / Digest.of(data).hex).write_bytes(data)
     limits = Limits(chunk_seconds=0.3, grace_seconds=1)
@@ -333,7 +333,7 @@ def _resets_are_ends() -> Iterator[None]:
         raise asyncio.IncompleteReadError(b"", None) from None
 
 
-def test_what_a_client_writes_reaches_no_terminal_as_it_is() -> None:
+def test_client_text_reaches_the_terminal_escaped() -> None:
     event = RequestAnswered(
         peer="127.0.0.1",
         method="GET",

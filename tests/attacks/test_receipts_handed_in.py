@@ -1,4 +1,4 @@
-"""What anybody on the LAN can try on a provider that takes receipts."""
+"""Attacks of a LAN host on a provider that accepts receipts."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ async def test_a_node_key_that_signs_for_another_architecture_was_copied(site: P
 
 
 def made_up(number: int) -> bytes:
-    """Return the receipt of a node that was made up."""
+    """Return the receipt of an invented node."""
     key = SigningKey(bytes([number]) * 32)
     return sign_receipt(key, receipt(node=key.keyid))
 

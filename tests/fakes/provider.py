@@ -1,4 +1,4 @@
-"""A provider on the loopback, and a client that sends exactly the bytes it is told to."""
+"""A provider on the loopback, and a client that sends given bytes unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from phase_boot.store.layout import entry_path
 MANIFEST: Final = "/stable/amd64/manifest.json"
 ROOT: Final = "/root/1.json"
 ROOT_BODY: Final = b'{"version": 1}\n'
-"""A provider serves roots as they are; who follows one judges it."""
+"""A provider serves roots unverified; the client verifies them."""
 
 
 def make_site(root: Path) -> Path:
@@ -42,13 +42,13 @@ def make_site(root: Path) -> Path:
 
 @dataclass
 class Running:
-    """A provider that is answering."""
+    """A running provider and its events."""
 
     port: int
     events: list[Event] = field(default_factory=list)
 
     async def told(self) -> RequestAnswered:
-        """Wait for the first request to be over."""
+        """Wait for the event of the first request."""
         async with asyncio.timeout(10):
             while not self.requests:  # noqa: ASYNC110 - the provider tells a plain function
                 await asyncio.sleep(0.02)
@@ -70,7 +70,7 @@ class Answer:
 async def running(
     site: Path, limits: Limits | None = None, *, receipts: bool = True
 ) -> AsyncIterator[Running]:
-    """Answer for ``site`` on a free port of the loopback."""
+    """Serve ``site`` on a free port of the loopback."""
     limits = limits or Limits(grace_seconds=1)
     provider = Running(port=0)
     taken = ReceiptStore(site, limits) if receipts else None
@@ -96,7 +96,7 @@ async def running(
 async def connected(
     port: int, source: str = "127.0.0.1"
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a connection from an address of the loopback and close it for good."""
+    """Open a connection from an address of the loopback, and close it at the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     try:
         yield reader, writer
@@ -107,14 +107,14 @@ async def connected(
 
 
 async def send(port: int, raw: bytes, source: str = "127.0.0.1") -> bytes:
-    """Send bytes and return all that comes back until the provider hangs up."""
+    """Send bytes and return everything until the provider closes the connection."""
     async with connected(port, source) as (reader, writer), asyncio.timeout(10):
         writer.write(raw)
         return await reader.read()
 
 
 async def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
-    """Send one request, the path as it is, and read the answer."""
+    """Send one request with the path unchanged, and read the response."""
     fields = {"Host": "x", "Connection": "close"}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
@@ -125,14 +125,14 @@ async def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answ
 async def post(
     port: int, path: str, body: bytes, *, method: str = "POST", source: str = "127.0.0.1"
 ) -> Answer:
-    """Send one request with a body, and read the answer."""
+    """Send one request with a body, and read the response."""
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     raw = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     return read_answer(await send(port, raw, source))
 
 
 def read_answer(raw: bytes) -> Answer:
-    """Take an answer apart."""
+    """Parse a response."""
     head, _, body = raw.partition(b"\r\n\r\n")
     status, *fields = head.decode("latin-1").split("\r\n")
     headers = dict(field.split(": ", 1) for field in fields)

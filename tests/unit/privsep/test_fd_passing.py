@@ -1,4 +1,4 @@
-"""The rest of an answer over a connection that is handed over: what comes, and what a liar gets."""
+"""Bodies read from a passed socket, from an honest and from a compromised worker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Script = Callable[[socket.socket], Awaitable[None]]
 async def mirror(
     *, sends: int = len(BODY), chunked: bool = False, hangs: bool = False
 ) -> AsyncIterator[str]:
-    """Serve so many bytes of `BODY` from `OFFSET` on, whatever is asked for."""
+    """Serve `BODY` from `OFFSET` up to ``sends``, whatever the request."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -72,7 +72,7 @@ async def mirror(
 async def running_worker(
     *, near: bool = True
 ) -> AsyncIterator[tuple[WorkerClient, list[FrameKind]]]:
-    """The other process, in this one; and the frames that it sent."""
+    """The worker's server in this process, and the frames that it sent."""
     ours, theirs = socket.socketpair()
     http = Http(near=lambda _: near)
     serving = asyncio.create_task(serve(theirs, WorkerServices(None, http, http)))
@@ -92,7 +92,7 @@ async def running_worker(
 
 @asynccontextmanager
 async def played(script: Script) -> AsyncIterator[WorkerClient]:
-    """Another process that was taken over, and answers one question by ``script``."""
+    """A compromised worker, which answers one request by ``script``."""
     ours, theirs = socket.socketpair()
 
     async def play() -> None:
@@ -121,20 +121,20 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_all_of_a_long_answer_arrives_over_the_connection_itself() -> None:
+async def test_a_long_response_is_read_from_the_passed_socket() -> None:
     async with mirror() as url, running_worker() as (other, frames):
         assert await fetched(other, url) == BODY[OFFSET:]
         assert FrameKind.PASSED in frames
 
 
 @pytest.mark.parametrize("near", [True, False])
-async def test_whatever_is_no_plain_near_and_sized_answer_comes_piece_by_piece(near: bool) -> None:  # noqa: FBT001 - a case
+async def test_only_a_plain_lan_response_with_a_length_is_passed_as_a_socket(near: bool) -> None:  # noqa: FBT001 - a case
     async with mirror(chunked=near) as url, running_worker(near=near) as (other, frames):
         assert await fetched(other, url) == BODY[OFFSET:]
         assert set(frames) == {FrameKind.DATA, FrameKind.END}
 
 
-async def test_the_rest_of_an_answer_that_is_shorter_than_asked_for_is_asked_for_too() -> None:
+async def test_a_short_response_is_followed_by_a_request_for_the_rest() -> None:
     step = 2 * MAX_READ
     asked: list[int] = []
 
@@ -158,7 +158,7 @@ async def test_the_rest_of_an_answer_that_is_shorter_than_asked_for_is_asked_for
     assert frames.count(FrameKind.PASSED) <= 1
 
 
-async def test_for_a_short_answer_no_connection_is_given_up(
+async def test_a_short_response_is_not_passed_as_a_socket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("phase_boot.adapters.http.LEAST_DETACHED", len(BODY))
@@ -168,7 +168,7 @@ async def test_for_a_short_answer_no_connection_is_given_up(
         assert FrameKind.PASSED not in frames
 
 
-async def test_an_answer_that_breaks_off_is_a_failure_that_may_be_tried_again() -> None:
+async def test_a_truncated_response_is_a_retryable_failure() -> None:
     async with mirror(sends=2 * MAX_READ) as url, running_worker() as (other, frames):
         with pytest.raises(FetchFailed, match=r"ended \d+ bytes early") as caught:
             await fetched(other, url)
@@ -176,7 +176,7 @@ async def test_an_answer_that_breaks_off_is_a_failure_that_may_be_tried_again() 
         assert FrameKind.PASSED in frames
 
 
-async def test_an_answer_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stalled_response_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fd_passing, "STALL_SECONDS", 0.2)
     async with mirror(sends=2 * MAX_READ, hangs=True) as url, running_worker() as (other, _):
         with pytest.raises(FetchFailed, match="stopped answering") as caught:
@@ -184,7 +184,7 @@ async def test_an_answer_that_stands_still_is_given_up(monkeypatch: pytest.Monke
         assert caught.value.retryable
 
 
-async def test_nothing_stays_open_of_many_answers_and_of_those_nobody_read_to_the_end() -> None:
+async def test_no_descriptor_leaks_from_complete_or_cancelled_responses() -> None:
     async with mirror() as url, running_worker() as (other, frames):
         await fetched(other, url)
         before = open_descriptors()
@@ -201,7 +201,7 @@ async def test_nothing_stays_open_of_many_answers_and_of_those_nobody_read_to_th
         assert open_descriptors() <= before
 
 
-async def test_more_bytes_than_were_asked_for_are_refused_before_anybody_has_them() -> None:
+async def test_more_bytes_than_requested_are_refused_before_they_are_yielded() -> None:
     async def more(channel: socket.socket) -> None:
         here, there = socket.socketpair()
         with here, there:
@@ -216,7 +216,7 @@ async def test_more_bytes_than_were_asked_for_are_refused_before_anybody_has_the
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0" * 7, b"\0" * 9])
-async def test_a_count_that_is_none_is_no_answer(payload: bytes) -> None:
+async def test_an_invalid_count_of_remaining_bytes_fails(payload: bytes) -> None:
     async def odd(channel: socket.socket) -> None:
         await send_frame(channel, FrameKind.PASSED, payload)
 
@@ -235,7 +235,7 @@ async def test_without_a_connection_there_is_no_answer() -> None:
             await fetched(other)
 
 
-async def test_a_file_in_place_of_a_connection_is_refused_and_closed() -> None:
+async def test_a_passed_descriptor_of_another_type_is_refused_and_closed() -> None:
     async def file(channel: socket.socket) -> None:
         with tempfile.TemporaryFile() as one:
             await send_frame(channel, FrameKind.PASSED, encode_remaining(9))
@@ -248,7 +248,7 @@ async def test_a_file_in_place_of_a_connection_is_refused_and_closed() -> None:
     assert open_descriptors() <= before
 
 
-async def test_a_connection_that_was_made_to_wait_holds_up_nobody(
+async def test_a_blocking_passed_socket_does_not_block_the_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fd_passing, "STALL_SECONDS", 0.2)
@@ -265,7 +265,7 @@ async def test_a_connection_that_was_made_to_wait_holds_up_nobody(
                 await fetched(other)
 
 
-async def test_an_endless_supply_lets_others_have_their_turn() -> None:
+async def test_an_endless_body_does_not_starve_other_tasks() -> None:
     turns = 0
 
     async def count() -> None:

@@ -1,4 +1,4 @@
-"""The process that talks to the network: what it can do, and that it can do no more."""
+"""The network worker: what it serves, and the privileges that it lacks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUEST = Quest(arch=Arch.ARM64, channel="stable", seconds=1, urls=())
 
 
 class Finder:
-    """Finds what the channel's name says."""
+    """A finder whose candidates depend on the channel's name."""
 
     origin = "lan"
 
@@ -42,7 +42,7 @@ class Finder:
 
 
 class Fetcher:
-    """Answers what the URL says."""
+    """A fetcher whose responses depend on the URL."""
 
     async def read(
         self,
@@ -91,7 +91,7 @@ async def serving(control: socket.socket) -> None:
 @contextmanager
 def process(user: int | None = None) -> Iterator[Child]:
     with warnings.catch_warnings():
-        # Unlike the daemon a test forks where threads may run already.
+        # Unlike the daemon, a test forks while threads may run.
         warnings.simplefilter("ignore", DeprecationWarning)
         started = spawn(serving, user=user)
     try:
@@ -106,13 +106,13 @@ async def running_worker(user: int | None = None) -> AsyncIterator[WorkerClient]
         yield WorkerClient(started.control, reply_seconds=20)
 
 
-async def test_a_captive_portal_is_still_one_on_this_side() -> None:
+async def test_an_interception_is_reported_across_the_boundary() -> None:
     async with running_worker() as other:
         with pytest.raises(Intercepted, match="it sent us to http:"):
             await other.read("portal", limit=1, reach=Reach.INTERNET)
 
 
-async def test_a_document_is_read_and_the_question_arrives_whole() -> None:
+async def test_a_document_is_read_and_its_request_arrives_complete() -> None:
     async with running_worker() as other:
         answer = await other.read("http://ü", limit=65536, reach=Reach.INTERNET, redirects=3)
         assert answer.decode() == "http://ü 65536 internet 3"
@@ -127,13 +127,13 @@ async def test_the_hosts_that_a_document_came_over_are_named_and_no_more_than_we
     assert targets == ["https://other0.example/", "https://other1.example/"]
 
 
-async def test_a_body_comes_from_where_it_was_asked_for() -> None:
+async def test_a_body_starts_at_the_requested_offset() -> None:
     async with running_worker() as other:
         pieces = other.stream("body", offset=11, size=len(BODY), reach=Reach.LAN, redirects=2)
         assert b"".join([piece async for piece in pieces]) == BODY[11:]
 
 
-async def test_a_part_of_a_body_is_what_was_asked_for_and_no_more() -> None:
+async def test_a_range_of_a_body_is_exactly_as_requested() -> None:
     async with running_worker() as other:
         pieces = other.span("body", offset=3, length=MAX_FRAME - 1, reach=Reach.LAN, redirects=2)
         assert b"".join([piece async for piece in pieces]) == BODY[3 : MAX_FRAME + 2]
@@ -142,7 +142,7 @@ async def test_a_part_of_a_body_is_what_was_asked_for_and_no_more() -> None:
 
 
 @pytest.mark.parametrize(("url", "again"), [("busy", True), ("gone", False)])
-async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, again: bool) -> None:  # noqa: FBT001 - a case
+async def test_a_failure_keeps_its_reason_and_retryability(url: str, again: bool) -> None:  # noqa: FBT001 - a case
     async with running_worker() as other:
         with pytest.raises(FetchFailed, match="HTTP") as caught:
             await other.read(url, limit=10, reach=Reach.INTERNET)
@@ -150,7 +150,7 @@ async def test_a_failure_keeps_its_reason_and_whether_to_ask_again(url: str, aga
         assert caught.value.retry_after == (7.5 if again else None)
 
 
-async def test_candidates_come_one_by_one_and_what_breaks_off_is_named() -> None:
+async def test_candidates_are_streamed_and_a_failed_search_is_named() -> None:
     async with running_worker() as other:
         found = [each async for each in other.find(QUEST)]
         assert found.pop(1) == Ignored("evil\N{RIGHT-TO-LEFT OVERRIDE}")
@@ -162,7 +162,7 @@ async def test_candidates_come_one_by_one_and_what_breaks_off_is_named() -> None
                 pass
 
 
-async def test_many_questions_are_answered_at_once_and_one_that_hangs_holds_up_nobody() -> None:
+async def test_requests_run_concurrently_and_a_hanging_one_blocks_no_other() -> None:
     async with running_worker() as other:
         hanging = asyncio.create_task(other.read("hangs", limit=1, reach=Reach.LAN))
         answers = await asyncio.gather(
@@ -174,7 +174,7 @@ async def test_many_questions_are_answered_at_once_and_one_that_hangs_holds_up_n
             await hanging
 
 
-async def test_whoever_has_enough_hangs_up_and_may_ask_again() -> None:
+async def test_a_client_may_cancel_a_request_and_send_another() -> None:
     async with running_worker() as other:
         for _ in range(200):
             pieces = other.stream("body", offset=0, size=len(BODY), reach=Reach.LAN, redirects=2)
@@ -182,7 +182,7 @@ async def test_whoever_has_enough_hangs_up_and_may_ask_again() -> None:
                 assert await anext(pieces) == BODY[:7]
 
 
-async def test_its_end_is_noticed_and_named() -> None:
+async def test_an_exit_of_the_worker_is_detected_and_named() -> None:
     async with running_worker() as other:
         watching = asyncio.create_task(other.wait_exit())
         await asyncio.sleep(0)
@@ -195,7 +195,7 @@ async def test_its_end_is_noticed_and_named() -> None:
             await other.read("any", limit=1, reach=Reach.LAN)
 
 
-async def test_it_ends_when_we_do() -> None:
+async def test_the_worker_exits_when_its_control_socket_is_closed() -> None:
     with process() as started:
         started.control.close()
         ended = await asyncio.to_thread(os.waitpid, started.pid, 0)
@@ -203,7 +203,7 @@ async def test_it_ends_when_we_do() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_it_has_no_rights() -> None:
+async def test_the_worker_has_no_privileges() -> None:
     async with running_worker(NOBODY) as other:
         text = (await other.read("rights", limit=10_000, reach=Reach.LAN)).decode()
     status = dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE))
@@ -214,7 +214,7 @@ async def test_it_has_no_rights() -> None:
     assert status["NoNewPrivs"] == "1"
 
 
-async def test_even_without_being_root_it_can_never_gain_rights() -> None:
+async def test_the_worker_can_never_gain_privileges() -> None:
     async with running_worker() as other:
         text = (await other.read("rights", limit=10_000, reach=Reach.LAN)).decode()
     assert "NoNewPrivs:\t1" in text

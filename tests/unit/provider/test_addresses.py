@@ -19,7 +19,5 @@ from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
         ("a name", UNKNOWN, UNKNOWN),
     ],
 )
-def test_the_network_that_limits_count_an_address_under(
-    address: str, network: str, host: str
-) -> None:
+def test_the_network_of_an_address(address: str, network: str, host: str) -> None:
     assert origin_of(address) == Origin(network, host)

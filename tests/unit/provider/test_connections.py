@@ -13,7 +13,7 @@ FLOODER, HONEST = "192.0.2.66", "192.0.2.1"
 
 
 class Line(asyncio.Transport):
-    """A connection that is cut by whoever asks for its socket."""
+    """A transport whose connection is closed by a request for its socket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Line(asyncio.Transport):
         return self if name == "socket" else default
 
     def setsockopt(self, *_: object) -> None:
-        """Take any option."""
+        """Accept any option."""
 
     def shutdown(self, _: int) -> None:
         self.cut = True
@@ -75,7 +75,7 @@ class Known(Line):
         return self._ours if name == "socket" else default
 
 
-def test_the_kernel_tells_what_a_client_has_not_taken() -> None:
+def test_tcp_info_reports_unacknowledged_bytes() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()),

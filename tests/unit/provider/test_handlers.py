@@ -79,7 +79,7 @@ async def test_a_site_without_roots_has_none_to_serve(site: Path) -> None:
         assert (await ask(provider.port, MANIFEST)).status == 200
 
 
-async def test_head_says_what_get_would_and_sends_nothing(site: Path) -> None:
+async def test_head_has_the_headers_of_get_and_no_body(site: Path) -> None:
     async with running(site) as provider:
         answer = await ask(provider.port, ENTRY, "HEAD")
         part = await ask(provider.port, ENTRY, "HEAD", Range="bytes=1-2")
@@ -106,7 +106,7 @@ async def test_a_range_beyond_the_end_is_416_with_the_size(site: Path) -> None:
     assert answer.headers["Content-Range"] == "bytes */6000"
 
 
-async def test_a_client_with_a_part_of_other_bytes_gets_all(site: Path) -> None:
+async def test_if_range_of_another_entity_gets_the_whole_file(site: Path) -> None:
     async with running(site) as provider:
         same = await ask(provider.port, ENTRY, Range="bytes=1-2", If_Range=ETAG)
         other = await ask(provider.port, ENTRY, Range="bytes=1-2", If_Range='"other"')
@@ -117,7 +117,7 @@ async def test_a_client_with_a_part_of_other_bytes_gets_all(site: Path) -> None:
     assert other.body == ROOTFS
 
 
-async def test_a_client_that_has_it_gets_304(site: Path) -> None:
+async def test_if_none_match_gets_304(site: Path) -> None:
     async with running(site) as provider:
         answers = [
             await ask(provider.port, ENTRY, If_None_Match=value)
@@ -136,7 +136,7 @@ async def test_one_connection_serves_many_requests(site: Path) -> None:
             assert await reader.readexactly(len(ROOTFS)) == ROOTFS
 
 
-async def test_health_tells_what_is_offered(site: Path) -> None:
+async def test_health_lists_the_offered_versions(site: Path) -> None:
     async with running(site) as provider:
         answer = await ask(provider.port, "/health")
     assert answer.headers["Content-Type"].startswith("application/json")
@@ -151,7 +151,7 @@ async def test_health_tells_what_is_offered(site: Path) -> None:
     assert health == {"status": "ok", "requests": 1, "offers": [offer]}
 
 
-async def test_a_folder_without_a_manifest_is_healthy_and_empty(tmp_path: Path) -> None:
+async def test_health_of_a_folder_without_a_manifest_is_empty(tmp_path: Path) -> None:
     async with running(tmp_path) as provider:
         assert json.loads((await ask(provider.port, "/health")).body)["status"] == "empty"
         (tmp_path / "stable" / "amd64").mkdir(parents=True)
@@ -167,7 +167,7 @@ async def test_only_get_and_head_are_answered(site: Path, method: str) -> None:
     assert ROOTFS not in answer.body
 
 
-async def test_each_request_is_told_once(site: Path) -> None:
+async def test_each_request_emits_one_event(site: Path) -> None:
     async with running(site) as provider:
         await ask(provider.port, ENTRY, Range="bytes=0-9")
         await ask(provider.port, "/nothing?x=1")

@@ -1,4 +1,4 @@
-"""The sockets of a machine that hands on: closed to all until there is something to hand on."""
+"""The sockets of a peer server: they listen from the first shared artifact on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def share(hand: PeerServer, folder: Path, held: int) -> None:
     hand.share(SHARE, os.open(folder / "partial", os.O_RDONLY), marks)
 
 
-async def test_nobody_is_answered_before_there_is_something_to_hand_on(tmp_path: Path) -> None:
+async def test_connections_are_refused_before_the_first_shared_artifact(tmp_path: Path) -> None:
     sockets = bind(host="127.0.0.1")
     port = sockets[0].getsockname()[1]
     hand = PeerServer(sockets, Silent())
@@ -60,7 +60,7 @@ async def test_nobody_is_answered_before_there_is_something_to_hand_on(tmp_path:
         await ask(port, PATH)
 
 
-async def test_what_is_cleared_is_handed_on_no_more_and_held_open_no_more(tmp_path: Path) -> None:
+async def test_cleared_files_are_closed_and_no_longer_served(tmp_path: Path) -> None:
     sockets = bind(host="127.0.0.1")
     port = sockets[0].getsockname()[1]
     hand = PeerServer(sockets, Silent())
@@ -79,7 +79,7 @@ async def test_what_is_cleared_is_handed_on_no_more_and_held_open_no_more(tmp_pa
         await hand.close()
 
 
-async def test_a_machine_that_nobody_calls_leaves_nothing_running(tmp_path: Path) -> None:
+async def test_a_peer_server_without_connections_leaves_no_task(tmp_path: Path) -> None:
     hand = PeerServer(bind(host="127.0.0.1"), Silent())
     share(hand, tmp_path, 0)
     said = await hand.tell("http://x", b"said", limit=9, reach=Reach.LAN)
@@ -89,7 +89,7 @@ async def test_a_machine_that_nobody_calls_leaves_nothing_running(tmp_path: Path
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def test_a_port_that_is_reserved_is_nobody_elses() -> None:
+def test_a_bound_port_cannot_be_bound_again() -> None:
     (mine,) = bind(host="127.0.0.1")
     with mine, socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(mine.getsockname())

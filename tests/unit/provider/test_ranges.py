@@ -41,7 +41,7 @@ def test_a_single_range_is_a_part(header: str, span: HttpRange) -> None:
         "bytes=0-" + "9" * 5000,
     ],
 )
-def test_anything_else_means_all(header: str) -> None:
+def test_any_other_range_means_the_whole_file(header: str) -> None:
     assert parse_range(header, 100) is None
 
 

@@ -28,7 +28,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def with_history(root: Path) -> Path:
-    """Keep what the receipts of the drill say was booted, as publishing does."""
+    """Store the manifest that the drill's receipts name, as publishing does."""
     known = booted()
     path = root / kept_manifest_path(known.channel, Arch.AMD64, known.manifest)
     path.parent.mkdir()
@@ -41,7 +41,7 @@ def kept(site: Path) -> list[bytes]:
 
 
 def of(key: SigningKey, number: int) -> bytes:
-    """Return the receipt of a run that took so many microseconds."""
+    """Return the receipt of a run of this many microseconds."""
     changed: Receipt = receipt(node=key.keyid, wall_us=number)
     return sign_receipt(key, changed)
 
@@ -64,7 +64,7 @@ async def test_the_same_receipt_twice_is_one(site: Path) -> None:
     assert len([event for event in provider.events if isinstance(event, ReceiptKept)]) == 1
 
 
-async def test_receipts_are_handed_in_and_never_read_back(site: Path) -> None:
+async def test_receipts_are_accepted_and_never_served(site: Path) -> None:
     async with running(site) as provider:
         await post(provider.port, "/receipts", GOOD)
         for path in ("/receipts", "/receipts/", f"/receipts/{HEX}/{Digest.of(GOOD).hex}.json"):
@@ -79,7 +79,7 @@ async def test_a_provider_that_takes_none_says_so(site: Path) -> None:
     assert not (site / "receipts").exists()
 
 
-def test_of_one_machine_only_the_newest_are_kept(site: Path) -> None:
+def test_only_the_newest_receipts_of_a_node_are_kept(site: Path) -> None:
     receipts = ReceiptStore(site, Limits(receipts_per_node=3))
     for number in range(5):
         receipts.add(of(NODE, number), HOME)
@@ -87,7 +87,7 @@ def test_of_one_machine_only_the_newest_are_kept(site: Path) -> None:
     assert set(kept(site)) == {of(NODE, 2), of(NODE, 3), of(NODE, 4), of(OTHER_NODE, 0)}
 
 
-def test_a_disk_that_refuses_is_named_and_nothing_half_stays(site: Path) -> None:
+def test_a_disk_error_is_named_and_leaves_no_partial_file(site: Path) -> None:
     (site / "receipts").write_bytes(b"no folder")
     with pytest.raises(ReceiptRejected, match="see to its disk") as refused:
         ReceiptStore(site, Limits()).add(GOOD, HOME)

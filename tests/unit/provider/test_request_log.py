@@ -1,4 +1,4 @@
-"""What a client can make a provider write is bounded, and what is left out is counted."""
+"""The log lines that a client can cause are bounded, and suppressed ones are counted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEPT = ReceiptKept(peer="10.0.0.5", node="n", job="j", outcome="ok", file="f")
 
 
 def told(events: Iterable[Event], *, wait: float = 0.0, more: Iterable[Event] = ()) -> list[Event]:
-    """Return what is written for ``events``, and for ``more`` after so many seconds."""
+    """Return the lines for ``events``, and for ``more`` after this many seconds."""
     out: list[Event] = []
 
     async def telling() -> None:
@@ -47,7 +47,7 @@ def told(events: Iterable[Event], *, wait: float = 0.0, more: Iterable[Event] = 
 
 
 def paths(count: int, peer: Callable[[int], str] = lambda _: "10.0.0.5") -> list[RequestAnswered]:
-    """Return so many requests, each for something else."""
+    """Return this many requests, each of another path."""
     return [replace(ASKED, peer=peer(n), path=f"/{n}", status=404) for n in range(count)]
 
 
@@ -63,7 +63,7 @@ def test_the_same_request_in_a_loop_is_one_line_and_a_count() -> None:
     assert as_sentence(more).startswith("999 more requests from 10.0.0.5 within 60 s")
 
 
-def test_a_request_that_ends_otherwise_is_a_line_of_its_own() -> None:
+def test_a_request_with_another_outcome_gets_a_line() -> None:
     failed = replace(ASKED, status=0, error="the peer went away")
     assert told([ASKED, failed, failed])[:2] == [ASKED, failed]
 
@@ -93,7 +93,7 @@ def test_clients_from_everywhere_fill_nothing_together_and_all_are_counted() -> 
     assert "from other addresses" in as_sentence(lines[-1])
 
 
-def test_what_was_left_out_is_told_when_its_time_is_over_and_lines_are_written_again() -> None:
+def test_suppressed_lines_are_summarised_at_the_end_of_the_interval() -> None:
     lines = told([ASKED] * 3, wait=LIMITS.log_seconds + 1, more=[ASKED])
     assert [type(line) for line in lines] == [RequestAnswered, RequestsSuppressed, RequestAnswered]
 
@@ -106,11 +106,11 @@ def test_receipts_are_bounded_with_the_requests_that_bring_them() -> None:
 
 
 @pytest.mark.parametrize("own", [Started(site="s", urls=("u",)), Stopped()])
-def test_what_no_client_causes_is_always_told(own: Event) -> None:
+def test_events_that_no_client_causes_are_never_suppressed(own: Event) -> None:
     assert own in told([*paths(10_000), own])
 
 
-def test_a_line_is_short_whatever_was_asked() -> None:
+def test_a_log_line_is_bounded() -> None:
     long = replace(ASKED, method="M" * 8000, path="\x00" * 8000, error="\N{SNOWMAN}" * 8000)
     for write in (as_line, as_sentence):
         assert len(write(told([long])[0])) < 4000

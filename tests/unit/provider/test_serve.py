@@ -48,7 +48,7 @@ def serving(site: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], st
             it.kill()
 
 
-def test_the_command_serves_tells_and_stops_when_told_to(site: Path) -> None:
+def test_the_command_serves_emits_events_and_stops_on_sigterm(site: Path) -> None:
     with serving(site, "--host", "127.0.0.1", "--no-announce") as (process, url):
         with urllib.request.urlopen(url + MANIFEST[1:]) as answer:  # noqa: S310 - our own provider
             assert answer.read() == (site / MANIFEST[1:]).read_bytes()
@@ -83,7 +83,7 @@ def test_serving_does_not_wait_for_the_announcement(site: Path) -> None:
     assert process.returncode == 0
 
 
-def test_nobody_reading_the_events_is_no_reason_to_stop(site: Path) -> None:
+def test_a_closed_event_output_does_not_stop_the_provider(site: Path) -> None:
     with serving(site, "--host", "127.0.0.1", "--no-announce") as (process, url):
         assert process.stdout is not None
         process.stdout.close()
@@ -108,7 +108,7 @@ def test_ipv4_and_ipv6_have_one_port(site: Path) -> None:
     assert site.exists()
 
 
-def test_a_taken_port_is_told_in_one_sentence(
+def test_a_port_in_use_is_reported_in_one_sentence(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -122,7 +122,7 @@ def test_a_taken_port_is_told_in_one_sentence(
 
 
 @pytest.mark.parametrize("words", [["--host", "192.0.2.1"], ["--interface", "no-such0"]])
-def test_a_place_that_is_not_here_is_told_in_one_sentence(
+def test_an_unusable_host_or_interface_is_reported_in_one_sentence(
     site: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", str(site), "--port", "0", *words]) == 1
@@ -130,7 +130,7 @@ def test_a_place_that_is_not_here_is_told_in_one_sentence(
     assert (err.count("\n"), words[1] in err) == (1, True)
 
 
-def test_a_site_that_is_not_there_is_told_in_one_sentence(
+def test_a_missing_site_is_reported_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", str(tmp_path / "missing"), "--port", "0"]) == 1
@@ -138,7 +138,7 @@ def test_a_site_that_is_not_there_is_told_in_one_sentence(
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
-def test_what_is_no_port_is_a_usage_error(port: str) -> None:
+def test_an_invalid_port_is_a_usage_error(port: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["serve", ".", "--port", port])
     assert stopped.value.code == 2
@@ -152,7 +152,7 @@ def test_an_event_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(as_line(Stopped()))["event"] == "serve.stopped"
 
 
-def test_events_go_nowhere_once_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_to_a_closed_output_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError
@@ -162,11 +162,11 @@ def test_events_go_nowhere_once_nobody_listens(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(sys.stdout, Broken)
 
 
-def test_the_name_of_the_machine_is_a_label() -> None:
+def test_the_host_name_is_a_dns_label() -> None:
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", host_label())
 
 
-def test_a_name_that_is_taken_becomes_one_that_is_not() -> None:
+def test_a_unique_label_starts_with_the_name() -> None:
     assert unique_label("debian").startswith("debian-")
     assert len(unique_label("x" * 63)) == 63
     assert "127.0.0.1" in local_addresses()

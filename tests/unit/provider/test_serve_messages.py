@@ -52,21 +52,21 @@ def started(folder: Path, *words: str, terminal: bool) -> list[str]:
     return said.decode().splitlines()[:2]
 
 
-def test_an_empty_site_is_told_on_a_terminal_in_sentences(tmp_path: Path) -> None:
+def test_an_empty_site_is_reported_in_a_sentence_on_a_terminal(tmp_path: Path) -> None:
     serving, empty = started(tmp_path, terminal=True)
     assert f"Serving {tmp_path} at http://127.0.0.1:" in serving
     assert f"{tmp_path} holds nothing to boot yet: add a version with `phase-boot publish" in empty
 
 
 @pytest.mark.parametrize(("words", "terminal"), [((), False), (("--json",), True)])
-def test_elsewhere_and_by_request_it_is_told_in_json_lines(
+def test_without_a_terminal_or_by_option_events_are_json_lines(
     tmp_path: Path, words: tuple[str, ...], *, terminal: bool
 ) -> None:
     events = [json.loads(line)["event"] for line in started(tmp_path, *words, terminal=terminal)]
     assert events == ["serve.started", "serve.empty"]
 
 
-def test_every_event_is_a_sentence_that_no_terminal_obeys(
+def test_every_event_is_a_sentence_without_control_characters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bad = "\x1b[2J\n"

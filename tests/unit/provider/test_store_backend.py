@@ -48,7 +48,7 @@ def said(store: Path, path: str) -> bytes | None:
         return file.read()
 
 
-def test_what_was_booted_is_offered_as_it_was_signed(store: Path) -> None:
+def test_a_booted_version_is_offered_with_its_signed_manifest(store: Path) -> None:
     raw = canonical(entry())
     assert said(store, MANIFEST) == raw
     (offer,) = StoreBackend(store).offers()
@@ -59,7 +59,7 @@ def test_what_was_booted_is_offered_as_it_was_signed(store: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [b"", ROOTFS[:-1], None])
-def test_a_version_that_is_not_whole_is_not_offered_but_its_parts_are(
+def test_an_incomplete_version_is_not_offered_but_its_artifacts_are_served(
     store: Path, cut: bytes | None
 ) -> None:
     path = store / entry_path(Digest.of(ROOTFS))
@@ -74,7 +74,7 @@ def test_a_version_that_is_not_whole_is_not_offered_but_its_parts_are(
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b"{}", state({"version": 1}), b"x" * 1_000_000, state() + b"\xff"]
 )
-def test_a_state_that_is_none_offers_nothing_and_ends_nothing(store: Path, raw: bytes) -> None:
+def test_an_invalid_trust_state_offers_nothing_and_stops_nothing(store: Path, raw: bytes) -> None:
     (store / "trust" / "state.json").write_bytes(raw)
     assert StoreBackend(store).offers() == frozenset()
     assert said(store, MANIFEST) is None
@@ -82,9 +82,7 @@ def test_a_state_that_is_none_offers_nothing_and_ends_nothing(store: Path, raw: 
 
 
 @pytest.mark.parametrize("name", ["cas", "cas/sha256", "trust", "trust/state.json"])
-def test_a_store_whose_parts_are_links_hands_on_nothing_of_them(
-    store: Path, tmp_path: Path, name: str
-) -> None:
+def test_links_in_a_store_are_not_served(store: Path, tmp_path: Path, name: str) -> None:
     (store / name).rename(tmp_path / "moved")
     (store / name).symlink_to(tmp_path / "moved")
     assert said(store, MANIFEST) is None
@@ -96,12 +94,12 @@ def test_a_store_whose_parts_are_links_hands_on_nothing_of_them(
     "path",
     ["trust/state.json", "state.json", "root/state.json", "cas/tmp/x", "root/2.json/", "", "trust"],
 )
-def test_nothing_but_the_mirror_layout_is_handed_on(store: Path, path: str) -> None:
+def test_a_store_serves_only_the_mirror_layout(store: Path, path: str) -> None:
     (store / "cas" / "tmp" / "x").write_bytes(SECRET)
     assert said(store, path) is None
 
 
-def test_of_two_versions_of_one_place_the_one_that_is_whole_is_offered(store: Path) -> None:
+def test_of_two_versions_of_a_channel_the_complete_one_is_offered(store: Path) -> None:
     newer = entry(
         version="2026.1.1",
         artifacts={

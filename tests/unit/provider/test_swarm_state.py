@@ -13,7 +13,7 @@ def address(number: int) -> PeerAddress:
     return f"10.0.{number // 200}.{number % 200 + 1}", 7000
 
 
-def test_what_one_is_given_to_take_nobody_else_is() -> None:
+def test_no_piece_is_assigned_to_two_peers() -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     granted = [swarm.announce(address(n), have=0, want=64, now=0.0).assigned for n in range(32)]
     assert all(granted)
@@ -21,7 +21,7 @@ def test_what_one_is_given_to_take_nobody_else_is() -> None:
 
 
 @pytest.mark.parametrize("machines", [1, 2, 7, 32])
-def test_all_of_it_is_taken_once(machines: int) -> None:
+def test_every_piece_is_assigned_once(machines: int) -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     have, taken, now = [0] * machines, 0, 0.0
     while any(each != (1 << COUNT) - 1 for each in have):
@@ -36,7 +36,7 @@ def test_all_of_it_is_taken_once(machines: int) -> None:
     assert taken == COUNT
 
 
-def test_what_one_takes_is_mostly_in_one_piece() -> None:
+def test_assignments_of_a_peer_are_mostly_contiguous() -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     have = [0] * 8
     for _ in range(4):
@@ -48,7 +48,7 @@ def test_what_one_takes_is_mostly_in_one_piece() -> None:
     assert pieces < 40
 
 
-def test_the_rest_of_what_a_slow_one_was_to_take_goes_to_who_has_nothing_to_do() -> None:
+def test_half_of_a_slow_peers_assignment_moves_to_an_idle_peer() -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     slow = swarm.announce(address(0), have=0, want=64, now=0.0).assigned
     rest = ((1 << COUNT) - 1) & ~slow
@@ -58,7 +58,7 @@ def test_the_rest_of_what_a_slow_one_was_to_take_goes_to_who_has_nothing_to_do()
     assert swarm.announce(address(0), have=0, want=0, now=3.0).assigned == slow & ~quick
 
 
-def test_who_says_nothing_more_is_forgotten_and_what_it_was_to_take_is_free() -> None:
+def test_a_silent_peer_expires_and_its_assignment_is_free() -> None:
     swarm = TrackedSwarm(16, LIMITS)
     swarm.announce(address(0), have=0b1, want=64, now=0.0)
     later = LIMITS.peer_seconds + 0.1
@@ -69,7 +69,7 @@ def test_who_says_nothing_more_is_forgotten_and_what_it_was_to_take_is_free() ->
     assert reply.assigned | again.assigned == (1 << 16) - 1
 
 
-def test_who_never_takes_what_it_was_given_loses_it() -> None:
+def test_a_peer_without_progress_loses_its_assignment() -> None:
     swarm = TrackedSwarm(8, LIMITS)
     assert swarm.announce(address(0), have=0, want=64, now=0.0).assigned == 0xFF
     now = 0.0
@@ -81,7 +81,7 @@ def test_who_never_takes_what_it_was_given_loses_it() -> None:
     assert swarm.announce(address(1), have=0xF0, want=64, now=now).assigned == 0x0F
 
 
-def test_everybody_is_told_of_a_few_who_hold_what_it_does_not() -> None:
+def test_a_reply_names_a_few_peers_with_missing_pieces() -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     for number in range(40):
         swarm.announce(address(number), have=number % 2, want=0, now=0.0)
@@ -91,7 +91,7 @@ def test_everybody_is_told_of_a_few_who_hold_what_it_does_not() -> None:
     assert not swarm.announce(address(99), have=1, want=0, now=0.0).peers
 
 
-def test_one_address_fills_no_meeting() -> None:
+def test_one_address_cannot_fill_a_swarm() -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     for port in range(1024, 4024):
         swarm.announce(("10.0.0.66", port), have=(1 << COUNT) - 1, want=MAX_ASSIGNED, now=0.0)
@@ -99,7 +99,7 @@ def test_one_address_fills_no_meeting() -> None:
     assert swarm.announce(address(1), have=0, want=64, now=0.0).peers
 
 
-def test_a_full_meeting_still_tells_of_others() -> None:
+def test_a_full_swarm_still_names_peers() -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     for number in range(LIMITS.peers):
         swarm.announce(address(number), have=1, want=0, now=0.0)
@@ -109,7 +109,7 @@ def test_a_full_meeting_still_tells_of_others() -> None:
     assert len(reply.peers) == LIMITS.max_peers_returned
 
 
-def test_a_peer_that_failed_for_one_machine_holds_nothing_back_from_it() -> None:
+def test_pieces_of_a_failed_peer_may_be_assigned_to_the_peer_that_names_it() -> None:
     swarm = TrackedSwarm(16, LIMITS)
     swarm.announce(address(0), have=(1 << 16) - 1, want=0, now=0.0)
     assert swarm.announce(address(1), have=0, want=64, now=0.0).assigned == 0
@@ -117,13 +117,13 @@ def test_a_peer_that_failed_for_one_machine_holds_nothing_back_from_it() -> None
     reply = swarm.announce(address(1), have=0, want=64, now=0.1, failed=gone)
     assert reply.assigned.bit_count() == 8
     assert reply.peers == ()
-    # What one machine says of a peer changes nothing for others.
+    # A failure that one peer reports changes nothing for others.
     assert [
         address for address, _ in swarm.announce(address(2), have=0, want=0, now=0.2).peers
     ] == [address(0)]
 
 
-def test_a_machine_that_stops_is_named_no_more_and_holds_nothing_back() -> None:
+def test_a_stopped_peer_leaves_the_swarm_and_frees_its_assignment() -> None:
     swarm = TrackedSwarm(16, LIMITS)
     swarm.announce(address(0), have=(1 << 16) - 1, want=0, now=0.0)
     swarm.remove(address(0))

@@ -1,4 +1,4 @@
-"""`/ipfs/<cid>` as the trustless-gateway specification and its conformance tests have it."""
+"""`/ipfs/<cid>` by the trustless-gateway specification and its conformance tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PIECES = [FILE[chunk.offset :][: chunk.size] for chunk in CHUNKS]
 
 
 def add(site: Path, data: bytes, version: str) -> FileDag:
-    """Lay a root file system with its chunks into a SITE and publish it."""
+    """Publish a root file system with its chunks in a SITE."""
     tree = build_dag(
         build_chunk_list(BytesIO(data), SMALL), Fanout(min_children=2, one_in=4, max_children=16)
     )
@@ -104,7 +104,7 @@ async def test_small_artifacts_and_manifests_are_blocks_too(site: Path) -> None:
         assert (answer.status, answer.body) == (200, data)
 
 
-async def test_a_client_may_ask_whether_this_is_a_gateway(site: Path) -> None:
+async def test_the_gateway_probe_is_answered(site: Path) -> None:
     answer = await got(site, "bafkqaaa?format=raw", method="HEAD")
     assert (answer.status, answer.headers["Content-Length"]) == (200, "0")
 
@@ -115,7 +115,7 @@ async def test_a_head_has_no_body(site: Path, tree: FileDag) -> None:
         assert (answer.status, answer.body) == (200, b"")
 
 
-async def test_what_a_client_has_is_not_sent_again(site: Path, tree: FileDag) -> None:
+async def test_a_known_entity_is_answered_with_304(site: Path, tree: FileDag) -> None:
     for form in ("raw", "car"):
         first = await got(site, f"{tree.root}?format={form}")
         known = first.headers["ETag"]
@@ -173,7 +173,7 @@ async def test_a_car_of_one_node_or_chunk(site: Path, tree: FileDag) -> None:
     ],
 )
 @pytest.mark.parametrize("dups", ["y", "n"])
-async def test_a_car_of_some_bytes_has_what_they_need(
+async def test_a_car_of_a_byte_range_has_only_the_needed_blocks(
     site: Path, tree: FileDag, bounds: str, needs: tuple[int, int], dups: str
 ) -> None:
     start, end = needs
@@ -217,7 +217,7 @@ async def test_a_car_of_some_bytes_has_what_they_need(
         (404, f"{Cid.of(Codec.DAG_PB, b'absent')}?format=car", ""),
     ],
 )
-async def test_what_cannot_be_answered_says_why(
+async def test_a_request_that_cannot_be_served_gets_a_reason(
     site: Path, tree: FileDag, status: int, path: str, accept: str
 ) -> None:
     answer = await got(site, path.format(root=tree.root), accept)
@@ -227,13 +227,15 @@ async def test_what_cannot_be_answered_says_why(
 
 
 @pytest.mark.usefixtures("tree")
-async def test_who_wants_only_what_is_at_hand_is_told_so(site: Path) -> None:
+async def test_only_if_cached_is_answered_with_412_for_an_absent_block(site: Path) -> None:
     absent = Cid.of(Codec.RAW, b"absent")
     answer = await got(site, f"{absent}?format=raw", Cache_Control="only-if-cached")
     assert answer.status == 412
 
 
-async def test_the_form_that_is_wanted_most_is_sent(site: Path, tree: FileDag) -> None:
+async def test_the_accepted_type_with_the_highest_quality_is_sent(
+    site: Path, tree: FileDag
+) -> None:
     answer = await got(site, str(tree.root), f"{CAR};q=0.5, {RAW};q=0.9, */*;q=0.1")
     assert answer.headers["Content-Type"] == RAW
     answer = await got(site, f"{tree.root}?format=car", RAW)
@@ -251,7 +253,7 @@ async def test_a_file_name_is_taken_if_it_is_one(
     assert answer.headers["Content-Disposition"] == named
 
 
-async def test_a_changed_file_is_never_passed_on(site: Path, tree: FileDag) -> None:
+async def test_a_changed_file_is_never_served(site: Path, tree: FileDag) -> None:
     entry = site / entry_path(Digest.of(FILE))
     leaf = Cid.of(Codec.RAW, PIECES[0])
     async with running(site) as provider:
@@ -265,7 +267,7 @@ async def test_a_changed_file_is_never_passed_on(site: Path, tree: FileDag) -> N
         assert (await ask(provider.port, f"/ipfs/{leaf}?format=raw")).status == 404
 
 
-def test_lists_are_read_once_and_as_many_are_kept_as_there_is_room_for(
+def test_chunk_lists_are_read_once_and_cached_up_to_a_bound(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RESCAN_SECONDS", 0)
@@ -289,7 +291,7 @@ def test_lists_are_read_once_and_as_many_are_kept_as_there_is_room_for(
 
 
 @pytest.mark.parametrize("step", [1, -1])
-def test_blocks_of_several_artifacts_are_there_one_right_after_the_other(
+def test_blocks_of_several_artifacts_are_found_without_a_pause(
     site: Path, tree: FileDag, step: int
 ) -> None:
     blocks = BlockIndex(SiteBackend(site))
@@ -299,7 +301,7 @@ def test_blocks_of_several_artifacts_are_there_one_right_after_the_other(
         assert Cid.of(cid.codec, blocks.read(found, cid)) == cid
 
 
-def test_what_is_absent_is_not_looked_for_each_time(site: Path, tree: FileDag) -> None:
+def test_an_unknown_cid_does_not_cause_a_scan_each_time(site: Path, tree: FileDag) -> None:
     looked: list[object] = []
 
     class Watched(SiteBackend):
@@ -315,7 +317,7 @@ def test_what_is_absent_is_not_looked_for_each_time(site: Path, tree: FileDag) -
 
 
 @pytest.mark.parametrize("damage", [b"", b"no CAR", bytes(70)])
-async def test_a_broken_list_is_no_list(site: Path, tree: FileDag, damage: bytes) -> None:
+async def test_an_invalid_chunk_list_is_ignored(site: Path, tree: FileDag, damage: bytes) -> None:
     (site / dag_path(tree.root)).write_bytes(damage)
     assert (await got(site, f"{tree.root}?format=raw")).status == 404
     assert (await got(site, f"{raw_cid(Digest.of(KERNEL))}?format=raw")).status == 200
