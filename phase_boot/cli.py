@@ -75,29 +75,7 @@ def parser() -> argparse.ArgumentParser:
     daemon = commands.add_parser("daemon", help="find, verify, fetch and boot (what the seed runs)")
     daemon.set_defaults(func=_daemon)
     _boot_options(daemon)
-    fetch = commands.add_parser("fetch", help="download a release into a store, without booting it")
-    fetch.add_argument("url", metavar="URL", help="URL of a manifest, or of a mirror's folder")
-    fetch.add_argument(
-        "--store", type=Path, required=True, metavar="DIR", help="folder of the store"
-    )
-    fetch.add_argument(
-        "--source", action="append", default=[], metavar="URL", help="additional mirror"
-    )
-    fetch.add_argument("--gateway", action="append", default=[], metavar="URL", help=GATEWAY_HELP)
-    trusted = fetch.add_mutually_exclusive_group(required=True)
-    trusted.add_argument("--policy", type=Path, metavar="FILE", help="whom to trust, and for what")
-    trusted.add_argument("--key", action="append", help="a publisher's key id")
-    trusted.add_argument("--root", type=Path, metavar="FILE", help="a root that names publishers")
-    fetch.add_argument("--threshold", type=int, help="number of keys that must sign (default: 1)")
-    fetch.add_argument("--channel", default="stable", help="where the URL does not name it")
-    fetch.add_argument("--journal", type=Path, help="write the events to this file")
-    fetch.add_argument(
-        "--serve",
-        type=provider.port,
-        metavar="PORT",
-        help="serve it to peers, during the download and after, until Ctrl-C; 0 takes a free port",
-    )
-    fetch.set_defaults(func=_fetch)
+    _register_fetch(commands)
     graph = commands.add_parser("graph", help="draw the states of the machine")
     graph.add_argument("--format", choices=FORMATS, default="mermaid")
     graph.set_defaults(func=_graph)
@@ -118,6 +96,34 @@ def parser() -> argparse.ArgumentParser:
     provider.register(commands)
     plasma.register(commands)
     return words
+
+
+def _register_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from phase_boot.provider.commands import port  # noqa: PLC0415 - not on the boot path
+
+    fetch = commands.add_parser("fetch", help="download a release into a store, without booting it")
+    fetch.add_argument("url", metavar="URL", help="URL of a manifest, or of a mirror's folder")
+    fetch.add_argument(
+        "--store", type=Path, required=True, metavar="DIR", help="folder of the store"
+    )
+    fetch.add_argument(
+        "--source", action="append", default=[], metavar="URL", help="additional mirror"
+    )
+    fetch.add_argument("--gateway", action="append", default=[], metavar="URL", help=GATEWAY_HELP)
+    trusted = fetch.add_mutually_exclusive_group(required=True)
+    trusted.add_argument("--policy", type=Path, metavar="FILE", help="whom to trust, and for what")
+    trusted.add_argument("--key", action="append", help="a publisher's key id")
+    trusted.add_argument("--root", type=Path, metavar="FILE", help="a root that names publishers")
+    fetch.add_argument("--threshold", type=int, help="number of keys that must sign (default: 1)")
+    fetch.add_argument("--channel", default="stable", help="where the URL does not name it")
+    fetch.add_argument("--journal", type=Path, help="write the events to this file")
+    fetch.add_argument(
+        "--serve",
+        type=port,
+        metavar="PORT",
+        help="serve it to peers, during the download and after, until Ctrl-C; 0 takes a free port",
+    )
+    fetch.set_defaults(func=_fetch)
 
 
 def _register_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
