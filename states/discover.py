@@ -137,7 +137,7 @@ async def others(
     ):
         async for candidate in candidates:
             host = port.host_of(candidate.url)
-            if host in hosts or port.server_of(candidate.url) in boot.liars:
+            if host in hosts or port.server_of(candidate.url) in boot.banned_origins:
                 continue
             hosts.add(host)
             yield candidate, link_towards(host, watch.links or ()) or boot.link
@@ -209,7 +209,7 @@ async def _next(
         async for candidate in candidates:
             if candidate.url in boot.shunned | deferred:
                 continue
-            if port.server_of(candidate.url) in boot.liars:
+            if port.server_of(candidate.url) in boot.banned_origins:
                 continue
             if port.host_of(candidate.url) not in hosts:
                 return candidate

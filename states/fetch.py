@@ -1,4 +1,8 @@
-"""Fetch: have the three artifacts, each hashed to what was signed, from whoever has them."""
+"""Fetch: downloads the artifacts of the verified manifest, each hashed to what was signed.
+
+The kernel comes first: whether this machine can start it is checked before the larger artifacts
+are downloaded. A store on a failing Cache is replaced by one in memory.
+"""
 
 from __future__ import annotations
 
@@ -44,17 +48,17 @@ from states.discover import quest_of
 
 MIB: Final = 1024 * 1024
 LAN: Final = "lan"
-GATEWAY: Final = "ipfs+"
-"""Before the URL of a gateway that an artifact came from."""
-LOOK_SECONDS: Final = 3600.0
-"""Whoever turns up later than that is not waited for."""
+GATEWAY_PREFIX: Final = "ipfs+"
+"""Marks the URL of a gateway among the sources that the started system is told of."""
+DISCOVERY_SECONDS: Final = 3600.0
+"""Longest time for which further sources are searched."""
 
 
 async def fetch(world: World, boot: Boot) -> Step:
     """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
     shelf, limits = known(boot.shelf, "a store"), known(boot.policy, "a policy").limits
     found = await survey(world, boot)
-    banned = set(boot.liars)
+    banned = set(boot.banned_origins)
     try:
         return await _fetch_onto(world, boot, found, shelf, banned)
     except StoreError as failure:
@@ -72,14 +76,14 @@ async def fetch(world: World, boot: Boot) -> Step:
 async def _fetch_onto(
     world: World, boot: Boot, found: Survey, shelf: Shelf, banned: set[str]
 ) -> Step:
-    """Have all artifacts on ``shelf``, the kernel first; an error leaves no descriptor open."""
+    """Download all artifacts to ``shelf``, the kernel first; an error closes all files."""
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
     try:
         check_handover(boot, rootfs_on_cache=shelf.persistent)
     except Unstartable as failure:
         return _unavailable(boot, str(failure), banned)
-    _reckon_memory(world, shelf, manifest)
+    _check_memory(world, shelf, manifest)
     policy = known(boot.policy, "a policy")
     context = _context(world, policy, shelf, banned)
     sources = _sources(world, boot, policy, manifest)
@@ -105,7 +109,7 @@ async def _fetch_onto(
                 shelf.cas.pin(*(artifact.digest for artifact in extra))
                 more = to_go_on(kernel, extra, stored_on_cache=shelf.persistent)
                 if more:
-                    _reckon_memory(world, shelf, manifest, more=more)
+                    _check_memory(world, shelf, manifest, more=more)
     except (ArtifactUnavailable, Unstartable) as failure:
         _close(fetched)
         return _unavailable(boot, str(failure), context.banned)
@@ -146,7 +150,7 @@ def _sources(world: World, boot: Boot, policy: Policy, manifest: Manifest) -> So
         mirrors=mirrors,
         gateways=policy.discovery.gateways,
         discovery=SourceDiscovery(
-            partial(_around, world, boot), known=mirrors, service_name=candidate.who
+            partial(_discover_more, world, boot), known=mirrors, service_name=candidate.who
         ),
         tracker=_tracker(world, policy),
     )
@@ -161,9 +165,9 @@ def _tracker(world: World, policy: Policy) -> TrackerClient | None:
     )
 
 
-async def _around(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candidate], None]:
-    """Yield who else announces on this network what is being fetched, while it is fetched."""
-    quest = replace(quest_of(boot), seconds=LOOK_SECONDS)
+async def _discover_more(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candidate], None]:
+    """Yield further providers that are announced on this network, with their base URLs."""
+    quest = replace(quest_of(boot), seconds=DISCOVERY_SECONDS)
     allowed = boot.link is not None and LAN in known(boot.policy, "a policy").discovery.order
     finders = [finder for finder in world.finders if allowed and finder.origin == LAN]
     async with aclosing(search(finders, quest, emit=world.emit)) as candidates:
@@ -179,13 +183,13 @@ def _mirrors(base: str | None, manifest: Manifest) -> Iterator[str]:
 
 
 def _source_label(sources: Sources, source: str) -> str:
-    """Return the name of a source for the started system; a gateway's is marked, as no mirror."""
+    """Return the name of a source for the started system; a gateway is marked: it has no files."""
     gateway = source in sources.gateways and source not in sources.mirrors
-    return f"{GATEWAY}{source}" if gateway else source
+    return f"{GATEWAY_PREFIX}{source}" if gateway else source
 
 
-def _reckon_memory(world: World, shelf: Shelf, manifest: Manifest, *, more: int = 0) -> None:
-    """Refuse before the download what could not be started after it."""
+def _check_memory(world: World, shelf: Shelf, manifest: Manifest, *, more: int = 0) -> None:
+    """Raise NotEnoughMemory before a download that could not be started."""
     needed = more + to_fetch_and_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
     free = world.platform.memory_available()
     if needed > free:
@@ -204,7 +208,7 @@ def _unavailable(boot: Boot, reason: str, banned: set[str]) -> Step:
             candidate=None,
             manifest=None,
             shunned=boot.shunned | {url},
-            liars=frozenset(banned),
+            banned_origins=frozenset(banned),
             refusals=(*boot.refusals, reason),
         ),
     )

@@ -275,17 +275,17 @@ async def _leave(world: World, boot: Boot, wish: Wish) -> Step:
 def _try(world: World, boot: Boot, url: str) -> Step | str:
     """Go and ask ``url`` first, unless who answers for it has lied in this boot."""
     server = server_of(url)
-    if server in boot.liars:
+    if server in boot.banned_origins:
         return f"{server} sent other bytes than were signed and is not asked again; retry does."
-    return Step(Trigger.RETRY, _again(world, boot, url, liars=boot.liars))
+    return Step(Trigger.RETRY, _again(world, boot, url, banned_origins=boot.banned_origins))
 
 
 def _auto_retry(world: World, boot: Boot, *, early: bool) -> Step:
     """Try again without a person; bans and the pauses that sources asked for outlive it."""
     now = world.clock.monotonic()
-    retries = boot.retries.after(_kind(boot), boot.liars, early=early, now=now)
+    retries = boot.retries.after(_kind(boot), boot.banned_origins, early=early, now=now)
     again = replace(
-        _again(world, boot, boot.typed_url, liars=retries.banned(now)),
+        _again(world, boot, boot.typed_url, banned_origins=retries.banned(now)),
         deferred=of_next_attempt(boot.deferred, now),
         retries=retries,
     )
@@ -293,7 +293,7 @@ def _auto_retry(world: World, boot: Boot, *, early: bool) -> Step:
 
 
 def _again(
-    world: World, boot: Boot, url: str | None, *, liars: frozenset[str] = frozenset()
+    world: World, boot: Boot, url: str | None, *, banned_origins: frozenset[str] = frozenset()
 ) -> Boot:
     """Return what outlives a new attempt.
 
@@ -309,7 +309,7 @@ def _again(
         chain=boot.chain,
         seen=boot.seen,
         typed_url=url,
-        liars=liars,
+        banned_origins=banned_origins,
         unattended=boot.unattended,
     )
 

@@ -315,7 +315,7 @@ class _Talks:
             boot,
             shunned=boot.shunned | {url},
             unreachable=boot.unreachable | ({url} if again else set()),
-            liars=boot.liars | ({server_of(url)} if lie else set()),
+            banned_origins=boot.banned_origins | ({server_of(url)} if lie else set()),
             refusals=(*boot.refusals, f"{url}: {reason}"),
         )
 

@@ -202,4 +202,4 @@ async def _fetch_whole(
             reasons.append(str(failure))
             continue
         return _emit_done(context, fetched, mirror, started)
-    raise ArtifactUnavailable("; ".join(reasons) or "there is no source to fetch from")
+    raise ArtifactUnavailable("; ".join(reasons) or "the manifest names no source to fetch from")

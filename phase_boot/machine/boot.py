@@ -85,7 +85,7 @@ class Boot:
     """Manifest URLs that are not asked again in this boot."""
     unreachable: frozenset[str] = frozenset()
     """Those of them that did not answer; they are asked again when the network grows."""
-    liars: frozenset[str] = frozenset()
+    banned_origins: frozenset[str] = frozenset()
     """Origins (RFC 6454) that sent other bytes than were signed; nothing is asked of them again."""
     deferred: Queue = ()
     """Candidates that failed in a way that may pass, and when each is asked again."""

@@ -84,14 +84,14 @@ class Retries:
         """Whether news may start the next one before its pause ends."""
         return self.early < MAX_EARLY
 
-    def after(self, kind: Retry, liars: Iterable[str], *, early: bool, now: float) -> Retries:
+    def after(self, kind: Retry, origins: Iterable[str], *, early: bool, now: float) -> Retries:
         """Return what is remembered when the next one starts."""
         counts = {**self.counts, kind: self.counts.get(kind, 0) + 1}
         return replace(
             self,
             counts=MappingProxyType(counts),
             early=self.early + 1 if early else 0,
-            bans=_banned(self.bans, liars, self.since, now),
+            bans=_banned(self.bans, origins, self.since, now),
             since=now,
         )
 
@@ -100,10 +100,12 @@ class Retries:
         return frozenset(ban.server for ban in self.bans if ban.until > now)
 
 
-def _banned(bans: Iterable[Ban], liars: Iterable[str], since: float, now: float) -> tuple[Ban, ...]:
-    """Ban each of ``liars`` that was asked after ``since``, the longer the more often it lied."""
+def _banned(
+    bans: Iterable[Ban], origins: Iterable[str], since: float, now: float
+) -> tuple[Ban, ...]:
+    """Ban each origin whose last ban had ended by ``since``, longer with each repetition."""
     known = {ban.server: ban for ban in bans}
-    for server in sorted(liars):
+    for server in sorted(origins):
         before = known.get(server, Ban(server, 0, since))
         if before.until <= since:
             known.pop(server, None)

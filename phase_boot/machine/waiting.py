@@ -137,7 +137,7 @@ async def _provider(world: World, boot: Boot, finder: port.Finder, quest: port.Q
             async for candidate in candidates:
                 if not isinstance(candidate, port.Candidate):
                     continue
-                lied = port.server_of(candidate.url) in boot.liars
+                lied = port.server_of(candidate.url) in boot.banned_origins
                 if port.host_of(candidate.url) not in hosts and not lied:
                     return f"{candidate.url} has turned up"
     except port.FinderFailed as failure:

@@ -96,7 +96,7 @@ def test_a_kept_manifest_without_its_artifacts_ends_in_the_shell_and_says_so() -
     cache.cache.remove(Folder.ENTRIES, Digest.of(ROOTFS).hex)
     offline = local(scene(), cache, up=False)
     assert offline.play() is State.OFF
-    assert "no place to fetch from" in offline.cause
+    assert "no source to fetch from" in offline.cause
     assert not offline.kexec.jumped
 
 
