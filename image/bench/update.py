@@ -124,16 +124,16 @@ def fetched(before: ChunkList, after: ChunkList) -> Ours:
     """Return what a machine with the first file, and the nodes over it, fetches of the second."""
     held, tree = dict(build_dag(before).nodes), build_dag(after)
     file = b"".join(tree.car())
-    outline, index, requests = DagIndex(tree.root, after.size), 0, 0
-    while not outline.complete:
-        for cid in list(outline.missing_cids()):
-            outline.add_block(cid, held.get(cid, b""))
-        for part in outline.needed_ranges():
+    dag_index, index, requests = DagIndex(tree.root, after.size), 0, 0
+    while not dag_index.complete:
+        for cid in list(dag_index.missing_cids()):
+            dag_index.add_block(cid, held.get(cid, b""))
+        for part in dag_index.needed_ranges():
             data = file[part.offset : part.offset + part.length]
-            outline.feed(part.offset, data)
+            dag_index.feed(part.offset, data)
             index, requests = index + len(data), requests + 1
     known, seen, size, here = ChunkTable(before), set[bytes](), 0, True
-    for chunk in outline.chunks():
+    for chunk in dag_index.chunks():
         was_here, here = here, known.find(chunk.digest) is not None or chunk.digest in seen
         if not here:
             seen.add(chunk.digest)

@@ -1,4 +1,8 @@
-"""The store's disk as folders of a real filesystem."""
+"""The disk of the store on a real filesystem.
+
+The folders may have been changed by an attacker while the machine was off. So no link is followed,
+only plain files are opened, and a partial file is written only if it has no second name.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,16 @@ from typing import Final
 from phase_boot.store.disk import FileInfo, Folder
 from phase_boot.store.errors import DiskFailed, store_errors
 
-# A name may be a link, a pipe or a device by somebody's malice: never follow, never hang.
+# A name may be a planted link, pipe or device: never follow it, never block on it.
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES: Final = 8
 _BLOCK: Final = 4096
-"""Bytes of what two files can share on a filesystem that lets them."""
+"""Bytes of the smallest unit that two files can share on a filesystem that supports it."""
 _BUFFER: Final = 1 << 18
-_STRETCH: Final = 1 << 23
-"""Bytes whose way to the disk begins when the last of them is written."""
-# What a kernel, a filesystem or a filter of system calls says that will not copy by itself.
+_WRITEBACK_SPAN: Final = 1 << 23
+"""Bytes of a span whose writeback starts when its last byte is written."""
+# Errors of a kernel, a filesystem or a seccomp filter without support for copy_file_range.
 _UNABLE: Final = frozenset((errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM))
 
 
@@ -36,11 +40,11 @@ class PosixDisk:
     """
 
     def __init__(self, root: Path) -> None:
-        """Take the directory that holds (or will hold) ``sha256``, ``tmp`` and ``corrupt``."""
+        """Use ``root`` for the folders ``sha256``, ``tmp``, ``corrupt`` and ``dag``."""
         self._root = root
 
     def items(self, folder: Folder) -> tuple[FileInfo, ...]:
-        """List a folder; one that does not exist yet is empty."""
+        """List a folder; a folder that does not exist yet is empty."""
         with store_errors(f"list {folder}"):
             try:
                 with self._opened(folder) as place:
@@ -49,36 +53,36 @@ class PosixDisk:
                 return ()
 
     def open(self, folder: Folder, name: str) -> int:
-        """Return a read-only descriptor of a plain file, never through a link; counts as a use."""
+        """Open a plain file to read, never through a link, and record the time of the use."""
         with store_errors(f"open {folder}/{name}"), self._opened(folder) as place:
             if not _is_plain(name, place):
                 raise DiskFailed(f"{folder}/{name} is not a plain file.")
             fd = os.open(name, os.O_RDONLY | _SAFE, dir_fd=place)
             try:
-                return _in_use(fd)
+                return _mark_used(fd)
             except BaseException:
                 os.close(fd)
                 raise
 
     def open_partial(self, name: str) -> int:
-        """Return a descriptor of a partial file, created if need be, positioned at its end."""
+        """Open a partial file, created if necessary, positioned at its end."""
         with (
             store_errors(f"write {Folder.PARTIALS}/{name}"),
             self._opened(Folder.PARTIALS, create=True) as place,
         ):
             for _ in range(_TRIES):
-                fd = _grown(name, place)
+                fd = _open_locked(name, place)
                 if fd is not None:
                     return fd
-        raise DiskFailed(f"{Folder.PARTIALS}/{name} keeps changing under our hands.")
+        raise DiskFailed(f"{Folder.PARTIALS}/{name} keeps changing while it is opened.")
 
     def write(self, fd: int, data: memoryview) -> int:
-        """Append ``data`` to a growing file and return how many bytes were taken."""
+        """Append ``data`` to a partial file and return how many bytes were written."""
         with store_errors("write to the store"):
             return os.write(fd, data)
 
     def reserve(self, fd: int, size: int) -> None:
-        """Make a growing file ``size`` bytes long and set room aside, where that can be done."""
+        """Extend a partial file to ``size`` bytes and allocate the space, if supported."""
         with store_errors("reserve room in the store"):
             try:
                 os.posix_fallocate(fd, 0, size)
@@ -87,16 +91,16 @@ class PosixDisk:
                     raise
 
     def write_at(self, fd: int, data: memoryview, offset: int) -> int:
-        """Put ``data`` into a growing file at ``offset`` and return how many bytes were taken."""
+        """Write ``data`` at ``offset`` of a partial file and return how many bytes were written."""
         with store_errors("write to the store"):
             taken = os.pwrite(fd, data, offset)
-            _begin_to_flush(fd, offset, offset + taken)
+            _start_writeback(fd, offset, offset + taken)
             return taken
 
     def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
-        """Put bytes of an open file into a growing one, or let them share these; return how many.
+        """Copy bytes of an open file into a partial one, shared if possible; return how many.
 
-        Only whole blocks can be shared: the bytes before the first are a copy of their own.
+        Only whole blocks can be shared, so the bytes before the first block are copied separately.
         """
         length = _up_to_a_block(start, offset, length)
         with store_errors("copy within the store"):
@@ -108,7 +112,7 @@ class PosixDisk:
             else:
                 if taken:
                     return taken
-            # Some filesystems say 0 where they mean that they cannot.
+            # Some filesystems return 0 if they do not support it.
             return os.pwrite(fd, os.pread(source, min(length, _BUFFER), start), offset)
 
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
@@ -123,7 +127,7 @@ class PosixDisk:
             _move(name, source, entry, target)
 
     def quarantine(self, name: str) -> None:
-        """Move the entry ``name`` among the corrupt ones, whatever it is."""
+        """Move the entry ``name``, of whatever file type, to the corrupt ones."""
         with (
             store_errors(f"set {name} aside"),
             self._opened(Folder.ENTRIES) as source,
@@ -132,7 +136,7 @@ class PosixDisk:
             _move(name, source, name, target)
 
     def remove(self, folder: Folder, name: str) -> None:
-        """Remove a file, whatever it is, unless somebody has it open."""
+        """Remove a file, of whatever file type; ``Busy`` while it is open."""
         with store_errors(f"remove {folder}/{name}"), self._opened(folder) as place:
             if not _is_plain(name, place):
                 _remove_anything(name, place)
@@ -155,7 +159,7 @@ class PosixDisk:
 
     @contextmanager
     def _opened(self, folder: Folder, *, create: bool = False) -> Iterator[int]:
-        """Open a folder, which may not be a link; the root may, since whoever runs us named it."""
+        """Open a folder, which may not be a link; the root may, as the configuration names it."""
         if create:
             self._root.mkdir(parents=True, exist_ok=True)
         root = os.open(self._root, _DIRECTORY)
@@ -181,21 +185,24 @@ class PosixDisk:
                 yield FileInfo(folder, entry.name, found.st_size, found.st_mtime_ns)
 
 
-def _begin_to_flush(fd: int, start: int, end: int) -> None:
-    """Let the kernel write out whole stretches as they are left, so that little waits for the end.
+def _start_writeback(fd: int, start: int, end: int) -> None:
+    """Start the writeback of each completed span, so that the final fsync has little left to do.
 
-    It begins and does not wait. The same call drops what is on the disk already; that is nothing
-    here, as each stretch is named once, when its last byte comes.
+    The call does not wait. It also drops clean pages of the range from the cache; there are none,
+    because each span is passed once, when its last byte was written.
     """
-    first, after = start // _STRETCH * _STRETCH, end // _STRETCH * _STRETCH
-    # A disk that will not hear of it is flushed at the end.
+    first, after = (
+        start // _WRITEBACK_SPAN * _WRITEBACK_SPAN,
+        end // _WRITEBACK_SPAN * _WRITEBACK_SPAN,
+    )
+    # A disk without support for it is flushed at the end.
     with contextlib.suppress(OSError):
         if first < after:
             os.posix_fadvise(fd, first, after - first, os.POSIX_FADV_DONTNEED)
 
 
 def _up_to_a_block(start: int, offset: int, length: int) -> int:
-    """Return how much to copy first: to the next block, if both places come to one there."""
+    """Return how much to copy first: up to the next block, if both offsets are aligned there."""
     past = offset % _BLOCK
     aligned = past and start % _BLOCK == past
     return min(length, _BLOCK - past) if aligned else length
@@ -210,26 +217,26 @@ def _make_folder(folder: Folder, root: int) -> None:
 
 
 def _is_plain(name: str, place: int) -> bool:
-    """Say whether a name is a regular file, without opening it: opening a device may do things."""
+    """Return whether a name is a regular file. It is not opened, as a device may act on that."""
     return stat.S_ISREG(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
 
 
-def _in_use(fd: int) -> int:
-    """Mark an open file as used, now and as long as it is open."""
+def _mark_used(fd: int) -> int:
+    """Record the use of an open file and lock it as long as it is open."""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         raise OSError(errno.EINVAL, "it is not a plain file")
-    # On a read-only disk, or of somebody else's file, it only looks older than it is.
+    # This fails on a read-only disk or for a file of another owner; then it looks older.
     with contextlib.suppress(OSError):
         os.utime(fd)
-    # Whoever holds it exclusively is publishing it this moment, or removing it: both leave us
-    # with the bytes that this descriptor has.
+    # An exclusive lock means that it is being published or removed at this moment. Both leave the
+    # bytes of this descriptor unchanged.
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return fd
 
 
-def _grown(name: str, place: int) -> int | None:
-    """Open and lock a partial file; None if something else stood there and was removed."""
+def _open_locked(name: str, place: int) -> int | None:
+    """Open and lock a partial file; None if something else was there and was removed."""
     try:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | _SAFE, 0o600, dir_fd=place)
     except OSError as error:
@@ -239,7 +246,7 @@ def _grown(name: str, place: int) -> int | None:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_ours_alone(fd, name, place):
+        if _is_exclusive(fd, name, place):
             os.lseek(fd, 0, os.SEEK_END)
             return fd
     except BaseException:
@@ -249,8 +256,8 @@ def _grown(name: str, place: int) -> int | None:
     return None
 
 
-def _is_ours_alone(fd: int, name: str, place: int) -> bool:
-    """Say whether the locked file is still the one of that name, and nothing but a partial file."""
+def _is_exclusive(fd: int, name: str, place: int) -> bool:
+    """Return whether the locked file still has this name, and has no other one."""
     opened = os.fstat(fd)
     try:
         named = os.stat(name, dir_fd=place, follow_symlinks=False)
@@ -261,7 +268,7 @@ def _is_ours_alone(fd: int, name: str, place: int) -> bool:
         return False
     if stat.S_ISREG(opened.st_mode) and opened.st_nlink == 1:
         return True
-    # By malice a pipe, or a second name of an entry, which must not be written to through this one.
+    # A planted pipe, or a second name of an entry, which must not be written through this one.
     _remove_anything(name, place)
     return False
 

@@ -47,7 +47,7 @@ class IndexBuilder:
         """Take what the manifest says; raise InvalidDag if no such DAG can be."""
         self.artifact = artifact
         self.root = root
-        self.outline = DagIndex(root, artifact.size)
+        self.dag_index = DagIndex(root, artifact.size)
         self.local_checked = False
         """Whether the nodes of stored versions were looked through."""
         self.used_local = False
@@ -70,13 +70,13 @@ class IndexBuilder:
             FetchFailed: it does not continue what another source sent; both are discarded.
             InvalidDag: the signed DAG is out of bounds.
         """
-        if all(wanted.offset != offset for wanted in self.outline.needed_ranges()):
+        if all(wanted.offset != offset for wanted in self.dag_index.needed_ranges()):
             # Another source has sent it already.
             return
         last, self._last_source = self._last_source, source
         self.bytes_received += len(data)
         try:
-            self.outline.feed(offset, data)
+            self.dag_index.feed(offset, data)
         except IndexMismatch as error:
             if last in {None, source}:
                 raise
@@ -85,7 +85,7 @@ class IndexBuilder:
 
     def add_node(self, cid: Cid, block: bytes) -> None:
         """Add a node that was requested by its CID; raise IndexMismatch or InvalidDag."""
-        if not self.outline.add_block(cid, block):
+        if not self.dag_index.add_block(cid, block):
             raise IndexMismatch(f"a block is not {cid}")
         self._by_name = True
         self.bytes_received += len(block)
@@ -93,7 +93,7 @@ class IndexBuilder:
     @property
     def should_check_local(self) -> bool:
         """Whether stored versions may have missing nodes and were not looked through yet."""
-        return not self.local_checked and next(self.outline.missing_cids(), None) is not None
+        return not self.local_checked and next(self.dag_index.missing_cids(), None) is not None
 
     def add_local_nodes(self, cas: ContentStore) -> None:
         """Add the missing nodes that stored versions share with this one.
@@ -103,9 +103,9 @@ class IndexBuilder:
         """
         self.local_checked = True
         for nodes in cas.reusable_nodes(self.artifact):
-            for cid in list(self.outline.missing_cids()):
+            for cid in list(self.dag_index.missing_cids()):
                 node = nodes.get(cid)
-                if node is not None and self.outline.add_block(cid, node):
+                if node is not None and self.dag_index.add_block(cid, node):
                     self.used_local = True
 
     def as_car(self, chunks: ChunkList) -> Iterable[bytes] | None:
@@ -127,8 +127,8 @@ class IndexBuilder:
             if offset > len(whole):
                 return None
             whole[offset:] = data
-        del whole[self.outline.length :]
-        came = len(whole) == self.outline.length and not (self.used_local or self._by_name)
+        del whole[self.dag_index.length :]
+        came = len(whole) == self.dag_index.length and not (self.used_local or self._by_name)
         return [bytes(whole)] if came else None
 
 
@@ -146,8 +146,8 @@ async def fetch_chunk_list(
         ]
         allowed = [reader for reader in readers if not context.is_banned(reader[0])]
         await _read(context, index, sorted(allowed, key=lambda each: context.is_suspect(each[0])))
-        if index.outline.complete:
-            return index, await asyncio.to_thread(index.outline.chunks)
+        if index.dag_index.complete:
+            return index, await asyncio.to_thread(index.dag_index.chunks)
     except InvalidDag as failure:
         reason = str(failure)
     context.emit(ChunksUnknown(artifact=artifact.name, reason=reason))
@@ -161,7 +161,7 @@ async def _read(
     pending, running = deque(readers), dict[asyncio.Task[None], str]()
     silent = False
     try:
-        while not index.outline.complete and (running or pending):
+        while not index.dag_index.complete and (running or pending):
             if pending and (silent or not running):
                 source, read = pending.popleft()
                 running[asyncio.create_task(_read_from(context, index, source, read))] = source
@@ -213,7 +213,7 @@ async def _read_car(context: DownloadContext, index: IndexBuilder, source: str) 
         if index.should_check_local:
             async with index.lock:
                 await asyncio.to_thread(index.add_local_nodes, context.store)
-        parts = index.outline.needed_ranges()
+        parts = index.dag_index.needed_ranges()
         if not parts:
             return
         for each in parts:
@@ -232,7 +232,7 @@ async def _read_nodes(
     """Read the missing nodes by their CIDs, one level of the DAG after the other."""
     blocks, left = BlockClient(context, gateway, gateways=gateways), MAX_NODES
     rate_check, length = MinRateCheck(context.min_rate, since=context.clock.monotonic(), done=0), 0
-    while names := list(index.outline.next_cids()):
+    while names := list(index.dag_index.next_cids()):
         left -= len(names)
         if left < 0:
             raise FetchFailed(f"more than {MAX_NODES} nodes", retryable=False)

@@ -1,4 +1,4 @@
-"""The store's disk in memory: memfds under names, with room and locks of its own."""
+"""A fake disk of the store: memfds under names, with a capacity and locks of its own."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MemoryDisk:
         self.capacity = capacity
         self.read_only = False
         self.unreserving = False
-        """Whether it cannot set room aside."""
+        """Whether it cannot allocate space in advance."""
         self.planted: dict[str, bytes] = {}
         """Entries that no store wrote."""
         self._files: dict[tuple[Folder, str], _File] = {}

@@ -224,13 +224,13 @@ def _read_dag(backend: Backend, root: Cid, artifact: Digest) -> ArtifactDag | No
     with served.file:
         size = served.size
     try:
-        outline = DagIndex(root, size)
-        nodes = {} if outline.complete else _read_nodes(backend, root)
+        dag_index = DagIndex(root, size)
+        nodes = {} if dag_index.complete else _read_nodes(backend, root)
         data = b"".join(car.write(root, nodes.items()))
         for _ in range(len(nodes) + 2):
-            for part in outline.needed_ranges():
-                outline.feed(part.offset, data[part.offset : part.offset + part.length])
-        chunks = outline.chunks()
+            for part in dag_index.needed_ranges():
+                dag_index.feed(part.offset, data[part.offset : part.offset + part.length])
+        chunks = dag_index.chunks()
     except (InvalidDag, IndexMismatch, ValueError):
         return None
     return ArtifactDag(artifact, nodes, chunks, ChunkTable(chunks))

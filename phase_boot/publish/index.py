@@ -39,15 +39,15 @@ def index_fault(
         OSError: the artifact cannot be read.
     """
     try:
-        outline = DagIndex(dag, artifact.size)
-        if not outline.complete:
-            _read(outline, root / dag_path(dag))
+        dag_index = DagIndex(dag, artifact.size)
+        if not dag_index.complete:
+            _read(dag_index, root / dag_path(dag))
     except FileNotFoundError:
         return f"has no {dag_path(dag)}"
     except (InvalidDag, IndexMismatch) as error:
         return f"has an unusable list of chunks ({error.reason})"
     with (root / entry_path(artifact.digest)).open("rb") as file:
-        for chunk in outline.chunks():
+        for chunk in dag_index.chunks():
             end = chunk.offset + chunk.size
             last = end == artifact.size
             least = 1 if last or sizes is None else sizes[0]
@@ -78,9 +78,9 @@ def named_dags(root: Path, digest: Digest) -> Iterator[Cid]:
     yield from sorted(found, key=str)
 
 
-def _read(outline: DagIndex, path: Path) -> None:
+def _read(dag_index: DagIndex, path: Path) -> None:
     with path.open("rb") as file:
-        while not outline.complete:
-            for part in outline.needed_ranges():
+        while not dag_index.complete:
+            for part in dag_index.needed_ranges():
                 file.seek(part.offset)
-                outline.feed(part.offset, file.read(part.length))
+                dag_index.feed(part.offset, file.read(part.length))

@@ -316,7 +316,7 @@ class ChunkWriter:
 
     def _descriptor(self) -> int:
         if self._fd < 0:
-            raise ValueError(f"the mosaic of {self.artifact.name} is closed")
+            raise ValueError(f"the writer of {self.artifact.name} is closed")
         return self._fd
 
 

@@ -1,4 +1,4 @@
-"""The mirror layout: where a SITE, a bucket or a CDN keeps what (SPEC "Mirror layout")."""
+"""The mirror layout: the path of each file on a SITE, a bucket or a CDN (SPEC "Mirror layout")."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ENTRIES: Final = "cas/sha256"
 DAGS: Final = "dag"
 _CAR: Final = ".car"
 RECEIPTS: Final = "receipts"
-"""What a provider is handed by machines that booted, one folder a node: no part of the mirror."""
+"""Receipts of machines that booted, one folder for each node; not part of a mirror."""
 ANNOUNCE: Final = "announce"
-"""Path of a provider's tracker, to which peers announce: not part of the mirror layout."""
+"""The path of the tracker of a provider, to which peers announce; not part of a mirror."""
 _ROOT: Final = re.compile(rf"{ROOTS}/([1-9][0-9]{{0,9}})\.json")
 
 
 def manifest_path(channel: str, arch: Arch) -> str:
-    """Return the path of a manifest below the root of a mirror."""
+    """Return the path of the current manifest below the root of a mirror."""
     return f"{parse_channel(channel)}/{arch}/{MANIFEST}"
 
 
 def kept_manifest_path(channel: str, arch: Arch, signed: Digest) -> str:
-    """Return the path where a manifest stays that was published once.
+    """Return the path under which every published manifest stays.
 
-    ``signed`` is the sha256 of the bytes that its signatures cover, by which receipts name it.
+    ``signed`` is the sha256 of the bytes that its signatures cover; receipts refer to it.
     """
     return f"{parse_channel(channel)}/{arch}/manifests/{signed.hex}.json"
 
@@ -46,12 +46,12 @@ def entry_path(digest: Digest) -> str:
 
 
 def dag_path(root: Cid) -> str:
-    """Return the path of the interior nodes of a file below the root of a mirror."""
+    """Return the path of the CAR of interior nodes of a file below the root of a mirror."""
     return f"{DAGS}/{root}{_CAR}"
 
 
 def read_manifest_path(path: str) -> tuple[str, Arch] | None:
-    """Return the channel and architecture whose manifest has this path, or None."""
+    """Return the channel and architecture of the manifest at this path, or None."""
     match path.split("/"):
         case [channel, arch, name] if name == MANIFEST and arch in set(Arch):
             try:
@@ -62,13 +62,13 @@ def read_manifest_path(path: str) -> tuple[str, Arch] | None:
 
 
 def read_root_path(path: str) -> int | None:
-    """Return the version of the root that has this path, or None."""
+    """Return the version of the root at this path, or None."""
     found = _ROOT.fullmatch(path)
     return int(found[1]) if found else None
 
 
 def read_entry_path(path: str) -> Digest | None:
-    """Return the digest of the artifact that has this path, or None."""
+    """Return the digest of the artifact at this path, or None."""
     folder, _, name = path.rpartition("/")
     if folder != ENTRIES:
         return None
@@ -79,7 +79,7 @@ def read_entry_path(path: str) -> Digest | None:
 
 
 def read_dag_path(path: str) -> Cid | None:
-    """Return the root of the DAG whose interior nodes have this path, or None."""
+    """Return the root CID of the DAG whose interior nodes are at this path, or None."""
     folder, _, name = path.rpartition("/")
     if folder != DAGS or not name.endswith(_CAR):
         return None

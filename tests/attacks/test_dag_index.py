@@ -1,4 +1,4 @@
-"""Attacks by whoever sends the list of a file's chunks, and by whoever signs a trap."""
+"""Attacks on the index of a file, by the source that sends it or the publisher that signs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks by whoever sends blocks, nodes and CAR files."""
+"""Attacks by a source of blocks, nodes and CAR files."""
 
 from __future__ import annotations
 

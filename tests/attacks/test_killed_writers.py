@@ -1,4 +1,4 @@
-"""Processes that are killed while they write to a store, and those that write side by side."""
+"""Processes that are killed while they write to a store, and concurrent writers."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ CHUNKER = textwrap.dedent(
     for number in range(1000):
         new = number.to_bytes(4, "big") + old
         chunks = chunked(new)
-        mosaic = cas.chunk_writer(artifact_of(new), chunks)
-        for older in cas.reusable(mosaic.artifact):
-            for run in older.runs(chunks, mosaic.have):
-                mosaic.copy_chunks(run.first, run.end, older.fileno(), run.offset)
-        while not mosaic.complete:
-            first = mosaic.next_missing(0)
+        writer = cas.chunk_writer(artifact_of(new), chunks)
+        for older in cas.reusable(writer.artifact):
+            for run in older.runs(chunks, writer.have):
+                writer.copy_chunks(run.first, run.end, older.fileno(), run.offset)
+        while not writer.complete:
+            first = writer.next_missing(0)
             offset, length = chunks.span(first, first + 1)
-            mosaic.write_chunks(first, new[offset : offset + length])
-        cas.commit(mosaic).close()
+            writer.write_chunks(first, new[offset : offset + length])
+        cas.commit(writer).close()
         tree = build_dag(chunks)
         # The other one may have made room for itself by this very artifact.
         with contextlib.suppress(StoreError):
-            cas.save_index(mosaic.artifact, tree.root, tree.car())
+            cas.save_index(writer.artifact, tree.root, tree.car())
     """
 )
 
@@ -114,9 +114,9 @@ def test_kill_9_in_the_middle_of_writing_chunks(tmp_path: Path) -> None:
     assert names(disk)
     data = data_of(400_000, seed=9)
     cas = ContentStore(disk, bound=4_000_000)
-    mosaic = cas.chunk_writer(artifact_of(data), chunked(data))
-    mosaic.write_chunks(0, data)
-    assert content(cas.commit(mosaic)) == data
+    writer = cas.chunk_writer(artifact_of(data), chunked(data))
+    writer.write_chunks(0, data)
+    assert content(cas.commit(writer)) == data
     assert_every_entry_is_what_it_is_called(disk)
 
 

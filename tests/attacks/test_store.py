@@ -1,4 +1,4 @@
-"""What somebody with the stick in hand, or a failing disk, can do to the store."""
+"""Attacks on the store by a person with access to the stick, and failures of the disk."""
 
 from __future__ import annotations
 

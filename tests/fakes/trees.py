@@ -1,4 +1,4 @@
-"""Files cut without an eye for their content, and the index over them."""
+"""Files cut at random offsets, and the DAG over their chunks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def car_of(tree: FileDag) -> bytes:
 
 
 def learn(dag_index: DagIndex, file: bytes) -> int:
-    """Give an dag_index what it wants of a CAR, and return how many bytes that took."""
+    """Feed the needed ranges of a CAR until the index is complete; return the bytes that took."""
     taken = 0
     for _ in range(10_000):
         if dag_index.complete:
@@ -39,4 +39,4 @@ def learn(dag_index: DagIndex, file: bytes) -> int:
             data = file[part.offset : part.offset + part.length]
             dag_index.feed(part.offset, data)
             taken += len(data)
-    raise AssertionError("an dag_index that never has enough")
+    raise AssertionError("the index never completes")

@@ -1,4 +1,4 @@
-"""An index whose nodes come by their names: some of them, or all, in place of a mirror's file."""
+"""An index whose nodes come by CID, as from a gateway: all of them, or mixed with ranges."""
 
 from __future__ import annotations
 

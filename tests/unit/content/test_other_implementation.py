@@ -1,4 +1,4 @@
-"""What another implementation of IPFS said of a DAG of ours (tests/vectors/dag/README.md)."""
+"""A DAG of ours as another implementation of IPFS read it (tests/vectors/dag/README.md)."""
 
 from __future__ import annotations
 

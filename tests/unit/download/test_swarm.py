@@ -30,14 +30,14 @@ async def swarmed(play: Fetching, **changes: object) -> tuple[VerifiedFile, floa
     """Fetch all of it; return it, and how long that took."""
     context = play.context(**changes)
     began = context.clock.monotonic()
-    mosaic = context.store.chunk_writer(ARTIFACT, CHUNKS)
+    writer = context.store.chunk_writer(ARTIFACT, CHUNKS)
     try:
-        swarm = Swarm(context, mosaic)
+        swarm = Swarm(context, writer)
         await swarm.run(MirrorSource(context, base, ARTIFACT) for base in play.sites.by_base)
         seconds = context.clock.monotonic() - began
-        return context.store.commit(mosaic), seconds
+        return context.store.commit(writer), seconds
     except BaseException:
-        mosaic.close()
+        writer.close()
         raise
 
 

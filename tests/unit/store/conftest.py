@@ -12,7 +12,7 @@ from phase_boot.store.disk import Disk
 
 @pytest.fixture(params=["posix", "memory"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
-    """Each test of the store runs on the real disk and on the fake one."""
+    """Run each test of the store on the real disk and on the fake one."""
     makers: dict[str, Callable[[], Disk]] = {
         "posix": lambda: PosixDisk(tmp_path / "cas"),
         "memory": MemoryDisk,

@@ -1,4 +1,4 @@
-"""An artifact put together from chunks: what is kept, what is found again, what is never shown."""
+"""Writing an artifact from chunks: what is kept, what is resumed, what is never an entry."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ ARTIFACT = artifact_of(DATA)
 MANY = 1 << 30
 
 
-def put(mosaic: ChunkWriter, first: int, end: int) -> None:
+def put(writer: ChunkWriter, first: int, end: int) -> None:
     offset, length = CHUNKS.span(first, end)
-    assert mosaic.write_chunks(first, DATA[offset : offset + length]) == end - first
+    assert writer.write_chunks(first, DATA[offset : offset + length]) == end - first
 
 
 def begun(disk: Disk) -> ChunkWriter:
@@ -47,65 +47,65 @@ def begun(disk: Disk) -> ChunkWriter:
 
 
 def finished(disk: Disk) -> None:
-    """Show that the next run gets a good artifact whatever lies there."""
+    """Assert that a later writer completes the artifact from any state of the disk."""
     cas = ContentStore(disk, bound=MANY)
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
-    while not mosaic.complete:
-        first = mosaic.next_missing(0)
-        put(mosaic, first, min(first + 9, mosaic.next_present(first)))
-    assert content(cas.commit(mosaic)) == DATA
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
+    while not writer.complete:
+        first = writer.next_missing(0)
+        put(writer, first, min(first + 9, writer.next_present(first)))
+    assert content(cas.commit(writer)) == DATA
     assert_every_entry_is_what_it_is_called(disk)
     assert names(disk, Folder.PARTIALS) == set()
 
 
 def test_chunks_in_any_order_become_the_artifact(disk: Disk) -> None:
     cas = ContentStore(disk, bound=MANY)
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
     for first in [*range(50, CHUNKS.count, 2), *range(50), *range(51, CHUNKS.count, 2)]:
-        put(mosaic, first, first + 1)
-        mosaic.hash_more()
-    assert mosaic.complete
-    assert content(cas.commit(mosaic)) == DATA
+        put(writer, first, first + 1)
+        writer.hash_more()
+    assert writer.complete
+    assert content(cas.commit(writer)) == DATA
     assert names(disk, Folder.PARTIALS) == set()
 
 
 def test_an_incomplete_artifact_is_no_entry(disk: Disk) -> None:
     cas = ContentStore(disk, bound=MANY)
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
-    put(mosaic, 1, CHUNKS.count)
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
+    put(writer, 1, CHUNKS.count)
     with pytest.raises(ContentMismatch):
-        cas.commit(mosaic)
+        cas.commit(writer)
     with pytest.raises(NotStored):
         cas.open(ARTIFACT)
     finished(disk)
 
 
 def test_a_wrong_chunk_is_refused_and_those_before_it_are_written(disk: Disk) -> None:
-    mosaic = begun(disk)
+    writer = begun(disk)
     offset, length = CHUNKS.span(10, 20)
     wrong = bytearray(DATA[offset : offset + length])
     wrong[CHUNKS.span(10, 15)[1]] ^= 1
     with pytest.raises(ContentMismatch, match="try another source"):
-        mosaic.write_chunks(10, wrong)
-    assert [mosaic.have[n] for n in range(9, 17)] == [0, 1, 1, 1, 1, 1, 0, 0]
-    mosaic.close()
+        writer.write_chunks(10, wrong)
+    assert [writer.have[n] for n in range(9, 17)] == [0, 1, 1, 1, 1, 1, 0, 0]
+    writer.close()
     finished(disk)
 
 
 def test_bytes_after_the_last_complete_chunk_are_ignored(disk: Disk) -> None:
-    mosaic = begun(disk)
+    writer = begun(disk)
     offset, length = CHUNKS.span(0, 3)
-    assert mosaic.write_chunks(0, DATA[: offset + length + 5]) == 3
-    assert mosaic.write_chunks(3, b"") == 0
-    mosaic.close()
+    assert writer.write_chunks(0, DATA[: offset + length + 5]) == 3
+    assert writer.write_chunks(3, b"") == 0
+    writer.close()
 
 
 def test_a_later_writer_resumes_without_losing_a_chunk(disk: Disk) -> None:
-    mosaic = begun(disk)
-    put(mosaic, 3, 40)
-    put(mosaic, 100, CHUNKS.count)
-    held = mosaic.bytes_present
-    mosaic.close()
+    writer = begun(disk)
+    put(writer, 3, 40)
+    put(writer, 100, CHUNKS.count)
+    held = writer.bytes_present
+    writer.close()
     again = begun(disk)
     assert again.bytes_present == held
     assert (again.next_missing(0), again.next_present(0), again.next_missing(3)) == (0, 3, 40)
@@ -114,10 +114,10 @@ def test_a_later_writer_resumes_without_losing_a_chunk(disk: Disk) -> None:
 
 
 def test_chunks_corrupted_between_writers_are_missing_again(disk: Disk) -> None:
-    mosaic = begun(disk)
-    put(mosaic, 0, 50)
-    os.pwrite(mosaic._fd, b"rot", CHUNKS.chunk(7).offset)  # noqa: SLF001 - what a disk may do
-    mosaic.close()
+    writer = begun(disk)
+    put(writer, 0, 50)
+    os.pwrite(writer._fd, b"rot", CHUNKS.chunk(7).offset)  # noqa: SLF001 - what a disk may do
+    writer.close()
     again = begun(disk)
     assert again.next_missing(0) == 7
     assert again.next_missing(8) == 50
@@ -127,11 +127,11 @@ def test_chunks_corrupted_between_writers_are_missing_again(disk: Disk) -> None:
 
 def test_a_disk_that_returns_other_bytes_is_detected_at_commit(disk: Disk) -> None:
     cas = ContentStore(disk, bound=MANY)
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
-    put(mosaic, 0, CHUNKS.count)
-    os.pwrite(mosaic._fd, b"rot", 1000)  # noqa: SLF001 - what a disk may do
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
+    put(writer, 0, CHUNKS.count)
+    os.pwrite(writer._fd, b"rot", 1000)  # noqa: SLF001 - what a disk may do
     with pytest.raises(DiskFailed):
-        cas.commit(mosaic)
+        cas.commit(writer)
     assert names(disk) == set()
     finished(disk)
 
@@ -139,36 +139,36 @@ def test_a_disk_that_returns_other_bytes_is_detected_at_commit(disk: Disk) -> No
 def test_a_chunk_list_of_another_file_is_no_entry(disk: Disk) -> None:
     other = data_of(len(DATA), seed=2)
     cas = ContentStore(disk, bound=MANY)
-    mosaic = cas.chunk_writer(ARTIFACT, chunked(other))
-    assert mosaic.write_chunks(0, other) == mosaic.chunks.count
+    writer = cas.chunk_writer(ARTIFACT, chunked(other))
+    assert writer.write_chunks(0, other) == writer.chunks.count
     with pytest.raises(ContentMismatch, match="fetch it as a whole"):
-        cas.commit(mosaic)
+        cas.commit(writer)
     assert names(disk) | names(disk, Folder.PARTIALS) == set()
     with pytest.raises(ContentMismatch, match="were signed"):
         cas.chunk_writer(ARTIFACT, chunked(other[:-1]))
 
 
 def test_only_present_chunks_are_read(disk: Disk) -> None:
-    mosaic = begun(disk)
-    put(mosaic, 5, 10)
+    writer = begun(disk)
+    put(writer, 5, 10)
     start, length = CHUNKS.span(5, 10)
-    assert mosaic.read(start, length) == DATA[start : start + length]
-    assert mosaic.read(start, len(DATA)) == DATA[start : start + length]
-    assert mosaic.read(start - 1, 10) == b""
-    assert mosaic.read(start + length, 1) == b""
-    assert mosaic.read(-1, 10) == b""
-    assert mosaic.read(len(DATA), 1) == b""
-    mosaic.close()
-    assert mosaic.read(start, length) == b""
+    assert writer.read(start, length) == DATA[start : start + length]
+    assert writer.read(start, len(DATA)) == DATA[start : start + length]
+    assert writer.read(start - 1, 10) == b""
+    assert writer.read(start + length, 1) == b""
+    assert writer.read(-1, 10) == b""
+    assert writer.read(len(DATA), 1) == b""
+    writer.close()
+    assert writer.read(start, length) == b""
 
 
 def test_concurrent_writers_have_separate_partial_files(disk: Disk) -> None:
     several = [begun(disk) for _ in range(SLOTS)]
     with pytest.raises(Busy):
         begun(disk)
-    for mosaic in several:
-        put(mosaic, 0, 5)
-        mosaic.close()
+    for writer in several:
+        put(writer, 0, 5)
+        writer.close()
     finished(disk)
 
 
@@ -190,19 +190,19 @@ def test_old_entries_are_evicted_for_a_new_one(unreserving: bool) -> None:  # no
 
 def test_a_stream_writer_and_a_chunk_writer_are_independent(disk: Disk) -> None:
     cas = ContentStore(disk, bound=MANY)
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
-    put(mosaic, 4, 9)
-    mosaic.close()
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
+    put(writer, 4, 9)
+    writer.close()
     assert cas.stream_writer(ARTIFACT).offset == 0
     store(cas, DATA, ARTIFACT.name)
     assert names(disk, Folder.PARTIALS) == set()
 
 
 def in_two_steps(cas: ContentStore) -> None:
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
-    put(mosaic, 100, CHUNKS.count)
-    put(mosaic, 0, 100)
-    cas.commit(mosaic)
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
+    put(writer, 100, CHUNKS.count)
+    put(writer, 0, 100)
+    cas.commit(writer)
 
 
 def test_power_cut_before_any_call_to_the_disk(tmp_path: Path) -> None:
@@ -242,96 +242,96 @@ def lying(data: bytes) -> int:
 
 def test_chunks_are_copied_from_an_older_entry(disk: Disk) -> None:
     cas, older = ContentStore(disk, bound=MANY), lying(b"put before it" + DATA)
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
-    mosaic.copy_chunks(0, CHUNKS.count, older, len(b"put before it"))
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
+    writer.copy_chunks(0, CHUNKS.count, older, len(b"put before it"))
     os.close(older)
-    assert mosaic.complete
-    assert content(cas.commit(mosaic)) == DATA
+    assert writer.complete
+    assert content(cas.commit(writer)) == DATA
     assert_every_entry_is_what_it_is_called(disk)
 
 
 def test_only_the_requested_chunks_are_copied(disk: Disk) -> None:
-    mosaic, older = begun(disk), lying(DATA)
+    writer, older = begun(disk), lying(DATA)
     start, length = CHUNKS.span(50, 90)
-    mosaic.copy_chunks(50, 90, older, start)
+    writer.copy_chunks(50, 90, older, start)
     os.close(older)
-    assert (mosaic.next_present(0), mosaic.next_missing(50), mosaic.bytes_present) == (
+    assert (writer.next_present(0), writer.next_missing(50), writer.bytes_present) == (
         50,
         90,
         length,
     )
-    assert mosaic.read(start, length) == DATA[start : start + length]
-    mosaic.close()
+    assert writer.read(start, length) == DATA[start : start + length]
+    writer.close()
     finished(disk)
 
 
 def test_a_chunk_that_is_corrupt_in_its_source_stays_missing(disk: Disk) -> None:
     chunk = CHUNKS.chunk(70)
     older = lying(DATA[: chunk.offset] + b"rot" + DATA[chunk.offset + 3 :])
-    mosaic = begun(disk)
-    mosaic.copy_chunks(0, CHUNKS.count, older, 0)
+    writer = begun(disk)
+    writer.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
-    assert mosaic.bytes_present == len(DATA) - chunk.size
-    assert mosaic.next_missing(0) == 70
-    assert mosaic.read(chunk.offset, 1) == b""
-    put(mosaic, 70, 71)
-    assert mosaic.complete
-    mosaic.close()
+    assert writer.bytes_present == len(DATA) - chunk.size
+    assert writer.next_missing(0) == 70
+    assert writer.read(chunk.offset, 1) == b""
+    put(writer, 70, 71)
+    assert writer.complete
+    writer.close()
     finished(disk)
 
 
 def test_present_chunks_are_not_overwritten_by_a_copy(disk: Disk) -> None:
-    mosaic, older = begun(disk), lying(bytes(len(DATA)))
-    put(mosaic, 20, 30)
-    mosaic.copy_chunks(10, 40, older, 0)
-    mosaic.copy_chunks(20, 40, older, 0)
+    writer, older = begun(disk), lying(bytes(len(DATA)))
+    put(writer, 20, 30)
+    writer.copy_chunks(10, 40, older, 0)
+    writer.copy_chunks(20, 40, older, 0)
     os.close(older)
     start, length = CHUNKS.span(20, 30)
-    assert mosaic.read(start, length) == DATA[start : start + length]
-    assert mosaic.bytes_present == length
-    mosaic.close()
+    assert writer.read(start, length) == DATA[start : start + length]
+    assert writer.bytes_present == length
+    writer.close()
     finished(disk)
 
 
 def test_a_truncated_older_entry_gives_the_chunks_that_it_has(disk: Disk) -> None:
-    mosaic, older = begun(disk), lying(DATA[:100_000])
-    mosaic.copy_chunks(0, CHUNKS.count, older, 0)
+    writer, older = begun(disk), lying(DATA[:100_000])
+    writer.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
-    assert mosaic.next_missing(0) == CHUNKS.at(100_000)
-    mosaic.close()
+    assert writer.next_missing(0) == CHUNKS.at(100_000)
+    writer.close()
     finished(disk)
 
 
 def test_an_unreadable_older_entry_is_no_failure(disk: Disk) -> None:
-    mosaic = begun(disk)
+    writer = begun(disk)
     here = os.memfd_create("older")
     unreadable = os.open(f"/proc/self/fd/{here}", os.O_WRONLY)
-    mosaic.copy_chunks(0, CHUNKS.count, unreadable, 0)
+    writer.copy_chunks(0, CHUNKS.count, unreadable, 0)
     os.close(unreadable)
     os.close(here)
-    assert mosaic.bytes_present == 0
-    mosaic.close()
+    assert writer.bytes_present == 0
+    writer.close()
     finished(disk)
 
 
 def test_a_disk_that_fills_up_during_a_copy_raises_no_space() -> None:
     disk = MemoryDisk(capacity=len(DATA) + 1000)
     disk.unreserving = True
-    mosaic, older = begun(disk), lying(DATA)
+    writer, older = begun(disk), lying(DATA)
     disk.capacity = 100_000
     with pytest.raises(NoSpace):
-        mosaic.copy_chunks(0, CHUNKS.count, older, 0)
+        writer.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
-    mosaic.close()
+    writer.close()
     disk.capacity = MANY
     finished(disk)
 
 
 def by_copying(cas: ContentStore, older: int) -> None:
-    mosaic = cas.chunk_writer(ARTIFACT, CHUNKS)
-    mosaic.copy_chunks(0, CHUNKS.count, older, 0)
-    put(mosaic, mosaic.next_missing(0), mosaic.next_missing(0) + 1)
-    cas.commit(mosaic)
+    writer = cas.chunk_writer(ARTIFACT, CHUNKS)
+    writer.copy_chunks(0, CHUNKS.count, older, 0)
+    put(writer, writer.next_missing(0), writer.next_missing(0) + 1)
+    cas.commit(writer)
 
 
 def test_power_cut_while_chunks_are_copied(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A crash between any two calls to the disk loses nothing and shows nothing unverified."""
+"""A crash between any two calls to the disk loses no entry and publishes no unverified one."""
 
 from __future__ import annotations
 
