@@ -1,4 +1,4 @@
-"""What whoever has an artifact can send instead of it, and what is in the store then."""
+"""Attacks by a source: forged chunk lists, wrong bytes, trickling and wrong HTTP responses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from phase_boot.machine.events import SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
+from tests.fakes.pieces import FakeDownload, artifact_of, chunked, data_of, site_of
 from tests.fakes.trees import car_of
 from tests.unit.adapters.test_http import ok
 
@@ -41,7 +41,11 @@ NODES = list(TREE.nodes)
 
 
 async def obtained(
-    play: Fetching, root: Cid = TREE.root, *, mirrors: tuple[str, ...] | None = None, **changes: Any
+    play: FakeDownload,
+    root: Cid = TREE.root,
+    *,
+    mirrors: tuple[str, ...] | None = None,
+    **changes: Any,
 ) -> None:
     sources = play.sources() if mirrors is None else Sources(mirrors=mirrors)
     fetched, _ = await fetch_artifact(play.context(**changes), sources, ARTIFACT, root)
@@ -49,14 +53,14 @@ async def obtained(
 
 
 async def timed(fetching: Awaitable[None]) -> float:
-    """How long it takes, in virtual seconds."""
+    """Return the virtual seconds that it takes."""
     began = asyncio.get_running_loop().time()
     await fetching
     return asyncio.get_running_loop().time() - began
 
 
-def assert_nothing_but_the_artifact(play: Fetching, *, whole: bool = True) -> None:
-    """Nothing stands under a name that its bytes do not have, and nothing is left over."""
+def assert_nothing_but_the_artifact(play: FakeDownload, *, whole: bool = True) -> None:
+    """The store has the artifact and nothing else, and every entry hashes to its name."""
     assert_every_entry_is_what_it_is_called(play.disk)
     names = {item.name for item in play.disk.items(Folder.ENTRIES)}
     assert names == ({ARTIFACT.digest.hex} if whole else set())
@@ -68,7 +72,7 @@ def file_of(nodes: list[tuple[Cid, bytes]]) -> bytes:
 
 
 def unchecked(*blocks: tuple[Cid, bytes]) -> bytes:
-    """Return a CAR file of blocks under names that need not be theirs."""
+    """Return a CAR file of blocks under CIDs that need not be theirs."""
     sections = (bytes(cid) + block for cid, block in blocks)
     return CAR[: car.HEADER_BYTES] + b"".join(varint.encode(len(s)) + s for s in sections)
 
@@ -93,10 +97,10 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_a_list_of_chunks_that_lies_is_named_and_had_from_somebody_else(lie: bytes) -> None:
+def test_a_forged_chunk_list_bans_its_source_and_another_one_serves(lie: bytes) -> None:
     bad, good = site_of(DATA), site_of(DATA)
     bad.files[LIST], good.files[LIST] = lie, CAR
-    play = Fetching(Sites(bad=bad, good=good))
+    play = FakeDownload(Sites(bad=bad, good=good))
     virtual_time.run(obtained(play))
     assert_nothing_but_the_artifact(play)
     assert play.banned == {"http://bad"}
@@ -106,19 +110,19 @@ def test_a_list_of_chunks_that_lies_is_named_and_had_from_somebody_else(lie: byt
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_where_every_list_lies_nothing_is_kept_and_the_next_run_goes_on(lie: bytes) -> None:
+def test_forged_chunk_lists_everywhere_store_nothing_and_the_next_run_succeeds(lie: bytes) -> None:
     bad, good = site_of(DATA), site_of(DATA)
     bad.files[LIST], good.files[LIST] = lie, CAR
-    play = Fetching(Sites(bad=bad))
+    play = FakeDownload(Sites(bad=bad))
     with pytest.raises(ArtifactUnavailable, match="other bytes than were signed"):
         virtual_time.run(obtained(play))
     assert_nothing_but_the_artifact(play, whole=False)
-    again = Fetching(Sites(good=good), play.disk)
+    again = FakeDownload(Sites(good=good), play.disk)
     virtual_time.run(obtained(again))
     assert_nothing_but_the_artifact(again)
 
 
-def test_a_signed_dag_without_an_end_is_left_and_the_whole_file_taken() -> None:
+def test_a_signed_dag_without_an_end_is_dropped_for_the_whole_file() -> None:
     nodes, below = [], Link(TREE.root, len(DATA), len(DATA) + 1)
     for _ in range(2000):
         block = dag_pb.encode(Node.file((below,)))
@@ -126,7 +130,7 @@ def test_a_signed_dag_without_an_end_is_left_and_the_whole_file_taken() -> None:
         nodes.append((below.cid, block))
     site = site_of(DATA)
     site.files[f"dag/{below.cid}.car"] = b"".join(car.write(below.cid, nodes[::-1]))
-    play = Fetching(Sites(a=site))
+    play = FakeDownload(Sites(a=site))
     virtual_time.run(obtained(play, below.cid))
     assert_nothing_but_the_artifact(play)
     (unknown,) = play.of(ChunksUnknown)
@@ -134,19 +138,19 @@ def test_a_signed_dag_without_an_end_is_left_and_the_whole_file_taken() -> None:
     assert not play.banned
 
 
-def test_a_list_that_drips_is_read_from_the_next_source_meanwhile() -> None:
+def test_a_trickling_chunk_list_is_read_from_the_next_source_too() -> None:
     drip, good = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS), site_of(DATA)
     drip.files[LIST] = good.files[LIST] = CAR
-    play = Fetching(Sites(drip=drip, good=good))
+    play = FakeDownload(Sites(drip=drip, good=good))
     assert virtual_time.run(timed(obtained(play))) < RATE_SECONDS
     assert_nothing_but_the_artifact(play)
     assert not play.banned
 
 
-def test_a_list_that_drips_and_that_only_one_source_has_is_given_up() -> None:
+def test_a_trickling_chunk_list_of_a_single_source_is_given_up() -> None:
     drip = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS)
     drip.files[LIST] = CAR
-    play = Fetching(Sites(drip=drip))
+    play = FakeDownload(Sites(drip=drip))
     with pytest.raises(ArtifactUnavailable):
         virtual_time.run(obtained(play))
     named = [event for event in play.of(SourceFailed) if event.source == "http://drip"]
@@ -157,10 +161,10 @@ def test_a_list_that_drips_and_that_only_one_source_has_is_given_up() -> None:
 def test_four_mirrors_that_never_answer_delay_no_fetch() -> None:
     good = site_of(DATA)
     good.files[LIST] = CAR
-    alone = Fetching(Sites(good=good))
+    alone = FakeDownload(Sites(good=good))
     least = virtual_time.run(timed(obtained(alone)))
     dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
-    play = Fetching(Sites(**dead, good=good))
+    play = FakeDownload(Sites(**dead, good=good))
     mirrors = (*(f"http://{name}" for name in dead), "http://good")
     assert (
         virtual_time.run(timed(obtained(play, mirrors=mirrors))) < least + 4 * HEDGE_SECONDS + 1.0
@@ -169,28 +173,30 @@ def test_four_mirrors_that_never_answer_delay_no_fetch() -> None:
 
 
 def test_four_mirrors_that_never_answer_delay_no_whole_file() -> None:
-    async def whole(play: Fetching) -> None:
+    async def whole(play: FakeDownload) -> None:
         fetched, source = await fetch_artifact(play.context(), play.sources(), ARTIFACT)
         assert (content(fetched), source) == (DATA, "http://good")
 
-    least = virtual_time.run(timed(whole(Fetching(Sites(good=site_of(DATA))))))
+    least = virtual_time.run(timed(whole(FakeDownload(Sites(good=site_of(DATA))))))
     dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
-    play = Fetching(Sites(**dead, gone=Site({}), good=site_of(DATA)))
+    play = FakeDownload(Sites(**dead, gone=Site({}), good=site_of(DATA)))
     assert virtual_time.run(timed(whole(play))) < least + 5 * HEDGE_SECONDS + 1.0
     assert_nothing_but_the_artifact(play)
 
 
-def test_a_chunk_that_lies_everywhere_is_never_kept_and_the_next_run_has_the_others() -> None:
+def test_a_chunk_that_is_wrong_everywhere_is_never_stored_and_the_next_run_keeps_the_others() -> (
+    None
+):
     def twist(path: str, data: bytes) -> bytes:
         return data[:200_000] + b"lie" + data[200_003:] if path == ENTRY else data
 
     liar = Site({ENTRY: DATA, LIST: CAR}, twist=twist)
-    play = Fetching(Sites(liar=liar))
+    play = FakeDownload(Sites(liar=liar))
     with pytest.raises(ArtifactUnavailable, match="than what was signed"):
         virtual_time.run(obtained(play))
     assert_nothing_but_the_artifact(play, whole=False)
     good = Site({ENTRY: DATA, LIST: CAR})
-    again = Fetching(Sites(good=good), play.disk)
+    again = FakeDownload(Sites(good=good), play.disk)
     virtual_time.run(obtained(again))
     assert_nothing_but_the_artifact(again)
     asked = sum(length for url, _, length in again.sites.spans if url.endswith(ENTRY))
@@ -199,7 +205,7 @@ def test_a_chunk_that_lies_everywhere_is_never_kept_and_the_next_run_has_the_oth
 
 # ---- answers of HTTP, on real sockets ----------------------------------------------------------
 Answer = Callable[[str, int, int], bytes]
-"""What is sent for a path, from one byte up to another."""
+"""Returns the response for a path and a byte range."""
 
 
 def part(data: bytes, first: int, end: int, *headers: str, told: int | None = None) -> bytes:
@@ -216,7 +222,7 @@ def honest(path: str, first: int, end: int) -> bytes:
 
 @dataclass
 class Server:
-    """A web server that answers as it is told to."""
+    """A web server with chosen responses."""
 
     answer: Answer = honest
     asked: list[str] = field(default_factory=list)
@@ -249,17 +255,17 @@ async def serving(*servers: Server) -> AsyncIterator[None]:
 
 
 ENOUGH_SECONDS = 60
-"""For what takes less than one: whoever is asked for ever is not asked longer."""
+"""Bound of a download that takes less than one second; an endless one fails by it."""
 
 
 class Hurried(SystemClock):
-    """A clock that nobody waits for."""
+    """A clock whose pauses are short."""
 
     async def sleep(self, seconds: float) -> None:
         await super().sleep(min(seconds, 0.01))
 
 
-async def fetched(play: Fetching, *servers: Server) -> None:
+async def fetched(play: FakeDownload, *servers: Server) -> None:
     http = Http(stall_seconds=2)
     try:
         async with asyncio.timeout(ENOUGH_SECONDS), serving(*servers):
@@ -270,7 +276,7 @@ async def fetched(play: Fetching, *servers: Server) -> None:
 
 
 def instead(answer: Answer) -> Answer:
-    """Give another answer than the honest one where the artifact is asked for."""
+    """Return the given response for the artifact, and the honest one for other paths."""
     return lambda path, first, end: (answer if path == ENTRY else honest)(path, first, end)
 
 
@@ -291,11 +297,11 @@ OTHERS: dict[str, tuple[Answer, bool]] = {
 
 
 @pytest.mark.parametrize(("answer", "lies"), OTHERS.values(), ids=OTHERS)
-async def test_an_answer_that_is_another_is_left_and_the_artifact_had_from_the_next(
+async def test_a_wrong_response_is_dropped_and_the_next_source_serves(
     answer: Answer,
     lies: bool,  # noqa: FBT001 - a case
 ) -> None:
-    bad, good, play = Server(instead(answer)), Server(), Fetching(Sites())
+    bad, good, play = Server(instead(answer)), Server(), FakeDownload(Sites())
     await fetched(play, bad, good)
     assert_nothing_but_the_artifact(play)
     assert ENTRY in bad.asked
@@ -303,27 +309,27 @@ async def test_an_answer_that_is_another_is_left_and_the_artifact_had_from_the_n
 
 
 @pytest.mark.parametrize("answer", [answer for answer, _ in OTHERS.values()], ids=OTHERS)
-async def test_an_answer_that_is_another_everywhere_leaves_nothing_that_anybody_sees(
+async def test_wrong_responses_everywhere_leave_nothing_in_the_store(
     answer: Answer,
 ) -> None:
-    play = Fetching(Sites())
+    play = FakeDownload(Sites())
     with pytest.raises(ArtifactUnavailable):
         await fetched(play, Server(instead(answer)))
     assert_nothing_but_the_artifact(play, whole=False)
-    again = Fetching(Sites(), play.disk)
+    again = FakeDownload(Sites(), play.disk)
     await fetched(again, Server())
     assert_nothing_but_the_artifact(again)
 
 
-async def test_a_range_that_is_answered_with_all_of_it_is_taken_as_a_whole() -> None:
-    play, server = Fetching(Sites()), Server(instead(lambda _, __, ___: ok(DATA)))
+async def test_a_range_request_answered_with_the_whole_file_is_accepted() -> None:
+    play, server = FakeDownload(Sites()), Server(instead(lambda _, __, ___: ok(DATA)))
     await fetched(play, server)
     assert_nothing_but_the_artifact(play)
     assert not play.banned
 
 
-async def test_a_redirect_without_end_is_not_followed_once() -> None:
-    play = Fetching(Sites())
+async def test_an_endless_redirect_is_not_followed_once() -> None:
+    play = FakeDownload(Sites())
     first, second = Server(), Server()
     first.answer = instead(
         lambda *_: ok(b"", f"Location: {second.url}/{ENTRY}", status="302 Found")

@@ -1,4 +1,4 @@
-"""Attacks by a gateway: it may lie, go on for ever or trickle, and costs a chunk or seconds."""
+"""Attacks by a gateway: wrong, endless and trickling blocks cost a chunk or some seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from phase_boot.machine.events import SourceFailed
 from phase_boot.store.disk import Folder
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.fakes.pieces import (
-    Fetching,
+    FakeDownload,
     artifact_of,
     chunked,
     data_of,
@@ -42,18 +42,18 @@ Twist = Callable[[str, bytes], bytes]
 
 
 def evil(path: str, twist: Callable[[bytes], bytes]) -> Site:
-    """Return a gateway that answers otherwise for one path."""
+    """Return a gateway whose response for one path is changed."""
     return gateway_of(DATA, CHUNKS, twist=lambda at, data: twist(data) if at == path else data)
 
 
-def play_of(**gateways: Site) -> Fetching:
-    return Fetching(Sites(**gateways))
+def play_of(**gateways: Site) -> FakeDownload:
+    return FakeDownload(Sites(**gateways))
 
 
-def obtained(play: Fetching, **mirrors: Site) -> float:
-    """Have the artifact from gateways, and from mirrors if there are any; return how long it took.
+def obtained(play: FakeDownload, **mirrors: Site) -> float:
+    """Download from gateways, and from mirrors if there are any; return the virtual seconds.
 
-    What stands in the store afterwards is what it is called, and nobody is being asked any more.
+    Afterwards every entry of the store hashes to its name, and no request is open.
     """
     gateways = tuple(play.sites.by_base)
     play.sites.by_base |= {f"http://{name}": site for name, site in mirrors.items()}
@@ -75,7 +75,7 @@ def obtained(play: Fetching, **mirrors: Site) -> float:
         assert_every_entry_is_what_it_is_called(play.disk)
 
 
-def failures(play: Fetching) -> list[tuple[str, bool]]:
+def failures(play: FakeDownload) -> list[tuple[str, bool]]:
     return [(event.source, event.again) for event in play.of(SourceFailed)]
 
 
@@ -89,7 +89,7 @@ def failures(play: Fetching) -> list[tuple[str, bool]]:
         pytest.param(lambda _: DATA[700:1400], id="another block"),
     ],
 )
-def test_block_that_lies_bans_its_gateway_and_costs_one_chunk(
+def test_wrong_block_bans_its_gateway_and_costs_one_chunk(
     lie: Callable[[bytes], bytes],
 ) -> None:
     liar, good = evil(FIRST, lie), gateway_of(DATA, CHUNKS)
@@ -100,13 +100,13 @@ def test_block_that_lies_bans_its_gateway_and_costs_one_chunk(
     assert play.banned == {"http://liar"}
     assert good.asked[FIRST] == 1
     asked = liar.asked.total()
-    again = Fetching(play.sites, banned=play.banned)
+    again = FakeDownload(play.sites, banned=play.banned)
     again.sites.by_base = dict(play.sites.by_base)
     obtained(again)
     assert liar.asked.total() == asked
 
 
-def test_block_that_lies_to_all_who_ask_leaves_nothing_in_the_store() -> None:
+def test_wrong_blocks_everywhere_leave_nothing_in_the_store() -> None:
     play = play_of(liar=evil(FIRST, lambda data: bytes(len(data))))
     with pytest.raises(ArtifactUnavailable):
         obtained(play)
@@ -114,13 +114,13 @@ def test_block_that_lies_to_all_who_ask_leaves_nothing_in_the_store() -> None:
     assert play.banned == {"http://liar"}
 
 
-def test_block_with_more_than_was_promised_after_it_is_taken_up_to_there() -> None:
+def test_block_with_trailing_bytes_is_cut_to_its_size() -> None:
     play = play_of(more=evil(FIRST, lambda data: data + bytes(MAX_BLOCK)))
     obtained(play)
     assert not play.of(SourceFailed)
 
 
-def test_block_that_ends_early_is_a_failure_and_no_lie() -> None:
+def test_short_block_is_a_failure_without_a_ban() -> None:
     short = evil(FIRST, lambda data: data[:-1])
     play = play_of(short=short, good=gateway_of(DATA, CHUNKS))
     obtained(play)
@@ -138,7 +138,7 @@ def test_block_that_ends_early_is_a_failure_and_no_lie() -> None:
         pytest.param(lambda _: b"<html>" * 999, id="a page"),
     ],
 )
-def test_node_that_lies_bans_its_gateway_and_the_next_one_goes_on(
+def test_wrong_node_bans_its_gateway_and_the_next_one_continues(
     path: str, lie: Callable[[bytes], bytes]
 ) -> None:
     liar, good = evil(path, lie), gateway_of(DATA, CHUNKS)
@@ -154,7 +154,7 @@ def test_node_that_lies_bans_its_gateway_and_the_next_one_goes_on(
 
 
 @pytest.mark.parametrize("path", [ROOT, LOWEST], ids=["root", "lowest"])
-def test_node_larger_than_a_block_is_never_taken(path: str) -> None:
+def test_node_larger_than_a_block_is_never_accepted(path: str) -> None:
     liar, good = evil(path, lambda _: bytes(MAX_BLOCK + 1)), gateway_of(DATA, CHUNKS)
     play = play_of(liar=liar, good=good)
     obtained(play)
@@ -162,7 +162,7 @@ def test_node_larger_than_a_block_is_never_taken(path: str) -> None:
     assert good.asked[path] == 1
 
 
-def test_node_that_never_ends_is_left_at_the_size_of_a_block() -> None:
+def test_endless_node_is_cut_off_at_the_size_of_a_block() -> None:
     endless = gateway_of(DATA, CHUNKS, endless=ROOT, piece_seconds=0)
     good = gateway_of(DATA, CHUNKS)
     play = play_of(endless=endless, good=good)
@@ -170,14 +170,14 @@ def test_node_that_never_ends_is_left_at_the_size_of_a_block() -> None:
     assert failures(play) == [("http://endless", False)]
 
 
-def test_list_that_trickles_is_left_for_the_next_source() -> None:
+def test_trickling_chunk_list_is_left_for_the_next_source() -> None:
     slow = gateway_of(DATA, CHUNKS, piece_seconds=RATE_SECONDS - 1)
     play = play_of(slow=slow, good=gateway_of(DATA, CHUNKS))
     assert obtained(play) < RATE_SECONDS
     assert not play.banned
 
 
-def test_list_that_trickles_and_that_only_one_gateway_has_is_given_up() -> None:
+def test_trickling_chunk_list_of_a_single_gateway_is_given_up() -> None:
     slow = gateway_of(DATA, CHUNKS, piece_seconds=RATE_SECONDS - 1)
     play = play_of(slow=slow)
     with pytest.raises(ArtifactUnavailable):
@@ -186,7 +186,7 @@ def test_list_that_trickles_and_that_only_one_gateway_has_is_given_up() -> None:
     assert "less than 4 KiB a second" in reasons[0]
 
 
-def test_list_that_never_begins_is_left_for_the_next_source() -> None:
+def test_chunk_list_that_never_begins_is_left_for_the_next_source() -> None:
     silent = gateway_of(DATA, CHUNKS, silent_after=0)
     play = play_of(silent=silent, good=gateway_of(DATA, CHUNKS))
     assert obtained(play) < RATE_SECONDS

@@ -1,4 +1,4 @@
-"""Fetching over real HTTP from one gateway and nobody else."""
+"""Downloads over real HTTP from one gateway alone."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.fakes.artifacts import content
 
 @dataclass
 class ByGateway:
-    """What is asked, how far away it may be, and what was told of it."""
+    """A download from one gateway: its URL and reach, and the events."""
 
     url: str
     reach: Reach = Reach.INTERNET
     near: bool = True
-    """Whether it is on a network that we have an address in."""
+    """Whether it counts as on a network of this machine."""
     events: list[Event] = field(default_factory=list)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
 

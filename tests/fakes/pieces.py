@@ -53,7 +53,7 @@ def gateway_of(data: bytes, chunks: ChunkList, **settings: Any) -> Site:
 
 
 @dataclass
-class Fetching:
+class FakeDownload:
     """Downloads from fake sites: their context, their sources, and what they leave behind."""
 
     sites: Sites

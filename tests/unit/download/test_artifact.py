@@ -1,4 +1,4 @@
-"""Having an artifact by its chunks: the list over them, and what is done where there is none."""
+"""Downloads of one artifact: by its chunks, from stored versions, and whole as the fallback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import FetchDone, SourceFailed
 from phase_boot.store.disk import Folder
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
+from tests.fakes.pieces import FakeDownload, artifact_of, chunked, data_of, site_of
 from tests.fakes.trees import car_of
 
 DATA = data_of(400_000)
@@ -30,14 +30,14 @@ CAR = f"dag/{TREE.root}.car"
 
 
 def mirror(**settings: Any) -> Site:
-    """Return a site with the artifact and the list of its chunks."""
+    """Return a mirror with the artifact and its chunk list."""
     site = site_of(DATA, **settings)
     site.files[CAR] = car_of(TREE)
     return site
 
 
-def obtained(play: Fetching, root: Cid = TREE.root) -> str:
-    """Have the artifact by its chunks; return who gave it."""
+def obtained(play: FakeDownload, root: Cid = TREE.root) -> str:
+    """Download the artifact by its chunks; return the main source."""
 
     async def obtaining() -> str:
         fetched, source = await fetch_artifact(play.context(), play.sources(), ARTIFACT, root)
@@ -52,28 +52,28 @@ def obtained(play: Fetching, root: Cid = TREE.root) -> str:
     return source
 
 
-def test_chunks_come_from_everybody_who_has_the_artifact() -> None:
+def test_chunks_come_from_all_sources_that_have_the_artifact() -> None:
     net = Sites(a=mirror(), b=site_of(DATA))
-    play = Fetching(net)
+    play = FakeDownload(net)
     obtained(play)
     assert all(site.asked.total() > 1 for site in net.by_base.values())
     assert not net.offsets
     assert [event.size for event in play.of(FetchDone)] == [len(DATA)]
 
 
-def test_what_is_in_the_store_is_not_asked_for() -> None:
-    play = Fetching(Sites(a=mirror()))
+def test_a_stored_artifact_is_not_requested() -> None:
+    play = FakeDownload(Sites(a=mirror()))
     obtained(play)
-    again = Fetching(Sites(), play.disk)
+    again = FakeDownload(Sites(), play.disk)
     assert obtained(again) == "store"
 
 
-def test_the_list_is_had_from_the_first_who_has_it_right() -> None:
+def test_the_chunk_list_comes_from_the_first_source_whose_list_is_valid() -> None:
     liar = mirror()
     liar.files[CAR] = bytes(len(liar.files[CAR]))
     net = Sites(gone=site_of(DATA), liar=liar, short=mirror(), good=mirror())
     net.by_base["http://short"].files[CAR] = car_of(TREE)[:2000]
-    play = Fetching(net)
+    play = FakeDownload(net)
     assert obtained(play) != "http://liar"
     assert play.banned == {"http://liar"}
     assert not play.of(ChunksUnknown)
@@ -90,31 +90,31 @@ def test_the_list_is_had_from_the_first_who_has_it_right() -> None:
     ],
     ids=["half", "one bit", "empty", "another order"],
 )
-def test_a_list_that_is_wrong_everywhere_costs_the_chunks_and_not_the_artifact(damage: Any) -> None:
+def test_without_a_valid_chunk_list_the_whole_file_is_downloaded(damage: Any) -> None:
     bad, other = mirror(), site_of(DATA)
     bad.files[CAR] = damage(bad.files[CAR])
-    play = Fetching(Sites(bad=bad, other=other))
+    play = FakeDownload(Sites(bad=bad, other=other))
     obtained(play)
     (unknown,) = play.of(ChunksUnknown)
     assert unknown.artifact == ARTIFACT.name
     assert [event.source for event in play.of(SourceFailed)] == ["http://bad", "http://other"]
 
 
-def test_a_signed_dag_of_other_bytes_is_left_and_the_whole_file_taken() -> None:
+def test_a_signed_dag_of_other_bytes_is_dropped_for_the_whole_file() -> None:
     other = data_of(len(DATA), seed=2)
     tree = build_dag(chunked(other))
     site = mirror()
     site.files[f"dag/{tree.root}.car"] = car_of(tree)
     # Whoever signed it has the other bytes under the artifact's name too, in parts only.
-    play = Fetching(Sites(a=site))
+    play = FakeDownload(Sites(a=site))
     with pytest.raises(ArtifactUnavailable):
         obtained(play, tree.root)
     assert not play.disk.items(Folder.ENTRIES)
 
 
-def test_a_dag_that_cannot_be_one_is_named_and_the_whole_file_taken() -> None:
+def test_an_invalid_dag_is_reported_and_the_whole_file_requested() -> None:
     site = mirror()
-    play = Fetching(Sites(a=site))
+    play = FakeDownload(Sites(a=site))
     wrong = Cid.of(Codec.DAG_PB, b"no node at all")
     site.files[f"dag/{wrong}.car"] = b"x" * 5000
     with pytest.raises(ArtifactUnavailable):
@@ -122,15 +122,15 @@ def test_a_dag_that_cannot_be_one_is_named_and_the_whole_file_taken() -> None:
     assert play.of(ChunksUnknown)
 
 
-def test_a_source_that_knows_no_parts_gives_the_whole() -> None:
+def test_a_source_without_ranges_sends_the_whole_file() -> None:
     net = Sites(whole=mirror(whole_only=True), gone=Site({CAR: car_of(TREE)}))
-    play = Fetching(net)
+    play = FakeDownload(net)
     assert obtained(play) == "http://whole"
     assert net.offsets[0][1] == 0
 
 
-def test_a_run_that_was_stopped_is_continued() -> None:
-    play = Fetching(Sites(a=mirror()))
+def test_a_stopped_download_is_continued() -> None:
+    play = FakeDownload(Sites(a=mirror()))
 
     async def stopped() -> None:
         async with asyncio.timeout(2.5):
@@ -148,8 +148,8 @@ def test_a_run_that_was_stopped_is_continued() -> None:
 CHANGED = DATA[:150_000] + b"what is new" * 50 + DATA[150_300:]
 
 
-def updated(play: Fetching, *, rot: bool = False) -> int:
-    """Have a new version beside the old one; return how many bytes of it came over the wire."""
+def updated(play: FakeDownload, *, rot: bool = False) -> int:
+    """Download a new version beside a stored one; return the bytes that were requested."""
     obtained(play)
     old = play.disk
     assert isinstance(old, MemoryDisk)
@@ -160,7 +160,7 @@ def updated(play: Fetching, *, rot: bool = False) -> int:
     new, tree = artifact_of(CHANGED), build_dag(chunked_alike(CHANGED))
     site = site_of(CHANGED)
     site.files[f"dag/{tree.root}.car"] = car_of(tree)
-    again = Fetching(Sites(b=site), old)
+    again = FakeDownload(Sites(b=site), old)
 
     async def obtaining() -> None:
         fetched, _ = await fetch_artifact(again.context(), again.sources(), new, tree.root)
@@ -175,7 +175,7 @@ def updated(play: Fetching, *, rot: bool = False) -> int:
 
 
 def chunked_alike(data: bytes) -> ChunkList:
-    """Cut a changed version where the old one was cut, but for the change."""
+    """Cut a changed version at the old boundaries, except for the change."""
     before, after = chunked(DATA), ChunkList()
     for chunk in before:
         piece = DATA[chunk.offset : chunk.offset + chunk.size]
@@ -191,12 +191,12 @@ def chunked_alike(data: bytes) -> ChunkList:
     return after
 
 
-def test_a_new_version_takes_from_an_old_one_what_they_share() -> None:
-    assert updated(Fetching(Sites(a=mirror()))) < 6000
+def test_a_new_version_reuses_the_chunks_of_a_stored_one() -> None:
+    assert updated(FakeDownload(Sites(a=mirror()))) < 6000
 
 
-def test_chunks_are_shared_even_where_every_node_over_them_is_another() -> None:
-    play, chunks = Fetching(Sites(a=mirror())), chunked(DATA)
+def test_chunks_are_reused_even_if_no_node_of_the_dag_is_shared() -> None:
+    play, chunks = FakeDownload(Sites(a=mirror())), chunked(DATA)
     obtained(play)
     changed = bytearray(DATA)
     for number in range(0, chunks.count, 4):
@@ -206,7 +206,7 @@ def test_chunks_are_shared_even_where_every_node_over_them_is_another() -> None:
     assert not {cid for cid, _ in tree.nodes} & {cid for cid, _ in TREE.nodes}
     site = site_of(new)
     site.files[f"dag/{tree.root}.car"] = car_of(tree)
-    again = Fetching(Sites(b=site), play.disk)
+    again = FakeDownload(Sites(b=site), play.disk)
 
     async def obtaining() -> None:
         fetched, _ = await fetch_artifact(again.context(), again.sources(), artifact, tree.root)
@@ -218,19 +218,19 @@ def test_chunks_are_shared_even_where_every_node_over_them_is_another() -> None:
     assert_every_entry_is_what_it_is_called(play.disk)
 
 
-def test_a_chunk_that_rotted_in_an_old_version_is_fetched_again() -> None:
-    assert 0 < updated(Fetching(Sites(a=mirror())), rot=True) < 12_000
+def test_a_damaged_chunk_of_a_stored_version_is_downloaded() -> None:
+    assert 0 < updated(FakeDownload(Sites(a=mirror())), rot=True) < 12_000
 
 
-def test_a_full_store_is_said_as_such_and_holds_no_descriptor() -> None:
+def test_a_full_store_is_reported_and_leaves_no_file_open() -> None:
     disk = MemoryDisk(capacity=1000)
     with pytest.raises(Exception, match="no room"):
-        obtained(Fetching(Sites(a=mirror()), disk))
+        obtained(FakeDownload(Sites(a=mirror()), disk))
 
 
 @pytest.mark.parametrize("way", ["by chunks", "as a whole", "from the store"])
 def test_an_artifact_that_cannot_be_reported_is_closed(way: str) -> None:
-    play = Fetching(Sites(a=mirror()))
+    play = FakeDownload(Sites(a=mirror()))
     if way == "from the store":
         obtained(play)
     opened: list[int] = []

@@ -1,4 +1,4 @@
-"""A document of one source: how often it is asked for, and when that ends."""
+"""Retries of a document that one source has, and their end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ATTEMPTS = 5
 
 
 def read(site: Site) -> tuple[bytes | str, list[Event]]:
-    """Ask for a manifest; return it or why it is not there, and what was told."""
+    """Read a manifest; return it or the failure, and the events."""
     sites, events = Sites(mirror=site), list[Event]()
 
     async def once(url: str) -> bytes:
@@ -46,7 +46,7 @@ def busy(until: float, retry_after: float | None = None) -> Site:
     return site
 
 
-def test_a_source_that_asks_for_a_pause_gets_it_and_hands_the_document_out() -> None:
+def test_the_pause_that_a_source_asks_for_is_kept() -> None:
     site = busy(30.0, retry_after=20)
     answer, events = read(site)
     assert answer == site.files[MANIFEST]
@@ -54,13 +54,13 @@ def test_a_source_that_asks_for_a_pause_gets_it_and_hands_the_document_out() -> 
     assert [type(event) for event in events] == [CandidateDeferred] * 2
 
 
-def test_a_source_that_comes_up_late_is_waited_for() -> None:
+def test_a_source_that_starts_late_is_retried() -> None:
     site = good_site()
     site.up_at = 2.0
     assert read(site)[0] == site.files[MANIFEST]
 
 
-def test_a_source_that_stays_busy_is_asked_as_often_as_the_policy_says() -> None:
+def test_a_busy_source_gets_as_many_requests_as_the_policy_allows() -> None:
     site = busy(1e9)
     answer, events = read(site)
     assert len(site.asked_at) == ATTEMPTS
@@ -69,7 +69,7 @@ def test_a_source_that_stays_busy_is_asked_as_often_as_the_policy_says() -> None
 
 
 @pytest.mark.parametrize("asked", [100_000.0, 120.0])
-def test_a_pause_beyond_the_patience_ends_it_at_once_with_the_way_out(asked: float) -> None:
+def test_a_pause_beyond_the_time_limit_fails_at_once_and_says_what_to_do(asked: float) -> None:
     site = busy(1e9, retry_after=asked)
     answer, events = read(site)
     assert len(site.asked_at) == 1
@@ -77,7 +77,7 @@ def test_a_pause_beyond_the_patience_ends_it_at_once_with_the_way_out(asked: flo
     assert f"asks to be left alone for {min(asked, 300):.0f} seconds; try again then" in str(answer)
 
 
-def test_a_source_that_does_not_have_it_is_not_asked_again() -> None:
+def test_a_missing_document_is_not_requested_again() -> None:
     site = Site({})
     answer, events = read(site)
     assert "404" in str(answer)
@@ -85,7 +85,7 @@ def test_a_source_that_does_not_have_it_is_not_asked_again() -> None:
     assert events == []
 
 
-def test_a_source_that_hangs_is_left_when_the_patience_ends() -> None:
+def test_a_source_that_hangs_is_given_up_at_the_time_limit() -> None:
     site = good_site()
     site.hangs = True
     answer, events = read(site)

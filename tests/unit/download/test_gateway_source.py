@@ -1,4 +1,4 @@
-"""Chunks and their list out of gateways: alone, beside mirrors, and with nothing left behind."""
+"""Downloads from trustless gateways: alone, beside mirrors, and without leftover requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from phase_boot.store.layout import entry_path
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.fakes.pieces import (
-    Fetching,
+    FakeDownload,
     artifact_of,
     chunked,
     data_of,
@@ -49,11 +49,11 @@ def gateway(**settings: Any) -> Site:
 
 
 class Counted(Sites):
-    """Knows how many answers go on at once, and how many there were at most."""
+    """Counts open responses and their highest number."""
 
     now = most = 0
     refusing = ""
-    """Where only whole files are sent."""
+    """Base URL of a site that sends only whole files."""
 
     async def span(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
@@ -73,14 +73,14 @@ class Counted(Sites):
             self.now -= 1
 
 
-def play_of(*mirrors: str, **sites: Site) -> Fetching:
+def play_of(*mirrors: str, **sites: Site) -> FakeDownload:
     """Return downloads for which all sites but ``mirrors`` are gateways."""
     net = Counted(**sites)
     gateways = tuple(f"http://{name}" for name in sites if name not in mirrors)
     return Playing(net, gateways=gateways, mirrors=tuple(f"http://{name}" for name in mirrors))
 
 
-class Playing(Fetching):
+class Playing(FakeDownload):
     def __init__(self, net: Sites, *, gateways: tuple[str, ...], mirrors: tuple[str, ...]) -> None:
         super().__init__(net)
         self.known: dict[str, Any] = {"gateways": gateways, "mirrors": mirrors}
@@ -89,8 +89,8 @@ class Playing(Fetching):
         return super().sources(**(self.known | changes))
 
 
-def obtained(play: Fetching, root: Cid | None = TREE.root, **changes: Any) -> str:
-    """Have the artifact; return who gave most of it."""
+def obtained(play: FakeDownload, root: Cid | None = TREE.root, **changes: Any) -> str:
+    """Download the artifact; return the main source."""
 
     async def obtaining() -> str:
         fetched, source = await fetch_artifact(
@@ -107,7 +107,7 @@ def obtained(play: Fetching, root: Cid | None = TREE.root, **changes: Any) -> st
     return source
 
 
-def test_a_gateway_alone_suffices_for_the_list_and_the_chunks() -> None:
+def test_one_gateway_suffices_for_the_chunk_list_and_the_chunks() -> None:
     gate = gateway()
     play = play_of(gate=gate)
     assert obtained(play) == "http://gate"
@@ -120,13 +120,13 @@ def test_a_gateway_alone_suffices_for_the_list_and_the_chunks() -> None:
     assert done.source == "http://gate"
 
 
-def test_gateways_go_on_where_all_mirrors_failed() -> None:
+def test_gateways_continue_after_all_mirrors_failed() -> None:
     play = play_of("gone", "empty", gone=Site({}, hangs=True), empty=Site({}), gate=gateway())
     assert obtained(play) == "http://gate"
     assert not play.of(ChunksUnknown)
 
 
-def test_several_gateways_share_the_work_and_bound_it_together() -> None:
+def test_several_gateways_share_the_work_and_its_bound() -> None:
     gates = {f"g{n}": gateway() for n in range(6)}
     play = play_of(**gates)
     obtained(play)
@@ -136,14 +136,14 @@ def test_several_gateways_share_the_work_and_bound_it_together() -> None:
     assert play.sites.most <= 6 * (32 // 6)
 
 
-def test_one_gateway_is_asked_for_a_few_blocks_at_once_and_never_for_more() -> None:
+def test_open_requests_to_one_gateway_are_bounded() -> None:
     play = play_of(gate=gateway())
     obtained(play)
     assert isinstance(play.sites, Counted)
     assert play.sites.most == MAX_REQUESTS
 
 
-def test_mirrors_and_gateways_are_asked_together_and_the_list_is_the_mirrors() -> None:
+def test_mirrors_and_gateways_are_used_together_and_a_mirror_sends_the_chunk_list() -> None:
     mirror, gate = site_of(DATA), gateway()
     mirror.files[CAR] = car_of(TREE)
     play = play_of("mirror", mirror=mirror, gate=gate)
@@ -153,7 +153,7 @@ def test_mirrors_and_gateways_are_asked_together_and_the_list_is_the_mirrors() -
     assert not nodes & set(gate.asked)
 
 
-def test_a_list_that_a_mirror_broke_off_is_gone_on_with_by_name() -> None:
+def test_a_chunk_list_that_a_mirror_cut_short_is_completed_by_cids() -> None:
     mirror, gate = site_of(DATA), gateway()
     mirror.files[CAR] = car_of(TREE)[:1500]
     play = play_of("mirror", mirror=mirror, gate=gate)
@@ -167,7 +167,7 @@ def test_a_list_that_a_mirror_broke_off_is_gone_on_with_by_name() -> None:
         assert file.read() == car_of(TREE)
 
 
-def test_whoever_has_no_such_block_is_left_and_another_gateway_goes_on() -> None:
+def test_a_gateway_without_a_block_is_given_up_and_another_continues() -> None:
     half, gate = gateway(), gateway()
     for cid, _ in TREE.nodes[3:]:
         del half.files[block_path(cid)]
@@ -180,7 +180,7 @@ def test_whoever_has_no_such_block_is_left_and_another_gateway_goes_on() -> None
     assert gate.asked[block_path(TREE.root)] == 0
 
 
-def test_what_one_gateway_has_not_another_one_sends() -> None:
+def test_blocks_that_one_gateway_lacks_come_from_another() -> None:
     holed, gate = gateway(), gateway()
     del holed.files[block_path(Cid.of(Codec.RAW, DATA[-CHUNKS.chunk(CHUNKS.count - 1).size :]))]
     del gate.files[block_path(Cid.of(Codec.RAW, DATA[:700]))]
@@ -189,14 +189,14 @@ def test_what_one_gateway_has_not_another_one_sends() -> None:
     assert not play.banned
 
 
-def test_without_the_name_of_its_dag_no_gateway_is_asked() -> None:
+def test_without_the_cid_of_its_dag_no_gateway_is_used() -> None:
     gate, mirror = gateway(), site_of(DATA)
     play = play_of("mirror", mirror=mirror, gate=gate)
     assert obtained(play, None) == "http://mirror"
     assert not gate.asked
 
 
-def test_no_gateway_is_ever_asked_for_a_file() -> None:
+def test_no_file_is_requested_from_a_gateway() -> None:
     gate = gateway()
     for cid, _ in TREE.nodes:
         del gate.files[block_path(cid)]
@@ -209,7 +209,7 @@ def test_no_gateway_is_ever_asked_for_a_file() -> None:
     assert not play.disk.items(Folder.ENTRIES)
 
 
-def test_a_gateway_that_knows_no_parts_is_left_and_not_asked_for_the_whole() -> None:
+def test_a_gateway_without_ranges_is_given_up_and_no_whole_file_requested() -> None:
     gate = gateway()
     gate.files[entry_path(ARTIFACT.digest)] = DATA
     mirror = Site({CAR: car_of(TREE)})
@@ -222,7 +222,7 @@ def test_a_gateway_that_knows_no_parts_is_left_and_not_asked_for_the_whole() -> 
     assert not gate.asked
 
 
-def test_one_that_is_busy_now_and_then_delivers() -> None:
+def test_a_gateway_that_is_busy_at_times_delivers() -> None:
     gate = gateway(busy_every=90)
     # The list is not asked for twice; a mirror has it.
     play = play_of("mirror", mirror=Site({CAR: car_of(TREE)}), gate=gate)
@@ -231,7 +231,7 @@ def test_one_that_is_busy_now_and_then_delivers() -> None:
 
 
 class Line(Sites):
-    """All answers share one slow line."""
+    """All responses share one slow line."""
 
     def __init__(self, rate: float, **sites: Site) -> None:
         super().__init__(**sites)
@@ -248,12 +248,12 @@ class Line(Sites):
                 yield piece
 
 
-def test_a_line_that_is_hardly_fast_enough_for_the_policy_delivers_all_the_same() -> None:
+def test_a_line_barely_above_the_lowest_rate_delivers() -> None:
     # All that may be asked for at once would arrive when nobody waits any more.
     size, data = 32 * KIB, data_of(1280 * KIB)
     cut = [data[at : at + size] for at in range(0, len(data), size)]
     chunks = ChunkList.of((bytes.fromhex(Digest.of(piece).hex), size) for piece in cut)
-    play = Fetching(Line(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
+    play = FakeDownload(Line(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
     context = play.context(limits={"slowest_kib_per_second": 4})
     sources, root = Sources(gateways=("http://gate",)), build_dag(chunks).root
 
@@ -265,7 +265,7 @@ def test_a_line_that_is_hardly_fast_enough_for_the_policy_delivers_all_the_same(
     assert not play.of(SourceFailed)
 
 
-def test_one_that_falls_silent_is_asked_for_less_and_then_left() -> None:
+def test_a_gateway_that_falls_silent_gets_fewer_requests_and_is_given_up() -> None:
     quiet = gateway(silent_after=0)
     mirror = site_of(DATA, piece_seconds=0.5)
     mirror.files[CAR] = car_of(TREE)
@@ -274,7 +274,7 @@ def test_one_that_falls_silent_is_asked_for_less_and_then_left() -> None:
     assert quiet.asked.total() - quiet.asked[f"ipfs/{TREE.root}?format=raw"] <= 3
 
 
-def test_a_new_version_asks_for_nodes_and_chunks_that_the_old_one_lacks() -> None:
+def test_a_new_version_requests_only_nodes_and_chunks_that_the_stored_one_lacks() -> None:
     play = play_of(gate=gateway())
     obtained(play)
     changed = DATA[:120_000] + bytes(700) + DATA[120_700:]
@@ -293,9 +293,9 @@ def test_a_new_version_asks_for_nodes_and_chunks_that_the_old_one_lacks() -> Non
     assert {event.source for event in later.of(SourceServed)} == {"store"}
 
 
-def test_whoever_hangs_up_in_the_middle_leaves_no_question_behind() -> None:
+def test_a_read_that_is_closed_early_leaves_no_request_open() -> None:
     net = Counted(gate=gateway())
-    play = Fetching(net)
+    play = FakeDownload(net)
 
     async def hanging_up() -> None:
         source = GatewaySource(play.context(), "http://gate", CHUNKS)
@@ -316,7 +316,7 @@ def test_whoever_hangs_up_in_the_middle_leaves_no_question_behind() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.015, 0.5, 1.5])
-def test_a_fetch_that_is_stopped_leaves_no_question_behind(seconds: float) -> None:
+def test_a_cancelled_download_leaves_no_request_open(seconds: float) -> None:
     play = play_of(gate=gateway(piece_seconds=0.1))
 
     async def stopped() -> None:
@@ -332,10 +332,10 @@ def test_a_fetch_that_is_stopped_leaves_no_question_behind(seconds: float) -> No
     assert not play.disk.items(Folder.ENTRIES)
 
 
-def test_a_block_that_cannot_be_had_fails_after_all_before_it_were_sent() -> None:
+def test_a_missing_block_fails_after_all_blocks_before_it() -> None:
     gate = gateway()
     del gate.files[block_path(Cid.of(Codec.RAW, DATA[2001 : 2001 + 999]))]
-    play = Fetching(Sites(gate=gate))
+    play = FakeDownload(Sites(gate=gate))
 
     got = bytearray()
 
@@ -350,7 +350,7 @@ def test_a_block_that_cannot_be_had_fails_after_all_before_it_were_sent() -> Non
     assert bytes(got) == DATA[:2001]
 
 
-def test_all_is_asked_with_the_reach_of_the_policy() -> None:
+def test_requests_have_the_reach_of_the_policy() -> None:
     play = play_of(gate=gateway())
     policy = play.context().policy
     near = replace(policy.network, reach=Reach.LAN)

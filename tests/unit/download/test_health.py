@@ -1,4 +1,4 @@
-"""What is remembered of sources that failed, and for how long."""
+"""How long a source that failed is suspect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several sources at once: how long it takes, who is asked for what, and who is left."""
+"""Downloads from several sources: duration, shares of the work, and sources given up."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import NoSpace
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, flipped_from, site_of
+from tests.fakes.pieces import FakeDownload, artifact_of, chunked, data_of, flipped_from, site_of
 
 DATA = data_of(3_000_000)
 CHUNKS = chunked(DATA)
 ARTIFACT = artifact_of(DATA)
 
 
-async def swarmed(play: Fetching, **changes: object) -> tuple[VerifiedFile, float]:
-    """Fetch all of it; return it, and how long that took."""
+async def swarmed(play: FakeDownload, **changes: object) -> tuple[VerifiedFile, float]:
+    """Download the artifact; return it and the seconds it took."""
     context = play.context(**changes)
     began = context.clock.monotonic()
     writer = context.store.chunk_writer(ARTIFACT, CHUNKS)
@@ -41,8 +41,8 @@ async def swarmed(play: Fetching, **changes: object) -> tuple[VerifiedFile, floa
         raise
 
 
-def run(play: Fetching, **changes: object) -> float:
-    """Fetch among fakes and check what is there in the end."""
+def run(play: FakeDownload, **changes: object) -> float:
+    """Download from fake sites and check the store afterwards."""
 
     async def fetching() -> float:
         fetched, seconds = await swarmed(play, **changes)
@@ -57,7 +57,7 @@ def run(play: Fetching, **changes: object) -> float:
 
 
 def sites(**rates: float) -> Sites:
-    """Return mirrors that send so many bytes in a second."""
+    """Return mirrors with these rates in bytes per second."""
     return Sites(**{n: site_of(DATA, piece_seconds=1000 / rate) for n, rate in rates.items()})
 
 
@@ -66,38 +66,38 @@ def alone(rate: float) -> float:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
-def test_so_many_sources_are_so_much_faster_than_one(count: int) -> None:
-    play = Fetching(sites(**{f"s{n}": 100_000.0 for n in range(count)}))
+def test_several_sources_are_faster_in_proportion(count: int) -> None:
+    play = FakeDownload(sites(**{f"s{n}": 100_000.0 for n in range(count)}))
     assert run(play) < alone(100_000 * count) * 1.08
 
 
-def test_a_slow_source_among_fast_ones_holds_nobody_up() -> None:
-    play = Fetching(sites(a=1e5, b=1e5, c=1e5, slow=5e3))
+def test_a_slow_source_among_fast_ones_causes_no_delay() -> None:
+    play = FakeDownload(sites(a=1e5, b=1e5, c=1e5, slow=5e3))
     assert run(play) < alone(305_000) * 1.1
     served = Counter({event.source: event.bytes for event in play.of(SourceServed)})
     assert served["http://slow"] < served["http://a"] / 10
 
 
-def test_a_source_that_never_answers_holds_nobody_up() -> None:
+def test_a_source_that_never_answers_causes_no_delay() -> None:
     net = sites(a=1e5, b=1e5, slow=5e3)
     net.by_base["http://dead"] = site_of(DATA, hangs=True)
-    play = Fetching(net)
+    play = FakeDownload(net)
     assert run(play) < alone(205_000) * 1.15
 
 
-def test_a_source_that_falls_silent_in_the_middle_holds_nobody_up() -> None:
+def test_a_source_that_falls_silent_causes_no_delay() -> None:
     net = sites(a=1e5)
     net.by_base["http://silent"] = site_of(DATA, piece_seconds=0.01, silent_after=50_000)
-    play = Fetching(net)
+    play = FakeDownload(net)
     assert run(play) < alone(1e5) + 5
 
 
 @pytest.mark.parametrize("offset", [0, 12_345, len(DATA) - 1])
-def test_a_liar_costs_one_chunk_is_named_and_never_asked_again(offset: int) -> None:
+def test_a_source_that_sends_wrong_bytes_costs_one_chunk_and_is_banned(offset: int) -> None:
     net = sites(a=1e5, b=1e5, c=1e5)
     liar = net.by_base["http://liar"] = site_of(DATA, piece_seconds=0.01)
     liar.twist = flipped_from(offset)
-    play = Fetching(net)
+    play = FakeDownload(net)
     assert run(play) < alone(3e5) * 1.1
     failed = [event for event in play.of(SourceFailed) if event.source == "http://liar"]
     assert len(failed) <= 1
@@ -106,7 +106,7 @@ def test_a_liar_costs_one_chunk_is_named_and_never_asked_again(offset: int) -> N
         assert "not what was signed" in failed[0].reason
         assert play.banned == {"http://liar"}
         before = liar.asked.total()
-        run(Fetching(net, MemoryDisk(), banned=play.banned))
+        run(FakeDownload(net, MemoryDisk(), banned=play.banned))
         assert liar.asked.total() == before
 
 
@@ -124,61 +124,61 @@ def test_one_good_source_among_nine_bad_ones_is_enough() -> None:
         "endless": site_of(DATA, twist=lambda _, data: data + data),
     }
     net.by_base |= {f"http://{name}": site for name, site in bad.items()}
-    play = Fetching(net)
+    play = FakeDownload(net)
     assert run(play) < alone(1e5) * 1.2
     assert play.banned == {"http://liar"}
 
 
-def test_a_trickling_source_alone_is_left() -> None:
-    play = Fetching(sites(slow=500))
+def test_a_single_source_below_the_lowest_rate_is_given_up() -> None:
+    play = FakeDownload(sites(slow=500))
     with pytest.raises(ArtifactUnavailable, match="KiB a second"):
         run(play)
     # What it sent was not thrown away.
-    assert run(Fetching(sites(fast=1e6), play.disk)) < alone(1e6)
+    assert run(FakeDownload(sites(fast=1e6), play.disk)) < alone(1e6)
 
 
-def test_nobody_left_says_why_of_each() -> None:
+def test_without_a_source_left_each_failure_is_named() -> None:
     net = Sites(gone=Site({}), busy=site_of(DATA, busy_every=1))
-    play = Fetching(net)
+    play = FakeDownload(net)
     with pytest.raises(ArtifactUnavailable, match=r"gone .*404.*; http://busy .*500"):
         run(play)
     assert [event.again for event in play.of(SourceFailed)] == [False, True, True, False]
 
 
-def test_a_source_that_asks_for_a_pause_is_left_alone_and_holds_nobody_up() -> None:
-    play = Fetching(sites(busy=1e6, good=1e5))
+def test_a_source_that_asks_for_a_pause_gets_it_and_causes_no_delay() -> None:
+    play = FakeDownload(sites(busy=1e6, good=1e5))
     busy = play.sites.by_base["http://busy"]
     busy.busy_until, busy.retry_after = 30.0, 100_000
     assert run(play) < alone(1e5) * 1.1
     assert len(busy.asked_at) == 1
 
 
-def test_a_source_that_is_alone_is_asked_again_within_the_bound_of_its_pause() -> None:
-    play = Fetching(sites(busy=1e6))
+def test_a_single_source_is_retried_within_the_bound_of_its_pause() -> None:
+    play = FakeDownload(sites(busy=1e6))
     busy = play.sites.by_base["http://busy"]
     busy.busy_until, busy.retry_after = 30.0, 100_000
     assert run(play) < 60 + 2 * alone(1e6)
     assert busy.asked_at[1] == pytest.approx(60)
 
 
-def test_a_source_that_loses_the_connection_goes_on_where_it_broke() -> None:
-    play = Fetching(Sites(a=site_of(DATA, piece_seconds=0.001, vanish_after=400_000)))
+def test_a_source_whose_connection_breaks_continues_there() -> None:
+    play = FakeDownload(Sites(a=site_of(DATA, piece_seconds=0.001, vanish_after=400_000)))
     run(play)
     assert sum(length for _, _, length in play.sites.spans) < len(DATA) + FIRST_SPAN
 
 
-def test_what_an_earlier_run_has_is_not_asked_for_again() -> None:
-    first = Fetching(sites(a=1e5))
+def test_chunks_of_an_earlier_run_are_not_requested_again() -> None:
+    first = FakeDownload(sites(a=1e5))
     with pytest.raises(TimeoutError):
         run_for(first, 10)
-    again = Fetching(sites(a=1e5), first.disk)
+    again = FakeDownload(sites(a=1e5), first.disk)
     asked = run(again)
     assert asked < alone(1e5) - 9
     # Of what had arrived, only the chunk that was under way is lost.
     assert again.sites.spans[0][1] > 990_000
 
 
-def run_for(play: Fetching, seconds: float) -> None:
+def run_for(play: FakeDownload, seconds: float) -> None:
     async def fetching() -> None:
         async with asyncio.timeout(seconds):
             await swarmed(play)
@@ -186,8 +186,8 @@ def run_for(play: Fetching, seconds: float) -> None:
     virtual_time.run(fetching())
 
 
-def test_progress_tells_how_fast_it_is() -> None:
-    play = Fetching(sites(a=1e5, b=1e5))
+def test_progress_has_the_rate() -> None:
+    play = FakeDownload(sites(a=1e5, b=1e5))
     run(play)
     told = play.of(FetchProgress)
     assert len(told) > 20
@@ -195,18 +195,18 @@ def test_progress_tells_how_fast_it_is() -> None:
     assert told[-1].rate == pytest.approx(200_000, rel=0.1)
 
 
-def test_a_full_disk_ends_it_and_what_is_there_is_kept() -> None:
+def test_a_full_disk_ends_the_download_and_keeps_its_chunks() -> None:
     disk = MemoryDisk(capacity=len(DATA) - 1)
-    play = Fetching(sites(a=1e6), disk)
+    play = FakeDownload(sites(a=1e6), disk)
     with pytest.raises(NoSpace):
         run(play)
     assert not disk.items(Folder.ENTRIES)
 
 
-def test_a_disk_that_fills_up_in_the_middle_loses_nothing_that_is_there() -> None:
+def test_a_disk_that_fills_up_during_the_download_loses_no_chunk() -> None:
     disk = MemoryDisk(capacity=len(DATA) * 2)
     disk.unreserving = True
-    play = Fetching(sites(a=1e5), disk)
+    play = FakeDownload(sites(a=1e5), disk)
 
     async def filling() -> None:
         task = asyncio.create_task(swarmed(play))
@@ -217,12 +217,12 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing_that_is_there() -> Non
     with pytest.raises(NoSpace):
         virtual_time.run(filling())
     disk.capacity = len(DATA) * 2
-    assert run(Fetching(sites(a=1e5), disk)) < alone(1e5) - 9
+    assert run(FakeDownload(sites(a=1e5), disk)) < alone(1e5) - 9
 
 
-def test_two_runs_at_once_both_get_it() -> None:
+def test_two_downloads_at_once_both_succeed() -> None:
     disk = MemoryDisk()
-    one, two = Fetching(sites(a=1e5), disk), Fetching(sites(b=2e5), disk)
+    one, two = FakeDownload(sites(a=1e5), disk), FakeDownload(sites(b=2e5), disk)
 
     async def both() -> None:
         results = await asyncio.gather(swarmed(one), swarmed(two))

@@ -1,4 +1,4 @@
-"""Fetching beside others who fetch: whom it helps, and what those can do who say that they help."""
+"""Downloads beside peers: the exchange of pieces, and what false trackers and peers can cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import Fetching, artifact_of, chunked, data_of, site_of
+from tests.fakes.pieces import FakeDownload, artifact_of, chunked, data_of, site_of
 from tests.fakes.trees import car_of
 
 DATA = data_of(4 * MIN_PIECE_SIZE)
@@ -42,7 +42,7 @@ OTHER = "http://10.0.0.8:7000"
 
 @dataclass
 class Provider(Site):
-    """A provider where machines meet."""
+    """A provider that is a tracker."""
 
     told: list[dict[str, Any]] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ class Beside:
 
     def __post_init__(self) -> None:
         self.neighbours = FakeNeighbours(self.sites)
-        self.play = Fetching(self.sites)
+        self.play = FakeDownload(self.sites)
 
     def tracker(self) -> TrackerClient:
         return TrackerClient(
@@ -111,7 +111,7 @@ def beside(host: Provider, **others: Site) -> Beside:
 
 
 def seconds(it: Beside, *sources: str) -> float:
-    """How long it takes to fetch from ``sources``, in virtual time."""
+    """Return the virtual seconds of a download from ``sources``."""
 
     async def timed() -> float:
         began = asyncio.get_running_loop().time()
@@ -122,7 +122,7 @@ def seconds(it: Beside, *sources: str) -> float:
 
 
 def tracker_of(sizes: dict[str, int]) -> Callable[[bytes], bytes]:
-    """A tracker whose peer has everything, unless that peer is named as failed."""
+    """Return a tracker whose peer has every piece, unless it is reported as failed."""
 
     def tracker(raw: bytes) -> bytes:
         failed = PEER in json.loads(raw).get("failed", [])
@@ -137,7 +137,7 @@ def bytes_asked(sites: Sites, base: str) -> int:
     return sum(length for url, _, length in sites.spans if url == f"{base}/{ENTRY}")
 
 
-def test_a_provider_is_asked_for_our_part_and_others_for_theirs() -> None:
+def test_assigned_pieces_come_from_the_tracker_and_the_others_from_peers() -> None:
     it = beside(provider(peers=(PEER,), assigned=0b0011), **{"10.0.0.9:7000": site_of(DATA)})
     it.run("http://host")
     assert bytes_asked(it.sites, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
@@ -145,7 +145,7 @@ def test_a_provider_is_asked_for_our_part_and_others_for_theirs() -> None:
     assert [event.source for event in it.play.of(MeetingJoined)] == ["http://host"]
 
 
-def test_what_is_here_is_handed_on_and_told_while_it_is_fetched_and_after() -> None:
+def test_pieces_are_shared_and_announced_during_the_download_and_after() -> None:
     host = provider()
     it = beside(host)
     it.run("http://host", lingering=5.0)
@@ -164,19 +164,19 @@ def test_what_is_here_is_handed_on_and_told_while_it_is_fetched_and_after() -> N
     assert held == sorted(held)
 
 
-def test_a_provider_that_gives_nothing_away_is_asked_all_the_same_after_a_while() -> None:
+def test_a_tracker_that_assigns_nothing_is_used_as_a_mirror_after_a_while() -> None:
     it = beside(provider(assigned=0))
     assert it.run("http://host") == "http://host"
 
 
-def test_a_peer_said_to_have_it_that_has_not_costs_nothing_else() -> None:
+def test_a_peer_without_the_pieces_it_is_said_to_have_is_given_up() -> None:
     it = beside(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": Site({})})
     it.sites.by_base[OTHER] = Site({}, hangs=True)
     assert it.run("http://host") == "http://host"
     assert it.reasons()[PEER] == "it does not have it (HTTP 404)"
 
 
-def test_a_peer_that_lies_is_banned_and_costs_one_chunk() -> None:
+def test_a_peer_that_sends_wrong_bytes_is_banned_and_costs_one_chunk() -> None:
     liar = site_of(DATA, twist=lambda _path, data: bytes(len(data)))
     it = beside(provider(peers=(PEER,), assigned=0b0001), **{"10.0.0.9:7000": liar})
     assert it.run("http://host") == "http://host"
@@ -186,7 +186,7 @@ def test_a_peer_that_lies_is_banned_and_costs_one_chunk() -> None:
 
 
 @pytest.mark.parametrize("peer", [Site({}, hangs=True), Site({})], ids=["silent", "empty"])
-def test_a_peer_that_left_is_named_to_the_provider_which_gives_its_part(peer: Site) -> None:
+def test_a_peer_that_left_is_reported_to_the_tracker_which_assigns_its_pieces(peer: Site) -> None:
     host = provider()
     host.meets(tracker_of(SIZES))
     it = beside(host, **{"10.0.0.9:7000": peer})
@@ -194,7 +194,7 @@ def test_a_peer_that_left_is_named_to_the_provider_which_gives_its_part(peer: Si
     assert [PEER] in [told.get("failed") for told in host.told]
 
 
-def test_a_peer_that_did_not_answer_is_not_asked_for_the_next_artifact() -> None:
+def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
     small = data_of(2 * MIN_PIECE_SIZE, seed=2)
     tree, artifact = build_dag(chunked(small)), artifact_of(small, "initramfs")
     host = provider(peers=(PEER,))
@@ -219,7 +219,7 @@ def test_a_peer_that_did_not_answer_is_not_asked_for_the_next_artifact() -> None
     assert [PEER] in [told["failed"] for told in second]
 
 
-def test_a_crowd_of_peers_is_asked_no_more_than_so_many_at_once() -> None:
+def test_the_number_of_peers_in_use_is_bounded() -> None:
     names = [f"10.0.1.{number}:7000" for number in range(3 * MAX_ACTIVE_PEERS)]
     crowd = {name: site_of(DATA) for name in names}
     it = beside(provider(peers=tuple(f"http://{name}" for name in names)), **crowd)
@@ -241,7 +241,7 @@ def test_a_crowd_of_peers_is_asked_no_more_than_so_many_at_once() -> None:
         lambda _: b"x" * 1_000_000,
     ],
 )
-def test_a_provider_that_talks_nonsense_is_a_mirror_like_any_other(answer: Any) -> None:
+def test_a_tracker_with_malformed_replies_is_used_as_a_mirror(answer: Any) -> None:
     host = Provider(provider().files).meets(answer)
     it = beside(host)
     assert it.run("http://host") == "http://host"
@@ -249,14 +249,14 @@ def test_a_provider_that_talks_nonsense_is_a_mirror_like_any_other(answer: Any) 
     assert not it.reasons()
 
 
-def test_a_provider_that_tells_of_our_own_services_sends_us_nowhere() -> None:
+def test_peers_at_addresses_of_local_services_are_ignored() -> None:
     urls = ("http://127.0.0.1:7000", "http://[::1]:7000", "http://10.0.0.9:80", "http://host:7000")
     it = beside(provider(peers=urls))
     it.run("http://host")
     assert {event.source for event in it.play.of(FetchStarted)} == {"http://host"}
 
 
-def test_a_plain_mirror_is_told_once_and_asked_for_everything() -> None:
+def test_a_mirror_that_is_no_tracker_gets_one_announcement() -> None:
     host = provider()
     host.tracker = None
     it = beside(host)
@@ -265,14 +265,14 @@ def test_a_plain_mirror_is_told_once_and_asked_for_everything() -> None:
     assert bytes_asked(it.sites, "http://host") >= len(DATA)
 
 
-def test_a_mirror_on_the_internet_is_told_nothing() -> None:
+def test_a_mirror_on_the_internet_gets_no_announcement() -> None:
     it = Beside(Sites())
     it.sites.by_base["https://mirror"] = provider()
     assert it.run("https://mirror") == "https://mirror"
     assert it.neighbours.said == []
 
 
-def test_a_provider_that_never_answers_is_a_mirror_like_any_other() -> None:
+def test_a_tracker_that_never_replies_is_used_as_a_mirror() -> None:
     class Silent(FakeNeighbours):
         async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
             await asyncio.sleep(1e9)
@@ -285,7 +285,7 @@ def test_a_provider_that_never_answers_is_a_mirror_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("failure", [FetchFailed("no", retryable=True), OSError("a fault")])
-def test_what_cannot_be_handed_on_is_named_and_fetched_all_the_same(failure: Exception) -> None:
+def test_an_artifact_that_cannot_be_shared_is_reported_and_downloaded(failure: Exception) -> None:
     class Broken(FakeNeighbours):
         async def share(self, share: Share, file: int, cuts: Any) -> FakeShared:
             await super().share(share, file, cuts)
@@ -311,7 +311,7 @@ def test_a_run_begins_with_nothing_that_an_earlier_one_still_shares() -> None:
     assert it.neighbours.shared == {}
 
 
-def test_who_sits_down_while_a_provider_is_spoken_to_waits_for_no_further_turn() -> None:
+def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it() -> None:
     class Slow(FakeNeighbours):
         async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
             await asyncio.sleep(1.0)
@@ -355,7 +355,7 @@ def test_who_sits_down_while_a_provider_is_spoken_to_waits_for_no_further_turn()
     assert virtual_time.run(both()) < 2.7
 
 
-def test_a_fault_while_telling_is_named_once_and_stops_nothing() -> None:
+def test_a_fault_during_an_announcement_is_reported_once_and_stops_nothing() -> None:
     def fault(_: bytes) -> bytes:
         raise ZeroDivisionError("a fault of ours")
 
@@ -366,9 +366,7 @@ def test_a_fault_while_telling_is_named_once_and_stops_nothing() -> None:
     assert "ZeroDivisionError" in told.reason
 
 
-def test_where_nobody_takes_what_is_to_be_handed_on_it_is_said_so_and_fetched_all_the_same() -> (
-    None
-):
+def test_sharing_that_never_starts_is_reported_and_the_artifact_downloaded() -> None:
     class Deaf(FakeNeighbours):
         async def share(self, share: Share, file: int, cuts: Any) -> FakeShared:
             await asyncio.sleep(1e9)
@@ -380,7 +378,7 @@ def test_where_nobody_takes_what_is_to_be_handed_on_it_is_said_so_and_fetched_al
     assert [told.reason for told in it.play.of(MeetingFailed)] == ["no answer for 5 seconds"]
 
 
-def test_what_somebody_stopped_fetching_is_handed_on_no_more() -> None:
+def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:
     it = beside(provider())
 
     async def stopped() -> None:

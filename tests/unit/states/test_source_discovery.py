@@ -1,4 +1,4 @@
-"""Boots that are fed by chunks, and by whoever turns up on the network in the meantime."""
+"""Boots that discover further sources and exchange pieces with peers during the download."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENTRY = f"cas/sha256/{Digest.of(ROOTFS).hex}"
 
 @dataclass
 class Counting(FakeFinder):
-    """Counts how often somebody looked."""
+    """Counts its searches."""
 
     searches: int = 0
 
@@ -48,7 +48,7 @@ class Breaking(Counting):
 
 @dataclass
 class Named(FakeFinder):
-    """Tells who announced each URL."""
+    """Yields candidates with the names of their announcements."""
 
     names: dict[str, str] = field(default_factory=dict)
 
@@ -69,21 +69,21 @@ def asked_for_rootfs(play: Scene) -> set[str]:
     return {base for base, site in play.sites.by_base.items() if site.asked[ENTRY]}
 
 
-def test_who_announces_the_same_helps_while_it_is_fetched() -> None:
+def test_a_provider_discovered_during_the_download_is_used() -> None:
     play = scene(peer=slow(), other=site_with_chunks())
     assert play.play() is State.TARGET
     assert asked_for_rootfs(play) == {"http://peer", "http://other"}
     assert {event["source"] for event in play.of("fetch.done")} == {"http://other"}
 
 
-def test_a_neighbour_without_the_artifact_is_named_and_stops_nobody() -> None:
+def test_a_discovered_provider_without_the_artifact_is_reported_and_stops_nothing() -> None:
     play = scene(peer=slow(), empty=Site({}))
     assert play.play() is State.TARGET
     failed = {(event["source"], event["reason"]) for event in play.of("source.failed")}
     assert failed == {("http://empty", "it does not have it (HTTP 404)")}
 
 
-def test_a_neighbour_that_lies_is_banned_and_costs_nothing_but_a_chunk() -> None:
+def test_a_discovered_provider_with_wrong_bytes_is_banned_and_costs_one_chunk() -> None:
     liar = site_with_chunks()
     liar.twist = lambda path, data: bytes(len(data)) if path == ENTRY else data
     play = scene(peer=slow(), liar=liar)
@@ -92,7 +92,7 @@ def test_a_neighbour_that_lies_is_banned_and_costs_nothing_but_a_chunk() -> None
     assert "another sha256" in str(play.of("source.failed"))
 
 
-def test_nobody_is_looked_for_when_all_of_it_is_in_the_store() -> None:
+def test_no_discovery_runs_for_stored_artifacts() -> None:
     first = scene(peer=site_with_chunks())
     first.play()
     again = scene(peer=site_with_chunks(), other=site_with_chunks())
@@ -103,7 +103,7 @@ def test_nobody_is_looked_for_when_all_of_it_is_in_the_store() -> None:
     assert not asked_for_rootfs(again)
 
 
-def test_a_finder_that_is_out_of_order_is_told_and_stops_nothing() -> None:
+def test_a_failing_finder_is_reported_and_stops_nothing() -> None:
     play = scene(peer=slow())
     play.lan = Breaking(play.found)
     assert play.play() is State.TARGET
@@ -111,7 +111,7 @@ def test_a_finder_that_is_out_of_order_is_told_and_stops_nothing() -> None:
     assert "ZeroDivisionError" in told["reason"]
 
 
-def test_a_crowd_of_announcements_fills_no_more_than_so_many_places() -> None:
+def test_the_number_of_discovered_sources_is_bounded() -> None:
     crowd = {f"n{number}": site_with_chunks() for number in range(MAX_DISCOVERED + 5)}
     play = scene(peer=slow(), **crowd)
     assert play.play() is State.TARGET
@@ -119,14 +119,14 @@ def test_a_crowd_of_announcements_fills_no_more_than_so_many_places() -> None:
     assert len(began) == MAX_DISCOVERED + 1
 
 
-def test_two_addresses_of_one_neighbour_count_once() -> None:
+def test_two_addresses_of_one_provider_count_once() -> None:
     play = scene(peer=slow(), other=site_with_chunks(), again=site_with_chunks())
     play.lan = Named(play.found, names={"http://again": "other", "http://other": "other"})
     assert play.play() is State.TARGET
     assert asked_for_rootfs(play) == {"http://peer", "http://other"}
 
 
-def test_boots_that_look_at_no_lan_ask_no_neighbour() -> None:
+def test_boots_without_lan_discovery_add_no_source() -> None:
     play = scene(peer=slow(), other=site_with_chunks())
     play.platform.table["discovery"]["order"] = ["url"]
     play.platform.table["discovery"]["urls"] = [play.found[0]]
@@ -140,7 +140,7 @@ def meeting_place() -> Site:
     return site
 
 
-def test_a_boot_helps_and_is_helped_by_others_that_boot_at_the_same_time() -> None:
+def test_boots_at_the_same_time_exchange_pieces() -> None:
     play = scene(peer=meeting_place())
     play.sites.by_base[NEIGHBOUR] = site_with_chunks()
     hands = play.neighbours = FakeNeighbours(play.sites)
@@ -153,7 +153,7 @@ def test_a_boot_helps_and_is_helped_by_others_that_boot_at_the_same_time() -> No
     assert play.sites.reaches == {Reach.INTERNET}
 
 
-def test_a_private_boot_tells_nobody_what_it_fetches_and_hands_nothing_on() -> None:
+def test_a_private_boot_neither_announces_nor_shares() -> None:
     play = scene(peer=meeting_place())
     play.sites.by_base[NEIGHBOUR] = site_with_chunks()
     play.platform.table = policy_table(mode="private", cache_enabled=False)
@@ -163,7 +163,7 @@ def test_a_private_boot_tells_nobody_what_it_fetches_and_hands_nothing_on() -> N
     assert asked_for_rootfs(play) == {"http://peer"}
 
 
-def test_a_local_boot_tells_and_is_told_within_its_lan_alone() -> None:
+def test_a_local_boot_announces_only_within_its_lan() -> None:
     play = scene(peer=meeting_place())
     play.platform.table["mode"] = "local"
     play.platform.table["network"]["reach"] = "lan"
