@@ -102,7 +102,7 @@ class ChunkList:
         offset = self._start(first)
         return offset, self._start(end) - offset
 
-    def verified(self, number: int, data: memoryview) -> tuple[int, int]:
+    def verify_prefix(self, number: int, data: memoryview) -> tuple[int, int]:
         """Return how many chunks from ``number`` on ``data`` starts with, and their bytes.
 
         An incomplete chunk does not count, nor do the chunks after a wrong one.
@@ -121,7 +121,7 @@ class ChunkList:
             last, done = last + 1, end
         return last - number, done
 
-    def at(self, offset: int) -> int:
+    def chunk_at(self, offset: int) -> int:
         """Return the number of the chunk with the byte at ``offset``, or raise IndexError."""
         if not 0 <= offset < self.size:
             raise IndexError(f"there are {self.size} bytes")

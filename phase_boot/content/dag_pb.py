@@ -40,7 +40,7 @@ class BadNode(ValueError):
 
 
 @unique
-class Kind(IntEnum):
+class UnixFsType(IntEnum):
     """The UnixFS type of a node; only those of files are supported."""
 
     RAW = 0
@@ -77,14 +77,14 @@ class Node:
     """
 
     codec: Codec
-    kind: Kind
+    kind: UnixFsType
     data: bytes
     links: tuple[Link, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind is Kind.RAW and self.links:
+        if self.kind is UnixFsType.RAW and self.links:
             raise BadNode("a leaf with links")
-        if self.codec is Codec.RAW and self.kind is not Kind.RAW:
+        if self.codec is Codec.RAW and self.kind is not UnixFsType.RAW:
             raise BadNode("raw bytes that are no leaf")
         if len(self.links) > MAX_LINKS:
             raise BadNode(f"more than {MAX_LINKS} links")
@@ -94,12 +94,12 @@ class Node:
     @classmethod
     def leaf(cls, data: bytes) -> Self:
         """Return the leaf that holds ``data``."""
-        return cls(Codec.RAW, Kind.RAW, data)
+        return cls(Codec.RAW, UnixFsType.RAW, data)
 
     @classmethod
     def file(cls, links: tuple[Link, ...]) -> Self:
         """Return the node that joins ``links``."""
-        return cls(Codec.DAG_PB, Kind.FILE, b"", links)
+        return cls(Codec.DAG_PB, UnixFsType.FILE, b"", links)
 
     @property
     def size(self) -> int:
@@ -198,7 +198,7 @@ def _link(data: bytes) -> tuple[Cid, int]:
 
 def _file(message: _Message, links: list[tuple[Cid, int]]) -> Node:
     kind = message.number(_FILE_TYPE)
-    if kind not in tuple(Kind):
+    if kind not in tuple(UnixFsType):
         raise BadNode(f"no file, but UnixFS type {kind}")
     data = b""
     if message.has(_FILE_DATA):
@@ -210,7 +210,7 @@ def _file(message: _Message, links: list[tuple[Cid, int]]) -> Node:
     sizes = [message.number(_FILE_BLOCKSIZE) for _ in links]
     message.finish()
     children = (Link(cid, size, tsize) for (cid, tsize), size in zip(links, sizes, strict=True))
-    node = Node(Codec.DAG_PB, Kind(kind), data, tuple(children))
+    node = Node(Codec.DAG_PB, UnixFsType(kind), data, tuple(children))
     if node.size != total:
         raise BadNode(f"{node.size} bytes that are said to be {total}")
     return node

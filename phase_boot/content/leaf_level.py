@@ -14,7 +14,7 @@ from typing import Final
 from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.chunk_list import DIGEST_BYTES, MAX_CHUNKS, ChunkList
 from phase_boot.content.cid import CID_BYTES, Cid, Codec
-from phase_boot.content.dag_pb import MAX_BLOCK, BadNode, Kind, Link, Node
+from phase_boot.content.dag_pb import MAX_BLOCK, BadNode, Link, Node, UnixFsType
 from phase_boot.content.leaf_node import parse_leaf_node
 
 MAX_RANGE: Final = 256 * 1024
@@ -169,7 +169,7 @@ def read_node(block: bytes) -> Node:
         node = dag_pb.read(block, Codec.DAG_PB)
     except BadNode as error:
         raise InvalidDag(error.reason) from None
-    if node.data or node.kind is not Kind.FILE:
+    if node.data or node.kind is not UnixFsType.FILE:
         raise InvalidDag("bytes outside of its raw blocks")
     return node
 

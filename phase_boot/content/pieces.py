@@ -98,5 +98,5 @@ class PieceMap:
 
 def _first_chunk_from(chunks: ChunkList, offset: int) -> int:
     """Return the number of the first chunk that begins at ``offset`` or later."""
-    number = chunks.at(offset)
+    number = chunks.chunk_at(offset)
     return number if chunks.span(number, number)[0] == offset else number + 1

@@ -103,7 +103,7 @@ class GatewaySource:
         Raises:
             FetchFailed: a block is unavailable, or shorter than its chunk.
         """
-        first, end = self._chunks.at(offset), self._chunks.at(offset + length - 1) + 1
+        first, end = self._chunks.chunk_at(offset), self._chunks.chunk_at(offset + length - 1) + 1
         async with aclosing(self._blocks.fetch(self._names(first, end))) as blocks:
             async for block in blocks:
                 left = self._chunks.chunk(first).size - len(block)

@@ -69,7 +69,7 @@ class ChunkScheduler:
             end = min(end, self._end_of_run(have, first))
         offset, length = self._chunks.span(first, end)
         if length > want:
-            end = max(first + 1, self._chunks.at(offset + want))
+            end = max(first + 1, self._chunks.chunk_at(offset + want))
         assignment = Assignment(owner, first, end)
         self._free[first:end] = bytes(end - first)
         self.free_bytes -= self._chunks.span(first, end)[1]
@@ -108,7 +108,7 @@ class ChunkScheduler:
             kept = int(left * theirs / (theirs + rate))
             offset, _ = self._chunks.span(slowest.first, slowest.first)
             # The chunk that is arriving now stays with its owner.
-            cut = min(self._chunks.at(min(offset + kept, offset + left - 1)) + 1, slowest.end)
+            cut = min(self._chunks.chunk_at(min(offset + kept, offset + left - 1)) + 1, slowest.end)
         if cut == slowest.end:
             return self._endgame(owner, slowest, rate, theirs, have)
         if have is not None and not all(have[cut : slowest.end]):

@@ -103,7 +103,7 @@ class ChunkWriter:
             StoreError: the disk failed.
         """
         rest = memoryview(data).cast("B")
-        count, end = self.chunks.verified(number, rest)
+        count, end = self.chunks.verify_prefix(number, rest)
         last = number + count
         self._write_missing(number, last, rest[:end])
         if last < self.chunks.count and end + self.chunks.span(last, last + 1)[1] <= len(rest):
@@ -129,7 +129,7 @@ class ChunkWriter:
         base, _ = self.chunks.span(first, first)
         while first < end:
             offset, _ = self.chunks.span(first, first)
-            last = self.chunks.at(min(offset + _COPY_BYTES, self.artifact.size) - 1)
+            last = self.chunks.chunk_at(min(offset + _COPY_BYTES, self.artifact.size) - 1)
             after = min(max(last, first + 1), end)
             self._copy(source, start + offset - base, offset, self.chunks.span(first, after)[1])
             with store_errors(f"read back what there is of {self.artifact.name}"):
@@ -141,7 +141,7 @@ class ChunkWriter:
         end = min(offset + length, self.artifact.size)
         if not 0 <= offset < end or self._fd < 0:
             return b""
-        missing = self.next_missing(self.chunks.at(offset))
+        missing = self.next_missing(self.chunks.chunk_at(offset))
         held, _ = self.chunks.span(missing, missing)
         return os.pread(self._fd, max(0, min(end, held) - offset), offset)
 
@@ -279,17 +279,17 @@ class ChunkWriter:
                 data = _next_data(self._descriptor(), start)
                 if data is None or data >= self.artifact.size:
                     return
-                number = max(number, self.chunks.at(data))
+                number = max(number, self.chunks.chunk_at(data))
                 number = self._recover_run(number, self.chunks.count)
 
     def _recover_run(self, number: int, most: int) -> int:
         """Hash about one buffer of chunks before ``most``; return the number of the next chunk."""
         offset, _ = self.chunks.span(number, number)
-        last = self.chunks.at(min(offset + _BUFFER, self.artifact.size) - 1)
+        last = self.chunks.chunk_at(min(offset + _BUFFER, self.artifact.size) - 1)
         end = min(max(last, number + 1), most)
         rest = memoryview(os.pread(self._descriptor(), self.chunks.span(number, end)[1], offset))
         while number < end:
-            count, length = self.chunks.verified(number, rest)
+            count, length = self.chunks.verify_prefix(number, rest)
             self._mark(number, number + count)
             number += count
             if number < end:

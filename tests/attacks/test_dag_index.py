@@ -8,7 +8,7 @@ from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.chunk_list import MAX_CHUNKS
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_index import MAX_DEPTH, MAX_NODES, DagIndex
-from phase_boot.content.dag_pb import MAX_LINKS, Kind, Link, Node
+from phase_boot.content.dag_pb import MAX_LINKS, Link, Node, UnixFsType
 from phase_boot.content.leaf_level import MAX_RANGE, ByteRange, IndexMismatch, InvalidDag
 from tests.fakes.trees import car_of, learn, tree_of
 
@@ -108,7 +108,7 @@ class Trap:
         return Link(Cid.of(Codec.RAW, bytes(size)), size, size)
 
     def node(self, *links: Link, data: bytes = b"", more: int = 0) -> Link:
-        node = Node(Codec.DAG_PB, Kind.FILE, data, links)
+        node = Node(Codec.DAG_PB, UnixFsType.FILE, data, links)
         block = dag_pb.encode(node)
         cid = Cid.of(Codec.DAG_PB, block)
         self.blocks[cid] = block
@@ -176,8 +176,8 @@ def test_an_invalid_signed_dag_is_refused() -> None:
         assert_unusable(trap, root, why)
 
 
-def test_a_signed_dag_with_impossible_sizes_is_refused() -> None:
-    """Whoever sends it looks like a liar then; all the same nothing of it is believed."""
+def test_a_signed_dag_with_wrong_sizes_or_offsets_is_refused() -> None:
+    """The error may blame the source instead of the publisher, but no index is accepted."""
     trap = Trap()
     low = trap.node(trap.leaf(), trap.leaf(5))
     for root in (

@@ -249,6 +249,6 @@ def test_any_flipped_bit_of_a_car_is_detected() -> None:
             found = list(car.blocks(BytesIO(flipped), limit=LIMIT))
         except BadCar:
             continue
-        # The root is only what the file says of itself: whoever asked knows which one was meant.
+        # The root is only a claim of the file: the client knows which root it requested.
         assert found == [(LEAF, b"leaf")]
         assert flipped[-41:] == raw[-41:]

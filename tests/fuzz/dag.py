@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phase_boot.content import dag_pb, varint
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Kind, Link, Node
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node, UnixFsType
 from tests.fuzz.target import Target
 
 
@@ -31,9 +31,9 @@ TARGET = Target(
         "empty": dag_pb.encode(Node.file(())),
         "two-links": dag_pb.encode(Node.file((_LEAF, _INNER))),
         "largest": dag_pb.encode(Node.file((_LARGEST,))),
-        "data": dag_pb.encode(Node(Codec.DAG_PB, Kind.FILE, b"hello")),
-        "data-and-link": dag_pb.encode(Node(Codec.DAG_PB, Kind.FILE, b"hello", (_LEAF,))),
-        "raw": dag_pb.encode(Node(Codec.DAG_PB, Kind.RAW, b"hello")),
+        "data": dag_pb.encode(Node(Codec.DAG_PB, UnixFsType.FILE, b"hello")),
+        "data-and-link": dag_pb.encode(Node(Codec.DAG_PB, UnixFsType.FILE, b"hello", (_LEAF,))),
+        "raw": dag_pb.encode(Node(Codec.DAG_PB, UnixFsType.RAW, b"hello")),
         "wide": dag_pb.encode(Node.file((_LEAVES,) * 300)),
         "folder": bytes.fromhex("0a020801"),
     },

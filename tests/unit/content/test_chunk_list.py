@@ -26,7 +26,11 @@ def test_a_list_covers_the_file_without_gaps(content: list[bytes]) -> None:
         assert chunk == chunks.chunk(number) == Chunk(chunk.digest, chunk.offset, len(piece))
         assert hashlib.sha256(piece).digest() == chunk.digest == chunks.digest(number)
         assert chunks.span(number, number + 1) == (chunk.offset, chunk.size)
-        assert chunks.at(chunk.offset) == chunks.at(chunk.offset + chunk.size - 1) == number
+        assert (
+            chunks.chunk_at(chunk.offset)
+            == chunks.chunk_at(chunk.offset + chunk.size - 1)
+            == number
+        )
     assert chunks.span(0, chunks.count) == (0, chunks.size)
     assert chunks.span(chunks.count, chunks.count) == (chunks.size, 0)
 
@@ -49,7 +53,7 @@ def test_digests_with_the_same_hash_slot_are_distinguished() -> None:
 @pytest.mark.parametrize("number", [-1, 2])
 def test_a_number_out_of_range_is_an_index_error(number: int) -> None:
     chunks = listed([b"a", b"b"])
-    for asked in (chunks.chunk, chunks.digest, chunks.at):
+    for asked in (chunks.chunk, chunks.digest, chunks.chunk_at):
         with pytest.raises(IndexError):
             asked(number)
     for first, end in ((-1, 2), (1, 0), (0, 3)):

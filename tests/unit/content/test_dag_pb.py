@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from phase_boot.content import dag_pb, varint
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Kind, Link, Node
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node, UnixFsType
 
 LEAF = Cid.of(Codec.RAW, b"leaf")
 INNER = Cid.of(Codec.DAG_PB, b"inner")
@@ -22,11 +22,11 @@ inner = st.tuples(st.integers(1, 2**55), st.integers(0, 2**55)).map(
 )
 nodes = (
     st.builds(Node.leaf, st.binary(max_size=50))
-    | st.builds(Node, st.just(Codec.DAG_PB), st.just(Kind.RAW), st.binary(max_size=50))
+    | st.builds(Node, st.just(Codec.DAG_PB), st.just(UnixFsType.RAW), st.binary(max_size=50))
     | st.builds(
         Node,
         st.just(Codec.DAG_PB),
-        st.just(Kind.FILE),
+        st.just(UnixFsType.FILE),
         st.binary(max_size=50),
         st.lists(leaves | inner, max_size=5).map(tuple),
     )
@@ -80,11 +80,11 @@ def test_an_invalid_node_cannot_be_constructed() -> None:
     with pytest.raises(BadNode, match="larger"):
         dag_pb.encode(Node.leaf(bytes(MAX_BLOCK + 1)))
     with pytest.raises(BadNode, match="larger"):
-        dag_pb.encode(Node(Codec.DAG_PB, Kind.FILE, bytes(MAX_BLOCK)))
+        dag_pb.encode(Node(Codec.DAG_PB, UnixFsType.FILE, bytes(MAX_BLOCK)))
     with pytest.raises(BadNode, match="leaf with links"):
-        Node(Codec.DAG_PB, Kind.RAW, b"", (Link(LEAF, 1, 1),))
+        Node(Codec.DAG_PB, UnixFsType.RAW, b"", (Link(LEAF, 1, 1),))
     with pytest.raises(BadNode, match="no leaf"):
-        Node(Codec.RAW, Kind.FILE, b"")
+        Node(Codec.RAW, UnixFsType.FILE, b"")
     with pytest.raises(BadNode, match="links"):
         Node.file((Link(LEAF, 1, 1),) * (MAX_LINKS + 1))
 

@@ -29,7 +29,7 @@ def read_by_itself(block: bytes) -> list[tuple[bytes, int]] | None:
         node = dag_pb.read(block, Codec.DAG_PB)
     except BadNode:
         return None
-    plain = node.kind is dag_pb.Kind.FILE and not node.data and node.links
+    plain = node.kind is dag_pb.UnixFsType.FILE and not node.data and node.links
     if not plain or any(link.cid.codec is not Codec.RAW for link in node.links):
         return None
     return [(bytes.fromhex(link.cid.digest.hex), link.size) for link in node.links]

@@ -297,7 +297,7 @@ def test_a_truncated_older_entry_gives_the_chunks_that_it_has(disk: Disk) -> Non
     writer, older = begun(disk), lying(DATA[:100_000])
     writer.copy_chunks(0, CHUNKS.count, older, 0)
     os.close(older)
-    assert writer.next_missing(0) == CHUNKS.at(100_000)
+    assert writer.next_missing(0) == CHUNKS.chunk_at(100_000)
     writer.close()
     finished(disk)
 

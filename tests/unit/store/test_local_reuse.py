@@ -61,7 +61,7 @@ def test_all_shared_chunks_are_found_in_an_older_entry(disk: Disk) -> None:
     for again in cas.reusable(of(NEW)):
         made = taken(again, chunks, have)
         assert again.digest == of(OLD).digest
-    lacking = [chunk for chunk in chunks if not have[chunks.at(chunk.offset)]]
+    lacking = [chunk for chunk in chunks if not have[chunks.chunk_at(chunk.offset)]]
     assert 0 < sum(chunk.size for chunk in lacking) < 4 * SMALL.max_size
     for chunk in chunks:
         if chunk not in lacking:
