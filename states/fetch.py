@@ -150,7 +150,7 @@ def _sources(world: World, boot: Boot, policy: Policy, manifest: Manifest) -> So
         mirrors=mirrors,
         gateways=policy.discovery.gateways,
         discovery=SourceDiscovery(
-            partial(_discover_more, world, boot), known=mirrors, service_name=candidate.who
+            partial(_discover_more, world, boot), known=mirrors, service_name=candidate.service_name
         ),
         tracker=_tracker(world, policy),
     )

@@ -187,7 +187,7 @@ class Browser:
             return
         self._count[sender] += 1
         self._urls.add(url)
-        candidate = Candidate(url=url, origin=Mdns.origin, who=name[:MAX_NAME])
+        candidate = Candidate(url=url, origin=Mdns.origin, service_name=name[:MAX_NAME])
         if last_resort:
             asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, self._put, candidate)
         else:

@@ -172,9 +172,9 @@ async def _reuse_local_chunks(context: DownloadContext, writer: ChunkWriter) -> 
 
 
 def _copy_chunks(store: ContentStore, writer: ChunkWriter) -> None:
-    for older in store.reusable(writer.artifact):
-        for run in older.runs(writer.chunks, writer.have):
-            writer.copy_chunks(run.first, run.end, older.fileno(), run.offset)
+    for stored in store.reusable(writer.artifact):
+        for run in stored.runs(writer.chunks, writer.have):
+            writer.copy_chunks(run.first, run.end, stored.fileno(), run.offset)
 
 
 async def _fetch_whole(

@@ -48,20 +48,20 @@ class BlockClient:
         Raises:
             FetchFailed: a block is unavailable; those before it were yielded.
         """
-        names, coming = iter(wanted), deque[asyncio.Task[bytes]]()
+        cids, pending = iter(wanted), deque[asyncio.Task[bytes]]()
         try:
             while True:
-                for cid, length in islice(names, max(0, self._window - len(coming))):
-                    coming.append(asyncio.create_task(self._block(cid, length)))
-                if not coming:
+                for cid, length in islice(cids, max(0, self._window - len(pending))):
+                    pending.append(asyncio.create_task(self._block(cid, length)))
+                if not pending:
                     return
-                block = await coming[0]
-                coming.popleft()
+                block = await pending[0]
+                pending.popleft()
                 yield block
         finally:
-            for task in coming:
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(*coming, return_exceptions=True)
+            await asyncio.gather(*pending, return_exceptions=True)
 
     async def _block(self, cid: Cid, length: int) -> bytes:
         clock, soon = self._context.clock, False
@@ -104,7 +104,7 @@ class GatewaySource:
             FetchFailed: a block is unavailable, or shorter than its chunk.
         """
         first, end = self._chunks.chunk_at(offset), self._chunks.chunk_at(offset + length - 1) + 1
-        async with aclosing(self._blocks.fetch(self._names(first, end))) as blocks:
+        async with aclosing(self._blocks.fetch(self._cids(first, end))) as blocks:
             async for block in blocks:
                 left = self._chunks.chunk(first).size - len(block)
                 if left:
@@ -112,7 +112,7 @@ class GatewaySource:
                 first += 1
                 yield block
 
-    def _names(self, first: int, end: int) -> Iterator[tuple[Cid, int]]:
+    def _cids(self, first: int, end: int) -> Iterator[tuple[Cid, int]]:
         for chunk in map(self._chunks.chunk, range(first, end)):
             yield Cid(Codec.RAW, Digest(chunk.digest.hex())), chunk.size
 

@@ -232,19 +232,19 @@ async def _read_nodes(
     """Read the missing nodes by their CIDs, one level of the DAG after the other."""
     blocks, left = BlockClient(context, gateway, gateways=gateways), MAX_NODES
     rate_check, length = MinRateCheck(context.min_rate, since=context.clock.monotonic(), done=0), 0
-    while names := list(index.dag_index.next_cids()):
-        left -= len(names)
+    while cids := list(index.dag_index.next_cids()):
+        left -= len(cids)
         if left < 0:
             raise FetchFailed(f"more than {MAX_NODES} nodes", retryable=False)
-        coming = blocks.fetch((cid, MAX_BLOCK) for cid in names)
-        async with asyncio.timeout(RATE_SECONDS) as flowing, aclosing(coming) as nodes:
-            for cid in names:
+        received = blocks.fetch((cid, MAX_BLOCK) for cid in cids)
+        async with asyncio.timeout(RATE_SECONDS) as stall, aclosing(received) as nodes:
+            for cid in cids:
                 block = await anext(nodes)
                 async with index.lock:
                     index.add_node(cid, block)
                 length += len(block)
                 rate_check.check(context.clock.monotonic(), length)
-                flowing.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
+                stall.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
                 if index.should_check_local:
                     break
         if index.should_check_local:

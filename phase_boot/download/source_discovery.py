@@ -64,7 +64,7 @@ class SourceDiscovery:
     async def _collect(self) -> None:
         async with aclosing(self._discover()) as found:
             async for base, candidate in found:
-                self._add(base, candidate.who)
+                self._add(base, candidate.service_name)
                 if len(self._found) == MAX_DISCOVERED:
                     return
 

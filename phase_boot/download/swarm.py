@@ -164,7 +164,7 @@ class Swarm:
                     context.min_rate, since=context.clock.monotonic(), done=meter.total
                 )
                 continue
-            first, asked = assignment.first, None
+            first, pause = assignment.first, None
             try:
                 await self._fetch(source, assignment, rate_check)
                 failures = 0
@@ -174,7 +174,7 @@ class Swarm:
                 reason, retryable = str(failure), False
                 self.without_ranges.append(name)
             except FetchFailed as failure:
-                reason, retryable, asked = str(failure), failure.retryable, failure.retry_after
+                reason, retryable, pause = str(failure), failure.retryable, failure.retry_after
             except ContentMismatch as failure:
                 reason, retryable = str(failure), False
                 context.ban(name)
@@ -196,7 +196,7 @@ class Swarm:
             if not retryable:
                 self.failures.append(f"{name} could not deliver the {artifact}: {reason}")
                 return
-            await context.back_off(failures, asked)
+            await context.back_off(failures, pause)
             # A pause that the source asked for does not count as slow.
             rate_check = MinRateCheck(
                 context.min_rate, since=context.clock.monotonic(), done=meter.total

@@ -38,8 +38,8 @@ class Candidate:
     """Which finder says so: `lan`, `wan`, `url` or `cache`."""
     document: bytes | None = None
     """The manifest itself, where the finder has it already."""
-    who: str = ""
-    """The name of whoever announced it, by which several addresses of one are known."""
+    service_name: str = ""
+    """Name of the announced service, by which its several addresses count as one source."""
 
     def base(self, arch: Arch, channel: str) -> str | None:
         """Return the root of the mirror layout, or None if the URL does not follow it."""

@@ -74,9 +74,9 @@ class WorkerClient:
                     if kind is FrameKind.IGNORED:
                         yield Ignored(_text(payload))
                         continue
-                    url, _, who = _text(payload).partition("\n")
+                    url, _, service_name = _text(payload).partition("\n")
                     if url:
-                        yield Candidate(url=url, origin=self.origin, who=who)
+                        yield Candidate(url=url, origin=self.origin, service_name=service_name)
         except ProtocolError as error:
             raise FinderFailed(f"the process that talks to the network failed: {error}") from error
 

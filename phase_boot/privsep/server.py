@@ -111,7 +111,9 @@ async def _dispatch(
                         await send_frame(channel, FrameKind.IGNORED, _encode_text(each.reason))
                     else:
                         await send_frame(
-                            channel, FrameKind.FOUND, _encode_text(f"{each.url}\n{each.who}")
+                            channel,
+                            FrameKind.FOUND,
+                            _encode_text(f"{each.url}\n{each.service_name}"),
                         )
         case "read":
             targets: list[str] = []

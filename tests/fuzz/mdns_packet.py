@@ -52,8 +52,8 @@ async def _heard(data: bytes) -> None:
         assert candidate.url.isascii()
         assert candidate.url.isprintable()
         assert urlsplit(candidate.url).scheme in {"http", "https"}
-        assert printable(candidate.who).isprintable()
-        candidate.who.encode()
+        assert printable(candidate.service_name).isprintable()
+        candidate.service_name.encode()
     asked = browser.announcements.questions(_LOOP.time())
     assert len(asked) <= min(MAX_QUESTIONS, 2 * MAX_INSTANCES)
     for sent in mdns_message.queries([(question.name, 33) for question in asked]):

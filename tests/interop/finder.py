@@ -25,7 +25,11 @@ async def find(seconds: float) -> None:
                 if isinstance(candidate, Ignored):
                     say({"ignored": candidate.reason})
                     continue
-                line = {"at": time.monotonic() - began, "url": candidate.url, "who": candidate.who}
+                line = {
+                    "at": time.monotonic() - began,
+                    "url": candidate.url,
+                    "who": candidate.service_name,
+                }
                 say(line)
     except FinderFailed as failure:
         say({"failed": str(failure)})

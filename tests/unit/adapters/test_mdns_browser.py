@@ -94,7 +94,7 @@ def test_any_name_may_announce_and_is_escaped_where_it_is_shown(label: bytes) ->
         browser = Browser(QUEST, mdns_message, routed=lambda _: True)
         browser.heard(GOOD, packet(*announcement(label, "good", "192.0.2.7")))
         assert not browser.announcements.ignored
-        return [each.who for each in queued(browser)]
+        return [each.service_name for each in queued(browser)]
 
     (who,) = virtual_time.run(run())
     assert printable(who).isprintable()

@@ -54,7 +54,7 @@ class Named(FakeFinder):
 
     async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
         async for candidate in super().find(quest):
-            yield replace(candidate, who=self.names.get(server_of(candidate.url), ""))
+            yield replace(candidate, service_name=self.names.get(server_of(candidate.url), ""))
 
 
 def slow() -> Site:
