@@ -19,7 +19,7 @@ from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.disk import Folder
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import (
+from tests.fakes.downloads import (
     FakeDownload,
     artifact_of,
     chunked,

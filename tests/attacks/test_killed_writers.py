@@ -20,7 +20,7 @@ from tests.fakes.artifacts import (
     names,
     store,
 )
-from tests.fakes.pieces import artifact_of, chunked, data_of
+from tests.fakes.downloads import artifact_of, chunked, data_of
 
 DATA = b"the artifact " * 1000
 
@@ -54,7 +54,7 @@ CHUNKER = textwrap.dedent(
     from phase_boot.store.content_store import ContentStore
     from phase_boot.store.errors import StoreError
     from phase_boot.content.dag_builder import build_dag
-    from tests.fakes.pieces import artifact_of, chunked, data_of
+    from tests.fakes.downloads import artifact_of, chunked, data_of
 
     cas = ContentStore(PosixDisk(Path(sys.argv[1])), bound=4_000_000)
     print("started", flush=True)

@@ -29,7 +29,7 @@ from phase_boot.provider.partial_backend import PartialBackend
 from phase_boot.provider.site_backend import SiteBackend
 from phase_boot.provider.tracker import MAX_BYTES, BadAnnounce, Tracker
 from policies.model import Reach
-from tests.fakes.pieces import data_of
+from tests.fakes.downloads import data_of
 from tests.fakes.provider import Answer, ask, connected, post, running
 
 ROOT = str(build_dag(chunked(ROOTFS)).root)

@@ -17,7 +17,7 @@ from phase_boot.cli import main
 from phase_boot.content.digest import Digest
 from phase_boot.drill.kernels import bzimage
 from phase_boot.handoff.cpio import Entry, archive
-from tests.fakes.pieces import data_of
+from tests.fakes.downloads import data_of
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
 FILES = {

@@ -28,7 +28,7 @@ from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.url import base_url, below
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import FakeDownload, artifact_of, chunked, data_of
+from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of
 from tests.interop.peers import needed
 from tests.interop.web_servers import SERVERS, serving
 from tests.unit.adapters.test_http import ok, server

@@ -27,7 +27,7 @@ from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import (
+from tests.fakes.downloads import (
     FakeDownload,
     artifact_of,
     chunked,

@@ -19,7 +19,7 @@ from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import NoSpace
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import FakeDownload, artifact_of, chunked, data_of, flipped_from, site_of
+from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of, flipped_from, site_of
 
 DATA = data_of(3_000_000)
 CHUNKS = chunked(DATA)

@@ -26,7 +26,7 @@ from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from policies.model import Reach
 from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.pieces import FakeDownload, artifact_of, chunked, data_of, site_of
+from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
 from tests.fakes.trees import car_of
 
 DATA = data_of(4 * MIN_PIECE_SIZE)

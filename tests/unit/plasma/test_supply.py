@@ -27,7 +27,7 @@ from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Manifest
 from policies.model import Mode, Reach
 from tests.fakes.artifacts import content
-from tests.fakes.pieces import chunked, data_of, site_of
+from tests.fakes.downloads import chunked, data_of, site_of
 from tests.fakes.trees import car_of
 
 from .test_handed import NEIGHBOUR, RUNNING, handed_over

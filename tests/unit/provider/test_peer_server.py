@@ -17,7 +17,7 @@ from phase_boot.ports.neighbours import CUT, Share
 from phase_boot.provider.listen import bind
 from phase_boot.provider.peer_server import PeerServer
 from policies.model import Reach
-from tests.fakes.pieces import chunked, data_of
+from tests.fakes.downloads import chunked, data_of
 from tests.fakes.provider import ask
 
 DATA = data_of(2 * MIN_PIECE_SIZE)

@@ -28,7 +28,7 @@ from tests.fakes.artifacts import (
     names,
     store,
 )
-from tests.fakes.pieces import artifact_of, chunked, data_of
+from tests.fakes.downloads import artifact_of, chunked, data_of
 from tests.unit.store.test_crash import DyingDisk, PowerCut
 
 DATA = data_of(300_000)

@@ -19,7 +19,7 @@ from phase_boot.store.errors import (
     store_errors,
 )
 from tests.fakes.artifacts import artifact, store
-from tests.fakes.pieces import data_of
+from tests.fakes.downloads import data_of
 
 
 def open_files() -> set[str]:
