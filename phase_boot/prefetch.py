@@ -245,7 +245,7 @@ def _document_reader(
             limit=MAX_BYTES,
             reach=network.reach,
             redirects=network.redirects,
-            moved=lambda target: emit(DocumentRedirected(url=url, target=target)),
+            on_redirect=lambda target: emit(DocumentRedirected(url=url, target=target)),
         )
 
     return DocumentReader(read=read, clock=clock, attempts=plan.policy.limits.attempts, emit=emit)

@@ -249,7 +249,7 @@ class _Talks:
             limit=MAX_BYTES,
             reach=network.reach,
             redirects=network.redirects,
-            moved=lambda target: self.world.emit(DocumentRedirected(url=url, target=target)),
+            on_redirect=lambda target: self.world.emit(DocumentRedirected(url=url, target=target)),
         )
 
     async def _remember(self, found: Authentic) -> None:

@@ -30,7 +30,7 @@ from phase_boot.adapters.http_client import Answer, Client
 from phase_boot.adapters.link import on_link
 from phase_boot.adapters.redirects import Redirects
 from phase_boot.adapters.resolver import Scopes
-from phase_boot.ports.fetcher import FetchFailed, PassedBody, RangesUnsupported, unmoved
+from phase_boot.ports.fetcher import FetchFailed, PassedBody, RangesUnsupported, ignore_redirect
 from phase_boot.url import BadUrl, Url
 from policies.model import Reach
 
@@ -94,7 +94,7 @@ class Http:
         limit: int,
         reach: Reach,
         redirects: int = 0,
-        moved: Callable[[str], None] = unmoved,
+        on_redirect: Callable[[str], None] = ignore_redirect,
     ) -> bytes:
         """Return a small document, whole."""
         wanted = Wanted(url, reach, redirects, document=True)
@@ -104,7 +104,7 @@ class Http:
                 self._get(wanted, {}) as (answer, way),
             ):
                 for target in way.moved:
-                    moved(target)
+                    on_redirect(target)
                 body = await self._small(url, answer, limit)
                 portal.check_document(str(way.url), answer.kind, body)
                 return body

@@ -13,7 +13,7 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download.gateway_source import block_path
 from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported, unmoved
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported, ignore_redirect
 from phase_boot.trust.manifest import MAX_SIZE
 from policies.model import Reach
 
@@ -125,13 +125,13 @@ class Sites:
         limit: int,
         reach: Reach,
         redirects: int = 0,
-        moved: Callable[[str], None] = unmoved,
+        on_redirect: Callable[[str], None] = ignore_redirect,
     ) -> bytes:
         self.reaches.add(reach)
         self.redirects.add(redirects)
         for base, site in self.by_base.items():
             for target in site.moved if url.startswith(f"{base}/") else ():
-                moved(target)
+                on_redirect(target)
         data = bytearray()
         async for piece in self._answer(url, 0):
             data += piece

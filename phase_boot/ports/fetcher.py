@@ -68,7 +68,7 @@ class PassedBody:
     connection: socket.socket
 
 
-def unmoved(_target: str) -> None:
+def ignore_redirect(_target: str) -> None:
     """Ignore a redirect."""
 
 
@@ -86,9 +86,9 @@ class Fetcher(Protocol):
         limit: int,
         reach: Reach,
         redirects: int = 0,
-        moved: Callable[[str], None] = unmoved,
+        on_redirect: Callable[[str], None] = ignore_redirect,
     ) -> bytes:
-        """Return a small document; ``moved`` gets each redirect target on another host.
+        """Return a small document; ``on_redirect`` gets each redirect target on another host.
 
         Raises:
             FetchFailed: the document is missing, larger than ``limit`` bytes, too late, or beyond

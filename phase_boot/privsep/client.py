@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final
 
-from phase_boot.ports.fetcher import Buffer, FetchFailed, unmoved
+from phase_boot.ports.fetcher import Buffer, FetchFailed, ignore_redirect
 from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
 from phase_boot.privsep.fd_passing import read_passed_socket
 from phase_boot.privsep.protocol import (
@@ -87,7 +87,7 @@ class WorkerClient:
         limit: int,
         reach: Reach,
         redirects: int = 0,
-        moved: Callable[[str], None] = unmoved,
+        on_redirect: Callable[[str], None] = ignore_redirect,
     ) -> bytes:
         """Return a whole document of at most ``limit`` bytes."""
         request_line = encode_request(
@@ -99,7 +99,7 @@ class WorkerClient:
             nonlocal remaining
             remaining -= 1
             if remaining >= 0:
-                moved(target)
+                on_redirect(target)
 
         async with aclosing(self._data_frames(request_line, count_redirect)) as buffers:
             async for buffer in buffers:
@@ -147,13 +147,13 @@ class WorkerClient:
                 yield buffer
 
     async def _data_frames(
-        self, request_line: bytes, moved: Callable[[str], None] = unmoved
+        self, request_line: bytes, on_redirect: Callable[[str], None] = ignore_redirect
     ) -> AsyncGenerator[Buffer, None]:
         try:
             async with aclosing(self._frames(request_line, self._reply_seconds)) as frames:
                 async for kind, payload in frames:
                     if kind is FrameKind.MOVED:
-                        moved(_text(payload))
+                        on_redirect(_text(payload))
                         continue
                     if kind is not FrameKind.DATA:
                         raise decode_failure(kind, payload)

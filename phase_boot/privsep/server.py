@@ -120,7 +120,7 @@ async def _dispatch(
             body = await fetcher.read(
                 fields["url"],
                 limit=fields["limit"],
-                moved=targets.append,
+                on_redirect=targets.append,
                 **_request_bounds(fields),
             )
             for target in targets:

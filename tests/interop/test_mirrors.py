@@ -61,7 +61,7 @@ class Mirrored:
                 limit=65536,
                 reach=Reach.INTERNET,
                 redirects=redirects,
-                moved=self.moved.append,
+                on_redirect=self.moved.append,
             )
         finally:
             await http.close()

@@ -66,7 +66,9 @@ async def test_a_document_moves_to_another_https_host_and_the_host_is_named(
 ) -> None:
     moved: list[str] = []
     async with two(authority, lambda far: f"{far}?sig=a%2Fb", ok(b"{}")) as (http, url, asked):
-        body = await http.read(url, limit=10, reach=Reach.INTERNET, redirects=1, moved=moved.append)
+        body = await http.read(
+            url, limit=10, reach=Reach.INTERNET, redirects=1, on_redirect=moved.append
+        )
         assert body == b"{}"
         assert [target.split(":")[1] for target in moved] == [f"//{NAMES[1]}"]
         assert asked[0].startswith("GET /x?sig=a%2Fb HTTP/1.1")

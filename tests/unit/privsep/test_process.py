@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.ports.fetcher import FetchFailed, Intercepted, unmoved
+from phase_boot.ports.fetcher import FetchFailed, Intercepted, ignore_redirect
 from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
 from phase_boot.privsep.client import WorkerClient
 from phase_boot.privsep.protocol import MAX_FRAME
@@ -51,11 +51,11 @@ class Fetcher:
         limit: int,
         reach: Reach,
         redirects: int = 0,
-        moved: Callable[[str], None] = unmoved,
+        on_redirect: Callable[[str], None] = ignore_redirect,
     ) -> bytes:
         if url == "moved":
             for number in range(9):
-                moved(f"https://other{number}.example/")
+                on_redirect(f"https://other{number}.example/")
         if url == "busy":
             raise FetchFailed("it answered HTTP 503", retryable=True, retry_after=7.5)
         if url == "gone":
@@ -123,7 +123,9 @@ async def test_the_hosts_that_a_document_came_over_are_named_and_no_more_than_we
 ):
     async with running_worker() as other:
         targets: list[str] = []
-        await other.read("moved", limit=99, reach=Reach.INTERNET, redirects=2, moved=targets.append)
+        await other.read(
+            "moved", limit=99, reach=Reach.INTERNET, redirects=2, on_redirect=targets.append
+        )
     assert targets == ["https://other0.example/", "https://other1.example/"]
 
 
