@@ -250,7 +250,9 @@ class Lab:
         ip link set {BRIDGE} up
         ip route add 224.0.0.0/4 dev {BRIDGE}
         """
+        # Nor does any interface take an address from the advertisements that machines are sent.
         script = f"""set -e
+        echo 0 > /proc/sys/net/ipv6/conf/default/accept_ra
         ip link set lo up
         ip link add {BRIDGE} address {_BRIDGE_MAC} type bridge mcast_snooping 0 forward_delay 0
         ip link add carrier0 type veth peer name carrier1
@@ -316,7 +318,7 @@ class Lab:
         port, far = f"cable{number}", f"relay{number}"
         self.run(["ip", "link", "add", port, "type", "veth", "peer", "name", far])
         self.run(["ip", "link", "set", port, "master", BRIDGE, "addrgenmode", "none", "up"])
-        self.run(["ip", "link", "set", far, "up"])
+        self.run(["ip", "link", "set", far, "addrgenmode", "none", "up"])
         ours, theirs = self.folder / f"{far}.lab", self.folder / f"{far}.vm"
         relay = Path(__file__).with_name("relay.py")
         self.popen([sys.executable, "-I", str(relay), port, far, str(ours), str(theirs)])

@@ -89,6 +89,20 @@ def test_every_machine_gets_a_cable_of_its_own() -> None:
     assert two.port in ports
 
 
+def test_no_end_of_a_cable_has_an_address_that_a_provider_would_announce() -> None:
+    with Lab(dhcp=False) as lab:
+        lab.nic()
+        rows = lab.run(["ip", "-o", "addr", "show"]).splitlines()
+        links = re.findall(r"^\d+: (\w+)", lab.run(["ip", "-o", "link", "show"]), re.MULTILINE)
+        advertised = [
+            lab.run(["cat", f"/proc/sys/net/ipv6/conf/{link}/accept_ra"]).strip()
+            for link in set(links) - {"lo"}
+        ]
+    assert {row.split()[1] for row in rows} == {"lo", "br0"}
+    assert len(advertised) >= len(["bridge", "port", "carrier", "carrier"])
+    assert set(advertised) == {"0"}
+
+
 def test_an_error_in_the_block_leaves_nothing_behind() -> None:
     mark = f"60.1{os.getpid()}"
     lab = Lab()
