@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ FILES = {
 }
 CLIENTS = 4
 SECONDS = 120
+ESTABLISHED = "01"
+"""A state of a row in /proc/net/tcp."""
 
 pytestmark = pytest.mark.interop
 
@@ -45,6 +48,13 @@ def until(done: Callable[[], bool], why: Callable[[], str]) -> None:
     while not done():
         assert time.monotonic() < give_up, why()
         time.sleep(0.1)
+
+
+def connections_to(url: str) -> int:
+    """Return how many clients are connected to a port of 127.0.0.1, answered or not."""
+    place = f"0100007F:{int(url.rpartition(':')[2]):04X}"
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2] == place and row[3] == ESTABLISHED for row in rows)
 
 
 def events(path: Path) -> list[dict[str, Any]]:
@@ -81,13 +91,19 @@ def test_machines_that_begin_at_once_have_most_of_it_from_one_another(
 
     with ExitStack() as children:
         serve = [PHASE_BOOT, "serve", str(tmp_path / "site"), "--port", "0", "--no-announce"]
-        children.enter_context(running([*serve, "--host", "127.0.0.1"], told))
+        provider = children.enter_context(running([*serve, "--host", "127.0.0.1"], told))
         until(lambda: bool(events(told)), told.read_text)
         url = events(told)[0]["urls"][0].rstrip("/")
+        # It answers once all wait: else the first may have everything before the last begins.
+        provider.send_signal(signal.SIGSTOP)
         for store in stores:
             words = [PHASE_BOOT, "fetch", url, "--key", keyid, "--serve", "0"]
             words += ["--store", str(store), "--journal", f"{store}.jsonl"]
             children.enter_context(running(words, Path(f"{store}.log")))
+        try:
+            until(lambda: connections_to(url) >= CLIENTS, lambda: "not all of them have connected")
+        finally:
+            provider.send_signal(signal.SIGCONT)
         until(
             lambda: all(entries(store) == wanted.keys() for store in stores),
             lambda: "".join(Path(f"{store}.log").read_text() for store in stores),
