@@ -288,7 +288,7 @@ def _drill(options: argparse.Namespace) -> int:
     import random  # noqa: PLC0415 - not on the boot path
 
     from phase_boot.console.display import display_of  # noqa: PLC0415 - the same
-    from phase_boot.drill.story import tell  # noqa: PLC0415 - the same
+    from phase_boot.drill.cli import tell  # noqa: PLC0415 - the same
 
     drawn = random.randrange(1_000_000)  # noqa: S311 - which drill it is is no secret
     seed = drawn if options.seed is None else options.seed

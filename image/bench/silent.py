@@ -22,7 +22,7 @@ from image.lab import Lab
 from image.serving import PROGRAM
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
-from phase_boot.drill.manifests import INITRAMFS, KERNEL
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL
 from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.store.layout import entry_path, manifest_path
 from phase_boot.trust.document import read_document

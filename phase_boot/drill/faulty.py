@@ -10,21 +10,25 @@ from dataclasses import fields, is_dataclass, replace
 from types import NoneType
 from typing import Any, Final, get_args
 
+from phase_boot.drill.injection import FAR, NAP, Fault, FaultKind, Plan
 from phase_boot.drill.members import Kind, Member, hints_of, is_port, members_of
-from phase_boot.drill.plan import FAR, NAP, Blow, Fault, Plan
-from phase_boot.drill.twist import corrupted, descriptor_of, other, torn
+from phase_boot.drill.mutate import descriptor_of, flip, replace_all, truncate
 from phase_boot.drill.virtual_time import Hanging
 from phase_boot.store.disk import OPEN_FILE
 from phase_boot.store.errors import StoreError, store_errors
 
 FOR_EVER: Final = 1e9
-ERRNO: Final = {Fault.NO_SPACE: errno.ENOSPC, Fault.IO_ERROR: errno.EIO, Fault.TEAR: errno.EIO}
+ERRNO: Final = {
+    FaultKind.NO_SPACE: errno.ENOSPC,
+    FaultKind.IO_ERROR: errno.EIO,
+    FaultKind.TEAR: errno.EIO,
+}
 NOTHING: Final = (None, NoneType)
 BYTES: Final = (bytes, bytearray, memoryview)
 
 
 class Faulty:
-    """Stands where ``target`` stood and hands every call on, unless the plan has a blow for it.
+    """Stands where ``target`` stood and hands every call on, unless the plan has a fault for it.
 
     What ``target`` hands out that is a port too, by itself or in a dataclass, is faulty as well.
     """
@@ -50,95 +54,95 @@ class Faulty:
                 return lambda *args, **named: self._call(member, value, args, named)
 
     def _call(self, member: Member, ask: Callable[..., Any], args: Any, named: Any) -> Any:
-        blow = self._struck(member)
-        if blow is not None and blow.fault is Fault.HANG:
+        fault = self._fault_now(member)
+        if fault is not None and fault.kind is FaultKind.HANG:
             raise Hanging
-        if _is_skipped(member, blow):
+        if _is_skipped(member, fault):
             return self._nothing_done(member, args)
-        return self._answer(member, blow, ask(*self._given(member, blow, args), **named))
+        return self._answer(member, fault, ask(*self._given(member, fault, args), **named))
 
     async def _await(self, member: Member, ask: Callable[..., Any], args: Any, named: Any) -> Any:
-        blow = self._struck(member)
-        if blow is not None and blow.fault in {Fault.HANG, Fault.CANCEL}:
+        fault = self._fault_now(member)
+        if fault is not None and fault.kind in {FaultKind.HANG, FaultKind.CANCEL}:
             await asyncio.sleep(FOR_EVER)
-        if _is_skipped(member, blow):
+        if _is_skipped(member, fault):
             return self._nothing_done(member, args)
-        return self._answer(member, blow, await ask(*self._given(member, blow, args), **named))
+        return self._answer(member, fault, await ask(*self._given(member, fault, args), **named))
 
     async def _stream(
         self, member: Member, ask: Callable[..., Any], args: Any, named: Any
     ) -> AsyncGenerator[Any, None]:
-        blow = self._plan.strike(member)
+        fault = self._plan.inject(member)
         # Struck before the first piece, or when something has been believed already.
-        after = blow.which if blow and blow.fault is not Fault.REFUSE else 0
+        after = fault.which if fault and fault.kind is not FaultKind.REFUSE else 0
         self._plan.streams += 1
         try:
             async with aclosing(ask(*args, **named)) as pieces:
                 number = 0
                 async for piece in pieces:
-                    if blow is not None and number == after and await self._ends(member, blow):
+                    if fault is not None and number == after and await self._ends(member, fault):
                         return
                     number += 1
-                    yield self._twisted(blow, piece)
-                if blow is not None and number <= after:
-                    await self._ends(member, blow)
+                    yield self._mutated(fault, piece)
+                if fault is not None and number <= after:
+                    await self._ends(member, fault)
         finally:
             self._plan.streams -= 1
 
-    def _twisted(self, blow: Blow | None, piece: Any) -> Any:
-        twist = _TWISTS.get(blow.fault) if blow and blow.fault is not Fault.TEAR else None
-        return twist(piece, self._plan.chance) if twist else piece
+    def _mutated(self, fault: Fault | None, piece: Any) -> Any:
+        mutate = _MUTATIONS.get(fault.kind) if fault and fault.kind is not FaultKind.TEAR else None
+        return mutate(piece, self._plan.chance) if mutate else piece
 
-    async def _ends(self, member: Member, blow: Blow) -> bool:
+    async def _ends(self, member: Member, fault: Fault) -> bool:
         """Strike a stream between two pieces; say whether it ends here without a word."""
-        self._bear(member, blow)
-        if blow.fault in {Fault.HANG, Fault.CANCEL}:
+        self._apply(member, fault)
+        if fault.kind in {FaultKind.HANG, FaultKind.CANCEL}:
             await asyncio.sleep(FOR_EVER)
-        return blow.fault is Fault.TEAR
+        return fault.kind is FaultKind.TEAR
 
-    def _struck(self, member: Member) -> Blow | None:
-        blow = self._plan.strike(member)
-        if blow is not None:
-            self._bear(member, blow)
-        return blow
+    def _fault_now(self, member: Member) -> Fault | None:
+        fault = self._plan.inject(member)
+        if fault is not None:
+            self._apply(member, fault)
+        return fault
 
-    def _bear(self, member: Member, blow: Blow) -> None:
+    def _apply(self, member: Member, fault: Fault) -> None:
         """Do what needs no answer: raise, set the clock, stop the run."""
-        match blow.fault:
-            case Fault.REFUSE:
-                refused = member.refusals()[blow.which]()
+        match fault.kind:
+            case FaultKind.REFUSE:
+                refused = member.refusals()[fault.which]()
                 raise refused
-            case Fault.NO_SPACE | Fault.IO_ERROR:
-                raise _system_error(member, blow.fault)
-            case Fault.CLOCK_AHEAD:
+            case FaultKind.NO_SPACE | FaultKind.IO_ERROR:
+                raise _system_error(member, fault.kind)
+            case FaultKind.CLOCK_AHEAD:
                 self._plan.clock.jump(FAR, nap=NAP)
-            case Fault.CLOCK_BACK:
+            case FaultKind.CLOCK_BACK:
                 self._plan.clock.jump(-FAR)
-            case Fault.CANCEL:
+            case FaultKind.CANCEL:
                 self._plan.cancel()
             case _:
                 pass
 
-    def _given(self, member: Member, blow: Blow | None, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _given(self, member: Member, fault: Fault | None, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return what reaches the target of what was handed over for it."""
-        if blow is None or not writes(member):
+        if fault is None or not writes(member):
             return args
-        if blow.fault is Fault.CORRUPT:
-            return tuple(corrupted(a, self._plan.chance) if _is_bytes(a) else a for a in args)
-        if blow.fault is Fault.TEAR:
-            return tuple(torn(a) if _is_bytes(a) else a for a in args)
+        if fault.kind is FaultKind.CORRUPT:
+            return tuple(flip(a, self._plan.chance) if _is_bytes(a) else a for a in args)
+        if fault.kind is FaultKind.TEAR:
+            return tuple(truncate(a) if _is_bytes(a) else a for a in args)
         return args
 
-    def _answer(self, member: Member, blow: Blow | None, value: Any) -> Any:
+    def _answer(self, member: Member, fault: Fault | None, value: Any) -> Any:
         """Return what the caller is told instead of ``value``."""
-        fault = blow.fault if blow is not None else None
-        if fault is Fault.TEAR and (writes(member) or _is_whole(member, value)):
-            raise _system_error(member, Fault.TEAR)
-        if fault in _TWISTS and not writes(member):
-            twist, chance = _TWISTS[fault], self._plan.chance
+        kind = fault.kind if fault is not None else None
+        if kind is FaultKind.TEAR and (writes(member) or _is_whole(member, value)):
+            raise _system_error(member, FaultKind.TEAR)
+        if kind in _MUTATIONS and not writes(member):
+            mutate, chance = _MUTATIONS[kind], self._plan.chance
             if OPEN_FILE in get_args(member.returns):
-                return descriptor_of(value, lambda content: twist(content, chance))
-            value = twist(value, chance)
+                return descriptor_of(value, lambda content: mutate(content, chance))
+            value = mutate(value, chance)
         if is_port(member.returns):
             return Faulty(member.returns, value, self._plan)
         return self._nested(value)
@@ -163,10 +167,10 @@ class Faulty:
         return replace(value, **changes) if changes else value
 
 
-_TWISTS: Final[dict[Fault | None, Callable[[Any, Any], Any]]] = {
-    Fault.CORRUPT: corrupted,
-    Fault.LIE: other,
-    Fault.TEAR: lambda value, _: torn(value),
+_MUTATIONS: Final[dict[FaultKind | None, Callable[[Any, Any], Any]]] = {
+    FaultKind.CORRUPT: flip,
+    FaultKind.LIE: replace_all,
+    FaultKind.TEAR: lambda value, _: truncate(value),
 }
 
 
@@ -199,17 +203,17 @@ def _is_bytes(value: Any) -> bool:
 
 
 def _is_whole(member: Member, value: Any) -> bool:
-    return OPEN_FILE not in get_args(member.returns) and torn(value) is None
+    return OPEN_FILE not in get_args(member.returns) and truncate(value) is None
 
 
-def _is_skipped(member: Member, blow: Blow | None) -> bool:
-    lies = blow is not None and blow.fault is Fault.LIE
+def _is_skipped(member: Member, fault: Fault | None) -> bool:
+    lies = fault is not None and fault.kind is FaultKind.LIE
     return lies and (writes(member) or member.returns in NOTHING)
 
 
-def _system_error(member: Member, fault: Fault) -> Exception:
+def _system_error(member: Member, kind: FaultKind) -> Exception:
     """Return what a port makes of an errno: its own error if it has one for that, or a bug."""
-    error = OSError(ERRNO[fault], f"{member} was struck by the drill ({fault})")
+    error = OSError(ERRNO[kind], f"{member} fails in the drill ({kind})")
     if not any(issubclass(kind, StoreError) for kind in member.raises):
         return error
     try:

@@ -10,10 +10,10 @@ from typing import Final
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.injection import FaultKind
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.plan import Fault
 from phase_boot.drill.run import Run, kept
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.cpio import Entry, archive, head, padding
 from phase_boot.handoff.document import BadHandoff, read
@@ -34,7 +34,7 @@ WIPING: Final = ("init_on_free", "1")
 BEYOND: Final = ("Finder.", "Fetcher.", "Neighbours.", "Kexec.load", "Kexec.jump")
 """What is asked of the network, or starts what comes after it."""
 MAX_PAUSE: Final = max(backoff.longest for backoff in SCHEDULE.values())
-LYING: Final = frozenset({Fault.CORRUPT, Fault.LIE, Fault.TEAR})
+LYING: Final = frozenset({FaultKind.CORRUPT, FaultKind.LIE, FaultKind.TEAR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,17 @@ def verdicts(run: Run) -> list[Verdict]:
 
 
 def _ends(run: Run) -> Iterator[str]:
-    struck = [blow for blow, _ in run.plan.struck]
+    struck = [fault for fault, _ in run.plan.injected]
     if run.stuck is not None:
         # A person may take all the time there is.
-        silent = any(b.fault is Fault.HANG and _is_person(b.place.member) for b in struck)
+        silent = any(b.kind is FaultKind.HANG and _is_person(b.point.member) for b in struck)
         if run.stuck != State.SHELL.value or not silent:
             yield f"it hung in {run.stuck}"
         return
     if run.goes_on:
         return
     if isinstance(run.error, asyncio.CancelledError):
-        if not any(blow.fault is Fault.CANCEL for blow in struck):
+        if not any(fault.kind is FaultKind.CANCEL for fault in struck):
             yield "it was cancelled, and nobody had asked for that"
     elif run.error is not None:
         yield f"the driver raised {run.error!r}"
@@ -103,7 +103,7 @@ def _was_asked(run: Run) -> bool:
 
     The daemon's exit status says it then, and systemd starts it anew (phase_boot.daemon).
     """
-    struck = any(blow.place.state == State.SHELL.value for blow, _ in run.plan.struck)
+    struck = any(fault.point.state == State.SHELL.value for fault, _ in run.plan.injected)
     return struck or (run.boot is not None and run.boot.trouble is None)
 
 
@@ -183,7 +183,7 @@ def _initrd(document: bytes, *, rootfs: bool) -> bytes:
 
 
 def _stores_nothing_else(run: Run) -> Iterator[str]:
-    lied = any(b.place.member.startswith("Disk.") and b.fault in LYING for b, _ in run.plan.struck)
+    lied = any(b.point.member.startswith("Disk.") and b.kind in LYING for b, _ in run.plan.injected)
     for disk in run.disks:
         wrong = set(_misnamed(disk))
         if lied:
@@ -225,8 +225,8 @@ def _leaves_no_trace_in_private(run: Run) -> Iterator[str]:
 
 def _uses_no_network_that_identifies(run: Run) -> Iterator[str]:
     promised = run.scene.platform.table["mode"] == "private"
-    struck = [blow for blow, _ in run.plan.struck]
-    lied = any(b.place.member.startswith("Privacy.") and b.fault in LYING for b in struck)
+    struck = [fault for fault, _ in run.plan.injected]
+    lied = any(b.point.member.startswith("Privacy.") and b.kind in LYING for b in struck)
     if not promised or lied or not any(broken(run.scene.privacy.found)):
         return
     used = {place.member for place in run.plan.asked if place.member.startswith(BEYOND)}
@@ -248,7 +248,7 @@ def _leaves_no_task(run: Run) -> Iterator[str]:
 
 def _gives_cache_back(run: Run) -> Iterator[str]:
     opened = any(place.member == "Cache.open" for place in run.plan.asked)
-    struck = any(blow.place.member == "Cache.release" for blow, _ in run.plan.struck)
+    struck = any(fault.point.member == "Cache.release" for fault, _ in run.plan.injected)
     if opened and not run.scene.cache.released and not struck:
         yield "Cache was not given back"
 

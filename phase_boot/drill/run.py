@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fakes import FakeCache, Lines
 from phase_boot.drill.faulty import Faulty, faulty_world
+from phase_boot.drill.injection import Plan
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.plan import Plan
-from phase_boot.drill.world import FakeCache, Lines, Scene
+from phase_boot.drill.scenario import Scenario
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import drive
 from phase_boot.machine.graph import State
@@ -21,7 +22,7 @@ from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.registry import total
 from phase_boot.store.disk import Disk, Folder
 
-HORIZON: Final = 30 * 86_400.0
+MAX_SECONDS: Final = 30 * 86_400.0
 """Seconds after which somebody pulls the plug."""
 MAX_VISITS: Final = 24
 """Visits of the Shell after which a machine that tries again by itself has been watched enough."""
@@ -45,7 +46,7 @@ class Visit:
 class Run:
     """What happened, and what is left of it."""
 
-    scene: Scene
+    scene: Scenario
     plan: Plan
     before: Mapping[str, object]
     """What was on Cache and in its notebook."""
@@ -64,7 +65,7 @@ class Run:
     """Those that nobody closed."""
 
 
-def perform(scene: Scene, plan: Plan, *sinks: Sink) -> Run:
+def perform(scene: Scenario, plan: Plan, *sinks: Sink) -> Run:
     """Boot ``scene`` with the faults of ``plan``, and wait until it is over or hopeless.
 
     The journal goes to ``sinks`` too, without any fault.
@@ -79,7 +80,7 @@ def perform(scene: Scene, plan: Plan, *sinks: Sink) -> Run:
     return run
 
 
-def kept(scene: Scene) -> dict[str, object]:
+def kept(scene: Scenario) -> dict[str, object]:
     """Return all that would outlive this boot on the stick."""
     disk = scene.cache.cache
     assert not isinstance(disk, Faulty)
@@ -95,11 +96,11 @@ def kept(scene: Scene) -> dict[str, object]:
 async def _performed(run: Run, sinks: Sequence[Sink]) -> None:
     task = asyncio.create_task(_driving(run, sinks), name="the boot")
     run.plan.task = task
-    done, _ = await asyncio.wait({task}, timeout=HORIZON)
+    done, _ = await asyncio.wait({task}, timeout=MAX_SECONDS)
     if not done:
         run.stuck = run.plan.state
         task.cancel()
-        await asyncio.wait({task}, timeout=HORIZON)
+        await asyncio.wait({task}, timeout=MAX_SECONDS)
     if task.done() and not task.cancelled():
         run.error = task.exception()
         if run.error is None:

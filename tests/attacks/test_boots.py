@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import (
+from phase_boot.drill.fake_mirrors import Site, Sites, good_site
+from phase_boot.drill.sample_manifest import (
     INITRAMFS,
     KERNEL,
     NOW,
@@ -18,7 +19,7 @@ from phase_boot.drill.manifests import (
     document,
     signed,
 )
-from phase_boot.drill.roots import (
+from phase_boot.drill.sample_root import (
     NEW_PUBLISHER,
     ROOT_1,
     ROOT_2,
@@ -26,9 +27,8 @@ from phase_boot.drill.roots import (
     root_document,
     signed_root,
 )
-from phase_boot.drill.sites import Site, Sites, good_site
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.store.disk import Folder
 
@@ -43,12 +43,12 @@ def flipped(path: str, data: bytes) -> bytes:
     return bytes([data[0] ^ 1]) + data[1:] if path == KERNEL_PATH else data
 
 
-def entries(play: Scene) -> set[str]:
+def entries(play: Scenario) -> set[str]:
     assert play.cache.cache is not None
     return {item.name for item in play.cache.cache.items(Folder.ENTRIES)}
 
 
-def assert_nothing_ran(play: Scene) -> None:
+def assert_nothing_ran(play: Scenario) -> None:
     assert play.play() is State.OFF
     assert play.walk.states[-2:] == (State.SHELL, State.OFF)
     assert not play.kexec.jumped
@@ -56,18 +56,18 @@ def assert_nothing_ran(play: Scene) -> None:
     assert entries(play) <= SIGNED
 
 
-def assert_the_signed_bytes_ran(play: Scene) -> None:
+def assert_the_signed_bytes_ran(play: Scenario) -> None:
     assert play.play() is State.TARGET
     assert play.kexec.jumped
     assert play.kexec.kernel == KERNEL
     assert entries(play) == SIGNED
 
 
-def refusals(play: Scene) -> list[str]:
+def refusals(play: Scenario) -> list[str]:
     return [event["code"] for event in play.of("candidate.refused")]
 
 
-def rooted(play: Scene) -> Scene:
+def rooted(play: Scenario) -> Scenario:
     play.platform.trusting(ROOT_1)
     return play
 
@@ -184,7 +184,7 @@ def test_host_that_announces_itself_a_hundred_times_stands_in_nobodys_way() -> N
     for port in range(1, 101):
         net.by_base[f"http://10.0.0.66:{port}"] = Site({MANIFEST: signed(document(), STRANGER)})
         urls.append(f"http://10.0.0.66:{port}/{MANIFEST}")
-    play = Scene(net, found=[*urls, net.manifest_url("good")])
+    play = Scenario(net, found=[*urls, net.manifest_url("good")])
     assert_the_signed_bytes_ran(play)
     assert len(refusals(play)) == 1
 
@@ -210,7 +210,7 @@ def test_source_that_lied_about_a_manifest_is_not_asked_under_another_path() -> 
         }
     )
     net = Sites(liar=liar)
-    play = Scene(net, found=[net.manifest_url("liar"), f"http://liar/second/{MANIFEST}"])
+    play = Scenario(net, found=[net.manifest_url("liar"), f"http://liar/second/{MANIFEST}"])
     assert_nothing_ran(play)
     assert refusals(play) == ["signature.bad"]
     assert liar.asked == {MANIFEST: 1}

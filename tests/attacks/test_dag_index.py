@@ -10,7 +10,7 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_index import MAX_DEPTH, MAX_NODES, DagIndex
 from phase_boot.content.dag_pb import MAX_LINKS, Link, Node, UnixFsType
 from phase_boot.content.leaf_level import MAX_RANGE, ByteRange, IndexMismatch, InvalidDag
-from tests.fakes.trees import car_of, learn, tree_of
+from tests.support.dags import car_of, learn, tree_of
 
 TREE, CHUNKS = tree_of(2000)
 FILE = car_of(TREE)

@@ -22,14 +22,14 @@ from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
-from phase_boot.drill.sites import Site, Sites
+from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
-from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
-from tests.fakes.trees import car_of
-from tests.unit.adapters.test_http import ok
+from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.support.dags import car_of
+from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
+from tests.support.http_server import ok
 
 DATA = data_of(400_000)
 ARTIFACT = artifact_of(DATA)

@@ -15,11 +15,12 @@ from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.gateway_source import MAX_REQUESTS, block_path
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
-from phase_boot.drill.sites import Site, Sites
+from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.disk import Folder
-from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.downloads import (
+from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.support.dags import car_of
+from tests.support.downloads import (
     FakeDownload,
     artifact_of,
     chunked,
@@ -28,7 +29,6 @@ from tests.fakes.downloads import (
     gateway_of,
     site_of,
 )
-from tests.fakes.trees import car_of
 
 DATA = data_of(200_000)
 CHUNKS = chunked(DATA)

@@ -14,13 +14,13 @@ import pytest
 
 from phase_boot.adapters.posix_disk import PosixDisk
 from phase_boot.store.content_store import ContentStore
-from tests.fakes.artifacts import (
+from tests.support.artifacts import (
     assert_every_entry_is_what_it_is_called,
     content,
     names,
     store,
 )
-from tests.fakes.downloads import artifact_of, chunked, data_of
+from tests.support.downloads import artifact_of, chunked, data_of
 
 DATA = b"the artifact " * 1000
 
@@ -30,7 +30,7 @@ WRITER = textwrap.dedent(
     from pathlib import Path
     from phase_boot.adapters.posix_disk import PosixDisk
     from phase_boot.store.content_store import ContentStore
-    from tests.fakes.artifacts import artifact, store
+    from tests.support.artifacts import artifact, store
 
     cas = ContentStore(PosixDisk(Path(sys.argv[1])), bound=40_000_000)
     print("started", flush=True)
@@ -54,7 +54,7 @@ CHUNKER = textwrap.dedent(
     from phase_boot.store.content_store import ContentStore
     from phase_boot.store.errors import StoreError
     from phase_boot.content.dag_builder import build_dag
-    from tests.fakes.downloads import artifact_of, chunked, data_of
+    from tests.support.downloads import artifact_of, chunked, data_of
 
     cas = ContentStore(PosixDisk(Path(sys.argv[1])), bound=4_000_000)
     print("started", flush=True)

@@ -11,15 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phase_boot.drill.manifests import (
+from phase_boot.drill.sample_manifest import (
     INITRAMFS,
     NOW,
     PUBLISHER,
-    SECOND,
     STRANGER,
-    TRUST,
-    TRUST_BOTH,
-    WANTED,
     document,
     encoded,
     signature,
@@ -44,6 +40,7 @@ from phase_boot.trust.refusals import (
 )
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Verified, verify
+from tests.support.manifests import SECOND, TRUST, TRUST_BOTH, WANTED
 
 GROUP_ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 

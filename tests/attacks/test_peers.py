@@ -17,8 +17,8 @@ import pytest
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
-from phase_boot.drill.manifests import ROOTFS
-from phase_boot.drill.sites import chunked, site_with_chunks
+from phase_boot.drill.fake_mirrors import chunked, site_with_chunks
+from phase_boot.drill.sample_manifest import ROOTFS
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import CUT, Share
 from phase_boot.privsep.peer_channel import PeerChannel, serve_peer_channel
@@ -29,8 +29,8 @@ from phase_boot.provider.partial_backend import PartialBackend
 from phase_boot.provider.site_backend import SiteBackend
 from phase_boot.provider.tracker import MAX_BYTES, BadAnnounce, Tracker
 from policies.model import Reach
-from tests.fakes.downloads import data_of
-from tests.fakes.provider import Answer, ask, connected, post, running
+from tests.support.downloads import data_of
+from tests.support.provider import Answer, ask, connected, post, running
 
 ROOT = str(build_dag(chunked(ROOTFS)).root)
 COUNT = piece_count(len(ROOTFS))

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.drill.manifests import document, signed
-from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job, receipt, sealed
+from phase_boot.drill.sample_manifest import document, signed
 from phase_boot.plasma.cage import NOBODY, Ended, Killed
 from phase_boot.plasma.engine import judged, run
 from phase_boot.plasma.node import ephemeral, keeping, kept
@@ -25,7 +24,8 @@ from phase_boot.trust.refusals import (
     ReceiptWrongSigner,
     Refusal,
 )
-from tests.fakes.modules import doing, job_of, opening
+from tests.support.receipts import MODULE, NODE, OTHER_NODE, job, receipt, sealed
+from tests.support.wasm_modules import doing, job_of, opening
 
 GOOD = sign_receipt(NODE, receipt())
 

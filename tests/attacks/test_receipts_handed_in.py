@@ -12,16 +12,24 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import document, signed
-from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, job_table, receipt, sealed
+from phase_boot.drill.sample_manifest import document, signed
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import MAX_NETWORKS, NETWORKS, ReceiptStore
 from phase_boot.store.layout import kept_manifest_path
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import MAX_BYTES, Outcome, Output, sign_receipt
-from tests.fakes.provider import MANIFEST, ask, make_site, post, read_answer, running, send
-from tests.unit.provider.test_receipt_store import with_history
+from tests.support.provider import (
+    MANIFEST,
+    ask,
+    make_site,
+    post,
+    read_answer,
+    running,
+    send,
+    with_history,
+)
+from tests.support.receipts import NODE, OTHER_NODE, booted, job_table, receipt, sealed
 
 GOOD = sign_receipt(NODE, receipt())
 FLIPPED = GOOD.replace(b'"wall_us":2100', b'"wall_us":2101')

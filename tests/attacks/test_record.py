@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.content.arch import Arch
-from phase_boot.drill.manifests import NOW, PUBLISHER, STRANGER, encoded
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, encoded
 from phase_boot.trust import manifest
 from phase_boot.trust.document import canonical
 from phase_boot.trust.record import (
@@ -25,7 +25,7 @@ from phase_boot.trust.record import (
     signed_bytes,
 )
 from phase_boot.trust.refusals import BadField, DuplicateKey, NotJson, Refusal, TooDeep, TooLarge
-from tests.fakes.records import body, read, signed
+from tests.support.dht_records import body, read, signed
 
 RAW: Final = signed(body())
 USED: Final = read(RAW)

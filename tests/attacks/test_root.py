@@ -9,26 +9,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phase_boot.drill.manifests import (
-    NOW,
-    PUBLISHER,
-    SECOND,
-    STRANGER,
-    TRUST,
-    WANTED,
-    document,
-    signed,
-)
-from phase_boot.drill.manifests import signature as manifest_signature
-from phase_boot.drill.roots import (
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_manifest import signature as manifest_signature
+from phase_boot.drill.sample_root import (
     KEEPER,
     NEW_PUBLISHER,
     ROOT_1,
     ROOT_2,
-    SECOND_KEEPER,
-    THIRD_KEEPER,
     channel,
-    first_root,
     role,
     root_document,
     signatures_of,
@@ -53,6 +41,8 @@ from phase_boot.trust.refusals import (
 from phase_boot.trust.root import Root, anchor, signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import verify
+from tests.support.manifests import SECOND, TRUST, WANTED
+from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
 
 
 def chain() -> Chain:

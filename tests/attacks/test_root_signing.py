@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import anchor, signed_bytes, succeed
 from phase_boot.trust.sealing import Cost
-from tests.fakes.programs import FULL_DISK, killed_before_rename
-from tests.fakes.typist import Typist
+from tests.support.failing_programs import FULL_DISK, killed_before_rename
+from tests.support.manifests import SECOND
+from tests.support.terminal_user import Typist
 
 A, B = (SigningKey(bytes([number]) * 32) for number in (10, 11))
 

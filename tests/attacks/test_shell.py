@@ -15,21 +15,21 @@ from phase_boot.adapters.conversation import MENU
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.console import screen, story
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import Scene, scene
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import EDGES, State, Trigger
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Report, Wish
 from states.shell import HANDLER
-from tests.fakes.person import Person
+from tests.support.console_user import Person
 
 MANIFEST = "stable/amd64/manifest.json"
 KERNEL_PATH = f"cas/sha256/{Digest.of(KERNEL).hex}"
 HOSTS = ("unsigned", "tampered", "expired", "gone")
 
 
-def hostile(mode: str, *, root: bool) -> Scene:
+def hostile(mode: str, *, root: bool) -> Scenario:
     """Return a boot in which all that is offered must be refused."""
     tampered = good_site()
     tampered.twist = lambda path, data: bytes(len(data)) if path == KERNEL_PATH else data

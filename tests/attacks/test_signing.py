@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER, document, encoded, signed
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, encoded, signed
 from phase_boot.publish.durable import held
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.sealing import Cost
-from tests.fakes.programs import killed_before_rename
-from tests.fakes.typist import Typist
+from tests.support.failing_programs import killed_before_rename
+from tests.support.manifests import SECOND
+from tests.support.terminal_user import Typist
 
 LASTING = {"expires": "2999-01-01T00:00:00Z"}
 ESCAPES = "\x1b[2J\x1b[1;1H\x9b31m\r\n\u202e\u2066\x00\x07"

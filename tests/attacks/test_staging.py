@@ -12,12 +12,12 @@ import pytest
 from phase_boot.adapters import staging
 from phase_boot.adapters.efi_variables import GLOBAL, LOADER, EfiVariables
 from phase_boot.adapters.stick_loader import FEATURES, ONE_SHOT
-from phase_boot.drill.kernels import arm64_image, gzipped
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.loader import Cargo
-from tests.fakes.cargoes import cargo, fetched
-from tests.fakes.loader_partition import Stick
+from tests.support.boot_payloads import cargo, fetched
+from tests.support.kernels import arm64_image, gzipped
+from tests.support.loader_partition import Stick
 
 
 @pytest.fixture

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from phase_boot.adapters.posix_notebook import PosixNotebook
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import NOW, PUBLISHER, STRANGER, TRUST, document, signed
-from phase_boot.drill.roots import (
+from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fakes import FakeCache, policy_table
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_root import (
     NEW_PUBLISHER,
     ROOT_1,
     ROOT_2,
     channel,
-    first_root,
     root_document,
     signed_root,
 )
-from phase_boot.drill.sites import good_site
-from phase_boot.drill.world import FakeCache, Scene, policy_table, scene
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
 from phase_boot.ports.operator import Answer, Wish
@@ -36,6 +36,8 @@ from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.rollback import MAX_SEEN, MAX_STATE_BYTES, Seen, read_state, write_state
 from phase_boot.trust.verify import authenticate
+from tests.support.manifests import TRUST
+from tests.support.roots import first_root
 
 HIGH = "2025.11.12"
 LOW = "2025.11.01"
@@ -61,19 +63,19 @@ def stick_that_booted(version: str = HIGH) -> FakeCache:
     return play.cache
 
 
-def rooted(play: Scene, root: bytes = ROOT_1) -> Scene:
+def rooted(play: Scenario, root: bytes = ROOT_1) -> Scenario:
     play.platform.trusting(root)
     return play
 
 
-def offered(version: str, cache: FakeCache, **changes: Any) -> Scene:
+def offered(version: str, cache: FakeCache, **changes: Any) -> Scenario:
     """Return a boot on that stick in which somebody offers ``version``."""
     play = rooted(scene(peer=good_site(version=version, **changes)))
     play.cache = cache
     return play
 
 
-def assert_doubted(play: Scene, code: str) -> None:
+def assert_doubted(play: Scenario, code: str) -> None:
     assert code in {event["code"] for event in play.of("state.doubted")}
 
 

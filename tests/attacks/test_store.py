@@ -22,7 +22,7 @@ from phase_boot.store.errors import (
     ReadOnly,
     StoreError,
 )
-from tests.fakes.artifacts import (
+from tests.support.artifacts import (
     artifact,
     assert_every_entry_is_what_it_is_called,
     content,

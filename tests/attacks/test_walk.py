@@ -19,17 +19,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import STRANGER, document, signed
+from phase_boot.drill.fake_mirrors import Site
+from phase_boot.drill.fakes import FakeCache
 from phase_boot.drill.memory_notebook import MemoryNotebook
-from phase_boot.drill.roots import SECOND_KEEPER, channel, root_document, signed_root
-from phase_boot.drill.sites import Site
+from phase_boot.drill.sample_manifest import STRANGER, document, signed
+from phase_boot.drill.sample_root import channel, root_document, signed_root
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.virtual_time import NOON, VirtualClock
-from phase_boot.drill.world import FakeCache, Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import DiskFailed
 from phase_boot.trust.keys import SigningKey
+from tests.support.roots import SECOND_KEEPER
 
 MANIFEST: Final = "stable/amd64/manifest.json"
 ENTRY: Final = "cas/sha256/"
@@ -256,7 +258,7 @@ class Stick(RuleBasedStateMachine):
         assert (end is State.TARGET) == play.kexec.jumped
         assert (end is State.FIRMWARE) == play.loader.restarted
 
-    def _look_at_trust(self, play: Scene) -> None:
+    def _look_at_trust(self, play: Scenario) -> None:
         (recalled,) = play.of("trust.recalled")
         assert recalled["root"] >= self.root
         followed = [event["version"] for event in play.of("root.followed")]
@@ -266,7 +268,7 @@ class Stick(RuleBasedStateMachine):
             self.root = root
         self.now_trusted = publisher_key(root).keyid
 
-    def _look_at_the_jump(self, play: Scene) -> None:
+    def _look_at_the_jump(self, play: Scenario) -> None:
         assert play.kexec.kernel is not None
         assert play.kexec.initrd is not None
         (jumped,) = [

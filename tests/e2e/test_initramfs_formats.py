@@ -9,8 +9,8 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import Initrd
-from tests.fakes.cargoes import fetched
-from tests.fakes.compressors import COMPRESSORS, packed
+from tests.support.boot_payloads import fetched
+from tests.support.compressors import COMPRESSORS, packed
 
 from .bare_kernel import CONSOLE, console_of, with_init
 from .conftest import AMD64, Published

@@ -8,11 +8,6 @@ from types import FrameType
 
 import pytest
 
-from phase_boot.drill.invariants import verdicts
-from phase_boot.drill.plan import Plan
-from phase_boot.drill.run import Run, perform
-from phase_boot.drill.scenes import SCENES
-
 PROCESSOR_SECONDS = 20.0
 """A loop that never waits is out of asyncio's reach, and out of a virtual clock's. Processor time,
 so that a busy machine is no failure."""
@@ -38,17 +33,3 @@ def _no_endless_loop() -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-def drilled(name: str, plan: Plan) -> Run:
-    """Boot a scene with a plan, and have every invariant hold."""
-    run = perform(SCENES[name](), plan)
-    broken = [verdict for verdict in verdicts(run) if not verdict.holds]
-    assert not broken, "\n".join(
-        [
-            f"{name}, struck by {', '.join(str(blow) for blow, _ in plan.struck) or 'nothing'}:",
-            *(f"- not true that {verdict.says}: {verdict.broken}" for verdict in broken),
-            *run.scene.lines.lines,
-        ]
-    )
-    return run

@@ -9,54 +9,54 @@ from importlib import import_module
 import pytest
 
 import phase_boot.ports
+from phase_boot.drill.injection import Fault, FaultKind, Plan
 from phase_boot.drill.matrix import all_members, asked, matrix
 from phase_boot.drill.members import is_port, members_of, ports_within
-from phase_boot.drill.plan import Blow, Fault, Plan
-from phase_boot.drill.scenes import SCENES
+from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.machine.graph import TERMINAL, State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal
 from phase_boot.ports.desk import Desk
 from phase_boot.ports.neighbours import Hand
-from tests.faults.conftest import drilled
+from tests.support.drills import drilled
 
 CELLS = list(matrix())
 
 
-ENDS = dict.fromkeys(SCENES, State.TARGET) | {
+ENDS = dict.fromkeys(SCENARIOS, State.TARGET) | {
     "staged": State.FIRMWARE,
     "stranded": State.OFF,
     "exposed": State.OFF,
 }
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_boot_without_a_fault_keeps_every_promise(name: str) -> None:
     assert drilled(name, Plan()).end is ENDS[name]
 
 
-@pytest.mark.parametrize(("name", "blow"), CELLS, ids=[f"{name}-{blow}" for name, blow in CELLS])
-def test_a_single_fault(name: str, blow: Blow) -> None:
-    run = drilled(name, Plan((blow,)))
-    assert run.plan.struck
-    if passes(name, blow):
+@pytest.mark.parametrize(("name", "fault"), CELLS, ids=[f"{name}-{fault}" for name, fault in CELLS])
+def test_a_single_fault(name: str, fault: Fault) -> None:
+    run = drilled(name, Plan((fault,)))
+    assert run.plan.injected
+    if passes(name, fault):
         assert run.end in {State.TARGET, State.FIRMWARE}, run.scene.lines.lines
 
 
-def passes(name: str, blow: Blow) -> bool:
+def passes(name: str, fault: Fault) -> bool:
     """Say whether one more try is all that it takes after this fault."""
-    clock = {Fault.CLOCK_AHEAD, Fault.CLOCK_BACK}
+    clock = {FaultKind.CLOCK_AHEAD, FaultKind.CLOCK_BACK}
     return not (
-        blow.lasting
-        or blow.fault is Fault.CANCEL
+        fault.lasting
+        or fault.kind is FaultKind.CANCEL
         # The one time of the run is fixed when it begins, and a manifest is not valid at any time.
-        or blow.fault in clock
-        or blow.place.member == "Clock.wall"
+        or fault.kind in clock
+        or fault.point.member == "Clock.wall"
         # The person does something else, or it is their second try already.
-        or blow.place.state == State.SHELL.value
+        or fault.point.state == State.SHELL.value
         or name in {"helped", "stranded", "exposed"}
         # The only copy there was is lost: what is corrupt is set aside.
-        or (name == "local" and blow.place.member == "Disk.open")
+        or (name == "local" and fault.point.member == "Disk.open")
     )
 
 
@@ -77,23 +77,29 @@ def test_every_port_of_the_world_is_under_fault() -> None:
 
 
 def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
-    struck = {blow.place.member for _, blow in CELLS}
+    struck = {fault.point.member for _, fault in CELLS}
     assert set(all_members()) - struck == set()
 
 
 def test_every_state_that_runs_asks_something_of_the_world() -> None:
-    states = {each.place.state for scene in SCENES.values() for each in asked(scene)}
+    states = {each.point.state for scene in SCENARIOS.values() for each in asked(scene)}
     assert {state.value for state in State if state not in TERMINAL} <= states
 
 
 def test_every_fault_strikes_every_kind_of_member_that_it_can() -> None:
-    struck: dict[str, set[Fault]] = {}
-    for _, blow in CELLS:
-        struck.setdefault(blow.place.member, set()).add(blow.fault)
-    always = {Fault.IO_ERROR, Fault.NO_SPACE, Fault.CLOCK_AHEAD, Fault.CLOCK_BACK, Fault.CANCEL}
+    struck: dict[str, set[FaultKind]] = {}
+    for _, fault in CELLS:
+        struck.setdefault(fault.point.member, set()).add(fault.kind)
+    always = {
+        FaultKind.IO_ERROR,
+        FaultKind.NO_SPACE,
+        FaultKind.CLOCK_AHEAD,
+        FaultKind.CLOCK_BACK,
+        FaultKind.CANCEL,
+    }
     for member, faults in struck.items():
         assert always <= faults, member
-        assert (Fault.REFUSE in faults) is bool(all_members()[member].raises), member
+        assert (FaultKind.REFUSE in faults) is bool(all_members()[member].raises), member
 
 
 def test_what_a_port_hands_out_is_under_fault_too() -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
+from phase_boot.drill.injection import Plan
 from phase_boot.drill.invariants import verdicts
-from phase_boot.drill.plan import Plan
 from phase_boot.drill.run import Run, perform
-from phase_boot.drill.scenes import SCENES
-from phase_boot.drill.world import OWN_HANDLERS, replaced
+from phase_boot.drill.scenario import OWN_HANDLERS, replaced
+from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
@@ -151,7 +151,7 @@ def misbehaving(own: Handler, misdeed: Misdeed, scene: str) -> Run:
     async def run(world: World, boot: Boot) -> Any:
         return await misdeed(own, world, boot)
 
-    play = SCENES[scene]()
+    play = SCENARIOS[scene]()
     budget = own.budget and min(own.budget, 100.0)
     play.handlers = replaced(replace(own, run=run, budget=budget))
     return perform(play, Plan())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.drill.matrix import walk
-from tests.faults.conftest import drilled
+from tests.support.drills import drilled
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -16,11 +16,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_a_boot_with_several_faults(seed: int) -> None:
-    name, plan = walk(str(seed), faults=2 + seed % 5)
+    name, plan = walk(str(seed), count=2 + seed % 5)
     drilled(name, plan)
 
 
 def test_a_seed_always_draws_the_same_boot() -> None:
-    runs = [drilled(*walk("7", faults=4)) for _ in range(2)]
-    assert runs[0].plan.struck == runs[1].plan.struck
+    runs = [drilled(*walk("7", count=4)) for _ in range(2)]
+    assert runs[0].plan.injected == runs[1].plan.injected
     assert runs[0].scene.lines.lines == runs[1].scene.lines.lines

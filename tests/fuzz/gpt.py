@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from phase_boot.firmware.gpt import MAX_ENTRIES, partition_guids
-from tests.fakes.block_devices import CACHE, ESP, SECTOR, SEED, table
 from tests.fuzz.target import Target
+from tests.support.block_devices import CACHE, ESP, SECTOR, SEED, table
 
 _LONGEST_READ = MAX_ENTRIES * 512
 

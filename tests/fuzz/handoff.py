@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from phase_boot.drill import manifests
-from phase_boot.drill.manifests import NOW, TRUST, WANTED
+from phase_boot.drill import sample_manifest as manifests
+from phase_boot.drill.sample_manifest import NOW
 from phase_boot.handoff.document import (
     MAX_ADDRESSES,
     MAX_SIGNERS,
@@ -17,6 +17,7 @@ from phase_boot.handoff.document import (
 )
 from phase_boot.trust.verify import verify
 from tests.fuzz.target import Target
+from tests.support.manifests import TRUST, WANTED
 
 
 def one(data: bytes) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from phase_boot.drill.receipts import job_table
 from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.job import MAX_ARGS, MAX_GRANTS, MAX_MODULE, Job, read_job
 from phase_boot.trust.refusals import Refusal
 from tests.fuzz.target import Target
+from tests.support.receipts import job_table
 
 
 def one(data: bytes) -> None:

@@ -10,7 +10,8 @@ from phase_boot.firmware.load_option import (
     PciRoot,
     read_load_option,
 )
-from tests.fakes.block_devices import (
+from tests.fuzz.target import Target
+from tests.support.block_devices import (
     ESP,
     FILE,
     PCI_ROOT,
@@ -24,7 +25,6 @@ from tests.fakes.block_devices import (
     scsi,
     usb,
 )
-from tests.fuzz.target import Target
 
 
 def _copy(name: str, port: int) -> Disk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND, TRUST, WANTED, document, signed
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, document, signed
 from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.manifest import MAX_SIZE, REQUIRED, Manifest
@@ -10,6 +10,7 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import verify
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
+from tests.support.manifests import SECOND, TRUST, WANTED
 
 
 def one(data: bytes) -> None:

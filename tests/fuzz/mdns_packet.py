@@ -15,7 +15,8 @@ from phase_boot.adapters.mdns_cache import (
 from phase_boot.console.lines import printable
 from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import Candidate, Quest
-from tests.fakes.mdns_packets import (
+from tests.fuzz.target import Target
+from tests.support.mdns_packets import (
     HOSTILE_LABELS,
     PATH,
     announcement,
@@ -23,7 +24,6 @@ from tests.fakes.mdns_packets import (
     packet,
     pointer,
 )
-from tests.fuzz.target import Target
 
 _QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
 _LIAR, _GOOD = Sender(2, 10, "fe80::66"), Sender(2, 10, "fe80::7")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from phase_boot.drill.manifests import PUBLISHER, SECOND
+from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.trust.root import Root
 from policies.model import CHANNEL, Mode, PolicyError
 from policies.read import parse_policy
 from policies.write import SHIPPED
 from tests.fuzz import root
 from tests.fuzz.target import Target
+from tests.support.manifests import SECOND
 
 
 def _file(name: str) -> bytes:

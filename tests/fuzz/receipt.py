@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from phase_boot.drill.receipts import NODE, OTHER_NODE, receipt, sealed
 from phase_boot.trust.document import canonical
 from phase_boot.trust.receipt import MAX_BYTES, MAX_REASON, Outcome, read_receipt
 from phase_boot.trust.refusals import Refusal
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
+from tests.support.receipts import NODE, OTHER_NODE, receipt, sealed
 
 
 def one(data: bytes) -> None:

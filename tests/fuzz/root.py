@@ -6,13 +6,14 @@ import base64
 from collections.abc import Mapping
 from contextlib import suppress
 
-from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER, encoded
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, encoded
 from phase_boot.trust.document import canonical
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import MAX_CHANNELS, Root, anchor, signed_bytes, succeed
 from phase_boot.trust.signatures import MAX_KEYS, Trust
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
+from tests.support.manifests import SECOND
 
 _KEYS = (PUBLISHER, SECOND)
 

@@ -16,11 +16,11 @@ import pytest
 from image.lab import BRIDGE, IPV4, Lab, LabError
 from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import document, signed
+from phase_boot.drill.sample_manifest import document, signed
 from phase_boot.provider.interfaces import host_label
-from tests.fakes.provider import MANIFEST, make_site
-from tests.interop.neighbour import Neighbour, neighbour, wait_until
-from tests.interop.peers import absent, needed
+from tests.support.avahi_host import Neighbour, neighbour, wait_until
+from tests.support.provider import MANIFEST, make_site
+from tests.support.required_programs import absent, needed
 
 pytestmark = pytest.mark.interop
 
@@ -159,7 +159,7 @@ def test_a_host_that_claims_every_name_does_not_keep_a_provider_silent(
     lab: Lab, machine: Neighbour, tmp_path: Path
 ) -> None:
     claimed = tmp_path / "claimed"
-    machine.start([sys.executable, "-m", "tests.interop.claimer", "eth0"], claimed)
+    machine.start([sys.executable, "-m", "tests.support.mdns_claimer", "eth0"], claimed)
     wait_until(lambda: "claiming" in claimed.read_text(), claimed)
     Provider(lab, tmp_path).wait_for("announce.shown")
     wait_until(lambda: any(found[8] == "8070" for found in machine.browse()), claimed)

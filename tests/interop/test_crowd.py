@@ -16,9 +16,9 @@ import pytest
 
 from phase_boot.cli import main
 from phase_boot.content.digest import Digest
-from phase_boot.drill.kernels import bzimage
+from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive
-from tests.fakes.downloads import data_of
+from tests.support.downloads import data_of
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
 FILES = {

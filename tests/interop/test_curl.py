@@ -10,8 +10,8 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import entry_path
-from tests.fakes.provider import Running, make_site, running
-from tests.interop.peers import needed
+from tests.support.provider import Running, make_site, running
+from tests.support.required_programs import needed
 
 pytestmark = pytest.mark.interop
 

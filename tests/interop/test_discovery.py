@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from image.lab import BRIDGE, Lab, LabError
-from tests.fakes.mdns_packets import PATH
-from tests.interop.neighbour import Neighbour, neighbour, wait_until
-from tests.interop.peers import absent, needed
+from tests.support.avahi_host import Neighbour, neighbour, wait_until
+from tests.support.mdns_packets import PATH
+from tests.support.required_programs import absent, needed
 
 pytestmark = pytest.mark.interop
 
@@ -50,12 +50,12 @@ def publish(machine: Neighbour, tmp_path: Path, *, name: str = "the provider") -
 
 
 class Finder:
-    """`tests.interop.finder` in the lab."""
+    """`tests.support.mdns_finder` in the lab."""
 
     def __init__(self, lab: Lab, tmp_path: Path, seconds: float = WINDOW) -> None:
         self.log = tmp_path / "finder"
         with self.log.open("wb") as log:
-            words = [sys.executable, "-m", "tests.interop.finder", str(seconds)]
+            words = [sys.executable, "-m", "tests.support.mdns_finder", str(seconds)]
             self.process = lab.popen(words, stdout=log, stderr=log)
         wait_until(lambda: "began" in self.log.read_text(), self.log)
         self.began = time.monotonic()
@@ -76,7 +76,7 @@ class Finder:
 def lie(lab: Lab, tmp_path: Path, count: int) -> subprocess.Popen[bytes]:
     log = tmp_path / "liar"
     with log.open("wb") as out:
-        words = [sys.executable, "-m", "tests.interop.liar", BRIDGE, str(count)]
+        words = [sys.executable, "-m", "tests.support.mdns_attacker", BRIDGE, str(count)]
         process = lab.popen(words, stdout=out, stderr=out)
     wait_until(lambda: "sent" in log.read_text(), log)
     return process
@@ -165,7 +165,7 @@ def test_a_cable_that_is_out_and_in_again_is_looked_at_again(
 
 def test_without_any_network_the_finder_says_so(lab: Lab, tmp_path: Path) -> None:
     log = tmp_path / "finder"
-    words = ["unshare", "--net", sys.executable, "-m", "tests.interop.finder", "1"]
+    words = ["unshare", "--net", sys.executable, "-m", "tests.support.mdns_finder", "1"]
     with log.open("wb") as out:
         lab.popen(words, stdout=out, stderr=out).wait(timeout=60)
     assert "mDNS cannot be used on this network" in log.read_text()
@@ -175,7 +175,9 @@ def test_links_and_addresses_are_followed_as_they_come_and_go(lab: Lab, tmp_path
     lab.run(["sh", "-c", "ip link add late0 type veth peer late1 && ip link set late1 up"])
     log = tmp_path / "watcher"
     with log.open("wb") as out:
-        lab.popen([sys.executable, "-m", "tests.interop.watcher", "60"], stdout=out, stderr=out)
+        lab.popen(
+            [sys.executable, "-m", "tests.support.link_watcher", "60"], stdout=out, stderr=out
+        )
 
     def last() -> dict[str, list[str]]:
         lines = log.read_text().splitlines()

@@ -15,14 +15,14 @@ from phase_boot.content.chunker import DEFAULT_PARAMS, build_chunk_list
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
 from policies.model import Reach
-from tests.fakes.gateways import ByGateway
-from tests.fakes.provider import Running, make_site, running
-from tests.interop.test_fetch import ROOTFS, Yard, mirror
+from tests.support.gateways import ByGateway
+from tests.support.provider import Running, make_site, running
+from tests.support.real_mirror import ROOTFS, Yard, mirror
 
 MANIFEST = Path("stable/amd64/manifest.json")
 ARTIFACT = Artifact("rootfs", Digest.of(ROOTFS), len(ROOTFS))

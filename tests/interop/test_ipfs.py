@@ -25,11 +25,11 @@ from phase_boot.content.chunker import DEFAULT_PARAMS, build_chunk_list
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, document, signed
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
 from phase_boot.machine.events import SourceFailed
 from phase_boot.store.layout import dag_path, entry_path
-from tests.fakes.gateways import ByGateway
-from tests.fakes.provider import MANIFEST, Running, make_site, running
+from tests.support.gateways import ByGateway
+from tests.support.provider import MANIFEST, Running, make_site, running
 
 PEER = Path(__file__).parents[2] / "build/tools/boxo-peer"
 FILE = random.Random(1).randbytes(3_000_000) + bytes(500_000)  # noqa: S311 - repeatable, not secret

@@ -16,7 +16,7 @@ import pytest
 
 from image.lab import BRIDGE, IPV4, IPV6, Lab
 from phase_boot.cli import main
-from phase_boot.drill.kernels import bzimage
+from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.machine.replay import replay
 
@@ -153,7 +153,7 @@ def test_the_whole_chain_works_on_a_network_of_ipv6_alone(policy: Path, *, hosti
     with Lab(dhcp=False, ipv4=False) as lab:
         serving(lab, policy.parent / "site")
         if hostile:
-            lab.popen([sys.executable, "-m", "tests.interop.liar", BRIDGE, "64"])
+            lab.popen([sys.executable, "-m", "tests.support.mdns_attacker", BRIDGE, "64"])
         status, said, events = dry_run(lab, policy)
         assert status == 0, said
         (found,) = (event for event in events if event["event"] == "candidate.found")

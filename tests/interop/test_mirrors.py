@@ -21,17 +21,17 @@ from phase_boot.adapters.system_clock import SystemClock
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.events import ChunksUnknown
-from phase_boot.drill.sites import Sites
+from phase_boot.drill.fake_mirrors import Sites
 from phase_boot.machine.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.url import base_url, below
 from policies.model import Reach
-from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of
-from tests.interop.peers import needed
-from tests.interop.web_servers import SERVERS, serving
-from tests.unit.adapters.test_http import ok, server
+from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of
+from tests.support.http_server import ok, server
+from tests.support.required_programs import needed
+from tests.support.web_servers import SERVERS, serving
 
 pytestmark = pytest.mark.interop
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from image.lab import BRIDGE, Lab
-from tests.interop.peers import absent
+from tests.support.required_programs import absent
 
 pytestmark = pytest.mark.interop
 
@@ -39,7 +39,7 @@ sh {DRAW} card0 >&2
 ip link set lo up
 {NETWORKD} >&2 &
 status=0
-{sys.executable} -m tests.interop.read_back || status=$?
+{sys.executable} -m tests.support.address_read_back || status=$?
 kill $!
 exit $status
 """

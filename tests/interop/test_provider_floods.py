@@ -19,8 +19,8 @@ import pytest
 from phase_boot.content.digest import Digest
 from phase_boot.provider.limits import Limits
 from phase_boot.store.layout import entry_path
-from tests.fakes.provider import connected, make_site, read_answer, send
-from tests.interop.test_provider_load import peak_rss
+from tests.support.process_memory import peak_rss
+from tests.support.provider import connected, make_site, read_answer, send
 
 pytestmark = pytest.mark.interop
 

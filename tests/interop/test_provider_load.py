@@ -19,7 +19,8 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import entry_path
-from tests.fakes.provider import make_site
+from tests.support.process_memory import peak_rss
+from tests.support.provider import make_site
 
 pytestmark = pytest.mark.interop
 
@@ -75,13 +76,6 @@ async def download(port: int, *, slow: bool) -> str:
     writer.close()
     await writer.wait_closed()
     return digest.hexdigest()
-
-
-def peak_rss(pid: int) -> int:
-    """Return the most memory that a process ever held, in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 async def test_64_downloads_at_once(

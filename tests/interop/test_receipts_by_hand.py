@@ -15,11 +15,11 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import document, signed
-from phase_boot.drill.receipts import MODULE, NODE, booted, job_table, receipt
+from phase_boot.drill.sample_manifest import document, signed
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import Output, sign_receipt
-from tests.interop.peers import needed
+from tests.support.receipts import MODULE, NODE, booted, job_table, receipt
+from tests.support.required_programs import needed
 
 pytestmark = pytest.mark.interop
 

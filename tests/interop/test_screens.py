@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.typist import Typist
-from tests.interop.test_fetch import PHASE_BOOT, Yard, mirror
+from tests.support.real_mirror import PHASE_BOOT, Yard, mirror
+from tests.support.terminal_user import Typist
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BAR = re.compile(r"\r  rootfs ")

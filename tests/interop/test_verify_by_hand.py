@@ -15,10 +15,10 @@ from typing import Any, Final
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.drill.roots import signed_root
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
+from phase_boot.drill.sample_root import signed_root
 from phase_boot.trust.keys import SigningKey
-from tests.interop.peers import needed
+from tests.support.required_programs import needed
 
 pytestmark = pytest.mark.interop
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from phase_boot import cli
-from phase_boot.drill import invariants, story
-from phase_boot.drill.plan import Plan
+from phase_boot.drill import cli as drill_cli
+from phase_boot.drill import invariants
+from phase_boot.drill.injection import Plan
 from phase_boot.drill.run import Run, perform
-from phase_boot.drill.scenes import private
+from phase_boot.drill.scenarios import private
 
 
 def drill(*words: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +34,7 @@ def test_faults_are_marked_and_every_invariant_is_judged(
 ) -> None:
     assert cli.main(["drill", "--seed", "7", "--faults", "3"]) == 0
     said = capsys.readouterr().out
-    struck = re.search(r"after \d+ seconds and (\d+) blows?\.", said)
+    struck = re.search(r"after \d+ seconds and (\d+) faults?\.", said)
     assert struck is not None
     assert said.count("!!") == int(struck[1]) >= 3
     assert "init -> net_up" in said
@@ -59,9 +60,9 @@ def test_a_broken_promise_is_told_and_is_a_failure() -> None:
     told: list[str] = []
     run = _a_run()
     run.descriptors = {99}
-    assert story.judge(run, told.append) == 1
+    assert drill_cli.judge(run, told.append) == 1
     assert "  BROKEN  every descriptor is closed\n" in told
-    assert story.judge(replace(run, descriptors=set()), told.append) == 0
+    assert drill_cli.judge(replace(run, descriptors=set()), told.append) == 0
 
 
 def _a_run() -> Run:

@@ -138,7 +138,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     folder = tmp_path_factory.mktemp("edge")
     (folder / "cases").write_text(json.dumps([case.as_json() for case in CASES]))
     subprocess.run(
-        [sys.executable, "-m", "tests.fakes.forked_commands", folder / "cases", folder / "out"],
+        [sys.executable, "-m", "tests.support.forked_commands", folder / "cases", folder / "out"],
         cwd=ROOT,
         check=True,
         timeout=600,

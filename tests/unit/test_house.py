@@ -110,3 +110,31 @@ def test_an_import_between_the_wrong_rooms_is_found(
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"{contract} BROKEN" in done.stdout
+
+
+def test_no_test_imports_another_test() -> None:
+    """What tests share stands in tests/support; tests/e2e keeps modules of its own."""
+    found = {
+        (str(path.relative_to(ROOT)), module)
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for module in imported_modules(path)
+        if module.startswith("tests.") and is_test(module, path)
+    }
+    assert found == set()
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_test(module: str, importer: Path) -> bool:
+    suite, *rest = module.split(".")[1:]
+    if any(part.startswith("test_") or part == "conftest" for part in [suite, *rest]):
+        return True
+    own = suite == "e2e" and importer.parent.name == "e2e"
+    return suite in {"unit", "attacks", "faults", "interop", "e2e"} and not own

@@ -11,7 +11,7 @@ import pytest
 
 from phase_boot.cli import main, parser
 from phase_boot.trust.refusals import REFUSALS
-from tests.fakes.provider import make_site
+from tests.support.provider import make_site
 
 LISTINGS = {
     "plasma ls",

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import STRANGER
-from phase_boot.drill.plan import Plan
-from phase_boot.drill.roots import NEW_PUBLISHER
+from phase_boot.drill.injection import Plan
 from phase_boot.drill.run import Run, perform
-from phase_boot.drill.scenes import SCENES
+from phase_boot.drill.sample_manifest import STRANGER
+from phase_boot.drill.sample_root import NEW_PUBLISHER
+from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.handoff.document import document
 
 Told = tuple[int, str, str]
@@ -22,7 +22,7 @@ Told = tuple[int, str, str]
 
 @pytest.fixture(scope="module")
 def boot() -> Run:
-    return perform(SCENES["internet"](), Plan())
+    return perform(SCENARIOS["internet"](), Plan())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.drill.manifests import document
+from phase_boot.drill.sample_manifest import document
 from phase_boot.trust.fields import parse_mirror
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import BadField

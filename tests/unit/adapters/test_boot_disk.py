@@ -20,7 +20,7 @@ from phase_boot.firmware.boot_disk import (
     UsbPlace,
 )
 from phase_boot.firmware.load_option import Nvme, Pci, Scsi
-from tests.fakes.block_devices import (
+from tests.support.block_devices import (
     AHCI,
     CACHE,
     ESP,

@@ -16,7 +16,7 @@ from phase_boot.adapters.conversation import MENU
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
-from tests.fakes.person import Person
+from tests.support.console_user import Person
 
 CHOICE = "choice:"
 URL = "http://10.0.0.1/m.json"

@@ -13,7 +13,7 @@ import pytest
 from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.ports.operator import Answer, Report, Wish
-from tests.fakes.person import Person
+from tests.support.console_user import Person
 
 REPORT = Report(
     cause="nothing offers stable here",

@@ -10,7 +10,7 @@ import pytest
 from phase_boot.adapters.boot_disk import SysfsBootDisk
 from phase_boot.adapters.efi_variables import EfiVariables
 from phase_boot.adapters.esp import EspFailed, StickEsp
-from tests.fakes.block_devices import (
+from tests.support.block_devices import (
     ESP,
     FOREIGN_ESP,
     FOREIGN_SEED,

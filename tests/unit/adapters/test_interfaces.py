@@ -13,7 +13,7 @@ import pytest
 
 from phase_boot.adapters.interfaces import Device, Interfaces, device, devices, messages
 from phase_boot.ports.privacy import Unreadable
-from tests.interop.peers import absent, needed
+from tests.support.required_programs import absent, needed
 
 BURNED_IN = "52:54:00:77:00:01"
 DRAWN = "0a:5c:11:22:33:44"

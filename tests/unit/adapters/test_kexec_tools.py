@@ -13,14 +13,15 @@ from phase_boot.adapters.kexec_tools import KexecTools
 from phase_boot.adapters.kexec_words import refusal
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
-from phase_boot.drill.kernels import arm64_image, bzimage, gzipped, zboot
 from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.machine.errors import KexecRefused
 from phase_boot.ports.kexec import LoadRefused, Method
 from phase_boot.store.content_store import ContentStore, VerifiedFile
-from tests.fakes.archives import unpacked
+from tests.support.archives import unpacked
+from tests.support.kernels import arm64_image, gzipped, zboot
 
 Packer = Callable[[bytes], bytes]
 KERNEL, INITRAMFS, ROOTFS = bzimage(), b"initramfs!" * 3 + b"x", b"rootfs" * 5000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.linux_platform import LOADER_GUID, LinuxPlatform
-from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.machine.errors import NotConfigured
 from policies.model import Mode
 from policies.write import Keys, with_site

@@ -14,7 +14,7 @@ from phase_boot.adapters.content_coding import SPARE
 from phase_boot.adapters.http import MAX_PARTS, Http
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported
 from policies.model import Reach
-from tests.unit.adapters.test_http import BODY, fetcher, ok, part, partial, server, streamed
+from tests.support.http_server import BODY, fetcher, ok, part, partial, server, streamed
 
 Asked = Callable[[str], bytes]
 

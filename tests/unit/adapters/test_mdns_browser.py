@@ -25,7 +25,7 @@ from phase_boot.console.lines import printable
 from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
 from phase_boot.ports.finder import Candidate, Ignored, Quest
-from tests.fakes.mdns_packets import (
+from tests.support.mdns_packets import (
     HOSTILE_LABELS,
     PATH,
     address,

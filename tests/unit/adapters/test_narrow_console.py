@@ -9,7 +9,7 @@ import pytest
 from phase_boot.adapters.console_operator import ConsoleOperator
 from phase_boot.adapters.terminals import Terminals
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
-from tests.fakes.person import Person
+from tests.support.console_user import Person
 
 CHOICE = "choice:"
 IN_SEED = tuple(wish for wish in Wish if wish is not Wish.QUIT)

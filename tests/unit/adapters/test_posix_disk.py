@@ -18,8 +18,8 @@ from phase_boot.store.errors import (
     StoreError,
     store_errors,
 )
-from tests.fakes.artifacts import artifact, store
-from tests.fakes.downloads import data_of
+from tests.support.artifacts import artifact, store
+from tests.support.downloads import data_of
 
 
 def open_files() -> set[str]:

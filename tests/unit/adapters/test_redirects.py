@@ -15,7 +15,7 @@ from phase_boot.adapters.resolver import Resolver, Scopes, TooNear
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.url import Scope, Url, scope_of
 from policies.model import Reach
-from tests.unit.adapters.test_http import BODY, ok, page, server
+from tests.support.http_server import BODY, ok, page, server
 
 STATUSES = ["301 a", "302 a", "303 a", "307 a", "308 a"]
 

@@ -15,9 +15,9 @@ from phase_boot.adapters.resolver import Scopes
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.url import Scope, scope_of
 from policies.model import Reach
-from tests.fakes.certificates import DAY, Authority, new_authority
-from tests.interop.peers import SYSTEM_PATH
-from tests.unit.adapters.test_http import BODY, ok, server
+from tests.support.certificates import DAY, Authority, new_authority
+from tests.support.http_server import BODY, ok, server
+from tests.support.required_programs import SYSTEM_PATH
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NAMES = ("mirror.example", "cdn.example")

@@ -11,11 +11,11 @@ import pytest
 
 from phase_boot.adapters.efi_variables import GLOBAL, LOADER, EfiVariables
 from phase_boot.adapters.stick_loader import FEATURES, ONE_SHOT, StickLoader
-from phase_boot.drill.kernels import arm64_image, gzipped, uki
 from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.loader import Outlook
-from tests.fakes.cargoes import INITRAMFS, KERNEL, cargo
-from tests.fakes.loader_partition import Stick
+from tests.support.boot_payloads import INITRAMFS, KERNEL, cargo
+from tests.support.kernels import arm64_image, gzipped, uki
+from tests.support.loader_partition import Stick
 
 
 @pytest.fixture

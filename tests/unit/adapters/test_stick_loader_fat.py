@@ -18,8 +18,8 @@ from phase_boot.adapters.efi_variables import EfiVariables
 from phase_boot.adapters.fat_peek import surely_lacks
 from phase_boot.adapters.staging import FOLDER
 from phase_boot.adapters.stick_loader import StickLoader
-from tests.fakes.cargoes import KERNEL, cargo
-from tests.fakes.loader_partition import Stick
+from tests.support.boot_payloads import KERNEL, cargo
+from tests.support.loader_partition import Stick
 
 TOOLS = ("mkfs.vfat", "mcopy", "mdeltree", "mdir")
 pytestmark = pytest.mark.skipif(

@@ -14,8 +14,8 @@ import pytest
 from phase_boot.adapters.http import Http
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from policies.model import Reach
-from tests.fakes.certificates import DAY, Authority, new_authority
-from tests.interop.peers import SYSTEM_PATH
+from tests.support.certificates import DAY, Authority, new_authority
+from tests.support.required_programs import SYSTEM_PATH
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

@@ -8,8 +8,8 @@ import pytest
 
 from phase_boot.console.display import COLUMNS, Display
 from phase_boot.console.lines import LEAST_COLUMNS, Console, line_for, progress_bar
-from phase_boot.drill.sites import good_site
-from phase_boot.drill.world import scene
+from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.scenario import scene
 from phase_boot.ports.kexec import Ability
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from phase_boot.console.lines import progress_bar
 from phase_boot.console.progress import DRAWN_SECONDS, PLAIN_SECONDS, Report, progress
-from tests.fakes.pseudo_terminals import pseudo_terminal
+from tests.support.pseudo_terminals import pseudo_terminal
 
 MIB = 1 << 20
 

@@ -13,7 +13,7 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import Fanout, build_dag
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.leaf_level import MAX_GAP, ByteRange
-from tests.fakes.trees import car_of, chunk_list, learn, pieces, tree_of
+from tests.support.dags import car_of, chunk_list, learn, pieces, tree_of
 
 
 @settings(deadline=None)

@@ -7,7 +7,7 @@ import pytest
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.leaf_level import InvalidDag
-from tests.fakes.trees import car_of, learn, tree_of
+from tests.support.dags import car_of, learn, tree_of
 
 TREE, CHUNKS = tree_of(3000)
 NODES = dict(TREE.nodes)

@@ -15,13 +15,13 @@ from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import FetchDone, SourceFailed
 from phase_boot.store.disk import Folder
-from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
-from tests.fakes.trees import car_of
+from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.support.dags import car_of
+from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
 
 DATA = data_of(400_000)
 ARTIFACT = artifact_of(DATA)

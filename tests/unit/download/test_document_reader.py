@@ -8,7 +8,7 @@ import pytest
 
 from phase_boot.download.document_reader import DocumentReader
 from phase_boot.drill import virtual_time
-from phase_boot.drill.sites import Site, Sites, good_site
+from phase_boot.drill.fake_mirrors import Site, Sites, good_site
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.machine.deferral import PATIENCE_SECONDS
 from phase_boot.machine.events import Event

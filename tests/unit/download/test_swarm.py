@@ -12,14 +12,21 @@ from phase_boot.download.events import SourceServed
 from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.swarm import FIRST_SPAN, Swarm
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.sites import Site, Sites
 from phase_boot.machine.events import FetchProgress, SourceFailed
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import NoSpace
-from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of, flipped_from, site_of
+from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.support.downloads import (
+    FakeDownload,
+    artifact_of,
+    chunked,
+    data_of,
+    flipped_from,
+    site_of,
+)
 
 DATA = data_of(3_000_000)
 CHUNKS = chunked(DATA)

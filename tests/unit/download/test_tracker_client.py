@@ -17,17 +17,17 @@ from phase_boot.download import Sources, TrackerClient, fetch_artifact
 from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
 from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
 from phase_boot.drill import virtual_time
-from phase_boot.drill.neighbours import FakeNeighbours, FakeShared, FakeTracker
-from phase_boot.drill.sites import Site, Sites
+from phase_boot.drill.fake_mirrors import Site, Sites
+from phase_boot.drill.fake_peers import FakeNeighbours, FakeShared, FakeTracker
 from phase_boot.machine.events import FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Share
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from policies.model import Reach
-from tests.fakes.artifacts import assert_every_entry_is_what_it_is_called, content
-from tests.fakes.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
-from tests.fakes.trees import car_of
+from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.support.dags import car_of
+from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
 
 DATA = data_of(4 * MIN_PIECE_SIZE)
 ARTIFACT = artifact_of(DATA)

@@ -37,7 +37,7 @@ from phase_boot.firmware.load_option import (
     Unknown,
     Usb,
 )
-from tests.fakes.block_devices import ESP, FOREIGN_ESP, SEED
+from tests.support.block_devices import ESP, FOREIGN_ESP, SEED
 
 ROOT = PciRoot("0")
 FUNCTION = Pci(3, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.firmware.gpt import partition_guids
-from tests.fakes.block_devices import CACHE, ESP, SECTOR, SEED, header, table
+from tests.support.block_devices import CACHE, ESP, SECTOR, SEED, header, table
 
 GUIDS = (ESP, SEED, CACHE)
 

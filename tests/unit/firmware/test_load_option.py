@@ -23,7 +23,7 @@ from phase_boot.firmware.load_option import (
     Usb,
     read_load_option,
 )
-from tests.fakes.block_devices import (
+from tests.support.block_devices import (
     ESP,
     FILE,
     PCI_ROOT,

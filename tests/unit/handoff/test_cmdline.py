@@ -22,7 +22,7 @@ from phase_boot.handoff.cmdline import (
 )
 from phase_boot.handoff.unwiped import KEEPS_MEMORY
 from phase_boot.trust.manifest import MAX_CMDLINE
-from tests.fakes.linux_parameters import crashkernel, parse_args, switched_on
+from tests.support.linux_parameters import crashkernel, parse_args, switched_on
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors/cmdlines.json").read_text())["cases"]
 ROOTFS = f"sha256:{'5' * 64}"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.content.version import Version
-from phase_boot.drill import manifests
-from phase_boot.drill.manifests import NOW, PUBLISHER, TRUST, WANTED
+from phase_boot.drill import sample_manifest as manifests
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER
 from phase_boot.handoff.document import (
     MAX_ADDRESSES,
     MAX_BYTES,
@@ -27,6 +27,7 @@ from phase_boot.handoff.document import (
     read,
 )
 from phase_boot.trust.verify import verify
+from tests.support.manifests import TRUST, WANTED
 
 VERIFIED = verify(
     manifests.signed(manifests.document(motto="la bora è forte")),

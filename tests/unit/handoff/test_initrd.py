@@ -8,9 +8,9 @@ import pytest
 
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import GAP, Initrd, gap_after
-from tests.fakes.cargoes import fetched
-from tests.fakes.compressors import COMPRESSORS, packed
-from tests.fakes.linux_initramfs import LZ4, Panic, names
+from tests.support.boot_payloads import fetched
+from tests.support.compressors import COMPRESSORS, packed
+from tests.support.linux_initramfs import LZ4, Panic, names
 
 DOCUMENT = b'{"schema": "x"}\n'
 ROOTFS = b"hsqs" + b"rootfs" * 99

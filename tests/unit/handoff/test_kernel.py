@@ -13,20 +13,12 @@ from hypothesis import strategies as st
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
-from phase_boot.drill.kernels import (
-    ARM64,
-    I386,
-    arm64_image,
-    bzimage,
-    gzipped,
-    pe,
-    uki,
-    zboot,
-)
 from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sample_kernel import ARM64, I386, bzimage, pe
 from phase_boot.handoff.kernel import HEAD, MAX_UNPACKED, Format, Kernel, UnknownKernel, inspect
 from phase_boot.handoff.unpack import pieces
 from phase_boot.store.content_store import ContentStore, VerifiedFile
+from tests.support.kernels import arm64_image, gzipped, uki, zboot
 
 IMAGE = arm64_image(b"Image" * 5000)
 KNOWN = {

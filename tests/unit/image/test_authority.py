@@ -12,13 +12,12 @@ from image.recipe import Trusting
 from image.serving import promised
 from image.steps import seed
 from phase_boot.content.arch import Arch
-from phase_boot.drill.manifests import PUBLISHER, STRANGER, document, signed
-from phase_boot.drill.roots import (
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_root import (
     NEW_PUBLISHER,
     ROOT_1,
     ROOT_2,
     channel,
-    first_root,
     root_document,
     signed_root,
 )
@@ -28,6 +27,7 @@ from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError
 from policies.read import read_policy
 from policies.write import RootFile
+from tests.support.roots import first_root
 
 FAR = "9000-01-01T00:00:00Z"
 

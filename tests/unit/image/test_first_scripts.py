@@ -14,11 +14,11 @@ import pytest
 from image.recipe import SEED_FILES, TARGET_FILES
 from image.steps.initramfs import DEVICES
 from phase_boot.adapters.sysfs_disks import disks_with
-from phase_boot.drill.manifests import NOW, TRUST, WANTED, document, signed
+from phase_boot.drill.sample_manifest import NOW, document, signed
 from phase_boot.handoff.document import CachePartition
 from phase_boot.handoff.document import document as handoff
 from phase_boot.trust.verify import verify
-from tests.fakes.block_devices import (
+from tests.support.block_devices import (
     AHCI,
     CACHE,
     ESP,
@@ -34,6 +34,7 @@ from tests.fakes.block_devices import (
     VIRTIO_SCSI,
     Computer,
 )
+from tests.support.manifests import TRUST, WANTED
 
 LOOKS_IN_THIRTY_SECONDS = 300
 PLACES = (VIRTIO, NVME, AHCI, VIRTIO_SCSI, USB3, USB3_NEXT, USB2_HUB)

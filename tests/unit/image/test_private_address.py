@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.peers import absent
+from tests.support.required_programs import absent
 
 SCRIPT = Path("image/base/root/usr/lib/phase-boot/private-address.sh").absolute()
 BURNED_IN = "52:54:00:77:00:01"

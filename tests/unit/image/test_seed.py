@@ -10,7 +10,7 @@ from image.certificates import authority, certificate
 from image.recipe import SEED_FILES, Recipe, Trusting
 from image.steps import python, seed
 from phase_boot.content.arch import Arch
-from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.drill.sample_manifest import PUBLISHER
 from policies.model import Shell
 from policies.read import parse_policy
 from policies.write import Keys

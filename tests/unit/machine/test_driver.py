@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from phase_boot.drill import virtual_time
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import Scene, replaced, scene
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.scenario import Scenario, replaced, scene
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import MAX_STEPS, RanInCircles
 from phase_boot.machine.graph import State, Trigger
@@ -18,7 +18,7 @@ from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.ports.operator import Answer, Wish
 
 
-def with_plugin(run: Any, **changes: Any) -> Scene:
+def with_plugin(run: Any, **changes: Any) -> Scenario:
     """Return a boot whose Discover is somebody else's."""
     facts: dict[str, Any] = {
         "state": State.DISCOVER,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.drill.world import Lines
+from phase_boot.drill.fakes import Lines
 from phase_boot.machine.events import (
     CandidateRefused,
     LinkUp,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from phase_boot.drill import virtual_time
-from phase_boot.drill.sites import good_site
-from phase_boot.drill.world import FakeSupervisor, Scene, replaced, scene
+from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fakes import FakeSupervisor
+from phase_boot.drill.scenario import Scenario, replaced, scene
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
@@ -18,7 +19,7 @@ from phase_boot.machine.pulse import GRACE_SECONDS
 PERIOD = 15.0
 
 
-def supervised(run: Any, *, budget: float = 100.0) -> Scene:
+def supervised(run: Any, *, budget: float = 100.0) -> Scenario:
     play = scene(peer=good_site())
     play.supervisor = FakeSupervisor(period=PERIOD)
     play.handlers = replaced(

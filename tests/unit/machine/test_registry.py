@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from phase_boot.drill.world import OWN_HANDLERS
+from phase_boot.drill.scenario import OWN_HANDLERS
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase_boot.drill.manifests import document
-from phase_boot.drill.plan import Plan
+from phase_boot.drill.injection import Plan
 from phase_boot.drill.run import perform
-from phase_boot.drill.scenes import SCENES
+from phase_boot.drill.sample_manifest import document
+from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.machine import schema
 from phase_boot.machine.replay import ImpossibleJournalError, replay
 from phase_boot.trust.manifest import Manifest
@@ -24,7 +24,7 @@ from phase_boot.trust.manifest import Manifest
 
 @cache
 def journal(scene: str) -> tuple[str, ...]:
-    return tuple(perform(SCENES[scene](), Plan()).scene.lines.lines)
+    return tuple(perform(SCENARIOS[scene](), Plan()).scene.lines.lines)
 
 
 def refused(lines: list[str]) -> bool:
@@ -121,12 +121,12 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
 """The fields of which some change cannot be noticed in a journal alone, and why."""
 
 
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("scene", SCENARIOS)
 def test_what_a_machine_wrote_is_replayed(scene: str) -> None:
     assert not refused(list(journal(scene)))
 
 
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("scene", SCENARIOS)
 def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scene: str) -> None:
     missed = set()
     for event, field, _, mutant in mutants(journal(scene)):
@@ -228,7 +228,7 @@ def test_another_run_begins_only_where_one_was_interrupted(changes: dict[str, An
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_lines_that_are_dropped_doubled_or_swapped_are_noticed(data: st.DataObject) -> None:
-    lines = list(journal(data.draw(st.sampled_from(sorted(SCENES)))))
+    lines = list(journal(data.draw(st.sampled_from(sorted(SCENARIOS)))))
     first = data.draw(st.integers(0, len(lines) - 2))
     edited = data.draw(
         st.sampled_from(

@@ -11,11 +11,11 @@ import pytest
 
 from phase_boot.adapters.tpm import BANK
 from phase_boot.content.digest import Digest
-from phase_boot.drill.receipts import job_table
 from phase_boot.plasma.booted import ATTEMPTS, Outside, Places, boot
 from phase_boot.ports.desk import NotHandedIn
 from phase_boot.trust.receipt import Outcome, Receipt, read_receipt
 from policies.model import Reach
+from tests.support.receipts import job_table
 
 from .test_handed import NEIGHBOUR, RUNNING, handed_over
 

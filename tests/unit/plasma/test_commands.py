@@ -15,12 +15,12 @@ from image.hello import SOURCE, hello
 from phase_boot.cli import main
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import PUBLISHER, STRANGER, document, signed
-from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, booted, receipt
-from phase_boot.drill.roots import channel, root_document, signed_root
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_root import channel, root_document, signed_root
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import read_receipt, sign_receipt
-from tests.fakes.modules import TRAPPING, doing
+from tests.support.receipts import MODULE, NODE, OTHER_NODE, booted, receipt
+from tests.support.wasm_modules import TRAPPING, doing
 
 JOB: Final = SOURCE / "hello.json"
 

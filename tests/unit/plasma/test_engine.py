@@ -8,8 +8,8 @@ import pytest
 
 from phase_boot.plasma.engine import assembled, plain, run, runtime
 from phase_boot.trust.receipt import Outcome
-from tests.fakes import modules
-from tests.fakes.modules import doing, exiting, flooding, job_of, opening, run_of
+from tests.support import wasm_modules as modules
+from tests.support.wasm_modules import doing, exiting, flooding, job_of, opening, run_of
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 125])

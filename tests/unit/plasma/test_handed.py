@@ -8,14 +8,15 @@ from collections.abc import Mapping
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill import manifests
-from phase_boot.drill.manifests import NOW, PUBLISHER, ROOTFS, SECOND, STRANGER, TRUST, WANTED
-from phase_boot.drill.receipts import booted, job_table
+from phase_boot.drill import sample_manifest as manifests
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, ROOTFS, STRANGER
 from phase_boot.handoff.document import Network, document
 from phase_boot.machine.events import ManifestVerified
 from phase_boot.plasma.handed import VERIFIED, Handed, NotHanded
 from phase_boot.trust.verify import verify
 from policies.model import Mode
+from tests.support.manifests import SECOND, TRUST, WANTED
+from tests.support.receipts import booted, job_table
 
 RUNNING = Digest.of(ROOTFS)
 NEIGHBOUR = "http://192.0.2.7:8070"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.receipts import NODE, receipt
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.ledger import Ledger, read_file
 from phase_boot.trust.receipt import Receipt, sign_receipt
 from phase_boot.trust.refusals import ReceiptBadSignature
+from tests.support.receipts import NODE, receipt
 
 
 def made(fuel: int) -> bytes:

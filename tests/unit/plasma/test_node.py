@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.receipts import receipt
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.node import NodeKey, ephemeral, keeping, kept
 from phase_boot.publish.errors import PublishError
@@ -16,6 +15,7 @@ from phase_boot.publish.keyfile import form_of, read_keyfile
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.receipt import read_receipt, sign_receipt
 from phase_boot.trust.sealing import Cost
+from tests.support.receipts import receipt
 
 
 def test_the_key_is_made_at_first_use_and_kept(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.drill.receipts import MODULE, NODE, booted, job, job_table
 from phase_boot.plasma.engine import Run
 from phase_boot.plasma.runner import (
     Done,
@@ -26,7 +25,8 @@ from phase_boot.plasma.runner import (
 )
 from phase_boot.trust.job import Job
 from phase_boot.trust.receipt import Outcome, Output, read_receipt
-from tests.fakes import modules
+from tests.support import wasm_modules as modules
+from tests.support.receipts import MODULE, NODE, booted, job, job_table
 
 NOW: Final = datetime(2025, 11, 20, tzinfo=UTC)
 MACHINE: Final = Machine(signer=NODE, arch=Arch.AMD64, mode="local", booted=booted())

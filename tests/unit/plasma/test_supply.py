@@ -15,9 +15,8 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import Sources, fetch_artifact
 from phase_boot.drill import virtual_time
-from phase_boot.drill.manifests import PUBLISHER
-from phase_boot.drill.receipts import MODULE, job
-from phase_boot.drill.sites import Sites
+from phase_boot.drill.fake_mirrors import Sites
+from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.plasma.handed import Handed
 from phase_boot.plasma.runner import Missing
@@ -26,9 +25,10 @@ from phase_boot.store.content_store import ContentStore
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Manifest
 from policies.model import Mode, Reach
-from tests.fakes.artifacts import content
-from tests.fakes.downloads import chunked, data_of, site_of
-from tests.fakes.trees import car_of
+from tests.support.artifacts import content
+from tests.support.dags import car_of
+from tests.support.downloads import chunked, data_of, site_of
+from tests.support.receipts import MODULE, job
 
 from .test_handed import NEIGHBOUR, RUNNING, handed_over
 

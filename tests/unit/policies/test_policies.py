@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
-from phase_boot.drill.roots import ROOT_1, first_root, root_document, signed_root
-from phase_boot.drill.world import policy_table
+from phase_boot.drill.fakes import policy_table
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_root import ROOT_1, root_document, signed_root
 from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError, policy_from
 from policies.read import MAX_BYTES, read_policy
 from policies.write import ROOT_NAME, SHIPPED, Keys, Places, RootFile, with_site
+from tests.support.manifests import SECOND
+from tests.support.roots import first_root
 
 URL = "http://192.0.2.1/m.json"
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import PUBLISHER, SECOND
-from phase_boot.drill.roots import ROOT_1, first_root
+from phase_boot.drill.sample_manifest import PUBLISHER
+from phase_boot.drill.sample_root import ROOT_1
 from phase_boot.trust.signatures import Trust
 from policies.read import read_policy
+from tests.support.manifests import SECOND
+from tests.support.roots import first_root
 
 
 def test_a_policy_with_a_root_is_one_the_daemon_takes_from_anywhere(

@@ -9,10 +9,10 @@ import pytest
 
 from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import ROOTFS, document, signed
+from phase_boot.drill.sample_manifest import ROOTFS, document, signed
 from phase_boot.provider.limits import Limits
 from phase_boot.store.layout import entry_path
-from tests.fakes.provider import (
+from tests.support.provider import (
     MANIFEST,
     ROOT,
     ROOT_BODY,

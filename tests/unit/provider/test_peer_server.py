@@ -17,8 +17,8 @@ from phase_boot.ports.neighbours import CUT, Share
 from phase_boot.provider.listen import bind
 from phase_boot.provider.peer_server import PeerServer
 from policies.model import Reach
-from tests.fakes.downloads import chunked, data_of
-from tests.fakes.provider import ask
+from tests.support.downloads import chunked, data_of
+from tests.support.provider import ask
 
 DATA = data_of(2 * MIN_PIECE_SIZE)
 SHARE = Share(Digest.of(DATA), build_dag(chunked(DATA)).root, len(DATA))

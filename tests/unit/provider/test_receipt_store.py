@@ -5,17 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import document, signed
-from phase_boot.drill.receipts import NODE, OTHER_NODE, booted, receipt
 from phase_boot.provider.events import ReceiptKept
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
-from phase_boot.store.layout import kept_manifest_path
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.receipt import Receipt, sign_receipt
-from tests.fakes.provider import make_site, post, running
+from tests.support.provider import make_site, post, running, with_history
+from tests.support.receipts import NODE, OTHER_NODE, receipt
 
 HEX = NODE.keyid.removeprefix("ed25519:")
 GOOD = sign_receipt(NODE, receipt())
@@ -25,15 +22,6 @@ HOME = "192.0.2.7"
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     return with_history(make_site(tmp_path / "site"))
-
-
-def with_history(root: Path) -> Path:
-    """Store the manifest that the drill's receipts name, as publishing does."""
-    known = booted()
-    path = root / kept_manifest_path(known.channel, Arch.AMD64, known.manifest)
-    path.parent.mkdir()
-    path.write_bytes(signed(document()))
-    return root
 
 
 def kept(site: Path) -> list[bytes]:

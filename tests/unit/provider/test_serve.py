@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import KERNEL
+from phase_boot.drill.sample_manifest import KERNEL
 from phase_boot.provider import events
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import Started, Stopped, as_line
@@ -26,7 +26,7 @@ from phase_boot.provider.interfaces import (
     unique_label,
 )
 from phase_boot.provider.listen import listen
-from tests.fakes.provider import MANIFEST, make_site
+from tests.support.provider import MANIFEST, make_site
 
 
 @pytest.fixture

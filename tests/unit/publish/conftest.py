@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 
 CONFIG = "".join(
     f"CONFIG_{name}=y\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import KERNEL, ROOTFS, STRANGER
+from phase_boot.drill.sample_manifest import KERNEL, ROOTFS, STRANGER
 from phase_boot.trust.refusals import (
     BadSignature,
     Expired,

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.kernels import arm64_image, bzimage, gzipped, uki
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.sample_kernel import bzimage
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.image import Unsuitable, file_system_of, initramfs_of
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
+from tests.support.kernels import arm64_image, gzipped, uki
 
 Run = Callable[..., tuple[int, str, str]]
 PUBLISH = (

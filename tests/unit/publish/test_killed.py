@@ -16,7 +16,7 @@ import pytest
 
 from phase_boot.cli import main
 from phase_boot.content.digest import Digest
-from tests.fakes.downloads import data_of
+from tests.support.downloads import data_of
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.manifests import PUBLISHER
+from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.publish.keyfile import form_of, read_key
 from phase_boot.publish.passphrase import from_file
 from phase_boot.trust.sealing import Cost
-from tests.fakes.typist import Typist
+from tests.support.terminal_user import Typist
 
 Run = Callable[..., tuple[int, str, str]]
 

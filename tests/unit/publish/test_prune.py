@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.digest import Digest
-from tests.fakes.downloads import data_of
+from tests.support.downloads import data_of
 
 Run = Callable[..., tuple[int, str, str]]
 PUBLISH = (

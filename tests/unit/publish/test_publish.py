@@ -11,8 +11,8 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.kernels import arm64_image, bzimage, uki
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.sample_kernel import bzimage
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
@@ -20,6 +20,7 @@ from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
+from tests.support.kernels import arm64_image, uki
 
 Run = Callable[..., tuple[int, str, str]]
 

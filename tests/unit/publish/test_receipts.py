@@ -16,8 +16,6 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.drill.kernels import arm64_image
-from phase_boot.drill.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptStore
 from phase_boot.store.layout import dag_path, entry_path
@@ -25,6 +23,8 @@ from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Booted, Outcome, Receipt, sign_receipt
+from tests.support.kernels import arm64_image
+from tests.support.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 
 from .test_publish import PUBLISH, entries, keyid, manifest
 

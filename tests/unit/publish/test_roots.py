@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.provider.site_backend import open_served
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import anchor, succeed
 from phase_boot.trust.signatures import Trust
+from tests.support.manifests import SECOND
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import KERNEL, PUBLISHER, ROOTFS, SECOND, document, encoded, signed
+from phase_boot.drill.sample_manifest import KERNEL, PUBLISHER, ROOTFS, document, encoded, signed
 from phase_boot.provider.site_backend import find_offers, open_served
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.sealing import Cost
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import authenticate
-from tests.fakes.typist import Typist
+from tests.support.manifests import SECOND
+from tests.support.terminal_user import Typist
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -20,9 +20,9 @@ from phase_boot.content.digest import Digest
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
 from phase_boot.store.layout import dag_path, entry_path
-from tests.fakes.downloads import data_of
-from tests.fakes.pseudo_terminals import pseudo_terminal
-from tests.fakes.trees import car_of, chunk_list
+from tests.support.dags import car_of, chunk_list
+from tests.support.downloads import data_of
+from tests.support.pseudo_terminals import pseudo_terminal
 
 Run = Callable[..., tuple[int, str, str]]
 Mark = tuple[int, int, int]

@@ -7,10 +7,11 @@ import json
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.fakes import FakeCache, FakePlatform, policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import FakeCache, FakePlatform, Scene, policy_table, scene
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
 from phase_boot.ports.loader import Outlook
@@ -40,7 +41,7 @@ def entries(disk: MemoryDisk) -> set[str]:
     return {item.name for item in disk.items(Folder.ENTRIES)}
 
 
-def assert_booted(play: Scene) -> None:
+def assert_booted(play: Scenario) -> None:
     assert play.kexec.jumped
     assert play.kexec.kernel == KERNEL
     assert play.kexec.initrd is not None
@@ -49,7 +50,7 @@ def assert_booted(play: Scene) -> None:
     assert play.cache.released
 
 
-def assert_refused(play: Scene, sentence: str) -> None:
+def assert_refused(play: Scenario, sentence: str) -> None:
     assert not play.kexec.jumped
     assert play.kexec.kernel is None
     assert sentence in play.cause

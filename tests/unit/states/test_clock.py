@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from phase_boot.drill.manifests import NOW
-from phase_boot.drill.sites import good_site
+from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.sample_manifest import NOW
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.drill.world import Scene, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.clock import ClockNotSet
 from phase_boot.ports.operator import Answer, Wish
@@ -27,7 +27,7 @@ class Unsettable(VirtualClock):
         raise ClockNotSet("only a stick sets the clock of its machine")
 
 
-def at(wall: datetime, *answers: Answer, expires: str | None = None) -> Scene:
+def at(wall: datetime, *answers: Answer, expires: str | None = None) -> Scenario:
     play = scene(peer=good_site(**({"expires": expires} if expires else {})))
     play.clock = VirtualClock(wall)
     play.operator.answers = list(answers)
@@ -38,7 +38,7 @@ def clock_set_to(wall: datetime) -> Answer:
     return Answer(Wish.CLOCK, wall=wall)
 
 
-def now_of(play: Scene) -> datetime:
+def now_of(play: Scenario) -> datetime:
     assert play.boot is not None
     assert play.boot.now is not None
     return play.boot.now

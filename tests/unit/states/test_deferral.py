@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import Scene, scene
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine import deferral
 from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, Deferred
 from phase_boot.machine.graph import State
@@ -17,7 +17,7 @@ from phase_boot.ports.finder import Candidate
 MANIFEST = "stable/amd64/manifest.json"
 
 
-def ended(play: Scene) -> float:
+def ended(play: Scenario) -> float:
     """Return when the last event happened, in seconds."""
     return float(play.events[-1]["at"])
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import KERNEL, ROOTFS
-from phase_boot.drill.sites import Site, gateway_with_chunks, site_with_chunks
-from phase_boot.drill.world import Scene, scene
+from phase_boot.drill.fake_mirrors import Site, gateway_with_chunks, site_with_chunks
+from phase_boot.drill.sample_manifest import KERNEL, ROOTFS
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from policies.model import Reach
 
@@ -23,14 +23,14 @@ def only_the_manifest(**changes: Any) -> Site:
     return Site({MANIFEST: site_with_chunks(**changes).files[MANIFEST]})
 
 
-def with_gateway(peer: Site, gate: Site | None = None) -> tuple[Scene, Site]:
+def with_gateway(peer: Site, gate: Site | None = None) -> tuple[Scenario, Site]:
     play, gate = scene(peer=peer), gate or gateway_with_chunks()
     play.sites.by_base["http://gate"] = gate
     play.platform.table["discovery"]["gateways"] = ["http://gate"]
     return play, gate
 
 
-def sources_told(play: Scene) -> dict[str, str]:
+def sources_told(play: Scenario) -> dict[str, str]:
     """Return what the document says that goes along with the initramfs."""
     assert play.kexec.initrd is not None
     start = play.kexec.initrd.index(b'{\n "schema"')

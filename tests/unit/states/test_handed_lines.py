@@ -7,21 +7,22 @@ from dataclasses import replace
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fakes import FakeCache, policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.sites import good_site
-from phase_boot.drill.world import FakeCache, Scene, policy_table, replaced, scene
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.scenario import Scenario, replaced, scene
 from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Step, World
 from states.fetch import HANDLER as FETCH
-from tests.fakes.linux_parameters import parse_args, switched_on
+from tests.support.linux_parameters import parse_args, switched_on
 
 SIZES = {"kernel": len(KERNEL), "initramfs": len(INITRAMFS), "rootfs": len(ROOTFS)}
 GIB = 1024**3
 
 
-def in_private(play: Scene) -> Scene:
+def in_private(play: Scenario) -> Scenario:
     play.platform.table = policy_table(mode="private", cache_enabled=False)
     return play
 

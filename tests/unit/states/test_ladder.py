@@ -9,11 +9,12 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
-from phase_boot.drill.kernels import ARM64, arm64_image, bzimage, gzipped, pe, uki, zboot
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.starting import FakeKexec
-from phase_boot.drill.world import Scene, policy_table, scene
+from phase_boot.drill.fake_boot import FakeKexec
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.fakes import policy_table
+from phase_boot.drill.sample_kernel import ARM64, bzimage, pe
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
 from phase_boot.handoff.memory import MARGIN
@@ -23,6 +24,7 @@ from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.content_store import VerifiedFile
+from tests.support.kernels import arm64_image, gzipped, uki, zboot
 
 PROTECTED = Outlook(obstacle="the stick is write-protected")
 UKI = uki(signed=True)
@@ -46,7 +48,7 @@ def test_a_call_that_refused_is_never_tried_again() -> None:
     assert ladder.after(refusal).calls == (Method.FILE,)
 
 
-def steps(play: Scene) -> list[tuple[str, str]]:
+def steps(play: Scenario) -> list[tuple[str, str]]:
     """Return the moves of the ladder."""
     return [
         (event["source"], event["trigger"])
@@ -55,11 +57,11 @@ def steps(play: Scene) -> list[tuple[str, str]]:
     ]
 
 
-def fetched(play: Scene) -> list[str]:
+def fetched(play: Scenario) -> list[str]:
     return [event["artifact"] for event in play.of("fetch.done")]
 
 
-def assert_all_closed(play: Scene) -> None:
+def assert_all_closed(play: Scenario) -> None:
     assert play.boot is not None
     images = play.boot.images
     assert images is not None
@@ -67,7 +69,7 @@ def assert_all_closed(play: Scene) -> None:
         assert image is None or image.closed
 
 
-def assert_started_by_the_firmware(play: Scene, kernel: bytes = KERNEL) -> None:
+def assert_started_by_the_firmware(play: Scenario, kernel: bytes = KERNEL) -> None:
     assert play.walk.end is State.FIRMWARE
     assert not play.kexec.jumped
     assert play.loader.restarted
@@ -261,7 +263,7 @@ def test_a_packed_kernel_for_arm64_is_handed_to_kexec(packed: object) -> None:
 # ---- secure boot --------------------------------------------------------------------------------
 
 
-def secure(play: Scene) -> Scene:
+def secure(play: Scenario) -> Scenario:
     play.loader.look = Outlook(secure_boot=True)
     return play
 
@@ -316,7 +318,7 @@ def test_a_signed_image_that_is_a_bare_kernel_is_not_staged() -> None:
 # ---- private ------------------------------------------------------------------------------------
 
 
-def private(play: Scene) -> Scene:
+def private(play: Scenario) -> Scenario:
     play.platform.table = policy_table(mode="private", cache_enabled=False)
     return play
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from phase_boot.content.digest import Digest
+from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.fake_privacy import FakePrivacy
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import FakeCache, FakePlatform, Scene, policy_table, scene
+from phase_boot.drill.fakes import FakeCache, FakePlatform, policy_table
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.privacy import Unreadable
 from phase_boot.store.disk import Folder
@@ -33,7 +34,7 @@ def table(**changes: Any) -> dict[str, Any]:
     return policy_table(**(local | changes))
 
 
-def local(play: Scene, cache: FakeCache | None = None, *, up: bool = True) -> Scene:
+def local(play: Scenario, cache: FakeCache | None = None, *, up: bool = True) -> Scenario:
     play.platform = FakePlatform(table=table())
     play.network = FakeNetwork(up=up)
     play.cache = cache or FakeCache()

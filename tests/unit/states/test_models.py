@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from phase_boot.content.arch import Arch
+from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fakes import FakeCache
 from phase_boot.drill.memory_notebook import MemoryNotebook
-from phase_boot.drill.sites import good_site
-from phase_boot.drill.world import FakeCache, Scene, scene
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.models import MAX_MODELS, PAGE, kexec_failed_before, remember_failure
 from phase_boot.ports.platform import Facts
@@ -17,7 +18,7 @@ from phase_boot.ports.platform import Facts
 from .test_ladder import PROTECTED
 
 
-def failing(play: Scene) -> Scene:
+def failing(play: Scenario) -> Scenario:
     play.kexec.refuse("no free place (EADDRNOTAVAIL)", errno="EADDRNOTAVAIL", lasting=True)
     return play
 

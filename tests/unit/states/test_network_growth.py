@@ -11,9 +11,10 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_mirrors import Site, Sites, good_site
 from phase_boot.drill.fake_network import FakeNetwork
-from phase_boot.drill.sites import Site, Sites, good_site
-from phase_boot.drill.world import FakeFinder, Scene, policy_table
+from phase_boot.drill.fakes import FakeFinder, policy_table
+from phase_boot.drill.scenario import Scenario
 from phase_boot.machine.events import Event
 from phase_boot.machine.graph import State
 from phase_boot.machine.search import MAX_RESTARTS, NetworkWatch, search
@@ -92,7 +93,7 @@ def _has(links: tuple[Link, ...], prefix: str) -> bool:
     return any(address.startswith(prefix) for link in links for address in link.addresses)
 
 
-def played(later: Later, prefix: str, order: list[str], *, window: int = WINDOW) -> Scene:
+def played(later: Later, prefix: str, order: list[str], *, window: int = WINDOW) -> Scenario:
     network = FakeNetwork(links=(), later=later)
     host = {"192.0.2.": "192.0.2.77", "2001:": "[2001:db8::77]"}.get(prefix, f"{prefix}0.113.77")
     host = {"198.": "198.51.100.77"}.get(prefix, host)
@@ -100,14 +101,14 @@ def played(later: Later, prefix: str, order: list[str], *, window: int = WINDOW)
     base = f"http://{host}"
     sites.by_base = {base: sites.by_base["http://peer"]}
     url = f"{base}/stable/amd64/manifest.json"
-    play = Scene(sites, network=network, lan=Announced(network, prefix, url))
+    play = Scenario(sites, network=network, lan=Announced(network, prefix, url))
     discovery = {**policy_table()["discovery"], "order": order, "window_seconds": window}
     play.platform.table = policy_table(discovery={**discovery, "urls": [url]})
     play.play()
     return play
 
 
-def found_at(play: Scene) -> float:
+def found_at(play: Scenario) -> float:
     assert play.events[-1]["event"] == "transition"
     assert play.walk.end is State.TARGET, play.lines.lines
     return float(play.of("manifest.verified")[0]["at"])
@@ -132,7 +133,7 @@ def test_each_new_network_is_told_once() -> None:
 
 
 def test_what_a_url_answered_is_not_asked_again_when_the_network_grows() -> None:
-    play = Scene(Sites(peer=Site({})), network=FakeNetwork(links=(FOUR,), later=((2, (BOTH,)),)))
+    play = Scenario(Sites(peer=Site({})), network=FakeNetwork(links=(FOUR,), later=((2, (BOTH,)),)))
     play.platform.table["discovery"] |= {"order": ["url"], "urls": [URL]}
     play.play()
     assert play.sites.by_base["http://peer"].asked["stable/amd64/manifest.json"] == 1

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import FakeOperator, FakePlatform, Scene, scene
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.fakes import FakeOperator, FakePlatform
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.operator import Answer, Report, Wish
 
 SENT = "it sent us to http://portal.example/login"
 
 
-def behind(**sites: Site) -> Scene:
+def behind(**sites: Site) -> Scenario:
     play = scene(**sites)
     play.found = []
     play.platform = FakePlatform(url=play.sites.manifest_url("far"))

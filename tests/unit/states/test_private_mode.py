@@ -7,10 +7,10 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
 
+from phase_boot.drill.fake_mirrors import good_site
 from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND, FakePrivacy
-from phase_boot.drill.scenes import private
-from phase_boot.drill.sites import good_site
-from phase_boot.drill.world import Scene, scene
+from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenarios import private
 from phase_boot.machine.graph import State
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Wish
@@ -21,7 +21,7 @@ BOTH = replace(SOUND, interfaces=(GOOD, KEPT))
 EXPOSED = replace(SOUND, interfaces=(replace(GOOD, address=BURNED_IN),))
 
 
-def booting(found: Evidence, *later: Evidence, **changes: Any) -> Scene:
+def booting(found: Evidence, *later: Evidence, **changes: Any) -> Scenario:
     play = private()
     play.operator.answers = []
     play.privacy = FakePrivacy(found, later=list(later))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.console.lines import line_for
-from phase_boot.drill.sites import good_site
-from phase_boot.drill.world import policy_table, scene
+from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fakes import policy_table
+from phase_boot.drill.scenario import scene
 from phase_boot.machine.graph import State
 from policies.model import DEFAULT_REDIRECTS, MAX_REDIRECTS, PolicyError, policy_from
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from phase_boot.drill.fake_mirrors import Site
 from phase_boot.drill.fake_privacy import GOOD, KEPT, SOUND, FakePrivacy
-from phase_boot.drill.scenes import private
-from phase_boot.drill.sites import Site
+from phase_boot.drill.fakes import FakeFinder, Lines
+from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenarios import private
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.drill.world import FakeFinder, Lines, Scene, scene
 from phase_boot.machine.events import Event, LoaderNotCleared, Transition
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.journal import Journal
@@ -45,13 +46,13 @@ class Unsettable(VirtualClock):
         raise ClockNotSet("only a stick sets the clock of its machine")
 
 
-def alone(play: Scene, until: float = 12 * HOUR) -> Scene:
+def alone(play: Scenario, until: float = 12 * HOUR) -> Scenario:
     play.operator.away_until = until
     play.operator.answers = [Answer(Wish.POWER_OFF)]
     return play
 
 
-def retried(play: Scene) -> Scene:
+def retried(play: Scenario) -> Scenario:
     """Play to the end, and check that it retried and that its journal replays."""
     assert play.play() is State.OFF
     assert len(play.of("retry.scheduled")) > 20
@@ -59,7 +60,7 @@ def retried(play: Scene) -> Scene:
     return play
 
 
-def waiting_in_private(found: Evidence, *later: Evidence) -> Scene:
+def waiting_in_private(found: Evidence, *later: Evidence) -> Scenario:
     play = private()
     play.sites.by_base = {base: Site({}) for base in play.sites.by_base}
     play.privacy = FakePrivacy(found, later=list(later))

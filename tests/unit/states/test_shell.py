@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import Scene, scene
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Offer, Wish
@@ -35,7 +35,7 @@ def lying_site() -> Site:
     return site
 
 
-def asking(play: Scene, *answers: Answer | Wish, **changes: Any) -> Scene:
+def asking(play: Scenario, *answers: Answer | Wish, **changes: Any) -> Scenario:
     play.platform.table.update(changes)
     play.operator.answers = [a if isinstance(a, Answer) else Answer(a) for a in answers]
     return play

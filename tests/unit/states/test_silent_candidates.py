@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import document, signed
-from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import Scene, scene
+from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.sample_manifest import document, signed
+from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_1, ROOT_2
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 
 MANIFEST = "stable/amd64/manifest.json"
@@ -20,7 +20,7 @@ def silent() -> Site:
     return site
 
 
-def verified_at(play: Scene) -> float:
+def verified_at(play: Scenario) -> float:
     """Return when the manifest was verified, in seconds of the boot."""
     return float(play.of("manifest.verified")[0]["at"])
 

@@ -10,11 +10,12 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.download.source_discovery import MAX_DISCOVERED
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS
-from phase_boot.drill.neighbours import FakeNeighbours, FakeTracker
-from phase_boot.drill.scenes import NEIGHBOUR
-from phase_boot.drill.sites import Site, dags_of_all, site_with_chunks
-from phase_boot.drill.world import FakeFinder, Scene, policy_table, scene
+from phase_boot.drill.fake_mirrors import Site, dags_of_all, site_with_chunks
+from phase_boot.drill.fake_peers import FakeNeighbours, FakeTracker
+from phase_boot.drill.fakes import FakeFinder, policy_table
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenarios import NEIGHBOUR
 from phase_boot.machine.graph import State
 from phase_boot.ports.finder import Candidate, Quest, server_of
 from policies.model import Reach
@@ -65,7 +66,7 @@ def slow() -> Site:
     return site
 
 
-def asked_for_rootfs(play: Scene) -> set[str]:
+def asked_for_rootfs(play: Scenario) -> set[str]:
     return {base for base, site in play.sites.by_base.items() if site.asked[ENTRY]}
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.fake_network import ETH0
-from phase_boot.drill.manifests import KERNEL, STRANGER, document, signed
-from phase_boot.drill.sites import Site, good_site
-from phase_boot.drill.world import Scene, scene
+from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
+from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
 from phase_boot.machine.retries import FIRST_PAUSE, MAX_EARLY
@@ -47,22 +47,22 @@ class LateProviders:
         await asyncio.sleep(max(0.0, due - now()))
 
 
-def alone(play: Scene, until: float = WEEK) -> Scene:
+def alone(play: Scenario, until: float = WEEK) -> Scenario:
     """Return a boot at which nobody is for so long; then somebody switches the machine off."""
     play.operator.away_until = until
     play.operator.answers = [Answer(Wish.POWER_OFF)]
     return play
 
 
-def ended(play: Scene) -> float:
+def ended(play: Scenario) -> float:
     return float(play.events[-1]["at"])
 
 
-def pauses(play: Scene) -> list[float]:
+def pauses(play: Scenario) -> list[float]:
     return [event["seconds"] for event in play.of("retry.scheduled")]
 
 
-def moves(play: Scene, trigger: str) -> list[dict[str, Any]]:
+def moves(play: Scenario, trigger: str) -> list[dict[str, Any]]:
     return [event for event in play.of("transition") if event["trigger"] == trigger]
 
 

@@ -22,14 +22,14 @@ from phase_boot.store.errors import (
     StoreError,
 )
 from phase_boot.store.partials import SLOTS
-from tests.fakes.artifacts import (
+from tests.support.artifacts import (
     assert_every_entry_is_what_it_is_called,
     content,
     names,
     store,
 )
-from tests.fakes.downloads import artifact_of, chunked, data_of
-from tests.unit.store.test_crash import DyingDisk, PowerCut
+from tests.support.downloads import artifact_of, chunked, data_of
+from tests.support.dying_disk import DyingDisk, PowerCut
 
 DATA = data_of(300_000)
 CHUNKS = chunked(DATA)

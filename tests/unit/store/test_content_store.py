@@ -10,7 +10,7 @@ from phase_boot.store.content_store import ContentStore, VerifiedFile
 from phase_boot.store.disk import Disk, Folder
 from phase_boot.store.errors import Busy, ContentMismatch, Corrupt, NoSpace, NotStored, StoreError
 from phase_boot.store.partials import SLOTS
-from tests.fakes.artifacts import (
+from tests.support.artifacts import (
     artifact,
     assert_every_entry_is_what_it_is_called,
     content,

@@ -6,19 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND, TRUST
-from phase_boot.drill.roots import (
-    NEW_PUBLISHER,
-    ROOT_2,
-    channel,
-    first_root,
-    root_document,
-    signed_root,
-)
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER
+from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_2, channel, root_document, signed_root
 from phase_boot.trust.chain import MAX_ROOTS, Chain
 from phase_boot.trust.refusals import ChannelUnknown, DelegationExpired, NoRootToFollow
 from phase_boot.trust.root import anchor
 from phase_boot.trust.signatures import Trust
+from tests.support.manifests import SECOND, TRUST
+from tests.support.roots import first_root
 
 EXPIRES = datetime(2026, 11, 1, tzinfo=UTC)
 NEW_TRUST = Trust(frozenset({NEW_PUBLISHER.keyid}), 1)

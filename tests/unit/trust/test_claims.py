@@ -8,11 +8,11 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import document
-from phase_boot.drill.receipts import receipt
+from phase_boot.drill.sample_manifest import document
 from phase_boot.trust.claims import ReceiptContradicted, check_claims, check_same_node
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Outcome, Output
+from tests.support.receipts import receipt
 
 NOTHING = Output.of(b"")
 NOT_RUN = {

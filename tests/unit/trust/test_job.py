@@ -7,8 +7,7 @@ import json
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import document, encoded
-from phase_boot.drill.receipts import MODULE, job, job_table
+from phase_boot.drill.sample_manifest import document, encoded
 from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.job import (
     FUEL,
@@ -23,6 +22,7 @@ from phase_boot.trust.job import (
 )
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import BadField, NotJson
+from tests.support.receipts import MODULE, job, job_table
 
 CID = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 

@@ -7,7 +7,7 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import KERNEL, document, encoded
+from phase_boot.drill.sample_manifest import KERNEL, document, encoded
 from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import BadField

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.content.arch import Arch
-from phase_boot.drill.manifests import NOW, PUBLISHER, SECOND
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER
 from phase_boot.trust.claims import CLAIM_REFUSALS
 from phase_boot.trust.document import MAX_INTEGER, read_document
 from phase_boot.trust.fields import MAX_MIRRORS
@@ -24,7 +24,8 @@ from phase_boot.trust.record import (
     sign_record,
 )
 from phase_boot.trust.refusals import REFUSALS, BadField, Refusal, TooLarge
-from tests.fakes.records import MANIFEST, body, read, signed
+from tests.support.dht_records import MANIFEST, body, read, signed
+from tests.support.manifests import SECOND
 
 EXPIRES = NOW + timedelta(days=2)
 

@@ -11,7 +11,7 @@ from subprocess import run
 import pytest
 
 from phase_boot.cli import main
-from phase_boot.drill.manifests import NOW
+from phase_boot.drill.sample_manifest import NOW
 from phase_boot.trust.claims import CLAIM_REFUSALS
 from phase_boot.trust.record import RECORD_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, BadText, Expired, Refusal, WrongChannel

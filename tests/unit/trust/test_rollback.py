@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.drill.manifests import STRANGER, TRUST, document, encoded, signed
-from phase_boot.drill.roots import ROOT_2, channel, first_root, root_document, signed_root
+from phase_boot.drill.sample_manifest import STRANGER, document, encoded, signed
+from phase_boot.drill.sample_root import ROOT_2, channel, root_document, signed_root
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH
 from phase_boot.trust.refusals import StateForeign, StateTampered, StateUnreadable
@@ -23,6 +23,8 @@ from phase_boot.trust.rollback import (
 )
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Authentic, authenticate
+from tests.support.manifests import TRUST
+from tests.support.roots import first_root
 
 CHAIN = Chain(first_root())
 LONGER = CHAIN.extended(ROOT_2)

@@ -6,18 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
-from phase_boot.drill.roots import (
-    KEEPER,
-    ROOT_1,
-    SECOND_KEEPER,
-    THIRD_KEEPER,
-    channel,
-    first_root,
-    role,
-    root_document,
-    signed_root,
-)
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_root import KEEPER, ROOT_1, channel, role, root_document, signed_root
 from phase_boot.trust.refusals import (
     BadField,
     Refusal,
@@ -27,6 +17,8 @@ from phase_boot.trust.refusals import (
 )
 from phase_boot.trust.root import MAX_CHANNELS, MAX_VERSION, anchor, of, signed_bytes, succeed
 from phase_boot.trust.signatures import Trust
+from tests.support.manifests import SECOND
+from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
 
 
 def test_a_root_says_who_signs_the_next_and_who_publishes_what_until_when() -> None:

@@ -11,12 +11,10 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import (
+from phase_boot.drill.sample_manifest import (
     NOW,
     PUBLISHER,
-    SECOND,
     STRANGER,
-    TRUST,
     document,
     encoded,
     signature,
@@ -26,8 +24,9 @@ from phase_boot.trust.record import read_record, sign_record
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Wanted, verify
-from tests.fakes.records import MANIFEST, body
-from tests.fakes.records import signed as signed_record
+from tests.support.dht_records import MANIFEST, body
+from tests.support.dht_records import signed as signed_record
+from tests.support.manifests import SECOND, TRUST
 
 THREE: Final = Trust(frozenset({PUBLISHER.keyid, SECOND.keyid, STRANGER.keyid}), 3)
 HOUR: Final = timedelta(hours=1)

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from phase_boot.drill.manifests import PUBLISHER, SECOND, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.trust.refusals import BadField
 from phase_boot.trust.signatures import (
     MAX_KEYS,
@@ -14,6 +14,7 @@ from phase_boot.trust.signatures import (
     signed_form,
     valid_signers,
 )
+from tests.support.manifests import SECOND
 
 MESSAGE = b"message"
 BOTH = frozenset({PUBLISHER.keyid, SECOND.keyid})

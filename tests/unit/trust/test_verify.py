@@ -7,17 +7,7 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import (
-    NOW,
-    PUBLISHER,
-    SECOND,
-    STRANGER,
-    TRUST,
-    TRUST_BOTH,
-    WANTED,
-    document,
-    signed,
-)
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, document, signed
 from phase_boot.trust.keys import SigningKey, is_signed_by, parse_keyid
 from phase_boot.trust.refusals import (
     ClockDoubtful,
@@ -28,6 +18,7 @@ from phase_boot.trust.refusals import (
 )
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import SKEW, Verified, Wanted, verify
+from tests.support.manifests import SECOND, TRUST, TRUST_BOTH, WANTED
 
 
 def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:

@@ -6,13 +6,11 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from phase_boot.drill.manifests import PUBLISHER, encoded
+from phase_boot.drill.sample_manifest import PUBLISHER, encoded
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.root import Root, anchor, signed_bytes
+from phase_boot.trust.root import signed_bytes
 
 KEEPER: Final = SigningKey(b"\x11" * 32)
-SECOND_KEEPER: Final = SigningKey(b"\x12" * 32)
-THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
 NEW_PUBLISHER: Final = SigningKey(b"\x21" * 32)
 
 
@@ -57,8 +55,3 @@ ROOT_1: Final = signed_root(root_document())
 """The publisher publishes `stable`."""
 ROOT_2: Final = signed_root(root_document(2, channels={"stable": channel(NEW_PUBLISHER)}))
 """The publisher's key was stolen: another one publishes `stable`."""
-
-
-def first_root() -> Root:
-    """Return the root that the image carries."""
-    return anchor(ROOT_1)

@@ -17,7 +17,7 @@ NUMBERS: Final = (0, -1, 1 << 62)
 DATES: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 
 
-def corrupted(value: Any, chance: Random) -> Any:
+def flip(value: Any, chance: Random) -> Any:
     """Return ``value`` with one thing in it changed; the same where nothing can be."""
     if isinstance(value, bytes | bytearray | memoryview):
         return _flipped(bytes(value), chance)
@@ -26,29 +26,31 @@ def corrupted(value: Any, chance: Random) -> Any:
         chance.shuffle(names)
         for name in names:
             old = getattr(value, name)
-            new = corrupted(old, chance)
+            new = flip(old, chance)
             if new != old:
                 return replace(value, **{name: new})
         return value
     if isinstance(value, tuple) and value:
         at = chance.randrange(len(value))
-        return (*value[:at], corrupted(value[at], chance), *value[at + 1 :])
+        return (*value[:at], flip(value[at], chance), *value[at + 1 :])
     return _simple(value, chance)
 
 
-def other(value: Any, chance: Random) -> Any:
+def replace_all(value: Any, chance: Random) -> Any:
     """Return something else altogether of the type of ``value``."""
     if isinstance(value, bytes | bytearray | memoryview):
         return chance.randbytes(len(value))
     if is_dataclass(value) and not isinstance(value, type):
-        changes = {field.name: other(getattr(value, field.name), chance) for field in fields(value)}
+        changes = {
+            field.name: replace_all(getattr(value, field.name), chance) for field in fields(value)
+        }
         return replace(value, **changes)
     if isinstance(value, tuple):
         return ()
     return _simple(value, chance)
 
 
-def torn(value: Any) -> Any:
+def truncate(value: Any) -> Any:
     """Return the first half of ``value``; None where there are no halves."""
     if isinstance(value, bytes | bytearray | memoryview | str | tuple):
         return value[: len(value) // 2]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from image.lab import BRIDGE, Lab
-from tests.interop.peers import SYSTEM_PATH, needed
+from tests.support.required_programs import SYSTEM_PATH, needed
 
 BUS: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

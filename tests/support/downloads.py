@@ -11,10 +11,10 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.digest import Digest
 from phase_boot.download import DownloadContext, Sources
+from phase_boot.drill.fake_mirrors import Site, Sites, blocks_of
+from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.sites import Site, Sites, blocks_of
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.drill.world import policy_table
 from phase_boot.machine.events import Event
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Disk

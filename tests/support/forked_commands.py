@@ -1,4 +1,4 @@
-"""`python -m tests.fakes.forked_commands CASES OUTCOMES`: run commands, each in a fork of its own.
+"""`python -m tests.support.forked_commands CASES OUTCOMES`: run each command in a fork.
 
 A fork costs a hundredth of a start of Python. Each command sees itself as the process of the
 console script: its streams are as the case says, and its end is that of the interpreter.
@@ -122,7 +122,7 @@ def _place(number: int, opened: int) -> None:
 
 def main() -> int:
     """Run every case of a file and write the outcomes to another."""
-    import phase_boot.drill.story  # noqa: PLC0415 - once, for all forks
+    import phase_boot.drill.cli  # noqa: PLC0415 - once, for all forks
     import phase_boot.plasma.booted  # noqa: PLC0415 - the same
     import phase_boot.prefetch  # noqa: PLC0415 - the same
     import phase_boot.provider.serve  # noqa: PLC0415 - the same

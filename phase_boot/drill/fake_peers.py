@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from phase_boot.content.pieces import encode_bitfield, piece_count
-from phase_boot.drill.sites import Sites
+from phase_boot.drill.fake_mirrors import Sites
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.neighbours import Share
 from phase_boot.store.layout import ANNOUNCE

@@ -8,18 +8,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.content.version import Version
-from phase_boot.drill.kernels import bzimage
+from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
-from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import Wanted
 
 PUBLISHER: Final = SigningKey(b"\x01" * 32)
-SECOND: Final = SigningKey(b"\x02" * 32)
 STRANGER: Final = SigningKey(b"\xee" * 32)
 
 KERNEL: Final = bzimage(b"kernel")
@@ -27,9 +22,6 @@ INITRAMFS: Final = archive([Entry.file("init", b"initramfs", mode=0o755)])
 ROOTFS: Final = b"hsqs: " + b"rootfs" * 999
 
 NOW: Final = datetime(2025, 11, 20, tzinfo=UTC)
-WANTED: Final = Wanted(arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025.10.01"))
-TRUST: Final = Trust(keys=frozenset({PUBLISHER.keyid}), threshold=1)
-TRUST_BOTH: Final = Trust(keys=frozenset({PUBLISHER.keyid, SECOND.keyid}), threshold=2)
 
 
 def document(**changes: object) -> dict[str, object]:

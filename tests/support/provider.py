@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, ROOTFS, document, signed
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.provider.events import Event, RequestAnswered
 from phase_boot.provider.handlers import RequestHandler
 from phase_boot.provider.http_server import ConnectionLimiter, make_server
@@ -18,7 +19,8 @@ from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptStore
 from phase_boot.provider.site_backend import SiteBackend
 from phase_boot.provider.tracker import Tracker
-from phase_boot.store.layout import entry_path
+from phase_boot.store.layout import entry_path, kept_manifest_path
+from tests.support.receipts import booted
 
 MANIFEST: Final = "/stable/amd64/manifest.json"
 ROOT: Final = "/root/1.json"
@@ -137,3 +139,12 @@ def read_answer(raw: bytes) -> Answer:
     status, *fields = head.decode("latin-1").split("\r\n")
     headers = dict(field.split(": ", 1) for field in fields)
     return Answer(int(status.split()[1]), headers, body)
+
+
+def with_history(root: Path) -> Path:
+    """Store the manifest that the drill's receipts name, as publishing does."""
+    known = booted()
+    path = root / kept_manifest_path(known.channel, Arch.AMD64, known.manifest)
+    path.parent.mkdir()
+    path.write_bytes(signed(document()))
+    return root

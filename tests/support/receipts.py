@@ -11,7 +11,7 @@ from typing import Any, Final
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.manifests import document as manifest_document
+from phase_boot.drill.sample_manifest import document as manifest_document
 from phase_boot.trust.document import canonical
 from phase_boot.trust.job import Job
 from phase_boot.trust.keys import SigningKey

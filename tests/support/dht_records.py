@@ -9,7 +9,7 @@ from typing import Final
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.drill.manifests import NOW, PUBLISHER, encoded
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, encoded
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.record import Record, read_record, signed_bytes
 

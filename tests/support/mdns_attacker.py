@@ -1,6 +1,6 @@
 """Send hostile packets of mDNS: `liar.py INTERFACE COUNT`, over and over until ended.
 
-COUNT names that never resolve, every packet of `tests.fakes.mdns_packets`, and goodbyes of `the
+COUNT names that never resolve, every packet of `tests.support.mdns_packets`, and goodbyes of `the
 provider`.
 """
 
@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import suppress
 
-from tests.fakes.mdns_packets import (
+from tests.support.mdns_packets import (
     HOSTILE_LABELS,
     address,
     hostile_packets,

@@ -8,7 +8,7 @@ import sys
 
 from zeroconf import DNSIncoming  # type: ignore[attr-defined] # its __all__ lacks it
 
-from tests.fakes.mdns_packets import SERVICE_LABELS, packet, pointer
+from tests.support.mdns_packets import SERVICE_LABELS, packet, pointer
 
 GROUP = "224.0.0.251"
 TYPE = b".".join(SERVICE_LABELS).decode() + "."

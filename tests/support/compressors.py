@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from tests.interop.peers import needed
+from tests.support.required_programs import needed
 
 COMPRESSORS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

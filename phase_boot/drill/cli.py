@@ -8,25 +8,25 @@ from typing import Final
 
 from phase_boot.console.display import FILE, Display
 from phase_boot.console.lines import Console, folding
+from phase_boot.drill.injection import Fault, FaultKind, InjectionPoint
 from phase_boot.drill.invariants import verdicts
 from phase_boot.drill.matrix import walk
-from phase_boot.drill.plan import Blow, Fault, Place
 from phase_boot.drill.run import Run, perform
-from phase_boot.drill.scenes import MODES, SCENES
+from phase_boot.drill.scenarios import MODES, SCENARIOS
 
 MARK: Final = "      !!    "
-WORDS: Final[Mapping[Fault, str]] = MappingProxyType(
+WORDS: Final[Mapping[FaultKind, str]] = MappingProxyType(
     {
-        Fault.REFUSE: "refuses",
-        Fault.HANG: "hangs",
-        Fault.TEAR: "breaks off half-way",
-        Fault.CORRUPT: "is corrupt",
-        Fault.LIE: "lies",
-        Fault.NO_SPACE: "has no space left",
-        Fault.IO_ERROR: "has an I/O error",
-        Fault.CLOCK_AHEAD: "and the clock jumps ahead by 40 years",
-        Fault.CLOCK_BACK: "and the clock jumps back by 40 years",
-        Fault.CANCEL: "and somebody stops the run",
+        FaultKind.REFUSE: "refuses",
+        FaultKind.HANG: "hangs",
+        FaultKind.TEAR: "breaks off half-way",
+        FaultKind.CORRUPT: "is corrupt",
+        FaultKind.LIE: "lies",
+        FaultKind.NO_SPACE: "has no space left",
+        FaultKind.IO_ERROR: "has an I/O error",
+        FaultKind.CLOCK_AHEAD: "and the clock jumps ahead by 40 years",
+        FaultKind.CLOCK_BACK: "and the clock jumps back by 40 years",
+        FaultKind.CANCEL: "and somebody stops the run",
     }
 )
 
@@ -40,9 +40,9 @@ def tell(
 ) -> int:
     """Do the drill of ``seed``, tell it on ``display``, and return the exit status."""
     write = folding(write, display)
-    name, plan = walk(str(seed), faults, MODES[mode] if mode else tuple(SCENES))
-    plan.tell = lambda blow, place: write(_struck(blow, place))
-    scene = SCENES[name]
+    name, plan = walk(str(seed), faults, MODES[mode] if mode else tuple(SCENARIOS))
+    plan.tell = lambda fault, point: write(_line(fault, point))
+    scene = SCENARIOS[name]
     write(f"Drill {seed}: {(scene.__doc__ or name).strip()}\n")
     write("Nothing here is real: no network, no disk, and a clock that jumps where all wait.\n\n")
     run = perform(scene(), plan, Console(write))
@@ -60,15 +60,15 @@ def judge(run: Run, write: Callable[[str], object]) -> int:
     return 0 if all(verdict.holds for verdict in found) else 1
 
 
-def _struck(blow: Blow, place: Place) -> str:
-    lasting = ", for good" if blow.lasting else ""
-    return f"{MARK}{place.member} {WORDS[blow.fault]}{lasting}\n"
+def _line(fault: Fault, point: InjectionPoint) -> str:
+    lasting = ", for good" if fault.lasting else ""
+    return f"{MARK}{point.member} {WORDS[fault.kind]}{lasting}\n"
 
 
 def _end(run: Run) -> str:
     seconds = run.visits[-1].ended if run.visits else 0.0
-    struck = len(run.plan.struck)
-    after = f"after {seconds:.0f} seconds and {struck} blow{'' if struck == 1 else 's'}"
+    injected = len(run.plan.injected)
+    after = f"after {seconds:.0f} seconds and {injected} fault{'' if injected == 1 else 's'}"
     if run.stuck is not None:
         return f"It still waits in {run.stuck} {after}."
     if run.end is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
-from phase_boot.drill.kernels import bzimage
 from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.ports.loader import Cargo

@@ -1,4 +1,4 @@
-"""Which fault strikes where: decided before the boot, told after it."""
+"""Which fault is injected where: planned before the boot, counted during it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAP: Final = 3 * 86_400.0
 """Seconds that pass at once when a lid is closed over a weekend."""
 
 
-class Fault(StrEnum):
+class FaultKind(StrEnum):
     """What goes wrong."""
 
     REFUSE = "refuse"
@@ -41,7 +41,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class InjectionPoint:
     """A member of a port, asked in a state."""
 
     member: str
@@ -49,27 +49,27 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
-    """One fault at one place."""
+class Fault:
+    """One kind of fault at one injection point."""
 
-    fault: Fault
-    place: Place
+    kind: FaultKind
+    point: InjectionPoint
     which: int = 0
     """Which of the documented errors, for `REFUSE`; after how many pieces, for a stream."""
     first: int = 1
-    """The call of this place that it strikes, from 1."""
+    """The first call of this point that fails, from 1."""
     lasting: bool = False
-    """Whether every later call is struck too."""
+    """Whether every later call fails too."""
 
     def __str__(self) -> str:
         """Return a name by which a test can be asked for."""
-        number = f"{self.which}" if self.which or self.fault is Fault.REFUSE else ""
+        number = f"{self.which}" if self.which or self.kind is FaultKind.REFUSE else ""
         when = f"{self.first}{'+' if self.lasting else ''}"
-        return f"{self.place.member}-{self.fault}{number}-in-{self.place.state}-{when}"
+        return f"{self.point.member}-{self.kind}{number}-in-{self.point.state}-{when}"
 
-    def strikes(self, place: Place, call: int) -> bool:
-        """Say whether the ``call``th call of ``place`` is struck."""
-        return place == self.place and (call >= self.first if self.lasting else call == self.first)
+    def matches(self, point: InjectionPoint, call: int) -> bool:
+        """Say whether the ``call``th call of ``point`` fails."""
+        return point == self.point and (call >= self.first if self.lasting else call == self.first)
 
 
 class JumpingClock(VirtualClock):
@@ -96,42 +96,42 @@ class JumpingClock(VirtualClock):
 class Plan:
     """The faults of one boot, and the count of what was asked."""
 
-    blows: tuple[Blow, ...] = ()
+    faults: tuple[Fault, ...] = ()
     seed: str = ""
     clock: JumpingClock = field(default_factory=JumpingClock)
-    tell: Callable[[Blow, Place], object] = lambda _blow, _place: None
+    tell: Callable[[Fault, InjectionPoint], object] = lambda _fault, _point: None
     state: str = "outside"
     """The state whose handler runs now."""
-    asked: Counter[Place] = field(default_factory=Counter)
-    threaded: set[Place] = field(default_factory=set)
+    asked: Counter[InjectionPoint] = field(default_factory=Counter)
+    threaded: set[InjectionPoint] = field(default_factory=set)
     """Where a thread asks, which alone may wait without the whole daemon waiting."""
-    struck: list[tuple[Blow, Place]] = field(default_factory=list)
+    injected: list[tuple[Fault, InjectionPoint]] = field(default_factory=list)
     streams: int = 0
     """How many are open."""
     task: asyncio.Task[object] | None = None
 
     def __post_init__(self) -> None:
-        self.chance = Random(f"{self.seed}{[str(blow) for blow in self.blows]}")
+        self.chance = Random(f"{self.seed}{[str(fault) for fault in self.faults]}")
 
     def entering(self, state: State) -> None:
         """From here on it is ``state`` that asks."""
         self.state = state.value
 
-    def strike(self, member: Member) -> Blow | None:
-        """Count a call and return what strikes it."""
-        place = Place(str(member), self.state)
-        self.asked[place] += 1
+    def inject(self, member: Member) -> Fault | None:
+        """Count a call and return the fault that it gets."""
+        point = InjectionPoint(str(member), self.state)
+        self.asked[point] += 1
         threaded = VirtualLoop.in_thread()
         if threaded:
-            self.threaded.add(place)
-        for blow in self.blows:
-            if blow.strikes(place, self.asked[place]):
+            self.threaded.add(point)
+        for fault in self.faults:
+            if fault.matches(point, self.asked[point]):
                 waits = threaded or member.kind in {Kind.COROUTINE, Kind.STREAM}
-                if blow.fault is Fault.HANG and not waits:
+                if fault.kind is FaultKind.HANG and not waits:
                     continue
-                self.struck.append((blow, place))
-                self.tell(blow, place)
-                return blow
+                self.injected.append((fault, point))
+                self.tell(fault, point)
+                return fault
         return None
 
     def cancel(self) -> None:

@@ -11,13 +11,7 @@ from typing import Final
 
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND
-from phase_boot.drill.kernels import bzimage
-from phase_boot.drill.manifests import INITRAMFS, KERNEL, NOW, ROOTFS, STRANGER, document, signed
-from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.neighbours import FakeTracker
-from phase_boot.drill.roots import NEW_PUBLISHER, ROOT_1, ROOT_2
-from phase_boot.drill.sites import (
+from phase_boot.drill.fake_mirrors import (
     Site,
     Sites,
     chunked,
@@ -26,7 +20,22 @@ from phase_boot.drill.sites import (
     good_site,
     site_with_chunks,
 )
-from phase_boot.drill.world import Scene, policy_table
+from phase_boot.drill.fake_peers import FakeTracker
+from phase_boot.drill.fake_privacy import BURNED_IN, GOOD, KEPT, SOUND
+from phase_boot.drill.fakes import policy_table
+from phase_boot.drill.memory_disk import MemoryDisk
+from phase_boot.drill.sample_kernel import bzimage
+from phase_boot.drill.sample_manifest import (
+    INITRAMFS,
+    KERNEL,
+    NOW,
+    ROOTFS,
+    STRANGER,
+    document,
+    signed,
+)
+from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_1, ROOT_2
+from phase_boot.drill.scenario import Scenario
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.disk import Folder
@@ -39,7 +48,7 @@ EVIL: Final = bzimage(b"what somebody would like to run")
 _FILES: Final = {"kernel": EVIL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 
-def internet() -> Scene:
+def internet() -> Scenario:
     """A new root and version are out; a peer lies, Cache is nearly full and partly rotten."""
     liar = good_site()
     digests = {name: str(Digest.of(data)) for name, data in _FILES.items()}
@@ -58,7 +67,7 @@ def internet() -> Scene:
     return play
 
 
-def shared() -> Scene:
+def shared() -> Scenario:
     """Chunks come from three at once, one of them fetching too, and from what is here already.
 
     Another artifact and its list are nowhere but at a gateway.
@@ -82,7 +91,7 @@ def shared() -> Scene:
     return play
 
 
-def local() -> Scene:
+def local() -> Scenario:
     """All of it is on Cache already, and there is nobody on the network."""
     play = _scene("local", peer=good_site())
     play.found = []
@@ -96,7 +105,7 @@ def local() -> Scene:
     return play
 
 
-def private() -> Scene:
+def private() -> Scenario:
     """A machine that is not ours: its Cache must stay as it is, and one of its cards down."""
     play = _scene("private", peer=good_site())
     play.privacy.found = replace(SOUND, interfaces=(GOOD, KEPT))
@@ -107,7 +116,7 @@ def private() -> Scene:
     return play
 
 
-def exposed() -> Scene:
+def exposed() -> Scenario:
     """Private, and an interface is up with its burned-in address."""
     play = _scene("private", peer=good_site())
     play.platform.table["cache_enabled"] = False
@@ -115,7 +124,7 @@ def exposed() -> Scene:
     return play
 
 
-def typed() -> Scene:
+def typed() -> Scenario:
     """Nobody is there until a person types a URL; then the connection is lost once."""
     peer = good_site()
     peer.vanish_after = 3000
@@ -125,7 +134,7 @@ def typed() -> Scene:
     return play
 
 
-def helped() -> Scene:
+def helped() -> Scenario:
     """No link comes up until a person has tried everything that the Shell offers."""
     play = _scene("internet", peer=good_site())
     play.network.up = False
@@ -142,14 +151,14 @@ def helped() -> Scene:
     return play
 
 
-def staged() -> Scene:
+def staged() -> Scenario:
     """The running kernel takes no other one, so the firmware's loader has to."""
     play = _scene("internet", peer=good_site())
     play.kexec.refuse("the running kernel is locked down", lasting=True)
     return play
 
 
-def stranded() -> Scene:
+def stranded() -> Scenario:
     """Neither the running kernel nor the firmware's loader will start anything."""
     play = _scene("private", peer=good_site())
     play.platform.table["cache_enabled"] = False
@@ -158,7 +167,7 @@ def stranded() -> Scene:
     return play
 
 
-def unattended() -> Scene:
+def unattended() -> Scenario:
     """No person is there for some hours; the only mirror comes up late, and is busy then."""
     peer = good_site()
     peer.up_at, peer.busy_until, peer.retry_after = 120.0, 180.0, 30.0
@@ -167,7 +176,7 @@ def unattended() -> Scene:
     return play
 
 
-SCENES: Final[Mapping[str, Callable[[], Scene]]] = MappingProxyType(
+SCENARIOS: Final[Mapping[str, Callable[[], Scenario]]] = MappingProxyType(
     {
         scene.__name__: scene
         for scene in (
@@ -196,9 +205,9 @@ MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """The scenes of each mode."""
 
 
-def _scene(mode: str, **sites: Site) -> Scene:
+def _scene(mode: str, **sites: Site) -> Scenario:
     net = Sites(**sites)
-    play = Scene(net, found=[net.manifest_url(name) for name in sites])
+    play = Scenario(net, found=[net.manifest_url(name) for name in sites])
     play.platform.table = policy_table(mode=mode)
     play.supervisor.period = 3600
     # A person who tries once more, and then has enough.

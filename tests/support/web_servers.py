@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.peers import needed
+from tests.support.required_programs import needed
 
 
 @dataclass(frozen=True)

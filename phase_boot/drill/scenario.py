@@ -1,0 +1,126 @@
+"""One boot in a world of fakes, from start to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from phase_boot.adapters.kept_manifest import KeptManifest
+from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_boot import FakeKexec, FakeLoader
+from phase_boot.drill.fake_mirrors import Sites
+from phase_boot.drill.fake_network import FakeNetwork
+from phase_boot.drill.fake_peers import FakeNeighbours
+from phase_boot.drill.fake_privacy import FakePrivacy
+from phase_boot.drill.fakes import (
+    FakeCache,
+    FakeFinder,
+    FakeOperator,
+    FakePlatform,
+    FakeReports,
+    FakeSupervisor,
+    Lines,
+)
+from phase_boot.machine.boot import Boot
+from phase_boot.machine.driver import drive
+from phase_boot.machine.graph import State
+from phase_boot.machine.handler import Handler, World
+from phase_boot.machine.journal import Journal
+from phase_boot.machine.registry import installed_handlers, total
+from phase_boot.machine.replay import Walk, replay
+from phase_boot.ports.finder import Finder
+from phase_boot.ports.neighbours import Neighbours
+
+_FOUND = installed_handlers()
+OWN_HANDLERS = tuple(_FOUND[state] for state in State if state in _FOUND)
+"""Those of this installation, plugins and all, in the order of the graph."""
+
+
+@dataclass
+class Scenario:
+    """One boot: change what you like, then `play` it and look at what is left."""
+
+    sites: Sites
+    found: list[str] = field(default_factory=list)
+    platform: FakePlatform = field(default_factory=FakePlatform)
+    privacy: FakePrivacy = field(default_factory=FakePrivacy)
+    network: FakeNetwork = field(default_factory=FakeNetwork)
+    cache: FakeCache = field(default_factory=FakeCache)
+    kexec: FakeKexec = field(default_factory=FakeKexec)
+    loader: FakeLoader = field(default_factory=FakeLoader)
+    operator: FakeOperator = field(default_factory=FakeOperator)
+    reports: FakeReports = field(default_factory=FakeReports)
+    supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
+    lines: Lines = field(default_factory=Lines)
+    handlers: tuple[Handler, ...] = OWN_HANDLERS
+    finder_broken: bool = False
+    lan: Finder | None = None
+    """Who looks at the LAN, where it is nobody who merely finds all of ``found``."""
+    neighbours: Neighbours | None = None
+    """Who hands on; without it nobody looks at what was."""
+    start: Boot = field(default_factory=Boot)
+    boot: Boot | None = None
+    clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
+
+    def play(self) -> State:
+        end, self.boot = virtual_time.run(self.driving())
+        return end
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines.lines]
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def walk(self) -> Walk:
+        return replay(self.lines.lines)
+
+    @property
+    def cause(self) -> str:
+        """The sentence that the person at the machine was last told."""
+        return self.operator.reports[-1].cause
+
+    async def driving(self) -> tuple[State, Boot]:
+        journal = Journal([self.lines], now=self.clock.monotonic, boot_id="test")
+        return await drive(total(self.handlers), self.world(journal), self.start)
+
+    def world(self, journal: Journal) -> World:
+        """Return every port, as the handlers get them."""
+        return World(
+            clock=self.clock,
+            platform=self.platform,
+            privacy=self.privacy,
+            network=self.network,
+            finders=(
+                self.lan or FakeFinder(self.found, broken=self.finder_broken),
+                FakeFinder([], origin="url"),
+                KeptManifest(),
+            ),
+            fetcher=self.sites,
+            neighbours=self.neighbours or FakeNeighbours(self.sites),
+            cache=self.cache,
+            kexec=self.kexec,
+            loader=self.loader,
+            operator=self.operator,
+            reports=self.reports,
+            record=journal,
+            supervisor=self.supervisor,
+            emit=journal.emit,
+            chance=Random("jitter").random,
+        )
+
+
+def replaced(handler: Handler, among: Iterable[Handler] = OWN_HANDLERS) -> tuple[Handler, ...]:
+    """Return the handlers with one of them replaced, as a plugin would."""
+    return tuple(handler if own.state is handler.state else own for own in among)
+
+
+def scene(*urls: str, **sites: Any) -> Scenario:
+    """Return a boot in which the LAN offers every site's manifest, in the order given."""
+    net = Sites(**sites)
+    return Scenario(net, found=list(urls) or [net.manifest_url(name) for name in sites])

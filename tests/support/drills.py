@@ -1,0 +1,22 @@
+"""Drills whose invariants must all hold."""
+
+from __future__ import annotations
+
+from phase_boot.drill.injection import Plan
+from phase_boot.drill.invariants import verdicts
+from phase_boot.drill.run import Run, perform
+from phase_boot.drill.scenarios import SCENARIOS
+
+
+def drilled(name: str, plan: Plan) -> Run:
+    """Boot a scene with a plan, and have every invariant hold."""
+    run = perform(SCENARIOS[name](), plan)
+    broken = [verdict for verdict in verdicts(run) if not verdict.holds]
+    assert not broken, "\n".join(
+        [
+            f"{name} with {', '.join(str(fault) for fault, _ in plan.injected) or 'nothing'}:",
+            *(f"- not true that {verdict.says}: {verdict.broken}" for verdict in broken),
+            *run.scene.lines.lines,
+        ]
+    )
+    return run

@@ -1,0 +1,17 @@
+"""More keepers of a root, and the root that an image carries."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from phase_boot.drill.sample_root import ROOT_1
+from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.root import Root, anchor
+
+SECOND_KEEPER: Final = SigningKey(b"\x12" * 32)
+THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
+
+
+def first_root() -> Root:
+    """Return the root that the image carries."""
+    return anchor(ROOT_1)
