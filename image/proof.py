@@ -11,7 +11,6 @@ from image.guest_events import Event
 from image.hello import SOURCE
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import RECEIPTS, manifest_path
-from phase_boot.trust.document import read_document
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.keys import KEYID_PREFIX
 from phase_boot.trust.manifest import Manifest, signed_bytes
@@ -23,6 +22,7 @@ from phase_boot.trust.receipt import (
     check_module,
     read_receipt,
 )
+from phase_boot.trust.strict_json import read_document
 
 PLASMA_DONE: Final = "plasma.done"
 RECEIPT: Final = "plasma.receipt"

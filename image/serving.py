@@ -17,7 +17,7 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.manifest import Manifest
-from phase_boot.trust.verify import Wanted, verify
+from phase_boot.trust.verify import BootRequirements, verify
 
 PROGRAM: Final = Path(sys.executable).with_name("phase-boot")
 """The command as this environment has it installed."""
@@ -48,8 +48,8 @@ def promised(site: Path, arch: Arch, channel: str, root: Path) -> Manifest:
     now = datetime.now(UTC)
     raw = (site / manifest_path(channel, arch)).read_bytes()
     trust = chain_of(root, site).trust(channel, now)
-    wanted = Wanted(arch, channel, Version.parse("0"))
-    return verify(raw, trust=trust, wanted=wanted, now=now).manifest
+    requirements = BootRequirements(arch, channel, Version.parse("0"))
+    return verify(raw, trust=trust, requirements=requirements, now=now).manifest
 
 
 def provide(lab: Lab, site: Path, *, port: int = PORT, interface: str | None = None) -> Provider:

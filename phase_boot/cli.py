@@ -200,7 +200,7 @@ def _fetch(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        from phase_boot.prefetch import PrefetchRequest, prefetch  # noqa: PLC0415 - the same
+        from phase_boot.app.prefetch import PrefetchRequest, prefetch  # noqa: PLC0415 - the same
 
         return prefetch(
             PrefetchRequest(

@@ -16,10 +16,10 @@ from phase_boot.publish.arguments import keyid_of, read_as
 from phase_boot.publish.check import check_roots
 from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import ChannelUnknown, Refusal
 from phase_boot.trust.signatures import Trust
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
 from phase_boot.trust.verify import authenticate
 from policies.model import Mode
 

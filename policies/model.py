@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from phase_boot.content.version import Version
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.root import Root, anchor
+from phase_boot.trust.root import Root, load_trusted
 from phase_boot.trust.signatures import Trust
 from phase_boot.url import BadUrl, Url, base_url
 
@@ -213,7 +213,7 @@ def _check_mode(policy: Policy) -> None:
 def _trust(table: _Table, read: Callable[[str], bytes]) -> Trust | Root:
     if table.has("root"):
         try:
-            root = anchor(read(table.take("root", str, _same)))
+            root = load_trusted(read(table.take("root", str, _same)))
         except (Refusal, ValueError) as error:
             raise PolicyError(f"trust.root: {error}") from error
         table.finish()

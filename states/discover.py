@@ -20,7 +20,7 @@ from phase_boot.machine.network_events import link_up
 from phase_boot.machine.search import NetworkWatch, search
 from phase_boot.ports import finder as port
 from phase_boot.ports.network import Link, link_towards, reach_of
-from phase_boot.trust.document import canonical
+from phase_boot.trust.strict_json import canonical
 
 CACHE: Final = "cache"
 LEAST_LOOK_SECONDS: Final = 0.25

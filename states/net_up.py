@@ -33,7 +33,7 @@ from phase_boot.machine.recall import recall
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.network import Link, reach_of
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.rollback import Seen
+from phase_boot.trust.rollback import RollbackState
 from policies.model import Mode, Policy
 
 MIB = 1024 * 1024
@@ -118,7 +118,7 @@ async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
     return replace(boot, shelf=shelf, chain=memory.chain, seen=seen, now=now)
 
 
-def _merged(seen: Seen, more: Seen) -> Seen:
+def _merged(seen: RollbackState, more: RollbackState) -> RollbackState:
     for manifest in more.manifests:
         seen = seen.including(manifest)
     return seen

@@ -33,9 +33,9 @@ from phase_boot.ports.notebook import Notebook
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import root_path
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.refusals import Expired, Refusal
-from phase_boot.trust.verify import Authentic, Verified, Wanted, authenticate
+from phase_boot.trust.strict_json import MAX_BYTES
+from phase_boot.trust.verify import BootRequirements, SignedManifest, Verified, authenticate
 from phase_boot.trust.verify import verify as verify_manifest
 from phase_boot.url import below
 from states.discover import others
@@ -167,7 +167,7 @@ class _Talks:
             reason = f"it took more than {PATIENCE_SECONDS:g} seconds"
             self._refuse(candidate, "unreachable", reason, again=True)
         except Refusal as refusal:
-            self._refuse(candidate, refusal.code, str(refusal), lie=refusal.lie)
+            self._refuse(candidate, refusal.code, str(refusal), ban=refusal.ban_source)
         return None
 
     async def _follow_roots(self, candidate: Candidate) -> None:
@@ -220,21 +220,21 @@ class _Talks:
         boot = self.boot
         policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
         now = known(boot.now, "the time")
-        wanted = Wanted(
+        requirements = BootRequirements(
             arch=facts.arch,
             channel=policy.channel,
             min_version=policy.min_version,
-            seen=boot.seen.floor(policy.channel, facts.arch),
+            floor=boot.seen.floor(policy.channel, facts.arch),
         )
         trust = self._chain.trust(policy.channel, now)
-        return verify_manifest(raw, trust=trust, wanted=wanted, now=now)
+        return verify_manifest(raw, trust=trust, requirements=requirements, now=now)
 
     def _still_counts(self, answer: _Answer) -> bool:
         """Judge an answer by what other candidates have taught meanwhile."""
         try:
             self._judged(answer.raw)
         except Refusal as refusal:
-            self._refuse(answer.candidate, refusal.code, str(refusal), lie=refusal.lie)
+            self._refuse(answer.candidate, refusal.code, str(refusal), ban=refusal.ban_source)
             return False
         return True
 
@@ -252,7 +252,7 @@ class _Talks:
             on_redirect=lambda target: self.world.emit(DocumentRedirected(url=url, target=target)),
         )
 
-    async def _remember(self, found: Authentic) -> None:
+    async def _remember(self, found: SignedManifest) -> None:
         self.boot = replace(self.boot, seen=self.boot.seen.including(found))
         await self._keep(self._write_seen)
 
@@ -305,7 +305,7 @@ class _Talks:
         code: str,
         reason: str,
         *,
-        lie: bool = False,
+        ban: bool = False,
         again: bool = False,
     ) -> None:
         """Pass a candidate over: until the network grows where ``again`` is set, else for good."""
@@ -315,7 +315,7 @@ class _Talks:
             boot,
             shunned=boot.shunned | {url},
             unreachable=boot.unreachable | ({url} if again else set()),
-            banned_origins=boot.banned_origins | ({server_of(url)} if lie else set()),
+            banned_origins=boot.banned_origins | ({server_of(url)} if ban else set()),
             refusals=(*boot.refusals, f"{url}: {reason}"),
         )
 

@@ -27,8 +27,8 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
 from phase_boot.publish.keyfile import read_keyfile
 from phase_boot.store.layout import ENTRIES, entry_path, manifest_path
-from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.strict_json import read_document
 
 RESULT: Final = FOLDER / "fetch.json"
 WORK: Final = Path("build/bench/fetch")

@@ -27,13 +27,13 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
 from phase_boot.trust import root
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES, canonical, read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.rollback import MAX_SEEN, Seen, read_state, write_state
+from phase_boot.trust.rollback import MAX_SEEN, RollbackState, read_state, write_state
 from phase_boot.trust.signatures import MAX_KEYS, Trust, claims_of
-from phase_boot.trust.verify import Wanted, authenticate, verify
+from phase_boot.trust.strict_json import MAX_BYTES, canonical, read_document
+from phase_boot.trust.verify import BootRequirements, authenticate, verify
 
 RESULT: Final = FOLDER / "trust.json"
 PEER: Final = "bare PyNaCl"
@@ -43,7 +43,9 @@ RUNS: Final = 500
 US: Final = 1_000
 MS: Final = 1_000_000
 NOW: Final = datetime(2025, 11, 20, tzinfo=UTC)
-WANTED: Final = Wanted(arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025.10"))
+REQUIREMENTS: Final = BootRequirements(
+    arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025.10")
+)
 KEYS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(1, 6))
 TRUST: Final = Trust(frozenset(key.keyid for key in KEYS), 3)
 KEEPERS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(11, 14))
@@ -83,11 +85,11 @@ def bench(rounds: int, runs: int) -> list[Row]:
     """Measure everything and return the rows."""
     about = Bench(arch=str(Arch.parse(platform.machine())), machine=host(), accel="native")
     manifest, following = signed(release()), next_root()
-    first = root.anchor(first_root())
+    first = root.load_trusted(first_root())
     chain, state = kept_state()
     ours, bare = measure(rounds, runs, verifying(manifest), bare_checks(manifest))
     succeeding, bare_root = measure(
-        rounds, runs, lambda: root.succeed(first, following), bare_root_checks(following)
+        rounds, runs, lambda: root.verify_next(first, following), bare_root_checks(following)
     )
     (reading,) = measure(rounds, max(1, runs // 20), lambda: read_state(state, chain))
     hostile = slowest_hostile(rounds, max(1, runs // 50))
@@ -185,7 +187,7 @@ def root_of(version: int, keepers: Sequence[SigningKey]) -> dict[str, object]:
 def kept_state() -> tuple[Chain, bytes]:
     """Return the largest state that a stick keeps of usual manifests, and who is trusted."""
     chain = Chain(TRUST)
-    seen = Seen()
+    seen = RollbackState()
     for number in range(MAX_SEEN):
         seen = seen.including(authenticate(signed(release(channel=f"lab{number}")), TRUST))
     return chain, write_state(seen, chain)
@@ -193,7 +195,7 @@ def kept_state() -> tuple[Chain, bytes]:
 
 def verifying(raw: bytes) -> Action:
     """Return the whole way from bytes to a manifest that may be booted."""
-    return lambda: verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+    return lambda: verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
 
 
 def bare_checks(raw: bytes) -> Action:
@@ -235,7 +237,7 @@ def refusing(raw: bytes) -> Action:
 
     def refuse() -> None:
         try:
-            verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+            verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
         except Refusal:
             return
         raise AssertionError("A hostile document was believed.")

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 
 from phase_boot.content.version import Version
-from phase_boot.trust.document import check_depth
 from phase_boot.trust.keys import parse_keyid
 from phase_boot.trust.refusals import TooDeep
+from phase_boot.trust.strict_json import check_depth
 from phase_boot.trust.verify import Verified
 from policies.model import Mode
 

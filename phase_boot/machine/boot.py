@@ -22,7 +22,7 @@ from phase_boot.ports.network import Link
 from phase_boot.ports.platform import Facts
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.rollback import Seen
+from phase_boot.trust.rollback import RollbackState
 from phase_boot.trust.verify import Verified
 from policies.model import Policy
 
@@ -77,7 +77,7 @@ class Boot:
     shelf: Shelf | None = None
     chain: Chain | None = None
     """Whom to trust: it only ever gets longer, over retries too."""
-    seen: Seen = field(default_factory=Seen)
+    seen: RollbackState = field(default_factory=RollbackState)
     """The highest versions that are known to be published."""
     typed_url: str | None = None
     candidate: Candidate | None = None

@@ -12,8 +12,8 @@ from typing import Final
 from phase_boot.ports.notebook import Notebook
 from phase_boot.ports.platform import Facts
 from phase_boot.store.errors import StoreError
-from phase_boot.trust.document import check_depth
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import check_depth
 
 PAGE: Final = "models.json"
 MAX_MODELS: Final = 32

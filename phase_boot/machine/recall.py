@@ -13,14 +13,14 @@ from phase_boot.ports.cache import Shelf
 from phase_boot.ports.notebook import Notebook
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.refusals import (
     Refusal,
     StateMissing,
     StateUnreadable,
     StoredRootRefused,
 )
-from phase_boot.trust.rollback import MAX_STATE_BYTES, Seen, read_state, write_state
+from phase_boot.trust.rollback import MAX_STATE_BYTES, RollbackState, read_state, write_state
+from phase_boot.trust.strict_json import MAX_BYTES
 
 STATE: Final = "state.json"
 
@@ -30,7 +30,7 @@ class Memory:
     """What counts of what was kept, and every reason to doubt the rest."""
 
     chain: Chain
-    seen: Seen
+    seen: RollbackState
     doubts: tuple[Refusal, ...]
 
 
@@ -46,7 +46,7 @@ def keep_root(notebook: Notebook, version: int, raw: bytes) -> None:
     _keep(notebook, _root_name(version), raw)
 
 
-def keep_seen(notebook: Notebook, seen: Seen, chain: Chain) -> None:
+def keep_seen(notebook: Notebook, seen: RollbackState, chain: Chain) -> None:
     """Write down what was seen; raise StoreError if the disk refuses."""
     _keep(notebook, STATE, write_state(seen, chain))
 
@@ -76,7 +76,7 @@ def _roots(notebook: Notebook, chain: Chain) -> tuple[Chain, tuple[Refusal, ...]
     return chain, ()
 
 
-def _seen(shelf: Shelf, chain: Chain) -> tuple[Seen, tuple[Refusal, ...]]:
+def _seen(shelf: Shelf, chain: Chain) -> tuple[RollbackState, tuple[Refusal, ...]]:
     try:
         raw = shelf.notebook.read(STATE, limit=MAX_STATE_BYTES)
         if raw is not None:
@@ -84,8 +84,8 @@ def _seen(shelf: Shelf, chain: Chain) -> tuple[Seen, tuple[Refusal, ...]]:
         # The state is written before the first artifact is fetched.
         used = bool(chain.later) or not shelf.cas.is_empty()
     except StoreError as failure:
-        return Seen(), (StateUnreadable(reason=failure),)
-    return Seen(), (StateMissing(),) if used else ()
+        return RollbackState(), (StateUnreadable(reason=failure),)
+    return RollbackState(), (StateMissing(),) if used else ()
 
 
 def _root_name(version: int) -> str:

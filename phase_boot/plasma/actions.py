@@ -16,10 +16,10 @@ from phase_boot.plasma.ledger import Ledger, read_file
 from phase_boot.plasma.node import ephemeral, keeping, kept
 from phase_boot.plasma.runner import Done, Machine, module_in, run_jobs, this_arch
 from phase_boot.store.layout import entry_path
-from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.receipt import Outcome, Signer
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_BYTES
 
 FAILED: Final = 3
 """The exit status for a job that was run, or tried, and did not end well."""

@@ -19,11 +19,11 @@ from typing import Final
 import wasmtime
 
 from phase_boot.plasma.cage import MAX_REPORT, Ended, Killed, Terms, caged
-from phase_boot.trust.document import MAX_INTEGER, read_document
 from phase_boot.trust.fields import number_of, parsed, text_of
 from phase_boot.trust.job import Job
 from phase_boot.trust.receipt import MAX_EXIT, MAX_REASON, Outcome
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_INTEGER, read_document
 
 MIB: Final = 2**20
 COMPILER_BYTES: Final = 512 * MIB

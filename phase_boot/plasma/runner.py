@@ -13,7 +13,6 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import Run, plain, run, runtime
 from phase_boot.plasma.ledger import read_file
-from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.job import MAX_JOBS, Job, read_job
 from phase_boot.trust.receipt import (
     NO_MODE,
@@ -25,6 +24,7 @@ from phase_boot.trust.receipt import (
     sign_receipt,
 )
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_BYTES
 
 JOBS: Final = Path("/usr/lib/plasma.d")
 """Where a rootfs has its jobs."""

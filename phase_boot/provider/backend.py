@@ -14,8 +14,8 @@ from typing import Final, Protocol
 from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
-from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.strict_json import MAX_BYTES
 
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 CAR_TYPE: Final = "application/vnd.ipld.car"

@@ -23,7 +23,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.provider.backend import Backend, ServedFile
 from phase_boot.store.layout import dag_path, entry_path, manifest_path
-from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.strict_json import MAX_BYTES
 
 RESCAN_SECONDS: Final = 2.0
 """Time for which an unknown CID counts as absent before the backend is scanned again."""

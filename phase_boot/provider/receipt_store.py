@@ -17,12 +17,12 @@ from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.limits import Limits
 from phase_boot.store.layout import RECEIPTS, kept_manifest_path
 from phase_boot.trust.claims import ReceiptContradicted, check_claims, check_same_node
-from phase_boot.trust.document import MAX_BYTES as MAX_DOCUMENT
-from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import KEYID_PREFIX
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import MAX_BYTES, Receipt, read_receipt
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_BYTES as MAX_DOCUMENT
+from phase_boot.trust.strict_json import read_document
 from policies.model import Mode
 
 NETWORKS: Final = ".networks.json"

@@ -25,10 +25,10 @@ from phase_boot.store.layout import (
     read_manifest_path,
     read_root_path,
 )
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ from phase_boot.store.layout import (
     read_manifest_path,
     read_root_path,
 )
-from phase_boot.trust.document import canonical
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.rollback import MAX_STATE_BYTES, entries_of
+from phase_boot.trust.strict_json import canonical
 
 TRUST_FOLDER: Final = "trust"
 TRUST_STATE: Final = f"{TRUST_FOLDER}/state.json"

@@ -10,11 +10,11 @@ from phase_boot.publish.errors import PublishError
 from phase_boot.store.layout import kept_manifest_path, manifest_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.claims import check_claims
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import Booted, Receipt
 from phase_boot.trust.refusals import ChannelUnknown, Refusal
-from phase_boot.trust.verify import Authentic, authenticate
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
+from phase_boot.trust.verify import SignedManifest, authenticate
 
 
 def boot_fault(site: Path, receipt: Receipt, chain: Chain) -> str | None:
@@ -66,7 +66,7 @@ def _published(site: Path, arch: Arch, booted: Booted) -> bytes | None:
     return None
 
 
-def _authentic(raw: bytes, chain: Chain, channel: str) -> Authentic:
+def _authentic(raw: bytes, chain: Chain, channel: str) -> SignedManifest:
     failure: Refusal = ChannelUnknown(version=chain.version, channel=channel)
     for trust in chain.ever_trusted(channel):
         try:

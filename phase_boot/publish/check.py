@@ -20,10 +20,10 @@ from phase_boot.publish.index import index_fault
 from phase_boot.publish.roots import followed, walk
 from phase_boot.store.layout import ENTRIES, MANIFEST, dag_path, entry_path, read_manifest_path
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.verify import Verified, Wanted, verify
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
+from phase_boot.trust.verify import BootRequirements, Verified, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +94,13 @@ def _check_manifest(path: Path, subject: str, terms: Terms) -> tuple[Finding, Ve
         raw = file.read(MAX_BYTES + 1)
     try:
         manifest = Manifest.of(read_document(raw))
-        wanted = Wanted(
+        requirements = BootRequirements(
             arch=terms.arch or manifest.arch,
             channel=terms.channel or manifest.channel,
             min_version=terms.min_version,
         )
-        trust = terms.chain.trust(wanted.channel, terms.now)
-        verified = verify(raw, trust=trust, wanted=wanted, now=terms.now)
+        trust = terms.chain.trust(requirements.channel, terms.now)
+        verified = verify(raw, trust=trust, requirements=requirements, now=terms.now)
     except Refusal as refusal:
         return Finding(subject, good=False, text=f"{refusal} [{refusal.code}]"), None
     signers = ", ".join(verified.signers)

@@ -13,9 +13,9 @@ from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
 
 def index_fault(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phase_boot.publish import passphrase
 from phase_boot.publish.keyfile import change_passphrase, new_key, read_key, read_keyfile
-from phase_boot.trust.sealing import Sealed
+from phase_boot.trust.passphrase_box import Sealed
 
 
 def new(options: argparse.Namespace) -> int:

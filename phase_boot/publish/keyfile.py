@@ -13,7 +13,15 @@ from phase_boot.publish.errors import PublishError
 from phase_boot.publish.passphrase import Attempts, typed
 from phase_boot.publish.private import read_private
 from phase_boot.trust.keys import SigningKey, parse_keyid
-from phase_boot.trust.sealing import MODERATE, Cost, NoMemory, Sealed, WrongPassphrase, seal, unseal
+from phase_boot.trust.passphrase_box import (
+    MODERATE,
+    Cost,
+    NoMemory,
+    Sealed,
+    WrongPassphrase,
+    seal,
+    unseal,
+)
 
 KIND: Final = "phase-boot-key-v1"
 SEALED_KIND: Final = "phase-boot-sealed-key-v1"

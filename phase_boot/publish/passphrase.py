@@ -12,7 +12,7 @@ from typing import Final
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.private import read_private
-from phase_boot.trust.sealing import MAX_PASSPHRASE
+from phase_boot.trust.passphrase_box import MAX_PASSPHRASE
 
 TRIES: Final = 3
 

@@ -29,9 +29,9 @@ from phase_boot.store.layout import (
     read_entry_path,
     read_manifest_path,
 )
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
 KEEP: Final = 1
 """Versions before the published one that stay, so that a machine that fetches one can end."""

@@ -26,12 +26,12 @@ from phase_boot.publish.sign import Draft
 from phase_boot.publish.signing import signed
 from phase_boot.publish.site import Site, Staged, open_site
 from phase_boot.store.layout import entry_path, kept_manifest_path, manifest_path
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.job import Job
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Trust, claims_of
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
 from phase_boot.trust.verify import authenticate
 
 

@@ -11,10 +11,10 @@ from phase_boot.publish.errors import PublishError
 from phase_boot.publish.roots import Draft, draft_file, drafts, root_file
 from phase_boot.publish.signing import check_all_hold, signed
 from phase_boot.trust import root as rules
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import Root
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
 
 @contextmanager
@@ -97,9 +97,9 @@ def _complete(draft: Draft, raw: bytes) -> None:
     target = root_file(draft.path.parent, draft.root.version)
     try:
         if draft.previous is None:
-            rules.anchor(raw)
+            rules.load_trusted(raw)
         else:
-            rules.succeed(draft.previous, raw)
+            rules.verify_next(draft.previous, raw)
     except Refusal as refusal:
         raise PublishError(f"No machine would follow {draft.path}: {refusal}") from None
     if target.exists():

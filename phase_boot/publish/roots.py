@@ -11,10 +11,10 @@ from typing import Final
 from phase_boot.publish.errors import PublishError
 from phase_boot.trust import root as rules
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES, read_document
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import Root
 from phase_boot.trust.signatures import claims_of, valid_signers
+from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
 _ROOT: Final = re.compile(r"([1-9][0-9]{0,9})\.json")
 _DRAFT: Final = re.compile(r"([1-9][0-9]{0,9})\.draft\.json")
@@ -193,7 +193,7 @@ def anchored(path: Path) -> Root:
         PublishError: it is none, its own keys did not sign it, or it cannot be read.
     """
     try:
-        return rules.anchor(_bytes(path))
+        return rules.load_trusted(_bytes(path))
     except Refusal as refusal:
         raise PublishError(f"{path} cannot be trusted as given: {refusal}") from None
 
@@ -225,9 +225,9 @@ def _judged(path: Path, version: int, newest: Root | None, trusted: Root | None)
         return Link(path, document, root, None if same else "it is not the root that is trusted")
     try:
         if newest is None:
-            rules.anchor(raw)
+            rules.load_trusted(raw)
         else:
-            rules.succeed(newest, raw)
+            rules.verify_next(newest, raw)
     except Refusal as refusal:
         return Link(path, document, root, str(refusal))
     return Link(path, document, root)

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from phase_boot.content.digest import Digest
-from phase_boot.trust.document import canonical
 from phase_boot.trust.refusals import ChannelUnknown, DelegationExpired, NoRootToFollow
-from phase_boot.trust.root import Root, succeed
+from phase_boot.trust.root import Root, verify_next
 from phase_boot.trust.signatures import Trust
+from phase_boot.trust.strict_json import canonical
 
 MAX_ROOTS: Final = 256
 """Roots that one boot follows beyond the image's: nobody can make it walk for ever."""
@@ -24,13 +24,13 @@ class Chain:
     longer: `extended` is the only way to another one.
     """
 
-    anchor: Root | Trust
+    trusted: Root | Trust
     later: tuple[Root, ...] = ()
 
     @property
     def newest(self) -> Root | Trust:
         """What counts now."""
-        return self.later[-1] if self.later else self.anchor
+        return self.later[-1] if self.later else self.trusted
 
     @property
     def version(self) -> int | None:
@@ -52,7 +52,7 @@ class Chain:
     @property
     def identities(self) -> frozenset[Digest]:
         """The digests of all that ever counted in this chain."""
-        return frozenset(map(_identity, (self.anchor, *self.later)))
+        return frozenset(map(_identity, (self.trusted, *self.later)))
 
     def extended(self, raw: bytes) -> Chain:
         """Return the chain with the next root, which is in ``raw``.
@@ -64,7 +64,7 @@ class Chain:
             raise NoRootToFollow(reason="the policy names keys and no root")
         if self.next_version is None:
             raise NoRootToFollow(reason=f"{MAX_ROOTS} came after the one in the image")
-        return replace(self, later=(*self.later, succeed(self.newest, raw)))
+        return replace(self, later=(*self.later, verify_next(self.newest, raw)))
 
     def trust(self, channel: str, now: datetime) -> Trust:
         """Return whose signatures count for ``channel`` at ``now``.
@@ -87,7 +87,7 @@ class Chain:
 
     def ever_trusted(self, channel: str) -> tuple[Trust, ...]:
         """Return whose signatures count for ``channel`` or once did, dates aside, newest first."""
-        found = (_publishers(root, channel) for root in (*reversed(self.later), self.anchor))
+        found = (_publishers(root, channel) for root in (*reversed(self.later), self.trusted))
         return tuple(trust for trust in found if trust is not None)
 
     def trusts(self, channel: str) -> Trust | None:

@@ -13,9 +13,9 @@ from typing import Final, Self
 
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
-from phase_boot.trust.document import MAX_STRING, canonical, read_document
 from phase_boot.trust.fields import list_of, matching, number_of, parsed, table_of, text_of
 from phase_boot.trust.refusals import BadField
+from phase_boot.trust.strict_json import MAX_STRING, canonical, read_document
 
 MAX_MODULE: Final = 16 * 2**20
 """Bytes of a module: it is compiled in memory, which takes many times as much."""

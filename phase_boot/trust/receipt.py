@@ -18,7 +18,6 @@ from typing import Final, Protocol, Self
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.trust.document import MAX_INTEGER, canonical, read_document
 from phase_boot.trust.fields import (
     matching,
     number_of,
@@ -41,6 +40,7 @@ from phase_boot.trust.refusals import (
     ReceiptWrongSigner,
 )
 from phase_boot.trust.signatures import SIGNATURES, claims_of, signed_form
+from phase_boot.trust.strict_json import MAX_INTEGER, canonical, read_document
 
 CONTEXT: Final = b"phase-boot-receipt-v1\n"
 """What the signed bytes start with, so that no signature fits two kinds of document."""

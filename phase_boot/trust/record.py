@@ -17,7 +17,6 @@ from typing import Final
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.trust.document import MAX_INTEGER, canonical, read_document
 from phase_boot.trust.fields import (
     MAX_MIRRORS,
     list_of,
@@ -32,6 +31,7 @@ from phase_boot.trust.fields import (
 from phase_boot.trust.keys import SigningKey, parse_keyid
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Claim
+from phase_boot.trust.strict_json import MAX_INTEGER, canonical, read_document
 
 CONTEXT: Final = b"phase-boot-record-v1\n"
 """What the signed bytes start with, so that no signature fits two kinds of document."""
@@ -50,7 +50,7 @@ class RecordUnsigned(Refusal):
 
     code = "record.unsigned"
     sentence = "The record in the DHT is not signed: ask other peers for it."
-    lie = True
+    ban_source = True
 
 
 class RecordBadSignature(Refusal):
@@ -58,7 +58,7 @@ class RecordBadSignature(Refusal):
 
     code = "record.bad-signature"
     sentence = "The record in the DHT is not what {keyid} signed: ask other peers for it."
-    lie = True
+    ban_source = True
 
 
 class RecordMisplaced(Refusal):
@@ -69,7 +69,7 @@ class RecordMisplaced(Refusal):
         "The record in the DHT has the {field} {found} and was stored for {wanted}: "
         "ask other peers for it."
     )
-    lie = True
+    ban_source = True
 
 
 class RecordExpired(Refusal):

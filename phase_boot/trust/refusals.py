@@ -14,7 +14,7 @@ class Refusal(Exception):
 
     code: ClassVar[str]
     sentence: ClassVar[str]
-    lie: ClassVar[bool] = False
+    ban_source: ClassVar[bool] = False
     """Whether whoever sent it is at fault, so that nothing else of theirs is worth asking for."""
 
     def __init__(self, **facts: object) -> None:
@@ -28,7 +28,7 @@ class TooLarge(Refusal):
 
     code = "document.too-large"
     sentence = "The document is larger than {limit} bytes, so it is not read: try another source."
-    lie = True
+    ban_source = True
 
 
 class NotJson(Refusal):
@@ -36,7 +36,7 @@ class NotJson(Refusal):
 
     code = "document.not-json"
     sentence = "The document is not a JSON object ({reason}): try another source."
-    lie = True
+    ban_source = True
 
 
 class TooDeep(Refusal):
@@ -44,7 +44,7 @@ class TooDeep(Refusal):
 
     code = "document.too-deep"
     sentence = "The document is nested more than {limit} levels deep: try another source."
-    lie = True
+    ban_source = True
 
 
 class DuplicateKey(Refusal):
@@ -52,7 +52,7 @@ class DuplicateKey(Refusal):
 
     code = "document.duplicate-key"
     sentence = "The document says {name} twice in one place: whoever signed it must write it again."
-    lie = True
+    ban_source = True
 
 
 class NotANumber(Refusal):
@@ -63,7 +63,7 @@ class NotANumber(Refusal):
         "The document has the number {number}, and only whole numbers below 2^53 are allowed: "
         "whoever signed it must write it again."
     )
-    lie = True
+    ban_source = True
 
 
 class BadText(Refusal):
@@ -74,7 +74,7 @@ class BadText(Refusal):
         "The document has the text {text}, which is {reason}: "
         "whoever signed it must write it again."
     )
-    lie = True
+    ban_source = True
 
 
 class BadField(Refusal):
@@ -109,7 +109,7 @@ class BadSignature(Refusal):
         "The signature of {keyid} does not fit the manifest, so it was changed after signing: "
         "try another source."
     )
-    lie = True
+    ban_source = True
 
 
 class ThresholdNotMet(Refusal):
@@ -187,7 +187,7 @@ class RootNotBySelf(Refusal):
         "Root {version} carries {valid} of the {threshold} signatures of its own keys: "
         "whoever holds the missing keys must run `phase-boot root sign`."
     )
-    lie = True
+    ban_source = True
 
 
 class RootNotByPrevious(Refusal):
@@ -198,7 +198,7 @@ class RootNotByPrevious(Refusal):
         "Root {version} carries {valid} of the {threshold} signatures of the root before it: "
         "try another source, or sign it with the old keys by `phase-boot root sign`."
     )
-    lie = True
+    ban_source = True
 
 
 class RootOutOfOrder(Refusal):
@@ -209,7 +209,7 @@ class RootOutOfOrder(Refusal):
         "Root {found} stands where root {wanted} belongs, and none may be skipped or go back: "
         "try another source."
     )
-    lie = True
+    ban_source = True
 
 
 class NoRootToFollow(Refusal):
@@ -294,7 +294,7 @@ class ReceiptNotCanonical(Refusal):
 
     code = "receipt.not-canonical"
     sentence = "The receipt is not in its one spelling (RFC 8785): ask the machine for it again."
-    lie = True
+    ban_source = True
 
 
 class ReceiptUnsigned(Refusal):
@@ -305,7 +305,7 @@ class ReceiptUnsigned(Refusal):
         "The receipt carries {found} signatures and a receipt has one, by its machine: "
         "ask the machine for it again."
     )
-    lie = True
+    ban_source = True
 
 
 class ReceiptWrongSigner(Refusal):
@@ -313,7 +313,7 @@ class ReceiptWrongSigner(Refusal):
 
     code = "receipt.wrong-signer"
     sentence = "The receipt is of {wanted} and was signed by {found}: ask the machine for it again."
-    lie = True
+    ban_source = True
 
 
 class ReceiptBadSignature(Refusal):
@@ -321,7 +321,7 @@ class ReceiptBadSignature(Refusal):
 
     code = "receipt.bad-signature"
     sentence = "The receipt is not what {keyid} signed: ask the machine for it again."
-    lie = True
+    ban_source = True
 
 
 class ReceiptWrongNode(Refusal):

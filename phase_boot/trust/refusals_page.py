@@ -45,7 +45,12 @@ def table() -> str:
     kinds = (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)
     return "".join(
         json.dumps(
-            {"code": kind.code, "what": kind.__doc__, "sentence": kind.sentence, "bans": kind.lie}
+            {
+                "code": kind.code,
+                "what": kind.__doc__,
+                "sentence": kind.sentence,
+                "bans": kind.ban_source,
+            }
         )
         + "\n"
         for kind in kinds
@@ -62,6 +67,6 @@ def _section(name: str, kinds: Iterable[type[Refusal]]) -> Iterable[str]:
     yield "| code | what it is | what is said | shunned |"
     yield "|---|---|---|---|"
     for kind in kinds:
-        shunned = "yes" if kind.lie else ""
+        shunned = "yes" if kind.ban_source else ""
         yield f"| `{kind.code}` | {kind.__doc__} | {kind.sentence} | {shunned} |"
     yield ""

@@ -17,12 +17,12 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH, canonical, read_document
 from phase_boot.trust.fields import list_of, parsed, table_of
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal, StateForeign, StateTampered, StateUnreadable
 from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import Authentic, authentic
+from phase_boot.trust.strict_json import MAX_BYTES, MAX_DEPTH, canonical, read_document
+from phase_boot.trust.verify import SignedManifest, check_signatures
 
 SCHEMA: Final = "phase-boot-state-v1"
 MAX_SEEN: Final = 8
@@ -33,17 +33,17 @@ _NESTING: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RollbackState:
     """The highest manifest of each channel and architecture; expired ones count as well."""
 
-    manifests: tuple[Authentic, ...] = ()
+    manifests: tuple[SignedManifest, ...] = ()
 
     def floor(self, channel: str, arch: Arch) -> Version | None:
         """Return the version below which nothing of ``channel`` is booted, if one was seen."""
         newest = self.newest(channel, arch)
         return newest.manifest.version if newest else None
 
-    def newest(self, channel: str, arch: Arch) -> Authentic | None:
+    def newest(self, channel: str, arch: Arch) -> SignedManifest | None:
         """Return the highest manifest of ``channel`` for ``arch``, if one was seen."""
         for known in self.manifests:
             if _place(known.manifest) == (channel, arch):
@@ -55,7 +55,7 @@ class Seen:
         """When the newest of them was issued: no clock is believed that is behind it."""
         return max((known.manifest.issued for known in self.manifests), default=None)
 
-    def including(self, fresh: Authentic) -> Seen:
+    def including(self, fresh: SignedManifest) -> RollbackState:
         """Return what was seen with ``fresh`` as well: ``self`` if that is nothing higher."""
         place = _place(fresh.manifest)
         others = []
@@ -65,14 +65,16 @@ class Seen:
             elif _height(known.manifest) >= _height(fresh.manifest):
                 return self
         others.sort(key=lambda known: known.manifest.issued, reverse=True)
-        return Seen((fresh, *others[: MAX_SEEN - 1]))
+        return RollbackState((fresh, *others[: MAX_SEEN - 1]))
 
-    def under(self, chain: Chain) -> Seen:
+    def under(self, chain: Chain) -> RollbackState:
         """Return what still counts: what publishers signed whom the newest root still names."""
-        return Seen(tuple(k for k in self.manifests if _signed(k.document, chain) is not None))
+        return RollbackState(
+            tuple(k for k in self.manifests if _signed(k.document, chain) is not None)
+        )
 
 
-def write_state(seen: Seen, chain: Chain) -> bytes:
+def write_state(seen: RollbackState, chain: Chain) -> bytes:
     """Return the state as it is kept on Cache, bound to the newest root of ``chain``."""
     content = {
         "schema": SCHEMA,
@@ -82,15 +84,15 @@ def write_state(seen: Seen, chain: Chain) -> bytes:
     return canonical(content)
 
 
-def read_state(raw: bytes, chain: Chain) -> tuple[Seen, tuple[Refusal, ...]]:
+def read_state(raw: bytes, chain: Chain) -> tuple[RollbackState, tuple[Refusal, ...]]:
     """Return what of a kept state counts under ``chain``, and every reason to doubt the rest."""
     try:
         root, entries = _parse(raw)
     except Refusal as refusal:
-        return Seen(), (StateUnreadable(reason=refusal.code),)
+        return RollbackState(), (StateUnreadable(reason=refusal.code),)
     foreign = root not in chain.identities
     doubts: list[Refusal] = [StateForeign()] if foreign else []
-    seen = Seen()
+    seen = RollbackState()
     for entry in entries:
         known = _signed(entry, chain)
         if known is not None:
@@ -123,21 +125,21 @@ def _this_schema(text: str) -> str:
     return text
 
 
-def _signed(document: Mapping[str, object], chain: Chain) -> Authentic | None:
+def _signed(document: Mapping[str, object], chain: Chain) -> SignedManifest | None:
     """Return the manifest if those whom the newest root names for its channel signed it."""
     trust = chain.trusts(_channel(document))
-    return None if trust is None else _authentic(document, trust)
+    return None if trust is None else _signed_by(document, trust)
 
 
 def _was_signed(document: Mapping[str, object], chain: Chain) -> bool:
     """Say whether publishers signed it whom any root of the chain names."""
     trusted = chain.ever_trusted(_channel(document))
-    return any(_authentic(document, trust) is not None for trust in trusted)
+    return any(_signed_by(document, trust) is not None for trust in trusted)
 
 
-def _authentic(document: Mapping[str, object], trust: Trust) -> Authentic | None:
+def _signed_by(document: Mapping[str, object], trust: Trust) -> SignedManifest | None:
     try:
-        return authentic(document, trust)
+        return check_signatures(document, trust)
     except Refusal:
         return None
 

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.content.digest import Digest
-from phase_boot.trust.document import read_document
 from phase_boot.trust.fields import list_of, number_of, parse_channel, parse_date, parsed, table_of
 from phase_boot.trust.keys import parse_keyid
 from phase_boot.trust.refusals import BadField, RootNotByPrevious, RootNotBySelf, RootOutOfOrder
@@ -27,6 +26,7 @@ from phase_boot.trust.signatures import (
     signed_form,
     valid_signers,
 )
+from phase_boot.trust.strict_json import read_document
 
 CONTEXT: Final = b"phase-boot-root-v1\n"
 """What the signed bytes start with, so that no signature fits two kinds of document."""
@@ -53,7 +53,7 @@ class Root:
     digest: Digest
 
 
-def anchor(raw: bytes) -> Root:
+def load_trusted(raw: bytes) -> Root:
     """Return the root that is trusted as given: it only has to be signed by itself.
 
     Raises:
@@ -64,7 +64,7 @@ def anchor(raw: bytes) -> Root:
     return root
 
 
-def succeed(previous: Root, raw: bytes) -> Root:
+def verify_next(previous: Root, raw: bytes) -> Root:
     """Return the root that follows ``previous``.
 
     Raises:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.trust.document import canonical
 from phase_boot.trust.fields import list_of
 from phase_boot.trust.keys import is_signed_by, parse_keyid
 from phase_boot.trust.refusals import BadField
+from phase_boot.trust.strict_json import canonical
 
 MAX_KEYS: Final = 32
 """Keys of one list, and signatures of one document."""

@@ -10,7 +10,6 @@ from typing import Final
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.trust.document import read_document
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import (
@@ -26,6 +25,7 @@ from phase_boot.trust.refusals import (
     WrongChannel,
 )
 from phase_boot.trust.signatures import Trust, claims_of, valid_signers
+from phase_boot.trust.strict_json import read_document
 
 SKEW: Final = timedelta(hours=24)
 """How far ``issued`` may lie ahead: a clock kept in local time is wrong by up to 14 hours."""
@@ -33,20 +33,20 @@ _SEAL: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What this machine may boot: ``seen`` is the highest version it knows to be published."""
+class BootRequirements:
+    """What this machine may boot: ``floor`` is the highest version that it has seen signed."""
 
     arch: Arch
     channel: str
     min_version: Version
-    seen: Version | None = None
+    floor: Version | None = None
 
     def __post_init__(self) -> None:
         parse_channel(self.channel)
 
 
 @dataclass(frozen=True, slots=True)
-class Authentic:
+class SignedManifest:
     """A manifest that enough trusted keys signed, whatever it is for and however old."""
 
     manifest: Manifest
@@ -64,13 +64,13 @@ class Verified:
 
     __slots__ = ("digest", "found", "raw")
 
-    found: Authentic
+    found: SignedManifest
     raw: bytes
     """The file, byte for byte."""
     digest: Digest
     """Of ``raw``."""
 
-    def __init__(self, found: Authentic, raw: bytes, *, seal: object = None) -> None:
+    def __init__(self, found: SignedManifest, raw: bytes, *, seal: object = None) -> None:
         if seal is not _SEAL:
             raise TypeError("only phase_boot.trust.verify makes a Verified")
         object.__setattr__(self, "found", found)
@@ -94,7 +94,7 @@ class Verified:
         return f"Verified({self.manifest.channel} {self.manifest.arch} {self.manifest.version})"
 
 
-def verify(raw: bytes, *, trust: Trust, wanted: Wanted, now: datetime) -> Verified:
+def verify(raw: bytes, *, trust: Trust, requirements: BootRequirements, now: datetime) -> Verified:
     """Return what ``raw`` says if it may be booted.
 
     ``now`` is an aware time, fixed once per run. Signatures are judged before anything else the
@@ -104,29 +104,29 @@ def verify(raw: bytes, *, trust: Trust, wanted: Wanted, now: datetime) -> Verifi
         Refusal: the first check that fails.
     """
     found = authenticate(raw, trust)
-    _check_fits(found.manifest, wanted)
+    _check_fits(found.manifest, requirements)
     _check_dates(found.manifest, now)
-    _check_version(found.manifest, wanted)
+    _check_version(found.manifest, requirements)
     return Verified(found, raw, seal=_SEAL)
 
 
-def authenticate(raw: bytes, trust: Trust) -> Authentic:
+def authenticate(raw: bytes, trust: Trust) -> SignedManifest:
     """Return what ``raw`` says and who of ``trust`` signed it.
 
     Raises:
         Refusal: not a manifest, or not signed by enough trusted keys.
     """
-    return authentic(read_document(raw), trust)
+    return check_signatures(read_document(raw), trust)
 
 
-def authentic(document: Mapping[str, object], trust: Trust) -> Authentic:
+def check_signatures(document: Mapping[str, object], trust: Trust) -> SignedManifest:
     """Return what a parsed manifest says and who of ``trust`` signed it.
 
     Raises:
         Refusal: not signed by enough trusted keys, or a field is not usable.
     """
     signers = _signers(document, trust)
-    return Authentic(Manifest.of(document), document, signers)
+    return SignedManifest(Manifest.of(document), document, signers)
 
 
 def _signers(document: Mapping[str, object], trust: Trust) -> tuple[str, ...]:
@@ -144,11 +144,11 @@ def _signers(document: Mapping[str, object], trust: Trust) -> tuple[str, ...]:
     raise ThresholdNotMet(valid=len(valid), threshold=trust.threshold)
 
 
-def _check_fits(manifest: Manifest, wanted: Wanted) -> None:
-    if manifest.arch is not wanted.arch:
-        raise WrongArchitecture(found=manifest.arch, wanted=wanted.arch)
-    if manifest.channel != wanted.channel:
-        raise WrongChannel(found=manifest.channel, wanted=wanted.channel)
+def _check_fits(manifest: Manifest, requirements: BootRequirements) -> None:
+    if manifest.arch is not requirements.arch:
+        raise WrongArchitecture(found=manifest.arch, wanted=requirements.arch)
+    if manifest.channel != requirements.channel:
+        raise WrongChannel(found=manifest.channel, wanted=requirements.channel)
 
 
 def _check_dates(manifest: Manifest, now: datetime) -> None:
@@ -164,8 +164,8 @@ def is_ahead(issued: datetime, now: datetime) -> bool:
     return issued - now > SKEW
 
 
-def _check_version(manifest: Manifest, wanted: Wanted) -> None:
-    if manifest.version < wanted.min_version:
-        raise TooOld(found=manifest.version, wanted=wanted.min_version)
-    if wanted.seen is not None and manifest.version < wanted.seen:
-        raise SeenNewer(found=manifest.version, seen=wanted.seen)
+def _check_version(manifest: Manifest, requirements: BootRequirements) -> None:
+    if manifest.version < requirements.min_version:
+        raise TooOld(found=manifest.version, wanted=requirements.min_version)
+    if requirements.floor is not None and manifest.version < requirements.floor:
+        raise SeenNewer(found=manifest.version, seen=requirements.floor)

@@ -40,13 +40,13 @@ from phase_boot.trust.refusals import (
 )
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import Verified, verify
-from tests.support.manifests import SECOND, TRUST, TRUST_BOTH, WANTED
+from tests.support.manifests import REQUIREMENTS, SECOND, TRUST, TRUST_BOTH
 
 GROUP_ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 
 
 def judge(raw: bytes, trust: Trust = TRUST) -> Verified:
-    return verify(raw, trust=trust, wanted=WANTED, now=NOW)
+    return verify(raw, trust=trust, requirements=REQUIREMENTS, now=NOW)
 
 
 def test_tampered_manifest() -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, encoded
 from phase_boot.trust import manifest
-from phase_boot.trust.document import canonical
 from phase_boot.trust.record import (
     MAX_BYTES,
     RecordBadSignature,
@@ -25,6 +24,7 @@ from phase_boot.trust.record import (
     signed_bytes,
 )
 from phase_boot.trust.refusals import BadField, DuplicateKey, NotJson, Refusal, TooDeep, TooLarge
+from phase_boot.trust.strict_json import canonical
 from tests.support.dht_records import body, read, signed
 
 RAW: Final = signed(body())

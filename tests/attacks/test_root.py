@@ -38,10 +38,10 @@ from phase_boot.trust.refusals import (
     TooLarge,
     UntrustedSigner,
 )
-from phase_boot.trust.root import Root, anchor, signed_bytes
+from phase_boot.trust.root import Root, load_trusted, signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import verify
-from tests.support.manifests import SECOND, TRUST, WANTED
+from tests.support.manifests import REQUIREMENTS, SECOND, TRUST
 from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
 
 
@@ -116,12 +116,12 @@ def test_publisher_key_signs_no_root() -> None:
 def test_root_key_publishes_nothing() -> None:
     trust = chain().trust("stable", NOW)
     with pytest.raises(UntrustedSigner):
-        verify(signed(document(), KEEPER), trust=trust, wanted=WANTED, now=NOW)
+        verify(signed(document(), KEEPER), trust=trust, requirements=REQUIREMENTS, now=NOW)
 
 
 def test_threshold_of_root_keys_not_met() -> None:
     two = role(KEEPER, SECOND_KEEPER, THIRD_KEEPER, threshold=2)
-    before = Chain(anchor(signed_root(root_document(root=two), KEEPER, THIRD_KEEPER)))
+    before = Chain(load_trusted(signed_root(root_document(root=two), KEEPER, THIRD_KEEPER)))
     after = root_document(2, root=role(THIRD_KEEPER))
     assert_not_followed(signed_root(after, THIRD_KEEPER), RootNotByPrevious, before)
     followed = before.extended(signed_root(after, SECOND_KEEPER, THIRD_KEEPER))
@@ -130,7 +130,7 @@ def test_threshold_of_root_keys_not_met() -> None:
 
 def test_same_root_key_twice_for_a_threshold_of_two() -> None:
     two = role(KEEPER, SECOND_KEEPER, threshold=2)
-    before = Chain(anchor(signed_root(root_document(root=two), KEEPER, SECOND_KEEPER)))
+    before = Chain(load_trusted(signed_root(root_document(root=two), KEEPER, SECOND_KEEPER)))
     assert_not_followed(signed_root(root_document(2), KEEPER, KEEPER), RootNotByPrevious, before)
 
 
@@ -145,7 +145,7 @@ def test_signature_of_a_manifest_signs_no_root() -> None:
         verify(
             json.dumps({**manifest, "signatures": [entry]}).encode(),
             trust=TRUST,
-            wanted=WANTED,
+            requirements=REQUIREMENTS,
             now=NOW,
         )
 
@@ -153,9 +153,9 @@ def test_signature_of_a_manifest_signs_no_root() -> None:
 def test_stolen_publisher_key_is_worth_nothing_after_rotation() -> None:
     stolen = signed(document(version="2099.1"), PUBLISHER)
     before, after = chain(), chain().extended(ROOT_2)
-    verify(stolen, trust=before.trust("stable", NOW), wanted=WANTED, now=NOW)
+    verify(stolen, trust=before.trust("stable", NOW), requirements=REQUIREMENTS, now=NOW)
     with pytest.raises(UntrustedSigner):
-        verify(stolen, trust=after.trust("stable", NOW), wanted=WANTED, now=NOW)
+        verify(stolen, trust=after.trust("stable", NOW), requirements=REQUIREMENTS, now=NOW)
 
 
 def test_freeze_on_an_old_root_ends_when_its_word_expires() -> None:
@@ -169,12 +169,12 @@ def test_freeze_on_an_old_root_ends_when_its_word_expires() -> None:
 
 def test_publisher_of_one_channel_publishes_no_other() -> None:
     channels = {"stable": channel(PUBLISHER), "beta": channel(SECOND)}
-    both = Chain(anchor(signed_root(root_document(channels=channels))))
+    both = Chain(load_trusted(signed_root(root_document(channels=channels))))
     with pytest.raises(UntrustedSigner):
         verify(
             signed(document(), SECOND),
             trust=both.trust("stable", NOW),
-            wanted=WANTED,
+            requirements=REQUIREMENTS,
             now=NOW,
         )
     with pytest.raises(ChannelUnknown, match="nightly"):
@@ -261,9 +261,9 @@ def test_policy_that_names_keys_follows_no_root() -> None:
 
 def test_anchor_that_nobody_signed() -> None:
     with pytest.raises(RootNotBySelf):
-        anchor(json.dumps(root_document()).encode())
+        load_trusted(json.dumps(root_document()).encode())
     with pytest.raises(RootNotBySelf):
-        anchor(signed_root(root_document(), SigningKey(b"\x77" * 32)))
+        load_trusted(signed_root(root_document(), SigningKey(b"\x77" * 32)))
 
 
 def test_signed_bytes_of_a_root_leave_out_nothing_but_signatures() -> None:

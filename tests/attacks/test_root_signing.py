@@ -14,10 +14,10 @@ import pytest
 from phase_boot.cli import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.publish.keyfile import form_of
-from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.root import anchor, signed_bytes, succeed
-from phase_boot.trust.sealing import Cost
+from phase_boot.trust.passphrase_box import Cost
+from phase_boot.trust.root import load_trusted, signed_bytes, verify_next
+from phase_boot.trust.strict_json import MAX_BYTES
 from tests.support.failing_programs import FULL_DISK, killed_before_rename
 from tests.support.manifests import SECOND
 from tests.support.terminal_user import Typist
@@ -172,8 +172,8 @@ def test_a_crash_while_a_root_is_completed_leaves_a_draft(desk: Path, number: in
     assert not (desk / "root" / "2.json").exists()
     assert (draft(desk).read_bytes() == before) is (number == 1)
     assert sign(desk) == 0
-    first = anchor((desk / "root" / "1.json").read_bytes())
-    assert succeed(first, (desk / "root" / "2.json").read_bytes()).version == 2
+    first = load_trusted((desk / "root" / "1.json").read_bytes())
+    assert verify_next(first, (desk / "root" / "2.json").read_bytes()).version == 2
     assert sorted(path.name for path in (desk / "root").iterdir()) == ["1.json", "2.json"]
 
 

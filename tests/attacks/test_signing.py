@@ -14,8 +14,8 @@ from phase_boot.cli import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, encoded, signed
 from phase_boot.publish.durable import held
 from phase_boot.publish.keyfile import form_of
-from phase_boot.trust.document import MAX_BYTES
-from phase_boot.trust.sealing import Cost
+from phase_boot.trust.passphrase_box import Cost
+from phase_boot.trust.strict_json import MAX_BYTES
 from tests.support.failing_programs import killed_before_rename
 from tests.support.manifests import SECOND
 from tests.support.terminal_user import Typist

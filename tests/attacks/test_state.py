@@ -33,8 +33,14 @@ from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import DiskFailed, StoreError
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES
-from phase_boot.trust.rollback import MAX_SEEN, MAX_STATE_BYTES, Seen, read_state, write_state
+from phase_boot.trust.rollback import (
+    MAX_SEEN,
+    MAX_STATE_BYTES,
+    RollbackState,
+    read_state,
+    write_state,
+)
+from phase_boot.trust.strict_json import MAX_BYTES
 from phase_boot.trust.verify import authenticate
 from tests.support.manifests import TRUST
 from tests.support.roots import first_root
@@ -44,15 +50,15 @@ LOW = "2025.11.01"
 CHAIN = Chain(first_root())
 
 
-def seen_of(*versions: str, chain: Chain = CHAIN, **changes: Any) -> Seen:
-    seen = Seen()
+def seen_of(*versions: str, chain: Chain = CHAIN, **changes: Any) -> RollbackState:
+    seen = RollbackState()
     for version in versions:
         raw = signed(document(version=version, **changes), PUBLISHER)
         seen = seen.including(authenticate(raw, chain.trust("stable", NOW)))
     return seen
 
 
-def floor(seen: Seen) -> Version | None:
+def floor(seen: RollbackState) -> Version | None:
     return seen.floor("stable", Arch.AMD64)
 
 
@@ -167,7 +173,7 @@ def foreign_state() -> bytes:
     other = Chain(TRUST)
     raw = signed(document(version="2099.1", channel="other"), STRANGER)
     return write_state(
-        Seen((authenticate(raw, type(TRUST)(frozenset({STRANGER.keyid}), 1)),)), other
+        RollbackState((authenticate(raw, type(TRUST)(frozenset({STRANGER.keyid}), 1)),)), other
     )
 
 
@@ -291,7 +297,7 @@ def test_any_state_is_read_without_raising_a_floor_that_nobody_signed(data: st.D
 
 
 def test_state_never_outgrows_its_bound() -> None:
-    seen = Seen()
+    seen = RollbackState()
     trust = CHAIN.trust("stable", NOW)
     padding = {f"x{n}": "y" * 4000 for n in range(15)}
     for number in range(20):

@@ -32,8 +32,8 @@ from phase_boot.content.digest import Digest
 from phase_boot.publish.keyfile import read_key
 from phase_boot.publish.signing import signed
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest, signed_bytes
+from phase_boot.trust.strict_json import read_document
 
 CHANNEL = "stable"
 CERTIFICATES = Path("build/e2e/certificates").absolute()

@@ -10,7 +10,6 @@ from image.private_stick import Cache
 from image.qemu import Machine
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.document import read_document
 from phase_boot.trust.job import read_job
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import (
@@ -21,6 +20,7 @@ from phase_boot.trust.receipt import (
     check_module,
     read_receipt,
 )
+from phase_boot.trust.strict_json import read_document
 
 from .conftest import BOOT_SECONDS, CHANNEL, SECOND_INPUT, SECOND_MODULE, Published
 

@@ -19,7 +19,7 @@ from image.stages import REPORT
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
-from phase_boot.trust.document import read_document
+from phase_boot.trust.strict_json import read_document
 
 from .conftest import (
     AMD64,

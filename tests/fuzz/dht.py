@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from phase_boot.drill.sample_manifest import NOW
-from phase_boot.trust.document import MAX_INTEGER, canonical
 from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.record import MAX_BYTES, MAX_PROVIDERS, select
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import MAX_INTEGER, canonical
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
 from tests.support.dht_records import body, read, signed

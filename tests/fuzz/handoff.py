@@ -17,7 +17,7 @@ from phase_boot.handoff.document import (
 )
 from phase_boot.trust.verify import verify
 from tests.fuzz.target import Target
-from tests.support.manifests import TRUST, WANTED
+from tests.support.manifests import REQUIREMENTS, TRUST
 
 
 def one(data: bytes) -> None:
@@ -32,7 +32,9 @@ def one(data: bytes) -> None:
     assert found.network is None or len(found.network.addresses) <= MAX_ADDRESSES
 
 
-_VERIFIED = verify(manifests.signed(manifests.document()), trust=TRUST, wanted=WANTED, now=NOW)
+_VERIFIED = verify(
+    manifests.signed(manifests.document()), trust=TRUST, requirements=REQUIREMENTS, now=NOW
+)
 _LINK = Network(
     interface="enp1s0.7",
     addresses=("192.0.2.7/24", "fe80::1%enp1s0/64"),

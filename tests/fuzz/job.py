@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.job import MAX_ARGS, MAX_GRANTS, MAX_MODULE, Job, read_job
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import canonical, read_document
 from tests.fuzz.target import Target
 from tests.support.receipts import job_table
 

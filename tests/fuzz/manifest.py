@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from phase_boot.drill.sample_manifest import NOW, PUBLISHER, document, signed
-from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.manifest import MAX_SIZE, REQUIRED, Manifest
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import canonical, read_document
 from phase_boot.trust.verify import verify
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
-from tests.support.manifests import SECOND, TRUST, WANTED
+from tests.support.manifests import REQUIREMENTS, SECOND, TRUST
 
 
 def one(data: bytes) -> None:
@@ -20,14 +20,14 @@ def one(data: bytes) -> None:
 
 def _judge(raw: bytes) -> None:
     try:
-        verified = verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+        verified = verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     except Refusal:
         return
     facts = verified.manifest
     assert verified.raw == raw
     assert verified.signers == (PUBLISHER.keyid,)
-    assert (facts.arch, facts.channel) == (WANTED.arch, WANTED.channel)
-    assert facts.version >= WANTED.min_version
+    assert (facts.arch, facts.channel) == (REQUIREMENTS.arch, REQUIREMENTS.channel)
+    assert facts.version >= REQUIREMENTS.min_version
     assert facts.expires > max(NOW, facts.issued)
     assert facts.artifacts.keys() >= set(REQUIRED)
     assert all(1 <= artifact.size <= MAX_SIZE for artifact in facts.artifacts.values())

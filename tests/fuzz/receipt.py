@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from phase_boot.trust.document import canonical
 from phase_boot.trust.receipt import MAX_BYTES, MAX_REASON, Outcome, read_receipt
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import canonical
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
 from tests.support.receipts import NODE, OTHER_NODE, receipt, sealed

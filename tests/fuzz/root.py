@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, encoded
-from phase_boot.trust.document import canonical
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.root import MAX_CHANNELS, Root, anchor, signed_bytes, succeed
+from phase_boot.trust.root import MAX_CHANNELS, Root, load_trusted, signed_bytes, verify_next
 from phase_boot.trust.signatures import MAX_KEYS, Trust
+from phase_boot.trust.strict_json import canonical
 from tests.fuzz.signing import as_signed
 from tests.fuzz.target import Target
 from tests.support.manifests import SECOND
@@ -32,7 +32,7 @@ def _signed(body: Mapping[str, object]) -> bytes:
     return encoded({**body, "signatures": signatures})
 
 
-_FIRST = anchor(_signed(_body()))
+_FIRST = load_trusted(_signed(_body()))
 
 
 def one(data: bytes) -> None:
@@ -42,14 +42,14 @@ def one(data: bytes) -> None:
 
 def _judge(raw: bytes) -> None:
     with suppress(Refusal):
-        _check(anchor(raw))
+        _check(load_trusted(raw))
     try:
-        root = succeed(_FIRST, raw)
+        root = verify_next(_FIRST, raw)
     except Refusal:
         return
     _check(root)
     assert root.version == _FIRST.version + 1
-    assert anchor(raw) == root
+    assert load_trusted(raw) == root
 
 
 def _check(root: Root) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from phase_boot.trust.document import read_document
 from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.strict_json import read_document
 
 
 def as_signed(data: bytes, without: str, sign: Callable[[dict[str, object]], bytes]) -> bytes:

@@ -122,9 +122,9 @@ def _place(number: int, opened: int) -> None:
 
 def main() -> int:
     """Run every case of a file and write the outcomes to another."""
+    import phase_boot.app.prefetch  # noqa: PLC0415 - the same
     import phase_boot.drill.cli  # noqa: PLC0415 - once, for all forks
     import phase_boot.plasma.booted  # noqa: PLC0415 - the same
-    import phase_boot.prefetch  # noqa: PLC0415 - the same
     import phase_boot.provider.serve  # noqa: PLC0415 - the same
     import phase_boot.publish.actions  # noqa: PLC0415 - the same
     import phase_boot.publish.root_actions  # noqa: F401, PLC0415 - the same

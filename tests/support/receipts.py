@@ -12,11 +12,11 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.drill.sample_manifest import document as manifest_document
-from phase_boot.trust.document import canonical
 from phase_boot.trust.job import Job
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes as signed_manifest
 from phase_boot.trust.receipt import Booted, Outcome, Output, Receipt, signed_bytes
+from phase_boot.trust.strict_json import canonical
 
 NODE: Final = SigningKey(b"\x31" * 32)
 OTHER_NODE: Final = SigningKey(b"\x32" * 32)

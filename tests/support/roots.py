@@ -6,7 +6,7 @@ from typing import Final
 
 from phase_boot.drill.sample_root import ROOT_1
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.root import Root, anchor
+from phase_boot.trust.root import Root, load_trusted
 
 SECOND_KEEPER: Final = SigningKey(b"\x12" * 32)
 THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
@@ -14,4 +14,4 @@ THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
 
 def first_root() -> Root:
     """Return the root that the image carries."""
-    return anchor(ROOT_1)
+    return load_trusted(ROOT_1)

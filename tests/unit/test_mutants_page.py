@@ -46,15 +46,16 @@ def test_every_entry_of_the_page_is_read_and_has_a_reason() -> None:
 
 def test_a_mutant_is_known_by_its_function_and_its_lines() -> None:
     shown = (
-        "# phase_boot.trust.sealing.x_seal__mutmut_3: survived\n--- a\n+++ a\n@@ -1,2 +1,2 @@\n"
+        "# phase_boot.trust.passphrase_box.x_seal__mutmut_3: survived\n"
+        "--- a\n+++ a\n@@ -1,2 +1,2 @@\n"
         " def seal():\n-    return 1\n+    return 2\n"
     )
-    mutant = read_mutant("phase_boot.trust.sealing.x_seal__mutmut_3", shown)
-    assert mutant == Mutant("phase_boot.trust.sealing.seal", ("- return 1", "+ return 2"))
+    mutant = read_mutant("phase_boot.trust.passphrase_box.x_seal__mutmut_3", shown)
+    assert mutant == Mutant("phase_boot.trust.passphrase_box.seal", ("- return 1", "+ return 2"))
     assert listed(f"{mutant}\n") == {mutant: "why?"}
     two = f"{mutant}".replace("return 2", "return 2\n\n  - return 3\n  + return 4")
     assert len(listed(two)) == 2
-    assert function_of("phase_boot.trust.sealing.xǁCostǁ__post_init____mutmut_3") == (
-        "phase_boot.trust.sealing.Cost.__post_init__"
+    assert function_of("phase_boot.trust.passphrase_box.xǁCostǁ__post_init____mutmut_3") == (
+        "phase_boot.trust.passphrase_box.Cost.__post_init__"
     )
     assert function_of("phase_boot.trust.root.x__read__mutmut_1") == "phase_boot.trust.root._read"

@@ -14,7 +14,7 @@ from phase_boot.machine.deferral import PATIENCE_SECONDS
 from phase_boot.machine.events import Event
 from phase_boot.machine.retry_events import CandidateDeferred
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.trust.document import MAX_BYTES
+from phase_boot.trust.strict_json import MAX_BYTES
 from policies.model import Reach
 
 MANIFEST = "stable/amd64/manifest.json"

@@ -27,12 +27,12 @@ from phase_boot.handoff.document import (
     read,
 )
 from phase_boot.trust.verify import verify
-from tests.support.manifests import TRUST, WANTED
+from tests.support.manifests import REQUIREMENTS, TRUST
 
 VERIFIED = verify(
     manifests.signed(manifests.document(motto="la bora è forte")),
     trust=TRUST,
-    wanted=WANTED,
+    requirements=REQUIREMENTS,
     now=NOW,
 )
 LINK = Network(
@@ -75,7 +75,7 @@ def test_what_the_boot_wrote_is_read_in_the_target() -> None:
 
 def test_the_manifest_arrives_byte_for_byte() -> None:
     raw = read(GOOD).manifest.encode()
-    assert verify(raw, trust=TRUST, wanted=WANTED, now=NOW).digest == VERIFIED.digest
+    assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW).digest == VERIFIED.digest
 
 
 def test_a_boot_without_a_network_says_so() -> None:

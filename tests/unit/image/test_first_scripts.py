@@ -34,7 +34,7 @@ from tests.support.block_devices import (
     VIRTIO_SCSI,
     Computer,
 )
-from tests.support.manifests import TRUST, WANTED
+from tests.support.manifests import REQUIREMENTS, TRUST
 
 LOOKS_IN_THIRTY_SECONDS = 300
 PLACES = (VIRTIO, NVME, AHCI, VIRTIO_SCSI, USB3, USB3_NEXT, USB2_HUB)
@@ -200,7 +200,7 @@ def test_both_kernels_spell_a_place_alike(busybox: str, computer: Computer) -> N
 
 
 def hand_over(machine: Computer, cache: CachePartition | None, sources: Sequence[str] = ()) -> None:
-    verified = verify(signed(document()), trust=TRUST, wanted=WANTED, now=NOW)
+    verified = verify(signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     lines = ['\n "cache": {\n  "guid": "journal"\n }', "cache"]
     raw = handoff(
         mode="local",

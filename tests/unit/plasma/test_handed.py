@@ -15,7 +15,7 @@ from phase_boot.machine.events import ManifestVerified
 from phase_boot.plasma.handed import VERIFIED, Handed, NotHanded
 from phase_boot.trust.verify import verify
 from policies.model import Mode
-from tests.support.manifests import SECOND, TRUST, WANTED
+from tests.support.manifests import REQUIREMENTS, SECOND, TRUST
 from tests.support.receipts import booted, job_table
 
 RUNNING = Digest.of(ROOTFS)
@@ -35,7 +35,7 @@ def handed_over(
     **fields: object,
 ) -> bytes:
     raw = manifests.signed(manifests.document(**fields))
-    manifest = verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+    manifest = verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     return document(
         mode=mode, manifest=manifest, network=LINK, sources=sources or {}, journal=journal
     )
@@ -48,7 +48,7 @@ def changed(raw: bytes, **fields: object) -> bytes:
 def test_what_was_booted_is_what_a_receipt_then_says() -> None:
     handed = Handed.of(handed_over(), RUNNING)
     assert handed.booted({4: "ab" * 32}) == booted()
-    assert (handed.mode, handed.arch) == (Mode.INTERNET, WANTED.arch)
+    assert (handed.mode, handed.arch) == (Mode.INTERNET, REQUIREMENTS.arch)
     assert (handed.signers, handed.proxy) == ((PUBLISHER.keyid,), "http://192.0.2.1:3128")
 
 

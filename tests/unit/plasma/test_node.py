@@ -13,8 +13,8 @@ from phase_boot.plasma.node import NodeKey, ephemeral, keeping, kept
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keyfile import form_of, read_keyfile
 from phase_boot.trust.keys import SigningKey
+from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.receipt import read_receipt, sign_receipt
-from phase_boot.trust.sealing import Cost
 from tests.support.receipts import receipt
 
 

@@ -9,7 +9,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signature
 from phase_boot.provider.store_backend import StoreBackend
 from phase_boot.store.layout import entry_path
-from phase_boot.trust.document import canonical
+from phase_boot.trust.strict_json import canonical
 
 MANIFEST = "stable/amd64/manifest.json"
 SECRET = b"what is no part of the mirror"

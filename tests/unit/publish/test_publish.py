@@ -16,10 +16,10 @@ from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
-from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import Wanted, verify
+from phase_boot.trust.strict_json import read_document
+from phase_boot.trust.verify import BootRequirements, verify
 from tests.support.kernels import arm64_image, uki
 
 Run = Callable[..., tuple[int, str, str]]
@@ -54,9 +54,13 @@ def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(
     )
     assert (status, err) == (0, "")
     assert out == f"{manifest(desk)}: version 2025.11.12\n"
-    wanted = Wanted(arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025"))
+    requirements = BootRequirements(
+        arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025")
+    )
     trust = Trust(frozenset({keyid}), 1)
-    found = verify(manifest(desk).read_bytes(), trust=trust, wanted=wanted, now=NOW).manifest
+    found = verify(
+        manifest(desk).read_bytes(), trust=trust, requirements=requirements, now=NOW
+    ).manifest
     assert found.cmdline == "quiet splash"
     assert found.mirrors == ("https://m.example/",)
     assert found.expires == datetime(2124, 11, 12, 8, tzinfo=UTC)

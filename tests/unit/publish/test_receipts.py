@@ -19,10 +19,10 @@ from phase_boot.content.digest import Digest
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptStore
 from phase_boot.store.layout import dag_path, entry_path
-from phase_boot.trust.document import read_document
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Booted, Outcome, Receipt, sign_receipt
+from phase_boot.trust.strict_json import read_document
 from tests.support.kernels import arm64_image
 from tests.support.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 

@@ -14,7 +14,7 @@ from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.provider.site_backend import open_served
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.root import anchor, succeed
+from phase_boot.trust.root import load_trusted, verify_next
 from phase_boot.trust.signatures import Trust
 from tests.support.manifests import SECOND
 
@@ -49,7 +49,7 @@ def raw(desk: Path, version: int) -> bytes:
 def test_one_key_makes_a_root_that_machines_take(run: Run, desk: Path) -> None:
     status, out, err = run(ALONE)
     assert (status, out, err) == (0, f"{desk}/root/1.json: root 1\n", "")
-    root = anchor(raw(desk, 1))
+    root = load_trusted(raw(desk, 1))
     assert root.role == Trust(frozenset({A.keyid}), 1)
     assert root.channels["stable"].trust.keys == {PUBLISHER.keyid}
     assert root.channels["stable"].expires > datetime.fromisoformat("2026-01-01T00:00:00Z")
@@ -63,7 +63,7 @@ def test_a_root_is_a_draft_until_a_threshold_signed_it(run: Run, desk: Path) -> 
     status, out, _ = run("root sign @/root --key @/c")
     assert (status, out.splitlines()[-1]) == (0, f"{desk}/root/1.json: root 1")
     assert files(desk) == ["1.json"]
-    assert anchor(raw(desk, 1)).role.keys == {A.keyid, B.keyid, C.keyid}
+    assert load_trusted(raw(desk, 1)).role.keys == {A.keyid, B.keyid, C.keyid}
 
 
 def test_a_draft_is_signed_in_a_copy_of_the_folder(run: Run, desk: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_rotation_needs_the_old_keys_and_the_new_ones(run: Run, desk: Path) ->
     assert files(desk) == ["1.json", "2.draft.json"]
     assert run("root sign @/root --key @/a")[0] == 0
     assert files(desk) == ["1.json", "2.json"]
-    assert succeed(anchor(raw(desk, 1)), raw(desk, 2)).role.keys == {B.keyid}
+    assert verify_next(load_trusted(raw(desk, 1)), raw(desk, 2)).role.keys == {B.keyid}
 
 
 def test_a_signer_reads_what_is_new(run: Run, desk: Path) -> None:
@@ -121,11 +121,11 @@ def test_channels_come_and_go(run: Run, desk: Path) -> None:
     add = "root rotate @/root --channel nightly --add-publisher @/two --key @/a"
     assert "--expires" in run(add)[2]
     assert run(f"{add} --expires +30d")[0] == 0
-    assert sorted(anchor(raw(desk, 2)).channels) == ["nightly", "stable"]
+    assert sorted(load_trusted(raw(desk, 2)).channels) == ["nightly", "stable"]
     status, _, err = run("root rotate @/root --threshold 1 --add-publisher @/two --key @/a")
     assert (status, "name one with --channel" in err) == (2, True)
     assert run("root rotate @/root --remove-channel stable --key @/a")[0] == 0
-    assert sorted(anchor(raw(desk, 3)).channels) == ["nightly"]
+    assert sorted(load_trusted(raw(desk, 3)).channels) == ["nightly"]
     assert "- channel stable" not in run("root show @/root")[1]
     assert "keep one" in run("root rotate @/root --remove-channel nightly --key @/a")[2]
 
@@ -238,7 +238,7 @@ def test_a_draft_is_nobodys_to_serve(run: Run, desk: Path) -> None:
     assert served is not None
     with served.file as file:
         file.seek(0)
-        assert anchor(file.read()).version == 1
+        assert load_trusted(file.read()).version == 1
 
 
 def rooted(run: Run) -> None:
@@ -343,7 +343,7 @@ def test_programs_read_the_roots_as_one_object_a_line(run: Run, desk: Path) -> N
     assert status == 0
     assert listed["1.json"]["trusted_as_given"] is True
     assert listed["1.json"]["signers"] == [A.keyid]
-    assert listed["1.json"]["digest"] == str(anchor(raw(desk, 1)).digest)
+    assert listed["1.json"]["digest"] == str(load_trusted(raw(desk, 1)).digest)
     assert "signatures" not in listed["1.json"]["document"]
     assert listed["2.draft.json"]["lacks"] == {"previous": 0, "own": 1}
     (desk / "root" / "2.json").write_bytes(b"{")

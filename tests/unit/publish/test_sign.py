@@ -17,7 +17,7 @@ from phase_boot.drill.sample_manifest import KERNEL, PUBLISHER, ROOTFS, document
 from phase_boot.provider.site_backend import find_offers, open_served
 from phase_boot.publish.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.sealing import Cost
+from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import authenticate
 from tests.support.manifests import SECOND

@@ -10,7 +10,7 @@ from phase_boot.drill.sample_manifest import NOW, PUBLISHER
 from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_2, channel, root_document, signed_root
 from phase_boot.trust.chain import MAX_ROOTS, Chain
 from phase_boot.trust.refusals import ChannelUnknown, DelegationExpired, NoRootToFollow
-from phase_boot.trust.root import anchor
+from phase_boot.trust.root import load_trusted
 from phase_boot.trust.signatures import Trust
 from tests.support.manifests import SECOND, TRUST
 from tests.support.roots import first_root
@@ -27,7 +27,7 @@ def test_the_newest_root_counts() -> None:
     short, long = Chain(first_root()), two_roots()
     assert (short.version, short.next_version) == (1, 2)
     assert (long.version, long.next_version) == (2, 3)
-    assert short.newest is short.anchor
+    assert short.newest is short.trusted
     assert long.newest is long.later[-1]
     assert short.trust("stable", NOW) == TRUST
     assert long.trust("stable", NOW) == NEW_TRUST
@@ -98,7 +98,7 @@ def test_the_identity_of_a_policys_keys_is_theirs_and_their_thresholds() -> None
 
 
 def test_a_chain_ends_after_256_roots_and_not_before() -> None:
-    root = anchor(signed_root(root_document(2)))
+    root = load_trusted(signed_root(root_document(2)))
     links = tuple(replace(root, version=number + 2) for number in range(MAX_ROOTS))
     almost = Chain(first_root(), links[:-1])
     assert almost.next_version == 257

@@ -8,7 +8,6 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import document, encoded
-from phase_boot.trust.document import canonical, read_document
 from phase_boot.trust.job import (
     FUEL,
     MAX_JOBS,
@@ -22,6 +21,7 @@ from phase_boot.trust.job import (
 )
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import BadField, NotJson
+from phase_boot.trust.strict_json import canonical, read_document
 from tests.support.receipts import MODULE, job, job_table
 
 CID = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"

@@ -8,9 +8,9 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import KERNEL, document, encoded
-from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import BadField
+from phase_boot.trust.strict_json import read_document
 
 SIZES = {"kernel": 6, "initramfs": 9, "rootfs": 6000}
 DIGEST = str(Digest.of(KERNEL))

@@ -16,7 +16,6 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.drill.sample_manifest import document as manifest_document
-from phase_boot.trust.document import read_document
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.manifest import signed_bytes as signed_manifest
 from phase_boot.trust.receipt import (
@@ -44,6 +43,7 @@ from phase_boot.trust.refusals import (
     TooDeep,
     TooLarge,
 )
+from phase_boot.trust.strict_json import read_document
 from tests.support.receipts import NODE, OTHER_NODE, booted, job, receipt, sealed
 
 GOOD = sign_receipt(NODE, receipt())

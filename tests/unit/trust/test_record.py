@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import NOW, PUBLISHER
 from phase_boot.trust.claims import CLAIM_REFUSALS
-from phase_boot.trust.document import MAX_INTEGER, read_document
 from phase_boot.trust.fields import MAX_MIRRORS
 from phase_boot.trust.record import (
     MAX_PROVIDERS,
@@ -24,6 +23,7 @@ from phase_boot.trust.record import (
     sign_record,
 )
 from phase_boot.trust.refusals import REFUSALS, BadField, Refusal, TooLarge
+from phase_boot.trust.strict_json import MAX_INTEGER, read_document
 from tests.support.dht_records import MANIFEST, body, read, signed
 from tests.support.manifests import SECOND
 

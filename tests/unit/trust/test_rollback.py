@@ -10,19 +10,19 @@ from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import STRANGER, document, encoded, signed
 from phase_boot.drill.sample_root import ROOT_2, channel, root_document, signed_root
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH
 from phase_boot.trust.refusals import StateForeign, StateTampered, StateUnreadable
 from phase_boot.trust.rollback import (
     MAX_SEEN,
     MAX_STATE_BYTES,
     SCHEMA,
-    Seen,
+    RollbackState,
     entries_of,
     read_state,
     write_state,
 )
 from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import Authentic, authenticate
+from phase_boot.trust.strict_json import MAX_BYTES, MAX_DEPTH
+from phase_boot.trust.verify import SignedManifest, authenticate
 from tests.support.manifests import TRUST
 from tests.support.roots import first_root
 
@@ -31,18 +31,18 @@ LONGER = CHAIN.extended(ROOT_2)
 STRANGERS = Chain(Trust(frozenset({STRANGER.keyid}), 1))
 
 
-def known(**changes: Any) -> Authentic:
+def known(**changes: Any) -> SignedManifest:
     return authenticate(signed(document(**changes)), TRUST)
 
 
-def seen_of(*manifests: Authentic) -> Seen:
-    seen = Seen()
+def seen_of(*manifests: SignedManifest) -> RollbackState:
+    seen = RollbackState()
     for manifest in manifests:
         seen = seen.including(manifest)
     return seen
 
 
-def floor(seen: Seen, channel: str = "stable", arch: Arch = Arch.AMD64) -> str | None:
+def floor(seen: RollbackState, channel: str = "stable", arch: Arch = Arch.AMD64) -> str | None:
     version = seen.floor(channel, arch)
     return None if version is None else str(version)
 
@@ -58,8 +58,8 @@ def state(chain: Chain = CHAIN, **changes: object) -> bytes:
 
 
 def test_who_has_seen_nothing_has_no_floor() -> None:
-    assert floor(Seen()) is None
-    assert Seen().issued is None
+    assert floor(RollbackState()) is None
+    assert RollbackState().issued is None
 
 
 def test_the_highest_version_of_a_place_is_its_floor() -> None:
@@ -116,16 +116,16 @@ def test_a_state_is_read_back_as_it_was_written() -> None:
     assert doubts == ()
     assert {m.manifest.channel for m in read.manifests} == {"stable", "lab"}
     assert len(read.manifests) == 3
-    assert write_state(Seen(), CHAIN) == (
+    assert write_state(RollbackState(), CHAIN) == (
         f'{{"root":"{CHAIN.identity}","schema":"phase-boot-state-v1","seen":[]}}'.encode()
     )
 
 
 def test_a_state_is_bound_to_the_newest_root() -> None:
-    assert str(LONGER.identity).encode() in write_state(Seen(), LONGER)
+    assert str(LONGER.identity).encode() in write_state(RollbackState(), LONGER)
     # What an older root of the same chain was bound to is no stranger's.
-    assert read_state(write_state(Seen(), CHAIN), LONGER) == (Seen(), ())
-    assert read_state(write_state(Seen(), LONGER), CHAIN)[1] != ()
+    assert read_state(write_state(RollbackState(), CHAIN), LONGER) == (RollbackState(), ())
+    assert read_state(write_state(RollbackState(), LONGER), CHAIN)[1] != ()
 
 
 def test_what_a_revoked_key_signed_counts_no_more_and_is_no_doubt() -> None:
@@ -141,7 +141,7 @@ def test_what_was_seen_is_judged_anew_under_a_newer_root() -> None:
     seen = seen_of(known(), known(channel="lab"))
     assert len(seen.under(both).manifests) == 2
     assert [m.manifest.channel for m in seen.under(CHAIN).manifests] == ["stable"]
-    assert seen.under(LONGER) == Seen()
+    assert seen.under(LONGER) == RollbackState()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_what_was_seen_is_judged_anew_under_a_newer_root() -> None:
 )
 def test_a_state_that_is_none_is_one_doubt_with_its_reason(raw: bytes, code: str) -> None:
     seen, doubts = read_state(raw, CHAIN)
-    assert seen == Seen()
+    assert seen == RollbackState()
     assert [type(doubt) for doubt in doubts] == [StateUnreadable]
     assert f"({code})" in str(doubts[0])
 
@@ -207,7 +207,7 @@ def test_the_state_of_a_stranger_is_one_doubt_however_much_is_in_it() -> None:
 def test_an_entry_of_no_channel_counts_for_no_key_of_a_policy_either() -> None:
     nameless = {name: value for name, value in entry().items() if name != "channel"}
     seen, doubts = read_state(state(Chain(TRUST), seen=[nameless]), Chain(TRUST))
-    assert seen == Seen()
+    assert seen == RollbackState()
     assert len(doubts) == 1
 
 

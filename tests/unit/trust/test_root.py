@@ -15,7 +15,14 @@ from phase_boot.trust.refusals import (
     RootNotBySelf,
     RootOutOfOrder,
 )
-from phase_boot.trust.root import MAX_CHANNELS, MAX_VERSION, anchor, of, signed_bytes, succeed
+from phase_boot.trust.root import (
+    MAX_CHANNELS,
+    MAX_VERSION,
+    load_trusted,
+    of,
+    signed_bytes,
+    verify_next,
+)
 from phase_boot.trust.signatures import Trust
 from tests.support.manifests import SECOND
 from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
@@ -35,8 +42,11 @@ def test_a_root_says_who_signs_the_next_and_who_publishes_what_until_when() -> N
 
 def test_the_digest_of_a_root_is_the_same_whoever_signed_it() -> None:
     both = root_document(root=role(KEEPER, SECOND_KEEPER))
-    assert anchor(signed_root(both)).digest == anchor(signed_root(both, SECOND_KEEPER)).digest
-    assert anchor(signed_root(both)).digest != first_root().digest
+    assert (
+        load_trusted(signed_root(both)).digest
+        == load_trusted(signed_root(both, SECOND_KEEPER)).digest
+    )
+    assert load_trusted(signed_root(both)).digest != first_root().digest
 
 
 def test_the_bounds_of_a_root_are_allowed() -> None:
@@ -81,25 +91,25 @@ def test_what_is_missing_is_counted() -> None:
     with pytest.raises(
         RootNotBySelf, match=r"^Root 5 carries 2 of the 3 signatures of its own keys"
     ):
-        anchor(signed_root(body, KEEPER, THIRD_KEEPER))
-    previous = anchor(signed_root(body, KEEPER, SECOND_KEEPER, THIRD_KEEPER))
+        load_trusted(signed_root(body, KEEPER, THIRD_KEEPER))
+    previous = load_trusted(signed_root(body, KEEPER, SECOND_KEEPER, THIRD_KEEPER))
     with pytest.raises(
         RootNotByPrevious, match=r"^Root 6 carries 1 of the 3 signatures of the root before it"
     ):
-        succeed(previous, signed_root(root_document(6), KEEPER))
+        verify_next(previous, signed_root(root_document(6), KEEPER))
     with pytest.raises(RootOutOfOrder, match=r"^Root 9 stands where root 6 belongs"):
-        succeed(previous, signed_root(root_document(9), KEEPER, SECOND_KEEPER, THIRD_KEEPER))
+        verify_next(previous, signed_root(root_document(9), KEEPER, SECOND_KEEPER, THIRD_KEEPER))
 
 
 def test_more_signatures_than_needed_do_no_harm() -> None:
     raw = signed_root(root_document(2), STRANGER, KEEPER, SECOND_KEEPER)
-    assert succeed(first_root(), raw).version == 2
+    assert verify_next(first_root(), raw).version == 2
 
 
 def test_signatures_are_judged_before_the_number() -> None:
     for version in (1, 3):
         with pytest.raises(RootNotByPrevious):
-            succeed(first_root(), signed_root(root_document(version), STRANGER))
+            verify_next(first_root(), signed_root(root_document(version), STRANGER))
 
 
 def test_a_root_never_changes() -> None:
@@ -113,6 +123,6 @@ def test_a_root_never_changes() -> None:
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", ROOT_1[:-3]])
 def test_what_is_no_root_is_refused_as_anchor_and_as_successor(raw: bytes) -> None:
     with pytest.raises(Refusal):
-        anchor(raw)
+        load_trusted(raw)
     with pytest.raises(Refusal):
-        succeed(first_root(), raw)
+        verify_next(first_root(), raw)

@@ -23,7 +23,7 @@ from phase_boot.drill.sample_manifest import (
 from phase_boot.trust.record import read_record, sign_record
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import Wanted, verify
+from phase_boot.trust.verify import BootRequirements, verify
 from tests.support.dht_records import MANIFEST, body
 from tests.support.dht_records import signed as signed_record
 from tests.support.manifests import SECOND, TRUST
@@ -36,8 +36,8 @@ def judge(
     raw: bytes, trust: Trust = TRUST, *, now: datetime = NOW, seen: str | None = None
 ) -> None:
     known = None if seen is None else Version.parse(seen)
-    wanted = Wanted(Arch.AMD64, "stable", Version.parse("2025.10"), known)
-    verify(raw, trust=trust, wanted=wanted, now=now)
+    requirements = BootRequirements(Arch.AMD64, "stable", Version.parse("2025.10"), known)
+    verify(raw, trust=trust, requirements=requirements, now=now)
 
 
 def judge_record(

@@ -17,7 +17,6 @@ from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.claims import CLAIM_REFUSALS, check_claims
-from phase_boot.trust.document import read_document
 from phase_boot.trust.fields import parse_date
 from phase_boot.trust.job import read_job
 from phase_boot.trust.manifest import Manifest, signed_bytes
@@ -25,9 +24,10 @@ from phase_boot.trust.receipt import check_module, check_node, read_receipt
 from phase_boot.trust.record import RECORD_REFUSALS, read_record
 from phase_boot.trust.refusals import REFUSALS, Refusal, StateMissing, StoredRootRefused
 from phase_boot.trust.rollback import read_state
-from phase_boot.trust.root import anchor
+from phase_boot.trust.root import load_trusted
 from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import Wanted, verify
+from phase_boot.trust.strict_json import read_document
+from phase_boot.trust.verify import BootRequirements, verify
 
 ROOT: Final = Path(__file__).parents[3]
 FILE: Final = ROOT / "tests" / "vectors" / "trust.json"
@@ -50,7 +50,7 @@ def trusted(case: Case) -> Chain:
     if "keys" in said:
         return Chain(Trust(frozenset(said["keys"]), said["threshold"]))
     first, *later = map(base64.b64decode, said["roots"])
-    chain = Chain(anchor(first))
+    chain = Chain(load_trusted(first))
     for raw in later:
         chain = chain.extended(raw)
     return chain
@@ -58,21 +58,23 @@ def trusted(case: Case) -> Chain:
 
 def judge_manifest(case: Case) -> None:
     said, now = case["wanted"], parse_date(case["now"])
-    wanted = Wanted(
+    requirements = BootRequirements(
         arch=Arch.parse(said["arch"]),
         channel=said["channel"],
         min_version=Version.parse(said["min_version"]),
-        seen=None if said["seen"] is None else Version.parse(said["seen"]),
+        floor=None if said["seen"] is None else Version.parse(said["seen"]),
     )
-    trust = trusted(case).trust(wanted.channel, now)
-    assert verify(bytes_of(case), trust=trust, wanted=wanted, now=now).raw == bytes_of(case)
+    trust = trusted(case).trust(requirements.channel, now)
+    assert verify(bytes_of(case), trust=trust, requirements=requirements, now=now).raw == bytes_of(
+        case
+    )
 
 
 def judge_root(case: Case) -> None:
     if case["trusted"]:
         trusted(case).extended(bytes_of(case))
     else:
-        anchor(bytes_of(case))
+        load_trusted(bytes_of(case))
 
 
 def judge_chain(case: Case) -> None:

@@ -17,13 +17,13 @@ from phase_boot.trust.refusals import (
     WrongChannel,
 )
 from phase_boot.trust.signatures import Trust
-from phase_boot.trust.verify import SKEW, Verified, Wanted, verify
-from tests.support.manifests import SECOND, TRUST, TRUST_BOTH, WANTED
+from phase_boot.trust.verify import SKEW, BootRequirements, Verified, verify
+from tests.support.manifests import REQUIREMENTS, SECOND, TRUST, TRUST_BOTH
 
 
 def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:
     raw = signed(document())
-    verified = verify(raw, trust=TRUST, wanted=WANTED, now=NOW)
+    verified = verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     assert verified.raw == raw
     assert verified.digest == Digest.of(raw)
     assert verified.signers == (PUBLISHER.keyid,)
@@ -32,17 +32,19 @@ def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:
 
 def test_a_strangers_signature_beside_a_trusted_one_does_no_harm() -> None:
     raw = signed(document(), STRANGER, PUBLISHER)
-    assert verify(raw, trust=TRUST, wanted=WANTED, now=NOW).signers == (PUBLISHER.keyid,)
+    assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW).signers == (
+        PUBLISHER.keyid,
+    )
 
 
 def test_two_trusted_keys_meet_a_threshold_of_two() -> None:
     raw = signed(document(), PUBLISHER, SECOND)
-    verified = verify(raw, trust=TRUST_BOTH, wanted=WANTED, now=NOW)
+    verified = verify(raw, trust=TRUST_BOTH, requirements=REQUIREMENTS, now=NOW)
     assert set(verified.signers) == {PUBLISHER.keyid, SECOND.keyid}
 
 
 def test_nobody_but_verify_makes_a_verified() -> None:
-    verified = verify(signed(document()), trust=TRUST, wanted=WANTED, now=NOW)
+    verified = verify(signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     with pytest.raises(TypeError, match=r"^only phase_boot\.trust\.verify makes a Verified$"):
         Verified(verified.found, verified.raw)
     with pytest.raises(AttributeError, match=r"^a Verified never changes: raw$"):
@@ -53,16 +55,18 @@ def test_nobody_but_verify_makes_a_verified() -> None:
 def test_the_last_second_is_valid_and_the_next_expired() -> None:
     expires = NOW.replace(year=2026)
     raw = signed(document(expires=expires.strftime("%Y-%m-%dT%H:%M:%SZ")))
-    assert verify(raw, trust=TRUST, wanted=WANTED, now=expires - timedelta(seconds=1))
+    assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=expires - timedelta(seconds=1))
     with pytest.raises(Expired):
-        verify(raw, trust=TRUST, wanted=WANTED, now=expires)
+        verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=expires)
 
 
 def test_a_clock_kept_in_local_time_is_borne_and_a_day_more_is_doubtful() -> None:
-    issued = verify(signed(document()), trust=TRUST, wanted=WANTED, now=NOW).manifest.issued
-    assert verify(signed(document()), trust=TRUST, wanted=WANTED, now=issued - SKEW)
+    issued = verify(
+        signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=NOW
+    ).manifest.issued
+    assert verify(signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=issued - SKEW)
     with pytest.raises(ClockDoubtful) as refused:
-        verify(signed(document()), trust=TRUST, wanted=WANTED, now=issued - SKEW * 2)
+        verify(signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=issued - SKEW * 2)
     assert refused.value.code != Expired.code
 
 
@@ -70,18 +74,23 @@ def test_what_it_is_for_is_judged_before_how_old_it_is() -> None:
     stale = {"expires": "2025-11-13T00:00:00Z", "version": "1"}
     elsewhere = signed(document(arch="arm64", channel="nightly", **stale))
     with pytest.raises(WrongArchitecture):
-        verify(elsewhere, trust=TRUST, wanted=WANTED, now=NOW)
+        verify(elsewhere, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     with pytest.raises(WrongChannel):
-        verify(signed(document(channel="nightly", **stale)), trust=TRUST, wanted=WANTED, now=NOW)
+        verify(
+            signed(document(channel="nightly", **stale)),
+            trust=TRUST,
+            requirements=REQUIREMENTS,
+            now=NOW,
+        )
     with pytest.raises(Expired):
-        verify(signed(document(**stale)), trust=TRUST, wanted=WANTED, now=NOW)
+        verify(signed(document(**stale)), trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     with pytest.raises(TooOld):
-        verify(signed(document(version="1")), trust=TRUST, wanted=WANTED, now=NOW)
+        verify(signed(document(version="1")), trust=TRUST, requirements=REQUIREMENTS, now=NOW)
 
 
 def test_the_kernels_name_of_an_architecture_is_understood() -> None:
     raw = signed(document(arch="x86_64"))
-    assert verify(raw, trust=TRUST, wanted=WANTED, now=NOW).manifest.arch is Arch.AMD64
+    assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW).manifest.arch is Arch.AMD64
 
 
 @pytest.mark.parametrize(
@@ -106,7 +115,7 @@ def test_trust_that_would_trust_nobody_or_anybody_is_an_error(
 
 def test_a_machine_cannot_want_a_channel_that_cannot_be() -> None:
     with pytest.raises(ValueError, match=r"^a channel is 1 to 32 of a-z, 0-9 and -$"):
-        Wanted(arch=Arch.AMD64, channel="../stable", min_version=Version.parse("1"))
+        BootRequirements(arch=Arch.AMD64, channel="../stable", min_version=Version.parse("1"))
 
 
 def test_a_key_signs_what_its_keyid_verifies() -> None:
@@ -125,7 +134,7 @@ def test_a_key_signs_what_its_keyid_verifies() -> None:
 def test_the_last_second_that_a_date_can_name_is_judged_like_any_other() -> None:
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     with pytest.raises(Expired):
-        verify(signed(document()), trust=TRUST, wanted=WANTED, now=last)
+        verify(signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=last)
     ends = document(issued="9999-12-31T23:59:58Z", expires="9999-12-31T23:59:59Z")
     with pytest.raises(ClockDoubtful):
-        verify(signed(ends), trust=TRUST, wanted=WANTED, now=NOW)
+        verify(signed(ends), trust=TRUST, requirements=REQUIREMENTS, now=NOW)

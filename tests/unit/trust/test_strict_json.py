@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.trust.document import MAX_BYTES, MAX_DEPTH, canonical, read_document
 from phase_boot.trust.refusals import (
     BadText,
     DuplicateKey,
@@ -16,6 +15,7 @@ from phase_boot.trust.refusals import (
     TooDeep,
     TooLarge,
 )
+from phase_boot.trust.strict_json import MAX_BYTES, MAX_DEPTH, canonical, read_document
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.trust.sealing import (
+from phase_boot.trust.passphrase_box import (
     MAX_MEMORY,
     MAX_PASSES,
     MAX_PASSPHRASE,

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from phase_boot.trust.sealing import (
+from phase_boot.trust.passphrase_box import (
     MAX_MEMORY,
     MAX_PASSES,
     MAX_PASSPHRASE,

@@ -46,10 +46,10 @@ from phase_boot.privsep.worker import NetworkWorker
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import manifest_path, read_manifest_path, root_path
 from phase_boot.trust.chain import Chain
-from phase_boot.trust.document import MAX_BYTES
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.verify import Wanted, verify
+from phase_boot.trust.strict_json import MAX_BYTES
+from phase_boot.trust.verify import BootRequirements, verify
 from phase_boot.url import BadUrl, Url, base_url, bases, below
 from policies.model import Mode, Policy, PolicyError, gateways_from
 from policies.read import parse_policy, read_policy
@@ -272,15 +272,17 @@ async def _verified_manifest(plan: _Plan, reader: DocumentReader, shelf: Shelf) 
         floor = seen.floor(policy.channel, plan.arch)
         emit(RootFollowed(version=version, url=url, seen=str(floor) if floor else None))
         await asyncio.to_thread(keep_root, shelf.notebook, version, raw)
-    wanted = Wanted(
+    requirements = BootRequirements(
         arch=plan.arch,
         channel=policy.channel,
         min_version=policy.min_version,
-        seen=seen.floor(policy.channel, plan.arch),
+        floor=seen.floor(policy.channel, plan.arch),
     )
     url = below(plan.base, manifest_path(policy.channel, plan.arch))
     raw = await reader.document(url)
-    verified = verify(raw, trust=chain.trust(policy.channel, now), wanted=wanted, now=now)
+    verified = verify(
+        raw, trust=chain.trust(policy.channel, now), requirements=requirements, now=now
+    )
     await asyncio.to_thread(keep_seen, shelf.notebook, seen.including(verified.found), chain)
     found = verified.manifest
     emit(
