@@ -60,7 +60,8 @@ check: .venv/done ## ruff, mypy --strict, import-linter
 
 .PHONY: test
 test: setup ## every test that boots nothing: unit, attacks, interop
-	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 2 --dist loadfile --junitxml=build/results/test.xml tests
+	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 2 --dist loadfile --no-loadscope-reorder \
+		--junitxml=build/results/test.xml tests
 
 .PHONY: man
 man: .venv/done ## write the manual page, build/man/phase-boot.1, from the parser

@@ -17,3 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--every-scenario", action="store_true", help="inject each fault in each scenario"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what waits for real programs first, so that the other tests fill the waiting.
+
+    pytest-xdist hands out whole files in this order (`--dist loadfile --no-loadscope-reorder`).
+    """
+    items.sort(key=lambda item: item.path.parent.name != "interop")

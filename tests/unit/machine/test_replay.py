@@ -52,10 +52,24 @@ def changed(value: Any) -> Iterator[Any]:
         yield from ("x", 1)
 
 
+def _first_and_last(records: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the numbers of the first and the last record of each kind in each neighbourhood."""
+    kinds = [None, *((record["event"], *sorted(record)) for record in records), None]
+    around = [tuple(kinds[at : at + 3]) for at in range(len(records))]
+    first = {kind: number for number, kind in reversed(list(enumerate(around)))}
+    last = {kind: number for number, kind in enumerate(around)}
+    return sorted({*first.values(), *last.values()})
+
+
 def mutants(lines: tuple[str, ...]) -> Iterator[tuple[str, str, Any, list[str]]]:
-    """Yield journals with one field changed: the event, the field and its value beside each."""
-    for number, line in enumerate(lines):
-        record = json.loads(line)
+    """Yield journals with one field changed: the event, the field and its value beside each.
+
+    Of lines that are alike, with the same neighbours, the first and the last are changed: a machine
+    that waits for days repeats the same round.
+    """
+    records = [json.loads(line) for line in lines]
+    for number in _first_and_last(records):
+        record = records[number]
         for field, value in record.items():
             for other in (*changed(value), ...):
                 mutant = {k: v for k, v in record.items() if k != field or other is not ...}
