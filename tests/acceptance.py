@@ -1,7 +1,8 @@
 """`make acceptance`: each row of SPEC, the tests that prove it, and how their last run went.
 
 Rows come from docs/release/index.yaml. Results come from the JUnit files that `make test` and
-`make e2e` leave in build/results, and for the long suites from docs/release/proofs.json.
+`make e2e` leave in build/results, and for the long suites from docs/release/proofs.json. A row that
+rests on a proof whose inputs changed since is marked `stale since COMMIT`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import yaml
 from junitparser import JUnitXml
 
 from phase_boot import edge
-from tests.proofs import proved
+from tests.proofs import Proofs, proved, read
 from tests.results import ROOT, outcomes
+from tests.staleness import Staleness
 
 INDEX: Final = ROOT / "docs/release/index.yaml"
 RESULTS: Final = ROOT / "build/results"
@@ -89,13 +91,34 @@ def outcome(row: Row, arch: str, ran: Mapping[str, bool | None]) -> Outcome:
     return Outcome.NOT_RUN if None in passed else Outcome.PROVED
 
 
+def stale_commits(row: Row, stale: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the commits of the stale proofs that the row rests on, in alphabetical order."""
+    names = {name for tests in row.tests.values() for name in tests}
+    return tuple(
+        sorted({commit for test, commit in stale.items() for name in names if _is_of(test, name)})
+    )
+
+
+def stale_proofs(
+    proofs: Proofs, ran: Mapping[str, bool | None], staleness: Staleness
+) -> dict[str, str]:
+    """Return the commit of each stale proof by test name; a test that just ran needs no proof."""
+    return {
+        name: proof.commit
+        for suite, tests in proofs.items()
+        for name, proof in tests.items()
+        if name not in ran and staleness.is_stale(suite, name, proof)
+    }
+
+
+def _is_of(test: str, name: str) -> bool:
+    """Say whether ``test`` is ``name``, a case of that function, or in that file or folder."""
+    return test == name or test.startswith((f"{name}[", f"{name}::", f"{name}/"))
+
+
 def _passed(name: str, ran: Mapping[str, bool | None]) -> bool | None:
     """A name stands for itself or for all tests of that function or file."""
-    hits = [
-        result
-        for test, result in ran.items()
-        if test == name or test.startswith((f"{name}[", f"{name}::", f"{name}/"))
-    ]
+    hits = [result for test, result in ran.items() if _is_of(test, name)]
     if not hits or None in hits:
         return None if False not in hits else False
     return all(hits)
@@ -103,14 +126,17 @@ def _passed(name: str, ran: Mapping[str, bool | None]) -> bool | None:
 
 def main() -> int:
     """Print the table; the status is 1 if a row that has tests failed or was not run."""
-    ran = {**proved(), **results()}
+    fresh = results()
+    ran = {**proved(), **fresh}
+    stale = stale_proofs(read(), fresh, Staleness())
     bad = 0
     sys.stdout.write(f"{'row':<7}{'amd64':<10}{'arm64':<10}what\n")
     for row in rows():
         stand = [outcome(row, arch, ran) for arch in ARCHITECTURES]
         bad += any(one in {Outcome.FAILED, Outcome.NOT_RUN} for one in stand)
         why = f" ({row.open})" if row.open else ""
-        sys.stdout.write(f"{row.id:<7}{stand[0]:<10}{stand[1]:<10}{row.says}{why}\n")
+        since = "".join(f" [stale since {commit}]" for commit in stale_commits(row, stale))
+        sys.stdout.write(f"{row.id:<7}{stand[0]:<10}{stand[1]:<10}{row.says}{why}{since}\n")
     return 1 if bad else 0
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance import Outcome, Row, outcome, results, rows
+from tests.acceptance import Outcome, Row, outcome, results, rows, stale_commits, stale_proofs
+from tests.proofs import merge
 from tests.results import ROOT
+from tests.staleness import Staleness
 
 ROW = Row("X1", "something", {"amd64": ("a.py::t",), "arm64": ("a.py::t", "b.py")}, None)
 
@@ -73,3 +75,13 @@ def test_a_row_without_tests_must_say_why(tmp_path: Path) -> None:
     index.write_text("rows:\n  - {id: X1, says: something, amd64: [a.py]}\n")
     with pytest.raises(ValueError, match="X1: name its tests"):
         rows(index)
+
+
+def test_a_row_names_the_commits_of_its_stale_proofs() -> None:
+    stale = {"a.py::t[x]": "c2", "b.py::u": "c1", "other.py::t": "c3"}
+    assert stale_commits(ROW, stale) == ("c1", "c2")
+
+
+def test_a_test_that_ran_here_needs_no_recorded_proof(tmp_path: Path) -> None:
+    proofs = merge({}, "soak", {"a.py::t": True, "b.py::u": True}, "0" * 12, "2026-01-01")
+    assert stale_proofs(proofs, {"a.py::t": True}, Staleness(tmp_path)) == {"b.py::u": "0" * 12}
