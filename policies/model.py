@@ -15,8 +15,8 @@ from phase_boot.trust.root import Root, load_trusted
 from phase_boot.trust.signatures import Trust
 from phase_boot.url import BadUrl, Url, base_url
 
-ORIGINS: Final = ("lan", "wan", "url", "cache")
-"""The ways of finding a manifest."""
+ORIGINS: Final = ("lan", "url", "cache")
+"""The names of the finders that a policy may list in `discovery.order`."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 MAX_GATEWAYS: Final = 16
 DEFAULT_REDIRECTS: Final = 5
@@ -52,7 +52,7 @@ class Discovery:
     """Where to look for a manifest, and for how long.
 
     Attributes:
-        order: the finders to ask, first to last, of `lan`, `wan`, `url`, `cache`.
+        order: the finders to ask, first to last, of `lan`, `url`, `cache`.
         window: seconds to look with each.
         urls: manifest URLs that are known beforehand.
         candidates: how many candidates one boot tries before it asks a person.
@@ -116,7 +116,6 @@ class Policy:
     channel: str
     cache_enabled: bool
     min_version: Version
-    allow_tor: bool
     trust: Trust | Root
     """The root that the image carries, or keys that never change."""
     discovery: Discovery
@@ -139,12 +138,12 @@ def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_
             an empty list of keys is an error, never "trust all".
     """
     top = _Table(table, "")
+    top.take("allow_tor", bool, _tor)
     policy = Policy(
         mode=top.take("mode", str, _mode),
         channel=top.take("channel", str, _channel),
         cache_enabled=top.take("cache_enabled", bool, _same),
         min_version=top.take("min_version", str, Version.parse),
-        allow_tor=top.take("allow_tor", bool, _same),
         trust=_trust(top.table("trust"), read),
         discovery=_discovery(top.table("discovery")),
         network=_network(top.table("network")),
@@ -202,10 +201,6 @@ def _check_mode(policy: Policy) -> None:
         raise PolicyError("cache_enabled: Private mode never writes the cache; set it to false")
     if policy.mode is Mode.LOCAL and policy.network.reach is not Reach.LAN:
         raise PolicyError('network.reach: Local mode never leaves the LAN; set it to "lan"')
-    if policy.network.reach is Reach.LAN and "wan" in policy.discovery.order:
-        raise PolicyError(
-            'discovery.order: "wan" lies beyond the LAN; remove it, or widen the reach'
-        )
     if "cache" in policy.discovery.order and not policy.cache_enabled:
         raise PolicyError('discovery.order: there is no Cache to look at; remove "cache"')
 
@@ -318,6 +313,12 @@ def _same(value: T) -> T:
     return value
 
 
+def _tor(allowed: bool) -> bool:  # noqa: FBT001 - the value of one key
+    if allowed:
+        raise ValueError("Phase Boot does not use Tor yet; set it to false")
+    return allowed
+
+
 def _mode(text: str) -> Mode:
     try:
         return Mode(text)
@@ -352,6 +353,8 @@ def _redirects(number: int) -> int:
 
 def _order(values: list[Any]) -> tuple[str, ...]:
     order = _texts(values)
+    if "wan" in order:
+        raise ValueError('no finder looks beyond the LAN yet; remove "wan"')
     unknown = [origin for origin in order if origin not in ORIGINS]
     if unknown or not order or len(set(order)) != len(order):
         raise ValueError(f"use each of {', '.join(ORIGINS)} at most once, and at least one")

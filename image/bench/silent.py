@@ -34,7 +34,7 @@ UNUSED: Final = 100
 AIM: Final = Aim(0.5)
 PEER: Final = ("--connect-timeout=5", "--timeout=5", "--max-tries=1")
 """By its defaults aria2c waits for 60 s, and tries five times."""
-ORDER: Final = 'order = ["lan", "wan", "url"]'
+ORDER: Final = 'order = ["lan", "url"]'
 
 
 @dataclass(frozen=True, slots=True)

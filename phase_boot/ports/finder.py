@@ -35,7 +35,7 @@ class Candidate:
     url: str
     """Where `manifest.json` may be fetched."""
     origin: str
-    """Which finder says so: `lan`, `wan`, `url` or `cache`."""
+    """Which finder says so: `lan`, `url` or `cache`."""
     document: bytes | None = None
     """The manifest itself, where the finder has it already."""
     service_name: str = ""

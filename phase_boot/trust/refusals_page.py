@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.trust.claims import CLAIM_REFUSALS
-from phase_boot.trust.record import RECORD_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, Refusal
 
 _HEAD: Final = """\
@@ -26,7 +25,6 @@ _TITLES: Final[Mapping[str, str]] = MappingProxyType(
         "root": "Roots",
         "state": "What the stick wrote down",
         "receipt": "Receipts of jobs",
-        "record": "Records in the DHT",
     }
 )
 _SAME_GROUP: Final[Mapping[str, str]] = MappingProxyType(
@@ -36,13 +34,13 @@ _SAME_GROUP: Final[Mapping[str, str]] = MappingProxyType(
 
 def page() -> str:
     """Return docs/refusals.md."""
-    groups = groupby((*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS), _group)
+    groups = groupby((*REFUSALS, *CLAIM_REFUSALS), _group)
     return "\n".join([_HEAD, *("\n".join(_section(name, kinds)) for name, kinds in groups)])
 
 
 def table() -> str:
     """Return every refusal as one JSON object a line."""
-    kinds = (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)
+    kinds = (*REFUSALS, *CLAIM_REFUSALS)
     return "".join(
         json.dumps(
             {

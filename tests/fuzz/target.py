@@ -15,7 +15,6 @@ NAMES: Final = (
     "car",
     "cid",
     "dag",
-    "dht",
     "gpt",
     "handoff",
     "job",

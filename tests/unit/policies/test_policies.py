@@ -33,7 +33,7 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
     assert (policy.mode, policy.channel) == (mode, "lab")
     assert policy.discovery.urls == (URL,)
     assert policy.cache_enabled is (mode is not Mode.PRIVATE)
-    assert ("wan" in policy.discovery.order) is (mode is not Mode.LOCAL)
+    assert ("url" in policy.discovery.order) is (mode is not Mode.LOCAL)
     assert not policy.shell.root
 
 
@@ -115,7 +115,10 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
         (("trust", "threshold"), 2, "threshold is 2"),
         (("discovery", "order"), [], "at least one"),
         (("discovery", "order"), ["lan", "lan"], "at most once"),
-        (("discovery", "order"), ["moon"], "use each of lan, wan, url"),
+        (("discovery", "order"), ["moon"], "use each of lan, url, cache"),
+        (("discovery", "order"), ["lan", "wan"], 'discovery.order: .*; remove "wan"'),
+        (("allow_tor",), True, "allow_tor: .* does not use Tor yet; set it to false"),
+        (("allow_tor",), 0, "not true or false"),
         (("discovery", "gateways"), "http://gate", "not an array"),
         (("discovery", "gateways"), [1], "not a string"),
         (("discovery", "gateways"), ["gate.example"], "no base URL of a gateway"),
@@ -216,7 +219,6 @@ def test_a_policy_file_that_is_missing_is_named(tmp_path: Path) -> None:
     ("changes", "named"),
     [
         ({"mode": "local", "network": {"wait_seconds": 1, "reach": "internet"}}, "network.reach"),
-        ({"network": {"wait_seconds": 1, "reach": "lan"}, "discovery": "wan"}, "discovery.order"),
         ({"cache_enabled": False, "discovery": "cache"}, "discovery.order"),
         ({"network": {"wait_seconds": 1, "reach": "far"}}, "network.reach"),
     ],

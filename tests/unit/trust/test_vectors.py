@@ -21,7 +21,6 @@ from phase_boot.trust.fields import parse_date
 from phase_boot.trust.job import read_job
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import check_module, check_node, read_receipt
-from phase_boot.trust.record import RECORD_REFUSALS, read_record
 from phase_boot.trust.refusals import REFUSALS, Refusal, StateMissing, StoredRootRefused
 from phase_boot.trust.rollback import read_state
 from phase_boot.trust.root import load_trusted
@@ -92,15 +91,6 @@ def judge_state(case: Case) -> None:
         raise doubt
 
 
-def judge_record(case: Case) -> None:
-    (keyid,) = case["trusted"]["keys"]
-    arch = Arch.parse(case["wanted"]["arch"])
-    now = parse_date(case["now"])
-    channel = case["wanted"]["channel"]
-    record = read_record(bytes_of(case), keyid=keyid, channel=channel, arch=arch, now=now)
-    assert record.raw == bytes_of(case)
-
-
 def judge_job(case: Case) -> None:
     assert read_job(bytes_of(case)).digest == Digest.parse(case["wanted"]["digest"])
 
@@ -121,7 +111,6 @@ JUDGES: Final[Mapping[str, Callable[[Case], None]]] = {
     "root": judge_root,
     "roots-chain": judge_chain,
     "state": judge_state,
-    "record": judge_record,
     "job": judge_job,
     "receipt": judge_receipt,
 }
@@ -141,7 +130,7 @@ def test_a_vector_gets_its_verdict(case: Case) -> None:
 
 
 def test_every_refusal_that_comes_from_bytes_has_a_vector() -> None:
-    codes = {refusal.code for refusal in (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)}
+    codes = {refusal.code for refusal in (*REFUSALS, *CLAIM_REFUSALS)}
     assert {case["verdict"] for case in CASES} == codes - NOT_FROM_BYTES | {"ok"}
 
 
