@@ -15,7 +15,7 @@ from image.errors import BuildError
 from image.recipe import CACHE_MIB, Recipe, Trusting
 from image.steps import seed
 from image.workshop import BUILD, ROOT, Workshop, only_one
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.publish.errors import PublishError
 from policies.model import PolicyError, Shell

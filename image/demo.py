@@ -26,7 +26,7 @@ from image.proof import PLASMA_DONE, NotProved, proof, story
 from image.qemu import Machine, MachineFailed
 from image.serving import promised, provide
 from image.stages import REPORT, stages, table
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.console.display import COLUMNS, display_of
 from phase_boot.console.lines import CLEAR, LEAST_COLUMNS, Console
 from phase_boot.content.arch import Arch

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import assembled
 from phase_boot.trust.job import read_job

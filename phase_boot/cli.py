@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from phase_boot import edge
+from phase_boot.app import edge
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def fetch_verify_kexec(arguments: Sequence[str] | None = None) -> int:
 def _boot(program: str, words: list[str]) -> int:
     if not words:
         # As the seed's unit starts it; reading options takes as long as a state of the machine.
-        from phase_boot.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
+        from phase_boot.app.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
 
         return run(Settings())
     import argparse  # noqa: PLC0415 - see above
@@ -172,7 +172,7 @@ def _boot_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _daemon(options: argparse.Namespace) -> int:
-    from phase_boot.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
+    from phase_boot.app.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
 
     return run(
         Settings(

@@ -17,7 +17,7 @@ from typing import Final
 import yaml
 from junitparser import JUnitXml
 
-from phase_boot import edge
+from phase_boot.app import edge
 from tests.proofs import Proofs, proved, read
 from tests.results import ROOT, outcomes
 from tests.staleness import Staleness

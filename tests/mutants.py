@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from phase_boot import edge
+from phase_boot.app import edge
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "mutants.md"
 UNNOTICED: Final = frozenset({"survived", "no tests", "suspicious"})

@@ -23,7 +23,7 @@ from image.private_stick import PrivateStick
 from image.qemu import FAILURES, Machine, MachineFailed
 from image.serving import promised, provide
 from image.stages import REPORT, stages
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 
 MIB: Final = 1024 * 1024

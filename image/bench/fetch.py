@@ -22,7 +22,7 @@ from image.bench.sides import MIB, Took
 from image.bench.wires import Place
 from image.lab import Lab
 from image.serving import PROGRAM
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
 from phase_boot.publish.keyfile import read_keyfile

@@ -24,7 +24,7 @@ import wasmtime
 
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from image.hello import SOURCE, hello
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.cage import NOBODY

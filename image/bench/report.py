@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from image.bench.rows import FOLDER, Row, read, table
-from phase_boot import edge
+from phase_boot.app import edge
 
 PLOTS: Final = Path("build/bench")
 

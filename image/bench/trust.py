@@ -22,7 +22,7 @@ from typing import Final
 import nacl.signing
 
 from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
 from phase_boot.trust import root

@@ -26,7 +26,7 @@ from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
 from image.errors import BuildError
 from image.lab import environment
 from image.serving import PROGRAM
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.chunk_list import ChunkList, ChunkTable
 from phase_boot.content.chunker import build_chunk_list, params_for

@@ -101,7 +101,7 @@ def _tries_again(run: Run) -> Iterator[str]:
 def _was_asked(run: Run) -> bool:
     """Say whether a person left, or the Shell itself was struck, of which whoever started us hears.
 
-    The daemon's exit status says it then, and systemd starts it anew (phase_boot.daemon).
+    The daemon's exit status says it then, and systemd starts it anew (phase_boot.app.daemon).
     """
     struck = any(fault.point.state == State.SHELL.value for fault, _ in run.plan.injected)
     return struck or (run.boot is not None and run.boot.trouble is None)

@@ -13,7 +13,7 @@ from typing import Final
 
 from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
-from phase_boot import edge
+from phase_boot.app import edge
 from tests.fuzz.child import WORK
 from tests.fuzz.target import CORPUS, NAMES
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from image.__main__ import parser as builder
-from phase_boot import edge
+from phase_boot.app import edge
 from phase_boot.cli import parser
 
 ROOT = Path(__file__).parents[2]

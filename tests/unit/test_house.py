@@ -56,7 +56,7 @@ def test_a_library_is_imported_in_its_own_module_only(library: str) -> None:
 
 @pytest.mark.parametrize("library", ["prompt_toolkit", "tomlkit", "wasmtime"])
 def test_a_library_that_takes_long_is_not_imported_before_it_is_needed(library: str) -> None:
-    program = f"import phase_boot.daemon, sys; sys.exit({library!r} in sys.modules)"
+    program = f"import phase_boot.app.daemon, sys; sys.exit({library!r} in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from phase_boot import edge
+from phase_boot.app import edge
 from tests.vectors import manifests, receipts, roots, states
 
 FILE: Final = Path(__file__).with_name("trust.json")

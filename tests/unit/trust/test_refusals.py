@@ -68,6 +68,7 @@ def test_a_refusal_tells_times_as_manifests_do() -> None:
 
 def test_the_boot_path_never_reads_the_page() -> None:
     code = (
-        "import phase_boot.daemon, sys; sys.exit('phase_boot.trust.refusals_page' in sys.modules)"
+        "import phase_boot.app.daemon, sys; "
+        "sys.exit('phase_boot.trust.refusals_page' in sys.modules)"
     )
     assert run([sys.executable, "-c", code], check=False).returncode == 0
