@@ -76,7 +76,7 @@ acceptance: .venv/done ## what the last `make test` and `make e2e` proved, row b
 
 # ---- images ------------------------------------------------------------------------------------
 -include image/image.mk
--include image/lab.mk
+-include image/lab/lab.mk
 -include image/plasma.mk
 -include tests/fuzz/fuzz.mk
 -include tests/trust.mk

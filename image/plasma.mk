@@ -12,7 +12,7 @@ wasmtime-command: | .venv/done ## build wasmtime's command line into build/tools
 		CARGO_TARGET_DIR="$(CURDIR)/build/wasmtime-cli" $(CARGO) install --locked --root build/tools \
 		wasmtime-cli@$$version --no-default-features --features run,compile,cache,parallel-compilation
 
-# Where others work on the same machine: chrt -f 10 make bench-plasma, as bench/plasma.json was made.
+# Where others work on the same machine: chrt -f 10 make bench-plasma, as image/bench/results/plasma.json was made.
 .PHONY: bench-plasma
-bench-plasma: .venv/done ## what a job costs beside wasmtime's command and C; writes bench/plasma.json
+bench-plasma: .venv/done ## what a job costs beside wasmtime's command and C; writes image/bench/results/plasma.json
 	$(RUN) python -m image.bench.plasma

@@ -9,7 +9,7 @@ coverage-trust: .venv/done ## every branch of phase_boot/trust is taken by its u
 	$(COVERAGE) report --show-missing --fail-under=100
 
 .PHONY: bench-trust
-bench-trust: .venv/done ## what verifying costs beside bare signature checks; writes bench/trust.json
+bench-trust: .venv/done ## what verifying costs beside bare signature checks; writes image/bench/results/trust.json
 	$(RUN) python -m image.bench.trust
 
 # In a copy, so that nobody works on a mutant. Some ten minutes on two cores.

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from image.accel import choose
-from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
-from image.hardware import Hardware
-from image.lab import Lab
-from image.private_stick import PrivateStick
-from image.qemu import FAILURES, Machine, MachineFailed
-from image.serving import promised, provide
-from image.stages import REPORT, stages
+from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
+from image.lab.accel import choose
+from image.lab.boot_timing import REPORT, stages
+from image.lab.disk_image import DiskImage
+from image.lab.machine import FAILURES, Machine, MachineFailed
+from image.lab.network import Lab
+from image.lab.provider_process import expected_manifest, start_provider
+from image.lab.qemu_args import Hardware
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 
@@ -37,11 +37,11 @@ SECONDS: Final = 600.0
 SPARE_BOOTS: Final = 3
 PATCHED_HALF_WAY: Final = b"Oops: int3"
 SQUASHFS_MAGIC: Final = b"hsqs"
-JUMP_AIM: Final = Aim(2.0, of_peer=True)
-SEED_AIM: Final = Aim(72.0)
-INITRAMFS_AIM: Final = Aim(8.0)
-DAEMON_AIM: Final = Aim(96.0)
-MEMORY_AIM: Final = Aim(768.0)
+JUMP_AIM: Final = Threshold(2.0, of_peer=True)
+SEED_AIM: Final = Threshold(72.0)
+INITRAMFS_AIM: Final = Threshold(8.0)
+DAEMON_AIM: Final = Threshold(96.0)
+MEMORY_AIM: Final = Threshold(768.0)
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def bench(options: argparse.Namespace) -> list[Row]:
     """Boot `runs` times each way and return the rows."""
     arch: Arch = options.arch
     site, image = Path(f"dist/site-{arch}"), Path(f"build/bench/phase-boot-{arch}.img")
-    manifest = promised(site, arch, options.channel, options.root)
+    manifest = expected_manifest(site, arch, options.channel, options.root)
     kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
     hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel, parallel=True)
     ours, reference = Measured(), Measured()
@@ -92,7 +92,7 @@ def bench(options: argparse.Namespace) -> list[Row]:
 def measure_alive(
     image: Path, site: Path, hardware: Hardware, into: Measured, *, reference: bool = False
 ) -> None:
-    """`measure`, again where the emulator killed the guest (see `Board.tcg_threads`)."""
+    """`measure`, again where the emulator killed the guest (see `QemuPlatform.tcg_threads`)."""
     for left in reversed(range(SPARE_BOOTS + 1)):
         try:
             return measure(image, site, hardware, into, reference=reference)
@@ -114,7 +114,7 @@ def measure(
 ) -> None:
     """One boot, from power-on to the target's report; its times are added to `into`."""
     with Lab() as lab:
-        urls = provide(lab, site).urls
+        urls = start_provider(lab, site).urls
         cmdline = f"phase.reference={urls[0]}" if reference else ""
         name = boot_name(hardware, reference=reference)
         with Machine(image, hardware=hardware, lab=lab, name=name, cmdline=cmdline) as machine:
@@ -143,7 +143,7 @@ def _times(about: Bench, ours: Measured, reference: Measured) -> list[Row]:
 
 def _sizes(about: Bench, image: Path, hardware: Hardware, ours: Measured) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="phase-bench-") as folder:
-        stick = PrivateStick.copied(image, Path(folder) / "stick.img")
+        stick = DiskImage.copied(image, Path(folder) / "stick.img")
         initramfs = len(stick.boot_file("initrd")) / MIB
         kernel = len(stick.boot_file("linux")) / MIB
         seed = squashfs_bytes(stick.partition("phase-seed")[:96]) / MIB

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.bench import crowd, sides, silent
-from image.bench.rows import FOLDER, Aim, Bench, Row, host, merge, replace, table
-from image.bench.sides import MIB, Took
-from image.bench.wires import Place
-from image.lab import Lab
-from image.serving import PROGRAM
+from image.bench import clients, many_clients, silent_sources
+from image.bench.clients import MIB, Took
+from image.bench.netns import Host
+from image.bench.results import FOLDER, Bench, Row, Threshold, host, merge, replace, table
+from image.lab.network import Lab
+from image.lab.provider_process import PROGRAM
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
@@ -36,10 +36,10 @@ ARCH: Final = Arch.AMD64
 RATE: Final = 100
 SLOW: Final = 5
 SUM: Final = "of the sum"
-ONE_AIM: Final = Aim(1.15, of_peer=True)
-MEMORY_AIM: Final = Aim(96.0)
-EVEN_AIM: Final = Aim(0.93, least=True)
-UNEVEN_AIM: Final = Aim(0.90, least=True)
+ONE_AIM: Final = Threshold(1.15, of_peer=True)
+MEMORY_AIM: Final = Threshold(96.0)
+EVEN_AIM: Final = Threshold(0.93, least=True)
+UNEVEN_AIM: Final = Threshold(0.90, least=True)
 CASES: Final = ("one", "even", "uneven", "silent", "crowd")
 
 
@@ -75,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "one": one_nginx,
         "even": even_sources,
         "uneven": uneven_sources,
-        "silent": silent_sources,
-        "crowd": many_clients,
+        "silent": beside_silent_sources,
+        "crowd": crowd_of_clients,
     }
     rows: list[Row] = []
     for name in options.only or CASES:
@@ -93,16 +93,16 @@ def one_nginx(about: Bench, runs: int) -> Iterator[Row]:
     what = mirrored(1024)
     got: dict[str, list[Took]] = {name: [] for name in ("curl", "hashed", "aria2c", "ours")}
     with Lab(dhcp=False) as lab, scratch() as folder:
-        place = Place(lab, 0)
+        place = Host(lab, 0)
         place.nginx(what.site)
         url, out, store = f"{place.base}/{what.entry}", folder / "rootfs", folder / "store"
         for _ in range(runs):
-            got["curl"].append(sides.curl(lab, url, out))
-            got["hashed"].append(sides.curl_then_hash(lab, url, out))
-            got["aria2c"].append(sides.aria2c(lab, [url], out, what.rootfs.digest))
+            got["curl"].append(clients.curl(lab, url, out))
+            got["hashed"].append(clients.curl_then_hash(lab, url, out))
+            got["aria2c"].append(clients.aria2c(lab, [url], out, what.rootfs.digest))
             out.unlink()
-            got["ours"].append(sides.ours(lab, what.manifest_at(place.base), store, what.keyid))
-            sides.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
+            got["ours"].append(clients.ours(lab, what.manifest_at(place.base), store, what.keyid))
+            clients.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
             shutil.rmtree(store)
     for name, peer, aim in (
         ("curl", "curl -o", ONE_AIM),
@@ -139,21 +139,23 @@ def uneven_sources(about: Bench, runs: int) -> Iterator[Row]:
     )
 
 
-def silent_sources(about: Bench, runs: int) -> Iterator[Row]:
+def beside_silent_sources(about: Bench, runs: int) -> Iterator[Row]:
     """Sources that never answer, before one that does."""
     with scratch() as folder:
-        yield from silent.measure(about, runs, folder)
+        yield from silent_sources.measure(about, runs, folder)
 
 
-def many_clients(about: Bench, runs: int) -> Iterator[Row]:
+def crowd_of_clients(about: Bench, runs: int) -> Iterator[Row]:
     """32 machines that begin at once, at one origin."""
     what = mirrored(128)
     with Lab(dhcp=False) as lab, scratch() as folder:
-        yield from crowd.measure(about, runs, crowd.Crowd(lab, folder, what.site, _as_wanted(what)))
+        yield from many_clients.measure(
+            about, runs, many_clients.ClientFleet(lab, folder, what.site, _as_wanted(what))
+        )
 
 
-def _as_wanted(what: Mirrored) -> crowd.Wanted:
-    return crowd.Wanted(
+def _as_wanted(what: Mirrored) -> many_clients.Wanted:
+    return many_clients.Wanted(
         manifest=manifest_path(what.channel, ARCH),
         entry=what.entry,
         keyid=what.keyid,
@@ -171,7 +173,7 @@ def _shares(  # noqa: PLR0913 - what makes one row
     runs: int,
     name: str,
     rates: Sequence[int],
-    aim: Aim,
+    aim: Threshold,
     *,
     mib: int = 256,
     stalls: bool = False,
@@ -184,7 +186,7 @@ def _shares(  # noqa: PLR0913 - what makes one row
     shares: list[float] = []
     theirs: list[float] = []
     with Lab(dhcp=False) as lab, scratch() as folder:
-        places = [Place(lab, number, megabits=rate) for number, rate in enumerate(rates)]
+        places = [Host(lab, number, megabits=rate) for number, rate in enumerate(rates)]
         for place in places:
             place.nginx(what.site)
         bases = [place.base for place in places]
@@ -194,13 +196,13 @@ def _shares(  # noqa: PLR0913 - what makes one row
             bases.append(_lying(lab, len(places), what, folder))
         store, out = folder / "store", folder / "rootfs"
         for _ in range(runs):
-            took = sides.ours(lab, what.manifest_at(bases[0]), store, what.keyid, bases[1:])
-            sides.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
+            took = clients.ours(lab, what.manifest_at(bases[0]), store, what.keyid, bases[1:])
+            clients.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
             shutil.rmtree(store)
             shares.append(what.size / rate / took.seconds)
             if beside:
                 urls = [f"{base}/{what.entry}" for base in bases]
-                peer = sides.aria2c(lab, urls, out, what.rootfs.digest)
+                peer = clients.aria2c(lab, urls, out, what.rootfs.digest)
                 theirs.append(what.rootfs.size / rate / peer.seconds)
     row = about.row(name, SUM, shares, aim=aim)
     # The promise is of the sum; the peer stands beside it for what it is.
@@ -208,7 +210,7 @@ def _shares(  # noqa: PLR0913 - what makes one row
 
 
 def _stalling(lab: Lab, number: int) -> str:
-    place = Place(lab, number, megabits=RATE)
+    place = Host(lab, number, megabits=RATE)
     place.stalling(64 * 1024)
     return place.base
 
@@ -220,7 +222,7 @@ def _lying(lab: Lab, number: int, what: Mirrored, folder: Path) -> str:
     victim = copy / what.entry
     victim.unlink()
     victim.write_bytes(bytes(what.rootfs.size))
-    place = Place(lab, number, megabits=RATE)
+    place = Host(lab, number, megabits=RATE)
     place.nginx(copy)
     return place.base
 
@@ -264,7 +266,7 @@ def _file(folder: Path, name: str) -> tuple[str, str]:
 
 
 def _program(*words: str) -> None:
-    sides.run([str(PROGRAM), *words])
+    clients.run([str(PROGRAM), *words])
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import Final
 
 import wasmtime
 
-from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
 from image.hello import SOURCE, hello
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
@@ -40,8 +40,8 @@ COMMAND: Final = Path("build/tools/bin/wasmtime")
 ROUNDS: Final = 25
 SECONDS_ROUNDS: Final = 11
 MS: Final = 1_000_000
-OVERHEAD_AIM: Final = Aim(20.0)
-FUEL_AIM: Final = Aim(5.0)
+OVERHEAD_AIM: Final = Threshold(20.0)
+FUEL_AIM: Final = Threshold(5.0)
 USER: Final = NOBODY if os.geteuid() == 0 else None
 ENVIRONMENT: Final = {"PHASE_NODE": "ed25519:0", "PHASE_ARCH": "here", "PHASE_VERSION": "none"}
 ENDLESS: Final = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'

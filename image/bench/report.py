@@ -1,4 +1,4 @@
-"""`make bench-report`: print every bench/*.json as a table, and plot each into build/bench."""
+"""`make bench-report`: print image/bench/results/*.json as tables, and plot into build/bench."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from image.bench.rows import FOLDER, Row, read, table
+from image.bench.results import FOLDER, Row, read, table
 from phase_boot.app import edge
 
 PLOTS: Final = Path("build/bench")

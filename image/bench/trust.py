@@ -21,7 +21,7 @@ from typing import Final
 
 import nacl.signing
 
-from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
@@ -49,8 +49,8 @@ REQUIREMENTS: Final = BootRequirements(
 KEYS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(1, 6))
 TRUST: Final = Trust(frozenset(key.keyid for key in KEYS), 3)
 KEEPERS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(11, 14))
-VERIFY_AIM: Final = Aim(3.0, of_peer=True)
-HOSTILE_AIM: Final = Aim(100.0)
+VERIFY_AIM: Final = Threshold(3.0, of_peer=True)
+HOSTILE_AIM: Final = Threshold(100.0)
 
 Action = Callable[[], object]
 

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.bench.roots import roots
-from image.bench.rows import FOLDER, Aim, Bench, Row, host, replace, table
+from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
+from image.bench.update_inputs import roots
 from image.errors import BuildError
-from image.lab import environment
-from image.serving import PROGRAM
+from image.lab.network import environment
+from image.lab.provider_process import PROGRAM
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.chunk_list import ChunkList, ChunkTable
@@ -94,7 +94,7 @@ def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
     before, _ = _cut(old)
     after, seconds = _cut(new)
     ours = fetched(before, after)
-    yield about.row(f"{name}: cutting", "s/GiB", [seconds * 2**30 / after.size], aim=Aim(20))
+    yield about.row(f"{name}: cutting", "s/GiB", [seconds * 2**30 / after.size], aim=Threshold(20))
     yield about.row(f"{name}: index", "MB", [ours.index / MB])
     yield about.row(f"{name}: requests", "", [ours.requests])
     total = about.row(f"{name}: fetched", "MB", [(ours.index + ours.chunks) / MB])
@@ -106,14 +106,14 @@ def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
     }
     for side, fetch in sides.items():
         cost = _in_folder(fetch, old, new)
-        yield about.beside(total, side, [cost.transferred / MB], aim=Aim(1.0, of_peer=True))
+        yield about.beside(total, side, [cost.transferred / MB], aim=Threshold(1.0, of_peer=True))
         yield about.row(f"{name}: {side}'s time", "s", [cost.seconds])
     both = [(_in_folder(command, old, new), _in_folder(zsync, old, new)) for _ in range(RUNS)]
     sent = about.row(f"{name}: sent to our command", "MB", [c.transferred / MB for c, _ in both])
     yield about.beside(sent, "zsync", [z.transferred / MB for _, z in both])
     times = about.row(f"{name}: our command, durable", "s", [cost.seconds for cost, _ in both])
     theirs = [cost.seconds for _, cost in both]
-    yield about.beside(times, "zsync", theirs, aim=Aim(1.0, of_peer=True))
+    yield about.beside(times, "zsync", theirs, aim=Threshold(1.0, of_peer=True))
     if new.stem == "security":
         # Of two kernels it takes minutes to find out that they share nothing.
         cost = _in_folder(xdelta3, old, new)

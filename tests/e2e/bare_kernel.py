@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from image.hardware import BOARDS
+from image.lab.qemu_args import QEMU_PLATFORMS
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import gap_after
 
@@ -23,7 +23,7 @@ def with_init(initrd: bytes, script: str) -> bytes:
 
 def console_of(published: Published, initrd: Path, cmdline: str) -> str:
     """Boot until the machine ends, and return what it wrote to its console."""
-    board = BOARDS[published.arch]
+    board = QEMU_PLATFORMS[published.arch]
     argv = [
         board.program,
         *("-machine", board.tcg_machine, "-accel", "tcg", "-cpu", board.tcg_cpu, "-m", "512"),

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from image.accel import choose
-from image.beyond import Certificate
-from image.certificates import certificate
-from image.guest_events import Event
-from image.hardware import Hardware
 from image.hello import hello
-from image.private_stick import Cache
-from image.qemu import Machine
-from image.serving import PROGRAM, promised
-from image.stages import is_of_seed
+from image.lab.accel import choose
+from image.lab.boot_timing import is_of_seed
+from image.lab.certificates import certificate
+from image.lab.disk_image import Cache
+from image.lab.guest_events import Event
+from image.lab.machine import Machine
+from image.lab.provider_process import PROGRAM, expected_manifest
+from image.lab.qemu_args import Hardware
+from image.lab.wan import Certificate
 from image.workshop import only_one
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
@@ -109,7 +109,7 @@ def publish(arch: Arch, folder: Path) -> Published:
     program(
         *builder, "build", *common, "--out", str(stick), "--ca", str(mirror_certificate().authority)
     )
-    manifest = promised(site, arch, CHANNEL, root)
+    manifest = expected_manifest(site, arch, CHANNEL, root)
     kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
     hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel)
     return Published(arch, site, root_key, key, heir, stick, manifest, hardware)

@@ -6,8 +6,8 @@ import json
 import time
 
 from image.hello import SOURCE
-from image.private_stick import Cache
-from image.qemu import Machine
+from image.lab.disk_image import Cache
+from image.lab.machine import Machine
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.job import read_job

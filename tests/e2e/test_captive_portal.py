@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from image.beyond import ADDRESS, Beyond, Way
-from image.capture import packets
-from image.certificates import certificate
-from image.guest_events import Event
-from image.hardware import CAPTURE
-from image.lab import Lab
-from image.portal import FORM, NAME, Portal
-from image.qemu import Machine
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.captive_portal import FORM, NAME, CaptivePortal
+from image.lab.certificates import certificate
+from image.lab.guest_events import Event
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.pcap import packets
+from image.lab.qemu_args import CAPTURE
+from image.lab.wan import ADDRESS, WanLink, WanNetwork
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
 
@@ -45,9 +45,9 @@ def test_a_captive_portal_is_named_and_a_typed_url_boots_after_the_sign_in(
 ) -> None:
     place = manifest_path(CHANNEL, arch)
     with Lab(names=True) as lab:
-        far = Beyond(lab, Way(milliseconds=5))
+        far = WanNetwork(lab, WanLink(milliseconds=5))
         far.mirror(published.site, MIRROR, mirror_certificate())
-        portal = Portal(lab, {MIRROR: ADDRESS}, certificate(tmp_path / "its-own", NAME))
+        portal = CaptivePortal(lab, {MIRROR: ADDRESS}, certificate(tmp_path / "its-own", NAME))
         with Machine(
             published.stick,
             hardware=replace(published.hardware, capture=True),

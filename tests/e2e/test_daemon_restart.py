@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from image.guest_events import Event
-from image.lab import BRIDGE, Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.guest_events import Event
+from image.lab.machine import Machine
+from image.lab.network import BRIDGE, Lab
+from image.lab.provider_process import start_provider
 from image.workshop import only_one
 from phase_boot.content.arch import Arch
 
@@ -114,7 +114,7 @@ def test_a_daemon_that_hangs_and_is_then_killed_asks_a_person_first(
         assert "failed twice" in third.text("cause")
         assert machine.named("state.entered")[-1].text("state") == "shell"
 
-        provide(lab, open_stick.site)
+        start_provider(lab, open_stick.site)
         machine.type("r\r")
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
         assert report.text("version") == str(open_stick.manifest.version)
@@ -131,7 +131,7 @@ def test_a_daemon_killed_while_it_fetches_goes_on_where_it_was(
         ) as machine,
     ):
         opened(machine, 1)
-        provide(lab, open_stick.site)
+        start_provider(lab, open_stick.site)
         slow = ("tbf", "rate", "40mbit", "burst", "32kbit", "latency", "400ms")
         lab.run(["tc", "qdisc", "add", "dev", BRIDGE, "root", *slow])
         wait = f'until grep -q \'"rootfs", "done"\' {EVENTS}; do sleep .2; done'

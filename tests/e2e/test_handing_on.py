@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from image.bench.wires import Place
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import PORT, PROGRAM, provide
-from image.stages import REPORT
+from image.bench.netns import Host
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import PORT, PROGRAM, start_provider
 from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, GOING_WRONG, Published, sources
@@ -32,7 +32,7 @@ def test_a_machine_boots_what_another_one_has_booted(arch: Arch, published: Publ
             published.stick, hardware=published.hardware, lab=lab, name=f"handing-on-{arch}"
         ) as first,
     ):
-        provider = provide(lab, published.site)
+        provider = start_provider(lab, published.site)
         first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
         provider.stop()
         health = json.loads(first.ask("/health", port=PORT, timeout=BOOT_SECONDS))
@@ -59,7 +59,7 @@ def test_sticks_that_boot_at_once_hand_on_to_one_another_what_they_have(
 ) -> None:
     with Lab() as lab:
         # A cable so narrow that both are still fetching when they find each other.
-        publisher = Place(lab, 0, megabits=NARROW)
+        publisher = Host(lab, 0, megabits=NARROW)
         words = ["serve", str(published.site.absolute()), "--port", str(PORT)]
         publisher.start([str(PROGRAM), *words])
         publisher.wait(PORT)

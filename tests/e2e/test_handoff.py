@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from image.durable import Durable
-from image.hardware import BOARDS
-from image.lab import Lab
-from image.private_stick import PrivateStick
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.disk_image import DiskImage
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
+from image.lab.qemu_args import QEMU_PLATFORMS
+from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
@@ -60,7 +60,7 @@ class Restarted:
 
     published: Published
     lab: Lab
-    durable: Durable
+    durable: VmDisks
 
     def machine(self, name: str) -> Machine:
         arch, hardware = self.published.arch, self.published.hardware
@@ -70,8 +70,8 @@ class Restarted:
 @pytest.fixture
 def restarted(published: Published, tmp_path: Path) -> Iterator[Restarted]:
     with Lab() as lab:
-        variables = BOARDS[published.arch].vars
-        yield Restarted(published, lab, Durable.fresh(published.stick, variables, tmp_path))
+        variables = QEMU_PLATFORMS[published.arch].vars
+        yield Restarted(published, lab, VmDisks.fresh(published.stick, variables, tmp_path))
 
 
 def until_it_restarts(machine: Machine) -> None:
@@ -121,7 +121,7 @@ def assert_started_by_the_firmware(restarted: Restarted, seed: Machine) -> None:
 
 def assert_the_next_boot_clears_the_stick(restarted: Restarted) -> None:
     """The seed starts again, and the stick is as it was built."""
-    durable, built = restarted.durable, PrivateStick(restarted.published.stick)
+    durable, built = restarted.durable, DiskImage(restarted.published.stick)
     loader = "EFI/BOOT/" + EFI[restarted.published.arch]
     with restarted.machine("cleared") as again:
         cleared = again.until("loader.cleared", timeout=BOOT_SECONDS, unless=GOING_WRONG)
@@ -139,7 +139,7 @@ def test_a_locked_down_kernel_that_takes_no_image_is_got_around_by_the_firmware(
 ) -> None:
     restarted.durable.stick.choose("internet", cmdline="lockdown=integrity")
     with restarted.machine("lockdown") as seed:
-        provide(restarted.lab, published.site)
+        start_provider(restarted.lab, published.site)
         assert_started_by_the_firmware(restarted, seed)
         (inspected,) = seed.named("kernel.inspected")
         assert "locked down (integrity)" in inspected.text("reason")
@@ -161,7 +161,7 @@ def test_a_kernel_that_is_forbidden_to_load_any_is_got_around_by_the_firmware(
 ) -> None:
     restarted.durable.stick.choose("internet", cmdline=DISABLED)
     with restarted.machine("disabled") as seed:
-        provide(restarted.lab, published.site)
+        start_provider(restarted.lab, published.site)
         assert_started_by_the_firmware(restarted, seed)
         (inspected,) = seed.named("kernel.inspected")
         assert (inspected.text("first"), inspected.text("arch")) == ("chainload", arch)
@@ -175,7 +175,7 @@ def test_an_image_that_only_the_firmware_can_start_is_started_by_it(
     restarted.durable.stick.choose("internet")
     site = with_an_unloadable_kernel(published, tmp_path / "site")
     with restarted.machine("unloadable") as seed:
-        provide(restarted.lab, site)
+        start_provider(restarted.lab, site)
         assert_started_by_the_firmware(restarted, seed)
         failed = seed.named("kexec.failed")
         if arch is Arch.AMD64:
@@ -202,7 +202,7 @@ def test_a_stick_that_is_write_protected_is_named_and_a_person_is_asked(
             cmdline=DISABLED,
         ) as machine,
     ):
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
         assert "the stick is write-protected" in opened.text("cause")
         assert "kexec_load_disabled" in opened.text("cause")

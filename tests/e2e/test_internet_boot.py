@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from image.beyond import ADDRESS, Beyond, Way, name_server
-from image.capture import Packet, packets
-from image.hardware import CAPTURE
-from image.lab import IPV4, Lab
-from image.qemu import Machine
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import IPV4, Lab
+from image.lab.pcap import Packet, packets
+from image.lab.qemu_args import CAPTURE
+from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
 
@@ -33,7 +33,7 @@ from .test_lan_boot import STRAIGHT_ON
 
 pytestmark = pytest.mark.e2e
 
-FAR = Way(megabits=30, milliseconds=20, loss=0.02)
+FAR = WanLink(megabits=30, milliseconds=20, loss=0.02)
 HTTPS = 443
 HANDSHAKE = b"\x16\x03"
 
@@ -44,7 +44,7 @@ def test_a_stick_boots_over_the_internet_from_an_https_mirror(
 ) -> None:
     url = f"https://{MIRROR}/{manifest_path(CHANNEL, arch)}"
     with Lab(names=True) as lab:
-        log = Beyond(lab, FAR).mirror(published.site, MIRROR, mirror_certificate())
+        log = WanNetwork(lab, FAR).mirror(published.site, MIRROR, mirror_certificate())
         name_server(lab, {MIRROR: ADDRESS})
         with Machine(
             published.stick,

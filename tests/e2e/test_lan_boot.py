@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.keys import KEYID_PREFIX
@@ -50,7 +50,7 @@ def test_a_stick_boots_what_a_neighbour_serves(
             published.stick, hardware=published.hardware, lab=lab, name=f"lan-boot-{arch}"
         ) as machine,
     ):
-        provider = provide(lab, published.site)
+        provider = start_provider(lab, published.site)
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
         over_http = json.loads(machine.ask("/report.json"))
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from image.durable import Durable
-from image.hardware import BOARDS
-from image.lab import IPV4, Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import IPV4, Lab
+from image.lab.provider_process import start_provider
+from image.lab.qemu_args import QEMU_PLATFORMS
+from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 
 from .conftest import (
@@ -38,13 +38,13 @@ NEAR = (ip_network("10.77.0.0/24"), ip_network("fd77:b007::/64"), ip_network("fe
 def test_local_boots_from_cache_with_the_cable_out(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
-    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     hardware = replace(published.hardware, capture=True)
     with Lab() as lab:
         with Machine(
             durable, hardware=hardware, lab=lab, name=f"local-first-{arch}", mode="local"
         ) as first:
-            provider = provide(lab, published.site)
+            provider = start_provider(lab, published.site)
             first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
             assert set(sources(first.named("fetch.done")).values()) <= set(provider.urls)
             # One machine ends its first boot in peace, and one is switched off on the way.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 
 from .conftest import (
@@ -46,7 +46,7 @@ def test_a_kernel_with_one_flipped_bit_never_runs(
             published.stick, hardware=published.hardware, lab=lab, name=f"tampered-{arch}"
         ) as machine,
     ):
-        liar = provide(lab, tampered)
+        liar = start_provider(lab, tampered)
         shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
         stay(machine)
         time.sleep(QUIET_SECONDS)
@@ -79,10 +79,10 @@ def test_of_two_providers_the_one_that_lies_is_passed_over(
             published.stick, hardware=published.hardware, lab=lab, name=f"one-liar-{arch}"
         ) as machine,
     ):
-        liar = provide(lab, tampered, port=8070)
+        liar = start_provider(lab, tampered, port=8070)
         # The honest one comes late, so that the liar is certain to be the first choice.
         machine.until("manifest.verified", timeout=BOOT_SECONDS, unless=GOING_WRONG)
-        honest = provide(lab, published.site, port=8071)
+        honest = start_provider(lab, published.site, port=8071)
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
 
         assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from image.lab import BRIDGE, Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import BRIDGE, Lab
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, BOTH, GOING_WRONG, Published, sources
@@ -36,7 +36,7 @@ def test_a_stick_boots_on_a_network_of_ipv6_alone(arch: Arch, published: Publish
             published.stick, hardware=published.hardware, lab=lab, name=f"ipv6-only-{arch}"
         ) as machine,
     ):
-        provider = provide(lab, published.site)
+        provider = start_provider(lab, published.site)
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
         assert report.text("version") == str(published.manifest.version)
         came_from = set(sources(machine.named("fetch.done")).values())
@@ -72,7 +72,7 @@ def test_a_provider_behind_an_interface_that_comes_late_is_found(
             with machine.qmp() as qmp:
                 qmp.ask("set_link", {"name": "net1", "up": False})
             lab.run(["ip", "link", "set", machine.nic.port, "master", EMPTY])
-            provide(lab, published.site, interface=BRIDGE)
+            start_provider(lab, published.site, interface=BRIDGE)
             first = machine.until("link.up", timeout=BOOT_SECONDS, unless=GOING_WRONG)
             assert "10.88.0." in str(first.fields["addresses"])
             time.sleep(LATE_SECONDS)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from image.authority import chain_of
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import PROGRAM, Provider, provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import PROGRAM, Provider, start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.keyfile import read_key
@@ -54,7 +54,7 @@ def test_an_expired_manifest_is_refused_by_name(
             published.stick, hardware=published.hardware, lab=lab, name=f"expired-{arch}"
         ) as machine,
     ):
-        provider = provide(lab, site)
+        provider = start_provider(lab, site)
         shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
         stay(machine)
 
@@ -90,7 +90,7 @@ def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
             published.stick, hardware=published.hardware, lab=lab, name=f"newer-{arch}"
         ) as first,
     ):
-        provider = provide(lab, site)
+        provider = start_provider(lab, site)
         report = first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
         assert report.text("version") == newer
         (recalled,) = first.named("trust.recalled")
@@ -107,8 +107,8 @@ def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
         with Machine(
             first.durable, hardware=published.hardware, lab=lab, name=f"rollback-{arch}"
         ) as second:
-            revoked = provide(lab, published.site, port=8071)
-            again = provide(lab, rolled_back, port=8072)
+            revoked = start_provider(lab, published.site, port=8071)
+            again = start_provider(lab, rolled_back, port=8072)
             shell = second.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
             stay(second)
 

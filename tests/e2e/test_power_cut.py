@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from image.durable import Durable
-from image.guest_events import Event
-from image.hardware import BOARDS, Hardware
-from image.lab import Lab
-from image.private_stick import Cache
-from image.qemu import Machine, MachineFailed
-from image.qmp import Qmp, QmpError
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.disk_image import Cache
+from image.lab.guest_events import Event
+from image.lab.machine import Machine, MachineFailed
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
+from image.lab.qemu_args import QEMU_PLATFORMS, Hardware
+from image.lab.qmp import Qmp, QmpError
+from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, Published, stored_in
@@ -123,10 +123,10 @@ def test_after_a_power_cut_the_next_boot_succeeds(
     arch: Arch, moment: Moment, forgets: float, published: Published, tmp_path: Path
 ) -> None:
     signed = {each.digest.hex for each in published.manifest.artifacts.values()}
-    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     durable.stick.choose("internet", cmdline=moment.cmdline)
     with Lab() as lab:
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         machine = Machine(
             durable,
             hardware=replace(published.hardware, forgets=forgets),
@@ -162,7 +162,7 @@ def written(qmp: Qmp) -> int:
     return int(stick)
 
 
-def until_reported(hardware: Hardware, durable: Durable, lab: Lab) -> Event:
+def until_reported(hardware: Hardware, durable: VmDisks, lab: Lab) -> Event:
     """Switch the machine on until the target reports; a restart ends it here, so once more."""
     for start in range(1, STARTS + 1):
         with Machine(durable, hardware=hardware, lab=lab, name=f"after-cut-{start}") as machine:
@@ -175,7 +175,7 @@ def until_reported(hardware: Hardware, durable: Durable, lab: Lab) -> Event:
     raise AssertionError
 
 
-def checked(durable: Durable, work: Path) -> Cache:
+def checked(durable: VmDisks, work: Path) -> Cache:
     """The Cache as it is on the stick now: a file system that e2fsck finds nothing wrong with."""
     cache = durable.stick.cache(work)
     cache.check()

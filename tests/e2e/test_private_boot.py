@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from image.durable import Durable
-from image.hardware import BOARDS, Hardware
-from image.lab import IPV4, Lab
-from image.qemu import Machine
-from image.serving import PORT, provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import IPV4, Lab
+from image.lab.provider_process import PORT, start_provider
+from image.lab.qemu_args import QEMU_PLATFORMS, Hardware
+from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 from phase_boot.trust.receipt import Outcome
 
@@ -59,7 +59,7 @@ def test_private_boots_and_leaves_no_trace(
             # The detector sees both where they are.
             assert remembered(machine, (secret, boot_id)) == {secret, boot_id}
 
-            provider = provide(lab, published.site)
+            provider = start_provider(lab, published.site)
             machine.type("r\r")
             report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
             assert remembered(machine, (secret, boot_id)) == set()
@@ -95,9 +95,9 @@ def test_private_boots_and_leaves_no_trace(
     assert by_firmware.variables != before.variables
 
 
-def private_stick(published: Published, folder: Path) -> Durable:
+def private_stick(published: Published, folder: Path) -> VmDisks:
     folder.mkdir()
-    durable = Durable.fresh(published.stick, BOARDS[published.arch].vars, folder)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[published.arch].vars, folder)
     durable.stick.choose("private")
     return durable
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import Lab
-from image.prefilled import PAGE, Prefilled, prefilled, ranges
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.prefilled_ram import PAGE, Prefilled, prefilled, ranges
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
 
@@ -55,7 +55,7 @@ def test_private_wipes_all_memory_or_refuses_the_command_line(
             published.stick, hardware=hardware, lab=lab, name=f"wiped-{arch}", mode="private"
         ) as machine,
     ):
-        provide(lab, site)
+        start_provider(lab, site)
         for word, following in zip(REFUSED, (REFUSED[1], "-- quiet"), strict=True):
             opened = machine.until(
                 "shell.opened",
@@ -98,7 +98,7 @@ def after_boot(
         Lab() as lab,
         Machine(published.stick, hardware=hardware, lab=lab, name=name, mode=mode) as machine,
     ):
-        provide(lab, site)
+        start_provider(lab, site)
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "shell.opened"))
         assert report.text("mode") == mode
         machine.stop()

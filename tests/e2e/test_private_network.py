@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from image.capture import Packet, packets
-from image.guest_events import Event
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.guest_events import Event
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.pcap import Packet, packets
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 
 from .conftest import BOOT_SECONDS, BOTH, Published, moves
@@ -44,7 +44,7 @@ def test_a_card_that_keeps_its_address_sends_nothing_and_is_named(
             name=f"private-kept-{arch}",
         ) as machine,
     ):
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         opened = machine.until(
             "shell.opened", timeout=BOOT_SECONDS, unless=("crashed", "link.up", "run.ended")
         )
@@ -97,7 +97,7 @@ def test_beside_a_card_that_keeps_its_address_the_boot_goes_on_over_another(
             mode="private",
             name=f"private-other-{arch}",
         ) as machine:
-            provide(lab, published.site)
+            start_provider(lab, published.site)
             report = machine.until(
                 REPORT, timeout=BOOT_SECONDS, unless=("shell.opened", "crashed", "run.ended")
             )
@@ -160,5 +160,5 @@ ADDRESSES = "ip -o link | sed -n 's/.*link\\/ether //p'"
 
 
 def plain(netdev: str) -> str:
-    """What keeps QEMU from capturing a tap's own header (see image.hardware)."""
+    """What keeps QEMU from capturing a tap's own header (see image.lab.qemu_args)."""
     return ",vnet_hdr=off" if netdev.startswith("tap,") else ""

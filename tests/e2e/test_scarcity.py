@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from image.durable import Durable
-from image.hardware import BOARDS
-from image.lab import Lab
-from image.private_stick import CACHE
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.disk_image import CACHE
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
+from image.lab.qemu_args import QEMU_PLATFORMS
+from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, GOING_WRONG, Published, cache_of, replayed, stored_in
@@ -39,7 +39,7 @@ def test_too_little_memory_is_said_before_the_download(
             published.stick, hardware=small, lab=lab, name=f"small-{arch}", mode="private"
         ) as machine,
     ):
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
         assert "MiB of memory" in shell.text("cause")
         assert "use a machine with more memory" in shell.text("cause")
@@ -50,7 +50,7 @@ def test_too_little_memory_is_said_before_the_download(
 
 @AMD64
 def test_a_full_cache_stops_no_boot(arch: Arch, published: Published, tmp_path: Path) -> None:
-    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     durable.stick.fill_cache(spare=6 * MIB)
     report, note = boot(durable, published, f"full-{arch}")
     assert report == str(published.manifest.artifacts["rootfs"].digest)
@@ -61,7 +61,7 @@ def test_a_full_cache_stops_no_boot(arch: Arch, published: Published, tmp_path: 
 def test_a_cache_without_a_file_system_stops_no_boot(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
-    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     size = durable.stick.size(CACHE)
     for group in SUPERBLOCKS:
         if group * GROUP_BYTES < size:
@@ -74,13 +74,13 @@ def test_a_cache_without_a_file_system_stops_no_boot(
     assert durable.stick.partition(CACHE) == wrecked
 
 
-def boot(durable: Durable, published: Published, name: str) -> tuple[str, str]:
+def boot(durable: VmDisks, published: Published, name: str) -> tuple[str, str]:
     """Boot from memory; the rootfs that runs, and why it was not from Cache."""
     with (
         Lab() as lab,
         Machine(durable, hardware=published.hardware, lab=lab, name=name) as machine,
     ):
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
         opened = machine.named("store.opened")[-1]
         assert opened.fields["persistent"] is False

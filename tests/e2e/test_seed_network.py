@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, Published, moves, stay
@@ -26,7 +26,7 @@ def test_an_address_that_a_person_types_is_enough_to_boot(arch: Arch, published:
         opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
         stay(machine)
         assert "no link got an address" in opened.text("cause")
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         # The interface that is offered, the address, no gateway, no name server, no VLAN.
         for line in ("n", "", ADDRESS, "", "", "", "y"):
             machine.type(f"{line}\r")

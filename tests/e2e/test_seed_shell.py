@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
 
@@ -39,7 +39,7 @@ def test_nobody_offers_anything_until_a_person_saves_a_report_and_types_a_url(
         saved = machine.until("report.saved", timeout=BOOT_SECONDS, unless=("report.not_saved",))
         where = saved.text("where").split()[0]
 
-        provider = provide(lab, published.site)
+        provider = start_provider(lab, published.site)
         machine.type("u\r")
         machine.type(f"{provider.urls[0]}/{manifest_path(CHANNEL, published.arch)}\r")
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))

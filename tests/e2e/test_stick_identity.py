@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from image.durable import Durable
-from image.hardware import BOARDS, beside
-from image.lab import Lab
-from image.private_stick import PrivateStick
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.disk_image import DiskImage
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
+from image.lab.qemu_args import QEMU_PLATFORMS, beside
+from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 
 from .conftest import AMD64, BOOT_SECONDS, GOING_WRONG, Published, cache_of, stored_in
@@ -44,14 +44,14 @@ def boot_beside(
 
     Only the published stick's root of trust accepts what the provider has.
     """
-    durable = Durable.fresh(published.stick, BOARDS[published.arch].vars, folder)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[published.arch].vars, folder)
     copies = {}
     for where, image in others.items():
-        copies[where] = PrivateStick.copied(image, folder / f"{where}.img").path
+        copies[where] = DiskImage.copied(image, folder / f"{where}.img").path
     before = {where: digest(path) for where, path in copies.items()}
     hardware = replace(published.hardware, disk=disk, extra=beside(copies))
     with Lab() as lab, Machine(durable, hardware=hardware, lab=lab, name=name) as machine:
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
         assert report.text("version") == str(published.manifest.version)
         assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
@@ -104,11 +104,11 @@ def test_of_copies_on_one_bus_and_two_the_cache_of_the_booted_virtio_stick_is_us
 def test_a_usb_stick_that_enumerates_after_40_seconds_is_found(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
-    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     loaded = sum(len(durable.stick.boot_file(field)) for field in ("linux", "initrd"))
     hardware = replace(published.hardware, disk="usb")
     with Lab() as lab, Machine(durable, hardware=hardware, lab=lab, name=f"late-{arch}") as machine:
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         with machine.qmp() as qmp:
             until_kernel_runs(qmp, loaded)
             qmp.ask("device_del", {"id": "plug"})

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import Lab
-from image.qemu import Machine
-from image.serving import provide
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 
 from .conftest import BOOT_SECONDS, BOTH, Published, moves, replayed
@@ -35,7 +35,7 @@ def test_a_provider_that_comes_late_needs_no_person(
         time.sleep(LATE_SECONDS)
         opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=WRONG)
         assert "tries again by itself" in opened.text("way_out")
-        provide(lab, published.site)
+        start_provider(lab, published.site)
         report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
         assert report.text("version") == str(published.manifest.version)
         assert ("shell", "auto_retry", "init") in moves(machine)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from image.beyond import ADDRESS, Beyond, Way, name_server
-from image.durable import Durable
-from image.hardware import BOARDS
-from image.lab import Lab
-from image.qemu import Machine
-from image.stages import REPORT
+from image.lab.boot_timing import REPORT
+from image.lab.machine import Machine
+from image.lab.network import Lab
+from image.lab.qemu_args import QEMU_PLATFORMS
+from image.lab.vm_disks import VmDisks
+from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
 
@@ -43,11 +43,11 @@ def test_a_clock_years_behind_is_named_and_set_and_the_hardware_clock_is_not_wri
     # Issued after the certificate was made, so that whoever saw this version can judge that.
     issued = datetime.now(UTC).replace(microsecond=0)
     site = republished(published, tmp_path / "site", issued=f"{issued:%Y-%m-%dT%H:%M:%SZ}")
-    durable = Durable.fresh(published.stick, BOARDS[arch].vars, tmp_path)
+    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     hardware = replace(published.hardware, extra=("-rtc", f"base={RTC:%Y-%m-%dT%H:%M:%S}"))
     url = f"https://{MIRROR}/{manifest_path(CHANNEL, arch)}"
     with Lab(names=True) as lab:
-        Beyond(lab, Way(milliseconds=5)).mirror(site, MIRROR, certificate)
+        WanNetwork(lab, WanLink(milliseconds=5)).mirror(site, MIRROR, certificate)
         name_server(lab, {MIRROR: ADDRESS})
         with Machine(
             durable,

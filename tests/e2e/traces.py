@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from image.capture import Packet, packets
-from image.durable import Durable
-from image.hardware import CAPTURE
-from image.lab import Lab
-from image.memory import places
-from image.qemu import Machine
+from image.lab.machine import Machine
+from image.lab.memory_search import places
+from image.lab.network import Lab
+from image.lab.pcap import Packet, packets
+from image.lab.qemu_args import CAPTURE
+from image.lab.vm_disks import VmDisks
 
 DHCP = frozenset({67, 68, 546, 547})
 MDNS = 5353
@@ -29,7 +29,7 @@ class Fingerprint:
     variables: str
 
     @classmethod
-    def of(cls, durable: Durable) -> Fingerprint:
+    def of(cls, durable: VmDisks) -> Fingerprint:
         return cls(_sha256(durable.disk), _sha256(durable.variables))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import BRIDGE, IPV4, Lab, LabError
+from image.lab.network import BRIDGE, IPV4, Lab, LabError
 from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import document, signed

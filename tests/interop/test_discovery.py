@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from image.lab import BRIDGE, Lab, LabError
+from image.lab.network import BRIDGE, Lab, LabError
 from tests.support.avahi_host import Neighbour, neighbour, wait_until
 from tests.support.mdns_packets import PATH
 from tests.support.required_programs import absent, needed

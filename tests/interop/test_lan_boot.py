@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import BRIDGE, IPV4, IPV6, Lab
+from image.lab.network import BRIDGE, IPV4, IPV6, Lab
 from phase_boot.cli import main
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive

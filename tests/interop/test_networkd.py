@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab import BRIDGE, Lab
+from image.lab.network import BRIDGE, Lab
 from tests.support.required_programs import absent
 
 pytestmark = pytest.mark.interop

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.lab import BRIDGE, Lab
+from image.lab.network import BRIDGE, Lab
 from tests.support.required_programs import SYSTEM_PATH, needed
 
 BUS: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MAKEFILES = [ROOT / "Makefile", *(ROOT / "image").glob("*.mk"), *(ROOT / "tests").rglob("*.mk")]
+MAKEFILES = [ROOT / "Makefile", *(ROOT / "image").rglob("*.mk"), *(ROOT / "tests").rglob("*.mk")]
 PYTHON = """#!/bin/sh
 # `python -m venv FOLDER`, whose pip installs a uv that says what it was asked for.
 mkdir -p "$3/bin"

@@ -71,7 +71,7 @@ def test_a_boot_that_cannot_be_run_again_counts_as_failed_twice(
 
 
 def test_make_e2e_boots_at_most_forty_times() -> None:
-    recipe = (ROOT / "image/lab.mk").read_text()
+    recipe = (ROOT / "image/lab/lab.mk").read_text()
     chosen = re.search(r'^e2e:.*\n.* pytest -m "([^"]*)"', recipe, re.MULTILINE)
     assert chosen is not None
     command = (sys.executable, "-m", "pytest", "-m", chosen[1], "--collect-only", "-q", "tests/e2e")

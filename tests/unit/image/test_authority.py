@@ -8,8 +8,8 @@ import pytest
 
 from image.__main__ import main
 from image.authority import chain_of, hand_out_roots
+from image.lab.provider_process import expected_manifest
 from image.recipe import Trusting
-from image.serving import promised
 from image.steps import seed
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed
@@ -108,14 +108,17 @@ def test_what_a_site_promises_is_what_its_newest_publisher_signed(tmp_path: Path
     names = {"stable": channel(expires=FAR)}
     (roots / "1.json").write_bytes(signed_root(root_document(channels=names)))
     manifest.write_bytes(signed(document(expires=FAR), PUBLISHER))
-    assert str(promised(tmp_path, Arch.AMD64, "stable", roots / "1.json").version) == "2025.11.12"
+    assert (
+        str(expected_manifest(tmp_path, Arch.AMD64, "stable", roots / "1.json").version)
+        == "2025.11.12"
+    )
 
     renamed = {"stable": channel(NEW_PUBLISHER, expires=FAR)}
     (roots / "2.json").write_bytes(signed_root(root_document(2, channels=renamed)))
     with pytest.raises(UntrustedSigner):
-        promised(tmp_path, Arch.AMD64, "stable", roots / "1.json")
+        expected_manifest(tmp_path, Arch.AMD64, "stable", roots / "1.json")
     manifest.write_bytes(signed(document(expires=FAR), NEW_PUBLISHER))
-    assert promised(tmp_path, Arch.AMD64, "stable", roots / "1.json")
+    assert expected_manifest(tmp_path, Arch.AMD64, "stable", roots / "1.json")
 
 
 def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from uuid import UUID
 import pytest
 
 from image import build
-from image.lab import environment
+from image.lab.disk_image import DiskImage
+from image.lab.network import environment
 from image.platforms import PLATFORMS
-from image.private_stick import PrivateStick
 from image.recipe import MIB, Recipe
 from phase_boot.content.arch import Arch
 
@@ -97,6 +97,6 @@ def test_another_loader_menu_is_another_disk_with_the_same_seed(
 
 @pytest.mark.parametrize("mode", ["internet", "local", "private"])
 def test_every_entry_names_the_seed_partition_of_its_own_disk(first: Path, mode: str) -> None:
-    entry = PrivateStick(first).read_esp(f"loader/entries/phase-{mode}.conf").decode()
+    entry = DiskImage(first).read_esp(f"loader/entries/phase-{mode}.conf").decode()
     named = re.findall(r"phase\.seed=(\S+)", entry)
     assert named == [identifiers(first)["phase-seed"]]

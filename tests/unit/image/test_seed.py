@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from image.__main__ import parser
-from image.certificates import authority, certificate
+from image.lab.certificates import authority, certificate
 from image.recipe import SEED_FILES, Recipe, Trusting
 from image.steps import python, seed
 from phase_boot.content.arch import Arch

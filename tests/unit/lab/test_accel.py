@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from image.accel import choose
-from image.hardware import Accel
+from image.lab.accel import choose
+from image.lab.qemu_args import Accel
 from phase_boot.content.arch import Arch
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from image.guest_events import Event, LineReader, Unreadable
+from image.lab.guest_events import Event, LineReader, Unreadable
 
 LINE = b'{"event":"fetch.progress","seq":7,"at":3.5,"artifact":"rootfs","done":10,"new":[1]}'
 

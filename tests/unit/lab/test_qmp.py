@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from image.qmp import Qmp, QmpError
+from image.lab.qmp import Qmp, QmpError
 
 GREETING = b'{"QMP": {}}\n'
 

@@ -1,0 +1,125 @@
+"""A boot's fetching beside sources that never answer: what these add to its seconds.
+
+The command is `phase-boot daemon --dry-run` with a list of manifest URLs, the good one last, and a
+manifest that names the same servers as mirrors, the good one last. aria2c is given the same list.
+Each is compared with itself, where the good server alone is named.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from image.bench import clients
+from image.bench.clients import MIB
+from image.bench.netns import Host
+from image.bench.results import Bench, Row, Threshold
+from image.lab.network import Lab
+from image.lab.provider_process import PROGRAM
+from phase_boot.content.arch import Arch
+from phase_boot.content.artifact import Artifact
+from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL
+from phase_boot.publish.keyfile import read_keyfile
+from phase_boot.store.layout import entry_path, manifest_path
+from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.strict_json import read_document
+
+ARCH: Final = Arch.AMD64
+UNUSED: Final = 100
+"""The number of the first address that no machine has."""
+AIM: Final = Threshold(0.5)
+PEER: Final = ("--connect-timeout=5", "--timeout=5", "--max-tries=1")
+"""By its defaults aria2c waits for 60 s, and tries five times."""
+ORDER: Final = 'order = ["lan", "url"]'
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A SITE on one server, in a channel of its own, with a policy that tries these URLs."""
+
+    channel: str
+    policy: Path
+    rootfs: Artifact
+    urls: tuple[str, ...]
+
+
+def measure(about: Bench, runs: int, folder: Path) -> Iterator[Row]:
+    """Yield the seconds that four silent servers, and two addresses without a machine, add."""
+    with Lab(dhcp=False) as lab:
+        good = Host(lab, 0)
+        silent = [Host(lab, number) for number in range(1, 5)]
+        for place in silent:
+            place.silent()
+        unused = [Host.base_of(UNUSED + number) for number in range(2)]
+        bad = {
+            "4 servers that never answer": [place.base for place in silent],
+            "2 addresses without a machine": unused,
+        }
+        alone = offered(folder, "alone", [good.base])
+        others = {
+            name: offered(folder, f"beside-{number}", [*bases, good.base])
+            for number, (name, bases) in enumerate(bad.items())
+        }
+        good.nginx(folder / "site")
+        for name, beside in others.items():
+            added = [
+                _booted(lab, beside, folder) - _booted(lab, alone, folder) for _ in range(runs)
+            ]
+            theirs = [_peer(lab, beside, folder) - _peer(lab, alone, folder) for _ in range(runs)]
+            row = about.row(f"added by {name}", "s", added, aim=AIM)
+            yield about.beside(row, f"aria2c {PEER[1]}", theirs)
+
+
+def offered(folder: Path, channel: str, bases: Sequence[str]) -> Offer:
+    """Publish a version with a rootfs of 1 MiB into the one SITE, with ``bases`` as mirrors."""
+    key, site = folder / "key", folder / "site"
+    if not key.exists():
+        clients.run([str(PROGRAM), "key", "new", str(key)])
+    noise = random.Random(channel)  # noqa: S311 - the same noise each time, and no secret
+    files: list[str] = []
+    contents = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": noise.randbytes(MIB)}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        files += [f"--{name}", str(folder / name)]
+    clients.run(
+        [
+            *(str(PROGRAM), "publish", "--skip-image-checks", "--channel", channel),
+            *("--arch", str(ARCH), "--version", "1", "--expires", "+3650d"),
+            *(*files, "--key", str(key), "--out", str(site)),
+            *(word for base in bases for word in ("--mirror", base)),
+        ]
+    )
+    path = manifest_path(channel, ARCH)
+    urls = [f"{base}/{path}" for base in bases]
+    policy = folder / f"{channel}.toml"
+    text = clients.run(
+        [
+            *(str(PROGRAM), "policy", "--mode", "internet", "--channel", channel),
+            *("--key", read_keyfile(key).keyid),
+            *(word for url in urls for word in ("--url", url)),
+        ]
+    )
+    policy.write_text(text.replace(ORDER, 'order = ["url"]'))
+    rootfs = Manifest.of(read_document((site / path).read_bytes())).artifacts["rootfs"]
+    return Offer(
+        channel, policy, rootfs, tuple(f"{base}/{entry_path(rootfs.digest)}" for base in bases)
+    )
+
+
+def _booted(lab: Lab, offer: Offer, folder: Path) -> float:
+    store = folder / "store"
+    shutil.rmtree(store, ignore_errors=True)
+    words = ("daemon", "--dry-run", "--policy", str(offer.policy), "--store", str(store))
+    took = clients.timed(lab, [str(PROGRAM), *words])
+    clients.check(store / entry_path(offer.rootfs.digest), offer.rootfs.digest)
+    return took.seconds
+
+
+def _peer(lab: Lab, offer: Offer, folder: Path) -> float:
+    out = folder / "out"
+    out.unlink(missing_ok=True)
+    return clients.aria2c(lab, offer.urls, out, offer.rootfs.digest, PEER).seconds
