@@ -12,6 +12,8 @@ TOOLS := $(CURDIR)/build/tools
 UV := $(shell command -v uv || echo "$(TOOLS)/bin/uv")
 export PATH := $(shell dirname "$(UV)"):$(PATH)
 RUN := "$(UV)" run --frozen --no-progress
+# With it each of some hundred programs that the tests start would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PACKAGES_RUN := python3 python3-venv qemu-system-x86 qemu-system-arm ovmf qemu-efi-aarch64 \
 	dnsmasq-base iproute2 util-linux
@@ -60,7 +62,7 @@ check: .venv/done ## ruff, mypy --strict, import-linter
 
 .PHONY: test
 test: setup ## every test that boots nothing: unit, attacks, interop
-	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 2 --dist loadfile --no-loadscope-reorder \
+	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 3 --dist loadfile --no-loadscope-reorder \
 		--junitxml=build/results/test.xml tests
 
 .PHONY: man

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,8 +22,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start what waits for real programs first, so that the other tests fill the waiting.
+    """Order the files so that each interop file is followed by two others.
 
-    pytest-xdist hands out whole files in this order (`--dist loadfile --no-loadscope-reorder`).
+    Interop tests mostly wait for real programs, and the others compute. pytest-xdist hands out
+    whole files in this order (`--dist loadfile --no-loadscope-reorder`), so that three workers keep
+    two cores busy and the long waits begin early.
     """
-    items.sort(key=lambda item: item.path.parent.name != "interop")
+    files = list(dict.fromkeys(item.path for item in items))
+    waiting = [file for file in files if file.parent.name == "interop"]
+    others = iter([file for file in files if file.parent.name != "interop"])
+    order = [file for first in waiting for file in (first, *islice(others, 2))] + list(others)
+    place = {file: number for number, file in enumerate(order)}
+    items.sort(key=lambda item: place[item.path])

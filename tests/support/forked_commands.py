@@ -6,6 +6,7 @@ console script: its streams are as the case says, and its end is that of the int
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -123,13 +124,15 @@ def _place(number: int, opened: int) -> None:
 def main() -> int:
     """Run every case of a file and write the outcomes to another."""
     import phase_boot.app.prefetch  # noqa: PLC0415 - the same
-    import phase_boot.drill.cli  # noqa: PLC0415 - once, for all forks
+    import phase_boot.drill.cli  # noqa: PLC0415 - the same
     import phase_boot.plasma.booted  # noqa: PLC0415 - the same
     import phase_boot.provider.serve  # noqa: PLC0415 - the same
     import phase_boot.publish.actions  # noqa: PLC0415 - the same
     import phase_boot.publish.root_actions  # noqa: F401, PLC0415 - the same
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A collection in a fork would write to, and so copy, every page.
+    gc.freeze()
     outcomes = []
     for case in json.loads(Path(sys.argv[1]).read_text()):
         with tempfile.TemporaryDirectory() as folder:
