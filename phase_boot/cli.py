@@ -29,9 +29,9 @@ def _main(words: list[str]) -> int:
         return _boot("phase-boot daemon", words[1:])
     if words == ["plasma", "boot"]:
         # In the booted system: the other commands' options take as long as a job.
-        from phase_boot.plasma import booted  # noqa: PLC0415 - no other command needs it
+        from phase_boot.plasma import boot_jobs  # noqa: PLC0415 - no other command needs it
 
-        return booted.main()
+        return boot_jobs.main()
     options = parser().parse_args(words)
     status: int = options.func(options)
     return status

@@ -27,10 +27,10 @@ from image.hello import SOURCE, hello
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.plasma.cage import NOBODY
 from phase_boot.plasma.engine import assembled
 from phase_boot.plasma.engine import run as run_job
-from phase_boot.plasma.node import ephemeral, keeping
+from phase_boot.plasma.job_process import NOBODY
+from phase_boot.plasma.node_key import ephemeral, signing_agent
 from phase_boot.plasma.runner import Machine, run_jobs
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.receipt import Outcome
@@ -83,7 +83,7 @@ def hello_rows(about: Bench, scratch: Path, rounds: int, command: Path) -> list[
     module, job = hello(), read_job((SOURCE / "hello.json").read_bytes())
     (scratch / "hello.wasm").write_bytes(module)
     (scratch / "stdin").write_text(job.stdin)
-    with keeping(ephemeral) as keeper:
+    with signing_agent(ephemeral) as keeper:
         machine = Machine(signer=keeper, arch=Arch.parse(platform.machine()), user=USER)
         actions: dict[str, Action] = {
             "cold": commanded(cold_words(scratch), scratch),

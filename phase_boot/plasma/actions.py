@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.console.lines import printable
-from phase_boot.plasma.cage import NOBODY
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.judging import summary
-from phase_boot.plasma.ledger import Ledger, read_file
-from phase_boot.plasma.node import ephemeral, keeping, kept
-from phase_boot.plasma.runner import Done, Machine, module_in, run_jobs, this_arch
+from phase_boot.plasma.job_process import NOBODY
+from phase_boot.plasma.node_key import ephemeral, load_or_create, signing_agent
+from phase_boot.plasma.receipt_commands import summary
+from phase_boot.plasma.receipt_folder import ReceiptFolder, read_file
+from phase_boot.plasma.runner import JobResult, Machine, module_in, run_jobs, this_arch
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.receipt import Outcome, Signer
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Run one job and print what it wrote and its receipt."""
     job = _read(options.job)
     node: Path | None = options.node
-    with keeping(ephemeral if node is None else lambda: kept(node)) as keeper:
+    with signing_agent(ephemeral if node is None else lambda: load_or_create(node)) as keeper:
         if keeper.note:
             sys.stderr.write(f"{printable(keeper.note)}\n")
         done = _done(job, options, keeper)
@@ -39,14 +39,14 @@ def run(options: argparse.Namespace) -> int:
     return 0 if (done.receipt.outcome, done.receipt.exit) == (Outcome.EXITED, 0) else FAILED
 
 
-def shown(done: Done) -> list[str]:
+def shown(done: JobResult) -> list[str]:
     """Return what a person reads of a job: all that it wrote, escaped, and how it ended."""
     lines = [f"| {printable(line)}" for line in _lines(done.stdout)]
     lines += [f"! {printable(line)}" for line in _lines(done.stderr)]
     return [*lines, *summary(done.receipt)]
 
 
-def _kept(done: Done, folder: Path | None) -> str:
+def _kept(done: JobResult, folder: Path | None) -> str:
     """Keep the receipt and return where, or return it itself where nobody said a folder.
 
     Raises:
@@ -56,7 +56,7 @@ def _kept(done: Done, folder: Path | None) -> str:
     if folder is None:
         return raw
     try:
-        return f"kept in {printable(Ledger(folder).keep(done.raw))}"
+        return f"kept in {printable(ReceiptFolder(folder).keep(done.raw))}"
     except PlasmaError as error:
         sys.stdout.write(f"{raw}\n")
         raise PlasmaError(f"{str(error).removesuffix('.')}: it was printed instead.") from error
@@ -66,7 +66,7 @@ def _lines(data: bytes) -> list[str]:
     return data.decode("utf-8", "backslashreplace").removesuffix("\n").split("\n") if data else []
 
 
-def _done(job: Job, options: argparse.Namespace, signer: Signer) -> Done:
+def _done(job: Job, options: argparse.Namespace, signer: Signer) -> JobResult:
     place: Path = options.module or options.store / entry_path(job.module)
     try:
         arch = this_arch()

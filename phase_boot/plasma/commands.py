@@ -61,18 +61,18 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from phase_boot.plasma import judging  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.plasma import receipt_commands  # noqa: PLC0415 - nothing of it on the boot path
 
-    return judging.verify(options)
+    return receipt_commands.verify(options)
 
 
 def _boot(_options: argparse.Namespace) -> int:
-    from phase_boot.plasma import booted  # noqa: PLC0415 - wasmtime takes its time
+    from phase_boot.plasma import boot_jobs  # noqa: PLC0415 - wasmtime takes its time
 
-    return booted.main()
+    return boot_jobs.main()
 
 
 def _list(options: argparse.Namespace) -> int:
-    from phase_boot.plasma import judging  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.plasma import receipt_commands  # noqa: PLC0415 - nothing of it on the boot path
 
-    return judging.listing(options)
+    return receipt_commands.listing(options)

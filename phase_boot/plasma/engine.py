@@ -18,7 +18,7 @@ from typing import Final
 
 import wasmtime
 
-from phase_boot.plasma.cage import MAX_REPORT, Ended, Killed, Terms, caged
+from phase_boot.plasma.job_process import MAX_REPORT, KillReason, Limits, Result, run_sandboxed
 from phase_boot.trust.fields import number_of, parsed, text_of
 from phase_boot.trust.job import Job
 from phase_boot.trust.receipt import MAX_EXIT, MAX_REASON, Outcome
@@ -76,9 +76,9 @@ def run(job: Job, module: bytes, environment: Mapping[str, str], *, user: int | 
     flaw = flaw_of(module)
     if flaw is not None:
         return Run(outcome=Outcome.UNUSABLE_MODULE, reason=flaw)
-    ended = caged(
+    ended = run_sandboxed(
         lambda report: _report(report, job, module, environment),
-        Terms(
+        Limits(
             stdin=job.stdin.encode(),
             wall_ms=job.wall_ms,
             output_bytes=job.output_kib * 1024,
@@ -103,7 +103,7 @@ def flaw_of(module: bytes) -> str | None:
 
 
 # ---- what the parent makes of it ----------------------------------------------------------------
-def judged(job: Job, ended: Ended) -> Run:
+def judged(job: Job, ended: Result) -> Run:
     """Return what is to be believed of a child: what it reported, as far as it can be true."""
     lines = bytes(ended.report).splitlines()
     outcome, code, reason, fuel, memory = _told(job, lines[-1] if lines else b"")
@@ -124,14 +124,14 @@ def judged(job: Job, ended: Ended) -> Run:
     )
 
 
-def _ended_by_force(job: Job, ended: Ended, *, compiled: bool) -> tuple[Outcome, str]:
+def _ended_by_force(job: Job, ended: Result, *, compiled: bool) -> tuple[Outcome, str]:
     what = "it" if compiled else "compiling it"
     match ended.killed:
-        case Killed.TIME:
+        case KillReason.TIME:
             return Outcome.OUT_OF_TIME, f"{what} took longer than its {job.wall_ms} ms"
-        case Killed.OUTPUT:
+        case KillReason.OUTPUT:
             return Outcome.TOO_MUCH_OUTPUT, f"it wrote more than its {job.output_kib} KiB"
-        case Killed.REPORT:
+        case KillReason.REPORT:
             return Outcome.TRAPPED, "its process said more than it was asked"
     if ended.signal == signal.SIGXCPU:
         return Outcome.OUT_OF_TIME, f"{what} took longer than its {job.wall_ms} ms"

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import Run, plain, run, runtime
-from phase_boot.plasma.ledger import read_file
+from phase_boot.plasma.receipt_folder import read_file
 from phase_boot.trust.job import MAX_JOBS, Job, read_job
 from phase_boot.trust.receipt import (
     NO_MODE,
@@ -56,7 +56,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class JobResult:
     """A job that was run, or was not, and the receipt of that."""
 
     receipt: Receipt
@@ -78,11 +78,11 @@ def run_jobs(
     *,
     engine: Engine = run,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Iterator[Done]:
+) -> Iterator[JobResult]:
     """Run ``jobs`` one after another and yield what became of each; no job ends this.
 
     ``modules`` returns the bytes of a job's module or raises Missing; they are checked here. There
-    should be no other threads (`cage.caged`).
+    should be no other threads (`job_process.run_sandboxed`).
 
     Raises:
         PlasmaError: the keeper of the node key is gone, so there is no receipt to be had.
@@ -97,7 +97,7 @@ def run_jobs(
         names.add(job.name)
         receipt = _receipt(job, done, machine, started)
         raw = sign_receipt(machine.signer, receipt)
-        yield Done(receipt=receipt, raw=raw, stdout=done.stdout, stderr=done.stderr)
+        yield JobResult(receipt=receipt, raw=raw, stdout=done.stdout, stderr=done.stderr)
 
 
 def rootfs_jobs(folder: Path = JOBS) -> tuple[list[Job], list[str]]:

@@ -12,9 +12,9 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import document, signed
-from phase_boot.plasma.cage import NOBODY, Ended, Killed
 from phase_boot.plasma.engine import judged, run
-from phase_boot.plasma.node import ephemeral, keeping, kept
+from phase_boot.plasma.job_process import NOBODY, KillReason, Result
+from phase_boot.plasma.node_key import ephemeral, load_or_create, signing_agent
 from phase_boot.plasma.runner import Machine, run_jobs
 from phase_boot.trust import manifest, root
 from phase_boot.trust.receipt import Outcome, Output, read_receipt, sign_receipt, signed_bytes
@@ -77,7 +77,7 @@ def test_a_signature_over_another_kind_of_document_is_moved() -> None:
 
 
 def test_a_node_key_is_used_to_sign_a_manifest() -> None:
-    with keeping(ephemeral) as keeper, pytest.raises(Exception, match="does not sign this"):
+    with signing_agent(ephemeral) as keeper, pytest.raises(Exception, match="does not sign this"):
         keeper.sign(manifest.signed_bytes(document()))
 
 
@@ -89,7 +89,7 @@ def test_a_manifest_is_handed_in_as_a_receipt() -> None:
 # ---- what is run --------------------------------------------------------------------------------
 def told(report: bytes, **changes: Any) -> Any:
     """Return what is believed of a child that reports this."""
-    return judged(job(), Ended(report=bytearray(report), **changes))
+    return judged(job(), Result(report=bytearray(report), **changes))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_process_that_was_taken_over_writes_to_the_terminal_by_its_reason() ->
 def test_a_process_that_was_killed_has_no_say_any_more() -> None:
     well = b'{}\n{"outcome": "exited", "exit": 0, "reason": "", "fuel": 5, "memory": 6}'
     assert told(well).outcome is Outcome.EXITED
-    for changes in ({"killed": Killed.TIME}, {"killed": Killed.OUTPUT}, {"signal": 11}):
+    for changes in ({"killed": KillReason.TIME}, {"killed": KillReason.OUTPUT}, {"signal": 11}):
         believed = told(well, **changes)
         assert believed.outcome is not Outcome.EXITED
         assert (believed.exit, believed.fuel, believed.memory_bytes) == (None, 0, 0)
@@ -164,7 +164,7 @@ def test_a_job_writes_a_receipt_of_its_own() -> None:
 def test_a_job_is_granted_the_folder_of_the_node_key(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:-2]):
         folder.chmod(0o755)
-    kept(tmp_path / "node.key")
+    load_or_create(tmp_path / "node.key")
     (tmp_path / "other").write_text("x")
     grants = [{"host": str(tmp_path), "guest": "/data"}]
     for name, status in (("other", 0), ("node.key", 2)):

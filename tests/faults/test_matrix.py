@@ -107,7 +107,7 @@ def test_every_port_of_the_world_is_under_fault() -> None:
         for _, kind in inspect.getmembers(module, is_port)
         if kind.__module__ == module.__name__
     }
-    # The desk is asked by the booted system, where tests/unit/plasma/test_booted.py has it fail.
+    # The desk is asked by the booted system, where tests/unit/plasma/test_boot_jobs.py has it fail.
     # The hand is asked in the other process only, by tests/attacks/test_peers.py.
     assert written - set(ports_within(World, Journal)) == {Desk, Hand}
 

@@ -125,7 +125,7 @@ def main() -> int:
     """Run every case of a file and write the outcomes to another."""
     import phase_boot.app.prefetch  # noqa: PLC0415 - the same
     import phase_boot.drill.cli  # noqa: PLC0415 - the same
-    import phase_boot.plasma.booted  # noqa: PLC0415 - the same
+    import phase_boot.plasma.boot_jobs  # noqa: PLC0415 - the same
     import phase_boot.provider.serve  # noqa: PLC0415 - the same
     import phase_boot.publish.actions  # noqa: PLC0415 - the same
     import phase_boot.publish.root_actions  # noqa: F401, PLC0415 - the same

@@ -15,7 +15,7 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import Run
 from phase_boot.plasma.runner import (
-    Done,
+    JobResult,
     Machine,
     Missing,
     module_in,
@@ -63,7 +63,7 @@ def ran(
     modules: Callable[[Job], bytes] = lambda _: MODULE,
     engine: FakeEngine | None = None,
     machine: Machine = MACHINE,
-) -> list[Done]:
+) -> list[JobResult]:
     running = run_jobs(jobs, modules, machine, engine=engine or FakeEngine(), now=lambda: NOW)
     return list(running)
 

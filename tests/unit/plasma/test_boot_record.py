@@ -12,7 +12,7 @@ from phase_boot.drill import sample_manifest as manifests
 from phase_boot.drill.sample_manifest import NOW, PUBLISHER, ROOTFS, STRANGER
 from phase_boot.handoff.document import Network, document
 from phase_boot.machine.events import ManifestVerified
-from phase_boot.plasma.handed import VERIFIED, Handed, NotHanded
+from phase_boot.plasma.boot_record import VERIFIED, BootRecord, InvalidHandoff
 from phase_boot.trust.verify import verify
 from policies.model import Mode
 from tests.support.manifests import REQUIREMENTS, SECOND, TRUST
@@ -46,14 +46,14 @@ def changed(raw: bytes, **fields: object) -> bytes:
 
 
 def test_what_was_booted_is_what_a_receipt_then_says() -> None:
-    handed = Handed.of(handed_over(), RUNNING)
+    handed = BootRecord.of(handed_over(), RUNNING)
     assert handed.booted({4: "ab" * 32}) == booted()
     assert (handed.mode, handed.arch) == (Mode.INTERNET, REQUIREMENTS.arch)
     assert (handed.signers, handed.proxy) == ((PUBLISHER.keyid,), "http://192.0.2.1:3128")
 
 
 def test_the_jobs_of_the_manifest_come_along() -> None:
-    handed = Handed.of(handed_over(jobs=[job_table()]), RUNNING)
+    handed = BootRecord.of(handed_over(jobs=[job_table()]), RUNNING)
     assert [job.name for job in handed.manifest.jobs] == ["hello"]
 
 
@@ -66,14 +66,14 @@ def test_whoever_offered_the_manifest_comes_before_whoever_sent_something() -> N
         verified_at(f"{NEIGHBOUR}/stable/amd64/manifest.json"),
     )
     sources = {"kernel": "https://far.example", "initramfs": NEIGHBOUR, "rootfs": "store"}
-    handed = Handed.of(handed_over(sources=sources, journal=journal), RUNNING)
+    handed = BootRecord.of(handed_over(sources=sources, journal=journal), RUNNING)
     assert handed.providers == (NEIGHBOUR, "https://far.example")
     assert handed.sources == (*handed.providers, "https://mirror.example/stable")
 
 
 def test_a_boot_from_cache_alone_came_from_nobody() -> None:
     journal = (verified_at("cache:stable"), verified_at("/cache/stable/amd64/manifest.json"))
-    handed = Handed.of(handed_over(sources={"rootfs": "store"}, journal=journal), RUNNING)
+    handed = BootRecord.of(handed_over(sources={"rootfs": "store"}, journal=journal), RUNNING)
     assert handed.providers == ()
 
 
@@ -83,7 +83,7 @@ def test_in_private_mode_there_is_nobody_to_ask_or_to_tell() -> None:
         sources={"rootfs": NEIGHBOUR},
         journal=[verified_at(f"{NEIGHBOUR}/stable/amd64/manifest.json")],
     )
-    handed = Handed.of(raw, RUNNING)
+    handed = BootRecord.of(raw, RUNNING)
     assert handed.private
     assert (handed.providers, handed.sources) == ((), ())
 
@@ -91,35 +91,35 @@ def test_in_private_mode_there_is_nobody_to_ask_or_to_tell() -> None:
 def test_a_manifest_that_was_changed_on_the_way_is_not_believed() -> None:
     raw = handed_over()
     manifest = json.loads(raw)["manifest"]
-    with pytest.raises(NotHanded, match="signature"):
-        Handed.of(changed(raw, manifest=manifest.replace("quiet", "noisy")), RUNNING)
+    with pytest.raises(InvalidHandoff, match="signature"):
+        BootRecord.of(changed(raw, manifest=manifest.replace("quiet", "noisy")), RUNNING)
 
 
 @pytest.mark.parametrize("signers", [[], [STRANGER.keyid], [PUBLISHER.keyid, SECOND.keyid]])
 def test_all_whom_the_boot_names_must_have_signed(signers: list[str]) -> None:
-    with pytest.raises(NotHanded, match="start this machine from its stick"):
-        Handed.of(changed(handed_over(), signers=signers), RUNNING)
+    with pytest.raises(InvalidHandoff, match="start this machine from its stick"):
+        BootRecord.of(changed(handed_over(), signers=signers), RUNNING)
 
 
 def test_another_version_than_the_manifest_s_is_not_believed() -> None:
-    with pytest.raises(NotHanded, match=r"names version 2099\.1 and the manifest 2025\.11\.12"):
-        Handed.of(changed(handed_over(), version="2099.1"), RUNNING)
+    with pytest.raises(InvalidHandoff, match=r"names version 2099\.1 and the manifest 2025"):
+        BootRecord.of(changed(handed_over(), version="2099.1"), RUNNING)
 
 
 def test_a_document_that_is_not_of_the_rootfs_that_runs_is_not_believed() -> None:
-    with pytest.raises(NotHanded, match="another rootfs"):
-        Handed.of(handed_over(), Digest.of(b"another"))
+    with pytest.raises(InvalidHandoff, match="another rootfs"):
+        BootRecord.of(handed_over(), Digest.of(b"another"))
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100])
 def test_no_document_at_all_is_said(raw: bytes) -> None:
-    with pytest.raises(NotHanded, match="start this machine from its stick"):
-        Handed.of(raw, RUNNING)
+    with pytest.raises(InvalidHandoff, match="start this machine from its stick"):
+        BootRecord.of(raw, RUNNING)
 
 
 def test_a_mode_that_nobody_knows_is_not_guessed_at() -> None:
-    with pytest.raises(NotHanded):
-        Handed.of(changed(handed_over(), mode="public"), RUNNING)
+    with pytest.raises(InvalidHandoff):
+        BootRecord.of(changed(handed_over(), mode="public"), RUNNING)
 
 
 def test_the_event_has_the_name_that_is_looked_for() -> None:

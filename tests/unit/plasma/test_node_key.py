@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.node import NodeKey, ephemeral, keeping, kept
+from phase_boot.plasma.node_key import NodeKey, ephemeral, load_or_create, signing_agent
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keyfile import form_of, read_keyfile
 from phase_boot.trust.keys import SigningKey
@@ -20,18 +20,18 @@ from tests.support.receipts import receipt
 
 def test_the_key_is_made_at_first_use_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "plasma" / "node.key"
-    first = kept(path)
+    first = load_or_create(path)
     assert first.note == f"the node key {path} is new"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["node.key"]
     assert read_keyfile(path).keyid == first.key.keyid
-    again = kept(path)
+    again = load_or_create(path)
     assert (again.key.keyid, again.note) == (first.key.keyid, "")
 
 
 def test_what_a_crash_left_beside_it_is_no_key_and_cleared_away(tmp_path: Path) -> None:
     (tmp_path / ".node.key.new").write_text("half of a k")
-    kept(tmp_path / "node.key")
+    load_or_create(tmp_path / "node.key")
     assert [file.name for file in tmp_path.iterdir()] == ["node.key"]
 
 
@@ -40,9 +40,9 @@ def test_an_empty_key_file_is_replaced_and_that_is_said(left: bytes, tmp_path: P
     path = tmp_path / "node.key"
     path.write_bytes(left)
     path.chmod(0o600)
-    made = kept(path)
+    made = load_or_create(path)
     assert made.note == f"the node key {path} was torn, so this machine has a new name"
-    assert kept(path).key.keyid == made.key.keyid
+    assert load_or_create(path).key.keyid == made.key.keyid
 
 
 def test_a_key_file_that_was_cut_anywhere_is_replaced(tmp_path: Path) -> None:
@@ -51,10 +51,10 @@ def test_a_key_file_that_was_cut_anywhere_is_replaced(tmp_path: Path) -> None:
     for length in range(len(whole) - 2):
         path.write_bytes(whole[:length])
         path.chmod(0o600)
-        assert "was torn" in kept(path).note
+        assert "was torn" in load_or_create(path).note
     # Only the last line break is missing, so the key is there.
     path.write_bytes(whole[:-1])
-    assert kept(path).note == ""
+    assert load_or_create(path).note == ""
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,17 @@ def test_a_key_file_that_somebody_changed_is_refused_and_stays(
     path.write_bytes(changed)
     path.chmod(0o600)
     with pytest.raises(PublishError, match=str(path)):
-        kept(path)
+        load_or_create(path)
     assert path.read_bytes() == changed
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
 def test_a_key_that_others_may_read_is_refused_and_stays(mode: int, tmp_path: Path) -> None:
     path = tmp_path / "node.key"
-    before = kept(path).key.keyid
+    before = load_or_create(path).key.keyid
     path.chmod(mode)
     with pytest.raises(PublishError, match=f"is open to others .mode {mode:04o}"):
-        kept(path)
+        load_or_create(path)
     assert read_keyfile_keyid(path) == before
 
 
@@ -95,7 +95,7 @@ def test_an_empty_key_file_that_others_may_write_is_refused_and_stays(tmp_path: 
     path.touch()
     path.chmod(0o666)
     with pytest.raises(PublishError, match="is open to others"):
-        kept(path)
+        load_or_create(path)
     assert path.read_bytes() == b""
 
 
@@ -105,16 +105,16 @@ def read_keyfile_keyid(path: Path) -> str:
 
 def test_a_folder_in_the_place_of_the_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match="cannot be read: Is a directory"):
-        kept(tmp_path)
+        load_or_create(tmp_path)
 
 
 def test_a_disk_that_takes_no_key_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PlasmaError, match="The node key cannot be written to "):
-        kept(tmp_path / "file" / "node.key")
+        load_or_create(tmp_path / "file" / "node.key")
     (tmp_path / "gone").symlink_to("nowhere/node.key")
     with pytest.raises(PlasmaError, match="Somebody else is making"):
-        kept(tmp_path / "gone")
+        load_or_create(tmp_path / "gone")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "gone"]
 
 
@@ -126,7 +126,7 @@ def test_a_key_for_one_run_is_another_every_time() -> None:
 
 def test_the_keeper_signs_receipts(tmp_path: Path) -> None:
     path = tmp_path / "node.key"
-    with keeping(lambda: kept(path)) as keeper:
+    with signing_agent(lambda: load_or_create(path)) as keeper:
         assert keeper.note == f"the node key {path} is new"
         for number in range(3):
             raw = sign_receipt(keeper, receipt(node=keeper.keyid, fuel=number))
@@ -135,7 +135,7 @@ def test_the_keeper_signs_receipts(tmp_path: Path) -> None:
 
 
 def test_the_keeper_signs_nothing_but_receipts() -> None:
-    with keeping(ephemeral) as keeper:
+    with signing_agent(ephemeral) as keeper:
         for message in (b"phase-boot-manifest-v1\n{}", b"x", b"phase-boot-receipt-v1"):
             with pytest.raises(PlasmaError, match="does not sign this"):
                 keeper.sign(message)
@@ -146,7 +146,10 @@ def test_a_key_that_is_refused_is_refused_in_one_sentence(tmp_path: Path) -> Non
     path = tmp_path / "node.key"
     path.write_text("{}")
     path.chmod(0o600)
-    with pytest.raises(PlasmaError, match="is no key file"), keeping(lambda: kept(path)):
+    with (
+        pytest.raises(PlasmaError, match="is no key file"),
+        signing_agent(lambda: load_or_create(path)),
+    ):
         pytest.fail("there is no key")
 
 
@@ -154,12 +157,12 @@ def test_a_keeper_that_dies_is_a_clear_error() -> None:
     def die() -> NodeKey:
         os._exit(1)
 
-    with pytest.raises(PlasmaError, match="cannot be read"), keeping(die):
+    with pytest.raises(PlasmaError, match="cannot be read"), signing_agent(die):
         pytest.fail("there is no key")
 
 
 def test_no_keeper_is_left_behind() -> None:
-    with keeping(ephemeral):
+    with signing_agent(ephemeral):
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
@@ -167,6 +170,6 @@ def test_no_keeper_is_left_behind() -> None:
 
 def test_we_never_have_the_key_ourselves(tmp_path: Path) -> None:
     path = tmp_path / "node.key"
-    with keeping(lambda: kept(path)) as keeper:
+    with signing_agent(lambda: load_or_create(path)) as keeper:
         seed = bytes.fromhex(json.loads(path.read_text())["seed"])
         assert not any(seed in str(value).encode() for value in vars(keeper).values())

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from phase_boot.plasma.cage import LAST_FD
 from phase_boot.plasma.errors import PlasmaError
+from phase_boot.plasma.job_process import LAST_FD
 from phase_boot.publish.durable import PRIVATE, create, sync_folder
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keyfile import form_of, read_keyfile
@@ -47,7 +47,7 @@ class NodeKey:
     note: str
 
 
-class Keeper:
+class SigningAgent:
     """Signs receipts by a key that this process does not have."""
 
     def __init__(self, ours: socket.socket, keyid: str, note: str) -> None:
@@ -77,7 +77,7 @@ def ephemeral() -> NodeKey:
     return NodeKey(SigningKey.generate(), "the node key is made for this run and thrown away")
 
 
-def kept(path: Path) -> NodeKey:
+def load_or_create(path: Path) -> NodeKey:
     """Return the key in a file, which is made if there is none.
 
     A file that is empty or cut off in the middle is what a power cut leaves: there is no key in it
@@ -101,7 +101,7 @@ def kept(path: Path) -> NodeKey:
 
 
 @contextmanager
-def keeping(source: Callable[[], NodeKey]) -> Iterator[Keeper]:
+def signing_agent(source: Callable[[], NodeKey]) -> Iterator[SigningAgent]:
     """Start the keeper of what ``source`` returns, before any job is run; end it afterwards.
 
     Raises:
@@ -120,7 +120,7 @@ def keeping(source: Callable[[], NodeKey]) -> Iterator[Keeper]:
         said = _first_word(ours)
         if "error" in said:
             raise PlasmaError(said["error"])
-        yield Keeper(ours, said["keyid"], said["note"])
+        yield SigningAgent(ours, said["keyid"], said["note"])
     finally:
         ours.close()
         os.kill(pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.ledger import Ledger, read_file
+from phase_boot.plasma.receipt_folder import ReceiptFolder, read_file
 from phase_boot.trust.receipt import Receipt, sign_receipt
 from phase_boot.trust.refusals import ReceiptBadSignature
 from tests.support.receipts import NODE, receipt
@@ -21,21 +21,21 @@ def made(fuel: int) -> bytes:
     return sign_receipt(NODE, receipt(fuel=fuel))
 
 
-def fuels(ledger: Ledger) -> list[int]:
+def fuels(ledger: ReceiptFolder) -> list[int]:
     return [entry.found.fuel for entry in ledger.entries() if isinstance(entry.found, Receipt)]
 
 
 def test_receipts_are_kept_in_their_order(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "plasma" / "receipts")
+    ledger = ReceiptFolder(tmp_path / "plasma" / "receipts")
     paths = [ledger.keep(made(number)) for number in (3, 1, 2)]
     assert [path.name[:9] for path in paths] == ["00000001-", "00000002-", "00000003-"]
     assert paths[0].read_bytes() == made(3)
     assert fuels(ledger) == [3, 1, 2]
-    assert fuels(Ledger(tmp_path / "plasma" / "receipts")) == [3, 1, 2]
+    assert fuels(ReceiptFolder(tmp_path / "plasma" / "receipts")) == [3, 1, 2]
 
 
 def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, most=3)
+    ledger = ReceiptFolder(tmp_path, most=3)
     for number in range(5):
         ledger.keep(made(number))
     assert fuels(ledger) == [2, 3, 4]
@@ -43,18 +43,18 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
 
 
 def test_the_oldest_go_when_they_take_too_much(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, most_bytes=len(made(0)) * 2)
+    ledger = ReceiptFolder(tmp_path, most_bytes=len(made(0)) * 2)
     for number in range(4):
         ledger.keep(made(number))
     assert fuels(ledger) == [2, 3]
-    tight = Ledger(tmp_path, most_bytes=1)
+    tight = ReceiptFolder(tmp_path, most_bytes=1)
     tight.keep(made(7))
     assert fuels(tight) == [7]
 
 
 def test_what_a_crash_left_is_no_receipt_and_goes(tmp_path: Path) -> None:
     (tmp_path / ".receipt.new").write_text('{"half')
-    ledger = Ledger(tmp_path)
+    ledger = ReceiptFolder(tmp_path)
     assert fuels(ledger) == []
     ledger.keep(made(1))
     assert len(list(tmp_path.iterdir())) == 1
@@ -63,12 +63,12 @@ def test_what_a_crash_left_is_no_receipt_and_goes(tmp_path: Path) -> None:
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     for name in ("README", "00000001.json", "00000001-xyz.json", "x00000001-0123456789abcdef.json"):
         (tmp_path / name).touch()
-    Ledger(tmp_path, most=1).keep(made(1))
+    ReceiptFolder(tmp_path, most=1).keep(made(1))
     assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_a_changed_receipt_is_listed_with_its_refusal(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = ReceiptFolder(tmp_path)
     path = ledger.keep(made(1))
     ledger.keep(made(2))
     path.write_bytes(made(1).replace(b'"fuel":1', b'"fuel":3'))
@@ -78,7 +78,7 @@ def test_a_changed_receipt_is_listed_with_its_refusal(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, most=2)
+    ledger = ReceiptFolder(tmp_path, most=2)
     ledger.keep(made(1))
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -99,14 +99,14 @@ def test_a_folder_that_cannot_be_written_or_read_is_a_clear_error(tmp_path: Path
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(PlasmaError, match=f"cannot be kept in {file}"):
-        Ledger(file).keep(made(1))
+        ReceiptFolder(file).keep(made(1))
     with pytest.raises(PlasmaError, match=r"cannot be read .Not a directory."):
-        list(Ledger(file).entries())
+        list(ReceiptFolder(file).entries())
     with pytest.raises(PlasmaError, match=r"cannot be read .No such file"):
-        list(Ledger(tmp_path / "gone").entries())
+        list(ReceiptFolder(tmp_path / "gone").entries())
     # Nothing can be made in /proc, as on a disk that is read-only.
     with pytest.raises(PlasmaError, match="cannot be kept in /proc/receipts"):
-        Ledger(Path("/proc/receipts")).keep(made(1))
+        ReceiptFolder(Path("/proc/receipts")).keep(made(1))
 
 
 def test_reading_a_file_waits_for_nobody(tmp_path: Path) -> None:

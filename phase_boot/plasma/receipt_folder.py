@@ -35,7 +35,7 @@ class Entry:
     found: Receipt | Refusal
 
 
-class Ledger:
+class ReceiptFolder:
     """A folder of receipts."""
 
     def __init__(self, folder: Path, *, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:

@@ -23,12 +23,12 @@ VERIFIED: Final = "manifest.verified"
 """The event of that name, `machine.events.ManifestVerified`, whose module takes long to import."""
 
 
-class NotHanded(Exception):
+class InvalidHandoff(Exception):
     """This system was not handed what it runs; ``str`` is one sentence with the way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
+class BootRecord:
     """Which boot this system runs after.
 
     Attributes:
@@ -51,7 +51,7 @@ class Handed:
         have; here it must hold together: the signatures, the version, and the rootfs that runs.
 
         Raises:
-            NotHanded: it does not.
+            InvalidHandoff: it does not.
         """
         try:
             handoff = read(raw)
@@ -59,7 +59,7 @@ class Handed:
             found = authenticate(handoff.manifest.encode(), trust)
             mode = Mode(handoff.mode)
         except BadHandoff as error:
-            raise NotHanded(str(error)) from error
+            raise InvalidHandoff(str(error)) from error
         except (Refusal, ValueError) as error:
             raise _torn(f"its manifest is not what was verified ({error})") from error
         manifest = found.manifest
@@ -103,8 +103,8 @@ class Handed:
         return self.manifest.arch
 
 
-def _torn(reason: str) -> NotHanded:
-    return NotHanded(
+def _torn(reason: str) -> InvalidHandoff:
+    return InvalidHandoff(
         f"The hand-over document does not hold together ({reason}): start this machine from its "
         "stick."
     )

@@ -16,12 +16,20 @@ from typing import Any
 
 import pytest
 
-from phase_boot.plasma.cage import MAX_REPORT, NOBODY, REPORT, Ended, Killed, Terms, caged
+from phase_boot.plasma.job_process import (
+    MAX_REPORT,
+    NOBODY,
+    REPORT,
+    KillReason,
+    Limits,
+    Result,
+    run_sandboxed,
+)
 
 AS_ROOT = os.geteuid() == 0
 
 
-def terms(**changes: Any) -> Terms:
+def terms(**changes: Any) -> Limits:
     fields: dict[str, Any] = {
         "stdin": b"",
         "wall_ms": 20_000,
@@ -29,12 +37,12 @@ def terms(**changes: Any) -> Terms:
         "memory_bytes": 64 * 2**20,
         "user": NOBODY if AS_ROOT else None,
     }
-    return Terms(**fields | changes)
+    return Limits(**fields | changes)
 
 
 def told(look: Callable[[], object], **changes: Any) -> Any:
     """Return what ``look`` sees in the cage."""
-    ended = caged(lambda report: _say(report, look()), terms(**changes))
+    ended = run_sandboxed(lambda report: _say(report, look()), terms(**changes))
     assert (ended.killed, ended.signal) == (None, 0)
     return json.loads(ended.report)
 
@@ -127,7 +135,7 @@ def test_the_cage_reads_what_it_is_given_and_cannot_change_it() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_child_that_dies_by_a_signal_is_an_answer(number: signal.Signals) -> None:
-    ended = caged(lambda _: os.kill(os.getpid(), number), terms())
+    ended = run_sandboxed(lambda _: os.kill(os.getpid(), number), terms())
     assert (ended.signal, ended.killed, bytes(ended.report)) == (number.value, None, b"")
 
 
@@ -135,7 +143,7 @@ def test_a_child_that_fails_says_nothing() -> None:
     def fail(_: int) -> None:
         raise ValueError
 
-    ended = caged(fail, terms())
+    ended = run_sandboxed(fail, terms())
     assert (ended.signal, ended.killed, bytes(ended.report)) == (0, None, b"")
 
 
@@ -144,7 +152,7 @@ def test_a_child_that_closes_everything_and_sleeps_is_ended() -> None:
         os.closerange(0, REPORT + 1)
         time.sleep(60)
 
-    assert caged(hide, terms(wall_ms=300)).killed is Killed.TIME
+    assert run_sandboxed(hide, terms(wall_ms=300)).killed is KillReason.TIME
 
 
 def test_what_a_child_started_ends_with_it() -> None:
@@ -154,7 +162,7 @@ def test_what_a_child_started_ends_with_it() -> None:
             time.sleep(60)
         os.write(report, str(pid).encode())
 
-    pid = int(caged(leave, terms()).report)
+    pid = int(run_sandboxed(leave, terms()).report)
     deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         # Somebody else's child by now, who may take a moment to see that it ended.
@@ -169,8 +177,8 @@ def test_a_child_that_reports_without_end_is_ended() -> None:
         while True:
             os.write(report, b"x" * 1000)
 
-    ended = caged(talk, terms())
-    assert ended.killed is Killed.REPORT
+    ended = run_sandboxed(talk, terms())
+    assert ended.killed is KillReason.REPORT
     assert len(ended.report) < MAX_REPORT + 2**17
 
 
@@ -181,8 +189,8 @@ def test_output_is_counted_on_both_streams_together() -> None:
         os.write(2, b"b" * 600)
         time.sleep(60)
 
-    ended = caged(write, terms())
-    assert ended.killed is Killed.OUTPUT
+    ended = run_sandboxed(write, terms())
+    assert ended.killed is KillReason.OUTPUT
     assert (len(ended.stdout), len(ended.stderr)) == (600, 400)
 
 
@@ -192,14 +200,14 @@ def test_what_was_written_just_before_the_end_is_kept() -> None:
         os.write(report, b"{}")
 
     for _ in range(20):
-        ended = caged(write, terms())
+        ended = run_sandboxed(write, terms())
         assert (len(ended.stdout), bytes(ended.report), ended.killed) == (900, b"{}", None)
 
 
 def test_no_process_and_no_file_is_left() -> None:
     before = open_files()
     for _ in range(3):
-        caged(lambda _: None, terms())
+        run_sandboxed(lambda _: None, terms())
     assert open_files() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
@@ -214,7 +222,7 @@ def test_a_machine_without_descriptors_is_an_error_and_keeps_none(left: int) -> 
     try:
         taken = [os.open(os.devnull, os.O_RDONLY) for _ in holes]
         with pytest.raises(OSError, match="Too many open files"):
-            caged(lambda _: None, terms())
+            run_sandboxed(lambda _: None, terms())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         for fd in taken:
@@ -223,6 +231,6 @@ def test_a_machine_without_descriptors_is_an_error_and_keeps_none(left: int) -> 
 
 
 def test_an_end_has_its_times() -> None:
-    ended: Ended = caged(lambda _: time.sleep(0.01), terms())
+    ended: Result = run_sandboxed(lambda _: time.sleep(0.01), terms())
     assert ended.wall_us >= 10_000
     assert 0 < ended.cpu_us < ended.wall_us + 10_000_000

@@ -13,7 +13,7 @@ from pathlib import Path
 from phase_boot.console.lines import printable
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.ledger import Entry, Ledger, read_file
+from phase_boot.plasma.receipt_folder import Entry, ReceiptFolder, read_file
 from phase_boot.publish.actions import check_is_there, whom_to_trust
 from phase_boot.publish.arguments import keyid_of
 from phase_boot.publish.booted import boot_fault
@@ -47,7 +47,7 @@ def verify(options: argparse.Namespace) -> int:
 def listing(options: argparse.Namespace) -> int:
     """Print the receipts of a folder, the oldest first; the status is 1 if one of them is none."""
     bad = 0
-    for entry in Ledger(options.folder).entries():
+    for entry in ReceiptFolder(options.folder).entries():
         good = isinstance(entry.found, Receipt)
         bad += not good
         if options.json:

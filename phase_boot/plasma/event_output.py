@@ -18,7 +18,7 @@ DRAIN_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 0.1
 
 
-class Telling:
+class EventWriter:
     """Writes events to devices; one that fails is left out from then on."""
 
     def __init__(self, devices: Sequence[Device], now: Callable[[], float]) -> None:

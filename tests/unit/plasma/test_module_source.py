@@ -18,9 +18,9 @@ from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Sites
 from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.plasma.handed import Handed
+from phase_boot.plasma.boot_record import BootRecord
+from phase_boot.plasma.module_source import ModuleSource, context_for, policy_of
 from phase_boot.plasma.runner import Missing
-from phase_boot.plasma.supply import Supply, context_for, policy_of
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.manifest import Manifest
@@ -30,14 +30,14 @@ from tests.support.dags import car_of
 from tests.support.downloads import chunked, data_of, site_of
 from tests.support.receipts import MODULE, job
 
-from .test_handed import NEIGHBOUR, RUNNING, handed_over
+from .test_boot_record import NEIGHBOUR, RUNNING, handed_over
 
-HANDED = Handed.of(handed_over(sources={"rootfs": NEIGHBOUR}), RUNNING)
+HANDED = BootRecord.of(handed_over(sources={"rootfs": NEIGHBOUR}), RUNNING)
 
 Dags = Mapping[str, Cid]
 
 
-def nobody(_handed: Handed, _module: Artifact, _keep: ContentStore, _dags: Dags) -> bytes:
+def nobody(_handed: BootRecord, _module: Artifact, _keep: ContentStore, _dags: Dags) -> bytes:
     raise AssertionError
 
 
@@ -51,12 +51,12 @@ def store_with(folder: Path, content: bytes | None = None) -> ContentStore:
 
 def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
     empty, full = store_with(tmp_path / "empty"), store_with(tmp_path / "full", MODULE)
-    supply = Supply(shelves=(empty, full), keep=empty, handed=HANDED, fetch=nobody)
+    supply = ModuleSource(shelves=(empty, full), keep=empty, handed=HANDED, fetch=nobody)
     assert supply.module_of(job()) == MODULE
 
 
 def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: Path) -> None:
-    def fetch(handed: Handed, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
+    def fetch(handed: BootRecord, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
         assert not dags
         assert handed.sources[0] == NEIGHBOUR
         assert (module.digest, module.size) == (Digest.of(MODULE), len(MODULE))
@@ -64,7 +64,7 @@ def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: 
         return MODULE
 
     empty = store_with(tmp_path)
-    supply = Supply(shelves=(empty,), keep=empty, handed=HANDED, fetch=fetch)
+    supply = ModuleSource(shelves=(empty,), keep=empty, handed=HANDED, fetch=fetch)
     assert supply.module_of(job()) == MODULE
 
 
@@ -75,14 +75,14 @@ def test_a_module_whose_cid_is_named_comes_by_chunks_from_everybody(tmp_path: Pa
     net.by_base["http://a"].files[f"dag/{tree.root}.car"] = car_of(tree)
     store = store_with(tmp_path)
 
-    def fetch(handed: Handed, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
+    def fetch(handed: BootRecord, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
         asked = replace(handed, providers=tuple(net.by_base), manifest=unmirrored(handed.manifest))
         context = context_for(asked, keep, fetcher=net, clock=VirtualClock())
         sources, root = Sources(mirrors=asked.sources), dags.get(module.name)
         fetched, _ = virtual_time.run(fetch_artifact(context, sources, module, root))
         return content(fetched)
 
-    supply = Supply(shelves=(), keep=store, handed=HANDED, fetch=fetch)
+    supply = ModuleSource(shelves=(), keep=store, handed=HANDED, fetch=fetch)
     named = job(module=str(Digest.of(data)), size=len(data), cid=str(tree.root))
     assert supply.module_of(named) == data
     assert all(
@@ -97,14 +97,14 @@ def unmirrored(manifest: Manifest) -> Manifest:
 
 def test_a_store_that_was_tampered_with_is_passed_over(tmp_path: Path) -> None:
     bad = store_with(tmp_path / "bad", b"\1" * len(MODULE))
-    supply = Supply(shelves=(bad,), keep=bad, handed=HANDED, fetch=lambda *_: MODULE)
+    supply = ModuleSource(shelves=(bad,), keep=bad, handed=HANDED, fetch=lambda *_: MODULE)
     assert supply.module_of(job()) == MODULE
 
 
 def test_where_nobody_is_known_that_is_the_reason(tmp_path: Path) -> None:
     empty = store_with(tmp_path)
-    alone = Handed.of(handed_over(mirrors=None), RUNNING)
-    supply = Supply(shelves=(empty,), keep=empty, handed=alone, fetch=nobody)
+    alone = BootRecord.of(handed_over(mirrors=None), RUNNING)
+    supply = ModuleSource(shelves=(empty,), keep=empty, handed=alone, fetch=nobody)
     with pytest.raises(Missing, match="nobody is known"):
         supply.module_of(job())
 
@@ -112,7 +112,7 @@ def test_where_nobody_is_known_that_is_the_reason(tmp_path: Path) -> None:
 def test_in_private_mode_nobody_is_asked(tmp_path: Path) -> None:
     empty = store_with(tmp_path)
     private = replace(HANDED, mode=Mode.PRIVATE)
-    supply = Supply(shelves=(empty,), keep=empty, handed=private, fetch=nobody)
+    supply = ModuleSource(shelves=(empty,), keep=empty, handed=private, fetch=nobody)
     with pytest.raises(Missing, match="Private asks nobody"):
         supply.module_of(job())
 

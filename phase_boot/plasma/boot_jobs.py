@@ -20,14 +20,20 @@ from phase_boot.content.digest import Digest
 from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.document import MAX_BYTES
 from phase_boot.machine.backoff import Backoff
-from phase_boot.plasma.cage import NOBODY
+from phase_boot.plasma.boot_record import BootRecord, InvalidHandoff
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.handed import Handed, NotHanded
-from phase_boot.plasma.ledger import Ledger, read_file
-from phase_boot.plasma.node import Keeper, NodeKey, ephemeral, keeping, kept
-from phase_boot.plasma.runner import Done, Machine, rootfs_jobs, run_jobs
-from phase_boot.plasma.supply import Supply, policy_of
-from phase_boot.plasma.telling import Telling, devices
+from phase_boot.plasma.event_output import EventWriter, devices
+from phase_boot.plasma.job_process import NOBODY
+from phase_boot.plasma.module_source import ModuleSource, policy_of
+from phase_boot.plasma.node_key import (
+    NodeKey,
+    SigningAgent,
+    ephemeral,
+    load_or_create,
+    signing_agent,
+)
+from phase_boot.plasma.receipt_folder import ReceiptFolder, read_file
+from phase_boot.plasma.runner import JobResult, Machine, rootfs_jobs, run_jobs
 from phase_boot.ports.desk import Desk, NotHandedIn
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.content_store import ContentStore
@@ -83,7 +89,7 @@ def _same_disk(one: Path, other: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class Effects:
     """What this module does to the world."""
 
     tell: Tell
@@ -95,18 +101,18 @@ class Outside:
 
 def main() -> int:
     """Do it as the target's unit does, and return the exit status."""
-    telling = Telling(devices(), lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    status = boot(Places(), Outside(tell=telling.tell))
+    telling = EventWriter(devices(), lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+    status = boot(Places(), Effects(tell=telling.tell))
     telling.drain()
     return status
 
 
-def boot(places: Places, outside: Outside) -> int:
+def boot(places: Places, outside: Effects) -> int:
     """Run every job of this system and return 0 if all of them exited with 0."""
     try:
         handed = _handed(places)
         done, keyid = _run_all(places, handed, outside)
-    except (NotHanded, PublishError) as error:
+    except (InvalidHandoff, PublishError) as error:
         _problem(outside, str(error))
         return 1
     _hand_in(handed, done, outside)
@@ -115,27 +121,27 @@ def boot(places: Places, outside: Outside) -> int:
     return 0 if good else 1
 
 
-def _handed(places: Places) -> Handed:
+def _handed(places: Places) -> BootRecord:
     try:
         raw = read_file(places.handed / "handoff.json", MAX_BYTES)
         rootfs = read_file(places.handed / "rootfs.sha256", MAX_ROOTFS)
-        handed = Handed.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
+        handed = BootRecord.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
         cmdline = read_file(places.root / "proc/cmdline", MAX_CMDLINE).decode("latin-1")
     except (OSError, ValueError) as error:
-        raise NotHanded(
+        raise InvalidHandoff(
             f"What the boot handed over cannot be read ({error}): start this machine by its stick."
         ) from error
     _check_words(handed, cmdline)
     return handed
 
 
-def _check_words(handed: Handed, cmdline: str) -> None:
+def _check_words(handed: BootRecord, cmdline: str) -> None:
     """Compare the hand-over document with what the same boot put on the kernel's command line.
 
     An image that the firmware started by itself has a command line of its own, without these.
 
     Raises:
-        NotHanded: they disagree, so that neither can be believed.
+        InvalidHandoff: they disagree, so that neither can be believed.
     """
     said = {word.name: word.value for word in parse(cmdline).parameters}
     for name, found in (
@@ -144,20 +150,20 @@ def _check_words(handed: Handed, cmdline: str) -> None:
         ("phase.rootfs", handed.manifest.artifacts["rootfs"].digest),
     ):
         if said.get(name, str(found)) != str(found):
-            raise NotHanded(
+            raise InvalidHandoff(
                 f"The hand-over document says {name}={found} and the kernel's command line "
                 f"{name}={said[name]}: start this machine by its stick."
             )
 
 
-def _run_all(places: Places, handed: Handed, outside: Outside) -> tuple[list[Done], str]:
+def _run_all(places: Places, handed: BootRecord, outside: Effects) -> tuple[list[JobResult], str]:
     """Run the jobs of the rootfs, then those of the manifest; tell and keep each receipt."""
     found, wrong = rootfs_jobs(places.jobs)
     for sentence in wrong:
         _problem(outside, sentence)
     persistent = not handed.private and outside.same_disk(places.keep, places.cache)
     supply = _supply(places, handed)
-    ledger = Ledger(places.keep / "receipts") if persistent else None
+    ledger = ReceiptFolder(places.keep / "receipts") if persistent else None
     done = []
     with _signing(places, outside, persistent=persistent) as keeper:
         machine = Machine(
@@ -174,17 +180,17 @@ def _run_all(places: Places, handed: Handed, outside: Outside) -> tuple[list[Don
         return done, keeper.keyid
 
 
-def _supply(places: Places, handed: Handed) -> Supply:
+def _supply(places: Places, handed: BootRecord) -> ModuleSource:
     fetched = ContentStore(PosixDisk(places.keep / "cas"), bound=MODULES_MIB * MIB)
     ours = ContentStore(PosixDisk(places.jobs / "cas"), bound=0)
     if handed.private:
-        return Supply(shelves=(ours,), keep=fetched, handed=handed)
+        return ModuleSource(shelves=(ours,), keep=fetched, handed=handed)
     cache = ContentStore(PosixDisk(places.cache / "cas"), bound=0)
-    return Supply(shelves=(ours, cache, fetched), keep=fetched, handed=handed)
+    return ModuleSource(shelves=(ours, cache, fetched), keep=fetched, handed=handed)
 
 
 @contextmanager
-def _signing(places: Places, outside: Outside, *, persistent: bool) -> Iterator[Keeper]:
+def _signing(places: Places, outside: Effects, *, persistent: bool) -> Iterator[SigningAgent]:
     """Keep the key of this machine; where that cannot be read or made, one for this run."""
     path = places.keep / "node.key"
 
@@ -192,16 +198,16 @@ def _signing(places: Places, outside: Outside, *, persistent: bool) -> Iterator[
         if not persistent:
             return ephemeral()
         try:
-            return kept(path)
+            return load_or_create(path)
         except PublishError as error:
             return NodeKey(ephemeral().key, f"{error} This run has a key of its own.")
 
-    with keeping(source) as keeper:
+    with signing_agent(source) as keeper:
         outside.tell("plasma.node", {"node": keeper.keyid, "note": keeper.note})
         yield keeper
 
 
-def _keep(done: Done, ledger: Ledger | None, outside: Outside) -> None:
+def _keep(done: JobResult, ledger: ReceiptFolder | None, outside: Effects) -> None:
     if ledger is None:
         return
     try:
@@ -210,7 +216,7 @@ def _keep(done: Done, ledger: Ledger | None, outside: Outside) -> None:
         _problem(outside, str(error))
 
 
-def _hand_in(handed: Handed, done: Sequence[Done], outside: Outside) -> None:
+def _hand_in(handed: BootRecord, done: Sequence[JobResult], outside: Effects) -> None:
     """Give the receipts to the first provider that takes them; none of this is needed."""
     if handed.private or not done:
         return
@@ -225,7 +231,7 @@ def _hand_in(handed: Handed, done: Sequence[Done], outside: Outside) -> None:
 
 
 def _handed_in(
-    desk: Desk, base: str, done: Sequence[Done], reach: Reach, outside: Outside
+    desk: Desk, base: str, done: Sequence[JobResult], reach: Reach, outside: Effects
 ) -> str | None:
     """Return why the provider at ``base`` did not take all of them, or None."""
     waiting, reason = list(done), ""
@@ -245,5 +251,5 @@ def _handed_in(
     return reason
 
 
-def _problem(outside: Outside, sentence: str) -> None:
+def _problem(outside: Effects, sentence: str) -> None:
     outside.tell("plasma.problem", {"reason": sentence})

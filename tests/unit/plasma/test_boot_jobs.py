@@ -11,13 +11,13 @@ import pytest
 
 from phase_boot.adapters.tpm import BANK
 from phase_boot.content.digest import Digest
-from phase_boot.plasma.booted import ATTEMPTS, Outside, Places, boot
+from phase_boot.plasma.boot_jobs import ATTEMPTS, Effects, Places, boot
 from phase_boot.ports.desk import NotHandedIn
 from phase_boot.trust.receipt import Outcome, Receipt, read_receipt
 from policies.model import Reach
 from tests.support.receipts import job_table
 
-from .test_handed import NEIGHBOUR, RUNNING, handed_over
+from .test_boot_record import NEIGHBOUR, RUNNING, handed_over
 
 START = bytes.fromhex("0061736d0100000001040160000003020100070a01065f73746172740000")
 ENDS_AT_ONCE = START + bytes.fromhex("0a040102000b")
@@ -44,7 +44,7 @@ class Scene:
     def boot(self) -> int:
         return boot(
             self.places,
-            Outside(
+            Effects(
                 tell=lambda name, fields: self.said.append((name, fields)),
                 desk=lambda _proxy: self,
                 sleep=self.slept.append,

@@ -39,7 +39,7 @@ _CLONE_NEWNET: Final = 0x40000000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Limits:
     """What a child is given, and what it may use up."""
 
     stdin: bytes
@@ -53,7 +53,7 @@ class Terms:
 
 
 @unique
-class Killed(Enum):
+class KillReason(Enum):
     """Why the parent ended the child."""
 
     TIME = "time"
@@ -63,20 +63,20 @@ class Killed(Enum):
 
 
 @dataclass(slots=True)
-class Ended:
+class Result:
     """What is left of a child. Its report is as distrusted as its output."""
 
     report: bytearray = field(default_factory=bytearray)
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
-    killed: Killed | None = None
+    killed: KillReason | None = None
     signal: int = 0
     """Which one ended it, where one did."""
     wall_us: int = 0
     cpu_us: int = 0
 
 
-def caged(body: Callable[[int], None], terms: Terms) -> Ended:
+def run_sandboxed(body: Callable[[int], None], terms: Limits) -> Result:
     """Run ``body`` in a child on these terms; it is given the descriptor to report on.
 
     It is a fork, so there should be no other threads: what they hold stays held in the child.
@@ -133,9 +133,9 @@ def _sealed(data: bytes) -> int:
     return fd
 
 
-def _watch(pid: int, alive: int, reads: list[int], terms: Terms, deadline: float) -> Ended:
+def _watch(pid: int, alive: int, reads: list[int], terms: Limits, deadline: float) -> Result:
     """Read until the child has ended, and end it where it goes too far."""
-    ended = Ended()
+    ended = Result()
     kept = dict(zip(reads, (ended.stdout, ended.stderr, ended.report), strict=True))
     poll = select.poll()
     for fd in (alive, *reads):
@@ -145,7 +145,7 @@ def _watch(pid: int, alive: int, reads: list[int], terms: Terms, deadline: float
     while running and ended.killed is None:
         ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         if not ready:
-            ended.killed = Killed.TIME
+            ended.killed = KillReason.TIME
         running = alive not in (fd for fd, _ in ready)
         # What the child wrote before it ended is in the pipes still.
         for fd in kept if not running else [fd for fd, _ in ready if fd != alive]:
@@ -157,7 +157,7 @@ def _watch(pid: int, alive: int, reads: list[int], terms: Terms, deadline: float
     return ended
 
 
-def _drain(fd: int, kept: bytearray, ended: Ended, limit: int, *, last: bool) -> bool:
+def _drain(fd: int, kept: bytearray, ended: Result, limit: int, *, last: bool) -> bool:
     """Keep what there is to read, and say whether more may come."""
     while ended.killed is None:
         try:
@@ -169,15 +169,15 @@ def _drain(fd: int, kept: bytearray, ended: Ended, limit: int, *, last: bool) ->
         kept += data
         if len(ended.stdout) + len(ended.stderr) > limit:
             del kept[max(0, len(kept) - (len(ended.stdout) + len(ended.stderr) - limit)) :]
-            ended.killed = Killed.OUTPUT
+            ended.killed = KillReason.OUTPUT
         elif len(ended.report) > MAX_REPORT:
-            ended.killed = Killed.REPORT
+            ended.killed = KillReason.REPORT
         if not last:
             return True
     return True
 
 
-def _be_child(body: Callable[[int], None], terms: Terms, fds: Sequence[int], parent: int) -> None:
+def _be_child(body: Callable[[int], None], terms: Limits, fds: Sequence[int], parent: int) -> None:
     """Do it and end: nothing of what the parent wanted done at its end is ours to do."""
     status = 1
     try:
@@ -201,7 +201,7 @@ def _arrange(fds: Sequence[int]) -> None:
     os.closerange(REPORT + 1, LAST_FD)
 
 
-def _confine(terms: Terms, parent: int) -> None:
+def _confine(terms: Limits, parent: int) -> None:
     """Give up every right; whatever cannot be given up is an error."""
     os.setsid()
     libc = ctypes.CDLL(None, use_errno=True)

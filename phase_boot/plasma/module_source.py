@@ -12,7 +12,7 @@ import policies
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.machine.backoff import Backoff
-from phase_boot.plasma.handed import Handed
+from phase_boot.plasma.boot_record import BootRecord
 from phase_boot.plasma.runner import Missing
 from phase_boot.store import errors as store
 from phase_boot.store.content_store import ContentStore
@@ -45,7 +45,7 @@ def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
 
 
 def context_for(
-    handed: Handed, keep: ContentStore, *, fetcher: Fetcher, clock: Clock
+    handed: BootRecord, keep: ContentStore, *, fetcher: Fetcher, clock: Clock
 ) -> DownloadContext:
     """Return what a module is downloaded with, by the policy of the boot's mode."""
     from phase_boot.download import DownloadContext  # noqa: PLC0415 - see above; slow to import
@@ -61,7 +61,7 @@ def context_for(
 
 
 def _fetched(
-    handed: Handed, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+    handed: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
     import asyncio  # noqa: PLC0415 - see above
 
@@ -69,7 +69,7 @@ def _fetched(
 
 
 async def _fetch(
-    handed: Handed, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+    handed: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
     from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
     from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
@@ -102,7 +102,7 @@ async def _fetch(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
+class ModuleSource:
     """Where modules may come from.
 
     Attributes:
@@ -114,8 +114,8 @@ class Supply:
 
     shelves: Sequence[ContentStore]
     keep: ContentStore
-    handed: Handed
-    fetch: Callable[[Handed, Artifact, ContentStore, Mapping[str, Cid]], bytes] = _fetched
+    handed: BootRecord
+    fetch: Callable[[BootRecord, Artifact, ContentStore, Mapping[str, Cid]], bytes] = _fetched
 
     def module_of(self, job: Job) -> bytes:
         """Return the module of ``job``: hashed to what was signed, wherever it was.
