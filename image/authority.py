@@ -1,14 +1,20 @@
-"""Who may publish: the roots that a SITE hands out, and what a machine makes of them."""
+"""The roots of a SITE: copied from the publisher, and followed as a machine follows them."""
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 from phase_boot.publish.durable import PUBLIC, held, replace
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.roots import anchored, root_file, walk
-from phase_boot.store.layout import ROOTS, read_root_path, root_path
+from phase_boot.store.layout import ROOTS, manifest_path, read_root_path, root_path
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.client import Updater
+from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.strict_json import MAX_BYTES
+from phase_boot.trust.verify import BootRequirements
 
 
 def hand_out_roots(first: Path, site: Path) -> None:
@@ -38,17 +44,58 @@ def hand_out_roots(first: Path, site: Path) -> None:
                 path.unlink()
 
 
+class SiteFolder:
+    """Implements `trust.client.UpdateIO` for the folder of a SITE; it keeps nothing.
+
+    A file that is larger than any document is cut, and refused as too large.
+    """
+
+    def __init__(self, site: Path, manifest: str = "") -> None:
+        self._site = site
+        self._manifest = manifest
+
+    async def root(self, version: int) -> bytes | None:
+        """Return the root, or None where there is no such file."""
+        path = self._site / root_path(version)
+        return _read(path) if path.exists() else None
+
+    async def manifest(self) -> bytes:
+        """Return the manifest; raise OSError where there is none."""
+        return _read(self._site / self._manifest)
+
+    async def keep_root(self, version: int, raw: bytes) -> None:
+        """Keep nothing."""
+
+    async def keep_state(self) -> None:
+        """Keep nothing."""
+
+
 def chain_of(first: Path, site: Path) -> Chain:
-    """Return whom a machine that starts from the file ``first`` trusts after meeting ``site``.
+    """Return the roots that a machine with the file ``first`` trusts after an update from ``site``.
 
     Raises:
-        PublishError: ``first`` is no root.
-        Refusal: A root of the SITE does not follow, which such a machine would say too.
+        PublishError: ``first`` is not a root.
+        Refusal: A root of the SITE does not follow from the one before.
     """
-    chain = Chain(anchored(first))
-    while chain.next_version is not None:
-        path = site / root_path(chain.next_version)
-        if not path.exists():
-            break
-        chain = chain.extended(path.read_bytes())
-    return chain
+    updater = Updater(Chain(anchored(first)))
+    asyncio.run(updater.follow_roots(SiteFolder(site)))
+    return updater.chain
+
+
+def verified_manifest(first: Path, site: Path, requirements: BootRequirements) -> Manifest:
+    """Return the manifest of ``site`` that a machine with the file ``first`` boots.
+
+    Raises:
+        PublishError: ``first`` is not a root.
+        Refusal: A root or the manifest is refused.
+        OSError: There is no manifest.
+    """
+    place = manifest_path(requirements.channel, requirements.arch)
+    updater = Updater(Chain(anchored(first)))
+    update = updater.update(SiteFolder(site, place), requirements, datetime.now(UTC))
+    return asyncio.run(update).manifest
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)

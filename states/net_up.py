@@ -113,7 +113,7 @@ async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
             kept=shelf.persistent,
         )
     )
-    now = max(now, seen.issued or now)
+    now = seen.no_earlier(now)
     wall_clock.advance(world, now)
     return replace(boot, shelf=shelf, chain=memory.chain, seen=seen, now=now)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import datetime
 from typing import Final
 
 from phase_boot.download.health import HEDGE_SECONDS
@@ -18,26 +18,20 @@ from phase_boot.machine.events import (
     CandidateFound,
     CandidateRefused,
     ManifestVerified,
-    RootFollowed,
     StateNotKept,
 )
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.recall import keep_root, keep_seen
-from phase_boot.machine.redirect_events import DocumentRedirected
 from phase_boot.machine.retry_events import CandidateDeferred
+from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, server_of
 from phase_boot.ports.network import Link
 from phase_boot.ports.notebook import Notebook
 from phase_boot.store.errors import StoreError
-from phase_boot.store.layout import root_path
-from phase_boot.trust.chain import Chain
-from phase_boot.trust.refusals import Expired, Refusal
-from phase_boot.trust.strict_json import MAX_BYTES
-from phase_boot.trust.verify import BootRequirements, SignedManifest, Verified, authenticate
-from phase_boot.trust.verify import verify as verify_manifest
-from phase_boot.url import below
+from phase_boot.trust.client import Updater
+from phase_boot.trust.refusals import Refusal
+from phase_boot.trust.verify import BootRequirements, Verified
 from states.discover import others
 
 LAN: Final = "lan"
@@ -52,8 +46,10 @@ async def verify(world: World, boot: Boot) -> Step:
         answer = await talks.first_verified()
     finally:
         await talks.close()
+    updater = talks.updater
+    learned = replace(talks.boot, chain=updater.chain, seen=updater.seen)
     if answer is None:
-        return Step(Trigger.REFUSED, replace(talks.boot, candidate=None))
+        return Step(Trigger.REFUSED, replace(learned, candidate=None))
     signed, url = answer.manifest.manifest, answer.candidate.url
     world.emit(
         ManifestVerified(
@@ -67,11 +63,11 @@ async def verify(world: World, boot: Boot) -> Step:
     return Step(
         Trigger.VERIFIED,
         replace(
-            talks.boot,
+            learned,
             candidate=answer.candidate,
             link=answer.link,
             manifest=answer.manifest,
-            deferred=deferral.without(talks.boot.deferred, url),
+            deferred=deferral.without(learned.deferred, url),
         ),
     )
 
@@ -82,7 +78,6 @@ class _Answer:
 
     candidate: Candidate
     link: Link | None
-    raw: bytes
     manifest: Verified
 
 
@@ -96,6 +91,7 @@ class _Talks:
     def __init__(self, world: World, boot: Boot) -> None:
         self.world = world
         self.boot = boot
+        self.updater = Updater(known(boot.chain, "a root of trust"), boot.seen)
         self._writing = asyncio.Lock()
         self._room = asyncio.Semaphore(MAX_TALKS)
         self._asking: list[asyncio.Task[_Answer | None]] = []
@@ -155,9 +151,9 @@ class _Talks:
         entry = deferral.of(self.boot.deferred, candidate.url)
         try:
             async with asyncio.timeout(patience(entry, began)):
-                await self._follow_roots(candidate)
-                raw = candidate.document or await self._read(candidate.url)
-                return _Answer(candidate, link, raw, await self._verified(raw))
+                session = self._session(candidate)
+                verified = await self.updater.update(session, session.requirements, self._now)
+                return _Answer(candidate, link, verified)
         except Intercepted as failure:
             self._intercepted(candidate, str(failure))
             self._refuse(candidate, "portal", str(failure))
@@ -170,98 +166,40 @@ class _Talks:
             self._refuse(candidate, refusal.code, str(refusal), ban=refusal.ban_source)
         return None
 
-    async def _follow_roots(self, candidate: Candidate) -> None:
-        """Ask for the next root until there is none.
-
-        Raises:
-            FetchFailed: the source may have one and does not hand it out now.
-            Refusal: what it has does not follow from the newest root.
-        """
-        policy, facts = known(self.boot.policy, "a policy"), known(self.boot.facts, "the facts")
-        base = candidate.base(facts.arch, policy.channel)
-        while base is not None and (version := self._chain.next_version) is not None:
-            url = below(base, root_path(version))
-            try:
-                raw = await self._read(url)
-            except FetchFailed as failure:
-                if failure.retryable:
-                    raise
-                return
-            if version != self._chain.next_version:
-                # Another candidate had it first.
-                continue
-            chain = self._chain.extended(raw)
-            self.boot = replace(self.boot, chain=chain, seen=self.boot.seen.under(chain))
-            floor = self.boot.seen.floor(policy.channel, facts.arch)
-            seen = str(floor) if floor else None
-            self.world.emit(RootFollowed(version=version, url=url, seen=seen))
-            await self._keep(partial(keep_root, version=version, raw=raw))
-
-    async def _verified(self, raw: bytes) -> Verified:
-        """Return the manifest if it may be booted, and remember that it was published.
-
-        Raises:
-            Refusal: it is not believed, or not for this machine, now.
-        """
-        try:
-            verified = self._judged(raw)
-        except Expired:
-            # It was published all the same, so nothing below it is current any more.
-            trust = self._chain.trust(
-                known(self.boot.policy, "a policy").channel, known(self.boot.now, "the time")
-            )
-            await self._remember(authenticate(raw, trust))
-            raise
-        await self._remember(verified.found)
-        return verified
-
-    def _judged(self, raw: bytes) -> Verified:
-        """Return the manifest if it may be booted by what is known now; raise Refusal if not."""
-        boot = self.boot
-        policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
-        now = known(boot.now, "the time")
-        requirements = BootRequirements(
-            arch=facts.arch,
-            channel=policy.channel,
-            min_version=policy.min_version,
-            floor=boot.seen.floor(policy.channel, facts.arch),
-        )
-        trust = self._chain.trust(policy.channel, now)
-        return verify_manifest(raw, trust=trust, requirements=requirements, now=now)
-
     def _still_counts(self, answer: _Answer) -> bool:
         """Judge an answer by what other candidates have taught meanwhile."""
         try:
-            self._judged(answer.raw)
+            self.updater.verify(answer.manifest.raw, self._requirements, self._now)
         except Refusal as refusal:
             self._refuse(answer.candidate, refusal.code, str(refusal), ban=refusal.ban_source)
             return False
         return True
 
-    @property
-    def _chain(self) -> Chain:
-        return known(self.boot.chain, "a root of trust")
-
-    async def _read(self, url: str) -> bytes:
-        network = known(self.boot.policy, "a policy").network
-        return await self.world.fetcher.read(
-            url,
-            limit=MAX_BYTES,
-            reach=network.reach,
-            redirects=network.redirects,
-            on_redirect=lambda target: self.world.emit(DocumentRedirected(url=url, target=target)),
+    def _session(self, candidate: Candidate) -> UpdateSession:
+        policy = known(self.boot.policy, "a policy")
+        requirements = self._requirements
+        return UpdateSession(
+            updater=self.updater,
+            requirements=requirements,
+            manifest_url=candidate.url,
+            document=candidate.document,
+            base=candidate.base(requirements.arch, requirements.channel),
+            read=single_request(self.world.fetcher, policy.network, self.world.emit),
+            keep=self._keep,
+            emit=self.world.emit,
         )
 
-    async def _remember(self, found: SignedManifest) -> None:
-        self.boot = replace(self.boot, seen=self.boot.seen.including(found))
-        await self._keep(self._write_seen)
+    @property
+    def _requirements(self) -> BootRequirements:
+        facts = known(self.boot.facts, "the machine's facts")
+        return requirements_of(known(self.boot.policy, "a policy"), facts.arch)
 
-    def _write_seen(self, notebook: Notebook) -> None:
-        boot = self.boot
-        keep_seen(notebook, boot.seen, known(boot.chain, "a root of trust"))
+    @property
+    def _now(self) -> datetime:
+        return known(self.boot.now, "the time")
 
     async def _keep(self, write: Callable[[Notebook], None]) -> None:
-        """Write something down if the disk lets us: a boot does not depend on it."""
+        """Write something down if the disk allows it: a boot does not depend on it."""
         notebook = known(self.boot.shelf, "a store").notebook
         try:
             # One at a time: what is known last is written last.

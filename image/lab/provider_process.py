@@ -7,17 +7,15 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from image.authority import chain_of
+from image.authority import verified_manifest
 from image.lab.network import IPV4, IPV6, Lab, LabError
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
-from phase_boot.store.layout import manifest_path
 from phase_boot.trust.manifest import Manifest
-from phase_boot.trust.verify import BootRequirements, verify
+from phase_boot.trust.verify import BootRequirements
 
 PROGRAM: Final = Path(sys.executable).with_name("phase-boot")
 """The command as this environment has it installed."""
@@ -45,11 +43,8 @@ def expected_manifest(site: Path, arch: Arch, channel: str, root: Path) -> Manif
     Raises Refusal when such a machine would not accept it, PublishError when `root` is no root,
     and OSError when there is no manifest.
     """
-    now = datetime.now(UTC)
-    raw = (site / manifest_path(channel, arch)).read_bytes()
-    trust = chain_of(root, site).trust(channel, now)
     requirements = BootRequirements(arch, channel, Version.parse("0"))
-    return verify(raw, trust=trust, requirements=requirements, now=now).manifest
+    return verified_manifest(root, site, requirements)
 
 
 def start_provider(

@@ -33,23 +33,22 @@ from phase_boot.machine.events import (
     CandidateRefused,
     Event,
     ManifestVerified,
-    RootFollowed,
     StateDoubted,
 )
 from phase_boot.machine.journal import Journal, Sink
-from phase_boot.machine.recall import keep_root, keep_seen, recall
-from phase_boot.machine.redirect_events import DocumentRedirected
+from phase_boot.machine.recall import recall
+from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
 from phase_boot.ports.cache import Shelf
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
+from phase_boot.ports.notebook import Notebook
 from phase_boot.privsep.worker import NetworkWorker
 from phase_boot.store.errors import StoreError
-from phase_boot.store.layout import manifest_path, read_manifest_path, root_path
+from phase_boot.store.layout import manifest_path, read_manifest_path
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.client import Updater
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.strict_json import MAX_BYTES
-from phase_boot.trust.verify import BootRequirements, verify
 from phase_boot.url import BadUrl, Url, base_url, bases, below
 from policies.model import Mode, Policy, PolicyError, gateways_from
 from policies.read import parse_policy, read_policy
@@ -237,18 +236,13 @@ def _tracker(
 def _document_reader(
     plan: _Plan, fetcher: Fetcher, clock: Clock, emit: Callable[[Event], None]
 ) -> DocumentReader:
-    network = plan.policy.network
-
-    async def read(url: str) -> bytes:
-        return await fetcher.read(
-            url,
-            limit=MAX_BYTES,
-            reach=network.reach,
-            redirects=network.redirects,
-            on_redirect=lambda target: emit(DocumentRedirected(url=url, target=target)),
-        )
-
-    return DocumentReader(read=read, clock=clock, attempts=plan.policy.limits.attempts, emit=emit)
+    policy = plan.policy
+    return DocumentReader(
+        read=single_request(fetcher, policy.network, emit),
+        clock=clock,
+        attempts=policy.limits.attempts,
+        emit=emit,
+    )
 
 
 async def _verified_manifest(plan: _Plan, reader: DocumentReader, shelf: Shelf) -> Manifest:
@@ -257,33 +251,23 @@ async def _verified_manifest(plan: _Plan, reader: DocumentReader, shelf: Shelf) 
     memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))
     for doubt in memory.doubts:
         emit(StateDoubted(code=doubt.code, reason=str(doubt)))
-    chain, seen = memory.chain, memory.seen
-    now = max(plan.now, seen.issued or plan.now)
-    while (version := chain.next_version) is not None:
-        url = below(plan.base, root_path(version))
-        try:
-            raw = await reader.document(url)
-        except FetchFailed as failure:
-            if failure.retryable:
-                raise
-            break
-        chain = chain.extended(raw)
-        seen = seen.under(chain)
-        floor = seen.floor(policy.channel, plan.arch)
-        emit(RootFollowed(version=version, url=url, seen=str(floor) if floor else None))
-        await asyncio.to_thread(keep_root, shelf.notebook, version, raw)
-    requirements = BootRequirements(
-        arch=plan.arch,
-        channel=policy.channel,
-        min_version=policy.min_version,
-        floor=seen.floor(policy.channel, plan.arch),
+    updater = Updater(memory.chain, memory.seen)
+
+    async def keep(write: Callable[[Notebook], None]) -> None:
+        # A store that cannot keep the floor fails the command: the next run would accept less.
+        await asyncio.to_thread(write, shelf.notebook)
+
+    session = UpdateSession(
+        updater=updater,
+        requirements=requirements_of(policy, plan.arch),
+        manifest_url=below(plan.base, manifest_path(policy.channel, plan.arch)),
+        base=plan.base,
+        read=reader.document,
+        keep=keep,
+        emit=emit,
     )
-    url = below(plan.base, manifest_path(policy.channel, plan.arch))
-    raw = await reader.document(url)
-    verified = verify(
-        raw, trust=chain.trust(policy.channel, now), requirements=requirements, now=now
-    )
-    await asyncio.to_thread(keep_seen, shelf.notebook, seen.including(verified.found), chain)
+    now = memory.seen.no_earlier(plan.now)
+    verified = await updater.update(session, session.requirements, now)
     found = verified.manifest
     emit(
         ManifestVerified(
@@ -291,7 +275,7 @@ async def _verified_manifest(plan: _Plan, reader: DocumentReader, shelf: Shelf) 
             channel=found.channel,
             arch=found.arch,
             keys=verified.signers,
-            url=url,
+            url=session.manifest_url,
         )
     )
     return found

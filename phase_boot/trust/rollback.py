@@ -55,6 +55,10 @@ class RollbackState:
         """When the newest of them was issued: no clock is believed that is behind it."""
         return max((known.manifest.issued for known in self.manifests), default=None)
 
+    def no_earlier(self, now: datetime) -> datetime:
+        """Return ``now``, or when the newest manifest was issued if the clock is behind that."""
+        return max(now, self.issued or now)
+
     def including(self, fresh: SignedManifest) -> RollbackState:
         """Return what was seen with ``fresh`` as well: ``self`` if that is nothing higher."""
         place = _place(fresh.manifest)

@@ -1,0 +1,126 @@
+"""Attacks on `phase-boot fetch`: what one run verified, the next one holds against its mirror."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from phase_boot.app.prefetch import EXIT_FAILED, PrefetchRequest, prefetch
+from phase_boot.drill.fake_mirrors import Site, Sites, good_site
+from phase_boot.drill.sample_manifest import PUBLISHER, document, signed
+from phase_boot.drill.sample_root import (
+    NEW_PUBLISHER,
+    channel,
+    root_document,
+    signed_root,
+)
+from phase_boot.privsep.worker import NetworkWorker
+from policies.model import Reach
+
+FAR = "9000-01-01T00:00:00Z"
+MANIFEST = "stable/amd64/manifest.json"
+NEW, OLD = "2025.11.13", "2025.11.12"
+
+
+class Worker:
+    """A network worker whose only mirror is in memory."""
+
+    def __init__(self, sites: Sites) -> None:
+        self._sites = sites
+
+    def client(self) -> Sites:
+        return self._sites
+
+
+class Crash(BaseException):
+    """The process ends without a chance to clean up."""
+
+
+class CrashingSites(Sites):
+    """Sites during whose first artifact the process ends."""
+
+    async def stream(
+        self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        async for piece in super().stream(
+            url, offset=offset, size=size, reach=reach, redirects=redirects
+        ):
+            yield piece
+            raise Crash
+
+
+def mirror(version: str, **changes: object) -> Site:
+    return good_site(version=version, expires=FAR, **changes)
+
+
+def fetch(
+    folder: Path,
+    site: Site,
+    *,
+    keys: Sequence[str] = (PUBLISHER.keyid,),
+    root: Path | None = None,
+    sites: type[Sites] = Sites,
+) -> tuple[int, list[dict[str, object]]]:
+    """Run the command; return its exit status and its events."""
+    journal = folder / "journal.jsonl"
+    journal.unlink(missing_ok=True)
+    request = PrefetchRequest(
+        url=f"http://mirror/{MANIFEST}",
+        store=folder / "store",
+        keys=() if root else tuple(keys),
+        root=root,
+        journal=journal,
+    )
+    status = prefetch(request, cast("NetworkWorker", Worker(sites(mirror=site))))
+    return status, [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+def codes(events: list[dict[str, object]]) -> list[object]:
+    return [event["code"] for event in events if event["event"] == "candidate.refused"]
+
+
+def test_rollback_below_a_version_that_was_fetched(tmp_path: Path) -> None:
+    assert fetch(tmp_path, mirror(NEW))[0] == 0
+    status, events = fetch(tmp_path, mirror(OLD))
+    assert (status, codes(events)) == (EXIT_FAILED, ["manifest.rollback"])
+    assert not any(event["event"] == "fetch.started" for event in events)
+    assert fetch(tmp_path, mirror(NEW))[0] == 0
+
+
+def test_rollback_after_a_crash_during_the_download(tmp_path: Path) -> None:
+    with pytest.raises(Crash):
+        fetch(tmp_path, mirror(NEW), sites=CrashingSites)
+    status, events = fetch(tmp_path, mirror(OLD))
+    assert (status, codes(events)) == (EXIT_FAILED, ["manifest.rollback"])
+
+
+def test_rollback_below_a_version_that_had_expired(tmp_path: Path) -> None:
+    expired = good_site(version=NEW, expires="2025-12-12T08:00:00Z")
+    assert codes(fetch(tmp_path, expired)[1]) == ["manifest.expired"]
+    assert codes(fetch(tmp_path, mirror(OLD))[1]) == ["manifest.rollback"]
+
+
+def test_a_revoked_key_stays_revoked_where_the_newer_root_is_hidden(tmp_path: Path) -> None:
+    root = tmp_path / "1.json"
+    names = {"stable": channel(expires=FAR)}
+    root.write_bytes(signed_root(root_document(channels=names)))
+    new = mirror(NEW)
+    new.files[MANIFEST] = signed(document(version=NEW, expires=FAR, mirrors=[]), NEW_PUBLISHER)
+    renamed = {"stable": channel(NEW_PUBLISHER, expires=FAR)}
+    new.files["root/2.json"] = signed_root(root_document(2, channels=renamed))
+    assert fetch(tmp_path, new, root=root)[0] == 0
+    status, events = fetch(tmp_path, mirror("2026"), root=root)
+    assert (status, codes(events)) == (EXIT_FAILED, ["signature.untrusted"])
+
+
+def test_a_state_that_was_deleted_is_reported(tmp_path: Path) -> None:
+    assert fetch(tmp_path, mirror(NEW))[0] == 0
+    (state,) = tmp_path.glob("store*/**/state.json")
+    state.unlink()
+    _, events = fetch(tmp_path, mirror(NEW))
+    doubts = [event["code"] for event in events if event["event"] == "state.doubted"]
+    assert doubts == ["state.missing"]
