@@ -79,7 +79,8 @@ acceptance: .venv/done ## what the last `make test` and `make e2e` proved, row b
 # ---- images ------------------------------------------------------------------------------------
 -include image/image.mk
 -include image/lab/lab.mk
--include image/plasma.mk
+-include image/bench/bench.mk
+-include tests/interop/interop.mk
 -include tests/fuzz/fuzz.mk
 -include tests/trust.mk
 -include tests/faults/faults.mk

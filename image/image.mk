@@ -27,3 +27,7 @@ image: setup $(ROOT) ## build the stick, dist/phase-boot-ARCH.img, which starts 
 .PHONY: target
 target: setup $(ROOT) $(KEY) ## build the example target, publish it by KEY and ROOT to dist/site-ARCH
 	@$(IMAGE) target --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" --key "$(KEY)"
+
+.PHONY: hello
+hello: .venv/done ## assemble the first job, build/hello.wasm, whose sha256 is pinned
+	@$(RUN) python -m image.hello

@@ -31,6 +31,8 @@ FOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "model-check": (*_RUN, "tests/model"),
 }
 """By suite, what its tests build or run; a new suite has to say."""
+_RESULTS: Final = "image/bench/results/"
+"""What the benchmarks write; no test reads it."""
 _MODULE: Final = re.compile(r"\btests(?:\.\w+)+")
 
 
@@ -47,7 +49,8 @@ class Staleness:
         if changed is None:
             return True
         own = {str(path.relative_to(self.root)) for path in imported(self.root, name)}
-        return any(path in own or path.startswith(_prefixes(suite)) for path in changed)
+        inputs = (path for path in changed if not path.startswith(_RESULTS))
+        return any(path in own or path.startswith(_prefixes(suite)) for path in inputs)
 
     def _changed_since(self, commit: str) -> frozenset[str] | None:
         """Return the paths that differ from ``commit``; None if this clone does not have it."""

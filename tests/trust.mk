@@ -8,10 +8,6 @@ coverage-trust: .venv/done ## every branch of phase_boot/trust is taken by its u
 		-m pytest -q tests/unit/trust tests/unit/content/test_version.py
 	$(COVERAGE) report --show-missing --fail-under=100
 
-.PHONY: bench-trust
-bench-trust: .venv/done ## what verifying costs beside bare signature checks; writes image/bench/results/trust.json
-	$(RUN) python -m image.bench.trust
-
 # In a copy, so that nobody works on a mutant. Some ten minutes on two cores.
 MUTANTS := build/mutants
 .PHONY: mutants

@@ -18,8 +18,8 @@ from typing import Final
 
 from image.bench import clients, many_clients, silent_sources
 from image.bench.clients import MIB, Took
-from image.bench.netns import Host
 from image.bench.results import FOLDER, Bench, Row, Threshold, host, merge, replace, table
+from image.lab.netns import Host
 from image.lab.network import Lab
 from image.lab.provider_process import PROGRAM
 from phase_boot.app import edge

@@ -20,8 +20,8 @@ from statistics import median
 from typing import Final
 
 from image.bench import clients, torrent_client
-from image.bench.netns import PORT, Host
 from image.bench.results import Bench, Row, Threshold
+from image.lab.netns import PORT, Host
 from image.lab.network import IPV4, Lab
 from image.lab.provider_process import PROGRAM
 from phase_boot.content.artifact import Artifact

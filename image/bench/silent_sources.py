@@ -16,8 +16,8 @@ from typing import Final
 
 from image.bench import clients
 from image.bench.clients import MIB
-from image.bench.netns import Host
 from image.bench.results import Bench, Row, Threshold
+from image.lab.netns import Host
 from image.lab.network import Lab
 from image.lab.provider_process import PROGRAM
 from phase_boot.content.arch import Arch

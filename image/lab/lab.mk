@@ -1,6 +1,4 @@
-# What needs virtual machines: the demo, the end-to-end tests, the boot benchmark.
-RUNS ?= 3
-
+# What boots virtual machines: the demo and the end-to-end tests.
 .PHONY: demo
 demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; see it happen
 	@$(RUN) python -m image.lab.demo --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" --key "$(KEY)"
@@ -25,31 +23,3 @@ soak: setup ## cut the power at twenty moments of a boot, each followed by anoth
 	@rm -f build/results/soak.xml
 	$(RUN) pytest -m soak -n 2 --dist worksteal --junitxml=build/results/soak.xml tests/e2e || true
 	@$(RUN) python -m tests.proofs record soak
-
-.PHONY: bench-boot
-bench-boot: target ## measure a boot and its reference, RUNS times; writes image/bench/results/boot.json
-	@$(IMAGE) build --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" --measured \
-		--out build/bench/phase-boot-$(ARCH).img
-	$(RUN) python -m image.bench.boot --arch $(ARCH) --runs $(RUNS) --root "$(ROOT)"
-
-.PHONY: bench-fetch
-bench-fetch: setup ## measure fetching beside curl, aria2c and libtorrent; writes image/bench/results/fetch.json
-	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) aria2"
-	$(RUN) --group bench python -m image.bench.fetch --runs $(RUNS)
-
-.PHONY: bench-update
-bench-update: setup ## bytes of an update beside zsync, rsync, casync, xdelta3; writes image/bench/results/update.json
-	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) zsync rsync casync xdelta3"
-	$(RUN) python -m image.bench.update
-
-# boxo is the library that kubo is made of; building it takes ten minutes once.
-.PHONY: interop-ipfs
-interop-ipfs: setup ## let boxo read our DAGs and serve them to us; needs Go 1.26
-	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer" >&2; exit 1; }
-	@mkdir -p build/tools
-	cd tests/interop/ipfs && CGO_ENABLED=0 go build -o "$(CURDIR)/build/tools/boxo-peer" .
-	$(RUN) pytest tests/interop/test_ipfs.py
-
-.PHONY: bench-report
-bench-report: setup ## print and plot every image/bench/results/*.json
-	$(RUN) --group bench python -m image.bench.report

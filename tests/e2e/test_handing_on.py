@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from image.bench.netns import Host
 from image.lab.boot_timing import REPORT
 from image.lab.machine import Machine
+from image.lab.netns import Host
 from image.lab.network import Lab
 from image.lab.provider_process import PORT, PROGRAM, start_provider
 from phase_boot.content.arch import Arch

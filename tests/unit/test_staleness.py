@@ -13,6 +13,7 @@ from tests.staleness import FOLDERS, Staleness, imported
 TEST = "tests/e2e/test_boot.py::test_it_boots[amd64]"
 FILES = {
     "image/base/config": "y",
+    "image/bench/results/boot.json": "[]",
     "phase_boot/cli.py": "",
     "docs/page.md": "",
     "uv.lock": "",
@@ -59,6 +60,7 @@ def proof(tree: Path) -> Proof:
     ("changed", "stale"),
     [
         ("image/base/config", True),
+        ("image/bench/results/boot.json", False),
         ("phase_boot/cli.py", True),
         ("phase_boot/added.py", True),
         ("uv.lock", True),
