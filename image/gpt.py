@@ -33,7 +33,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class PlacedPartition:
     """A partition with its place, in bytes."""
 
     partition: Partition
@@ -41,31 +41,31 @@ class Placed:
     size: int
 
 
-def place(partitions: Sequence[Partition]) -> tuple[Placed, ...]:
+def place(partitions: Sequence[Partition]) -> tuple[PlacedPartition, ...]:
     """Return ``partitions`` one after the other from the first MiB."""
     return tuple(_place(partitions))
 
 
-def disk_size(placed: Sequence[Placed]) -> int:
+def disk_size(placed: Sequence[PlacedPartition]) -> int:
     """Return the size in bytes of a disk that holds ``placed`` and both tables."""
     return max(each.start + each.size for each in placed) + TAIL
 
 
-def script(placed: Sequence[Placed], disk_uuid: str) -> str:
+def script(placed: Sequence[PlacedPartition], disk_uuid: str) -> str:
     """Return the partition table in sfdisk's language."""
     head = ["label: gpt", f"label-id: {disk_uuid}", f"sector-size: {SECTOR}", "unit: sectors"]
     return "\n".join([*head, *map(_line, placed), ""])
 
 
-def _place(partitions: Sequence[Partition]) -> Iterator[Placed]:
+def _place(partitions: Sequence[Partition]) -> Iterator[PlacedPartition]:
     start = ALIGNMENT
     for partition in partitions:
         size = -(-partition.size // ALIGNMENT) * ALIGNMENT
-        yield Placed(partition=partition, start=start, size=size)
+        yield PlacedPartition(partition=partition, start=start, size=size)
         start += size
 
 
-def _line(placed: Placed) -> str:
+def _line(placed: PlacedPartition) -> str:
     partition = placed.partition
     fields = [
         f"start={placed.start // SECTOR}",

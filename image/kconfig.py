@@ -36,7 +36,7 @@ BESIDES: Final[Mapping[Arch, tuple[str, ...]]] = {
 LINE: Final = re.compile(r"^CONFIG_(\w+)=([ym])$", re.MULTILINE)
 
 
-class KernelLacks(BuildError):
+class KernelOptionMissing(BuildError):
     """A kernel that cannot carry the seed; the text names the options that are missing."""
 
 
@@ -55,9 +55,9 @@ def check(config: str, arch: Arch) -> None:
     """Refuse a kernel that lacks something.
 
     Raises:
-        KernelLacks: It does.
+        KernelOptionMissing: It does.
     """
     lacking: Iterable[str] = missing(config, arch)
     if lacking:
         names = ", ".join(f"CONFIG_{option}" for option in lacking)
-        raise KernelLacks(f"the {arch} kernel lacks {names}; the seed cannot run on it")
+        raise KernelOptionMissing(f"the {arch} kernel lacks {names}; the seed cannot run on it")

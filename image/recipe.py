@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.modules import patterns
+from image.build_cache import ROOT
+from image.kernel_modules import patterns
 from image.platforms import PLATFORMS, Platform
-from image.workshop import ROOT
 from phase_boot.content.arch import Arch
 from policies.model import Shell
 from policies.write import SHIPPED_SHELL, Keys, RootFile
@@ -39,15 +39,15 @@ CERTIFICATES: Final = ("ca-certificates",)
 MIB: Final = 1024 * 1024
 CACHE_MIB: Final = 512
 
-NOBODY: Final = Keys(())
+NO_PUBLISHERS: Final = Keys(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trusting:
+class TrustConfig:
     """Whom the seed of an image trusts, and where it looks.
 
     Attributes:
-        whom: a root, or keys; the example target asks nobody.
+        publishers: a root, or keys; the example target asks nobody.
         channel: the channel to follow.
         urls: manifest URLs that are known beforehand.
         gateways: base URLs of trustless gateways of IPFS.
@@ -55,7 +55,7 @@ class Trusting:
         shell: what a person at the console may do, and whether the machine tries again by itself.
     """
 
-    whom: Keys | RootFile = NOBODY
+    publishers: Keys | RootFile = NO_PUBLISHERS
     channel: str = "stable"
     urls: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Recipe:
 
     Attributes:
         arch: the architecture.
-        trusting: what goes into the policies.
+        trust: what goes into the policies.
         esp_mib: size of the loader's partition; room for a second kernel is meant.
         cache_mib: size of Cache; it is sparse in the image file.
         menu_seconds: how long the loader's menu stays.
@@ -78,7 +78,7 @@ class Recipe:
     """
 
     arch: Arch
-    trusting: Trusting = Trusting()
+    trust: TrustConfig = TrustConfig()
     esp_mib: int = 256
     cache_mib: int = CACHE_MIB
     menu_seconds: int = 3

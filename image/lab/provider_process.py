@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.authority import verified_manifest
 from image.lab.network import IPV4, IPV6, Lab, LabError
+from image.site_roots import verified_manifest
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
 from phase_boot.trust.manifest import Manifest

@@ -28,10 +28,10 @@ def assemble(contents: Sequence[tuple[gpt.Partition, Path]], uuid: str, out: Pat
     )
     with out.open("r+b") as disk:
         for each in placed:
-            pour(files[each.partition.name], disk.fileno(), each.start)
+            copy_sparse(files[each.partition.name], disk.fileno(), each.start)
 
 
-def pour(source: Path, disk: int, start: int) -> None:
+def copy_sparse(source: Path, disk: int, start: int) -> None:
     """Copy ``source`` to offset ``start`` of the descriptor ``disk``, leaving zeros as holes."""
     with source.open("rb") as file:
         offset = 0

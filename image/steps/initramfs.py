@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from image.steps.tree import files_of
+from image.build_cache import ROOT
+from image.steps.tree import list_files
 from image.tools import Tool, run
-from image.workshop import ROOT
 from phase_boot.handoff.cpio import Entry, archive
 
 DEVICES: Final = ROOT / "image" / "initramfs" / "devices.sh"
@@ -60,7 +60,8 @@ def pack(busybox: Path, init: Path, modules: Path, out: Path) -> None:
 
 def entries(busybox: bytes, scripts: Mapping[str, bytes], modules: Path) -> Iterable[Entry]:
     """Yield the members, folders first."""
-    files = [path for path in files_of(modules) if not path.endswith((".builtin.modinfo", ".bin"))]
+    left_out = (".builtin.modinfo", ".bin")
+    files = [path for path in list_files(modules) if not path.endswith(left_out)]
     parents = {str(parent) for path in files for parent in Path(path).parents} - {"."}
     for folder in sorted({*FOLDERS, *parents}):
         yield Entry.folder(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from image import kconfig, modules
+from image import kconfig, kernel_modules
 from image.errors import BuildError
 from image.tools import Tool, run
 from phase_boot.content.arch import Arch
@@ -14,7 +14,7 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"MZ\0\0zimg": "
 """How files begin that kexec on arm64 does not load."""
 
 
-class NotLoadable(BuildError):
+class UnsupportedKernelFormat(BuildError):
     """A kernel in a format that kexec does not know; the text names it."""
 
 
@@ -24,37 +24,39 @@ def release_of(packages: Path) -> str:
     return folder.name
 
 
-def checked(packages: Path, arch: Arch, out: Path) -> None:
+def extract_kernel(packages: Path, arch: Arch, out: Path) -> None:
     """Copy the kernel of ``packages`` to the folder ``out``, as `vmlinuz` and `release`.
 
     Raises:
-        kconfig.KernelLacks: Its configuration is not enough for the seed.
-        NotLoadable: kexec could not load it.
+        kconfig.KernelOptionMissing: Its configuration is not enough for the seed.
+        UnsupportedKernelFormat: kexec could not load it.
     """
     release = release_of(packages)
     config = (packages / f"boot/config-{release}").read_text(encoding="utf-8")
     kconfig.check(config, arch)
     image = (packages / f"boot/vmlinuz-{release}").read_bytes()
-    refuse_compressed(image, arch)
+    check_uncompressed(image, arch)
     out.mkdir()
     (out / "vmlinuz").write_bytes(image)
     (out / "release").write_text(release, encoding="utf-8")
 
 
-def refuse_compressed(image: bytes, arch: Arch) -> None:
+def check_uncompressed(image: bytes, arch: Arch) -> None:
     """Refuse an arm64 kernel that is not a plain `Image`; an x86 bzImage unpacks itself.
 
     Raises:
-        NotLoadable: It is compressed.
+        UnsupportedKernelFormat: It is compressed.
     """
     if arch is Arch.AMD64:
         return
     for magic, name in COMPRESSED.items():
         if image.startswith(magic):
-            raise NotLoadable(f"the arm64 kernel is {name}-compressed; kexec wants a plain Image")
+            raise UnsupportedKernelFormat(
+                f"the arm64 kernel is {name}-compressed; kexec loads a plain Image only"
+            )
 
 
-def chosen_modules(packages: Path, wanted: Iterable[str], quick: Iterable[str], out: Path) -> None:
+def install_modules(packages: Path, wanted: Iterable[str], quick: Iterable[str], out: Path) -> None:
     """Write the modules that ``wanted`` names into a root at ``out``, with depmod's indexes.
 
     Those that ``quick`` names are written unpacked.
@@ -67,7 +69,7 @@ def chosen_modules(packages: Path, wanted: Iterable[str], quick: Iterable[str], 
     (out / "lib").symlink_to("usr/lib")
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         (folder / name).write_bytes((source / name).read_bytes())
-    for path, data in modules.select(source / "kernel", wanted, quick).items():
+    for path, data in kernel_modules.select(source / "kernel", wanted, quick).items():
         file = folder / "kernel" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)

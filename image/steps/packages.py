@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from image.build_cache import discard
 from image.tools import Tool, run
-from image.workshop import discard
 
 LEFT_OUT = (
     "/usr/share/doc/*",

@@ -45,7 +45,7 @@ TAG: Final = "cpython-313"
 KEPT_METADATA: Final = ("METADATA", "entry_points.txt")
 
 
-def wheels(platform: str, interpreter: Path, choice: Sequence[str], out: Path) -> None:
+def install_wheels(platform: str, interpreter: Path, choice: Sequence[str], out: Path) -> None:
     """Install the locked wheels for ``platform`` (uv's name) into ``out``, by hash.
 
     ``choice`` are the options of `uv export` that say which of them.
@@ -67,7 +67,7 @@ def wheels(platform: str, interpreter: Path, choice: Sequence[str], out: Path) -
     trim(out)
     for library in sorted(out.rglob("*.so")):
         run(Tool.STRIP, "--strip-unneeded", library)
-    compile_all(interpreter, out, f"/{SITE}")
+    compile_bytecode(interpreter, out, f"/{SITE}")
 
 
 def trim(site: Path) -> None:
@@ -80,17 +80,17 @@ def trim(site: Path) -> None:
             if path.name not in KEPT_METADATA:
                 remove(path)
         metadata = folder / "METADATA"
-        metadata.write_text(head_of(metadata.read_text(encoding="utf-8")), encoding="utf-8")
+        metadata.write_text(metadata_head(metadata.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def head_of(metadata: str) -> str:
+def metadata_head(metadata: str) -> str:
     """Return the name and the version from a METADATA file, which is all that is ever asked."""
     head, _, _ = metadata.partition("\n\n")
     lines = re.findall(r"^(?:Metadata-Version|Name|Version): .*$", head, re.MULTILINE)
     return "\n".join(lines) + "\n"
 
 
-def program(root: Path, interpreter: Path, out: Path) -> None:
+def install_project(root: Path, interpreter: Path, out: Path) -> None:
     """Copy our packages from the repository ``root`` to ``out``, with the entry points."""
     out.mkdir()
     for name in PACKAGES:
@@ -104,7 +104,7 @@ def program(root: Path, interpreter: Path, out: Path) -> None:
     head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (folder / "METADATA").write_text(head, encoding="utf-8")
     (folder / "entry_points.txt").write_text(entry_points(project), encoding="utf-8")
-    compile_all(interpreter, out, f"/{SITE}")
+    compile_bytecode(interpreter, out, f"/{SITE}")
 
 
 def entry_points(project: dict[str, dict[str, dict[str, str]]]) -> str:
@@ -117,7 +117,7 @@ def entry_points(project: dict[str, dict[str, dict[str, str]]]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def compile_all(interpreter: Path, folder: Path, where: str) -> None:
+def compile_bytecode(interpreter: Path, folder: Path, where: str) -> None:
     """Byte-compile ``folder``, whose place in the root is the absolute path ``where``.
 
     Args:
@@ -141,7 +141,7 @@ def compile_all(interpreter: Path, folder: Path, where: str) -> None:
     )
 
 
-def without_sources(folder: Path) -> None:
+def remove_sources(folder: Path) -> None:
     """Leave of every module below ``folder`` its bytecode, where the import looks for it then."""
     for compiled in sorted(folder.rglob(f"__pycache__/*.{TAG}.pyc")):
         module = compiled.name.removesuffix(f".{TAG}.pyc")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from image import recipe as names
+from image.build_cache import discard
 from image.steps import packages as debian
-from image.steps import python, roots, tree
+from image.steps import python, rootfs, tree
 from image.tools import epoch
-from image.workshop import discard
 from loader.entries import MENU
 from policies.model import Mode
 from policies.write import Places, RootFile, with_site
@@ -32,7 +32,7 @@ LINKS: Final = {
 }
 
 
-def root(
+def build_root(
     packages: Path,
     interpreter: Path,
     parts: Sequence[tuple[Path, str]],
@@ -48,14 +48,14 @@ def root(
         recipe: what to build.
         out: the folder to create.
     """
-    roots.assemble(packages, recipe.own_files, parts, recipe.platform, out)
+    rootfs.assemble(packages, recipe.own_files, parts, recipe.platform, out)
     library = out / "usr/lib/python3.13"
-    python.compile_all(interpreter, library, "/usr/lib/python3.13")
+    python.compile_bytecode(interpreter, library, "/usr/lib/python3.13")
     _write_generated(out, recipe)
-    roots.finish(out, ["cache"], LINKS, epoch())
+    rootfs.finish(out, ["cache"], LINKS, epoch())
 
 
-def trust(site: names.Trusting) -> dict[str, str]:
+def policy_files(site: names.TrustConfig) -> dict[str, str]:
     """Return the policies of a seed by their names, and the root that they start from, if any.
 
     Raises:
@@ -64,19 +64,19 @@ def trust(site: names.Trusting) -> dict[str, str]:
     files = {
         f"{mode}.toml": with_site(
             Mode(mode),
-            whom=site.whom,
+            whom=site.publishers,
             channel=site.channel,
             places=Places(urls=site.urls, gateways=site.gateways),
             shell=site.shell,
         )
         for mode in MENU
     }
-    if isinstance(site.whom, RootFile):
-        files[site.whom.name] = site.whom.content.decode()
+    if isinstance(site.publishers, RootFile):
+        files[site.publishers.name] = site.publishers.content.decode()
     return files
 
 
-def certificates(suite: str, arch: str, out: Path) -> None:
+def bundle_certificates(suite: str, arch: str, out: Path) -> None:
     """Write the certificates of Debian's list into one file, where OpenSSL looks for it."""
     unpacked = out.with_name(out.name + ".packages")
     debian.extract(suite, arch, names.CERTIFICATES, unpacked)
@@ -88,7 +88,7 @@ def certificates(suite: str, arch: str, out: Path) -> None:
     discard(unpacked)
 
 
-def authorities(files: Sequence[Path]) -> str:
+def read_authorities(files: Sequence[Path]) -> str:
     """Return the certificates in ``files``, one after the other, and nothing else of them.
 
     Raises:
@@ -112,14 +112,14 @@ def authorities(files: Sequence[Path]) -> str:
 def _write_generated(out: Path, recipe: names.Recipe) -> None:
     for name, function in LAUNCHERS.items():
         tree.write(out / f"usr/bin/{name}", python.launcher(function), executable=True)
-    for name, content in trust(recipe.trusting).items():
+    for name, content in policy_files(recipe.trust).items():
         tree.write(out / "etc/phase-boot" / name, content)
-    if recipe.trusting.authorities:
+    if recipe.trust.authorities:
         bundle = (out / BUNDLE).read_text(encoding="utf-8")
-        tree.write(out / BUNDLE, bundle + recipe.trusting.authorities)
+        tree.write(out / BUNDLE, bundle + recipe.trust.authorities)
     tree.write(
         out / "etc/os-release",
-        roots.os_release("Phase Boot Seed", names.version(), recipe.platform),
+        rootfs.os_release("Phase Boot Seed", names.version(), recipe.platform),
     )
     tree.write(out / "usr/lib/clock-epoch", "")
     built = datetime.fromtimestamp(epoch(), UTC).isoformat()

@@ -9,7 +9,7 @@ from typing import Final
 from image import hello
 from image import recipe as names
 from image.recipe import PYTHON_FILES, TARGET_FILES
-from image.steps import python, roots, tree
+from image.steps import python, rootfs, tree
 from image.tools import epoch
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import entry_path
@@ -30,7 +30,7 @@ CHOICE: Final = (
 """Plasma's and the provider's wheels, without those that only a seed or a publisher needs."""
 
 
-def root(
+def build_root(
     packages: Path,
     interpreter: Path,
     parts: Sequence[tuple[Path, str]],
@@ -48,16 +48,16 @@ def root(
         recipe: what to build.
         out: the folder to create.
     """
-    roots.assemble(packages, [PYTHON_FILES, TARGET_FILES], parts, recipe.platform, out)
+    rootfs.assemble(packages, [PYTHON_FILES, TARGET_FILES], parts, recipe.platform, out)
     library = "usr/lib/python3.13"
-    python.compile_all(interpreter, out / library, f"/{library}")
+    python.compile_bytecode(interpreter, out / library, f"/{library}")
     for folder in (library, python.SITE):
-        python.without_sources(out / folder)
+        python.remove_sources(out / folder)
     tree.write(out / "usr/bin/phase-boot", python.launcher("main"), executable=True)
-    system = roots.os_release("Phase Boot Example", names.version(), recipe.platform)
+    system = rootfs.os_release("Phase Boot Example", names.version(), recipe.platform)
     tree.write(out / "etc/os-release", system)
     _bring_hello(out / JOBS)
-    roots.finish(out, [KEPT], LINKS, epoch())
+    rootfs.finish(out, [KEPT], LINKS, epoch())
 
 
 def _bring_hello(jobs: Path) -> None:

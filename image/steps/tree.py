@@ -19,7 +19,7 @@ class MissingFile(BuildError):
     """A pattern that matches nothing, or a library that no package brought."""
 
 
-def keep(
+def select_files(
     packages: Path, wanted: Iterable[str], users: Iterable[Path], platform: Platform, out: Path
 ) -> None:
     """Link the files of ``packages`` that ``wanted`` names, and their libraries, to ``out``.
@@ -35,15 +35,15 @@ def keep(
         MissingFile: A pattern matches nothing, or a library is nowhere.
     """
     globs = [pattern.format(triplet=platform.triplet) for pattern in wanted]
-    chosen = match(files_of(packages), globs)
-    chosen |= trail(packages, platform.interpreter)
+    chosen = match(list_files(packages), globs)
+    chosen |= resolve_links(packages, platform.interpreter)
     programs = [packages / path for path in chosen if not (packages / path).is_symlink()]
     chosen |= libraries(packages, [*programs, *users], platform)
     for path in sorted(chosen):
         link(packages / path, out / path)
 
 
-def files_of(root: Path) -> list[str]:
+def list_files(root: Path) -> list[str]:
     """Return every file and link below ``root``, as relative paths, sorted."""
     found = [
         os.path.relpath(Path(folder, name), root)
@@ -79,7 +79,7 @@ def libraries(packages: Path, programs: Iterable[Path], platform: Platform) -> s
     while waiting:
         path = waiting.pop()
         for name in elf.needed(path) if elf.is_elf(path) else ():
-            new = trail(packages, library(packages, name, platform)) - found
+            new = resolve_links(packages, library(packages, name, platform)) - found
             found |= new
             waiting += [packages / each for each in sorted(new)]
     return found
@@ -98,7 +98,7 @@ def library(packages: Path, name: str, platform: Platform) -> str:
     raise MissingFile(f"{name}: no package brings this library; add the one that does")
 
 
-def trail(packages: Path, path: str) -> set[str]:
+def resolve_links(packages: Path, path: str) -> set[str]:
     """Return ``path`` and what it links to, step by step."""
     steps = {path}
     while (packages / path).is_symlink():
@@ -110,13 +110,13 @@ def trail(packages: Path, path: str) -> set[str]:
 
 def overlay(source: Path, out: Path) -> None:
     """Link every file below ``source`` to its place below ``out``; the later one stays."""
-    for path in files_of(source):
+    for path in list_files(source):
         link(source / path, out / path)
 
 
 def copy(source: Path, out: Path) -> None:
     """Copy text files of the repository to ``out``; a checkout's files are never hard-linked."""
-    for path in files_of(source):
+    for path in list_files(source):
         text = (source / path).read_text(encoding="utf-8")
         write(out / path, text, executable=text.startswith("#!"))
 
@@ -139,7 +139,7 @@ def write(path: Path, text: str, *, executable: bool = False) -> None:
     path.chmod(0o755 if executable else 0o644)
 
 
-def settle(root: Path, time: int) -> None:
+def normalize(root: Path, time: int) -> None:
     """Give every file and folder the same time stamp, and modes that no umask shaped."""
     for folder, folders, names in os.walk(root, topdown=False):
         for name in [*names, *folders]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from image.build_cache import build_lock
 from image.hello import hello
 from image.lab.accel import choose
 from image.lab.boot_timing import is_of_seed
@@ -26,7 +27,6 @@ from image.lab.machine import Machine
 from image.lab.provider_process import PROGRAM, expected_manifest
 from image.lab.qemu_args import Hardware
 from image.lab.wan import Certificate
-from image.workshop import only_one
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.publish.keyfile import read_key
@@ -87,7 +87,7 @@ def published(arch: Arch, made: dict[Arch, Published], request: pytest.FixtureRe
     """Everything that a boot of `arch` takes; built once."""
     if arch not in made:
         folder = request.config.rootpath / "build" / "e2e" / arch
-        with only_one(folder):
+        with build_lock(folder):
             made[arch] = publish(arch, folder)
     return made[arch]
 
@@ -131,7 +131,7 @@ def foreign(arch: Arch, request: pytest.FixtureRequest) -> Path:
     """A stick of another publisher, with a root of trust of its own; built once."""
     folder = request.config.rootpath / "build" / "e2e" / f"foreign-{arch}"
     stick, root = folder / "stick.img", folder / "roots" / "1.json"
-    with only_one(folder):
+    with build_lock(folder):
         root_key, key = folder / "root.key", folder / "publisher.key"
         for path in (root_key, key):
             if not path.exists():
@@ -157,7 +157,7 @@ def second_job(folder: Path) -> tuple[str, ...]:
 
 def mirror_certificate() -> Certificate:
     """What the HTTPS server MIRROR shows; every stick trusts the authority that made it."""
-    with only_one(CERTIFICATES):
+    with build_lock(CERTIFICATES):
         return certificate(CERTIFICATES, MIRROR)
 
 

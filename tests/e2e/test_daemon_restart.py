@@ -10,12 +10,12 @@ import time
 
 import pytest
 
+from image.build_cache import build_lock
 from image.lab.boot_timing import REPORT
 from image.lab.guest_events import Event
 from image.lab.machine import Machine
 from image.lab.network import BRIDGE, Lab
 from image.lab.provider_process import start_provider
-from image.workshop import only_one
 from phase_boot.content.arch import Arch
 
 from .conftest import (
@@ -42,7 +42,7 @@ def open_stick(arch: Arch, published: Published) -> Published:
     """The published stick, built so that a person may be root on it."""
     folder = published.stick.parent
     stick = published.stick.with_name("stick-root-shell.img")
-    with only_one(folder):
+    with build_lock(folder):
         program(
             *(sys.executable, "-m", "image", "build", "--arch", arch, "--channel", CHANNEL),
             *("--root", str(folder / "roots" / "1.json"), "--out", str(stick), "--root-shell"),

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from image.authority import chain_of
 from image.lab.boot_timing import REPORT
 from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import PROGRAM, Provider, start_provider
+from image.site_roots import updated_chain
 from phase_boot.content.arch import Arch
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.keyfile import read_key
@@ -151,7 +151,7 @@ def check_remembered(published: Published, machine: Machine, site: Path, version
     notes = cache.notes()
     assert set(notes) == {"root.2.json", "state.json"}
     assert notes["root.2.json"] == (site / ROOT_2).read_bytes()
-    chain = chain_of(site / root_path(1), site)
+    chain = updated_chain(site / root_path(1), site)
     assert chain.version == 2
     seen, doubts = read_state(notes["state.json"], chain)
     assert doubts == ()

@@ -63,7 +63,7 @@ def _as_process(case: Mapping[str, Any], errors: Path, output: Path) -> int:
 
 def _status() -> int:
     if sys.argv[0] == "image":
-        from image.__main__ import main as build  # noqa: PLC0415 - only where it is run
+        from image.cli import main as build  # noqa: PLC0415 - only where it is run
 
         command = build
     else:

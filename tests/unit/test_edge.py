@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from image.__main__ import parser as builder
+from image.cli import parser as builder
 from phase_boot.app import edge
 from phase_boot.cli import parser
 

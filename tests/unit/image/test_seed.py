@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from image.__main__ import parser
+from image.cli import parser
 from image.lab.certificates import authority, certificate
-from image.recipe import SEED_FILES, Recipe, Trusting
+from image.recipe import SEED_FILES, Recipe, TrustConfig
 from image.steps import python, seed
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import PUBLISHER
@@ -24,7 +24,7 @@ def test_entry_points_are_written_as_importlib_reads_them() -> None:
 
 def test_metadata_keeps_its_head_alone() -> None:
     text = "Metadata-Version: 2.4\nName: x\nVersion: 1\nRequires-Dist: y\n\nName: not this\n"
-    assert python.head_of(text) == "Metadata-Version: 2.4\nName: x\nVersion: 1\n"
+    assert python.metadata_head(text) == "Metadata-Version: 2.4\nName: x\nVersion: 1\n"
 
 
 def test_the_launcher_reads_neither_environment_nor_site() -> None:
@@ -35,8 +35,8 @@ def test_of_a_file_of_authorities_nothing_but_their_certificates_is_kept(tmp_pat
     pem = authority(tmp_path).read_text()
     file = tmp_path / "mine.pem"
     file.write_text("Subject: mine\n" + (tmp_path / "authority.key").read_text() + pem)
-    assert seed.authorities([file, authority(tmp_path)]) == pem + pem
-    assert seed.authorities([]) == ""
+    assert seed.read_authorities([file, authority(tmp_path)]) == pem + pem
+    assert seed.read_authorities([]) == ""
 
 
 def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
@@ -45,16 +45,18 @@ def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
     damaged.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     for path in (tmp_path / "absent.pem", tmp_path / "authority.key", damaged):
         with pytest.raises(ValueError, match="holds no certificates"):
-            seed.authorities([path])
+            seed.read_authorities([path])
     server = certificate(tmp_path, "mirror.phase.example").chain
     with pytest.raises(ValueError, match="not an authority's"):
-        seed.authorities([server])
+        seed.read_authorities([server])
 
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> None:  # noqa: FBT001 - a case
     whom = Keys((PUBLISHER.keyid,))
-    files = seed.trust(Trusting(whom=whom, shell=Shell(root=allowed, unattended=True)))
+    files = seed.policy_files(
+        TrustConfig(publishers=whom, shell=Shell(root=allowed, unattended=True))
+    )
     for text in files.values():
         assert parse_policy(text.encode(), read=whom.read).shell.root is allowed
 
@@ -62,7 +64,8 @@ def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> N
 @pytest.mark.parametrize("told", [False, True])
 def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(told: bool) -> None:  # noqa: FBT001 - a case
     whom = Keys((PUBLISHER.keyid,))
-    for text in seed.trust(Trusting(whom=whom, shell=Shell(root=False, unattended=told))).values():
+    config = TrustConfig(publishers=whom, shell=Shell(root=False, unattended=told))
+    for text in seed.policy_files(config).values():
         assert parse_policy(text.encode(), read=whom.read).shell.unattended is told
     command = ["build", "--arch", "amd64", "--key", PUBLISHER.keyid]
     assert parser().parse_args([*command, "--attended"]).attended

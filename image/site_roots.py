@@ -17,7 +17,7 @@ from phase_boot.trust.strict_json import MAX_BYTES
 from phase_boot.trust.verify import BootRequirements
 
 
-def hand_out_roots(first: Path, site: Path) -> None:
+def copy_roots(first: Path, site: Path) -> None:
     """Make the roots of ``site`` the file ``first`` and those that follow from it in its folder.
 
     Drafts stay where they are. A root of the SITE that the folder has not belongs to another
@@ -70,7 +70,7 @@ class SiteFolder:
         """Keep nothing."""
 
 
-def chain_of(first: Path, site: Path) -> Chain:
+def updated_chain(first: Path, site: Path) -> Chain:
     """Return the roots that a machine with the file ``first`` trusts after an update from ``site``.
 
     Raises:

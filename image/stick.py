@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from image import gpt, identity, recipe
+from image import gpt, identifiers, recipe
+from image.build_cache import ROOT, BuildCache, Step
 from image.platforms import native
 from image.recipe import BASE_FILES, MIB, SEED_FILES, Recipe
 from image.steps import disk, filesystems, initramfs, kernel, packages, python, seed
 from image.tools import epoch
-from image.workshop import ROOT, Step, Workshop
 from loader.entries import configuration, menu
 
 KERNEL_PATH: Final = "/phase/vmlinuz"
@@ -20,32 +20,34 @@ ESP_TYPE: Final = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 CACHE_TYPE: Final = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 NOT_MOUNTED_BY_ITSELF: Final = "GUID:63"
 READ_ONLY: Final = "GUID:60"
-ROOT_CODE: Final = tuple(
-    ROOT / "image" / name for name in ("elf.py", "steps/tree.py", "steps/roots.py")
+ROOTFS_CODE: Final = tuple(
+    ROOT / "image" / name for name in ("elf.py", "steps/tree.py", "steps/rootfs.py")
 )
-IDENTITY: Final = ROOT / "image" / "identity.py"
+IDENTITY: Final = ROOT / "image" / "identifiers.py"
 SEED_WORD: Final = "phase.seed"
 """The word of the kernel command line by which the initramfs knows its Seed partition."""
 VERITY_SHARE: Final = 0.02
 """Room after the squashfs for its hash tree, measured at 0.8 %, and a MiB for its head."""
 
 
-def image(shop: Workshop, wanted: Recipe) -> Path:
+def build_stick(builds: BuildCache, wanted: Recipe) -> Path:
     """Build the image that ``wanted`` describes, and return where it is."""
-    debian = shop.do(debian_packages(wanted))
-    certificates = shop.do(certificate_package())
-    interpreter = shop.do(interpreter_packages())
-    linux = shop.do(seed_kernel(wanted, debian))
-    modules = shop.do(seed_modules(wanted, debian))
-    early = shop.do(early_modules(debian))
-    wheels = shop.do(locked_wheels(wanted, interpreter))
-    program = shop.do(own_program(interpreter))
-    root = shop.do(seed_root(wanted, debian, certificates, interpreter, modules, wheels, program))
-    squashfs = shop.do(seed_squashfs(root))
-    first = shop.do(seed_initramfs(debian, early))
-    esp = shop.do(loader_partition(wanted, debian, linux, first, squashfs))
-    cache = shop.do(cache_partition(wanted, squashfs, esp))
-    return shop.do(whole_disk(wanted, esp, squashfs, cache))
+    debian = builds.run(debian_packages(wanted))
+    certificates = builds.run(certificate_package())
+    interpreter = builds.run(interpreter_packages())
+    linux = builds.run(seed_kernel(wanted, debian))
+    modules = builds.run(seed_modules(wanted, debian))
+    early = builds.run(early_modules(debian))
+    wheels = builds.run(locked_wheels(wanted, interpreter))
+    program = builds.run(own_program(interpreter))
+    root = builds.run(
+        seed_root(wanted, debian, certificates, interpreter, modules, wheels, program)
+    )
+    squashfs = builds.run(seed_squashfs(root))
+    first = builds.run(seed_initramfs(debian, early))
+    esp = builds.run(loader_partition(wanted, debian, linux, first, squashfs))
+    cache = builds.run(cache_partition(wanted, squashfs, esp))
+    return builds.run(whole_disk(wanted, esp, squashfs, cache))
 
 
 def debian_packages(wanted: Recipe) -> Step:
@@ -53,9 +55,9 @@ def debian_packages(wanted: Recipe) -> Step:
     names = (*recipe.SEED_PACKAGES, f"linux-image-{wanted.arch}")
     return Step(
         name="packages",
-        says=f"unpack Debian {recipe.SUITE} packages for {wanted.arch}, run none of their scripts",
+        description=f"unpack Debian {recipe.SUITE} for {wanted.arch} without package scripts",
         make=partial(packages.extract, recipe.SUITE, wanted.arch, names),
-        params=(recipe.SUITE, wanted.arch, *names),
+        options=(recipe.SUITE, wanted.arch, *names),
     )
 
 
@@ -63,9 +65,9 @@ def certificate_package() -> Step:
     """Certificates, which are the same on every architecture."""
     return Step(
         name="certificates",
-        says="unpack the certificates of the certificate authorities",
-        make=partial(seed.certificates, recipe.SUITE, native().arch),
-        params=(recipe.SUITE, *recipe.CERTIFICATES),
+        description="unpack the certificates of the certificate authorities",
+        make=partial(seed.bundle_certificates, recipe.SUITE, native().arch),
+        options=(recipe.SUITE, *recipe.CERTIFICATES),
     )
 
 
@@ -74,9 +76,9 @@ def interpreter_packages() -> Step:
     arch = native().arch
     return Step(
         name="interpreter",
-        says=f"unpack the same Python for this machine ({arch}), to make bytecode with",
+        description=f"unpack the same Python for this machine ({arch}), to make bytecode with",
         make=partial(packages.extract, recipe.SUITE, arch, recipe.INTERPRETER),
-        params=(recipe.SUITE, arch, *recipe.INTERPRETER),
+        options=(recipe.SUITE, arch, *recipe.INTERPRETER),
     )
 
 
@@ -84,24 +86,24 @@ def seed_kernel(wanted: Recipe, debian: Path) -> Step:
     """The kernel, if it can do what the seed asks of it."""
     return Step(
         name="kernel",
-        says="check that the kernel has kexec, overlayfs, wireguard, FUSE, squashfs, dm-verity",
-        make=partial(kernel.checked, debian, wanted.arch),
-        reads=(ROOT / "image/kconfig.py",),
-        after=(debian,),
+        description="check the configuration of the kernel, and take it out of its package",
+        make=partial(kernel.extract_kernel, debian, wanted.arch),
+        inputs=(ROOT / "image/kconfig.py",),
+        depends_on=(debian,),
     )
 
 
 def seed_modules(wanted: Recipe, debian: Path) -> Step:
     """The modules of the seed's root."""
     patterns = recipe.list_of(SEED_FILES / "modules.list")
-    quick = recipe.list_of(SEED_FILES / "quick.modules")
+    quick = recipe.list_of(SEED_FILES / "uncompressed.modules")
     return Step(
         name="modules",
-        says=f"choose drivers for PCs, servers and VMs, and index them ({wanted.arch})",
-        make=partial(kernel.chosen_modules, debian, patterns, quick),
-        params=(*patterns, "quick", *quick),
-        reads=(ROOT / "image/modules.py",),
-        after=(debian,),
+        description=f"choose drivers for PCs, servers and VMs, and index them ({wanted.arch})",
+        make=partial(kernel.install_modules, debian, patterns, quick),
+        options=(*patterns, "quick", *quick),
+        inputs=(ROOT / "image/kernel_modules.py",),
+        depends_on=(debian,),
     )
 
 
@@ -110,11 +112,11 @@ def early_modules(debian: Path) -> Step:
     patterns = recipe.list_of(SEED_FILES / "initramfs.modules")
     return Step(
         name="early-modules",
-        says="choose the drivers that it takes to read the stick",
-        make=partial(kernel.chosen_modules, debian, patterns, patterns),
-        params=patterns,
-        reads=(ROOT / "image/modules.py",),
-        after=(debian,),
+        description="choose the drivers that it takes to read the stick",
+        make=partial(kernel.install_modules, debian, patterns, patterns),
+        options=patterns,
+        inputs=(ROOT / "image/kernel_modules.py",),
+        depends_on=(debian,),
     )
 
 
@@ -122,11 +124,11 @@ def locked_wheels(wanted: Recipe, interpreter: Path) -> Step:
     """The locked Python dependencies, trimmed and byte-compiled."""
     return Step(
         name="wheels",
-        says="install the locked wheels by hash, drop what is never imported, byte-compile",
-        make=partial(python.wheels, wanted.platform.wheels, interpreter, ()),
-        params=(wanted.platform.wheels,),
-        reads=(ROOT / "uv.lock",),
-        after=(interpreter,),
+        description="install the locked wheels by hash, drop what is never imported, byte-compile",
+        make=partial(python.install_wheels, wanted.platform.wheels, interpreter, ()),
+        options=(wanted.platform.wheels,),
+        inputs=(ROOT / "uv.lock",),
+        depends_on=(interpreter,),
     )
 
 
@@ -134,10 +136,10 @@ def own_program(interpreter: Path) -> Step:
     """Our own packages, byte-compiled."""
     return Step(
         name="program",
-        says="copy phase_boot, states, policies and loader, byte-compile",
-        make=partial(python.program, ROOT, interpreter),
-        reads=(ROOT / "pyproject.toml", *(ROOT / name for name in python.PACKAGES)),
-        after=(interpreter,),
+        description="copy phase_boot, states, policies and loader, byte-compile",
+        make=partial(python.install_project, ROOT, interpreter),
+        inputs=(ROOT / "pyproject.toml", *(ROOT / name for name in python.PACKAGES)),
+        depends_on=(interpreter,),
     )
 
 
@@ -152,11 +154,11 @@ def seed_root(wanted: Recipe, debian: Path, certificates: Path, *parts: Path) ->
     )
     return Step(
         name="root",
-        says="put the seed's root together; compile in whom it trusts",
-        make=partial(seed.root, debian, interpreter, trees, wanted),
-        params=(repr(wanted.trusting), recipe.version(), str(epoch())),
-        reads=(BASE_FILES, *wanted.own_files, ROOT / "policies", *ROOT_CODE),
-        after=(debian, certificates, *parts),
+        description="put the seed's root together; compile in whom it trusts",
+        make=partial(seed.build_root, debian, interpreter, trees, wanted),
+        options=(repr(wanted.trust), recipe.version(), str(epoch())),
+        inputs=(BASE_FILES, *wanted.own_files, ROOT / "policies", *ROOTFS_CODE),
+        depends_on=(debian, certificates, *parts),
     )
 
 
@@ -165,10 +167,10 @@ def seed_squashfs(root: Path) -> Step:
     options = filesystems.SEED_OPTIONS
     return Step(
         name="seed",
-        says="pack the root as squashfs",
+        description="pack the root as squashfs",
         make=partial(filesystems.squashfs, root, options),
-        params=(*options, str(epoch())),
-        after=(root,),
+        options=(*options, str(epoch())),
+        depends_on=(root,),
     )
 
 
@@ -176,10 +178,10 @@ def seed_initramfs(debian: Path, early: Path) -> Step:
     """The seed's initramfs."""
     return Step(
         name="initramfs",
-        says="pack busybox, the first script and the first drivers as initramfs",
+        description="pack busybox, the first script and the first drivers as initramfs",
         make=partial(initramfs.pack, debian / "usr/bin/busybox", SEED_FILES / "init", early),
-        reads=(SEED_FILES / "init", initramfs.DEVICES),
-        after=(debian, early),
+        inputs=(SEED_FILES / "init", initramfs.DEVICES),
+        depends_on=(debian, early),
     )
 
 
@@ -189,13 +191,13 @@ def loader_partition(
     """The ESP."""
     return Step(
         name="esp",
-        says="make the ESP: systemd-boot, its three entries, kernel and initramfs",
+        description="make the ESP: systemd-boot, its three entries, kernel and initramfs",
         make=partial(
             make_esp, wanted=wanted, debian=debian, linux=linux, first=first, squashfs=squashfs
         ),
-        params=(str(wanted.esp_mib), str(wanted.menu_seconds), wanted.options, recipe.version()),
-        reads=(ROOT / "loader", ROOT / "image/steps/filesystems.py", IDENTITY),
-        after=(debian, linux, first, squashfs),
+        options=(str(wanted.esp_mib), str(wanted.menu_seconds), wanted.options, recipe.version()),
+        inputs=(ROOT / "loader", ROOT / "image/steps/filesystems.py", IDENTITY),
+        depends_on=(debian, linux, first, squashfs),
     )
 
 
@@ -205,7 +207,7 @@ def make_esp(  # noqa: PLR0913 - the results of five steps, by keyword
     """Gather what the firmware and the loader read, and make the ESP of it."""
     suffix = wanted.platform.efi
     loader = debian / f"usr/lib/systemd/boot/efi/systemd-boot{suffix}.efi"
-    seed_word = f"{SEED_WORD}={identity.seed_identifier(squashfs)}"
+    seed_word = f"{SEED_WORD}={identifiers.seed_identifier(squashfs)}"
     options = {
         "linux": KERNEL_PATH,
         "initrd": INITRAMFS_PATH,
@@ -220,7 +222,7 @@ def make_esp(  # noqa: PLR0913 - the results of five steps, by keyword
     for entry in menu(version=recipe.version(), **options):
         files[f"loader/entries/{entry.name}.conf"] = entry.text().encode()
     size = wanted.esp_mib * MIB
-    filesystems.fat32(files, size, identity.esp_serial(files, size), "PHASE-ESP", out)
+    filesystems.fat32(files, size, identifiers.esp_serial(files, size), "PHASE-ESP", out)
 
 
 def cache_partition(wanted: Recipe, squashfs: Path, esp: Path) -> Step:
@@ -228,17 +230,17 @@ def cache_partition(wanted: Recipe, squashfs: Path, esp: Path) -> Step:
     size = wanted.cache_mib * MIB
     return Step(
         name="cache",
-        says=f"make the Cache, {wanted.cache_mib} MiB of ext4 with the folders of an empty store",
+        description=f"make the Cache: {wanted.cache_mib} MiB of ext4 with an empty store",
         make=partial(make_cache, size, squashfs, esp),
-        params=(str(size), str(epoch())),
-        reads=(ROOT / "image/steps/filesystems.py", IDENTITY),
-        after=(squashfs, esp),
+        options=(str(size), str(epoch())),
+        inputs=(ROOT / "image/steps/filesystems.py", IDENTITY),
+        depends_on=(squashfs, esp),
     )
 
 
 def make_cache(size: int, squashfs: Path, esp: Path, out: Path) -> None:
     """Make the Cache file system of this image, and of no other."""
-    uuid = identity.cache_filesystem(squashfs, esp, size)
+    uuid = identifiers.cache_filesystem(squashfs, esp, size)
     filesystems.ext4(size, uuid, "phase-cache", out)
 
 
@@ -246,11 +248,11 @@ def whole_disk(wanted: Recipe, esp: Path, squashfs: Path, cache: Path) -> Step:
     """The disk image."""
     return Step(
         name="disk",
-        says="write partition table, ESP, Seed and Cache into one disk image",
+        description="write partition table, ESP, Seed and Cache into one disk image",
         make=partial(make_disk, wanted, esp, squashfs, cache),
-        params=(wanted.platform.root_type,),
-        reads=(ROOT / "image/gpt.py", ROOT / "image/steps/disk.py", IDENTITY),
-        after=(esp, squashfs, cache),
+        options=(wanted.platform.root_type,),
+        inputs=(ROOT / "image/gpt.py", ROOT / "image/steps/disk.py", IDENTITY),
+        depends_on=(esp, squashfs, cache),
     )
 
 
@@ -258,7 +260,7 @@ def make_disk(wanted: Recipe, esp: Path, squashfs: Path, cache: Path, out: Path)
     """Lay out the three partitions and write them."""
     packed = squashfs.stat().st_size
     seed_size = packed + int(packed * VERITY_SHARE) + MIB
-    own = identity.identifiers(squashfs, esp, cache)
+    own = identifiers.identifiers(squashfs, esp, cache)
     root_type, hidden = wanted.platform.root_type, NOT_MOUNTED_BY_ITSELF
     partitions = (
         partition("esp", ESP_TYPE, own.esp, esp.stat().st_size),
@@ -280,11 +282,11 @@ def partition(name: str, kind: str, uuid: str, size: int, *attributes: str) -> g
     )
 
 
-def deliver(made: Path, out: Path) -> None:
+def export(made: Path, out: Path) -> None:
     """Copy the image to ``out``, keeping its holes; who boots it may write to the copy."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.new")
     filesystems.sparse(draft, made.stat().st_size)
     with draft.open("r+b") as file:
-        disk.pour(made, file.fileno(), 0)
+        disk.copy_sparse(made, file.fileno(), 0)
     draft.replace(out)

@@ -35,35 +35,35 @@ class Step:
 
     Attributes:
         name: its name, in file names and on the terminal.
-        says: what it does, for a reader of the plan.
+        description: what it does, for a reader of the plan.
         make: does it; the argument is the folder or file to create.
-        params: everything else that the output depends on, as text.
-        reads: files and folders of the repository that it reads.
-        after: the results that it uses.
+        options: everything else that the output depends on, as text.
+        inputs: files and folders of the repository that it reads.
+        depends_on: the results that it uses.
     """
 
     name: str
-    says: str
+    description: str
     make: Callable[[Path], None]
-    params: tuple[str, ...] = ()
-    reads: tuple[Path, ...] = ()
-    after: tuple[Path, ...] = ()
+    options: tuple[str, ...] = ()
+    inputs: tuple[Path, ...] = ()
+    depends_on: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
-class Workshop:
-    """Where steps are done, or with ``rehearse`` only told."""
+class BuildCache:
+    """Where steps are done, or with ``dry_run`` only told."""
 
     folder: Path
-    rehearse: bool = False
+    dry_run: bool = False
     _done: list[str] = field(default_factory=list)
 
-    def do(self, step: Step) -> Path:
+    def run(self, step: Step) -> Path:
         """Return the output of ``step``, made now or kept from an earlier run."""
         output = self.folder / f"{step.name}-{key(step)}"
         kept = output.exists()
         self._say(step, kept=kept)
-        if kept or self.rehearse:
+        if kept or self.dry_run:
             return output
         draft = self.folder / f".{output.name}.{os.getpid()}"
         discard(draft)
@@ -76,8 +76,8 @@ class Workshop:
 
     def _say(self, step: Step, *, kept: bool) -> None:
         self._done.append(step.name)
-        state = "kept" if kept else "to do" if self.rehearse else "now"
-        print(f"{len(self._done):3} {step.name:14} {step.says} [{state}]", flush=True)
+        state = "kept" if kept else "to do" if self.dry_run else "now"
+        print(f"{len(self._done):3} {step.name:14} {step.description} [{state}]", flush=True)
 
     def _forget_older(self, name: str) -> None:
         outputs = self.folder.glob(f"{name}-{'[0-9a-f]' * KEY_LENGTH}")
@@ -88,7 +88,7 @@ class Workshop:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def build_lock(folder: Path) -> Iterator[None]:
     """Wait until no other build works in ``folder``, and keep others waiting."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -102,9 +102,9 @@ def key(step: Step) -> str:
         "name": step.name,
         "python": sys.version_info[:2],
         "code": _digest_file(Path(inspect.getfile(_function(step.make)))),
-        "params": step.params,
-        "reads": [digest_of(path) for path in step.reads],
-        "after": [path.name for path in step.after],
+        "params": step.options,
+        "reads": [digest_of(path) for path in step.inputs],
+        "after": [path.name for path in step.depends_on],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
 

@@ -45,7 +45,7 @@ def assemble(
     lists = [folder / "files.list" for folder in sources]
     patterns = [pattern for path in lists if path.exists() for pattern in list_of(path)]
     users = [path for part, _ in parts for path in part.rglob("*.so")]
-    tree.keep(packages, patterns, users, platform, out)
+    tree.select_files(packages, patterns, users, platform, out)
     for part, place in parts:
         tree.overlay(part, out / place)
     for folder in sources:
@@ -61,7 +61,7 @@ def finish(out: Path, folders: Sequence[str], links: Mapping[str, str], time: in
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.symlink_to(target)
-    tree.settle(out, time)
+    tree.normalize(out, time)
 
 
 def common_links(out: Path) -> dict[str, str]:

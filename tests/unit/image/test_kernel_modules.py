@@ -3,7 +3,7 @@
 import lzma
 from pathlib import Path, PurePosixPath
 
-from image import modules
+from image import kernel_modules
 
 NET = PurePosixPath("drivers/net/ethernet/intel/e1000e/e1000e.ko.xz")
 PTP = PurePosixPath("drivers/ptp/ptp.ko.xz")
@@ -14,37 +14,37 @@ ALL = (NET, PTP, PPS, GPU, CRC)
 
 
 def test_a_folder_brings_what_is_below_it_and_nothing_else() -> None:
-    assert modules.matching(ALL, ["drivers/net/ethernet/"]) == [NET]
+    assert kernel_modules.matching(ALL, ["drivers/net/ethernet/"]) == [NET]
 
 
 def test_a_module_is_named_without_its_suffix() -> None:
-    assert modules.matching(ALL, ["drivers/ptp/ptp", "arch/*/crypto/crc32c*"]) == [CRC, PTP]
+    assert kernel_modules.matching(ALL, ["drivers/ptp/ptp", "arch/*/crypto/crc32c*"]) == [CRC, PTP]
 
 
 def test_a_later_exclamation_mark_takes_away() -> None:
-    assert modules.matching(ALL, ["drivers/", "!drivers/gpu/"]) == [NET, PPS, PTP]
+    assert kernel_modules.matching(ALL, ["drivers/", "!drivers/gpu/"]) == [NET, PPS, PTP]
 
 
 def test_what_a_module_needs_comes_with_it_over_any_distance() -> None:
     needs = {NET: ["ptp", "built_in"], PTP: ["pps_core"]}
-    by_name = {modules.module_name(path): path for path in ALL}
-    found = modules.closure([NET], by_name, lambda path: needs.get(path, []))
+    by_name = {kernel_modules.module_name(path): path for path in ALL}
+    found = kernel_modules.closure([NET], by_name, lambda path: needs.get(path, []))
     assert found == [NET, PPS, PTP]
 
 
 def test_modules_that_need_each_other_end() -> None:
     by_name = {"ptp": PTP, "pps_core": PPS}
     both = {PTP: ["pps_core"], PPS: ["ptp"]}
-    assert modules.closure([PTP], by_name, lambda path: both[path]) == [PPS, PTP]
+    assert kernel_modules.closure([PTP], by_name, lambda path: both[path]) == [PPS, PTP]
 
 
 def test_hard_and_soft_needs_are_read_from_the_module_itself() -> None:
     info = b"\0license=GPL\0depends=ptp,mii-core\0softdep=pre: crc32c nls_ascii post: x\0"
-    assert modules.needs_of(info) == ("ptp", "mii_core", "crc32c", "nls_ascii")
+    assert kernel_modules.dependencies_of(info) == ("ptp", "mii_core", "crc32c", "nls_ascii")
 
 
 def test_a_module_that_needs_nothing_needs_nothing() -> None:
-    assert modules.needs_of(b"\0depends=\0") == ()
+    assert kernel_modules.dependencies_of(b"\0depends=\0") == ()
 
 
 def test_quick_modules_come_unpacked_with_their_needs_and_others_as_they_are(
@@ -55,7 +55,7 @@ def test_quick_modules_come_unpacked_with_their_needs_and_others_as_they_are(
         file = tmp_path / path
         file.parent.mkdir(parents=True)
         file.write_bytes(lzma.compress(text))
-    chosen = modules.select(tmp_path, ["drivers/net/", "arch/"], ["drivers/net/*"])
+    chosen = kernel_modules.select(tmp_path, ["drivers/net/", "arch/"], ["drivers/net/*"])
     assert chosen == {
         PurePosixPath("drivers/net/ethernet/intel/e1000e/e1000e.ko"): texts[NET],
         PurePosixPath("drivers/ptp/ptp.ko"): texts[PTP],
@@ -64,4 +64,4 @@ def test_quick_modules_come_unpacked_with_their_needs_and_others_as_they_are(
 
 
 def test_a_list_has_comments_and_blank_lines() -> None:
-    assert modules.patterns("# a\n\nfs/squashfs/  # b\n") == ("fs/squashfs/",)
+    assert kernel_modules.patterns("# a\n\nfs/squashfs/  # b\n") == ("fs/squashfs/",)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from image.__main__ import main
-from image.authority import chain_of, hand_out_roots
+from image.cli import main
 from image.lab.provider_process import expected_manifest
-from image.recipe import Trusting
+from image.recipe import TrustConfig
+from image.site_roots import copy_roots, updated_chain
 from image.steps import seed
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed
@@ -51,17 +51,17 @@ def handed_out(site: Path) -> dict[str, bytes]:
 def test_a_site_hands_out_the_roots_of_a_folder_and_nothing_else(
     roots: Path, tmp_path: Path
 ) -> None:
-    hand_out_roots(roots / "1.json", tmp_path / "site")
+    copy_roots(roots / "1.json", tmp_path / "site")
     assert handed_out(tmp_path / "site") == {"1.json": ROOT_1, "2.json": ROOT_2}
-    hand_out_roots(roots / "1.json", tmp_path / "site")
+    copy_roots(roots / "1.json", tmp_path / "site")
     assert handed_out(tmp_path / "site") == {"1.json": ROOT_1, "2.json": ROOT_2}
 
 
 def test_roots_of_another_chain_leave_the_site(roots: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    hand_out_roots(roots / "1.json", site)
+    copy_roots(roots / "1.json", site)
     (roots / "2.json").unlink()
-    hand_out_roots(roots / "1.json", site)
+    copy_roots(roots / "1.json", site)
     assert handed_out(site) == {"1.json": ROOT_1}
 
 
@@ -69,22 +69,22 @@ def test_a_root_by_any_name_stands_under_its_number(roots: Path, tmp_path: Path)
     given = tmp_path / "elsewhere" / "root.json"
     given.parent.mkdir()
     given.write_bytes(ROOT_1)
-    hand_out_roots(given, tmp_path / "site")
+    copy_roots(given, tmp_path / "site")
     assert handed_out(tmp_path / "site") == {"1.json": ROOT_1}
-    assert chain_of(given, roots.parent / "none").newest == first_root()
+    assert updated_chain(given, roots.parent / "none").newest == first_root()
 
 
 def test_the_roots_of_the_site_itself_stay_as_they_are(roots: Path, tmp_path: Path) -> None:
     roots.rename(tmp_path / "root")
     before = handed_out(tmp_path)
-    hand_out_roots(tmp_path / "root" / "1.json", tmp_path)
+    copy_roots(tmp_path / "root" / "1.json", tmp_path)
     assert handed_out(tmp_path) == before
 
 
 def test_a_root_that_nobody_would_follow_is_not_handed_out(roots: Path, tmp_path: Path) -> None:
     (roots / "2.json").write_bytes(signed_root(root_document(2), STRANGER))
     with pytest.raises(PublishError, match=r"2\.json is not followed"):
-        hand_out_roots(roots / "1.json", tmp_path / "site")
+        copy_roots(roots / "1.json", tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -92,13 +92,13 @@ def test_a_stick_with_the_first_root_believes_whom_the_newest_names(
     roots: Path, tmp_path: Path
 ) -> None:
     site = tmp_path / "site"
-    hand_out_roots(roots / "1.json", site)
-    chain = chain_of(roots / "1.json", site)
+    copy_roots(roots / "1.json", site)
+    chain = updated_chain(roots / "1.json", site)
     assert chain.version == 2
     assert chain.trusts("stable") == Trust(frozenset({NEW_PUBLISHER.keyid}), 1)
     (site / "root" / "2.json").write_bytes(signed_root(root_document(2), STRANGER))
     with pytest.raises(RootNotByPrevious):
-        chain_of(roots / "1.json", site)
+        updated_chain(roots / "1.json", site)
 
 
 def test_what_a_site_promises_is_what_its_newest_publisher_signed(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_what_a_site_promises_is_what_its_newest_publisher_signed(tmp_path: Path
 
 
 def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) -> None:
-    files = seed.trust(Trusting(whom=RootFile(ROOT_1), channel="stable"))
+    files = seed.policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="stable"))
     for name, text in files.items():
         (tmp_path / name).write_bytes(text.encode())
     assert (tmp_path / "root.json").read_bytes() == ROOT_1
@@ -133,13 +133,13 @@ def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) ->
 
 def test_a_seed_that_would_follow_a_channel_of_nobody_is_not_built() -> None:
     with pytest.raises(PolicyError, match="no publisher of nightly"):
-        seed.trust(Trusting(whom=RootFile(ROOT_1), channel="nightly"))
+        seed.policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="nightly"))
 
 
 def test_two_seeds_are_told_apart_by_the_root_that_they_carry() -> None:
-    first, second = (Trusting(whom=RootFile(root)) for root in (ROOT_1, ROOT_1 + b"\n"))
+    first, second = (TrustConfig(publishers=RootFile(root)) for root in (ROOT_1, ROOT_1 + b"\n"))
     assert repr(first) != repr(second)
-    assert repr(first) == repr(Trusting(whom=RootFile(ROOT_1)))
+    assert repr(first) == repr(TrustConfig(publishers=RootFile(ROOT_1)))
 
 
 @pytest.mark.parametrize(

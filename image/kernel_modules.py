@@ -60,7 +60,7 @@ def closure(
     return sorted(found)
 
 
-def needs_of(module: bytes) -> tuple[str, ...]:
+def dependencies_of(module: bytes) -> tuple[str, ...]:
     """Return the modules that an uncompressed ``module`` needs, hard and soft."""
     names: list[str] = []
     for match in INFO.finditer(module):
@@ -86,9 +86,10 @@ def select(tree: Path, wanted: Iterable[str], quick: Iterable[str]) -> dict[Pure
     def needs(path: PurePosixPath) -> tuple[str, ...]:
         packed[path] = (tree / path).read_bytes()
         loaded[path] = lzma.decompress(packed[path])
-        return needs_of(loaded[path])
+        return dependencies_of(loaded[path])
 
     chosen = closure(matching(paths, wanted), by_name, needs)
-    at_once = set(closure(matching(chosen, quick), by_name, lambda path: needs_of(loaded[path])))
+    known = {path: dependencies_of(data) for path, data in loaded.items()}
+    at_once = set(closure(matching(chosen, quick), by_name, known.__getitem__))
     unpacked = {path.with_suffix(""): loaded[path] for path in chosen if path in at_once}
     return unpacked | {path: packed[path] for path in chosen if path not in at_once}

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from image import build, recipe
+from image import recipe, stick
+from image.build_cache import BUILD, ROOT, BuildCache, Step, discard
 from image.recipe import BASE_FILES, PYTHON_FILES, SEED_FILES, TARGET_FILES, Recipe
 from image.steps import filesystems, initramfs, kernel, python, target
 from image.tools import epoch
-from image.workshop import BUILD, ROOT, Step, Workshop, discard
 from phase_boot.console.progress import progress
 from phase_boot.content.version import Version
 from phase_boot.publish.keyfile import read_key
@@ -29,7 +29,7 @@ RENEWED: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class PublishOptions:
     """What to publish where.
 
     Attributes:
@@ -49,18 +49,18 @@ class Order:
     modules: tuple[Path, ...] = ()
 
 
-def artifacts(shop: Workshop, wanted: Recipe) -> Mapping[str, Path]:
+def build_artifacts(builds: BuildCache, wanted: Recipe) -> Mapping[str, Path]:
     """Build kernel, initramfs and rootfs of the target, and return where they are."""
-    debian = shop.do(build.debian_packages(wanted))
-    interpreter = shop.do(build.interpreter_packages())
-    linux = shop.do(build.seed_kernel(wanted, debian))
-    modules = shop.do(build.seed_modules(wanted, debian))
-    early = shop.do(early_modules(debian))
-    first = shop.do(target_initramfs(debian, early))
-    wheels = shop.do(target_wheels(wanted, interpreter))
-    program = shop.do(build.own_program(interpreter))
-    root = shop.do(target_root(wanted, debian, interpreter, modules, wheels, program))
-    rootfs = shop.do(target_rootfs(root))
+    debian = builds.run(stick.debian_packages(wanted))
+    interpreter = builds.run(stick.interpreter_packages())
+    linux = builds.run(stick.seed_kernel(wanted, debian))
+    modules = builds.run(stick.seed_modules(wanted, debian))
+    early = builds.run(early_modules(debian))
+    first = builds.run(target_initramfs(debian, early))
+    wheels = builds.run(target_wheels(wanted, interpreter))
+    program = builds.run(stick.own_program(interpreter))
+    root = builds.run(target_root(wanted, debian, interpreter, modules, wheels, program))
+    rootfs = builds.run(target_rootfs(root))
     return {"kernel": linux / "vmlinuz", "initramfs": first, "rootfs": rootfs}
 
 
@@ -70,11 +70,11 @@ def early_modules(debian: Path) -> Step:
     patterns = tuple(pattern for path in lists for pattern in recipe.list_of(path))
     return Step(
         name="target-drivers",
-        says="choose the drivers that it takes to read the Cache",
-        make=partial(kernel.chosen_modules, debian, patterns, patterns),
-        params=patterns,
-        reads=(ROOT / "image/modules.py",),
-        after=(debian,),
+        description="choose the drivers that it takes to read the Cache",
+        make=partial(kernel.install_modules, debian, patterns, patterns),
+        options=patterns,
+        inputs=(ROOT / "image/kernel_modules.py",),
+        depends_on=(debian,),
     )
 
 
@@ -83,10 +83,10 @@ def target_initramfs(debian: Path, early: Path) -> Step:
     init = TARGET_FILES / "init"
     return Step(
         name="target-first",
-        says="pack busybox, the target's first script and its drivers as initramfs",
+        description="pack busybox, the target's first script and its drivers as initramfs",
         make=partial(initramfs.pack, debian / "usr/bin/busybox", init, early),
-        reads=(init, initramfs.DEVICES),
-        after=(debian, early),
+        inputs=(init, initramfs.DEVICES),
+        depends_on=(debian, early),
     )
 
 
@@ -94,11 +94,11 @@ def target_wheels(wanted: Recipe, interpreter: Path) -> Step:
     """The locked Python dependencies of Plasma, trimmed and byte-compiled."""
     return Step(
         name="target-wheels",
-        says="install the locked wheels that Plasma runs on, by hash, as the seed's",
-        make=partial(python.wheels, wanted.platform.wheels, interpreter, target.CHOICE),
-        params=(wanted.platform.wheels, *target.CHOICE),
-        reads=(ROOT / "uv.lock",),
-        after=(interpreter,),
+        description="install the locked wheels that Plasma runs on, by hash, as the seed's",
+        make=partial(python.install_wheels, wanted.platform.wheels, interpreter, target.CHOICE),
+        options=(wanted.platform.wheels, *target.CHOICE),
+        inputs=(ROOT / "uv.lock",),
+        depends_on=(interpreter,),
     )
 
 
@@ -108,17 +108,17 @@ def target_root(wanted: Recipe, debian: Path, *parts: Path) -> Step:
     trees = ((modules, ""), (wheels, python.SITE), (program, python.SITE))
     return Step(
         name="target-root",
-        says="put the target's root together: systemd, network, a report, Plasma and its jobs",
-        make=partial(target.root, debian, interpreter, trees, wanted),
-        params=(recipe.version(), str(epoch())),
-        reads=(
+        description="assemble the target's root: systemd, network, report, Plasma and its jobs",
+        make=partial(target.build_root, debian, interpreter, trees, wanted),
+        options=(recipe.version(), str(epoch())),
+        inputs=(
             BASE_FILES,
             PYTHON_FILES,
             TARGET_FILES,
             ROOT / "image/steps/python.py",
-            *build.ROOT_CODE,
+            *stick.ROOTFS_CODE,
         ),
-        after=(debian, *parts),
+        depends_on=(debian, *parts),
     )
 
 
@@ -127,14 +127,14 @@ def target_rootfs(root: Path) -> Step:
     options = filesystems.TARGET_OPTIONS
     return Step(
         name="target-rootfs",
-        says="pack the target's root as squashfs, in blocks that two versions can share",
+        description="pack the target's root as squashfs, in blocks that two versions can share",
         make=partial(filesystems.squashfs, root, options),
-        params=(*options, str(epoch())),
-        after=(root,),
+        options=(*options, str(epoch())),
+        depends_on=(root,),
     )
 
 
-def hand_out(made: Mapping[str, Path], wanted: Recipe) -> Mapping[str, Path]:
+def link_artifacts(made: Mapping[str, Path], wanted: Recipe) -> Mapping[str, Path]:
     """Link the three files to build/target-<arch>/, and return where they are."""
     folder = BUILD / f"target-{wanted.arch}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def hand_out(made: Mapping[str, Path], wanted: Recipe) -> Mapping[str, Path]:
     return {name: folder / name for name in made}
 
 
-def publish_to(order: Order, files: Mapping[str, Path], now: datetime) -> str:
+def publish_target(order: PublishOptions, files: Mapping[str, Path], now: datetime) -> str:
     """Sign and publish ``files``, unless the SITE has just these; return the version.
 
     Raises:
@@ -152,7 +152,7 @@ def publish_to(order: Order, files: Mapping[str, Path], now: datetime) -> str:
     """
     key = read_key(order.key)
     wanted = order.recipe
-    channel = wanted.trusting.channel
+    channel = wanted.trust.channel
     manifest = order.site / manifest_path(channel, wanted.arch)
     sums = {name: f"sha256:{_sha256(path)}" for name, path in files.items()}
     told = json.loads(manifest.read_bytes()) if manifest.exists() else {}

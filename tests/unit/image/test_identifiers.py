@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from image import build
+from image import stick
 from image.lab.disk_image import DiskImage
 from image.lab.network import environment
 from image.platforms import PLATFORMS
@@ -36,9 +36,9 @@ def made(folder: Path, squashfs: bytes, arch: Arch = Arch.AMD64, *, menu_seconds
     wanted = Recipe(arch=arch, esp_mib=40, cache_mib=16, menu_seconds=menu_seconds)
     esp, cache, disk = (folder / name for name in ("esp", "cache", "disk"))
     parts = {"debian": "debian", "linux": "linux", "first": "initramfs", "squashfs": "seed"}
-    build.make_esp(esp, wanted=wanted, **{each: folder / name for each, name in parts.items()})
-    build.make_cache(16 * MIB, folder / "seed", esp, cache)
-    build.make_disk(wanted, esp, folder / "seed", cache, disk)
+    stick.make_esp(esp, wanted=wanted, **{each: folder / name for each, name in parts.items()})
+    stick.make_cache(16 * MIB, folder / "seed", esp, cache)
+    stick.make_disk(wanted, esp, folder / "seed", cache, disk)
     return disk
 
 
