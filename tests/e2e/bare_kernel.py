@@ -8,8 +8,7 @@ from pathlib import Path
 from image.lab.qemu_args import QEMU_PLATFORMS
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import gap_after
-
-from .conftest import Published
+from tests.support.boots import Published
 
 SECONDS = 180
 CONSOLE = "console=ttyS0 panic=-1 cryptomgr.notests"

@@ -18,8 +18,7 @@ from image.lab.qemu_args import CAPTURE
 from image.lab.wan import ADDRESS, WanLink, WanNetwork
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-
-from .conftest import (
+from tests.support.boots import (
     ARM64_LATER,
     BOOT_SECONDS,
     CHANNEL,

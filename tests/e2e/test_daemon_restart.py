@@ -17,8 +17,7 @@ from image.lab.machine import Machine
 from image.lab.network import BRIDGE, Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-
-from .conftest import (
+from tests.support.boots import (
     AMD64,
     BOOT_SECONDS,
     CHANNEL,

@@ -20,8 +20,7 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.strict_json import read_document
-
-from .conftest import (
+from tests.support.boots import (
     AMD64,
     ARM64_LATER,
     BOOT_SECONDS,

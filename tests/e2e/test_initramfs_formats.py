@@ -9,11 +9,10 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import Initrd
+from tests.e2e.bare_kernel import CONSOLE, console_of, with_init
 from tests.support.boot_payloads import fetched
+from tests.support.boots import AMD64, Published
 from tests.support.compressors import COMPRESSORS, packed
-
-from .bare_kernel import CONSOLE, console_of, with_init
-from .conftest import AMD64, Published
 
 pytestmark = pytest.mark.e2e_all
 

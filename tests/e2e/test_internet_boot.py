@@ -15,13 +15,13 @@ from image.lab.qemu_args import CAPTURE
 from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-
-from .conftest import (
+from tests.support.boots import (
     BOOT_SECONDS,
     BOTH,
     CHANNEL,
     GOING_WRONG,
     MIRROR,
+    STRAIGHT_ON,
     Published,
     mirror_certificate,
     moves,
@@ -29,7 +29,6 @@ from .conftest import (
     sources,
     stored_and_sound,
 )
-from .test_lan_boot import STRAIGHT_ON
 
 pytestmark = pytest.mark.e2e
 

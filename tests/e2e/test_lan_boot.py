@@ -14,11 +14,12 @@ from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.keys import KEYID_PREFIX
-
-from .conftest import (
+from tests.e2e.receipts import assert_second_said, kept_in, printed, receipts
+from tests.support.boots import (
     BOOT_SECONDS,
     BOTH,
     GOING_WRONG,
+    STRAIGHT_ON,
     Published,
     cache_of,
     moves,
@@ -26,17 +27,9 @@ from .conftest import (
     sources,
     stored_in,
 )
-from .receipts import assert_second_said, kept_in, printed, receipts
 
 pytestmark = pytest.mark.e2e
 
-STRAIGHT_ON = [
-    ("init", "configured", "net_up"),
-    ("net_up", "linked", "discover"),
-    ("discover", "found", "verify"),
-    ("verify", "verified", "fetch"),
-    ("fetch", "fetched", "kexec"),
-]
 DAEMON_BYTES = 96 * 1024 * 1024
 
 

@@ -15,8 +15,9 @@ from image.lab.provider_process import start_provider
 from image.lab.qemu_args import QEMU_PLATFORMS
 from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
-
-from .conftest import (
+from tests.e2e.receipts import assert_second_said, kept_in, printed, receipts
+from tests.e2e.traces import sent
+from tests.support.boots import (
     BOOT_SECONDS,
     BOTH,
     GOING_WRONG,
@@ -26,8 +27,6 @@ from .conftest import (
     sources,
     stored_in,
 )
-from .receipts import assert_second_said, kept_in, printed, receipts
-from .traces import sent
 
 pytestmark = pytest.mark.e2e
 

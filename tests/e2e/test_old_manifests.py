@@ -17,8 +17,7 @@ from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.keyfile import read_key
 from phase_boot.store.layout import manifest_path, root_path
 from phase_boot.trust.rollback import read_state
-
-from .conftest import (
+from tests.support.boots import (
     ARM64_LATER,
     BOOT_SECONDS,
     BOTH,

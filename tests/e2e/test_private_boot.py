@@ -18,10 +18,9 @@ from image.lab.qemu_args import QEMU_PLATFORMS, Hardware
 from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 from phase_boot.trust.receipt import Outcome
-
-from .conftest import BOOT_SECONDS, BOTH, Published, moves, stay
-from .receipts import receipts
-from .traces import Fingerprint, naming, received, remembered, sent, unexpected
+from tests.e2e.receipts import receipts
+from tests.e2e.traces import Fingerprint, naming, received, remembered, sent, unexpected
+from tests.support.boots import BOOT_SECONDS, BOTH, Published, moves, stay
 
 pytestmark = pytest.mark.e2e
 

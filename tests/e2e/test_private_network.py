@@ -20,9 +20,8 @@ from image.lab.network import Lab
 from image.lab.pcap import Packet, packets
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-
-from .conftest import BOOT_SECONDS, BOTH, Published, moves
-from .traces import naming, sent
+from tests.e2e.traces import naming, sent
+from tests.support.boots import BOOT_SECONDS, BOTH, Published, moves
 
 pytestmark = pytest.mark.e2e_all
 

@@ -9,8 +9,7 @@ from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-
-from .conftest import AMD64, BOOT_SECONDS, Published, moves, stay
+from tests.support.boots import AMD64, BOOT_SECONDS, Published, moves, stay
 
 pytestmark = pytest.mark.e2e
 ADDRESS = "10.77.0.60/24"

@@ -15,8 +15,7 @@ from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-
-from .conftest import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, stay
+from tests.support.boots import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, stay
 
 pytestmark = pytest.mark.e2e
 

@@ -12,8 +12,7 @@ from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-
-from .conftest import BOOT_SECONDS, BOTH, Published, moves, replayed
+from tests.support.boots import BOOT_SECONDS, BOTH, Published, moves, replayed
 
 pytestmark = pytest.mark.e2e
 

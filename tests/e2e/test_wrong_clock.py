@@ -16,8 +16,7 @@ from image.lab.vm_disks import VmDisks
 from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-
-from .conftest import (
+from tests.support.boots import (
     AMD64,
     BOOT_SECONDS,
     CHANNEL,

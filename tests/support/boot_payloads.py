@@ -8,7 +8,7 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import HEAD, inspect
-from phase_boot.ports.loader import Cargo
+from phase_boot.ports.loader import Cargo, Outlook
 from phase_boot.store.content_store import ContentStore, VerifiedFile
 
 KERNEL = bzimage(b"kernel" * 1000)
@@ -36,3 +36,6 @@ def cargo(kernel: bytes = KERNEL, *, whole: bool = False) -> Cargo:
         cmdline="quiet phase.mode=internet",
         version="2025.11.12",
     )
+
+
+PROTECTED = Outlook(obstacle="the stick is write-protected")

@@ -15,9 +15,8 @@ from phase_boot.plasma.boot_jobs import ATTEMPTS, Effects, Places, boot
 from phase_boot.ports.desk import NotHandedIn
 from phase_boot.trust.receipt import Outcome, Receipt, read_receipt
 from policies.model import Reach
+from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
 from tests.support.receipts import job_table
-
-from .test_boot_record import NEIGHBOUR, RUNNING, handed_over
 
 START = bytes.fromhex("0061736d0100000001040160000003020100070a01065f73746172740000")
 ENDS_AT_ONCE = START + bytes.fromhex("0a040102000b")

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill import sample_manifest as manifests
-from phase_boot.drill.sample_manifest import NOW, PUBLISHER, ROOTFS, STRANGER
-from phase_boot.handoff.document import Network, document
+from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.machine.events import ManifestVerified
 from phase_boot.plasma.boot_record import VERIFIED, BootRecord, InvalidHandoff
-from phase_boot.trust.verify import verify
 from policies.model import Mode
-from tests.support.manifests import REQUIREMENTS, SECOND, TRUST
+from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
+from tests.support.manifests import REQUIREMENTS, SECOND
 from tests.support.receipts import booted, job_table
-
-RUNNING = Digest.of(ROOTFS)
-NEIGHBOUR = "http://192.0.2.7:8070"
-LINK = Network(interface="eth0", addresses=("192.0.2.9/24",), proxy="http://192.0.2.1:3128")
 
 
 def verified_at(url: str) -> str:
     return json.dumps({"event": "manifest.verified", "seq": 1, "url": url})
-
-
-def handed_over(
-    *,
-    mode: str = "internet",
-    sources: Mapping[str, str] | None = None,
-    journal: tuple[str, ...] = (),
-    **fields: object,
-) -> bytes:
-    raw = manifests.signed(manifests.document(**fields))
-    manifest = verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
-    return document(
-        mode=mode, manifest=manifest, network=LINK, sources=sources or {}, journal=journal
-    )
 
 
 def changed(raw: bytes, **fields: object) -> bytes:

@@ -28,9 +28,8 @@ from policies.model import Mode, Reach
 from tests.support.artifacts import content
 from tests.support.dags import car_of
 from tests.support.downloads import chunked, data_of, site_of
+from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
 from tests.support.receipts import MODULE, job
-
-from .test_boot_record import NEIGHBOUR, RUNNING, handed_over
 
 HANDED = BootRecord.of(handed_over(sources={"rootfs": NEIGHBOUR}), RUNNING)
 

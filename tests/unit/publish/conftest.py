@@ -36,3 +36,10 @@ def run(desk: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
         return status, output.out, output.err
 
     return told
+
+
+@pytest.fixture
+def keyid(run: Callable[..., Told]) -> str:
+    status, out, _ = run("key new @/key")
+    assert status == 0
+    return out.strip()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,29 +20,9 @@ from phase_boot.trust.signatures import Trust
 from phase_boot.trust.strict_json import read_document
 from phase_boot.trust.verify import BootRequirements, verify
 from tests.support.kernels import arm64_image, uki
+from tests.support.publishing import PUBLISH, Run, entries, manifest
 
-Run = Callable[..., tuple[int, str, str]]
-
-PUBLISH = (
-    "publish --channel stable --arch amd64 --kernel @/kernel --initramfs @/initramfs "
-    "--rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z --expires +99y"
-)
 NOW = datetime(2025, 11, 20, tzinfo=UTC)
-
-
-@pytest.fixture
-def keyid(run: Run) -> str:
-    status, out, _ = run("key new @/key")
-    assert status == 0
-    return out.strip()
-
-
-def manifest(desk: Path) -> Path:
-    return desk / "site" / "stable" / "amd64" / "manifest.json"
-
-
-def entries(desk: Path) -> set[str]:
-    return {path.name for path in (desk / "site" / "cas" / "sha256").iterdir()}
 
 
 def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(

@@ -24,12 +24,10 @@ from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Booted, Outcome, Receipt, sign_receipt
 from phase_boot.trust.strict_json import read_document
 from tests.support.kernels import arm64_image
+from tests.support.publishing import PUBLISH, entries, manifest
 from tests.support.receipts import MODULE, NODE, OTHER_NODE, job_table, receipt
 
-from .test_publish import PUBLISH, entries, keyid, manifest
-
 Run = Callable[..., tuple[int, str, str]]
-__all__ = ["keyid"]
 ISSUED = "--version 2025.11.12"
 
 

@@ -24,9 +24,9 @@ from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Outlook
 from phase_boot.ports.operator import Answer, Wish
 from phase_boot.store.content_store import VerifiedFile
+from tests.support.boot_payloads import PROTECTED
 from tests.support.kernels import arm64_image, gzipped, uki, zboot
 
-PROTECTED = Outlook(obstacle="the stick is write-protected")
 UKI = uki(signed=True)
 FORBIDDEN = Ability((), ("kexec is switched off until a restart",))
 

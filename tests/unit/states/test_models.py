@@ -14,8 +14,7 @@ from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.models import MAX_MODELS, PAGE, kexec_failed_before, remember_failure
 from phase_boot.ports.platform import Facts
-
-from .test_ladder import PROTECTED
+from tests.support.boot_payloads import PROTECTED
 
 
 def failing(play: Scenario) -> Scenario:

@@ -1,0 +1,30 @@
+"""A machine that took over from the seed, as a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from phase_boot.content.digest import Digest
+from phase_boot.drill import sample_manifest as manifests
+from phase_boot.drill.sample_manifest import NOW, ROOTFS
+from phase_boot.handoff.document import Network, document
+from phase_boot.trust.verify import verify
+from tests.support.manifests import REQUIREMENTS, TRUST
+
+RUNNING = Digest.of(ROOTFS)
+NEIGHBOUR = "http://192.0.2.7:8070"
+LINK = Network(interface="eth0", addresses=("192.0.2.9/24",), proxy="http://192.0.2.1:3128")
+
+
+def handed_over(
+    *,
+    mode: str = "internet",
+    sources: Mapping[str, str] | None = None,
+    journal: tuple[str, ...] = (),
+    **fields: object,
+) -> bytes:
+    raw = manifests.signed(manifests.document(**fields))
+    manifest = verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
+    return document(
+        mode=mode, manifest=manifest, network=LINK, sources=sources or {}, journal=journal
+    )

@@ -1,0 +1,20 @@
+"""A manifest published by the command, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+Run = Callable[..., tuple[int, str, str]]
+PUBLISH = (
+    "publish --channel stable --arch amd64 --kernel @/kernel --initramfs @/initramfs "
+    "--rootfs @/rootfs --key @/key --out @/site --issued 2025-11-12T08:00:00Z --expires +99y"
+)
+
+
+def manifest(desk: Path) -> Path:
+    return desk / "site" / "stable" / "amd64" / "manifest.json"
+
+
+def entries(desk: Path) -> set[str]:
+    return {path.name for path in (desk / "site" / "cas" / "sha256").iterdir()}
