@@ -11,7 +11,7 @@ when later data is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from phase_boot.content import car
@@ -165,6 +165,29 @@ class DagIndex:
         if level.add_node(cid, node, len(block)):
             self._level = level.next_level()
         return len(car.section_header(cid, len(block))) + len(block)
+
+
+def read_chunk_list(root: Cid, size: int, read: Callable[[int, int], bytes]) -> ChunkList:
+    """Return the chunks of a file whose whole CAR file is at hand.
+
+    Args:
+        root: CID of the DAG.
+        size: bytes of the file.
+        read: returns ``length`` bytes of the CAR file from ``offset`` on, fewer at its end. A file
+            of one raw block has no CAR, so this is not called.
+
+    Raises:
+        IndexMismatch: the CAR file is damaged, incomplete, or longer than its nodes.
+        InvalidDag: the DAG is out of bounds.
+    """
+    index = DagIndex(root, size)
+    # Each range that is fed adds a node or raises, so this ends.
+    while not index.complete:
+        for part in index.needed_ranges():
+            index.feed(part.offset, read(part.offset, part.length))
+    if root.codec is not Codec.RAW and read(index.length, 1):
+        raise IndexMismatch("bytes after the last node")
+    return index.chunks()
 
 
 class _Level:

@@ -6,7 +6,6 @@ from the artifact and hashed on each request, so a changed file is never served.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from typing import Final, Self
 from phase_boot.content import car, dag_pb
 from phase_boot.content.chunk_list import MAX_CHUNKS, ChunkList, ChunkTable
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.content.dag_index import DagIndex
+from phase_boot.content.dag_index import read_chunk_list
 from phase_boot.content.dag_pb import Link
 from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
@@ -27,7 +26,7 @@ from phase_boot.trust.strict_json import MAX_BYTES
 
 RESCAN_SECONDS: Final = 2.0
 """Time for which an unknown CID counts as absent before the backend is scanned again."""
-MAX_NODE_BYTES: Final = 64 * 1024 * 1024
+MAX_CAR_BYTES: Final = 64 * 1024 * 1024
 
 
 class BlockGone(Exception):
@@ -223,24 +222,20 @@ def _read_dag(backend: Backend, root: Cid, artifact: Digest) -> ArtifactDag | No
         return None
     with served.file:
         size = served.size
+    data = b"" if root.codec is Codec.RAW else _read_car(backend, root)
     try:
-        dag_index = DagIndex(root, size)
-        nodes = {} if dag_index.complete else _read_nodes(backend, root)
-        data = b"".join(car.write(root, nodes.items()))
-        for _ in range(len(nodes) + 2):
-            for part in dag_index.needed_ranges():
-                dag_index.feed(part.offset, data[part.offset : part.offset + part.length])
-        chunks = dag_index.chunks()
-    except (InvalidDag, IndexMismatch, ValueError):
+        nodes = dict(car.blocks(data, limit=MAX_CAR_BYTES)) if data else {}
+        chunks = read_chunk_list(root, size, lambda offset, length: data[offset : offset + length])
+    except (InvalidDag, IndexMismatch, car.BadCar):
         return None
     return ArtifactDag(artifact, nodes, chunks, ChunkTable(chunks))
 
 
-def _read_nodes(backend: Backend, root: Cid) -> dict[Cid, bytes]:
+def _read_car(backend: Backend, root: Cid) -> bytes:
+    """Return the CAR file of a DAG; no bytes if it is absent or too large."""
     served = backend.open(dag_path(root))
     if served is None:
-        return {}
+        return b""
     with served.file:
-        if os.fstat(served.file.fileno()).st_size > MAX_NODE_BYTES:
-            return {}
-        return dict(car.blocks(served.file, limit=MAX_NODE_BYTES))
+        data = served.file.read(MAX_CAR_BYTES + 1)
+    return data if len(data) <= MAX_CAR_BYTES else b""

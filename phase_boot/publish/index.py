@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from phase_boot.console.progress import Report, unreported
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_index import DagIndex
+from phase_boot.content.dag_index import read_chunk_list
 from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.store.layout import dag_path, entry_path
@@ -39,15 +40,13 @@ def index_fault(
         OSError: the artifact cannot be read.
     """
     try:
-        dag_index = DagIndex(dag, artifact.size)
-        if not dag_index.complete:
-            _read(dag_index, root / dag_path(dag))
+        chunks = read_chunk_list(dag, artifact.size, partial(_read_range, root / dag_path(dag)))
     except FileNotFoundError:
         return f"has no {dag_path(dag)}"
     except (InvalidDag, IndexMismatch) as error:
         return f"has an unusable list of chunks ({error.reason})"
     with (root / entry_path(artifact.digest)).open("rb") as file:
-        for chunk in dag_index.chunks():
+        for chunk in chunks:
             end = chunk.offset + chunk.size
             last = end == artifact.size
             least = 1 if last or sizes is None else sizes[0]
@@ -78,9 +77,7 @@ def named_dags(root: Path, digest: Digest) -> Iterator[Cid]:
     yield from sorted(found, key=str)
 
 
-def _read(dag_index: DagIndex, path: Path) -> None:
+def _read_range(path: Path, offset: int, length: int) -> bytes:
     with path.open("rb") as file:
-        while not dag_index.complete:
-            for part in dag_index.needed_ranges():
-                file.seek(part.offset)
-                dag_index.feed(part.offset, file.read(part.length))
+        file.seek(offset)
+        return file.read(length)

@@ -16,7 +16,7 @@ from phase_boot.content import car
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList, ChunkTable
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_index import DagIndex
+from phase_boot.content.dag_index import read_chunk_list
 from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.store.disk import Disk, Folder
@@ -129,8 +129,9 @@ def _indexes(disk: Disk, but: Artifact) -> Iterator[tuple[str, int]]:
 
 def _opened(disk: Disk, name: str, size: int) -> Iterator[ReusableEntry]:
     digest, root = Digest(name[:_HEX]), Cid.parse(name[_HEX + 1 :])
-    chunks = _chunks(root, size, _nodes(disk, name))
-    if chunks is None:
+    try:
+        chunks = _stored_chunks(disk, name, root, size)
+    except (InvalidDag, IndexMismatch):
         disk.remove(Folder.INDEXES, name)
         return
     fd = disk.open(Folder.ENTRIES, digest.hex)
@@ -140,21 +141,16 @@ def _opened(disk: Disk, name: str, size: int) -> Iterator[ReusableEntry]:
         os.close(fd)
 
 
+def _stored_chunks(disk: Disk, name: str, root: Cid, size: int) -> ChunkList:
+    fd = disk.open(Folder.INDEXES, name)
+    try:
+        return read_chunk_list(root, size, lambda offset, length: os.pread(fd, length, offset))
+    finally:
+        os.close(fd)
+
+
 def _nodes(disk: Disk, name: str) -> dict[Cid, bytes]:
     fd = disk.open(Folder.INDEXES, name)
     with os.fdopen(fd, "rb") as file, contextlib.suppress(car.BadCar):
         return dict(car.blocks(file, limit=MAX_INDEX))
     return {}
-
-
-def _chunks(root: Cid, size: int, nodes: Mapping[Cid, bytes]) -> ChunkList | None:
-    """Return the chunks of a file, or None if a node is missing."""
-    try:
-        index = DagIndex(root, size)
-        data = b"".join(car.write(root, nodes.items()))
-        for _ in range(len(nodes) + 2):
-            for part in index.needed_ranges():
-                index.feed(part.offset, data[part.offset : part.offset + part.length])
-        return index.chunks()
-    except (InvalidDag, IndexMismatch, ValueError):
-        return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,8 @@ from phase_boot.content import car, dag_pb
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import Fanout, build_dag
-from phase_boot.content.dag_index import DagIndex
-from phase_boot.content.leaf_level import MAX_GAP, ByteRange
+from phase_boot.content.dag_index import DagIndex, read_chunk_list
+from phase_boot.content.leaf_level import MAX_GAP, ByteRange, IndexMismatch
 from tests.support.dags import car_of, chunk_list, learn, pieces, tree_of
 
 
@@ -125,3 +126,27 @@ def test_an_incomplete_index_gives_no_chunks() -> None:
     learn(index, car_of(tree))
     assert index.chunks() == chunks
     assert index.chunks() != ChunkList()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3000])
+def test_the_chunks_of_a_file_are_read_from_its_whole_car(count: int) -> None:
+    tree, chunks = tree_of(count)
+    file = car_of(tree)
+    reads: list[int] = []
+
+    def read(offset: int, length: int) -> bytes:
+        reads.append(offset)
+        return file[offset : offset + length]
+
+    assert read_chunk_list(tree.root, chunks.size, read) == chunks
+    assert bool(reads) is (tree.root.codec is not Codec.RAW)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda file: file[:-1], lambda file: file + b"\0", lambda _: b""]
+)
+def test_a_car_that_is_cut_or_longer_is_refused(damage: Callable[[bytes], bytes]) -> None:
+    tree, chunks = tree_of(3000)
+    file = damage(car_of(tree))
+    with pytest.raises(IndexMismatch):
+        read_chunk_list(tree.root, chunks.size, lambda at, length: file[at : at + length])
