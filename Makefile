@@ -68,7 +68,7 @@ test: setup ## every test that boots nothing: unit, attacks, interop
 .PHONY: man
 man: .venv/done ## write the manual page, build/man/phase-boot.1, from the parser
 	@mkdir -p build/man
-	@$(RUN) argparse-manpage --module phase_boot.cli --function parser --prog phase-boot \
+	@$(RUN) argparse-manpage --module phase_boot.cli.main --function parser --prog phase-boot \
 		--project-name phase-boot --manual-title "Phase Boot" --output build/man/phase-boot.1
 	@echo "Read it with: man -l build/man/phase-boot.1"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phase_boot.publish.durable import PUBLIC, held, replace
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.roots import anchored, root_file, walk
+from phase_boot.publish.roots.folder import anchored, root_file, walk
 from phase_boot.store.layout import ROOTS, manifest_path, read_root_path, root_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.client import Updater

@@ -19,7 +19,7 @@ from image.steps import filesystems, initramfs, kernel, python, target
 from image.tools import epoch
 from phase_boot.console.progress import progress
 from phase_boot.content.version import Version
-from phase_boot.publish.keyfile import read_key
+from phase_boot.publish.keys.keyfile import read_key
 from phase_boot.publish.release import Release, publish
 from phase_boot.store.layout import manifest_path
 

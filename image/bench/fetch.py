@@ -25,7 +25,7 @@ from image.lab.provider_process import PROGRAM
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
-from phase_boot.publish.keyfile import read_keyfile
+from phase_boot.publish.keys.keyfile import read_keyfile
 from phase_boot.store.layout import ENTRIES, entry_path, manifest_path
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.strict_json import read_document

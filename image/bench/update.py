@@ -32,7 +32,7 @@ from phase_boot.content.chunk_list import ChunkList, ChunkTable
 from phase_boot.content.chunker import build_chunk_list, params_for
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_index import DagIndex
-from phase_boot.publish.keyfile import read_keyfile
+from phase_boot.publish.keys.keyfile import read_keyfile
 
 RESULT: Final = FOLDER / "update.json"
 CACHE: Final = Path("build/bench/update")

@@ -31,8 +31,8 @@ from phase_boot.console.display import COLUMNS, display_of
 from phase_boot.console.lines import CLEAR, LEAST_COLUMNS, Console
 from phase_boot.content.arch import Arch
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keyfile import read_keyfile
-from phase_boot.publish.roots import anchored
+from phase_boot.publish.keys.keyfile import read_keyfile
+from phase_boot.publish.roots.folder import anchored
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 

@@ -158,7 +158,7 @@ def launcher(function: str) -> str:
         "#!/usr/bin/python3 -IS",
         "import sys",
         f'sys.path.append("/{SITE}")',
-        f"from phase_boot.cli import {function}",
+        f"from phase_boot.cli.main import {function}",
         f"sys.exit({function}())",
     ]
     return "\n".join(lines) + "\n"

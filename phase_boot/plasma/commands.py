@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from phase_boot.publish.words import Commands, add_json, telling
+from phase_boot.cli_support import Commands, add_json, report_errors
 
 DEFAULT_RECEIPTS: Final = Path("/var/lib/plasma/receipts")
 
@@ -18,11 +18,11 @@ def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
     _register_run(words)
     _register_verify(words)
     booted = words.add_parser("boot", help="in a booted system: run its jobs, as its unit does")
-    booted.set_defaults(func=telling(_boot))
+    booted.set_defaults(func=report_errors(_boot))
     listed = words.add_parser("ls", help="list the receipts of a machine")
     listed.add_argument("folder", nargs="?", type=Path, default=DEFAULT_RECEIPTS, metavar="DIR")
     add_json(listed)
-    listed.set_defaults(func=telling(_list))
+    listed.set_defaults(func=report_errors(_list))
 
 
 def _register_run(words: Commands[argparse.ArgumentParser]) -> None:
@@ -35,7 +35,7 @@ def _register_run(words: Commands[argparse.ArgumentParser]) -> None:
     run.add_argument(
         "--node", type=Path, metavar="FILE", help="sign by this key, made if it is not there"
     )
-    run.set_defaults(func=telling(_run))
+    run.set_defaults(func=report_errors(_run))
 
 
 def _register_verify(words: Commands[argparse.ArgumentParser]) -> None:
@@ -51,7 +51,7 @@ def _register_verify(words: Commands[argparse.ArgumentParser]) -> None:
     whom.add_argument("--root", type=Path, metavar="FILE", help="the root to trust as given")
     verify.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
     add_json(verify)
-    verify.set_defaults(func=telling(_verify))
+    verify.set_defaults(func=report_errors(_verify))
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -23,8 +23,8 @@ from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.job_process import LAST_FD
 from phase_boot.publish.durable import PRIVATE, create, sync_folder
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keyfile import form_of, read_keyfile
-from phase_boot.publish.private import read_private
+from phase_boot.publish.keys.keyfile import form_of, read_keyfile
+from phase_boot.publish.keys.private_file import read_private
 from phase_boot.trust.keys import SIGNATURE_BYTES, SigningKey
 from phase_boot.trust.receipt import CONTEXT
 from phase_boot.trust.receipt import MAX_BYTES as MAX_RECEIPT

@@ -16,8 +16,8 @@ from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.receipt_folder import Entry, ReceiptFolder, read_file
 from phase_boot.publish.actions import check_is_there, whom_to_trust
 from phase_boot.publish.arguments import keyid_of
-from phase_boot.publish.booted import boot_fault
-from phase_boot.publish.check import Finding
+from phase_boot.publish.check.boot_check import boot_fault
+from phase_boot.publish.check.site_check import Finding
 from phase_boot.publish.errors import UsageError
 from phase_boot.trust import receipt
 from phase_boot.trust.receipt import (

@@ -14,14 +14,14 @@ from typing import Final
 from phase_boot.console.progress import progress
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
+from phase_boot.publish import draft as signing
 from phase_boot.publish import prune as pruning
 from phase_boot.publish import release
-from phase_boot.publish import sign as signing
 from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
-from phase_boot.publish.check import Finding, Terms, check, check_roots
+from phase_boot.publish.check.image_check import UnbootableError, doubts
+from phase_boot.publish.check.site_check import Finding, Terms, check, check_roots
 from phase_boot.publish.dates import parse_expiry, rfc3339
 from phase_boot.publish.errors import PublishError, UsageError
-from phase_boot.publish.image_checks import UnbootableError, doubts
 from phase_boot.publish.receipts import HEAD, findings
 from phase_boot.store.layout import ROOTS, entry_path
 from phase_boot.trust.chain import Chain

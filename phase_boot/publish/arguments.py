@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from phase_boot.publish.errors import UsageError
-from phase_boot.publish.keyfile import read_key, read_keyfile
-from phase_boot.publish.passphrase import from_files
+from phase_boot.publish.keys.keyfile import read_key, read_keyfile
+from phase_boot.publish.keys.passphrase import from_files
 from phase_boot.trust.fields import parse_date
 from phase_boot.trust.keys import KEYID_PREFIX, SigningKey, parse_keyid
 

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from phase_boot.publish import root_commands
+from phase_boot.cli_support import Commands, add_json, add_passphrase_file, report_errors
 from phase_boot.publish.dates import FORMS
-from phase_boot.publish.words import Commands, add_json, add_passphrase_file, telling
+from phase_boot.publish.roots import commands as root_commands
 
 MAX_DIGITS: Final = 6
 
@@ -33,17 +33,17 @@ def _register_key(subparsers: Commands[argparse.ArgumentParser]) -> None:
     new.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="seal it with this file's first line"
     )
-    new.set_defaults(func=telling(_key_new))
+    new.set_defaults(func=report_errors(_key_new))
     show = words.add_parser("show", help="print the key id of a key file")
     show.add_argument("file", type=Path, metavar="FILE")
-    show.set_defaults(func=telling(_key_show))
+    show.set_defaults(func=report_errors(_key_show))
     change = words.add_parser("passphrase", help="add, change or remove the passphrase of a key")
     change.add_argument("file", type=Path, metavar="FILE")
     add_passphrase_file(change)
     to = change.add_mutually_exclusive_group()
     to.add_argument("--remove", action="store_true", help="leave the key without a passphrase")
     to.add_argument("--new-passphrase-file", type=Path, metavar="FILE", help="do not ask for it")
-    change.set_defaults(func=telling(_key_passphrase))
+    change.set_defaults(func=report_errors(_key_passphrase))
 
 
 def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -90,7 +90,7 @@ def _register_publish(subparsers: Commands[argparse.ArgumentParser]) -> None:
         help="skip the checks of the version, the dates, the roots of the SITE and an open draft",
     )
     _add_skip_image_checks(words)
-    words.set_defaults(func=telling(_publish))
+    words.set_defaults(func=report_errors(_publish))
 
 
 def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -103,7 +103,7 @@ def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("--out", type=Path, metavar="FILE", help="write there instead of in place")
     words.add_argument("--force", action="store_true", help="skip the check of its dates")
     _add_skip_image_checks(words)
-    words.set_defaults(func=telling(_sign))
+    words.set_defaults(func=report_errors(_sign))
 
 
 def _add_skip_image_checks(words: argparse.ArgumentParser) -> None:
@@ -123,7 +123,7 @@ def _register_verify(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("--min-version", default="0", metavar="VERSION")
     words.add_argument("--now", metavar="DATE", help="judge dates as of this one")
     add_json(words)
-    words.set_defaults(func=telling(_verify))
+    words.set_defaults(func=report_errors(_verify))
 
 
 def _register_receipts(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -131,7 +131,7 @@ def _register_receipts(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("path", type=Path, metavar="SITE")
     _add_whom(words)
     add_json(words)
-    words.set_defaults(func=telling(_receipts))
+    words.set_defaults(func=report_errors(_receipts))
 
 
 def _register_prune(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -146,7 +146,7 @@ def _register_prune(subparsers: Commands[argparse.ArgumentParser]) -> None:
     )
     words.add_argument("--dry-run", action="store_true", help="list them and remove nothing")
     add_json(words)
-    words.set_defaults(func=telling(_prune))
+    words.set_defaults(func=report_errors(_prune))
 
 
 def _count(text: str) -> int:
@@ -165,19 +165,19 @@ def _add_whom(words: argparse.ArgumentParser) -> None:
 
 
 def _key_new(options: argparse.Namespace) -> int:
-    from phase_boot.publish import key_actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish.keys import actions as key_actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return key_actions.new(options)
 
 
 def _key_show(options: argparse.Namespace) -> int:
-    from phase_boot.publish import key_actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish.keys import actions as key_actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return key_actions.show(options)
 
 
 def _key_passphrase(options: argparse.Namespace) -> int:
-    from phase_boot.publish import key_actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish.keys import actions as key_actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return key_actions.change(options)
 

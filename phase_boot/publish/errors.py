@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from phase_boot.cli_support import CommandError
 
 
-class PublishError(Exception):
-    """One sentence with the cause and what helps; ``status`` is the command's exit status."""
-
-    status: ClassVar[int] = 1
+class PublishError(CommandError):
+    """One sentence with the cause and the way out."""
 
 
 class UsageError(PublishError):

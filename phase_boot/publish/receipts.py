@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.content.digest import Digest
-from phase_boot.publish.booted import boot_fault
+from phase_boot.publish.check.boot_check import boot_fault
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.chain import Chain

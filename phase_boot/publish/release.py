@@ -12,18 +12,18 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.publish.backing import check_backing
-from phase_boot.publish.dates import rfc3339
-from phase_boot.publish.errors import PublishError
-from phase_boot.publish.handoff_checks import (
+from phase_boot.publish.check.handoff_check import (
     fault_in_cmdline,
     fault_in_initramfs,
     handoff_fault,
     handoff_warnings,
 )
-from phase_boot.publish.image_checks import UnbootableError, doubts
-from phase_boot.publish.sign import Draft
-from phase_boot.publish.signing import signed
+from phase_boot.publish.check.image_check import UnbootableError, doubts
+from phase_boot.publish.check.root_check import check_backing
+from phase_boot.publish.dates import rfc3339
+from phase_boot.publish.draft import Draft
+from phase_boot.publish.errors import PublishError
+from phase_boot.publish.keys.signing import signed
 from phase_boot.publish.site import Site, Staged, open_site
 from phase_boot.store.layout import entry_path, kept_manifest_path, manifest_path
 from phase_boot.trust.job import Job

@@ -15,11 +15,11 @@ from phase_boot.console.progress import Report, unreported
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import build_dag
+from phase_boot.publish.check.chunk_check import index_fault, named_dags
 from phase_boot.publish.copying import Clone, clone, copied, hashed, is_plain
 from phase_boot.publish.cutting import cutting
 from phase_boot.publish.durable import PUBLIC, held, make_folders, sync_folder
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.index import index_fault, named_dags
 from phase_boot.store.layout import ENTRIES, dag_path, entry_path
 
 WORKSHOP: Final = ".publishing"

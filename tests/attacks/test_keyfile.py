@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keyfile import form_of, read_key, read_keyfile
-from phase_boot.publish.passphrase import Attempts, from_file
+from phase_boot.publish.keys.keyfile import form_of, read_key, read_keyfile
+from phase_boot.publish.keys.passphrase import Attempts, from_file
 from phase_boot.trust.passphrase_box import Cost, seal
 from tests.support.failing_programs import FULL_DISK, LITTLE_MEMORY, killed_before_rename
 

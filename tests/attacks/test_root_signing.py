@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
-from phase_boot.publish.keyfile import form_of
+from phase_boot.publish.keys.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.root import load_trusted, signed_bytes, verify_next

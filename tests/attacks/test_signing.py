@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, encoded, signed
 from phase_boot.publish.durable import held
-from phase_boot.publish.keyfile import form_of
+from phase_boot.publish.keys.keyfile import form_of
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.strict_json import MAX_BYTES
 from tests.support.failing_programs import killed_before_rename

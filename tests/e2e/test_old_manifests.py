@@ -14,7 +14,7 @@ from image.lab.provider_process import PROGRAM, Provider, start_provider
 from image.site_roots import updated_chain
 from phase_boot.content.arch import Arch
 from phase_boot.publish.dates import rfc3339
-from phase_boot.publish.keyfile import read_key
+from phase_boot.publish.keys.keyfile import read_key
 from phase_boot.store.layout import manifest_path, root_path
 from phase_boot.trust.rollback import read_state
 from tests.support.boots import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from tests.support.real_mirror import ENTRY, Ranges, Yard, mirror
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from image.lab.network import BRIDGE, IPV4, IPV6, Lab
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.machine.replay import replay

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.drill.sample_root import signed_root
 from phase_boot.trust.keys import SigningKey

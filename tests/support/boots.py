@@ -25,8 +25,8 @@ from image.lab.qemu_args import Hardware
 from image.lab.wan import Certificate
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.publish.keyfile import read_key
-from phase_boot.publish.signing import signed
+from phase_boot.publish.keys.keyfile import read_key
+from phase_boot.publish.keys.signing import signed
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.strict_json import read_document

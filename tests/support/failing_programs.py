@@ -6,13 +6,13 @@ from typing import Final
 
 LITTLE_MEMORY: Final = """
 import resource, sys
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
 sys.exit(main())
 """
 FULL_DISK: Final = """
 import resource, sys
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 sys.exit(main())
 """
@@ -30,6 +30,6 @@ def killed(event, _):
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(killed)
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 sys.exit(main())
 """

@@ -67,7 +67,7 @@ def _status() -> int:
 
         command = build
     else:
-        from phase_boot.cli import main  # noqa: PLC0415 - only where it is run
+        from phase_boot.cli.main import main  # noqa: PLC0415 - only where it is run
 
         command = main
     try:
@@ -128,7 +128,7 @@ def main() -> int:
     import phase_boot.plasma.boot_jobs  # noqa: PLC0415 - the same
     import phase_boot.provider.serve  # noqa: PLC0415 - the same
     import phase_boot.publish.actions  # noqa: PLC0415 - the same
-    import phase_boot.publish.root_actions  # noqa: F401, PLC0415 - the same
+    import phase_boot.publish.roots.actions  # noqa: F401, PLC0415 - the same
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A collection in a fork would write to, and so copy, every page.

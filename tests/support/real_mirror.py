@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive

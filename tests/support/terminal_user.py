@@ -18,7 +18,7 @@ PATIENCE: Final = 60.0
 PROGRAM: Final = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 sys.exit(main())
 """
 

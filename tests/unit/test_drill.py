@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from phase_boot import cli
+from phase_boot.cli import main as cli
 from phase_boot.drill import cli as drill_cli
 from phase_boot.drill import invariants
 from phase_boot.drill.injection import Plan

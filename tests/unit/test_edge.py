@@ -20,7 +20,7 @@ import pytest
 
 from image.cli import parser as builder
 from phase_boot.app import edge
-from phase_boot.cli import parser
+from phase_boot.cli.main import parser
 
 ROOT = Path(__file__).parents[2]
 NOT_UTF8 = b"\xff\xfe.bad"

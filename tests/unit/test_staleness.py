@@ -14,7 +14,7 @@ TEST = "tests/e2e/test_boot.py::test_it_boots[amd64]"
 FILES = {
     "image/base/config": "y",
     "image/bench/results/boot.json": "[]",
-    "phase_boot/cli.py": "",
+    "phase_boot/cli/main.py": "",
     "docs/page.md": "",
     "uv.lock": "",
     "tests/__init__.py": "",
@@ -61,7 +61,7 @@ def proof(tree: Path) -> Proof:
     [
         ("image/base/config", True),
         ("image/bench/results/boot.json", False),
-        ("phase_boot/cli.py", True),
+        ("phase_boot/cli/main.py", True),
         ("phase_boot/added.py", True),
         ("uv.lock", True),
         ("tests/conftest.py", True),

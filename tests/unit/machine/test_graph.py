@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.scenario import OWN_HANDLERS
 from phase_boot.machine.diagram import draw
 from phase_boot.machine.graph import EDGES, FALLBACK, TERMINAL, State, Trigger, triggers_of

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from image.hello import SOURCE, hello
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed

@@ -11,7 +11,7 @@ import pytest
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.node_key import NodeKey, ephemeral, load_or_create, signing_agent
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keyfile import form_of, read_keyfile
+from phase_boot.publish.keys.keyfile import form_of, read_keyfile
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.receipt import read_receipt, sign_receipt

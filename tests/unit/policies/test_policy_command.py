@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.drill.sample_root import ROOT_1
 from phase_boot.trust.signatures import Trust

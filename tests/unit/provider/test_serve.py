@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import KERNEL
 from phase_boot.provider import events
 from phase_boot.provider.errors import ProvideError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 
 CONFIG = "".join(

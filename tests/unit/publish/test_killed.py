@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.content.digest import Digest
 from tests.support.downloads import data_of
 

@@ -10,7 +10,7 @@ from subprocess import run
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import NOW
 from phase_boot.trust.claims import CLAIM_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, BadText, Expired, Refusal, WrongChannel

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.private import read_private
+from phase_boot.publish.keys.private_file import read_private
 from phase_boot.trust.passphrase_box import MAX_PASSPHRASE
 
 TRIES: Final = 3

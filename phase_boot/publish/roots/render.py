@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from phase_boot.publish.dates import rfc3339
-from phase_boot.publish.roots import Draft, Link, signers_of
-from phase_boot.publish.shown import other_lines, row, signature_lines
+from phase_boot.publish.render import other_lines, row, signature_lines
+from phase_boot.publish.roots.folder import Draft, Link, signers_of
 from phase_boot.trust.root import Delegation, Root, signed_bytes
 from phase_boot.trust.signatures import Trust
 

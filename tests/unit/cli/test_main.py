@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.injection import Plan
 from phase_boot.drill.run import perform
 from phase_boot.drill.sample_manifest import PUBLISHER, document, signed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main, parser
+from phase_boot.cli.main import main, parser
 from phase_boot.trust.refusals import REFUSALS
 from tests.support.provider import make_site
 

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from phase_boot.publish import root_signing
 from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.durable import held, make_folders
 from phase_boot.publish.errors import PublishError, UsageError
-from phase_boot.publish.root_changes import FIRST, Change, ChannelChange, first_root, next_root
-from phase_boot.publish.root_shown import Form, draft_lines, lack
-from phase_boot.publish.roots import (
+from phase_boot.publish.roots import signing as root_signing
+from phase_boot.publish.roots.edit import FIRST, Change, ChannelChange, first_root, next_root
+from phase_boot.publish.roots.folder import (
     Draft,
     Link,
     draft_file,
@@ -26,6 +25,7 @@ from phase_boot.publish.roots import (
     root_file,
     walk,
 )
+from phase_boot.publish.roots.render import Form, draft_lines, lack
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.root import Root
 

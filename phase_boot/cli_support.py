@@ -1,4 +1,4 @@
-"""What the publisher's words have in common."""
+"""What commands share: options, and the error that ends one with a sentence."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-
-from phase_boot.publish.errors import PublishError
+from typing import ClassVar
 
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no other name
+
+
+class CommandError(Exception):
+    """One sentence with the cause and the way out; ``status`` is the command's exit status."""
+
+    status: ClassVar[int] = 1
 
 
 def add_passphrase_file(words: argparse.ArgumentParser) -> None:
@@ -29,13 +34,13 @@ def add_json(words: argparse.ArgumentParser) -> None:
     words.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-def telling(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return ``run`` with a PublishError printed as its sentence and returned as its status."""
+def report_errors(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Return ``run`` with a CommandError printed as its sentence and returned as its status."""
 
     def told(options: argparse.Namespace) -> int:
         try:
             return run(options)
-        except PublishError as error:
+        except CommandError as error:
             sys.stderr.write(f"{error}\n")
             return error.status
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main, parser
+from phase_boot.cli.main import main, parser
 from tests.results import ROOT
 
 COMPLETE = """
@@ -60,7 +60,7 @@ def test_the_manual_page_has_every_command_and_no_fault(tmp_path: Path) -> None:
     page = tmp_path / "phase-boot.1"
     tool = shutil.which("argparse-manpage", path=str(ROOT / ".venv/bin"))
     assert tool is not None
-    words = ("--module", "phase_boot.cli", "--function", "parser", "--prog", "phase-boot")
+    words = ("--module", "phase_boot.cli.main", "--function", "parser", "--prog", "phase-boot")
     subprocess.run([tool, *words, "--output", str(page)], check=True, cwd=ROOT)
     text = page.read_text().replace("\\-", "-")
     for command in commands(parser()):

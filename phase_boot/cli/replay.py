@@ -13,7 +13,7 @@ from phase_boot.handoff import document
 from phase_boot.handoff.document import BadHandoff, Handoff
 from phase_boot.machine.replay import MAX_EARLIER, MAX_LINE, ImpossibleJournalError, Walk, replay
 from phase_boot.publish.arguments import keyid_of, read_as
-from phase_boot.publish.check import check_roots
+from phase_boot.publish.check.site_check import check_roots
 from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.manifest import Manifest

@@ -12,7 +12,7 @@ import pytest
 
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.provider.site_backend import open_served
-from phase_boot.publish.keyfile import form_of
+from phase_boot.publish.keys.keyfile import form_of
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import load_trusted, verify_next
 from phase_boot.trust.signatures import Trust

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from phase_boot.publish.durable import PUBLIC, held, replace, sync_folder
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.roots import Draft, draft_file, drafts, root_file
-from phase_boot.publish.signing import check_all_hold, signed
+from phase_boot.publish.keys.signing import check_all_hold, signed
+from phase_boot.publish.roots.folder import Draft, draft_file, drafts, root_file
 from phase_boot.trust import root as rules
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.refusals import Refusal

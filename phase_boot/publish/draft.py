@@ -9,8 +9,8 @@ from pathlib import Path
 
 from phase_boot.publish.durable import PUBLIC, held, replace
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.shown import manifest_lines
-from phase_boot.publish.signing import check_all_hold, signed
+from phase_boot.publish.keys.signing import check_all_hold, signed
+from phase_boot.publish.render import manifest_lines
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from phase_boot.drill.sample_manifest import PUBLISHER
-from phase_boot.publish.keyfile import form_of, read_key
-from phase_boot.publish.passphrase import from_file
+from phase_boot.publish.keys.keyfile import form_of, read_key
+from phase_boot.publish.keys.passphrase import from_file
 from phase_boot.trust.passphrase_box import Cost
 from tests.support.terminal_user import Typist
 

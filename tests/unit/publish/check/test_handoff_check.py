@@ -10,7 +10,7 @@ import pytest
 from phase_boot.content.digest import Digest
 from phase_boot.drill import sample_manifest as manifests
 from phase_boot.drill.sample_manifest import KERNEL, PUBLISHER, ROOTFS
-from phase_boot.publish.handoff_checks import handoff_fault, handoff_warnings
+from phase_boot.publish.check.handoff_check import handoff_fault, handoff_warnings
 from phase_boot.trust.manifest import Manifest
 
 Run = Callable[..., tuple[int, str, str]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from phase_boot.cli import main
+from phase_boot.cli.main import main
 from phase_boot.drill.injection import Plan
 from phase_boot.drill.run import Run, perform
 from phase_boot.drill.sample_manifest import STRANGER

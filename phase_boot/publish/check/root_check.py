@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.roots import followed, walk
+from phase_boot.publish.roots.folder import followed, walk
 from phase_boot.store.layout import ROOTS
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.manifest import Manifest

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from phase_boot.publish import passphrase
-from phase_boot.publish.keyfile import change_passphrase, new_key, read_key, read_keyfile
+from phase_boot.publish.keys import passphrase
+from phase_boot.publish.keys.keyfile import change_passphrase, new_key, read_key, read_keyfile
 from phase_boot.trust.passphrase_box import Sealed
 
 

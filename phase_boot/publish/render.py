@@ -8,7 +8,7 @@ from typing import Final
 
 from phase_boot.content.digest import Digest
 from phase_boot.publish.dates import rfc3339
-from phase_boot.publish.signing import standing
+from phase_boot.publish.keys.signing import standing
 from phase_boot.trust.job import Job
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.signatures import SIGNATURES

@@ -13,11 +13,15 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.content.version import Version
+from phase_boot.publish.check.chunk_check import index_fault
+from phase_boot.publish.check.handoff_check import (
+    fault_in_initramfs,
+    handoff_fault,
+    handoff_warnings,
+)
+from phase_boot.publish.check.image_check import UnbootableError, doubts
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.handoff_checks import fault_in_initramfs, handoff_fault, handoff_warnings
-from phase_boot.publish.image_checks import UnbootableError, doubts
-from phase_boot.publish.index import index_fault
-from phase_boot.publish.roots import followed, walk
+from phase_boot.publish.roots.folder import followed, walk
 from phase_boot.store.layout import ENTRIES, MANIFEST, dag_path, entry_path, read_manifest_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.manifest import Manifest

@@ -60,10 +60,10 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     import argparse  # noqa: PLC0415 - not on the boot path
 
+    from phase_boot.cli_support import add_json  # noqa: PLC0415 - the same
     from phase_boot.plasma import commands as plasma  # noqa: PLC0415 - not on the boot path
     from phase_boot.provider import commands as provider  # noqa: PLC0415 - not on the boot path
     from phase_boot.publish import commands as publish  # noqa: PLC0415 - the same
-    from phase_boot.publish.words import add_json  # noqa: PLC0415 - the same
 
     words = argparse.ArgumentParser(
         prog="phase-boot",
@@ -243,7 +243,7 @@ def _graph(options: argparse.Namespace) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    from phase_boot.completion import NoCompletion, script  # noqa: PLC0415 - not on the boot path
+    from phase_boot.cli.completion import NoCompletion, script  # noqa: PLC0415 - not on the boot path
 
     try:
         sys.stdout.write(script(parser(), options.shell))
@@ -278,10 +278,10 @@ def _refusals(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from phase_boot import replaying  # noqa: PLC0415 - not on the boot path
-    from phase_boot.publish.words import telling  # noqa: PLC0415 - the same
+    from phase_boot.cli import replay  # noqa: PLC0415 - not on the boot path
+    from phase_boot.cli_support import report_errors  # noqa: PLC0415 - the same
 
-    return telling(replaying.run)(options)
+    return report_errors(replay.run)(options)
 
 
 def _drill(options: argparse.Namespace) -> int:
@@ -313,7 +313,3 @@ def _policy(options: argparse.Namespace) -> int:
         return 1
     sys.stdout.write(text)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from phase_boot.cli_support import Commands, add_json, add_passphrase_file, report_errors
 from phase_boot.publish.dates import FORMS
-from phase_boot.publish.words import Commands, add_json, add_passphrase_file, telling
 
 KEY = "KEYID|FILE"
 
@@ -39,7 +39,7 @@ def _register_new(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("--expires", required=True, help=FORMS)
     words.add_argument("--force", action="store_true", help="give up a draft that is open")
     add_passphrase_file(words)
-    words.set_defaults(func=telling(_new))
+    words.set_defaults(func=report_errors(_new))
 
 
 def _register_rotate(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -56,7 +56,7 @@ def _register_rotate(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("--key", action="append", type=Path, metavar="FILE", help="sign with this")
     words.add_argument("--force", action="store_true", help="give up a draft that is open")
     add_passphrase_file(words)
-    words.set_defaults(func=telling(_rotate))
+    words.set_defaults(func=report_errors(_rotate))
 
 
 def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -67,7 +67,7 @@ def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
     by.add_argument("--show", action="store_true", help="only show it")
     _add_root(words)
     add_passphrase_file(words)
-    words.set_defaults(func=telling(_sign))
+    words.set_defaults(func=report_errors(_sign))
 
 
 def _register_show(subparsers: Commands[argparse.ArgumentParser]) -> None:
@@ -75,7 +75,7 @@ def _register_show(subparsers: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("path", type=Path, metavar="DIR|FILE")
     _add_root(words)
     add_json(words)
-    words.set_defaults(func=telling(_show))
+    words.set_defaults(func=report_errors(_show))
 
 
 def _add_root(words: argparse.ArgumentParser) -> None:
@@ -85,24 +85,24 @@ def _add_root(words: argparse.ArgumentParser) -> None:
 
 
 def _new(options: argparse.Namespace) -> int:
-    from phase_boot.publish import root_actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return root_actions.new(options)
 
 
 def _rotate(options: argparse.Namespace) -> int:
-    from phase_boot.publish import root_actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return root_actions.rotate(options)
 
 
 def _sign(options: argparse.Namespace) -> int:
-    from phase_boot.publish import root_actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return root_actions.sign(options)
 
 
 def _show(options: argparse.Namespace) -> int:
-    from phase_boot.publish import root_actions  # noqa: PLC0415 - nothing of it on the boot path
+    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
 
     return root_actions.show(options)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from phase_boot.publish.durable import PRIVATE, create, held, replace
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.passphrase import Attempts, typed
-from phase_boot.publish.private import read_private
+from phase_boot.publish.keys.passphrase import Attempts, typed
+from phase_boot.publish.keys.private_file import read_private
 from phase_boot.trust.keys import SigningKey, parse_keyid
 from phase_boot.trust.passphrase_box import (
     MODERATE,

@@ -1,0 +1,1 @@
+"""Key files: signing keys on disk, their passphrases, and signatures made with them."""

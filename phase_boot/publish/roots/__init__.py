@@ -1,0 +1,1 @@
+"""Roots of a SITE: reading, changing, signing and showing them."""
