@@ -25,7 +25,7 @@ identifier() {
 }
 
 # Prints where the disk in the folder $1 of sysfs is plugged in, without the numbers that follow
-# from the order of enumeration: phase_boot/adapters/sysfs_disks.py spells it the same way.
+# from the order of enumeration: phase_boot/adapters/boot/sysfs_disks.py spells it the same way.
 location() {
 	place=${1#/sys/devices}
 	case $place in

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from phase_boot.adapters.efi_variables import EfiVariables
-from phase_boot.adapters.interfaces import Interfaces
+from phase_boot.adapters.boot.efi_variables import EfiVariables
+from phase_boot.adapters.net.interfaces import Interfaces
 from phase_boot.ports.privacy import Configuration, Evidence, Unreadable
 
 SNAPSHOT: Final = "run/phase-boot/variables.json"

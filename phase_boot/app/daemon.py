@@ -15,26 +15,25 @@ from pathlib import Path
 from random import random
 from typing import Any, Final, TypeVar
 
-from phase_boot.adapters import sinks
-from phase_boot.adapters.boot_disk import SysfsBootDisk
-from phase_boot.adapters.console_operator import ConsoleOperator, NobodyThere
-from phase_boot.adapters.dry_run import NoLoader, NothingRequested, WouldBoot
-from phase_boot.adapters.efi_variables import EfiVariables
-from phase_boot.adapters.esp import StickEsp
-from phase_boot.adapters.interfaces import Interfaces
-from phase_boot.adapters.kept_manifest import KeptManifest
-from phase_boot.adapters.kexec_tools import KexecTools
-from phase_boot.adapters.link import AddressWatch
-from phase_boot.adapters.linux_platform import LinuxPlatform
+from phase_boot.adapters.boot.boot_disk import SysfsBootDisk
+from phase_boot.adapters.boot.efi_variables import EfiVariables
+from phase_boot.adapters.boot.esp import StickEsp
+from phase_boot.adapters.boot.stick_reports import NoLoaderPartition, StickReports
+from phase_boot.adapters.boot.systemd_boot import SystemdBootLoader
+from phase_boot.adapters.finders.known_urls import CachedManifestFinder, UrlFinder
+from phase_boot.adapters.kexec.dry_run import DryRunKexec, NoLoader, NothingRequested
+from phase_boot.adapters.kexec.kexec_tools import KexecTools
 from phase_boot.adapters.linux_privacy import LinuxPrivacy
-from phase_boot.adapters.named_urls import NamedUrls
-from phase_boot.adapters.networkd import Networkd
-from phase_boot.adapters.service_manager import ServiceManager
-from phase_boot.adapters.shelves import FolderCache, StickCache
-from phase_boot.adapters.stick_loader import StickLoader
-from phase_boot.adapters.stick_reports import NoStick, StickReports
-from phase_boot.adapters.system_clock import SystemClock
-from phase_boot.adapters.terminals import Terminal, Terminals
+from phase_boot.adapters.net.address_watch import AddressWatch
+from phase_boot.adapters.net.interfaces import Interfaces
+from phase_boot.adapters.net.networkd import Networkd
+from phase_boot.adapters.storage.store_openers import FolderCache, StickCache
+from phase_boot.adapters.system import sinks
+from phase_boot.adapters.system.linux_platform import LinuxPlatform
+from phase_boot.adapters.system.service_manager import ServiceManager
+from phase_boot.adapters.system.system_clock import SystemClock
+from phase_boot.adapters.terminal.console_operator import ConsoleOperator, NoOperator
+from phase_boot.adapters.terminal.terminals import Terminal, Terminals
 from phase_boot.console.display import COLUMNS, Display, display_of, is_dumb
 from phase_boot.console.lines import Console
 from phase_boot.machine.boot import Boot, Trouble
@@ -150,7 +149,7 @@ async def _run(
         platform=platform,
         privacy=around.privacy,
         network=around.network,
-        finders=(network, NamedUrls(), KeptManifest()),
+        finders=(network, UrlFinder(), CachedManifestFinder()),
         fetcher=network,
         neighbours=worker.peer_channel(),
         cache=around.cache,
@@ -200,15 +199,15 @@ def _seed() -> _Surroundings:
     return _Surroundings(
         cache=StickCache(disk),
         kexec=KexecTools(),
-        loader=StickLoader(StickEsp(disk), variables),
+        loader=SystemdBootLoader(StickEsp(disk), variables),
         privacy=LinuxPrivacy(),
         network=Networkd(permitted=Interfaces().permitted),
         operator=ConsoleOperator(terminals, dumb=dumb),
         reports=StickReports(StickEsp(disk)),
         sinks=(
-            sinks.Descriptor("stdout", sys.stdout.fileno()),
+            sinks.FileSink("stdout", sys.stdout.fileno()),
             *_opened(lambda: sinks.BoundedFile(EVENTS)),
-            sinks.Device(sinks.PORT),
+            sinks.DeviceSink(sinks.PORT),
             Console(terminals.write, display),
         ),
         in_seed=True,
@@ -224,12 +223,12 @@ def _desktop(settings: Settings) -> _Surroundings:
     operator = ConsoleOperator(terminals, at_desk=True, dumb=not display.moves, start=start)
     return _Surroundings(
         cache=FolderCache(folder),
-        kexec=WouldBoot(lambda text: sys.stdout.write(text + "\n")),
+        kexec=DryRunKexec(lambda text: sys.stdout.write(text + "\n")),
         loader=NoLoader(),
         privacy=NothingRequested(),
         network=AddressWatch(loopback=True),
-        reports=NoStick(),
-        operator=operator if sys.stdin.isatty() and display.folds else NobodyThere(terminals.write),
+        reports=NoLoaderPartition(),
+        operator=operator if sys.stdin.isatty() and display.folds else NoOperator(terminals.write),
         sinks=(
             *sinks.asked_for(settings.journal),
             Console(terminals.write, display, start=start),

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from phase_boot.adapters import sinks
-from phase_boot.adapters.shelves import FolderCache
-from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.adapters.storage.store_openers import FolderCache
+from phase_boot.adapters.system import sinks
+from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import Console
 from phase_boot.content.arch import Arch

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from phase_boot.adapters.kept_manifest import KeptManifest
+from phase_boot.adapters.finders.known_urls import CachedManifestFinder
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_boot import FakeKexec, FakeLoader
 from phase_boot.drill.fake_mirrors import Sites
@@ -99,7 +99,7 @@ class Scenario:
             finders=(
                 self.lan or FakeFinder(self.found, broken=self.finder_broken),
                 FakeFinder([], origin="url"),
-                KeptManifest(),
+                CachedManifestFinder(),
             ),
             fetcher=self.sites,
             neighbours=self.neighbours or FakeNeighbours(self.sites),

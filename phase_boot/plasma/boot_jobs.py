@@ -14,8 +14,8 @@ from pathlib import Path
 from random import random
 from typing import Final
 
-from phase_boot.adapters.posix_disk import PosixDisk
-from phase_boot.adapters.tpm import pcrs
+from phase_boot.adapters.storage.posix_disk import PosixDisk
+from phase_boot.adapters.system.tpm import pcrs
 from phase_boot.content.digest import Digest
 from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.document import MAX_BYTES
@@ -75,7 +75,7 @@ Tell = Callable[[str, dict[str, object]], None]
 
 
 def _receipt_desk(proxy: str) -> Desk:
-    from phase_boot.adapters.receipt_desk import ReceiptDesk  # noqa: PLC0415 - slow to import
+    from phase_boot.adapters.http.receipt_upload import ReceiptDesk  # noqa: PLC0415 - slow to import
 
     return ReceiptDesk(proxy=proxy)
 

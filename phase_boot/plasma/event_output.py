@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from phase_boot.adapters.sinks import Device
+from phase_boot.adapters.system.sinks import DeviceSink
 
 CONSOLE: Final = Path("/dev/console")
 PORTS: Final = "sys/class/virtio-ports"
@@ -21,7 +21,7 @@ PAUSE_SECONDS: Final = 0.1
 class EventWriter:
     """Writes events to devices; one that fails is left out from then on."""
 
-    def __init__(self, devices: Sequence[Device], now: Callable[[], float]) -> None:
+    def __init__(self, devices: Sequence[DeviceSink], now: Callable[[], float]) -> None:
         self._devices = list(devices)
         self._now = now
         self._seq = 0
@@ -40,7 +40,7 @@ class EventWriter:
             sleep(PAUSE_SECONDS)
             self._for_each(lambda device: device.flush())
 
-    def _for_each(self, act: Callable[[Device], None]) -> None:
+    def _for_each(self, act: Callable[[DeviceSink], None]) -> None:
         for device in list(self._devices):
             try:
                 act(device)
@@ -48,7 +48,7 @@ class EventWriter:
                 self._devices.remove(device)
 
 
-def devices(root: Path = Path("/")) -> list[Device]:
+def devices(root: Path = Path("/")) -> list[DeviceSink]:
     """Return the console, and the port to the host of a virtual machine, where there is one."""
     found = [CONSOLE]
     for name in sorted((root / PORTS).glob("*/name")):
@@ -58,4 +58,4 @@ def devices(root: Path = Path("/")) -> list[Device]:
             continue
         if text == PORT:
             found.append(Path("/dev") / name.parent.name)
-    return [Device(path) for path in found]
+    return [DeviceSink(path) for path in found]

@@ -71,9 +71,9 @@ def _fetched(
 async def _fetch(
     handed: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
-    from phase_boot.adapters.http import Http  # noqa: PLC0415 - see above
-    from phase_boot.adapters.link import AddressWatch  # noqa: PLC0415
-    from phase_boot.adapters.system_clock import SystemClock  # noqa: PLC0415
+    from phase_boot.adapters.http.fetcher import Http  # noqa: PLC0415 - see above
+    from phase_boot.adapters.net.address_watch import AddressWatch  # noqa: PLC0415
+    from phase_boot.adapters.system.system_clock import SystemClock  # noqa: PLC0415
     from phase_boot.download import (  # noqa: PLC0415
         ArtifactUnavailable,
         Sources,

@@ -8,8 +8,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from phase_boot.adapters.http import Http
-from phase_boot.adapters.mdns import Mdns
+from phase_boot.adapters.finders.mdns import Mdns
+from phase_boot.adapters.http.fetcher import Http
 from phase_boot.privsep.client import WorkerClient
 from phase_boot.privsep.peer_channel import PeerChannel, serve_peer_channel
 from phase_boot.privsep.server import WorkerServices, serve

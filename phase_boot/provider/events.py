@@ -90,7 +90,7 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
+class InputCancelled:
     """An announcement was withdrawn."""
 
     event: ClassVar[str] = "announce.withdrawn"
@@ -122,7 +122,7 @@ Event = (
     | ReceiptKept
     | RequestsSuppressed
     | Announced
-    | Withdrawn
+    | InputCancelled
     | AnnounceFailed
     | Stopped
 )
@@ -161,7 +161,7 @@ def as_sentence(event: Event) -> str:  # noqa: PLR0911 - a table of one sentence
             return f"{what} within {event.seconds:.0f} s: {sent}{kept}"
         case Announced():
             return f"{event.channel} for {event.arch} is announced on {event.interface}"
-        case Withdrawn():
+        case InputCancelled():
             return f"{event.channel} for {event.arch} is no longer announced on {event.interface}"
         case AnnounceFailed():
             where = f" on {event.interface}" if event.interface else ""

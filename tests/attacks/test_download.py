@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from phase_boot.adapters.http import Http
-from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag

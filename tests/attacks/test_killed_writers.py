@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.store.content_store import ContentStore
 from tests.support.artifacts import (
     assert_every_entry_is_what_it_is_called,
@@ -28,7 +28,7 @@ WRITER = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from phase_boot.adapters.posix_disk import PosixDisk
+    from phase_boot.adapters.storage.posix_disk import PosixDisk
     from phase_boot.store.content_store import ContentStore
     from tests.support.artifacts import artifact, store
 
@@ -50,7 +50,7 @@ CHUNKER = textwrap.dedent(
     import contextlib
     import sys
     from pathlib import Path
-    from phase_boot.adapters.posix_disk import PosixDisk
+    from phase_boot.adapters.storage.posix_disk import PosixDisk
     from phase_boot.store.content_store import ContentStore
     from phase_boot.store.errors import StoreError
     from phase_boot.content.dag_builder import build_dag

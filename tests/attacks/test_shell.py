@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase_boot.adapters.console_operator import ConsoleOperator
-from phase_boot.adapters.conversation import MENU
-from phase_boot.adapters.terminals import Terminals
+from phase_boot.adapters.terminal.console_operator import ConsoleOperator
+from phase_boot.adapters.terminal.menu import MENU
+from phase_boot.adapters.terminal.terminals import Terminals
 from phase_boot.console import screen, story
 from phase_boot.content.digest import Digest
 from phase_boot.drill.fake_mirrors import Site, good_site

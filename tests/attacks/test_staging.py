@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters import staging
-from phase_boot.adapters.efi_variables import GLOBAL, LOADER, EfiVariables
-from phase_boot.adapters.stick_loader import FEATURES, ONE_SHOT
+from phase_boot.adapters.boot import staging
+from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER, EfiVariables
+from phase_boot.adapters.boot.systemd_boot import FEATURES, ONE_SHOT
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.loader import Cargo

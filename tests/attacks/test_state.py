@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.adapters.posix_notebook import PosixNotebook
+from phase_boot.adapters.storage.posix_state_files import PosixStateFiles
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
 from phase_boot.drill.fake_mirrors import good_site
@@ -315,12 +315,12 @@ def test_state_never_outgrows_its_bound() -> None:
 
 
 @pytest.fixture
-def notebook(tmp_path: Path) -> PosixNotebook:
-    return PosixNotebook(tmp_path / "trust")
+def notebook(tmp_path: Path) -> PosixStateFiles:
+    return PosixStateFiles(tmp_path / "trust")
 
 
 def test_crash_between_draft_and_name_leaves_the_old_page(
-    notebook: PosixNotebook, tmp_path: Path
+    notebook: PosixStateFiles, tmp_path: Path
 ) -> None:
     notebook.write(STATE, b"old")
     (tmp_path / "trust" / f"{STATE}.new").write_bytes(b"ha")
@@ -330,7 +330,7 @@ def test_crash_between_draft_and_name_leaves_the_old_page(
     assert sorted(p.name for p in (tmp_path / "trust").iterdir()) == [STATE]
 
 
-def test_symlink_as_state_is_not_followed(notebook: PosixNotebook, tmp_path: Path) -> None:
+def test_symlink_as_state_is_not_followed(notebook: PosixStateFiles, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     (tmp_path / "trust").mkdir()
@@ -344,7 +344,7 @@ def test_symlink_as_state_is_not_followed(notebook: PosixNotebook, tmp_path: Pat
 
 
 def test_symlink_as_the_folder_of_the_state_is_not_followed(
-    notebook: PosixNotebook, tmp_path: Path
+    notebook: PosixStateFiles, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "trust").symlink_to(tmp_path / "elsewhere")
@@ -356,7 +356,7 @@ def test_symlink_as_the_folder_of_the_state_is_not_followed(
     assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["root.2.json"]
 
 
-def test_pipe_and_folder_as_state_do_not_hang(notebook: PosixNotebook, tmp_path: Path) -> None:
+def test_pipe_and_folder_as_state_do_not_hang(notebook: PosixStateFiles, tmp_path: Path) -> None:
     (tmp_path / "trust").mkdir()
     os.mkfifo(tmp_path / "trust" / STATE)
     with pytest.raises(StoreError):
@@ -370,7 +370,7 @@ def test_pipe_and_folder_as_state_do_not_hang(notebook: PosixNotebook, tmp_path:
         notebook.write("root.2.json", b"new")
 
 
-def test_page_is_read_up_to_its_limit_and_one_byte(notebook: PosixNotebook) -> None:
+def test_page_is_read_up_to_its_limit_and_one_byte(notebook: PosixStateFiles) -> None:
     notebook.write(STATE, bytes(100))
     assert notebook.read(STATE, limit=9) == bytes(10)
     assert notebook.read("root.2.json", limit=9) is None

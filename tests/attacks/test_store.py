@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Folder

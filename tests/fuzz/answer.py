@@ -7,8 +7,15 @@ from collections.abc import AsyncGenerator, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from phase_boot.adapters.answer_head import Body, Head, coding_of, failure_of, part_of, whole_of
-from phase_boot.adapters.content_coding import PIECE, Coding, decoded
+from phase_boot.adapters.http.content_coding import PIECE, Coding, decoded
+from phase_boot.adapters.http.response_head import (
+    Body,
+    Head,
+    coding_of,
+    failure_of,
+    part_of,
+    whole_of,
+)
 from phase_boot.ports.fetcher import FetchFailed
 from tests.fuzz.target import Target
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from zeroconf import ServiceInfo
 
-from phase_boot.adapters.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
-from phase_boot.adapters.mdns_cache import SERVICE
+from phase_boot.adapters.finders.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
+from phase_boot.adapters.finders.mdns_cache import SERVICE
 from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import Quest
 from phase_boot.url import Scope, Url

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
-from phase_boot.adapters import mdns_message
-from phase_boot.adapters.mdns import MAX_OF_ONE_SENDER, Browser
-from phase_boot.adapters.mdns_cache import (
+from phase_boot.adapters.finders import mdns_message
+from phase_boot.adapters.finders.mdns import MAX_OF_ONE_SENDER, Browser
+from phase_boot.adapters.finders.mdns_cache import (
     MAX_INSTANCES,
     MAX_QUESTIONS,
     Sender,

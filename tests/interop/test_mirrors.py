@@ -16,8 +16,8 @@ from functools import cache
 
 import pytest
 
-from phase_boot.adapters.http import Http
-from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.events import ChunksUnknown

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from phase_boot.adapters.efi_variables import GLOBAL, LOADER
+from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER
 
 ESP, SEED, CACHE = (f"7068a5e0-0000-8000-8000-00000000000{n}" for n in (1, 2, 3))
 FOREIGN_ESP, FOREIGN_SEED, FOREIGN_CACHE = (

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import pyte
 
-from phase_boot.adapters.terminals import Terminal
+from phase_boot.adapters.terminal.terminals import Terminal
 
 PATIENCE: Final = 30.0
 """Seconds until something is shown; a machine under load is slow, a hang is for ever."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from phase_boot.adapters.http import Http
-from phase_boot.adapters.system_clock import SystemClock
+from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.download import DownloadContext, Sources, fetch_artifact

@@ -7,8 +7,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from phase_boot.adapters.http import Http
-from phase_boot.adapters.link import on_link
+from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.net.address_watch import on_link
 from policies.model import Reach
 
 BODY = bytes(range(256)) * 400

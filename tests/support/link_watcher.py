@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import aclosing, suppress
 
-from phase_boot.adapters.link import AddressWatch
+from phase_boot.adapters.net.address_watch import AddressWatch
 
 
 async def watch(seconds: float) -> None:

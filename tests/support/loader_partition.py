@@ -7,9 +7,9 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from phase_boot.adapters.efi_variables import LOADER, EfiVariables
-from phase_boot.adapters.esp import EspFailed
-from phase_boot.adapters.stick_loader import FEATURES, ONE_SHOT, StickLoader
+from phase_boot.adapters.boot.efi_variables import LOADER, EfiVariables
+from phase_boot.adapters.boot.esp import EspFailed
+from phase_boot.adapters.boot.systemd_boot import FEATURES, ONE_SHOT, SystemdBootLoader
 
 LOADER_CONF = "timeout 3\ndefault phase-internet.conf\n"
 
@@ -67,9 +67,9 @@ class Stick:
         self.seed = self.files()
 
     @property
-    def loader(self) -> StickLoader:
+    def loader(self) -> SystemdBootLoader:
         reboot = ("sh", "-c", f"echo >> {self.reboots}")
-        return StickLoader(self.esp, EfiVariables(self.efivars), reboot=reboot)
+        return SystemdBootLoader(self.esp, EfiVariables(self.efivars), reboot=reboot)
 
     def set(self, name: str, vendor: str, value: bytes) -> None:
         (self.efivars / f"{name}-{vendor}").write_bytes(struct.pack("<I", 7) + value)

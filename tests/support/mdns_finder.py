@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import aclosing
 
-from phase_boot.adapters.mdns import Mdns
+from phase_boot.adapters.finders.mdns import Mdns
 from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import FinderFailed, Ignored, Quest
 

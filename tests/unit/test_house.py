@@ -17,8 +17,8 @@ PACKAGES = ("phase_boot", "states", "policies", "loader", "image")
 SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 
 IMPORTERS = {
-    "aiohttp": {"phase_boot/adapters/http_client.py"},
-    "ifaddr": {"phase_boot/adapters/link.py", "phase_boot/provider/interfaces.py"},
+    "aiohttp": {"phase_boot/adapters/http/client.py"},
+    "ifaddr": {"phase_boot/adapters/net/address_watch.py", "phase_boot/provider/interfaces.py"},
     # The bench measures what we add to libsodium, and has to call it bare for that.
     "nacl": {
         "phase_boot/trust/keys.py",
@@ -26,14 +26,14 @@ IMPORTERS = {
         "image/bench/trust.py",
     },
     "numpy": {"phase_boot/content/chunker.py"},
-    "prompt_toolkit": {"phase_boot/adapters/line_editor.py"},
+    "prompt_toolkit": {"phase_boot/adapters/terminal/line_editor.py"},
     "rfc8785": {"phase_boot/trust/strict_json.py"},
     "structlog": {"phase_boot/machine/journal.py"},
     "tomlkit": {"policies/write.py"},
     "transitions": {"phase_boot/machine/guard.py"},
     # The bench measures what we add to the runtime, and has to call it bare for that.
     "wasmtime": {"phase_boot/plasma/engine.py", "image/bench/plasma.py"},
-    "zeroconf": {"phase_boot/adapters/mdns_message.py", "phase_boot/provider/announce.py"},
+    "zeroconf": {"phase_boot/adapters/finders/mdns_message.py", "phase_boot/provider/announce.py"},
 }
 SERVER = "phase_boot/provider/"
 """The provider's whole folder is aiohttp's server side."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.efi_variables import EfiVariables
-from phase_boot.adapters.interfaces import Device, Interfaces
+from phase_boot.adapters.boot.efi_variables import EfiVariables
 from phase_boot.adapters.linux_privacy import LinuxPrivacy
-from phase_boot.adapters.networkd import files
+from phase_boot.adapters.net.interfaces import Device, Interfaces
+from phase_boot.adapters.net.networkd import files
 from phase_boot.machine.read_back import broken
 from phase_boot.ports.network import Setup
 from phase_boot.ports.privacy import Evidence, Unreadable

@@ -83,7 +83,7 @@ def test_whole_lines_are_folded_to_a_terminal(terminal: TextIO) -> None:
 def test_no_other_module_makes_escape_sequences_of_its_own() -> None:
     allowed = {
         "phase_boot/console/lines.py",  # the one that is written where a display moves
-        "phase_boot/adapters/keys.py",  # what is typed
+        "phase_boot/adapters/terminal/keys.py",  # what is typed
         "phase_boot/drill/mutate.py",  # what a hostile peer says
     }
     found = {

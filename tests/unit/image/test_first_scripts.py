@@ -13,7 +13,7 @@ import pytest
 
 from image.recipe import SEED_FILES, TARGET_FILES
 from image.steps.initramfs import DEVICES
-from phase_boot.adapters.sysfs_disks import disks_with
+from phase_boot.adapters.boot.sysfs_disks import disks_with
 from phase_boot.drill.sample_manifest import NOW, document, signed
 from phase_boot.handoff.document import CachePartition
 from phase_boot.handoff.document import document as handoff

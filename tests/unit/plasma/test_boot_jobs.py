@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from phase_boot.adapters.tpm import BANK
+from phase_boot.adapters.system.tpm import BANK
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.boot_jobs import ATTEMPTS, Effects, Places, boot
 from phase_boot.ports.desk import NotHandedIn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from phase_boot.adapters.sinks import Device
+from phase_boot.adapters.system.sinks import DeviceSink
 from phase_boot.plasma.event_output import DRAIN_SECONDS, PORTS, EventWriter, devices
 
 
@@ -24,7 +24,7 @@ def test_each_device_gets_every_event_as_a_line(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("console", "port")]
     for path in paths:
         path.touch()
-    telling = EventWriter([Device(path) for path in paths], Clock())
+    telling = EventWriter([DeviceSink(path) for path in paths], Clock())
     telling.tell("plasma.node", {"node": "x"})
     telling.tell("plasma.done", {"jobs": 1, "why": "\x1b[2J"})
     for path in paths:
@@ -36,7 +36,7 @@ def test_each_device_gets_every_event_as_a_line(tmp_path: Path) -> None:
 
 def test_a_device_that_comes_late_gets_what_waited_for_it(tmp_path: Path) -> None:
     port, clock = tmp_path / "port", Clock()
-    telling = EventWriter([Device(port)], clock)
+    telling = EventWriter([DeviceSink(port)], clock)
     telling.tell("plasma.done", {})
 
     def appear(seconds: float) -> None:
@@ -49,7 +49,7 @@ def test_a_device_that_comes_late_gets_what_waited_for_it(tmp_path: Path) -> Non
 
 def test_a_device_that_never_comes_is_waited_for_a_bounded_time(tmp_path: Path) -> None:
     clock = Clock()
-    telling = EventWriter([Device(tmp_path / "port")], clock)
+    telling = EventWriter([DeviceSink(tmp_path / "port")], clock)
     telling.tell("plasma.done", {})
     telling.drain(clock.sleep)
     assert clock.now - 5.0 < DRAIN_SECONDS + 1
@@ -58,7 +58,7 @@ def test_a_device_that_never_comes_is_waited_for_a_bounded_time(tmp_path: Path) 
 def test_a_device_that_fails_keeps_nothing_from_the_others(tmp_path: Path) -> None:
     good = tmp_path / "console"
     good.touch()
-    telling = EventWriter([Device(Path("/dev/full")), Device(good)], Clock())
+    telling = EventWriter([DeviceSink(Path("/dev/full")), DeviceSink(good)], Clock())
     telling.tell("plasma.node", {})
     telling.tell("plasma.done", {})
     telling.drain(Clock().sleep)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import build_dag

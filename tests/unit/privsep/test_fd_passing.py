@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.http import LEAST_DETACHED, Http
+from phase_boot.adapters.http.fetcher import LEAST_DETACHED, Http
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.privsep import fd_passing
 from phase_boot.privsep.client import WorkerClient
@@ -161,7 +161,7 @@ async def test_a_short_response_is_followed_by_a_request_for_the_rest() -> None:
 async def test_a_short_response_is_not_passed_as_a_socket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("phase_boot.adapters.http.LEAST_DETACHED", len(BODY))
+    monkeypatch.setattr("phase_boot.adapters.http.fetcher.LEAST_DETACHED", len(BODY))
     assert len(BODY) > LEAST_DETACHED
     async with mirror() as url, running_worker() as (other, frames):
         assert await fetched(other, url) == BODY[OFFSET:]

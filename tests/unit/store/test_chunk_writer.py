@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.content_store import ContentStore

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.posix_disk import PosixDisk
+from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.errors import Corrupt
 from tests.support.artifacts import (

@@ -1,0 +1,1 @@
+"""The booted disk, the loader's partition on it, systemd-boot, and EFI variables."""

@@ -1,0 +1,83 @@
+"""Reports on the loader's partition of the stick, where any computer can read them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from phase_boot.adapters.boot.esp import Esp, EspFailed
+from phase_boot.ports.reports import NotSaved
+
+FOLDER: Final = Path("phase/reports")
+"""Below the root of the partition."""
+NAME: Final = re.compile(r"[0-9a-z]{1,32}")
+MAX_REPORTS: Final = 16
+MAX_BYTES: Final = 512 * 1024
+
+
+class StickReports:
+    """Implements `ports.reports.Reports` in the seed."""
+
+    def __init__(self, esp: Esp) -> None:
+        self._esp = esp
+
+    async def save(self, name: str, text: str) -> str:
+        """Write the report, and remove the oldest ones if there are too many."""
+        data = text.encode("ascii", "backslashreplace")[:MAX_BYTES]
+        if not NAME.fullmatch(name):
+            raise NotSaved(f"{name[:40]!r} is no name of a report")
+        if obstacle := self._esp.obstacle():
+            raise NotSaved(obstacle)
+        try:
+            async with self._esp.mounted(writable=True) as root:
+                if root is None:
+                    raise NotSaved("this stick has no partition that a report could go to")
+                _write(root / FOLDER, f"{name}.txt", data)
+        except EspFailed as failure:
+            raise NotSaved(str(failure)) from failure
+        except OSError as error:
+            raise NotSaved(f"the stick refused: {error.strerror}") from error
+        return f"/{FOLDER}/{name}.txt on the stick's first partition"
+
+
+class NoLoaderPartition:
+    """Implements `ports.reports.Reports` on a desktop, where there is no stick to write to."""
+
+    async def save(self, name: str, text: str) -> str:
+        """Refuse."""
+        raise NotSaved(f"{name} was not started from a stick that {len(text)} bytes could go to")
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    """Replace a report all at once; what was begun and not finished before is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for torn in folder.glob("*.new"):
+        torn.unlink()
+    fresh = folder / f"{name}.new"
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(folder / name)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+    _keep_newest(folder, name)
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _keep_newest(folder: Path, name: str) -> None:
+    """Remove the oldest beyond the bound, and never the one just written, whatever the clock."""
+    others = [path for path in folder.glob("*.txt") if path.name != name]
+    others.sort(key=lambda path: (path.stat().st_mtime, path.name))
+    for old in others[: max(0, len(others) + 1 - MAX_REPORTS)]:
+        old.unlink()

@@ -1,0 +1,217 @@
+"""systemd-boot on the stick as the other way to start an image: stage it, for one start.
+
+A power cut at any moment leaves a stick that boots as before: only new files are written, none of
+the seed's and never loader.conf, and the loader is told last, in one variable that it forgets by
+itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from loader.entries import Entry
+from phase_boot.adapters.boot import staging
+from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER, EfiVariables
+from phase_boot.adapters.boot.esp import Esp, EspFailed
+from phase_boot.adapters.boot.staging import StagingFailed, Written
+from phase_boot.adapters.system.programs import run
+from phase_boot.handoff.kernel import UnknownKernel
+from phase_boot.handoff.unpack import pieces, signed
+from phase_boot.machine.errors import CannotChainload
+from phase_boot.ports.loader import Cargo, Outlook
+
+MIB: Final = 1024 * 1024
+SLACK: Final = MIB
+"""Room that is left on the partition for folders and the entry."""
+ONE_SHOT: Final = "LoaderEntryOneShot"
+FEATURES: Final = "LoaderFeatures"
+_STARTS_ONCE: Final = 1 << 3
+"""The bit of the loader's features that says that it reads `LoaderEntryOneShot`."""
+_FAILURES: Final = (OSError, EspFailed, StagingFailed, UnknownKernel, ValueError)
+
+
+class SystemdBootLoader:
+    """Implements `ports.loader.Loader`."""
+
+    def __init__(
+        self,
+        esp: Esp,
+        variables: EfiVariables,
+        *,
+        reboot: tuple[str, ...] = ("systemctl", "reboot"),
+    ) -> None:
+        self._esp = esp
+        self._variables = variables
+        self._reboot = reboot
+
+    async def outlook(self) -> Outlook:
+        """Look at the variables and the partition, without touching either."""
+        return Outlook(obstacle=self._obstacle(), secure_boot=self._secure_boot())
+
+    async def stage(self, cargo: Cargo) -> str:
+        """Write, look at it again from the disk, and tell the loader."""
+        entry = _entry(cargo, secrets.token_hex(8))
+        try:
+            written = await self._written(cargo, entry)
+            await self._entered(entry, written)
+            name = f"{entry.name}.conf"
+            await asyncio.to_thread(self._variables.write_text, ONE_SHOT, LOADER, name)
+        except _FAILURES as failure:
+            await self._take_back()
+            raise CannotChainload(_sentence(failure)) from failure
+        except BaseException:
+            await self._take_back()
+            raise
+        return name
+
+    async def restart(self) -> None:
+        """Ask systemd to restart the machine."""
+        # systemd ends us with everything else; the journal has a line or two to come before that.
+        earlier = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        failure = await run(*self._reboot)
+        if failure is not None:
+            signal.signal(signal.SIGTERM, earlier)
+            raise CannotChainload(
+                f"the machine cannot be restarted ({failure}); restart it by hand, it will start "
+                "what was staged"
+            )
+
+    async def unstage(self) -> int:
+        """Look first, and mount only what has to be: a boot should not pay for nothing."""
+        try:
+            files = await self._removed()
+            # Only now: a variable that the firmware will not give up leaves no file behind.
+            await asyncio.to_thread(self._forget)
+        except _FAILURES as failure:
+            raise CannotChainload(_sentence(failure)) from failure
+        return files
+
+    async def _removed(self) -> int:
+        # The folder is made before anything else and removed after everything else.
+        if await asyncio.to_thread(self._esp.surely_lacks, staging.FOLDER):
+            return 0
+        # A partition that is only read is not left in need of repair.
+        async with self._esp.mounted() as root:
+            if root is None or not await asyncio.to_thread(staging.is_staged, root):
+                return 0
+        async with self._esp.mounted(writable=True) as root:
+            return await asyncio.to_thread(staging.remove, root) if root else 0
+
+    async def _written(self, cargo: Cargo, entry: Entry) -> list[Written]:
+        """Write the files, and return what reading them must come to."""
+        if obstacle := self._obstacle():
+            raise StagingFailed(obstacle)
+        async with self._esp.mounted(writable=True) as root:
+            place = _there(root)
+            await asyncio.to_thread(staging.remove, place)
+            await asyncio.to_thread(_reckon, place, cargo)
+            return await asyncio.to_thread(_write, place, cargo, entry)
+
+    async def _entered(self, entry: Entry, written: list[Written]) -> None:
+        """Read the files from the disk again; only if they are right, write the entry."""
+        async with self._esp.mounted(writable=True) as root:
+            place = _there(root)
+            for file in written:
+                await asyncio.to_thread(staging.check, place, file)
+            name = f"{entry.name}.conf"
+            listed = await asyncio.to_thread(staging.write_entry, place, name, entry.text())
+        async with self._esp.mounted() as root:
+            await asyncio.to_thread(staging.check, _there(root), listed)
+
+    async def _take_back(self) -> None:
+        """Leave the stick as it was, as far as it lets us; the next boot tries again."""
+        try:
+            await self.unstage()
+        except CannotChainload:
+            return
+
+    def _forget(self) -> None:
+        """Take the order back that the loader has not carried out."""
+        ordered = self._variables.text(ONE_SHOT, LOADER)
+        if ordered is not None and staging.STAGED_ENTRY.fullmatch(ordered):
+            self._variables.remove(ONE_SHOT, LOADER)
+
+    def _obstacle(self) -> str | None:
+        try:
+            features = self._variables.read(FEATURES, LOADER)
+        except OSError:
+            features = None
+        if features is None:
+            return "no loader that could be told what to start has started this machine"
+        if not int.from_bytes(features[:8], "little") & _STARTS_ONCE:
+            return "the loader of this machine cannot be told what to start"
+        if not self._variables.writable():
+            return "the firmware's variables cannot be written"
+        return self._esp.obstacle()
+
+    def _secure_boot(self) -> bool:
+        """Return whether Secure Boot is on; where the firmware will not say, it is."""
+        try:
+            value = self._variables.read("SecureBoot", GLOBAL)
+        except OSError:
+            return True
+        return value is not None and value != b"\0"
+
+
+def _entry(cargo: Cargo, name: str) -> Entry:
+    folder = f"/{staging.FOLDER}/{name}"
+    common = {
+        "name": f"phase-staged-{name}",
+        "title": f"Phase Boot: start {cargo.version} once",
+        "sort_key": "phase-9",
+        "version": cargo.version,
+    }
+    if cargo.initrd is None:
+        return Entry(**common, efi=f"{folder}/image.efi")
+    return Entry(
+        **common, linux=f"{folder}/linux", initrd=f"{folder}/initrd", options=cargo.cmdline
+    )
+
+
+def _reckon(root: Path, cargo: Cargo) -> None:
+    """Refuse before anything is written what does not fit."""
+    packed = cargo.kernel.packed
+    kernel = packed.unpacked if packed else cargo.image.artifact.size
+    needed = kernel + (cargo.initrd.size if cargo.initrd else 0) + SLACK
+    free = staging.room(root)
+    if needed > free:
+        raise StagingFailed(
+            f"the loader's partition has {free / MIB:.1f} MiB left and the image takes "
+            f"{needed / MIB:.1f}"
+        )
+
+
+def _write(root: Path, cargo: Cargo, entry: Entry) -> list[Written]:
+    image = staging.write(root, _path(entry.efi or entry.linux), pieces(cargo.image, cargo.kernel))
+    if cargo.initrd is None:
+        return [image]
+    return [image, staging.write(root, _path(entry.initrd), _initrd(cargo))]
+
+
+def _initrd(cargo: Cargo) -> Iterator[bytes]:
+    for part in cargo.initrd.parts() if cargo.initrd else ():
+        if isinstance(part, bytes):
+            yield part
+        else:
+            yield from signed(part)
+
+
+def _path(name: str) -> tuple[str, ...]:
+    return tuple(name.strip("/").split("/"))
+
+
+def _there(root: Path | None) -> Path:
+    if root is None:
+        raise StagingFailed("this stick has no partition for the firmware's loader")
+    return root
+
+
+def _sentence(failure: Exception) -> str:
+    if isinstance(failure, OSError):
+        return f"nothing can be staged on the stick: {failure.strerror or failure}"
+    return str(failure)

@@ -1,0 +1,1 @@
+"""Discovery: each finder reports URLs where a manifest may be (SPEC M2.4, M2.6)."""

@@ -1,0 +1,33 @@
+"""Finders that need no network: URLs from the configuration, and the newest verified manifest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from phase_boot.ports.finder import Candidate, Quest
+
+
+class UrlFinder:
+    """Finds the URLs of the policy, of the kernel command line, and a typed one."""
+
+    origin = "url"
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        """Yield the named URLs in order."""
+        for url in quest.urls:
+            yield Candidate(url=url, origin=self.origin)
+
+
+class CachedManifestFinder:
+    """Finds the newest manifest that was ever verified here: Local boots from it without a network.
+
+    It is verified again: it may have expired, or a newer root may have revoked its signer.
+    """
+
+    origin = "cache"
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+        """Yield the newest verified manifest, if there is one."""
+        if quest.kept is not None:
+            url = f"cache:{quest.channel}/{quest.arch}"
+            yield Candidate(url=url, origin=self.origin, document=quest.kept)

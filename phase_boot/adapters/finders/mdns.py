@@ -1,0 +1,276 @@
+"""Finding manifests on this LAN by mDNS and DNS-SD (SPEC M2.4; RFC 6762 and RFC 6763).
+
+All announcements are handled side by side: none is waited for. The first packet that completes one
+makes a candidate; what is missing is asked for meanwhile, within the bounds of `mdns_cache`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from phase_boot.adapters.finders.mdns_cache import (
+    SERVICE,
+    Announcements,
+    Instance,
+    Sender,
+    strings_of,
+    usable_address,
+)
+from phase_boot.adapters.finders.mdns_sockets import Endpoints
+from phase_boot.adapters.net.address_watch import Place, has_route, places
+from phase_boot.adapters.system.lazy_import import LazyImport
+from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest, host_of
+from phase_boot.url import BadUrl, Scope, announced, scope_of
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MAX_URL: Final = 255
+"""Characters: one string of a TXT record holds no more."""
+MAX_ADDRESSES: Final = 4
+MAX_OF_ONE_SENDER: Final = 16
+"""Candidates of one sender."""
+MAX_CANDIDATES: Final = 1000
+"""In one search; fewer than `privsep.client` accepts."""
+MAX_REASONS: Final = 8
+"""Reasons for which something was passed over, in one search."""
+MAX_NAME: Final = 200
+"""Characters of an instance name that are passed on."""
+LAST_RESORT_SECONDS: Final = 0.5
+"""Head start of every other candidate before a link-local address, or one without a route."""
+TICK_SECONDS: Final = 0.1
+"""Between two looks at what is worth asking for."""
+LOOPBACK: Final = "lo"
+
+
+class Mdns:
+    """Implements `ports.finder.Finder`; zeroconf's parser is imported when first needed."""
+
+    origin = "lan"
+
+    def __init__(self, find_places: Callable[[], frozenset[Place]] = places) -> None:
+        """Look on every interface and family that ``find_places`` names, whenever it is asked."""
+        self._library = LazyImport("phase_boot.adapters.finders.mdns_message")
+        self._places = find_places
+
+    async def warm(self) -> None:
+        """Import zeroconf now."""
+        await self._library.ready()
+
+    async def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
+        """Yield what announces itself as the channel and architecture that are looked for."""
+        await self._library.ready()
+        from phase_boot.adapters.finders import mdns_message  # noqa: PLC0415 - it is imported by now
+
+        browser = Browser(quest, mdns_message)
+        endpoints = Endpoints(browser.heard, self._places)
+        running = [
+            asyncio.create_task(endpoints.follow(), name="sockets of mDNS"),
+            asyncio.create_task(browser.ask(endpoints), name="queries of mDNS"),
+        ]
+        try:
+            async for candidate in _until(browser.found, running, quest.seconds):
+                yield candidate
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            endpoints.close()
+        if endpoints.failure is not None:
+            raise FinderFailed(f"mDNS cannot be used on this network: {endpoints.failure}")
+
+
+class Browser:
+    """Turns packets into candidates. No I/O of its own, but for `ask`."""
+
+    def __init__(
+        self,
+        quest: Quest,
+        message: ModuleType,
+        *,
+        routed: Callable[[str], bool] = has_route,
+    ) -> None:
+        """Look for what ``quest`` says, with the module ``mdns_message``.
+
+        ``routed`` says whether there is a route to an address.
+        """
+        self._quest = quest
+        self._has_route = routed
+        self._message = message
+        self._loopback = _index_of(LOOPBACK)
+        self._urls: set[str] = set()
+        self._count: Counter[Sender] = Counter()
+        self.announcements = Announcements()
+        self._told: set[str] = set()
+        self.found = asyncio.Queue[Candidate | Ignored](MAX_CANDIDATES)
+
+    def heard(self, sender: Sender, packet: bytes) -> None:
+        """Take one packet: whatever is wrong with it concerns this packet alone."""
+        now = asyncio.get_running_loop().time()
+        if not self.announcements.admits(sender, now):
+            return
+        try:
+            records = list(self._message.records(packet))
+            if records:
+                for instance in self.announcements.heard(sender, records, now):
+                    self._offer(sender, instance)
+        except Exception as error:  # noqa: BLE001 - of a parser that strangers feed
+            self.announcements.ignored[f"packets that raised {type(error).__name__}"] += 1
+
+    async def ask(self, endpoints: Endpoints) -> None:
+        """Ask for the service, and for what announcements lack, until cancelled."""
+        message, now = self._message, asyncio.get_running_loop().time
+        service = tuple(message.queries([(SERVICE, message.TYPE_PTR)]))
+        while True:
+            endpoints.ask(service, now())
+            places: dict[tuple[int, int], list[tuple[str, int]]] = {}
+            for question in self.announcements.questions(now()):
+                kinds = (
+                    (message.TYPE_A, message.TYPE_AAAA)
+                    if question.is_host
+                    else (message.TYPE_SRV, message.TYPE_TXT)
+                )
+                place = (question.sender.index, question.sender.family)
+                asked = places.setdefault(place, [])
+                asked += [(question.name, kind) for kind in kinds]
+            for (index, family), wanted in places.items():
+                endpoints.send(index, family, message.queries(wanted))
+            self.tell_ignored()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def tell_ignored(self) -> None:
+        """Say of each reason once that something was passed over for it."""
+        for reason in self.announcements.ignored.keys() - self._told:
+            if len(self._told) < MAX_REASONS:
+                self._told.add(reason)
+                self._put(Ignored(reason))
+
+    def _offer(self, sender: Sender, instance: Instance) -> None:
+        """Make candidates of an instance as far as it is known."""
+        if instance.host is None or instance.strings is None:
+            return
+        said = strings_of(instance.strings)
+        addresses = [
+            usable
+            for each in self.announcements.addresses(sender, instance)
+            if (usable := self._usable(sender, each)) is not None
+        ]
+        if not is_wanted(said, self._quest):
+            instance.answered = True
+            return
+        for url in manifest_urls(
+            said, server=instance.host, addresses=addresses, quest=self._quest
+        ):
+            instance.answered = True
+            self._take(sender, url, instance.name, last_resort=not self._near(url))
+
+    def _near(self, url: str) -> bool:
+        """Say whether a URL is worth trying at once: a name, or a routed address of more reach."""
+        host = host_of(url)
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return True
+        return not address.is_link_local and self._has_route(host)
+
+    def _take(self, sender: Sender, url: str, name: str, *, last_resort: bool) -> None:
+        if url in self._urls or len(self._urls) >= MAX_CANDIDATES:
+            return
+        if self._count[sender] >= MAX_OF_ONE_SENDER:
+            self.announcements.ignored["candidates beyond the room for one sender"] += 1
+            return
+        self._count[sender] += 1
+        self._urls.add(url)
+        candidate = Candidate(url=url, origin=Mdns.origin, service_name=name[:MAX_NAME])
+        if last_resort:
+            asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, self._put, candidate)
+        else:
+            self._put(candidate)
+
+    def _put(self, found: Candidate | Ignored) -> None:
+        with suppress(asyncio.QueueFull):
+            self.found.put_nowait(found)
+
+    def _usable(self, sender: Sender, address: str) -> str | None:
+        on_loopback = sender.index == self._loopback
+        return usable_address(address, index=sender.index, on_loopback=on_loopback)
+
+
+def _index_of(interface: str) -> int | None:
+    return next((place.index for place in places() if place.interface == interface), None)
+
+
+async def _until(
+    found: asyncio.Queue[Candidate | Ignored],
+    running: Sequence[asyncio.Task[None]],
+    seconds: float,
+) -> AsyncGenerator[Candidate | Ignored, None]:
+    """Yield what is found, for so long; raise what a task raised that should have gone on."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        getting = asyncio.create_task(found.get())
+        left = deadline - asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait(
+                {getting, *running}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not getting.done():
+                for task in running:
+                    if task.done():
+                        raise FinderFailed(f"mDNS has a fault: {task.exception()!r}")
+                return
+        finally:
+            getting.cancel()
+        yield getting.result()
+
+
+def is_wanted(said: Mapping[str, str | None], quest: Quest) -> bool:
+    """Say whether an announcement is of the channel and architecture that are looked for."""
+    told = _by_key(said)
+    return told.get("channel") == quest.channel and told.get("arch") == quest.arch
+
+
+def manifest_urls(
+    told: Mapping[str, str | None], *, server: str | None, addresses: Sequence[str], quest: Quest
+) -> Iterator[str]:
+    """Yield the manifest URLs that an announcement for us names, hostile or not.
+
+    Args:
+        told: the TXT record's keys and values. The case of a key does not matter, and of several
+            values the first counts (RFC 6763, section 6.4).
+        server: the name of the machine that announces.
+        addresses: those it announces with.
+        quest: what is looked for.
+    """
+    if not is_wanted(told, quest):
+        return
+    told = _by_key(told)
+    try:
+        url = announced(told.get("mirror") or "", most=MAX_URL)
+    except BadUrl:
+        return
+    if not url.host.endswith(".local"):
+        yield str(url)
+        return
+    # Only the announcer's own name may be answered by the addresses it announced with.
+    if server is None or url.host != server.rstrip(".").lower():
+        return
+    reached = [a for a in addresses if scope_of(a) not in {Scope.OWN, Scope.NOBODY}]
+    # One that holds on its own wire only needs the name of our interface in the URL: a last resort.
+    far = [a for a in reached if scope_of(a) is not Scope.LINK]
+    for address in (far or reached)[:MAX_ADDRESSES]:
+        yield str(replace(url, host=address, query=None))
+
+
+def _by_key(told: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the values by their keys in lower case, the first of each key."""
+    values: dict[str, str | None] = {}
+    for key, value in told.items():
+        values.setdefault(key.lower(), value)
+    return values

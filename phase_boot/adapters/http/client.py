@@ -1,0 +1,289 @@
+"""Connections for HTTP and HTTPS: the only importer of aiohttp's client.
+
+Settings follow what was measured (docs/adr/0003-dependencies.md): no total time limit but a stall
+limit, no content coding asked for, no cookies, and redirects left to `adapters/http/redirects.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+from phase_boot.adapters.http import tls
+from phase_boot.adapters.http.redirects import Redirects
+from phase_boot.adapters.http.resolver import Resolver, Scopes, TooNear
+from phase_boot.adapters.http.response_head import Head
+from phase_boot.adapters.system.lazy_import import LazyImport
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.url import Scope, Url
+
+if TYPE_CHECKING:
+    import aiohttp
+    import yarl
+
+CONNECT_SECONDS: Final = 10
+BUFFER: Final = 256 * 1024
+"""Bytes of an answer that may wait here: with fewer the connection is stopped and started."""
+CERTIFICATES: Final = "SSL_CERT_FILE"
+"""The variable by which OpenSSL is told where certificates are."""
+HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
+NO_URL: Final = "it is no usable URL"
+
+
+class Answer:
+    """An answer whose head has been read."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        """Take what aiohttp has read."""
+        self.head = Head(
+            status=response.status, headers=response.headers, length=response.content_length
+        )
+        self.kind = response.content_type
+        self._response = response
+
+    @property
+    def location(self) -> str | None:
+        """Where it redirects to."""
+        return self._response.headers.get("Location")
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes.
+
+        Raises:
+            FetchFailed: it stops, or the connection breaks.
+        """
+        with _named_failures():
+            async for piece in self._response.content.iter_any():
+                yield piece
+
+    def detach(self) -> tuple[bytes, socket.socket] | None:
+        """Give up the connection; return what was read of the body, and the connection."""
+        response = self._response
+        connection = response.connection
+        if response.url.scheme != "http" or connection is None or connection.transport is None:
+            return None
+        # In this order: reading lets a connection go on that was stopped for having sent too much.
+        came = response.content.read_nowait()
+        connection.transport.pause_reading()
+        ours = connection.transport.get_extra_info("socket")
+        detached = socket.socket(fileno=os.dup(ours.fileno()))
+        response.close()
+        return came, detached
+
+
+class Client:
+    """Sends single requests with aiohttp, which is imported when first needed."""
+
+    def __init__(
+        self,
+        *,
+        stall_seconds: float,
+        wall: Callable[[], datetime],
+        peek_seconds: float = tls.PEEK_SECONDS,
+        scopes: Scopes | None = None,
+    ) -> None:
+        self._wall = wall
+        self._peek_seconds = peek_seconds
+        self._library = LazyImport("aiohttp", _without_certificates)
+        self._stall = stall_seconds
+        self._sessions: dict[Scope | None, aiohttp.ClientSession] = {}
+        self._scopes = scopes or Scopes()
+        self._tls: ssl.SSLContext | None = None
+
+    async def ready(self) -> None:
+        """Import aiohttp now."""
+        await self._library.ready()
+
+    async def close(self) -> None:
+        """Close the connections that are kept alive."""
+        sessions = tuple(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            await session.close()
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        way: Redirects,
+        headers: dict[str, str],
+        body: bytes | None,
+        *,
+        check: Callable[[str], None],
+    ) -> AsyncIterator[Answer]:
+        """Ask for where ``way`` leads now.
+
+        ``check`` raises FetchFailed for a host that may not be connected to, be it a proxy.
+
+        Raises:
+            FetchFailed: there is no answer.
+        """
+        await self.ready()
+        import yarl  # noqa: PLC0415 - it is imported by now, with aiohttp
+
+        with _named_failures():
+            # What is encoded already stays as it is: signatures cover it.
+            target = yarl.URL(str(way.url), encoded=True)
+            proxy, proxy_auth = _proxy_for(target)
+            for host in (way.url.host, *([proxy.host or ""] if proxy else [])):
+                check(host)
+            # A proxy resolves names itself; where it is, is not for a redirect to say.
+            session = self._open_session(None if proxy else way.farthest)
+            context = await self._certificates() if way.url.scheme == "https" else True
+            try:
+                response = await session.request(
+                    "GET" if body is None else "POST",
+                    target,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=context,
+                    proxy=proxy,
+                    proxy_auth=proxy_auth,
+                )
+            except ssl.CertificateError as error:
+                reading = partial(session.get, target, proxy=proxy, proxy_auth=proxy_auth)
+                raise await self._distrusted(reading, error) from error
+            except ValueError as error:
+                raise FetchFailed(NO_URL, retryable=False) from error
+            async with response:
+                yield Answer(response)
+
+    def scope_of(self, url: Url) -> Scope:
+        """Return how far away the server is that answered for ``url``."""
+        import yarl  # noqa: PLC0415 - it is imported by now, with aiohttp
+
+        unknown = (
+            url.scope is Scope.NAME and _proxy_for(yarl.URL(str(url), encoded=True))[0] is not None
+        )
+        return Scope.PUBLIC if unknown else self._scopes.of(url.host)
+
+    async def _distrusted(
+        self, get: Callable[..., AbstractAsyncContextManager[object]], error: ssl.CertificateError
+    ) -> FetchFailed:
+        """Return the failure of a server whose certificate was refused, with its dates."""
+        peek, cause = tls.Peek(), _inner(error)
+        if tls.is_about_dates(cause):
+            context = await asyncio.to_thread(peek.context)
+            try:
+                async with (
+                    asyncio.timeout(self._peek_seconds),
+                    get(allow_redirects=False, ssl=context),
+                ):
+                    pass
+            except ssl.CertificateError as other:
+                # With any date it would be refused all the same.
+                cause = _inner(other)
+            except (OSError, TimeoutError, ValueError):
+                pass
+        return FetchFailed(tls.refusal(cause, peek.validity, self._wall()), retryable=False)
+
+    async def _certificates(self) -> ssl.SSLContext:
+        """Return the authorities that this machine trusts for HTTPS, read when first needed."""
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        return self._tls
+
+    def _open_session(self, farthest: Scope | None) -> aiohttp.ClientSession:
+        """Return the connections to servers that one of this scope may redirect to."""
+        import aiohttp  # noqa: PLC0415 - it is imported by now, see LazyImport
+
+        if farthest not in self._sessions:
+            timeout = aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._stall
+            )
+            resolver = cast("aiohttp.abc.AbstractResolver", Resolver(self._scopes, farthest))
+            self._sessions[farthest] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=resolver),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=timeout,
+                headers=HEADERS,
+                auto_decompress=False,
+                read_bufsize=BUFFER,
+            )
+        return self._sessions[farthest]
+
+
+def _without_certificates(name: str) -> object:
+    """Import aiohttp without the certificates that it reads at once, and for HTTPS only.
+
+    On a slow machine they take longer than everything else of it (docs/adr/0003-dependencies.md).
+    """
+    kept = os.environ.get(CERTIFICATES)
+    os.environ[CERTIFICATES] = os.devnull
+    try:
+        return importlib.import_module(name)
+    finally:
+        if kept is None:
+            del os.environ[CERTIFICATES]
+        else:
+            os.environ[CERTIFICATES] = kept
+
+
+def _inner(error: ssl.CertificateError) -> ssl.CertificateError:
+    """Return what verification said, which aiohttp wraps."""
+    found = getattr(error, "certificate_error", error)
+    return found if isinstance(found, ssl.CertificateError) else error
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    import aiohttp  # noqa: PLC0415 - it is imported by now, see LazyImport
+
+    try:
+        yield
+    except aiohttp.InvalidURL as error:
+        raise FetchFailed(NO_URL, retryable=False) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _failure(error) from error
+
+
+def _failure(error: Exception) -> FetchFailed:
+    """Return what an error of the connection means; aiohttp's own texts reach nobody."""
+    import aiohttp  # noqa: PLC0415 - it is imported by now, see LazyImport
+
+    match error:
+        case aiohttp.ClientConnectorSSLError():
+            return FetchFailed(tls.no_handshake(error.os_error), retryable=True)
+        case aiohttp.ConnectionTimeoutError():
+            reason = f"no connection came about within {CONNECT_SECONDS} seconds"
+            return FetchFailed(reason, retryable=True)
+        case aiohttp.ServerTimeoutError():
+            return FetchFailed("it stopped answering", retryable=True)
+        case aiohttp.ClientConnectorDNSError(os_error=TooNear() as near):
+            return FetchFailed(
+                f"it redirects to where it may not: {near.strerror}", retryable=False
+            )
+        case aiohttp.ClientConnectorDNSError():
+            reason = "no address is known for its name"
+        case aiohttp.ClientPayloadError():
+            reason = "it ended before the answer did"
+        case aiohttp.ServerDisconnectedError():
+            reason = "it was closed without an answer"
+        case aiohttp.ClientResponseError():
+            reason = "its answer is no HTTP"
+        case aiohttp.ClientOSError() | OSError():
+            reason = os.strerror(error.errno) if error.errno else "it broke off"
+        case _:
+            reason = "it broke off"
+    return FetchFailed(f"the connection failed: {reason}", retryable=True)
+
+
+def _proxy_for(url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:
+    """Return the proxy of the environment for ``url``, and what it is logged in to with.
+
+    aiohttp's `trust_env` would send passwords of a netrc file too.
+    """
+    from aiohttp.helpers import get_env_proxy_for_url  # noqa: PLC0415 - it is imported by now
+
+    try:
+        return get_env_proxy_for_url(url)
+    except (LookupError, ValueError):
+        return None, None

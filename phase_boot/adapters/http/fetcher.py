@@ -1,0 +1,303 @@
+"""Fetching over HTTP and HTTPS: documents, whole files and parts of files.
+
+Never more bytes than were asked for are handed on; what a head means is read in `answer_head`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from phase_boot.adapters.http import captive_portal, tls
+from phase_boot.adapters.http.client import Answer, Client
+from phase_boot.adapters.http.content_coding import Coding, decoded, whole
+from phase_boot.adapters.http.redirects import Redirects
+from phase_boot.adapters.http.resolver import Scopes
+from phase_boot.adapters.http.response_head import (
+    NO_SUCH_RANGE,
+    OK,
+    PARTIAL,
+    REDIRECTS,
+    Body,
+    coding_of,
+    failure_of,
+    part_of,
+    whole_of,
+)
+from phase_boot.adapters.net.address_watch import on_link
+from phase_boot.ports.fetcher import FetchFailed, PassedBody, RangesUnsupported, ignore_redirect
+from phase_boot.url import BadUrl, Url
+from policies.model import Reach
+
+STALL_SECONDS: Final = 15
+"""Nothing came for so long: the source hangs."""
+DOCUMENT_SECONDS: Final = 30
+"""A small document takes no longer in all."""
+LEAST_DETACHED: Final = 1024 * 1024
+"""For fewer bytes no connection is given up."""
+MAX_PARTS: Final = 256
+"""Answers that may have one span between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that is asked for; `size` is known where all of it is wanted.
+
+    A `document` is checked by no hash that was known before it was asked for.
+    """
+
+    url: str
+    reach: Reach
+    redirects: int = 0
+    size: int | None = None
+    document: bool = False
+
+
+class Http:
+    """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported when first needed.
+
+    ``near`` tells whether an address is reached without a router.
+    """
+
+    def __init__(
+        self,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+        near: Callable[[str], bool] = on_link,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        peek_seconds: float = tls.PEEK_SECONDS,
+        scopes: Scopes | None = None,
+    ) -> None:
+        self._near = near
+        self._wall = wall
+        self._client = Client(
+            stall_seconds=stall_seconds, wall=wall, peek_seconds=peek_seconds, scopes=scopes
+        )
+
+    async def warm(self) -> None:
+        """Import aiohttp now."""
+        await self._client.ready()
+
+    async def close(self) -> None:
+        """Close the connections that are kept alive."""
+        await self._client.close()
+
+    async def read(
+        self,
+        url: str,
+        *,
+        limit: int,
+        reach: Reach,
+        redirects: int = 0,
+        on_redirect: Callable[[str], None] = ignore_redirect,
+    ) -> bytes:
+        """Return a small document, whole."""
+        wanted = Wanted(url, reach, redirects, document=True)
+        try:
+            async with (
+                asyncio.timeout(DOCUMENT_SECONDS),
+                self._get(wanted, {}) as (answer, way),
+            ):
+                for target in way.moved:
+                    on_redirect(target)
+                body = await self._small(url, answer, limit)
+                captive_portal.check_document(str(way.url), answer.kind, body)
+                return body
+        except TimeoutError as error:
+            reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
+            raise FetchFailed(reason, retryable=True) from error
+
+    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        """Post a small document and return the answer, whole."""
+        headers = {"Content-Type": "application/json"}
+        wanted = Wanted(url, reach, document=True)
+        try:
+            async with (
+                asyncio.timeout(DOCUMENT_SECONDS),
+                self._get(wanted, headers, body=body) as (answer, _),
+            ):
+                return await self._small(url, answer, limit)
+        except TimeoutError as error:
+            reason = f"it did not answer within {DOCUMENT_SECONDS} seconds"
+            raise FetchFailed(reason, retryable=True) from error
+
+    async def stream(
+        self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
+        if offset == size:
+            return
+        at, wanted = offset, Wanted(url, reach, redirects, size=size)
+        try:
+            # A file that is wanted from its start on is asked for without a range.
+            if at:
+                async with aclosing(self._pieces(wanted, at, size - at)) as pieces:
+                    async for piece in pieces:
+                        at += len(piece)
+                        yield piece
+        except RangesUnsupported:
+            pass
+        else:
+            if at == size:
+                return
+            if at:
+                raise FetchFailed(f"it ended {size - at} bytes early", retryable=True)
+        async with self._get(wanted, {}) as (answer, way):
+            body = whole_of(answer.head, size)
+            body = replace(body, skip=body.skip + at, length=size - at)
+            part = self._part(answer, body, way, is_last=True)
+            async with aclosing(part.pieces()) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield ``length`` bytes from ``offset`` on, fewer only where the file ends."""
+        async with aclosing(self._pieces(Wanted(url, reach, redirects), offset, length)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def ranges(
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[HttpRangeResponse, None]:
+        """Yield the responses that together have ``length`` bytes from ``offset`` on.
+
+        Read or detach each response before requesting the next one.
+        """
+        async with aclosing(self._parts(Wanted(url, reach, redirects), offset, length)) as parts:
+            async for part in parts:
+                yield part
+
+    async def _pieces(
+        self, wanted: Wanted, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._parts(wanted, offset, length)) as parts:
+            async for part in parts:
+                async with aclosing(part.pieces()) as pieces:
+                    async for piece in pieces:
+                        yield piece
+
+    async def _parts(
+        self, wanted: Wanted, offset: int, length: int
+    ) -> AsyncGenerator[HttpRangeResponse, None]:
+        """Ask for a part, and for the rest of it while answers are shorter (RFC 9110 15.3.7)."""
+        for number in range(MAX_PARTS if length else 0):
+            ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
+            async with self._get(wanted, ranges) as (answer, way):
+                head = answer.head
+                if number and head.status == NO_SUCH_RANGE:
+                    return
+                if wanted.size is not None and head.status == OK:
+                    body = whole_of(head, wanted.size)
+                    body = replace(body, skip=offset, length=length)
+                else:
+                    body = part_of(head, offset, length)
+                is_last = body.ends or body.length == length
+                part = self._part(answer, body, way, is_last=is_last)
+                yield part
+            offset, length = offset + part.given, length - part.given
+            if not length or body.ends:
+                return
+            if not part.given:
+                raise FetchFailed("it sent nothing of the part that was asked for", retryable=True)
+        if length:
+            raise FetchFailed(f"it sends a part in more than {MAX_PARTS} answers", retryable=False)
+
+    def _part(
+        self, answer: Answer, body: Body, way: Redirects, *, is_last: bool
+    ) -> HttpRangeResponse:
+        return HttpRangeResponse(answer, body, near=self._near(way.url.host), is_last=is_last)
+
+    async def _small(self, url: str, answer: Answer, limit: int) -> bytes:
+        """Return the whole body of an answer to a request without a range."""
+        head = answer.head
+        if head.status != OK:
+            raise failure_of(url, head, self._wall())
+        return await whole(answer.pieces(), coding_of(head), limit=limit)
+
+    @asynccontextmanager
+    async def _get(
+        self, wanted: Wanted, headers: dict[str, str], *, body: bytes | None = None
+    ) -> AsyncIterator[tuple[Answer, Redirects]]:
+        """Ask, and go where redirects lead, as far as they are followed."""
+        try:
+            url = Url.parse(wanted.url)
+        except BadUrl as error:
+            raise FetchFailed(f"it is no usable URL: {error}", retryable=False) from error
+        way = Redirects(url, most=wanted.redirects, document=wanted.document)
+        check = partial(self._check_reach, wanted.reach)
+        while True:
+            async with self._client.ask(way, headers, body, check=check) as answer:
+                if answer.head.status not in REDIRECTS:
+                    way.check_page(answer.head.status, answer.kind)
+                    if answer.head.status not in {OK, PARTIAL, NO_SUCH_RANGE}:
+                        raise failure_of(str(way.url), answer.head, self._wall())
+                    yield answer, way
+                    return
+                location, scope = answer.location, self._client.scope_of(way.url)
+            way.follow(location, scope)
+
+    def _check_reach(self, reach: Reach, host: str) -> None:
+        """Refuse what lies beyond; a name may, and asking for its address goes beyond already."""
+        if reach is Reach.LAN and not self._near(host):
+            reason = (
+                f"this mode asks nobody beyond this network, and {host} is not an address in it"
+            )
+            raise FetchFailed(reason, retryable=False)
+
+
+class HttpRangeResponse:
+    """Implements `privsep.fd_passing.RangeResponse`: a response with bytes of a range."""
+
+    def __init__(self, answer: Answer, body: Body, *, near: bool, is_last: bool) -> None:
+        """Take an answer, where in it the bytes are, and whether it came from this network."""
+        self.given = 0
+        """Bytes that were handed on."""
+        self.is_last = is_last
+        """Whether no other answer is to follow it."""
+        self._answer = answer
+        self._body = body
+        self._near = near
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes; anything else is a failure."""
+        body, came = self._body, self._answer.pieces()
+        skip, left = body.skip, body.length
+        async with aclosing(decoded(came, body.coding, most=skip + left)) as pieces:
+            async for piece in pieces:
+                fresh, skip = (piece[skip:], max(0, skip - len(piece))) if skip else (piece, 0)
+                if len(fresh) > left:
+                    if not body.more:
+                        raise FetchFailed(f"it sent more than {body.length} bytes", retryable=False)
+                    fresh = fresh[:left]
+                left -= len(fresh)
+                self.given += len(fresh)
+                if fresh:
+                    yield fresh
+                if body.more and not left:
+                    return
+        if left and body.sure:
+            raise FetchFailed(f"it ended {left} bytes early", retryable=True)
+
+    def detach(self) -> PassedBody | None:
+        """Give up the connection, where it has nothing to say but the bytes that are left.
+
+        It costs a connection, which is nothing in this network and too much beyond it: there a new
+        one begins slowly.
+        """
+        body, length = self._body, self._body.length
+        plain = body.coding is Coding.IDENTITY and not body.skip
+        if not plain or length < LEAST_DETACHED or self._answer.head.length != length:
+            return None
+        detached = self._answer.detach() if self._near else None
+        if detached is None:
+            return None
+        came, connection = detached
+        self.given = length
+        return PassedBody(came, length - len(came), connection)

@@ -1,0 +1,119 @@
+"""Handing a receipt in to a provider, by the standard library.
+
+aiohttp takes three seconds to import on an emulated machine, and this is one small request.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http.client import HTTPException
+from typing import IO, Any, Final
+
+from phase_boot.adapters.http import tls
+from phase_boot.adapters.net.address_watch import on_link
+from phase_boot.console.lines import printable
+from phase_boot.machine.backoff import PASSING_STATUSES, retry_after
+from phase_boot.ports.desk import NotHandedIn
+from phase_boot.ports.finder import host_of
+from phase_boot.store.layout import RECEIPTS
+from phase_boot.url import below
+from policies.model import Reach
+
+STALL_SECONDS: Final = 5.0
+TOTAL_SECONDS: Final = 15.0
+MAX_ANSWER: Final = 4096
+SHOWN: Final = 160
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Leaves every redirect an error: a receipt goes to whom the boot came from, or to nobody."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nobody."""
+
+
+class ReceiptDesk:
+    """Implements `ports.desk.Desk`; ``proxy`` is what HTTP goes through here, if anything."""
+
+    def __init__(
+        self,
+        *,
+        proxy: str = "",
+        near: Callable[[str], bool] = on_link,
+        seconds: float = TOTAL_SECONDS,
+    ) -> None:
+        proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._proxy = proxy
+        self._near = near
+        self._seconds = seconds
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler(proxies), _NoRedirect()
+        )
+
+    def hand_in(self, base: str, receipt: bytes, *, reach: Reach) -> None:
+        """Post ``receipt`` to the provider at ``base``, within a bounded time.
+
+        Raises:
+            NotHandedIn: it did not take it, or lies beyond ``reach``.
+        """
+        for url in (base, self._proxy):
+            if reach is Reach.LAN and url and not self._near(host_of(url)):
+                reason = "it is beyond this network, where this mode tells nobody anything"
+                # It is on this link as soon as we have an address there.
+                raise NotHandedIn(reason, retryable=True)
+        failed = [NotHandedIn("it took too long", retryable=False)]
+        # A server that drips keeps every single wait short: the thread is left behind then.
+        posting = threading.Thread(target=self._post, args=(base, receipt, failed), daemon=True)
+        posting.start()
+        posting.join(self._seconds)
+        if failed:
+            raise failed[-1]
+
+    def _post(self, base: str, receipt: bytes, failed: list[NotHandedIn]) -> None:
+        try:
+            request = urllib.request.Request(  # noqa: S310 - a base is http or https, see Handed
+                below(base, RECEIPTS),
+                data=receipt,
+                headers={"Content-Type": "application/json", "User-Agent": "phase-boot"},
+            )
+            with self._opener.open(request, timeout=STALL_SECONDS) as answer:
+                answer.read(MAX_ANSWER)
+        except urllib.error.HTTPError as error:
+            with error:
+                said = f"it answered HTTP {error.code}{_why(error)}"
+                again = error.code in PASSING_STATUSES
+                asked = retry_after(
+                    error.headers.get("Retry-After"),
+                    date=error.headers.get("Date"),
+                    now=datetime.now(UTC),
+                )
+                failed.append(NotHandedIn(said, retryable=again, retry_after=asked))
+        except (OSError, ValueError, HTTPException) as error:
+            reason = _reason(getattr(error, "reason", error))
+            failed.append(NotHandedIn(f"it could not be reached ({reason})", retryable=True))
+        else:
+            failed.clear()
+
+
+def _reason(failure: object) -> str:
+    if isinstance(failure, ssl.CertificateError):
+        return tls.refusal(failure, None, datetime.now(UTC))
+    return printable(failure)[:SHOWN]
+
+
+def _why(answer: IO[Any]) -> str:
+    """Return what the provider says of its refusal, if it says it as ours do."""
+    try:
+        said = json.loads(answer.read(MAX_ANSWER))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    match said:
+        case {"error": str(text)}:
+            return f": {printable(text)[:SHOWN]}"
+    return ""

@@ -1,0 +1,111 @@
+"""Which redirects are followed (RFC 9110 section 15.4, docs/adr/0011-redirects.md)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from phase_boot.adapters.http import captive_portal
+from phase_boot.console.lines import printable
+from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.url import BadUrl, Scope, Url
+
+PAGE: Final = 200
+SHOWN: Final = 120
+"""Characters that are repeated of where a redirect leads."""
+DISTANCE: Final = {Scope.OWN: 0, Scope.LINK: 1, Scope.PRIVATE: 2, Scope.PUBLIC: 3}
+"""A redirect leads to nothing nearer than the server that sent it."""
+
+
+class Redirects:
+    """The redirects of one request, each checked before it is followed."""
+
+    def __init__(self, url: Url, *, most: int, document: bool) -> None:
+        """Take what is asked for first.
+
+        Args:
+            url: the first URL.
+            most: redirects that are followed.
+            document: whether what is asked for is not checked by a hash that was known before.
+        """
+        self.url = url
+        self.farthest: Scope | None = None
+        """The scope of the farthest server so far; None before the first redirect."""
+        self.moved: list[str] = []
+        """Targets on another host, in order."""
+        self._most = most
+        self._document = document
+        self._seen = {str(url)}
+        self._plain = url.scheme == "http"
+
+    def follow(self, location: str | None, scope: Scope) -> None:
+        """Go to where an answer to `url` leads, which came from a server of ``scope``.
+
+        Raises:
+            Intercepted: the network may have answered instead of the server.
+            FetchFailed: it is not to be followed; the text names the target.
+        """
+        if not location:
+            raise FetchFailed("it redirects without saying where to", retryable=False)
+        try:
+            target = self.url.join(location)
+        except BadUrl as error:
+            if self._document and self._plain and not location.startswith("/"):
+                raise captive_portal.sent_elsewhere(_shown(location)) from error
+            raise FetchFailed(
+                f"it redirects to {_shown(location)}, which is refused: {error}", retryable=False
+            ) from error
+        self._check(target)
+        self.farthest = max(filter(None, (self.farthest, scope)), key=DISTANCE.__getitem__)
+        check_scope(target.scope, self.farthest, str(target))
+        self._seen.add(str(target))
+        if target.host != self.url.host:
+            self.moved.append(str(target))
+        self.url = target
+
+    def check_page(self, status: int, kind: str) -> None:
+        """Refuse a web page from another host, where a server of plain HTTP was asked.
+
+        Raises:
+            Intercepted: the network led there.
+        """
+        if self._plain and self.moved and status == PAGE and kind == "text/html":
+            raise captive_portal.sent_elsewhere(_shown(self.moved[-1]))
+
+    def _check(self, target: Url) -> None:
+        shown = _shown(str(target))
+        if self._document and self._plain and target.host != self.url.host:
+            raise captive_portal.sent_elsewhere(shown)
+        if not self._most:
+            raise FetchFailed(
+                f"it redirects to {shown}, and no redirect is followed here", retryable=False
+            )
+        if self.url.scheme == "https" and target.scheme != "https":
+            raise FetchFailed(
+                f"it redirects from https to {shown}, which is not encrypted; make it lead to an "
+                "https URL",
+                retryable=False,
+            )
+        if str(target) in self._seen:
+            raise FetchFailed(f"it redirects in a loop, to {shown}", retryable=False)
+        if len(self._seen) > self._most:
+            raise FetchFailed(
+                f"it redirects more than {self._most} times, last to {shown}", retryable=False
+            )
+
+
+def check_scope(scope: Scope, farthest: Scope, target: str) -> None:
+    """Refuse a target that is nearer than the server that leads to it.
+
+    Raises:
+        FetchFailed: it is.
+    """
+    if scope is not Scope.NAME and DISTANCE.get(scope, -1) < DISTANCE[farthest]:
+        raise FetchFailed(
+            f"it redirects to {_shown(target)}, an address that a server farther away may not "
+            "send us to",
+            retryable=False,
+        )
+
+
+def _shown(text: str) -> str:
+    return printable(text)[:SHOWN]

@@ -1,0 +1,153 @@
+"""What the head of an answer says about the bytes that follow: the only reading of it.
+
+Every byte is hashed later, so a header cannot hurt; it decides what to skip and what to ask next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from phase_boot.adapters.http import captive_portal
+from phase_boot.adapters.http.content_coding import Coding, named_coding
+from phase_boot.console.lines import printable
+from phase_boot.machine.backoff import PASSING_STATUSES, retry_after
+from phase_boot.ports.fetcher import FetchFailed, RangesUnsupported
+
+OK: Final = 200
+PARTIAL: Final = 206
+GONE: Final = frozenset({404, 410})
+NO_SUCH_RANGE: Final = 416
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+MULTIPART: Final = "multipart/byteranges"
+SHOWN: Final = 80
+_RANGE: Final = re.compile(r"bytes[ =]([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of an answer.
+
+    Attributes:
+        length: bytes of the body as it is sent; None if the head does not say.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """Where the bytes that were asked for are in a body.
+
+    Attributes:
+        skip: bytes before them.
+        length: bytes to hand on, at most.
+        more: whether bytes may follow that were not asked for.
+        sure: whether fewer than `length` is an answer that broke off.
+        ends: whether the file ends with them.
+    """
+
+    coding: Coding
+    skip: int
+    length: int
+    more: bool
+    sure: bool
+    ends: bool
+
+
+def coding_of(head: Head) -> Coding:
+    """Return the coding of a body; raise FetchFailed if it cannot be undone here."""
+    return named_coding(head.headers.get("Content-Encoding"))
+
+
+def part_of(head: Head, offset: int, length: int) -> Body:
+    """Return where ``length`` bytes from ``offset`` on are in the answer to a request for them.
+
+    Raises:
+        RangesUnsupported: they are not in it, and asking for the whole file may help.
+        FetchFailed: it has no bytes of the file.
+    """
+    coding = coding_of(head)
+    if head.status == PARTIAL:
+        return _part(head, coding, offset, length)
+    if head.status == NO_SUCH_RANGE:
+        raise RangesUnsupported(f"it does not have that part (HTTP {NO_SUCH_RANGE})")
+    if head.status == OK and offset:
+        raise RangesUnsupported("it sends files only as a whole")
+    if coding is Coding.GZIP and head.length != length:
+        # Only the size of the whole file tells an encoding from a label on a gzip file.
+        raise RangesUnsupported("it encodes what was asked for unencoded")
+    return Body(coding=Coding.IDENTITY, skip=0, length=length, more=True, sure=False, ends=True)
+
+
+def whole_of(head: Head, size: int) -> Body:
+    """Return where the file of ``size`` bytes is in the answer to a request for all of it.
+
+    Raises:
+        FetchFailed: it is not in it.
+    """
+    coding = coding_of(head)
+    if head.status == PARTIAL:
+        body = _part(head, coding, 0, size)
+        if body.length < size:
+            raise FetchFailed(
+                f"it has {body.length} bytes where {size} were signed", retryable=False
+            )
+        return body
+    if coding is Coding.GZIP and head.length == size:
+        # A label on a file that is a gzip archive itself: decoded it would be another file.
+        coding = Coding.IDENTITY
+    if coding is Coding.IDENTITY and head.length not in {None, size}:
+        raise FetchFailed(f"it has {head.length} bytes where {size} were signed", retryable=False)
+    return Body(coding=coding, skip=0, length=size, more=False, sure=True, ends=True)
+
+
+def failure_of(url: str, head: Head, now: datetime) -> FetchFailed:
+    """Return what an answer says that has nothing of the file."""
+    status = head.status
+    if status in GONE:
+        return FetchFailed(f"it does not have it (HTTP {status})", retryable=False)
+    if status == captive_portal.SIGN_IN and url.startswith("http://"):
+        return captive_portal.asks_for_sign_in()
+    pause = retry_after(head.headers.get("Retry-After"), date=head.headers.get("Date"), now=now)
+    passing = status in PASSING_STATUSES
+    return FetchFailed(f"it answered HTTP {status}", retryable=passing, retry_after=pause)
+
+
+def _part(head: Head, coding: Coding, offset: int, length: int) -> Body:
+    if coding is not Coding.IDENTITY:
+        raise RangesUnsupported("it encodes what was asked for unencoded, and sends parts of that")
+    if head.headers.get("Content-Type", "").lower().startswith(MULTIPART):
+        raise RangesUnsupported("it answered with several parts")
+    told = head.headers.get("Content-Range", "")
+    found = _RANGE.fullmatch(told.strip())
+    if found is None or int(found[2]) < int(found[1]):
+        # Without a word on which bytes they are, they are those that were asked for.
+        if head.length is not None and head.length > length:
+            raise RangesUnsupported(f"it sent {head.length} bytes where {length} were asked for")
+        short = length if head.length is None else head.length
+        return Body(
+            coding=coding,
+            skip=0,
+            length=short,
+            more=False,
+            sure=head.length is not None,
+            ends=False,
+        )
+    first, after = int(found[1]), int(found[2]) + 1
+    if not first <= offset < after:
+        raise RangesUnsupported(f"it answered with the range {printable(told)[:SHOWN]!r}")
+    end = min(after, offset + length)
+    return Body(
+        coding=coding,
+        skip=offset - first,
+        length=end - offset,
+        more=after > end,
+        sure=True,
+        ends=found[3] != "*" and after >= int(found[3]),
+    )

@@ -1,0 +1,1 @@
+"""Network interfaces: what the kernel and systemd-networkd report, and how a link is set up."""

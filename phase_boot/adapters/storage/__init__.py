@@ -1,0 +1,1 @@
+"""Folders that hold the store and the state files, and the partition or memory behind them."""

@@ -1,0 +1,156 @@
+"""Where artifacts are kept: the Cache partition of the stick, a folder, or memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from phase_boot.adapters.boot.boot_disk import BootDisk, Partition
+from phase_boot.adapters.storage.posix_disk import PosixDisk
+from phase_boot.adapters.storage.posix_state_files import PosixStateFiles
+from phase_boot.adapters.system.programs import run
+from phase_boot.firmware.boot_disk import NotCertain
+from phase_boot.handoff.document import CachePartition
+from phase_boot.machine.errors import CannotStore
+from phase_boot.ports.cache import Shelf
+from phase_boot.store.content_store import ContentStore
+
+PARTITION: Final = "phase-cache"
+MOUNT_POINT: Final = Path("/cache")
+MEMORY: Final = Path("/run/phase-boot/memory")
+NOTES: Final = "trust"
+"""The folder of roots and state, beside the artifacts."""
+MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
+CACHE_OPTIONS: Final = "noatime,nodev,nosuid,noexec"
+WANTED: Final = Path("/run/phase-boot/drivers-wanted")
+"""Its existence makes phase-coldplug-late.path load all drivers now."""
+LOOKS: Final = 20
+PAUSE_SECONDS: Final = 0.5
+"""Between two looks for a booted disk that is not there yet."""
+
+
+class StickCache:
+    """Implements `ports.cache.Cache` in the seed, where it mounts what it needs itself."""
+
+    def __init__(self, disk: BootDisk, *, root: Path = Path("/")) -> None:
+        self._disk = disk
+        self._root = root
+        self._mounted: list[Path] = []
+        self._waits = True
+
+    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+        """Mount Cache and return its store; if that fails or is not allowed, one in memory."""
+        note = None
+        if persistent:
+            found = await self._mount_cache()
+            if isinstance(found, CachePartition):
+                return replace(_in(MOUNT_POINT, bound, persistent=True), partition=found)
+            note = found
+        MEMORY.mkdir(parents=True, exist_ok=True)
+        if MEMORY not in self._mounted and not self.taken_up(MEMORY):
+            failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
+            if failure is not None:
+                raise CannotStore(f"there is no place to keep anything ({failure}); reboot")
+        return _shelf(MEMORY, MEMORY / NOTES, bound, persistent=False, note=note)
+
+    async def release(self) -> None:
+        """Unmount Cache. What lives in memory goes with the kernel."""
+        if MOUNT_POINT in self._mounted and await run("umount", str(MOUNT_POINT)) is None:
+            self._mounted.remove(MOUNT_POINT)
+
+    async def _mount_cache(self) -> CachePartition | str:
+        """Mount the partition unless it is; return it, or why that did not work."""
+        try:
+            found = await self.partition()
+        except NotCertain as reason:
+            return str(reason)
+        if found is None:
+            return "this stick has no Cache partition"
+        if MOUNT_POINT not in self._mounted and not self.taken_up(MOUNT_POINT):
+            failure = await self._mount("ext4", found.device, MOUNT_POINT, CACHE_OPTIONS)
+            if failure is not None:
+                return failure
+        return CachePartition(guid=found.guid, location=found.location)
+
+    async def _mount(self, kind: str, device: str, where: Path, options: str) -> str | None:
+        failure = await run("mount", "-t", kind, "-o", options, device, str(where))
+        if failure is None:
+            self._mounted.append(where)
+        return failure
+
+    def taken_up(self, where: Path) -> bool:
+        """Tell whether a run before this one was killed and left ``where`` mounted: it is ours."""
+        try:
+            rows = (self._root / "proc/self/mountinfo").read_text().splitlines()
+        except OSError:
+            return False
+        if any(row.split(" ", 5)[4] == str(where) for row in rows):
+            self._mounted.append(where)
+            return True
+        return False
+
+    async def partition(self) -> Partition | None:
+        """Return Cache on the booted disk, never on another one; None if it has none.
+
+        A booted disk that is not there yet is waited for, once: without Cache a boot goes on. Its
+        driver may be one of those that are left for later, and is asked for.
+
+        Raises:
+            NotCertain: it is not certain which disk was booted, or it did not appear.
+        """
+        for _ in range(LOOKS - 1 if self._waits else 0):
+            try:
+                return await asyncio.to_thread(self._disk.partition, PARTITION)
+            except NotCertain as reason:
+                if not reason.absent:
+                    raise
+            await asyncio.to_thread(self._want_drivers)
+            await asyncio.sleep(PAUSE_SECONDS)
+        self._waits = False
+        return await asyncio.to_thread(self._disk.partition, PARTITION)
+
+    def _want_drivers(self) -> None:
+        # Without the file they come after 20 s.
+        with contextlib.suppress(OSError):
+            (self._root / WANTED.relative_to("/")).touch()
+
+
+class FolderCache:
+    """Implements `ports.cache.Cache` on a desktop: a folder, or a temporary one in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._temporary: list[tempfile.TemporaryDirectory[str]] = []
+
+    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+        """Return the store in the folder, or in a new one that `release` removes."""
+        if persistent:
+            return _in(self._folder, bound, persistent=True)
+        place = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)
+        self._temporary.append(place)
+        return _in(Path(place.name), bound, persistent=False)
+
+    async def release(self) -> None:
+        """Remove the temporary folders."""
+        while self._temporary:
+            self._temporary.pop().cleanup()
+
+
+def _in(folder: Path, bound: int, *, persistent: bool) -> Shelf:
+    return _shelf(folder / "cas", folder / NOTES, bound, persistent=persistent)
+
+
+def _shelf(
+    cas: Path, notes: Path, bound: int, *, persistent: bool, note: str | None = None
+) -> Shelf:
+    return Shelf(
+        cas=ContentStore(PosixDisk(cas), bound=bound),
+        notebook=PosixStateFiles(notes),
+        persistent=persistent,
+        note=note,
+    )

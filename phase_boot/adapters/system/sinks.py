@@ -1,0 +1,174 @@
+"""Where the journal's lines go: files, the standard output, and the port to a host that watches."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
+"""A virtio-serial port: how a virtual machine tells its host what it does."""
+
+MAX_EARLIER: Final = 1024 * 1024
+MAX_FILE: Final = 4 * 1024 * 1024
+MAX_WAITING: Final = 2000
+"""Lines kept for a device that does not take them."""
+
+
+class JournalUnusable(Exception):
+    """The journal that a person asked for cannot be written; the text has the way out."""
+
+
+def older(path: Path) -> Path:
+    """Return where what a full file held is kept."""
+    return path.with_name(f"{path.name}.1")
+
+
+def lines_of(path: Path) -> tuple[str, ...]:
+    """Return the whole lines of a journal that may not be there, the last `MAX_EARLIER` bytes."""
+    newest = _end_of(path, MAX_EARLIER)
+    text = _end_of(older(path), MAX_EARLIER - len(newest)) + newest
+    return _whole_lines(text.decode("utf-8", "replace"))
+
+
+def _end_of(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read(size)
+    except OSError:
+        return b""
+
+
+def _whole_lines(text: str) -> tuple[str, ...]:
+    # A torn line at either end is no event.
+    lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
+    return tuple(line for line in lines if line.startswith("{") and line.endswith("}"))
+
+
+class FileSink:
+    """Implements `journal.Sink` on a file descriptor.
+
+    Raises:
+        OSError: ``path`` cannot be opened.
+    """
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self._descriptor = descriptor
+
+    @classmethod
+    def file(cls, path: Path, *, keep: bool = False) -> FileSink:
+        """Write to the file ``path``, after what is there if ``keep``; its folder is made too."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags |= os.O_APPEND if keep else os.O_TRUNC
+        return cls(str(path), os.open(path, flags, 0o600))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+    def write(self, line: str) -> None:
+        """Write the line."""
+        left = memoryview(line.encode() + b"\n")
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+    def flush(self) -> None:
+        """Ask the kernel to write out what it buffers, where there is something to write to."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._descriptor)
+
+
+def asked_for(path: Path | None) -> tuple[FileSink, ...]:
+    """Return the sink of ``--journal``, or none where it was not given.
+
+    Raises:
+        JournalUnusable: the file cannot be opened.
+    """
+    if path is None:
+        return ()
+    try:
+        return (FileSink.file(path),)
+    except OSError as error:
+        raise JournalUnusable(
+            f"The journal {error.filename or path} cannot be written ({error.strerror}): name "
+            "another file with --journal, or leave it out."
+        ) from error
+
+
+class BoundedFile:
+    """Implements `journal.Sink` on a file that never takes more than twice ``bound`` bytes.
+
+    A file that is full is renamed to `older` of its path, in place of the one before it, and a new
+    one begun, so that a machine that waits for weeks does not fill /run.
+
+    Raises:
+        OSError: ``path`` cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, bound: int = MAX_FILE) -> None:
+        """Write after what is there already."""
+        self.name = str(path)
+        self._path = path
+        self._bound = bound
+        self._file = FileSink.file(path, keep=True)
+        self._size = path.stat().st_size
+
+    def write(self, line: str) -> None:
+        """Write the line."""
+        size = len(line.encode()) + 1
+        if self._size and self._size + size > self._bound:
+            self._path.rename(older(self._path))
+            self._file.close()
+            self._file, self._size = FileSink.file(self._path, keep=True), 0
+        self._file.write(line)
+        self._size += size
+
+    def flush(self) -> None:
+        """Ask the kernel to write out what it buffers."""
+        self._file.flush()
+
+
+class DeviceSink:
+    """Implements `journal.Sink` on a device whose driver may still be on its way.
+
+    Lines are kept until the device appears and takes them, up to a bound: there may be nobody
+    at its other end, and a boot never waits for one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._waiting: list[bytes] = []
+        self._descriptor: int | None = None
+
+    def write(self, line: str) -> None:
+        """Write the line, and those before it that are still here."""
+        self._waiting.append(line.encode() + b"\n")
+        if len(self._waiting) > MAX_WAITING:
+            # The first may be half written, and its other half must follow.
+            del self._waiting[1]
+        self.flush()
+
+    @property
+    def waiting(self) -> int:
+        """How many lines are still here."""
+        return len(self._waiting)
+
+    def flush(self) -> None:
+        """Write out what is here, if the device is."""
+        if self._descriptor is None:
+            try:
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags)
+            except OSError:
+                return
+        with contextlib.suppress(BlockingIOError):
+            while self._waiting:
+                taken = os.write(self._descriptor, self._waiting[0])
+                self._waiting[0] = self._waiting[0][taken:]
+                if not self._waiting[0]:
+                    del self._waiting[0]

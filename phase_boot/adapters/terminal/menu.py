@@ -1,0 +1,218 @@
+"""What is said with the person at one seat, from the menu to an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_interface
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from phase_boot.adapters.terminal.console_session import ConsoleSession
+from phase_boot.adapters.terminal.terminals import MAX_LINE, InputCancelled
+from phase_boot.console import screen, story
+from phase_boot.ports.network import Setup, WithPrefix
+from phase_boot.ports.operator import Answer, Offer, Report, Wish
+from phase_boot.url import Url
+
+T = TypeVar("T")
+
+JOURNAL: Final = "j"
+MENU: Final[Mapping[Wish, tuple[str, str]]] = MappingProxyType(
+    {
+        Wish.RETRY: ("r", "retry"),
+        Wish.CANDIDATE: ("c", "choose another candidate"),
+        Wish.URL: ("u", "type the URL of a manifest"),
+        Wish.NETWORK: ("n", "set up the network"),
+        Wish.CLOCK: ("t", "set the clock"),
+        Wish.SAVE: ("s", "save a report to the stick"),
+        Wish.ROOT_SHELL: ("x", "open a root shell"),
+        Wish.REBOOT: ("b", "reboot"),
+        Wish.POWER_OFF: ("o", "power off"),
+        Wish.QUIT: ("q", "quit"),
+    }
+)
+"""The letter and the meaning of each wish: there is no other way to have one."""
+PROMPT: Final = "Your choice: "
+INSTANT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+
+
+async def wish(seat: ConsoleSession, report: Report, *, start: float) -> Answer:
+    """Show what happened and the menu until a wish is complete.
+
+    Raises:
+        TerminalClosed: nobody will type here again.
+    """
+    items = {MENU[offered][0]: offered for offered in report.offers}
+    entries = [(letter, MENU[offered][1]) for letter, offered in items.items()]
+    entries.append((JOURNAL, "show the journal"))
+    _open(seat, report, start, below=len(screen.menu(entries, columns=seat.columns)))
+    while True:
+        seat.say("", *screen.menu(entries, columns=seat.columns))
+        try:
+            typed = (await seat.ask(PROMPT)).lower()
+        except InputCancelled:
+            if Wish.QUIT in report.offers:
+                return Answer(Wish.QUIT)
+            continue
+        if typed == JOURNAL:
+            await _pages(seat, story.in_full(report.journal, start=start))
+        elif typed in items:
+            answer = await _complete(seat, items[typed], report)
+            if answer is not None:
+                return answer
+        else:
+            letters = " ".join((*items, JOURNAL))
+            seat.say(screen.cut(f"{typed!r} is none of {letters}.", seat.columns - 1))
+
+
+async def candidate(seat: ConsoleSession, offers: Sequence[Offer]) -> str | None:
+    """Show ``offers`` until one is chosen, or none.
+
+    Raises:
+        TerminalClosed: nobody will type here again.
+    """
+    rows = [(offer.url, offer.origin, offer.refused) for offer in offers]
+    lines = list(screen.numbered(rows, columns=seat.columns))
+    told = f"{len(offers)} turned up. Whichever you choose is verified like any other."
+    header = ["", *screen.fitted(told, seat.columns - 1)]
+    seat.say(*header)
+    for page in screen.pages(lines, columns=seat.columns, rows=seat.rows - len(header)):
+        seat.say(*page)
+        while True:
+            try:
+                typed = await seat.ask("Number (Enter: more, or none): ")
+            except InputCancelled:
+                return None
+            if not typed:
+                break
+            if typed.isdecimal() and len(typed) < len("1000") and 0 < int(typed) <= len(offers):
+                return offers[int(typed) - 1].url
+            seat.say(f"Type a number from 1 to {len(offers)}.")
+    return None
+
+
+def _open(seat: ConsoleSession, report: Report, start: float, *, below: int) -> None:
+    """Say what fits above the ``below`` rows of the menu, a blank one and the prompt."""
+    if report.note is not None:
+        seat.say("", *screen.folded(report.note, seat.columns - 1))
+        return
+    timeline = story.timeline(report.journal, start=start)
+    room = seat.rows - below - 2
+    lines = screen.opening(report.cause, report.refusals, timeline, columns=seat.columns, rows=room)
+    seat.say(*lines)
+
+
+async def _complete(seat: ConsoleSession, wished: Wish, report: Report) -> Answer | None:
+    """Return the answer once all that belongs to it is typed; None goes back to the menu."""
+    try:
+        if wished is Wish.URL:
+            url = await _field(seat, "URL of a manifest.json (Enter: menu): ", _url)
+            return Answer(wished, url) if url else None
+        if wished is Wish.NETWORK:
+            setup = await _network(seat, report.interfaces)
+            return Answer(wished, setup=setup) if setup else None
+        if wished is Wish.CLOCK:
+            wall = await _field(seat, "UTC now, like 2026-11-29 20:53 (Enter: menu): ", _instant)
+            return Answer(wished, wall=wall) if wall else None
+    except InputCancelled:
+        return None
+    if wished is Wish.CANDIDATE:
+        seat.say("Looking for what is on offer; this takes a few seconds.")
+    return Answer(wished)
+
+
+def _url(typed: str) -> str:
+    # A line that fills the terminal's buffer may have been cut.
+    return str(Url.parse(typed, most=MAX_LINE - 1)) if typed else typed
+
+
+def _instant(typed: str) -> datetime | None:
+    if not typed:
+        return None
+    if not INSTANT.fullmatch(typed):
+        raise ValueError("write it in UTC, like 2026-11-29 20:53 or 2026-11-29T20:53:00Z")
+    found = datetime.fromisoformat(typed)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+async def _network(seat: ConsoleSession, interfaces: Sequence[str]) -> Setup | None:
+    """Ask field by field. A set-up that makes no sense as a whole is asked for again."""
+    if not interfaces:
+        seat.say("This machine has no network interface that could be set up.")
+        return None
+    seat.say("", screen.cut(f"Interfaces: {', '.join(interfaces)}", seat.columns - 1))
+    while True:
+        interface = await _field(seat, f"Interface [{interfaces[0]}]: ", _one_of(interfaces))
+        addresses = await _field(
+            seat, "Addresses, like 192.0.2.7/24 (Enter: by DHCP): ", _list(_with_prefix)
+        )
+        gateways = await _field(seat, "Gateway (Enter: none): ", _list(ip_address))
+        dns = await _field(seat, "Name servers (Enter: none, or DHCP's): ", _list(ip_address))
+        vlan = await _field(seat, "VLAN number (Enter: none): ", _number)
+        try:
+            setup = Setup(
+                interface=interface, addresses=addresses, gateways=gateways, dns=dns, vlan=vlan
+            )
+        except ValueError as error:
+            seat.say(*screen.folded(f"This would not work: {error}.", seat.columns - 1))
+            continue
+        by = ", ".join(map(str, setup.addresses)) or "DHCP"
+        if await seat.choice(f"Set {interface} to {by}? [y/n] ", "yn") == "y":
+            return setup
+        return None
+
+
+async def _field(seat: ConsoleSession, prompt: str, parse: Callable[[str], T]) -> T:
+    while True:
+        typed = await seat.ask(prompt)
+        try:
+            return parse(typed)
+        except ValueError as error:
+            seat.say(*screen.folded(screen.sentence(f"No: {error}"), seat.columns - 1))
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    def parse(typed: str) -> str:
+        if typed and typed not in names:
+            raise ValueError(f"{typed!r} is none of {', '.join(names)}")
+        return typed or names[0]
+
+    return parse
+
+
+def _list(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    return lambda typed: tuple(parse(word) for word in typed.replace(",", " ").split())
+
+
+def _with_prefix(word: str) -> WithPrefix:
+    if "/" not in word:
+        raise ValueError(f"{word!r} has no prefix; write it like 192.0.2.7/24 or 2001:db8::7/64")
+    return ip_interface(word)
+
+
+def _number(typed: str) -> int | None:
+    if not typed:
+        return None
+    if not typed.isdecimal() or len(typed) > len("4094"):
+        raise ValueError("a VLAN has a number from 1 to 4094")
+    return int(typed)
+
+
+async def _pages(seat: ConsoleSession, lines: Sequence[str]) -> None:
+    """Show ``lines`` page by page, the newest first, until the person has seen enough."""
+    cut = screen.pages(lines, columns=seat.columns, rows=seat.rows)
+    at = len(cut) - 1
+    while True:
+        seat.say(*cut[at])
+        where = f"Page {at + 1} of {len(cut)} (b back, n next): "
+        try:
+            typed = await seat.choice(where, "bn")
+        except InputCancelled:
+            return
+        if not typed:
+            return
+        at = max(at - 1, 0) if typed == "b" else min(at + 1, len(cut) - 1)

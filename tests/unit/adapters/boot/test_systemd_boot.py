@@ -1,0 +1,207 @@
+"""Staging on the stick: what is written in which order, and what is left when it fails."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER, EfiVariables
+from phase_boot.adapters.boot.systemd_boot import FEATURES, ONE_SHOT, SystemdBootLoader
+from phase_boot.machine.errors import CannotChainload
+from phase_boot.ports.loader import Outlook
+from tests.support.boot_payloads import INITRAMFS, KERNEL, cargo
+from tests.support.kernels import arm64_image, gzipped, uki
+from tests.support.loader_partition import Stick
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Stick:
+    return Stick(tmp_path)
+
+
+async def test_a_kernel_is_staged_with_its_initrd_and_its_command_line(stick: Stick) -> None:
+    name = await stick.loader.stage(cargo())
+    assert re.fullmatch(r"phase-staged-[0-9a-f]{16}\.conf", name)
+    folder = f"phase-staged/{name[13:29]}"
+    staged = stick.staged
+    assert set(staged) == {f"{folder}/linux", f"{folder}/initrd", f"loader/entries/{name}"}
+    assert staged[f"{folder}/linux"] == KERNEL
+    assert staged[f"{folder}/initrd"].startswith(INITRAMFS)
+    assert staged[f"loader/entries/{name}"].decode().splitlines() == [
+        "title Phase Boot: start 2025.11.12 once",
+        "sort-key phase-9",
+        "version 2025.11.12",
+        f"linux /{folder}/linux",
+        f"initrd /{folder}/initrd",
+        "options quiet phase.mode=internet",
+    ]
+
+
+async def test_the_loader_is_told_last_and_in_its_own_words(stick: Stick) -> None:
+    told: list[bytes | None] = []
+    stick.esp.unmounted = lambda _number: told.append(stick.one_shot)
+    name = await stick.loader.stage(cargo())
+    assert set(told) == {None}
+    assert stick.one_shot == b"\x07\0\0\0" + f"{name}\0".encode("utf-16-le")
+
+
+async def test_the_entry_is_not_there_before_the_files_were_read_back(stick: Stick) -> None:
+    seen: dict[int, set[str]] = {}
+    stick.esp.unmounted = lambda number: seen.update({number: set(stick.staged)})
+    await stick.loader.stage(cargo())
+    assert not any("entries" in path for path in seen[1])
+    assert any("entries" in path for path in seen[2])
+    # A last look, which cannot write.
+    assert stick.esp.mounts == [True, True, False]
+
+
+async def test_a_whole_image_brings_its_own_initramfs_and_command_line(stick: Stick) -> None:
+    name = await stick.loader.stage(cargo(uki(signed=True), whole=True))
+    staged = stick.staged
+    entry = staged.pop(f"loader/entries/{name}").decode()
+    assert list(staged.values()) == [uki(signed=True)]
+    assert f"efi /{next(iter(staged))}\n" in entry
+    assert "options" not in entry
+    assert "initrd" not in entry
+
+
+async def test_a_packed_kernel_is_staged_unpacked(stick: Stick) -> None:
+    inner = arm64_image(b"Image" * 1000)
+    await stick.loader.stage(cargo(gzipped(inner)))
+    assert inner in stick.staged.values()
+
+
+async def test_what_was_staged_before_makes_room(stick: Stick) -> None:
+    first = await stick.loader.stage(cargo())
+    again = await stick.loader.stage(cargo())
+    assert first != again
+    assert len(stick.staged) == 3
+
+
+async def test_the_next_boot_finds_the_stick_as_it_was(stick: Stick) -> None:
+    await stick.loader.stage(cargo())
+    assert await stick.loader.unstage() == 3
+    assert stick.staged == {}
+    assert stick.one_shot is None
+
+
+async def test_a_stick_on_which_nothing_was_staged_is_not_written_to(stick: Stick) -> None:
+    assert await stick.loader.unstage() == 0
+    assert stick.esp.mounts == [False]
+
+
+async def test_a_stick_on_which_surely_nothing_was_staged_is_not_even_mounted(
+    stick: Stick,
+) -> None:
+    stick.esp.sure = True
+    assert await stick.loader.unstage() == 0
+    assert stick.esp.mounts == []
+
+
+async def test_an_order_of_somebody_else_is_left_to_the_loader(stick: Stick) -> None:
+    stick.set(ONE_SHOT, LOADER, "windows.conf\0".encode("utf-16-le"))
+    assert await stick.loader.unstage() == 0
+    assert stick.one_shot is not None
+
+
+async def test_a_stick_without_a_loader_partition_is_clear(stick: Stick) -> None:
+    stick.esp.there = False
+    assert await stick.loader.unstage() == 0
+    with pytest.raises(CannotChainload, match="no partition"):
+        await stick.loader.stage(cargo())
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+async def test_a_power_cut_leaves_a_stick_that_the_next_boot_clears(
+    stick: Stick, moment: int
+) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    def cut(number: int) -> None:
+        if number == moment:
+            raise PowerCut
+
+    loader = stick.loader
+    loader._take_back = _nobody_is_there_any_more  # type: ignore[method-assign]  # noqa: SLF001 - the power is gone
+    stick.esp.unmounted = cut
+    with pytest.raises(PowerCut):
+        await loader.stage(cargo())
+    assert stick.one_shot is None
+    stick.esp.unmounted = lambda _number: None
+    assert len(stick.staged) == await stick.loader.unstage()
+    assert stick.staged == {}
+
+
+async def _nobody_is_there_any_more() -> None:
+    pass
+
+
+async def test_too_little_room_is_said_before_anything_is_written(
+    stick: Stick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phase_boot.adapters.boot.staging.room", lambda _root: 1 << 20)
+    with pytest.raises(CannotChainload, match=r"has 1\.0 MiB left and the image takes 1\.0"):
+        await stick.loader.stage(cargo())
+    assert stick.staged == {}
+
+
+@pytest.fixture
+def term() -> Iterator[None]:
+    earlier = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, earlier)
+
+
+@pytest.mark.usefixtures("term")
+async def test_restarting_asks_the_system_and_outlives_the_order(stick: Stick) -> None:
+    await stick.loader.restart()
+    assert stick.reboots.read_text() == "\n"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("term")
+async def test_a_machine_that_will_not_restart_is_named_with_the_way_out(stick: Stick) -> None:
+    earlier = signal.getsignal(signal.SIGTERM)
+    loader = SystemdBootLoader(stick.esp, EfiVariables(stick.efivars), reboot=("false",))
+    with pytest.raises(CannotChainload, match="restart it by hand"):
+        await loader.restart()
+    assert signal.getsignal(signal.SIGTERM) is earlier
+
+
+# ---- what can be known before -------------------------------------------------------------------
+
+
+async def test_a_stick_that_can_be_staged_on_has_no_obstacle(stick: Stick) -> None:
+    assert await stick.loader.outlook() == Outlook()
+    assert stick.esp.mounts == []
+
+
+async def test_secure_boot_is_seen(stick: Stick) -> None:
+    stick.set("SecureBoot", GLOBAL, b"\x01")
+    assert (await stick.loader.outlook()).secure_boot
+    stick.set("SecureBoot", GLOBAL, b"\x00")
+    assert not (await stick.loader.outlook()).secure_boot
+
+
+async def test_a_loader_that_cannot_be_told_is_an_obstacle(stick: Stick) -> None:
+    stick.set(FEATURES, LOADER, bytes(8))
+    assert (await stick.loader.outlook()).obstacle == (
+        "the loader of this machine cannot be told what to start"
+    )
+
+
+async def test_a_machine_that_another_loader_started_is_an_obstacle(stick: Stick) -> None:
+    (stick.efivars / f"{FEATURES}-{LOADER}").unlink()
+    assert "no loader" in str((await stick.loader.outlook()).obstacle)
+
+
+async def test_a_stick_that_is_write_protected_is_an_obstacle(stick: Stick) -> None:
+    stick.esp.protected = "the stick is write-protected"
+    assert (await stick.loader.outlook()).obstacle == "the stick is write-protected"
+    with pytest.raises(CannotChainload, match="write-protected"):
+        await stick.loader.stage(cargo())

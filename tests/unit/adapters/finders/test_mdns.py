@@ -1,0 +1,98 @@
+"""What is made of an announcement, hostile or not."""
+
+from __future__ import annotations
+
+import pytest
+
+from phase_boot.adapters.finders.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
+from phase_boot.content.arch import Arch
+from phase_boot.ports.finder import Quest
+
+QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
+PATH = "/stable/amd64/manifest.json"
+SERVER = "Neighbour.local."
+
+
+def urls(
+    mirror: str | None, *addresses: str, server: str | None = SERVER, **told: str
+) -> list[str]:
+    record = {"arch": "amd64", "channel": "stable", "mirror": mirror, **told}
+    return list(manifest_urls(record, server=server, addresses=addresses, quest=QUEST))
+
+
+def test_the_announcers_name_is_answered_by_what_it_announced_with() -> None:
+    found = urls(f"http://neighbour.local:8080{PATH}?a", "192.0.2.7", "2001:db8::7", "fe80::7%2")
+    assert found == [f"http://192.0.2.7:8080{PATH}", f"http://[2001:db8::7]:8080{PATH}"]
+
+
+def test_an_address_of_one_wire_is_a_last_resort() -> None:
+    assert urls(f"http://neighbour.local{PATH}", "fe80::7%2") == [f"http://[fe80::7%2]{PATH}"]
+
+
+def test_any_other_mirror_is_taken_as_it_is() -> None:
+    for mirror in (f"https://mirror.example{PATH}", f"http://[2001:db8::7]:8080{PATH}"):
+        assert urls(mirror, "192.0.2.7") == [mirror]
+
+
+def test_what_is_for_others_is_passed_over() -> None:
+    mirror = f"https://mirror.example{PATH}"
+    assert urls(mirror, channel="nightly") == []
+    assert urls(mirror, arch="arm64") == []
+    assert list(manifest_urls({}, server=SERVER, addresses=(), quest=QUEST)) == []
+
+
+@pytest.mark.parametrize("keys", [("ARCH", "Channel", "mIRROR"), ("arch", "channel", "MIRROR")])
+def test_the_case_of_a_key_does_not_matter(keys: tuple[str, str, str]) -> None:
+    mirror = f"https://mirror.example{PATH}"
+    told = dict(zip(keys, ("amd64", "stable", mirror), strict=True))
+    assert list(manifest_urls(told, server=SERVER, addresses=(), quest=QUEST)) == [mirror]
+
+
+def test_of_two_spellings_of_a_key_the_first_counts() -> None:
+    first, second = f"https://first.example{PATH}", f"https://second.example{PATH}"
+    assert urls(first, Mirror=second) == [first]
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        None,
+        "",
+        "neighbour.local",
+        f"ftp://mirror.example{PATH}",
+        f"file://{PATH}",
+        f"http://{PATH}",
+        f"http://mirror.example:99999{PATH}",
+        f"http://[::1{PATH}",
+        f"http://mirror.example{PATH}\n",
+        f"http://mirror.example/\x1b[2J{PATH}",
+        f"http://mirror.éxample{PATH}",
+        f"http://{'m' * MAX_URL}{PATH}",
+        f"http://other.local{PATH}",
+        f"http://user:word@neighbour.local{PATH}",
+        f"http://neighbour.local{PATH}#x",
+        f"http://neighbour.local:0{PATH}",
+        f"http://127.0.0.1{PATH}",
+        f"http://localhost{PATH}",
+        f"http://169.254.169.254{PATH}",
+        f"http://[fe80::1%2]{PATH}",
+        f"http://[::ffff:127.0.0.1]{PATH}",
+    ],
+)
+def test_a_mirror_that_is_none_is_passed_over(mirror: str | None) -> None:
+    assert urls(mirror, "192.0.2.7") == []
+
+
+def test_no_machine_announces_ours_as_its_own_address() -> None:
+    own = ("127.0.0.1", "::1", "0.0.0.0", "224.0.0.251")  # noqa: S104 - addresses that are judged
+    assert urls(f"http://neighbour.local{PATH}", *own) == []
+    assert urls(f"http://neighbour.local{PATH}", *own, "10.0.0.7") == [f"http://10.0.0.7{PATH}"]
+
+
+def test_nobody_without_a_name_answers_for_one() -> None:
+    assert urls(f"http://neighbour.local{PATH}", "192.0.2.7", server=None) == []
+
+
+def test_a_thousand_addresses_are_not_all_asked() -> None:
+    addresses = [f"192.0.2.{n % 256}" for n in range(1000)]
+    assert len(urls(f"http://neighbour.local{PATH}", *addresses)) == MAX_ADDRESSES
