@@ -7,8 +7,12 @@ from itertools import islice
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import USUAL
+
 # A virtual machine may be running on the other core: slowness is no failure.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", unhurried)
+settings.register_profile("thorough", unhurried, max_examples=20 * USUAL)
 settings.load_profile("unhurried")
 
 

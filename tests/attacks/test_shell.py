@@ -23,6 +23,7 @@ from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, Report, Wish
 from states.shell import HANDLER
 from tests.support.console_user import Person
+from tests.support.examples import examples
 
 MANIFEST = "stable/amd64/manifest.json"
 KERNEL_PATH = f"cas/sha256/{Digest.of(KERNEL).hex}"
@@ -61,7 +62,7 @@ ANSWERS = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     answers=st.lists(ANSWERS, max_size=6),
     choices=st.lists(st.none() | URLS | st.text(max_size=20), max_size=6),
@@ -104,7 +105,7 @@ KEYS = st.one_of(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(15))
 @given(st.lists(KEYS, max_size=12))
 def test_whatever_is_typed_comes_to_a_wish_that_was_offered(typed: list[bytes]) -> None:
     async def typing() -> Answer:

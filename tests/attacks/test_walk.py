@@ -31,6 +31,7 @@ from phase_boot.machine.recall import STATE
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import DiskFailed
 from phase_boot.trust.keys import SigningKey
+from tests.support.examples import examples
 from tests.support.roots import SECOND_KEEPER
 
 MANIFEST: Final = "stable/amd64/manifest.json"
@@ -308,7 +309,7 @@ class Stick(RuleBasedStateMachine):
 
 TestStick = Stick.TestCase
 TestStick.settings = settings(
-    max_examples=120,
+    max_examples=examples(60),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -6,3 +6,7 @@ fuzz: .venv/done ## fuzz every reader of foreign bytes, SECONDS each; a case tha
 	@rm -f build/results/fuzz.xml
 	@$(RUN) --group fuzz python -m tests.fuzz --seconds $(SECONDS) || true
 	@$(RUN) python -m tests.proofs record fuzz
+
+.PHONY: properties
+properties: .venv/done ## try each property with 20 times the examples of make test
+	$(RUN) pytest -q -m hypothesis --hypothesis-profile thorough -n 2 tests

@@ -20,6 +20,7 @@ from phase_boot.content.chunker import (
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import Fanout, build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK
+from tests.support.examples import examples
 
 SMALL = ChunkerParams(
     min_size=64, normal_size=192, max_size=1024, strict_one_in=512, loose_one_in=128
@@ -59,7 +60,7 @@ files = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(files, st.lists(st.integers(1, 3000), min_size=1, max_size=5))
 def test_boundaries_do_not_depend_on_read_sizes(data: bytes, sizes: list[int]) -> None:
     whole = cut(data, len(data) + 1)
@@ -68,7 +69,7 @@ def test_boundaries_do_not_depend_on_read_sizes(data: bytes, sizes: list[int]) -
     assert cut(data, 31) == whole
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(files)
 def test_chunk_sizes_stay_within_the_parameters(data: bytes) -> None:
     sizes = [len(piece) for piece in cut(data)]
@@ -76,7 +77,7 @@ def test_chunk_sizes_stay_within_the_parameters(data: bytes) -> None:
     assert all(0 < size <= SMALL.max_size for size in sizes[-1:])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(files)
 def test_the_bytes_of_the_dag_are_the_bytes_of_the_file(data: bytes) -> None:
     tree = build_dag(listed(data), FAN)
@@ -129,7 +130,7 @@ def test_a_file_of_zeros_is_one_chunk_many_times() -> None:
     assert len(tree.nodes) < 20
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.integers(0, 300), st.booleans())
 def test_all_levels_end_in_one_root(count: int, alike: bool) -> None:  # noqa: FBT001 - drawn
     chunks = ChunkList.of(

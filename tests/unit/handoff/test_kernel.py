@@ -18,6 +18,7 @@ from phase_boot.drill.sample_kernel import ARM64, I386, bzimage, pe
 from phase_boot.handoff.kernel import HEAD, MAX_UNPACKED, Format, Kernel, UnknownKernel, inspect
 from phase_boot.handoff.unpack import pieces
 from phase_boot.store.content_store import ContentStore, VerifiedFile
+from tests.support.examples import examples
 from tests.support.kernels import arm64_image, gzipped, uki, zboot
 
 IMAGE = arm64_image(b"Image" * 5000)
@@ -108,7 +109,7 @@ def test_any_bytes_are_told_apart_or_refused(head: bytes) -> None:
     outcome(head)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(100))
 @given(
     name=st.sampled_from(sorted(KNOWN)),
     changes=st.lists(st.tuples(st.integers(0, 1100), st.integers(0, 255)), max_size=12),

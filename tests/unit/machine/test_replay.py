@@ -20,6 +20,7 @@ from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.machine import schema
 from phase_boot.machine.replay import ImpossibleJournalError, replay
 from phase_boot.trust.manifest import Manifest
+from tests.support.examples import examples
 
 
 @cache
@@ -240,7 +241,7 @@ def test_another_run_begins_only_where_one_was_interrupted(changes: dict[str, An
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_lines_that_are_dropped_doubled_or_swapped_are_noticed(data: st.DataObject) -> None:
     lines = list(journal(data.draw(st.sampled_from(sorted(SCENARIOS)))))
     first = data.draw(st.integers(0, len(lines) - 2))
