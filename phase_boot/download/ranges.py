@@ -12,17 +12,13 @@ async def read_range(context: DownloadContext, url: str, offset: int, length: in
     """Return ``length`` bytes from ``offset`` on; fewer, at least one, at the end of the file.
 
     Raises:
-        FetchFailed: the source sent none, more than ``length``, or the request failed.
+        FetchFailed: the source sent none, or the request failed. The fetcher bounds the length.
     """
-    data = bytearray()
     response = context.fetcher.span(
         url, offset=offset, length=length, reach=context.reach, redirects=context.max_redirects
     )
     async with aclosing(response) as body:
-        async for received in body:
-            data += received
-            if len(data) > length:
-                raise FetchFailed(f"it sent more than {length} bytes", retryable=False)
+        data = b"".join([received async for received in body])
     if not data:
         raise FetchFailed("it ends too early", retryable=False)
-    return bytes(data)
+    return data

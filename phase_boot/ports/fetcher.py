@@ -7,7 +7,7 @@ be; the caller checks hashes and signatures.
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -72,6 +72,22 @@ def ignore_redirect(_target: str) -> None:
     """Ignore a redirect."""
 
 
+class ResponseBody(Protocol):
+    """The bytes of a response, in order; an asynchronous generator of them is one.
+
+    The caller closes it with `contextlib.aclosing`.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        """Return itself."""
+
+    def __anext__(self) -> Awaitable[Buffer]:
+        """Return the next bytes."""
+
+    def aclose(self) -> Awaitable[None]:
+        """Cancel the request, if it runs."""
+
+
 class Fetcher(Protocol):
     """Reads URLs. It never returns more bytes than the caller requested.
 
@@ -98,8 +114,8 @@ class Fetcher(Protocol):
 
     def stream(
         self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
-    ) -> AsyncGenerator[Buffer, None]:
-        """Yield all bytes of a file of ``size`` bytes from ``offset`` to its end.
+    ) -> ResponseBody:
+        """Return all bytes of a file of ``size`` bytes from ``offset`` to its end.
 
         Raises:
             FetchFailed: the source ended early, sent another range, stalled, or is beyond
@@ -108,8 +124,8 @@ class Fetcher(Protocol):
 
     def span(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
-    ) -> AsyncGenerator[Buffer, None]:
-        """Yield ``length`` bytes of a file from ``offset`` on; fewer only at the end of the file.
+    ) -> ResponseBody:
+        """Return ``length`` bytes of a file from ``offset`` on; fewer only at the end of the file.
 
         Raises:
             FetchFailed: the source broke off, sent another range, stalled, or is beyond ``reach``.

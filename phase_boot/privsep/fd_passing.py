@@ -15,7 +15,7 @@ import struct
 from collections.abc import AsyncGenerator
 from typing import Final, Protocol
 
-from phase_boot.ports.fetcher import FetchFailed, PassedBody
+from phase_boot.ports.fetcher import Buffer, FetchFailed, PassedBody
 from phase_boot.privsep.protocol import ProtocolError, wait_readable, wait_writable
 from policies.model import Reach
 
@@ -72,27 +72,43 @@ async def pass_socket(channel: socket.socket, connection: socket.socket) -> None
             return
 
 
-async def read_passed_socket(
-    channel: socket.socket, payload: bytearray
-) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of the socket that follows a PASSED frame with this ``payload``.
+class PassedConnection:
+    """A connection that the worker passed, with the rest of a body."""
+
+    def __init__(self, connection: socket.socket, remaining: int) -> None:
+        self._connection = connection
+        self._remaining = remaining
+
+    async def read(self) -> bytes:
+        """Return the bytes that are available, at least one; none at the end of the body.
+
+        Raises:
+            FetchFailed: the connection ends early, fails or stalls for STALL_SECONDS.
+        """
+        if not self._remaining:
+            return b""
+        piece = await _read_available(self._connection, min(self._remaining, MAX_READ))
+        if not piece:
+            raise FetchFailed(f"it ended {self._remaining} bytes early", retryable=True)
+        self._remaining -= len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+async def receive_connection(channel: socket.socket, payload: Buffer) -> PassedConnection:
+    """Return the connection that follows a PASSED frame with this ``payload``.
 
     Raises:
         ProtocolError: no socket follows.
-        FetchFailed: the connection ends early, fails or stalls for STALL_SECONDS.
     """
     if len(payload) != _REMAINING.size:
         raise ProtocolError("it does not say how many bytes are left")
     (remaining,) = _REMAINING.unpack(payload)
     await wait_readable(channel)
-    connection = _receive_socket(channel)
-    with connection:
-        while remaining:
-            piece = await _read_available(connection, min(remaining, MAX_READ))
-            if not piece:
-                raise FetchFailed(f"it ended {remaining} bytes early", retryable=True)
-            remaining -= len(piece)
-            yield piece
+    return PassedConnection(_receive_socket(channel), remaining)
 
 
 def _receive_socket(channel: socket.socket) -> socket.socket:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
 from phase_boot.content.arch import Arch
-from phase_boot.ports.fetcher import Buffer, Fetcher, FetchFailed
+from phase_boot.ports.fetcher import Buffer, Fetcher, FetchFailed, ResponseBody
 from phase_boot.ports.finder import Finder, FinderFailed, Ignored, Quest
 from phase_boot.privsep.fd_passing import RangeFetcher, encode_remaining, pass_socket
 from phase_boot.privsep.protocol import (
@@ -165,7 +165,7 @@ def _request_bounds(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"reach": Reach(fields["reach"]), "redirects": fields["redirects"]}
 
 
-async def _send_all(channel: socket.socket, pieces: AsyncGenerator[Buffer, None]) -> None:
+async def _send_all(channel: socket.socket, pieces: ResponseBody) -> None:
     async with aclosing(pieces):
         async for piece in pieces:
             await _send_data(channel, piece)
