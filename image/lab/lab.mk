@@ -7,6 +7,10 @@ demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; se
 e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
 	$(RUN) pytest -m "e2e and not e2e_all" -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e.xml tests/e2e
 
+.PHONY: e2e-images
+e2e-images: setup ## build the sticks and targets that `make e2e` boots, and boot nothing
+	$(RUN) python -m tests.support.boot_images
+
 .PHONY: e2e-rerun
 e2e-rerun: setup ## run the boots that failed in `make e2e` once more, each alone
 	$(RUN) python -m tests.rerun

@@ -8,7 +8,7 @@ from pathlib import Path
 from image.lab.qemu_args import QEMU_PLATFORMS
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import gap_after
-from tests.support.boots import Published
+from tests.support.boot_images import Published
 
 SECONDS = 180
 CONSOLE = "console=ttyS0 panic=-1 cryptomgr.notests"

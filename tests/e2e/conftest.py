@@ -1,7 +1,7 @@
 """A publisher, a target and a stick for each architecture, built as a person would build them.
 
 Two xdist workers: two machines at once, which is what two cores carry. Each takes whatever test is
-left, so that neither waits for the other's architecture; what both use is locked while it is made.
+left, so that neither waits for the other's architecture; what both use is built while it is made.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from image.build_cache import build_lock
 from image.lab.provider_process import PROGRAM
 from phase_boot.content.arch import Arch
-from tests.support.boots import CHANNEL, Published, program, publish
+from tests.support.boot_images import CHANNEL, Published, built, program
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +24,10 @@ def made() -> dict[Arch, Published]:
 
 
 @pytest.fixture
-def published(arch: Arch, made: dict[Arch, Published], request: pytest.FixtureRequest) -> Published:
+def published(arch: Arch, made: dict[Arch, Published]) -> Published:
     """Everything that a boot of `arch` takes; built once."""
     if arch not in made:
-        folder = request.config.rootpath / "build" / "e2e" / arch
-        with build_lock(folder):
-            made[arch] = publish(arch, folder)
+        made[arch] = built(arch)
     return made[arch]
 
 

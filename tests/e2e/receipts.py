@@ -21,7 +21,8 @@ from phase_boot.trust.receipt import (
     read_receipt,
 )
 from phase_boot.trust.strict_json import read_document
-from tests.support.boots import BOOT_SECONDS, CHANNEL, SECOND_INPUT, SECOND_MODULE, Published
+from tests.support.boot_images import CHANNEL, SECOND_INPUT, SECOND_MODULE, Published
+from tests.support.boots import BOOT_SECONDS
 
 HELLO = read_job((SOURCE / "hello.json").read_bytes())
 FOLDER = "/plasma/receipts"

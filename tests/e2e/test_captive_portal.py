@@ -18,13 +18,10 @@ from image.lab.qemu_args import CAPTURE
 from image.lab.wan import ADDRESS, WanLink, WanNetwork
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
+from tests.support.boot_images import CHANNEL, MIRROR, Published, mirror_certificate
 from tests.support.boots import (
     ARM64_LATER,
     BOOT_SECONDS,
-    CHANNEL,
-    MIRROR,
-    Published,
-    mirror_certificate,
     moves,
     replayed,
     sources,

@@ -17,16 +17,8 @@ from image.lab.machine import Machine
 from image.lab.network import BRIDGE, Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-from tests.support.boots import (
-    AMD64,
-    BOOT_SECONDS,
-    CHANNEL,
-    Published,
-    moves,
-    program,
-    stay,
-    stored_and_sound,
-)
+from tests.support.boot_images import CHANNEL, Published, program
+from tests.support.boots import AMD64, BOOT_SECONDS, moves, stay, stored_and_sound
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,8 @@ from image.lab.netns import Host
 from image.lab.network import Lab
 from image.lab.provider_process import PORT, PROGRAM, start_provider
 from phase_boot.content.arch import Arch
-from tests.support.boots import AMD64, BOOT_SECONDS, GOING_WRONG, Published, sources
+from tests.support.boot_images import Published
+from tests.support.boots import AMD64, BOOT_SECONDS, GOING_WRONG, sources
 
 pytestmark = pytest.mark.e2e
 

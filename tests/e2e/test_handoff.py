@@ -20,16 +20,8 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.strict_json import read_document
-from tests.support.boots import (
-    AMD64,
-    ARM64_LATER,
-    BOOT_SECONDS,
-    BOTH,
-    CHANNEL,
-    Published,
-    moves,
-    republished,
-)
+from tests.support.boot_images import CHANNEL, Published
+from tests.support.boots import AMD64, ARM64_LATER, BOOT_SECONDS, BOTH, moves, republished
 
 pytestmark = pytest.mark.e2e
 

@@ -10,8 +10,9 @@ from phase_boot.content.arch import Arch
 from phase_boot.handoff.cpio import Entry, archive
 from phase_boot.handoff.initrd import Initrd
 from tests.e2e.bare_kernel import CONSOLE, console_of, with_init
+from tests.support.boot_images import Published
 from tests.support.boot_payloads import fetched
-from tests.support.boots import AMD64, Published
+from tests.support.boots import AMD64
 from tests.support.compressors import COMPRESSORS, packed
 
 pytestmark = pytest.mark.e2e_all

@@ -15,15 +15,12 @@ from image.lab.qemu_args import CAPTURE
 from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
+from tests.support.boot_images import CHANNEL, MIRROR, Published, mirror_certificate
 from tests.support.boots import (
     BOOT_SECONDS,
     BOTH,
-    CHANNEL,
     GOING_WRONG,
-    MIRROR,
     STRAIGHT_ON,
-    Published,
-    mirror_certificate,
     moves,
     replayed,
     sources,

@@ -9,7 +9,8 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.handoff.cmdline import WIPES_MEMORY, for_target, kept_from_wiping
 from tests.e2e.bare_kernel import CONSOLE, console_of, with_init
-from tests.support.boots import AMD64, Published
+from tests.support.boot_images import Published
+from tests.support.boots import AMD64
 
 pytestmark = pytest.mark.e2e_all
 

@@ -15,12 +15,12 @@ from phase_boot.content.arch import Arch
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.keys import KEYID_PREFIX
 from tests.e2e.receipts import assert_second_said, kept_in, printed, receipts
+from tests.support.boot_images import Published
 from tests.support.boots import (
     BOOT_SECONDS,
     BOTH,
     GOING_WRONG,
     STRAIGHT_ON,
-    Published,
     cache_of,
     moves,
     replayed,

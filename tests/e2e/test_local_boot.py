@@ -17,16 +17,8 @@ from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 from tests.e2e.receipts import assert_second_said, kept_in, printed, receipts
 from tests.e2e.traces import sent
-from tests.support.boots import (
-    BOOT_SECONDS,
-    BOTH,
-    GOING_WRONG,
-    Published,
-    cache_of,
-    moves,
-    sources,
-    stored_in,
-)
+from tests.support.boot_images import Published
+from tests.support.boots import BOOT_SECONDS, BOTH, GOING_WRONG, cache_of, moves, sources, stored_in
 
 pytestmark = pytest.mark.e2e
 

@@ -12,12 +12,12 @@ from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
+from tests.support.boot_images import Published
 from tests.support.boots import (
     AMD64,
     BOOT_SECONDS,
     BOTH,
     GOING_WRONG,
-    Published,
     moves,
     replayed,
     sources,

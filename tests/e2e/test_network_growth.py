@@ -14,7 +14,8 @@ from image.lab.machine import Machine
 from image.lab.network import BRIDGE, Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-from tests.support.boots import AMD64, BOOT_SECONDS, BOTH, GOING_WRONG, Published, sources
+from tests.support.boot_images import Published
+from tests.support.boots import AMD64, BOOT_SECONDS, BOTH, GOING_WRONG, sources
 
 pytestmark = pytest.mark.e2e_all
 

@@ -17,16 +17,14 @@ from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.keys.keyfile import read_key
 from phase_boot.store.layout import manifest_path, root_path
 from phase_boot.trust.rollback import read_state
+from tests.support.boot_images import CHANNEL, Published, program
 from tests.support.boots import (
     ARM64_LATER,
     BOOT_SECONDS,
     BOTH,
-    CHANNEL,
     GOING_WRONG,
-    Published,
     cache_of,
     moves,
-    program,
     replayed,
     republished,
     stay,

@@ -24,7 +24,8 @@ from image.lab.qemu_args import QEMU_PLATFORMS, Hardware
 from image.lab.qmp import Qmp, QmpError
 from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
-from tests.support.boots import AMD64, BOOT_SECONDS, Published, stored_in
+from tests.support.boot_images import Published
+from tests.support.boots import AMD64, BOOT_SECONDS, stored_in
 
 NO_KEXEC = "sysctl.kernel.kexec_load_disabled=1"
 """With it the seed leaves the start to the firmware, and stages what was verified."""

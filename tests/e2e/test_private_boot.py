@@ -20,7 +20,8 @@ from phase_boot.content.arch import Arch
 from phase_boot.trust.receipt import Outcome
 from tests.e2e.receipts import receipts
 from tests.e2e.traces import Fingerprint, naming, received, remembered, sent, unexpected
-from tests.support.boots import BOOT_SECONDS, BOTH, Published, moves, stay
+from tests.support.boot_images import Published
+from tests.support.boots import BOOT_SECONDS, BOTH, moves, stay
 
 pytestmark = pytest.mark.e2e
 

@@ -15,7 +15,8 @@ from image.lab.prefilled_ram import PAGE, Prefilled, prefilled, ranges
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-from tests.support.boots import AMD64, BOOT_SECONDS, BOTH, CHANNEL, Published, resigned
+from tests.support.boot_images import CHANNEL, Published
+from tests.support.boots import AMD64, BOOT_SECONDS, BOTH, resigned
 
 pytestmark = pytest.mark.e2e_all
 

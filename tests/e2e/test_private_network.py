@@ -21,7 +21,8 @@ from image.lab.pcap import Packet, packets
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from tests.e2e.traces import naming, sent
-from tests.support.boots import BOOT_SECONDS, BOTH, Published, moves
+from tests.support.boot_images import Published
+from tests.support.boots import BOOT_SECONDS, BOTH, moves
 
 pytestmark = pytest.mark.e2e_all
 

@@ -9,7 +9,8 @@ from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-from tests.support.boots import AMD64, BOOT_SECONDS, Published, moves, stay
+from tests.support.boot_images import Published
+from tests.support.boots import AMD64, BOOT_SECONDS, moves, stay
 
 pytestmark = pytest.mark.e2e
 ADDRESS = "10.77.0.60/24"

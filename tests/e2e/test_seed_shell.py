@@ -15,7 +15,8 @@ from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-from tests.support.boots import AMD64, BOOT_SECONDS, CHANNEL, Published, moves, stay
+from tests.support.boot_images import CHANNEL, Published
+from tests.support.boots import AMD64, BOOT_SECONDS, moves, stay
 
 pytestmark = pytest.mark.e2e
 

@@ -19,7 +19,8 @@ from image.lab.provider_process import start_provider
 from image.lab.qemu_args import QEMU_PLATFORMS, beside
 from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
-from tests.support.boots import AMD64, BOOT_SECONDS, GOING_WRONG, Published, cache_of, stored_in
+from tests.support.boot_images import Published
+from tests.support.boots import AMD64, BOOT_SECONDS, GOING_WRONG, cache_of, stored_in
 
 pytestmark = pytest.mark.e2e_all
 

@@ -12,7 +12,8 @@ from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
-from tests.support.boots import BOOT_SECONDS, BOTH, Published, moves, replayed
+from tests.support.boot_images import Published
+from tests.support.boots import BOOT_SECONDS, BOTH, moves, replayed
 
 pytestmark = pytest.mark.e2e
 

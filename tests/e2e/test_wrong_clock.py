@@ -16,16 +16,8 @@ from image.lab.vm_disks import VmDisks
 from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-from tests.support.boots import (
-    AMD64,
-    BOOT_SECONDS,
-    CHANNEL,
-    MIRROR,
-    Published,
-    mirror_certificate,
-    republished,
-    sources,
-)
+from tests.support.boot_images import CHANNEL, MIRROR, Published, mirror_certificate
+from tests.support.boots import AMD64, BOOT_SECONDS, republished, sources
 
 pytestmark = pytest.mark.e2e_all
 

@@ -1,0 +1,126 @@
+"""Build the sticks and targets that `make e2e` boots: `python -m tests.support.boot_images`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from image.build_cache import BUILD, build_lock
+from image.hello import hello
+from image.lab.accel import choose
+from image.lab.certificates import certificate
+from image.lab.provider_process import PROGRAM, expected_manifest
+from image.lab.qemu_args import Hardware
+from image.lab.wan import Certificate
+from phase_boot.content.arch import Arch
+from phase_boot.content.digest import Digest
+from phase_boot.trust.manifest import Manifest
+
+CHANNEL = "stable"
+CERTIFICATES = Path("build/e2e/certificates").absolute()
+MIRROR = "mirror.phase.example"
+
+
+# Hello, with a section that says nothing: other bytes that do the same.
+SECOND_MODULE = hello() + b"\0\7\6second"
+SECOND_INPUT = "The manifest handed this over."
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A SITE, a stick that starts from its first root, and a machine to boot it on.
+
+    `root_key` signs roots, `key` is the publisher's, and `heir` one that no root names yet.
+    """
+
+    arch: Arch
+    site: Path
+    root_key: Path
+    key: Path
+    heir: Path
+    stick: Path
+    manifest: Manifest
+    hardware: Hardware
+
+    def artifact(self, name: str) -> Path:
+        """Where the SITE keeps an artifact."""
+        return self.site / "cas" / "sha256" / self.manifest.artifacts[name].digest.hex
+
+
+def built(arch: Arch, build: Path = BUILD / "e2e") -> Published:
+    """Return what a boot of ``arch`` takes; a second caller waits while a first one builds it."""
+    folder = build / arch
+    with build_lock(folder):
+        _build(arch, folder)
+    return _read(arch, folder)
+
+
+def _build(arch: Arch, folder: Path) -> None:
+    root = folder / "roots" / "1.json"
+    for name in ("root", "publisher", "heir"):
+        if not (folder / f"{name}.key").exists():
+            program(str(PROGRAM), "key", "new", str(folder / f"{name}.key"))
+    key = folder / "publisher.key"
+    if not root.exists():
+        by = ("--key", str(folder / "root.key"), "--publisher", str(key), "--expires", "+3650d")
+        program(str(PROGRAM), "root", "new", str(root.parent), "--channel", CHANNEL, *by)
+    builder = (sys.executable, "-m", "image")
+    common = ("--arch", str(arch), "--channel", CHANNEL, "--root", str(root))
+    by_manifest = ("--key", str(key), "--site", str(folder / "site"), *second_job(folder))
+    program(*builder, "target", *common, *by_manifest)
+    authority = str(mirror_certificate().authority)
+    program(*builder, "build", *common, "--out", str(folder / "stick.img"), "--ca", authority)
+
+
+def _read(arch: Arch, folder: Path) -> Published:
+    site = folder / "site"
+    manifest = expected_manifest(site, arch, CHANNEL, folder / "roots" / "1.json")
+    kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
+    return Published(
+        arch=arch,
+        site=site,
+        root_key=folder / "root.key",
+        key=folder / "publisher.key",
+        heir=folder / "heir.key",
+        stick=folder / "stick.img",
+        manifest=manifest,
+        hardware=Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel),
+    )
+
+
+def second_job(folder: Path) -> tuple[str, ...]:
+    """The builder's words for a job of the manifest, whose module no rootfs has."""
+    module, job = folder / "second.wasm", folder / "second.json"
+    module.write_bytes(SECOND_MODULE)
+    pinned = {"module": str(Digest.of(SECOND_MODULE)), "size": len(SECOND_MODULE)}
+    job.write_text(
+        json.dumps({"name": "second", "stdin": SECOND_INPUT, "wall_ms": 60_000, **pinned})
+    )
+    return ("--job", str(job), "--module", str(module))
+
+
+def mirror_certificate() -> Certificate:
+    """What the HTTPS server MIRROR shows; every stick trusts the authority that made it."""
+    with build_lock(CERTIFICATES):
+        return certificate(CERTIFICATES, MIRROR)
+
+
+def program(*argv: str) -> str:
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def main() -> None:
+    """Build for both architectures, one after the other."""
+    for arch in Arch:
+        folder = BUILD / "e2e" / arch
+        with build_lock(folder):
+            _build(arch, folder)
+
+
+if __name__ == "__main__":
+    main()
