@@ -19,7 +19,7 @@ from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.publish.errors import PublishError
 from policies.model import PolicyError, Shell
-from policies.write import ROOT_NAME, chosen
+from policies.write import ROOT_NAME, trust_from_options
 
 CA_HELP = "certificate authorities of one's own, in PEM, added to Debian's for HTTPS"
 
@@ -137,7 +137,7 @@ def build_image(options: argparse.Namespace) -> None:
     wanted = Recipe(
         arch=options.arch,
         trust=TrustConfig(
-            publishers=chosen(
+            publishers=trust_from_options(
                 sorted(options.key or ()), options.threshold, options.root, ROOT_NAME
             ),
             channel=options.channel,

@@ -12,7 +12,7 @@ from image.kernel_modules import patterns
 from image.platforms import PLATFORMS, Platform
 from phase_boot.content.arch import Arch
 from policies.model import Shell
-from policies.write import SHIPPED_SHELL, Keys, RootFile
+from policies.write import SHIPPED_SHELL, RootFile, StaticKeys
 
 SUITE: Final = "trixie"
 """Debian 13."""
@@ -39,7 +39,7 @@ CERTIFICATES: Final = ("ca-certificates",)
 MIB: Final = 1024 * 1024
 CACHE_MIB: Final = 512
 
-NO_PUBLISHERS: Final = Keys(())
+NO_PUBLISHERS: Final = StaticKeys(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class TrustConfig:
         shell: what a person at the console may do, and whether the machine tries again by itself.
     """
 
-    publishers: Keys | RootFile = NO_PUBLISHERS
+    publishers: StaticKeys | RootFile = NO_PUBLISHERS
     channel: str = "stable"
     urls: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()

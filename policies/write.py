@@ -20,7 +20,7 @@ ROOT_NAME: Final = "root.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class StaticKeys:
     """Publishers who stay the same for ever, and how many of them must sign."""
 
     keys: tuple[str, ...]
@@ -51,20 +51,20 @@ class RootFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class SourceUrls:
     """What a site knows beforehand: URLs of manifests, and base URLs of trustless gateways."""
 
     urls: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
 
 
-NOWHERE: Final = Places()
+NO_SOURCES: Final = SourceUrls()
 SHIPPED_SHELL: Final = Shell(root=False, unattended=True)
 
 
-def chosen(
+def trust_from_options(
     keys: Sequence[str] | None, threshold: int | None, root: Path | None, name: str | None = None
-) -> Keys | RootFile:
+) -> StaticKeys | RootFile:
     """Return whom a command line trusts: a root, or keys and how many of them must sign.
 
     The policy calls the root ``name``, or by its full path where none is given.
@@ -73,18 +73,18 @@ def chosen(
         ValueError: the root cannot be read, or something besides it was named.
     """
     if root is None:
-        return Keys(tuple(keys or ()), 1 if threshold is None else threshold)
+        return StaticKeys(tuple(keys or ()), 1 if threshold is None else threshold)
     if keys or threshold is not None:
         raise ValueError("a root says itself who must sign; leave the keys and --threshold out")
     return RootFile.at(root, name or str(root.absolute()))
 
 
-def with_site(
+def render_policy(
     mode: Mode,
     *,
-    whom: Keys | RootFile,
+    whom: StaticKeys | RootFile,
     channel: str,
-    places: Places = NOWHERE,
+    places: SourceUrls = NO_SOURCES,
     shell: Shell = SHIPPED_SHELL,
 ) -> str:
     """Return the shipped policy of ``mode`` as TOML, with the choices of a site.
@@ -100,7 +100,7 @@ def with_site(
     document["discovery"]["gateways"] = list(places.gateways)
     document["shell"]["root"] = shell.root
     document["shell"]["unattended"] = shell.unattended
-    if isinstance(whom, Keys):
+    if isinstance(whom, StaticKeys):
         document["trust"]["keys"] = list(whom.keys)
         document["trust"]["threshold"] = whom.threshold
     else:

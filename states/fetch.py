@@ -20,7 +20,7 @@ from phase_boot.download import (
     TrackerClient,
     fetch_artifact,
 )
-from phase_boot.handoff.memory import to_fetch_and_start, to_go_on
+from phase_boot.handoff.memory import extra_for_kernel, required_to_fetch_and_start
 from phase_boot.machine import events
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
@@ -107,7 +107,7 @@ async def _fetch_onto(
                 extra = [uki] if uki is not None and uki_is_wanted(found, kernel, ladder) else []
                 wanted += extra
                 shelf.cas.pin(*(artifact.digest for artifact in extra))
-                more = to_go_on(kernel, extra, stored_on_cache=shelf.persistent)
+                more = extra_for_kernel(kernel, extra, stored_on_cache=shelf.persistent)
                 if more:
                     _check_memory(world, shelf, manifest, more=more)
     except (ArtifactUnavailable, Unstartable) as failure:
@@ -190,7 +190,9 @@ def _source_label(sources: Sources, source: str) -> str:
 
 def _check_memory(world: World, shelf: Shelf, manifest: Manifest, *, more: int = 0) -> None:
     """Raise NotEnoughMemory before a download that could not be started."""
-    needed = more + to_fetch_and_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
+    needed = more + required_to_fetch_and_start(
+        manifest.artifacts, rootfs_on_cache=shelf.persistent
+    )
     free = world.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(

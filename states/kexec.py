@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, inspect
-from phase_boot.handoff.memory import to_start
+from phase_boot.handoff.memory import required_to_start
 from phase_boot.machine import promises
 from phase_boot.machine.boot import Boot, Images, known
 from phase_boot.machine.errors import (
@@ -113,7 +113,7 @@ async def _remember(world: World, boot: Boot, shelf: Shelf | None = None) -> Non
 
 
 def _fits(world: World, manifest: Manifest, shelf: Shelf) -> None:
-    needed = to_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
+    needed = required_to_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
     free = world.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(

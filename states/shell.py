@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.console import story
+from phase_boot.console import journal_text
 from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import Boot
 from phase_boot.machine.closing import give_back
@@ -150,7 +150,7 @@ def _report(world: World, boot: Boot, cause: str, note: str | None) -> Report:
         cause=cause,
         way_out=WAY_OUT,
         refusals=boot.refusals,
-        journal=world.record.lines[-story.MAX_EVENTS :],
+        journal=world.record.lines[-journal_text.MAX_EVENTS :],
         mode=boot.facts.mode if boot.facts else None,
         offers=_offers(boot),
         interfaces=world.network.interfaces(),
@@ -228,10 +228,10 @@ async def _clock(world: World, boot: Boot, answer: Answer) -> Step | str:
 
 async def _save(world: World, boot: Boot, _answer: Answer) -> str:
     journal = world.record.lines
-    text = story.report_text(_facts(boot), boot.refusals, "\n".join(journal))
+    text = journal_text.report_text(_facts(boot), boot.refusals, "\n".join(journal))
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            where = await world.reports.save(story.boot_id(journal), text)
+            where = await world.reports.save(journal_text.boot_id(journal), text)
     except (NotSaved, TimeoutError) as error:
         failure = error if str(error) else TOO_LONG
         world.emit(ReportNotSaved(reason=str(failure)))

@@ -1,4 +1,4 @@
-"""Places on a network of their own, each on a cable that carries so much and no more.
+"""SourceUrls on a network of their own, each on a cable that carries so much and no more.
 
 A place is a network namespace behind a port of the lab's bridge. What leaves it is held to a rate
 by tbf; what comes to it is not.

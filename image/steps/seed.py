@@ -16,7 +16,7 @@ from image.steps import python, rootfs, tree
 from image.tools import epoch
 from loader.entries import MENU
 from policies.model import Mode
-from policies.write import Places, RootFile, with_site
+from policies.write import RootFile, SourceUrls, render_policy
 
 LAUNCHERS: Final = {"phase-boot": "main", "fetch-verify-kexec": "fetch_verify_kexec"}
 BUNDLE: Final = "etc/ssl/certs/ca-certificates.crt"
@@ -62,11 +62,11 @@ def policy_files(site: names.TrustConfig) -> dict[str, str]:
         PolicyError: A seed with these would boot nothing.
     """
     files = {
-        f"{mode}.toml": with_site(
+        f"{mode}.toml": render_policy(
             Mode(mode),
             whom=site.publishers,
             channel=site.channel,
-            places=Places(urls=site.urls, gateways=site.gateways),
+            places=SourceUrls(urls=site.urls, gateways=site.gateways),
             shell=site.shell,
         )
         for mode in MENU

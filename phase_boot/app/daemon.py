@@ -27,7 +27,7 @@ from phase_boot.adapters.linux_privacy import LinuxPrivacy
 from phase_boot.adapters.net.address_watch import AddressWatch
 from phase_boot.adapters.net.interfaces import Interfaces
 from phase_boot.adapters.net.networkd import Networkd
-from phase_boot.adapters.storage.store_openers import FolderCache, StickCache
+from phase_boot.adapters.storage.store_openers import CachePartitionOpener, FolderOpener
 from phase_boot.adapters.system import sinks
 from phase_boot.adapters.system.linux_platform import LinuxPlatform
 from phase_boot.adapters.system.service_manager import ServiceManager
@@ -197,7 +197,7 @@ def _seed() -> _Surroundings:
     variables = EfiVariables()
     disk = SysfsBootDisk(variables)
     return _Surroundings(
-        cache=StickCache(disk),
+        cache=CachePartitionOpener(disk),
         kexec=KexecTools(),
         loader=SystemdBootLoader(StickEsp(disk), variables),
         privacy=LinuxPrivacy(),
@@ -222,7 +222,7 @@ def _desktop(settings: Settings) -> _Surroundings:
     terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
     operator = ConsoleOperator(terminals, at_desk=True, dumb=not display.moves, start=start)
     return _Surroundings(
-        cache=FolderCache(folder),
+        cache=FolderOpener(folder),
         kexec=DryRunKexec(lambda text: sys.stdout.write(text + "\n")),
         loader=NoLoader(),
         privacy=NothingRequested(),

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from phase_boot.adapters.storage.store_openers import FolderCache
+from phase_boot.adapters.storage.store_openers import FolderOpener
 from phase_boot.adapters.system import sinks
 from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.console.display import display_of
@@ -52,7 +52,7 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.url import BadUrl, Url, base_url, bases, below
 from policies.model import Mode, Policy, PolicyError, gateways_from
 from policies.read import parse_policy, read_policy
-from policies.write import chosen, with_site
+from policies.write import render_policy, trust_from_options
 
 EXIT_FAILED: Final = 1
 """Exit status where not all artifacts are in the store."""
@@ -126,8 +126,8 @@ def _plan(request: PrefetchRequest) -> _Plan:
             policy = read_policy(request.policy)
             bound = policy.limits.cache_mib * MIB
         else:
-            whom = chosen(request.keys, request.threshold, request.root)
-            text = with_site(Mode.INTERNET, whom=whom, channel=channel)
+            whom = trust_from_options(request.keys, request.threshold, request.root)
+            text = render_policy(Mode.INTERNET, whom=whom, channel=channel)
             policy, bound = parse_policy(text.encode(), read=whom.read), UNBOUNDED
     except (PolicyError, ValueError) as error:
         raise _InvalidRequest(f"The trust options are invalid: {error}.") from error
@@ -182,7 +182,7 @@ async def _prefetch(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -
     boot_id = os.urandom(6).hex()
     journal = Journal([console, *files], now=clock.monotonic, boot_id=boot_id)
     try:
-        shelf = await FolderCache(plan.request.store).open(persistent=True, bound=plan.bound)
+        shelf = await FolderOpener(plan.request.store).open(persistent=True, bound=plan.bound)
         manifest = await _verified_manifest(
             plan, _document_reader(plan, fetcher, clock, journal.emit), shelf
         )

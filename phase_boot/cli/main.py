@@ -298,15 +298,15 @@ def _drill(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> int:
     from policies.model import Mode, PolicyError  # noqa: PLC0415 - not on the boot path
-    from policies.write import Places, chosen, with_site  # noqa: PLC0415 - the same
+    from policies.write import SourceUrls, render_policy, trust_from_options  # noqa: PLC0415 - the same
 
     try:
-        whom = chosen(options.key, options.threshold, options.root)
-        text = with_site(
+        whom = trust_from_options(options.key, options.threshold, options.root)
+        text = render_policy(
             Mode(options.mode),
             whom=whom,
             channel=options.channel,
-            places=Places(urls=tuple(options.url), gateways=tuple(options.gateway)),
+            places=SourceUrls(urls=tuple(options.url), gateways=tuple(options.gateway)),
         )
     except (PolicyError, ValueError) as error:
         sys.stderr.write(f"This would be no policy: {error}.\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel, UnknownKernel
-from phase_boot.handoff.unpack import signed
+from phase_boot.handoff.unpack import verified_bytes
 from phase_boot.machine.errors import CannotChainload, KexecRefused
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.ports.loader import Cargo, Outlook
@@ -102,7 +102,7 @@ class FakeLoader:
 
 
 def _bytes_of(image: VerifiedFile) -> bytes:
-    return b"".join(signed(image))
+    return b"".join(verified_bytes(image))
 
 
 def _joined(initrd: Initrd) -> bytes:

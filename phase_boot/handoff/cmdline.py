@@ -127,7 +127,7 @@ def for_target(signed: str, *, mode: str, version: str, rootfs: str) -> str:
         BadCommandLine: it is too long, or a word of it keeps memory from being wiped in Private.
     """
     private, line = mode == Mode.PRIVATE, parse(signed)
-    if private and (word := kept_from_wiping(signed)):
+    if private and (word := parameter_against_wiping(signed)):
         raise BadCommandLine(
             f"its command line has {word}, which keeps memory from being wiped: boot a version "
             "without that word, or another mode than Private"
@@ -160,7 +160,7 @@ def overridden(line: CommandLine, *, private: bool) -> Iterator[Word]:
             yield word
 
 
-def kept_from_wiping(signed: str) -> str | None:
+def parameter_against_wiping(signed: str) -> str | None:
     """Return the first word of ``signed`` that keeps memory from being wiped, or None.
 
     Words between quotes and after `--` count as well: parts of the kernel search the line without

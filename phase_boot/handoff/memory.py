@@ -15,7 +15,7 @@ MARGIN: Final = 32 * 1024 * 1024
 """Left to the seed itself: a machine that is out of memory gets slow before it says so."""
 
 
-def to_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:
+def required_to_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:
     """Return the bytes of memory it takes to load ``artifacts`` once they are stored.
 
     On Cache the rootfs stays where it is; else it goes along, appended to the initramfs.
@@ -25,18 +25,18 @@ def to_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int
     return COPIES * sum(artifacts[name].size for name in loaded) + MARGIN
 
 
-def to_go_on(kernel: Kernel, extra: Sequence[Artifact], *, stored_on_cache: bool) -> int:
+def extra_for_kernel(kernel: Kernel, extra: Sequence[Artifact], *, stored_on_cache: bool) -> int:
     """Return the bytes of memory that were not known of before the kernel was looked at."""
     unpacked = kernel.packed.unpacked if kernel.packed else 0
     stored = 0 if stored_on_cache else sum(artifact.size for artifact in extra)
     return COPIES * unpacked + stored
 
 
-def to_fetch_and_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:
+def required_to_fetch_and_start(artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool) -> int:
     """Return the bytes of memory it takes from before the download on.
 
     A store in memory holds all of them once more.
     """
     names = () if rootfs_on_cache else ("kernel", "initramfs", "rootfs")
     stored = sum(artifacts[name].size for name in names)
-    return stored + to_start(artifacts, rootfs_on_cache=rootfs_on_cache)
+    return stored + required_to_start(artifacts, rootfs_on_cache=rootfs_on_cache)

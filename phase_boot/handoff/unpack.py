@@ -10,32 +10,32 @@ from typing import Final
 from phase_boot.handoff.kernel import Kernel, Packed, UnknownKernel
 from phase_boot.store.content_store import VerifiedFile
 
-PIECE: Final = 1024 * 1024
+BUFFER_SIZE: Final = 1024 * 1024
 
 
-def signed(image: VerifiedFile) -> Iterator[bytes]:
+def verified_bytes(image: VerifiedFile) -> Iterator[bytes]:
     """Yield the bytes of ``image``.
 
     Raises:
         UnknownKernel: they are no longer what was signed. What came before must not be used.
     """
     digest, offset = hashlib.sha256(), 0
-    while piece := image.read(PIECE, offset):
-        digest.update(piece)
-        offset += len(piece)
-        yield piece
+    while buffer := image.read(BUFFER_SIZE, offset):
+        digest.update(buffer)
+        offset += len(buffer)
+        yield buffer
     if digest.hexdigest() != image.artifact.digest.hex:
         raise UnknownKernel(f"the {image.artifact.name} is no longer what was signed")
 
 
-def pieces(image: VerifiedFile, kernel: Kernel) -> Iterator[bytes]:
+def kernel_bytes(image: VerifiedFile, kernel: Kernel) -> Iterator[bytes]:
     """Yield the bytes of ``image``, unpacked if ``kernel`` says that it is packed.
 
     Raises:
         UnknownKernel: they are no longer what was signed, or do not unpack to what the kernel's
             header promised. What came before must not be used.
     """
-    raw = signed(image)
+    raw = verified_bytes(image)
     yield from raw if kernel.packed is None else unpacked(raw, kernel.packed)
     for _ in raw:
         # What follows the packed kernel is not started, but it was signed.
@@ -49,11 +49,11 @@ def unpacked(raw: Iterator[bytes], packed: Packed) -> Iterator[bytes]:
         UnknownKernel: it breaks off, or unpacks to more than its header promised.
     """
     stream, offset, left = zlib.decompressobj(wbits=31), packed.offset, packed.unpacked
-    for piece in raw:
-        data, offset = piece[offset:], max(0, offset - len(piece))
+    for buffer in raw:
+        data, offset = buffer[offset:], max(0, offset - len(buffer))
         while data and not stream.eof:
             try:
-                out = stream.decompress(data, PIECE)
+                out = stream.decompress(data, BUFFER_SIZE)
             except zlib.error as error:
                 raise UnknownKernel(f"the kernel cannot be unpacked: {error}") from error
             left -= len(out)

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 
 from phase_boot.content.arch import Arch
+from phase_boot.handoff.artifact_check import NotBootable, initramfs_of, kernel_for
 from phase_boot.handoff.cmdline import BadCommandLine
-from phase_boot.handoff.image import Unsuitable, initramfs_of, kernel_for
 from phase_boot.handoff.initrd import TAIL, obstacle_behind, obstacle_to_appending
 from phase_boot.handoff.kernel import HEAD, Format, Kernel
 from phase_boot.machine.boot import Boot, known
@@ -97,7 +97,7 @@ def check_initramfs(image: VerifiedFile) -> None:
         raise Unstartable(obstacle)
     try:
         initramfs_of(image.read, image.artifact.size)
-    except Unsuitable as unsuitable:
+    except NotBootable as unsuitable:
         raise Unstartable(str(unsuitable)) from unsuitable
 
 
@@ -111,7 +111,7 @@ def suited(
     """
     try:
         kernel = kernel_for(image.read(HEAD), found.arch)
-    except Unsuitable as unsuitable:
+    except NotBootable as unsuitable:
         raise Unstartable(str(unsuitable)) from unsuitable
     ladder = found.ladder
     if not kernel.by_kexec:

@@ -75,9 +75,9 @@ Tell = Callable[[str, dict[str, object]], None]
 
 
 def _receipt_desk(proxy: str) -> Desk:
-    from phase_boot.adapters.http.receipt_upload import ReceiptDesk  # noqa: PLC0415 - slow to import
+    from phase_boot.adapters.http.receipt_upload import HttpReceiptUploader  # noqa: PLC0415 - slow to import
 
-    return ReceiptDesk(proxy=proxy)
+    return HttpReceiptUploader(proxy=proxy)
 
 
 def _same_disk(one: Path, other: Path) -> bool:

@@ -71,7 +71,7 @@ def _fetched(
 async def _fetch(
     handed: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
-    from phase_boot.adapters.http.fetcher import Http  # noqa: PLC0415 - see above
+    from phase_boot.adapters.http.fetcher import HttpFetcher  # noqa: PLC0415 - see above
     from phase_boot.adapters.net.address_watch import AddressWatch  # noqa: PLC0415
     from phase_boot.adapters.system.system_clock import SystemClock  # noqa: PLC0415
     from phase_boot.download import (  # noqa: PLC0415
@@ -81,7 +81,7 @@ async def _fetch(
     )
     from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
 
-    http = Http()
+    http = HttpFetcher()
     context = context_for(handed, keep, fetcher=http, clock=SystemClock())
     sources, root = Sources(mirrors=handed.sources), dags.get(module.name)
     try:

@@ -8,8 +8,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from phase_boot.adapters.finders.mdns import Mdns
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.finders.mdns import MdnsFinder
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.privsep.client import WorkerClient
 from phase_boot.privsep.peer_channel import PeerChannel, serve_peer_channel
 from phase_boot.privsep.server import WorkerServices, serve
@@ -81,7 +81,7 @@ async def _run_worker(
     discovers: bool,
 ) -> None:
     """Run the worker until its control socket is closed."""
-    http, mdns = Http(), Mdns() if discovers else None
+    http, mdns = HttpFetcher(), MdnsFinder() if discovers else None
     peer_server = PeerServer(listeners, http)
     preloads = (mdns.warm, http.warm) if mdns is not None else (http.warm,)
     async with _preloading(*preloads):

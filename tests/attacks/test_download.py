@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.cid import Cid, Codec
@@ -266,7 +266,7 @@ class Hurried(SystemClock):
 
 
 async def fetched(play: FakeDownload, *servers: Server) -> None:
-    http = Http(stall_seconds=2)
+    http = HttpFetcher(stall_seconds=2)
     try:
         async with asyncio.timeout(ENOUGH_SECONDS), serving(*servers):
             mirrors = tuple(server.url for server in servers)

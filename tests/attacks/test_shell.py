@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from phase_boot.adapters.terminal.console_operator import ConsoleOperator
 from phase_boot.adapters.terminal.menu import MENU
 from phase_boot.adapters.terminal.terminals import Terminals
-from phase_boot.console import screen, story
+from phase_boot.console import journal_text, screen
 from phase_boot.content.digest import Digest
 from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
@@ -145,16 +145,16 @@ def test_nothing_that_is_shown_moves_the_cursor_or_leaves_its_line(
 
 @given(st.lists(st.text() | st.builds(json.dumps, st.dictionaries(st.text(), st.text()))))
 def test_a_report_of_any_journal_is_bounded_ascii(journal: list[str]) -> None:
-    text = story.report_text([("cause", "\x1b[2J")], ["\x07"], "\n".join(journal))
-    assert len(text) <= story.MAX_REPORT
+    text = journal_text.report_text([("cause", "\x1b[2J")], ["\x07"], "\n".join(journal))
+    assert len(text) <= journal_text.MAX_REPORT
     assert text.isascii()
     assert "\x1b" not in text
     assert "\x07" not in text
 
 
-@pytest.mark.parametrize("size", [story.MAX_REPORT * 2, 10])
+@pytest.mark.parametrize("size", [journal_text.MAX_REPORT * 2, 10])
 def test_of_a_journal_that_is_too_long_the_end_is_kept(size: int) -> None:
     journal = "\n".join(f"line {number}" for number in range(size // 10)) + "\nthe last"
-    text = story.report_text([("cause", "it")], [], journal)
-    assert len(text) <= story.MAX_REPORT
+    text = journal_text.report_text([("cause", "it")], [], journal)
+    assert len(text) <= journal_text.MAX_REPORT
     assert text.endswith("the last\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.handoff.cmdline import WIPES_MEMORY, for_target, kept_from_wiping
+from phase_boot.handoff.cmdline import WIPES_MEMORY, for_target, parameter_against_wiping
 from tests.e2e.bare_kernel import CONSOLE, console_of, with_init
 from tests.support.boot_images import Published
 from tests.support.boots import AMD64
@@ -46,4 +46,4 @@ def test_a_kernel_finds_a_reservation_inside_quotes_and_after_the_end_of_its_par
 ) -> None:
     signed = f'{CONSOLE} -- x="a b.crashkernel=32M c"'
     assert "crashkernel reserved" in seen(published, tmp_path, signed), arch
-    assert kept_from_wiping(signed) == "`crashkernel=`"
+    assert parameter_against_wiping(signed) == "`crashkernel=`"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from phase_boot.adapters.http.content_coding import PIECE, Coding, decoded
 from phase_boot.adapters.http.response_head import (
     Body,
-    Head,
+    ResponseHead,
     coding_of,
     failure_of,
     part_of,
@@ -31,7 +31,7 @@ def one(data: bytes) -> None:
     """Read a head whose fields are its lines, and what follows `END` as a body."""
     lines, _, body = data.partition(END)
     status, length, *fields = [*lines.decode("latin-1").split("\n", 6), "", ""]
-    head = Head(
+    head = ResponseHead(
         status=STATUSES[len(status) % len(STATUSES)],
         headers={name: text for name, text in zip(NAMES, fields, strict=False) if text},
         length=int(length) if length.isascii() and length.isdecimal() else None,
@@ -48,7 +48,7 @@ def one(data: bytes) -> None:
         _run(_decode(body, coding))
 
 
-def _part(head: Head, offset: int, wanted: int) -> None:
+def _part(head: ResponseHead, offset: int, wanted: int) -> None:
     try:
         body = part_of(head, offset, wanted)
     except FetchFailed as failure:

@@ -16,7 +16,7 @@ from functools import cache
 
 import pytest
 
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
@@ -54,7 +54,7 @@ class Mirrored:
         self.moved: list[str] = []
 
     async def document(self, base: str, *, redirects: int = 5) -> bytes:
-        http = Http(stall_seconds=10)
+        http = HttpFetcher(stall_seconds=10)
         try:
             return await http.read(
                 below(base, MANIFEST),
@@ -68,7 +68,7 @@ class Mirrored:
 
     async def artifact(self, *bases: str) -> str:
         """Fetch the artifact and return its source."""
-        http = Http(stall_seconds=10)
+        http = HttpFetcher(stall_seconds=10)
         context = self.play.context(clock=SystemClock(), fetcher=http)
         sources = Sources(mirrors=bases)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
@@ -31,7 +31,7 @@ class ByGateway:
     async def fetch(self, artifact: Artifact, root: Cid) -> bytes:
         """Return the artifact; raise ArtifactUnavailable if the gateway does not deliver it."""
         policy = policy_from(policy_table())
-        http = Http(near=lambda _: self.near)
+        http = HttpFetcher(near=lambda _: self.near)
         context = DownloadContext(
             clock=SystemClock(),
             fetcher=http,

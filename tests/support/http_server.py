@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.net.address_watch import on_link
 from policies.model import Reach
 
@@ -56,8 +56,8 @@ async def server(
 @asynccontextmanager
 async def fetcher(
     stall_seconds: float = 5, near: Callable[[str], bool] = on_link
-) -> AsyncIterator[Http]:
-    http = Http(stall_seconds=stall_seconds, near=near)
+) -> AsyncIterator[HttpFetcher]:
+    http = HttpFetcher(stall_seconds=stall_seconds, near=near)
     try:
         yield http
     finally:

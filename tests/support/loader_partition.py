@@ -31,7 +31,7 @@ class FolderEsp:
     def obstacle(self) -> str | None:
         return self.protected
 
-    def surely_lacks(self, name: str) -> bool:
+    def certainly_lacks(self, name: str) -> bool:
         return self.sure and not (self.root / name).exists()
 
     @contextlib.asynccontextmanager

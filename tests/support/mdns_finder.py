@@ -8,13 +8,13 @@ import sys
 import time
 from contextlib import aclosing
 
-from phase_boot.adapters.finders.mdns import Mdns
+from phase_boot.adapters.finders.mdns import MdnsFinder
 from phase_boot.content.arch import Arch
 from phase_boot.ports.finder import FinderFailed, Ignored, Quest
 
 
 async def find(seconds: float) -> None:
-    mdns = Mdns()
+    mdns = MdnsFinder()
     await mdns.warm()
     began = time.monotonic()
     say({"began": True})

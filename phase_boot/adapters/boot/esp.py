@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from phase_boot.adapters.boot.boot_disk import BootDisk
-from phase_boot.adapters.boot.fat_lookup import surely_lacks
+from phase_boot.adapters.boot.fat_lookup import certainly_lacks
 from phase_boot.adapters.system.programs import run
 from phase_boot.firmware.boot_disk import NotCertain
 
@@ -28,7 +28,7 @@ class Esp(Protocol):
     def obstacle(self) -> str | None:
         """Return why nothing can be written to it, if that is known without trying."""
 
-    def surely_lacks(self, name: str) -> bool:
+    def certainly_lacks(self, name: str) -> bool:
         """Tell whether its root has nothing of that name, if that is sure without mounting it."""
 
     def mounted(
@@ -67,7 +67,7 @@ class StickEsp:
                 return "the stick is write-protected"
         return None
 
-    def surely_lacks(self, name: str) -> bool:
+    def certainly_lacks(self, name: str) -> bool:
         """Look into the bytes of the partition."""
         try:
             device = self._device()
@@ -81,7 +81,7 @@ class StickEsp:
         except OSError:
             return False
         try:
-            return surely_lacks(lambda offset, size: os.pread(fd, size, offset), name)
+            return certainly_lacks(lambda offset, size: os.pread(fd, size, offset), name)
         except OSError:
             return False
         finally:

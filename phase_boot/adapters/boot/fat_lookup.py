@@ -23,7 +23,7 @@ _ONE_PIECE: Final = 13
 """Characters of a name that one entry holds."""
 
 
-def surely_lacks(read: Read, name: str) -> bool:
+def certainly_lacks(read: Read, name: str) -> bool:
     """Tell whether the root of the filesystem that ``read`` reads has nothing called ``name``.
 
     Raises:

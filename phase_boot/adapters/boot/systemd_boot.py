@@ -21,7 +21,7 @@ from phase_boot.adapters.boot.esp import Esp, EspFailed
 from phase_boot.adapters.boot.staging import StagingFailed, Written
 from phase_boot.adapters.system.programs import run
 from phase_boot.handoff.kernel import UnknownKernel
-from phase_boot.handoff.unpack import pieces, signed
+from phase_boot.handoff.unpack import kernel_bytes, verified_bytes
 from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.loader import Cargo, Outlook
 
@@ -93,7 +93,7 @@ class SystemdBootLoader:
 
     async def _removed(self) -> int:
         # The folder is made before anything else and removed after everything else.
-        if await asyncio.to_thread(self._esp.surely_lacks, staging.FOLDER):
+        if await asyncio.to_thread(self._esp.certainly_lacks, staging.FOLDER):
             return 0
         # A partition that is only read is not left in need of repair.
         async with self._esp.mounted() as root:
@@ -187,7 +187,9 @@ def _reckon(root: Path, cargo: Cargo) -> None:
 
 
 def _write(root: Path, cargo: Cargo, entry: Entry) -> list[Written]:
-    image = staging.write(root, _path(entry.efi or entry.linux), pieces(cargo.image, cargo.kernel))
+    image = staging.write(
+        root, _path(entry.efi or entry.linux), kernel_bytes(cargo.image, cargo.kernel)
+    )
     if cargo.initrd is None:
         return [image]
     return [image, staging.write(root, _path(entry.initrd), _initrd(cargo))]
@@ -198,7 +200,7 @@ def _initrd(cargo: Cargo) -> Iterator[bytes]:
         if isinstance(part, bytes):
             yield part
         else:
-            yield from signed(part)
+            yield from verified_bytes(part)
 
 
 def _path(name: str) -> tuple[str, ...]:

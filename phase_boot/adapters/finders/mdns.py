@@ -49,7 +49,7 @@ TICK_SECONDS: Final = 0.1
 LOOPBACK: Final = "lo"
 
 
-class Mdns:
+class MdnsFinder:
     """Implements `ports.finder.Finder`; zeroconf's parser is imported when first needed."""
 
     origin = "lan"
@@ -187,7 +187,7 @@ class Browser:
             return
         self._count[sender] += 1
         self._urls.add(url)
-        candidate = Candidate(url=url, origin=Mdns.origin, service_name=name[:MAX_NAME])
+        candidate = Candidate(url=url, origin=MdnsFinder.origin, service_name=name[:MAX_NAME])
         if last_resort:
             asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, self._put, candidate)
         else:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, cast
 from phase_boot.adapters.http import tls
 from phase_boot.adapters.http.redirects import Redirects
 from phase_boot.adapters.http.resolver import Resolver, Scopes, TooNear
-from phase_boot.adapters.http.response_head import Head
+from phase_boot.adapters.http.response_head import ResponseHead
 from phase_boot.adapters.system.lazy_import import LazyImport
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.url import Scope, Url
@@ -38,12 +38,12 @@ HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
 NO_URL: Final = "it is no usable URL"
 
 
-class Answer:
+class Response:
     """An answer whose head has been read."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         """Take what aiohttp has read."""
-        self.head = Head(
+        self.head = ResponseHead(
             status=response.status, headers=response.headers, length=response.content_length
         )
         self.kind = response.content_type
@@ -117,7 +117,7 @@ class Client:
         body: bytes | None,
         *,
         check: Callable[[str], None],
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[Response]:
         """Ask for where ``way`` leads now.
 
         ``check`` raises FetchFailed for a host that may not be connected to, be it a proxy.
@@ -154,7 +154,7 @@ class Client:
             except ValueError as error:
                 raise FetchFailed(NO_URL, retryable=False) from error
             async with response:
-                yield Answer(response)
+                yield Response(response)
 
     def scope_of(self, url: Url) -> Scope:
         """Return how far away the server is that answered for ``url``."""

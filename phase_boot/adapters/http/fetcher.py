@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from phase_boot.adapters.http import captive_portal, tls
-from phase_boot.adapters.http.client import Answer, Client
+from phase_boot.adapters.http.client import Client, Response
 from phase_boot.adapters.http.content_coding import Coding, decoded, whole
 from phase_boot.adapters.http.redirects import Redirects
 from phase_boot.adapters.http.resolver import Scopes
@@ -58,7 +58,7 @@ class Wanted:
     document: bool = False
 
 
-class Http:
+class HttpFetcher:
     """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported when first needed.
 
     ``near`` tells whether an address is reached without a router.
@@ -210,11 +210,11 @@ class Http:
             raise FetchFailed(f"it sends a part in more than {MAX_PARTS} answers", retryable=False)
 
     def _part(
-        self, answer: Answer, body: Body, way: Redirects, *, is_last: bool
+        self, answer: Response, body: Body, way: Redirects, *, is_last: bool
     ) -> HttpRangeResponse:
         return HttpRangeResponse(answer, body, near=self._near(way.url.host), is_last=is_last)
 
-    async def _small(self, url: str, answer: Answer, limit: int) -> bytes:
+    async def _small(self, url: str, answer: Response, limit: int) -> bytes:
         """Return the whole body of an answer to a request without a range."""
         head = answer.head
         if head.status != OK:
@@ -224,7 +224,7 @@ class Http:
     @asynccontextmanager
     async def _get(
         self, wanted: Wanted, headers: dict[str, str], *, body: bytes | None = None
-    ) -> AsyncIterator[tuple[Answer, Redirects]]:
+    ) -> AsyncIterator[tuple[Response, Redirects]]:
         """Ask, and go where redirects lead, as far as they are followed."""
         try:
             url = Url.parse(wanted.url)
@@ -255,7 +255,7 @@ class Http:
 class HttpRangeResponse:
     """Implements `privsep.fd_passing.RangeResponse`: a response with bytes of a range."""
 
-    def __init__(self, answer: Answer, body: Body, *, near: bool, is_last: bool) -> None:
+    def __init__(self, answer: Response, body: Body, *, near: bool, is_last: bool) -> None:
         """Take an answer, where in it the bytes are, and whether it came from this network."""
         self.given = 0
         """Bytes that were handed on."""

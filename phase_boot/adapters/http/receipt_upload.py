@@ -38,7 +38,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow nobody."""
 
 
-class ReceiptDesk:
+class HttpReceiptUploader:
     """Implements `ports.desk.Desk`; ``proxy`` is what HTTP goes through here, if anything."""
 
     def __init__(

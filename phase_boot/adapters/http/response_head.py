@@ -28,7 +28,7 @@ _RANGE: Final = re.compile(r"bytes[ =]([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class ResponseHead:
     """The head of an answer.
 
     Attributes:
@@ -60,12 +60,12 @@ class Body:
     ends: bool
 
 
-def coding_of(head: Head) -> Coding:
+def coding_of(head: ResponseHead) -> Coding:
     """Return the coding of a body; raise FetchFailed if it cannot be undone here."""
     return named_coding(head.headers.get("Content-Encoding"))
 
 
-def part_of(head: Head, offset: int, length: int) -> Body:
+def part_of(head: ResponseHead, offset: int, length: int) -> Body:
     """Return where ``length`` bytes from ``offset`` on are in the answer to a request for them.
 
     Raises:
@@ -85,7 +85,7 @@ def part_of(head: Head, offset: int, length: int) -> Body:
     return Body(coding=Coding.IDENTITY, skip=0, length=length, more=True, sure=False, ends=True)
 
 
-def whole_of(head: Head, size: int) -> Body:
+def whole_of(head: ResponseHead, size: int) -> Body:
     """Return where the file of ``size`` bytes is in the answer to a request for all of it.
 
     Raises:
@@ -107,7 +107,7 @@ def whole_of(head: Head, size: int) -> Body:
     return Body(coding=coding, skip=0, length=size, more=False, sure=True, ends=True)
 
 
-def failure_of(url: str, head: Head, now: datetime) -> FetchFailed:
+def failure_of(url: str, head: ResponseHead, now: datetime) -> FetchFailed:
     """Return what an answer says that has nothing of the file."""
     status = head.status
     if status in GONE:
@@ -119,7 +119,7 @@ def failure_of(url: str, head: Head, now: datetime) -> FetchFailed:
     return FetchFailed(f"it answered HTTP {status}", retryable=passing, retry_after=pause)
 
 
-def _part(head: Head, coding: Coding, offset: int, length: int) -> Body:
+def _part(head: ResponseHead, coding: Coding, offset: int, length: int) -> Body:
     if coding is not Coding.IDENTITY:
         raise RangesUnsupported("it encodes what was asked for unencoded, and sends parts of that")
     if head.headers.get("Content-Type", "").lower().startswith(MULTIPART):

@@ -15,7 +15,7 @@ from phase_boot.adapters.kexec.kexec_errors import MAX_SAID, refusal
 from phase_boot.adapters.kexec.probe import ability, lockdown
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel, UnknownKernel
-from phase_boot.handoff.unpack import pieces, signed
+from phase_boot.handoff.unpack import kernel_bytes, verified_bytes
 from phase_boot.machine.errors import KexecRefused
 from phase_boot.ports.kexec import Ability, LoadRefused, Method
 from phase_boot.store.content_store import VerifiedFile
@@ -57,7 +57,9 @@ class KexecTools:
         with contextlib.ExitStack() as opened:
             try:
                 initrd_fd = opened.enter_context(_sealed("phase-initrd", initrd.parts()))
-                kernel_fd = opened.enter_context(_sealed("phase-kernel", pieces(image, kernel)))
+                kernel_fd = opened.enter_context(
+                    _sealed("phase-kernel", kernel_bytes(image, kernel))
+                )
             except (OSError, UnknownKernel) as error:
                 raise LoadRefused(f"the images cannot be put together: {error}") from error
             said = await self._run(
@@ -118,7 +120,7 @@ def _sealed(name: str, parts: Iterable[bytes | VerifiedFile]) -> Iterator[int]:
 
 
 def _append(draft: int, part: bytes | VerifiedFile) -> None:
-    for piece in [part] if isinstance(part, bytes) else signed(part):
+    for piece in [part] if isinstance(part, bytes) else verified_bytes(part):
         left = memoryview(piece)
         while left:
             left = left[os.write(draft, left) :]

@@ -34,7 +34,7 @@ PAUSE_SECONDS: Final = 0.5
 """Between two looks for a booted disk that is not there yet."""
 
 
-class StickCache:
+class CachePartitionOpener:
     """Implements `ports.cache.Cache` in the seed, where it mounts what it needs itself."""
 
     def __init__(self, disk: BootDisk, *, root: Path = Path("/")) -> None:
@@ -120,7 +120,7 @@ class StickCache:
             (self._root / WANTED.relative_to("/")).touch()
 
 
-class FolderCache:
+class FolderOpener:
     """Implements `ports.cache.Cache` on a desktop: a folder, or a temporary one in memory."""
 
     def __init__(self, folder: Path) -> None:

@@ -63,7 +63,7 @@ class ConsoleOperator:
         known = AT_DESK if self._at_desk else IN_SEED
         self._countdown.start(report.retry_in)
         shown = replace(report, offers=tuple(w for w in report.offers if w in known))
-        answer = await self._first(lambda seat: menu.wish(seat, shown, start=self._start))
+        answer = await self._first(lambda seat: menu.run_menu(seat, shown, start=self._start))
         return answer or Answer(Wish.QUIT)
 
     async def touched(self) -> None:
@@ -72,7 +72,7 @@ class ConsoleOperator:
 
     async def choose(self, offers: Sequence[Offer]) -> str | None:
         """Show the offers until somebody chose, or chose none."""
-        return await self._first(lambda seat: menu.candidate(seat, offers))
+        return await self._first(lambda seat: menu.choose_candidate(seat, offers))
 
     async def obey(self, wish: Wish) -> None:
         """Ask systemd to reboot or power off; open a shell where it was asked for."""

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from phase_boot.adapters.terminal.console_session import ConsoleSession
 from phase_boot.adapters.terminal.terminals import MAX_LINE, InputCancelled
-from phase_boot.console import screen, story
+from phase_boot.console import journal_text, screen
 from phase_boot.ports.network import Setup, WithPrefix
 from phase_boot.ports.operator import Answer, Offer, Report, Wish
 from phase_boot.url import Url
@@ -40,7 +40,7 @@ INSTANT: Final = re.compile(
 )
 
 
-async def wish(seat: ConsoleSession, report: Report, *, start: float) -> Answer:
+async def run_menu(seat: ConsoleSession, report: Report, *, start: float) -> Answer:
     """Show what happened and the menu until a wish is complete.
 
     Raises:
@@ -59,7 +59,7 @@ async def wish(seat: ConsoleSession, report: Report, *, start: float) -> Answer:
                 return Answer(Wish.QUIT)
             continue
         if typed == JOURNAL:
-            await _pages(seat, story.in_full(report.journal, start=start))
+            await _pages(seat, journal_text.in_full(report.journal, start=start))
         elif typed in items:
             answer = await _complete(seat, items[typed], report)
             if answer is not None:
@@ -69,7 +69,7 @@ async def wish(seat: ConsoleSession, report: Report, *, start: float) -> Answer:
             seat.say(screen.cut(f"{typed!r} is none of {letters}.", seat.columns - 1))
 
 
-async def candidate(seat: ConsoleSession, offers: Sequence[Offer]) -> str | None:
+async def choose_candidate(seat: ConsoleSession, offers: Sequence[Offer]) -> str | None:
     """Show ``offers`` until one is chosen, or none.
 
     Raises:
@@ -100,7 +100,7 @@ def _open(seat: ConsoleSession, report: Report, start: float, *, below: int) -> 
     if report.note is not None:
         seat.say("", *screen.folded(report.note, seat.columns - 1))
         return
-    timeline = story.timeline(report.journal, start=start)
+    timeline = journal_text.timeline(report.journal, start=start)
     room = seat.rows - below - 2
     lines = screen.opening(report.cause, report.refusals, timeline, columns=seat.columns, rows=room)
     seat.say(*lines)

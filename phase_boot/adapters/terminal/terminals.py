@@ -49,7 +49,7 @@ class Terminal:
     def console(cls, path: Path) -> Terminal:
         """Open a console; raise OSError if it cannot be had."""
         descriptor = os.open(path, CONSOLE_FLAGS)
-        sane(descriptor)
+        reset_modes(descriptor)
         return cls(reader=descriptor, writer=descriptor, name=path.name, path=path)
 
     def write(self, text: str) -> None:
@@ -71,7 +71,7 @@ class Terminal:
             with contextlib.suppress(OSError):
                 os.close(old)
         self.reader = self._writer = descriptor
-        sane(descriptor)
+        reset_modes(descriptor)
         return True
 
     def size(self) -> tuple[int, int]:
@@ -171,7 +171,7 @@ class Terminals:
             terminal.write(text)
 
 
-def sane(descriptor: int) -> None:
+def reset_modes(descriptor: int) -> None:
     """Have a terminal echo and give lines, whoever left it in whatever way."""
     with contextlib.suppress(termios.error):
         modes = termios.tcgetattr(descriptor)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from phase_boot.content.arch import Arch
-from phase_boot.handoff import image
-from phase_boot.handoff.image import CPIO, OPTIONS, Initramfs, Unsuitable
+from phase_boot.handoff import artifact_check
+from phase_boot.handoff.artifact_check import CPIO, OPTIONS, Initramfs, NotBootable
 from phase_boot.handoff.kernel import HEAD, MAX_UNPACKED, Format, Kernel, UnknownKernel
-from phase_boot.handoff.unpack import PIECE, unpacked
+from phase_boot.handoff.unpack import BUFFER_SIZE, unpacked
 
 _MAX_CONFIG: Final = 4 * 1024 * 1024
 _OPTION: Final = re.compile(r"^CONFIG_(\w+)=([ym])$", re.MULTILINE)
@@ -48,7 +48,7 @@ def doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None = None) ->
     """
     try:
         yield from _doubts(files, arch, beside)
-    except (Unsuitable, UnknownKernel) as error:
+    except (NotBootable, UnknownKernel) as error:
         raise UnbootableError(
             f"No machine for {arch} could boot this: {error}. Name other files, or use "
             "--skip-image-checks if you know better."
@@ -61,21 +61,21 @@ def _doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None) -> Itera
         kernel = _kernel(head, files, arch)
         if kernel.packed is not None:
             file.seek(0)
-            for _ in unpacked(iter(lambda: file.read(PIECE), b""), kernel.packed):
+            for _ in unpacked(iter(lambda: file.read(BUFFER_SIZE), b""), kernel.packed):
                 pass
-        for doubt in image.doubts_of_kernel(kernel, head):
+        for doubt in artifact_check.kernel_warnings(kernel, head):
             yield f"The kernel may not start everywhere: {doubt}."
         options = _options(_config_beside(beside, kernel) or _config_within(file, kernel, head))
     with files["initramfs"].open("rb") as file:
-        packed = image.initramfs_of(_reader(file), file.seek(0, 2))
+        packed = artifact_check.initramfs_of(_reader(file), file.seek(0, 2))
     if "uki" in files:
         with files["uki"].open("rb") as file:
-            if not image.uki_for(file.read(HEAD), arch).signed:
+            if not artifact_check.uki_for(file.read(HEAD), arch).signed:
                 yield "The uki has no signature, so no firmware with Secure Boot starts it."
     system = None
     if "rootfs" in files:
         with files["rootfs"].open("rb") as file:
-            system = image.file_system_of(_reader(file))
+            system = artifact_check.file_system_of(_reader(file))
         if system is None:
             yield (
                 "The rootfs is no file system that is known here: only an initramfs that knows "
@@ -93,19 +93,19 @@ def _doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None) -> Itera
 
 def _kernel(head: bytes, files: Mapping[str, Path], arch: Arch) -> Kernel:
     try:
-        return image.kernel_for(head, arch)
-    except Unsuitable:
+        return artifact_check.kernel_for(head, arch)
+    except NotBootable:
         with files["initramfs"].open("rb") as file:
             try:
-                image.kernel_for(file.read(HEAD), arch)
-                image.initramfs_of(lambda size, at: head[at : at + size], len(head))
-            except Unsuitable:
+                artifact_check.kernel_for(file.read(HEAD), arch)
+                artifact_check.initramfs_of(lambda size, at: head[at : at + size], len(head))
+            except NotBootable:
                 swapped = False
             else:
                 swapped = True
         if not swapped:
             raise
-        raise Unsuitable("its kernel and its initramfs are swapped") from None
+        raise NotBootable("its kernel and its initramfs are swapped") from None
 
 
 def _doubts_of_options(
@@ -118,7 +118,7 @@ def _doubts_of_options(
     wanted = {"BLK_DEV_INITRD", *(f"RD_{name.upper()}" for name in packed.packings if name != CPIO)}
     if lacking := sorted(wanted - options):
         names = ", ".join(f"CONFIG_{name}" for name in lacking)
-        raise Unsuitable(f"its kernel lacks {names}, so it does not unpack its initramfs")
+        raise NotBootable(f"its kernel lacks {names}, so it does not unpack its initramfs")
     if forced := sorted(_FORCED & options):
         yield f"The kernel ignores its command line (CONFIG_{forced[0]}), and with it phase.rootfs."
     if system is not None and OPTIONS[system] not in options:
@@ -155,7 +155,7 @@ def _config_within(file: IO[bytes], kernel: Kernel, head: bytes) -> str | None:
     to Python 3.11.
     """
     file.seek(0)
-    raw = iter(lambda: file.read(PIECE), b"")
+    raw = iter(lambda: file.read(BUFFER_SIZE), b"")
     if kernel.packed is not None:
         return _searched(unpacked(raw, kernel.packed))
     if kernel.format is Format.IMAGE:
@@ -204,7 +204,7 @@ def _searched(pieces: Iterator[bytes]) -> str | None:
         return None
 
 
-def _reader(file: IO[bytes]) -> image.Read:
+def _reader(file: IO[bytes]) -> artifact_check.Read:
     def read(size: int, at: int) -> bytes:
         file.seek(at)
         return file.read(size)

@@ -16,8 +16,8 @@ from phase_boot.handoff.cmdline import (
     OWN,
     BadCommandLine,
     for_target,
-    kept_from_wiping,
     overridden,
+    parameter_against_wiping,
     parse,
 )
 from phase_boot.handoff.unwiped import KEEPS_MEMORY
@@ -160,7 +160,7 @@ def test_outside_private_no_word_about_memory_is_touched() -> None:
 
 
 def test_a_long_word_is_cut_in_the_message() -> None:
-    kept = kept_from_wiping(f"mem={'9' * 500}")
+    kept = parameter_against_wiping(f"mem={'9' * 500}")
     assert kept is not None
     assert len(kept) < 80
     assert kept.endswith("...`")

@@ -16,7 +16,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sample_kernel import ARM64, I386, bzimage, pe
 from phase_boot.handoff.kernel import HEAD, MAX_UNPACKED, Format, Kernel, UnknownKernel, inspect
-from phase_boot.handoff.unpack import pieces
+from phase_boot.handoff.unpack import kernel_bytes
 from phase_boot.store.content_store import ContentStore, VerifiedFile
 from tests.support.examples import examples
 from tests.support.kernels import arm64_image, gzipped, uki, zboot
@@ -146,7 +146,7 @@ def fetched(data: bytes) -> VerifiedFile:
 
 
 def started(data: bytes) -> bytes:
-    return b"".join(pieces(fetched(data), inspect(data[:HEAD])))
+    return b"".join(kernel_bytes(fetched(data), inspect(data[:HEAD])))
 
 
 @pytest.mark.parametrize("packed", [gzipped, zboot])
@@ -164,7 +164,7 @@ def test_a_bomb_is_left_where_its_header_said_it_ends() -> None:
     bomb = gzipped(arm64_image(bytes(8 << 20), size=1 << 20))
     sizes: list[int] = []
     with pytest.raises(UnknownKernel, match="more than its header says"):
-        sizes.extend(len(piece) for piece in pieces(fetched(bomb), inspect(bomb)))
+        sizes.extend(len(piece) for piece in kernel_bytes(fetched(bomb), inspect(bomb)))
     assert sum(sizes) <= 1 << 20
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
-from phase_boot.handoff.memory import MARGIN, to_fetch_and_start, to_start
+from phase_boot.handoff.memory import MARGIN, required_to_fetch_and_start, required_to_start
 
 SIZES = {"kernel": 10, "initramfs": 4, "rootfs": 30}
 IMAGE = {name: Artifact(name, Digest.of(name.encode()), size) for name, size in SIZES.items()}
 
 
 def test_what_is_loaded_is_held_as_a_file_as_it_is_read_and_as_it_is_kept() -> None:
-    assert to_start(IMAGE, rootfs_on_cache=True) == 3 * (10 + 4) + MARGIN
-    assert to_start(IMAGE, rootfs_on_cache=False) == 3 * (10 + 4 + 30) + MARGIN
+    assert required_to_start(IMAGE, rootfs_on_cache=True) == 3 * (10 + 4) + MARGIN
+    assert required_to_start(IMAGE, rootfs_on_cache=False) == 3 * (10 + 4 + 30) + MARGIN
 
 
 def test_a_store_in_memory_holds_everything_once_more() -> None:
-    on_cache = to_fetch_and_start(IMAGE, rootfs_on_cache=True)
-    assert on_cache == to_start(IMAGE, rootfs_on_cache=True)
-    in_memory = to_fetch_and_start(IMAGE, rootfs_on_cache=False)
-    assert in_memory == to_start(IMAGE, rootfs_on_cache=False) + 10 + 4 + 30
+    on_cache = required_to_fetch_and_start(IMAGE, rootfs_on_cache=True)
+    assert on_cache == required_to_start(IMAGE, rootfs_on_cache=True)
+    in_memory = required_to_fetch_and_start(IMAGE, rootfs_on_cache=False)
+    assert in_memory == required_to_start(IMAGE, rootfs_on_cache=False) + 10 + 4 + 30

@@ -13,7 +13,7 @@ from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import PUBLISHER
 from policies.model import Shell
 from policies.read import parse_policy
-from policies.write import Keys
+from policies.write import StaticKeys
 
 
 def test_entry_points_are_written_as_importlib_reads_them() -> None:
@@ -53,7 +53,7 @@ def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> None:  # noqa: FBT001 - a case
-    whom = Keys((PUBLISHER.keyid,))
+    whom = StaticKeys((PUBLISHER.keyid,))
     files = seed.policy_files(
         TrustConfig(publishers=whom, shell=Shell(root=allowed, unattended=True))
     )
@@ -63,7 +63,7 @@ def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> N
 
 @pytest.mark.parametrize("told", [False, True])
 def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(told: bool) -> None:  # noqa: FBT001 - a case
-    whom = Keys((PUBLISHER.keyid,))
+    whom = StaticKeys((PUBLISHER.keyid,))
     config = TrustConfig(publishers=whom, shell=Shell(root=False, unattended=told))
     for text in seed.policy_files(config).values():
         assert parse_policy(text.encode(), read=whom.read).shell.unattended is told

@@ -14,7 +14,7 @@ from phase_boot.drill.sample_root import ROOT_1, root_document, signed_root
 from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError, policy_from
 from policies.read import MAX_BYTES, read_policy
-from policies.write import ROOT_NAME, SHIPPED, Keys, Places, RootFile, with_site
+from policies.write import ROOT_NAME, SHIPPED, RootFile, SourceUrls, StaticKeys, render_policy
 from tests.support.manifests import SECOND
 from tests.support.roots import first_root
 
@@ -27,7 +27,9 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
 ) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(
-        with_site(mode, whom=Keys((PUBLISHER.keyid,)), channel="lab", places=Places(urls=(URL,)))
+        render_policy(
+            mode, whom=StaticKeys((PUBLISHER.keyid,)), channel="lab", places=SourceUrls(urls=(URL,))
+        )
     )
     policy = read_policy(path)
     assert (policy.mode, policy.channel) == (mode, "lab")
@@ -45,14 +47,14 @@ def test_a_shipped_policy_trusts_nobody_by_itself(mode: Mode) -> None:
 
 def test_a_site_that_would_be_refused_at_boot_is_refused_when_it_is_built() -> None:
     with pytest.raises(PolicyError, match="threshold"):
-        with_site(Mode.INTERNET, whom=Keys((PUBLISHER.keyid,), 2), channel="stable")
+        render_policy(Mode.INTERNET, whom=StaticKeys((PUBLISHER.keyid,), 2), channel="stable")
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_policy_with_a_root_follows_the_file_beside_it(mode: Mode, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(
-        with_site(mode, whom=RootFile(ROOT_1), channel="stable", places=Places(urls=(URL,)))
+        render_policy(mode, whom=RootFile(ROOT_1), channel="stable", places=SourceUrls(urls=(URL,)))
     )
     (tmp_path / ROOT_NAME).write_bytes(ROOT_1)
     policy = read_policy(path)
@@ -64,7 +66,7 @@ def test_a_policy_with_a_root_follows_the_file_beside_it(mode: Mode, tmp_path: P
 
 
 def test_a_policy_with_a_root_keeps_no_word_of_fixed_keys() -> None:
-    text = with_site(Mode.INTERNET, whom=RootFile(ROOT_1), channel="stable")
+    text = render_policy(Mode.INTERNET, whom=RootFile(ROOT_1), channel="stable")
     trust = text.partition("[trust]\n")[2].partition("\n[")[0].strip().splitlines()
     assert len(trust) == 1
     assert trust[0].startswith('root = "root.json"')
@@ -76,7 +78,7 @@ def test_a_name_that_needs_quoting_is_read_back_as_it_is(tmp_path: Path) -> None
     root.write_bytes(ROOT_1)
     path = tmp_path / "policy.toml"
     whom = RootFile.at(root, str(root))
-    path.write_text(with_site(Mode.LOCAL, whom=whom, channel="stable"))
+    path.write_text(render_policy(Mode.LOCAL, whom=whom, channel="stable"))
     assert read_policy(path).trust == first_root()
 
 
@@ -94,7 +96,7 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
     content: bytes, channel: str, reason: str
 ) -> None:
     with pytest.raises(PolicyError, match=reason):
-        with_site(Mode.INTERNET, whom=RootFile(content), channel=channel)
+        render_policy(Mode.INTERNET, whom=RootFile(content), channel=channel)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +181,8 @@ def test_gateways_are_read_without_the_slash_at_their_ends_and_once_each() -> No
 def test_the_shipped_policies_name_no_gateway_and_a_site_may(mode: Mode, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     for gateways in ((), ("https://gate.example",)):
-        whom, places = Keys((PUBLISHER.keyid,)), Places(gateways=gateways)
-        path.write_text(with_site(mode, whom=whom, channel="stable", places=places))
+        whom, places = StaticKeys((PUBLISHER.keyid,)), SourceUrls(gateways=gateways)
+        path.write_text(render_policy(mode, whom=whom, channel="stable", places=places))
         assert read_policy(path).discovery.gateways == gateways
 
 

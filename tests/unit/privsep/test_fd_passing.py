@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.http.fetcher import LEAST_DETACHED, Http
+from phase_boot.adapters.http.fetcher import LEAST_DETACHED, HttpFetcher
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.privsep import fd_passing
 from phase_boot.privsep.client import WorkerClient
@@ -74,7 +74,7 @@ async def running_worker(
 ) -> AsyncIterator[tuple[WorkerClient, list[FrameKind]]]:
     """The worker's server in this process, and the frames that it sent."""
     ours, theirs = socket.socketpair()
-    http = Http(near=lambda _: near)
+    http = HttpFetcher(near=lambda _: near)
     serving = asyncio.create_task(serve(theirs, WorkerServices(None, http, http)))
     frames: list[FrameKind] = []
 

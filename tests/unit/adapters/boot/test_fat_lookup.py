@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.adapters.boot.fat_lookup import Read, surely_lacks
+from phase_boot.adapters.boot.fat_lookup import Read, certainly_lacks
 
 NAME = "phase-staged"
 ROOT_AT = (32 + 2 * 8) * 512
@@ -37,14 +37,16 @@ def reading(data: bytes) -> Read:
 
 
 def test_a_name_that_is_there_is_seen_whatever_its_letters() -> None:
-    assert not surely_lacks(reading(fat(named("loader") + named(NAME))), NAME)
-    assert not surely_lacks(reading(fat(named(NAME.upper()))), NAME)
+    assert not certainly_lacks(reading(fat(named("loader") + named(NAME))), NAME)
+    assert not certainly_lacks(reading(fat(named(NAME.upper()))), NAME)
 
 
 def test_a_name_that_is_not_there_is_surely_not() -> None:
-    assert surely_lacks(reading(fat(b"")), NAME)
-    assert surely_lacks(reading(fat(named("loader") + named("phase"))), NAME)
-    assert surely_lacks(reading(fat(named(NAME, first=0xE5).replace(b"PHASE", b"\xe5HASE"))), NAME)
+    assert certainly_lacks(reading(fat(b"")), NAME)
+    assert certainly_lacks(reading(fat(named("loader") + named("phase"))), NAME)
+    assert certainly_lacks(
+        reading(fat(named(NAME, first=0xE5).replace(b"PHASE", b"\xe5HASE"))), NAME
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,12 +62,12 @@ def test_a_name_that_is_not_there_is_surely_not() -> None:
     ids=["nothing", "zeros", "FAT16", "torn", "goes on elsewhere", "no clusters"],
 )
 def test_what_is_not_understood_is_not_sure(data: bytes) -> None:
-    assert not surely_lacks(reading(data), NAME)
+    assert not certainly_lacks(reading(data), NAME)
 
 
 def test_a_name_that_would_take_two_entries_is_not_looked_for() -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        surely_lacks(reading(fat(b"")), "phase-staged-x")
+        certainly_lacks(reading(fat(b"")), "phase-staged-x")
 
 
 @given(
@@ -82,6 +84,6 @@ def test_hostile_bytes_are_read_within_bounds(changes: list[tuple[int, int]], ro
         asked.append(size)
         return bytes(head[offset : offset + size])
 
-    surely_lacks(read, NAME)
+    certainly_lacks(read, NAME)
     assert len(asked) <= 2
     assert all(0 <= size <= 64 * 1024 for size in asked)

@@ -33,7 +33,7 @@ class FolderEsp:
     def obstacle(self) -> str | None:
         return self.refusal
 
-    def surely_lacks(self, name: str) -> bool:
+    def certainly_lacks(self, name: str) -> bool:
         return not name
 
     @contextlib.asynccontextmanager

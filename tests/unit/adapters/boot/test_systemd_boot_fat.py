@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.boot.efi_variables import EfiVariables
-from phase_boot.adapters.boot.fat_lookup import surely_lacks
+from phase_boot.adapters.boot.fat_lookup import certainly_lacks
 from phase_boot.adapters.boot.staging import FOLDER
 from phase_boot.adapters.boot.systemd_boot import SystemdBootLoader
 from tests.support.boot_payloads import KERNEL, cargo
@@ -41,9 +41,9 @@ class FatEsp:
     def obstacle(self) -> str | None:
         return None
 
-    def surely_lacks(self, name: str) -> bool:
+    def certainly_lacks(self, name: str) -> bool:
         data = self.image.read_bytes()
-        return surely_lacks(lambda offset, size: data[offset : offset + size], name)
+        return certainly_lacks(lambda offset, size: data[offset : offset + size], name)
 
     @contextlib.asynccontextmanager
     async def mounted(self, *, writable: bool = False) -> AsyncIterator[Path | None]:
@@ -81,14 +81,14 @@ async def test_what_is_staged_on_fat_keeps_its_name_and_its_bytes(tmp_path: Path
     stick = Stick(tmp_path)
     esp = FatEsp(tmp_path / "esp.fat", stick.esp.root)
     loader = SystemdBootLoader(esp, EfiVariables(stick.efivars))
-    assert esp.surely_lacks(FOLDER)
+    assert esp.certainly_lacks(FOLDER)
     name = await loader.stage(cargo())
-    assert not esp.surely_lacks(FOLDER)
+    assert not esp.certainly_lacks(FOLDER)
     entry = esp.read(f"loader/entries/{name}").decode()
     linux = next(line.split()[1] for line in entry.splitlines() if line.startswith("linux "))
     assert esp.read(linux.lstrip("/")) == KERNEL
     assert stick.one_shot is not None
     assert await loader.unstage() == 3
     assert esp.names() == {"loader", "phase"}
-    assert esp.surely_lacks(FOLDER)
+    assert esp.certainly_lacks(FOLDER)
     assert stick.one_shot is None

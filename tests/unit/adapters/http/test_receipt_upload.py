@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from phase_boot.adapters.http.receipt_upload import ReceiptDesk
+from phase_boot.adapters.http.receipt_upload import HttpReceiptUploader
 from phase_boot.ports.desk import NotHandedIn
 from policies.model import Reach
 
@@ -52,14 +52,14 @@ def test_the_provider_gets_the_receipt_byte_for_byte() -> None:
         return 201, b"{}", {}
 
     with provider(take) as base:
-        ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
     assert taken == [("/receipts", RECEIPT)]
 
 
 def test_why_a_provider_takes_none_is_repeated_and_can_do_no_harm_to_a_terminal() -> None:
     said = b'{"code": "x", "error": "never published \\u001b[2J"}'
     with provider(lambda _path, _body: (422, said, {})) as base, pytest.raises(NotHandedIn) as no:
-        ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
     assert str(no.value) == r"it answered HTTP 422: never published \x1b[2J"
 
 
@@ -68,7 +68,7 @@ def test_a_provider_that_is_overloaded_may_be_asked_again_when_it_says() -> None
         provider(lambda _path, _body: (503, b"", {"Retry-After": "3"})) as base,
         pytest.raises(NotHandedIn, match="HTTP 503") as no,
     ):
-        ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
     assert (no.value.retryable, no.value.retry_after) == (True, 3.0)
 
 
@@ -78,7 +78,7 @@ def test_a_mirror_that_knows_no_receipts_is_passed_over(said: bytes) -> None:
         provider(lambda _path, _body: (405, said, {})) as base,
         pytest.raises(NotHandedIn, match=r"HTTP 405$"),
     ):
-        ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
 
 
 def test_nobody_is_followed_elsewhere() -> None:
@@ -89,7 +89,7 @@ def test_nobody_is_followed_elsewhere() -> None:
         return 307, b"", {"Location": "/other"}
 
     with provider(elsewhere) as base, pytest.raises(NotHandedIn, match="HTTP 307"):
-        ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
     assert seen == ["/receipts"]
 
 
@@ -98,23 +98,25 @@ def test_a_provider_that_is_gone_is_said() -> None:
         nobody.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         with pytest.raises(NotHandedIn, match="could not be reached"):
-            ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.INTERNET)
+            HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.INTERNET)
 
 
 def test_a_provider_that_says_nothing_holds_nobody_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         base = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(NotHandedIn, match="took too long"):
-            ReceiptDesk(seconds=0.1).hand_in(base, RECEIPT, reach=Reach.LAN)
+            HttpReceiptUploader(seconds=0.1).hand_in(base, RECEIPT, reach=Reach.LAN)
 
 
 @pytest.mark.parametrize("base", ["http://203.0.113.9:8070", "http://mirror.example"])
 def test_beyond_this_network_nobody_is_told_where_the_mode_stays_in_it(base: str) -> None:
     with pytest.raises(NotHandedIn, match="beyond this network"):
-        ReceiptDesk().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
 
 
 def test_a_proxy_beyond_this_network_is_beyond_it_too() -> None:
-    desk = ReceiptDesk(proxy="http://203.0.113.1:3128", near=lambda host: host == "192.0.2.7")
+    desk = HttpReceiptUploader(
+        proxy="http://203.0.113.1:3128", near=lambda host: host == "192.0.2.7"
+    )
     with pytest.raises(NotHandedIn, match="beyond this network"):
         desk.hand_in("http://192.0.2.7:8070", RECEIPT, reach=Reach.LAN)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.http.redirects import DISTANCE, Redirects
 from phase_boot.adapters.http.resolver import Resolver, Scopes, TooNear
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
@@ -41,7 +41,7 @@ async def streamed(
     near: Callable[[str], bool] = lambda _: True,
     reach: Reach = Reach.INTERNET,
 ) -> bytes:
-    http = Http(stall_seconds=5, near=near)
+    http = HttpFetcher(stall_seconds=5, near=near)
     try:
         async with server(answer) as url:
             pieces = http.stream(url, offset=0, size=len(BODY), reach=reach, redirects=redirects)
@@ -71,7 +71,7 @@ async def test_an_artifact_is_taken_from_another_host_and_its_part_too() -> None
         return ok(BODY[7:107], "Content-Range: bytes 7-106/*", status="206 Partial Content")
 
     async with server(elsewhere) as far, server(lambda _: to(far)) as url:
-        http = Http(stall_seconds=5)
+        http = HttpFetcher(stall_seconds=5)
         pieces = http.span(url, offset=7, length=100, reach=Reach.INTERNET, redirects=1)
         assert b"".join([piece async for piece in pieces]) == BODY[7:107]
         await http.close()
@@ -88,7 +88,7 @@ async def test_no_cookie_is_carried_from_one_request_to_the_next() -> None:
         asked.append(head)
         return ok(b"{}", "Set-Cookie: who=you; Path=/")
 
-    http = Http(stall_seconds=5)
+    http = HttpFetcher(stall_seconds=5)
     async with server(answer) as url:
         for _ in range(2):
             named = url.replace("127.0.0.1", "localhost")
@@ -253,7 +253,7 @@ async def test_a_name_that_leads_nearer_is_not_connected_to(inner: str) -> None:
         port = head.partition("Host: ")[2].partition("\r")[0].rpartition(":")[2]
         return to(f"http://evil.example:{port}/y") if asked == ["/x"] else ok(BODY)
 
-    http = Http(stall_seconds=5, scopes=Scopes(scope, lookup))
+    http = HttpFetcher(stall_seconds=5, scopes=Scopes(scope, lookup))
     async with server(answer) as url:
         got = http.span(url, offset=0, length=len(BODY), reach=Reach.INTERNET, redirects=1)
         if inner == "127.0.0.1":
@@ -322,7 +322,7 @@ async def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPat
 
     async with server(answer) as url:
         monkeypatch.setenv("http_proxy", url.removesuffix("/x"))
-        http = Http(stall_seconds=5)
+        http = HttpFetcher(stall_seconds=5)
         pieces = http.stream(
             "http://mirror.example/x",
             offset=0,

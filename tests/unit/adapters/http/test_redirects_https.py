@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.http.resolver import Scopes
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.url import Scope, scope_of
@@ -43,7 +43,7 @@ async def lookup(_host: str) -> list[tuple[int, int, str]]:
 @asynccontextmanager
 async def two(
     authority: Authority, first: Callable[[str], str], then: bytes, *, plain: bool = False
-) -> AsyncIterator[tuple[Http, str, list[str]]]:
+) -> AsyncIterator[tuple[HttpFetcher, str, list[str]]]:
     """Serve a redirect to ``first(the other server's URL)`` at one name, ``then`` at another."""
     one, other = (authority.server(NOW - DAY, NOW + DAY, name=name) for name in NAMES)
     asked: list[str] = []
@@ -52,7 +52,7 @@ async def two(
         asked.append(head)
         return then
 
-    http = Http(stall_seconds=5, scopes=Scopes(scope, lookup))
+    http = HttpFetcher(stall_seconds=5, scopes=Scopes(scope, lookup))
     async with server(answer, tls=None if plain else other) as far:
         target = first(far.replace("localhost", NAMES[1]).replace("127.0.0.1", NAMES[1]))
         moved = ok(b"", f"Location: {target}", status="302 Found")

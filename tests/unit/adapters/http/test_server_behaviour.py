@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from phase_boot.adapters.http.content_coding import SPARE
-from phase_boot.adapters.http.fetcher import MAX_PARTS, Http
-from phase_boot.adapters.http.response_head import Head, failure_of
+from phase_boot.adapters.http.fetcher import MAX_PARTS, HttpFetcher
+from phase_boot.adapters.http.response_head import ResponseHead, failure_of
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported
 from policies.model import Reach
 from tests.support.http_server import BODY, fetcher, ok, part, partial, server, streamed
@@ -165,7 +165,7 @@ async def test_a_bomb_is_decoded_no_further_than_the_signed_size() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     taken: list[bytes] = []
 
-    async def take(url: str, http: Http) -> None:
+    async def take(url: str, http: HttpFetcher) -> None:
         async for piece in http.stream(url, offset=0, size=len(BODY), reach=Reach.INTERNET):
             taken.append(piece)  # noqa: PERF401 - those before a failure count
 
@@ -222,7 +222,9 @@ def test_a_server_says_when_to_come_back_within_bounds(
     seconds: float | None,
     again: bool,  # noqa: FBT001 - a case
 ) -> None:
-    failure = failure_of("http://h/", Head(status=status, headers=headers, length=None), NOW)
+    failure = failure_of(
+        "http://h/", ResponseHead(status=status, headers=headers, length=None), NOW
+    )
     assert (failure.retry_after, failure.retryable) == (seconds, again)
 
 

@@ -11,7 +11,7 @@ from ssl import SSLContext
 
 import pytest
 
-from phase_boot.adapters.http.fetcher import Http
+from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from policies.model import Reach
 from tests.support.certificates import DAY, Authority, new_authority
@@ -56,7 +56,7 @@ async def serving(context: SSLContext | None) -> AsyncIterator[Server]:
 
 
 async def failure_of(server: Server) -> FetchFailed:
-    http = Http(wall=lambda: NOW, peek_seconds=0.5)
+    http = HttpFetcher(wall=lambda: NOW, peek_seconds=0.5)
     try:
         with pytest.raises(FetchFailed) as caught:
             await http.read(f"https://localhost:{server.port}/x", limit=100, reach=Reach.INTERNET)
@@ -128,7 +128,7 @@ async def test_a_certificate_of_an_unknown_authority_is_named_as_that(
 async def test_a_certificate_that_is_good_is_good(authority: Authority) -> None:
     context = authority.server(NOW - timedelta(hours=1), NOW + DAY)
     async with serving(context) as server:
-        http = Http()
+        http = HttpFetcher()
         try:
             url = f"https://localhost:{server.port}/x"
             assert await http.read(url, limit=100, reach=Reach.INTERNET) == b"{}"

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.boot.boot_disk import Partition
-from phase_boot.adapters.storage.store_openers import LOOKS, WANTED, FolderCache, StickCache
+from phase_boot.adapters.storage.store_openers import (
+    LOOKS,
+    WANTED,
+    CachePartitionOpener,
+    FolderOpener,
+)
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
@@ -70,15 +75,15 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]
 
 
 async def test_what_a_folder_keeps_is_there_the_next_time(tmp_path: Path) -> None:
-    first = await FolderCache(tmp_path / "cas").open(persistent=True, bound=1 << 20)
+    first = await FolderOpener(tmp_path / "cas").open(persistent=True, bound=1 << 20)
     stored(first.cas)
-    again = await FolderCache(tmp_path / "cas").open(persistent=True, bound=1 << 20)
+    again = await FolderOpener(tmp_path / "cas").open(persistent=True, bound=1 << 20)
     assert again.cas.has(ARTIFACT)
     assert again.persistent
 
 
 async def test_a_store_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
-    cache = FolderCache(tmp_path / "cas")
+    cache = FolderOpener(tmp_path / "cas")
     shelf = await cache.open(persistent=False, bound=1 << 20)
     stored(shelf.cas)
     assert not shelf.persistent
@@ -90,7 +95,9 @@ async def test_a_store_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_cache_of_the_booted_disk_is_mounted_and_named_to_the_target(
     tmp_path: Path, mounts: Callable[[], str]
 ) -> None:
-    shelf = await StickCache(FakeBootDisk([CACHE]), root=tmp_path).open(persistent=True, bound=1)
+    shelf = await CachePartitionOpener(FakeBootDisk([CACHE]), root=tmp_path).open(
+        persistent=True, bound=1
+    )
     assert shelf.persistent
     assert shelf.partition == CachePartition(guid=CACHE.guid, location=CACHE.location)
     assert mounts() == ("mount -t ext4 -o noatime,nodev,nosuid,noexec /dev/sdb3 /cache\n")
@@ -100,10 +107,10 @@ def test_a_booted_disk_that_appears_late_is_used_and_its_driver_asked_for(tmp_pa
     wanted = tmp_path / WANTED.relative_to("/")
     wanted.parent.mkdir(parents=True)
     disk = FakeBootDisk([CACHE])
-    assert virtual_time.run(StickCache(disk, root=tmp_path).partition()) == CACHE
+    assert virtual_time.run(CachePartitionOpener(disk, root=tmp_path).partition()) == CACHE
     assert not wanted.exists()
     disk = FakeBootDisk([NONE_YET, NONE_YET, CACHE])
-    assert virtual_time.run(StickCache(disk, root=tmp_path).partition()) == CACHE
+    assert virtual_time.run(CachePartitionOpener(disk, root=tmp_path).partition()) == CACHE
     assert disk.asked == ["phase-cache"] * 3
     assert wanted.exists()
 
@@ -117,7 +124,7 @@ def test_the_file_by_which_drivers_are_asked_for_is_the_one_that_systemd_watches
 
 def test_a_booted_disk_that_never_appears_is_waited_for_once(tmp_path: Path) -> None:
     disk = FakeBootDisk([NONE_YET])
-    cache = StickCache(disk, root=tmp_path)
+    cache = CachePartitionOpener(disk, root=tmp_path)
     for asked in (LOOKS, LOOKS + 1):
         with pytest.raises(NotCertain):
             virtual_time.run(cache.partition())
@@ -129,17 +136,17 @@ async def test_of_copies_none_is_mounted_and_none_is_waited_for(
 ) -> None:
     disk = FakeBootDisk([COPIES])
     with pytest.raises(NotCertain, match="a copy of this stick"):
-        await StickCache(disk, root=tmp_path).partition()
+        await CachePartitionOpener(disk, root=tmp_path).partition()
     assert len(disk.asked) == 1
     assert mounts() == ""
 
 
-def mounted(root: Path, *places: str) -> StickCache:
+def mounted(root: Path, *places: str) -> CachePartitionOpener:
     table = root / "proc/self/mountinfo"
     table.parent.mkdir(parents=True)
     rows = (f"{n} 35 98:0 /cache {place} rw - ext4 a rw\n" for n, place in enumerate(places))
     table.write_text("".join(rows))
-    return StickCache(FakeBootDisk([None]), root=root)
+    return CachePartitionOpener(FakeBootDisk([None]), root=root)
 
 
 def test_what_a_killed_run_left_mounted_is_taken_up(tmp_path: Path) -> None:
@@ -153,4 +160,4 @@ def test_a_mount_below_or_beside_ours_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_where_nothing_is_known_of_mounts_nothing_is_taken_up(tmp_path: Path) -> None:
-    assert not StickCache(FakeBootDisk([None]), root=tmp_path).taken_up(Path("/cache"))
+    assert not CachePartitionOpener(FakeBootDisk([None]), root=tmp_path).taken_up(Path("/cache"))

@@ -11,7 +11,7 @@ from phase_boot.adapters.system.linux_platform import LOADER_GUID, LinuxPlatform
 from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.machine.errors import NotConfigured
 from policies.model import Mode
-from policies.write import Keys, with_site
+from policies.write import StaticKeys, render_policy
 
 
 def machine(root: Path, *, cmdline: str = "quiet phase.mode=local") -> Path:
@@ -24,8 +24,8 @@ def machine(root: Path, *, cmdline: str = "quiet phase.mode=local") -> Path:
         "run/phase-boot/stages": "initramfs 3.50\nswitch-root 4.25\nbad line\n\x1b[2J oops\n",
     }
     for mode in Mode:
-        files[f"etc/phase-boot/{mode}.toml"] = with_site(
-            mode, whom=Keys((PUBLISHER.keyid,)), channel="stable"
+        files[f"etc/phase-boot/{mode}.toml"] = render_policy(
+            mode, whom=StaticKeys((PUBLISHER.keyid,)), channel="stable"
         )
     for name, text in files.items():
         path = root / name

@@ -14,8 +14,8 @@ import pytest
 
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
+from phase_boot.handoff.artifact_check import NotBootable, file_system_of, initramfs_of
 from phase_boot.handoff.cpio import Entry, archive
-from phase_boot.handoff.image import Unsuitable, file_system_of, initramfs_of
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
 from tests.support.kernels import arm64_image, gzipped, uki
@@ -71,7 +71,7 @@ def test_an_initramfs_is_known_by_what_linux_unpacks(
     ids=[*"abcdefghij"],
 )
 def test_what_is_no_initramfs_is_named(data: bytes, why: str) -> None:
-    with pytest.raises(Unsuitable, match="its initramfs") as caught:
+    with pytest.raises(NotBootable, match="its initramfs") as caught:
         initramfs_of(reads(data), len(data))
     assert why in str(caught.value)
 

@@ -61,7 +61,7 @@ _XLOADFLAGS: Final = 0x236
 _ABOVE_4G: Final = 2
 
 
-class Unsuitable(ValueError):
+class NotBootable(ValueError):
     """No machine can start this; the text is what a sentence says of the file."""
 
 
@@ -76,20 +76,20 @@ def kernel_for(head: bytes, arch: Arch) -> Kernel:
     """Return what a kernel is, of which the first `HEAD` bytes are ``head``.
 
     Raises:
-        Unsuitable: it is none, or for other processors.
+        NotBootable: it is none, or for other processors.
     """
     if not head:
-        raise Unsuitable("its kernel is empty")
+        raise NotBootable("its kernel is empty")
     try:
         kernel = inspect(head)
     except UnknownKernel as unknown:
-        raise Unsuitable(f"its kernel is {unknown}") from unknown
+        raise NotBootable(f"its kernel is {unknown}") from unknown
     if kernel.arch is not arch:
-        raise Unsuitable(f"its kernel is {kernel}, and this machine is {arch}")
+        raise NotBootable(f"its kernel is {kernel}, and this machine is {arch}")
     return kernel
 
 
-def doubts_of_kernel(kernel: Kernel, head: bytes) -> Iterator[str]:
+def kernel_warnings(kernel: Kernel, head: bytes) -> Iterator[str]:
     """Yield what stands in the way of some machines, as a sentence says it of the kernel."""
     if kernel.format is Format.BZIMAGE:
         if not head[_RELOCATABLE]:
@@ -107,11 +107,11 @@ def initramfs_of(read: Read, size: int) -> Initramfs:
     """Return how an initramfs is packed; microcode may stand before it in an archive of its own.
 
     Raises:
-        Unsuitable: no kernel unpacks it.
+        NotBootable: no kernel unpacks it.
         OSError: it cannot be read.
     """
     if not size:
-        raise Unsuitable("its initramfs is empty")
+        raise NotBootable("its initramfs is empty")
     packings: list[str] = []
     at = _past_zeros(read, 0, size)
     while at < size:
@@ -125,7 +125,7 @@ def initramfs_of(read: Read, size: int) -> Initramfs:
             return Initramfs((*packings, name))
         break
     if at < size or not packings:
-        raise Unsuitable(f"its initramfs {_unknown(read(HEAD, at))}")
+        raise NotBootable(f"its initramfs {_unknown(read(HEAD, at))}")
     return Initramfs(tuple(packings))
 
 
@@ -138,14 +138,14 @@ def uki_for(head: bytes, arch: Arch) -> Kernel:
     """Return what a unified kernel image is.
 
     Raises:
-        Unsuitable: it is none, or for other processors.
+        NotBootable: it is none, or for other processors.
     """
     try:
         kernel = inspect(head)
     except UnknownKernel as unknown:
-        raise Unsuitable(f"its uki is {unknown if head else 'empty'}") from unknown
+        raise NotBootable(f"its uki is {unknown if head else 'empty'}") from unknown
     if kernel.format is not Format.UKI or kernel.arch is not arch:
-        raise Unsuitable(f"its uki is {kernel}, and not a {Format.UKI} for {arch}")
+        raise NotBootable(f"its uki is {kernel}, and not a {Format.UKI} for {arch}")
     return kernel
 
 
@@ -175,17 +175,17 @@ def _past_archive(read: Read, at: int, size: int) -> int:
     for _ in range(MAX_MEMBERS):
         head = read(_CPIO_HEAD, at)
         if len(head) < _CPIO_HEAD or head[:6] not in _CPIO_MAGICS:
-            raise Unsuitable("its initramfs is a cpio archive that breaks off")
+            raise NotBootable("its initramfs is a cpio archive that breaks off")
         try:
             length, named = int(head[54:62], 16), int(head[94:102], 16)
         except ValueError:
-            raise Unsuitable("its initramfs is a cpio archive with a broken header") from None
+            raise NotBootable("its initramfs is a cpio archive with a broken header") from None
         name = read(min(named, 32), at + _CPIO_HEAD)
         at = _aligned(_aligned(at + _CPIO_HEAD + named) + length)
         if name.rstrip(b"\0") == TRAILER.encode():
             return at
         if at > size:
-            raise Unsuitable("its initramfs is a cpio archive that breaks off")
+            raise NotBootable("its initramfs is a cpio archive that breaks off")
     return size
 
 
