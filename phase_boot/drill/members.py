@@ -76,9 +76,9 @@ def members_of(port: type) -> tuple[Member, ...]:
 
 
 def is_port(kind: object) -> bool:
-    """Say whether ``kind`` is a Protocol of ours."""
+    """Return whether ``kind`` is a Protocol of this project and no stream."""
     mine = isinstance(kind, type) and kind.__module__.startswith(OURS)
-    return mine and bool(getattr(kind, "_is_protocol", False))
+    return mine and bool(getattr(kind, "_is_protocol", False)) and not hasattr(kind, "__anext__")
 
 
 @cache
@@ -129,6 +129,9 @@ def _member(port: type, owner: type, name: str, value: Any) -> Member:
         kind = Kind.COROUTINE
     elif get_origin(returns) in _STREAMS:
         kind, returns = Kind.STREAM, get_args(returns)[0]
+    elif (next_piece := getattr(returns, "__anext__", None)) is not None:
+        # A Protocol of an asynchronous iterator, such as `ports.fetcher.ResponseBody`.
+        kind, returns = Kind.STREAM, get_args(hints_of(next_piece)["return"])[0]
     said = f"{inspect.getdoc(owner) or ''}\n\n{inspect.getdoc(function) or ''}"
     raises = tuple(_error(word, owner, name) for word in _raised(said))
     return Member(port.__name__, name, kind, returns, tuple(hints.values()), raises)
