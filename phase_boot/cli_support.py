@@ -1,14 +1,18 @@
-"""What commands share: options, and the error that ends one with a sentence."""
+"""What every command shares: the error that ends it with a sentence, and common options.
+
+A leaf module: rooms that offer commands import it, and it imports none of them. argparse is
+imported by the caller, because commands that run while a machine boots do without it.
+"""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
-Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no other name
+if TYPE_CHECKING:
+    import argparse
+
+_MAX_PORT: Final = 65535
 
 
 class CommandError(Exception):
@@ -17,31 +21,71 @@ class CommandError(Exception):
     status: ClassVar[int] = 1
 
 
-def add_passphrase_file(words: argparse.ArgumentParser) -> None:
-    """Let scripts open sealed keys."""
-    words.add_argument(
-        "--passphrase-file",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="open sealed keys with this file's first line instead of asking",
+def subcommand(
+    subcommands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    function: str,
+) -> argparse.ArgumentParser:
+    """Add a command below another one, and return its parser.
+
+    Args:
+        subcommands: those of the command above.
+        name: its name.
+        text: its help; a clause without a full stop.
+        function: the function that runs it, as ``module:function``, imported when it is called.
+    """
+    parser = subcommands.add_parser(name, help=text, description=sentence(text))
+    parser.set_defaults(func=function)
+    return parser
+
+
+def sentence(text: str) -> str:
+    """Return a help text as the sentence that heads the help of its command."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json, which prints a listing for programs."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+
+
+def add_trust(
+    parser: argparse.ArgumentParser,
+    *,
+    root: str,
+    key: str = "KEYID|FILE",
+    policy: str | None = None,
+    required: bool = False,
+) -> None:
+    """Add --key, --root and --threshold, which say whose signatures count.
+
+    Args:
+        parser: that of the command.
+        root: the help of --root.
+        key: the forms in which --key takes a key.
+        policy: the help of --policy, which may name them instead; None: there is no such option.
+        required: whether one of them must be given.
+    """
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument(
+        "--key", action="append", metavar=key, help="trusted publisher key (repeatable)"
+    )
+    group.add_argument("--root", type=Path, metavar="FILE", help=root)
+    if policy is not None:
+        group.add_argument("--policy", type=Path, metavar="FILE", help=policy)
+    parser.add_argument(
+        "--threshold",
+        type=int,
+        metavar="N",
+        help="number of trusted keys that must sign (default: 1)",
     )
 
 
-def add_json(words: argparse.ArgumentParser) -> None:
-    """Let programs read a listing."""
-    words.add_argument("--json", action="store_true", help="print one JSON object a line")
+def port_number(text: str) -> int:
+    """Return the TCP port that an option names; raise ArgumentTypeError for no port."""
+    if not text.isascii() or not text.isdecimal() or int(text) > _MAX_PORT:
+        import argparse  # noqa: PLC0415 - loaded already where an option is read
 
-
-def report_errors(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return ``run`` with a CommandError printed as its sentence and returned as its status."""
-
-    def told(options: argparse.Namespace) -> int:
-        try:
-            return run(options)
-        except CommandError as error:
-            sys.stderr.write(f"{error}\n")
-            return error.status
-
-    return told
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {_MAX_PORT}")
+    return int(text)

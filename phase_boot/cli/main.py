@@ -1,20 +1,105 @@
-"""The command line: which words there are, and whom they call. Everything slow is imported late."""
+"""The command line: one table of commands, each imported when it is called.
+
+A command's row names the function that adds its options; the options name the function that runs
+it. Both are strings, ``module:function``, so that a command loads its own room and nothing else:
+the daemon's start-up is part of every boot, and the seed carries no publisher, no job runner and no
+drill at all. The whole parser is put together only for completion and the manual page.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from phase_boot.app import edge
+from phase_boot.cli_support import CommandError, sentence
 
 if TYPE_CHECKING:
     import argparse
 
-FORMATS: Final = ("mermaid", "dot", "promela")
-SHELLS: Final = ("bash", "zsh", "tcsh")
-GATEWAY_HELP: Final = "a trustless IPFS gateway to ask for chunks too"
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "daemon": (
+            "phase_boot.cli.boot:add_options",
+            "find, verify, download and boot a release (what the seed runs)",
+        ),
+        "fetch": (
+            "phase_boot.cli.fetch:add_options",
+            "download a release into a store, without booting it",
+        ),
+        "serve": (
+            "phase_boot.provider.commands:add_serve",
+            "serve a SITE or a store to the machines of this network",
+        ),
+        "publish": (
+            "phase_boot.publish.commands:add_publish",
+            "add a signed version of an OS to a SITE",
+        ),
+        "sign": (
+            "phase_boot.publish.commands:add_sign",
+            "show a manifest and sign it, without its artifacts",
+        ),
+        "verify": (
+            "phase_boot.publish.commands:add_verify",
+            "check a manifest file or a whole SITE",
+        ),
+        "receipts": (
+            "phase_boot.publish.commands:add_receipts",
+            "list the receipts of booted machines in a SITE",
+        ),
+        "prune": (
+            "phase_boot.publish.commands:add_prune",
+            "remove files from a SITE that no manifest names",
+        ),
+        "key": (
+            "phase_boot.publish.keys.commands:add_key",
+            "create, show and protect signing keys",
+        ),
+        "root": (
+            "phase_boot.publish.roots.commands:add_root",
+            "create, rotate, sign and show roots, which name the trusted keys",
+        ),
+        "policy": (
+            "phase_boot.cli.tools:add_policy",
+            "print a boot policy that trusts your publishers",
+        ),
+        "replay": (
+            "phase_boot.cli.replay:add_options",
+            "check a journal against the graph of the machine's states",
+        ),
+        "refusals": (
+            "phase_boot.cli.tools:add_refusals",
+            "list the reasons to refuse a document",
+        ),
+        "graph": (
+            "phase_boot.cli.tools:add_graph",
+            "print the graph of the machine's states",
+        ),
+        "drill": (
+            "phase_boot.drill.commands:add_drill",
+            "simulate a boot with injected faults and check its invariants",
+        ),
+        "plasma": (
+            "phase_boot.plasma.commands:add_plasma",
+            "run jobs and check their receipts",
+        ),
+        "completion": (
+            "phase_boot.cli.tools:add_completion",
+            "print a shell completion script",
+        ),
+    }
+)
+"""By name: the function that adds the options, and the help."""
+_WITHOUT_OPTIONS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
+    {
+        ("daemon",): "phase_boot.cli.boot:run_default",
+        ("plasma", "boot"): "phase_boot.plasma.boot_jobs:main",
+    }
+)
+"""Command lines of systemd units: importing argparse takes as long as a state of the machine."""
+_NOT_IN_SEED: Final = ("phase_boot.publish", "phase_boot.plasma", "phase_boot.drill")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,238 +108,85 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return edge.run(lambda: _main(words), whole=arguments is None)
 
 
-def _main(words: list[str]) -> int:
-    if words[:1] == ["daemon"]:
-        # The boot path: nothing is imported for the commands that a stick never runs.
-        return _boot("phase-boot daemon", words[1:])
-    if words == ["plasma", "boot"]:
-        # In the booted system: the other commands' options take as long as a job.
-        from phase_boot.plasma import boot_jobs  # noqa: PLC0415 - no other command needs it
-
-        return boot_jobs.main()
-    options = parser().parse_args(words)
-    status: int = options.func(options)
-    return status
-
-
 def fetch_verify_kexec(arguments: Sequence[str] | None = None) -> int:
-    """Run the whole chain as one command (SPEC M4.1) and return its exit status."""
+    """Run `phase-boot daemon` under its second name (SPEC M4.1) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return edge.run(lambda: _boot("fetch-verify-kexec", words), whole=arguments is None)
+    return edge.run(
+        lambda: _run("daemon", words, prog="fetch-verify-kexec"), whole=arguments is None
+    )
 
 
-def _boot(program: str, words: list[str]) -> int:
-    if not words:
-        # As the seed's unit starts it; reading options takes as long as a state of the machine.
-        from phase_boot.app.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
+def parser(*, names_only: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line.
 
-        return run(Settings())
-    import argparse  # noqa: PLC0415 - see above
-
-    options = argparse.ArgumentParser(prog=program)
-    _boot_options(options)
-    return _daemon(options.parse_args(words))
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of every command."""
+    Args:
+        names_only: leave out the options of the commands, and with them the import of every room.
+    """
     import argparse  # noqa: PLC0415 - not on the boot path
 
-    from phase_boot.cli_support import add_json  # noqa: PLC0415 - the same
-    from phase_boot.plasma import commands as plasma  # noqa: PLC0415 - not on the boot path
-    from phase_boot.provider import commands as provider  # noqa: PLC0415 - not on the boot path
-    from phase_boot.publish import commands as publish  # noqa: PLC0415 - the same
-
-    words = argparse.ArgumentParser(
+    top = argparse.ArgumentParser(
         prog="phase-boot",
-        description="Boot what is signed, from whoever has it.",
+        description="Boot signed releases from mirrors, providers and peers.",
         epilog=edge.epilog(),
     )
-    words.add_argument("--version", action=_show_version(), help="print the version and exit")
-    commands = words.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    daemon = commands.add_parser("daemon", help="find, verify, fetch and boot (what the seed runs)")
-    daemon.set_defaults(func=_daemon)
-    _boot_options(daemon)
-    _register_fetch(commands)
-    graph = commands.add_parser("graph", help="draw the states of the machine")
-    graph.add_argument("--format", choices=FORMATS, default="mermaid")
-    graph.set_defaults(func=_graph)
-    refusals = commands.add_parser("refusals", help="list why something is not believed")
-    add_json(refusals)
-    refusals.set_defaults(func=_refusals)
-    _register_replay(commands)
-    completion = commands.add_parser("completion", help="print a script that completes commands")
-    completion.add_argument("shell", choices=SHELLS)
-    completion.set_defaults(func=_completion)
-    _register_policy(commands)
-    drill = commands.add_parser("drill", help="boot among fakes that fail, and see what holds")
-    drill.add_argument("--seed", type=int, help="repeat this drill; without it one is drawn")
-    drill.add_argument("--mode", choices=("internet", "local", "private"))
-    drill.add_argument("--faults", type=int, default=2, metavar="N", help="how many; 2")
-    drill.set_defaults(func=_drill)
-    publish.register(commands)
-    provider.register(commands)
-    plasma.register(commands)
-    return words
+    top.add_argument("--version", action=_version_action(), help="print the version and exit")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, (add_options, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=sentence(text))
+        if not names_only:
+            _load(add_options)(command)
+    return top
 
 
-def _register_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from phase_boot.provider.commands import port  # noqa: PLC0415 - not on the boot path
-
-    fetch = commands.add_parser("fetch", help="download a release into a store, without booting it")
-    fetch.add_argument("url", metavar="URL", help="URL of a manifest, or of a mirror's folder")
-    fetch.add_argument(
-        "--store", type=Path, required=True, metavar="DIR", help="folder of the store"
-    )
-    fetch.add_argument(
-        "--source", action="append", default=[], metavar="URL", help="additional mirror"
-    )
-    fetch.add_argument("--gateway", action="append", default=[], metavar="URL", help=GATEWAY_HELP)
-    trusted = fetch.add_mutually_exclusive_group(required=True)
-    trusted.add_argument("--policy", type=Path, metavar="FILE", help="whom to trust, and for what")
-    trusted.add_argument("--key", action="append", help="a publisher's key id")
-    trusted.add_argument("--root", type=Path, metavar="FILE", help="a root that names publishers")
-    fetch.add_argument("--threshold", type=int, help="number of keys that must sign (default: 1)")
-    fetch.add_argument("--channel", default="stable", help="where the URL does not name it")
-    fetch.add_argument("--journal", type=Path, help="write the events to this file")
-    fetch.add_argument(
-        "--serve",
-        type=port,
-        metavar="PORT",
-        help="serve it to peers, during the download and after, until Ctrl-C; 0 takes a free port",
-    )
-    fetch.set_defaults(func=_fetch)
+def _main(words: list[str]) -> int:
+    words = words[1:] if words[:1] == ["--"] else words
+    if words and words[0] in COMMANDS:
+        return _run(words[0], words[1:], prog=f"phase-boot {words[0]}")
+    # Without a command this prints the help or the version, or the error, and exits.
+    parser(names_only=True).parse_args(words)
+    return edge.USAGE
 
 
-def _register_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    replay = commands.add_parser("replay", help="check that a machine can have written a journal")
-    replay.add_argument(
-        "file", type=Path, metavar="FILE", help="a journal of one event per line, or handoff.json"
-    )
-    replay.add_argument(
-        "--manifest", type=Path, metavar="FILE", help="compare the journal with this manifest"
-    )
-    whom = replay.add_mutually_exclusive_group()
-    whom.add_argument("--key", action="append", help="a publisher's key id, or the file of a key")
-    whom.add_argument(
-        "--root", type=Path, metavar="FILE", help="a root; those beside it that follow count too"
-    )
-    replay.add_argument("--threshold", type=int, help="number of keys that must sign (default: 1)")
-    replay.set_defaults(func=_replay)
-
-
-def _register_policy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    policy = commands.add_parser("policy", help="print a policy that trusts your publishers")
-    policy.add_argument("--mode", default="internet", help="internet, local or private")
-    whom = policy.add_mutually_exclusive_group(required=True)
-    whom.add_argument("--key", action="append", help="a publisher's key id, for ever")
-    whom.add_argument("--root", type=Path, metavar="FILE", help="a root that names the publishers")
-    policy.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
-    policy.add_argument("--channel", default="stable")
-    policy.add_argument("--url", action="append", default=[], help="a manifest URL to try")
-    policy.add_argument("--gateway", action="append", default=[], help=GATEWAY_HELP)
-    policy.set_defaults(func=_policy)
-
-
-def _boot_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--policy", type=Path, help="this policy file instead of the seed's own")
-    parser.add_argument("--mode", help="internet, local or private, instead of the boot menu's")
-    parser.add_argument("--url", help="a manifest URL to try first")
-    parser.add_argument("--ask", action="store_true", help="ask a person before anything is tried")
-    parser.add_argument("--dry-run", action="store_true", help="do all but the jump, and tell")
-    parser.add_argument(
-        "--unattended",
-        action="store_true",
-        help="try again after a pause, as a machine without a person does (dry run)",
-    )
-    parser.add_argument("--store", type=Path, help="keep artifacts in this folder (dry run)")
-    parser.add_argument("--journal", type=Path, help="write the events to this file")
-
-
-def _daemon(options: argparse.Namespace) -> int:
-    from phase_boot.app.daemon import Settings, run  # noqa: PLC0415 - other commands need none of it
-
-    return run(
-        Settings(
-            policy=options.policy,
-            mode=options.mode,
-            url=options.url,
-            dry_run=options.dry_run,
-            unattended=options.unattended,
-            ask=options.ask,
-            store=options.store,
-            journal=options.journal,
-        )
-    )
-
-
-def _fetch(options: argparse.Namespace) -> int:
-    from phase_boot.privsep.worker import start_worker  # noqa: PLC0415 - other commands need none of it
-    from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - the same
-
-    # Before there is anything that the other process must not have, and so that both of us
-    # import what is slow at once.
+def _run(name: str, words: list[str], *, prog: str) -> int:
+    """Run the command ``name`` with its options ``words``."""
     try:
-        worker = start_worker(user=None, discovers=False, port=options.serve or 0)
-    except ProvideError as error:
+        if (direct := _WITHOUT_OPTIONS.get((name, *words))) is not None:
+            return int(_load(direct)())
+        import argparse  # noqa: PLC0415 - not on the boot path
+
+        add_options, text = COMMANDS[name]
+        command = argparse.ArgumentParser(prog=prog, description=sentence(text))
+        _load(add_options)(command)
+        options = command.parse_args(words)
+        return int(_load(options.func)(options))
+    except CommandError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
-    try:
-        from phase_boot.app.prefetch import PrefetchRequest, prefetch  # noqa: PLC0415 - the same
-
-        return prefetch(
-            PrefetchRequest(
-                url=options.url,
-                store=options.store,
-                sources=tuple(options.source),
-                gateways=tuple(options.gateway),
-                policy=options.policy,
-                keys=tuple(options.key or ()),
-                threshold=options.threshold,
-                root=options.root,
-                channel=options.channel,
-                journal=options.journal,
-                serve=options.serve,
-            ),
-            worker,
+        return error.status
+    except ModuleNotFoundError as error:
+        if not _is_left_out(error.name or ""):
+            raise
+        sys.stderr.write(
+            f"`phase-boot {name}` is not part of the seed: run it on a machine where phase-boot is "
+            "installed with pip.\n"
         )
-    finally:
-        worker.stop()
+        return edge.USAGE
 
 
-def _graph(options: argparse.Namespace) -> int:
-    from phase_boot.machine.diagram import PROMELA, draw  # noqa: PLC0415 - not on the boot path
-
-    if options.format != PROMELA:
-        sys.stdout.write(draw(options.format))
-        return 0
-    from phase_boot.machine.promela import promela  # noqa: PLC0415 - the same
-    from phase_boot.machine.registry import (  # noqa: PLC0415
-        RegistryError,
-        installed_handlers,
-    )
-
-    try:
-        sys.stdout.write(promela(installed_handlers()))
-    except RegistryError as error:
-        sys.stderr.write(f"The states cannot be put together: {error}.\n")
-        return 1
-    return 0
+def _load(target: str) -> Callable[..., Any]:
+    """Import and return the function that ``target`` names, as ``module:function``."""
+    module, _, function = target.partition(":")
+    __import__(module)
+    loaded: Callable[..., Any] = getattr(sys.modules[module], function)
+    return loaded
 
 
-def _completion(options: argparse.Namespace) -> int:
-    from phase_boot.cli.completion import NoCompletion, script  # noqa: PLC0415 - not on the boot path
-
-    try:
-        sys.stdout.write(script(parser(), options.shell))
-    except NoCompletion as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+def _is_left_out(module: str) -> bool:
+    """Tell whether ``module`` belongs to a room that is not in the seed's image."""
+    return any(module == room or module.startswith(f"{room}.") for room in _NOT_IN_SEED)
 
 
-def _show_version() -> type[argparse.Action]:
-    """Return an option that prints the version; argparse's own needs it before it is asked for."""
+def _version_action() -> type[argparse.Action]:
+    """Return an action that reads the version when it is asked for; argparse's reads it before."""
     import argparse  # noqa: PLC0415 - not on the boot path
 
     class Version(argparse.Action):
@@ -268,48 +200,3 @@ def _show_version() -> type[argparse.Action]:
             parser.exit()
 
     return Version
-
-
-def _refusals(options: argparse.Namespace) -> int:
-    from phase_boot.trust.refusals_page import page, table  # noqa: PLC0415 - not on the boot path
-
-    sys.stdout.write(table() if options.json else page())
-    return 0
-
-
-def _replay(options: argparse.Namespace) -> int:
-    from phase_boot.cli import replay  # noqa: PLC0415 - not on the boot path
-    from phase_boot.cli_support import report_errors  # noqa: PLC0415 - the same
-
-    return report_errors(replay.run)(options)
-
-
-def _drill(options: argparse.Namespace) -> int:
-    import random  # noqa: PLC0415 - not on the boot path
-
-    from phase_boot.console.display import display_of  # noqa: PLC0415 - the same
-    from phase_boot.drill.cli import tell  # noqa: PLC0415 - the same
-
-    drawn = random.randrange(1_000_000)  # noqa: S311 - which drill it is is no secret
-    seed = drawn if options.seed is None else options.seed
-    faults = max(0, options.faults)
-    return tell(seed, options.mode, faults, sys.stdout.write, display_of(sys.stdout))
-
-
-def _policy(options: argparse.Namespace) -> int:
-    from policies.model import Mode, PolicyError  # noqa: PLC0415 - not on the boot path
-    from policies.write import SourceUrls, render_policy, trust_from_options  # noqa: PLC0415 - the same
-
-    try:
-        whom = trust_from_options(options.key, options.threshold, options.root)
-        text = render_policy(
-            Mode(options.mode),
-            whom=whom,
-            channel=options.channel,
-            places=SourceUrls(urls=tuple(options.url), gateways=tuple(options.gateway)),
-        )
-    except (PolicyError, ValueError) as error:
-        sys.stderr.write(f"This would be no policy: {error}.\n")
-        return 1
-    sys.stdout.write(text)
-    return 0

@@ -1,14 +1,14 @@
-"""What `phase-boot replay` does: judge a journal, or a hand-over document with all it carries."""
+"""`phase-boot replay`: check a journal, or a handoff document with the journal in it."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
+from phase_boot.cli_support import add_trust
 from phase_boot.handoff import document
 from phase_boot.handoff.document import BadHandoff, Handoff
 from phase_boot.machine.replay import MAX_EARLIER, MAX_LINE, ImpossibleJournalError, Walk, replay
@@ -23,8 +23,23 @@ from phase_boot.trust.strict_json import MAX_BYTES, read_document
 from phase_boot.trust.verify import authenticate
 from policies.model import Mode
 
+if TYPE_CHECKING:
+    import argparse
+
 _HEAD: Final = 256
-"""Bytes in which a hand-over document says that it is one."""
+"""Bytes at the start of a handoff document that contain its `schema` field."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `phase-boot replay`."""
+    parser.set_defaults(func=f"{__name__}:run")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="journal of one event per line, or handoff.json"
+    )
+    parser.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="manifest to compare the journal with"
+    )
+    add_trust(parser, root="trusted root, with its successors in the same folder")
 
 
 @dataclass(frozen=True, slots=True)

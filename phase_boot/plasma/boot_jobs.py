@@ -99,8 +99,8 @@ class Effects:
     same_disk: Callable[[Path, Path], bool] = _same_disk
 
 
-def main() -> int:
-    """Do it as the target's unit does, and return the exit status."""
+def main(_options: object = None) -> int:
+    """Run the jobs as the target's unit does, and return the exit status."""
     telling = EventWriter(devices(), lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
     status = boot(Places(), Effects(tell=telling.tell))
     telling.drain()

@@ -1,78 +1,78 @@
-"""Plasma's words on the command line: `plasma run`, `verify`, `ls`, and `boot` once booted."""
+"""`phase-boot plasma`: its commands and their options."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from phase_boot.cli_support import Commands, add_json, report_errors
+from phase_boot.cli_support import add_json, add_trust, subcommand
+
+if TYPE_CHECKING:
+    import argparse
 
 DEFAULT_RECEIPTS: Final = Path("/var/lib/plasma/receipts")
+_RECEIPTS: Final = "phase_boot.plasma.receipt_commands"
 
 
-def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
-    """Add the commands that run jobs and judge receipts."""
-    plasma = subparsers.add_parser("plasma", help="run jobs, and judge their receipts")
-    words = plasma.add_subparsers(required=True, metavar="WORD")
-    _register_run(words)
-    _register_verify(words)
-    booted = words.add_parser("boot", help="in a booted system: run its jobs, as its unit does")
-    booted.set_defaults(func=report_errors(_boot))
-    listed = words.add_parser("ls", help="list the receipts of a machine")
-    listed.add_argument("folder", nargs="?", type=Path, default=DEFAULT_RECEIPTS, metavar="DIR")
+def add_plasma(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of `phase-boot plasma`."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(
+        subcommand(
+            commands,
+            "run",
+            "run a job; the exit status is 3 if it does not end well",
+            "phase_boot.plasma.actions:run",
+        )
+    )
+    _add_verify(subcommand(commands, "verify", "check a receipt", f"{_RECEIPTS}:verify"))
+    subcommand(
+        commands,
+        "boot",
+        "run the jobs of the booted system, as its unit does",
+        "phase_boot.plasma.boot_jobs:main",
+    )
+    listed = subcommand(commands, "ls", "list the receipts of a machine", f"{_RECEIPTS}:listing")
+    listed.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=DEFAULT_RECEIPTS,
+        metavar="DIR",
+        help="folder of the receipts (default: %(default)s)",
+    )
     add_json(listed)
-    listed.set_defaults(func=report_errors(_list))
 
 
-def _register_run(words: Commands[argparse.ArgumentParser]) -> None:
-    run = words.add_parser("run", help="run a job; the status is 3 if it does not end well")
-    run.add_argument("job", type=Path, metavar="JOB")
-    of = run.add_mutually_exclusive_group(required=True)
-    of.add_argument("--module", type=Path, metavar="FILE", help="its module")
-    of.add_argument("--store", type=Path, metavar="DIR", help="a SITE or store that has its module")
-    run.add_argument("--receipts", type=Path, metavar="DIR", help="keep the receipt there")
-    run.add_argument(
-        "--node", type=Path, metavar="FILE", help="sign by this key, made if it is not there"
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", type=Path, metavar="JOB", help="job file")
+    module = parser.add_mutually_exclusive_group(required=True)
+    module.add_argument("--module", type=Path, metavar="FILE", help="module of the job")
+    module.add_argument(
+        "--store", type=Path, metavar="DIR", help="SITE or store that has the module"
     )
-    run.set_defaults(func=report_errors(_run))
-
-
-def _register_verify(words: Commands[argparse.ArgumentParser]) -> None:
-    verify = words.add_parser("verify", help="judge a receipt")
-    verify.add_argument("receipt", type=Path, metavar="RECEIPT")
-    verify.add_argument("--module", type=Path, metavar="FILE", help="it must be of this module")
-    verify.add_argument("--node", metavar="KEYID", help="it must be of this machine")
-    verify.add_argument(
-        "--against", type=Path, metavar="SITE", help="what was booted must be of its publishers"
+    parser.add_argument(
+        "--receipts", type=Path, metavar="DIR", help="folder to write the receipt to"
     )
-    whom = verify.add_mutually_exclusive_group()
-    whom.add_argument("--key", action="append", help="a publisher's key id, or the file of a key")
-    whom.add_argument("--root", type=Path, metavar="FILE", help="the root to trust as given")
-    verify.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
-    add_json(verify)
-    verify.set_defaults(func=report_errors(_verify))
+    parser.add_argument(
+        "--node",
+        type=Path,
+        metavar="FILE",
+        help="node key to sign with, created if the file does not exist",
+    )
 
 
-def _run(options: argparse.Namespace) -> int:
-    from phase_boot.plasma import actions  # noqa: PLC0415 - wasmtime takes its time
-
-    return actions.run(options)
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from phase_boot.plasma import receipt_commands  # noqa: PLC0415 - nothing of it on the boot path
-
-    return receipt_commands.verify(options)
-
-
-def _boot(_options: argparse.Namespace) -> int:
-    from phase_boot.plasma import boot_jobs  # noqa: PLC0415 - wasmtime takes its time
-
-    return boot_jobs.main()
-
-
-def _list(options: argparse.Namespace) -> int:
-    from phase_boot.plasma import receipt_commands  # noqa: PLC0415 - nothing of it on the boot path
-
-    return receipt_commands.listing(options)
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("receipt", type=Path, metavar="RECEIPT", help="receipt file")
+    parser.add_argument(
+        "--module", type=Path, metavar="FILE", help="module that the receipt must name"
+    )
+    parser.add_argument("--node", metavar="KEYID", help="node key that must have signed it")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="SITE",
+        help="SITE whose publishers must have signed the booted release",
+    )
+    add_trust(parser, root="trusted root (default: the oldest in the SITE)")
+    add_json(parser)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from phase_boot.cli_support import CommandError
 
-class ProvideError(Exception):
+
+class ProvideError(CommandError):
     """One sentence with the cause and what helps."""

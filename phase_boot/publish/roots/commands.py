@@ -1,108 +1,160 @@
-"""The words `root new`, `root rotate`, `root sign` and `root show`."""
+"""`phase-boot root`: its commands and their options."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from phase_boot.cli_support import Commands, add_json, add_passphrase_file, report_errors
+from phase_boot.cli_support import add_json, subcommand
 from phase_boot.publish.dates import FORMS
+from phase_boot.publish.keys.commands import add_passphrase_file, add_signing_key
 
-KEY = "KEYID|FILE"
+if TYPE_CHECKING:
+    import argparse
 
-
-def register(subparsers: Commands[argparse.ArgumentParser]) -> None:
-    """Add them."""
-    root = subparsers.add_parser("root", help="say whose signatures count, and revoke them")
-    words = root.add_subparsers(required=True, metavar="WORD")
-    _register_new(words)
-    _register_rotate(words)
-    _register_sign(words)
-    _register_show(words)
+KEY: Final = "KEYID|FILE"
+_ACTIONS: Final = "phase_boot.publish.roots.actions"
 
 
-def _register_new(subparsers: Commands[argparse.ArgumentParser]) -> None:
-    words = subparsers.add_parser("new", help="make the first root of a SITE")
-    words.add_argument("folder", type=Path, metavar="DIR", help="such as SITE/root")
-    words.add_argument(
-        "--key", action="append", required=True, type=Path, metavar="FILE", help="a root key"
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of `phase-boot root`."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_new(subcommand(commands, "new", "create the first root of a SITE", f"{_ACTIONS}:new"))
+    _add_rotate(
+        subcommand(
+            commands,
+            "rotate",
+            "create the next root, with other keys, thresholds or dates",
+            f"{_ACTIONS}:rotate",
+        )
     )
-    words.add_argument(
-        "--root-key", action="append", default=[], metavar=KEY, help="a root key that signs later"
+    _add_sign(
+        subcommand(commands, "sign", "show the draft of a root and sign it", f"{_ACTIONS}:sign")
     )
-    words.add_argument("--root-threshold", type=int, metavar="N", help="how many must sign; 1")
-    words.add_argument("--channel", required=True, help="such as stable")
-    words.add_argument(
-        "--publisher", action="append", required=True, metavar=KEY, help="publishes the channel"
+    _add_show(
+        subcommand(
+            commands, "show", "print roots and drafts with their signatures", f"{_ACTIONS}:show"
+        )
     )
-    words.add_argument("--threshold", type=int, metavar="N", help="publishers that must sign; 1")
-    words.add_argument("--expires", required=True, help=FORMS)
-    words.add_argument("--force", action="store_true", help="give up a draft that is open")
-    add_passphrase_file(words)
-    words.set_defaults(func=report_errors(_new))
 
 
-def _register_rotate(subparsers: Commands[argparse.ArgumentParser]) -> None:
-    words = subparsers.add_parser("rotate", help="make the root after the newest one")
-    words.add_argument("folder", type=Path, metavar="DIR", help="such as SITE/root")
-    words.add_argument("--channel", help="another one is added; needed if there are several")
-    for whom in ("publisher", "root-key"):
-        words.add_argument(f"--add-{whom}", action="append", default=[], metavar=KEY)
-        words.add_argument(f"--remove-{whom}", action="append", default=[], metavar=KEY)
-    words.add_argument("--threshold", type=int, metavar="N", help="publishers that must sign")
-    words.add_argument("--root-threshold", type=int, metavar="N", help="root keys that must sign")
-    words.add_argument("--expires", help=FORMS)
-    words.add_argument("--remove-channel", action="append", default=[], metavar="CHANNEL")
-    words.add_argument("--key", action="append", type=Path, metavar="FILE", help="sign with this")
-    words.add_argument("--force", action="store_true", help="give up a draft that is open")
-    add_passphrase_file(words)
-    words.set_defaults(func=report_errors(_rotate))
+def _add_new(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
+    parser.add_argument(
+        "--key",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="root key to sign with (repeatable)",
+    )
+    parser.add_argument(
+        "--root-key",
+        action="append",
+        default=[],
+        metavar=KEY,
+        help="additional root key, which signs later (repeatable)",
+    )
+    parser.add_argument(
+        "--root-threshold",
+        type=int,
+        metavar="N",
+        help="number of root keys that must sign a root (default: 1)",
+    )
+    parser.add_argument("--channel", required=True, help="channel, such as stable")
+    parser.add_argument(
+        "--publisher",
+        action="append",
+        required=True,
+        metavar=KEY,
+        help="key that may sign releases of the channel (repeatable)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=int,
+        metavar="N",
+        help="number of publishers that must sign a release (default: 1)",
+    )
+    parser.add_argument("--expires", required=True, metavar="DATE", help=FORMS)
+    _add_force(parser)
+    add_passphrase_file(parser)
 
 
-def _register_sign(subparsers: Commands[argparse.ArgumentParser]) -> None:
-    words = subparsers.add_parser("sign", help="show a draft and sign it")
-    words.add_argument("path", type=Path, metavar="DIR|DRAFT")
-    by = words.add_mutually_exclusive_group(required=True)
-    by.add_argument("--key", action="append", type=Path, metavar="FILE", help="sign with this")
+def _add_rotate(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
+    parser.add_argument(
+        "--channel", help="channel to change or to add (default: the only one of the root)"
+    )
+    for option, noun in (("publisher", "publisher of the channel"), ("root-key", "root key")):
+        parser.add_argument(
+            f"--add-{option}",
+            action="append",
+            default=[],
+            metavar=KEY,
+            help=f"add a {noun} (repeatable)",
+        )
+        parser.add_argument(
+            f"--remove-{option}",
+            action="append",
+            default=[],
+            metavar=KEY,
+            help=f"remove a {noun} (repeatable)",
+        )
+    parser.add_argument(
+        "--threshold",
+        type=int,
+        metavar="N",
+        help="number of publishers that must sign a release (default: as before)",
+    )
+    parser.add_argument(
+        "--root-threshold",
+        type=int,
+        metavar="N",
+        help="number of root keys that must sign a root (default: as before)",
+    )
+    parser.add_argument("--expires", metavar="DATE", help=f"{FORMS} (default: as before)")
+    parser.add_argument(
+        "--remove-channel",
+        action="append",
+        default=[],
+        metavar="CHANNEL",
+        help="remove a channel (repeatable)",
+    )
+    add_signing_key(parser, "root key to sign with")
+    _add_force(parser)
+    add_passphrase_file(parser)
+
+
+def _add_sign(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", type=Path, metavar="DIR|DRAFT", help="folder of the roots, or file of the draft"
+    )
+    by = parser.add_mutually_exclusive_group(required=True)
+    add_signing_key(by, "root key to sign with")
     by.add_argument("--show", action="store_true", help="only show it")
-    _add_root(words)
-    add_passphrase_file(words)
-    words.set_defaults(func=report_errors(_sign))
+    _add_root(parser)
+    add_passphrase_file(parser)
 
 
-def _register_show(subparsers: Commands[argparse.ArgumentParser]) -> None:
-    words = subparsers.add_parser("show", help="print roots, who signed them, and drafts")
-    words.add_argument("path", type=Path, metavar="DIR|FILE")
-    _add_root(words)
-    add_json(words)
-    words.set_defaults(func=report_errors(_show))
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", type=Path, metavar="DIR|FILE", help="folder of the roots, or file of one"
+    )
+    _add_root(parser)
+    add_json(parser)
 
 
-def _add_root(words: argparse.ArgumentParser) -> None:
-    words.add_argument(
-        "--root", type=Path, metavar="FILE", help="a root you trust; else the oldest in DIR"
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="folder of the roots, such as SITE/root"
     )
 
 
-def _new(options: argparse.Namespace) -> int:
-    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
-
-    return root_actions.new(options)
-
-
-def _rotate(options: argparse.Namespace) -> int:
-    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
-
-    return root_actions.rotate(options)
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root", type=Path, metavar="FILE", help="trusted root (default: the oldest in the folder)"
+    )
 
 
-def _sign(options: argparse.Namespace) -> int:
-    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
-
-    return root_actions.sign(options)
-
-
-def _show(options: argparse.Namespace) -> int:
-    from phase_boot.publish.roots import actions as root_actions  # noqa: PLC0415 - nothing of it on the boot path
-
-    return root_actions.show(options)
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="discard an open draft")
