@@ -12,8 +12,8 @@ from phase_boot.machine.events import LoaderStaged
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.handover import cmdline_of, initrd_of
-from phase_boot.machine.preflight import is_whole, obstacle_to_staging, outlook
-from phase_boot.ports.loader import Cargo
+from phase_boot.machine.preflight import is_whole, obstacle_to_staging, staging_support
+from phase_boot.ports.loader import BootPayload
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 
@@ -24,16 +24,16 @@ async def chainload(world: World, boot: Boot) -> Step:
     images = known(boot.images, "the images")
     try:
         images = await _opened(boot, images)
-        cargo = await _cargo(world, boot, images)
-        entry = await world.loader.stage(cargo)
+        payload = await _cargo(world, boot, images)
+        entry = await world.loader.stage(payload)
     except (CannotChainload, StoreError, UnknownKernel, BadCommandLine) as failure:
         raise CannotChainload(f"{why}; and {failure}") from failure
     finally:
         images.close()
-    await world.cache.release()
-    size = cargo.image.artifact.size + (cargo.initrd.size if cargo.initrd else 0)
-    world.emit(LoaderStaged(version=cargo.version, entry=entry, size=size))
-    world.record.flush()
+    await world.store_opener.release()
+    size = payload.image.artifact.size + (payload.initrd.size if payload.initrd else 0)
+    world.emit(LoaderStaged(version=payload.version, entry=entry, size=size))
+    world.journal.flush()
     await world.loader.restart()
     return Step(Trigger.STAGED, boot)
 
@@ -42,7 +42,7 @@ async def _opened(boot: Boot, images: Images) -> Images:
     """Return the images; where the jump has closed them, from the store, hashed once more."""
     if not images.kernel.closed:
         return images
-    cas = known(boot.shelf, "a store").cas
+    cas = known(boot.store, "a store").cas
     opened: dict[str, VerifiedFile] = {}
     try:
         for name in ("kernel", "initramfs", "rootfs", *(("uki",) if images.uki else ())):
@@ -55,13 +55,13 @@ async def _opened(boot: Boot, images: Images) -> Images:
     return Images(**opened)
 
 
-async def _cargo(world: World, boot: Boot, images: Images) -> Cargo:
+async def _cargo(world: World, boot: Boot, images: Images) -> BootPayload:
     """Return what the firmware is to start: under Secure Boot only what was signed for it.
 
     Raises:
         CannotChainload: nothing of this image is for the firmware.
     """
-    found = await outlook(world, boot)
+    found = await staging_support(world, boot)
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))
     obstacle = obstacle_to_staging(kernel, found, has_uki=images.uki is not None)
     if obstacle:
@@ -72,7 +72,7 @@ async def _cargo(world: World, boot: Boot, images: Images) -> Cargo:
         kernel = inspect(image.read(HEAD))
         if not is_whole(kernel) or kernel.arch is not known(boot.facts, "the facts").arch:
             raise CannotChainload(f"the published uki is {kernel}, so the firmware cannot use it")
-    return Cargo(
+    return BootPayload(
         image=image,
         kernel=kernel,
         initrd=None if is_whole(kernel) else initrd_of(world, boot, images),

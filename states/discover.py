@@ -51,7 +51,7 @@ async def discover(world: World, boot: Boot) -> Step:
             "this network, then retry, or type the URL of a manifest that this network reaches"
         )
     now = world.clock.monotonic()
-    raise NothingFound(_why(boot, quest_of(boot), _order(world, boot), now))
+    raise NothingFound(_why(boot, query_of(boot), _order(world, boot), now))
 
 
 def _onto(world: World, boot: Boot, watch: NetworkWatch) -> Boot:
@@ -107,7 +107,7 @@ async def _first(world: World, boot: Boot, watch: NetworkWatch) -> port.Candidat
     if waiting is not None:
         return await _meanwhile(world, order, boot, waiting, watch)
     for origin in order:
-        candidate = await _next(world, quest_of(boot), origin, boot, watch)
+        candidate = await _next(world, query_of(boot), origin, boot, watch)
         if candidate is not None:
             return candidate
     return None
@@ -133,7 +133,7 @@ async def others(
         NetworkWatch(
             world.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
         ) as watch,
-        aclosing(search(finders, quest_of(boot), emit=world.emit)) as candidates,
+        aclosing(search(finders, query_of(boot), emit=world.emit)) as candidates,
     ):
         async for candidate in candidates:
             host = port.host_of(candidate.url)
@@ -143,16 +143,16 @@ async def others(
             yield candidate, link_towards(host, watch.links or ()) or boot.link
 
 
-def quest_of(boot: Boot) -> port.Quest:
+def query_of(boot: Boot) -> port.DiscoveryQuery:
     """Return what is looked for in this boot."""
     policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
     rules = policy.discovery
-    return port.Quest(
+    return port.DiscoveryQuery(
         arch=facts.arch,
         channel=policy.channel,
         seconds=rules.window,
         urls=(*_typed(boot), *rules.urls),
-        kept=_kept(boot, policy.channel, facts.arch),
+        newest_manifest=_kept(boot, policy.channel, facts.arch),
     )
 
 
@@ -171,7 +171,7 @@ async def _meanwhile(
     left = max(LEAST_LOOK_SECONDS, waiting.due - world.clock.monotonic())
     looks = [
         asyncio.create_task(
-            _next(world, quest_of(boot), origin, boot, watch), name=f"look at {origin}"
+            _next(world, query_of(boot), origin, boot, watch), name=f"look at {origin}"
         )
         for origin in order
     ]
@@ -193,7 +193,7 @@ async def _meanwhile(
 
 
 async def _next(
-    world: World, quest: port.Quest, origin: str, boot: Boot, watch: NetworkWatch
+    world: World, query: port.DiscoveryQuery, origin: str, boot: Boot, watch: NetworkWatch
 ) -> port.Candidate | None:
     """Return the first new candidate of the finders of ``origin``.
 
@@ -205,7 +205,7 @@ async def _next(
     hosts = {port.host_of(url) for url in boot.shunned | deferred}
     later = None
     finders = [finder for finder in world.finders if finder.origin == origin]
-    async with aclosing(search(finders, quest, emit=world.emit, watch=watch)) as candidates:
+    async with aclosing(search(finders, query, emit=world.emit, watch=watch)) as candidates:
         async for candidate in candidates:
             if candidate.url in boot.shunned | deferred:
                 continue
@@ -222,10 +222,10 @@ def _kept(boot: Boot, channel: str, arch: Arch) -> bytes | None:
     return canonical(newest.document) if newest else None
 
 
-def _why(boot: Boot, quest: port.Quest, order: tuple[str, ...], now: float) -> str:
+def _why(boot: Boot, query: port.DiscoveryQuery, order: tuple[str, ...], now: float) -> str:
     if boot.link is None and not boot.refusals:
         return (
-            f"there is no network, and nothing of {quest.channel} for {quest.arch} was kept on "
+            f"there is no network, and nothing of {query.channel} for {query.arch} was kept on "
             "Cache; check the cable, then retry"
         )
     held = [each for each in boot.deferred if each.due > now]
@@ -239,7 +239,7 @@ def _why(boot: Boot, quest: port.Quest, order: tuple[str, ...], now: float) -> s
     if boot.refusals:
         return f"none of the {len(boot.refusals)} found can be booted; last: {boot.refusals[-1]}"
     return (
-        f"nothing offers {quest.channel} for {quest.arch} here (looked at: {', '.join(order)}); "
+        f"nothing offers {query.channel} for {query.arch} here (looked at: {', '.join(order)}); "
         "start a provider on this network, or type a URL"
     )
 

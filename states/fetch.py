@@ -37,14 +37,14 @@ from phase_boot.machine.preflight import (
     uki_is_wanted,
 )
 from phase_boot.machine.search import search
-from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate
+from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.url import base_url, bases
 from policies.model import Mode, Policy
-from states.discover import quest_of
+from states.discover import query_of
 
 MIB: Final = 1024 * 1024
 LAN: Final = "lan"
@@ -56,16 +56,16 @@ DISCOVERY_SECONDS: Final = 3600.0
 
 async def fetch(world: World, boot: Boot) -> Step:
     """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
-    shelf, limits = known(boot.shelf, "a store"), known(boot.policy, "a policy").limits
+    store, limits = known(boot.store, "a store"), known(boot.policy, "a policy").limits
     found = await survey(world, boot)
     banned = set(boot.banned_origins)
     try:
-        return await _fetch_onto(world, boot, found, shelf, banned)
+        return await _fetch_onto(world, boot, found, store, banned)
     except StoreError as failure:
-        if not shelf.persistent:
+        if not store.persistent:
             raise CannotStore(str(failure)) from failure
         # A Cache that is full, read-only or dying must not stop a boot that fits into memory.
-        memory = await world.cache.open(persistent=False, bound=limits.cache_mib * MIB)
+        memory = await world.store_opener.open(persistent=False, bound=limits.cache_mib * MIB)
         world.emit(events.StoreOpened(persistent=False, note=str(failure)))
     try:
         return await _fetch_onto(world, boot, found, memory, banned)
@@ -74,20 +74,20 @@ async def fetch(world: World, boot: Boot) -> Step:
 
 
 async def _fetch_onto(
-    world: World, boot: Boot, found: Survey, shelf: Shelf, banned: set[str]
+    world: World, boot: Boot, found: Survey, store: OpenStore, banned: set[str]
 ) -> Step:
-    """Download all artifacts to ``shelf``, the kernel first; an error closes all files."""
+    """Download all artifacts to ``store``, the kernel first; an error closes all files."""
     manifest = known(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
     try:
-        check_handover(boot, rootfs_on_cache=shelf.persistent)
+        check_handover(boot, rootfs_on_cache=store.persistent)
     except Unstartable as failure:
         return _unavailable(boot, str(failure), banned)
-    _check_memory(world, shelf, manifest)
+    _check_memory(world, store, manifest)
     policy = known(boot.policy, "a policy")
-    context = _context(world, policy, shelf, banned)
+    context = _context(world, policy, store, banned)
     sources = _sources(world, boot, policy, manifest)
-    shelf.cas.pin(*(artifact.digest for artifact in wanted))
+    store.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, VerifiedFile] = {}
     origins: dict[str, str] = {}
     uki = manifest.artifacts.get(UKI)
@@ -106,10 +106,10 @@ async def _fetch_onto(
                 kernel, ladder = suited(world, found, image, has_uki=uki is not None)
                 extra = [uki] if uki is not None and uki_is_wanted(found, kernel, ladder) else []
                 wanted += extra
-                shelf.cas.pin(*(artifact.digest for artifact in extra))
-                more = extra_for_kernel(kernel, extra, stored_on_cache=shelf.persistent)
+                store.cas.pin(*(artifact.digest for artifact in extra))
+                more = extra_for_kernel(kernel, extra, stored_on_cache=store.persistent)
                 if more:
-                    _check_memory(world, shelf, manifest, more=more)
+                    _check_memory(world, store, manifest, more=more)
     except (ArtifactUnavailable, Unstartable) as failure:
         _close(fetched)
         return _unavailable(boot, str(failure), context.banned)
@@ -120,7 +120,7 @@ async def _fetch_onto(
         await sources.close()
     facts = replace(
         boot,
-        shelf=shelf,
+        store=store,
         images=Images(**fetched),
         kernel=kernel,
         ladder=ladder,
@@ -129,11 +129,11 @@ async def _fetch_onto(
     return Step(Trigger.FETCHED, facts)
 
 
-def _context(world: World, policy: Policy, shelf: Shelf, banned: set[str]) -> DownloadContext:
+def _context(world: World, policy: Policy, store: OpenStore, banned: set[str]) -> DownloadContext:
     return DownloadContext(
         clock=world.clock,
         fetcher=world.fetcher,
-        store=shelf.cas,
+        store=store.cas,
         policy=policy,
         banned=banned,
         emit=world.emit,
@@ -161,18 +161,18 @@ def _tracker(world: World, policy: Policy) -> TrackerClient | None:
     if policy.mode is Mode.PRIVATE:
         return None
     return TrackerClient(
-        world.neighbours, clock=world.clock, reach=policy.network.reach, emit=world.emit
+        world.peer_sharing, clock=world.clock, reach=policy.network.reach, emit=world.emit
     )
 
 
 async def _discover_more(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candidate], None]:
     """Yield further providers that are announced on this network, with their base URLs."""
-    quest = replace(quest_of(boot), seconds=DISCOVERY_SECONDS)
+    query = replace(query_of(boot), seconds=DISCOVERY_SECONDS)
     allowed = boot.link is not None and LAN in known(boot.policy, "a policy").discovery.order
     finders = [finder for finder in world.finders if allowed and finder.origin == LAN]
-    async with aclosing(search(finders, quest, emit=world.emit)) as candidates:
+    async with aclosing(search(finders, query, emit=world.emit)) as candidates:
         async for candidate in candidates:
-            base = candidate.base(quest.arch, quest.channel)
+            base = candidate.base(query.arch, query.channel)
             if base is not None and candidate.url not in boot.shunned:
                 yield base, candidate
 
@@ -188,10 +188,10 @@ def _source_label(sources: Sources, source: str) -> str:
     return f"{GATEWAY_PREFIX}{source}" if gateway else source
 
 
-def _check_memory(world: World, shelf: Shelf, manifest: Manifest, *, more: int = 0) -> None:
+def _check_memory(world: World, store: OpenStore, manifest: Manifest, *, more: int = 0) -> None:
     """Raise NotEnoughMemory before a download that could not be started."""
     needed = more + required_to_fetch_and_start(
-        manifest.artifacts, rootfs_on_cache=shelf.persistent
+        manifest.artifacts, rootfs_on_cache=store.persistent
     )
     free = world.platform.memory_available()
     if needed > free:

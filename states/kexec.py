@@ -26,8 +26,8 @@ from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.handover import cmdline_of, initrd_of
 from phase_boot.machine.ladder import Ladder
 from phase_boot.machine.models import remember_failure
-from phase_boot.ports.cache import Shelf
 from phase_boot.ports.kexec import LoadRefused
+from phase_boot.ports.storage import OpenStore
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import Manifest
 
@@ -50,7 +50,7 @@ async def _climb(world: World, boot: Boot, images: Images) -> Step:
     ladder, manifest = await _ladder(world, boot), known(boot.manifest, "a manifest").manifest
     if not ladder.calls:
         raise KexecRefused(f"kexec is not tried: {ladder}")
-    _fits(world, manifest, known(boot.shelf, "a store"))
+    _fits(world, manifest, known(boot.store, "a store"))
     method = ladder.calls[0]
     try:
         cmdline = cmdline_of(boot)
@@ -72,10 +72,12 @@ async def _climb(world: World, boot: Boot, images: Images) -> Step:
     world.emit(KexecLoaded(method=method, cmdline=cmdline))
     # A filesystem with an open file cannot be unmounted; what is needed is in the kernel by now.
     images.close()
-    await world.cache.release()
+    await world.store_opener.release()
     version = str(manifest.version)
-    world.emit(KexecJump(version=version, rss_peak=world.platform.rss_peak()))
-    world.record.flush()
+    # A negative figure would make the journal invalid for `replay`.
+    peak = max(0, world.platform.rss_peak())
+    world.emit(KexecJump(version=version, rss_peak=peak))
+    world.journal.flush()
     try:
         await world.kexec.jump()
     except KexecRefused:
@@ -88,32 +90,32 @@ async def _ladder(world: World, boot: Boot) -> Ladder:
     """Return what Fetch found out, or find it out where a plugin has not."""
     if boot.ladder is not None:
         return boot.ladder
-    ability = await world.kexec.ability()
-    return Ladder(calls=ability.methods, said=ability.forbidden)
+    support = await world.kexec.support()
+    return Ladder(calls=support.methods, said=support.forbidden)
 
 
-async def _shelf_again(world: World, boot: Boot) -> Shelf:
+async def _shelf_again(world: World, boot: Boot) -> OpenStore:
     """Open the store again that was given back for the jump."""
     policy = known(boot.policy, "a policy")
-    return await world.cache.open(
-        persistent=known(boot.shelf, "a store").persistent, bound=policy.limits.cache_mib * MIB
+    return await world.store_opener.open(
+        persistent=known(boot.store, "a store").persistent, bound=policy.limits.cache_mib * MIB
     )
 
 
-async def _remember(world: World, boot: Boot, shelf: Shelf | None = None) -> None:
+async def _remember(world: World, boot: Boot, store: OpenStore | None = None) -> None:
     """Write down that kexec fails on this model of machine, where anything is written down."""
-    shelf = shelf or known(boot.shelf, "a store")
-    if not shelf.persistent:
+    store = store or known(boot.store, "a store")
+    if not store.persistent:
         return
     try:
         facts = known(boot.facts, "the machine's facts")
-        await asyncio.to_thread(remember_failure, shelf.notebook, facts)
+        await asyncio.to_thread(remember_failure, store.state_files, facts)
     except StoreError as failure:
         world.emit(StateNotKept(reason=str(failure)))
 
 
-def _fits(world: World, manifest: Manifest, shelf: Shelf) -> None:
-    needed = required_to_start(manifest.artifacts, rootfs_on_cache=shelf.persistent)
+def _fits(world: World, manifest: Manifest, store: OpenStore) -> None:
+    needed = required_to_start(manifest.artifacts, rootfs_on_cache=store.persistent)
     free = world.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(

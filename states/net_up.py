@@ -30,8 +30,8 @@ from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
 from phase_boot.machine.network_events import link_up
 from phase_boot.machine.recall import recall
-from phase_boot.ports.cache import Shelf
 from phase_boot.ports.network import Link, reach_of
+from phase_boot.ports.storage import OpenStore
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.rollback import RollbackState
 from policies.model import Mode, Policy
@@ -98,8 +98,8 @@ async def _link(world: World, policy: Policy) -> Link | None:
 
 async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
     """Open the store, and let what it remembers lengthen the chain and raise the floors."""
-    shelf = await _shelf(world, policy)
-    memory = await asyncio.to_thread(recall, shelf, boot.chain or Chain(policy.trust))
+    store = await _shelf(world, policy)
+    memory = await asyncio.to_thread(recall, store, boot.chain or Chain(policy.trust))
     for doubt in memory.doubts:
         world.emit(StateDoubted(code=doubt.code, reason=str(doubt)))
     seen = _merged(boot.seen, memory.seen).under(memory.chain)
@@ -110,12 +110,12 @@ async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
         TrustRecalled(
             root=memory.chain.version,
             seen=str(floor) if floor else None,
-            kept=shelf.persistent,
+            kept=store.persistent,
         )
     )
     now = seen.no_earlier(now)
     wall_clock.advance(world, now)
-    return replace(boot, shelf=shelf, chain=memory.chain, seen=seen, now=now)
+    return replace(boot, store=store, chain=memory.chain, seen=seen, now=now)
 
 
 def _merged(seen: RollbackState, more: RollbackState) -> RollbackState:
@@ -124,12 +124,12 @@ def _merged(seen: RollbackState, more: RollbackState) -> RollbackState:
     return seen
 
 
-async def _shelf(world: World, policy: Policy) -> Shelf:
-    shelf = await world.cache.open(
+async def _shelf(world: World, policy: Policy) -> OpenStore:
+    store = await world.store_opener.open(
         persistent=policy.cache_enabled, bound=policy.limits.cache_mib * MIB
     )
-    world.emit(StoreOpened(persistent=shelf.persistent, note=shelf.note))
-    return shelf
+    world.emit(StoreOpened(persistent=store.persistent, note=store.note))
+    return store
 
 
 HANDLER = Handler(

@@ -36,10 +36,10 @@ from phase_boot.machine.retry_events import RetryScheduled
 from phase_boot.machine.waiting import LAN, Pause, TryAgain, answered
 from phase_boot.ports.finder import server_of
 from phase_boot.ports.network import SetupFailed
-from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.operator import Answer, MenuAction, Report
 from phase_boot.ports.reports import NotSaved
 from policies.model import Mode, Reach
-from states.discover import quest_of
+from states.discover import query_of
 
 ACT_SECONDS: Final = 120
 """For what a person asked for, so that they get an answer and the menu again."""
@@ -82,12 +82,12 @@ async def _asked(world: World, boot: Boot, cause: str, pause: Pause | None) -> S
             answer = await answered(world, boot, report, pause)
             # From here on a person is there.
             pause = None
-        if answer.wish not in report.offers:
+        if answer.action not in report.offers:
             # Whoever shows the menu does not decide what is in it.
-            return await _leave(world, boot, Wish.QUIT)
-        world.emit(ShellChose(wish=answer.wish))
+            return await _leave(world, boot, MenuAction.QUIT)
+        world.emit(ShellChose(wish=answer.action))
         try:
-            outcome = await _ACTS.get(answer.wish, _leaving)(world, boot, answer)
+            outcome = await _ACTS.get(answer.action, _leaving)(world, boot, answer)
             failures = 0
         except Exception as error:
             # A person whose wish fails in a way that nobody foresaw has others.
@@ -127,7 +127,7 @@ def _pause(world: World, boot: Boot) -> Pause:
     on_lan = boot.link is not None and LAN in policy.discovery.order
     return Pause(
         seconds=seconds,
-        quest=quest_of(boot) if on_lan else None,
+        query=query_of(boot) if on_lan else None,
         network=True,
     )
 
@@ -150,7 +150,7 @@ def _report(world: World, boot: Boot, cause: str, note: str | None) -> Report:
         cause=cause,
         way_out=WAY_OUT,
         refusals=boot.refusals,
-        journal=world.record.lines[-journal_text.MAX_EVENTS :],
+        journal=world.journal.lines[-journal_text.MAX_EVENTS :],
         mode=boot.facts.mode if boot.facts else None,
         offers=_offers(boot),
         interfaces=world.network.interfaces(),
@@ -158,15 +158,15 @@ def _report(world: World, boot: Boot, cause: str, note: str | None) -> Report:
     )
 
 
-def _offers(boot: Boot) -> tuple[Wish, ...]:
+def _offers(boot: Boot) -> tuple[MenuAction, ...]:
     """Return what is allowed; as long as no policy is known, nothing that one could forbid."""
     policy = boot.policy
     allowed = {
-        Wish.CANDIDATE: policy is not None,
-        Wish.SAVE: policy is not None and policy.mode is not Mode.PRIVATE,
-        Wish.ROOT_SHELL: policy is not None and policy.shell.root,
+        MenuAction.CANDIDATE: policy is not None,
+        MenuAction.SAVE: policy is not None and policy.mode is not Mode.PRIVATE,
+        MenuAction.ROOT_SHELL: policy is not None and policy.shell.root,
     }
-    return tuple(wish for wish in Wish if allowed.get(wish, True))
+    return tuple(wish for wish in MenuAction if allowed.get(wish, True))
 
 
 async def _retry(world: World, boot: Boot, _answer: Answer) -> Step:
@@ -183,7 +183,7 @@ async def _candidate(world: World, boot: Boot, _answer: Answer) -> Step | str:
         await promises.check(world, boot)
     except (NotPrivate, NotLocal) as failure:
         return f"Nothing is looked for: {failure}."
-    offers = await everything(world, quest_of(boot), boot)
+    offers = await everything(world, query_of(boot), boot)
     if not offers:
         return "Nothing turned up; start a provider on this network, or type a URL."
     url = await world.operator.choose(offers)
@@ -227,7 +227,7 @@ async def _clock(world: World, boot: Boot, answer: Answer) -> Step | str:
 
 
 async def _save(world: World, boot: Boot, _answer: Answer) -> str:
-    journal = world.record.lines
+    journal = world.journal.lines
     text = journal_text.report_text(_facts(boot), boot.refusals, "\n".join(journal))
     try:
         async with asyncio.timeout(ACT_SECONDS):
@@ -241,33 +241,33 @@ async def _save(world: World, boot: Boot, _answer: Answer) -> str:
 
 
 async def _root_shell(world: World, _boot: Boot, answer: Answer) -> str:
-    await world.operator.obey(answer.wish)
+    await world.operator.perform(answer.action)
     return "The root shell has ended."
 
 
 async def _leaving(world: World, boot: Boot, answer: Answer) -> Step:
-    return await _leave(world, boot, answer.wish)
+    return await _leave(world, boot, answer.action)
 
 
-_ACTS: Final[Mapping[Wish, Callable[[World, Boot, Answer], Awaitable[Step | str]]]] = (
+_ACTS: Final[Mapping[MenuAction, Callable[[World, Boot, Answer], Awaitable[Step | str]]]] = (
     MappingProxyType(
         {
-            Wish.RETRY: _retry,
-            Wish.URL: _url,
-            Wish.CANDIDATE: _candidate,
-            Wish.NETWORK: _network,
-            Wish.CLOCK: _clock,
-            Wish.SAVE: _save,
-            Wish.ROOT_SHELL: _root_shell,
+            MenuAction.RETRY: _retry,
+            MenuAction.URL: _url,
+            MenuAction.CANDIDATE: _candidate,
+            MenuAction.NETWORK: _network,
+            MenuAction.CLOCK: _clock,
+            MenuAction.SAVE: _save,
+            MenuAction.ROOT_SHELL: _root_shell,
         }
     )
 )
 
 
-async def _leave(world: World, boot: Boot, wish: Wish) -> Step:
-    world.record.flush()
+async def _leave(world: World, boot: Boot, wish: MenuAction) -> Step:
+    world.journal.flush()
     await give_back(world, boot)
-    await world.operator.obey(wish)
+    await world.operator.perform(wish)
     # A boot that ends in trouble is one that a person was not asked about.
     return Step(Trigger.LEAVE, replace(boot, trouble=None))
 

@@ -27,7 +27,7 @@ from phase_boot.machine.update_session import UpdateSession, requirements_of, si
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, server_of
 from phase_boot.ports.network import Link
-from phase_boot.ports.notebook import Notebook
+from phase_boot.ports.state_files import StateFiles
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.client import Updater
 from phase_boot.trust.refusals import Refusal
@@ -198,13 +198,13 @@ class _Talks:
     def _now(self) -> datetime:
         return known(self.boot.now, "the time")
 
-    async def _keep(self, write: Callable[[Notebook], None]) -> None:
+    async def _keep(self, write: Callable[[StateFiles], None]) -> None:
         """Write something down if the disk allows it: a boot does not depend on it."""
-        notebook = known(self.boot.shelf, "a store").notebook
+        state_files = known(self.boot.store, "a store").state_files
         try:
             # One at a time: what is known last is written last.
             async with self._writing:
-                await asyncio.to_thread(write, notebook)
+                await asyncio.to_thread(write, state_files)
         except StoreError as failure:
             self.world.emit(StateNotKept(reason=str(failure)))
 

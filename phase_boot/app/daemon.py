@@ -43,13 +43,13 @@ from phase_boot.machine.graph import State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.registry import RegistryError, installed_handlers
-from phase_boot.ports.cache import Cache
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
 from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
 from phase_boot.ports.privacy import Privacy
 from phase_boot.ports.reports import Reports
+from phase_boot.ports.storage import StoreOpener
 from phase_boot.privsep.client import WorkerClient
 from phase_boot.privsep.worker import NetworkWorker, start_worker
 
@@ -88,7 +88,7 @@ class Settings:
 class _Surroundings:
     """What differs between the seed and a desktop."""
 
-    cache: Cache
+    store_opener: StoreOpener
     kexec: Kexec
     loader: Loader
     privacy: Privacy
@@ -151,13 +151,13 @@ async def _run(
         network=around.network,
         finders=(network, UrlFinder(), CachedManifestFinder()),
         fetcher=network,
-        neighbours=worker.peer_channel(),
-        cache=around.cache,
+        peer_sharing=worker.peer_channel(),
+        store_opener=around.store_opener,
         kexec=around.kexec,
         loader=around.loader,
         operator=around.operator,
         reports=around.reports,
-        record=journal,
+        journal=journal,
         supervisor=ServiceManager(),
         emit=journal.emit,
         chance=random,
@@ -197,7 +197,7 @@ def _seed() -> _Surroundings:
     variables = EfiVariables()
     disk = SysfsBootDisk(variables)
     return _Surroundings(
-        cache=CachePartitionOpener(disk),
+        store_opener=CachePartitionOpener(disk),
         kexec=KexecTools(),
         loader=SystemdBootLoader(StickEsp(disk), variables),
         privacy=LinuxPrivacy(),
@@ -222,7 +222,7 @@ def _desktop(settings: Settings) -> _Surroundings:
     terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
     operator = ConsoleOperator(terminals, at_desk=True, dumb=not display.moves, start=start)
     return _Surroundings(
-        cache=FolderOpener(folder),
+        store_opener=FolderOpener(folder),
         kexec=DryRunKexec(lambda text: sys.stdout.write(text + "\n")),
         loader=NoLoader(),
         privacy=NothingRequested(),

@@ -38,10 +38,10 @@ from phase_boot.machine.events import (
 from phase_boot.machine.journal import Journal, Sink
 from phase_boot.machine.recall import recall
 from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
-from phase_boot.ports.cache import Shelf
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
-from phase_boot.ports.notebook import Notebook
+from phase_boot.ports.state_files import StateFiles
+from phase_boot.ports.storage import OpenStore
 from phase_boot.privsep.worker import NetworkWorker
 from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import manifest_path, read_manifest_path
@@ -182,16 +182,16 @@ async def _prefetch(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -
     boot_id = os.urandom(6).hex()
     journal = Journal([console, *files], now=clock.monotonic, boot_id=boot_id)
     try:
-        shelf = await FolderOpener(plan.request.store).open(persistent=True, bound=plan.bound)
+        store = await FolderOpener(plan.request.store).open(persistent=True, bound=plan.bound)
         manifest = await _verified_manifest(
-            plan, _document_reader(plan, fetcher, clock, journal.emit), shelf
+            plan, _document_reader(plan, fetcher, clock, journal.emit), store
         )
-        shelf.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
+        store.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
         named = [*bases(plan.base), *plan.sources, *map(base_url, manifest.mirrors)]
         context = DownloadContext(
             clock=clock,
             fetcher=fetcher,
-            store=shelf.cas,
+            store=store.cas,
             policy=plan.policy,
             banned=set(),
             emit=journal.emit,
@@ -245,17 +245,17 @@ def _document_reader(
     )
 
 
-async def _verified_manifest(plan: _Plan, reader: DocumentReader, shelf: Shelf) -> Manifest:
+async def _verified_manifest(plan: _Plan, reader: DocumentReader, store: OpenStore) -> Manifest:
     """Return the manifest, verified as a boot does; keep the root and the rollback floor."""
     policy, emit = plan.policy, reader.emit
-    memory = await asyncio.to_thread(recall, shelf, Chain(policy.trust))
+    memory = await asyncio.to_thread(recall, store, Chain(policy.trust))
     for doubt in memory.doubts:
         emit(StateDoubted(code=doubt.code, reason=str(doubt)))
     updater = Updater(memory.chain, memory.seen)
 
-    async def keep(write: Callable[[Notebook], None]) -> None:
+    async def keep(write: Callable[[StateFiles], None]) -> None:
         # A store that cannot keep the floor fails the command: the next run would accept less.
-        await asyncio.to_thread(write, shelf.notebook)
+        await asyncio.to_thread(write, store.state_files)
 
     session = UpdateSession(
         updater=updater,

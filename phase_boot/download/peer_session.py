@@ -18,7 +18,7 @@ from phase_boot.download.announce_reply import parse_reply
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.swarm import Swarm
-from phase_boot.ports.neighbours import Shared
+from phase_boot.ports.peer_sharing import ShareHandle
 from phase_boot.store.chunk_writer import ChunkWriter
 
 MAX_ACTIVE_PEERS: Final = 12
@@ -44,7 +44,7 @@ class PeerSession:
         writer: ChunkWriter,
         swarm: Swarm,
         pieces: PieceMap,
-        shared: Shared,
+        shared: ShareHandle,
         track: Callable[[str], bool],
     ) -> None:
         """Start without peers.

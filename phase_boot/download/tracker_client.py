@@ -28,7 +28,7 @@ from phase_boot.download.swarm import Swarm
 from phase_boot.machine.events import Event
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.ports.neighbours import Neighbours, Share
+from phase_boot.ports.peer_sharing import PeerSharing, SharedArtifact
 from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.layout import ANNOUNCE
 from phase_boot.url import below
@@ -65,14 +65,14 @@ class TrackerClient:
 
     def __init__(
         self,
-        neighbours: Neighbours,
+        peer_sharing: PeerSharing,
         *,
         clock: Clock,
         reach: Reach,
         emit: Callable[[Event], None],
     ) -> None:
         """Start without a session. ``reach`` bounds how far away a tracker may be."""
-        self._neighbours = neighbours
+        self._peer_sharing = peer_sharing
         self._clock = clock
         self._reach = reach
         self._emit = emit
@@ -111,7 +111,7 @@ class TrackerClient:
         """Withdraw what an earlier run shared: the store may have to evict it."""
         try:
             async with asyncio.timeout(REPLY_SECONDS):
-                await self._neighbours.clear()
+                await self._peer_sharing.clear()
         except Exception as fault:  # noqa: BLE001 - sharing must not cost a boot
             self._emit_failure(fault)
 
@@ -136,10 +136,10 @@ class TrackerClient:
         self, context: DownloadContext, root: Cid, writer: ChunkWriter, swarm: Swarm
     ) -> PeerSession | None:
         pieces = PieceMap(writer.chunks)
-        share = Share(writer.artifact.digest, root, writer.artifact.size)
+        share = SharedArtifact(writer.artifact.digest, root, writer.artifact.size)
         try:
             async with asyncio.timeout(REPLY_SECONDS):
-                shared = await self._neighbours.share(
+                shared = await self._peer_sharing.share(
                     share, writer.fileno(), pieces.piece_offsets()
                 )
         except Exception as fault:  # noqa: BLE001 - sharing must not cost a boot
@@ -185,7 +185,7 @@ class TrackerClient:
         sessions = tuple(self._sessions)
         failed = self._reported[base] = self._failed()
         announcement = {
-            "port": self._neighbours.port,
+            "port": self._peer_sharing.port,
             "roots": {str(session.root): session.announcement() for session in sessions},
             "failed": sorted(failed)[:MAX_FAILED],
         }
@@ -212,7 +212,7 @@ class TrackerClient:
         return False
 
     async def _post(self, base: str, announcement: Mapping[str, object]) -> bytes:
-        return await self._neighbours.tell(
+        return await self._peer_sharing.post(
             below(base, ANNOUNCE),
             json.dumps(announcement).encode(),
             limit=MAX_REPLY,
@@ -226,7 +226,7 @@ class TrackerClient:
             session.lift_limit_until_reply(base)
 
     async def _announce_stop(self, base: str) -> None:
-        await self._post(base, {"port": self._neighbours.port, "roots": {}, "event": "stopped"})
+        await self._post(base, {"port": self._peer_sharing.port, "roots": {}, "event": "stopped"})
 
     def _failed(self) -> set[str]:
         """Return the peers that do not answer, for this artifact or an earlier one."""

@@ -8,8 +8,8 @@ from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel, UnknownKernel
 from phase_boot.handoff.unpack import verified_bytes
 from phase_boot.machine.errors import CannotChainload, KexecRefused
-from phase_boot.ports.kexec import Ability, LoadRefused, Method
-from phase_boot.ports.loader import Cargo, Outlook
+from phase_boot.ports.kexec import KexecSupport, LoadRefused, Method
+from phase_boot.ports.loader import BootPayload, StagingSupport
 from phase_boot.store.content_store import VerifiedFile
 
 
@@ -17,7 +17,7 @@ from phase_boot.store.content_store import VerifiedFile
 class FakeKexec:
     """Remembers the bytes that it was made to jump into."""
 
-    can: Ability = field(default_factory=lambda: Ability(methods=tuple(Method)))
+    can: KexecSupport = field(default_factory=lambda: KexecSupport(methods=tuple(Method)))
     refusals: dict[Method, LoadRefused] = field(default_factory=dict)
     """What a call says instead of loading."""
     jump_refusals: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class FakeKexec:
             method: LoadRefused(reason, errno=errno, lasting=lasting) for method in Method
         }
 
-    async def ability(self) -> Ability:
+    async def support(self) -> KexecSupport:
         return self.can
 
     async def load(
@@ -61,10 +61,10 @@ class FakeKexec:
 class FakeLoader:
     """Remembers what was staged, and whether the machine was restarted then."""
 
-    look: Outlook = field(default_factory=Outlook)
+    look: StagingSupport = field(default_factory=StagingSupport)
     refusal: str | None = None
     """What staging comes to."""
-    cargo: Cargo | None = None
+    payload: BootPayload | None = None
     kernel: bytes | None = None
     initrd: bytes | None = None
     left: int = 0
@@ -74,22 +74,22 @@ class FakeLoader:
     unstaged: int = 0
     restarted: bool = False
 
-    async def outlook(self) -> Outlook:
+    async def staging_support(self) -> StagingSupport:
         return self.look
 
-    async def stage(self, cargo: Cargo) -> str:
+    async def stage(self, payload: BootPayload) -> str:
         if self.refusal is not None:
             raise CannotChainload(self.refusal)
         try:
-            self.kernel = _bytes_of(cargo.image)
-            self.initrd = _joined(cargo.initrd) if cargo.initrd else None
+            self.kernel = _bytes_of(payload.image)
+            self.initrd = _joined(payload.initrd) if payload.initrd else None
         except UnknownKernel as error:
             raise CannotChainload(f"nothing was staged: {error}") from error
-        self.cargo = cargo
+        self.payload = payload
         return "phase-staged-0.conf"
 
     async def restart(self) -> None:
-        if self.cargo is None:
+        if self.payload is None:
             raise CannotChainload("nothing is staged")
         self.restarted = True
 

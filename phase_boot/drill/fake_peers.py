@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from phase_boot.content.pieces import encode_bitfield, piece_count
 from phase_boot.drill.fake_mirrors import Sites
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.ports.neighbours import Share
+from phase_boot.ports.peer_sharing import SharedArtifact
 from phase_boot.store.layout import ANNOUNCE
 from policies.model import Reach
 
@@ -28,10 +28,10 @@ class FakeNeighbours:
 
     sites: Sites
     port: int = 7000
-    shared: dict[Share, FakeShared] = field(default_factory=dict)
+    shared: dict[SharedArtifact, FakeShared] = field(default_factory=dict)
     said: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         self.sites.reaches.add(reach)
         base = url.removesuffix(f"/{ANNOUNCE}")
         site = self.sites.by_base.get(base)
@@ -46,7 +46,7 @@ class FakeNeighbours:
     async def clear(self) -> None:
         self.shared.clear()
 
-    async def share(self, share: Share, file: int, cuts: Sequence[int]) -> FakeShared:
+    async def share(self, share: SharedArtifact, file: int, cuts: Sequence[int]) -> FakeShared:
         assert file >= 0
         assert len(cuts) == piece_count(share.size) + 1
         return self.shared.setdefault(share, FakeShared())

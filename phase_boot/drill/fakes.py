@@ -14,11 +14,11 @@ from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.errors import NotConfigured
-from phase_boot.ports.cache import Shelf
-from phase_boot.ports.finder import Candidate, FinderFailed, Quest
-from phase_boot.ports.operator import Answer, Offer, Report, Wish
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed
+from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
 from phase_boot.ports.platform import Facts
 from phase_boot.ports.reports import NotSaved
+from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import ContentStore
 from policies.model import Policy, PolicyError, policy_from
 
@@ -98,10 +98,10 @@ class FakeFinder:
     origin: str = "lan"
     broken: bool = False
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         if self.broken:
             raise FinderFailed("mDNS cannot be used on this network")
-        for url in [*self.urls, *(quest.urls if self.origin == "url" else ())]:
+        for url in [*self.urls, *(query.urls if self.origin == "url" else ())]:
             yield Candidate(url=url, origin=self.origin)
 
 
@@ -116,14 +116,14 @@ class FakeCache:
     mounted: bool = False
     """Whether Cache itself was ever touched."""
 
-    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+    async def open(self, *, persistent: bool, bound: int) -> OpenStore:
         self.mounted |= persistent
         if persistent and self.cache is not None:
             cas = ContentStore(self.cache, bound=bound)
-            return Shelf(cas, self.notes, persistent=True, partition=CACHE_PARTITION)
+            return OpenStore(cas, self.notes, persistent=True, partition=CACHE_PARTITION)
         note = "this stick has no Cache partition" if persistent else None
         cas = ContentStore(self.memory, bound=bound)
-        return Shelf(cas, self.memory_notes, persistent=False, note=note)
+        return OpenStore(cas, self.memory_notes, persistent=False, note=note)
 
     async def release(self) -> None:
         self.released += 1
@@ -150,9 +150,9 @@ class FakeOperator:
 
     answers: list[Answer] = field(default_factory=list)
     choices: list[str | None] = field(default_factory=list)
-    offered: list[tuple[Offer, ...]] = field(default_factory=list)
+    offered: list[tuple[CandidateOption, ...]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    obeyed: list[Wish] = field(default_factory=list)
+    obeyed: list[MenuAction] = field(default_factory=list)
     away_until: float = 0.0
     """Seconds of the loop's time before which no person is there."""
     thinks: float = 0.0
@@ -164,7 +164,7 @@ class FakeOperator:
         self.reports.append(report)
         await self.touched()
         await asyncio.sleep(self.thinks)
-        return self.answers.pop(0) if self.answers else Answer(Wish.QUIT)
+        return self.answers.pop(0) if self.answers else Answer(MenuAction.QUIT)
 
     async def touched(self) -> None:
         away = self.away_until - asyncio.get_running_loop().time()
@@ -173,11 +173,11 @@ class FakeOperator:
         if away > 0:
             await asyncio.sleep(away)
 
-    async def choose(self, offers: Sequence[Offer]) -> str | None:
+    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
         self.offered.append(tuple(offers))
         return self.choices.pop(0) if self.choices else None
 
-    async def obey(self, wish: Wish) -> None:
+    async def perform(self, wish: MenuAction) -> None:
         self.obeyed.append(wish)
 
 

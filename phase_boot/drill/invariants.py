@@ -31,7 +31,7 @@ GRACE: Final = 30.0
 """Seconds more than its budget after which a handler that will not stop is left alone."""
 WIPING: Final = ("init_on_free", "1")
 """What the hand-over puts on the command line in Private, and there alone."""
-BEYOND: Final = ("Finder.", "Fetcher.", "Neighbours.", "Kexec.load", "Kexec.jump")
+BEYOND: Final = ("Finder.", "Fetcher.", "PeerSharing.", "Kexec.load", "Kexec.jump")
 """What is asked of the network, or starts what comes after it."""
 MAX_PAUSE: Final = max(backoff.longest for backoff in SCHEDULE.values())
 LYING: Final = frozenset({FaultKind.CORRUPT, FaultKind.LIE, FaultKind.TEAR})
@@ -134,7 +134,7 @@ def _runs_what_was_signed(run: Run) -> Iterator[str]:
     if kexec.jumped:
         yield from _unsigned(run, kexec.kernel, kexec.initrd, kexec.cmdline)
     if loader.restarted:
-        cmdline = loader.cargo.cmdline if loader.cargo else None
+        cmdline = loader.payload.cmdline if loader.payload else None
         yield from _unsigned(run, loader.kernel, loader.initrd, cmdline)
 
 
@@ -247,8 +247,8 @@ def _leaves_no_task(run: Run) -> Iterator[str]:
 
 
 def _gives_cache_back(run: Run) -> Iterator[str]:
-    opened = any(place.member == "Cache.open" for place in run.plan.asked)
-    struck = any(fault.point.member == "Cache.release" for fault, _ in run.plan.injected)
+    opened = any(place.member == "StoreOpener.open" for place in run.plan.asked)
+    struck = any(fault.point.member == "StoreOpener.release" for fault, _ in run.plan.injected)
     if opened and not run.scene.cache.released and not struck:
         yield "Cache was not given back"
 

@@ -9,7 +9,7 @@ from phase_boot.store.errors import StoreError
 
 @dataclass
 class MemoryNotebook:
-    """Implements `ports.notebook.Notebook`."""
+    """Implements `ports.state_files.StateFiles`."""
 
     pages: dict[str, bytes] = field(default_factory=dict)
     refusal: StoreError | None = None

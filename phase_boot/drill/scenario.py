@@ -32,7 +32,7 @@ from phase_boot.machine.journal import Journal
 from phase_boot.machine.registry import installed_handlers, total
 from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.finder import Finder
-from phase_boot.ports.neighbours import Neighbours
+from phase_boot.ports.peer_sharing import PeerSharing
 
 _FOUND = installed_handlers()
 OWN_HANDLERS = tuple(_FOUND[state] for state in State if state in _FOUND)
@@ -59,7 +59,7 @@ class Scenario:
     finder_broken: bool = False
     lan: Finder | None = None
     """Who looks at the LAN, where it is nobody who merely finds all of ``found``."""
-    neighbours: Neighbours | None = None
+    peer_sharing: PeerSharing | None = None
     """Who hands on; without it nobody looks at what was."""
     start: Boot = field(default_factory=Boot)
     boot: Boot | None = None
@@ -102,13 +102,13 @@ class Scenario:
                 CachedManifestFinder(),
             ),
             fetcher=self.sites,
-            neighbours=self.neighbours or FakeNeighbours(self.sites),
-            cache=self.cache,
+            peer_sharing=self.peer_sharing or FakeNeighbours(self.sites),
+            store_opener=self.cache,
             kexec=self.kexec,
             loader=self.loader,
             operator=self.operator,
             reports=self.reports,
-            record=journal,
+            journal=journal,
             supervisor=self.supervisor,
             emit=journal.emit,
             chance=Random("jitter").random,

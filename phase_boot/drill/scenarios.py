@@ -37,7 +37,7 @@ from phase_boot.drill.sample_manifest import (
 from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_1, ROOT_2
 from phase_boot.drill.scenario import Scenario
 from phase_boot.ports.network import Setup
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
 
@@ -130,7 +130,7 @@ def typed() -> Scenario:
     peer.vanish_after = 3000
     play = _scene("internet", peer=peer)
     url, play.found = play.found[0], []
-    play.operator.answers = [Answer(Wish.URL, url), *play.operator.answers]
+    play.operator.answers = [Answer(MenuAction.URL, url), *play.operator.answers]
     return play
 
 
@@ -141,11 +141,11 @@ def helped() -> Scenario:
     play.platform.table["shell"]["root"] = True
     play.operator.choices = [None]
     play.operator.answers = [
-        Answer(Wish.SAVE),
-        Answer(Wish.ROOT_SHELL),
-        Answer(Wish.CANDIDATE),
-        Answer(Wish.CLOCK, wall=NOW + timedelta(days=1)),
-        Answer(Wish.NETWORK, setup=Setup(interface="eth0")),
+        Answer(MenuAction.SAVE),
+        Answer(MenuAction.ROOT_SHELL),
+        Answer(MenuAction.CANDIDATE),
+        Answer(MenuAction.CLOCK, wall=NOW + timedelta(days=1)),
+        Answer(MenuAction.NETWORK, setup=Setup(interface="eth0")),
         *play.operator.answers,
     ]
     return play
@@ -211,7 +211,7 @@ def _scene(mode: str, **sites: Site) -> Scenario:
     play.platform.table = policy_table(mode=mode)
     play.supervisor.period = 3600
     # A person who tries once more, and then has enough.
-    play.operator.answers = [Answer(Wish.RETRY), Answer(Wish.POWER_OFF)]
+    play.operator.answers = [Answer(MenuAction.RETRY), Answer(MenuAction.POWER_OFF)]
     return play
 
 

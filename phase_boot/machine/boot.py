@@ -16,10 +16,10 @@ from phase_boot.machine.deferral import Queue
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.ladder import Ladder
 from phase_boot.machine.retries import Retries, Retry
-from phase_boot.ports.cache import Shelf
 from phase_boot.ports.finder import Candidate
 from phase_boot.ports.network import Link
 from phase_boot.ports.platform import Facts
+from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.rollback import RollbackState
@@ -74,7 +74,7 @@ class Boot:
     """When they last led somewhere new, in seconds of the event loop."""
     restarts: int = 0
     """How often a window has begun again because they did."""
-    shelf: Shelf | None = None
+    store: OpenStore | None = None
     chain: Chain | None = None
     """Whom to trust: it only ever gets longer, over retries too."""
     seen: RollbackState = field(default_factory=RollbackState)

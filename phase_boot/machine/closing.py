@@ -19,7 +19,7 @@ async def give_back(world: World, boot: Boot) -> None:
         boot.images.close()
     try:
         async with asyncio.timeout(RELEASE_SECONDS):
-            await world.cache.release()
+            await world.store_opener.release()
     except TimeoutError:
         world.emit(CacheHeld(reason=f"it was not released within {RELEASE_SECONDS} seconds"))
     except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to do about it

@@ -9,19 +9,19 @@ from phase_boot.machine.boot import Boot
 from phase_boot.machine.errors import BootError
 from phase_boot.machine.events import Event
 from phase_boot.machine.graph import State, Trigger, triggers_of
-from phase_boot.ports.cache import Cache
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher
 from phase_boot.ports.finder import Finder
+from phase_boot.ports.journal import JournalReader
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
-from phase_boot.ports.neighbours import Neighbours
 from phase_boot.ports.network import Network
 from phase_boot.ports.operator import Operator
+from phase_boot.ports.peer_sharing import PeerSharing
 from phase_boot.ports.platform import Platform
 from phase_boot.ports.privacy import Privacy
-from phase_boot.ports.record import Record
 from phase_boot.ports.reports import Reports
+from phase_boot.ports.storage import StoreOpener
 from phase_boot.ports.supervisor import Supervisor
 
 
@@ -35,13 +35,13 @@ class World:
     network: Network
     finders: tuple[Finder, ...]
     fetcher: Fetcher
-    neighbours: Neighbours
-    cache: Cache
+    peer_sharing: PeerSharing
+    store_opener: StoreOpener
     kexec: Kexec
     loader: Loader
     operator: Operator
     reports: Reports
-    record: Record
+    journal: JournalReader
     supervisor: Supervisor
     emit: Callable[[Event], None]
     chance: Callable[[], float]

@@ -12,17 +12,17 @@ from phase_boot.ports.network import Link
 
 def initrd_of(world: World, boot: Boot, images: Images) -> Initrd:
     """Return the initramfs with the hand-over document, and with the rootfs if it is in memory."""
-    shelf = known(boot.shelf, "a store")
+    store = known(boot.store, "a store")
     # On a partition that cannot be named to it the target would not find the rootfs.
-    usable = shelf.persistent and shelf.partition is not None and shelf.partition.is_readable
-    named = shelf.partition if usable else None
+    usable = store.persistent and store.partition is not None and store.partition.is_readable
+    named = store.partition if usable else None
     handoff = document(
         mode=known(boot.facts, "the machine's facts").mode,
         manifest=known(boot.manifest, "a manifest"),
         network=_network(boot.link) if boot.link else None,
         cache=named,
         sources=dict(boot.sources),
-        journal=world.record.lines,
+        journal=world.journal.lines,
     )
     return Initrd(
         initramfs=images.initramfs,

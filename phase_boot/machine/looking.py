@@ -10,14 +10,16 @@ from phase_boot.machine.boot import Boot, known
 from phase_boot.machine.handler import World
 from phase_boot.machine.search import search
 from phase_boot.ports import finder as port
-from phase_boot.ports.operator import Offer
+from phase_boot.ports.operator import CandidateOption
 
 MAX_OFFERS: Final = 32
 OFFERS_OF_ONE_HOST: Final = 4
 """So that a machine that announces itself a hundred times hides nobody."""
 
 
-async def everything(world: World, quest: port.Quest, boot: Boot) -> tuple[Offer, ...]:
+async def everything(
+    world: World, query: port.DiscoveryQuery, boot: Boot
+) -> tuple[CandidateOption, ...]:
     """Look with every finder that the policy allows, all of them at once.
 
     Each offer says why it was refused before.
@@ -27,11 +29,11 @@ async def everything(world: World, quest: port.Quest, boot: Boot) -> tuple[Offer
     origins = {*order, "url"} - {"cache"}
     allowed = [finder for finder in world.finders if finder.origin in origins]
     found = _Found()
-    async with aclosing(search(allowed, quest, emit=world.emit)) as candidates:
+    async with aclosing(search(allowed, query, emit=world.emit)) as candidates:
         async for candidate in candidates:
             found.take(candidate)
     return tuple(
-        Offer(url=url, origin=origin, refused=_why_refused(boot, url))
+        CandidateOption(url=url, origin=origin, refused=_why_refused(boot, url))
         for url, origin in found.origins.items()
     )
 

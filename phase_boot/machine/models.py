@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from phase_boot.ports.notebook import Notebook
 from phase_boot.ports.platform import Facts
+from phase_boot.ports.state_files import StateFiles
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import check_depth
@@ -21,12 +21,12 @@ MAX_NAME: Final = 128
 MAX_BYTES: Final = 16 * 1024
 
 
-def kexec_failed_before(notebook: Notebook, facts: Facts) -> bool:
+def kexec_failed_before(state_files: StateFiles, facts: Facts) -> bool:
     """Tell whether a boot of this build wrote down that kexec fails on this model."""
-    return bool(facts.model) and _key(facts) in _read(notebook)
+    return bool(facts.model) and _key(facts) in _read(state_files)
 
 
-def remember_failure(notebook: Notebook, facts: Facts) -> None:
+def remember_failure(state_files: StateFiles, facts: Facts) -> None:
     """Write down that kexec fails on this model, the last `MAX_MODELS` of them.
 
     Raises:
@@ -35,9 +35,9 @@ def remember_failure(notebook: Notebook, facts: Facts) -> None:
     if not facts.model:
         return
     # A new build may bring a kernel that can: what older builds met does not count for it.
-    kept = [key for key in _read(notebook) if key[0] == _built(facts) and key != _key(facts)]
+    kept = [key for key in _read(state_files) if key[0] == _built(facts) and key != _key(facts)]
     newest = [*kept, _key(facts)][-MAX_MODELS:]
-    notebook.write(PAGE, json.dumps(newest, ensure_ascii=True).encode("ascii"))
+    state_files.write(PAGE, json.dumps(newest, ensure_ascii=True).encode("ascii"))
 
 
 def _key(facts: Facts) -> tuple[str, str]:
@@ -48,10 +48,10 @@ def _built(facts: Facts) -> str:
     return facts.built.isoformat(timespec="seconds")
 
 
-def _read(notebook: Notebook) -> list[tuple[str, str]]:
+def _read(state_files: StateFiles) -> list[tuple[str, str]]:
     """Return the models; anything that we did not write is none."""
     try:
-        raw = notebook.read(PAGE, limit=MAX_BYTES) or b"[]"
+        raw = state_files.read(PAGE, limit=MAX_BYTES) or b"[]"
         check_depth(raw, 2)
         entries = json.loads(raw) if len(raw) <= MAX_BYTES else []
     except (StoreError, Refusal, ValueError):

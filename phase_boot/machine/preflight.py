@@ -17,7 +17,7 @@ from phase_boot.machine.handler import World
 from phase_boot.machine.handover import cmdline_of
 from phase_boot.machine.ladder import Ladder
 from phase_boot.machine.models import kexec_failed_before
-from phase_boot.ports.loader import Outlook
+from phase_boot.ports.loader import StagingSupport
 from phase_boot.store.content_store import VerifiedFile
 from policies.model import Mode
 
@@ -35,7 +35,7 @@ class Survey:
 
     arch: Arch
     ladder: Ladder
-    loader: Outlook
+    loader: StagingSupport
 
 
 async def survey(world: World, boot: Boot) -> Survey:
@@ -45,28 +45,28 @@ async def survey(world: World, boot: Boot) -> Survey:
         NoWayToStart: none is, whatever the image.
     """
     facts = known(boot.facts, "the machine's facts")
-    ability, loader = await world.kexec.ability(), await outlook(world, boot)
-    ladder = Ladder(calls=ability.methods, said=ability.forbidden)
-    if not ability.methods and loader.obstacle:
-        said = "; ".join([*ability.forbidden, loader.obstacle])
+    support, loader = await world.kexec.support(), await staging_support(world, boot)
+    ladder = Ladder(calls=support.methods, said=support.forbidden)
+    if not support.methods and loader.obstacle:
+        said = "; ".join([*support.forbidden, loader.obstacle])
         raise NoWayToStart(
             f"nothing can be started on this machine ({said}); restart with one of these changed"
         )
-    if ability.methods and not loader.obstacle:
-        notebook = known(boot.shelf, "a store").notebook
-        if await asyncio.to_thread(kexec_failed_before, notebook, facts):
+    if support.methods and not loader.obstacle:
+        state_files = known(boot.store, "a store").state_files
+        if await asyncio.to_thread(kexec_failed_before, state_files, facts):
             ladder = ladder.without_kexec("kexec failed on this model of machine before")
     return Survey(arch=facts.arch, ladder=ladder, loader=loader)
 
 
-async def outlook(world: World, boot: Boot) -> Outlook:
+async def staging_support(world: World, boot: Boot) -> StagingSupport:
     """Ask about the firmware's loader, but not where nothing may be written to the stick."""
     if known(boot.policy, "a policy").mode is Mode.PRIVATE:
-        return Outlook(
+        return StagingSupport(
             obstacle="Private mode writes nothing to the stick for the firmware to start; choose "
             "another mode in the boot menu"
         )
-    return await world.loader.outlook()
+    return await world.loader.staging_support()
 
 
 def check_handover(boot: Boot, *, rootfs_on_cache: bool) -> None:
@@ -139,12 +139,12 @@ def uki_is_wanted(found: Survey, kernel: Kernel, ladder: Ladder) -> bool:
     return not ladder.calls or not kernel.signed
 
 
-def obstacle_to_staging(kernel: Kernel, loader: Outlook, *, has_uki: bool) -> str | None:
+def obstacle_to_staging(kernel: Kernel, loader: StagingSupport, *, has_uki: bool) -> str | None:
     """Return why the firmware's loader cannot start this kernel, if so."""
     return _below(kernel, loader, has_uki=has_uki)
 
 
-def _below(kernel: Kernel, loader: Outlook, *, has_uki: bool) -> str | None:
+def _below(kernel: Kernel, loader: StagingSupport, *, has_uki: bool) -> str | None:
     if loader.obstacle:
         return loader.obstacle
     if loader.secure_boot:

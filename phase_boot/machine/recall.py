@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.ports.cache import Shelf
-from phase_boot.ports.notebook import Notebook
+from phase_boot.ports.state_files import StateFiles
+from phase_boot.ports.storage import OpenStore
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.refusals import (
@@ -34,38 +34,38 @@ class Memory:
     doubts: tuple[Refusal, ...]
 
 
-def recall(shelf: Shelf, chain: Chain) -> Memory:
-    """Read the roots and the state beside the artifacts of ``shelf``. It never fails: it doubts."""
-    longer, doubts = _roots(shelf.notebook, chain)
-    seen, reasons = _seen(shelf, longer)
+def recall(store: OpenStore, chain: Chain) -> Memory:
+    """Read the roots and the state beside the artifacts of ``store``. It never fails: it doubts."""
+    longer, doubts = _roots(store.state_files, chain)
+    seen, reasons = _seen(store, longer)
     return Memory(longer, seen, (*doubts, *reasons))
 
 
-def keep_root(notebook: Notebook, version: int, raw: bytes) -> None:
+def keep_root(state_files: StateFiles, version: int, raw: bytes) -> None:
     """Write down a root that was followed; raise StoreError if the disk refuses."""
-    _keep(notebook, _root_name(version), raw)
+    _keep(state_files, _root_name(version), raw)
 
 
-def keep_seen(notebook: Notebook, seen: RollbackState, chain: Chain) -> None:
+def keep_seen(state_files: StateFiles, seen: RollbackState, chain: Chain) -> None:
     """Write down what was seen; raise StoreError if the disk refuses."""
-    _keep(notebook, STATE, write_state(seen, chain))
+    _keep(state_files, STATE, write_state(seen, chain))
 
 
-def _keep(notebook: Notebook, name: str, data: bytes) -> None:
+def _keep(state_files: StateFiles, name: str, data: bytes) -> None:
     """Write what is not there yet: thousands of attempts must not wear out a stick."""
     try:
-        if notebook.read(name, limit=len(data)) == data:
+        if state_files.read(name, limit=len(data)) == data:
             return
     except StoreError:
         # What cannot be read may still be replaced.
         pass
-    notebook.write(name, data)
+    state_files.write(name, data)
 
 
-def _roots(notebook: Notebook, chain: Chain) -> tuple[Chain, tuple[Refusal, ...]]:
+def _roots(state_files: StateFiles, chain: Chain) -> tuple[Chain, tuple[Refusal, ...]]:
     while (version := chain.next_version) is not None:
         try:
-            raw = notebook.read(_root_name(version), limit=MAX_BYTES)
+            raw = state_files.read(_root_name(version), limit=MAX_BYTES)
             if raw is None:
                 break
             chain = chain.extended(raw)
@@ -76,13 +76,13 @@ def _roots(notebook: Notebook, chain: Chain) -> tuple[Chain, tuple[Refusal, ...]
     return chain, ()
 
 
-def _seen(shelf: Shelf, chain: Chain) -> tuple[RollbackState, tuple[Refusal, ...]]:
+def _seen(store: OpenStore, chain: Chain) -> tuple[RollbackState, tuple[Refusal, ...]]:
     try:
-        raw = shelf.notebook.read(STATE, limit=MAX_STATE_BYTES)
+        raw = store.state_files.read(STATE, limit=MAX_STATE_BYTES)
         if raw is not None:
             return read_state(raw, chain)
         # The state is written before the first artifact is fetched.
-        used = bool(chain.later) or not shelf.cas.is_empty()
+        used = bool(chain.later) or not store.cas.is_empty()
     except StoreError as failure:
         return RollbackState(), (StateUnreadable(reason=failure),)
     return RollbackState(), (StateMissing(),) if used else ()

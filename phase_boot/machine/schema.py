@@ -27,7 +27,7 @@ from phase_boot.handoff.kernel import Format
 from phase_boot.machine.events import Event
 from phase_boot.machine.journal import MAX_TEXT
 from phase_boot.ports.kexec import Method
-from phase_boot.ports.operator import Wish
+from phase_boot.ports.operator import MenuAction
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.keys import parse_keyid
 from policies.model import Mode
@@ -86,7 +86,7 @@ _MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingPro
         ("fetch.done", "sha256"): Digest,
         ("candidate.refused", "code"): _code,
         ("state.doubted", "code"): _code,
-        ("shell.chose", "wish"): Wish,
+        ("shell.chose", "wish"): MenuAction,
         ("kernel.inspected", "format"): Format,
         ("kernel.inspected", "arch"): Arch,
         ("kernel.inspected", "first"): _first_way,

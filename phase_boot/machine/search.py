@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from phase_boot.machine.events import Event, FinderFailed
 from phase_boot.machine.network_events import FinderIgnored
-from phase_boot.ports.finder import Candidate, Finder, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, Finder
 from phase_boot.ports.finder import FinderFailed as Failed
 from phase_boot.ports.network import Link, Network, reach_of
 
@@ -120,20 +120,20 @@ class NetworkWatch:
 
 async def search(
     finders: Iterable[Finder],
-    quest: Quest,
+    query: DiscoveryQuery,
     *,
     emit: Callable[[Event], None],
     watch: NetworkWatch | None = None,
 ) -> AsyncGenerator[Candidate, None]:
-    """Yield what the finders find, all of them at once, for `quest.seconds`.
+    """Yield what the finders find, all of them at once, for `query.seconds`.
 
     With a ``watch`` the window begins again whenever the network grows. A finder that fails is
     told to ``emit``; the others go on.
     """
     began = asyncio.get_running_loop().time()
-    longest = quest.seconds * (1 + MAX_RESTARTS if watch else 1)
+    longest = query.seconds * (1 + MAX_RESTARTS if watch else 1)
     found = asyncio.Queue[Candidate | None](MAX_QUEUED)
-    wanted = replace(quest, seconds=longest)
+    wanted = replace(query, seconds=longest)
     named = [(finder, finder.origin) for finder in finders]
     asking = {
         asyncio.create_task(_ask(finder, origin, wanted, found, emit), name=f"finder {origin}")
@@ -142,12 +142,12 @@ async def search(
     ending = asyncio.create_task(_end(asking, found), name="finders")
     try:
         while True:
-            window = max(began, watch.since if watch else began) + quest.seconds
+            window = max(began, watch.since if watch else began) + query.seconds
             try:
                 async with asyncio.timeout_at(window):
                     candidate = await found.get()
             except TimeoutError:
-                if watch is None or watch.since + quest.seconds <= window:
+                if watch is None or watch.since + query.seconds <= window:
                     return
                 continue
             if candidate is None:
@@ -160,13 +160,13 @@ async def search(
 async def _ask(
     finder: Finder,
     origin: str,
-    quest: Quest,
+    query: DiscoveryQuery,
     found: asyncio.Queue[Candidate | None],
     emit: Callable[[Event], None],
 ) -> None:
     told = set[str]()
     try:
-        async with aclosing(finder.find(quest)) as candidates:
+        async with aclosing(finder.find(query)) as candidates:
             async for each in candidates:
                 if isinstance(each, Candidate):
                     await found.put(each)

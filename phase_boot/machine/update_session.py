@@ -15,7 +15,7 @@ from phase_boot.machine.events import Event, RootFollowed
 from phase_boot.machine.recall import keep_root, keep_seen
 from phase_boot.machine.redirect_events import DocumentRedirected
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
-from phase_boot.ports.notebook import Notebook
+from phase_boot.ports.state_files import StateFiles
 from phase_boot.store.layout import root_path
 from phase_boot.trust.client import Updater
 from phase_boot.trust.strict_json import MAX_BYTES
@@ -25,7 +25,7 @@ from policies.model import Network, Policy
 
 Read = Callable[[str], Awaitable[bytes]]
 """Returns the document at a URL; raises `FetchFailed`."""
-Keep = Callable[[Callable[[Notebook], None]], Awaitable[None]]
+Keep = Callable[[Callable[[StateFiles], None]], Awaitable[None]]
 """Calls a function that writes files of the trust state, in a thread."""
 
 
@@ -94,5 +94,5 @@ class UpdateSession:
         """Write down the rollback state as it is when the file is written."""
         await self.keep(self._write_state)
 
-    def _write_state(self, notebook: Notebook) -> None:
-        keep_seen(notebook, self.updater.seen, self.updater.chain)
+    def _write_state(self, state_files: StateFiles) -> None:
+        keep_seen(state_files, self.updater.seen, self.updater.chain)

@@ -34,7 +34,7 @@ class Pause:
     """
 
     seconds: float
-    quest: port.Quest | None = None
+    query: port.DiscoveryQuery | None = None
     network: bool = False
 
 
@@ -106,10 +106,10 @@ async def _news(world: World, boot: Boot, pause: Pause) -> str | None:
 def _looks(world: World, boot: Boot, pause: Pause) -> Iterator[Coroutine[Any, Any, str | None]]:
     if pause.network:
         yield _network(world, boot)
-    if pause.quest is not None:
-        quest = replace(pause.quest, seconds=pause.seconds)
+    if pause.query is not None:
+        query = replace(pause.query, seconds=pause.seconds)
         for finder in world.finders:
-            yield _provider(world, boot, finder, quest)
+            yield _provider(world, boot, finder, query)
 
 
 async def _network(world: World, boot: Boot) -> str | None:
@@ -126,14 +126,16 @@ async def _network(world: World, boot: Boot) -> str | None:
     return None
 
 
-async def _provider(world: World, boot: Boot, finder: port.Finder, quest: port.Quest) -> str | None:
+async def _provider(
+    world: World, boot: Boot, finder: port.Finder, query: port.DiscoveryQuery
+) -> str | None:
     """Return a provider on a host that has not failed in this attempt."""
     known = boot.shunned | {each.candidate.url for each in boot.deferred}
     hosts = {port.host_of(url) for url in known}
     try:
         if finder.origin != LAN:
             return None
-        async with aclosing(finder.find(quest)) as candidates:
+        async with aclosing(finder.find(query)) as candidates:
             async for candidate in candidates:
                 if not isinstance(candidate, port.Candidate):
                     continue

@@ -34,7 +34,7 @@ from phase_boot.plasma.node_key import (
 )
 from phase_boot.plasma.receipt_folder import ReceiptFolder, read_file
 from phase_boot.plasma.runner import JobResult, Machine, rootfs_jobs, run_jobs
-from phase_boot.ports.desk import Desk, NotHandedIn
+from phase_boot.ports.receipt_upload import ReceiptUploader, UploadFailed
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.content_store import ContentStore
 from policies.model import Reach
@@ -74,7 +74,7 @@ Tell = Callable[[str, dict[str, object]], None]
 """Takes the name of an event and its fields."""
 
 
-def _receipt_desk(proxy: str) -> Desk:
+def _receipt_desk(proxy: str) -> ReceiptUploader:
     from phase_boot.adapters.http.receipt_upload import HttpReceiptUploader  # noqa: PLC0415 - slow to import
 
     return HttpReceiptUploader(proxy=proxy)
@@ -93,7 +93,7 @@ class Effects:
     """What this module does to the world."""
 
     tell: Tell
-    desk: Callable[[str], Desk] = _receipt_desk
+    desk: Callable[[str], ReceiptUploader] = _receipt_desk
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random
     same_disk: Callable[[Path, Path], bool] = _same_disk
@@ -231,16 +231,16 @@ def _hand_in(handed: BootRecord, done: Sequence[JobResult], outside: Effects) ->
 
 
 def _handed_in(
-    desk: Desk, base: str, done: Sequence[JobResult], reach: Reach, outside: Effects
+    desk: ReceiptUploader, base: str, done: Sequence[JobResult], reach: Reach, outside: Effects
 ) -> str | None:
     """Return why the provider at ``base`` did not take all of them, or None."""
     waiting, reason = list(done), ""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             while waiting:
-                desk.hand_in(base, waiting[0].raw, reach=reach)
+                desk.upload(base, waiting[0].raw, reach=reach)
                 waiting.pop(0)
-        except NotHandedIn as failure:
+        except UploadFailed as failure:
             reason = str(failure)
             if not failure.retryable or attempt == ATTEMPTS:
                 break

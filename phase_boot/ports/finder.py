@@ -15,7 +15,7 @@ class FinderFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quest:
+class DiscoveryQuery:
     """What is looked for."""
 
     arch: Arch
@@ -24,7 +24,7 @@ class Quest:
     """How long to look."""
     urls: tuple[str, ...]
     """Manifest URLs that the policy or a person named."""
-    kept: bytes | None = None
+    newest_manifest: bytes | None = None
     """The newest manifest that this machine remembers."""
 
 
@@ -80,8 +80,8 @@ class Finder(Protocol):
     def origin(self) -> str:
         """The name of this way, as the policy's `discovery.order` spells it."""
 
-    def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
-        """Yield candidates as they turn up, for at most `quest.seconds`, and reasons of neglect.
+    def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:
+        """Yield candidates as they turn up, for at most `query.seconds`, and reasons of neglect.
 
         Raises:
             FinderFailed: it cannot look at all.

@@ -20,7 +20,7 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ability:
+class KexecSupport:
     """What the running kernel would do.
 
     Attributes:
@@ -49,7 +49,7 @@ class LoadRefused(Exception):
 class Kexec(Protocol):
     """Takes only what was verified: an unverified kernel does not type-check."""
 
-    async def ability(self) -> Ability:
+    async def support(self) -> KexecSupport:
         """Tell which calls may be tried. Nothing is loaded by asking, and it never fails."""
 
     async def load(

@@ -11,7 +11,7 @@ from phase_boot.store.content_store import VerifiedFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class StagingSupport:
     """Whether something could be staged here.
 
     Attributes:
@@ -24,7 +24,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cargo:
+class BootPayload:
     """What is to be started.
 
     Attributes:
@@ -45,10 +45,10 @@ class Cargo:
 class Loader(Protocol):
     """Stages an image on the stick, for one start and no more."""
 
-    async def outlook(self) -> Outlook:
+    async def staging_support(self) -> StagingSupport:
         """Tell whether staging may work here. Nothing is written by asking, and it never fails."""
 
-    async def stage(self, cargo: Cargo) -> str:
+    async def stage(self, payload: BootPayload) -> str:
         """Write the image to the stick, check what was written, and tell the firmware's loader.
 
         Returns the name of the loader's entry.

@@ -11,7 +11,7 @@ from typing import Protocol
 from phase_boot.ports.network import Setup
 
 
-class Wish(StrEnum):
+class MenuAction(StrEnum):
     """What a person may ask for. Booting what was refused is not among it (SPEC M4.5)."""
 
     RETRY = auto()
@@ -32,7 +32,7 @@ class Wish(StrEnum):
 class Answer:
     """A wish, with what was typed: a URL, a set-up of the network, or the time of the clock."""
 
-    wish: Wish
+    action: MenuAction
     url: str | None = None
     setup: Setup | None = None
     wall: datetime | None = None
@@ -60,14 +60,14 @@ class Report:
     refusals: tuple[str, ...]
     journal: tuple[str, ...] = ()
     mode: str | None = None
-    offers: tuple[Wish, ...] = ()
+    offers: tuple[MenuAction, ...] = ()
     interfaces: tuple[str, ...] = ()
     note: str | None = None
     retry_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class CandidateOption:
     """A candidate that turned up: hearsay, as all of them."""
 
     url: str
@@ -85,8 +85,8 @@ class Operator(Protocol):
     async def touched(self) -> None:
         """Return when a key was pressed since `ask` was last called."""
 
-    async def choose(self, offers: Sequence[Offer]) -> str | None:
+    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
         """Show ``offers`` and return the URL of the one that is to be tried, or None for none."""
 
-    async def obey(self, wish: Wish) -> None:
+    async def perform(self, wish: MenuAction) -> None:
         """Carry out `REBOOT` or `POWER_OFF`, or `ROOT_SHELL` to its end; nothing for others."""

@@ -12,7 +12,7 @@ from contextlib import aclosing, closing
 from typing import Final
 
 from phase_boot.ports.fetcher import Buffer, ignore_redirect
-from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed, Ignored
 from phase_boot.privsep.protocol import FrameKind, ProtocolError, encode_request, wait_readable
 from phase_boot.privsep.response import WorkerBody, WorkerResponse, text_of
 from policies.model import Reach
@@ -40,7 +40,7 @@ class WorkerClient:
         # The worker never writes to the control socket: it becomes readable only at its end.
         await wait_readable(self._control)
 
-    async def find(self, query: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:
         """Yield the candidates that the worker discovers.
 
         Raises:

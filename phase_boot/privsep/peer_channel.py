@@ -21,7 +21,7 @@ from typing import Any, Final
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.ports.neighbours import CUT, Hand, Share
+from phase_boot.ports.peer_sharing import OFFSET_TYPE, PeerResponder, SharedArtifact
 from phase_boot.privsep.protocol import FrameKind, decode_failure, encode_failure, wait_readable
 from policies.model import Reach
 
@@ -33,7 +33,7 @@ _DESCRIPTORS: Final = 2
 
 
 class SharedBitfield:
-    """Implements `ports.neighbours.Shared`: a bitfield in memory shared with the worker."""
+    """Implements `ports.peer_sharing.ShareHandle`: a bitfield in memory shared with the worker."""
 
     def __init__(self, mapping: mmap.mmap, start: int) -> None:
         self._mapping = mapping
@@ -46,7 +46,7 @@ class SharedBitfield:
 
 
 class PeerChannel:
-    """Implements `ports.neighbours.Neighbours` by the worker at the other end of ``channel``."""
+    """Implements `ports.peer_sharing.PeerSharing` by the worker at the other end of ``channel``."""
 
     def __init__(
         self, channel: socket.socket, port: int, *, reply_seconds: float = REPLY_SECONDS
@@ -59,7 +59,7 @@ class PeerChannel:
         self._number = 0
         self._pending: dict[int, asyncio.Future[bytes]] = {}
 
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """POST ``body`` to ``url`` and return the response body."""
         message = {"url": url, "body": body.decode(), "limit": limit, "reach": reach}
         reply = await self._request(message)
@@ -92,9 +92,9 @@ class PeerChannel:
             if not self._pending:
                 loop.remove_reader(self._channel)
 
-    async def share(self, share: Share, file: int, cuts: Sequence[int]) -> SharedBitfield:
+    async def share(self, share: SharedArtifact, file: int, cuts: Sequence[int]) -> SharedBitfield:
         """Share the pieces of an open file that the returned bitfield marks."""
-        offsets = array(CUT, cuts).tobytes()
+        offsets = array(OFFSET_TYPE, cuts).tobytes()
         bitfield = os.memfd_create("phase-boot-held")
         try:
             os.truncate(bitfield, len(offsets) + -(-(len(cuts) - 1) // 8))
@@ -144,7 +144,7 @@ class PeerChannel:
             pending.set_exception(decode_failure(kind, text))
 
 
-async def serve_peer_channel(channel: socket.socket, responder: Hand) -> None:
+async def serve_peer_channel(channel: socket.socket, responder: PeerResponder) -> None:
     """Serve the packets of ``channel`` until that is closed; runs in the worker."""
     channel.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     running: set[asyncio.Task[None]] = set()
@@ -158,7 +158,7 @@ async def serve_peer_channel(channel: socket.socket, responder: Hand) -> None:
             message = json.loads(packet[_HEAD.size :])
             if not number:
                 digest, root = Digest(message["digest"]), Cid.parse(message["root"])
-                responder.share(Share(digest, root, message["size"]), *descriptors)
+                responder.share(SharedArtifact(digest, root, message["size"]), *descriptors)
             elif not message:
                 responder.clear()
                 _send_reply(channel, number, FrameKind.DATA, b"")
@@ -173,11 +173,11 @@ async def serve_peer_channel(channel: socket.socket, responder: Hand) -> None:
 
 
 async def _forward_post(
-    channel: socket.socket, number: int, message: dict[str, Any], responder: Hand
+    channel: socket.socket, number: int, message: dict[str, Any], responder: PeerResponder
 ) -> None:
     kind, text = FrameKind.DATA, b""
     try:
-        text = await responder.tell(
+        text = await responder.post(
             message["url"],
             message["body"].encode(),
             limit=message["limit"],

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from phase_boot.content.arch import Arch
 from phase_boot.ports.fetcher import Buffer, Fetcher, FetchFailed, ResponseBody
-from phase_boot.ports.finder import Finder, FinderFailed, Ignored, Quest
+from phase_boot.ports.finder import DiscoveryQuery, Finder, FinderFailed, Ignored
 from phase_boot.privsep.fd_passing import RangeFetcher, encode_remaining, pass_socket
 from phase_boot.privsep.protocol import (
     MAX_FRAME,
@@ -99,7 +99,7 @@ async def _dispatch(
     finder, fetcher = services.finder, services.fetcher
     match fields["do"]:
         case "find" if finder is not None:
-            query = Quest(
+            query = DiscoveryQuery(
                 arch=Arch(fields["arch"]),
                 channel=fields["channel"],
                 seconds=fields["seconds"],

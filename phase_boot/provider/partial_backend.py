@@ -15,7 +15,7 @@ from typing import Final
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import encode_bitfield, piece_count
-from phase_boot.ports.neighbours import CUT, Share
+from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
 from phase_boot.provider.backend import OfferedVersion, ServedFile, artifact_file
 from phase_boot.store.layout import read_entry_path
 
@@ -27,7 +27,7 @@ HAVE_PREFIX: Final = "have/"
 class _SharedFile:
     """An open file, its piece offsets, and the shared memory that holds its bitfield."""
 
-    share: Share
+    share: SharedArtifact
     file: int
     piece_offsets: array[int]
     bitfield: mmap.mmap
@@ -55,7 +55,7 @@ class _SharedFile:
 
 
 class PartialBackend:
-    """Implements `provider.backend.Backend`, and part of `ports.neighbours.Hand`.
+    """Implements `provider.backend.Backend`, and part of `ports.peer_sharing.PeerResponder`.
 
     The downloading process passes read-only descriptors. No file is opened by name.
     """
@@ -65,13 +65,13 @@ class PartialBackend:
         self._shared: dict[Digest, _SharedFile] = {}
         self._roots: dict[str, Digest] = {}
 
-    def share(self, share: Share, file: int, bitfield: int) -> None:
+    def share(self, share: SharedArtifact, file: int, bitfield: int) -> None:
         """Serve the marked pieces of a file; takes ownership of both descriptors.
 
         Raises:
             ValueError: the memory is too small for the offsets.
         """
-        piece_offsets = array(CUT)
+        piece_offsets = array(OFFSET_TYPE)
         try:
             table_bytes = (piece_count(share.size) + 1) * piece_offsets.itemsize
             memory = mmap.mmap(bitfield, 0, access=mmap.ACCESS_READ)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from phase_boot.ports.neighbours import Share
+from phase_boot.ports.peer_sharing import SharedArtifact
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.listen import BACKLOG
 from policies.model import Reach
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class HttpPoster(Protocol):
-    """Posts to a tracker; see `ports.neighbours.Neighbours.tell`."""
+    """Posts to a tracker; see `ports.peer_sharing.PeerSharing.post`."""
 
-    def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> Awaitable[bytes]:
+    def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> Awaitable[bytes]:
         """POST ``body`` to ``url`` and return the response body."""
 
 
 class PeerServer:
-    """Implements `ports.neighbours.Hand`, over sockets that are bound and do not listen yet.
+    """Implements `ports.peer_sharing.PeerResponder` over bound sockets that do not listen yet.
 
     They listen from the first shared artifact on. The import of the HTTP server takes about a
     second on a slow machine, so the first connection triggers it.
@@ -44,7 +44,7 @@ class PeerServer:
         self._opening: asyncio.Task[None] | None = None
         self._listeners: list[asyncio.Server] = []
 
-    def share(self, share: Share, file: int, marks: int) -> None:
+    def share(self, share: SharedArtifact, file: int, marks: int) -> None:
         """Serve the marked pieces of a file; takes ownership of both descriptors."""
         if self._backend is None:
             from phase_boot.provider.partial_backend import PartialBackend  # noqa: PLC0415 - not while booting
@@ -58,9 +58,9 @@ class PeerServer:
         if self._backend is not None:
             self._backend.clear()
 
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        """Implement `Neighbours.tell`."""
-        return await self._poster.tell(url, body, limit=limit, reach=reach)
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        """Implement `PeerSharing.post`."""
+        return await self._poster.post(url, body, limit=limit, reach=reach)
 
     async def close(self) -> None:
         """Close the sockets and the server."""

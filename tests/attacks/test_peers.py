@@ -20,7 +20,7 @@ from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_cou
 from phase_boot.drill.fake_mirrors import chunked, site_with_chunks
 from phase_boot.drill.sample_manifest import ROOTFS
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.ports.neighbours import CUT, Share
+from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
 from phase_boot.privsep.peer_channel import PeerChannel, serve_peer_channel
 from phase_boot.provider.handlers import RequestHandler
 from phase_boot.provider.http_server import ConnectionLimiter, make_server
@@ -37,7 +37,7 @@ COUNT = piece_count(len(ROOTFS))
 HELD = encode_bitfield((1 << COUNT) - 1, COUNT)
 DATA = data_of(5 * MIN_PIECE_SIZE + 1000)
 DIGEST = Digest.of(DATA)
-SHARE = Share(DIGEST, build_dag(chunked(ROOTFS)).root, len(DATA))
+SHARE = SharedArtifact(DIGEST, build_dag(chunked(ROOTFS)).root, len(DATA))
 CUTS = [*range(0, len(DATA), MIN_PIECE_SIZE), len(DATA)]
 PATH = f"/cas/sha256/{DIGEST.hex}"
 
@@ -239,7 +239,7 @@ async def handing_on(tmp_path: Path, held: int, limits: Limits | None = None) ->
     file = tmp_path / "partial"
     file.write_bytes(DATA)
     marks = os.memfd_create("marks")
-    os.write(marks, array(CUT, CUTS).tobytes() + bytes([held]))
+    os.write(marks, array(OFFSET_TYPE, CUTS).tobytes() + bytes([held]))
     backend, limits = PartialBackend(), limits or Limits(grace_seconds=1)
     backend.share(SHARE, os.open(file, os.O_RDONLY), marks)
     server = make_server(RequestHandler(backend, limits, lambda _: None), limits, lambda _: None)
@@ -328,20 +328,20 @@ def test_a_bitfield_that_is_too_short_is_refused_and_leaks_no_descriptor(tmp_pat
 
 
 class Takes:
-    """Implements `ports.neighbours.Hand` with a fixed reply."""
+    """Implements `ports.peer_sharing.PeerResponder` with a fixed reply."""
 
     def __init__(self, answer: bytes = b"", failure: FetchFailed | None = None) -> None:
         self.handle = answer
         self.failure = failure
-        self.shared: list[tuple[Share, int, int]] = []
+        self.shared: list[tuple[SharedArtifact, int, int]] = []
 
-    def share(self, share: Share, file: int, marks: int) -> None:
+    def share(self, share: SharedArtifact, file: int, marks: int) -> None:
         self.shared.append((share, file, marks))
 
     def clear(self) -> None:
         self.shared.clear()
 
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         assert (url, limit, reach) == ("http://10.0.0.1/announce", 100, Reach.LAN)
         if self.failure is not None:
             raise self.failure
@@ -361,8 +361,8 @@ async def lending(hand: Takes) -> AsyncIterator[PeerChannel]:
         task.cancel()
 
 
-async def reply(neighbours: PeerChannel) -> bytes:
-    return await neighbours.tell("http://10.0.0.1/announce", b"x", limit=100, reach=Reach.LAN)
+async def reply(peer_sharing: PeerChannel) -> bytes:
+    return await peer_sharing.post("http://10.0.0.1/announce", b"x", limit=100, reach=Reach.LAN)
 
 
 async def test_shared_descriptors_are_read_only_in_the_worker(tmp_path: Path) -> None:
@@ -370,9 +370,9 @@ async def test_shared_descriptors_are_read_only_in_the_worker(tmp_path: Path) ->
     file = tmp_path / "partial"
     file.write_bytes(DATA)
     with file.open("r+b") as writing:
-        async with lending(hand) as neighbours:
-            shared = await neighbours.share(SHARE, writing.fileno(), CUTS)
-            assert await reply(neighbours) == b"yes x"
+        async with lending(hand) as peer_sharing:
+            shared = await peer_sharing.share(SHARE, writing.fileno(), CUTS)
+            assert await reply(peer_sharing) == b"yes x"
             ((share, got, marks),) = hand.shared
             assert share == SHARE
             for fd in (got, marks):
@@ -383,28 +383,28 @@ async def test_shared_descriptors_are_read_only_in_the_worker(tmp_path: Path) ->
             assert os.pread(got, 10, 5) == DATA[5:15]
             os.close(got)
             os.close(marks)
-            await neighbours.clear()
+            await peer_sharing.clear()
             assert hand.shared == []
 
 
 async def test_a_worker_that_floods_hangs_or_exits_fails_the_post() -> None:
-    async with lending(Takes(b"x" * 200)) as neighbours:
+    async with lending(Takes(b"x" * 200)) as peer_sharing:
         with pytest.raises(FetchFailed, match="larger"):
-            await reply(neighbours)
+            await reply(peer_sharing)
     refused = FetchFailed("it answered HTTP 405", retryable=False)
-    async with lending(Takes(failure=refused)) as neighbours:
+    async with lending(Takes(failure=refused)) as peer_sharing:
         with pytest.raises(FetchFailed, match="405") as failed:
-            await reply(neighbours)
+            await reply(peer_sharing)
         assert failed.value.retryable is False
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            neighbours = PeerChannel(ours, 7000, reply_seconds=0.2)
+            peer_sharing = PeerChannel(ours, 7000, reply_seconds=0.2)
             for packet in (b"\0\0\0\7\1none asked", b"\0\0\0\1", b"\0\0\0\1\x63odd"):
                 theirs.send(packet)
                 with pytest.raises(FetchFailed):
-                    await reply(neighbours)
+                    await reply(peer_sharing)
             with pytest.raises(FetchFailed, match="hangs"):
-                await reply(neighbours)
+                await reply(peer_sharing)
         with pytest.raises(FetchFailed):
-            await reply(neighbours)
+            await reply(peer_sharing)

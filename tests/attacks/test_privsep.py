@@ -12,12 +12,12 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.ports.fetcher import MAX_RETRY_AFTER_SECONDS, FetchFailed
-from phase_boot.ports.finder import Candidate, FinderFailed, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed
 from phase_boot.privsep.client import MAX_CANDIDATES, WorkerClient
 from phase_boot.privsep.protocol import MAX_FRAME, MAX_TEXT, FrameKind, wait_readable
 from policies.model import Reach
 
-QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=0.1, urls=())
+QUEST = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=0.1, urls=())
 
 
 def frame(kind: int, payload: bytes = b"", *, length: int | None = None) -> bytes:

@@ -20,7 +20,7 @@ from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import EDGES, State, Trigger
 from phase_boot.ports.network import Setup
-from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.operator import Answer, MenuAction, Report
 from states.shell import HANDLER
 from tests.support.console_user import Person
 from tests.support.examples import examples
@@ -53,7 +53,7 @@ EXPIRED = datetime(2025, 11, 2, tzinfo=UTC)
 URLS = st.sampled_from([f"http://{host}/{MANIFEST}" for host in HOSTS])
 ANSWERS = st.builds(
     Answer,
-    st.sampled_from(Wish),
+    st.sampled_from(MenuAction),
     st.none() | URLS | st.text(max_size=20),
     st.none() | st.just(Setup(interface="eth0")),
     st.none()
@@ -81,7 +81,7 @@ def test_no_sequence_of_answers_boots_what_was_refused(
     if mode == "private":
         assert play.reports.saved == {}
     if not root:
-        assert Wish.ROOT_SHELL not in play.operator.obeyed
+        assert MenuAction.ROOT_SHELL not in play.operator.obeyed
 
 
 def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:
@@ -91,14 +91,15 @@ def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:
 
 
 def test_a_wish_to_boot_anyway_cannot_even_be_said() -> None:
-    assert set(Wish) == {
-        Wish.RETRY, Wish.CANDIDATE, Wish.URL, Wish.NETWORK, Wish.CLOCK, Wish.SAVE,
-        Wish.ROOT_SHELL, Wish.REBOOT, Wish.POWER_OFF, Wish.QUIT,
+    assert set(MenuAction) == {
+        MenuAction.RETRY, MenuAction.CANDIDATE, MenuAction.URL, MenuAction.NETWORK,
+        MenuAction.CLOCK, MenuAction.SAVE, MenuAction.ROOT_SHELL, MenuAction.REBOOT,
+        MenuAction.POWER_OFF, MenuAction.QUIT,
     }  # fmt: skip
     assert not any("anyway" in meaning for _, meaning in MENU.values())
 
 
-OFFERED = (Wish.RETRY, Wish.URL, Wish.REBOOT)
+OFFERED = (MenuAction.RETRY, MenuAction.URL, MenuAction.REBOOT)
 KEYS = st.one_of(
     st.binary(max_size=12),
     st.sampled_from([b"\r", b"\x03", b"\x04", b"\x1b", b"\x1b[A", b"y\r", b"s\r", b"x\r", b"c\r"]),
@@ -125,8 +126,8 @@ def test_whatever_is_typed_comes_to_a_wish_that_was_offered(typed: list[bytes]) 
             return answer
 
     answer = asyncio.run(typing())
-    assert answer.wish in OFFERED
-    assert (answer.url is None) == (answer.wish is not Wish.URL)
+    assert answer.action in OFFERED
+    assert (answer.url is None) == (answer.action is not MenuAction.URL)
 
 
 @given(st.text(), st.text(), st.integers(40, 200), st.integers(10, 60))

@@ -14,8 +14,8 @@ from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER, EfiVariables
 from phase_boot.adapters.boot.systemd_boot import FEATURES, ONE_SHOT
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.errors import CannotChainload
-from phase_boot.ports.loader import Cargo
-from tests.support.boot_payloads import cargo, fetched
+from phase_boot.ports.loader import BootPayload
+from tests.support.boot_payloads import fetched, payload
 from tests.support.kernels import arm64_image, gzipped
 from tests.support.loader_partition import Stick
 
@@ -25,7 +25,7 @@ def stick(tmp_path: Path) -> Stick:
     return Stick(tmp_path)
 
 
-async def assert_nothing_was_ordered(stick: Stick, load: Cargo, said: str) -> None:
+async def assert_nothing_was_ordered(stick: Stick, load: BootPayload, said: str) -> None:
     with pytest.raises(CannotChainload, match=said):
         await stick.loader.stage(load)
     assert stick.one_shot is None
@@ -76,7 +76,7 @@ async def test_staged_bytes_that_change_before_they_are_read_back(
 
     stick.esp.unmounted = meddle
     await assert_nothing_was_ordered(
-        stick, cargo(), "other bytes|another size|nothing can be staged"
+        stick, payload(), "other bytes|another size|nothing can be staged"
     )
     assert stick.staged == {}
 
@@ -88,13 +88,13 @@ async def test_an_entry_that_changes_after_it_was_written(stick: Stick) -> None:
             path.write_text(path.read_text().replace("quiet", "init=x"))
 
     stick.esp.unmounted = meddle
-    await assert_nothing_was_ordered(stick, cargo(), "other bytes|another size")
+    await assert_nothing_was_ordered(stick, payload(), "other bytes|another size")
     assert stick.staged == {}
 
 
 async def test_an_artifact_that_changed_on_cache_after_it_was_hashed(stick: Stick) -> None:
     """The descriptor is the one that was hashed; what lies under it may still be rotten."""
-    load = cargo()
+    load = payload()
     held = bytearray(load.image.read(1 << 20))
     held[-1] ^= 1
     writable = os.open(f"/proc/self/fd/{load.image.fileno()}", os.O_RDWR)
@@ -106,7 +106,7 @@ async def test_an_artifact_that_changed_on_cache_after_it_was_hashed(stick: Stic
 
 async def test_a_kernel_that_unpacks_to_more_than_it_says(stick: Stick) -> None:
     bomb = gzipped(arm64_image(bytes(8 << 20), size=1 << 20))
-    await assert_nothing_was_ordered(stick, cargo(bomb), "more than its header says")
+    await assert_nothing_was_ordered(stick, payload(bomb), "more than its header says")
     assert stick.staged == {}
 
 
@@ -118,7 +118,7 @@ async def test_a_planted_link_in_the_place_of_our_folder(stick: Stick, tmp_path:
     victim.mkdir()
     (victim / "precious").write_text("precious")
     (stick.esp.root / "phase-staged").symlink_to(victim)
-    await stick.loader.stage(cargo())
+    await stick.loader.stage(payload())
     assert (victim / "precious").read_text() == "precious"
     assert list(victim.iterdir()) == [victim / "precious"]
     assert not (stick.esp.root / "phase-staged").is_symlink()
@@ -133,7 +133,7 @@ async def test_a_planted_link_in_the_place_of_the_loaders_folder(
     entries.rename(tmp_path / "aside")
     entries.symlink_to(victim)
     with pytest.raises(CannotChainload):
-        await stick.loader.stage(cargo())
+        await stick.loader.stage(payload())
     assert list(victim.iterdir()) == []
     assert stick.one_shot is None
 
@@ -202,12 +202,12 @@ async def test_a_hostile_order_is_neither_believed_nor_touched(stick: Stick, raw
 async def test_hostile_variables_never_switch_secure_boot_off(stick: Stick, raw: bytes) -> None:
     (stick.efivars / f"SecureBoot-{GLOBAL}").write_bytes(raw)
     (stick.efivars / f"{FEATURES}-{LOADER}").write_bytes(raw)
-    assert (await stick.loader.outlook()).secure_boot
+    assert (await stick.loader.staging_support()).secure_boot
 
 
 async def test_a_secure_boot_variable_that_cannot_be_read_counts_as_on(stick: Stick) -> None:
     (stick.efivars / f"SecureBoot-{GLOBAL}").mkdir()
-    assert (await stick.loader.outlook()).secure_boot
+    assert (await stick.loader.staging_support()).secure_boot
 
 
 async def test_a_firmware_that_forgets_what_it_was_told(stick: Stick, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ async def test_a_firmware_that_forgets_what_it_was_told(stick: Stick, tmp_path: 
     loader = stick.loader
     loader._variables = Forgetful(stick.efivars)  # noqa: SLF001 - the firmware of this machine
     with pytest.raises(CannotChainload, match="did not keep"):
-        await loader.stage(cargo())
+        await loader.stage(payload())
     assert stick.staged == {}
 
 
@@ -231,20 +231,20 @@ async def test_a_planted_link_in_the_place_of_a_variable(stick: Stick, tmp_path:
     victim.write_text("precious")
     (stick.efivars / f"{ONE_SHOT}-{LOADER}").symlink_to(victim)
     with pytest.raises(CannotChainload):
-        await stick.loader.stage(cargo())
+        await stick.loader.stage(payload())
     assert stick.staged == {}
     assert victim.read_text() == "precious"
 
 
 async def test_an_initrd_whose_rootfs_became_shorter(stick: Stick) -> None:
-    load = cargo()
+    load = payload()
     rootfs = fetched("rootfs", b"rootfs" * 1000)
     shorter = os.open(f"/proc/self/fd/{rootfs.fileno()}", os.O_RDWR)
     os.ftruncate(shorter, 100)
     os.close(shorter)
     assert load.initrd is not None
     initrd = Initrd(initramfs=load.initrd.initramfs, document=b"{}", rootfs=rootfs)
-    torn = Cargo(
+    torn = BootPayload(
         image=load.image,
         kernel=load.kernel,
         initrd=initrd,

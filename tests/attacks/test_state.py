@@ -29,7 +29,7 @@ from phase_boot.drill.sample_root import (
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.recall import STATE
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import DiskFailed, StoreError
 from phase_boot.trust.chain import Chain
@@ -276,7 +276,7 @@ def test_what_is_known_survives_a_retry_without_a_disk() -> None:
     newer.files["root/2.json"] = signed_root(root_document(2))
     play = rooted(scene(first=newer, second=good_site()))
     play.cache.notes.refusal = DiskFailed("Could not read state.json: Input/output error.")
-    play.operator.answers.append(Answer(Wish.RETRY))
+    play.operator.answers.append(Answer(MenuAction.RETRY))
     assert play.play() is State.OFF
     assert [e["code"] for e in play.of("candidate.refused")] == [
         "manifest.expired",
@@ -315,62 +315,62 @@ def test_state_never_outgrows_its_bound() -> None:
 
 
 @pytest.fixture
-def notebook(tmp_path: Path) -> PosixStateFiles:
+def state_files(tmp_path: Path) -> PosixStateFiles:
     return PosixStateFiles(tmp_path / "trust")
 
 
 def test_crash_between_draft_and_name_leaves_the_old_page(
-    notebook: PosixStateFiles, tmp_path: Path
+    state_files: PosixStateFiles, tmp_path: Path
 ) -> None:
-    notebook.write(STATE, b"old")
+    state_files.write(STATE, b"old")
     (tmp_path / "trust" / f"{STATE}.new").write_bytes(b"ha")
-    assert notebook.read(STATE, limit=99) == b"old"
-    notebook.write(STATE, b"new")
-    assert notebook.read(STATE, limit=99) == b"new"
+    assert state_files.read(STATE, limit=99) == b"old"
+    state_files.write(STATE, b"new")
+    assert state_files.read(STATE, limit=99) == b"new"
     assert sorted(p.name for p in (tmp_path / "trust").iterdir()) == [STATE]
 
 
-def test_symlink_as_state_is_not_followed(notebook: PosixStateFiles, tmp_path: Path) -> None:
+def test_symlink_as_state_is_not_followed(state_files: PosixStateFiles, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     (tmp_path / "trust").mkdir()
     (tmp_path / "trust" / STATE).symlink_to(secret)
     (tmp_path / "trust" / f"{STATE}.new").symlink_to(secret)
     with pytest.raises(StoreError):
-        notebook.read(STATE, limit=99)
-    notebook.write(STATE, b"new")
+        state_files.read(STATE, limit=99)
+    state_files.write(STATE, b"new")
     assert secret.read_bytes() == b"secret"
     assert not (tmp_path / "trust" / STATE).is_symlink()
 
 
 def test_symlink_as_the_folder_of_the_state_is_not_followed(
-    notebook: PosixStateFiles, tmp_path: Path
+    state_files: PosixStateFiles, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "trust").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "root.2.json").write_bytes(b"planted")
     with pytest.raises(StoreError):
-        notebook.read("root.2.json", limit=99)
+        state_files.read("root.2.json", limit=99)
     with pytest.raises(StoreError):
-        notebook.write(STATE, b"new")
+        state_files.write(STATE, b"new")
     assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["root.2.json"]
 
 
-def test_pipe_and_folder_as_state_do_not_hang(notebook: PosixStateFiles, tmp_path: Path) -> None:
+def test_pipe_and_folder_as_state_do_not_hang(state_files: PosixStateFiles, tmp_path: Path) -> None:
     (tmp_path / "trust").mkdir()
     os.mkfifo(tmp_path / "trust" / STATE)
     with pytest.raises(StoreError):
-        notebook.read(STATE, limit=99)
-    notebook.write(STATE, b"new")
-    assert notebook.read(STATE, limit=99) == b"new"
+        state_files.read(STATE, limit=99)
+    state_files.write(STATE, b"new")
+    assert state_files.read(STATE, limit=99) == b"new"
     (tmp_path / "trust" / "root.2.json").mkdir()
     with pytest.raises(StoreError):
-        notebook.read("root.2.json", limit=99)
+        state_files.read("root.2.json", limit=99)
     with pytest.raises(StoreError):
-        notebook.write("root.2.json", b"new")
+        state_files.write("root.2.json", b"new")
 
 
-def test_page_is_read_up_to_its_limit_and_one_byte(notebook: PosixStateFiles) -> None:
-    notebook.write(STATE, bytes(100))
-    assert notebook.read(STATE, limit=9) == bytes(10)
-    assert notebook.read("root.2.json", limit=9) is None
+def test_page_is_read_up_to_its_limit_and_one_byte(state_files: PosixStateFiles) -> None:
+    state_files.write(STATE, bytes(100))
+    assert state_files.read(STATE, limit=9) == bytes(10)
+    assert state_files.read("root.2.json", limit=9) is None

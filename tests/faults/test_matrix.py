@@ -21,8 +21,8 @@ from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.machine.graph import TERMINAL, State
 from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal
-from phase_boot.ports.desk import Desk
-from phase_boot.ports.neighbours import Hand
+from phase_boot.ports.peer_sharing import PeerResponder
+from phase_boot.ports.receipt_upload import ReceiptUploader
 from tests.support.drills import drilled
 
 CELLS = list(matrix())
@@ -109,7 +109,7 @@ def test_every_port_of_the_world_is_under_fault() -> None:
     }
     # The desk is asked by the booted system, where tests/unit/plasma/test_boot_jobs.py has it fail.
     # The hand is asked in the other process only, by tests/attacks/test_peers.py.
-    assert written - set(ports_within(World, Journal)) == {Desk, Hand}
+    assert written - set(ports_within(World, Journal)) == {ReceiptUploader, PeerResponder}
 
 
 def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
@@ -140,7 +140,7 @@ def test_every_fault_strikes_every_kind_of_member_that_it_can() -> None:
 
 def test_what_a_port_hands_out_is_under_fault_too() -> None:
     names = {port.__name__ for port in ports_within(World, Journal)}
-    assert {"Disk", "Notebook", "Sink"} <= names
+    assert {"Disk", "StateFiles", "Sink"} <= names
     assert {member.name for member in members_of(_named("Disk"))} >= {
         "open_partial",
         "publish",

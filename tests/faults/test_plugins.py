@@ -99,12 +99,12 @@ async def forges_a_manifest(own: Handler, _world: World, boot: Boot) -> Any:
 async def forges_images(own: Handler, world: World, boot: Boot) -> Any:
     """Store bytes of its own choice, which makes a `VerifiedFile`, and pass it off as signed."""
     step = await own.run(world, boot)
-    if step.boot.images is None or step.boot.shelf is None:
+    if step.boot.images is None or step.boot.store is None:
         raise ZeroDivisionError
     mine = Artifact("kernel", Digest.of(b"evil"), 4)
-    with step.boot.shelf.cas.stream_writer(mine) as writer:
+    with step.boot.store.cas.stream_writer(mine) as writer:
         writer.write(b"evil"[writer.offset :])
-        evil = known(step.boot.shelf, "a store").cas.commit(writer)
+        evil = known(step.boot.store, "a store").cas.commit(writer)
     step.boot.images.kernel.close()
     images = replace(step.boot.images, kernel=evil)
     return Step(step.trigger, replace(step.boot, images=images))

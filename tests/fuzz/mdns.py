@@ -9,11 +9,11 @@ from zeroconf import ServiceInfo
 from phase_boot.adapters.finders.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
 from phase_boot.adapters.finders.mdns_cache import SERVICE
 from phase_boot.content.arch import Arch
-from phase_boot.ports.finder import Quest
+from phase_boot.ports.finder import DiscoveryQuery
 from phase_boot.url import Scope, Url
 from tests.fuzz.target import Target
 
-_QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
+_QUEST = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
 _HOST = "neighbour.local"
 _ANNOUNCED = (
     ("192.0.2.7", "2001:db8::7", "fe80::7"),
@@ -42,7 +42,7 @@ def _read(txt: bytes) -> None:
                 info.decoded_properties,
                 server=info.server,
                 addresses=info.parsed_scoped_addresses(),
-                quest=_QUEST,
+                query=_QUEST,
             )
         )
         assert len(urls) <= MAX_ADDRESSES

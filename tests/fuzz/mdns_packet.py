@@ -14,7 +14,7 @@ from phase_boot.adapters.finders.mdns_cache import (
 )
 from phase_boot.console.lines import printable
 from phase_boot.content.arch import Arch
-from phase_boot.ports.finder import Candidate, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery
 from tests.fuzz.target import Target
 from tests.support.mdns_packets import (
     HOSTILE_LABELS,
@@ -25,7 +25,7 @@ from tests.support.mdns_packets import (
     pointer,
 )
 
-_QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
+_QUEST = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
 _LIAR, _GOOD = Sender(2, 10, "fe80::66"), Sender(2, 10, "fe80::7")
 _PROVIDER = packet(*announcement(b"the provider", "good", "192.0.2.7"))
 _URL = f"http://192.0.2.7:8070{PATH}"

@@ -8,7 +8,7 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import HEAD, inspect
-from phase_boot.ports.loader import Cargo, Outlook
+from phase_boot.ports.loader import BootPayload, StagingSupport
 from phase_boot.store.content_store import ContentStore, VerifiedFile
 
 KERNEL = bzimage(b"kernel" * 1000)
@@ -25,11 +25,11 @@ def fetched(name: str, data: bytes) -> VerifiedFile:
     return cas.open(artifact)
 
 
-def cargo(kernel: bytes = KERNEL, *, whole: bool = False) -> Cargo:
+def payload(kernel: bytes = KERNEL, *, whole: bool = False) -> BootPayload:
     """Return a kernel with its initramfs, or alone if it is `whole`."""
     image = fetched("uki" if whole else "kernel", kernel)
     initrd = Initrd(initramfs=fetched("initramfs", INITRAMFS), document=b"{}", rootfs=None)
-    return Cargo(
+    return BootPayload(
         image=image,
         kernel=inspect(image.read(HEAD)),
         initrd=None if whole else initrd,
@@ -38,4 +38,4 @@ def cargo(kernel: bytes = KERNEL, *, whole: bool = False) -> Cargo:
     )
 
 
-PROTECTED = Outlook(obstacle="the stick is write-protected")
+PROTECTED = StagingSupport(obstacle="the stick is write-protected")

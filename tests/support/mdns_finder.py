@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from phase_boot.adapters.finders.mdns import MdnsFinder
 from phase_boot.content.arch import Arch
-from phase_boot.ports.finder import FinderFailed, Ignored, Quest
+from phase_boot.ports.finder import DiscoveryQuery, FinderFailed, Ignored
 
 
 async def find(seconds: float) -> None:
@@ -18,9 +18,9 @@ async def find(seconds: float) -> None:
     await mdns.warm()
     began = time.monotonic()
     say({"began": True})
-    quest = Quest(arch=Arch.AMD64, channel="stable", seconds=seconds, urls=())
+    query = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=seconds, urls=())
     try:
-        async with aclosing(mdns.find(quest)) as candidates:
+        async with aclosing(mdns.find(query)) as candidates:
             async for candidate in candidates:
                 if isinstance(candidate, Ignored):
                     say({"ignored": candidate.reason})

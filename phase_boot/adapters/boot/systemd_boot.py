@@ -23,7 +23,7 @@ from phase_boot.adapters.system.programs import run
 from phase_boot.handoff.kernel import UnknownKernel
 from phase_boot.handoff.unpack import kernel_bytes, verified_bytes
 from phase_boot.machine.errors import CannotChainload
-from phase_boot.ports.loader import Cargo, Outlook
+from phase_boot.ports.loader import BootPayload, StagingSupport
 
 MIB: Final = 1024 * 1024
 SLACK: Final = MIB
@@ -49,15 +49,15 @@ class SystemdBootLoader:
         self._variables = variables
         self._reboot = reboot
 
-    async def outlook(self) -> Outlook:
+    async def staging_support(self) -> StagingSupport:
         """Look at the variables and the partition, without touching either."""
-        return Outlook(obstacle=self._obstacle(), secure_boot=self._secure_boot())
+        return StagingSupport(obstacle=self._obstacle(), secure_boot=self._secure_boot())
 
-    async def stage(self, cargo: Cargo) -> str:
+    async def stage(self, payload: BootPayload) -> str:
         """Write, look at it again from the disk, and tell the loader."""
-        entry = _entry(cargo, secrets.token_hex(8))
+        entry = _entry(payload, secrets.token_hex(8))
         try:
-            written = await self._written(cargo, entry)
+            written = await self._written(payload, entry)
             await self._entered(entry, written)
             name = f"{entry.name}.conf"
             await asyncio.to_thread(self._variables.write_text, ONE_SHOT, LOADER, name)
@@ -102,15 +102,15 @@ class SystemdBootLoader:
         async with self._esp.mounted(writable=True) as root:
             return await asyncio.to_thread(staging.remove, root) if root else 0
 
-    async def _written(self, cargo: Cargo, entry: Entry) -> list[Written]:
+    async def _written(self, payload: BootPayload, entry: Entry) -> list[Written]:
         """Write the files, and return what reading them must come to."""
         if obstacle := self._obstacle():
             raise StagingFailed(obstacle)
         async with self._esp.mounted(writable=True) as root:
             place = _there(root)
             await asyncio.to_thread(staging.remove, place)
-            await asyncio.to_thread(_reckon, place, cargo)
-            return await asyncio.to_thread(_write, place, cargo, entry)
+            await asyncio.to_thread(_reckon, place, payload)
+            return await asyncio.to_thread(_write, place, payload, entry)
 
     async def _entered(self, entry: Entry, written: list[Written]) -> None:
         """Read the files from the disk again; only if they are right, write the entry."""
@@ -158,26 +158,26 @@ class SystemdBootLoader:
         return value is not None and value != b"\0"
 
 
-def _entry(cargo: Cargo, name: str) -> Entry:
+def _entry(payload: BootPayload, name: str) -> Entry:
     folder = f"/{staging.FOLDER}/{name}"
     common = {
         "name": f"phase-staged-{name}",
-        "title": f"Phase Boot: start {cargo.version} once",
+        "title": f"Phase Boot: start {payload.version} once",
         "sort_key": "phase-9",
-        "version": cargo.version,
+        "version": payload.version,
     }
-    if cargo.initrd is None:
+    if payload.initrd is None:
         return Entry(**common, efi=f"{folder}/image.efi")
     return Entry(
-        **common, linux=f"{folder}/linux", initrd=f"{folder}/initrd", options=cargo.cmdline
+        **common, linux=f"{folder}/linux", initrd=f"{folder}/initrd", options=payload.cmdline
     )
 
 
-def _reckon(root: Path, cargo: Cargo) -> None:
+def _reckon(root: Path, payload: BootPayload) -> None:
     """Refuse before anything is written what does not fit."""
-    packed = cargo.kernel.packed
-    kernel = packed.unpacked if packed else cargo.image.artifact.size
-    needed = kernel + (cargo.initrd.size if cargo.initrd else 0) + SLACK
+    packed = payload.kernel.packed
+    kernel = packed.unpacked if packed else payload.image.artifact.size
+    needed = kernel + (payload.initrd.size if payload.initrd else 0) + SLACK
     free = staging.room(root)
     if needed > free:
         raise StagingFailed(
@@ -186,17 +186,17 @@ def _reckon(root: Path, cargo: Cargo) -> None:
         )
 
 
-def _write(root: Path, cargo: Cargo, entry: Entry) -> list[Written]:
+def _write(root: Path, payload: BootPayload, entry: Entry) -> list[Written]:
     image = staging.write(
-        root, _path(entry.efi or entry.linux), kernel_bytes(cargo.image, cargo.kernel)
+        root, _path(entry.efi or entry.linux), kernel_bytes(payload.image, payload.kernel)
     )
-    if cargo.initrd is None:
+    if payload.initrd is None:
         return [image]
-    return [image, staging.write(root, _path(entry.initrd), _initrd(cargo))]
+    return [image, staging.write(root, _path(entry.initrd), _initrd(payload))]
 
 
-def _initrd(cargo: Cargo) -> Iterator[bytes]:
-    for part in cargo.initrd.parts() if cargo.initrd else ():
+def _initrd(payload: BootPayload) -> Iterator[bytes]:
+    for part in payload.initrd.parts() if payload.initrd else ():
         if isinstance(part, bytes):
             yield part
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from phase_boot.ports.finder import Candidate, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery
 
 
 class UrlFinder:
@@ -12,9 +12,9 @@ class UrlFinder:
 
     origin = "url"
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         """Yield the named URLs in order."""
-        for url in quest.urls:
+        for url in query.urls:
             yield Candidate(url=url, origin=self.origin)
 
 
@@ -26,8 +26,8 @@ class CachedManifestFinder:
 
     origin = "cache"
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         """Yield the newest verified manifest, if there is one."""
-        if quest.kept is not None:
-            url = f"cache:{quest.channel}/{quest.arch}"
-            yield Candidate(url=url, origin=self.origin, document=quest.kept)
+        if query.newest_manifest is not None:
+            url = f"cache:{query.channel}/{query.arch}"
+            yield Candidate(url=url, origin=self.origin, document=query.newest_manifest)

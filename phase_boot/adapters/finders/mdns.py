@@ -25,7 +25,7 @@ from phase_boot.adapters.finders.mdns_cache import (
 from phase_boot.adapters.finders.mdns_sockets import Endpoints
 from phase_boot.adapters.net.address_watch import Place, has_route, places
 from phase_boot.adapters.system.lazy_import import LazyImport
-from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest, host_of
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed, Ignored, host_of
 from phase_boot.url import BadUrl, Scope, announced, scope_of
 
 if TYPE_CHECKING:
@@ -63,19 +63,19 @@ class MdnsFinder:
         """Import zeroconf now."""
         await self._library.ready()
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:
         """Yield what announces itself as the channel and architecture that are looked for."""
         await self._library.ready()
         from phase_boot.adapters.finders import mdns_message  # noqa: PLC0415 - it is imported by now
 
-        browser = Browser(quest, mdns_message)
+        browser = Browser(query, mdns_message)
         endpoints = Endpoints(browser.heard, self._places)
         running = [
             asyncio.create_task(endpoints.follow(), name="sockets of mDNS"),
             asyncio.create_task(browser.ask(endpoints), name="queries of mDNS"),
         ]
         try:
-            async for candidate in _until(browser.found, running, quest.seconds):
+            async for candidate in _until(browser.found, running, query.seconds):
                 yield candidate
         finally:
             for task in running:
@@ -91,16 +91,16 @@ class Browser:
 
     def __init__(
         self,
-        quest: Quest,
+        query: DiscoveryQuery,
         message: ModuleType,
         *,
         routed: Callable[[str], bool] = has_route,
     ) -> None:
-        """Look for what ``quest`` says, with the module ``mdns_message``.
+        """Look for what ``query`` says, with the module ``mdns_message``.
 
         ``routed`` says whether there is a route to an address.
         """
-        self._quest = quest
+        self._query = query
         self._has_route = routed
         self._message = message
         self._loopback = _index_of(LOOPBACK)
@@ -161,11 +161,11 @@ class Browser:
             for each in self.announcements.addresses(sender, instance)
             if (usable := self._usable(sender, each)) is not None
         ]
-        if not is_wanted(said, self._quest):
+        if not is_wanted(said, self._query):
             instance.answered = True
             return
         for url in manifest_urls(
-            said, server=instance.host, addresses=addresses, quest=self._quest
+            said, server=instance.host, addresses=addresses, query=self._query
         ):
             instance.answered = True
             self._take(sender, url, instance.name, last_resort=not self._near(url))
@@ -230,14 +230,18 @@ async def _until(
         yield getting.result()
 
 
-def is_wanted(said: Mapping[str, str | None], quest: Quest) -> bool:
+def is_wanted(said: Mapping[str, str | None], query: DiscoveryQuery) -> bool:
     """Say whether an announcement is of the channel and architecture that are looked for."""
     told = _by_key(said)
-    return told.get("channel") == quest.channel and told.get("arch") == quest.arch
+    return told.get("channel") == query.channel and told.get("arch") == query.arch
 
 
 def manifest_urls(
-    told: Mapping[str, str | None], *, server: str | None, addresses: Sequence[str], quest: Quest
+    told: Mapping[str, str | None],
+    *,
+    server: str | None,
+    addresses: Sequence[str],
+    query: DiscoveryQuery,
 ) -> Iterator[str]:
     """Yield the manifest URLs that an announcement for us names, hostile or not.
 
@@ -246,9 +250,9 @@ def manifest_urls(
             values the first counts (RFC 6763, section 6.4).
         server: the name of the machine that announces.
         addresses: those it announces with.
-        quest: what is looked for.
+        query: what is looked for.
     """
-    if not is_wanted(told, quest):
+    if not is_wanted(told, query):
         return
     told = _by_key(told)
     try:

@@ -112,7 +112,7 @@ class HttpFetcher:
             reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
             raise FetchFailed(reason, retryable=True) from error
 
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """Post a small document and return the answer, whole."""
         headers = {"Content-Type": "application/json"}
         wanted = Wanted(url, reach, document=True)

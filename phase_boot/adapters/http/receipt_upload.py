@@ -19,8 +19,8 @@ from phase_boot.adapters.http import tls
 from phase_boot.adapters.net.address_watch import on_link
 from phase_boot.console.lines import printable
 from phase_boot.machine.backoff import PASSING_STATUSES, retry_after
-from phase_boot.ports.desk import NotHandedIn
 from phase_boot.ports.finder import host_of
+from phase_boot.ports.receipt_upload import UploadFailed
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.url import below
 from policies.model import Reach
@@ -39,7 +39,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class HttpReceiptUploader:
-    """Implements `ports.desk.Desk`; ``proxy`` is what HTTP goes through here, if anything."""
+    """Implements `ports.receipt_upload.ReceiptUploader`; HTTP goes through ``proxy``, if any."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class HttpReceiptUploader:
             urllib.request.ProxyHandler(proxies), _NoRedirect()
         )
 
-    def hand_in(self, base: str, receipt: bytes, *, reach: Reach) -> None:
+    def upload(self, base: str, receipt: bytes, *, reach: Reach) -> None:
         """Post ``receipt`` to the provider at ``base``, within a bounded time.
 
         Raises:
@@ -66,8 +66,8 @@ class HttpReceiptUploader:
             if reach is Reach.LAN and url and not self._near(host_of(url)):
                 reason = "it is beyond this network, where this mode tells nobody anything"
                 # It is on this link as soon as we have an address there.
-                raise NotHandedIn(reason, retryable=True)
-        failed = [NotHandedIn("it took too long", retryable=False)]
+                raise UploadFailed(reason, retryable=True)
+        failed = [UploadFailed("it took too long", retryable=False)]
         # A server that drips keeps every single wait short: the thread is left behind then.
         posting = threading.Thread(target=self._post, args=(base, receipt, failed), daemon=True)
         posting.start()
@@ -75,7 +75,7 @@ class HttpReceiptUploader:
         if failed:
             raise failed[-1]
 
-    def _post(self, base: str, receipt: bytes, failed: list[NotHandedIn]) -> None:
+    def _post(self, base: str, receipt: bytes, failed: list[UploadFailed]) -> None:
         try:
             request = urllib.request.Request(  # noqa: S310 - a base is http or https, see Handed
                 below(base, RECEIPTS),
@@ -93,10 +93,10 @@ class HttpReceiptUploader:
                     date=error.headers.get("Date"),
                     now=datetime.now(UTC),
                 )
-                failed.append(NotHandedIn(said, retryable=again, retry_after=asked))
+                failed.append(UploadFailed(said, retryable=again, retry_after=asked))
         except (OSError, ValueError, HTTPException) as error:
             reason = _reason(getattr(error, "reason", error))
-            failed.append(NotHandedIn(f"it could not be reached ({reason})", retryable=True))
+            failed.append(UploadFailed(f"it could not be reached ({reason})", retryable=True))
         else:
             failed.clear()
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
 from phase_boot.machine.errors import CannotChainload
-from phase_boot.ports.kexec import Ability, Method
-from phase_boot.ports.loader import Cargo, Outlook
+from phase_boot.ports.kexec import KexecSupport, Method
+from phase_boot.ports.loader import BootPayload, StagingSupport
 from phase_boot.ports.privacy import Evidence
 from phase_boot.store.content_store import VerifiedFile
 
@@ -19,9 +19,9 @@ class DryRunKexec:
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
 
-    async def ability(self) -> Ability:
+    async def support(self) -> KexecSupport:
         """Tell that anything could be loaded: a dry run says nothing about this machine."""
-        return Ability(methods=(Method.FILE,))
+        return KexecSupport(methods=(Method.FILE,))
 
     async def load(
         self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
@@ -44,13 +44,13 @@ class DryRunKexec:
 class NoLoader:
     """Implements `ports.loader.Loader` where there is no stick to stage anything on."""
 
-    async def outlook(self) -> Outlook:
+    async def staging_support(self) -> StagingSupport:
         """Say so."""
-        return Outlook(obstacle="nothing can be staged without a stick")
+        return StagingSupport(obstacle="nothing can be staged without a stick")
 
-    async def stage(self, cargo: Cargo) -> str:
+    async def stage(self, payload: BootPayload) -> str:
         """Refuse."""
-        raise CannotChainload(f"{cargo.version} cannot be staged without a stick")
+        raise CannotChainload(f"{payload.version} cannot be staged without a stick")
 
     async def restart(self) -> None:
         """Refuse."""

@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.adapters.kexec.kexec_errors import MAX_SAID, refusal
-from phase_boot.adapters.kexec.probe import ability, lockdown
+from phase_boot.adapters.kexec.probe import lockdown, support
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel, UnknownKernel
 from phase_boot.handoff.unpack import kernel_bytes, verified_bytes
 from phase_boot.machine.errors import KexecRefused
-from phase_boot.ports.kexec import Ability, LoadRefused, Method
+from phase_boot.ports.kexec import KexecSupport, LoadRefused, Method
 from phase_boot.store.content_store import VerifiedFile
 
 KEXEC: Final = "/usr/sbin/kexec"
@@ -43,9 +43,9 @@ class KexecTools:
     def __init__(self, program: str = KEXEC) -> None:
         self._program = program
 
-    async def ability(self) -> Ability:
+    async def support(self) -> KexecSupport:
         """Ask the running kernel."""
-        return ability()
+        return support()
 
     async def load(
         self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.ports.kexec import Ability, Method
+from phase_boot.ports.kexec import KexecSupport, Method
 
 LOCKDOWN: Final = Path("sys/kernel/security/lockdown")
 """systemd mounts this filesystem before it starts anything."""
@@ -29,7 +29,7 @@ _NO_FLAGS_AT_ALL: Final = 0xDEAD
 """Flags that no kernel knows: it says EINVAL where it has the call and would listen to us."""
 
 
-def ability(root: Path = Path("/"), probe: Callable[[Method], int] | None = None) -> Ability:
+def support(root: Path = Path("/"), probe: Callable[[Method], int] | None = None) -> KexecSupport:
     """Tell which calls may be tried, and why not the others.
 
     Args:
@@ -40,11 +40,13 @@ def ability(root: Path = Path("/"), probe: Callable[[Method], int] | None = None
     found = {method: probe(method) for method in Method}
     there = [method for method in Method if found[method] != errno.ENOSYS]
     if not there:
-        return Ability((), ("the running kernel has no kexec",))
+        return KexecSupport((), ("the running kernel has no kexec",))
     if _read(root / DISABLED).strip() == "1":
-        return Ability((), ("kexec is switched off until a restart (kernel.kexec_load_disabled)",))
+        return KexecSupport(
+            (), ("kexec is switched off until a restart (kernel.kexec_load_disabled)",)
+        )
     reasons = dict(_forbidden(there, found, lockdown(root)))
-    return Ability(
+    return KexecSupport(
         tuple(method for method in there if method not in reasons), tuple(reasons.values())
     )
 

@@ -18,7 +18,7 @@ _DRAFT: Final = ".new"
 
 
 class PosixStateFiles:
-    """Implements `ports.notebook.Notebook` in a folder, which the first write creates.
+    """Implements `ports.state_files.StateFiles` in a folder, which the first write creates.
 
     No descriptor stays open between calls, so the filesystem can be unmounted.
     """

@@ -16,7 +16,7 @@ from phase_boot.adapters.system.programs import run
 from phase_boot.firmware.boot_disk import NotCertain
 from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.errors import CannotStore
-from phase_boot.ports.cache import Shelf
+from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import ContentStore
 
 PARTITION: Final = "phase-cache"
@@ -35,7 +35,7 @@ PAUSE_SECONDS: Final = 0.5
 
 
 class CachePartitionOpener:
-    """Implements `ports.cache.Cache` in the seed, where it mounts what it needs itself."""
+    """Implements `ports.storage.StoreOpener` in the seed, where it mounts what it needs itself."""
 
     def __init__(self, disk: BootDisk, *, root: Path = Path("/")) -> None:
         self._disk = disk
@@ -43,7 +43,7 @@ class CachePartitionOpener:
         self._mounted: list[Path] = []
         self._waits = True
 
-    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+    async def open(self, *, persistent: bool, bound: int) -> OpenStore:
         """Mount Cache and return its store; if that fails or is not allowed, one in memory."""
         note = None
         if persistent:
@@ -121,13 +121,13 @@ class CachePartitionOpener:
 
 
 class FolderOpener:
-    """Implements `ports.cache.Cache` on a desktop: a folder, or a temporary one in memory."""
+    """Implements `ports.storage.StoreOpener` on a desktop: a folder, or one in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._temporary: list[tempfile.TemporaryDirectory[str]] = []
 
-    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+    async def open(self, *, persistent: bool, bound: int) -> OpenStore:
         """Return the store in the folder, or in a new one that `release` removes."""
         if persistent:
             return _in(self._folder, bound, persistent=True)
@@ -141,16 +141,16 @@ class FolderOpener:
             self._temporary.pop().cleanup()
 
 
-def _in(folder: Path, bound: int, *, persistent: bool) -> Shelf:
+def _in(folder: Path, bound: int, *, persistent: bool) -> OpenStore:
     return _shelf(folder / "cas", folder / NOTES, bound, persistent=persistent)
 
 
 def _shelf(
     cas: Path, notes: Path, bound: int, *, persistent: bool, note: str | None = None
-) -> Shelf:
-    return Shelf(
+) -> OpenStore:
+    return OpenStore(
         cas=ContentStore(PosixDisk(cas), bound=bound),
-        notebook=PosixStateFiles(notes),
+        state_files=PosixStateFiles(notes),
         persistent=persistent,
         note=note,
     )

@@ -14,16 +14,18 @@ from phase_boot.adapters.terminal.console_session import EDITOR, ConsoleSession
 from phase_boot.adapters.terminal.countdown import Countdown
 from phase_boot.adapters.terminal.terminals import InputCancelled, TerminalClosed, Terminals
 from phase_boot.console.lines import printable
-from phase_boot.ports.operator import Answer, Offer, Report, Wish
+from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
 
 T = TypeVar("T")
 
-COMMANDS: Final[Mapping[Wish, tuple[str, ...]]] = MappingProxyType(
-    {Wish.REBOOT: ("systemctl", "reboot"), Wish.POWER_OFF: ("systemctl", "poweroff")}
+COMMANDS: Final[Mapping[MenuAction, tuple[str, ...]]] = MappingProxyType(
+    {MenuAction.REBOOT: ("systemctl", "reboot"), MenuAction.POWER_OFF: ("systemctl", "poweroff")}
 )
-AT_DESK: Final = frozenset({Wish.RETRY, Wish.CANDIDATE, Wish.URL, Wish.QUIT})
+AT_DESK: Final = frozenset(
+    {MenuAction.RETRY, MenuAction.CANDIDATE, MenuAction.URL, MenuAction.QUIT}
+)
 """What is offered in a dry run: the desktop it runs on is not ours to change or switch off."""
-IN_SEED: Final = frozenset(Wish) - {Wish.QUIT}
+IN_SEED: Final = frozenset(MenuAction) - {MenuAction.QUIT}
 PAUSE_SECONDS: Final = 2.0
 """Until consoles that all hung up are opened again."""
 
@@ -64,22 +66,22 @@ class ConsoleOperator:
         self._countdown.start(report.retry_in)
         shown = replace(report, offers=tuple(w for w in report.offers if w in known))
         answer = await self._first(lambda seat: menu.run_menu(seat, shown, start=self._start))
-        return answer or Answer(Wish.QUIT)
+        return answer or Answer(MenuAction.QUIT)
 
     async def touched(self) -> None:
         """Return when a key was pressed at any terminal."""
         await self._countdown.touched()
 
-    async def choose(self, offers: Sequence[Offer]) -> str | None:
+    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
         """Show the offers until somebody chose, or chose none."""
         return await self._first(lambda seat: menu.choose_candidate(seat, offers))
 
-    async def obey(self, wish: Wish) -> None:
+    async def perform(self, wish: MenuAction) -> None:
         """Ask systemd to reboot or power off; open a shell where it was asked for."""
         if command := COMMANDS.get(wish):
             process = await asyncio.create_subprocess_exec(*command)
             await process.wait()
-        elif wish is Wish.ROOT_SHELL and self._heard is not None:
+        elif wish is MenuAction.ROOT_SHELL and self._heard is not None:
             await self._open_shell(self._heard)
 
     async def _first(self, talk: Callable[[ConsoleSession], Coroutine[Any, Any, T]]) -> T | None:
@@ -142,16 +144,16 @@ class NoOperator:
         self._write(f"Phase Boot stopped: {printable(report.cause)}.\n")
         if report.retry_in is not None:
             await asyncio.Event().wait()
-        return Answer(Wish.QUIT)
+        return Answer(MenuAction.QUIT)
 
     async def touched(self) -> None:
         """There is no key to press."""
         await asyncio.Event().wait()
 
-    async def choose(self, offers: Sequence[Offer]) -> str | None:
+    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
         """Choose none."""
 
-    async def obey(self, wish: Wish) -> None:
+    async def perform(self, wish: MenuAction) -> None:
         """There is nothing to carry out."""
 
 

@@ -13,24 +13,24 @@ from phase_boot.adapters.terminal.console_session import ConsoleSession
 from phase_boot.adapters.terminal.terminals import MAX_LINE, InputCancelled
 from phase_boot.console import journal_text, screen
 from phase_boot.ports.network import Setup, WithPrefix
-from phase_boot.ports.operator import Answer, Offer, Report, Wish
+from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
 from phase_boot.url import Url
 
 T = TypeVar("T")
 
 JOURNAL: Final = "j"
-MENU: Final[Mapping[Wish, tuple[str, str]]] = MappingProxyType(
+MENU: Final[Mapping[MenuAction, tuple[str, str]]] = MappingProxyType(
     {
-        Wish.RETRY: ("r", "retry"),
-        Wish.CANDIDATE: ("c", "choose another candidate"),
-        Wish.URL: ("u", "type the URL of a manifest"),
-        Wish.NETWORK: ("n", "set up the network"),
-        Wish.CLOCK: ("t", "set the clock"),
-        Wish.SAVE: ("s", "save a report to the stick"),
-        Wish.ROOT_SHELL: ("x", "open a root shell"),
-        Wish.REBOOT: ("b", "reboot"),
-        Wish.POWER_OFF: ("o", "power off"),
-        Wish.QUIT: ("q", "quit"),
+        MenuAction.RETRY: ("r", "retry"),
+        MenuAction.CANDIDATE: ("c", "choose another candidate"),
+        MenuAction.URL: ("u", "type the URL of a manifest"),
+        MenuAction.NETWORK: ("n", "set up the network"),
+        MenuAction.CLOCK: ("t", "set the clock"),
+        MenuAction.SAVE: ("s", "save a report to the stick"),
+        MenuAction.ROOT_SHELL: ("x", "open a root shell"),
+        MenuAction.REBOOT: ("b", "reboot"),
+        MenuAction.POWER_OFF: ("o", "power off"),
+        MenuAction.QUIT: ("q", "quit"),
     }
 )
 """The letter and the meaning of each wish: there is no other way to have one."""
@@ -55,8 +55,8 @@ async def run_menu(seat: ConsoleSession, report: Report, *, start: float) -> Ans
         try:
             typed = (await seat.ask(PROMPT)).lower()
         except InputCancelled:
-            if Wish.QUIT in report.offers:
-                return Answer(Wish.QUIT)
+            if MenuAction.QUIT in report.offers:
+                return Answer(MenuAction.QUIT)
             continue
         if typed == JOURNAL:
             await _pages(seat, journal_text.in_full(report.journal, start=start))
@@ -69,7 +69,7 @@ async def run_menu(seat: ConsoleSession, report: Report, *, start: float) -> Ans
             seat.say(screen.cut(f"{typed!r} is none of {letters}.", seat.columns - 1))
 
 
-async def choose_candidate(seat: ConsoleSession, offers: Sequence[Offer]) -> str | None:
+async def choose_candidate(seat: ConsoleSession, offers: Sequence[CandidateOption]) -> str | None:
     """Show ``offers`` until one is chosen, or none.
 
     Raises:
@@ -106,21 +106,21 @@ def _open(seat: ConsoleSession, report: Report, start: float, *, below: int) -> 
     seat.say(*lines)
 
 
-async def _complete(seat: ConsoleSession, wished: Wish, report: Report) -> Answer | None:
+async def _complete(seat: ConsoleSession, wished: MenuAction, report: Report) -> Answer | None:
     """Return the answer once all that belongs to it is typed; None goes back to the menu."""
     try:
-        if wished is Wish.URL:
+        if wished is MenuAction.URL:
             url = await _field(seat, "URL of a manifest.json (Enter: menu): ", _url)
             return Answer(wished, url) if url else None
-        if wished is Wish.NETWORK:
+        if wished is MenuAction.NETWORK:
             setup = await _network(seat, report.interfaces)
             return Answer(wished, setup=setup) if setup else None
-        if wished is Wish.CLOCK:
+        if wished is MenuAction.CLOCK:
             wall = await _field(seat, "UTC now, like 2026-11-29 20:53 (Enter: menu): ", _instant)
             return Answer(wished, wall=wall) if wall else None
     except InputCancelled:
         return None
-    if wished is Wish.CANDIDATE:
+    if wished is MenuAction.CANDIDATE:
         seat.say("Looking for what is on offer; this takes a few seconds.")
     return Answer(wished)
 

@@ -10,7 +10,7 @@ from phase_boot.console.display import COLUMNS, Display
 from phase_boot.console.lines import LEAST_COLUMNS, Console, line_for, progress_bar
 from phase_boot.drill.fake_mirrors import good_site
 from phase_boot.drill.scenario import scene
-from phase_boot.ports.kexec import Ability
+from phase_boot.ports.kexec import KexecSupport
 
 
 def shown(*events: dict[str, object], live: bool = True) -> str:
@@ -97,7 +97,7 @@ def test_every_rung_of_the_ladder_is_told() -> None:
 
 def test_why_the_firmware_starts_a_kernel_is_told_beside_its_name() -> None:
     play = scene(peer=good_site())
-    play.kexec.can = Ability((), ("kexec is switched off",))
+    play.kexec.can = KexecSupport((), ("kexec is switched off",))
     play.play()
     assert "kernel: bzImage 6.12.1-phase; by the firmware: kexec is" in shown(*play.events)
 

@@ -21,7 +21,7 @@ from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.fake_peers import FakeNeighbours, FakeShared, FakeTracker
 from phase_boot.machine.events import FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.ports.neighbours import Share
+from phase_boot.ports.peer_sharing import SharedArtifact
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from policies.model import Reach
@@ -68,12 +68,12 @@ class Beside:
     reach: Reach = Reach.INTERNET
 
     def __post_init__(self) -> None:
-        self.neighbours = FakeNeighbours(self.sites)
+        self.peer_sharing = FakeNeighbours(self.sites)
         self.play = FakeDownload(self.sites)
 
     def tracker(self) -> TrackerClient:
         return TrackerClient(
-            self.neighbours,
+            self.peer_sharing,
             clock=self.play.context().clock,
             reach=self.reach,
             emit=self.play.events.append,
@@ -149,9 +149,9 @@ def test_pieces_are_shared_and_announced_during_the_download_and_after() -> None
     host = provider()
     it = beside(host)
     it.run("http://host", lingering=5.0)
-    (shared,) = it.neighbours.shared.items()
+    (shared,) = it.peer_sharing.shared.items()
     assert shared == (
-        Share(ARTIFACT.digest, TREE.root, len(DATA)),
+        SharedArtifact(ARTIFACT.digest, TREE.root, len(DATA)),
         FakeShared(held=EVERYTHING),
     )
     assert host.told[-1] == {"port": 7000, "roots": {}, "event": "stopped"}
@@ -261,7 +261,7 @@ def test_a_mirror_that_is_no_tracker_gets_one_announcement() -> None:
     host.tracker = None
     it = beside(host)
     it.run("http://host", lingering=10.0)
-    assert len(it.neighbours.said) == 1
+    assert len(it.peer_sharing.said) == 1
     assert bytes_asked(it.sites, "http://host") >= len(DATA)
 
 
@@ -269,17 +269,17 @@ def test_a_mirror_on_the_internet_gets_no_announcement() -> None:
     it = Beside(Sites())
     it.sites.by_base["https://mirror"] = provider()
     assert it.run("https://mirror") == "https://mirror"
-    assert it.neighbours.said == []
+    assert it.peer_sharing.said == []
 
 
 def test_a_tracker_that_never_replies_is_used_as_a_mirror() -> None:
     class Silent(FakeNeighbours):
-        async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
             await asyncio.sleep(1e9)
-            return await super().tell(url, body, limit=limit, reach=reach)
+            return await super().post(url, body, limit=limit, reach=reach)
 
     it = beside(provider())
-    it.neighbours = Silent(it.sites)
+    it.peer_sharing = Silent(it.sites)
     assert seconds(it, "http://host") < seconds(beside(provider()), "http://host") + 1.0
     assert it.play.disk.items(Folder.ENTRIES)
 
@@ -287,35 +287,35 @@ def test_a_tracker_that_never_replies_is_used_as_a_mirror() -> None:
 @pytest.mark.parametrize("failure", [FetchFailed("no", retryable=True), OSError("a fault")])
 def test_an_artifact_that_cannot_be_shared_is_reported_and_downloaded(failure: Exception) -> None:
     class Broken(FakeNeighbours):
-        async def share(self, share: Share, file: int, cuts: Any) -> FakeShared:
+        async def share(self, share: SharedArtifact, file: int, cuts: Any) -> FakeShared:
             await super().share(share, file, cuts)
             raise failure
 
     it = beside(provider())
-    it.neighbours = Broken(it.sites)
+    it.peer_sharing = Broken(it.sites)
     assert it.run("http://host") == "http://host"
     (told,) = it.play.of(MeetingFailed)
     assert str(failure) in told.reason
-    assert it.neighbours.said == []
+    assert it.peer_sharing.said == []
 
 
 def test_a_run_begins_with_nothing_that_an_earlier_one_still_shares() -> None:
     it = beside(provider())
     it.run("http://host")
-    assert it.neighbours.shared
+    assert it.peer_sharing.shared
 
     async def again() -> None:
         await Sources(tracker=it.tracker()).open()
 
     virtual_time.run(again())
-    assert it.neighbours.shared == {}
+    assert it.peer_sharing.shared == {}
 
 
 def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it() -> None:
     class Slow(FakeNeighbours):
-        async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
             await asyncio.sleep(1.0)
-            return await super().tell(url, body, limit=limit, reach=reach)
+            return await super().post(url, body, limit=limit, reach=reach)
 
     small = data_of(2 * MIN_PIECE_SIZE, seed=2)
     tree, artifact = build_dag(chunked(small)), artifact_of(small, "initramfs")
@@ -333,15 +333,15 @@ def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it
 
     host.meets(in_two_parts)
     it = beside(host)
-    it.neighbours = Slow(it.sites)
+    it.peer_sharing = Slow(it.sites)
 
     async def both() -> float:
         context = it.play.context()
         sources = Sources(mirrors=("http://host",), tracker=it.tracker())
         try:
             await fetch_artifact(context, sources, ARTIFACT, TREE.root)
-            told = len(it.neighbours.said)
-            while len(it.neighbours.said) == told:  # noqa: ASYNC110 - in virtual time
+            told = len(it.peer_sharing.said)
+            while len(it.peer_sharing.said) == told:  # noqa: ASYNC110 - in virtual time
                 await asyncio.sleep(0.1)
             # Nothing comes any more, so the next turn is a long time away.
             await asyncio.sleep(3.5)
@@ -368,12 +368,12 @@ def test_a_fault_during_an_announcement_is_reported_once_and_stops_nothing() -> 
 
 def test_sharing_that_never_starts_is_reported_and_the_artifact_downloaded() -> None:
     class Deaf(FakeNeighbours):
-        async def share(self, share: Share, file: int, cuts: Any) -> FakeShared:
+        async def share(self, share: SharedArtifact, file: int, cuts: Any) -> FakeShared:
             await asyncio.sleep(1e9)
             return await super().share(share, file, cuts)
 
     it = beside(provider())
-    it.neighbours = Deaf(it.sites)
+    it.peer_sharing = Deaf(it.sites)
     assert it.run("http://host") == "http://host"
     assert [told.reason for told in it.play.of(MeetingFailed)] == ["no answer for 5 seconds"]
 
@@ -387,7 +387,7 @@ def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:
 
     with pytest.raises(TimeoutError):
         virtual_time.run(stopped())
-    (shared,) = it.neighbours.shared.values()
+    (shared,) = it.peer_sharing.shared.values()
     assert shared.held == 0
 
 

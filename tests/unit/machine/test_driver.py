@@ -15,7 +15,7 @@ from phase_boot.machine.boot import Boot
 from phase_boot.machine.driver import MAX_STEPS, RanInCircles
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.operator import Answer, MenuAction
 
 
 def with_plugin(run: Any, **changes: Any) -> Scenario:
@@ -112,7 +112,7 @@ def test_a_walk_in_circles_is_ended() -> None:
 
 def test_a_person_may_retry_as_often_as_they_like() -> None:
     play = scene(bad=Site({}))
-    play.operator.answers = [Answer(Wish.RETRY)] * MAX_STEPS
+    play.operator.answers = [Answer(MenuAction.RETRY)] * MAX_STEPS
     assert play.play() is State.OFF
 
 

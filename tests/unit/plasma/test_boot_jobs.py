@@ -12,7 +12,7 @@ import pytest
 from phase_boot.adapters.system.tpm import BANK
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.boot_jobs import ATTEMPTS, Effects, Places, boot
-from phase_boot.ports.desk import NotHandedIn
+from phase_boot.ports.receipt_upload import UploadFailed
 from phase_boot.trust.receipt import Outcome, Receipt, read_receipt
 from policies.model import Reach
 from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
@@ -30,12 +30,12 @@ class Scene:
 
     places: Places
     persists: bool = True
-    unwilling: list[NotHandedIn] = field(default_factory=list)
+    unwilling: list[UploadFailed] = field(default_factory=list)
     said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     handed_in: list[tuple[str, bytes, Reach]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
 
-    def hand_in(self, base: str, receipt: bytes, *, reach: Reach) -> None:
+    def upload(self, base: str, receipt: bytes, *, reach: Reach) -> None:
         if self.unwilling:
             raise self.unwilling.pop(0)
         self.handed_in.append((base, receipt, reach))
@@ -217,8 +217,8 @@ def test_what_was_not_handed_over_is_said_and_nothing_runs(scene: Scene) -> None
 
 def test_a_provider_is_asked_again_while_the_network_comes_up(scene: Scene) -> None:
     scene.unwilling = [
-        NotHandedIn("no route", retryable=True),
-        NotHandedIn("it answered HTTP 503", retryable=True, retry_after=100_000),
+        UploadFailed("no route", retryable=True),
+        UploadFailed("it answered HTTP 503", retryable=True, retry_after=100_000),
     ]
     scene.boot()
     assert len(scene.handed_in) == 1
@@ -234,7 +234,7 @@ def test_a_provider_that_takes_nothing_is_said_once(
     again: bool,  # noqa: FBT001 - a case
     asked: int,
 ) -> None:
-    scene.unwilling = [NotHandedIn("no", retryable=again) for _ in range(ATTEMPTS)]
+    scene.unwilling = [UploadFailed("no", retryable=again) for _ in range(ATTEMPTS)]
     assert scene.boot() == 0
     assert len(scene.unwilling) == ATTEMPTS - asked
     assert scene.problems() == f"{NEIGHBOUR} did not take the receipts: no."

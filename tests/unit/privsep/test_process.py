@@ -15,7 +15,7 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, ignore_redirect
-from phase_boot.ports.finder import Candidate, FinderFailed, Ignored, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed, Ignored
 from phase_boot.privsep.client import WorkerClient
 from phase_boot.privsep.protocol import MAX_FRAME
 from phase_boot.privsep.server import WorkerServices, serve
@@ -25,7 +25,7 @@ from policies.model import Reach
 NOBODY = 65534
 STATUS = Path("/proc/self/status")
 BODY = bytes(range(256)) * 4096
-QUEST = Quest(arch=Arch.ARM64, channel="stable", seconds=1, urls=())
+QUEST = DiscoveryQuery(arch=Arch.ARM64, channel="stable", seconds=1, urls=())
 
 
 class Finder:
@@ -33,10 +33,10 @@ class Finder:
 
     origin = "lan"
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate | Ignored, None]:
-        yield Candidate(url=f"http://one/{quest.channel}/{quest.arch}", origin=self.origin)
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:
+        yield Candidate(url=f"http://one/{query.channel}/{query.arch}", origin=self.origin)
         yield Ignored("evil\N{RIGHT-TO-LEFT OVERRIDE}")
-        if quest.channel == "broken":
+        if query.channel == "broken":
             raise FinderFailed("mDNS cannot be used on this network")
         yield Candidate(url="http://two", origin=self.origin)
 
@@ -158,7 +158,7 @@ async def test_candidates_are_streamed_and_a_failed_search_is_named() -> None:
         assert found.pop(1) == Ignored("evil\N{RIGHT-TO-LEFT OVERRIDE}")
         urls = [each.url for each in found if isinstance(each, Candidate)]
         assert urls == ["http://one/stable/arm64", "http://two"]
-        broken = Quest(arch=Arch.ARM64, channel="broken", seconds=1, urls=())
+        broken = DiscoveryQuery(arch=Arch.ARM64, channel="broken", seconds=1, urls=())
         with pytest.raises(FinderFailed, match="mDNS cannot be used"):
             async for _ in other.find(broken):
                 pass

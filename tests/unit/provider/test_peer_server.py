@@ -13,7 +13,7 @@ import pytest
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import MIN_PIECE_SIZE
-from phase_boot.ports.neighbours import CUT, Share
+from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
 from phase_boot.provider.listen import bind
 from phase_boot.provider.peer_server import PeerServer
 from policies.model import Reach
@@ -21,12 +21,12 @@ from tests.support.downloads import chunked, data_of
 from tests.support.provider import ask
 
 DATA = data_of(2 * MIN_PIECE_SIZE)
-SHARE = Share(Digest.of(DATA), build_dag(chunked(DATA)).root, len(DATA))
+SHARE = SharedArtifact(Digest.of(DATA), build_dag(chunked(DATA)).root, len(DATA))
 PATH = f"/cas/sha256/{SHARE.digest.hex}"
 
 
 class Silent:
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         return f"{url} {limit} {reach} ".encode() + body
 
 
@@ -37,7 +37,9 @@ def open_files() -> int:
 def share(hand: PeerServer, folder: Path, held: int) -> None:
     (folder / "partial").write_bytes(DATA)
     marks = os.memfd_create("marks")
-    os.write(marks, array(CUT, [0, MIN_PIECE_SIZE, 2 * MIN_PIECE_SIZE]).tobytes() + bytes([held]))
+    os.write(
+        marks, array(OFFSET_TYPE, [0, MIN_PIECE_SIZE, 2 * MIN_PIECE_SIZE]).tobytes() + bytes([held])
+    )
     hand.share(SHARE, os.open(folder / "partial", os.O_RDONLY), marks)
 
 
@@ -82,7 +84,7 @@ async def test_cleared_files_are_closed_and_no_longer_served(tmp_path: Path) -> 
 async def test_a_peer_server_without_connections_leaves_no_task(tmp_path: Path) -> None:
     hand = PeerServer(bind(host="127.0.0.1"), Silent())
     share(hand, tmp_path, 0)
-    said = await hand.tell("http://x", b"said", limit=9, reach=Reach.LAN)
+    said = await hand.post("http://x", b"said", limit=9, reach=Reach.LAN)
     assert said == b"http://x 9 lan said"
     await hand.close()
     await asyncio.sleep(0)

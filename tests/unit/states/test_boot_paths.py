@@ -14,8 +14,8 @@ from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, STRANGER
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
-from phase_boot.ports.loader import Outlook
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.loader import StagingSupport
+from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.disk import Folder
 
 GOOD_WAY = (
@@ -292,7 +292,7 @@ def test_the_lan_is_asked_before_the_url_of_the_policy() -> None:
 
 def test_a_url_that_was_typed_is_tried_first_after_a_failure() -> None:
     play = scene("http://gone/stable/amd64/manifest.json", gone=Site({}), typed=good_site())
-    play.operator.answers = [Answer(Wish.URL, play.sites.manifest_url("typed"))]
+    play.operator.answers = [Answer(MenuAction.URL, play.sites.manifest_url("typed"))]
     assert play.play() is State.TARGET
     assert_booted(play)
     assert play.walk.states.count(State.SHELL) == 1
@@ -302,7 +302,7 @@ def test_a_url_that_was_typed_is_tried_first_after_a_failure() -> None:
 def test_a_kernel_that_is_not_taken_goes_by_chainload_to_the_shell() -> None:
     play = scene(peer=good_site())
     play.kexec.refuse("the running kernel forbids it (EPERM)")
-    play.loader.look = Outlook(obstacle="the stick is write-protected")
+    play.loader.look = StagingSupport(obstacle="the stick is write-protected")
     assert play.play() is State.OFF
     assert_refused(play, "the running kernel forbids it (EPERM)")
     assert_refused(play, "the stick is write-protected")
@@ -318,17 +318,17 @@ def test_endless_bad_candidates_end_in_the_shell() -> None:
 
 def test_a_reboot_is_asked_for_only_by_a_person() -> None:
     play = scene(bad=Site({}))
-    play.operator.answers = [Answer(Wish.RETRY), Answer(Wish.REBOOT)]
+    play.operator.answers = [Answer(MenuAction.RETRY), Answer(MenuAction.REBOOT)]
     assert play.play() is State.OFF
-    assert play.operator.obeyed == [Wish.REBOOT]
+    assert play.operator.obeyed == [MenuAction.REBOOT]
     assert play.walk.states.count(State.INIT) == 2
 
 
 def test_after_a_jump_that_failed_a_retry_opens_the_store_anew() -> None:
     play = scene(peer=good_site())
     play.kexec.jump_refusals = ["the jump into the new kernel failed"]
-    play.loader.look = Outlook(obstacle="the stick is write-protected")
-    play.operator.answers = [Answer(Wish.RETRY)]
+    play.loader.look = StagingSupport(obstacle="the stick is write-protected")
+    play.operator.answers = [Answer(MenuAction.RETRY)]
     assert play.play() is State.TARGET
     assert play.kexec.jumped
     assert len(play.of("store.opened")) == 2
@@ -356,7 +356,7 @@ class _Shrinking(FakePlatform):
 
 def test_after_two_failures_of_the_daemon_a_person_is_asked_before_anything_is_tried() -> None:
     play = scene(peer=good_site())
-    play.operator.answers = [Answer(Wish.RETRY)]
+    play.operator.answers = [Answer(MenuAction.RETRY)]
     play.start = Boot(trouble=Trouble(name="Failed", sentence="Phase Boot itself failed twice"))
     assert play.play() is State.TARGET
     assert play.operator.reports[0].cause == "Phase Boot itself failed twice"

@@ -12,7 +12,7 @@ from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.machine.graph import State
 from phase_boot.ports.clock import ClockNotSet
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.operator import Answer, MenuAction
 
 BUILT = datetime(2025, 11, 1, tzinfo=UTC)
 """The build date of the drill's seed."""
@@ -35,7 +35,7 @@ def at(wall: datetime, *answers: Answer, expires: str | None = None) -> Scenario
 
 
 def clock_set_to(wall: datetime) -> Answer:
-    return Answer(Wish.CLOCK, wall=wall)
+    return Answer(MenuAction.CLOCK, wall=wall)
 
 
 def now_of(play: Scenario) -> datetime:
@@ -137,6 +137,6 @@ def test_a_clock_that_a_person_cannot_set_is_told_and_the_menu_comes_back() -> N
 
 
 def test_without_a_time_the_clock_is_as_it_was() -> None:
-    play = at(AHEAD, Answer(Wish.CLOCK))
+    play = at(AHEAD, Answer(MenuAction.CLOCK))
     assert play.play() is State.OFF
     assert play.operator.reports[1].note == "The clock is as it was."

@@ -20,15 +20,15 @@ from phase_boot.handoff.kernel import Kernel
 from phase_boot.handoff.memory import MARGIN
 from phase_boot.machine.graph import State
 from phase_boot.machine.ladder import Ladder
-from phase_boot.ports.kexec import Ability, LoadRefused, Method
-from phase_boot.ports.loader import Outlook
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.kexec import KexecSupport, LoadRefused, Method
+from phase_boot.ports.loader import StagingSupport
+from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.content_store import VerifiedFile
 from tests.support.boot_payloads import PROTECTED
 from tests.support.kernels import arm64_image, gzipped, uki, zboot
 
 UKI = uki(signed=True)
-FORBIDDEN = Ability((), ("kexec is switched off until a restart",))
+FORBIDDEN = KexecSupport((), ("kexec is switched off until a restart",))
 
 
 def site(kernel: bytes = KERNEL, **more: bytes) -> Site:
@@ -113,8 +113,8 @@ def test_what_kexec_refuses_is_started_by_the_firmware() -> None:
     assert_started_by_the_firmware(play)
     assert play.loader.initrd is not None
     assert play.loader.initrd.startswith(INITRAMFS)
-    assert play.loader.cargo is not None
-    assert "phase.version=2025.11.12" in play.loader.cargo.cmdline
+    assert play.loader.payload is not None
+    assert "phase.version=2025.11.12" in play.loader.payload.cmdline
     assert play.cache.released
 
 
@@ -160,7 +160,7 @@ def test_an_artifact_that_rots_between_jump_and_staging_is_never_staged() -> Non
     play.kexec = Rotting(jump_refusals=["the jump failed"])
     assert play.play() is State.OFF
     assert "not what was signed" in play.cause
-    assert play.loader.cargo is None
+    assert play.loader.payload is None
 
 
 # ---- before the download ------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_a_packed_kernel_for_arm64_is_handed_to_kexec(packed: object) -> None:
 
 
 def secure(play: Scenario) -> Scenario:
-    play.loader.look = Outlook(secure_boot=True)
+    play.loader.look = StagingSupport(secure_boot=True)
     return play
 
 
@@ -283,7 +283,7 @@ def test_under_secure_boot_a_kernel_without_a_signed_image_is_refused_before_the
     assert play.play() is State.OFF
     assert "signed images only" in play.cause
     assert fetched(play) == ["kernel"]
-    assert play.loader.cargo is None
+    assert play.loader.payload is None
 
 
 def test_under_secure_boot_a_bare_kernel_is_never_staged() -> None:
@@ -291,7 +291,7 @@ def test_under_secure_boot_a_bare_kernel_is_never_staged() -> None:
     play.kexec.refuse("signed by a stranger (ENOKEY)", errno="ENOKEY")
     assert play.play() is State.OFF
     assert "signed images only" in play.cause
-    assert play.loader.cargo is None
+    assert play.loader.payload is None
 
 
 def test_the_signed_image_is_fetched_where_kexec_may_refuse_and_nowhere_else() -> None:
@@ -312,7 +312,7 @@ def test_a_signed_image_that_is_a_bare_kernel_is_not_staged() -> None:
     play.kexec.can = FORBIDDEN
     assert play.play() is State.OFF
     assert "the published uki is a bzImage for amd64" in play.cause
-    assert play.loader.cargo is None
+    assert play.loader.payload is None
 
 
 # ---- private ------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_in_private_mode_nothing_is_staged_and_nothing_is_cleared() -> None:
     play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     assert play.play() is State.OFF
     assert "Private" in play.cause
-    assert play.loader.cargo is None
+    assert play.loader.payload is None
     assert play.loader.unstaged == 0
     assert play.cache.notes.pages == {}
 
@@ -395,7 +395,7 @@ def test_a_retry_leaves_nothing_of_the_last_try_open() -> None:
     play = scene(peer=good_site())
     play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     play.loader.refusal = "the stick is full"
-    play.operator.answers = [Answer(Wish.RETRY)]
+    play.operator.answers = [Answer(MenuAction.RETRY)]
     assert play.play() is State.OFF
     assert play.walk.states.count(State.CHAINLOAD) == 2
     assert_all_closed(play)

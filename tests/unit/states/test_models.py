@@ -82,27 +82,27 @@ def facts(model: str | None, built: int = 2025) -> Facts:
 
 
 def test_a_new_build_tries_again_and_forgets_what_the_old_one_met() -> None:
-    notebook = MemoryNotebook()
-    remember_failure(notebook, facts("A"))
-    assert kexec_failed_before(notebook, facts("A"))
-    assert not kexec_failed_before(notebook, facts("A", built=2026))
-    remember_failure(notebook, facts("B", built=2026))
-    assert not kexec_failed_before(notebook, facts("A"))
+    state_files = MemoryNotebook()
+    remember_failure(state_files, facts("A"))
+    assert kexec_failed_before(state_files, facts("A"))
+    assert not kexec_failed_before(state_files, facts("A", built=2026))
+    remember_failure(state_files, facts("B", built=2026))
+    assert not kexec_failed_before(state_files, facts("A"))
 
 
 def test_the_oldest_models_make_room() -> None:
-    notebook = MemoryNotebook()
+    state_files = MemoryNotebook()
     for number in range(MAX_MODELS + 1):
-        remember_failure(notebook, facts(f"model {number}"))
-    assert not kexec_failed_before(notebook, facts("model 0"))
-    assert kexec_failed_before(notebook, facts(f"model {MAX_MODELS}"))
+        remember_failure(state_files, facts(f"model {number}"))
+    assert not kexec_failed_before(state_files, facts("model 0"))
+    assert kexec_failed_before(state_files, facts(f"model {MAX_MODELS}"))
 
 
 def test_a_machine_without_a_name_is_no_model() -> None:
-    notebook = MemoryNotebook()
-    remember_failure(notebook, facts(None))
-    assert notebook.pages == {}
-    assert not kexec_failed_before(notebook, facts(None))
+    state_files = MemoryNotebook()
+    remember_failure(state_files, facts(None))
+    assert state_files.pages == {}
+    assert not kexec_failed_before(state_files, facts(None))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_machine_without_a_name_is_no_model() -> None:
     ids=["empty", "null", "table", "deep", "hole", "half", "number", "long", "bytes", "huge"],
 )
 def test_a_page_of_models_that_we_did_not_write_is_none(page: bytes) -> None:
-    notebook = MemoryNotebook({PAGE: page})
-    assert not kexec_failed_before(notebook, facts("A"))
-    remember_failure(notebook, facts("A"))
-    assert kexec_failed_before(notebook, facts("A"))
+    state_files = MemoryNotebook({PAGE: page})
+    assert not kexec_failed_before(state_files, facts("A"))
+    remember_failure(state_files, facts("A"))
+    assert kexec_failed_before(state_files, facts("A"))

@@ -19,7 +19,7 @@ from phase_boot.machine.events import Event
 from phase_boot.machine.graph import State
 from phase_boot.machine.search import MAX_RESTARTS, NetworkWatch, search
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.ports.finder import Candidate, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery
 from phase_boot.ports.network import Link
 
 WINDOW = 25
@@ -62,8 +62,8 @@ class Announced:
     def __init__(self, network: FakeNetwork, prefix: str, url: str) -> None:
         self._network, self._prefix, self._url = network, prefix, url
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
-        give_up = asyncio.get_running_loop().time() + quest.seconds
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
+        give_up = asyncio.get_running_loop().time() + query.seconds
         async with aclosing(self._network.changes()) as snapshots:
             while True:
                 try:
@@ -151,7 +151,7 @@ def test_a_cable_that_never_rests_does_not_keep_a_boot_busy_for_ever() -> None:
 class Hanging:
     origin = "lan"
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it hangs
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it hangs
         await asyncio.sleep(1e9)
         yield Candidate(url=URL, origin=self.origin)
 
@@ -159,7 +159,7 @@ class Hanging:
 class Raising:
     origin = "lan"
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it raises
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it raises
         raise RuntimeError("a plugin's fault")
         yield Candidate(url=URL, origin=self.origin)
 
@@ -167,7 +167,7 @@ class Raising:
 class Flooding:
     origin = "lan"
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it floods
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it floods
         for number in range(10_000):
             yield Candidate(url=f"http://{number}/", origin=self.origin)
         await asyncio.sleep(1e9)
@@ -176,10 +176,10 @@ class Flooding:
 @pytest.mark.parametrize("bad", [Hanging, Raising, Flooding])
 def test_a_finder_that_is_broken_costs_the_others_nothing(bad: Callable[[], Any]) -> None:
     events: list[Event] = []
-    quest = Quest(arch=Arch.AMD64, channel="stable", seconds=5, urls=())
+    query = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=5, urls=())
 
     async def found() -> tuple[set[str], float]:
-        async with aclosing(search([bad(), FakeFinder([URL])], quest, emit=events.append)) as all_:
+        async with aclosing(search([bad(), FakeFinder([URL])], query, emit=events.append)) as all_:
             urls = {candidate.url async for candidate in all_}
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         assert left == []

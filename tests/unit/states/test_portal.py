@@ -6,7 +6,7 @@ from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.fakes import FakeOperator, FakePlatform
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
-from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.operator import Answer, MenuAction, Report
 
 SENT = "it sent us to http://portal.example/login"
 
@@ -40,7 +40,7 @@ def test_after_the_sign_in_a_retry_boots() -> None:
             far.portal = None
             return await super().ask(report)
 
-    play.operator = SignsIn([Answer(Wish.RETRY)])
+    play.operator = SignsIn([Answer(MenuAction.RETRY)])
     assert play.play() is State.TARGET
     assert play.boot is not None
     assert play.boot.portal is None
@@ -50,7 +50,7 @@ def test_a_mirror_on_the_near_side_of_the_portal_is_booted_by_its_url() -> None:
     far, near = good_site(), good_site()
     far.portal = SENT
     play = behind(far=far, near=near)
-    play.operator.answers = [Answer(Wish.URL, play.sites.manifest_url("near"))]
+    play.operator.answers = [Answer(MenuAction.URL, play.sites.manifest_url("near"))]
     assert play.play() is State.TARGET
     assert play.kexec.jumped
 

@@ -13,7 +13,7 @@ from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.scenarios import private
 from phase_boot.machine.graph import State
 from phase_boot.ports.network import Setup
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.ports.privacy import Evidence, Unreadable
 
 ALONE = replace(SOUND, interfaces=(KEPT,), configurations=())
@@ -97,7 +97,7 @@ def test_a_card_plugged_in_later_is_named_once() -> None:
 def test_a_person_cannot_have_a_card_set_up_that_is_left_out() -> None:
     play = booting(ALONE, up=False)
     setup = Setup(interface="eth1", addresses=(ip_interface("10.0.0.9/24"),))
-    play.operator.answers = [Answer(Wish.NETWORK, setup=setup)]
+    play.operator.answers = [Answer(MenuAction.NETWORK, setup=setup)]
     play.play()
     assert play.network.setups == []
     assert "burned-in" in play.of("network.not_set")[0]["reason"]
@@ -145,7 +145,7 @@ def test_other_modes_promise_none_of_this() -> None:
 
 def test_a_person_cannot_look_around_on_a_network_that_sees_the_burned_in_address() -> None:
     play = booting(EXPOSED)
-    play.operator.answers = [Answer(Wish.CANDIDATE)]
+    play.operator.answers = [Answer(MenuAction.CANDIDATE)]
     assert play.play() is State.OFF
     assert play.operator.offered == []
     assert play.of("candidate.found") == []

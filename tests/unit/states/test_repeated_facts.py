@@ -19,7 +19,7 @@ from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.journal import Journal
 from phase_boot.machine.rounds import MAX_LINES
 from phase_boot.ports.clock import ClockNotSet
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.ports.privacy import Evidence
 
 HOUR = 3600.0
@@ -48,7 +48,7 @@ class Unsettable(VirtualClock):
 
 def alone(play: Scenario, until: float = 12 * HOUR) -> Scenario:
     play.operator.away_until = until
-    play.operator.answers = [Answer(Wish.POWER_OFF)]
+    play.operator.answers = [Answer(MenuAction.POWER_OFF)]
     return play
 
 

@@ -13,7 +13,7 @@ from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.ports.network import Setup
-from phase_boot.ports.operator import Answer, Offer, Wish
+from phase_boot.ports.operator import Answer, CandidateOption, MenuAction
 
 STATIC = Setup(
     interface="eth0",
@@ -35,7 +35,7 @@ def lying_site() -> Site:
     return site
 
 
-def asking(play: Scenario, *answers: Answer | Wish, **changes: Any) -> Scenario:
+def asking(play: Scenario, *answers: Answer | MenuAction, **changes: Any) -> Scenario:
     play.platform.table.update(changes)
     play.operator.answers = [a if isinstance(a, Answer) else Answer(a) for a in answers]
     return play
@@ -45,38 +45,38 @@ def test_everything_but_what_the_policy_forbids_is_on_offer() -> None:
     play = asking(scene(bad=unsigned_site()))
     assert play.play() is State.OFF
     report = play.operator.reports[0]
-    assert set(report.offers) == set(Wish) - {Wish.ROOT_SHELL}
+    assert set(report.offers) == set(MenuAction) - {MenuAction.ROOT_SHELL}
     assert report.mode == "internet"
     assert report.interfaces == ("eth0",)
     assert '"event": "candidate.refused"' in "\n".join(report.journal)
 
 
 def test_a_root_shell_is_opened_where_the_policy_allows_it_and_the_menu_comes_back() -> None:
-    play = asking(scene(bad=unsigned_site()), Wish.ROOT_SHELL)
+    play = asking(scene(bad=unsigned_site()), MenuAction.ROOT_SHELL)
     play.platform.table["shell"]["root"] = True
     assert play.play() is State.OFF
-    assert play.operator.obeyed == [Wish.ROOT_SHELL, Wish.QUIT]
+    assert play.operator.obeyed == [MenuAction.ROOT_SHELL, MenuAction.QUIT]
     assert play.operator.reports[1].note == "The root shell has ended."
 
 
 def test_private_saves_no_report_and_offers_none() -> None:
     play = scene(bad=unsigned_site())
-    asking(play, Wish.SAVE, mode="private", cache_enabled=False)
+    asking(play, MenuAction.SAVE, mode="private", cache_enabled=False)
     assert play.play() is State.OFF
-    assert Wish.SAVE not in play.operator.reports[0].offers
+    assert MenuAction.SAVE not in play.operator.reports[0].offers
     assert play.reports.saved == {}
-    assert play.operator.obeyed == [Wish.QUIT]
+    assert play.operator.obeyed == [MenuAction.QUIT]
 
 
 def test_as_long_as_no_policy_is_known_nothing_is_written_and_no_root_shell_opens() -> None:
     play = asking(scene(bad=unsigned_site()), mode="nonsense")
     assert play.play() is State.OFF
-    forbidden = {Wish.CANDIDATE, Wish.SAVE, Wish.ROOT_SHELL}
-    assert set(play.operator.reports[0].offers) == set(Wish) - forbidden
+    forbidden = {MenuAction.CANDIDATE, MenuAction.SAVE, MenuAction.ROOT_SHELL}
+    assert set(play.operator.reports[0].offers) == set(MenuAction) - forbidden
 
 
 def test_a_report_says_what_happened_and_where_it_lies() -> None:
-    play = asking(scene(bad=unsigned_site()), Wish.SAVE)
+    play = asking(scene(bad=unsigned_site()), MenuAction.SAVE)
     play.play()
     text = play.reports.saved["test"]
     assert text.isascii()
@@ -91,7 +91,7 @@ def test_a_report_says_what_happened_and_where_it_lies() -> None:
 
 
 def test_a_report_that_cannot_be_saved_is_told_and_the_menu_comes_back() -> None:
-    play = asking(scene(bad=unsigned_site()), Wish.SAVE)
+    play = asking(scene(bad=unsigned_site()), MenuAction.SAVE)
     play.reports.refusal = "the stick is read-only"
     play.play()
     assert play.of("report.not_saved")[0]["reason"] == "the stick is read-only"
@@ -100,7 +100,7 @@ def test_a_report_that_cannot_be_saved_is_told_and_the_menu_comes_back() -> None
 
 
 def test_a_network_that_was_set_up_is_tried_at_once() -> None:
-    play = asking(scene(peer=good_site()), Answer(Wish.NETWORK, setup=STATIC))
+    play = asking(scene(peer=good_site()), Answer(MenuAction.NETWORK, setup=STATIC))
     play.network.up = False
     assert play.play() is State.TARGET
     assert play.network.setups == [(STATIC, False)]
@@ -108,14 +108,18 @@ def test_a_network_that_was_set_up_is_tried_at_once() -> None:
 
 
 def test_in_local_mode_a_network_is_set_up_that_leads_nowhere_else() -> None:
-    play = asking(scene(bad=unsigned_site()), Answer(Wish.NETWORK, setup=STATIC), mode="local")
+    play = asking(
+        scene(bad=unsigned_site()), Answer(MenuAction.NETWORK, setup=STATIC), mode="local"
+    )
     play.platform.table["network"]["reach"] = "lan"
     play.play()
     assert play.network.setups == [(STATIC, True)]
 
 
 def test_a_network_that_cannot_be_set_up_is_told_and_the_menu_comes_back() -> None:
-    play = asking(scene(peer=good_site()), Answer(Wish.NETWORK, setup=STATIC), Wish.NETWORK)
+    play = asking(
+        scene(peer=good_site()), Answer(MenuAction.NETWORK, setup=STATIC), MenuAction.NETWORK
+    )
     play.network.up = False
     play.network.refusal = "networkd is not running"
     assert play.play() is State.OFF
@@ -128,7 +132,7 @@ def test_a_network_that_cannot_be_set_up_is_told_and_the_menu_comes_back() -> No
 
 
 def test_a_candidate_can_be_chosen_and_is_tried_first() -> None:
-    play = asking(scene(bad=unsigned_site(), other=unsigned_site()), Wish.CANDIDATE)
+    play = asking(scene(bad=unsigned_site(), other=unsigned_site()), MenuAction.CANDIDATE)
     play.sites.by_base["http://good"] = good_site()
     # It turns up only when a person looks again.
     play.found.append(play.sites.manifest_url("good"))
@@ -138,23 +142,23 @@ def test_a_candidate_can_be_chosen_and_is_tried_first() -> None:
     bad, other, good = play.operator.offered[0]
     assert bad.refused is not None
     assert other.refused is not None
-    assert good == Offer(url=play.sites.manifest_url("good"), origin="lan", refused=None)
+    assert good == CandidateOption(url=play.sites.manifest_url("good"), origin="lan", refused=None)
     assert play.of("candidate.found")[-1]["url"] == good.url
 
 
 def test_a_refused_candidate_that_is_chosen_is_refused_again() -> None:
-    play = asking(scene(bad=unsigned_site()), Wish.CANDIDATE)
+    play = asking(scene(bad=unsigned_site()), MenuAction.CANDIDATE)
     play.operator.choices = [play.sites.manifest_url("bad")]
     assert play.play() is State.OFF
     assert len(play.of("candidate.refused")) == 2
     assert play.kexec.kernel is None
 
 
-@pytest.mark.parametrize("wish", [Wish.CANDIDATE, Wish.URL])
-def test_a_liar_is_not_asked_again_but_by_a_plain_retry(wish: Wish) -> None:
+@pytest.mark.parametrize("wish", [MenuAction.CANDIDATE, MenuAction.URL])
+def test_a_liar_is_not_asked_again_but_by_a_plain_retry(wish: MenuAction) -> None:
     play = scene(liar=lying_site())
     url = play.sites.manifest_url("liar")
-    asking(play, Answer(wish, url if wish is Wish.URL else None), Wish.RETRY)
+    asking(play, Answer(wish, url if wish is MenuAction.URL else None), MenuAction.RETRY)
     play.operator.choices = [url]
     assert play.play() is State.OFF
     assert "http://liar sent other bytes than were signed" in (play.operator.reports[1].note or "")
@@ -163,7 +167,9 @@ def test_a_liar_is_not_asked_again_but_by_a_plain_retry(wish: Wish) -> None:
 
 
 def test_nothing_is_chosen_where_nothing_turns_up_or_nobody_chooses() -> None:
-    play = asking(scene(bad=unsigned_site()), Wish.CANDIDATE, Wish.CANDIDATE, Wish.URL)
+    play = asking(
+        scene(bad=unsigned_site()), MenuAction.CANDIDATE, MenuAction.CANDIDATE, MenuAction.URL
+    )
     play.operator.choices = [None, "http://somebody/else/manifest.json"]
     assert play.play() is State.OFF
     assert [report.note for report in play.operator.reports[1:]] == [
@@ -175,14 +181,14 @@ def test_nothing_is_chosen_where_nothing_turns_up_or_nobody_chooses() -> None:
 
 def test_one_machine_that_announces_itself_a_hundred_times_hides_nobody() -> None:
     flood = [f"http://flood/{n}/stable/amd64/manifest.json" for n in range(100)]
-    play = asking(scene(*flood, "http://honest/m.json", flood=Site({})), Wish.CANDIDATE)
+    play = asking(scene(*flood, "http://honest/m.json", flood=Site({})), MenuAction.CANDIDATE)
     play.play()
     hosts = [offer.url.split("/")[2] for offer in play.operator.offered[0]]
     assert hosts == ["flood"] * 4 + ["honest"]
 
 
 def test_a_finder_that_is_out_of_order_leaves_what_the_others_find() -> None:
-    play = asking(scene(bad=unsigned_site()), Wish.CANDIDATE)
+    play = asking(scene(bad=unsigned_site()), MenuAction.CANDIDATE)
     play.finder_broken = True
     play.platform.url = play.sites.manifest_url("bad")
     play.play()
@@ -191,7 +197,9 @@ def test_a_finder_that_is_out_of_order_leaves_what_the_others_find() -> None:
 
 def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None:
     play = asking(
-        scene(bad=unsigned_site()), Answer(Wish.URL, "http://secret.example/m.json"), Wish.RETRY
+        scene(bad=unsigned_site()),
+        Answer(MenuAction.URL, "http://secret.example/m.json"),
+        MenuAction.RETRY,
     )
     play.play()
     chosen = play.of("shell.chose")
@@ -200,7 +208,7 @@ def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None
 
 
 def test_an_answer_that_was_not_on_offer_is_none() -> None:
-    play = asking(scene(bad=unsigned_site()), Wish.ROOT_SHELL, Wish.RETRY)
+    play = asking(scene(bad=unsigned_site()), MenuAction.ROOT_SHELL, MenuAction.RETRY)
     assert play.play() is State.OFF
-    assert play.operator.obeyed == [Wish.QUIT]
+    assert play.operator.obeyed == [MenuAction.QUIT]
     assert play.of("shell.chose") == []

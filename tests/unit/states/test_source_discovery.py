@@ -17,7 +17,7 @@ from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.scenarios import NEIGHBOUR
 from phase_boot.machine.graph import State
-from phase_boot.ports.finder import Candidate, Quest, server_of
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, server_of
 from policies.model import Reach
 
 MANIFEST = "stable/amd64/manifest.json"
@@ -30,9 +30,9 @@ class Counting(FakeFinder):
 
     searches: int = 0
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         self.searches += 1
-        async for candidate in super().find(quest):
+        async for candidate in super().find(query):
             yield candidate
 
 
@@ -40,8 +40,8 @@ class Counting(FakeFinder):
 class Breaking(Counting):
     """A plugin with a fault that shows when it is used for the second time."""
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
-        async for candidate in super().find(quest):
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
+        async for candidate in super().find(query):
             if self.searches > 1:
                 raise ZeroDivisionError("a fault of a plugin")
             yield candidate
@@ -53,8 +53,8 @@ class Named(FakeFinder):
 
     names: dict[str, str] = field(default_factory=dict)
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
-        async for candidate in super().find(quest):
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
+        async for candidate in super().find(query):
             yield replace(candidate, service_name=self.names.get(server_of(candidate.url), ""))
 
 
@@ -144,7 +144,7 @@ def meeting_place() -> Site:
 def test_boots_at_the_same_time_exchange_pieces() -> None:
     play = scene(peer=meeting_place())
     play.sites.by_base[NEIGHBOUR] = site_with_chunks()
-    hands = play.neighbours = FakeNeighbours(play.sites)
+    hands = play.peer_sharing = FakeNeighbours(play.sites)
     assert play.play() is State.TARGET
     assert {event["source"] for event in play.of("fetch.done")} == {NEIGHBOUR}
     assert {share.digest for share in hands.shared} == set(
@@ -158,7 +158,7 @@ def test_a_private_boot_neither_announces_nor_shares() -> None:
     play = scene(peer=meeting_place())
     play.sites.by_base[NEIGHBOUR] = site_with_chunks()
     play.platform.table = policy_table(mode="private", cache_enabled=False)
-    hands = play.neighbours = FakeNeighbours(play.sites)
+    hands = play.peer_sharing = FakeNeighbours(play.sites)
     assert play.play() is State.TARGET
     assert (hands.said, hands.shared) == ([], {})
     assert asked_for_rootfs(play) == {"http://peer"}

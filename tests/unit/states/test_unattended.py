@@ -19,9 +19,9 @@ from phase_boot.machine.boot import Boot, Trouble
 from phase_boot.machine.graph import State
 from phase_boot.machine.retries import FIRST_PAUSE, MAX_EARLY
 from phase_boot.machine.rounds import MAX_LINES
-from phase_boot.ports.finder import Candidate, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery
 from phase_boot.ports.network import Link
-from phase_boot.ports.operator import Answer, Wish
+from phase_boot.ports.operator import Answer, MenuAction
 
 HOUR = 3600.0
 WEEK = 7 * 24 * HOUR
@@ -35,10 +35,10 @@ class LateProviders:
     origin: str = "lan"
     asked: list[float] = field(default_factory=list)
 
-    async def find(self, quest: Quest) -> AsyncGenerator[Candidate, None]:
+    async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         now = asyncio.get_running_loop().time
         self.asked.append(now())
-        due = now() + quest.seconds
+        due = now() + query.seconds
         for url, since in sorted(self.announced.items(), key=lambda each: each[1]):
             if since > due:
                 break
@@ -50,7 +50,7 @@ class LateProviders:
 def alone(play: Scenario, until: float = WEEK) -> Scenario:
     """Return a boot at which nobody is for so long; then somebody switches the machine off."""
     play.operator.away_until = until
-    play.operator.answers = [Answer(Wish.POWER_OFF)]
+    play.operator.answers = [Answer(MenuAction.POWER_OFF)]
     return play
 
 
@@ -101,7 +101,7 @@ def test_a_mirror_is_not_hammered_by_a_machine_that_waits() -> None:
 def test_one_key_stops_it_until_a_person_chooses() -> None:
     play = alone(scene(mirror=Site({})), until=8.0)
     play.operator.thinks = HOUR
-    play.operator.answers = [Answer(Wish.SAVE), Answer(Wish.POWER_OFF)]
+    play.operator.answers = [Answer(MenuAction.SAVE), Answer(MenuAction.POWER_OFF)]
     assert play.play() is State.OFF
     assert len(play.of("retry.stopped")) == 1
     assert len(moves(play, "auto_retry")) <= 1
@@ -114,7 +114,7 @@ def test_after_a_person_has_chosen_and_left_it_tries_by_itself_again() -> None:
     site = good_site()
     site.up_at = HOUR
     play = scene(mirror=site)
-    play.operator.answers = [Answer(Wish.RETRY)]
+    play.operator.answers = [Answer(MenuAction.RETRY)]
     play.operator.leaves = True
     assert play.play() is State.TARGET
     assert pauses(play)[1] <= FIRST_PAUSE

@@ -165,14 +165,14 @@ def test_open_entries_are_not_evicted(disk: Disk) -> None:
 
 
 def test_an_entry_evicted_by_another_process_counts_as_freed() -> None:
-    class Shared(MemoryDisk):
+    class ShareHandle(MemoryDisk):
         """Another process evicts the same victim a moment earlier."""
 
         def remove(self, folder: Folder, name: str) -> None:
             super().remove(folder, name)
             super().remove(folder, name)
 
-    cas = ContentStore(Shared(), bound=3000)
+    cas = ContentStore(ShareHandle(), bound=3000)
     first = store(cas, b"1" * 2000)
     second = store(cas, b"2" * 2000)
     assert (cas.has(first), cas.has(second)) == (False, True)

@@ -12,8 +12,8 @@ import pytest
 from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER, EfiVariables
 from phase_boot.adapters.boot.systemd_boot import FEATURES, ONE_SHOT, SystemdBootLoader
 from phase_boot.machine.errors import CannotChainload
-from phase_boot.ports.loader import Outlook
-from tests.support.boot_payloads import INITRAMFS, KERNEL, cargo
+from phase_boot.ports.loader import StagingSupport
+from tests.support.boot_payloads import INITRAMFS, KERNEL, payload
 from tests.support.kernels import arm64_image, gzipped, uki
 from tests.support.loader_partition import Stick
 
@@ -24,7 +24,7 @@ def stick(tmp_path: Path) -> Stick:
 
 
 async def test_a_kernel_is_staged_with_its_initrd_and_its_command_line(stick: Stick) -> None:
-    name = await stick.loader.stage(cargo())
+    name = await stick.loader.stage(payload())
     assert re.fullmatch(r"phase-staged-[0-9a-f]{16}\.conf", name)
     folder = f"phase-staged/{name[13:29]}"
     staged = stick.staged
@@ -44,7 +44,7 @@ async def test_a_kernel_is_staged_with_its_initrd_and_its_command_line(stick: St
 async def test_the_loader_is_told_last_and_in_its_own_words(stick: Stick) -> None:
     told: list[bytes | None] = []
     stick.esp.unmounted = lambda _number: told.append(stick.one_shot)
-    name = await stick.loader.stage(cargo())
+    name = await stick.loader.stage(payload())
     assert set(told) == {None}
     assert stick.one_shot == b"\x07\0\0\0" + f"{name}\0".encode("utf-16-le")
 
@@ -52,7 +52,7 @@ async def test_the_loader_is_told_last_and_in_its_own_words(stick: Stick) -> Non
 async def test_the_entry_is_not_there_before_the_files_were_read_back(stick: Stick) -> None:
     seen: dict[int, set[str]] = {}
     stick.esp.unmounted = lambda number: seen.update({number: set(stick.staged)})
-    await stick.loader.stage(cargo())
+    await stick.loader.stage(payload())
     assert not any("entries" in path for path in seen[1])
     assert any("entries" in path for path in seen[2])
     # A last look, which cannot write.
@@ -60,7 +60,7 @@ async def test_the_entry_is_not_there_before_the_files_were_read_back(stick: Sti
 
 
 async def test_a_whole_image_brings_its_own_initramfs_and_command_line(stick: Stick) -> None:
-    name = await stick.loader.stage(cargo(uki(signed=True), whole=True))
+    name = await stick.loader.stage(payload(uki(signed=True), whole=True))
     staged = stick.staged
     entry = staged.pop(f"loader/entries/{name}").decode()
     assert list(staged.values()) == [uki(signed=True)]
@@ -71,19 +71,19 @@ async def test_a_whole_image_brings_its_own_initramfs_and_command_line(stick: St
 
 async def test_a_packed_kernel_is_staged_unpacked(stick: Stick) -> None:
     inner = arm64_image(b"Image" * 1000)
-    await stick.loader.stage(cargo(gzipped(inner)))
+    await stick.loader.stage(payload(gzipped(inner)))
     assert inner in stick.staged.values()
 
 
 async def test_what_was_staged_before_makes_room(stick: Stick) -> None:
-    first = await stick.loader.stage(cargo())
-    again = await stick.loader.stage(cargo())
+    first = await stick.loader.stage(payload())
+    again = await stick.loader.stage(payload())
     assert first != again
     assert len(stick.staged) == 3
 
 
 async def test_the_next_boot_finds_the_stick_as_it_was(stick: Stick) -> None:
-    await stick.loader.stage(cargo())
+    await stick.loader.stage(payload())
     assert await stick.loader.unstage() == 3
     assert stick.staged == {}
     assert stick.one_shot is None
@@ -112,7 +112,7 @@ async def test_a_stick_without_a_loader_partition_is_clear(stick: Stick) -> None
     stick.esp.there = False
     assert await stick.loader.unstage() == 0
     with pytest.raises(CannotChainload, match="no partition"):
-        await stick.loader.stage(cargo())
+        await stick.loader.stage(payload())
 
 
 @pytest.mark.parametrize("moment", [1, 2, 3])
@@ -130,7 +130,7 @@ async def test_a_power_cut_leaves_a_stick_that_the_next_boot_clears(
     loader._take_back = _nobody_is_there_any_more  # type: ignore[method-assign]  # noqa: SLF001 - the power is gone
     stick.esp.unmounted = cut
     with pytest.raises(PowerCut):
-        await loader.stage(cargo())
+        await loader.stage(payload())
     assert stick.one_shot is None
     stick.esp.unmounted = lambda _number: None
     assert len(stick.staged) == await stick.loader.unstage()
@@ -146,7 +146,7 @@ async def test_too_little_room_is_said_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr("phase_boot.adapters.boot.staging.room", lambda _root: 1 << 20)
     with pytest.raises(CannotChainload, match=r"has 1\.0 MiB left and the image takes 1\.0"):
-        await stick.loader.stage(cargo())
+        await stick.loader.stage(payload())
     assert stick.staged == {}
 
 
@@ -177,31 +177,31 @@ async def test_a_machine_that_will_not_restart_is_named_with_the_way_out(stick: 
 
 
 async def test_a_stick_that_can_be_staged_on_has_no_obstacle(stick: Stick) -> None:
-    assert await stick.loader.outlook() == Outlook()
+    assert await stick.loader.staging_support() == StagingSupport()
     assert stick.esp.mounts == []
 
 
 async def test_secure_boot_is_seen(stick: Stick) -> None:
     stick.set("SecureBoot", GLOBAL, b"\x01")
-    assert (await stick.loader.outlook()).secure_boot
+    assert (await stick.loader.staging_support()).secure_boot
     stick.set("SecureBoot", GLOBAL, b"\x00")
-    assert not (await stick.loader.outlook()).secure_boot
+    assert not (await stick.loader.staging_support()).secure_boot
 
 
 async def test_a_loader_that_cannot_be_told_is_an_obstacle(stick: Stick) -> None:
     stick.set(FEATURES, LOADER, bytes(8))
-    assert (await stick.loader.outlook()).obstacle == (
+    assert (await stick.loader.staging_support()).obstacle == (
         "the loader of this machine cannot be told what to start"
     )
 
 
 async def test_a_machine_that_another_loader_started_is_an_obstacle(stick: Stick) -> None:
     (stick.efivars / f"{FEATURES}-{LOADER}").unlink()
-    assert "no loader" in str((await stick.loader.outlook()).obstacle)
+    assert "no loader" in str((await stick.loader.staging_support()).obstacle)
 
 
 async def test_a_stick_that_is_write_protected_is_an_obstacle(stick: Stick) -> None:
     stick.esp.protected = "the stick is write-protected"
-    assert (await stick.loader.outlook()).obstacle == "the stick is write-protected"
+    assert (await stick.loader.staging_support()).obstacle == "the stick is write-protected"
     with pytest.raises(CannotChainload, match="write-protected"):
-        await stick.loader.stage(cargo())
+        await stick.loader.stage(payload())

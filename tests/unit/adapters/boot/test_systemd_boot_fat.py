@@ -18,7 +18,7 @@ from phase_boot.adapters.boot.efi_variables import EfiVariables
 from phase_boot.adapters.boot.fat_lookup import certainly_lacks
 from phase_boot.adapters.boot.staging import FOLDER
 from phase_boot.adapters.boot.systemd_boot import SystemdBootLoader
-from tests.support.boot_payloads import KERNEL, cargo
+from tests.support.boot_payloads import KERNEL, payload
 from tests.support.loader_partition import Stick
 
 TOOLS = ("mkfs.vfat", "mcopy", "mdeltree", "mdir")
@@ -82,7 +82,7 @@ async def test_what_is_staged_on_fat_keeps_its_name_and_its_bytes(tmp_path: Path
     esp = FatEsp(tmp_path / "esp.fat", stick.esp.root)
     loader = SystemdBootLoader(esp, EfiVariables(stick.efivars))
     assert esp.certainly_lacks(FOLDER)
-    name = await loader.stage(cargo())
+    name = await loader.stage(payload())
     assert not esp.certainly_lacks(FOLDER)
     entry = esp.read(f"loader/entries/{name}").decode()
     linux = next(line.split()[1] for line in entry.splitlines() if line.startswith("linux "))

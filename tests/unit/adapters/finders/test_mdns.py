@@ -6,9 +6,9 @@ import pytest
 
 from phase_boot.adapters.finders.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
 from phase_boot.content.arch import Arch
-from phase_boot.ports.finder import Quest
+from phase_boot.ports.finder import DiscoveryQuery
 
-QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
+QUEST = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=1, urls=())
 PATH = "/stable/amd64/manifest.json"
 SERVER = "Neighbour.local."
 
@@ -17,7 +17,7 @@ def urls(
     mirror: str | None, *addresses: str, server: str | None = SERVER, **told: str
 ) -> list[str]:
     record = {"arch": "amd64", "channel": "stable", "mirror": mirror, **told}
-    return list(manifest_urls(record, server=server, addresses=addresses, quest=QUEST))
+    return list(manifest_urls(record, server=server, addresses=addresses, query=QUEST))
 
 
 def test_the_announcers_name_is_answered_by_what_it_announced_with() -> None:
@@ -38,14 +38,14 @@ def test_what_is_for_others_is_passed_over() -> None:
     mirror = f"https://mirror.example{PATH}"
     assert urls(mirror, channel="nightly") == []
     assert urls(mirror, arch="arm64") == []
-    assert list(manifest_urls({}, server=SERVER, addresses=(), quest=QUEST)) == []
+    assert list(manifest_urls({}, server=SERVER, addresses=(), query=QUEST)) == []
 
 
 @pytest.mark.parametrize("keys", [("ARCH", "Channel", "mIRROR"), ("arch", "channel", "MIRROR")])
 def test_the_case_of_a_key_does_not_matter(keys: tuple[str, str, str]) -> None:
     mirror = f"https://mirror.example{PATH}"
     told = dict(zip(keys, ("amd64", "stable", mirror), strict=True))
-    assert list(manifest_urls(told, server=SERVER, addresses=(), quest=QUEST)) == [mirror]
+    assert list(manifest_urls(told, server=SERVER, addresses=(), query=QUEST)) == [mirror]
 
 
 def test_of_two_spellings_of_a_key_the_first_counts() -> None:

@@ -24,7 +24,7 @@ from phase_boot.adapters.net.address_watch import Place
 from phase_boot.console.lines import printable
 from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
-from phase_boot.ports.finder import Candidate, Ignored, Quest
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, Ignored
 from tests.support.mdns_packets import (
     HOSTILE_LABELS,
     PATH,
@@ -38,7 +38,7 @@ from tests.support.mdns_packets import (
     text,
 )
 
-QUEST = Quest(arch=Arch.AMD64, channel="stable", seconds=15, urls=())
+QUEST = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=15, urls=())
 GOOD = Sender(2, 2, "192.0.2.7")
 LIAR = Sender(2, 2, "192.0.2.66")
 GOOD_URL = f"http://192.0.2.7:8070{PATH}"

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from phase_boot.adapters.http.receipt_upload import HttpReceiptUploader
-from phase_boot.ports.desk import NotHandedIn
+from phase_boot.ports.receipt_upload import UploadFailed
 from policies.model import Reach
 
 RECEIPT = b'{"job":"hello"}'
@@ -52,23 +52,23 @@ def test_the_provider_gets_the_receipt_byte_for_byte() -> None:
         return 201, b"{}", {}
 
     with provider(take) as base:
-        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
     assert taken == [("/receipts", RECEIPT)]
 
 
 def test_why_a_provider_takes_none_is_repeated_and_can_do_no_harm_to_a_terminal() -> None:
     said = b'{"code": "x", "error": "never published \\u001b[2J"}'
-    with provider(lambda _path, _body: (422, said, {})) as base, pytest.raises(NotHandedIn) as no:
-        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
+    with provider(lambda _path, _body: (422, said, {})) as base, pytest.raises(UploadFailed) as no:
+        HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
     assert str(no.value) == r"it answered HTTP 422: never published \x1b[2J"
 
 
 def test_a_provider_that_is_overloaded_may_be_asked_again_when_it_says() -> None:
     with (
         provider(lambda _path, _body: (503, b"", {"Retry-After": "3"})) as base,
-        pytest.raises(NotHandedIn, match="HTTP 503") as no,
+        pytest.raises(UploadFailed, match="HTTP 503") as no,
     ):
-        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
     assert (no.value.retryable, no.value.retry_after) == (True, 3.0)
 
 
@@ -76,9 +76,9 @@ def test_a_provider_that_is_overloaded_may_be_asked_again_when_it_says() -> None
 def test_a_mirror_that_knows_no_receipts_is_passed_over(said: bytes) -> None:
     with (
         provider(lambda _path, _body: (405, said, {})) as base,
-        pytest.raises(NotHandedIn, match=r"HTTP 405$"),
+        pytest.raises(UploadFailed, match=r"HTTP 405$"),
     ):
-        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
+        HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
 
 
 def test_nobody_is_followed_elsewhere() -> None:
@@ -88,8 +88,8 @@ def test_nobody_is_followed_elsewhere() -> None:
         seen.append(path)
         return 307, b"", {"Location": "/other"}
 
-    with provider(elsewhere) as base, pytest.raises(NotHandedIn, match="HTTP 307"):
-        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
+    with provider(elsewhere) as base, pytest.raises(UploadFailed, match="HTTP 307"):
+        HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
     assert seen == ["/receipts"]
 
 
@@ -97,26 +97,26 @@ def test_a_provider_that_is_gone_is_said() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        with pytest.raises(NotHandedIn, match="could not be reached"):
-            HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.INTERNET)
+        with pytest.raises(UploadFailed, match="could not be reached"):
+            HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.INTERNET)
 
 
 def test_a_provider_that_says_nothing_holds_nobody_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         base = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(NotHandedIn, match="took too long"):
-            HttpReceiptUploader(seconds=0.1).hand_in(base, RECEIPT, reach=Reach.LAN)
+        with pytest.raises(UploadFailed, match="took too long"):
+            HttpReceiptUploader(seconds=0.1).upload(base, RECEIPT, reach=Reach.LAN)
 
 
 @pytest.mark.parametrize("base", ["http://203.0.113.9:8070", "http://mirror.example"])
 def test_beyond_this_network_nobody_is_told_where_the_mode_stays_in_it(base: str) -> None:
-    with pytest.raises(NotHandedIn, match="beyond this network"):
-        HttpReceiptUploader().hand_in(base, RECEIPT, reach=Reach.LAN)
+    with pytest.raises(UploadFailed, match="beyond this network"):
+        HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
 
 
 def test_a_proxy_beyond_this_network_is_beyond_it_too() -> None:
     desk = HttpReceiptUploader(
         proxy="http://203.0.113.1:3128", near=lambda host: host == "192.0.2.7"
     )
-    with pytest.raises(NotHandedIn, match="beyond this network"):
-        desk.hand_in("http://192.0.2.7:8070", RECEIPT, reach=Reach.LAN)
+    with pytest.raises(UploadFailed, match="beyond this network"):
+        desk.upload("http://192.0.2.7:8070", RECEIPT, reach=Reach.LAN)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.kexec.probe import ability
-from phase_boot.ports.kexec import Ability, Method
+from phase_boot.adapters.kexec.probe import support
+from phase_boot.ports.kexec import KexecSupport, Method
 
 
 def machine(root: Path, *, lockdown: str = "none", disabled: str = "0") -> Path:
@@ -28,46 +28,46 @@ def has(*calls: Method, says: int = errno.EINVAL) -> dict[Method, int]:
 def test_both_calls_are_there_and_the_one_that_checks_signatures_comes_first(
     tmp_path: Path,
 ) -> None:
-    found = ability(machine(tmp_path), has(*Method).__getitem__)
-    assert found == Ability(methods=(Method.FILE, Method.SEGMENTS))
+    found = support(machine(tmp_path), has(*Method).__getitem__)
+    assert found == KexecSupport(methods=(Method.FILE, Method.SEGMENTS))
 
 
 def test_a_call_that_the_kernel_does_not_have_is_not_tried(tmp_path: Path) -> None:
-    found = ability(machine(tmp_path), has(Method.SEGMENTS).__getitem__)
-    assert found == Ability(methods=(Method.SEGMENTS,))
+    found = support(machine(tmp_path), has(Method.SEGMENTS).__getitem__)
+    assert found == KexecSupport(methods=(Method.SEGMENTS,))
 
 
 def test_a_kernel_that_is_locked_down_takes_signed_files_only(tmp_path: Path) -> None:
-    found = ability(machine(tmp_path, lockdown="integrity"), has(*Method).__getitem__)
+    found = support(machine(tmp_path, lockdown="integrity"), has(*Method).__getitem__)
     assert found.methods == (Method.FILE,)
     assert found.forbidden == ("kexec_load: the running kernel is locked down (integrity)",)
 
 
 def test_a_kernel_that_is_locked_down_and_takes_no_files_takes_nothing(tmp_path: Path) -> None:
-    found = ability(machine(tmp_path, lockdown="integrity"), has(Method.SEGMENTS).__getitem__)
+    found = support(machine(tmp_path, lockdown="integrity"), has(Method.SEGMENTS).__getitem__)
     assert found.methods == ()
     assert len(found.forbidden) == 1
 
 
 def test_kexec_that_is_switched_off_is_said_once_for_both_calls(tmp_path: Path) -> None:
-    found = ability(machine(tmp_path, disabled="1"), has(*Method).__getitem__)
+    found = support(machine(tmp_path, disabled="1"), has(*Method).__getitem__)
     assert found.methods == ()
     (said,) = found.forbidden
     assert "kernel.kexec_load_disabled" in said
 
 
 def test_a_kernel_without_kexec_is_named(tmp_path: Path) -> None:
-    assert ability(machine(tmp_path), has().__getitem__) == Ability(
+    assert support(machine(tmp_path), has().__getitem__) == KexecSupport(
         (), ("the running kernel has no kexec",)
     )
 
 
 def test_a_machine_that_says_nothing_of_lockdown_has_none(tmp_path: Path) -> None:
-    assert ability(tmp_path, has(*Method).__getitem__).methods == tuple(Method)
+    assert support(tmp_path, has(*Method).__getitem__).methods == tuple(Method)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may load kernels, and is answered otherwise")
 def test_the_kernel_that_runs_this_test_forbids_it_to_who_is_not_root() -> None:
-    found = ability()
+    found = support()
     assert found.methods == ()
     assert found.forbidden

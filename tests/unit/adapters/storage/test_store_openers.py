@@ -84,22 +84,22 @@ async def test_what_a_folder_keeps_is_there_the_next_time(tmp_path: Path) -> Non
 
 async def test_a_store_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
     cache = FolderOpener(tmp_path / "cas")
-    shelf = await cache.open(persistent=False, bound=1 << 20)
-    stored(shelf.cas)
-    assert not shelf.persistent
+    store = await cache.open(persistent=False, bound=1 << 20)
+    stored(store.cas)
+    assert not store.persistent
     await cache.release()
-    assert not shelf.cas.has(ARTIFACT)
+    assert not store.cas.has(ARTIFACT)
     assert entries(tmp_path) == []
 
 
 async def test_cache_of_the_booted_disk_is_mounted_and_named_to_the_target(
     tmp_path: Path, mounts: Callable[[], str]
 ) -> None:
-    shelf = await CachePartitionOpener(FakeBootDisk([CACHE]), root=tmp_path).open(
+    store = await CachePartitionOpener(FakeBootDisk([CACHE]), root=tmp_path).open(
         persistent=True, bound=1
     )
-    assert shelf.persistent
-    assert shelf.partition == CachePartition(guid=CACHE.guid, location=CACHE.location)
+    assert store.persistent
+    assert store.partition == CachePartition(guid=CACHE.guid, location=CACHE.location)
     assert mounts() == ("mount -t ext4 -o noatime,nodev,nosuid,noexec /dev/sdb3 /cache\n")
 
 

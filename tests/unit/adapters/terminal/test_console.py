@@ -15,13 +15,13 @@ from phase_boot.adapters.terminal.console_operator import ConsoleOperator, NoOpe
 from phase_boot.adapters.terminal.menu import MENU
 from phase_boot.adapters.terminal.terminals import Terminals
 from phase_boot.ports.network import Setup
-from phase_boot.ports.operator import Answer, Offer, Report, Wish
+from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
 from tests.support.console_user import Person
 
 CHOICE = "choice:"
 URL = "http://10.0.0.1/m.json"
 EVENING = datetime(2026, 11, 29, 20, 53, tzinfo=UTC)
-IN_SEED = tuple(wish for wish in Wish if wish is not Wish.QUIT)
+IN_SEED = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
 
 
 def event(number: int, **fields: object) -> str:
@@ -34,7 +34,7 @@ REPORT = Report(
     way_out="Retry, type a URL, reboot or power off.",
     refusals=tuple(f"http://{name}/m.json: \x07it has expired, " + "so " * 60 for name in "abcde"),
     journal=JOURNAL,
-    offers=tuple(Wish),
+    offers=tuple(MenuAction),
     interfaces=("eth0", "eth1"),
 )
 
@@ -63,28 +63,31 @@ def asking(*people: Person, report: Report = REPORT, **settings: Any) -> asyncio
 @pytest.mark.parametrize(
     ("typed", "answer"),
     [
-        (["r"], Answer(Wish.RETRY)),
-        ([" R "], Answer(Wish.RETRY)),
-        (["c"], Answer(Wish.CANDIDATE)),
-        (["s"], Answer(Wish.SAVE)),
-        (["x"], Answer(Wish.ROOT_SHELL)),
-        (["b"], Answer(Wish.REBOOT)),
-        (["o"], Answer(Wish.POWER_OFF)),
-        (["what?", "", "boot anyway", "q", "r"], Answer(Wish.RETRY)),
-        (["u", URL], Answer(Wish.URL, URL)),
-        (["u", "file:///etc/passwd", "http://a b", f"  {URL}  "], Answer(Wish.URL, URL)),
-        (["u", "", "r"], Answer(Wish.RETRY)),
-        (["j", "", "r"], Answer(Wish.RETRY)),
-        (["t", "2026-11-29 20:53"], Answer(Wish.CLOCK, wall=EVENING)),
-        (["t", "2026-11-29T20:53:00Z"], Answer(Wish.CLOCK, wall=EVENING)),
-        (["t", "2026-11-29T22:53:00+02:00"], Answer(Wish.CLOCK, wall=EVENING)),
+        (["r"], Answer(MenuAction.RETRY)),
+        ([" R "], Answer(MenuAction.RETRY)),
+        (["c"], Answer(MenuAction.CANDIDATE)),
+        (["s"], Answer(MenuAction.SAVE)),
+        (["x"], Answer(MenuAction.ROOT_SHELL)),
+        (["b"], Answer(MenuAction.REBOOT)),
+        (["o"], Answer(MenuAction.POWER_OFF)),
+        (["what?", "", "boot anyway", "q", "r"], Answer(MenuAction.RETRY)),
+        (["u", URL], Answer(MenuAction.URL, URL)),
+        (["u", "file:///etc/passwd", "http://a b", f"  {URL}  "], Answer(MenuAction.URL, URL)),
+        (["u", "", "r"], Answer(MenuAction.RETRY)),
+        (["j", "", "r"], Answer(MenuAction.RETRY)),
+        (["t", "2026-11-29 20:53"], Answer(MenuAction.CLOCK, wall=EVENING)),
+        (["t", "2026-11-29T20:53:00Z"], Answer(MenuAction.CLOCK, wall=EVENING)),
+        (["t", "2026-11-29T22:53:00+02:00"], Answer(MenuAction.CLOCK, wall=EVENING)),
         (
             ["t", "now", "2026-13-01 00:00", "20:53", "2026-11-29 20:53"],
-            Answer(Wish.CLOCK, wall=EVENING),
+            Answer(MenuAction.CLOCK, wall=EVENING),
         ),
-        (["t", "", "r"], Answer(Wish.RETRY)),
-        (["n", "eth1", "", "", "", "", "y"], Answer(Wish.NETWORK, setup=Setup(interface="eth1"))),
-        (["n", "eth1", "", "", "", "", "n", "r"], Answer(Wish.RETRY)),
+        (["t", "", "r"], Answer(MenuAction.RETRY)),
+        (
+            ["n", "eth1", "", "", "", "", "y"],
+            Answer(MenuAction.NETWORK, setup=Setup(interface="eth1")),
+        ),
+        (["n", "eth1", "", "", "", "", "n", "r"], Answer(MenuAction.RETRY)),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
@@ -164,7 +167,11 @@ async def test_a_small_screen_shows_the_cause_and_the_menu() -> None:
 
 async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: Person) -> None:
     private = Report(
-        cause="it", way_out="", refusals=(), mode="private", offers=(Wish.RETRY, Wish.URL)
+        cause="it",
+        way_out="",
+        refusals=(),
+        mode="private",
+        offers=(MenuAction.RETRY, MenuAction.URL),
     )
     task = asking(person, report=private)
     await person.see(CHOICE)
@@ -172,7 +179,7 @@ async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: Person) -
     assert "save" not in shown
     assert "root" not in shown
     person.type("s\rx\rr\r")
-    assert await task == Answer(Wish.RETRY)
+    assert await task == Answer(MenuAction.RETRY)
     assert "'s' is none of r u j." in person.shown
     assert "'x' is none of r u j." in person.shown
 
@@ -200,12 +207,12 @@ async def test_the_journal_is_paged_from_its_end(person: Person) -> None:
     await person.see("Page 3 of 3")
     person.type("\r")
     await person.answer(CHOICE, "r")
-    assert await task == Answer(Wish.RETRY)
+    assert await task == Answer(MenuAction.RETRY)
 
 
 async def test_a_candidate_is_chosen_by_its_number(person: Person) -> None:
     offers = [
-        Offer(
+        CandidateOption(
             url=f"http://{n}/\x1b[2J{'x' * 200}", origin="lan", refused="it \x07lies" if n else None
         )
         for n in range(15)
@@ -224,7 +231,7 @@ async def test_a_candidate_is_chosen_by_its_number(person: Person) -> None:
 
 @pytest.mark.parametrize("typed", ["\r\r", "\x03", "\x04"])
 async def test_no_candidate_need_be_chosen(person: Person, typed: str) -> None:
-    offers = [Offer(url=f"http://{n}/", origin="lan", refused=None) for n in range(3)]
+    offers = [CandidateOption(url=f"http://{n}/", origin="lan", refused=None) for n in range(3)]
     task = asyncio.create_task(operator(person).choose(offers))
     await person.see("Number")
     person.type(typed)
@@ -241,7 +248,7 @@ async def test_no_control_key_ends_the_shell(person: Person, key: bytes) -> None
             person.type("\x03")
     await person.see(CHOICE)
     person.type(key * 3 + b"r\r")
-    assert await task == Answer(Wish.RETRY)
+    assert await task == Answer(MenuAction.RETRY)
     assert not person.is_raw
 
 
@@ -269,7 +276,7 @@ async def test_noise_on_the_line_is_no_wish_and_the_next_line_is_heard(
     assert not task.done()
     # It ends the line that the noise may have begun; then one of its own.
     person.type("\rr\r")
-    assert await task == Answer(Wish.RETRY)
+    assert await task == Answer(MenuAction.RETRY)
     assert not person.is_raw
 
 
@@ -280,7 +287,7 @@ async def test_every_console_is_asked_and_any_may_answer(person: Person, other: 
     person.type("u\r")
     await person.see("URL of a manifest")
     other.type("o\r")
-    assert await task == Answer(Wish.POWER_OFF)
+    assert await task == Answer(MenuAction.POWER_OFF)
     await person.see("Answered at ")
     assert not person.is_raw
     assert not other.is_raw
@@ -291,7 +298,7 @@ async def test_a_console_that_hangs_up_leaves_the_others(person: Person, other: 
     await other.see(CHOICE)
     person.hang_up()
     other.type("r\r")
-    assert await task == Answer(Wish.RETRY)
+    assert await task == Answer(MenuAction.RETRY)
 
 
 async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: Person) -> None:
@@ -299,7 +306,7 @@ async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: Perso
     await person.see(CHOICE)
     person.terminal.path = None
     person.hang_up()
-    assert await task == Answer(Wish.QUIT)
+    assert await task == Answer(MenuAction.QUIT)
 
 
 async def test_at_a_desk_nothing_of_the_machine_is_offered(person: Person) -> None:
@@ -309,7 +316,7 @@ async def test_at_a_desk_nothing_of_the_machine_is_offered(person: Person) -> No
     assert "quit" in shown
     assert not any(word in shown for word in ("reboot", "power", "network", "root", "save"))
     person.type("\x03")
-    assert await task == Answer(Wish.QUIT)
+    assert await task == Answer(MenuAction.QUIT)
 
 
 async def test_a_window_that_changes_its_size_is_asked_on(person: Person) -> None:
@@ -321,7 +328,7 @@ async def test_a_window_that_changes_its_size_is_asked_on(person: Person) -> Non
     assert max(map(len, person.screen)) <= 40
     person.resize(132, 50)
     person.type("\rr\r")
-    assert await task == Answer(Wish.RETRY)
+    assert await task == Answer(MenuAction.RETRY)
 
 
 async def test_a_line_is_edited_as_on_any_terminal(person: Person) -> None:
@@ -329,7 +336,7 @@ async def test_a_line_is_edited_as_on_any_terminal(person: Person) -> None:
     await person.answer(CHOICE, "u")
     await person.see("URL of a manifest.json")
     person.type("ttp://10.0.0.1/m.jsoX\x7fn\x01h\x05\x1b[D\x1b[D\x1bOC\x1b[C\x1b[Hx\x1b[D\x1b[3~\r")
-    assert await task == Answer(Wish.URL, URL)
+    assert await task == Answer(MenuAction.URL, URL)
 
 
 async def test_an_editor_that_breaks_leaves_plain_lines(
@@ -344,7 +351,7 @@ async def test_an_editor_that_breaks_leaves_plain_lines(
     task = asking(person)
     await person.see("Lines cannot be edited here (ModuleNotFoundError).")
     await person.answer(CHOICE, "r")
-    assert await task == Answer(Wish.RETRY)
+    assert await task == Answer(MenuAction.RETRY)
 
 
 async def test_a_terminal_that_was_left_raw_by_whoever_died_echoes_again(person: Person) -> None:
@@ -362,8 +369,8 @@ async def test_a_root_shell_runs_where_it_was_asked_for_and_the_menu_comes_back(
     shell = operator(person, other)
     task = asyncio.create_task(shell.ask(REPORT))
     await person.answer(CHOICE, "x")
-    assert await task == Answer(Wish.ROOT_SHELL)
-    running = asyncio.create_task(shell.obey(Wish.ROOT_SHELL))
+    assert await task == Answer(MenuAction.ROOT_SHELL)
+    running = asyncio.create_task(shell.perform(MenuAction.ROOT_SHELL))
     await person.see("can boot anything")
     await other.see("A root shell is open at ")
     person.type("echo $((6 * 7)) $TERM; tty\r")
@@ -381,7 +388,7 @@ async def test_a_root_shell_runs_where_it_was_asked_for_and_the_menu_comes_back(
     assert not person.is_raw
     again = asyncio.create_task(shell.ask(REPORT))
     await person.answer(CHOICE, "r")
-    assert await again == Answer(Wish.RETRY)
+    assert await again == Answer(MenuAction.RETRY)
 
 
 async def test_a_root_shell_can_be_ended_from_another_console(
@@ -391,27 +398,27 @@ async def test_a_root_shell_can_be_ended_from_another_console(
     task = asyncio.create_task(shell.ask(REPORT))
     await person.answer(CHOICE, "x")
     await task
-    running = asyncio.create_task(shell.obey(Wish.ROOT_SHELL))
+    running = asyncio.create_task(shell.perform(MenuAction.ROOT_SHELL))
     await person.see("can boot anything")
     await other.answer("Enter ends it.", "")
     await running
     again = asyncio.create_task(shell.ask(REPORT))
     await person.answer(CHOICE, "b")
-    assert await again == Answer(Wish.REBOOT)
+    assert await again == Answer(MenuAction.REBOOT)
 
 
 async def test_where_nobody_is_the_cause_is_told_and_the_run_ends() -> None:
     told: list[str] = []
     nobody = NoOperator(told.append)
-    assert await nobody.ask(REPORT) == Answer(Wish.QUIT)
+    assert await nobody.ask(REPORT) == Answer(MenuAction.QUIT)
     assert await nobody.choose([]) is None
     assert "offers stable here" in told[0]
 
 
-def letters(wishes: Sequence[Wish]) -> list[str]:
+def letters(wishes: Sequence[MenuAction]) -> list[str]:
     return [MENU[wish][0] for wish in wishes]
 
 
 def test_every_wish_has_one_letter_and_a_name() -> None:
-    assert sorted(MENU) == sorted(Wish)
-    assert len({*letters(list(Wish)), "j"}) == len(Wish) + 1
+    assert sorted(MENU) == sorted(MenuAction)
+    assert len({*letters(list(MenuAction)), "j"}) == len(MenuAction) + 1

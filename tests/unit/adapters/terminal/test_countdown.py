@@ -12,14 +12,14 @@ import pytest
 
 from phase_boot.adapters.terminal.console_operator import ConsoleOperator, NoOperator
 from phase_boot.adapters.terminal.terminals import Terminals
-from phase_boot.ports.operator import Answer, Report, Wish
+from phase_boot.ports.operator import Answer, MenuAction, Report
 from tests.support.console_user import Person
 
 REPORT = Report(
     cause="nothing offers stable here",
     way_out="Retry, type a URL, reboot or power off.",
     refusals=(),
-    offers=(Wish.RETRY, Wish.POWER_OFF),
+    offers=(MenuAction.RETRY, MenuAction.POWER_OFF),
     retry_in=250.0,
 )
 CHOICE = "choice:"
@@ -66,7 +66,7 @@ async def test_any_key_stops_the_countdown_and_is_still_typed() -> None:
             assert "Tries again" not in person.screen[-1]
             assert not task.done()
             person.type("\r")
-            assert await task == Answer(Wish.RETRY)
+            assert await task == Answer(MenuAction.RETRY)
 
 
 async def test_a_key_at_one_terminal_stops_it_at_all() -> None:
@@ -145,7 +145,7 @@ async def test_long_pauses_are_shown_in_minutes() -> None:
 async def test_without_a_terminal_it_quits_unless_the_machine_tries_again() -> None:
     said: list[str] = []
     nobody = NoOperator(said.append)
-    assert await nobody.ask(replace(REPORT, retry_in=None)) == Answer(Wish.QUIT)
+    assert await nobody.ask(replace(REPORT, retry_in=None)) == Answer(MenuAction.QUIT)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await nobody.ask(REPORT)

@@ -8,11 +8,11 @@ import pytest
 
 from phase_boot.adapters.terminal.console_operator import ConsoleOperator
 from phase_boot.adapters.terminal.terminals import Terminals
-from phase_boot.ports.operator import Answer, Offer, Report, Wish
+from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
 from tests.support.console_user import Person
 
 CHOICE = "choice:"
-IN_SEED = tuple(wish for wish in Wish if wish is not Wish.QUIT)
+IN_SEED = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
 WAY_OUT = "use another network interface, or choose another mode in the boot menu"
 REPORT = Report(
     cause=(
@@ -77,7 +77,7 @@ async def test_a_question_is_shown_whole_and_leaves_room_to_type(*, dumb: bool) 
 
 @DUMB
 async def test_no_word_is_broken_and_no_offer_is_above_the_screen(*, dumb: bool) -> None:
-    offers = [Offer(url=f"http://h{n}/", origin="lan", refused=None) for n in range(50)]
+    offers = [CandidateOption(url=f"http://h{n}/", origin="lan", refused=None) for n in range(50)]
     with Person(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=dumb).choose(offers))
         await person.see("Number (Enter: more, or none):")
@@ -93,7 +93,7 @@ async def test_nothing_but_lines_is_sent_to_a_dumb_terminal() -> None:
         for prompt, line in (("", "u"), ("URL", "x"), ("URL", ""), (CHOICE, "j"), ("Page", "")):
             await person.answer(prompt, line)
         await person.answer(CHOICE, "r")
-        assert await task == Answer(Wish.RETRY)
+        assert await task == Answer(MenuAction.RETRY)
         assert "\x1b" not in person.shown
 
 

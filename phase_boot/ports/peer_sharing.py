@@ -10,12 +10,12 @@ from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from policies.model import Reach
 
-CUT: Final = "Q"
+OFFSET_TYPE: Final = "Q"
 """How `array` names the numbers by which it is said where a stretch begins."""
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SharedArtifact:
     """An artifact that we hand on as far as we hold it: its name, its DAG, and its size."""
 
     digest: Digest
@@ -23,21 +23,21 @@ class Share:
     size: int
 
 
-class Shared(Protocol):
+class ShareHandle(Protocol):
     """An artifact that is handed on."""
 
     def mark(self, held: int) -> None:
         """Hand on these stretches of it from now on."""
 
 
-class Neighbours(Protocol):
+class PeerSharing(Protocol):
     """Others who fetch, as far as we serve them and tell a provider of it."""
 
     @property
     def port(self) -> int:
         """Where we answer."""
 
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         """Send ``body`` there and return the answer.
 
         Raises:
@@ -52,7 +52,7 @@ class Neighbours(Protocol):
             FetchFailed: nobody takes the order.
         """
 
-    async def share(self, share: Share, file: int, cuts: Sequence[int]) -> Shared:
+    async def share(self, share: SharedArtifact, file: int, cuts: Sequence[int]) -> ShareHandle:
         """Hand on an artifact out of an open file, as soon as some of it is marked.
 
         Args:
@@ -65,10 +65,10 @@ class Neighbours(Protocol):
         """
 
 
-class Hand(Protocol):
+class PeerResponder(Protocol):
     """The one who answers them, in the process that reads the network."""
 
-    def share(self, share: Share, file: int, marks: int) -> None:
+    def share(self, share: SharedArtifact, file: int, marks: int) -> None:
         """Hand on what is marked of a file; both descriptors are its own from here on.
 
         Raises:
@@ -78,5 +78,5 @@ class Hand(Protocol):
     def clear(self) -> None:
         """Hand on nothing any more, and close what it was given."""
 
-    async def tell(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        """Do what `Neighbours.tell` says."""
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        """Do what `PeerSharing.post` says."""

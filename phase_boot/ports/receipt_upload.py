@@ -7,7 +7,7 @@ from typing import Protocol
 from policies.model import Reach
 
 
-class NotHandedIn(Exception):
+class UploadFailed(Exception):
     """A provider did not take a receipt; the text is the reason.
 
     Attributes:
@@ -21,10 +21,10 @@ class NotHandedIn(Exception):
         self.retry_after = retry_after
 
 
-class Desk(Protocol):
+class ReceiptUploader(Protocol):
     """Gives receipts to providers."""
 
-    def hand_in(self, base: str, receipt: bytes, *, reach: Reach) -> None:
+    def upload(self, base: str, receipt: bytes, *, reach: Reach) -> None:
         """Give a receipt to the provider at ``base``, within a bounded time.
 
         Raises:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from phase_boot.handoff.document import CachePartition
-from phase_boot.ports.notebook import Notebook
+from phase_boot.ports.state_files import StateFiles
 from phase_boot.store.content_store import ContentStore
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class OpenStore:
     """An opened store.
 
     Attributes:
@@ -23,16 +23,16 @@ class Shelf:
     """
 
     cas: ContentStore
-    notebook: Notebook
+    state_files: StateFiles
     persistent: bool
     note: str | None = None
     partition: CachePartition | None = None
 
 
-class Cache(Protocol):
+class StoreOpener(Protocol):
     """Opens the store that the policy allows, and gives the partition back."""
 
-    async def open(self, *, persistent: bool, bound: int) -> Shelf:
+    async def open(self, *, persistent: bool, bound: int) -> OpenStore:
         """Return the store, at most ``bound`` bytes large; in memory if Cache cannot be used.
 
         Args:

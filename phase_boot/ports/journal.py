@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Record(Protocol):
+class JournalReader(Protocol):
     """The journal of this run."""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Notebook(Protocol):
+class StateFiles(Protocol):
     """Files by name. A name is a plain file name; nobody writes the same one twice at once."""
 
     def read(self, name: str, *, limit: int) -> bytes | None:
