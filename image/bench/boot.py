@@ -15,11 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
-from image.lab.accel import choose
-from image.lab.boot_timing import REPORT, stages
+from image.bench.results import (
+    FOLDER,
+    Bench,
+    Row,
+    Threshold,
+    host_description,
+    replace_rows,
+    table,
+)
+from image.lab.accel import choose_accel
+from image.lab.boot_timing import REPORT, boot_stages
 from image.lab.disk_image import DiskImage
-from image.lab.machine import FAILURES, Machine, MachineFailed
+from image.lab.event_log import MachineFailed
+from image.lab.machine import FAILURES, Machine
 from image.lab.network import Lab
 from image.lab.provider_process import expected_manifest, start_provider
 from image.lab.qemu_args import Hardware
@@ -37,11 +46,11 @@ SECONDS: Final = 600.0
 SPARE_BOOTS: Final = 3
 PATCHED_HALF_WAY: Final = b"Oops: int3"
 SQUASHFS_MAGIC: Final = b"hsqs"
-JUMP_AIM: Final = Threshold(2.0, of_peer=True)
-SEED_AIM: Final = Threshold(72.0)
-INITRAMFS_AIM: Final = Threshold(8.0)
-DAEMON_AIM: Final = Threshold(96.0)
-MEMORY_AIM: Final = Threshold(768.0)
+JUMP_THRESHOLD: Final = Threshold(2.0, of_peer=True)
+SEED_THRESHOLD: Final = Threshold(72.0)
+INITRAMFS_THRESHOLD: Final = Threshold(8.0)
+DAEMON_THRESHOLD: Final = Threshold(96.0)
+MEMORY_THRESHOLD: Final = Threshold(768.0)
 
 
 @dataclass(slots=True)
@@ -64,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--out", type=Path, default=RESULT)
     options = words.parse_args(arguments)
     rows = bench(options)
-    replace(options.out, rows)
+    replace_rows(options.out, rows)
     print("\n".join(table(rows)))
     return 0
 
@@ -75,7 +84,9 @@ def bench(options: argparse.Namespace) -> list[Row]:
     site, image = Path(f"dist/site-{arch}"), Path(f"build/bench/phase-boot-{arch}.img")
     manifest = expected_manifest(site, arch, options.channel, options.root)
     kernel = site / "cas" / "sha256" / manifest.artifacts["kernel"].digest.hex
-    hardware = Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel, parallel=True)
+    hardware = Hardware(
+        arch=arch, memory=768, accel=choose_accel(arch, kernel).accel, parallel_tcg=True
+    )
     ours, reference = Measured(), Measured()
     for number in range(1, options.runs + 1):
         measure_alive(image, site, hardware, ours)
@@ -85,7 +96,7 @@ def bench(options: argparse.Namespace) -> list[Row]:
             f"{REFERENCE} {reference.jump[-1]:.1f} s",
             flush=True,
         )
-    about = Bench(arch=str(arch), machine=host(), accel=str(hardware.accel))
+    about = Bench(arch=str(arch), machine=host_description(), accel=str(hardware.accel))
     return [*_times(about, ours, reference), *_sizes(about, image, hardware, ours)]
 
 
@@ -118,12 +129,14 @@ def measure(
         cmdline = f"phase.reference={urls[0]}" if reference else ""
         name = boot_name(hardware, reference=reference)
         with Machine(image, hardware=hardware, lab=lab, name=name, cmdline=cmdline) as machine:
-            report = machine.until(REPORT, timeout=SECONDS, unless=("shell.opened", "run.ended"))
-            for stage in stages(machine.events, machine.started):
+            report = machine.wait_for(
+                REPORT, timeout=SECONDS, fail_on=("shell.opened", "run.ended")
+            )
+            for stage in boot_stages(machine.events, machine.started):
                 into.stages.setdefault(stage.name, []).append(stage.seconds)
             into.total.append(report.arrived - machine.started)
             into.jump.append(max(event.at for event in machine.events if event.name != REPORT))
-            for event in machine.named("kexec.jump"):
+            for event in machine.events_named("kexec.jump"):
                 into.rss.append(event.number("rss_peak") / MIB)
 
 
@@ -131,28 +144,28 @@ def _times(about: Bench, ours: Measured, reference: Measured) -> list[Row]:
     jump = about.row("kernel start to kexec", "s", ours.jump)
     total = about.row("power-on to target's report", "s", ours.total)
     rows = [
-        about.beside(jump, REFERENCE, reference.jump, aim=JUMP_AIM),
-        about.beside(total, REFERENCE, reference.total),
+        about.compare(jump, REFERENCE, reference.jump, threshold=JUMP_THRESHOLD),
+        about.compare(total, REFERENCE, reference.total),
     ]
     for name, runs in ours.stages.items():
         row = about.row(name, "s", runs)
         same = reference.stages.get(name) if name in SHARED else None
-        rows.append(about.beside(row, REFERENCE, same) if same else row)
+        rows.append(about.compare(row, REFERENCE, same) if same else row)
     return rows
 
 
 def _sizes(about: Bench, image: Path, hardware: Hardware, ours: Measured) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="phase-bench-") as folder:
-        stick = DiskImage.copied(image, Path(folder) / "stick.img")
+        stick = DiskImage.copy_of(image, Path(folder) / "stick.img")
         initramfs = len(stick.boot_file("initrd")) / MIB
         kernel = len(stick.boot_file("linux")) / MIB
         seed = squashfs_bytes(stick.partition("phase-seed")[:96]) / MIB
     written = image.stat().st_blocks * 512 / MIB
     return [
-        about.row("daemon's peak memory", "MiB", ours.rss, aim=DAEMON_AIM),
-        about.row("memory of the machine", "MiB", [hardware.memory], aim=MEMORY_AIM),
-        about.row("seed squashfs", "MiB", [seed], aim=SEED_AIM),
-        about.row("seed initramfs", "MiB", [initramfs], aim=INITRAMFS_AIM),
+        about.row("daemon's peak memory", "MiB", ours.rss, threshold=DAEMON_THRESHOLD),
+        about.row("memory of the machine", "MiB", [hardware.memory], threshold=MEMORY_THRESHOLD),
+        about.row("seed squashfs", "MiB", [seed], threshold=SEED_THRESHOLD),
+        about.row("seed initramfs", "MiB", [initramfs], threshold=INITRAMFS_THRESHOLD),
         about.row("seed kernel", "MiB", [kernel]),
         about.row("image file, without its holes", "MiB", [written]),
     ]

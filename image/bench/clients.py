@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.lab.network import Lab, environment
+from image.lab.namespace import environment
+from image.lab.network import Lab
 from image.lab.provider_process import PROGRAM
 from phase_boot.content.digest import Digest
 from phase_boot.store.hashing import hash_into

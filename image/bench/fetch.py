@@ -18,7 +18,16 @@ from typing import Final
 
 from image.bench import clients, many_clients, silent_sources
 from image.bench.clients import MIB, Took
-from image.bench.results import FOLDER, Bench, Row, Threshold, host, merge, replace, table
+from image.bench.results import (
+    FOLDER,
+    Bench,
+    Row,
+    Threshold,
+    host_description,
+    merge_rows,
+    replace_rows,
+    table,
+)
 from image.lab.netns import Host
 from image.lab.network import Lab
 from image.lab.provider_process import PROGRAM
@@ -36,10 +45,10 @@ ARCH: Final = Arch.AMD64
 RATE: Final = 100
 SLOW: Final = 5
 SUM: Final = "of the sum"
-ONE_AIM: Final = Threshold(1.15, of_peer=True)
-MEMORY_AIM: Final = Threshold(96.0)
-EVEN_AIM: Final = Threshold(0.93, least=True)
-UNEVEN_AIM: Final = Threshold(0.90, least=True)
+ONE_THRESHOLD: Final = Threshold(1.15, of_peer=True)
+MEMORY_THRESHOLD: Final = Threshold(96.0)
+EVEN_THRESHOLD: Final = Threshold(0.93, least=True)
+UNEVEN_THRESHOLD: Final = Threshold(0.90, least=True)
 CASES: Final = ("one", "even", "uneven", "silent", "crowd")
 
 
@@ -70,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--only", choices=CASES, action="append", help="and leave the others out")
     words.add_argument("--out", type=Path, default=RESULT)
     options = words.parse_args(arguments)
-    about = Bench(arch=str(ARCH), machine=host(), accel="native")
+    about = Bench(arch=str(ARCH), machine=host_description(), accel="native")
     measures: dict[str, Callable[[Bench, int], Iterator[Row]]] = {
         "one": one_nginx,
         "even": even_sources,
@@ -83,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in measures[name](about, options.runs):
             rows.append(row)
             print("\n".join(table([row])[1:]), flush=True)
-    (merge if options.only else replace)(options.out, rows)
+    (merge_rows if options.only else replace_rows)(options.out, rows)
     print("\n".join(table(rows)))
     return 0
 
@@ -94,7 +103,7 @@ def one_nginx(about: Bench, runs: int) -> Iterator[Row]:
     got: dict[str, list[Took]] = {name: [] for name in ("curl", "hashed", "aria2c", "ours")}
     with Lab(dhcp=False) as lab, scratch() as folder:
         place = Host(lab, 0)
-        place.nginx(what.site)
+        place.start_nginx(what.site)
         url, out, store = f"{place.base}/{what.entry}", folder / "rootfs", folder / "store"
         for _ in range(runs):
             got["curl"].append(clients.curl(lab, url, out))
@@ -104,38 +113,40 @@ def one_nginx(about: Bench, runs: int) -> Iterator[Row]:
             got["ours"].append(clients.ours(lab, what.manifest_at(place.base), store, what.keyid))
             clients.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
             shutil.rmtree(store)
-    for name, peer, aim in (
-        ("curl", "curl -o", ONE_AIM),
+    for name, peer, threshold in (
+        ("curl", "curl -o", ONE_THRESHOLD),
         ("hashed", "curl, then sha256", None),
         ("aria2c", "aria2c", None),
     ):
         row = about.row(f"1 GiB from one nginx, beside {peer}", "s", _seconds(got["ours"]))
-        yield about.beside(row, peer, _seconds(got[name]), aim=aim)
+        yield about.compare(row, peer, _seconds(got[name]), threshold=threshold)
     memory = [took.rss_mib for took in got["ours"]]
-    yield about.row("memory for 1 GiB", "MiB", memory, aim=MEMORY_AIM)
+    yield about.row("memory for 1 GiB", "MiB", memory, threshold=MEMORY_THRESHOLD)
 
 
 def even_sources(about: Bench, runs: int) -> Iterator[Row]:
     """As much more from as many more sources of one rate."""
     for count in (1, 2, 4, 8):
         name = f"{count} x {RATE} Mbit/s"
-        yield from _shares(about, runs, name, [RATE] * count, EVEN_AIM, mib=count * 128)
+        yield from _shares(about, runs, name, [RATE] * count, EVEN_THRESHOLD, mib=count * 128)
 
 
 def uneven_sources(about: Bench, runs: int) -> Iterator[Row]:
     """Sources of which some are slow, stand still, or lie."""
     fast = [RATE] * 3
-    yield from _shares(about, runs, f"3 x {RATE} + 1 x {SLOW} Mbit/s", [*fast, SLOW], UNEVEN_AIM)
+    yield from _shares(
+        about, runs, f"3 x {RATE} + 1 x {SLOW} Mbit/s", [*fast, SLOW], UNEVEN_THRESHOLD
+    )
     yield from _shares(
         about,
         runs,
         f"2 x {RATE} + 1 x {SLOW} + 1 that stalls",
         [RATE, RATE, SLOW],
-        UNEVEN_AIM,
+        UNEVEN_THRESHOLD,
         stalls=True,
     )
     yield from _shares(
-        about, runs, f"3 x {RATE} + 1 that lies", fast, UNEVEN_AIM, lies=True, beside=False
+        about, runs, f"3 x {RATE} + 1 that lies", fast, UNEVEN_THRESHOLD, lies=True, beside=False
     )
 
 
@@ -173,7 +184,7 @@ def _shares(  # noqa: PLR0913 - what makes one row
     runs: int,
     name: str,
     rates: Sequence[int],
-    aim: Threshold,
+    threshold: Threshold,
     *,
     mib: int = 256,
     stalls: bool = False,
@@ -188,7 +199,7 @@ def _shares(  # noqa: PLR0913 - what makes one row
     with Lab(dhcp=False) as lab, scratch() as folder:
         places = [Host(lab, number, megabits=rate) for number, rate in enumerate(rates)]
         for place in places:
-            place.nginx(what.site)
+            place.start_nginx(what.site)
         bases = [place.base for place in places]
         if stalls:
             bases.append(_stalling(lab, len(places)))
@@ -204,14 +215,14 @@ def _shares(  # noqa: PLR0913 - what makes one row
                 urls = [f"{base}/{what.entry}" for base in bases]
                 peer = clients.aria2c(lab, urls, out, what.rootfs.digest)
                 theirs.append(what.rootfs.size / rate / peer.seconds)
-    row = about.row(name, SUM, shares, aim=aim)
+    row = about.row(name, SUM, shares, threshold=threshold)
     # The promise is of the sum; the peer stands beside it for what it is.
-    yield about.beside(row, "aria2c", theirs) if theirs else row
+    yield about.compare(row, "aria2c", theirs) if theirs else row
 
 
 def _stalling(lab: Lab, number: int) -> str:
     place = Host(lab, number, megabits=RATE)
-    place.stalling(64 * 1024)
+    place.start_stalling_server(64 * 1024)
     return place.base
 
 
@@ -223,7 +234,7 @@ def _lying(lab: Lab, number: int, what: Mirrored, folder: Path) -> str:
     victim.unlink()
     victim.write_bytes(bytes(what.rootfs.size))
     place = Host(lab, number, megabits=RATE)
-    place.nginx(copy)
+    place.start_nginx(copy)
     return place.base
 
 

@@ -20,7 +20,11 @@ from statistics import median
 from typing import Final
 
 from image.bench import clients, torrent_client
-from image.bench.results import Bench, Row, Threshold
+from image.bench.results import (
+    Bench,
+    Row,
+    Threshold,
+)
 from image.lab.netns import PORT, Host
 from image.lab.network import IPV4, Lab
 from image.lab.provider_process import PROGRAM
@@ -31,8 +35,8 @@ RATE: Final = 200
 FIRST_PORT: Final = 7000
 PIECE: Final = 256 * 1024
 SECONDS: Final = 600.0
-TIME_AIM: Final = Threshold(1.1, of_peer=True)
-COPIES_AIM: Final = Threshold(1.5)
+TIME_THRESHOLD: Final = Threshold(1.1, of_peer=True)
+COPIES_THRESHOLD: Final = Threshold(1.5)
 COPIES: Final = "copies"
 ROLES: Final = {"seeding": "seed", "sparing": "super-seed"}
 """How libtorrent's origin behaves."""
@@ -78,7 +82,7 @@ class ClientFleet:
     def curl(self, number: int) -> Run:
         """Fetch by curl, each for itself."""
         origin = Host(self.lab, number, megabits=RATE)
-        origin.nginx(self.site)
+        origin.start_nginx(self.site)
         argv = ["curl", "-sfo", "/dev/null", f"{origin.base}/{self.wanted.entry}"]
         return self._timed(origin, [argv] * CLIENTS)
 
@@ -100,11 +104,11 @@ class ClientFleet:
             ]
         try:
             provider.wait_for_callers(CLIENTS)
-            before, began = origin.sent(), time.monotonic()
+            before, began = origin.bytes_sent(), time.monotonic()
             provider.go_on()
             self._wait_for_stores(stores, running, log)
             now = time.monotonic()
-            copies = (origin.sent() - before) / self.wanted.rootfs.size
+            copies = (origin.bytes_sent() - before) / self.wanted.rootfs.size
             run = Run(now - began, copies, now - started, _cpu(running))
         finally:
             for child in running:
@@ -159,7 +163,7 @@ class ClientFleet:
 
     def _timed(self, origin: Host, commands: Sequence[Sequence[str]]) -> Run:
         """Start programs and wait for the last; raise BenchFailed if one of them fails."""
-        before, began = origin.sent(), time.monotonic()
+        before, began = origin.bytes_sent(), time.monotonic()
         log = self.lab.folder / "clients"
         with log.open("wb") as said:
             running = [self.lab.popen(argv, stdout=said, stderr=said) for argv in commands]
@@ -168,7 +172,7 @@ class ClientFleet:
         if any(statuses):
             words = log.read_text(errors="replace")[-2000:]
             raise clients.BenchFailed(f"A client of {commands[0][0]} failed: {words}")
-        return Run(seconds, (origin.sent() - before) / self.wanted.rootfs.size)
+        return Run(seconds, (origin.bytes_sent() - before) / self.wanted.rootfs.size)
 
     def _raced(
         self, origin: Host, running: Sequence[subprocess.Popen[bytes]], started: float
@@ -176,7 +180,7 @@ class ClientFleet:
         """Let clients that wait for a word begin, and wait for the last."""
         for child in running:
             _hear(child, "ready")
-        before, began = origin.sent(), time.monotonic()
+        before, began = origin.bytes_sent(), time.monotonic()
         for child in running:
             if child.stdin is not None:
                 child.stdin.write(b"\n")
@@ -184,7 +188,7 @@ class ClientFleet:
         for child in running:
             _hear(child, "whole")
         now = time.monotonic()
-        copies = (origin.sent() - before) / self.wanted.rootfs.size
+        copies = (origin.bytes_sent() - before) / self.wanted.rootfs.size
         return Run(now - began, copies, now - started, _cpu(running))
 
     def _start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -200,16 +204,16 @@ def measure(about: Bench, runs: int, crowd: ClientFleet, *, curl: bool = True) -
             got[role].append(crowd.torrents(number + at, role))
     best = min(ROLES, key=lambda role: median(_each("seconds", got[role])))
     name = f"{CLIENTS} clients, origin {RATE} Mbit/s"
-    for field, of, unit, aim in (
-        ("seconds", "", "s", TIME_AIM),
-        ("copies", ", sent by it", COPIES, COPIES_AIM),
+    for field, of, unit, threshold in (
+        ("seconds", "", "s", TIME_THRESHOLD),
+        ("copies", ", sent by it", COPIES, COPIES_THRESHOLD),
         ("whole", ", from their start", "s", None),
         ("cpu", ", processor time of each", "s", None),
     ):
-        row = about.row(f"{name}{of}", unit, _each(field, got["ours"]), aim=aim)
+        row = about.row(f"{name}{of}", unit, _each(field, got["ours"]), threshold=threshold)
         theirs = _each(field, got[best])
-        yield about.beside(
-            row, "libtorrent's best", theirs, aim=aim if field == "seconds" else None
+        yield about.compare(
+            row, "libtorrent's best", theirs, threshold=threshold if field == "seconds" else None
         )
     for role, told in ROLES.items():
         yield about.row(f"{name}, libtorrent {told}", "s", _each("seconds", got[role]))
@@ -235,7 +239,7 @@ class _Provider:
         self._process = place.start(
             ["sh", "-c", script, "sh", str(self._pid), str(PROGRAM), *words]
         )
-        place.wait()
+        place.wait_for_port()
 
     def pause(self) -> None:
         """Answer nobody from now on; who calls is heard later."""

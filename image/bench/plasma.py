@@ -22,7 +22,15 @@ from typing import Final
 
 import wasmtime
 
-from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
+from image.bench.results import (
+    FOLDER,
+    Bench,
+    Row,
+    Threshold,
+    host_description,
+    replace_rows,
+    table,
+)
 from image.hello import SOURCE, hello
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
@@ -40,8 +48,8 @@ COMMAND: Final = Path("build/tools/bin/wasmtime")
 ROUNDS: Final = 25
 SECONDS_ROUNDS: Final = 11
 MS: Final = 1_000_000
-OVERHEAD_AIM: Final = Threshold(20.0)
-FUEL_AIM: Final = Threshold(5.0)
+OVERHEAD_THRESHOLD: Final = Threshold(20.0)
+FUEL_THRESHOLD: Final = Threshold(5.0)
 USER: Final = NOBODY if os.geteuid() == 0 else None
 ENVIRONMENT: Final = {"PHASE_NODE": "ed25519:0", "PHASE_ARCH": "here", "PHASE_VERSION": "none"}
 ENDLESS: Final = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
@@ -66,13 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--wasmtime", type=Path, default=COMMAND, help="its command line")
     words.add_argument("--out", type=Path, default=RESULT)
     options = words.parse_args(arguments)
-    about = Bench(arch=str(Arch.parse(platform.machine())), machine=host(), accel="native")
+    about = Bench(
+        arch=str(Arch.parse(platform.machine())), machine=host_description(), accel="native"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         rows = [
             *hello_rows(about, Path(scratch), options.rounds, options.wasmtime),
             *fuel_rows(about, options.seconds),
         ]
-    replace(options.out, rows)
+    replace_rows(options.out, rows)
     print("\n".join(table(rows)))
     return 0
 
@@ -98,15 +108,17 @@ def hello_rows(about: Bench, scratch: Path, rounds: int, command: Path) -> list[
     cold = about.row("hello, the whole command", "ms", times["cold"])
     further = about.row("hello, a further job", "ms", times["warm"])
     if "command" in times:
-        cold = about.beside(cold, "wasmtime's command", times["command"])
-        further = about.beside(further, "wasmtime's command", times["command"])
+        cold = about.compare(cold, "wasmtime's command", times["command"])
+        further = about.compare(further, "wasmtime's command", times["command"])
     beyond = [ours - bare for ours, bare in zip(times["warm"], times["bare"], strict=True)]
     return [
         cold,
         further,
         about.row("hello, bare runtime in one process", "ms", times["bare"]),
         about.row("hello, a C program", "ms", times["native"]),
-        about.row("a further job beyond the bare runtime", "ms", beyond, aim=OVERHEAD_AIM),
+        about.row(
+            "a further job beyond the bare runtime", "ms", beyond, threshold=OVERHEAD_THRESHOLD
+        ),
     ]
 
 
@@ -197,10 +209,10 @@ def fuel_rows(about: Bench, rounds: int) -> list[Row]:
     return [
         about.row("fuel of a second", "million", [rate / 1e6 for rate in rates]),
         about.row("a second of fuel lasts", "s", cpu),
-        about.row("which is off by", "%", [off(median(cpu))], aim=FUEL_AIM),
+        about.row("which is off by", "%", [off(median(cpu))], threshold=FUEL_THRESHOLD),
         about.row("by the clock on the wall", "s", wall),
         about.row("another loop lasts, by its own rate", "s", others),
-        about.row("which is off by as well", "%", [off(median(others))], aim=FUEL_AIM),
+        about.row("which is off by as well", "%", [off(median(others))], threshold=FUEL_THRESHOLD),
         about.row("another loop lasts, by the first's rate", "s", mixed),
     ]
 

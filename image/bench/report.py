@@ -9,7 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from image.bench.results import FOLDER, Row, read, table
+from image.bench.results import (
+    FOLDER,
+    Row,
+    read_rows,
+    table,
+)
 from phase_boot.app import edge
 
 PLOTS: Final = Path("build/bench")
@@ -28,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     for path in files:
-        rows = read(path)
+        rows = read_rows(path)
         print("\n".join([f"{path}", *table(rows), *sorted({_where(row) for row in rows}), ""]))
         for unit in sorted({row.unit for row in rows}):
             shown = [row for row in rows if row.unit == unit]
@@ -66,7 +71,7 @@ def plot(rows: Sequence[Row], title: str, out: Path) -> None:
         [row.value for row in rows],
         height=0.5,
         xerr=[row.spread / 2 for row in rows],
-        color=["#c0392b" if row.holds is False else "#2c6fa6" for row in rows],
+        color=["#c0392b" if row.met is False else "#2c6fa6" for row in rows],
         label="Phase Boot",
     )
     axes.set_yticks(places, names)

@@ -1,4 +1,4 @@
-"""The form in which every bench of the project writes down what it measured."""
+"""The result format of all benchmarks: rows with a value, a comparison and a threshold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statistics import median
 from typing import Final
 
 FOLDER: Final = Path("image/bench/results")
-"""Where the benches write, one file each: a list of rows."""
+"""Each benchmark writes one file here, a JSON list of rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +22,14 @@ class Row:
 
     Attributes:
         value: the median of the runs, in `unit`.
-        spread: the greatest minus the least of the runs, in `unit`.
-        peer: what it is compared with; None if with nothing.
-        peer_value: the peer's median in the same run.
+        spread: the maximum minus the minimum of the runs, in `unit`.
+        peer: the program with which it is compared, if any.
+        peer_value: the median of the peer's runs, in `unit`.
         ratio: value / peer_value.
-        aim: what was promised, in words.
-        holds: whether the promise is kept; None where nothing was promised.
+        threshold: the required bound, as text.
+        met: whether the value is within the threshold; None without one.
+        machine: the host, as `host_description` returns it.
+        accel: QEMU's accelerator, or `native`.
     """
 
     name: str
@@ -38,45 +40,45 @@ class Row:
     peer: str | None = None
     peer_value: float | None = None
     ratio: float | None = None
-    aim: str | None = None
-    holds: bool | None = None
+    threshold: str | None = None
+    met: bool | None = None
     machine: str
     accel: str
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """At most `bound`, of the value itself or, with a peer, of its ratio to the peer.
+    """An upper bound of a value; with `least`, a lower one.
 
-    Where more is better, `least` makes it at least that.
+    With `of_peer` it bounds the ratio of the value to the peer's.
     """
 
     bound: float
     of_peer: bool = False
     least: bool = False
 
-    def words(self, unit: str) -> str:
-        """As the table shows it."""
+    def describe(self, unit: str) -> str:
+        """Return the bound as the table shows it."""
         sign = ">=" if self.least else "<="
         return f"{sign} {self.bound:g} x peer" if self.of_peer else f"{sign} {self.bound:g} {unit}"
 
-    def kept(self, value: float) -> bool:
-        """Say whether `value` keeps the promise."""
+    def is_met(self, value: float) -> bool:
+        """Say whether `value` is within the bound."""
         return value >= self.bound if self.least else value <= self.bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What the rows of one bench have in common."""
+    """The fields that all rows of one benchmark share."""
 
     arch: str
     machine: str
     accel: str
 
     def row(
-        self, name: str, unit: str, runs: Sequence[float], *, aim: Threshold | None = None
+        self, name: str, unit: str, runs: Sequence[float], *, threshold: Threshold | None = None
     ) -> Row:
-        """A row of its own."""
+        """Return a row without a comparison."""
         value = median(runs)
         return Row(
             name=name,
@@ -84,58 +86,60 @@ class Bench:
             value=round(value, 3),
             unit=unit,
             spread=round(max(runs) - min(runs), 3),
-            aim=aim.words(unit) if aim else None,
-            holds=aim.kept(value) if aim else None,
+            threshold=threshold.describe(unit) if threshold else None,
+            met=threshold.is_met(value) if threshold else None,
             machine=self.machine,
             accel=self.accel,
         )
 
-    def beside(
-        self, row: Row, peer: str, runs: Sequence[float], *, aim: Threshold | None = None
+    def compare(
+        self, row: Row, peer: str, runs: Sequence[float], *, threshold: Threshold | None = None
     ) -> Row:
-        """The same row with what a peer took for the same."""
+        """Return `row` with a comparison to the peer's `runs`."""
         value = median(runs)
         ratio = row.value / value if value else None
         kept = {field.name: getattr(row, field.name) for field in fields(row)}
         kept |= {"peer": peer, "peer_value": round(value, 3)}
         kept |= {"ratio": None if ratio is None else round(ratio, 3)}
-        if aim is not None:
-            kept |= {"aim": aim.words(row.unit), "holds": ratio is not None and aim.kept(ratio)}
+        if threshold is not None:
+            met = ratio is not None and threshold.is_met(ratio)
+            kept |= {"threshold": threshold.describe(row.unit), "met": met}
         return Row(**kept)
 
 
-def host() -> str:
-    """This machine in one line: processors, their model, the kernel."""
+def host_description() -> str:
+    """Return the host in one line: number and model of its processors, and its kernel."""
     text = Path("/proc/cpuinfo").read_text(errors="replace")
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     name = model.group(1).strip() if model else platform.machine()
     return f"{os.cpu_count()} x {name}, Linux {platform.release()}"
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a file; none when it is not there.
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a file; none when it does not exist.
 
-    Raises ValueError, naming the file, when it holds something else.
+    Raises:
+        ValueError: the file holds something else; the message names it.
     """
     try:
         return [Row(**row) for row in json.loads(path.read_text())]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no list of rows: {error}") from error
+        raise ValueError(f"{path} is no list of result rows: {error}") from error
 
 
-def replace(path: Path, fresh: Iterable[Row]) -> None:
-    """Write `fresh` in place of the file's rows of the same architectures."""
+def replace_rows(path: Path, fresh: Iterable[Row]) -> None:
+    """Write `fresh`, and keep the file's rows of other architectures."""
     rows = list(fresh)
     archs = {row.arch for row in rows}
-    kept = [row for row in read(path) if row.arch not in archs]
+    kept = [row for row in read_rows(path) if row.arch not in archs]
     _write(path, [*kept, *rows])
 
 
-def merge(path: Path, fresh: Iterable[Row]) -> None:
-    """Write `fresh` in place of the file's rows of the same names and architectures."""
-    rows = {(row.name, row.arch): row for row in read(path)}
+def merge_rows(path: Path, fresh: Iterable[Row]) -> None:
+    """Write `fresh`, and keep the file's rows with other names or architectures."""
+    rows = {(row.name, row.arch): row for row in read_rows(path)}
     rows |= {(row.name, row.arch): row for row in fresh}
     _write(path, rows.values())
 
@@ -146,8 +150,8 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """The rows as lines, columns aligned."""
-    head = ("name", "arch", "value", "spread", "peer", "ratio", "aim", "")
+    """Return the rows as lines with aligned columns."""
+    head = ("name", "arch", "value", "spread", "peer", "ratio", "threshold", "")
     cells = [head, *(_cells(row) for row in rows)]
     widths = [max(len(line[at]) for line in cells) for at in range(len(head))]
     return [
@@ -156,7 +160,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-_HOLDS: Final[Mapping[bool | None, str]] = {None: "", True: "holds", False: "MISSED"}
+_MET: Final[Mapping[bool | None, str]] = {None: "", True: "met", False: "MISSED"}
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -167,6 +171,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.spread:.2f}",
         "" if row.peer is None else f"{row.peer} {row.peer_value:.2f}",
         "" if row.ratio is None else f"{row.ratio:.2f}",
-        row.aim or "",
-        _HOLDS[row.holds],
+        row.threshold or "",
+        _MET[row.met],
     )

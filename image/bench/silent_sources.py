@@ -16,7 +16,11 @@ from typing import Final
 
 from image.bench import clients
 from image.bench.clients import MIB
-from image.bench.results import Bench, Row, Threshold
+from image.bench.results import (
+    Bench,
+    Row,
+    Threshold,
+)
 from image.lab.netns import Host
 from image.lab.network import Lab
 from image.lab.provider_process import PROGRAM
@@ -31,7 +35,7 @@ from phase_boot.trust.strict_json import read_document
 ARCH: Final = Arch.AMD64
 UNUSED: Final = 100
 """The number of the first address that no machine has."""
-AIM: Final = Threshold(0.5)
+THRESHOLD: Final = Threshold(0.5)
 PEER: Final = ("--connect-timeout=5", "--timeout=5", "--max-tries=1")
 """By its defaults aria2c waits for 60 s, and tries five times."""
 ORDER: Final = 'order = ["lan", "url"]'
@@ -53,7 +57,7 @@ def measure(about: Bench, runs: int, folder: Path) -> Iterator[Row]:
         good = Host(lab, 0)
         silent = [Host(lab, number) for number in range(1, 5)]
         for place in silent:
-            place.silent()
+            place.start_silent_server()
         unused = [Host.base_of(UNUSED + number) for number in range(2)]
         bad = {
             "4 servers that never answer": [place.base for place in silent],
@@ -64,14 +68,14 @@ def measure(about: Bench, runs: int, folder: Path) -> Iterator[Row]:
             name: offered(folder, f"beside-{number}", [*bases, good.base])
             for number, (name, bases) in enumerate(bad.items())
         }
-        good.nginx(folder / "site")
+        good.start_nginx(folder / "site")
         for name, beside in others.items():
             added = [
                 _booted(lab, beside, folder) - _booted(lab, alone, folder) for _ in range(runs)
             ]
             theirs = [_peer(lab, beside, folder) - _peer(lab, alone, folder) for _ in range(runs)]
-            row = about.row(f"added by {name}", "s", added, aim=AIM)
-            yield about.beside(row, f"aria2c {PEER[1]}", theirs)
+            row = about.row(f"added by {name}", "s", added, threshold=THRESHOLD)
+            yield about.compare(row, f"aria2c {PEER[1]}", theirs)
 
 
 def offered(folder: Path, channel: str, bases: Sequence[str]) -> Offer:

@@ -21,7 +21,15 @@ from typing import Final
 
 import nacl.signing
 
-from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
+from image.bench.results import (
+    FOLDER,
+    Bench,
+    Row,
+    Threshold,
+    host_description,
+    replace_rows,
+    table,
+)
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
@@ -49,8 +57,8 @@ REQUIREMENTS: Final = BootRequirements(
 KEYS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(1, 6))
 TRUST: Final = Trust(frozenset(key.keyid for key in KEYS), 3)
 KEEPERS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(11, 14))
-VERIFY_AIM: Final = Threshold(3.0, of_peer=True)
-HOSTILE_AIM: Final = Threshold(100.0)
+VERIFY_THRESHOLD: Final = Threshold(3.0, of_peer=True)
+HOSTILE_THRESHOLD: Final = Threshold(100.0)
 
 Action = Callable[[], object]
 
@@ -76,14 +84,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--out", type=Path, default=RESULT)
     options = words.parse_args(arguments)
     rows = bench(options.rounds, options.runs)
-    replace(options.out, rows)
+    replace_rows(options.out, rows)
     print("\n".join(table(rows)))
     return 0
 
 
 def bench(rounds: int, runs: int) -> list[Row]:
     """Measure everything and return the rows."""
-    about = Bench(arch=str(Arch.parse(platform.machine())), machine=host(), accel="native")
+    about = Bench(
+        arch=str(Arch.parse(platform.machine())), machine=host_description(), accel="native"
+    )
     manifest, following = signed(release()), next_root()
     first = root.load_trusted(first_root())
     chain, state = kept_state()
@@ -97,9 +107,9 @@ def bench(rounds: int, runs: int) -> list[Row]:
     return [
         _beside(about, "3-of-5 manifest", ours.medians, bare.medians),
         _beside(about, "3-of-5 manifest, p99", ours.worst, bare.worst),
-        about.beside(by_root, PEER, scaled(bare_root.medians, US)),
+        about.compare(by_root, PEER, scaled(bare_root.medians, US)),
         about.row("state of 8 manifests", "ms", scaled(reading.medians, MS)),
-        about.row("hostile 64 KiB", "ms", scaled(hostile.medians, MS), aim=HOSTILE_AIM),
+        about.row("hostile 64 KiB", "ms", scaled(hostile.medians, MS), threshold=HOSTILE_THRESHOLD),
         about.row("hostile 64 KiB, p99", "ms", scaled(hostile.worst, MS)),
     ]
 
@@ -126,7 +136,7 @@ def scaled(nanoseconds: Sequence[float], unit: int) -> list[float]:
 
 def _beside(about: Bench, name: str, ours: Sequence[float], peer: Sequence[float]) -> Row:
     row = about.row(name, "us", scaled(ours, US))
-    return about.beside(row, PEER, scaled(peer, US), aim=VERIFY_AIM)
+    return about.compare(row, PEER, scaled(peer, US), threshold=VERIFY_THRESHOLD)
 
 
 def release(**more: object) -> dict[str, object]:

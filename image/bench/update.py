@@ -21,10 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.bench.results import FOLDER, Bench, Row, Threshold, host, replace, table
+from image.bench.results import (
+    FOLDER,
+    Bench,
+    Row,
+    Threshold,
+    host_description,
+    replace_rows,
+    table,
+)
 from image.bench.update_inputs import roots
 from image.errors import BuildError
-from image.lab.network import environment
+from image.lab.namespace import environment
 from image.lab.provider_process import PROGRAM
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
@@ -75,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--out", type=Path, default=RESULT)
     options = words.parse_args(arguments)
     made = roots(CACHE)
-    about = Bench(arch="amd64", machine=host(), accel="none")
+    about = Bench(arch="amd64", machine=host_description(), accel="none")
     rows = [
         row
         for name, old, new in (
@@ -84,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for row in measured(about, name, old, new)
     ]
-    replace(options.out, rows)
+    replace_rows(options.out, rows)
     print("\n".join(table(rows)))
     return 0
 
@@ -94,11 +102,13 @@ def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
     before, _ = _cut(old)
     after, seconds = _cut(new)
     ours = fetched(before, after)
-    yield about.row(f"{name}: cutting", "s/GiB", [seconds * 2**30 / after.size], aim=Threshold(20))
+    yield about.row(
+        f"{name}: cutting", "s/GiB", [seconds * 2**30 / after.size], threshold=Threshold(20)
+    )
     yield about.row(f"{name}: index", "MB", [ours.index / MB])
     yield about.row(f"{name}: requests", "", [ours.requests])
     total = about.row(f"{name}: fetched", "MB", [(ours.index + ours.chunks) / MB])
-    yield about.beside(total, "full", [new.stat().st_size / MB])
+    yield about.compare(total, "full", [new.stat().st_size / MB])
     sides: dict[str, Callable[[Path, Path, Path], Cost]] = {
         "zsync": zsync,
         "rsync": rsync,
@@ -106,18 +116,20 @@ def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
     }
     for side, fetch in sides.items():
         cost = _in_folder(fetch, old, new)
-        yield about.beside(total, side, [cost.transferred / MB], aim=Threshold(1.0, of_peer=True))
+        yield about.compare(
+            total, side, [cost.transferred / MB], threshold=Threshold(1.0, of_peer=True)
+        )
         yield about.row(f"{name}: {side}'s time", "s", [cost.seconds])
     both = [(_in_folder(command, old, new), _in_folder(zsync, old, new)) for _ in range(RUNS)]
     sent = about.row(f"{name}: sent to our command", "MB", [c.transferred / MB for c, _ in both])
-    yield about.beside(sent, "zsync", [z.transferred / MB for _, z in both])
+    yield about.compare(sent, "zsync", [z.transferred / MB for _, z in both])
     times = about.row(f"{name}: our command, durable", "s", [cost.seconds for cost, _ in both])
     theirs = [cost.seconds for _, cost in both]
-    yield about.beside(times, "zsync", theirs, aim=Threshold(1.0, of_peer=True))
+    yield about.compare(times, "zsync", theirs, threshold=Threshold(1.0, of_peer=True))
     if new.stem == "security":
         # Of two kernels it takes minutes to find out that they share nothing.
         cost = _in_folder(xdelta3, old, new)
-        yield about.beside(total, "xdelta3", [cost.transferred / MB])
+        yield about.compare(total, "xdelta3", [cost.transferred / MB])
 
 
 def fetched(before: ChunkList, after: ChunkList) -> Ours:

@@ -1,8 +1,9 @@
-"""Whether the host's KVM may be trusted with a guest, decided by trying it.
+"""Choose QEMU's accelerator: KVM where a probe boot works, otherwise emulation (TCG).
 
-`PHASE_ACCEL=auto|kvm|tcg` chooses. `auto` takes KVM only for the host's own architecture, where
-/dev/kvm opens and a *probe boot* works: a kernel without a root panics, `panic=-1` resets, QEMU
-ends. A host whose KVM is there but hangs (nested, half-virtualised) is found out that way.
+The environment variable `PHASE_ACCEL=auto|kvm|tcg` decides. `auto` uses KVM only for the host's own
+architecture, if /dev/kvm opens and a probe boot ends: a kernel without a root file system panics,
+`panic=-1` resets the machine, and QEMU exits. This detects hosts whose KVM hangs, as nested
+virtualisation can.
 """
 
 from __future__ import annotations
@@ -24,70 +25,77 @@ from phase_boot.content.arch import Arch
 
 VARIABLE: Final = "PHASE_ACCEL"
 PROBE_SECONDS: Final = 20.0
-CACHED: Final = Path("build/accel.json")
+CACHE: Final = Path("build/accel.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The choice, and one sentence why."""
+class AccelChoice:
+    """The accelerator, and one sentence with the reason."""
 
     accel: Accel
     reason: str
 
 
-class Host(Protocol):
-    """What the verdict asks of the machine underneath."""
+class HostProbe(Protocol):
+    """Facts about the host on which the choice depends."""
 
     def arch(self) -> str:
-        """The architecture as uname names it."""
+        """Return the architecture, as `uname -m` prints it."""
 
     def boot_id(self) -> str:
-        """One value for each boot of the host: another boot may have another KVM."""
+        """Return an identifier of the host's boot: another boot may have another KVM."""
 
     def why_no_kvm(self) -> str:
-        """Empty when /dev/kvm opens for this user, else why it does not."""
+        """Return why /dev/kvm does not open for this user; empty if it does."""
 
     def probe(self, arch: Arch, kernel: Path) -> str:
-        """Boot `kernel` under KVM without a root; empty if it panicked and reset, else why not."""
+        """Boot `kernel` under KVM; return why the probe failed, empty if it panicked and reset."""
 
 
-def choose(
-    arch: Arch, kernel: Path, *, wish: str = "", host: Host | None = None, cache: Path = CACHED
-) -> Verdict:
-    """The accelerator for guests of `arch`; `kernel` is what a probe boots.
+def choose_accel(
+    arch: Arch,
+    kernel: Path,
+    *,
+    request: str = "",
+    host: HostProbe | None = None,
+    cache: Path = CACHE,
+) -> AccelChoice:
+    """Choose the accelerator for guests of `arch`; a probe boots `kernel`.
 
-    `wish` stands for the environment's PHASE_ACCEL where it is not empty. Raises ValueError for a
-    wish that is none of auto, kvm and tcg.
+    `request` overrides PHASE_ACCEL. Probe results are kept in the file `cache`.
+
+    Raises:
+        ValueError: the request is none of auto, kvm and tcg.
     """
-    wish = wish or os.environ.get(VARIABLE, "auto")
-    if wish in tuple(Accel):
-        return Verdict(Accel(wish), f"{VARIABLE}={wish} says so")
-    if wish != "auto":
-        raise ValueError(f"{VARIABLE} is {wish!r}; it may be auto, kvm or tcg.")
-    host = host or RealHost()
+    request = request or os.environ.get(VARIABLE, "auto")
+    if request in tuple(Accel):
+        return AccelChoice(Accel(request), f"{VARIABLE}={request} is set")
+    if request != "auto":
+        raise ValueError(f"{VARIABLE} is {request!r}; set it to auto, kvm or tcg.")
+    host = host or LinuxHostProbe()
     with suppress(ValueError):
         if Arch.parse(host.arch()) is arch:
             return _native(arch, kernel, host, cache)
-    return Verdict(Accel.TCG, f"{arch} is foreign to this {host.arch()} host")
+    return AccelChoice(Accel.TCG, f"{arch} is not the architecture of this {host.arch()} host")
 
 
-def _native(arch: Arch, kernel: Path, host: Host, cache: Path) -> Verdict:
+def _native(arch: Arch, kernel: Path, host: HostProbe, cache: Path) -> AccelChoice:
     closed = host.why_no_kvm()
     if closed:
-        return Verdict(Accel.TCG, closed)
+        return AccelChoice(Accel.TCG, closed)
     key = f"{host.boot_id()} {hashlib.sha256(kernel.read_bytes()).hexdigest()}"
-    known = _remembered(cache)
+    known = _cached(cache)
     if key not in known:
         known = {key: host.probe(arch, kernel)}
         with suppress(OSError):
             cache.parent.mkdir(parents=True, exist_ok=True)
             cache.write_text(json.dumps(known) + "\n")
     if known[key]:
-        return Verdict(Accel.TCG, f"a probe boot under KVM failed: {known[key]}")
-    return Verdict(Accel.KVM, "a probe boot under KVM worked")
+        return AccelChoice(Accel.TCG, f"a probe boot under KVM failed: {known[key]}")
+    return AccelChoice(Accel.KVM, "a probe boot under KVM worked")
 
 
-def _remembered(cache: Path) -> dict[str, str]:
+def _cached(cache: Path) -> dict[str, str]:
     with suppress(OSError, ValueError):
         found = json.loads(cache.read_text())
         if isinstance(found, dict):
@@ -95,15 +103,15 @@ def _remembered(cache: Path) -> dict[str, str]:
     return {}
 
 
-class RealHost:
-    """The machine this runs on."""
+class LinuxHostProbe:
+    """The Linux host on which this runs."""
 
     def arch(self) -> str:
-        """As uname names it."""
+        """As `uname -m` prints it."""
         return platform.machine()
 
     def boot_id(self) -> str:
-        """Linux's own, from /proc."""
+        """From /proc/sys/kernel/random/boot_id."""
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def why_no_kvm(self) -> str:
@@ -116,10 +124,10 @@ class RealHost:
 
     def probe(self, arch: Arch, kernel: Path) -> str:
         """QEMU with -no-reboot ends by itself as soon as the panicked kernel resets."""
-        board = QEMU_PLATFORMS[arch]
+        qemu = QEMU_PLATFORMS[arch]
         argv = [
-            board.program,
-            *("-machine", board.kvm_machine),
+            qemu.program,
+            *("-machine", qemu.kvm_machine),
             *("-accel", "kvm", "-cpu", "host", "-smp", "2", "-m", "512"),
             *("-nodefaults", "-display", "none", "-no-reboot"),
             *("-kernel", str(kernel), "-append", "panic=-1 quiet"),
@@ -143,13 +151,10 @@ class RealHost:
         return f"QEMU ended with {done.returncode}: {first}" if done.returncode else ""
 
 
-def fastest(hardware: Hardware, image: Path) -> Hardware:
-    """The same machine with the accelerator that this host is able to give it.
-
-    The stick's own kernel is what a probe would boot.
-    """
+def with_best_accel(hardware: Hardware, image: Path) -> Hardware:
+    """Return `hardware` with the best accelerator; a probe boots the kernel of `image`."""
     with tempfile.TemporaryDirectory(prefix="phase-probe-") as folder:
-        stick = DiskImage.copied(image, Path(folder) / "stick.img")
+        stick = DiskImage.copy_of(image, Path(folder) / "stick.img")
         kernel = Path(folder) / "kernel"
         kernel.write_bytes(stick.boot_file("linux"))
-        return replace(hardware, accel=choose(hardware.arch, kernel).accel)
+        return replace(hardware, accel=choose_accel(hardware.arch, kernel).accel)

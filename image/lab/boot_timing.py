@@ -1,4 +1,4 @@
-"""Where the time of a boot went: from events to stages, and from stages to a table."""
+"""Where the time of a boot goes: events to stages, stages to a table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from phase_boot.console.display import COLUMNS
 
 REPORT: Final = "target.report"
 PLASMA: Final = "plasma."
-"""How the names of what the target says after its report begin."""
+"""Prefix of the events that the target sends after its report."""
 TOTAL: Final = "from power-on to report"
-BAR: Final = 40
+BAR_WIDTH: Final = 40
 
 _BEFORE_DAEMON: Final = {
     "firmware": "firmware",
@@ -28,23 +28,23 @@ _BEFORE_DAEMON: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stretch of a boot, in seconds."""
+    """A stage of a boot, and its duration in seconds."""
 
     name: str
     seconds: float
 
 
-def stages(events: Sequence[Event], powered: float) -> list[Stage]:
-    """Every stage of the boot that `events` tell of, in order.
+def boot_stages(events: Sequence[Event], powered_on: float) -> list[Stage]:
+    """Return the stages of the boot that sent `events`, in order.
 
-    `powered` is when the machine was switched on, by the host's monotonic clock. What a guest
-    cannot know (firmware where its loader kept no times; the jump) is taken from that clock.
+    `powered_on` is the machine's start by the host's monotonic clock. That clock also measures what
+    a guest cannot: the firmware, where the boot loader keeps no times, and the jump by kexec.
     """
-    seed = [event for event in events if is_of_seed(event.name)]
+    seed = [event for event in events if is_seed_event(event.name)]
     if not seed:
         return []
     started = min(event.kernel_started for event in seed)
-    found = [*_before_daemon(seed, started - powered), *_states(seed)]
+    found = [*_before_daemon(seed, started - powered_on), *_states(seed)]
     report = next((event for event in events if event.name == REPORT), None)
     if report is not None:
         left = max(event.at for event in seed)
@@ -53,8 +53,8 @@ def stages(events: Sequence[Event], powered: float) -> list[Stage]:
     return found
 
 
-def is_of_seed(name: str) -> bool:
-    """Whether the seed says events of that name, and not the target."""
+def is_seed_event(name: str) -> bool:
+    """Say whether the seed sends events of this name; the target sends the others."""
     return name != REPORT and not name.startswith(PLASMA)
 
 
@@ -79,7 +79,7 @@ def _states(seed: Sequence[Event]) -> Iterator[Stage]:
         if event.name == "transition":
             state = event.text("source")
             spent[state] = spent.get(state, 0.0) + event.number("elapsed")
-    # The jump does not come back to write its transition down.
+    # The state that jumps never returns, so it has no transition.
     entered = [event for event in seed if event.name == "state.entered"]
     jump = next((event for event in seed if event.name == "kexec.jump"), None)
     if jump is not None and entered and entered[-1].text("state") not in spent:
@@ -89,13 +89,13 @@ def _states(seed: Sequence[Event]) -> Iterator[Stage]:
 
 
 def table(rows: Sequence[Stage], total: float, columns: int = COLUMNS) -> list[str]:
-    """The stages as lines of at most so many columns, each with a bar to a common scale.
+    """Return the stages as lines with bars of a common scale.
 
-    Names and times are never cut.
+    Bars shrink to fit `columns`; names and times do not.
     """
     scale = max([stage.seconds for stage in rows], default=1.0) or 1.0
     width = max(len(name) for name in (TOTAL, *(row.name for row in rows)))
-    room = max(0, min(BAR, columns - width - len("    1234.56 s  ")))
+    room = max(0, min(BAR_WIDTH, columns - width - len("    1234.56 s  ")))
     bars = ["#" * round(room * row.seconds / scale) for row in rows]
     lines = [
         f"  {row.name:<{width}}  {row.seconds:7.2f} s  {bar}".rstrip()

@@ -1,7 +1,7 @@
-"""What a guest says on its port `org.phase_boot.events`, read line by line as typed records.
+"""Parse the JSON lines that a guest writes to its port `org.phase_boot.events`.
 
-A reader of the event stream, never part of the machine. Fields it does not know are kept; a line
-that is no event is kept too, as an `Unreadable`, so that nothing a guest said is lost.
+Unknown fields are kept. A line that is no event becomes an `Unreadable`, so that no output of a
+guest is lost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PORT = "org.phase_boot.events"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A line that is not an event, and why."""
+    """A line that is no event, and the reason."""
 
     line: bytes
     reason: str
@@ -28,8 +28,9 @@ class Unreadable:
 class Event:
     """One event of a guest.
 
-    `at` is in seconds since the start of the guest's kernel, `arrived` in seconds of the host's
-    monotonic clock. Their difference is the moment at which that kernel started.
+    Attributes:
+        at: seconds since the start of the guest's kernel.
+        arrived: seconds of the host's monotonic clock.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Event:
 
     @classmethod
     def parse(cls, line: bytes, arrived: float) -> Self | Unreadable:
-        """Read one line, without its newline."""
+        """Parse one line, without its newline."""
         try:
             found = json.loads(line)
         except ValueError as error:
@@ -49,7 +50,7 @@ class Event:
             return Unreadable(line=line, reason="not a JSON object", arrived=arrived)
         name, seq, at = found.get("event"), found.get("seq"), found.get("at")
         if not isinstance(name, str) or not name:
-            return Unreadable(line=line, reason="`event` is no name", arrived=arrived)
+            return Unreadable(line=line, reason="`event` is no non-empty string", arrived=arrived)
         if not isinstance(seq, int) or isinstance(seq, bool):
             return Unreadable(line=line, reason="`seq` is no integer", arrived=arrived)
         if not isinstance(at, int | float) or isinstance(at, bool):
@@ -58,14 +59,15 @@ class Event:
         return cls(name=name, seq=seq, at=float(at), arrived=arrived, fields=rest)
 
     def text(self, field: str) -> str:
-        """The field as text; empty when it is absent or null."""
+        """Return the field as text; empty when it is absent or null."""
         value = self.fields.get(field)
         return "" if value is None else str(value)
 
     def number(self, field: str) -> float:
-        """The field as a number.
+        """Return the field as a number.
 
-        Raises TypeError, naming the event and the field, if it is absent or no number.
+        Raises:
+            TypeError: the field is absent or no number; the message names event and field.
         """
         value = self.fields.get(field)
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -74,25 +76,25 @@ class Event:
 
     @property
     def kernel_started(self) -> float:
-        """When the kernel that says this was started, by the host's monotonic clock."""
+        """The start of the kernel that sent this, in seconds of the host's monotonic clock."""
         return self.arrived - self.at
 
 
 class LineReader:
-    """Cuts a stream of bytes into lines; what a kexec tore off stays its own, unreadable line."""
+    """Splits a byte stream into events; a line that a kexec interrupted becomes an `Unreadable`."""
 
-    def __init__(self, *, longest: int = 1 << 20) -> None:
+    def __init__(self, *, max_line: int = 1 << 20) -> None:
         self._rest = b""
-        self._longest = longest
+        self._max_line = max_line
 
     def feed(self, data: bytes, arrived: float | None = None) -> list[Event | Unreadable]:
-        """Take `data` and return the events that it completed.
+        """Add `data` and return the events that are complete now.
 
-        `arrived` is in seconds of the host's monotonic clock; now, when it is not given.
+        `arrived` is in seconds of the host's monotonic clock; default: now.
         """
         moment = time.monotonic() if arrived is None else arrived
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > self._longest:
+        if len(self._rest) > self._max_line:
             lines.append(self._rest)
             self._rest = b""
         return [Event.parse(line, moment) for line in lines if line.strip(b"\r\0 ")]

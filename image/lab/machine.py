@@ -1,9 +1,11 @@
-"""A virtual machine that boots a stick under real UEFI firmware and tells what happened in it.
+"""A virtual machine that boots a stick under real UEFI firmware, and the events that it sends.
 
-`with Machine(image, arch=..., lab=lab) as vm: vm.until("target.report")`. What happened is read
-as typed events from the guest's port `org.phase_boot.events`; the console goes to a file for
-people and is never looked into. Every machine has a deadline. When the block ends with an error,
-log, journal and disk stay behind in `build/failures/<name>`, and the error says so.
+    with Machine(image, hardware=Hardware(arch=arch), lab=lab) as machine:
+        machine.wait_for("target.report", timeout=300)
+
+Facts about the boot come as typed events from the guest's port `org.phase_boot.events`. The console
+is logged for people, and no test reads it. Every machine has a deadline. When the block ends with
+an error, log, journal and disk are kept in `build/failures/NAME`, and the error names that folder.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,33 +27,43 @@ from typing import Final, Self
 
 from image.lab import power_loss
 from image.lab.disk_image import DiskImage
+from image.lab.event_log import EventLog, MachineFailed
 from image.lab.guest_events import Event, LineReader, Unreadable
-from image.lab.network import Lab, LabError, Nic
-from image.lab.qemu_args import QEMU_PLATFORMS, WRITES, Hardware, arguments
+from image.lab.namespace import LabError
+from image.lab.network import Lab, Nic
+from image.lab.qemu_args import QEMU_PLATFORMS, WRITE_LOG, Hardware, arguments
 from image.lab.qmp import Qmp, QmpError
 from image.lab.serial_input import type_keys
 from image.lab.vm_disks import VmDisks
 
 FAILURES: Final = Path("build/failures")
 INTERNET: Final = "internet"
-BEFORE: Final = "before.img"
+DISK_AT_START: Final = "before.img"
 DUMP_SECONDS: Final = 120.0
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 10.0
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
-class MachineFailed(RuntimeError):
-    """The guest did not do in time what was waited for."""
+class Machine(EventLog):
+    """A virtual machine, on from the start of the `with` block to its end.
 
+    Args:
+        image: a stick's image, of which the machine gets a copy of its own; or `VmDisks`, which
+            the machine writes to and which remain.
+        name: names the folder in `failures`; default: architecture and mode.
+        mode: the loader entry to boot. `VmDisks` without `mode` and `cmdline` boot as they are.
+        cmdline: is appended to the entry's kernel command line.
+        deadline: seconds after which the machine is stopped.
+        on_event: is called for each event, in the thread that reads events.
+        cut_power_at: the power is cut at the first event for which this returns true.
+        failures: the folder for what remains of a failed machine.
 
-class Machine:
-    """A guest booting its own copy of `image`; or a VmDisks, which it changes and which stays.
-
-    `mode` names the loader entry, `cmdline` is appended to its options, `deadline` in seconds of
-    life; a VmDisks without either boots as it is. `cut` says at which event the power is cut.
-    `started` is when QEMU was started, by the host's monotonic clock.
+    Attributes:
+        started: when QEMU was started, in seconds of the host's monotonic clock.
     """
 
-    def __init__(  # noqa: PLR0913 - the knobs of a machine, all by keyword
+    def __init__(  # noqa: PLR0913 - a machine has many settings, all by keyword
         self,
         image: Path | VmDisks,
         *,
@@ -61,30 +73,25 @@ class Machine:
         mode: str = "",
         cmdline: str = "",
         deadline: float = 900.0,
-        watch: Callable[[Event], None] | None = None,
-        cut: Callable[[Event], bool] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        cut_power_at: Callable[[Event], bool] | None = None,
         failures: Path = FAILURES,
     ) -> None:
-        self.name = name or f"{hardware.arch}-{mode or INTERNET}"
+        super().__init__(name or f"{hardware.arch}-{mode or INTERNET}")
         self.hardware = hardware
-        self.unreadable: list[Unreadable] = []
         self.started = 0.0
-        self.durable: VmDisks
+        self.disks: VmDisks
         self.nic: Nic
-        self.kept = failures.absolute() / self.name
         self.folder = Path()
+        self._kept = failures.absolute() / self.name
         self._image, self._lab, self._mode, self._cmdline = image, lab, mode, cmdline
         self._deadline = deadline
-        self._watch, self._cut = watch, cut
-        self._last: Event | None = None
-        self._resets: list[float] = []
-        self._events: list[Event] = []
-        self._news = threading.Condition()
-        self._over = ""
+        self._on_event, self._cut_power_at = on_event, cut_power_at
+        self._cut_event: Event | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
-        self._reader = threading.Thread(target=self._read, name=f"events of {self.name}")
-        self._counter: threading.Thread | None = None
+        self._reader = threading.Thread(target=self._read_events, name=f"events of {self.name}")
+        self._reset_reader: threading.Thread | None = None
         self._timer = threading.Timer(deadline, self._expire)
         self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
@@ -94,7 +101,7 @@ class Machine:
             self._prepare()
             self._start()
         except BaseException as error:
-            self._leave(error)
+            self._clean_up(error)
             raise
         return self
 
@@ -104,89 +111,35 @@ class Machine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave(error)
+        self._clean_up(error)
 
-    # -- what happened -------------------------------------------------------------------------
+    # -- observe -------------------------------------------------------------------------------
 
-    @property
-    def events(self) -> tuple[Event, ...]:
-        """Everything the guest has said so far, in order of arrival."""
-        with self._news:
-            return tuple(self._events)
+    def wait_for_power_cut(self, *, timeout: float) -> Event:
+        """Wait until `cut_power_at` cut the power, and return the event at which it did.
 
-    def named(self, name: str, *, boot: int | None = None) -> list[Event]:
-        """Every event so far of that name; of that boot only, where one is given."""
-        return [event for event in self.events if event.name == name and self._is_of(event, boot)]
-
-    @property
-    def boots(self) -> int:
-        """How often its firmware has started: once, and once more for every reset."""
-        with self._news:
-            return 1 + len(self._resets)
-
-    def boot_of(self, event: Event) -> int:
-        """Which boot `event` belongs to, from 1; a jump into another kernel begins no new one."""
-        with self._news:
-            return 1 + sum(reset < event.kernel_started for reset in self._resets)
-
-    def _is_of(self, event: Event, boot: int | None) -> bool:
-        return boot is None or self.boot_of(event) == boot
-
-    def until(
-        self,
-        name: str,
-        *,
-        timeout: float,
-        unless: Sequence[str] = (),
-        where: Callable[[Event], bool] = lambda _event: True,
-        boot: int | None = None,
-    ) -> Event:
-        """Wait for the first event `name` (past ones count) that fits `where`, of that boot or any.
-
-        Raises MachineFailed after `timeout` seconds, when the machine ends, or as soon as the
-        guest says, in that boot, one of the events named in `unless`.
-        """
-        give_up = time.monotonic() + timeout
-        with self._news:
-            seen = 0
-            while True:
-                for event in self._events[seen:]:
-                    if not self._is_of(event, boot):
-                        continue
-                    if event.name == name and where(event):
-                        return event
-                    if event.name in unless:
-                        raise MachineFailed(f"{self.name}: {_told(event)} instead of `{name}`.")
-                seen = len(self._events)
-                left = give_up - time.monotonic()
-                if self._over or left <= 0:
-                    why = self._over or f"not within {timeout:g} s"
-                    raise MachineFailed(f"{self.name}: no `{name}`: {why}. {self._heard()}")
-                self._news.wait(left)
-
-    def until_cut(self, *, timeout: float) -> Event:
-        """Wait until the power was cut, and return the event at which it was.
-
-        Raises MachineFailed when it was not within `timeout` seconds, or the machine ended before.
+        Raises:
+            MachineFailed: `timeout` seconds pass, or the machine ends before.
         """
         self._reader.join(timeout)
-        if self._last is None:
-            why = self._over or f"not within {timeout:g} s"
-            raise MachineFailed(f"{self.name}: its power was not cut: {why}. {self._heard()}")
-        return self._last
+        if self._cut_event is None:
+            why = self._ended or f"not within {timeout:g} s"
+            raise MachineFailed(f"{self.name}: no power cut: {why}. {self._last_event()}")
+        return self._cut_event
 
-    def ask(self, path: str, *, port: int = 80, timeout: float = 60.0) -> bytes:
-        """What the guest serves as `path` over HTTP, at the address that the lab gave it.
+    def http_get(self, path: str, *, port: int = 80, timeout: float = 60.0) -> bytes:
+        """Return what the guest serves as `path` over HTTP, at its DHCP address.
 
-        Raises MachineFailed when it has not answered within `timeout` seconds.
+        Raises:
+            MachineFailed: there is no response within `timeout` seconds.
         """
-        give_up = time.monotonic() + timeout
-        reason = "it asked for no address"
-        while time.monotonic() < give_up:
-            address = self._lab.leases().get(self.nic.mac)
+        deadline = time.monotonic() + timeout
+        reason = "it has no DHCP lease"
+        while time.monotonic() < deadline:
+            address = self._lab.dhcp_leases().get(self.nic.mac)
             if address:
                 try:
-                    return self._lab.fetch(f"http://{address}:{port}{path}")
+                    return self._lab.http_get(f"http://{address}:{port}{path}")
                 except LabError as error:
                     reason = str(error)
             time.sleep(0.25)
@@ -194,178 +147,135 @@ class Machine:
 
     @property
     def stick(self) -> DiskImage:
-        """The stick that it boots from."""
-        return self.durable.stick
+        """The stick from which the machine boots."""
+        return self.disks.stick
 
     @property
     def running(self) -> bool:
-        """Whether it is on."""
+        """Whether the machine is on."""
         return self._process is not None and self._process.poll() is None
 
-    # -- what one may do to it -----------------------------------------------------------------
+    # -- control -------------------------------------------------------------------------------
 
     def qmp(self) -> Qmp:
-        """A connection to QEMU's control socket; use it as a context manager."""
+        """Connect to QEMU's control socket; the connection is a context manager."""
         return Qmp(self.folder / "qmp.sock")
 
-    def plug(self, *, up: bool) -> None:
-        """Pull the network cable, or put it back."""
+    def set_link(self, *, up: bool) -> None:
+        """Connect the network cable, or disconnect it."""
         with self.qmp() as qmp:
-            qmp.ask("set_link", {"name": "net0", "up": up})
+            qmp.execute("set_link", {"name": "net0", "up": up})
 
     def type(self, text: str) -> None:
-        """Press keys on the serial console, one after the other as a person does."""
+        """Type `text` on the serial console, key by key.
+
+        Raises:
+            InputBlocked: the guest does not read its console.
+        """
         type_keys(self.folder / "console.sock", text)
 
-    def memory(self, path: Path) -> None:
-        """Write everything that its memory holds now to `path`; it stands still meanwhile.
+    def dump_memory(self, path: Path) -> None:
+        """Write the guest's memory to `path`; the guest is paused meanwhile.
 
-        Raises QmpError where QEMU cannot.
+        Raises:
+            QmpError: QEMU fails to.
         """
         with Qmp(self.folder / "qmp.sock", timeout=DUMP_SECONDS) as qmp:
             target = {"paging": False, "protocol": f"file:{path.absolute()}"}
-            qmp.ask("dump-guest-memory", target)
+            qmp.execute("dump-guest-memory", target)
 
-    def kill(self) -> None:
-        """Cut its power: QEMU gets no chance to do anything more.
+    def cut_power(self) -> None:
+        """Kill QEMU, so that it finishes nothing.
 
-        What the guest itself still held in its page cache is lost, as is what was on its way. What
-        its disk had taken is on the stick, flushed or not, for QEMU hands it to the host's kernel
-        at once, which lives on; a real stick may lose of that what it was not told to flush, and
-        so does this one where the hardware `forgets`. The firmware's variables lose nothing.
+        Lost are the guest's page cache and all writes in flight. What the disk accepted is on the
+        stick, flushed or not, because QEMU hands it to the host's kernel at once. A real stick may
+        lose accepted writes that were not flushed, and so does this one with
+        `Hardware.lose_unflushed`. The firmware's variables lose nothing.
         """
         self._timer.cancel()
         if self._pid and self.running:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
         if self._process is not None:
-            self._process.wait(10)
-        before, log = self.folder / BEFORE, self.folder / WRITES
-        if before.exists():
-            power_loss.cut(before, log, self.durable.disk, forgets=self.hardware.forgets)
+            self._process.wait(STOP_SECONDS)
+        at_start, log = self.folder / DISK_AT_START, self.folder / WRITE_LOG
+        if at_start.exists():
+            power_loss.replay(at_start, log, self.disks.disk, lose=self.hardware.lose_unflushed)
         if threading.current_thread() is not self._reader:
-            self._join()
+            self._join_readers()
 
     def stop(self) -> None:
-        """End the machine as pulling its plug would, and wait until it has. Safe to call twice."""
+        """End QEMU without telling the guest, and wait for its end; a second call does nothing."""
         self._timer.cancel()
         process = self._process
         if process is None:
             return
         if self.running:
             with suppress(QmpError), self.qmp() as qmp:
-                qmp.ask("quit")
+                qmp.execute("quit")
             try:
-                process.wait(10)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.terminate()
-                process.wait(10)
-        self._join()
+                process.wait(STOP_SECONDS)
+        self._join_readers()
 
-    # -- inside --------------------------------------------------------------------------------
+    # -- start and end -------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        board = QEMU_PLATFORMS[self.hardware.arch]
-        for file in (board.code, board.vars):
+        platform = QEMU_PLATFORMS[self.hardware.arch]
+        for file in (platform.code, platform.vars):
             if not file.exists():
-                raise MachineFailed(f"{file} is not here; install the package {board.package}.")
+                raise MachineFailed(f"{file} is missing; install the package {platform.package}.")
         if isinstance(self._image, VmDisks):
-            self.durable = self._image
+            self.disks = self._image
         else:
-            self.durable = VmDisks.fresh(self._image, board.vars, self.folder)
+            self.disks = VmDisks.create(self._image, platform.vars, self.folder)
         if self._mode or self._cmdline or not isinstance(self._image, VmDisks):
-            self.durable.stick.choose(self._mode or INTERNET, cmdline=self._cmdline)
-        if self.hardware.forgets:
-            power_loss.prepare(self.durable.disk, self.folder / BEFORE, self.folder / WRITES)
-        self.nic = self._lab.nic()
+            self.disks.stick.select_entry(self._mode or INTERNET, cmdline=self._cmdline)
+        if self.hardware.lose_unflushed:
+            at_start, log = self.folder / DISK_AT_START, self.folder / WRITE_LOG
+            power_loss.start_log(self.disks.disk, at_start, log)
+        self.nic = self._lab.add_nic()
         self._port.bind(str(self.folder / "events.sock"))
         self._port.listen(1)
 
     def _start(self) -> None:
-        argv = arguments(self.hardware, self.durable, self.folder, self.nic)
+        argv = arguments(self.hardware, self.disks, self.folder, self.nic)
         (self.folder / "command").write_text(" ".join(argv) + "\n")
         with (self.folder / "qemu.log").open("wb") as log:
             self.started = time.monotonic()
             self._process = self._lab.popen(argv, stdout=log, stderr=log)
-        self._port.settimeout(30)
+        self._port.settimeout(START_SECONDS)
         try:
             stream, _ = self._port.accept()
         except TimeoutError as error:
-            said = (self.folder / "qemu.log").read_text(errors="replace").strip()
-            raise MachineFailed(f"{self.name}: QEMU did not start: {said or 'no word'}.") from error
+            output = (self.folder / "qemu.log").read_text(errors="replace").strip()
+            message = f"{self.name}: QEMU did not start: {output or 'it printed nothing'}."
+            raise MachineFailed(message) from error
         finally:
             self._port.close()
         self._port = stream
         self._port.settimeout(None)
-        # Whoever called is QEMU; the process that we started only brings it into the lab.
+        # The peer of this socket is QEMU; `_process` is nsenter, which started it.
         (self._pid, *_) = _CREDENTIALS.unpack(
             stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
-        self._counter = threading.Thread(
-            target=self._count,
+        self._reset_reader = threading.Thread(
+            target=self._read_resets,
             args=[Qmp(self.folder / "resets.sock")],
             name=f"resets of {self.name}",
         )
-        self._counter.start()
+        self._reset_reader.start()
         self._reader.start()
         self._timer.start()
 
-    def _read(self) -> None:
-        lines = LineReader()
-        with (self.folder / "events.jsonl").open("ab", buffering=0) as journal:
-            while data := self._receive():
-                journal.write(data)
-                for event in lines.feed(data):
-                    self._hear(event)
-        with self._news:
-            self._over = self._over or "the machine ended"
-            self._news.notify_all()
-
-    def _count(self, qmp: Qmp) -> None:
-        with qmp:
-            for report in qmp.reports():
-                if report == "RESET":
-                    with self._news:
-                        self._resets.append(time.monotonic())
-                        self._news.notify_all()
-
-    def _join(self) -> None:
-        for thread in (self._reader, self._counter):
-            if thread is not None and thread.is_alive():
-                thread.join(10)
-
-    def _receive(self) -> bytes:
-        try:
-            return self._port.recv(65536)
-        except OSError:
-            return b""
-
-    def _hear(self, event: Event | Unreadable) -> None:
-        with self._news:
-            if isinstance(event, Unreadable):
-                self.unreadable.append(event)
-                return
-            self._events.append(event)
-            self._news.notify_all()
-        if self._cut is not None and self._last is None and self._cut(event):
-            self.kill()
-            self._last = event
-        if self._watch is not None:
-            self._watch(event)
-
-    def _heard(self) -> str:
-        last = _told(self._events[-1]) if self._events else "nothing at all"
-        torn = f" {len(self.unreadable)} lines were no events." if self.unreadable else ""
-        return f"Last heard: {last}.{torn}"
-
     def _expire(self) -> None:
-        with self._news:
-            self._over = f"its deadline of {self._deadline:g} s is over"
-            self._news.notify_all()
+        self._record_end(f"its deadline of {self._deadline:g} s is over")
         if self._process is not None:
             self._process.terminate()
 
-    def _leave(self, error: BaseException | None) -> None:
+    def _clean_up(self, error: BaseException | None) -> None:
         self.stop()
         self._port.close()
         if error is None or isinstance(error, KeyboardInterrupt):
@@ -373,12 +283,45 @@ class Machine:
             return
         place = self.folder
         with suppress(OSError):
-            shutil.rmtree(self.kept, ignore_errors=True)
-            self.kept.parent.mkdir(parents=True, exist_ok=True)
-            place = Path(shutil.move(self.folder, self.kept))
+            shutil.rmtree(self._kept, ignore_errors=True)
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            place = Path(shutil.move(self.folder, self._kept))
         error.add_note(f"Log, journal and disk of {self.name} are in {place}.")
 
+    # -- reader threads ------------------------------------------------------------------------
 
-def _told(event: Event) -> str:
-    about = ", ".join(f"{key} {value}" for key, value in event.fields.items() if key != "boot_id")
-    return f"`{event.name}` at {event.at:.1f} s ({about})" if about else f"`{event.name}`"
+    def _read_events(self) -> None:
+        lines = LineReader()
+        with (self.folder / "events.jsonl").open("ab", buffering=0) as journal:
+            while data := self._receive():
+                journal.write(data)
+                for event in lines.feed(data):
+                    self._handle(event)
+        self._record_end("the machine ended")
+
+    def _receive(self) -> bytes:
+        try:
+            return self._port.recv(65536)
+        except OSError:
+            return b""
+
+    def _handle(self, event: Event | Unreadable) -> None:
+        self._record(event)
+        if isinstance(event, Unreadable):
+            return
+        if self._cut_power_at is not None and self._cut_event is None and self._cut_power_at(event):
+            self.cut_power()
+            self._cut_event = event
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _read_resets(self, qmp: Qmp) -> None:
+        with qmp:
+            for event in qmp.events():
+                if event == "RESET":
+                    self._record_reset()
+
+    def _join_readers(self) -> None:
+        for thread in (self._reader, self._reset_reader):
+            if thread is not None and thread.is_alive():
+                thread.join(STOP_SECONDS)

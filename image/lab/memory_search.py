@@ -1,4 +1,4 @@
-"""Looking for words in what a guest's memory held, without holding it in ours."""
+"""Search a memory dump for strings, with constant memory of our own."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ from pathlib import Path
 from typing import Final
 
 WINDOW: Final = 4 << 20
-ENOUGH: Final = 16
-"""So many places of one word are told; more would say nothing new."""
+MAX_MATCHES: Final = 16
+"""At most this many matches of a string are returned."""
 
 
-def spellings(word: str | bytes) -> tuple[bytes, ...]:
-    """How `word` may stand in memory: as UTF-8 and, as firmware writes it, as UTF-16LE."""
-    if isinstance(word, bytes):
-        return (word,)
-    return (word.encode(), word.encode("utf-16-le"))
+def encodings(text: str | bytes) -> tuple[bytes, ...]:
+    """Return the encodings of `text` in memory: UTF-8, and UTF-16LE as UEFI firmware uses it."""
+    if isinstance(text, bytes):
+        return (text,)
+    return (text.encode(), text.encode("utf-16-le"))
 
 
-def places(path: Path, words: Sequence[str | bytes]) -> dict[str | bytes, tuple[int, ...]]:
-    """Where in the file `path` each of `words` stands, in any spelling; at most ENOUGH places.
+def find_all(path: Path, texts: Sequence[str | bytes]) -> dict[str | bytes, tuple[int, ...]]:
+    """Return the offsets of each text in the file `path`, in any encoding, up to MAX_MATCHES.
 
-    Every word is a key of what is returned. Reads the file once, WINDOW bytes at a time.
+    Every text is a key of the result. The file is read once, WINDOW bytes at a time.
 
-    Raises ValueError for a word that is empty, which would stand everywhere.
+    Raises:
+        ValueError: a text is empty.
     """
-    if not all(words):
-        raise ValueError("an empty word stands everywhere; look for another one")
-    needles = [(word, spelling) for word in words for spelling in spellings(word)]
-    overlap = max((len(spelling) for _, spelling in needles), default=1) - 1
-    found: dict[str | bytes, set[int]] = {word: set() for word in words}
+    if not all(texts):
+        raise ValueError("An empty text is everywhere; search for another one.")
+    needles = [(text, needle) for text in texts for needle in encodings(text)]
+    overlap = max((len(needle) for _, needle in needles), default=1) - 1
+    found: dict[str | bytes, set[int]] = {text: set() for text in texts}
     with path.open("rb") as file:
         at, kept = 0, b""
         while piece := file.read(WINDOW):
             window = kept + piece
-            for word, spelling in needles:
-                found[word].update(_within(window, spelling, at, ENOUGH - len(found[word])))
+            for text, needle in needles:
+                limit = MAX_MATCHES - len(found[text])
+                found[text].update(_find_in(window, needle, at, limit))
             kept = window[-overlap:] if overlap else b""
             at += len(window) - len(kept)
-    return {word: tuple(sorted(where)[:ENOUGH]) for word, where in found.items()}
+    return {text: tuple(sorted(offsets)[:MAX_MATCHES]) for text, offsets in found.items()}
 
 
-def _within(window: bytes, spelling: bytes, at: int, room: int) -> list[int]:
-    """The places of `spelling` in `window`, which begins `at`; some may be known already."""
+def _find_in(window: bytes, needle: bytes, at: int, limit: int) -> list[int]:
+    """Return the offsets of `needle` in `window`, which begins at `at`.
+
+    The overlap of two windows can hold matches that are known already, so one more is returned.
+    """
     found: list[int] = []
-    place = window.find(spelling)
-    while place >= 0 and len(found) <= room:
-        found.append(at + place)
-        place = window.find(spelling, place + 1)
+    index = window.find(needle)
+    while index >= 0 and len(found) <= limit:
+        found.append(at + index)
+        index = window.find(needle, index + 1)
     return found

@@ -1,8 +1,9 @@
-"""A long way between two cables: frames arrive late, and some never.
+"""Network emulation: latency and loss between two interfaces.
 
-`python -m image.lab.netem ONE OTHER MILLISECONDS LOSS`: every frame that comes in at ONE leaves by
-OTHER so much later, and back; of a hundred, LOSS are lost. It stands where netem would, which many
-kernels do not have. The same line loses the same frames every time, counted as they come.
+`python -m image.lab.netem ONE OTHER MILLISECONDS LOSS` forwards every frame between the interfaces
+ONE and OTHER, MILLISECONDS late, and drops LOSS percent of the frames. It replaces the kernel's
+netem, which many kernels do not have. The random generator has a fixed seed, so the n-th frame is
+dropped in every run or in none.
 """
 
 from __future__ import annotations
@@ -16,39 +17,39 @@ import time
 from collections import deque
 from typing import Final
 
-_EVERY_PROTOCOL: Final = 0x0003
-_LARGEST_FRAME: Final = 65536
-_QUEUED: Final = 4096
-"""Frames on their way in one direction; like any router, this one drops what is too much."""
+_ETH_P_ALL: Final = 0x0003
+_MAX_FRAME: Final = 65536
+_MAX_QUEUE: Final = 4096
+"""Frames in flight; like a router, this drops frames when its queue is full."""
 
 
-def carry(one: str, other: str, seconds: float, loss: float) -> None:
-    """Relay for ever."""
-    chance = random.Random(0)  # noqa: S311 - nothing secret about a bad line
+def forward(one: str, other: str, seconds: float, loss: float) -> None:
+    """Forward frames between two interfaces until the process ends."""
+    generator = random.Random(0)  # noqa: S311 - packet loss is no secret
     ends = {name: _open(name) for name in (one, other)}
     across = {ends[one]: ends[other], ends[other]: ends[one]}
-    waiting: deque[tuple[float, socket.socket, bytes]] = deque()
-    with selectors.DefaultSelector() as ready:
+    queue: deque[tuple[float, socket.socket, bytes]] = deque()
+    with selectors.DefaultSelector() as selector:
         for end in across:
-            ready.register(end, selectors.EVENT_READ, end)
+            selector.register(end, selectors.EVENT_READ, end)
         while True:
-            left = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
-            for key, _ in ready.select(left):
-                frame, address = key.data.recvfrom(_LARGEST_FRAME)
-                ours = address[2] == socket.PACKET_OUTGOING
-                if not ours and len(waiting) < _QUEUED and chance.random() * 100 >= loss:
-                    waiting.append((time.monotonic() + seconds, across[key.data], frame))
-            while waiting and waiting[0][0] <= time.monotonic():
-                _, end, frame = waiting.popleft()
+            wait = max(0.0, queue[0][0] - time.monotonic()) if queue else None
+            for key, _ in selector.select(wait):
+                frame, address = key.data.recvfrom(_MAX_FRAME)
+                outgoing = address[2] == socket.PACKET_OUTGOING
+                if not outgoing and len(queue) < _MAX_QUEUE and generator.random() * 100 >= loss:
+                    queue.append((time.monotonic() + seconds, across[key.data], frame))
+            while queue and queue[0][0] <= time.monotonic():
+                _, end, frame = queue.popleft()
                 with contextlib.suppress(OSError):
                     end.send(frame)
 
 
-def _open(name: str) -> socket.socket:
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERY_PROTOCOL))
-    wire.bind((name, 0))
-    return wire
+def _open(interface: str) -> socket.socket:
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+    raw.bind((interface, 0))
+    return raw
 
 
 if __name__ == "__main__":
-    carry(sys.argv[1], sys.argv[2], float(sys.argv[3]) / 1000, float(sys.argv[4]))
+    forward(sys.argv[1], sys.argv[2], float(sys.argv[3]) / 1000, float(sys.argv[4]))

@@ -1,7 +1,7 @@
-"""What a guest sent and received: QEMU's capture of its cable, read strictly, one frame at a time.
+"""Read a packet capture (pcap) of a guest's Ethernet, one frame at a time.
 
-Only what tests ask for is taken apart; a frame that is cut short or lies about its lengths is kept
-with the protocol `malformed`, so that nothing on the cable goes unseen.
+Only the fields that tests read are decoded. A truncated frame, or one with wrong lengths, is
+yielded with the protocol `malformed`, so that no frame goes unnoticed.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import IO, Final
 
 _MAGIC: Final = 0xA1B2C3D4
 _ETHERNET: Final = 1
-_LONGEST: Final = 1 << 18
+_MAX_FRAME: Final = 1 << 18
 _ETHERTYPES: Final = {0x0800: "ipv4", 0x0806: "arp", 0x86DD: "ipv6"}
 _TRANSPORTS: Final = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 _EXTENSIONS: Final = frozenset({0, 43, 60})
-"""IPv6 headers that stand between the address and the transport, each with its length."""
+"""IPv6 extension headers with a length field: hop-by-hop, routing, destination options."""
 _FRAGMENT: Final = 44
-_LEAST_TCP: Final = 20
-_UDP: Final = 8
+_MIN_TCP: Final = 20
+_UDP_HEADER: Final = 8
 
 
 class CaptureError(ValueError):
-    """The file is no capture of an Ethernet cable."""
+    """The file is no capture of Ethernet frames."""
 
 
-class _Cut(ValueError):
-    """A frame ends before it should."""
+class _Truncated(ValueError):
+    """A frame ends inside a header, or a length field is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """One frame. What it does not have is empty or 0.
+    """One frame; fields that its protocol does not have are empty or 0.
 
     Attributes:
         protocol: arp, tcp, udp, icmp, icmpv6, igmp; `fragment`, `other` or `malformed`.
         kind: the type of an ICMP or ICMPv6 message.
-        payload: what the transport carries; of all others, what follows Ethernet's header.
+        payload: the transport's payload; without a transport, what follows the Ethernet header.
     """
 
     at: float
@@ -60,51 +60,53 @@ class Packet:
         """`ipv4`, `ipv6`, `arp`, or the ethertype in hexadecimal."""
         return _ETHERTYPES.get(self.ethertype, f"{self.ethertype:#06x}")
 
-    def between(self, port: int) -> bool:
-        """Whether one of its two ports is `port`."""
+    def uses_port(self, port: int) -> bool:
+        """Say whether `port` is the source or the target port."""
         return port in (self.source_port, self.target_port)
 
-    def holds(self, text: str | bytes) -> bool:
-        """Whether `text` stands in the payload, in whatever case its letters are."""
-        wanted = text.encode() if isinstance(text, str) else text
-        return wanted.lower() in self.payload.lower()
+    def contains(self, text: str | bytes) -> bool:
+        """Say whether the payload contains `text`; ASCII case does not matter."""
+        needle = text.encode() if isinstance(text, str) else text
+        return needle.lower() in self.payload.lower()
 
 
-def packets(path: Path) -> Iterator[Packet]:
-    """Every frame of the capture at `path`, oldest first; one is in memory at a time.
+def read_packets(path: Path) -> Iterator[Packet]:
+    """Yield every frame of the capture at `path`, oldest first; one is in memory at a time.
 
-    A last frame that is being written, or that a power cut tore off, is left out.
+    An incomplete last frame is left out: QEMU was still writing it.
 
     Raises:
-        CaptureError: it is no capture, or not of an Ethernet cable.
+        CaptureError: the file is no capture, or not of Ethernet.
     """
     with path.open("rb") as file:
-        order, least = _head(file)
+        order, resolution = _read_header(file)
         record = struct.Struct(order + "IIII")
         while len(head := file.read(record.size)) == record.size:
             seconds, fraction, kept, _ = record.unpack(head)
-            if kept > _LONGEST:
-                raise CaptureError(f"{path} has a frame of {kept} bytes; it is damaged.")
+            if kept > _MAX_FRAME:
+                raise CaptureError(f"{path} has a frame of {kept} bytes; the file is damaged.")
             frame = file.read(kept)
             if len(frame) < kept:
                 return
-            yield read_frame(frame, at=seconds + fraction * least)
+            yield read_frame(frame, at=seconds + fraction * resolution)
 
 
-def _head(file: IO[bytes]) -> tuple[str, float]:
+def _read_header(file: IO[bytes]) -> tuple[str, float]:
     head = file.read(24)
     for order in "<>":
         if len(head) == 24 and struct.unpack(order + "I", head[:4])[0] == _MAGIC:  # noqa: PLR2004
             (link,) = struct.unpack_from(order + "I", head, 20)
             if link != _ETHERNET:
-                raise CaptureError(f"The capture is of a link of type {link}, not of Ethernet.")
+                raise CaptureError(
+                    f"The capture has the link type {link}; only Ethernet (1) can be read."
+                )
             return order, 1e-6
-    raise CaptureError("This is no capture of packets.")
+    raise CaptureError("The file does not begin as a pcap file.")
 
 
 def read_frame(frame: bytes, *, at: float) -> Packet:
-    """Take an Ethernet frame apart; it may hold anything."""
-    bare = Packet(
+    """Decode an Ethernet frame with arbitrary content."""
+    undecoded = Packet(
         at=at,
         from_mac=frame[6:12].hex(":"),
         to_mac=frame[:6].hex(":"),
@@ -113,31 +115,31 @@ def read_frame(frame: bytes, *, at: float) -> Packet:
         payload=frame[14:],
     )
     try:
-        match bare.family:
+        match undecoded.family:
             case "ipv4":
-                return _ipv4(bare, bare.payload)
+                return _ipv4(undecoded, undecoded.payload)
             case "ipv6":
-                return _ipv6(bare, bare.payload)
+                return _ipv6(undecoded, undecoded.payload)
             case "arp":
-                return _arp(bare, bare.payload)
+                return _arp(undecoded, undecoded.payload)
             case _:
-                return bare
-    except _Cut:
-        return replace(bare, protocol="malformed")
+                return undecoded
+    except _Truncated:
+        return replace(undecoded, protocol="malformed")
 
 
 def _arp(packet: Packet, data: bytes) -> Packet:
-    _need(data, 28)
+    _require(data, 28)
     source, target = IPv4Address(data[14:18]), IPv4Address(data[24:28])
     return replace(packet, protocol="arp", source=str(source), target=str(target))
 
 
 def _ipv4(packet: Packet, data: bytes) -> Packet:
-    _need(data, 20)
+    _require(data, 20)
     head, total = (data[0] & 15) * 4, int.from_bytes(data[2:4], "big")
-    if data[0] >> 4 != 4 or not 20 <= head <= total:  # noqa: PLR2004 - RFC 791's own numbers
-        raise _Cut
-    _need(data, total)
+    if data[0] >> 4 != 4 or not 20 <= head <= total:  # noqa: PLR2004 - RFC 791
+        raise _Truncated
+    _require(data, total)
     source, target = IPv4Address(data[12:16]), IPv4Address(data[16:20])
     packet = replace(packet, source=str(source), target=str(target), payload=data[head:total])
     if int.from_bytes(data[6:8], "big") & 0x1FFF:
@@ -146,38 +148,38 @@ def _ipv4(packet: Packet, data: bytes) -> Packet:
 
 
 def _ipv6(packet: Packet, data: bytes) -> Packet:
-    _need(data, 40)
-    length, following = int.from_bytes(data[4:6], "big"), data[6]
-    _need(data, 40 + length)
+    _require(data, 40)
+    length, next_header = int.from_bytes(data[4:6], "big"), data[6]
+    _require(data, 40 + length)
     source, target = IPv6Address(data[8:24]), IPv6Address(data[24:40])
     body = data[40 : 40 + length]
-    while following in _EXTENSIONS:
-        _need(body, 8)
-        following, size = body[0], body[1] * 8 + 8
-        _need(body, size)
+    while next_header in _EXTENSIONS:
+        _require(body, 8)
+        next_header, size = body[0], body[1] * 8 + 8
+        _require(body, size)
         body = body[size:]
     packet = replace(packet, source=str(source), target=str(target), payload=body)
-    if following == _FRAGMENT:
+    if next_header == _FRAGMENT:
         return replace(packet, protocol="fragment")
-    return _transport(packet, following, body)
+    return _transport(packet, next_header, body)
 
 
 def _transport(packet: Packet, number: int, body: bytes) -> Packet:
     packet = replace(packet, protocol=_TRANSPORTS.get(number, "other"))
     if packet.protocol in {"icmp", "icmpv6"}:
-        _need(body, 4)
+        _require(body, 4)
         return replace(packet, kind=body[0])
     if packet.protocol not in {"tcp", "udp"}:
         return packet
-    _need(body, _UDP if packet.protocol == "udp" else _LEAST_TCP)
+    _require(body, _UDP_HEADER if packet.protocol == "udp" else _MIN_TCP)
     source, target = struct.unpack("!HH", body[:4])
-    head = _UDP if packet.protocol == "udp" else (body[12] >> 4) * 4
-    if packet.protocol == "tcp" and head < _LEAST_TCP:
-        raise _Cut
-    _need(body, head)
+    head = _UDP_HEADER if packet.protocol == "udp" else (body[12] >> 4) * 4
+    if packet.protocol == "tcp" and head < _MIN_TCP:
+        raise _Truncated
+    _require(body, head)
     return replace(packet, source_port=source, target_port=target, payload=body[head:])
 
 
-def _need(data: bytes, size: int) -> None:
+def _require(data: bytes, size: int) -> None:
     if len(data) < size:
-        raise _Cut
+        raise _Truncated

@@ -1,8 +1,8 @@
-"""What a stick loses when its power goes: writes that it had taken and was never told to flush.
+"""Simulate what a disk loses in a power cut: writes that it accepted and did not flush yet.
 
-QEMU's driver `blklogwrites` keeps every write in the order of its completion, and every flush, in
-the format of Linux's dm-log-writes. From the stick as it was before and that log comes the stick
-as a power cut leaves it: all that was flushed, and of the rest as much as one likes.
+QEMU's driver `blklogwrites` logs every write in the order of completion, and every flush, in the
+format of Linux's dm-log-writes. `replay` applies that log to a copy of the disk from before the
+boot: all flushed writes, and a chosen share of the others.
 """
 
 from __future__ import annotations
@@ -20,43 +20,42 @@ from typing import BinaryIO, Final
 
 SECTOR: Final = 512
 LOG_BYTES: Final = 8 << 30
-"""The log's size; it is sparse, and no boot writes so much."""
+"""The size of the sparse log file; no boot writes as much."""
 _MAGIC: Final = 0x6A736677736872
-_HEAD: Final = struct.Struct("<QQQI")
+_HEADER: Final = struct.Struct("<QQQI")
 _ENTRY: Final = struct.Struct("<QQQQ")
 _FLUSH, _FUA, _DISCARD, _MARK = 1, 2, 4, 8
 _FLAGS: Final = _FLUSH | _FUA | _DISCARD | _MARK
-_ROW: Final = 4
-"""So many entries in a row, or two at the very end, are no coincidence."""
-_MOST: Final = LOG_BYTES
+_CONSECUTIVE: Final = 4
+"""This many plausible entries in sequence, or two at the end of the log, are taken for entries."""
 
 
-class PowerError(RuntimeError):
-    """The log of writes cannot be used; the text says why."""
+class WriteLogError(RuntimeError):
+    """The write log is invalid; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """One entry: `size` bytes for `offset` on the disk, which lie at `place` in the log."""
+class LoggedWrite:
+    """An entry: `size` bytes for `offset` on the disk, stored at `position` in the log."""
 
     offset: int
     size: int
-    place: int
+    position: int
     flags: int
 
     @property
     def flushes(self) -> bool:
-        """Whether all that was written before is safe from here on."""
+        """Whether all earlier writes are durable from here on."""
         return bool(self.flags & _FLUSH)
 
     @property
-    def is_safe(self) -> bool:
-        """Whether this write alone was told to stay."""
+    def is_durable(self) -> bool:
+        """Whether this write itself was durable at completion (force unit access)."""
         return bool(self.flags & _FUA)
 
 
-def prepare(disk: Path, before: Path, log: Path) -> None:
-    """Keep `disk` as it is now in `before`, and make an empty log."""
+def start_log(disk: Path, before: Path, log: Path) -> None:
+    """Copy `disk` to `before`, and create an empty log."""
     subprocess.run(
         ["/usr/bin/env", "cp", "--sparse=always", "--reflink=auto", str(disk), str(before)],
         check=True,
@@ -65,33 +64,36 @@ def prepare(disk: Path, before: Path, log: Path) -> None:
         file.truncate(LOG_BYTES)
 
 
-def writes(log: Path) -> Iterator[Write]:
-    """Every entry of a log, oldest first; those that were on their way at the end are left out.
+def read_log(log: Path) -> Iterator[LoggedWrite]:
+    """Yield the entries of a log, oldest first; a write that was in flight at the end is missing.
 
-    On a busy host such a one can wait for seconds while later ones are taken and flushed: then it
-    is a hole in the middle. Raises PowerError when it is no log.
+    On a busy host a write can be in flight for seconds while later ones complete and are flushed,
+    so a missing entry can leave a hole in the middle of the log.
+
+    Raises:
+        WriteLogError: the file is no write log.
     """
     with log.open("rb") as file:
-        magic, version, _, sector = _HEAD.unpack(file.read(_HEAD.size))
-        # Before the first flush the log has no head.
+        magic, version, _, sector = _HEADER.unpack(file.read(_HEADER.size))
+        # Before the first flush the log has no header.
         if (magic, version, sector) not in ((0, 0, 0), (_MAGIC, 1, SECTOR)):
-            raise PowerError(f"{log} is no log of writes in sectors of {SECTOR} bytes.")
+            raise WriteLogError(f"{log} is no write log with sectors of {SECTOR} bytes.")
         at = SECTOR
         while True:
             found = _entry(file, at)
             if found is None:
-                after = _after_a_hole(file, at)
+                after = _skip_hole(file, at)
                 if after is None:
                     return
                 at = after
                 continue
             if not found.flags & _MARK:
                 yield found
-            at = found.place + found.size
+            at = found.position + found.size
 
 
-def _entry(file: BinaryIO, at: int) -> Write | None:
-    """The entry that begins there, or None where nothing was written."""
+def _entry(file: BinaryIO, at: int) -> LoggedWrite | None:
+    """Return the entry at `at`, or None where nothing was written."""
     file.seek(at)
     head = file.read(_ENTRY.size)
     if len(head) < _ENTRY.size or not any(head):
@@ -100,11 +102,11 @@ def _entry(file: BinaryIO, at: int) -> Write | None:
     kept = 0 if flags & _DISCARD else sectors * SECTOR
     if flags & _MARK:
         kept = -(-length // SECTOR) * SECTOR
-    return Write(first * SECTOR, kept, at + SECTOR, flags)
+    return LoggedWrite(first * SECTOR, kept, at + SECTOR, flags)
 
 
-def _after_a_hole(file: BinaryIO, at: int) -> int | None:
-    """Where entries go on after one that is missing; None if nothing was written after it."""
+def _skip_hole(file: BinaryIO, at: int) -> int | None:
+    """Return where entries continue after a missing one; None at the end of the log."""
     while True:
         at += SECTOR
         try:
@@ -118,35 +120,40 @@ def _after_a_hole(file: BinaryIO, at: int) -> int | None:
 
 
 def _looks_like_entries(file: BinaryIO, at: int) -> bool:
-    """Say whether there is a row of entries, and not what one of them wrote."""
-    for number in range(_ROW):
+    """Tell a sequence of entries from data that an entry wrote."""
+    for number in range(_CONSECUTIVE):
         found = _entry(file, at)
         if found is None:
             return number > 1
         file.seek(at)
         rest = file.read(SECTOR)[_ENTRY.size :]
-        if found.flags & ~_FLAGS or found.size > _MOST or found.offset > _MOST or any(rest):
+        if found.flags & ~_FLAGS or found.size > LOG_BYTES or found.offset > LOG_BYTES or any(rest):
             return False
-        at = found.place + found.size
+        at = found.position + found.size
     return True
 
 
-def cut(before: Path, log: Path, disk: Path, *, forgets: float) -> int:
-    """Make `disk` what `before` became by `log`; return how many unflushed writes were lost.
+def replay(before: Path, log: Path, disk: Path, *, lose: float) -> int:
+    """Apply `log` to `before`, and move the result to `disk`; return the number of lost writes.
 
-    Of those the share `forgets` is lost, the same ones every time. What was flushed never is.
+    Flushed writes are never lost. Of the others the share `lose` is, the same ones in every run.
     """
-    entries = list(writes(log))
-    safe = max((number for number, entry in enumerate(entries) if entry.flushes), default=-1)
-    chance = random.Random(len(entries))  # noqa: S311 - nothing secret about a bad stick
+    entries = list(read_log(log))
+    last_flush = max((number for number, entry in enumerate(entries) if entry.flushes), default=-1)
+    generator = random.Random(len(entries))  # noqa: S311 - the loss of writes is no secret
     lost = 0
     shutil.move(before, disk)
     with disk.open("r+b") as out, log.open("rb") as source:
         for number, entry in enumerate(entries):
-            if number > safe and not entry.is_safe and entry.size and chance.random() < forgets:
+            if (
+                number > last_flush
+                and not entry.is_durable
+                and entry.size
+                and generator.random() < lose
+            ):
                 lost += 1
                 continue
-            source.seek(entry.place)
+            source.seek(entry.position)
             out.seek(entry.offset)
             out.write(source.read(entry.size))
     return lost

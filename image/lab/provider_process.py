@@ -1,4 +1,4 @@
-"""A publisher's SITE: what its signed manifest promises, and a provider that serves it in a lab."""
+"""A provider that serves a SITE in a lab, and the manifest that a machine must accept from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.lab.network import IPV4, IPV6, Lab, LabError
+from image.lab.namespace import LabError
+from image.lab.network import IPV4, IPV6, Lab
 from image.site_roots import verified_manifest
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
@@ -18,30 +19,32 @@ from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.verify import BootRequirements
 
 PROGRAM: Final = Path(sys.executable).with_name("phase-boot")
-"""The command as this environment has it installed."""
+"""The command that is installed in this Python environment."""
 PORT: Final = 8070
-PATIENCE: Final = 30.0
+START_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider that answers at each of `urls`; `log` holds what it said, one event a line."""
+    """A running provider; `log` is its output, one JSON event per line."""
 
     urls: tuple[str, ...]
     log: Path
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        """End it as a person would."""
+        """Send SIGTERM and wait for the end."""
         self.process.terminate()
         self.process.wait()
 
 
 def expected_manifest(site: Path, arch: Arch, channel: str, root: Path) -> Manifest:
-    """What `site` has for `arch`, as a machine that starts from the file `root` believes it.
+    """Return the manifest of `site` for `arch`, verified as a machine that starts from `root` does.
 
-    Raises Refusal when such a machine would not accept it, PublishError when `root` is no root,
-    and OSError when there is no manifest.
+    Raises:
+        Refusal: such a machine would refuse the manifest.
+        PublishError: the file `root` is no root.
+        OSError: there is no manifest.
     """
     requirements = BootRequirements(arch, channel, Version.parse("0"))
     return verified_manifest(root, site, requirements)
@@ -50,10 +53,12 @@ def expected_manifest(site: Path, arch: Arch, channel: str, root: Path) -> Manif
 def start_provider(
     lab: Lab, site: Path, *, port: int = PORT, interface: str | None = None
 ) -> Provider:
-    """Serve and announce `site` in `lab`, and return when it answers.
+    """Start `phase-boot serve` for `site` in `lab`, and return when it answers.
 
-    With `interface` it is announced there only. Raises LabError with the provider's own words when
-    it does not answer.
+    With `interface` the provider announces itself on that interface only.
+
+    Raises:
+        LabError: the provider does not answer; the message holds its output.
     """
     log = lab.folder / f"provider-{port}.jsonl"
     with log.open("wb") as out:
@@ -61,10 +66,12 @@ def start_provider(
         argv += ["--interface", interface] if interface else []
         process = lab.popen(argv, stdout=out, stderr=out)
     urls = (*((f"http://{IPV4}:{port}",) if lab.ipv4 else ()), f"http://[{IPV6}]:{port}")
-    give_up = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < give_up:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
         with suppress(LabError):
-            lab.fetch(f"{urls[0]}/health", timeout=2)
+            lab.http_get(f"{urls[0]}/health", timeout=2)
             return Provider(urls, log, process)
-    said = log.read_text(errors="replace").strip()
-    raise LabError(f"The provider of {site} does not answer at {urls[0]}: {said or 'no word'}")
+    output = log.read_text(errors="replace").strip()
+    raise LabError(
+        f"The provider of {site} does not answer at {urls[0]}: {output or 'it printed nothing'}"
+    )

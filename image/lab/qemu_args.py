@@ -1,4 +1,4 @@
-"""The machines that guests run on: QEMU's argument list for each architecture, and nothing else."""
+"""QEMU's argument list, computed from a machine's properties without side effects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from phase_boot.content.arch import Arch
 
 
 class Accel(StrEnum):
-    """What runs the guest's instructions."""
+    """QEMU's accelerator, which executes the guest's instructions."""
 
     KVM = "kvm"
     TCG = "tcg"
@@ -24,16 +24,20 @@ class Accel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QemuPlatform:
-    """What QEMU needs to be told for one architecture."""
+    """QEMU's program, machine types, CPU and UEFI firmware for one architecture.
+
+    Attributes:
+        tcg_threads: `multi` emulates each processor in a thread of its own. `single` makes a boot
+            about six seconds longer, and amd64 needs it: Linux patches code that other processors
+            execute, and QEMU's threads sometimes see half a patch (`Oops: int3`).
+        package: the Debian package of the firmware.
+    """
 
     program: str
     tcg_machine: str
     kvm_machine: str
     tcg_cpu: str
     tcg_threads: str
-    """`multi` emulates each processor in a thread of its own. `single` makes a boot some six
-    seconds longer, and x86 needs it: its Linux patches code that other processors run, which
-    QEMU's threads now and then see half done (`Oops: int3`)."""
     code: Path
     vars: Path
     package: str
@@ -44,8 +48,8 @@ QEMU_PLATFORMS: Final = {
         "qemu-system-x86_64",
         "q35",
         "q35",
-        # Of SSE4.1 wasmtime makes use without asking; of SSSE3 OpenSSL does, and emulated that
-        # makes hashing three times as slow as without it.
+        # wasmtime needs SSE4.1. SSSE3 stays off: OpenSSL would use it, and hashing with emulated
+        # SSSE3 takes three times as long as without.
         "qemu64,+sse4.1",
         "single",
         Path("/usr/share/OVMF/OVMF_CODE_4M.fd"),
@@ -64,41 +68,47 @@ QEMU_PLATFORMS: Final = {
     ),
 }
 
-LATE_SLOT: Final = 0x10
-"""Of the PCI bus; what chooses a slot by itself comes before it."""
+FIXED_SLOT: Final = 0x10
+"""A PCI slot behind all slots that QEMU assigns by itself."""
 DISKS: Final = {
     "virtio": ("-device", "virtio-blk-pci,drive=stick,bootindex=0"),
-    "virtio-late": ("-device", f"virtio-blk-pci,drive=stick,bootindex=0,addr={LATE_SLOT:#x}"),
+    "virtio-late": ("-device", f"virtio-blk-pci,drive=stick,bootindex=0,addr={FIXED_SLOT:#x}"),
     "usb": (
         *("-device", "qemu-xhci,id=xhci"),
         *("-device", "usb-storage,id=plug,bus=xhci.0,port=2,drive=stick,bootindex=0,removable=on"),
     ),
 }
+"""How the stick is attached."""
 
-OTHERS: Final = {
+OTHER_DISKS: Final = {
     "virtio": "virtio-blk-pci",
-    "virtio-last": f"virtio-blk-pci,addr={LATE_SLOT + 2:#x}",
+    "virtio-last": f"virtio-blk-pci,addr={FIXED_SLOT + 2:#x}",
     "nvme": "nvme,serial=other",
     "usb": "usb-storage,bus=xhci.0,port=1,removable=on",
     "usb-alone": "usb-storage,removable=on",
 }
-"""Where another disk than the stick may be; `usb` is a port before the stick's own."""
+"""How a disk beside the stick is attached; `usb` is the port before the stick's own."""
 
 CAPTURE: Final = "capture.pcap"
-WRITES: Final = "writes.log"
+WRITE_LOG: Final = "writes.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """The machine to be: `memory` in MiB, `disk` a key of DISKS, `reboots` whether a reset is one.
+    """Properties of a virtual machine.
 
-    Where `reboots` is false, a guest that resets ends, so that no reboot loop goes unseen.
-    `capture` keeps every frame on its cable, in the file CAPTURE of the machine's folder.
-    `protected` is the stick's switch against writing.
-    `forgets` is the share of what its stick had taken, and was not told to flush, that a power
-    cut takes back: 1 is all of it.
-    `parallel` emulates the processors at the same time, as a real machine has them, also on an
-    architecture where that may kill the guest: for measuring.
+    Attributes:
+        memory: RAM in MiB.
+        disk: how the stick is attached, a key of DISKS.
+        allow_reset: a guest that resets boots again. Without, QEMU ends, so that no reset loop
+            goes unnoticed.
+        capture: record every frame of the network card in the file CAPTURE of the machine's folder.
+        read_only: the stick's write protection.
+        lose_unflushed: the share of accepted, unflushed writes that the stick loses in a power cut,
+            from 0 to 1.
+        parallel_tcg: emulate the processors in parallel, as a real machine runs them, also where
+            that may crash the guest (see `QemuPlatform.tcg_threads`); for benchmarks.
+        extra: further arguments.
     """
 
     arch: Arch
@@ -107,32 +117,32 @@ class Hardware:
     disk: str = "virtio"
     nic_model: str = "virtio-net-pci"
     accel: Accel = Accel.TCG
-    reboots: bool = False
+    allow_reset: bool = False
     capture: bool = False
-    protected: bool = False
-    forgets: float = 0.0
-    parallel: bool = False
+    read_only: bool = False
+    lose_unflushed: float = 0.0
+    parallel_tcg: bool = False
     extra: tuple[str, ...] = ()
 
 
-def arguments(hardware: Hardware, durable: VmDisks, folder: Path, nic: Nic) -> list[str]:
-    """QEMU's argument list for `hardware` with `durable`, whose sockets are in `folder`."""
-    board = QEMU_PLATFORMS[hardware.arch]
+def arguments(hardware: Hardware, disks: VmDisks, folder: Path, nic: Nic) -> list[str]:
+    """Return QEMU's argument list; its sockets and logs are in `folder`."""
+    platform = QEMU_PLATFORMS[hardware.arch]
     tcg = hardware.accel is Accel.TCG
-    threads = "multi" if hardware.parallel else board.tcg_threads
+    threads = "multi" if hardware.parallel_tcg else platform.tcg_threads
     return [
-        board.program,
-        *("-machine", board.tcg_machine if tcg else board.kvm_machine),
+        platform.program,
+        *("-machine", platform.tcg_machine if tcg else platform.kvm_machine),
         *("-accel", f"tcg,thread={threads}" if tcg else "kvm"),
-        *("-cpu", board.tcg_cpu if tcg else "host"),
+        *("-cpu", platform.tcg_cpu if tcg else "host"),
         *("-smp", str(hardware.cpus), "-m", str(hardware.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none"),
-        *(() if hardware.reboots else ("-no-reboot",)),
-        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={board.code}"),
-        *("-drive", f"if=pflash,format=raw,unit=1,file={durable.variables}"),
-        *("-drive", f"if=none,id=stick,{_disk(hardware, durable, folder)}"),
+        *(() if hardware.allow_reset else ("-no-reboot",)),
+        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={platform.code}"),
+        *("-drive", f"if=pflash,format=raw,unit=1,file={disks.variables}"),
+        *("-drive", f"if=none,id=stick,{_stick(hardware, disks, folder)}"),
         *DISKS[hardware.disk],
-        *("-netdev", _netdev(nic, plain=hardware.capture)),
+        *("-netdev", _netdev(nic, capture=hardware.capture)),
         *("-device", f"{hardware.nic_model},netdev=net0,mac={nic.mac},romfile="),
         *("-device", "virtio-rng-pci"),
         *("-device", "virtio-serial-pci"),
@@ -142,36 +152,37 @@ def arguments(hardware: Hardware, durable: VmDisks, folder: Path, nic: Nic) -> l
         *("-chardev", f"socket,id=resets,path={folder / 'resets.sock'},server=on,wait=off"),
         *("-mon", "chardev=resets,mode=control"),
         *(("-object", _capture(folder)) if hardware.capture else ()),
-        # After the control sockets: when it calls, they are there.
+        # QEMU connects to this socket in the order of the arguments: the control sockets exist
+        # when it does.
         *("-chardev", f"socket,id=events,path={folder / 'events.sock'}"),
         *("-device", f"virtserialport,chardev=events,name={PORT}"),
         *hardware.extra,
     ]
 
 
-def beside(disks: Mapping[str, Path]) -> tuple[str, ...]:
-    """QEMU's arguments for other disks than the stick: a file for each key of `OTHERS`."""
+def other_disks(disks: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return QEMU's arguments for disks beside the stick: a file for each key of OTHER_DISKS."""
     controller = ("-device", "qemu-xhci") if "usb-alone" in disks else ()
-    words = [*controller]
-    for number, (where, file) in enumerate(disks.items()):
+    found = [*controller]
+    for number, (attachment, file) in enumerate(disks.items()):
         drive = f"other{number}"
-        words += ["-drive", f"if=none,id={drive},format=raw,file={file}"]
-        words += ["-device", f"{OTHERS[where]},drive={drive}"]
-    return tuple(words)
+        found += ["-drive", f"if=none,id={drive},format=raw,file={file}"]
+        found += ["-device", f"{OTHER_DISKS[attachment]},drive={drive}"]
+    return tuple(found)
 
 
-def _disk(hardware: Hardware, durable: VmDisks, folder: Path) -> str:
-    if not hardware.forgets:
-        protected = ",readonly=on" if hardware.protected else ""
-        return f"format=raw{protected},file={durable.disk}"
+def _stick(hardware: Hardware, disks: VmDisks, folder: Path) -> str:
+    if not hardware.lose_unflushed:
+        read_only = ",readonly=on" if hardware.read_only else ""
+        return f"format=raw{read_only},file={disks.disk}"
     file = "driver=raw,{0}.file.driver=file,{0}.file.filename="
-    stick, log = f"file.{file.format('file')}{durable.disk}", f"log.{file.format('log')}{folder}"
-    return f"driver=blklogwrites,log-sector-size={SECTOR},{stick},{log}/{WRITES}"
+    stick, log = f"file.{file.format('file')}{disks.disk}", f"log.{file.format('log')}{folder}"
+    return f"driver=blklogwrites,log-sector-size={SECTOR},{stick},{log}/{WRITE_LOG}"
 
 
-def _netdev(nic: Nic, *, plain: bool) -> str:
-    # Before version 8 QEMU captures a tap's own header as if it were the frame's beginning.
-    return f"{nic.netdev},vnet_hdr=off" if plain and nic.netdev.startswith("tap,") else nic.netdev
+def _netdev(nic: Nic, *, capture: bool) -> str:
+    # Before version 8, QEMU's captures of a tap device begin with the virtio header of each frame.
+    return f"{nic.netdev},vnet_hdr=off" if capture and nic.netdev.startswith("tap,") else nic.netdev
 
 
 def _capture(folder: Path) -> str:

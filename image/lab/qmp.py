@@ -1,4 +1,4 @@
-"""QEMU's control socket: ask the machine to stop, to reset, to unplug its cable, to dump memory."""
+"""A client of QMP, QEMU's control protocol: stop, reset, set a link, dump memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from typing import Self
 
 
 class QmpError(RuntimeError):
-    """QEMU refused a command or is gone; the sentence carries QEMU's words."""
+    """QEMU refused a command, or ended; the message holds QEMU's reason."""
 
 
 class Qmp:
-    """One connection to the control socket at `path`; commands run one after the other."""
+    """A connection to the control socket at `path`, for one command at a time.
+
+    Raises:
+        QmpError: the socket does not answer within `timeout` seconds.
+    """
 
     def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -25,7 +29,7 @@ class Qmp:
         try:
             self._socket.connect(str(path))
             self._lines.readline()  # the greeting
-            self.ask("qmp_capabilities")
+            self.execute("qmp_capabilities")
         except OSError as error:
             self.close()
             raise QmpError(f"QEMU's control socket does not answer: {error}.") from error
@@ -45,12 +49,12 @@ class Qmp:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._lines.close()
         self._socket.close()
 
-    def reports(self) -> Iterator[str]:
-        """Yield the name of everything that QEMU reports by itself, until QEMU ends."""
+    def events(self) -> Iterator[str]:
+        """Yield the name of each asynchronous event, until QEMU ends."""
         self._socket.settimeout(None)
         with suppress(OSError):
             for line in self._lines:
@@ -58,10 +62,11 @@ class Qmp:
                 if event:
                     yield str(event)
 
-    def ask(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
-        """Run one command and return its answer; what QEMU reports meanwhile is passed over.
+    def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
+        """Run one command and return its result; events that arrive meanwhile are dropped.
 
-        Raises QmpError if QEMU refuses it or goes away.
+        Raises:
+            QmpError: QEMU refuses the command, does not answer, or ends.
         """
         request: dict[str, object] = {"execute": command}
         if arguments:
@@ -69,11 +74,11 @@ class Qmp:
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             for line in self._lines:
-                answer = json.loads(line)
-                if "return" in answer:
-                    return answer["return"]
-                if "error" in answer:
-                    raise QmpError(f"QEMU refused `{command}`: {answer['error'].get('desc')}")
+                response = json.loads(line)
+                if "return" in response:
+                    return response["return"]
+                if "error" in response:
+                    raise QmpError(f"QEMU refused `{command}`: {response['error'].get('desc')}")
         except OSError as error:
             raise QmpError(f"QEMU did not answer `{command}`: {error}.") from error
         raise QmpError(f"QEMU ended during `{command}`.")

@@ -1,4 +1,7 @@
-"""The receipt of the first job: judged as anybody could who has the SITE, and told to a person."""
+"""Check the receipt of the target's first job against the published SITE, and describe it.
+
+The check needs nothing but the SITE, as everyone can read it.
+"""
 
 from __future__ import annotations
 
@@ -28,57 +31,61 @@ PLASMA_DONE: Final = "plasma.done"
 RECEIPT: Final = "plasma.receipt"
 
 
-class NotProved(Exception):
-    """A receipt does not say what it should; the text is one sentence for the terminal."""
+class ReceiptCheckFailed(Exception):
+    """There is no receipt, or not of the expected run; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """A receipt that was judged, of a job whose output is known beforehand."""
+class CheckedReceipt:
+    """A valid receipt of the job `hello`, whose output is known in advance."""
 
     job: Job
     receipt: Receipt
     raw: bytes
 
     def output(self) -> str:
-        """Return what hello writes on the machine that the receipt is of."""
+        """Return the output of `hello` on the machine that signed the receipt."""
         found = self.receipt
         version = found.booted.version if found.booted else "none"
         where = f"ran on {found.arch}, booted {version}, as {found.node}"
         return f"{self.job.stdin[::-1]}\n{where}\n"
 
-    def place(self, site: Path) -> Path:
-        """Return where a provider of ``site`` keeps the receipt."""
+    def stored_at(self, site: Path) -> Path:
+        """Return the file in which a provider of ``site`` stores the receipt."""
         node = self.receipt.node.removeprefix(KEYID_PREFIX)
         return site / RECEIPTS / node / f"{Digest.of(self.raw).hex}.json"
 
 
-def proof(events: Sequence[Event], site: Path, manifest: Manifest) -> Proof:
-    """Judge the first receipt among ``events`` by what ``site`` published.
+def check_first_receipt(events: Sequence[Event], site: Path, manifest: Manifest) -> CheckedReceipt:
+    """Check the first receipt among ``events`` against what ``site`` published.
 
     Raises:
-        Refusal: it is no receipt, or of another boot or module than it should be.
-        NotProved: there is none, or its job did not do what hello does.
+        Refusal: the receipt is invalid, or names another boot or module.
+        ReceiptCheckFailed: there is no receipt, or the job's result is not that of `hello`.
     """
     first = next((event for event in events if event.name == RECEIPT), None)
     if first is None:
-        said = [event.text("reason") for event in events if event.name == "plasma.problem"]
-        raise NotProved(f"the target ran no job: {' '.join(said) or 'it said nothing of any'}")
+        reasons = [event.text("reason") for event in events if event.name == "plasma.problem"]
+        raise ReceiptCheckFailed(
+            f"the target ran no job: {' '.join(reasons) or 'it sent no event about one'}"
+        )
     raw = first.text("receipt").encode()
     receipt, job = read_receipt(raw), read_job((SOURCE / "hello.json").read_bytes())
     document = read_document((site / manifest_path(manifest.channel, manifest.arch)).read_bytes())
     check_booted(receipt, manifest, Digest.of(signed_bytes(document)))
     check_module(receipt, job.module)
-    found = Proof(job, receipt, raw)
+    found = CheckedReceipt(job, receipt, raw)
     if (receipt.outcome, receipt.exit) != (Outcome.EXITED, 0):
-        raise NotProved(f"the job ended with {receipt.outcome} {receipt.exit}: {receipt.reason}.")
+        raise ReceiptCheckFailed(
+            f"the job ended with {receipt.outcome} {receipt.exit}: {receipt.reason}."
+        )
     if receipt.stdout != Output.of(found.output().encode()):
-        raise NotProved("the job wrote something else than hello does.")
+        raise ReceiptCheckFailed("the job's output is not that of hello.")
     return found
 
 
-def story(found: Proof, site: Path) -> Iterator[tuple[str, str]]:
-    """Yield what a person is told of it: a label and a text."""
+def describe(found: CheckedReceipt, site: Path) -> Iterator[tuple[str, str]]:
+    """Yield a label and a text for each fact that the demo prints."""
     receipt, job = found.receipt, found.job
     yield "job", f"{job.name}, module {str(job.module)[:23]}…, {job.size} bytes of WebAssembly"
     yield "asked", job.stdin
@@ -87,8 +94,8 @@ def story(found: Proof, site: Path) -> Iterator[tuple[str, str]]:
     used = f"{receipt.fuel:,} of {job.fuel:,} fuel, {receipt.memory_bytes >> 10} KiB"
     yield "used", f"{used}, {receipt.wall_us / 1e6:.2f} s, by {receipt.runtime}"
     yield "signed", f"by the machine's own key {receipt.node[:24]}…"
-    kept = found.place(site)
-    yield "kept", "on Cache" + (", and by the provider:" if kept.exists() else "")
-    if kept.exists():
-        node = kept.parent.name
-        yield "", f"{site}/{RECEIPTS}/{node[:12]}…/{kept.name[:12]}….json"
+    stored = found.stored_at(site)
+    yield "kept", "on Cache" + (", and by the provider:" if stored.exists() else "")
+    if stored.exists():
+        node = stored.parent.name
+        yield "", f"{site}/{RECEIPTS}/{node[:12]}…/{stored.name[:12]}….json"

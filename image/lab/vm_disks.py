@@ -1,4 +1,7 @@
-"""What of a machine outlives its power: the stick, and the variables that its firmware keeps."""
+"""The disks of a virtual machine: the stick, and the flash that holds the EFI variables.
+
+They remain when the machine is off, so that the next machine boots from them.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +15,29 @@ from image.lab.disk_image import DiskImage
 
 @dataclass(frozen=True, slots=True)
 class VmDisks:
-    """A stick and an EFI variable store in `folder`; one machine after another boots from them."""
+    """A stick and an EFI variable store in `folder`."""
 
     folder: Path
 
     @classmethod
-    def fresh(cls, image: Path, variables: Path, folder: Path) -> Self:
-        """Copy both into `folder`: `image` as it was built, `variables` as the firmware ships."""
-        durable = cls(folder)
-        DiskImage.copied(image, durable.disk)
-        shutil.copyfile(variables, durable.variables)
-        return durable
+    def create(cls, image: Path, variables: Path, folder: Path) -> Self:
+        """Copy a built `image` and the firmware's initial `variables` into `folder`."""
+        disks = cls(folder)
+        DiskImage.copy_of(image, disks.disk)
+        shutil.copyfile(variables, disks.variables)
+        return disks
 
     @property
     def disk(self) -> Path:
-        """The file that is the stick."""
+        """The stick's file."""
         return self.folder / "stick.img"
 
     @property
     def variables(self) -> Path:
-        """The file that is the EFI variable store."""
+        """The EFI variable store's file."""
         return self.folder / "vars.fd"
 
     @property
     def stick(self) -> DiskImage:
-        """The stick, to be looked into and edited."""
+        """The stick, to be read and edited."""
         return DiskImage(self.disk)

@@ -31,7 +31,7 @@ CONSOLE_SECONDS = 60.0
 
 def receipts(machine: Machine, published: Published) -> tuple[Receipt, Receipt]:
     """Wait until both jobs are done with; their receipts, each of what `published` signed."""
-    machine.until("plasma.done", timeout=BOOT_SECONDS)
+    machine.wait_for("plasma.done", timeout=BOOT_SECONDS)
     document = read_document((published.site / manifest_path(CHANNEL, published.arch)).read_bytes())
     found = [read_receipt(raw) for raw in printed(machine)]
     for receipt in found:
@@ -45,7 +45,7 @@ def receipts(machine: Machine, published: Published) -> tuple[Receipt, Receipt]:
 
 def printed(machine: Machine) -> list[bytes]:
     """Every receipt that the target said on its events port, as its file would have it."""
-    raw = [event.text("receipt").encode() for event in machine.named("plasma.receipt")]
+    raw = [event.text("receipt").encode() for event in machine.events_named("plasma.receipt")]
     # A serial line is slower than the events port.
     give_up = time.monotonic() + CONSOLE_SECONDS
     while len(shown := on_console(machine)) < len(raw) and time.monotonic() < give_up:
@@ -78,4 +78,4 @@ def assert_second_said(receipt: Receipt) -> None:
 
 def kept_in(cache: Cache) -> list[bytes]:
     """The receipts on a Cache partition, the oldest first."""
-    return [cache.read(f"{FOLDER}/{name}") for name in cache.names(FOLDER)]
+    return [cache.read(f"{FOLDER}/{name}") for name in cache.list(FOLDER)]

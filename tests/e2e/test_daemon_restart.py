@@ -59,7 +59,7 @@ def opened(machine: Machine, number: int) -> Event:
             seen.append(event)
         return len(seen) == number
 
-    shell = machine.until("shell.opened", timeout=BOOT_SECONDS, where=is_it)
+    shell = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, where=is_it)
     stay(machine)
     return shell
 
@@ -97,17 +97,17 @@ def test_a_daemon_that_hangs_and_is_then_killed_asks_a_person_first(
         as_root(machine, f"kill -STOP {MAIN}")
         second = opened(machine, 2)
         assert second.text("boot_id") != first.text("boot_id")
-        (interrupted,) = machine.named("run.interrupted")
+        (interrupted,) = machine.events_named("run.interrupted")
         assert interrupted.number("lines") > 0
 
         as_root(machine, f"kill -KILL {MAIN}")
         third = opened(machine, 3)
         assert "failed twice" in third.text("cause")
-        assert machine.named("state.entered")[-1].text("state") == "shell"
+        assert machine.events_named("state.entered")[-1].text("state") == "shell"
 
         start_provider(lab, open_stick.site)
         machine.type("r\r")
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed",))
         assert report.text("version") == str(open_stick.manifest.version)
 
 
@@ -130,11 +130,11 @@ def test_a_daemon_killed_while_it_fetches_goes_on_where_it_was(
         machine.type(f"(trap '' HUP; {wait}; kill -KILL {MAIN}) &\r")
         type_until(machine, "exit\r", ENDED)
         machine.type("r\r")
-        machine.until("run.interrupted", timeout=BOOT_SECONDS, unless=("kexec.jump",))
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed",))
+        machine.wait_for("run.interrupted", timeout=BOOT_SECONDS, fail_on=("kexec.jump",))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed",))
 
         assert report.text("version") == str(open_stick.manifest.version)
-        begun = [event for event in machine.named("fetch.started") if event.number("offset")]
+        begun = [event for event in machine.events_named("fetch.started") if event.number("offset")]
         assert [event.text("artifact") for event in begun] == ["rootfs"]
         assert ("shell", "retry", "init") in moves(machine)
         signed = {each.digest.hex for each in open_stick.manifest.artifacts.values()}

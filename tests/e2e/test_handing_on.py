@@ -33,9 +33,9 @@ def test_a_machine_boots_what_another_one_has_booted(arch: Arch, published: Publ
         ) as first,
     ):
         provider = start_provider(lab, published.site)
-        first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        first.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
         provider.stop()
-        health = json.loads(first.ask("/health", port=PORT, timeout=BOOT_SECONDS))
+        health = json.loads(first.http_get("/health", port=PORT, timeout=BOOT_SECONDS))
         (offer,) = health["offers"]
         assert offer["version"] == str(published.manifest.version)
 
@@ -46,9 +46,9 @@ def test_a_machine_boots_what_another_one_has_booted(arch: Arch, published: Publ
             name=f"handed-on-{arch}",
             mode="local",
         ) as second:
-            report = second.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+            report = second.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
             assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
-            came_from = set(sources(second.named("fetch.done")).values())
+            came_from = set(sources(second.events_named("fetch.done")).values())
             assert came_from
             assert came_from.isdisjoint({"store", *provider.urls})
 
@@ -62,7 +62,7 @@ def test_sticks_that_boot_at_once_hand_on_to_one_another_what_they_have(
         publisher = Host(lab, 0, megabits=NARROW)
         words = ["serve", str(published.site.absolute()), "--port", str(PORT)]
         publisher.start([str(PROGRAM), *words])
-        publisher.wait(PORT)
+        publisher.wait_for_port(PORT)
         with ExitStack() as machines:
             both = [
                 machines.enter_context(
@@ -76,10 +76,12 @@ def test_sticks_that_boot_at_once_hand_on_to_one_another_what_they_have(
                 for number in (1, 2)
             ]
             for machine in both:
-                report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+                report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
                 assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
-                (joined,) = {event.text("source") for event in machine.named("meeting.joined")}
+                (joined,) = {
+                    event.text("source") for event in machine.events_named("meeting.joined")
+                }
                 assert joined == f"http://{publisher.address}:{PORT}"
-            served = [event for machine in both for event in machine.named("source.served")]
+            served = [event for machine in both for event in machine.events_named("source.served")]
             given = [event for event in served if publisher.address not in event.text("source")]
             assert sum(event.number("bytes") for event in given) > MIB

@@ -51,23 +51,23 @@ class Restarted:
 
     published: Published
     lab: Lab
-    durable: VmDisks
+    disks: VmDisks
 
     def machine(self, name: str) -> Machine:
         arch, hardware = self.published.arch, self.published.hardware
-        return Machine(self.durable, hardware=hardware, lab=self.lab, name=f"{name}-{arch}")
+        return Machine(self.disks, hardware=hardware, lab=self.lab, name=f"{name}-{arch}")
 
 
 @pytest.fixture
 def restarted(published: Published, tmp_path: Path) -> Iterator[Restarted]:
     with Lab() as lab:
         variables = QEMU_PLATFORMS[published.arch].vars
-        yield Restarted(published, lab, VmDisks.fresh(published.stick, variables, tmp_path))
+        yield Restarted(published, lab, VmDisks.create(published.stick, variables, tmp_path))
 
 
 def until_it_restarts(machine: Machine) -> None:
     """Wait until the guest has asked for a restart, which ends it here."""
-    ended = machine.until("run.ended", timeout=BOOT_SECONDS, unless=GOING_WRONG)
+    ended = machine.wait_for("run.ended", timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
     assert ended.text("state") == "firmware"
     give_up = time.monotonic() + RESTART_SECONDS
     while machine.running:
@@ -96,15 +96,15 @@ def with_an_unloadable_kernel(published: Published, copy: Path) -> Path:
 
 def assert_started_by_the_firmware(restarted: Restarted, seed: Machine) -> None:
     """The target runs, from a second start of the machine."""
-    published, durable = restarted.published, restarted.durable
+    published, disks = restarted.published, restarted.disks
     until_it_restarts(seed)
     assert moves(seed)[-2:] == TO_THE_FIRMWARE
-    (staged,) = seed.named("loader.staged")
-    assert f"{staged.text('entry')}" in durable.stick.entries()
-    assert STAGED in durable.stick.esp_names()
+    (staged,) = seed.events_named("loader.staged")
+    assert f"{staged.text('entry')}" in disks.stick.boot_entries()
+    assert STAGED in disks.stick.list_esp()
 
     with restarted.machine("staged") as target:
-        report = target.until(REPORT, timeout=BOOT_SECONDS, unless=("run.started",))
+        report = target.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("run.started",))
         assert report.text("version") == str(published.manifest.version)
         assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
         assert report.text("mode") == "internet"
@@ -112,29 +112,29 @@ def assert_started_by_the_firmware(restarted: Restarted, seed: Machine) -> None:
 
 def assert_the_next_boot_clears_the_stick(restarted: Restarted) -> None:
     """The seed starts again, and the stick is as it was built."""
-    durable, built = restarted.durable, DiskImage(restarted.published.stick)
+    disks, built = restarted.disks, DiskImage(restarted.published.stick)
     loader = "EFI/BOOT/" + EFI[restarted.published.arch]
     with restarted.machine("cleared") as again:
-        cleared = again.until("loader.cleared", timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        cleared = again.wait_for("loader.cleared", timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
         assert cleared.number("files") == 3
-    assert durable.stick.entries() == built.entries()
-    assert durable.stick.esp_names() == built.esp_names()
-    assert durable.stick.read_esp(loader) == built.read_esp(loader)
+    assert disks.stick.boot_entries() == built.boot_entries()
+    assert disks.stick.list_esp() == built.list_esp()
+    assert disks.stick.read_esp(loader) == built.read_esp(loader)
     for field in ("linux", "initrd"):
-        assert durable.stick.boot_file(field) == built.boot_file(field)
+        assert disks.stick.boot_file(field) == built.boot_file(field)
 
 
 @ARM64_LATER
 def test_a_locked_down_kernel_that_takes_no_image_is_got_around_by_the_firmware(
     arch: Arch, published: Published, restarted: Restarted
 ) -> None:
-    restarted.durable.stick.choose("internet", cmdline="lockdown=integrity")
+    restarted.disks.stick.select_entry("internet", cmdline="lockdown=integrity")
     with restarted.machine("lockdown") as seed:
         start_provider(restarted.lab, published.site)
         assert_started_by_the_firmware(restarted, seed)
-        (inspected,) = seed.named("kernel.inspected")
+        (inspected,) = seed.events_named("kernel.inspected")
         assert "locked down (integrity)" in inspected.text("reason")
-        failed = seed.named("kexec.failed")
+        failed = seed.events_named("kexec.failed")
         if arch is Arch.AMD64:
             assert inspected.text("first") == "kexec_file_load"
             assert [event.text("method") for event in failed] == ["kexec_file_load"]
@@ -150,11 +150,11 @@ def test_a_locked_down_kernel_that_takes_no_image_is_got_around_by_the_firmware(
 def test_a_kernel_that_is_forbidden_to_load_any_is_got_around_by_the_firmware(
     arch: Arch, published: Published, restarted: Restarted
 ) -> None:
-    restarted.durable.stick.choose("internet", cmdline=DISABLED)
+    restarted.disks.stick.select_entry("internet", cmdline=DISABLED)
     with restarted.machine("disabled") as seed:
         start_provider(restarted.lab, published.site)
         assert_started_by_the_firmware(restarted, seed)
-        (inspected,) = seed.named("kernel.inspected")
+        (inspected,) = seed.events_named("kernel.inspected")
         assert (inspected.text("first"), inspected.text("arch")) == ("chainload", arch)
         assert "kexec_load_disabled" in inspected.text("reason")
 
@@ -163,12 +163,12 @@ def test_a_kernel_that_is_forbidden_to_load_any_is_got_around_by_the_firmware(
 def test_an_image_that_only_the_firmware_can_start_is_started_by_it(
     arch: Arch, published: Published, restarted: Restarted, tmp_path: Path
 ) -> None:
-    restarted.durable.stick.choose("internet")
+    restarted.disks.stick.select_entry("internet")
     site = with_an_unloadable_kernel(published, tmp_path / "site")
     with restarted.machine("unloadable") as seed:
         start_provider(restarted.lab, site)
         assert_started_by_the_firmware(restarted, seed)
-        failed = seed.named("kexec.failed")
+        failed = seed.events_named("kexec.failed")
         if arch is Arch.AMD64:
             assert [event.text("method") for event in failed] == ["kexec_file_load", "kexec_load"]
             assert {event.text("errno") for event in failed} == {"ENOEXEC"}
@@ -182,7 +182,7 @@ def test_an_image_that_only_the_firmware_can_start_is_started_by_it(
 def test_a_stick_that_is_write_protected_is_named_and_a_person_is_asked(
     arch: Arch, published: Published
 ) -> None:
-    hardware = replace(published.hardware, protected=True)
+    hardware = replace(published.hardware, read_only=True)
     with (
         Lab() as lab,
         Machine(
@@ -194,7 +194,7 @@ def test_a_stick_that_is_write_protected_is_named_and_a_person_is_asked(
         ) as machine,
     ):
         start_provider(lab, published.site)
-        opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+        opened = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=("crashed",))
         assert "the stick is write-protected" in opened.text("cause")
         assert "kexec_load_disabled" in opened.text("cause")
-        assert machine.named("fetch.started") == []
+        assert machine.events_named("fetch.started") == []

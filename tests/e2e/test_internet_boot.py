@@ -10,9 +10,9 @@ import pytest
 from image.lab.boot_timing import REPORT
 from image.lab.machine import Machine
 from image.lab.network import IPV4, Lab
-from image.lab.pcap import Packet, packets
+from image.lab.pcap import Packet, read_packets
 from image.lab.qemu_args import CAPTURE
-from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
+from image.lab.wan import ADDRESS, WanLink, WanNetwork, start_name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
 from tests.support.boot_images import CHANNEL, MIRROR, Published, mirror_certificate
@@ -39,9 +39,9 @@ def test_a_stick_boots_over_the_internet_from_an_https_mirror(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
     url = f"https://{MIRROR}/{manifest_path(CHANNEL, arch)}"
-    with Lab(names=True) as lab:
-        log = WanNetwork(lab, FAR).mirror(published.site, MIRROR, mirror_certificate())
-        name_server(lab, {MIRROR: ADDRESS})
+    with Lab(dns=True) as lab:
+        log = WanNetwork(lab, FAR).start_mirror(published.site, MIRROR, mirror_certificate())
+        start_name_server(lab, {MIRROR: ADDRESS})
         with Machine(
             published.stick,
             hardware=replace(published.hardware, capture=True),
@@ -49,19 +49,21 @@ def test_a_stick_boots_over_the_internet_from_an_https_mirror(
             name=f"internet-{arch}",
             cmdline=f"phase.url={url}",
         ) as machine:
-            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+            report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
 
             assert report.text("version") == str(published.manifest.version)
             assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
             assert moves(machine) == STRAIGHT_ON
-            assert set(sources(machine.named("fetch.done")).values()) == {f"https://{MIRROR}"}
+            assert set(sources(machine.events_named("fetch.done")).values()) == {
+                f"https://{MIRROR}"
+            }
             assert replayed(machine, tmp_path)[-1] == "kexec"
             artifacts = published.manifest.artifacts.values()
             assert stored_and_sound(machine) == {each.digest.hex for each in artifacts}
             for each in artifacts:
                 assert f"GET /cas/sha256/{each.digest.hex}" in log.read_text()
 
-            talk = Talk(list(packets(machine.folder / CAPTURE)))
+            talk = Talk(list(read_packets(machine.folder / CAPTURE)))
             assert talk.received() > sum(each.size for each in artifacts)
             assert talk.opened_with_tls()
             assert talk.partners() <= {ADDRESS, IPV4}
@@ -101,4 +103,4 @@ class Talk:
 
     def held(self, text: str) -> bool:
         """Whether anything said over TCP holds `text` in clear."""
-        return any(packet.holds(text) for packet in self.tcp)
+        return any(packet.contains(text) for packet in self.tcp)

@@ -44,8 +44,8 @@ def test_a_stick_boots_what_a_neighbour_serves(
         ) as machine,
     ):
         provider = start_provider(lab, published.site)
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
-        over_http = json.loads(machine.ask("/report.json"))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
+        over_http = json.loads(machine.http_get("/report.json"))
 
         promised = published.manifest
         for said in (report.fields, over_http):
@@ -55,11 +55,13 @@ def test_a_stick_boots_what_a_neighbour_serves(
             assert said["mode"] == "internet"
 
         assert moves(machine) == STRAIGHT_ON
-        assert {event.text("origin") for event in machine.named("candidate.found")} == {"lan"}
-        came_from = sources(machine.named("fetch.done"))
+        assert {event.text("origin") for event in machine.events_named("candidate.found")} == {
+            "lan"
+        }
+        came_from = sources(machine.events_named("fetch.done"))
         assert set(came_from) == {"kernel", "initramfs", "rootfs"}
         assert set(came_from.values()) <= set(provider.urls)
-        (jump,) = machine.named("kexec.jump")
+        (jump,) = machine.events_named("kexec.jump")
         assert 0 < jump.number("rss_peak") <= DAEMON_BYTES
         assert replayed(machine, tmp_path)[-1] == "kexec"
 
@@ -67,9 +69,9 @@ def test_a_stick_boots_what_a_neighbour_serves(
         assert_second_said(second)
         assert hello.mode == "internet"
         raw = printed(machine)
-        (handed_in,) = machine.named("plasma.handed_in")
+        (handed_in,) = machine.events_named("plasma.handed_in")
         assert handed_in.text("provider") in provider.urls
-        assert machine.named("plasma.problem") == []
+        assert machine.events_named("plasma.problem") == []
         assert machine.unreadable == []
 
         machine.stop()

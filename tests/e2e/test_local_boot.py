@@ -29,15 +29,15 @@ NEAR = (ip_network("10.77.0.0/24"), ip_network("fd77:b007::/64"), ip_network("fe
 def test_local_boots_from_cache_with_the_cable_out(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     hardware = replace(published.hardware, capture=True)
     with Lab() as lab:
         with Machine(
             durable, hardware=hardware, lab=lab, name=f"local-first-{arch}", mode="local"
         ) as first:
             provider = start_provider(lab, published.site)
-            first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
-            assert set(sources(first.named("fetch.done")).values()) <= set(provider.urls)
+            first.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
+            assert set(sources(first.events_named("fetch.done")).values()) <= set(provider.urls)
             # One machine ends its first boot in peace, and one is switched off on the way.
             before = receipts(first, published) if arch is Arch.AMD64 else ()
             first.stop()
@@ -45,18 +45,18 @@ def test_local_boots_from_cache_with_the_cable_out(
             provider.stop()
 
         with Machine(durable, hardware=hardware, lab=lab, name=f"local-{arch}") as machine:
-            machine.plug(up=False)
-            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+            machine.set_link(up=False)
+            report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
 
             assert report.text("mode") == "local"
             assert report.text("version") == str(published.manifest.version)
             assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
             assert ("net_up", "offline", "discover") in moves(machine)
-            assert machine.named("candidate.found")[0].text("origin") == "cache"
-            assert set(sources(machine.named("fetch.done")).values()) == {"store"}
+            assert machine.events_named("candidate.found")[0].text("origin") == "cache"
+            assert set(sources(machine.events_named("fetch.done")).values()) == {"store"}
             hello, second = receipts(machine, published)
             assert hello.mode == "local"
-            assert machine.named("plasma.handed_in") == []
+            assert machine.events_named("plasma.handed_in") == []
             machine.stop()
             cache = cache_of(machine)
             signed = {each.digest.hex for each in published.manifest.artifacts.values()}

@@ -46,14 +46,14 @@ def test_a_kernel_with_one_flipped_bit_never_runs(
         ) as machine,
     ):
         liar = start_provider(lab, tampered)
-        shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+        shell = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=(REPORT, "crashed"))
         stay(machine)
         time.sleep(QUIET_SECONDS)
 
         assert machine.running
-        assert machine.named(REPORT) == []
-        assert machine.named("kexec.loaded") == []
-        failures = machine.named("source.failed")
+        assert machine.events_named(REPORT) == []
+        assert machine.events_named("kexec.loaded") == []
+        failures = machine.events_named("source.failed")
         assert failures
         assert {event.text("source") for event in failures} <= set(liar.urls)
         assert {event.text("artifact") for event in failures} == {"kernel"}
@@ -80,16 +80,16 @@ def test_of_two_providers_the_one_that_lies_is_passed_over(
     ):
         liar = start_provider(lab, tampered, port=8070)
         # The honest one comes late, so that the liar is certain to be the first choice.
-        machine.until("manifest.verified", timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        machine.wait_for("manifest.verified", timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
         honest = start_provider(lab, published.site, port=8071)
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
 
         assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
         assert report.text("version") == str(published.manifest.version)
-        failures = machine.named("source.failed")
+        failures = machine.events_named("source.failed")
         assert failures
         assert {event.text("source") for event in failures} <= set(liar.urls)
-        assert sources(machine.named("fetch.done"))["rootfs"] in honest.urls
+        assert sources(machine.events_named("fetch.done"))["rootfs"] in honest.urls
         assert replayed(machine, tmp_path)[-1] == "kexec"
         signed = {artifact.digest.hex for artifact in published.manifest.artifacts.values()}
         assert stored_and_sound(machine) == signed

@@ -37,9 +37,9 @@ def test_a_stick_boots_on_a_network_of_ipv6_alone(arch: Arch, published: Publish
         ) as machine,
     ):
         provider = start_provider(lab, published.site)
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
         assert report.text("version") == str(published.manifest.version)
-        came_from = set(sources(machine.named("fetch.done")).values())
+        came_from = set(sources(machine.events_named("fetch.done")).values())
         assert came_from <= set(provider.urls)
         assert all(source.startswith("http://[") for source in came_from)
 
@@ -64,22 +64,24 @@ def test_a_provider_behind_an_interface_that_comes_late_is_found(
 ) -> None:
     assert arch is published.arch
     with Lab() as lab, empty_lan(lab):
-        late = lab.nic()
+        late = lab.add_nic()
         netdev = late.netdev.replace("id=net0", "id=net1")
         device = f"virtio-net-pci,id=late,netdev=net1,mac={late.mac},romfile="
         hardware = replace(published.hardware, extra=("-netdev", netdev, "-device", device))
         with Machine(published.stick, hardware=hardware, lab=lab, name="late-nic") as machine:
             with machine.qmp() as qmp:
-                qmp.ask("set_link", {"name": "net1", "up": False})
+                qmp.execute("set_link", {"name": "net1", "up": False})
             lab.run(["ip", "link", "set", machine.nic.port, "master", EMPTY])
             start_provider(lab, published.site, interface=BRIDGE)
-            first = machine.until("link.up", timeout=BOOT_SECONDS, unless=GOING_WRONG)
+            first = machine.wait_for("link.up", timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
             assert "10.88.0." in str(first.fields["addresses"])
             time.sleep(LATE_SECONDS)
-            assert machine.named("candidate.found") == []
+            assert machine.events_named("candidate.found") == []
             with machine.qmp() as qmp:
-                qmp.ask("set_link", {"name": "net1", "up": True})
-            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+                qmp.execute("set_link", {"name": "net1", "up": True})
+            report = machine.wait_for(
+                REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended")
+            )
             assert report.text("version") == str(published.manifest.version)
-            (jump,) = machine.named("kexec.jump")
+            (jump,) = machine.events_named("kexec.jump")
             assert jump

@@ -52,14 +52,14 @@ def test_an_expired_manifest_is_refused_by_name(
         ) as machine,
     ):
         provider = start_provider(lab, site)
-        shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+        shell = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=(REPORT, "crashed"))
         stay(machine)
 
         assert refusals(machine, provider) == [{"manifest.expired"}]
         assert rfc3339(now - HOUR) in shell.text("cause")
         assert shell.text("way_out")
-        assert machine.named("fetch.started") == []
-        assert machine.named("kexec.loaded") == []
+        assert machine.events_named("fetch.started") == []
+        assert machine.events_named("kexec.loaded") == []
         assert moves(machine)[-1] == ("discover", "give_up", "shell")
         assert replayed(machine, tmp_path)[-1] == "shell"
         assert stored_in(cache_of(machine)) == set()
@@ -68,7 +68,7 @@ def test_an_expired_manifest_is_refused_by_name(
         place = manifest_path(CHANNEL, arch)
         (site / place).write_bytes((published.site / place).read_bytes())
         machine.type("r\r")
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended"))
         assert report.text("version") == str(published.manifest.version)
         assert ("shell", "retry", "init") in moves(machine)
 
@@ -88,13 +88,13 @@ def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
         ) as first,
     ):
         provider = start_provider(lab, site)
-        report = first.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        report = first.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
         assert report.text("version") == newer
-        (recalled,) = first.named("trust.recalled")
+        (recalled,) = first.events_named("trust.recalled")
         assert (recalled.number("root"), recalled.text("seen")) == (1, "")
-        (followed,) = first.named("root.followed")
+        (followed,) = first.events_named("root.followed")
         assert followed.number("version") == 2
-        (verified,) = first.named("manifest.verified")
+        (verified,) = first.events_named("manifest.verified")
         assert verified.fields["keys"] == [read_key(published.heir).keyid]
         first.stop()
         provider.stop()
@@ -102,22 +102,24 @@ def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
 
         # The same stick with the Cache as it is now, among attackers on the same LAN.
         with Machine(
-            first.durable, hardware=published.hardware, lab=lab, name=f"rollback-{arch}"
+            first.disks, hardware=published.hardware, lab=lab, name=f"rollback-{arch}"
         ) as second:
             revoked = start_provider(lab, published.site, port=8071)
             again = start_provider(lab, rolled_back, port=8072)
-            shell = second.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+            shell = second.wait_for(
+                "shell.opened", timeout=BOOT_SECONDS, fail_on=(REPORT, "crashed")
+            )
             stay(second)
 
-            (recalled,) = second.named("trust.recalled")
+            (recalled,) = second.events_named("trust.recalled")
             assert (recalled.number("root"), recalled.text("seen")) == (2, newer)
-            assert second.named("state.doubted") == []
-            assert second.named("root.followed") == []
+            assert second.events_named("state.doubted") == []
+            assert second.events_named("root.followed") == []
             codes = refusals(second, revoked, again)
             assert codes == [{"signature.untrusted"}, {"manifest.rollback"}]
             assert shell.text("way_out")
-            assert second.named("manifest.verified") == []
-            assert second.named("kexec.loaded") == []
+            assert second.events_named("manifest.verified") == []
+            assert second.events_named("kexec.loaded") == []
             assert replayed(second, tmp_path)[-1] == "shell"
             second.stop()
             check_remembered(published, second, site, newer)
@@ -125,7 +127,7 @@ def test_a_stick_that_saw_a_newer_version_and_root_goes_back_to_neither(
 
 def refusals(machine: Machine, *providers: Provider) -> list[set[str]]:
     """The codes by which each provider was refused; nobody else was."""
-    refused = machine.named("candidate.refused")
+    refused = machine.events_named("candidate.refused")
     codes = [
         {event.text("code") for event in refused if event.text("url").startswith(provider.urls)}
         for provider in providers
@@ -145,7 +147,7 @@ def revoke(published: Published, site: Path) -> None:
 def check_remembered(published: Published, machine: Machine, site: Path, version: str) -> None:
     """The stick has root 2 as it was served, and `version` as seen under it, and nothing else."""
     cache = cache_of(machine)
-    notes = cache.notes()
+    notes = cache.trust_files()
     assert set(notes) == {"root.2.json", "state.json"}
     assert notes["root.2.json"] == (site / ROOT_2).read_bytes()
     chain = updated_chain(site / root_path(1), site)

@@ -1,7 +1,7 @@
 """Power cuts at chosen events: the next boot succeeds, and nothing unverified is believed.
 
 Some of the sticks lose what they were not told to flush, all of it or half; what a cut loses and
-what not is said at `Machine.kill`. `make soak` cuts at every moment, `make e2e` at four.
+what not is said at `Machine.cut_power`. `make soak` cuts at every moment, `make e2e` at four.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pytest
 
 from image.lab.boot_timing import REPORT
 from image.lab.disk_image import Cache
+from image.lab.event_log import MachineFailed
 from image.lab.guest_events import Event
-from image.lab.machine import Machine, MachineFailed
+from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import start_provider
 from image.lab.qemu_args import QEMU_PLATFORMS, Hardware
@@ -123,21 +124,21 @@ def test_after_a_power_cut_the_next_boot_succeeds(
     arch: Arch, moment: Moment, forgets: float, published: Published, tmp_path: Path
 ) -> None:
     signed = {each.digest.hex for each in published.manifest.artifacts.values()}
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
-    durable.stick.choose("internet", cmdline=moment.cmdline)
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
+    durable.stick.select_entry("internet", cmdline=moment.cmdline)
     with Lab() as lab:
         start_provider(lab, published.site)
         machine = Machine(
             durable,
-            hardware=replace(published.hardware, forgets=forgets),
+            hardware=replace(published.hardware, lose_unflushed=forgets),
             lab=lab,
             name=f"cut-{arch}",
-            cut=lambda event: moment.come(event, machine),
+            cut_power_at=lambda event: moment.come(event, machine),
         )
         with machine:
-            machine.until_cut(timeout=BOOT_SECONDS)
-            assert machine.named(REPORT) == []
-            done = {event.text("sha256") for event in machine.named("fetch.done")}
+            machine.wait_for_power_cut(timeout=BOOT_SECONDS)
+            assert machine.events_named(REPORT) == []
+            done = {event.text("sha256") for event in machine.events_named("fetch.done")}
         assert done <= stored_in(checked(durable, tmp_path)) <= signed
 
         report = until_reported(published.hardware, durable, lab)
@@ -156,7 +157,7 @@ def until_written(machine: Machine, more: int) -> None:
 
 def written(qmp: Qmp) -> int:
     """The bytes that the stick has taken."""
-    devices = qmp.ask("query-blockstats")
+    devices = qmp.execute("query-blockstats")
     assert isinstance(devices, list)
     (stick,) = [each["stats"]["wr_bytes"] for each in devices if each["device"] == "stick"]
     return int(stick)
@@ -167,16 +168,16 @@ def until_reported(hardware: Hardware, durable: VmDisks, lab: Lab) -> Event:
     for start in range(1, STARTS + 1):
         with Machine(durable, hardware=hardware, lab=lab, name=f"after-cut-{start}") as machine:
             try:
-                return machine.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
+                return machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=WRONG)
             except MachineFailed:
-                stopped = any(machine.named(name) for name in WRONG)
-                if stopped or not machine.named("loader.staged") or start == STARTS:
+                stopped = any(machine.events_named(name) for name in WRONG)
+                if stopped or not machine.events_named("loader.staged") or start == STARTS:
                     raise
     raise AssertionError
 
 
 def checked(durable: VmDisks, work: Path) -> Cache:
     """The Cache as it is on the stick now: a file system that e2fsck finds nothing wrong with."""
-    cache = durable.stick.cache(work)
+    cache = durable.stick.copy_cache(work)
     cache.check()
     return cache

@@ -46,11 +46,11 @@ def test_private_boots_and_leaves_no_trace(
     with Lab() as lab:
         by_firmware = after_firmware_alone(published, tmp_path / "control", hardware, lab)
         with Machine(fresh, hardware=hardware, lab=lab, name=f"private-{arch}") as machine:
-            opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+            opened = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=("crashed",))
             stay(machine)
             boot_id = opened.text("boot_id")
             machine.type(f"u\rhttp://{IPV4}:{NOBODY}/{secret}/manifest.json\r")
-            machine.until(
+            machine.wait_for(
                 "shell.opened",
                 timeout=BOOT_SECONDS,
                 where=lambda event: secret in event.text("cause"),
@@ -61,22 +61,24 @@ def test_private_boots_and_leaves_no_trace(
 
             provider = start_provider(lab, published.site)
             machine.type("r\r")
-            report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+            report = machine.wait_for(
+                REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended")
+            )
             assert remembered(machine, (secret, boot_id)) == set()
 
             assert report.text("mode") == "private"
             assert report.text("version") == str(published.manifest.version)
             assert report.fields["handed"] == {"network": {}, "sources": {}, "events": 0}
-            assert {event.fields["persistent"] for event in machine.named("store.opened")} == {
-                False
-            }
+            assert {
+                event.fields["persistent"] for event in machine.events_named("store.opened")
+            } == {False}
             assert moves(machine)[-1] == ("fetch", "fetched", "kexec")
 
             hello, second = receipts(machine, published)
             assert hello.mode == "private"
             assert second.outcome is Outcome.NOT_RUN
             assert "Private asks nobody" in second.reason
-            assert machine.named("plasma.handed_in") == []
+            assert machine.events_named("plasma.handed_in") == []
             assert "POST" not in provider.log.read_text()
             machine.stop()
             frames = sent(machine, lab)
@@ -97,8 +99,8 @@ def test_private_boots_and_leaves_no_trace(
 
 def private_stick(published: Published, folder: Path) -> VmDisks:
     folder.mkdir()
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[published.arch].vars, folder)
-    durable.stick.choose("private")
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[published.arch].vars, folder)
+    durable.stick.select_entry("private")
     return durable
 
 
@@ -125,7 +127,7 @@ def until_quiet(machine: Machine) -> None:
         while read < SEED_BYTES or time.monotonic() - since < QUIET_SECONDS:
             assert time.monotonic() < give_up, f"{read} bytes read"
             time.sleep(0.5)
-            disks: Any = qmp.ask("query-blockstats")
+            disks: Any = qmp.execute("query-blockstats")
             now = {disk["device"]: disk["stats"]["rd_bytes"] for disk in disks}["stick"]
             if now != read:
                 read, since = now, time.monotonic()

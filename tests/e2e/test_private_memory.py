@@ -11,7 +11,7 @@ import pytest
 from image.lab.boot_timing import REPORT
 from image.lab.machine import Machine
 from image.lab.network import Lab
-from image.lab.prefilled_ram import PAGE, Prefilled, prefilled, ranges
+from image.lab.prefilled_ram import PAGE, PrefilledRam, address_ranges, prefilled
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
@@ -35,9 +35,9 @@ def told(places: list[tuple[int, int]]) -> str:
     return " ".join(f"{first:#x}-{end:#x}" for first, end in places)
 
 
-def in_mib(ram: Prefilled) -> float:
-    survivors = ram.survivors()
-    sys.stdout.write(f"{len(survivors)} pages survive: {told(ranges(survivors))}\n")
+def in_mib(ram: PrefilledRam) -> float:
+    survivors = ram.surviving_pages()
+    sys.stdout.write(f"{len(survivors)} pages survive: {told(address_ranges(survivors))}\n")
     return len(survivors) * PAGE / MIB
 
 
@@ -57,17 +57,17 @@ def test_private_wipes_all_memory_or_refuses_the_command_line(
     ):
         start_provider(lab, site)
         for word, following in zip(REFUSED, (REFUSED[1], "-- quiet"), strict=True):
-            opened = machine.until(
+            opened = machine.wait_for(
                 "shell.opened",
                 timeout=BOOT_SECONDS,
-                unless=("crashed", REPORT),
+                fail_on=("crashed", REPORT),
                 where=lambda event, word=word: word in event.text("cause"),  # type: ignore[misc]
             )
             assert f"`{word}`, which keeps memory from being wiped" in opened.text("cause")
-            assert machine.named("fetch.started") == []
+            assert machine.events_named("fetch.started") == []
             offer(published, site, following)
             machine.type("r\r")
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended"))
         assert report.text("mode") == "private"
         machine.stop()
         assert in_mib(ram) < 8
@@ -99,7 +99,7 @@ def after_boot(
         Machine(published.stick, hardware=hardware, lab=lab, name=name, mode=mode) as machine,
     ):
         start_provider(lab, site)
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "shell.opened"))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "shell.opened"))
         assert report.text("mode") == mode
         machine.stop()
         return in_mib(ram)

@@ -17,7 +17,7 @@ from image.lab.boot_timing import REPORT
 from image.lab.guest_events import Event
 from image.lab.machine import Machine
 from image.lab.network import Lab
-from image.lab.pcap import Packet, packets
+from image.lab.pcap import Packet, read_packets
 from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from tests.e2e.traces import naming, sent
@@ -45,11 +45,11 @@ def test_a_card_that_keeps_its_address_sends_nothing_and_is_named(
         ) as machine,
     ):
         start_provider(lab, published.site)
-        opened = machine.until(
-            "shell.opened", timeout=BOOT_SECONDS, unless=("crashed", "link.up", "run.ended")
+        opened = machine.wait_for(
+            "shell.opened", timeout=BOOT_SECONDS, fail_on=("crashed", "link.up", "run.ended")
         )
         cause = opened.text("cause")
-        refused = {event.text("interface"): event for event in machine.named("link.refused")}
+        refused = {event.text("interface"): event for event in machine.events_named("link.refused")}
         assert refused
         for name, event in refused.items():
             assert name in cause
@@ -68,7 +68,7 @@ def test_a_card_that_keeps_its_address_sends_nothing_and_is_named(
             published.stick, hardware=hardware, lab=lab, name=f"kept-control-{arch}"
         ) as machine,
     ):
-        machine.until("link.up", timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+        machine.wait_for("link.up", timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended"))
         machine.stop()
         # The detector sees the address where it is used.
         assert carrying(sent(machine, lab), machine.nic.mac)
@@ -79,7 +79,7 @@ def test_beside_a_card_that_keeps_its_address_the_boot_goes_on_over_another(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
     with Lab() as lab:
-        other, capture = lab.nic(), tmp_path / "other.pcap"
+        other, capture = lab.add_nic(), tmp_path / "other.pcap"
         hardware = replace(
             published.hardware,
             nic_model=KEEPS_ITS_ADDRESS,
@@ -98,18 +98,18 @@ def test_beside_a_card_that_keeps_its_address_the_boot_goes_on_over_another(
             name=f"private-other-{arch}",
         ) as machine:
             start_provider(lab, published.site)
-            report = machine.until(
-                REPORT, timeout=BOOT_SECONDS, unless=("shell.opened", "crashed", "run.ended")
+            report = machine.wait_for(
+                REPORT, timeout=BOOT_SECONDS, fail_on=("shell.opened", "crashed", "run.ended")
             )
             assert report.text("mode") == "private"
             assert moves(machine)[-1] == ("fetch", "fetched", "kexec")
-            used = {event.text("interface") for event in machine.named("link.up")}
-            refused = {event.text("interface") for event in machine.named("link.refused")}
+            used = {event.text("interface") for event in machine.events_named("link.up")}
+            refused = {event.text("interface") for event in machine.events_named("link.refused")}
             assert used
             assert refused
             assert not used & refused
             # What was judged was there: an address, leases of both families, variables.
-            last = machine.named("privacy.checked")[-1]
+            last = machine.events_named("privacy.checked")[-1]
             assert used <= set(words(last, "interfaces"))
             kinds = {word.split()[1] for word in words(last, "identifiers")}
             assert kinds == {"client", "DUID", "IAID"}
@@ -118,7 +118,7 @@ def test_beside_a_card_that_keeps_its_address_the_boot_goes_on_over_another(
             macs = until_addresses(capture, 2, but=addresses_of(lab))
             machine.stop()
             assert sent(machine, lab) == ()
-            over = tuple(packets(capture))
+            over = tuple(read_packets(capture))
             for mac in (machine.nic.mac, other.mac):
                 assert carrying(over, mac) == []
             assert all(int(mac[:2], 16) & 3 == 2 for mac in macs)
@@ -128,7 +128,7 @@ def until_addresses(capture: Path, number: int, *, but: set[str]) -> set[str]:
     """Return the addresses that sent something, once there are as many as `number`."""
     give_up = time.monotonic() + BOOT_SECONDS
     while True:
-        found = {frame.from_mac for frame in packets(capture)} - but
+        found = {frame.from_mac for frame in read_packets(capture)} - but
         if len(found) >= number:
             return found
         assert time.monotonic() < give_up, f"frames of {sorted(found)} only"

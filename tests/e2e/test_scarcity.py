@@ -40,17 +40,17 @@ def test_too_little_memory_is_said_before_the_download(
         ) as machine,
     ):
         start_provider(lab, published.site)
-        shell = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, "crashed"))
+        shell = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=(REPORT, "crashed"))
         assert "MiB of memory" in shell.text("cause")
         assert "use a machine with more memory" in shell.text("cause")
-        assert machine.named("manifest.verified")
-        assert machine.named("fetch.progress") == []
+        assert machine.events_named("manifest.verified")
+        assert machine.events_named("fetch.progress") == []
         assert replayed(machine, tmp_path)[-1] == "shell"
 
 
 @AMD64
 def test_a_full_cache_stops_no_boot(arch: Arch, published: Published, tmp_path: Path) -> None:
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     durable.stick.fill_cache(spare=6 * MIB)
     report, note = boot(durable, published, f"full-{arch}")
     assert report == str(published.manifest.artifacts["rootfs"].digest)
@@ -61,8 +61,8 @@ def test_a_full_cache_stops_no_boot(arch: Arch, published: Published, tmp_path: 
 def test_a_cache_without_a_file_system_stops_no_boot(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
-    size = durable.stick.size(CACHE)
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
+    size = durable.stick.partition_size(CACHE)
     for group in SUPERBLOCKS:
         if group * GROUP_BYTES < size:
             durable.stick.overwrite(CACHE, group * GROUP_BYTES, bytes(range(256)) * 256)
@@ -81,11 +81,11 @@ def boot(durable: VmDisks, published: Published, name: str) -> tuple[str, str]:
         Machine(durable, hardware=published.hardware, lab=lab, name=name) as machine,
     ):
         start_provider(lab, published.site)
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
-        opened = machine.named("store.opened")[-1]
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
+        opened = machine.events_named("store.opened")[-1]
         assert opened.fields["persistent"] is False
         machine.stop()
         if name.startswith("full"):
-            assert "full" in cache_of(machine).names("/")
+            assert "full" in cache_of(machine).list("/")
             stored_in(cache_of(machine))
         return report.text("rootfs"), opened.text("note")

@@ -23,14 +23,14 @@ def test_an_address_that_a_person_types_is_enough_to_boot(arch: Arch, published:
         Lab(dhcp=False) as lab,
         Machine(published.stick, hardware=published.hardware, lab=lab, name="typed") as machine,
     ):
-        opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+        opened = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=("crashed",))
         stay(machine)
         assert "no link got an address" in opened.text("cause")
         start_provider(lab, published.site)
         # The interface that is offered, the address, no gateway, no name server, no VLAN.
         for line in ("n", "", ADDRESS, "", "", "", "y"):
             machine.type(f"{line}\r")
-        machine.until("network.set", timeout=BOOT_SECONDS, unless=("network.not_set",))
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+        machine.wait_for("network.set", timeout=BOOT_SECONDS, fail_on=("network.not_set",))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended"))
         assert report.text("version") == str(published.manifest.version)
         assert ("shell", "retry", "init") in moves(machine)

@@ -27,26 +27,33 @@ def test_nobody_offers_anything_until_a_person_saves_a_report_and_types_a_url(
 ) -> None:
     plain = replace(published.hardware, disk="usb", nic_model="e1000e")
     with Lab() as lab, Machine(published.stick, hardware=plain, lab=lab, name="shell") as machine:
-        opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=("crashed",))
+        opened = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=("crashed",))
         assert f"nothing offers stable for {arch} here" in opened.text("cause")
         assert "type the URL" in opened.text("way_out")
-        assert not machine.named("kexec.loaded")
+        assert not machine.events_named("kexec.loaded")
         stay(machine)
 
         # The serial line sends Enter as a keyboard does, and nobody waits for a prompt.
         machine.type("boot anyway\r")
         machine.type("s\r")
-        saved = machine.until("report.saved", timeout=BOOT_SECONDS, unless=("report.not_saved",))
+        saved = machine.wait_for(
+            "report.saved", timeout=BOOT_SECONDS, fail_on=("report.not_saved",)
+        )
         where = saved.text("where").split()[0]
 
         provider = start_provider(lab, published.site)
         machine.type("u\r")
         machine.type(f"{provider.urls[0]}/{manifest_path(CHANNEL, published.arch)}\r")
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=("crashed", "run.ended"))
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended"))
 
         assert report.text("version") == str(published.manifest.version)
-        assert [event.text("wish") for event in machine.named("shell.chose")] == ["save", "url"]
-        assert [event.text("origin") for event in machine.named("candidate.found")] == ["url"]
+        assert [event.text("wish") for event in machine.events_named("shell.chose")] == [
+            "save",
+            "url",
+        ]
+        assert [event.text("origin") for event in machine.events_named("candidate.found")] == [
+            "url"
+        ]
         assert [move for move in moves(machine) if "shell" in move] == [
             ("discover", "give_up", "shell"),
             ("shell", "retry", "init"),

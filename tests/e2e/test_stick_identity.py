@@ -16,7 +16,7 @@ from image.lab.disk_image import DiskImage
 from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.provider_process import start_provider
-from image.lab.qemu_args import QEMU_PLATFORMS, beside
+from image.lab.qemu_args import QEMU_PLATFORMS, other_disks
 from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
 from tests.support.boot_images import Published
@@ -44,26 +44,26 @@ def boot_beside(
 
     Only the published stick's root of trust accepts what the provider has.
     """
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[published.arch].vars, folder)
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[published.arch].vars, folder)
     copies = {}
     for where, image in others.items():
-        copies[where] = DiskImage.copied(image, folder / f"{where}.img").path
+        copies[where] = DiskImage.copy_of(image, folder / f"{where}.img").path
     before = {where: digest(path) for where, path in copies.items()}
-    hardware = replace(published.hardware, disk=disk, extra=beside(copies))
+    hardware = replace(published.hardware, disk=disk, extra=other_disks(copies))
     with Lab() as lab, Machine(durable, hardware=hardware, lab=lab, name=name) as machine:
         start_provider(lab, published.site)
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
         assert report.text("version") == str(published.manifest.version)
         assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
-        (opened,) = machine.named("store.opened")
+        (opened,) = machine.events_named("store.opened")
         assert opened.fields["persistent"] is True
         # What Plasma keeps goes to the Cache that the target took.
-        machine.until("plasma.done", timeout=BOOT_SECONDS)
+        machine.wait_for("plasma.done", timeout=BOOT_SECONDS)
         machine.stop()
         cache = cache_of(machine)
         signed = {each.digest.hex for each in published.manifest.artifacts.values()}
         assert stored_in(cache) == signed
-        assert cache.names("/plasma/receipts")
+        assert cache.list("/plasma/receipts")
     assert {where: digest(path) for where, path in copies.items()} == before
 
 
@@ -104,25 +104,27 @@ def test_of_copies_on_one_bus_and_two_the_cache_of_the_booted_virtio_stick_is_us
 def test_a_usb_stick_that_enumerates_after_40_seconds_is_found(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     loaded = sum(len(durable.stick.boot_file(field)) for field in ("linux", "initrd"))
     hardware = replace(published.hardware, disk="usb")
     with Lab() as lab, Machine(durable, hardware=hardware, lab=lab, name=f"late-{arch}") as machine:
         start_provider(lab, published.site)
         with machine.qmp() as qmp:
             until_kernel_runs(qmp, loaded)
-            qmp.ask("device_del", {"id": "plug"})
+            qmp.execute("device_del", {"id": "plug"})
             time.sleep(LATE_SECONDS)
             file = {"driver": "file", "filename": str(durable.disk)}
-            qmp.ask("blockdev-add", {"driver": "raw", "node-name": "again", "file": file})
+            qmp.execute("blockdev-add", {"driver": "raw", "node-name": "again", "file": file})
             port = {"bus": "xhci.0", "port": "2", "removable": True}
-            qmp.ask("device_add", {"driver": "usb-storage", "id": "late", "drive": "again", **port})
-        machine.until(REPORT, timeout=BOOT_SECONDS, unless=GOING_WRONG)
+            qmp.execute(
+                "device_add", {"driver": "usb-storage", "id": "late", "drive": "again", **port}
+            )
+        machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
         (switched,) = [
-            event for event in machine.named("stage") if event.text("name") == "switch-root"
+            event for event in machine.events_named("stage") if event.text("name") == "switch-root"
         ]
         assert switched.number("reached") > FORMER_BOUND
-        (opened,) = machine.named("store.opened")
+        (opened,) = machine.events_named("store.opened")
         assert opened.fields["persistent"] is True
         machine.stop()
         signed = {each.digest.hex for each in published.manifest.artifacts.values()}
@@ -136,6 +138,8 @@ def until_kernel_runs(qmp: Any, size: int) -> None:
     while read < size or time.monotonic() - since < QUIET_SECONDS:
         assert time.monotonic() < give_up, f"{read} bytes read"
         time.sleep(0.1)
-        now = {disk["device"]: disk["stats"]["rd_bytes"] for disk in qmp.ask("query-blockstats")}
+        now = {
+            disk["device"]: disk["stats"]["rd_bytes"] for disk in qmp.execute("query-blockstats")
+        }
         if now["stick"] != read:
             read, since = now["stick"], time.monotonic()

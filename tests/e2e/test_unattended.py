@@ -31,15 +31,15 @@ def test_a_provider_that_comes_late_needs_no_person(
             published.stick, hardware=published.hardware, lab=lab, name=f"unattended-{arch}"
         ) as machine,
     ):
-        machine.until("link.up", timeout=BOOT_SECONDS, unless=WRONG)
+        machine.wait_for("link.up", timeout=BOOT_SECONDS, fail_on=WRONG)
         time.sleep(LATE_SECONDS)
-        opened = machine.until("shell.opened", timeout=BOOT_SECONDS, unless=WRONG)
+        opened = machine.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=WRONG)
         assert "tries again by itself" in opened.text("way_out")
         start_provider(lab, published.site)
-        report = machine.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
+        report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=WRONG)
         assert report.text("version") == str(published.manifest.version)
         assert ("shell", "auto_retry", "init") in moves(machine)
         assert replayed(machine, tmp_path)[-1] == "kexec"
-        assert machine.named("shell.chose") == []
+        assert machine.events_named("shell.chose") == []
         shown = (machine.folder / "console.log").read_bytes()
         assert b"press a key to stay here" in shown

@@ -13,7 +13,7 @@ from image.lab.machine import Machine
 from image.lab.network import Lab
 from image.lab.qemu_args import QEMU_PLATFORMS
 from image.lab.vm_disks import VmDisks
-from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
+from image.lab.wan import ADDRESS, WanLink, WanNetwork, start_name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
 from tests.support.boot_images import CHANNEL, MIRROR, Published, mirror_certificate
@@ -34,12 +34,12 @@ def test_a_clock_years_behind_is_named_and_set_and_the_hardware_clock_is_not_wri
     # Issued after the certificate was made, so that whoever saw this version can judge that.
     issued = datetime.now(UTC).replace(microsecond=0)
     site = republished(published, tmp_path / "site", issued=f"{issued:%Y-%m-%dT%H:%M:%SZ}")
-    durable = VmDisks.fresh(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
+    durable = VmDisks.create(published.stick, QEMU_PLATFORMS[arch].vars, tmp_path)
     hardware = replace(published.hardware, extra=("-rtc", f"base={RTC:%Y-%m-%dT%H:%M:%S}"))
     url = f"https://{MIRROR}/{manifest_path(CHANNEL, arch)}"
-    with Lab(names=True) as lab:
-        WanNetwork(lab, WanLink(milliseconds=5)).mirror(site, MIRROR, certificate)
-        name_server(lab, {MIRROR: ADDRESS})
+    with Lab(dns=True) as lab:
+        WanNetwork(lab, WanLink(milliseconds=5)).start_mirror(site, MIRROR, certificate)
+        start_name_server(lab, {MIRROR: ADDRESS})
         with Machine(
             durable,
             hardware=hardware,
@@ -47,19 +47,19 @@ def test_a_clock_years_behind_is_named_and_set_and_the_hardware_clock_is_not_wri
             name=f"clock-first-{arch}",
             cmdline=f"phase.url={url}",
         ) as first:
-            first.until("shell.opened", timeout=BOOT_SECONDS, unless=(REPORT, *WRONG))
-            (refused,) = first.named("candidate.refused")
+            first.wait_for("shell.opened", timeout=BOOT_SECONDS, fail_on=(REPORT, *WRONG))
+            (refused,) = first.events_named("candidate.refused")
             assert "its certificate is not yet valid: it is valid from" in refused.text("reason")
             assert "set the clock in the Seed Shell" in refused.text("reason")
             assert "portal" not in refused.text("reason")
-            assert first.named("manifest.verified") == []
+            assert first.events_named("manifest.verified") == []
 
             first.type("t\r")
             first.type(f"{issued + timedelta(minutes=5):%Y-%m-%d %H:%M}\r")
-            report = first.until(REPORT, timeout=BOOT_SECONDS, unless=WRONG)
+            report = first.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=WRONG)
             assert report.text("version") == str(published.manifest.version)
-            assert set(sources(first.named("fetch.done")).values()) == {f"https://{MIRROR}"}
-            assert first.named("clock.not_set") == []
+            assert set(sources(first.events_named("fetch.done")).values()) == {f"https://{MIRROR}"}
+            assert first.events_named("clock.not_set") == []
             assert abs(hardware_clock(first) - RTC) < DAY
             first.stop()
 
@@ -71,17 +71,17 @@ def test_a_clock_years_behind_is_named_and_set_and_the_hardware_clock_is_not_wri
             name=f"clock-{arch}",
             cmdline=f"phase.url={url}",
         ) as machine:
-            machine.until(REPORT, timeout=BOOT_SECONDS, unless=("shell.opened", *WRONG))
-            assert machine.named("clock.set")[-1].text("after") == issued.isoformat()
-            assert machine.named("candidate.found")[0].text("url") == url
-            assert machine.named("manifest.verified")[0].text("url") == url
+            machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("shell.opened", *WRONG))
+            assert machine.events_named("clock.set")[-1].text("after") == issued.isoformat()
+            assert machine.events_named("candidate.found")[0].text("url") == url
+            assert machine.events_named("manifest.verified")[0].text("url") == url
             assert abs(hardware_clock(machine) - RTC) < DAY
 
 
 def hardware_clock(machine: Machine) -> datetime:
     """What the machine's real-time clock says now."""
     with machine.qmp() as qmp:
-        said = qmp.ask("qom-get", {"path": "/machine", "property": "rtc-time"})
+        said = qmp.execute("qom-get", {"path": "/machine", "property": "rtc-time"})
     assert isinstance(said, dict)
     fields = (said["tm_year"] + 1900, said["tm_mon"] + 1, said["tm_mday"])
     clock = (said["tm_hour"], said["tm_min"], said["tm_sec"])

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from image.lab.machine import Machine
-from image.lab.memory_search import places
+from image.lab.memory_search import find_all
 from image.lab.network import Lab
-from image.lab.pcap import Packet, packets
+from image.lab.pcap import Packet, read_packets
 from image.lab.qemu_args import CAPTURE
 from image.lab.vm_disks import VmDisks
 
@@ -41,13 +41,15 @@ def _sha256(path: Path) -> str:
 def sent(machine: Machine, lab: Lab) -> tuple[Packet, ...]:
     """Every frame that the guest put on the cable, whatever it called itself."""
     others = _addresses(lab)
-    return tuple(each for each in packets(machine.folder / CAPTURE) if each.from_mac not in others)
+    return tuple(
+        each for each in read_packets(machine.folder / CAPTURE) if each.from_mac not in others
+    )
 
 
 def received(machine: Machine, lab: Lab) -> tuple[Packet, ...]:
     """Every frame that reached the guest."""
     others = _addresses(lab)
-    return tuple(each for each in packets(machine.folder / CAPTURE) if each.from_mac in others)
+    return tuple(each for each in read_packets(machine.folder / CAPTURE) if each.from_mac in others)
 
 
 def _addresses(lab: Lab) -> frozenset[str]:
@@ -77,14 +79,14 @@ def unexpected(frames: Iterable[Packet], *, tcp: frozenset[int]) -> Iterator[str
 def naming(frames: Iterable[Packet], names: Iterable[str | bytes]) -> list[str | bytes]:
     """Return which of ``names`` stand in any of ``frames``."""
     seen = tuple(frames)
-    return [name for name in names if any(frame.holds(name) for frame in seen)]
+    return [name for name in names if any(frame.contains(name) for frame in seen)]
 
 
 def remembered(machine: Machine, words: tuple[str, ...]) -> set[str]:
     """Return which of ``words`` stand anywhere in the machine's memory now."""
     dump = machine.folder / "memory.elf"
-    machine.memory(dump)
+    machine.dump_memory(dump)
     try:
-        return {str(word) for word, where in places(dump, words).items() if where}
+        return {str(word) for word, where in find_all(dump, words).items() if where}
     finally:
         dump.unlink()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.network import BRIDGE, IPV4, Lab, LabError
+from image.lab.namespace import LabError
+from image.lab.network import BRIDGE, IPV4, Lab
 from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import document, signed

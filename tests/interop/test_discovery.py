@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from image.lab.network import BRIDGE, Lab, LabError
+from image.lab.namespace import LabError
+from image.lab.network import BRIDGE, Lab
 from tests.support.avahi_host import Neighbour, neighbour, wait_until
 from tests.support.mdns_packets import PATH
 from tests.support.required_programs import absent, needed

@@ -72,7 +72,7 @@ def serving(lab: Lab, *what: Path | str) -> subprocess.Popen[bytes]:
     give_up = time.monotonic() + 30
     while True:
         try:
-            lab.fetch(f"http://{IPV4 if lab.ipv4 else f'[{IPV6}]'}:8070/health")
+            lab.http_get(f"http://{IPV4 if lab.ipv4 else f'[{IPV6}]'}:8070/health")
         except Exception:
             assert server.poll() is None, (site.parent / "serve.log").read_text()
             if time.monotonic() > give_up:

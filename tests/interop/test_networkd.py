@@ -64,7 +64,7 @@ def read_back(file: Path, folder: Path) -> ReadBack:
     lines = [line for line in file.read_text().splitlines() if not line.startswith(conditions)]
     copy = folder / "test.network"
     copy.write_text("\n".join(lines).replace("[Match]", "[Match]\nName=card0") + "\n")
-    with Lab(names=True) as lab:
+    with Lab(dns=True) as lab:
         lab.run(["sh", "-c", f"ip link add card0 type veth peer name far0 && {ATTACH}"])
         words = ["unshare", "--net", "--mount", "--uts", "sh", "-c", GUEST, "guest", str(copy)]
         guest = lab.popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

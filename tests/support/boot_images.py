@@ -10,11 +10,10 @@ from pathlib import Path
 
 from image.build_cache import BUILD, build_lock
 from image.hello import hello
-from image.lab.accel import choose
-from image.lab.certificates import certificate
+from image.lab.accel import choose_accel
+from image.lab.certificates import Certificate, certificate
 from image.lab.provider_process import PROGRAM, expected_manifest
 from image.lab.qemu_args import Hardware
-from image.lab.wan import Certificate
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.trust.manifest import Manifest
@@ -87,7 +86,7 @@ def _read(arch: Arch, folder: Path) -> Published:
         heir=folder / "heir.key",
         stick=folder / "stick.img",
         manifest=manifest,
-        hardware=Hardware(arch=arch, memory=768, accel=choose(arch, kernel).accel),
+        hardware=Hardware(arch=arch, memory=768, accel=choose_accel(arch, kernel).accel),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.boot_timing import is_of_seed
+from image.lab.boot_timing import is_seed_event
 from image.lab.disk_image import Cache
 from image.lab.guest_events import Event
 from image.lab.machine import Machine
@@ -36,12 +36,12 @@ BOTH = pytest.mark.parametrize("arch", [Arch.AMD64, Arch.ARM64], ids=str)
 
 def stay(machine: Machine) -> None:
     """Press a key that chooses nothing, so that the Shell waits for a person from now on."""
-    before = len(machine.named("retry.stopped"))
+    before = len(machine.events_named("retry.stopped"))
     machine.type(" ")
-    machine.until(
+    machine.wait_for(
         "retry.stopped",
         timeout=BOOT_SECONDS,
-        where=lambda _: len(machine.named("retry.stopped")) > before,
+        where=lambda _: len(machine.events_named("retry.stopped")) > before,
     )
 
 
@@ -93,7 +93,7 @@ def replayed(machine: Machine, folder: Path) -> list[str]:
     """The states that `phase-boot replay` finds in what the seed wrote down."""
     journal = folder / "journal.jsonl"
     lines = (machine.folder / "events.jsonl").read_text().splitlines(keepends=True)
-    journal.write_text("".join(line for line in lines if is_of_seed(json.loads(line)["event"])))
+    journal.write_text("".join(line for line in lines if is_seed_event(json.loads(line)["event"])))
     return program(str(PROGRAM), "replay", str(journal)).strip().split(" -> ")
 
 
@@ -101,13 +101,13 @@ def moves(machine: Machine) -> list[tuple[str, str, str]]:
     """Every transition as (source, trigger, target)."""
     return [
         (event.text("source"), event.text("trigger"), event.text("target"))
-        for event in machine.named("transition")
+        for event in machine.events_named("transition")
     ]
 
 
 def cache_of(machine: Machine) -> Cache:
     """The Cache as it is on the disk of a machine that writes nothing now, checked."""
-    cache = machine.stick.cache(machine.folder)
+    cache = machine.stick.copy_cache(machine.folder)
     cache.check()
     return cache
 

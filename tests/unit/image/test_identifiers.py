@@ -14,7 +14,7 @@ import pytest
 
 from image import stick
 from image.lab.disk_image import DiskImage
-from image.lab.network import environment
+from image.lab.namespace import environment
 from image.platforms import PLATFORMS
 from image.recipe import MIB, Recipe
 from phase_boot.content.arch import Arch

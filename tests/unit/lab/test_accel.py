@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.accel import choose
+from image.lab.accel import choose_accel
 from image.lab.qemu_args import Accel
 from phase_boot.content.arch import Arch
 
@@ -47,15 +47,17 @@ def cache(tmp_path: Path) -> Path:
 
 def test_kvm_is_taken_where_the_probe_boot_works(kernel: Path, cache: Path) -> None:
     host = PaperHost()
-    assert choose(Arch.AMD64, kernel, wish="auto", host=host, cache=cache).accel is Accel.KVM
+    assert (
+        choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache).accel is Accel.KVM
+    )
     assert host.probes == [Arch.AMD64]
 
 
 def test_a_kvm_that_hangs_is_not_taken(kernel: Path, cache: Path) -> None:
-    verdict = choose(
+    verdict = choose_accel(
         Arch.AMD64,
         kernel,
-        wish="auto",
+        request="auto",
         host=PaperHost(trouble="it did not end within 20 s"),
         cache=cache,
     )
@@ -65,7 +67,7 @@ def test_a_kvm_that_hangs_is_not_taken(kernel: Path, cache: Path) -> None:
 
 def test_a_closed_kvm_is_not_probed(kernel: Path, cache: Path) -> None:
     host = PaperHost(closed="/dev/kvm does not open: Permission denied")
-    verdict = choose(Arch.AMD64, kernel, wish="auto", host=host, cache=cache)
+    verdict = choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache)
     assert verdict.accel is Accel.TCG
     assert "Permission denied" in verdict.reason
     assert host.probes == []
@@ -79,7 +81,7 @@ def test_a_foreign_guest_is_never_probed(
     kernel: Path, cache: Path, machine: str, arch: Arch
 ) -> None:
     host = PaperHost(machine=machine)
-    assert choose(arch, kernel, wish="auto", host=host, cache=cache).accel is Accel.TCG
+    assert choose_accel(arch, kernel, request="auto", host=host, cache=cache).accel is Accel.TCG
     assert host.probes == []
 
 
@@ -88,13 +90,13 @@ def test_the_verdict_holds_for_one_boot_of_the_host_and_one_kernel(
 ) -> None:
     host = PaperHost(trouble="it did not end within 20 s")
     for _ in range(2):
-        choose(Arch.AMD64, kernel, wish="auto", host=host, cache=cache)
+        choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache)
     assert len(host.probes) == 1
     host.boot = "boot-2"
-    choose(Arch.AMD64, kernel, wish="auto", host=host, cache=cache)
+    choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache)
     assert len(host.probes) == 2
     kernel.write_bytes(b"another")
-    choose(Arch.AMD64, kernel, wish="auto", host=host, cache=cache)
+    choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache)
     assert len(host.probes) == 3
 
 
@@ -102,16 +104,18 @@ def test_a_spoilt_memory_of_verdicts_is_probed_anew(kernel: Path, cache: Path) -
     cache.parent.mkdir()
     cache.write_text("[not json")
     host = PaperHost()
-    assert choose(Arch.AMD64, kernel, wish="auto", host=host, cache=cache).accel is Accel.KVM
+    assert (
+        choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache).accel is Accel.KVM
+    )
 
 
 @pytest.mark.parametrize("wish", ["kvm", "tcg"])
 def test_a_wish_is_obeyed_without_a_probe(kernel: Path, cache: Path, wish: str) -> None:
     host = PaperHost()
-    assert choose(Arch.AMD64, kernel, wish=wish, host=host, cache=cache).accel == wish
+    assert choose_accel(Arch.AMD64, kernel, request=wish, host=host, cache=cache).accel == wish
     assert host.probes == []
 
 
 def test_an_unknown_wish_is_refused_by_name(kernel: Path, cache: Path) -> None:
-    with pytest.raises(ValueError, match="'xen'; it may be auto, kvm or tcg"):
-        choose(Arch.AMD64, kernel, wish="xen", host=PaperHost(), cache=cache)
+    with pytest.raises(ValueError, match="'xen'; set it to auto, kvm or tcg"):
+        choose_accel(Arch.AMD64, kernel, request="xen", host=PaperHost(), cache=cache)

@@ -7,66 +7,73 @@ from pathlib import Path
 import pytest
 
 from image.bench.boot import squashfs_bytes
-from image.bench.results import Bench, Threshold, merge, read, replace, table
+from image.bench.results import (
+    Bench,
+    Threshold,
+    merge_rows,
+    read_rows,
+    replace_rows,
+    table,
+)
 
 ABOUT = Bench(arch="amd64", machine="paper", accel="tcg")
 
 
 def test_a_row_is_the_median_with_its_spread_and_judges_its_aim() -> None:
-    row = ABOUT.row("memory", "MiB", [90.0, 50.0, 100.0], aim=Threshold(96.0))
-    assert (row.value, row.spread, row.aim, row.holds) == (90.0, 50.0, "<= 96 MiB", True)
-    assert ABOUT.row("memory", "MiB", [97.0], aim=Threshold(96.0)).holds is False
-    assert ABOUT.row("memory", "MiB", [97.0]).holds is None
+    row = ABOUT.row("memory", "MiB", [90.0, 50.0, 100.0], threshold=Threshold(96.0))
+    assert (row.value, row.spread, row.threshold, row.met) == (90.0, 50.0, "<= 96 MiB", True)
+    assert ABOUT.row("memory", "MiB", [97.0], threshold=Threshold(96.0)).met is False
+    assert ABOUT.row("memory", "MiB", [97.0]).met is None
 
 
 def test_a_peer_is_compared_by_its_median() -> None:
-    row = ABOUT.beside(
+    row = ABOUT.compare(
         ABOUT.row("jump", "s", [20.0]),
         "script",
         [8.0, 10.0, 90.0],
-        aim=Threshold(2.0, of_peer=True),
+        threshold=Threshold(2.0, of_peer=True),
     )
-    assert (row.peer_value, row.ratio, row.aim, row.holds) == (10.0, 2.0, "<= 2 x peer", True)
-    slow = ABOUT.beside(
-        ABOUT.row("jump", "s", [21.0]), "script", [10.0], aim=Threshold(2.0, of_peer=True)
+    assert (row.peer_value, row.ratio, row.threshold, row.met) == (10.0, 2.0, "<= 2 x peer", True)
+    slow = ABOUT.compare(
+        ABOUT.row("jump", "s", [21.0]), "script", [10.0], threshold=Threshold(2.0, of_peer=True)
     )
-    assert slow.holds is False
+    assert slow.met is False
 
 
 def test_the_rows_of_the_other_architecture_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "bench" / "boot.json"
     arm = Bench(arch="arm64", machine="paper", accel="tcg").row("jump", "s", [1.0])
-    replace(path, [ABOUT.row("jump", "s", [1.0]), arm])
-    replace(path, [ABOUT.row("jump", "s", [2.0])])
-    assert {(row.arch, row.value) for row in read(path)} == {("amd64", 2.0), ("arm64", 1.0)}
+    replace_rows(path, [ABOUT.row("jump", "s", [1.0]), arm])
+    replace_rows(path, [ABOUT.row("jump", "s", [2.0])])
+    assert {(row.arch, row.value) for row in read_rows(path)} == {("amd64", 2.0), ("arm64", 1.0)}
     (one, _) = json.loads(path.read_text())
     assert list(one) == [
         "name", "arch", "value", "unit", "spread", "peer",
-        "peer_value", "ratio", "aim", "holds", "machine", "accel",
+        "peer_value", "ratio", "threshold", "met", "machine", "accel",
     ]  # fmt: skip
 
 
 def test_rows_that_were_not_measured_again_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "fetch.json"
-    merge(path, [ABOUT.row("jump", "s", [1.0]), ABOUT.row("walk", "s", [9.0])])
-    merge(path, [ABOUT.row("jump", "s", [2.0]), ABOUT.row("run", "s", [3.0])])
-    assert [(row.name, row.value) for row in read(path)] == [
+    merge_rows(path, [ABOUT.row("jump", "s", [1.0]), ABOUT.row("walk", "s", [9.0])])
+    merge_rows(path, [ABOUT.row("jump", "s", [2.0]), ABOUT.row("run", "s", [3.0])])
+    assert [(row.name, row.value) for row in read_rows(path)] == [
         ("jump", 2.0), ("walk", 9.0), ("run", 3.0),
     ]  # fmt: skip
 
 
 def test_a_file_that_holds_no_rows_is_named(tmp_path: Path) -> None:
     path = tmp_path / "boot.json"
-    assert read(path) == []
+    assert read_rows(path) == []
     path.write_text('[{"name": "jump"}]')
-    with pytest.raises(ValueError, match=r"boot\.json is no list of rows"):
-        read(path)
+    with pytest.raises(ValueError, match=r"boot\.json is no list of result rows"):
+        read_rows(path)
 
 
 def test_the_table_names_what_was_missed() -> None:
     rows = [
-        ABOUT.row("memory", "MiB", [97.0], aim=Threshold(96.0)),
-        ABOUT.beside(ABOUT.row("jump", "s", [20.0]), "script", [10.0]),
+        ABOUT.row("memory", "MiB", [97.0], threshold=Threshold(96.0)),
+        ABOUT.compare(ABOUT.row("jump", "s", [20.0]), "script", [10.0]),
     ]
     head, memory, jump = table(rows)
     assert head.startswith("name")
@@ -86,7 +93,7 @@ def test_the_size_of_a_squashfs_is_read_from_its_superblock() -> None:
 
 def test_where_more_is_better_a_promise_is_a_lower_bound() -> None:
     about = Bench(arch="amd64", machine="m", accel="native")
-    aim = Threshold(0.93, least=True)
-    assert about.row("share", "of the sum", [0.93, 0.95, 0.9], aim=aim).holds
-    row = about.row("share", "of the sum", [0.92], aim=aim)
-    assert (row.holds, row.aim) == (False, ">= 0.93 of the sum")
+    threshold = Threshold(0.93, least=True)
+    assert about.row("share", "of the sum", [0.93, 0.95, 0.9], threshold=threshold).met
+    row = about.row("share", "of the sum", [0.92], threshold=threshold)
+    assert (row.met, row.threshold) == (False, ">= 0.93 of the sum")

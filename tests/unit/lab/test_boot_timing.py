@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from image.lab.boot_timing import Stage, stages, table
+from image.lab.boot_timing import Stage, boot_stages, table
 from image.lab.guest_events import Event
 
 POWERED = 1000.0
@@ -34,7 +34,7 @@ BOOT = [
 
 
 def test_every_stage_of_a_whole_boot_has_its_time() -> None:
-    found = {stage.name: stage.seconds for stage in stages(BOOT, POWERED)}
+    found = {stage.name: stage.seconds for stage in boot_stages(BOOT, POWERED)}
     assert found == pytest.approx(
         {
             "firmware": 6.0,
@@ -55,14 +55,14 @@ def test_every_stage_of_a_whole_boot_has_its_time() -> None:
 
 def test_a_firmware_that_kept_no_times_is_timed_from_outside() -> None:
     silent = [event for event in BOOT if event.text("name") not in ("firmware", "loader")]
-    first = stages(silent, POWERED)[0]
+    first = boot_stages(silent, POWERED)[0]
     assert first.name == "firmware and loader"
     assert first.seconds == pytest.approx(10.0)
 
 
 def test_a_boot_that_ended_early_shows_how_far_it_came() -> None:
-    assert [stage.name for stage in stages(BOOT[:9], POWERED)][-1] == "state init"
-    assert stages([], POWERED) == []
+    assert [stage.name for stage in boot_stages(BOOT[:9], POWERED)][-1] == "state init"
+    assert boot_stages([], POWERED) == []
 
 
 def test_the_table_fits_a_terminal_and_draws_to_scale() -> None:
@@ -75,4 +75,4 @@ def test_the_table_fits_a_terminal_and_draws_to_scale() -> None:
 
 def test_what_the_target_says_after_its_report_is_no_stage_of_the_boot() -> None:
     later = [*BOOT, said("plasma.done", 40.0, kernel=TARGET)]
-    assert stages(later, POWERED) == stages(BOOT, POWERED)
+    assert boot_stages(later, POWERED) == boot_stages(BOOT, POWERED)

@@ -9,7 +9,8 @@ import pytest
 
 from image.lab.captive_portal import NAME, CaptivePortal
 from image.lab.certificates import certificate
-from image.lab.network import IPV4, Lab, LabError
+from image.lab.namespace import LabError
+from image.lab.network import IPV4, Lab
 from image.lab.wan import ADDRESS, WanNetwork
 
 MIRROR = "mirror.phase.example"
@@ -44,8 +45,10 @@ def hexed(address: str) -> str:
 def test_a_portal_answers_for_everybody_until_its_form_is_posted(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "x").write_text("the real one")
-    with Lab(names=True) as lab:
-        WanNetwork(lab).mirror(tmp_path / "site", MIRROR, certificate(tmp_path / "ca", MIRROR))
+    with Lab(dns=True) as lab:
+        WanNetwork(lab).start_mirror(
+            tmp_path / "site", MIRROR, certificate(tmp_path / "ca", MIRROR)
+        )
         portal = CaptivePortal(lab, {MIRROR: ADDRESS}, certificate(tmp_path / "own", NAME))
 
         assert look_up(lab, MIRROR).endswith(hexed(IPV4))
@@ -53,7 +56,7 @@ def test_a_portal_answers_for_everybody_until_its_form_is_posted(tmp_path: Path)
         assert look_up(lab, MIRROR, "00001c0001").startswith("81800001000000000000")
         assert python(lab, ASK, IPV4).startswith(f"302 http://{NAME}/login?from=/x")
 
-        portal.sign_in()
+        portal.log_in()
         assert look_up(lab, MIRROR).endswith(hexed(ADDRESS))
         assert look_up(lab, "anything.example").startswith("8183")
         assert python(lab, ASK, ADDRESS).startswith("200")
@@ -62,5 +65,5 @@ def test_a_portal_answers_for_everybody_until_its_form_is_posted(tmp_path: Path)
 def test_a_portal_that_cannot_be_says_why(tmp_path: Path) -> None:
     broken = certificate(tmp_path, NAME)
     broken.key.write_text("")
-    with Lab() as lab, pytest.raises(LabError, match="portal does not serve"):
+    with Lab() as lab, pytest.raises(LabError, match="portal did not start"):
         CaptivePortal(lab, {}, broken)

@@ -31,7 +31,7 @@ def test_a_line_torn_by_the_jump_is_kept_and_hides_no_other() -> None:
 
 
 def test_a_guest_that_never_ends_its_line_cannot_fill_the_memory() -> None:
-    reader = LineReader(longest=100)
+    reader = LineReader(max_line=100)
     (flood,) = reader.feed(b"x" * 101, arrived=1.0)
     assert isinstance(flood, Unreadable)
     assert reader.feed(b"\n", arrived=1.0) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.memory_search import ENOUGH, WINDOW, places
+from image.lab.memory_search import MAX_MATCHES, WINDOW, find_all
 
 SECRET = "correct horse"  # noqa: S105 - a word to look for
 
@@ -19,15 +19,19 @@ def test_a_word_is_found_wherever_it_lies(at: int, spelling: str, tmp_path: Path
         file.seek(at)
         file.write(SECRET.encode(spelling))
         file.truncate(4 * WINDOW)
-    assert places(path, [SECRET, "another", b"\xff"]) == {SECRET: (at,), "another": (), b"\xff": ()}
+    assert find_all(path, [SECRET, "another", b"\xff"]) == {
+        SECRET: (at,),
+        "another": (),
+        b"\xff": (),
+    }
 
 
 def test_a_word_that_is_everywhere_takes_no_more_room_than_enough(tmp_path: Path) -> None:
     path = tmp_path / "memory"
     path.write_bytes(b"a" * (2 * WINDOW))
-    assert places(path, [b"a"])[b"a"] == tuple(range(ENOUGH))
+    assert find_all(path, [b"a"])[b"a"] == tuple(range(MAX_MATCHES))
 
 
 def test_an_empty_word_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="everywhere"):
-        places(tmp_path, [""])
+        find_all(tmp_path, [""])

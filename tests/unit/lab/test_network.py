@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.network import IPV4, IPV6, Lab, LabError
+from image.lab.namespace import LabError
+from image.lab.network import IPV4, IPV6, Lab
 
 MAKER = """
 import subprocess, sys, time
@@ -54,7 +55,7 @@ def gone(mark: str) -> bool:
 
 def answers(lab: Lab, url: str) -> bool:
     try:
-        return bool(lab.fetch(url))
+        return bool(lab.http_get(url))
     except LabError:
         return False
 
@@ -77,12 +78,12 @@ def test_two_labs_at_once_do_not_meet() -> None:
         )
         assert soon(lambda: answers(one, f"http://{IPV4}:8000/"))
         with pytest.raises(LabError, match="refused"):
-            two.fetch(f"http://{IPV4}:8000/")
+            two.http_get(f"http://{IPV4}:8000/")
 
 
 def test_every_machine_gets_a_cable_of_its_own() -> None:
     with Lab(dhcp=False) as lab:
-        one, two = lab.nic(), lab.nic()
+        one, two = lab.add_nic(), lab.add_nic()
         assert one.mac != two.mac
         ports = lab.run(["ip", "-br", "link", "show", "master", "br0"])
     assert one.port in ports
@@ -91,7 +92,7 @@ def test_every_machine_gets_a_cable_of_its_own() -> None:
 
 def test_no_end_of_a_cable_has_an_address_that_a_provider_would_announce() -> None:
     with Lab(dhcp=False) as lab:
-        lab.nic()
+        lab.add_nic()
         rows = lab.run(["ip", "-o", "addr", "show"]).splitlines()
         links = re.findall(r"^\d+: (\w+)", lab.run(["ip", "-o", "link", "show"]), re.MULTILINE)
         advertised = [
@@ -157,7 +158,7 @@ def test_a_failing_command_is_told_in_its_own_words() -> None:
 
 def test_frames_pass_where_no_tap_may_be_made() -> None:
     with Lab(dhcp=False, taps=False) as lab, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as vm:
-        nic = lab.nic()
+        nic = lab.add_nic()
         options = dict(word.split("=", 1) for word in nic.netdev.split(",")[1:])
         vm.bind(options["local.path"])
         vm.settimeout(10)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.pcap import CaptureError, packets, read_frame
+from image.lab.pcap import CaptureError, read_frame, read_packets
 
 MACS = bytes.fromhex("525400770001525400770000")
 HEAD = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65536, 1)
@@ -46,9 +46,9 @@ def test_ports_and_payload_of_both_families_are_found() -> None:
     assert (asked.family, asked.protocol) == ("ipv4", "udp")
     assert (asked.source, asked.target) == ("10.77.0.1", "10.77.0.2")
     assert (asked.source_port, asked.target_port) == (68, 67)
-    assert asked.between(67)
-    assert asked.holds("phase-seed")
-    assert not asked.holds("phase-target")
+    assert asked.uses_port(67)
+    assert asked.contains("phase-seed")
+    assert not asked.contains("phase-target")
     sent = read_frame(ipv6(6, tcp(40000, 443, b"\x16\x03\x01")), at=1.0)
     assert (sent.family, sent.protocol, sent.target_port) == ("ipv6", "tcp", 443)
     assert sent.payload == b"\x16\x03\x01"
@@ -64,7 +64,7 @@ def test_options_before_the_transport_hide_nothing() -> None:
 def test_a_fragment_is_told_as_one_and_can_be_searched() -> None:
     rest = read_frame(ipv4(17, b"the rest of a name", fragment=185), at=0)
     assert rest.protocol == "fragment"
-    assert rest.holds("NAME")
+    assert rest.contains("NAME")
     assert read_frame(ipv6(44, bytes(8) + b"name"), at=0).protocol == "fragment"
 
 
@@ -102,9 +102,9 @@ def test_a_file_is_read_frame_by_frame_up_to_one_that_was_torn_off(tmp_path: Pat
     path, frame = tmp_path / "capture", ipv4(17, udp(5353, 5353, b"x"))
     record = struct.pack("<IIII", 7, 500_000, len(frame), len(frame)) + frame
     path.write_bytes(HEAD + record + record + record[:-1])
-    found = list(packets(path))
+    found = list(read_packets(path))
     assert [packet.at for packet in found] == [7.5, 7.5]
-    assert all(packet.between(5353) for packet in found)
+    assert all(packet.uses_port(5353) for packet in found)
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_what_is_no_capture_of_a_cable_is_refused(content: bytes, tmp_path: Path
     path = tmp_path / "capture"
     path.write_bytes(content)
     with pytest.raises(CaptureError):
-        list(packets(path))
+        list(read_packets(path))

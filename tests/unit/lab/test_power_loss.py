@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.power_loss import SECTOR, PowerError, cut, prepare, writes
+from image.lab.power_loss import SECTOR, WriteLogError, read_log, replay, start_log
 
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 MAGIC = 0x6A736677736872
@@ -34,12 +34,12 @@ def disk(tmp_path: Path) -> Path:
     return path
 
 
-def after(disk: Path, *entries: tuple[int, bytes, int], forgets: float) -> tuple[str, int]:
+def after(disk: Path, *entries: tuple[int, bytes, int], lose: float) -> tuple[str, int]:
     before, log = disk.with_name("before"), disk.with_name("log")
-    prepare(disk, before, log)
+    start_log(disk, before, log)
     log_of(log, *entries)
     disk.write_bytes(b"whatever the machine left there")
-    lost = cut(before, log, disk, forgets=forgets)
+    lost = replay(before, log, disk, lose=lose)
     return disk.read_bytes()[::SECTOR].decode(), lost
 
 
@@ -54,26 +54,26 @@ STORY = (
 
 
 def test_what_was_not_flushed_is_lost_and_nothing_else(disk: Path) -> None:
-    assert after(disk, *STORY, forgets=1) == ("ab...e", 2)
+    assert after(disk, *STORY, lose=1) == ("ab...e", 2)
 
 
 def test_a_cut_that_loses_nothing_leaves_every_write(disk: Path) -> None:
-    assert after(disk, *STORY, forgets=0) == ("Ab.cde", 0)
+    assert after(disk, *STORY, lose=0) == ("Ab.cde", 0)
 
 
 def test_the_same_writes_are_lost_every_time(disk: Path) -> None:
     many = [(0, sector("a"), FLUSH), *((number, sector("x"), 0) for number in range(6))]
-    first, lost = after(disk, *many, forgets=0.5)
+    first, lost = after(disk, *many, lose=0.5)
     assert 0 < lost < 6
     disk.write_bytes(sector(".") * 6)
-    assert after(disk, *many, forgets=0.5) == (first, lost)
+    assert after(disk, *many, lose=0.5) == (first, lost)
 
 
 def test_a_write_that_was_on_its_way_hides_none_of_those_that_were_flushed_after_it(
     disk: Path,
 ) -> None:
     before, log = disk.with_name("before"), disk.with_name("log")
-    prepare(disk, before, log)
+    start_log(disk, before, log)
     late = sector("z") * 3
     story = [(0, sector("a"), 0), (1, late, 0), (2, sector("b"), 0), (0, b"", FLUSH)]
     log_of(log, *story, (5, sector("e"), 0))
@@ -81,35 +81,35 @@ def test_a_write_that_was_on_its_way_hides_none_of_those_that_were_flushed_after
         # Its head and all that it writes: it was never taken.
         file.seek(SECTOR + 2 * SECTOR)
         file.write(bytes(SECTOR + len(late)))
-    assert cut(before, log, disk, forgets=1) == 1
+    assert replay(before, log, disk, lose=1) == 1
     assert disk.read_bytes()[::SECTOR].decode() == "a.b..."
 
 
 def test_what_was_written_is_not_taken_for_an_entry_after_a_hole(disk: Path) -> None:
     before, log = disk.with_name("before"), disk.with_name("log")
-    prepare(disk, before, log)
+    start_log(disk, before, log)
     posing = struct.pack("<QQQQ", 4, 1, 0, 0).ljust(SECTOR, b"\0") + sector("!")
     log_of(log, (0, sector("a"), FLUSH), (1, sector(".") + posing, 0))
     with log.open("r+b") as file:
         file.seek(SECTOR + 2 * SECTOR)
         file.write(bytes(2 * SECTOR))
-    assert cut(before, log, disk, forgets=0) == 0
+    assert replay(before, log, disk, lose=0) == 0
     assert disk.read_bytes()[::SECTOR].decode() == "a....."
 
 
 def test_discards_and_marks_change_nothing(disk: Path) -> None:
     story = ((2, b"", DISCARD), (0, b"", MARK), (1, sector("b"), 0), (0, b"", FLUSH))
-    assert after(disk, *story, forgets=1) == (".b....", 0)
+    assert after(disk, *story, lose=1) == (".b....", 0)
 
 
 def test_a_machine_that_never_flushed_leaves_the_disk_as_it_was(disk: Path) -> None:
     before, log = disk.with_name("before"), disk.with_name("log")
-    prepare(disk, before, log)
-    assert list(writes(log)) == []
-    assert cut(before, log, disk, forgets=0) == 0
+    start_log(disk, before, log)
+    assert list(read_log(log)) == []
+    assert replay(before, log, disk, lose=0) == 0
     assert disk.read_bytes() == sector(".") * 6
 
 
 def test_what_is_no_log_is_refused(disk: Path) -> None:
-    with pytest.raises(PowerError):
-        list(writes(log_of(disk, magic=1)))
+    with pytest.raises(WriteLogError):
+        list(read_log(log_of(disk, magic=1)))

@@ -53,7 +53,7 @@ def test_the_cable_goes_to_the_lab_and_the_events_to_their_port() -> None:
 def test_a_reset_ends_the_machine_unless_it_may_reboot() -> None:
     assert "-no-reboot" in arguments(Hardware(arch=Arch.AMD64), VmDisks(FOLDER), FOLDER, NIC)
     assert "-no-reboot" not in arguments(
-        Hardware(arch=Arch.AMD64, reboots=True), VmDisks(FOLDER), FOLDER, NIC
+        Hardware(arch=Arch.AMD64, allow_reset=True), VmDisks(FOLDER), FOLDER, NIC
     )
 
 
@@ -65,7 +65,7 @@ def test_kvm_gets_the_hosts_processor_and_tcg_threads() -> None:
     # Linux on x86 patches its code while other processors run it, which this emulation gets wrong.
     patching = arguments(Hardware(arch=Arch.AMD64), VmDisks(FOLDER), FOLDER, NIC)
     assert valued(patching, "-accel") == ["tcg,thread=single"]
-    measured = arguments(Hardware(arch=Arch.AMD64, parallel=True), VmDisks(FOLDER), FOLDER, NIC)
+    measured = arguments(Hardware(arch=Arch.AMD64, parallel_tcg=True), VmDisks(FOLDER), FOLDER, NIC)
     assert valued(measured, "-accel") == ["tcg,thread=multi"]
     assert valued(emulated, "-cpu") == ["cortex-a72"]
 

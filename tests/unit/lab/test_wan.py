@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from image.lab.certificates import authority, certificate
-from image.lab.network import IPV4, Lab, LabError
-from image.lab.wan import ADDRESS, WanLink, WanNetwork, name_server
+from image.lab.namespace import LabError
+from image.lab.network import IPV4, Lab
+from image.lab.wan import ADDRESS, WanLink, WanNetwork, start_name_server
 
 NAME = "mirror.phase.example"
 GET = (
@@ -32,9 +33,9 @@ def test_a_mirror_beyond_the_router_answers_over_tls(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "hello").write_text("from far away")
     shown = certificate(tmp_path / "ca", NAME)
-    with Lab(names=True) as lab:
+    with Lab(dns=True) as lab:
         beyond = WanNetwork(lab, WanLink(milliseconds=30))
-        log = beyond.mirror(tmp_path / "site", NAME, shown)
+        log = beyond.start_mirror(tmp_path / "site", NAME, shown)
         began = time.monotonic()
         assert get(lab, NAME, shown.authority).endswith("from far away\n")
         # Three times there and back at least; how much longer is the machine's business.
@@ -42,7 +43,7 @@ def test_a_mirror_beyond_the_router_answers_over_tls(tmp_path: Path) -> None:
         assert "GET /hello" in log.read_text()
         with pytest.raises(LabError, match="CERTIFICATE_VERIFY_FAILED"):
             get(lab, NAME, authority(tmp_path / "another"))
-        beyond.open(is_open=False)
+        beyond.set_forwarding(enabled=False)
         outside = lab.run(["cat", "/proc/sys/net/ipv4/ip_forward"])
     assert outside.strip() == "0"
 
@@ -59,7 +60,7 @@ def test_all_that_is_lost_on_the_way_never_arrives(tmp_path: Path) -> None:
     shown = certificate(tmp_path / "ca", NAME)
     (tmp_path / "site").mkdir()
     with Lab() as lab:
-        WanNetwork(lab, WanLink(loss=100)).mirror(tmp_path / "site", NAME, shown)
+        WanNetwork(lab, WanLink(loss=100)).start_mirror(tmp_path / "site", NAME, shown)
         with pytest.raises(LabError, match=r"timed out|No route to host"):
             get(lab, NAME, shown.authority)
 
@@ -75,6 +76,6 @@ def test_names_are_answered_at_the_labs_address() -> None:
         f"s.settimeout(5); s.sendto(bytes.fromhex(sys.argv[1]), ('{IPV4}', 53));"
         "print(socket.inet_ntoa(s.recv(512)[-4:]))"
     )
-    with Lab(dhcp=False, names=True) as lab:
-        name_server(lab, {NAME: ADDRESS})
+    with Lab(dhcp=False, dns=True) as lab:
+        start_name_server(lab, {NAME: ADDRESS})
         assert lab.run([sys.executable, "-I", "-c", send, query.hex()]).strip() == ADDRESS
