@@ -6,9 +6,10 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from phase_boot.publish.durable import PUBLIC, held, replace
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.roots.folder import anchored, root_file, walk
+from phase_boot.safefs.atomic import PUBLIC, replace
 from phase_boot.store.layout import ROOTS, manifest_path, read_root_path, root_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.client import Updater
@@ -35,7 +36,7 @@ def copy_roots(first: Path, site: Path) -> None:
     if folder.exists() and folder.samefile(first.parent):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder):
+    with locked(folder):
         for version, path in wanted.items():
             replace(root_file(folder, version), path.read_bytes(), PUBLIC)
         for path in folder.iterdir():

@@ -12,6 +12,7 @@ from typing import Final
 from phase_boot.adapters.boot.efi_variables import EfiVariables
 from phase_boot.adapters.net.interfaces import Interfaces
 from phase_boot.ports.privacy import Configuration, Evidence, Unreadable
+from phase_boot.safefs.atomic import PUBLIC, replace
 
 SNAPSHOT: Final = "run/phase-boot/variables.json"
 """What the first run of this boot found: a second run compares with that."""
@@ -86,10 +87,8 @@ class LinuxPrivacy:
         if path.exists():
             return
         digests = self._digests()
-        draft = path.with_suffix(".new")
         try:
-            draft.write_text(json.dumps(digests), encoding="ascii")
-            draft.replace(path)
+            replace(path, json.dumps(digests).encode("ascii"), PUBLIC)
         except OSError as error:
             raise Unreadable(f"{path} cannot be written: {error.strerror}") from error
 

@@ -13,8 +13,9 @@ from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.job_process import NOBODY
 from phase_boot.plasma.node_key import ephemeral, load_or_create, signing_agent
 from phase_boot.plasma.receipt_commands import summary
-from phase_boot.plasma.receipt_folder import ReceiptFolder, read_file
+from phase_boot.plasma.receipt_folder import ReceiptFolder
 from phase_boot.plasma.runner import JobResult, Machine, module_in, run_jobs, this_arch
+from phase_boot.safefs.beneath import read_regular
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.receipt import Outcome, Signer
@@ -80,7 +81,7 @@ def _done(job: Job, options: argparse.Namespace, signer: Signer) -> JobResult:
 
 def _read(path: Path) -> Job:
     try:
-        return read_job(read_file(path, MAX_BYTES))
+        return read_job(read_regular(path, MAX_BYTES))
     except OSError as error:
         raise PlasmaError(f"{path} cannot be read: {error.strerror}.") from error
     except Refusal as refusal:

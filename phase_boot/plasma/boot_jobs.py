@@ -32,10 +32,11 @@ from phase_boot.plasma.node_key import (
     load_or_create,
     signing_agent,
 )
-from phase_boot.plasma.receipt_folder import ReceiptFolder, read_file
+from phase_boot.plasma.receipt_folder import ReceiptFolder
 from phase_boot.plasma.runner import JobResult, Machine, rootfs_jobs, run_jobs
 from phase_boot.ports.receipt_upload import ReceiptUploader, UploadFailed
 from phase_boot.publish.errors import PublishError
+from phase_boot.safefs.beneath import read_regular
 from phase_boot.store.content_store import ContentStore
 from policies.model import Reach
 
@@ -123,10 +124,10 @@ def boot(places: Places, outside: Effects) -> int:
 
 def _handed(places: Places) -> BootRecord:
     try:
-        raw = read_file(places.handed / "handoff.json", MAX_BYTES)
-        rootfs = read_file(places.handed / "rootfs.sha256", MAX_ROOTFS)
+        raw = read_regular(places.handed / "handoff.json", MAX_BYTES)
+        rootfs = read_regular(places.handed / "rootfs.sha256", MAX_ROOTFS)
         handed = BootRecord.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
-        cmdline = read_file(places.root / "proc/cmdline", MAX_CMDLINE).decode("latin-1")
+        cmdline = read_regular(places.root / "proc/cmdline", MAX_CMDLINE).decode("latin-1")
     except (OSError, ValueError) as error:
         raise InvalidHandoff(
             f"What the boot handed over cannot be read ({error}): start this machine by its stick."

@@ -21,10 +21,11 @@ from typing import Final
 
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.job_process import LAST_FD
-from phase_boot.publish.durable import PRIVATE, create, sync_folder
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keys.keyfile import form_of, read_keyfile
 from phase_boot.publish.keys.private_file import read_private
+from phase_boot.safefs.atomic import PRIVATE, create
+from phase_boot.safefs.lock import Locked
 from phase_boot.trust.keys import SIGNATURE_BYTES, SigningKey
 from phase_boot.trust.receipt import CONTEXT
 from phase_boot.trust.receipt import MAX_BYTES as MAX_RECEIPT
@@ -143,21 +144,14 @@ def _torn(raw: bytes) -> bool:
 
 
 def _made(path: Path) -> SigningKey:
-    """Write a new key beside ``path`` and give it that name when it is whole."""
+    """Create the key file ``path``. Of two processes that do so at once, one fails."""
     key = SigningKey.generate()
-    beside = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.unlink(missing_ok=True)
-        create(beside, form_of(key, None), PRIVATE)
         try:
-            # Not a rename: two who make one at a time must not both believe that theirs counts.
-            os.link(beside, path)
-        except FileExistsError:
-            raise PlasmaError(f"Somebody else is making {path}: run it again.") from None
-        finally:
-            beside.unlink()
-        sync_folder(path.parent)
+            create(path, form_of(key, None), PRIVATE)
+        except (FileExistsError, Locked):
+            raise PlasmaError(f"Another process is creating {path}: run it again.") from None
     except OSError as error:
         raise PlasmaError(f"The node key cannot be written to {path}: {error.strerror}.") from error
     return key

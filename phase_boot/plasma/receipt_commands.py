@@ -13,12 +13,13 @@ from pathlib import Path
 from phase_boot.console.lines import printable
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.receipt_folder import Entry, ReceiptFolder, read_file
+from phase_boot.plasma.receipt_folder import Entry, ReceiptFolder
 from phase_boot.publish.actions import check_is_there, whom_to_trust
 from phase_boot.publish.arguments import keyid_of
 from phase_boot.publish.check.boot_check import boot_fault
 from phase_boot.publish.check.site_check import Finding
 from phase_boot.publish.errors import UsageError
+from phase_boot.safefs.beneath import read_regular
 from phase_boot.trust import receipt
 from phase_boot.trust.receipt import (
     Outcome,
@@ -143,6 +144,6 @@ def _digest(path: Path) -> Digest:
 
 def _bytes(path: Path, limit: int) -> bytes:
     try:
-        return read_file(path, limit)
+        return read_regular(path, limit)
     except OSError as error:
         raise PlasmaError(f"{path} cannot be read: {error.strerror}.") from error

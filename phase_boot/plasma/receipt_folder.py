@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +11,8 @@ from typing import Final
 
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.publish.durable import PUBLIC, create, sync_folder
+from phase_boot.safefs.atomic import PUBLIC, make_folders, replace, sync_folder
+from phase_boot.safefs.beneath import read_regular
 from phase_boot.trust.receipt import MAX_BYTES, Receipt, read_receipt
 from phase_boot.trust.refusals import Refusal
 
@@ -24,7 +22,7 @@ MOST: Final = 256
 MOST_BYTES: Final = 1024 * 1024
 # A number that grows, as the clock of a machine may go back, and the start of the file's sha256.
 _NAME: Final = re.compile(r"([0-9]{8})-[0-9a-f]{16}\.json")
-_NEW: Final = ".receipt.new"
+_TEMPORARY: Final = ".receipt.new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +49,10 @@ class ReceiptFolder:
             PlasmaError: the disk is full, read-only, or refuses otherwise; the others are kept.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self._folder)
             number = max((int(path.name[:8]) for path in self._paths()), default=0) + 1
             path = self._folder / f"{number:08}-{Digest.of(raw).hex[:16]}.json"
-            beside = self._folder / _NEW
-            beside.unlink(missing_ok=True)
-            create(beside, raw, PUBLIC)
-            beside.replace(path)
+            replace(path, raw, PUBLIC, temporary=_TEMPORARY)
             self._forget()
             sync_folder(self._folder)
         except OSError as error:
@@ -94,24 +89,8 @@ class ReceiptFolder:
                 paths.pop(0).unlink()
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """Return a plain file, or its first ``limit`` bytes and one more; wait for nobody.
-
-    Raises:
-        OSError: it cannot be read, or is something else.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is not a plain file", str(path))
-        with os.fdopen(os.dup(fd), "rb") as file:
-            return file.read(limit + 1)
-    finally:
-        os.close(fd)
-
-
 def _read(path: Path) -> Receipt | Refusal:
     try:
-        return read_receipt(read_file(path, MAX_BYTES))
+        return read_receipt(read_regular(path, MAX_BYTES))
     except Refusal as refusal:
         return refusal

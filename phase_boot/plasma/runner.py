@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import Run, plain, run, runtime
-from phase_boot.plasma.receipt_folder import read_file
+from phase_boot.safefs.beneath import read_regular
 from phase_boot.trust.job import MAX_JOBS, Job, read_job
 from phase_boot.trust.receipt import (
     NO_MODE,
@@ -112,7 +112,7 @@ def rootfs_jobs(folder: Path = JOBS) -> tuple[list[Job], list[str]]:
         return [], [f"{folder} cannot be read: {error.strerror}."]
     for path in paths[:MAX_JOBS]:
         try:
-            jobs.append(read_job(read_file(path, MAX_BYTES)))
+            jobs.append(read_job(read_regular(path, MAX_BYTES)))
         except OSError as error:
             wrong.append(f"{path} cannot be read: {error.strerror}.")
         except Refusal as refusal:
@@ -129,7 +129,7 @@ def module_in(path: Path, job: Job) -> bytes:
         Missing: it cannot be read.
     """
     try:
-        return read_file(path, job.size)
+        return read_regular(path, job.size)
     except OSError as error:
         raise Missing(f"its module {path} cannot be read: {error.strerror}") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
@@ -14,15 +13,12 @@ from typing import Final, Protocol
 from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
+from phase_boot.safefs.beneath import open_beneath
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.strict_json import MAX_BYTES
 
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 CAR_TYPE: Final = "application/vnd.ipld.car"
-
-# Follow no link, and do not block on a FIFO.
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +90,9 @@ def document_file(file: BufferedReader | BytesIO) -> ServedFile | None:
     return ServedFile(file, size, f'"{etag}"', "application/json", "no-cache")
 
 
-def open_regular(root: Path, path: str) -> BufferedReader | None:
+def open_if_regular(root: Path, path: str) -> BufferedReader | None:
     """Open a regular file below ``root`` without following any link; None if there is none."""
-    *folders, name = path.split("/")
     try:
-        place = os.open(root, _FOLDER)
-        try:
-            for folder in folders:
-                inner = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=place)
-                os.close(place)
-                place = inner
-            fd = os.open(name, _FILE, dir_fd=place)
-        finally:
-            os.close(place)
+        return open_beneath(root, path)
     except OSError:
         return None
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return os.fdopen(fd, "rb")
-    os.close(fd)
-    return None

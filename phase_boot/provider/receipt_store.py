@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Final
 
 from phase_boot.content.digest import Digest
 from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
-from phase_boot.provider.backend import open_regular
+from phase_boot.provider.backend import open_if_regular
 from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.limits import Limits
+from phase_boot.safefs.atomic import PUBLIC, make_folders, replace
 from phase_boot.store.layout import RECEIPTS, kept_manifest_path
 from phase_boot.trust.claims import ReceiptContradicted, check_claims, check_same_node
 from phase_boot.trust.keys import KEYID_PREFIX
@@ -31,8 +31,8 @@ MAX_NETWORKS: Final = 1 << 20
 """Bytes of that file."""
 _MAX_TIME: Final = 1e11
 """Upper bound of a file time, in seconds since 1970."""
-_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_FILE_MODE: Final = 0o644
+_TEMPORARY: Final = ".new"
+"""Name of a file of any folder while it is written; the next write reclaims it after a crash."""
 
 
 class ReceiptRejected(Exception):
@@ -130,7 +130,7 @@ class ReceiptStore:
         if booted is None:
             return None
         kept = kept_manifest_path(booted.channel, receipt.arch, booted.manifest)
-        file = open_regular(self._root, kept)
+        file = open_if_regular(self._root, kept)
         if file is None:
             return None
         with file:
@@ -187,7 +187,8 @@ class ReceiptStore:
                     code="receipt.no-room",
                     full=True,
                 )
-            for path in _visible_entries(nodes[evicted]):
+            # All entries: a crash may have left a temporary file.
+            for path in nodes[evicted].iterdir():
                 path.unlink()
             nodes[evicted].rmdir()
             del networks[evicted]
@@ -196,7 +197,7 @@ class ReceiptStore:
 
     def _networks(self) -> Mapping[str, str]:
         """Return the network of each node's first receipt, where known."""
-        file = open_regular(self._root, f"{RECEIPTS}/{NETWORKS}")
+        file = open_if_regular(self._root, f"{RECEIPTS}/{NETWORKS}")
         if file is None:
             return {}
         with file:
@@ -209,18 +210,9 @@ class ReceiptStore:
         return {str(k): str(v) for k, v in table.items()} if isinstance(table, dict) else {}
 
     def _write(self, path: Path, raw: bytes) -> None:
-        """Write a file atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{path.name.removeprefix('.')}.new"
-        temporary.unlink(missing_ok=True)
-        try:
-            with os.fdopen(os.open(temporary, _CREATE_FLAGS, _FILE_MODE), "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write a file atomically and durably."""
+        make_folders(path.parent)
+        replace(path, raw, PUBLIC, temporary=_TEMPORARY)
 
     def _prune(self, folder: Path, added: Path) -> None:
         """Remove the oldest receipts of a node beyond `Limits.receipts_per_node`."""

@@ -16,7 +16,7 @@ from phase_boot.provider.backend import (
     dag_index_file,
     dags_in,
     document_file,
-    open_regular,
+    open_if_regular,
 )
 from phase_boot.store.layout import (
     manifest_path,
@@ -61,7 +61,7 @@ def open_served(root: Path, path: str) -> ServedFile | None:
     digest, dag = read_entry_path(path), read_dag_path(path)
     if digest is None and dag is None and not _is_document_path(path):
         return None
-    file = open_regular(root, path)
+    file = open_if_regular(root, path)
     if file is None:
         return None
     if dag is not None:
@@ -96,7 +96,7 @@ def _manifests(root: Path) -> Iterator[tuple[Manifest, bytes]]:
         except ValueError:
             continue
         for arch in Arch:
-            file = open_regular(root, manifest_path(channel, arch))
+            file = open_if_regular(root, manifest_path(channel, arch))
             if file is None:
                 continue
             with file:

@@ -19,7 +19,7 @@ from phase_boot.provider.backend import (
     dag_index_file,
     dags_in,
     document_file,
-    open_regular,
+    open_if_regular,
 )
 from phase_boot.store.layout import (
     entry_path,
@@ -53,15 +53,15 @@ class StoreBackend:
     def open(self, path: str) -> ServedFile | None:
         """Open an artifact, a stored root, or the manifest of a complete version."""
         if (digest := read_entry_path(path)) is not None:
-            file = open_regular(self.folder, entry_path(digest))
+            file = open_if_regular(self.folder, entry_path(digest))
             return None if file is None else artifact_file(file, digest)
         if (root := read_dag_path(path)) is not None:
             artifact = self.dags().get(root)
             name = f"{DAG_FOLDER}/{'' if artifact is None else artifact.hex}.{root}"
-            file = open_regular(self.folder, name)
+            file = open_if_regular(self.folder, name)
             return None if file is None else dag_index_file(file, root)
         if (version := read_root_path(path)) is not None:
-            file = open_regular(self.folder, f"{TRUST_FOLDER}/root.{version}.json")
+            file = open_if_regular(self.folder, f"{TRUST_FOLDER}/root.{version}.json")
             return None if file is None else document_file(file)
         key = read_manifest_path(path)
         for manifest, raw in self._complete_versions():
@@ -93,7 +93,7 @@ class StoreBackend:
                 yield manifest, canonical(document)
 
     def _state_entries(self) -> list[Mapping[str, object]]:
-        file = open_regular(self.folder, TRUST_STATE)
+        file = open_if_regular(self.folder, TRUST_STATE)
         if file is None:
             return []
         try:
@@ -107,7 +107,7 @@ class StoreBackend:
 
     def _has_artifact(self, manifest: Manifest, name: str) -> bool:
         artifact = manifest.artifacts[name]
-        file = open_regular(self.folder, entry_path(artifact.digest))
+        file = open_if_regular(self.folder, entry_path(artifact.digest))
         if file is None:
             return False
         with file:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from phase_boot.publish.durable import PUBLIC, held, replace
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.keys.signing import check_all_hold, signed
 from phase_boot.publish.render import manifest_lines
+from phase_boot.safefs.atomic import PUBLIC, replace
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.refusals import Refusal
@@ -90,7 +91,7 @@ def sign(draft: Draft, keys: Sequence[SigningKey], out: Path) -> None:
     if len(raw) > MAX_BYTES:
         raise PublishError(f"With this signature {draft.path} would exceed {MAX_BYTES} bytes.")
     target = out.resolve()
-    with held(target.parent):
+    with locked(target.parent):
         if out == draft.path and read_draft(out).document != draft.document:
             raise PublishError(f"{out} was changed while you read it: look at it again.")
         replace(target, raw, PUBLIC)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.content.arch import Arch
-from phase_boot.publish.durable import sync_folder
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.release import draft_path
 from phase_boot.publish.site import open_site
+from phase_boot.safefs.atomic import sync_folder
 from phase_boot.store.layout import (
     DAGS,
     ENTRIES,

@@ -18,8 +18,9 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.publish.check.chunk_check import index_fault, named_dags
 from phase_boot.publish.copying import Clone, clone, copied, hashed, is_plain
 from phase_boot.publish.cutting import cutting
-from phase_boot.publish.durable import PUBLIC, held, make_folders, sync_folder
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.folder_lock import locked
+from phase_boot.safefs.atomic import PUBLIC, flush, make_folders, move, sync_folder
 from phase_boot.store.layout import ENTRIES, dag_path, entry_path
 
 WORKSHOP: Final = ".publishing"
@@ -190,7 +191,7 @@ class Site:
     def _place(self, made: Path, path: str) -> Path:
         target = self._root / path
         make_folders(target.parent)
-        made.replace(target)
+        move(made, target)
         self._sync_folders(path)
         return target
 
@@ -213,11 +214,10 @@ def open_site(root: Path, *, report: Report = unreported, share: Clone = clone) 
         PublishError: another publisher has it, or the disk refuses; also for what happens inside.
     """
     try:
-        for folder in make_folders(root):
-            sync_folder(folder.parent)
+        make_folders(root)
     except OSError as error:
         raise PublishError(f"{root} cannot be used: {error.strerror}.") from error
-    with held(root):
+    with locked(root):
         shutil.rmtree(root / WORKSHOP, ignore_errors=True)
         (root / WORKSHOP).mkdir()
         try:
@@ -246,5 +246,4 @@ class _Counted:
 def _finish(file: BinaryIO) -> None:
     """Make a file durable and readable for whatever serves the SITE."""
     file.flush()
-    os.fchmod(file.fileno(), PUBLIC)
-    os.fsync(file.fileno())
+    flush(file.fileno(), PUBLIC)

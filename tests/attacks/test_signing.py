@@ -12,7 +12,7 @@ import pytest
 
 from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, encoded, signed
-from phase_boot.publish.durable import held
+from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.keys.keyfile import form_of
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.strict_json import MAX_BYTES
@@ -127,7 +127,7 @@ def test_two_who_sign_at_once_do_not_lose_a_signature(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = encoded(document(**LASTING))
-    with held(desk):
+    with locked(desk):
         assert sign(desk, raw) == 1
     assert "Another publisher is writing" in capsys.readouterr().err
     assert (desk / "m.json").read_bytes() == raw

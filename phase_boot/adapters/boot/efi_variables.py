@@ -28,6 +28,7 @@ MAX_VARIABLES: Final = 4096
 NON_VOLATILE: Final = 1
 """The attribute of a variable that outlives a loss of power (UEFI 2.10, section 8.2)."""
 _GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
+# efivarfs sets a variable by one write(2) in place, so the atomic writes of safefs do not apply.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

@@ -6,15 +6,18 @@ no link, believes no size, and counts what it walks over.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from phase_boot.safefs.atomic import PRIVATE, replace_at, write_new
+from phase_boot.safefs.beneath import folder_at, folder_beneath, open_regular
 
 FOLDER: Final = "phase-staged"
 """All that is staged lies in it, but for the entry."""
@@ -24,9 +27,7 @@ MAX_REMOVED: Final = 1000
 """Names that are looked at when something is removed: we never leave more than four."""
 PIECE: Final = 1024 * 1024
 _MAX_DEPTH: Final = 4
-_PLACE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FRESH: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_MODE: Final = 0o700
 
 
 class StagingFailed(Exception):
@@ -42,28 +43,41 @@ class Written:
     sha256: str
 
 
+class _Hashed:
+    """Pieces of a file, hashed while they are written."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+            self._digest.update(piece)
+            self._size += len(piece)
+
+    def written(self, path: tuple[str, ...]) -> Written:
+        """Return the record of the file."""
+        return Written(path, self._size, self._digest.hexdigest())
+
+
 def write(root: Path, path: tuple[str, ...], pieces: Iterable[bytes]) -> Written:
     """Write a new file and make it durable; raise OSError, also where one is there already."""
-    digest, size = hashlib.sha256(), 0
-    with _place(root, path[:-1], create=True) as place:
-        with os.fdopen(os.open(path[-1], _FRESH, 0o600, dir_fd=place), "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-                digest.update(piece)
-                size += len(piece)
-            file.flush()
-            os.fsync(file.fileno())
+    # In place, as no loader entry names the file yet. The entry is written last, atomically.
+    hashed = _Hashed(pieces)
+    with _place(root, path[:-1], create=_FOLDER_MODE) as place:
+        write_new(place, path[-1], hashed, PRIVATE)
         os.fsync(place)
-    return Written(path, size, digest.hexdigest())
+    return hashed.written(path)
 
 
 def write_entry(root: Path, name: str, text: str) -> Written:
     """Write an entry under another name first: the loader never sees half of it."""
-    draft = write(root, (*ENTRIES, f"{name}.new"), [text.encode("ascii")])
-    with _place(root, ENTRIES) as place:
-        os.rename(f"{name}.new", name, src_dir_fd=place, dst_dir_fd=place)
-        os.fsync(place)
-    return Written((*ENTRIES, name), draft.size, draft.sha256)
+    hashed = _Hashed([text.encode("ascii")])
+    with _place(root, ENTRIES, create=_FOLDER_MODE) as place:
+        replace_at(place, name, hashed, PRIVATE, temporary=f"{name}.new")
+    return hashed.written((*ENTRIES, name))
 
 
 def check(root: Path, written: Written) -> None:
@@ -77,10 +91,9 @@ def check(root: Path, written: Written) -> None:
     digest, left = hashlib.sha256(), written.size
     with (
         _place(root, written.path[:-1]) as place,
-        os.fdopen(os.open(written.path[-1], _READ, dir_fd=place), "rb") as file,
+        os.fdopen(open_regular(written.path[-1], place), "rb") as file,
     ):
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_size != written.size:
+        if os.fstat(file.fileno()).st_size != written.size:
             raise StagingFailed(f"{name} on the stick has another size than was written")
         while left and (piece := file.read(min(PIECE, left))):
             digest.update(piece)
@@ -145,12 +158,9 @@ def _remove(place: int, name: str, count: _Count, depth: int) -> None:
         return
     if depth == _MAX_DEPTH:
         raise StagingFailed(f"{FOLDER} on the stick is deeper than we ever made it")
-    inner = os.open(name, _PLACE, dir_fd=place)
-    try:
+    with folder_at(place, name) as inner:
         for each in _names(inner):
             _remove(inner, each, count, depth + 1)
-    finally:
-        os.close(inner)
     os.rmdir(name, dir_fd=place)
 
 
@@ -173,18 +183,8 @@ def _names(place: int) -> list[str]:
     return names
 
 
-@contextlib.contextmanager
-def _place(root: Path, path: tuple[str, ...], *, create: bool = False) -> Iterator[int]:
-    """Open a folder, step by step and through no link."""
-    place = os.open(root, _PLACE)
-    try:
-        for name in path:
-            if create:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=place)
-            inner = os.open(name, _PLACE, dir_fd=place)
-            os.close(place)
-            place = inner
-        yield place
-    finally:
-        os.close(place)
+def _place(
+    root: Path, path: tuple[str, ...], *, create: int | None = None
+) -> AbstractContextManager[int]:
+    """Open a folder of the partition through no link, the mount point included."""
+    return folder_beneath(root, path, follow_root=False, create=create)

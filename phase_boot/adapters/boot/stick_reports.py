@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from pathlib import Path
 from typing import Final
 
 from phase_boot.adapters.boot.esp import Esp, EspFailed
 from phase_boot.ports.reports import NotSaved
+from phase_boot.safefs.atomic import PUBLIC, replace, sync_folder
 
 FOLDER: Final = Path("phase/reports")
 """Below the root of the partition."""
 NAME: Final = re.compile(r"[0-9a-z]{1,32}")
 MAX_REPORTS: Final = 16
 MAX_BYTES: Final = 512 * 1024
+_TEMPORARY: Final = ".report.new"
 
 
 class StickReports:
@@ -52,27 +52,11 @@ class NoLoaderPartition:
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
-    """Replace a report all at once; what was begun and not finished before is removed."""
+    """Replace a report atomically, and reclaim what a crash left of an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)
-    for torn in folder.glob("*.new"):
-        torn.unlink()
-    fresh = folder / f"{name}.new"
-    try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(folder / name)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
+    replace(folder / name, data, PUBLIC, temporary=_TEMPORARY)
     _keep_newest(folder, name)
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_folder(folder)
 
 
 def _keep_newest(folder: Path, name: str) -> None:

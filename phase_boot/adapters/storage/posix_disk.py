@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from phase_boot.safefs.atomic import flush, move_at
+from phase_boot.safefs.beneath import UNTRUSTED, folder_beneath, is_regular, open_regular
+from phase_boot.safefs.lock import lock
 from phase_boot.store.disk import FileInfo, Folder
 from phase_boot.store.errors import DiskFailed, store_errors
 
-# A name may be a planted link, pipe or device: never follow it, never block on it.
-_SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES: Final = 8
 _BLOCK: Final = 4096
 """Bytes of the smallest unit that two files can share on a filesystem that supports it."""
@@ -55,9 +55,7 @@ class PosixDisk:
     def open(self, folder: Folder, name: str) -> int:
         """Open a plain file to read, never through a link, and record the time of the use."""
         with store_errors(f"open {folder}/{name}"), self._opened(folder) as place:
-            if not _is_plain(name, place):
-                raise DiskFailed(f"{folder}/{name} is not a plain file.")
-            fd = os.open(name, os.O_RDONLY | _SAFE, dir_fd=place)
+            fd = open_regular(name, place)
             try:
                 return _mark_used(fd)
             except BaseException:
@@ -122,8 +120,7 @@ class PosixDisk:
             self._opened(Folder.PARTIALS) as source,
             self._opened(folder, create=True) as target,
         ):
-            os.fchmod(fd, 0o444)
-            os.fsync(fd)
+            flush(fd, 0o444)
             _move(name, source, entry, target)
 
     def quarantine(self, name: str) -> None:
@@ -138,12 +135,12 @@ class PosixDisk:
     def remove(self, folder: Folder, name: str) -> None:
         """Remove a file, of whatever file type; ``Busy`` while it is open."""
         with store_errors(f"remove {folder}/{name}"), self._opened(folder) as place:
-            if not _is_plain(name, place):
+            if not is_regular(name, place):
                 _remove_anything(name, place)
                 return
-            fd = os.open(name, os.O_RDONLY | _SAFE, dir_fd=place)
+            fd = open_regular(name, place)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(fd, name)
                 os.unlink(name, dir_fd=place)
             finally:
                 os.close(fd)
@@ -162,17 +159,8 @@ class PosixDisk:
         """Open a folder, which may not be a link; the root may, as the configuration names it."""
         if create:
             self._root.mkdir(parents=True, exist_ok=True)
-        root = os.open(self._root, _DIRECTORY)
-        try:
-            if create:
-                _make_folder(folder, root)
-            place = os.open(folder, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
-        finally:
-            os.close(root)
-        try:
+        with folder_beneath(self._root, [folder], create=0o755 if create else None) as place:
             yield place
-        finally:
-            os.close(place)
 
     @staticmethod
     def _items(folder: Folder, place: int) -> Iterator[FileInfo]:
@@ -208,23 +196,8 @@ def _up_to_a_block(start: int, offset: int, length: int) -> int:
     return min(length, _BLOCK - past) if aligned else length
 
 
-def _make_folder(folder: Folder, root: int) -> None:
-    try:
-        os.mkdir(folder, 0o755, dir_fd=root)
-    except FileExistsError:
-        return
-    os.fsync(root)
-
-
-def _is_plain(name: str, place: int) -> bool:
-    """Return whether a name is a regular file. It is not opened, as a device may act on that."""
-    return stat.S_ISREG(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
-
-
 def _mark_used(fd: int) -> int:
     """Record the use of an open file and lock it as long as it is open."""
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise OSError(errno.EINVAL, "it is not a plain file")
     # This fails on a read-only disk or for a file of another owner; then it looks older.
     with contextlib.suppress(OSError):
         os.utime(fd)
@@ -238,14 +211,14 @@ def _mark_used(fd: int) -> int:
 def _open_locked(name: str, place: int) -> int | None:
     """Open and lock a partial file; None if something else was there and was removed."""
     try:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | _SAFE, 0o600, dir_fd=place)
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | UNTRUSTED, 0o600, dir_fd=place)
     except OSError as error:
         if error.errno not in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
             raise
         _remove_anything(name, place)
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(fd, name)
         if _is_exclusive(fd, name, place):
             os.lseek(fd, 0, os.SEEK_END)
             return fd
@@ -275,14 +248,12 @@ def _is_exclusive(fd: int, name: str, place: int) -> bool:
 
 def _move(name: str, source: int, new: str, target: int) -> None:
     try:
-        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
+        move_at(source, name, target, new)
     except OSError as error:
         if error.errno not in {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST}:
             raise
         _remove_anything(new, target)
-        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
-    os.fsync(target)
-    os.fsync(source)
+        move_at(source, name, target, new)
 
 
 def _remove_anything(name: str, place: int) -> None:

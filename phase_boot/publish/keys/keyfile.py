@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from phase_boot.publish.durable import PRIVATE, create, held, replace
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.keys.passphrase import Attempts, typed
 from phase_boot.publish.keys.private_file import read_private
+from phase_boot.safefs.atomic import PRIVATE, create, replace
 from phase_boot.trust.keys import SigningKey, parse_keyid
 from phase_boot.trust.passphrase_box import (
     MODERATE,
@@ -64,7 +65,7 @@ def change_passphrase(path: Path, key: SigningKey, chosen: bytes | None) -> None
     """
     # As with ssh-keygen, a link stays and what it leads to changes.
     target = path.resolve()
-    with held(target.parent):
+    with locked(target.parent):
         replace(target, form_of(key, chosen), PRIVATE)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
 from phase_boot.publish.dates import parse_expiry
-from phase_boot.publish.durable import held, make_folders
 from phase_boot.publish.errors import PublishError, UsageError
+from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.roots import signing as root_signing
 from phase_boot.publish.roots.edit import FIRST, Change, ChannelChange, first_root, next_root
 from phase_boot.publish.roots.folder import (
@@ -26,6 +26,7 @@ from phase_boot.publish.roots.folder import (
     walk,
 )
 from phase_boot.publish.roots.render import Form, draft_lines, lack
+from phase_boot.safefs.atomic import make_folders
 from phase_boot.trust.fields import parse_channel
 from phase_boot.trust.root import Root
 
@@ -84,7 +85,7 @@ def sign(options: argparse.Namespace) -> int:
     if options.show:
         return 0
     keys = keys_of(options)
-    with held(path.parent):
+    with locked(path.parent):
         again = read_draft(path, options.root)
         if again.document != draft.document:
             raise PublishError(f"{path} was changed while you read it: look at it again.")

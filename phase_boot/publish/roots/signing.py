@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from phase_boot.publish.durable import PUBLIC, held, replace, sync_folder
 from phase_boot.publish.errors import PublishError
+from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.keys.signing import check_all_hold, signed
 from phase_boot.publish.roots.folder import Draft, draft_file, drafts, root_file
+from phase_boot.safefs.atomic import PUBLIC, move, replace
 from phase_boot.trust import root as rules
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.refusals import Refusal
@@ -24,7 +25,7 @@ def writing(folder: Path, version: int, *, force: bool) -> Iterator[None]:
     Raises:
         PublishError: that root is there, a draft is open (unless ``force``), or the disk refuses.
     """
-    with held(folder):
+    with locked(folder):
         if root_file(folder, version).exists():
             raise PublishError(
                 f"{root_file(folder, version)} is there, and a root is never overwritten: "
@@ -104,5 +105,4 @@ def _complete(draft: Draft, raw: bytes) -> None:
         raise PublishError(f"No machine would follow {draft.path}: {refusal}") from None
     if target.exists():
         raise PublishError(f"{target} is there, and a root is never overwritten.")
-    draft.path.rename(target)
-    sync_folder(target.parent)
+    move(draft.path, target)

@@ -113,7 +113,7 @@ def test_a_disk_that_takes_no_key_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(PlasmaError, match="The node key cannot be written to "):
         load_or_create(tmp_path / "file" / "node.key")
     (tmp_path / "gone").symlink_to("nowhere/node.key")
-    with pytest.raises(PlasmaError, match="Somebody else is making"):
+    with pytest.raises(PlasmaError, match="Another process is creating"):
         load_or_create(tmp_path / "gone")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "gone"]
 

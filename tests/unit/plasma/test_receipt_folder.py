@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.receipt_folder import ReceiptFolder, read_file
+from phase_boot.plasma.receipt_folder import ReceiptFolder
+from phase_boot.safefs.beneath import read_regular
 from phase_boot.trust.receipt import Receipt, sign_receipt
 from phase_boot.trust.refusals import ReceiptBadSignature
 from tests.support.receipts import NODE, receipt
@@ -113,6 +114,6 @@ def test_reading_a_file_waits_for_nobody(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="not a plain file"):
-        read_file(pipe, 100)
+        read_regular(pipe, 100)
     (tmp_path / "file").write_bytes(b"x" * 100)
-    assert read_file(tmp_path / "file", 10) == b"x" * 11
+    assert read_regular(tmp_path / "file", 10) == b"x" * 11

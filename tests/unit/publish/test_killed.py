@@ -22,7 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 KILLED = 137
 STEPS = frozenset(
-    {"chmod", "fchmod", "fsync", "ioctl", "mkdir", "open", "replace", "rmdir", "unlink"}
+    {"chmod", "fchmod", "fsync", "ioctl", "mkdir", "open", "rename", "rmdir", "unlink"}
 )
 """Functions of the modules posix and fcntl that change files, or make changes durable."""
 WORDS = (
@@ -150,12 +150,12 @@ def test_what_gets_a_name_is_on_the_disk_before_and_its_name_after(
             kept = {name: data for name, data in synced.items() if name in found}
             synced.clear()
             synced.update(found | kept)
-        if called.__name__ == "replace":
+        if called.__name__ == "rename":
             lost = {name for name, data in content_of(workshop).items() if synced[name] != data}
             assert not lost
 
     assert watched(words("site", 1), look) == 0
-    after = "".join(f"{name} " for name in calls if name != "open").split("replace ")[1:]
+    after = "".join(f"{name} " for name in calls if name != "open").split("rename ")[1:]
     assert len(after) == 6, "three artifacts, a list of chunks, and the manifest twice"
     assert all(steps.startswith("fsync ") for steps in after)
 

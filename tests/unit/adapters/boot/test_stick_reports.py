@@ -60,7 +60,7 @@ async def test_only_the_newest_reports_are_kept_and_always_the_one_just_written(
         await reports.save(f"r{number:02}", "x")
         # A machine without a clock writes dates of the year 2100, or of none.
         os.utime(folder / f"r{number:02}.txt", (4e9 + number, 4e9 + number))
-    (folder / "torn.txt.new").write_text("half")
+    (folder / ".report.new").write_text("half")
     await reports.save("last", "y")
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["last.txt", *(f"r{number:02}.txt" for number in range(1, MAX_REPORTS))]
