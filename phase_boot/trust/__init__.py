@@ -1,1 +1,1 @@
-"""Trust: bytes, keys and a time in; a ``Verified`` or one named refusal out. No I/O."""
+"""Trust: takes bytes, keys and a time, returns a ``Verified`` or raises a refusal. No I/O."""

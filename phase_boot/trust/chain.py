@@ -1,4 +1,8 @@
-"""Whom this machine trusts now: the root in its image, and every newer one that follows from it."""
+"""The chain of roots: the trusted root of the image, and every newer one that follows from it.
+
+Each root is signed by a threshold of the keys of the one before (TUF specification, section 5.3).
+So a stick that was built with root 1 follows root 5 without being built again.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,14 @@ from phase_boot.trust.signatures import Trust
 from phase_boot.trust.strict_json import canonical
 
 MAX_ROOTS: Final = 256
-"""Roots that one boot follows beyond the image's: nobody can make it walk for ever."""
+"""Largest number of roots that one boot follows beyond the one of the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What the policy trusts, and the roots that follow from it, oldest first.
+    """The root or the keys of the policy, and the roots that follow, oldest first.
 
-    A policy that names keys instead of a root is a chain that never grows. A chain only ever gets
-    longer: `extended` is the only way to another one.
+    A chain of fixed keys never grows. A chain only gets longer: `extended` returns the longer one.
     """
 
     trusted: Root | Trust
@@ -29,36 +32,36 @@ class Chain:
 
     @property
     def newest(self) -> Root | Trust:
-        """What counts now."""
+        """The root, or the fixed keys, that count now."""
         return self.later[-1] if self.later else self.trusted
 
     @property
     def version(self) -> int | None:
-        """The version of the newest root, None where the policy names keys."""
+        """The version of the newest root; None for fixed keys."""
         return self.newest.version if isinstance(self.newest, Root) else None
 
     @property
     def next_version(self) -> int | None:
-        """The version of the root to look for, None if none would be followed."""
+        """The version of the root to request; None if no root would be followed."""
         if self.version is None or len(self.later) >= MAX_ROOTS:
             return None
         return self.version + 1
 
     @property
     def identity(self) -> Digest:
-        """The digest of what counts now, by which state on Cache is bound to it."""
+        """Digest of the newest root, which binds the rollback state on Cache to it."""
         return _identity(self.newest)
 
     @property
     def identities(self) -> frozenset[Digest]:
-        """The digests of all that ever counted in this chain."""
+        """Digests of all roots of this chain."""
         return frozenset(map(_identity, (self.trusted, *self.later)))
 
     def extended(self, raw: bytes) -> Chain:
-        """Return the chain with the next root, which is in ``raw``.
+        """Return the chain with the next root, ``raw``, at its end.
 
         Raises:
-            Refusal: it does not follow from the newest one.
+            Refusal: the root does not follow from the newest one.
         """
         if not isinstance(self.newest, Root):
             raise NoRootToFollow(reason="the policy names keys and no root")
@@ -67,11 +70,11 @@ class Chain:
         return replace(self, later=(*self.later, verify_next(self.newest, raw)))
 
     def trust(self, channel: str, now: datetime) -> Trust:
-        """Return whose signatures count for ``channel`` at ``now``.
+        """Return the keys and the threshold that count for ``channel`` at ``now``.
 
         Raises:
-            ChannelUnknown: the newest root names nobody.
-            DelegationExpired: what it says was only true until before ``now``.
+            ChannelUnknown: the newest root has no such channel.
+            DelegationExpired: its delegation of the channel has expired.
         """
         newest = self.newest
         if isinstance(newest, Trust):
@@ -86,12 +89,12 @@ class Chain:
         return found.trust
 
     def ever_trusted(self, channel: str) -> tuple[Trust, ...]:
-        """Return whose signatures count for ``channel`` or once did, dates aside, newest first."""
+        """Return the keys of all roots for ``channel``, newest first, whether expired or not."""
         found = (_publishers(root, channel) for root in (*reversed(self.later), self.trusted))
         return tuple(trust for trust in found if trust is not None)
 
     def trusts(self, channel: str) -> Trust | None:
-        """Return whose signatures count for ``channel`` under the newest root, dates aside."""
+        """Return the keys of the newest root for ``channel``, whether expired or not."""
         return _publishers(self.newest, channel)
 
 

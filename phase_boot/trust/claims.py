@@ -1,8 +1,8 @@
 """The claims of a receipt, compared with the manifest that it names.
 
-A signature proves which key made a claim, not that it is true. What the manifest says is known, so
-every claim that it decides is compared with it. The rest (times, sizes of output, the TPM's
-registers) stays the word of the machine.
+A signature proves which key made a claim, not that the claim is true. Every claim that the manifest
+decides is compared with it. The others (times, sizes of output, the registers of the TPM) cannot be
+checked.
 
 Jobs may also come from the rootfs, which the manifest does not list: a job that the manifest does
 not name is held to the limits of every job.
@@ -22,9 +22,9 @@ from phase_boot.trust.receipt import NO_MODE, Outcome, Output, Receipt, check_bo
 from phase_boot.trust.refusals import Refusal
 
 LATE: Final = timedelta(hours=24)
-"""A job may start so long after its manifest expired: that was booted before."""
+"""A job may start this long after its manifest expired: the machine was booted before."""
 OVERTIME_US: Final = 60_000_000
-"""Microseconds beyond the limit of a job within which its process is ended on a slow machine."""
+"""Microseconds that ending the process of a job may take on a slow machine."""
 _MIB: Final = 2**20
 _KIB: Final = 1024
 _EMPTY: Final = Output.of(b"")
@@ -47,11 +47,11 @@ def check_claims(receipt: Receipt, manifest: Manifest, digest: Digest) -> None:
     """Compare every claim of ``receipt`` with ``manifest``, which ``digest`` names.
 
     ``digest`` is that of the manifest's signed bytes. ``started`` is not compared with ``issued``:
-    the clock of a machine without a battery is behind, and that is no lie.
+    the clock of a machine without a battery is behind.
 
     Raises:
-        ReceiptWrongManifest: it is about another boot than that of this manifest.
-        ReceiptContradicted: a claim cannot be true.
+        ReceiptWrongManifest: the receipt names another manifest.
+        ReceiptContradicted: a claim contradicts the manifest or another claim.
     """
     check_booted(receipt, manifest, digest)
     for field, found, reason in (
@@ -68,7 +68,7 @@ def check_same_node(receipt: Receipt, earlier: Receipt) -> None:
     A node key lies on the Cache partition of one stick, which boots one architecture.
 
     Raises:
-        ReceiptContradicted: the key was copied, or its machine does not tell the truth.
+        ReceiptContradicted: the key was copied, or the machine makes false claims.
     """
     if receipt.arch != earlier.arch:
         reason = f"its node key signed for {earlier.arch} before"
@@ -76,7 +76,7 @@ def check_same_node(receipt: Receipt, earlier: Receipt) -> None:
 
 
 _Faults = Iterator[tuple[str, object, str]]
-"""The field, what it claims, and why that cannot be."""
+"""The field, its value, and why it is impossible."""
 
 
 def _boot_faults(receipt: Receipt, manifest: Manifest) -> _Faults:
@@ -90,7 +90,7 @@ def _outcome_faults(receipt: Receipt) -> _Faults:
     if receipt.outcome is Outcome.EXITED and receipt.reason:
         yield "reason", receipt.reason, "a job that exited has none"
     if receipt.outcome is Outcome.NOT_RUN:
-        # The time that it took to find that out is its own.
+        # Finding out that a job cannot run takes time too, so times are not compared.
         output = receipt.stdout.size + receipt.stderr.size
         if receipt.memory_bytes or receipt.fuel or output:
             yield "outcome", receipt.outcome, "it used memory or fuel, or wrote something"

@@ -1,4 +1,4 @@
-"""Taking fields out of a parsed document, each by its type and bounds or not at all."""
+"""Typed access to the fields of a parsed document: each is checked by its type and its bounds."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def parse_date(text: str) -> datetime:
 
 
 def parse_mirror(text: str) -> str:
-    """Return ``text`` as it was signed if it is the base URL of a mirror; raise BadUrl if not."""
+    """Return ``text`` unchanged if it is the base URL of a mirror; raise BadUrl otherwise."""
     base_url(text)
     return text
 
 
 def text_of(value: object, field: str) -> str:
-    """Return ``value`` if it is a text.
+    """Return ``value`` if it is a string.
 
     Raises:
-        BadField: it is missing or something else.
+        BadField: it is missing or of another type.
     """
     if value is None:
         raise BadField(field=field, reason="missing")
@@ -51,10 +51,10 @@ def text_of(value: object, field: str) -> str:
 
 
 def parsed(value: object, field: str, parse: Callable[[str], _T]) -> _T:
-    """Return what ``parse`` makes of a text.
+    """Return the result of ``parse`` for a string.
 
     Raises:
-        BadField: it is no text, or ``parse`` raised a ValueError.
+        BadField: the value is not a string, or ``parse`` raised ValueError.
     """
     text = text_of(value, field)
     try:
@@ -64,7 +64,7 @@ def parsed(value: object, field: str, parse: Callable[[str], _T]) -> _T:
 
 
 def matching(value: object, field: str, shape: re.Pattern[str]) -> str:
-    """Return a text that has ``shape`` from end to end; raise BadField otherwise."""
+    """Return a string that ``shape`` matches as a whole; raise BadField otherwise."""
     text = text_of(value, field)
     if not shape.fullmatch(text):
         raise BadField(field=field, reason="too long, or with characters that do not belong there")
@@ -87,7 +87,7 @@ def list_of(value: object, field: str, *, most: int) -> list[object]:
 
 def number_of(value: object, field: str, *, least: int, most: int) -> int:
     """Return a whole number within its bounds; raise BadField otherwise."""
-    # A bool is an int to Python, and no number to anybody else.
+    # In Python a bool is an int; in JSON it is not a number.
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise BadField(field=field, reason=f"not a whole number from {least} to {most}")
     return value

@@ -1,7 +1,7 @@
-"""A job: one WebAssembly module, what it is given, and what it may use up (SPEC M6.1).
+"""A job: one WebAssembly module, its input, and its resource limits (SPEC M6.1).
 
-Jobs stand in the signed rootfs or, inline, in the signed manifest. Whoever signed those signed the
-job, so it carries no signature of its own; its digest names it in the receipt.
+Jobs are files of the signed rootfs or entries of the signed manifest. Their signatures cover the
+job, so it has none of its own. Its digest names it in the receipt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from phase_boot.trust.refusals import BadField
 from phase_boot.trust.strict_json import MAX_STRING, canonical, read_document
 
 MAX_MODULE: Final = 16 * 2**20
-"""Bytes of a module: it is compiled in memory, which takes many times as much."""
+"""Bytes of a module; compiling it takes many times as much memory."""
 MAX_JOBS: Final = 16
 """Jobs of one manifest."""
 MAX_ARGS: Final = 32
@@ -27,7 +27,7 @@ MAX_ARG: Final = 1024
 MAX_GRANTS: Final = 8
 MAX_MEMORY_MIB: Final = 1024
 MAX_FUEL: Final = 10**12
-"""Some quarter of an hour of instructions; the wall time ends a job long before."""
+"""About 15 minutes of instructions; the limit of the wall time ends a job earlier."""
 MAX_WALL_MS: Final = 600_000
 MAX_OUTPUT_KIB: Final = 1024
 
@@ -35,14 +35,14 @@ MEMORY_MIB: Final = 64
 FUEL: Final = 10**9
 WALL_MS: Final = 10_000
 OUTPUT_KIB: Final = 64
-"""What a job may use that does not say: about a second of work, and little else."""
+"""Limits of a job that names none: about a second of work."""
 
 JOB_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _FIELDS: Final = (
     *("name", "module", "size", "cid", "args", "stdin"),
     *("memory_mib", "fuel", "wall_ms", "output_kib", "grants"),
 )
-# No part is . or .., and the root itself is never granted.
+# No component is . or .., and the root folder is never granted.
 _HOST: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,64}){1,8}")
 _GUEST: Final = re.compile(r"/[a-z0-9][a-z0-9._-]{0,31}")
 _ARG: Final = re.compile(rf"[^\0]{{0,{MAX_ARG}}}")
@@ -50,7 +50,7 @@ _ARG: Final = re.compile(rf"[^\0]{{0,{MAX_ARG}}}")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A folder that a job may read: where it lies, and what the job calls it."""
+    """A folder that a job may read: its path on the machine, and its path inside the job."""
 
     host: str
     guest: str
@@ -58,14 +58,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job as whoever signed it wrote it."""
+    """One job, as it was signed."""
 
     name: str
     module: Digest
     size: int
     """Bytes of the module."""
     cid: Cid | None
-    """Of the module's DAG, where IPFS may have it."""
+    """Root of the module's DAG, if IPFS may have it."""
     args: tuple[str, ...]
     stdin: str
     memory_mib: int
@@ -75,11 +75,11 @@ class Job:
     """Of stdout and stderr together."""
     grants: tuple[Grant, ...]
     digest: Digest
-    """Of the job as it was written."""
+    """Digest of the canonical form of the job."""
 
     @classmethod
     def of(cls, value: object, field: str = "job") -> Self:
-        """Read a parsed job; ``field`` is where it stood.
+        """Read a parsed job; ``field`` is its path in the document.
 
         Raises:
             BadField: a field is missing, of another type, out of its bounds, or unknown.
@@ -109,13 +109,13 @@ def read_job(raw: bytes) -> Job:
     """Return the job in a file.
 
     Raises:
-        Refusal: it is no document, or no job.
+        Refusal: the file is not a valid document or job.
     """
     return Job.of(read_document(raw))
 
 
 def job_digest(table: Mapping[str, object]) -> Digest:
-    """Return the name of a parsed job: the sha256 of its one canonical spelling (RFC 8785)."""
+    """Return the sha256 of the canonical form (RFC 8785) of a parsed job."""
     return Digest.of(canonical(table))
 
 

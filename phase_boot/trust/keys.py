@@ -1,4 +1,4 @@
-"""ed25519 keys: their names, what they sign, and whether they did."""
+"""ed25519 keys: key ids, signing and verification (RFC 8032)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def parse_keyid(text: str) -> str:
 
 
 def is_signed_by(keyid: str, message: bytes, signature: bytes) -> bool:
-    """Say whether the key that ``keyid`` spells out signed ``message``.
+    """Return whether ``signature`` is one of ``message`` by the public key in ``keyid``.
 
-    libsodium refuses small-order keys and any encoding of a signature but the canonical one.
+    libsodium refuses small-order keys and non-canonical encodings of a signature.
     """
     public = bytes.fromhex(parse_keyid(keyid).removeprefix(KEYID_PREFIX))
     if len(signature) != SIGNATURE_BYTES:
@@ -40,14 +40,14 @@ class SigningKey:
     """A publisher's private key, in memory."""
 
     def __init__(self, seed: bytes) -> None:
-        """Take the 32 secret bytes; raise ValueError for another number of them."""
+        """Take the seed of 32 bytes; raise ValueError for any other length."""
         if len(seed) != SEED_BYTES:
             raise ValueError(f"a private key is {SEED_BYTES} bytes")
         self._key = nacl.signing.SigningKey(seed)
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a new key from the system's random numbers."""
+        """Return a new key from the random numbers of the system."""
         return cls(bytes(nacl.signing.SigningKey.generate()))
 
     @property
@@ -57,7 +57,7 @@ class SigningKey:
 
     @property
     def keyid(self) -> str:
-        """The public name: ``ed25519:`` and the public key in hex."""
+        """The key id: ``ed25519:`` and the public key in hex."""
         return KEYID_PREFIX + bytes(self._key.verify_key).hex()
 
     def sign(self, message: bytes) -> bytes:

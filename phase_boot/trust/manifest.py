@@ -1,4 +1,4 @@
-"""What a publisher says about one version of an OS."""
+"""The manifest: a publisher's signed description of one version of an OS (SPEC M3.1)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from phase_boot.trust.refusals import BadField
 from phase_boot.trust.signatures import signed_form
 
 REQUIRED: Final = ("kernel", "initramfs", "rootfs")
-"""Artifacts without which nothing can be booted."""
+"""Artifacts that every manifest must name."""
 CONTEXT: Final = b"phase-boot-manifest-v1\n"
-"""What the signed bytes start with, so that no signature fits two kinds of document."""
+"""Prefix of the signed bytes: a signature fits one kind of document only."""
 MAX_ARTIFACTS: Final = 32
 MAX_SIZE: Final = 2**40
 """Bytes of one artifact."""
 MAX_CMDLINE: Final = 1024
-"""Characters of the target's command line: half of what the kernel takes, the rest is ours."""
+"""Characters of the target's command line: half of the kernel's limit, Phase Boot adds the rest."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CMDLINE: Final = re.compile(rf"[ -~]{{0,{MAX_CMDLINE}}}")
@@ -45,7 +45,7 @@ _CMDLINE: Final = re.compile(rf"[ -~]{{0,{MAX_CMDLINE}}}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The fields of a manifest that are used; unknown ones count for the signature only."""
+    """The known fields of a manifest. The signature covers unknown fields too."""
 
     version: Version
     channel: str
@@ -57,14 +57,14 @@ class Manifest:
     mirrors: tuple[str, ...]
     dags: Mapping[str, Cid]
     jobs: tuple[Job, ...]
-    """What the OS runs once it is up, in this order."""
+    """Jobs that the OS runs after its start, in this order."""
 
     @classmethod
     def of(cls, document: Mapping[str, object]) -> Self:
         """Read the fields of a parsed manifest.
 
         Raises:
-            BadField: one is missing, of another type, or out of its bounds.
+            BadField: a field is missing, of another type, or out of its bounds.
         """
         artifacts = _artifacts(document)
         manifest = cls(
@@ -85,7 +85,7 @@ class Manifest:
 
 
 def signed_bytes(document: Mapping[str, object]) -> bytes:
-    """Return the bytes that a signature of ``document`` covers: all of it but ``signatures``."""
+    """Return the bytes that a signature covers: the document without ``signatures``."""
     return signed_form(document, CONTEXT)
 
 

@@ -1,4 +1,7 @@
-"""A secret under a passphrase: argon2id makes the key, secretbox locks. Bytes in, bytes out."""
+"""Encrypts a secret under a passphrase: argon2id derives the key, secretbox encrypts.
+
+The cost of a guess is stored beside the box, so that it can be raised for new boxes.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,27 @@ from nacl.pwhash import argon2id
 
 SALT_BYTES: Final = argon2id.SALTBYTES
 MAX_MEMORY: Final = 2**30
-"""Bytes that opening may take: what libsodium calls sensitive, four times what we take."""
+"""Bytes of memory that opening may take: libsodium's "sensitive", four times `MODERATE`."""
 MAX_PASSES: Final = 16
-"""Passes over that memory: some ten seconds at the very most."""
+"""Passes over that memory: about ten seconds."""
 MAX_PASSPHRASE: Final = 1024
 """Bytes."""
 
 
 class WrongPassphrase(Exception):
-    """The passphrase does not open the box, or the box was changed."""
+    """The passphrase is wrong, or the box was changed."""
 
 
 class NoMemory(Exception):
-    """This machine has not the memory that opening takes."""
+    """This machine has less memory than the key derivation takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one guess of the passphrase takes.
+    """The cost of one guess of the passphrase.
 
     Raises:
-        ValueError: less than argon2id can do, or more than anybody should be made to spend.
+        ValueError: below the minimum of argon2id, or above the maximum of this module.
     """
 
     passes: int
@@ -55,7 +58,7 @@ MODERATE: Final = Cost(argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE)
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A locked secret and how to open it; nothing of it needs to be kept secret.
+    """An encrypted secret with the parameters of its key; all of it may be public.
 
     Raises:
         ValueError: the salt has the wrong length.
@@ -64,7 +67,7 @@ class Sealed:
     cost: Cost
     salt: bytes
     box: bytes
-    """The nonce and the locked bytes."""
+    """The nonce and the ciphertext."""
 
     def __post_init__(self) -> None:
         if len(self.salt) != SALT_BYTES:
@@ -72,11 +75,11 @@ class Sealed:
 
 
 def seal(secret: bytes, passphrase: bytes, cost: Cost = MODERATE) -> Sealed:
-    """Lock ``secret``, under a new salt each time.
+    """Encrypt ``secret`` under a new salt.
 
     Raises:
-        ValueError: the passphrase is empty or over-long.
-        NoMemory: this machine has less than ``cost`` asks for.
+        ValueError: the passphrase is empty or longer than `MAX_PASSPHRASE`.
+        NoMemory: this machine has less memory than ``cost`` takes.
     """
     if not 1 <= len(passphrase) <= MAX_PASSPHRASE:
         raise ValueError(f"a passphrase is 1 to {MAX_PASSPHRASE} bytes")
@@ -88,8 +91,8 @@ def unseal(sealed: Sealed, passphrase: bytes) -> bytes:
     """Return the secret.
 
     Raises:
-        WrongPassphrase: it does not open the box, or one bit of the box was changed.
-        NoMemory: this machine has less than the box asks for.
+        WrongPassphrase: the passphrase is wrong, or the box was changed.
+        NoMemory: this machine has less memory than the box takes.
     """
     if not 1 <= len(passphrase) <= MAX_PASSPHRASE:
         raise WrongPassphrase

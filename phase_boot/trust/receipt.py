@@ -1,7 +1,7 @@
-"""A receipt: which machine ran which job, after which boot, and how it ended (SPEC M6.2).
+"""A receipt: which machine ran which job, after which boot, and with which outcome (SPEC M6.2).
 
-The node's own key signs it. That key proves that receipts come from one machine, and nothing about
-the machine: docs/receipts.md says what a receipt means and what it does not.
+The key of the node signs it. The signature proves that receipts come from one machine, and nothing
+about that machine; docs/receipts.md lists what a receipt proves and what it does not.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ from phase_boot.trust.signatures import SIGNATURES, claims_of, signed_form
 from phase_boot.trust.strict_json import MAX_INTEGER, canonical, read_document
 
 CONTEXT: Final = b"phase-boot-receipt-v1\n"
-"""What the signed bytes start with, so that no signature fits two kinds of document."""
+"""Prefix of the signed bytes: a signature fits one kind of document only."""
 SCHEMA: Final = 1
 MAX_BYTES: Final = 16 * 1024
 """Bytes of one receipt."""
 MAX_DEPTH: Final = 3
 MAX_REASON: Final = 200
-"""Characters of why a job ended as it did."""
+"""Characters of the reason of an outcome."""
 MAX_EXIT: Final = 2**32 - 1
-"""The largest exit code that WASI has."""
+"""The largest exit code of WASI."""
 NO_MODE: Final = "none"
-"""The mode of a machine that Phase Boot did not boot."""
+"""Mode of a machine that Phase Boot did not boot."""
 MODES: Final = ("internet", "local", "private", NO_MODE)
 
 _FIELDS: Final = frozenset(
@@ -74,32 +74,32 @@ class Outcome(StrEnum):
     """How a job ended."""
 
     EXITED = "exited"
-    """By itself, with a status."""
+    """The job exited with a status."""
     TRAPPED = "trapped"
-    """It did what WebAssembly forbids, or something ended its process."""
+    """The job violated a rule of WebAssembly, or its process was killed."""
     OUT_OF_FUEL = "out-of-fuel"
     OUT_OF_TIME = "out-of-time"
     OUT_OF_MEMORY = "out-of-memory"
     TOO_MUCH_OUTPUT = "too-much-output"
     UNUSABLE_MODULE = "unusable-module"
-    """The module is not what the job names, or nothing that can be run."""
+    """The module has another digest than the job names, or cannot be compiled."""
     NOT_RUN = "not-run"
     """The job was not started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booted:
-    """What Phase Boot booted this machine into."""
+    """The version that Phase Boot booted on this machine."""
 
     version: Version
     channel: str
     manifest: Digest
-    """Of the bytes that the manifest's signatures cover."""
+    """Digest of the bytes that the signatures of the manifest cover."""
     pcrs: Mapping[int, str]
-    """Values of the TPM's sha256 bank in hex, as far as there is a TPM."""
+    """Registers of the sha256 bank of the TPM in hex; empty without a TPM."""
 
     def table(self) -> dict[str, object]:
-        """Return it as a receipt spells it."""
+        """Return the JSON object of it."""
         return {
             "version": str(self.version),
             "channel": self.channel,
@@ -110,30 +110,30 @@ class Booted:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a job wrote to one of its streams: the sha256 of it, and how many bytes."""
+    """Output of a job on one stream: its sha256 and its number of bytes."""
 
     digest: Digest
     size: int
 
     @classmethod
     def of(cls, data: bytes) -> Self:
-        """Return what stands for ``data``."""
+        """Return the digest and the size of ``data``."""
         return cls(Digest.of(data), len(data))
 
     def table(self) -> dict[str, object]:
-        """Return it as a receipt spells it."""
+        """Return the JSON object of it."""
         return {"sha256": self.digest.hex, "bytes": self.size}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What one machine says of one run of one job."""
+    """The claims of one machine about one run of one job."""
 
     job: str
     """Its name."""
     job_digest: Digest
     module: Digest
-    """As the job names it, whether it was found or not."""
+    """Digest that the job names, whether the module was found or not."""
     runtime: str
     arch: Arch
     mode: str
@@ -142,21 +142,21 @@ class Receipt:
     wall_us: int
     cpu_us: int
     memory_bytes: int
-    """The most of linear memory that it had."""
+    """Peak of its linear memory."""
     fuel: int
-    """What it used up."""
+    """Fuel that the run consumed."""
     outcome: Outcome
     exit: int | None
-    """The status that it exited with, where it did."""
+    """Exit status; None for any other outcome than EXITED."""
     reason: str
-    """In a few words, where it did not."""
+    """Reason of any other outcome, in a few words."""
     stdout: Output
     stderr: Output
     node: str
-    """The key id of the machine."""
+    """Key id of the machine."""
 
     def table(self) -> dict[str, object]:
-        """Return the fields as the signature covers them."""
+        """Return the fields that the signature covers."""
         return {
             "schema": SCHEMA,
             "job": {"name": self.job, "sha256": self.job_digest.hex},
@@ -180,21 +180,21 @@ class Receipt:
 
 
 class Signer(Protocol):
-    """What signs for a machine: its key, or whoever keeps that."""
+    """Signs for a machine: its key, or a process that holds the key."""
 
     @property
     def keyid(self) -> str:
-        """The name of the machine."""
+        """Key id of the machine."""
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64 bytes of the signature over ``message``."""
 
 
 def sign_receipt(key: Signer, receipt: Receipt) -> bytes:
-    """Return the file of ``receipt``, signed by the node's ``key``.
+    """Return the file of ``receipt``, signed by ``key`` of the node.
 
     Raises:
-        Refusal: readers would refuse it, so it is not kept.
+        Refusal: a reader would refuse the receipt.
     """
     body = receipt.table()
     sig = base64.b64encode(key.sign(signed_bytes(body))).decode("ascii")
@@ -204,9 +204,9 @@ def sign_receipt(key: Signer, receipt: Receipt) -> bytes:
 
 
 def read_receipt(raw: bytes) -> Receipt:
-    """Return what the receipt in ``raw`` says, signed by the node that it names.
+    """Return the receipt in ``raw``, after its signature by the node that it names was verified.
 
-    A receipt has one spelling, and the signature is judged before all that it says but the node.
+    A receipt has one canonical form. The signature is verified before any field but the node.
 
     Raises:
         Refusal: the first check that fails.
@@ -218,21 +218,21 @@ def read_receipt(raw: bytes) -> Receipt:
 
 
 def check_node(receipt: Receipt, keyid: str) -> None:
-    """Raise ReceiptWrongNode if another machine than ``keyid`` signed it."""
+    """Raise ReceiptWrongNode if another node than ``keyid`` signed it."""
     if receipt.node != keyid:
         raise ReceiptWrongNode(found=receipt.node, wanted=keyid)
 
 
 def check_module(receipt: Receipt, module: Digest) -> None:
-    """Raise ReceiptWrongModule if it is of another module."""
+    """Raise ReceiptWrongModule if it names another module."""
     if receipt.module != module:
         raise ReceiptWrongModule(found=receipt.module, wanted=module)
 
 
 def check_booted(receipt: Receipt, manifest: Manifest, digest: Digest) -> None:
-    """Raise ReceiptWrongManifest if the machine did not boot ``manifest``, by its own word.
+    """Raise ReceiptWrongManifest if the receipt claims another boot than that of ``manifest``.
 
-    ``digest`` is that of the manifest's signed bytes.
+    ``digest`` is that of the signed bytes of the manifest.
     """
     booted = receipt.booted
     if booted is None:
@@ -248,12 +248,12 @@ def check_booted(receipt: Receipt, manifest: Manifest, digest: Digest) -> None:
 
 
 def signed_bytes(document: Mapping[str, object]) -> bytes:
-    """Return the bytes that the signature of ``document`` covers: all of it but ``signatures``."""
+    """Return the bytes that the signature covers: the document without ``signatures``."""
     return signed_form(document, CONTEXT)
 
 
 def _signer(document: Mapping[str, object]) -> str:
-    """Return the node that is named, which must be the one that signed."""
+    """Return the key id of the node, which must be the signer."""
     node = parsed(document.get("node"), "node", parse_keyid)
     claims = claims_of(document)
     if len(claims) != 1:

@@ -1,4 +1,4 @@
-"""Every reason not to believe a document: a class, a code and a sentence with the way out each."""
+"""Every reason to refuse a document: a class with a code and a sentence with the way out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _SHOWN: Final = 80
 
 
 class Refusal(Exception):
-    """Bytes were read and not believed; ``str`` says why and what helps, in one sentence."""
+    """A document is refused; ``str`` is one sentence with the cause and the way out."""
 
     code: ClassVar[str]
     sentence: ClassVar[str]
     ban_source: ClassVar[bool] = False
-    """Whether whoever sent it is at fault, so that nothing else of theirs is worth asking for."""
+    """Whether no honest source can have sent it, so that its source is asked for nothing more."""
 
     def __init__(self, **facts: object) -> None:
         super().__init__(
@@ -24,7 +24,7 @@ class Refusal(Exception):
 
 
 class TooLarge(Refusal):
-    """More bytes than such a document may have."""
+    """Larger than the limit of its kind of document."""
 
     code = "document.too-large"
     sentence = "The document is larger than {limit} bytes, so it is not read: try another source."
@@ -40,7 +40,7 @@ class NotJson(Refusal):
 
 
 class TooDeep(Refusal):
-    """Nested further than any document needs."""
+    """Nested deeper than the limit."""
 
     code = "document.too-deep"
     sentence = "The document is nested more than {limit} levels deep: try another source."
@@ -48,10 +48,12 @@ class TooDeep(Refusal):
 
 
 class DuplicateKey(Refusal):
-    """One name twice in one object, which two readers may read differently."""
+    """One name twice in one object, which two parsers may read differently."""
 
     code = "document.duplicate-key"
-    sentence = "The document says {name} twice in one place: whoever signed it must write it again."
+    sentence = (
+        "The document has the name {name} twice in one object: its signer must write it again."
+    )
     ban_source = True
 
 
@@ -61,18 +63,17 @@ class NotANumber(Refusal):
     code = "document.not-an-integer"
     sentence = (
         "The document has the number {number}, and only whole numbers below 2^53 are allowed: "
-        "whoever signed it must write it again."
+        "its signer must write it again."
     )
     ban_source = True
 
 
 class BadText(Refusal):
-    """A string that is over-long, not NFC, or not Unicode text."""
+    """A string that is too long, not in NFC, or not Unicode text."""
 
     code = "document.bad-text"
     sentence = (
-        "The document has the text {text}, which is {reason}: "
-        "whoever signed it must write it again."
+        "The document has the text {text}, which is {reason}: its signer must write it again."
     )
     ban_source = True
 
@@ -81,14 +82,14 @@ class BadField(Refusal):
     """A field that is missing, of the wrong type, or out of its bounds."""
 
     code = "document.bad-field"
-    sentence = "The field {field} is not usable ({reason}): whoever signed it must write it again."
+    sentence = "The field {field} is not usable ({reason}): its signer must write it again."
 
 
 class Unsigned(Refusal):
     """No signature at all."""
 
     code = "signature.none"
-    sentence = "Nobody signed the manifest: ask the publisher for a signed one."
+    sentence = "The manifest has no signature: ask the publisher for a signed one."
 
 
 class UntrustedSigner(Refusal):
@@ -102,7 +103,7 @@ class UntrustedSigner(Refusal):
 
 
 class BadSignature(Refusal):
-    """A trusted key is named, and its signature does not fit these bytes."""
+    """A signature of a trusted key does not fit these bytes."""
 
     code = "signature.bad"
     sentence = (
@@ -130,7 +131,7 @@ class WrongArchitecture(Refusal):
 
 
 class WrongChannel(Refusal):
-    """For another channel than the policy's."""
+    """For another channel than that of the policy."""
 
     code = "manifest.wrong-channel"
     sentence = (
@@ -140,7 +141,7 @@ class WrongChannel(Refusal):
 
 
 class Expired(Refusal):
-    """Its time is over."""
+    """Its `expires` has passed."""
 
     code = "manifest.expired"
     sentence = (
@@ -150,7 +151,7 @@ class Expired(Refusal):
 
 
 class ClockDoubtful(Refusal):
-    """Issued later than our now, so the clock cannot judge whether it is expired."""
+    """Issued in the future of this clock, which therefore cannot tell whether it expired."""
 
     code = "clock.doubtful"
     sentence = (
@@ -185,7 +186,7 @@ class RootNotBySelf(Refusal):
     code = "root.not-by-itself"
     sentence = (
         "Root {version} carries {valid} of the {threshold} signatures of its own keys: "
-        "whoever holds the missing keys must run `phase-boot root sign`."
+        "the holders of the missing keys must run `phase-boot root sign`."
     )
     ban_source = True
 
@@ -202,25 +203,25 @@ class RootNotByPrevious(Refusal):
 
 
 class RootOutOfOrder(Refusal):
-    """Not the root that follows: one was skipped, or it goes back."""
+    """Not the next version: a root was skipped, or an older one is offered."""
 
     code = "root.out-of-order"
     sentence = (
-        "Root {found} stands where root {wanted} belongs, and none may be skipped or go back: "
+        "Root {found} is offered as root {wanted}, and versions may not be skipped or go back: "
         "try another source."
     )
     ban_source = True
 
 
 class NoRootToFollow(Refusal):
-    """A policy that names keys follows no root, and a chain has an end."""
+    """No root follows fixed keys, or a chain of the largest length."""
 
     code = "root.not-followed"
     sentence = "This root is not followed ({reason}): use a stick that was made with a newer root."
 
 
 class ChannelUnknown(Refusal):
-    """The newest root gives the channel to nobody."""
+    """The newest root has no such channel."""
 
     code = "root.no-such-channel"
     sentence = (
@@ -230,7 +231,7 @@ class ChannelUnknown(Refusal):
 
 
 class DelegationExpired(Refusal):
-    """The time for which the newest root named the publishers of a channel is over."""
+    """The delegation of the channel in the newest root has expired."""
 
     code = "root.expired"
     sentence = (
@@ -240,42 +241,42 @@ class DelegationExpired(Refusal):
 
 
 class StateMissing(Refusal):
-    """A Cache that was used before, without the state that was written with it."""
+    """A Cache that was used before has no rollback state."""
 
     code = "state.missing"
     sentence = (
-        "This Cache holds what was fetched before but not which versions were seen, so somebody "
-        "removed that: only the lowest version of the policy counts, until the next boot."
+        "This Cache holds artifacts but no record of the versions seen, so that was removed: "
+        "only the lowest version of the policy counts, until the next boot."
     )
 
 
 class StateUnreadable(Refusal):
-    """The state is torn, or was changed in a way that leaves no document."""
+    """The state is incomplete or not a valid document."""
 
     code = "state.unreadable"
     sentence = (
-        "What this stick wrote down about the versions seen cannot be read ({reason}): "
+        "The record of the versions seen on this stick cannot be read ({reason}): "
         "only the lowest version of the policy counts, until the next boot."
     )
 
 
 class StateForeign(Refusal):
-    """The state was written under a root that is none of ours."""
+    """The state was written under another root of trust."""
 
     code = "state.foreign"
     sentence = (
-        "What this stick wrote down about the versions seen belongs to another root of trust: "
-        "what our publishers did not sign of it does not count."
+        "The record of the versions seen on this stick belongs to another root of trust: "
+        "only the entries that the trusted publishers signed count."
     )
 
 
 class StateTampered(Refusal):
-    """The state says that a version was seen, and nobody trusted signed that."""
+    """An entry of the state has no signature of a trusted key."""
 
     code = "state.tampered"
     sentence = (
-        "This stick's list of versions seen has an entry that was changed ({reason}), "
-        "which does not count: look after who can write to this stick."
+        "The record of the versions seen on this stick has an entry that was changed ({reason}), "
+        "which does not count: check who can write to this stick."
     )
 
 
@@ -284,16 +285,16 @@ class StoredRootRefused(Refusal):
 
     code = "state.bad-root"
     sentence = (
-        "Root {version} as this stick kept it was changed ({reason}), which does not count: "
-        "look after who can write to this stick."
+        "Root {version} on this stick was changed ({reason}), which does not count: "
+        "check who can write to this stick."
     )
 
 
 class ReceiptNotCanonical(Refusal):
-    """The same receipt in another spelling than its one."""
+    """Not in the canonical form of RFC 8785."""
 
     code = "receipt.not-canonical"
-    sentence = "The receipt is not in its one spelling (RFC 8785): ask the machine for it again."
+    sentence = "The receipt is not in canonical form (RFC 8785): ask the machine for it again."
     ban_source = True
 
 
@@ -309,7 +310,7 @@ class ReceiptUnsigned(Refusal):
 
 
 class ReceiptWrongSigner(Refusal):
-    """Signed by another key than that of the machine which it names."""
+    """Signed by another key than that of the machine that it names."""
 
     code = "receipt.wrong-signer"
     sentence = "The receipt is of {wanted} and was signed by {found}: ask the machine for it again."
@@ -325,21 +326,21 @@ class ReceiptBadSignature(Refusal):
 
 
 class ReceiptWrongNode(Refusal):
-    """Of another machine than was asked about."""
+    """Of another machine than the expected one."""
 
     code = "receipt.wrong-node"
     sentence = "The receipt is of {found} and not of {wanted}: ask the other machine for its own."
 
 
 class ReceiptWrongModule(Refusal):
-    """Of another module than was asked about."""
+    """Of another module than the expected one."""
 
     code = "receipt.wrong-module"
     sentence = "The receipt is of the module {found} and not of {wanted}: run the job again."
 
 
 class ReceiptWrongManifest(Refusal):
-    """The machine did not boot what the publisher signed, by its own word."""
+    """It claims another boot than that of the manifest."""
 
     code = "receipt.wrong-manifest"
     sentence = (
@@ -389,7 +390,7 @@ REFUSALS: Final[tuple[type[Refusal], ...]] = (
 
 
 def _shown(fact: object) -> str:
-    """Return a fact as short printable ASCII: it may come from an attacker and go to a console."""
+    """Return a value as short printable ASCII: it may come from an attacker and go to a console."""
     if isinstance(fact, datetime):
         return fact.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = str(fact).encode("ascii", "backslashreplace").decode()

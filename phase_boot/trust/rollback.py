@@ -1,9 +1,9 @@
-"""The highest versions that this stick has seen signed, and how far what it wrote down is believed.
+"""The rollback state: the highest manifests that this stick has seen signed.
 
-The state is a list of whole manifests with their signatures: nobody can raise a floor with it
-without a publisher's key, and nobody's floor survives the key that signed it (a fast-forward by a
-stolen key ends with its revocation). Whoever can write to the stick can put an older state back,
-or remove it all: then the lowest version of the policy is what is left (docs/adr/0005-trust.md).
+The state is a list of whole manifests with their signatures. So a floor can only be raised with a
+key of a publisher, and it ends when that key is revoked, which undoes a fast-forward attack with a
+stolen key (TUF specification, section 5.3.11). A writer of the stick can restore an older state or
+remove it; then the lowest version of the policy is the floor (docs/adr/0005-trust.md).
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from phase_boot.trust.verify import SignedManifest, check_signatures
 
 SCHEMA: Final = "phase-boot-state-v1"
 MAX_SEEN: Final = 8
-"""Channels and architectures that are remembered: a stick has one of each, a desktop some."""
+"""Pairs of channel and architecture that are kept; a stick has one, a desktop several."""
 MAX_STATE_BYTES: Final = (MAX_SEEN + 1) * MAX_BYTES
 _NESTING: Final = 2
-"""Levels that the state puts around a manifest."""
+"""Levels of nesting around a manifest in the state."""
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackState:
-    """The highest manifest of each channel and architecture; expired ones count as well."""
+    """The highest manifest of each channel and architecture; expired ones count too."""
 
     manifests: tuple[SignedManifest, ...] = ()
 
     def floor(self, channel: str, arch: Arch) -> Version | None:
-        """Return the version below which nothing of ``channel`` is booted, if one was seen."""
+        """Return the version below which ``channel`` is not booted; None if none was seen."""
         newest = self.newest(channel, arch)
         return newest.manifest.version if newest else None
 
     def newest(self, channel: str, arch: Arch) -> SignedManifest | None:
-        """Return the highest manifest of ``channel`` for ``arch``, if one was seen."""
+        """Return the highest manifest of ``channel`` for ``arch``; None if none was seen."""
         for known in self.manifests:
             if _place(known.manifest) == (channel, arch):
                 return known
@@ -52,7 +52,7 @@ class RollbackState:
 
     @property
     def issued(self) -> datetime | None:
-        """When the newest of them was issued: no clock is believed that is behind it."""
+        """When the newest of them was issued: the time is not earlier."""
         return max((known.manifest.issued for known in self.manifests), default=None)
 
     def no_earlier(self, now: datetime) -> datetime:
@@ -60,7 +60,7 @@ class RollbackState:
         return max(now, self.issued or now)
 
     def including(self, fresh: SignedManifest) -> RollbackState:
-        """Return what was seen with ``fresh`` as well: ``self`` if that is nothing higher."""
+        """Return the state with ``fresh`` in it; ``self`` if ``fresh`` is not higher."""
         place = _place(fresh.manifest)
         others = []
         for known in self.manifests:
@@ -72,14 +72,14 @@ class RollbackState:
         return RollbackState((fresh, *others[: MAX_SEEN - 1]))
 
     def under(self, chain: Chain) -> RollbackState:
-        """Return what still counts: what publishers signed whom the newest root still names."""
+        """Return the manifests whose signers are still publishers in the newest root."""
         return RollbackState(
             tuple(k for k in self.manifests if _signed(k.document, chain) is not None)
         )
 
 
 def write_state(seen: RollbackState, chain: Chain) -> bytes:
-    """Return the state as it is kept on Cache, bound to the newest root of ``chain``."""
+    """Return the file of the state, bound to the newest root of ``chain``."""
     content = {
         "schema": SCHEMA,
         "root": str(chain.identity),
@@ -89,7 +89,7 @@ def write_state(seen: RollbackState, chain: Chain) -> bytes:
 
 
 def read_state(raw: bytes, chain: Chain) -> tuple[RollbackState, tuple[Refusal, ...]]:
-    """Return what of a kept state counts under ``chain``, and every reason to doubt the rest."""
+    """Return the entries of a stored state that count under ``chain``, and why others do not."""
     try:
         root, entries = _parse(raw)
     except Refusal as refusal:
@@ -102,15 +102,15 @@ def read_state(raw: bytes, chain: Chain) -> tuple[RollbackState, tuple[Refusal, 
         if known is not None:
             seen = seen.including(known)
         elif not foreign and not _was_signed(entry, chain):
-            doubts.append(StateTampered(reason="nobody who was ever trusted signed it"))
+            doubts.append(StateTampered(reason="no trusted key ever signed it"))
     return seen, tuple(doubts)
 
 
 def entries_of(raw: bytes) -> list[Mapping[str, object]]:
-    """Return the manifests that a kept state holds, believed by nobody yet.
+    """Return the manifests of a stored state, not verified.
 
     Raises:
-        Refusal: it is no state.
+        Refusal: the bytes are not a state.
     """
     return _parse(raw)[1]
 
@@ -130,13 +130,13 @@ def _this_schema(text: str) -> str:
 
 
 def _signed(document: Mapping[str, object], chain: Chain) -> SignedManifest | None:
-    """Return the manifest if those whom the newest root names for its channel signed it."""
+    """Return the manifest if the publishers of the newest root signed it, else None."""
     trust = chain.trusts(_channel(document))
     return None if trust is None else _signed_by(document, trust)
 
 
 def _was_signed(document: Mapping[str, object], chain: Chain) -> bool:
-    """Say whether publishers signed it whom any root of the chain names."""
+    """Return whether the publishers of any root of the chain signed it."""
     trusted = chain.ever_trusted(_channel(document))
     return any(_signed_by(document, trust) is not None for trust in trusted)
 
@@ -149,7 +149,7 @@ def _signed_by(document: Mapping[str, object], trust: Trust) -> SignedManifest |
 
 
 def _channel(document: Mapping[str, object]) -> str:
-    """Return the channel that an entry claims to be of; no channel has the empty name."""
+    """Return the channel that an entry names, or "", which names no channel."""
     value = document.get("channel")
     return value if isinstance(value, str) else ""
 

@@ -1,4 +1,4 @@
-"""The root of trust: who may publish a channel, as TUF's root role says it (SPEC M3.1).
+"""The root of trust: names the publishers of each channel, as TUF's root role (SPEC M3.1).
 
 ``root/<n>.json`` names the keys that sign the next root, and for each channel the publishers' keys,
 how many of them must sign a manifest, and until when. Root n + 1 is signed by a threshold of
@@ -29,14 +29,14 @@ from phase_boot.trust.signatures import (
 from phase_boot.trust.strict_json import read_document
 
 CONTEXT: Final = b"phase-boot-root-v1\n"
-"""What the signed bytes start with, so that no signature fits two kinds of document."""
+"""Prefix of the signed bytes: a signature fits one kind of document only."""
 MAX_CHANNELS: Final = 32
 MAX_VERSION: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """Who publishes a channel, and until when a root says so."""
+    """The publishers of a channel, and the time until which they are trusted."""
 
     trust: Trust
     expires: datetime
@@ -44,7 +44,7 @@ class Delegation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
-    """One root: what it says, and the digest of the bytes that were signed."""
+    """One root: its fields, and the digest of its signed bytes."""
 
     version: int
     role: Trust
@@ -54,10 +54,10 @@ class Root:
 
 
 def load_trusted(raw: bytes) -> Root:
-    """Return the root that is trusted as given: it only has to be signed by itself.
+    """Return a root that is trusted as given: it must be signed by its own keys.
 
     Raises:
-        Refusal: it is no root, or a threshold of its own keys did not sign it.
+        Refusal: it is not a root, or a threshold of its own keys did not sign it.
     """
     root, claims, message = _read(raw)
     _check_self(root, claims, message)
@@ -68,8 +68,8 @@ def verify_next(previous: Root, raw: bytes) -> Root:
     """Return the root that follows ``previous``.
 
     Raises:
-        Refusal: it is no root; a threshold of the previous root's keys, or of its own, did not
-            sign it; or its version is not the next one. Signatures are judged first.
+        Refusal: it is not a root; a threshold of the previous root's keys, or of its own, did not
+            sign it; or its version is not the next one. Signatures are verified first.
     """
     root, claims, message = _read(raw)
     valid = len(valid_signers(claims, message, previous.role.keys))
@@ -84,12 +84,12 @@ def verify_next(previous: Root, raw: bytes) -> Root:
 
 
 def signed_bytes(document: Mapping[str, object]) -> bytes:
-    """Return the bytes that a signature of ``document`` covers: all of it but ``signatures``."""
+    """Return the bytes that a signature covers: the document without ``signatures``."""
     return signed_form(document, CONTEXT)
 
 
 def of(document: Mapping[str, object]) -> Root:
-    """Return what a parsed root says, whoever signed it.
+    """Return the fields of a parsed root; its signatures are not verified.
 
     Raises:
         BadField: a field is missing, of another type, or out of its bounds.
@@ -132,7 +132,7 @@ def _trust(value: object, field: str) -> Trust:
     listed = list_of(table.get("keys"), f"{field}.keys", most=MAX_KEYS)
     keys = [parsed(key, f"{field}.keys", parse_keyid) for key in listed]
     if len(set(keys)) != len(keys):
-        raise BadField(field=f"{field}.keys", reason="a key stands there twice")
+        raise BadField(field=f"{field}.keys", reason="a key is listed twice")
     threshold = number_of(table.get("threshold"), f"{field}.threshold", least=1, most=MAX_KEYS)
     try:
         return Trust(frozenset(keys), threshold)

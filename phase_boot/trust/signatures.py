@@ -1,4 +1,4 @@
-"""Who signed a document, and whether they are enough: m of n different trusted keys."""
+"""Signatures of a document, and their threshold: m of n different trusted keys."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from phase_boot.trust.refusals import BadField
 from phase_boot.trust.strict_json import canonical
 
 MAX_KEYS: Final = 32
-"""Keys of one list, and signatures of one document."""
+"""Largest number of keys in a list, and of signatures on a document."""
 SIGNATURES: Final = "signatures"
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose signatures count, and how many different ones are needed.
+    """Trusted keys, and how many different ones must sign.
 
     Raises:
-        ValueError: no key, a text that is no key id, or a threshold that nothing or nobody meets.
+        ValueError: no key, an invalid key id, or a threshold below 1 or above the number of keys.
     """
 
     keys: frozenset[str]
@@ -42,34 +42,34 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A signature as a document names it; nothing of it is checked."""
+    """A signature of a document, not verified."""
 
     keyid: str
     sig: str
 
     def holds(self, message: bytes) -> bool:
-        """Say whether the key that ``keyid`` spells out signed ``message``.
+        """Return whether it is a signature of ``message`` by the key ``keyid``.
 
         Raises:
-            ValueError: ``keyid`` is no key id.
+            ValueError: ``keyid`` is not a key id.
         """
         return is_signed_by(self.keyid, message, _decoded(self.sig))
 
 
 def signed_form(document: Mapping[str, object], context: bytes) -> bytes:
-    """Return the bytes that a signature of ``document`` covers: all of it but ``signatures``.
+    """Return the bytes that a signature covers: the document without ``signatures``.
 
-    ``context`` goes before them, so that no signature fits two kinds of document.
+    ``context`` precedes them, so that a signature fits one kind of document only.
     """
     body = {name: value for name, value in document.items() if name != SIGNATURES}
     return context + canonical(body)
 
 
 def claims_of(document: Mapping[str, object]) -> tuple[Claim, ...]:
-    """Return the signatures that ``document`` names; none if it has no such field.
+    """Return the signatures of ``document``; none if it has no such field.
 
     Raises:
-        BadField: they are no list of at most 32, or an entry is not a keyid and a sig.
+        BadField: they are not a list of at most 32, or an entry is not a keyid and a sig.
     """
     entries = list_of(document.get(SIGNATURES, []), SIGNATURES, most=MAX_KEYS)
     return tuple(map(_claim, entries))
@@ -78,8 +78,8 @@ def claims_of(document: Mapping[str, object]) -> tuple[Claim, ...]:
 def valid_signers(
     claims: tuple[Claim, ...], message: bytes, keys: frozenset[str]
 ) -> frozenset[str]:
-    """Return which of ``keys`` signed ``message``, each once however often it did."""
-    # A claim that does not hold must not hide another one of the same key that does.
+    """Return those of ``keys`` that signed ``message``."""
+    # An invalid signature must not hide a valid one of the same key.
     return frozenset(c.keyid for c in claims if c.keyid in keys and c.holds(message))
 
 
@@ -92,7 +92,7 @@ def _claim(entry: object) -> Claim:
 
 
 def _decoded(sig: str) -> bytes:
-    """Return the bytes of canonical base64, or none at all for anything else."""
+    """Return the bytes of canonical base64; no bytes for anything else."""
     try:
         data = base64.b64decode(sig, validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,9 @@
-"""Bytes to JSON, so strictly that no two readers can read them differently, and back."""
+"""Strict JSON parser and canonical serializer (RFC 8785).
+
+It refuses every input that two parsers could read differently: a name twice, numbers beyond the
+exact range of a double, text that is not normalized. So the document that is used is the one that
+was signed.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +25,13 @@ from phase_boot.trust.refusals import (
 )
 
 MAX_BYTES: Final = 64 * 1024
-"""Bytes that a manifest or a root may have."""
+"""Bytes of the largest manifest or root."""
 MAX_DEPTH: Final = 16
-"""Objects and lists inside one another."""
+"""Levels of nested objects and lists."""
 MAX_STRING: Final = 4096
-"""Characters of any one string."""
+"""Characters of the longest string."""
 MAX_INTEGER: Final = 2**53 - 1
-"""The largest integer that every JSON reader agrees on (RFC 8785)."""
+"""The largest integer that every JSON parser reads exactly (RFC 8785)."""
 
 # A string, even an unterminated one, or a bracket: it can never match one byte twice.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]+|\\.?)*+"?|[\[\]{}]', re.DOTALL)
@@ -39,7 +44,7 @@ def read_document(
 
     Raises:
         Refusal: more than ``limit`` bytes, not UTF-8 JSON, deeper than ``depth`` levels, a key
-            twice, a number that is no integer below 2^53, or a string that is over-long or not NFC.
+            twice, a number that is no integer below 2^53, or a string that is too long or not NFC.
     """
     if len(raw) > limit:
         raise TooLarge(limit=limit)
@@ -63,13 +68,13 @@ def read_document(
 
 
 def canonical(document: Mapping[str, object]) -> bytes:
-    """Return the one spelling that RFC 8785 gives to what `read_document` returned."""
-    # The strict reader leaves only str, int, bool, None, dict and list: all that RFC 8785 needs.
+    """Return the canonical form (RFC 8785) of a document that `read_document` returned."""
+    # The strict parser returns only types that rfc8785 accepts.
     return rfc8785.dumps(dict(document))  # type: ignore[arg-type]
 
 
 def check_depth(raw: bytes, limit: int) -> None:
-    """Raise TooDeep if objects and lists in ``raw`` stand in one another further than ``limit``."""
+    """Raise TooDeep if objects and lists in ``raw`` are nested deeper than ``limit``."""
     depth = 0
     for token in _TOKEN.finditer(raw):
         match token[0]:

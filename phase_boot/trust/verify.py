@@ -1,4 +1,9 @@
-"""The one door from bytes to a manifest that may be booted."""
+"""Verifies a manifest: the only way from bytes to a manifest that may be booted.
+
+The order of the checks is that of the trust in what they read: signatures first, then the purpose,
+the dates, and the version last. Only `verify` can make a `Verified`, so a function that takes one
+needs no check of its own.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +33,7 @@ from phase_boot.trust.signatures import Trust, claims_of, valid_signers
 from phase_boot.trust.strict_json import read_document
 
 SKEW: Final = timedelta(hours=24)
-"""How far ``issued`` may lie ahead: a clock kept in local time is wrong by up to 14 hours."""
+"""How far ``issued`` may be in the future: a clock in local time is wrong by up to 14 hours."""
 _SEAL: Final = object()
 
 
@@ -47,17 +52,17 @@ class BootRequirements:
 
 @dataclass(frozen=True, slots=True)
 class SignedManifest:
-    """A manifest that enough trusted keys signed, whatever it is for and however old."""
+    """A manifest with a threshold of trusted signatures; its purpose and dates are not checked."""
 
     manifest: Manifest
     document: Mapping[str, object]
-    """All of it as it was parsed, signatures included."""
+    """The whole parsed document, with its signatures."""
     signers: tuple[str, ...]
-    """Key ids of the trusted keys whose signatures hold, sorted."""
+    """Key ids of the trusted keys with valid signatures, sorted."""
 
 
 class Verified:
-    """A manifest that enough trusted keys signed and that fits this machine, now.
+    """A manifest with a threshold of trusted signatures that this machine may boot now.
 
     Only ``verify`` makes one.
     """
@@ -68,7 +73,7 @@ class Verified:
     raw: bytes
     """The file, byte for byte."""
     digest: Digest
-    """Of ``raw``."""
+    """Digest of ``raw``."""
 
     def __init__(self, found: SignedManifest, raw: bytes, *, seal: object = None) -> None:
         if seal is not _SEAL:
@@ -79,26 +84,25 @@ class Verified:
 
     @property
     def manifest(self) -> Manifest:
-        """What it says."""
+        """The fields of the manifest."""
         return self.found.manifest
 
     @property
     def signers(self) -> tuple[str, ...]:
-        """Key ids of the trusted keys whose signatures hold, sorted."""
+        """Key ids of the trusted keys with valid signatures, sorted."""
         return self.found.signers
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a Verified never changes: {name}")
+        raise AttributeError(f"a Verified is immutable: {name}")
 
     def __repr__(self) -> str:
         return f"Verified({self.manifest.channel} {self.manifest.arch} {self.manifest.version})"
 
 
 def verify(raw: bytes, *, trust: Trust, requirements: BootRequirements, now: datetime) -> Verified:
-    """Return what ``raw`` says if it may be booted.
+    """Return the manifest in ``raw`` if it may be booted.
 
-    ``now`` is an aware time, fixed once per run. Signatures are judged before anything else the
-    manifest says, dates after what it is for, versions last.
+    ``now`` is an aware time, fixed once per run.
 
     Raises:
         Refusal: the first check that fails.
@@ -111,19 +115,19 @@ def verify(raw: bytes, *, trust: Trust, requirements: BootRequirements, now: dat
 
 
 def authenticate(raw: bytes, trust: Trust) -> SignedManifest:
-    """Return what ``raw`` says and who of ``trust`` signed it.
+    """Return the manifest in ``raw`` if a threshold of trusted keys signed it.
 
     Raises:
-        Refusal: not a manifest, or not signed by enough trusted keys.
+        Refusal: it is not a manifest, or too few trusted keys signed it.
     """
     return check_signatures(read_document(raw), trust)
 
 
 def check_signatures(document: Mapping[str, object], trust: Trust) -> SignedManifest:
-    """Return what a parsed manifest says and who of ``trust`` signed it.
+    """Return a parsed manifest if a threshold of trusted keys signed it.
 
     Raises:
-        Refusal: not signed by enough trusted keys, or a field is not usable.
+        Refusal: too few trusted keys signed it, or a field is not usable.
     """
     signers = _signers(document, trust)
     return SignedManifest(Manifest.of(document), document, signers)
@@ -159,7 +163,7 @@ def _check_dates(manifest: Manifest, now: datetime) -> None:
 
 
 def is_ahead(issued: datetime, now: datetime) -> bool:
-    """Tell whether ``issued`` lies further ahead of ``now`` than a wrong clock explains."""
+    """Return whether ``issued`` is further in the future than a wrong clock explains."""
     # The difference of two dates cannot overflow; a date plus a span can.
     return issued - now > SKEW
 

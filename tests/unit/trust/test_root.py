@@ -73,7 +73,7 @@ def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
         ({"root": None}, "root", "missing"),
         ({"root": {"threshold": 1}}, "root.keys", "not a list of at most 32"),
         ({"root": {"keys": ["x"], "threshold": 1}}, "root.keys", "a key id is ed25519"),
-        ({"root": {"keys": [key, key], "threshold": 1}}, "root.keys", "a key stands there twice"),
+        ({"root": {"keys": [key, key], "threshold": 1}}, "root.keys", "a key is listed twice"),
         ({"root": {"keys": [key]}}, "root.threshold", "not a whole number from 1 to 32"),
         ({"root": {"keys": [key], "threshold": 33}}, "root.threshold", "not a whole number"),
         ({"root": {"keys": [key], "threshold": 2}}, "root", "the threshold is 2 and must be"),
@@ -97,7 +97,7 @@ def test_what_is_missing_is_counted() -> None:
         RootNotByPrevious, match=r"^Root 6 carries 1 of the 3 signatures of the root before it"
     ):
         verify_next(previous, signed_root(root_document(6), KEEPER))
-    with pytest.raises(RootOutOfOrder, match=r"^Root 9 stands where root 6 belongs"):
+    with pytest.raises(RootOutOfOrder, match=r"^Root 9 is offered as root 6"):
         verify_next(previous, signed_root(root_document(9), KEEPER, SECOND_KEEPER, THIRD_KEEPER))
 
 

@@ -46,7 +46,7 @@ def forged(key: str) -> bytes:
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        (lambda: judge(encoded(document())), "Nobody signed the manifest:"),
+        (lambda: judge(encoded(document())), "The manifest has no signature:"),
         (lambda: judge(signed(document(), SECOND)), "None of the keys that signed the manifest is"),
         (
             lambda: judge(forged(PUBLISHER.keyid)),

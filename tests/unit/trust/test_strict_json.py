@@ -107,7 +107,7 @@ def test_garbage_is_refused_or_read_as_everybody_reads_it(raw: bytes) -> None:
         (b'{"a": "\xff"}', "is not a JSON object (not UTF-8):"),
         (b"{'", "is not a JSON object (Expecting property name enclosed in double quotes at ch"),
         (b"[]", "is not a JSON object (no object):"),
-        (b'{"a": 1, "a": 1}', "says a twice in one place:"),
+        (b'{"a": 1, "a": 1}', "has the name a twice in one object:"),
         (b'{"a": 1.5}', "has the number 1.5, and only"),
         (b'{"a": NaN}', "has the number NaN, and only"),
         (b'{"a": -0}', "has the number -0, and only"),
