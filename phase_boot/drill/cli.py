@@ -1,4 +1,4 @@
-"""`phase-boot drill`: one boot that fails on purpose, told as the console would tell it."""
+"""`phase-boot drill`: boot once with faults, print the console's lines, check invariants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS: Final[Mapping[FaultKind, str]] = MappingProxyType(
         FaultKind.IO_ERROR: "has an I/O error",
         FaultKind.CLOCK_AHEAD: "and the clock jumps ahead by 40 years",
         FaultKind.CLOCK_BACK: "and the clock jumps back by 40 years",
-        FaultKind.CANCEL: "and somebody stops the run",
+        FaultKind.CANCEL: "and the run is cancelled",
     }
 )
 
@@ -38,20 +38,20 @@ def tell(
     write: Callable[[str], object],
     display: Display = FILE,
 ) -> int:
-    """Do the drill of ``seed``, tell it on ``display``, and return the exit status."""
+    """Run the drill of ``seed``, print it for ``display``, and return the exit status."""
     write = folding(write, display)
     name, plan = walk(str(seed), faults, MODES[mode] if mode else tuple(SCENARIOS))
     plan.tell = lambda fault, point: write(_line(fault, point))
     scene = SCENARIOS[name]
     write(f"Drill {seed}: {(scene.__doc__ or name).strip()}\n")
-    write("Nothing here is real: no network, no disk, and a clock that jumps where all wait.\n\n")
+    write("Simulated: no network, no disk, and a clock that jumps to the next event.\n\n")
     run = perform(scene(), plan, Console(write))
     write(f"\n{_end(run)}\n")
     return judge(run, write)
 
 
 def judge(run: Run, write: Callable[[str], object]) -> int:
-    """Tell of every invariant whether it held, and return the exit status."""
+    """Print whether each invariant held, and return the exit status."""
     found = verdicts(run)
     for verdict in found:
         write(f"  {'ok    ' if verdict.holds else 'BROKEN'}  {verdict.says}\n")
@@ -70,7 +70,7 @@ def _end(run: Run) -> str:
     injected = len(run.plan.injected)
     after = f"after {seconds:.0f} seconds and {injected} fault{'' if injected == 1 else 's'}"
     if run.stuck is not None:
-        return f"It still waits in {run.stuck} {after}."
+        return f"It is still waiting in {run.stuck} {after}."
     if run.end is None:
-        return f"It was stopped {after}."
+        return f"It was cancelled {after}."
     return f"It ended in {run.end} {after}."

@@ -1,4 +1,8 @@
-"""What starts an image, in memory: it takes only bytes that still are what was signed."""
+"""Fakes of kexec and of the boot loader, which read images through the verifying reader.
+
+What they were given to start stays in their fields, for the invariants to compare with what was
+signed.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,11 @@ from phase_boot.store.content_store import VerifiedFile
 
 @dataclass
 class FakeKexec:
-    """Remembers the bytes that it was made to jump into."""
+    """Implements `ports.kexec.Kexec`; keeps the bytes that it loads."""
 
     can: KexecSupport = field(default_factory=lambda: KexecSupport(methods=tuple(Method)))
     refusals: dict[Method, LoadRefused] = field(default_factory=dict)
-    """What a call says instead of loading."""
+    """The error that each method raises instead of loading."""
     jump_refusals: list[str] = field(default_factory=list)
     tried: list[Method] = field(default_factory=list)
     kernel: bytes | None = None
@@ -28,7 +32,7 @@ class FakeKexec:
     jumped: bool = False
 
     def refuse(self, reason: str, *, errno: str = "EPERM", lasting: bool = False) -> None:
-        """Let both calls say this."""
+        """Make every method fail with this error."""
         self.refusals = {
             method: LoadRefused(reason, errno=errno, lasting=lasting) for method in Method
         }
@@ -59,18 +63,18 @@ class FakeKexec:
 
 @dataclass
 class FakeLoader:
-    """Remembers what was staged, and whether the machine was restarted then."""
+    """Implements `ports.loader.Loader`; keeps what was staged and whether the machine restarted."""
 
     look: StagingSupport = field(default_factory=StagingSupport)
     refusal: str | None = None
-    """What staging comes to."""
+    """The error that staging raises."""
     payload: BootPayload | None = None
     kernel: bytes | None = None
     initrd: bytes | None = None
     left: int = 0
-    """Files that an earlier boot has left."""
+    """Number of files that an earlier boot left."""
     stuck: str | None = None
-    """Why they cannot be removed."""
+    """The error that removing them raises."""
     unstaged: int = 0
     restarted: bool = False
 

@@ -1,4 +1,4 @@
-"""A network of mirrors in memory, as another fetcher: each can be told how to misbehave."""
+"""Mirrors in memory behind `ports.fetcher.Fetcher`; each can be made to misbehave."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ _ARTIFACTS = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 @dataclass
 class Site:
-    """One mirror: its files by path, and what it does to the bytes of each."""
+    """One mirror: its files by path, and its misbehaviour."""
 
     files: dict[str, bytes]
     twist: Callable[[str, bytes], bytes] = lambda _path, data: data
     vanish_after: int | None = None
-    """Bytes of one answer after which the connection is lost, once."""
+    """Bytes of one response after which the connection is lost, once."""
     silent_after: int | None = None
-    """Bytes of one answer after which nothing more is said, for ever."""
+    """Bytes of one response after which it stalls for ever."""
     busy_every: int | None = None
     up_at: float = 0.0
-    """Seconds of the loop's time before which connections are refused."""
+    """Loop time in seconds before which connections are refused."""
     busy_until: float = 0.0
-    """Seconds of the loop's time before which every request is answered with 503."""
+    """Loop time in seconds before which every request is answered with 503."""
     retry_after: float | None = None
-    """What a 503 says of when to ask again, in seconds."""
+    """`Retry-After` of a 503 response, in seconds."""
     hangs: bool = False
     portal: str | None = None
-    """What the network does instead of letting this site answer."""
+    """The login page that a captive portal puts in place of this site."""
     piece_seconds: float = 0.01
-    """How long every 1000 bytes take."""
+    """Seconds for each PIECE bytes."""
     quick: frozenset[str] = frozenset()
-    """Paths whose bytes take no time."""
+    """Paths that are sent without delay."""
     endless: str | None = None
-    """The path whose answer goes on for ever after its own end."""
+    """The path whose response never ends."""
     moved: tuple[str, ...] = ()
-    """Other hosts that its documents are redirected to."""
+    """Hosts that its documents are redirected to."""
     whole_only: bool = False
-    """Whether it does not know what a range is."""
+    """Whether it does not support ranges."""
     tracker: Callable[[bytes], bytes] | None = None
-    """What it answers machines that tell it what they hold; without it nobody meets there."""
+    """Its tracker, which answers announcements; None if it has none."""
     asked: Counter[str] = field(default_factory=Counter)
     asked_at: list[float] = field(default_factory=list)
-    """When each request came, in seconds of the loop's time."""
+    """Loop time of each request, in seconds."""
 
 
 def dags_of_all() -> dict[str, int]:
@@ -84,7 +84,7 @@ def gateway_with_chunks() -> Site:
 
 
 def blocks_of(data: bytes, chunks: ChunkList) -> dict[str, bytes]:
-    """Return the nodes and chunks of a file by the paths that a gateway has them at."""
+    """Return the nodes and chunks of a file by their gateway paths."""
     blocks = dict(build_dag(chunks).nodes)
     for chunk in chunks:
         block = data[chunk.offset : chunk.offset + chunk.size]
@@ -93,7 +93,7 @@ def blocks_of(data: bytes, chunks: ChunkList) -> dict[str, bytes]:
 
 
 def chunked(data: bytes) -> ChunkList:
-    """Cut ``data`` into chunks of one size, as nobody publishes it."""
+    """Cut ``data`` into chunks of CHUNK bytes; publishers cut at content-defined boundaries."""
     pieces = (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
     return ChunkList.of((bytes.fromhex(Digest.of(piece).hex), len(piece)) for piece in pieces)
 

@@ -1,4 +1,4 @@
-"""A network whose links come and go on a timetable."""
+"""A network whose links change on a timetable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from phase_boot.ports.network import Link, Setup, SetupFailed
 
 ETH0: Final = Link("eth0", ("10.0.0.2/24",), gateways=("10.0.0.1",), dns=("10.0.0.1",))
 _NEVER: Final = 1e9
-"""Seconds from now; more than any test lasts."""
+"""Seconds; longer than any scenario."""
 
 
 @dataclass
@@ -23,11 +23,11 @@ class FakeNetwork:
     links: tuple[Link, ...] = (ETH0,)
     """The usable links while the network is up and the timetable has no entry yet."""
     later: tuple[tuple[float, tuple[Link, ...]], ...] = ()
-    """The timetable: from which second of the event loop on the links are which, in order."""
+    """The timetable: loop time in seconds and the usable links from then on, in order."""
     refusal: str | None = None
-    """What every set-up comes to; without it a set-up brings the link up."""
+    """The error of every set-up; without one a set-up brings the link up."""
     setups: list[tuple[Setup, bool]] = field(default_factory=list)
-    """Each with whether it was to lead nowhere but to the LAN."""
+    """Each set-up with its ``lan_only``."""
     _configured: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def link(self, seconds: float) -> Link:

@@ -1,4 +1,4 @@
-"""What Private requested, in memory: kept unless a test says otherwise."""
+"""Evidence for Private mode in memory; every promise is met unless a scenario changes it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT: Final = Interface(
     permanent="52:54:00:77:00:02",
     refused="the driver refuses another one: Operation not supported",
 )
-"""An interface whose driver refuses another address, and which is down therefore."""
+"""An interface that stays down because its driver refuses a random address."""
 ANONYMOUS: Final = Configuration(
     interface="eth0",
     settings=(
@@ -57,7 +57,7 @@ class FakePrivacy:
 
     found: Evidence = SOUND
     later: list[Evidence] = field(default_factory=list)
-    """What is read from the second reading on, one after the other; the last one stays."""
+    """The evidence of the second and later readings, in order; the last one stays."""
     ways: tuple[str, ...] = ()
     """Interfaces with a route beyond their own networks."""
     begun: bool = False

@@ -1,4 +1,4 @@
-"""A whole world of fakes, and a boot in it from start to end."""
+"""Fakes of the ports that need few lines; the others have a module of their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CACHE_PARTITION = CachePartition(
 
 
 def policy_table(**changes: Any) -> dict[str, Any]:
-    """Return a sound policy table, with some top-level keys changed."""
+    """Return a valid policy table, with some top-level keys changed."""
     table: dict[str, Any] = {
         "mode": "internet",
         "channel": "stable",
@@ -63,7 +63,7 @@ class FakePlatform:
     stages: tuple[tuple[str, float], ...] = (("kernel", 0.0),)
 
     def trusting(self, root: bytes) -> None:
-        """Carry this root instead of keys."""
+        """Trust this root instead of keys."""
         self.root = root
         self.table["trust"] = {"root": "root.json"}
 
@@ -110,11 +110,11 @@ class FakeCache:
     cache: MemoryDisk | None = field(default_factory=MemoryDisk)
     memory: MemoryDisk = field(default_factory=MemoryDisk)
     notes: MemoryNotebook = field(default_factory=MemoryNotebook)
-    """On Cache."""
+    """State files on Cache."""
     memory_notes: MemoryNotebook = field(default_factory=MemoryNotebook)
     released: int = 0
     mounted: bool = False
-    """Whether Cache itself was ever touched."""
+    """Whether Cache was opened."""
 
     async def open(self, *, persistent: bool, bound: int) -> OpenStore:
         self.mounted |= persistent
@@ -131,7 +131,7 @@ class FakeCache:
 
 @dataclass
 class FakeSupervisor:
-    """Remembers when it heard what."""
+    """Implements `ports.supervisor.Supervisor`; keeps what was reported."""
 
     period: float | None = None
     started: int = 0
@@ -146,7 +146,7 @@ class FakeSupervisor:
 
 @dataclass
 class FakeOperator:
-    """Answers what it was told to, then quits."""
+    """Implements `ports.operator.Operator`: gives the listed answers, then quits."""
 
     answers: list[Answer] = field(default_factory=list)
     choices: list[str | None] = field(default_factory=list)
@@ -154,11 +154,11 @@ class FakeOperator:
     reports: list[Report] = field(default_factory=list)
     obeyed: list[MenuAction] = field(default_factory=list)
     away_until: float = 0.0
-    """Seconds of the loop's time before which no person is there."""
+    """Loop time in seconds before which no key is pressed."""
     thinks: float = 0.0
-    """Seconds from the first key to an answer."""
+    """Seconds from the first key to the answer."""
     leaves: bool = False
-    """Whether the person goes away for good after the last answer."""
+    """Whether no key is pressed after the last answer."""
 
     async def ask(self, report: Report) -> Answer:
         self.reports.append(report)
@@ -196,7 +196,7 @@ class FakeReports:
 
 
 class Lines:
-    """A sink in memory."""
+    """A journal sink in memory."""
 
     name = "memory"
 

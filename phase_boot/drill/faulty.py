@@ -1,4 +1,9 @@
-"""`Faulty(port, target, plan)`: any port, with the plan's faults in it."""
+"""A proxy for any port that injects the faults of a plan.
+
+`Faulty(port, target, plan)` forwards each call to ``target`` unless the plan has a fault for it.
+The proxy knows a port only by its Protocol (`members`), so a new method is under fault without a
+line here.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +33,9 @@ BYTES: Final = (bytes, bytearray, memoryview)
 
 
 class Faulty:
-    """Stands where ``target`` stood and hands every call on, unless the plan has a fault for it.
+    """Forwards calls to ``target`` and injects the faults of the plan.
 
-    What ``target`` hands out that is a port too, by itself or in a dataclass, is faulty as well.
+    A port that ``target`` returns, by itself or in a dataclass, is wrapped too.
     """
 
     def __init__(self, port: type, target: Any, plan: Plan) -> None:
@@ -73,7 +78,7 @@ class Faulty:
         self, member: Member, ask: Callable[..., Any], args: Any, named: Any
     ) -> AsyncGenerator[Any, None]:
         fault = self._plan.inject(member)
-        # Struck before the first piece, or when something has been believed already.
+        # Before the first piece, or once the caller has used some.
         after = fault.which if fault and fault.kind is not FaultKind.REFUSE else 0
         self._plan.streams += 1
         try:
@@ -94,7 +99,7 @@ class Faulty:
         return mutate(piece, self._plan.chance) if mutate else piece
 
     async def _ends(self, member: Member, fault: Fault) -> bool:
-        """Strike a stream between two pieces; say whether it ends here without a word."""
+        """Inject a fault between two pieces; say whether the stream ends without an error."""
         self._apply(member, fault)
         if fault.kind in {FaultKind.HANG, FaultKind.CANCEL}:
             await asyncio.sleep(FOR_EVER)
@@ -107,7 +112,7 @@ class Faulty:
         return fault
 
     def _apply(self, member: Member, fault: Fault) -> None:
-        """Do what needs no answer: raise, set the clock, stop the run."""
+        """Inject what needs no result: raise, set the clock, cancel the run."""
         match fault.kind:
             case FaultKind.REFUSE:
                 refused = member.refusals()[fault.which]()
@@ -124,7 +129,7 @@ class Faulty:
                 pass
 
     def _given(self, member: Member, fault: Fault | None, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return what reaches the target of what was handed over for it."""
+        """Return the arguments that reach the target."""
         if fault is None or not writes(member):
             return args
         if fault.kind is FaultKind.CORRUPT:
@@ -134,7 +139,7 @@ class Faulty:
         return args
 
     def _answer(self, member: Member, fault: Fault | None, value: Any) -> Any:
-        """Return what the caller is told instead of ``value``."""
+        """Return what the caller gets instead of ``value``."""
         kind = fault.kind if fault is not None else None
         if kind is FaultKind.TEAR and (writes(member) or _is_whole(member, value)):
             raise _system_error(member, FaultKind.TEAR)
@@ -148,14 +153,14 @@ class Faulty:
         return self._nested(value)
 
     def _nothing_done(self, member: Member, args: tuple[Any, ...]) -> int | None:
-        """Return what says that all was done, or a number that says nothing sensible."""
+        """Return a result that reports success, or a length that makes no sense."""
         if member.returns is not int:
             return None
         size = sum(len(a) for a in args if _is_bytes(a))
         return self._plan.chance.choice([size, size, 0, -1, size + 1])
 
     def _nested(self, value: Any) -> Any:
-        """Make faulty what is a port within a dataclass."""
+        """Wrap the ports within a dataclass."""
         if not is_dataclass(value) or isinstance(value, type):
             return value
         kind: Any = type(value)
@@ -175,7 +180,7 @@ _MUTATIONS: Final[dict[FaultKind | None, Callable[[Any, Any], Any]]] = {
 
 
 def faulty_world(world: Any, plan: Plan) -> Any:
-    """Return a dataclass of ports, such as `World`, with every port of it faulty."""
+    """Return a dataclass of ports, such as `World`, with each port wrapped."""
     kind: Any = type(world)
     hints = hints_of(kind)
     changes: dict[str, Any] = {}
@@ -189,12 +194,12 @@ def faulty_world(world: Any, plan: Plan) -> Any:
 
 
 def writes(member: Member) -> bool:
-    """Say whether bytes are handed over to be kept."""
+    """Say whether the member takes bytes to store."""
     return any(kind in BYTES for kind in member.takes)
 
 
 def changes_nothing(member: Member) -> bool:
-    """Say whether there is nothing in its answer that could be another."""
+    """Say whether the member returns nothing and stores nothing, so that nothing can be corrupt."""
     return member.returns in NOTHING and not writes(member)
 
 
@@ -212,7 +217,7 @@ def _is_skipped(member: Member, fault: Fault | None) -> bool:
 
 
 def _system_error(member: Member, kind: FaultKind) -> Exception:
-    """Return what a port makes of an errno: its own error if it has one for that, or a bug."""
+    """Return the port's own error for an errno, or a bare OSError where it documents none."""
     error = OSError(ERRNO[kind], f"{member} fails in the drill ({kind})")
     if not any(issubclass(kind, StoreError) for kind in member.raises):
         return error

@@ -17,32 +17,32 @@ from phase_boot.machine.graph import State
 
 FAR: Final = timedelta(days=365 * 40)
 NAP: Final = 3 * 86_400.0
-"""Seconds that pass at once when a lid is closed over a weekend."""
+"""Seconds of a suspension over a weekend."""
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """Kinds of faults."""
 
     REFUSE = "refuse"
-    """The error that the port's own description names."""
+    """An error that the port documents."""
     HANG = "hang"
     TEAR = "tear"
-    """Half of it, and then the end."""
+    """Half of the value, the stream or the write."""
     CORRUPT = "corrupt"
-    """One bit, or one field, is another."""
+    """One bit or one field is changed."""
     LIE = "lie"
-    """Success is reported, and nothing was done or something else."""
+    """Success is reported although nothing or something else was done."""
     NO_SPACE = "enospc"
     IO_ERROR = "eio"
     CLOCK_AHEAD = "clock-ahead"
     CLOCK_BACK = "clock-back"
     CANCEL = "cancel"
-    """Somebody stops the whole run while this is being asked."""
+    """The run is cancelled during the call."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class InjectionPoint:
-    """A member of a port, asked in a state."""
+    """A member of a port that is called in a state."""
 
     member: str
     state: str
@@ -55,14 +55,14 @@ class Fault:
     kind: FaultKind
     point: InjectionPoint
     which: int = 0
-    """Which of the documented errors, for `REFUSE`; after how many pieces, for a stream."""
+    """For `REFUSE` the number of the documented error; for a stream the pieces before the fault."""
     first: int = 1
     """The first call of this point that fails, from 1."""
     lasting: bool = False
     """Whether every later call fails too."""
 
     def __str__(self) -> str:
-        """Return a name by which a test can be asked for."""
+        """Return the name that stands in a test's id."""
         number = f"{self.which}" if self.which or self.kind is FaultKind.REFUSE else ""
         when = f"{self.first}{'+' if self.lasting else ''}"
         return f"{self.point.member}-{self.kind}{number}-in-{self.point.state}-{when}"
@@ -73,7 +73,7 @@ class Fault:
 
 
 class JumpingClock(VirtualClock):
-    """A clock that somebody sets while it is being read."""
+    """A clock whose date is set during a run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class JumpingClock(VirtualClock):
 
 @dataclass
 class Plan:
-    """The faults of one boot, and the count of what was asked."""
+    """The faults of one boot, and the number of calls at each injection point."""
 
     faults: tuple[Fault, ...] = ()
     seed: str = ""
@@ -104,17 +104,17 @@ class Plan:
     """The state whose handler runs now."""
     asked: Counter[InjectionPoint] = field(default_factory=Counter)
     threaded: set[InjectionPoint] = field(default_factory=set)
-    """Where a thread asks, which alone may wait without the whole daemon waiting."""
+    """Points that a thread calls: only there may a plain method hang."""
     injected: list[tuple[Fault, InjectionPoint]] = field(default_factory=list)
     streams: int = 0
-    """How many are open."""
+    """Number of open streams."""
     task: asyncio.Task[object] | None = None
 
     def __post_init__(self) -> None:
         self.chance = Random(f"{self.seed}{[str(fault) for fault in self.faults]}")
 
     def entering(self, state: State) -> None:
-        """From here on it is ``state`` that asks."""
+        """Attribute the calls from now on to ``state``."""
         self.state = state.value
 
     def inject(self, member: Member) -> Fault | None:
@@ -135,6 +135,6 @@ class Plan:
         return None
 
     def cancel(self) -> None:
-        """Stop the run, as systemd does."""
+        """Cancel the run, as systemd stops the daemon."""
         if self.task is not None:
             self.task.cancel()

@@ -1,4 +1,8 @@
-"""What holds after every boot, whatever failed in it. Each looks at the aftermath, not at words."""
+"""Invariants that hold after every boot, whatever was injected.
+
+Each compares the fakes with what was signed or stored, and does not trust the journal's text: the
+journal is one of the things under test.
+"""
 
 from __future__ import annotations
 
@@ -28,37 +32,37 @@ from phase_boot.store.disk import Folder
 from phase_boot.store.errors import StoreError
 
 GRACE: Final = 30.0
-"""Seconds more than its budget after which a handler that will not stop is left alone."""
+"""Seconds beyond its budget after which a handler that ignores cancellation is abandoned."""
 WIPING: Final = ("init_on_free", "1")
-"""What the hand-over puts on the command line in Private, and there alone."""
+"""The parameter that the handoff adds to the command line in Private mode only."""
 BEYOND: Final = ("Finder.", "Fetcher.", "PeerSharing.", "Kexec.load", "Kexec.jump")
-"""What is asked of the network, or starts what comes after it."""
+"""Members that use the network or start the target."""
 MAX_PAUSE: Final = max(backoff.longest for backoff in SCHEDULE.values())
 LYING: Final = frozenset({FaultKind.CORRUPT, FaultKind.LIE, FaultKind.TEAR})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An invariant, and why it does not hold, if so."""
+    """An invariant, and why it is broken, if it is."""
 
     says: str
     broken: str | None
 
     @property
     def holds(self) -> bool:
-        """Whether all is well."""
+        """Whether the invariant holds."""
         return self.broken is None
 
 
 def verdicts(run: Run) -> list[Verdict]:
-    """Judge ``run`` by every invariant."""
+    """Check every invariant on ``run``."""
     return [Verdict(says, next(find(run), None)) for says, find in INVARIANTS.items()]
 
 
 def _ends(run: Run) -> Iterator[str]:
     struck = [fault for fault, _ in run.plan.injected]
     if run.stuck is not None:
-        # A person may take all the time there is.
+        # A person may take any time.
         silent = any(b.kind is FaultKind.HANG and _is_person(b.point.member) for b in struck)
         if run.stuck != State.SHELL.value or not silent:
             yield f"it hung in {run.stuck}"
@@ -67,17 +71,17 @@ def _ends(run: Run) -> Iterator[str]:
         return
     if isinstance(run.error, asyncio.CancelledError):
         if not any(fault.kind is FaultKind.CANCEL for fault in struck):
-            yield "it was cancelled, and nobody had asked for that"
+            yield "it was cancelled, and no fault did that"
     elif run.error is not None:
         yield f"the driver raised {run.error!r}"
     elif run.end not in TERMINAL:
         yield f"it ended in {run.end}"
     elif run.end is State.OFF and not _was_asked(run):
-        yield "it ended, and no person had been asked"
+        yield "it ended without asking a person"
 
 
 def _tries_again(run: Run) -> Iterator[str]:
-    """A Shell in which no key was pressed is left again, after pauses that are kept and grow."""
+    """A Shell in which no key is pressed is left again, after growing, bounded pauses."""
     unattended = run.scene.platform.table["shell"]["unattended"]
     names = [event["event"] for event in run.scene.events]
     last = (
@@ -85,7 +89,7 @@ def _tries_again(run: Run) -> Iterator[str]:
     )
     touched = bool({"retry.stopped", "shell.chose"}.intersection(last))
     if run.stuck == State.SHELL.value and unattended and not touched:
-        yield "it waits in the Shell for ever, and no key was pressed"
+        yield "it waits in the Shell for ever although no key was pressed"
     pauses = [float(event["seconds"]) for event in run.scene.of("retry.scheduled")]
     if any(not LEAST_PAUSE_SECONDS < pause <= MAX_PAUSE for pause in pauses):
         yield f"it pauses for {min(pauses)} to {max(pauses)} seconds"
@@ -99,9 +103,9 @@ def _tries_again(run: Run) -> Iterator[str]:
 
 
 def _was_asked(run: Run) -> bool:
-    """Say whether a person left, or the Shell itself was struck, of which whoever started us hears.
+    """Say whether a person left the Shell, or a fault was injected into the Shell itself.
 
-    The daemon's exit status says it then, and systemd starts it anew (phase_boot.app.daemon).
+    In that case the daemon's exit status reports the failure, and systemd restarts the daemon.
     """
     struck = any(fault.point.state == State.SHELL.value for fault, _ in run.plan.injected)
     return struck or (run.boot is not None and run.boot.trouble is None)
@@ -142,10 +146,10 @@ def _unsigned(
     run: Run, kernel: bytes | None, initrd: bytes | None, cmdline: str | None
 ) -> Iterator[str]:
     if kernel != KERNEL:
-        yield "the kernel that runs was not signed"
+        yield "the kernel that was started is not the signed one"
     document = _document(initrd or b"")
     if initrd not in {_initrd(document, rootfs=with_it) for with_it in (True, False)}:
-        yield "the initrd is not the signed one with the hand-over behind it"
+        yield "the initrd is not the signed one followed by the handoff"
     mode = run.scene.platform.table["mode"]
     wanted = [
         *([WIPING] if mode == "private" else []),
@@ -164,7 +168,7 @@ def _can_be_read(run: Run) -> Iterator[str]:
             if initrd is None:
                 continue
             if (read(_document(initrd)).cache is None) != (ROOTFS in initrd):
-                yield "the hand-over names Cache although the rootfs is appended, or the reverse"
+                yield "the handoff names Cache although the rootfs is appended, or the reverse"
         except BadHandoff as error:
             yield str(error)
 
@@ -187,7 +191,7 @@ def _stores_nothing_else(run: Run) -> Iterator[str]:
     for disk in run.disks:
         wrong = set(_misnamed(disk))
         if lied:
-            # A disk that lies holds what it likes; the store must not believe it.
+            # A lying disk may hold anything; the store must detect it on open.
             _open_all(disk)
         if wrong and (not lied or set(_misnamed(disk)) & wrong):
             yield f"unverified bytes stand under {', '.join(sorted(wrong))}"
@@ -231,7 +235,7 @@ def _uses_no_network_that_identifies(run: Run) -> Iterator[str]:
         return
     used = {place.member for place in run.plan.asked if place.member.startswith(BEYOND)}
     if used:
-        yield f"{', '.join(sorted(used))} was asked although a promise of Private is not met"
+        yield f"{', '.join(sorted(used))} was called although a promise of Private is not met"
 
 
 def _closes_descriptors(run: Run) -> Iterator[str]:
@@ -250,7 +254,7 @@ def _gives_cache_back(run: Run) -> Iterator[str]:
     opened = any(place.member == "StoreOpener.open" for place in run.plan.asked)
     struck = any(fault.point.member == "StoreOpener.release" for fault, _ in run.plan.injected)
     if opened and not run.scene.cache.released and not struck:
-        yield "Cache was not given back"
+        yield "Cache was not released"
 
 
 def _is_person(member: str) -> bool:
@@ -263,15 +267,15 @@ def _way(states: Iterable[State]) -> str:
 
 INVARIANTS: Final[dict[str, Callable[[Run], Iterator[str]]]] = {
     "it ends in the target, or a person is asked": _ends,
-    "a machine without a person tries again": _tries_again,
+    "an unattended machine tries again": _tries_again,
     "every state keeps to its budget": _in_time,
     "every move is in the journal, and replays": _is_written_down,
-    "nothing runs that a threshold did not sign": _runs_what_was_signed,
-    "the target can read its hand-over": _can_be_read,
+    "only what a threshold signed is started": _runs_what_was_signed,
+    "the target can read its handoff document": _can_be_read,
     "no unverified bytes stand in the store": _stores_nothing_else,
     "Private leaves nothing on the stick": _leaves_no_trace_in_private,
     "Private uses no network that identifies the machine": _uses_no_network_that_identifies,
     "every descriptor is closed": _closes_descriptors,
     "no task and no stream is left behind": _leaves_no_task,
-    "Cache is given back": _gives_cache_back,
+    "Cache is released": _gives_cache_back,
 }

@@ -1,4 +1,8 @@
-"""Every fault at every place, generated: from the ports' members and from where boots ask them."""
+"""Generate every fault: from the members of the ports, and from where each scenario calls them.
+
+A run of each scenario without faults records its injection points. A method that is added to a port
+gets its faults without a line here.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +22,29 @@ from phase_boot.machine.handler import World
 from phase_boot.machine.journal import Journal
 
 BELIEVED: Final = frozenset({"Platform.facts", "Platform.policy"})
-"""What the image and its command line say is what all else is measured by: the root hash of the
-seed and Secure Boot vouch for it, the machine cannot. Here nothing lies or is corrupt."""
+"""Members that never lie: the image and its command line are the base of trust. The root hash of
+the seed and Secure Boot protect them; the machine cannot check them."""
 WAITING: Final = frozenset({Kind.COROUTINE, Kind.STREAM})
 LASTING: Final = 0.3
-"""How many of a walk's faults never go away again."""
+"""Share of a walk's faults that last."""
 MOMENTARY: Final = frozenset({FaultKind.CANCEL, FaultKind.CLOCK_AHEAD, FaultKind.CLOCK_BACK})
-"""What is done once it is done."""
+"""Faults that cannot last."""
 MIDWAY: Final = frozenset(
     {FaultKind.HANG, FaultKind.TEAR, FaultKind.NO_SPACE, FaultKind.IO_ERROR, FaultKind.CANCEL}
 )
-"""What strikes a stream before its first piece, and in a case of its own after it."""
+"""Faults that are injected into a stream before its first piece, and in a second case after it."""
 
 
 @cache
 def all_members() -> dict[str, Member]:
-    """Return everything that a boot can ask of the world, by name."""
+    """Return every member of every port that a boot can call, by name."""
     ports = ports_within(World, Journal)
     return {str(member): member for port in ports for member in members_of(port)}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A boot asks here: so often, and whether from a thread."""
+    """An injection point of a scenario: its number of calls, and whether a thread makes them."""
 
     point: InjectionPoint
     calls: int
@@ -48,7 +52,7 @@ class Asked:
 
 
 def asked(scene: Callable[[], Scenario]) -> list[Asked]:
-    """Return where ``scene`` asks its ports when nothing fails."""
+    """Return the injection points of ``scene`` when nothing fails."""
     plan = Plan()
     perform(scene(), plan)
     return [
@@ -57,10 +61,10 @@ def asked(scene: Callable[[], Scenario]) -> list[Asked]:
 
 
 def matrix() -> Iterator[tuple[str, Fault]]:
-    """Yield every single fault at every place of every scene, with the scene's name.
+    """Yield each single fault at each injection point of each scenario, with the scenario's name.
 
-    Each strikes once, at the first call. Where a place is seen for the first time it strikes
-    in other cases at a later call, and from the first one on for good.
+    Each is injected once, at the first call. At a point that no earlier scenario has, further cases
+    inject it at a later call, and from the first call on.
     """
     members, known = all_members(), set[InjectionPoint]()
     for name, scene in SCENARIOS.items():
@@ -94,7 +98,7 @@ def _kinds(member: Member, each: Asked) -> Iterator[Fault]:
 
 
 def walk(seed: str, count: int, among: Sequence[str] = tuple(SCENARIOS)) -> tuple[str, Plan]:
-    """Return a scene and a plan of ``count`` faults, drawn by ``seed`` and always the same."""
+    """Return a scenario and a plan of ``count`` faults; the same ``seed`` draws the same ones."""
     chance = Random(seed)
     name = chance.choice(sorted(among))
     members, places = all_members(), asked(SCENARIOS[name])

@@ -1,6 +1,7 @@
-"""What can be asked of a port, read from its Protocol: a new method is known the day it is written.
+"""Read the members of a port from its Protocol.
 
-The errors of a method are those under `Raises:` of its docstring, or of its Protocol's.
+The errors of a method are those under `Raises:` in its docstring, or in its Protocol's. Reading
+them keeps the drill complete: a new method or error is under fault without a list to update.
 """
 
 from __future__ import annotations
@@ -28,44 +29,44 @@ _STREAMS: Final = frozenset({AsyncGenerator, AsyncIterator})
 
 
 class Kind(StrEnum):
-    """How a member is used."""
+    """Kinds of members."""
 
     VALUE = auto()
     """Read as a property."""
     CALL = auto()
     COROUTINE = auto()
     STREAM = auto()
-    """Called once, and read piece by piece."""
+    """An async generator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One thing that can be asked of a port."""
+    """A method or property of a port."""
 
     port: str
     name: str
     kind: Kind
     returns: Any
-    """The annotation of what comes back; of each piece for a stream."""
+    """The annotation of the result; of each piece for a stream."""
     takes: tuple[Any, ...]
     """The annotations of the arguments."""
     raises: tuple[type[Exception], ...]
 
     def __str__(self) -> str:
-        """Return the name by which people know it."""
+        """Return PORT.NAME."""
         return f"{self.port}.{self.name}"
 
     def refusals(self) -> list[Callable[[], Exception]]:
-        """Return how to make each documented error, in every way it can be meant."""
+        """Return factories of each documented error, one for each combination of its flags."""
         return [making for error in self.raises for making in _ways_of(error, str(self))]
 
 
 @cache
 def members_of(port: type) -> tuple[Member, ...]:
-    """Return what can be asked of ``port``, inherited methods included.
+    """Return the members of ``port``, inherited ones included.
 
     Raises:
-        ValueError: a docstring names an error that nobody knows.
+        ValueError: a docstring names an unknown error.
     """
     found: dict[str, Member] = {}
     for owner in reversed([kind for kind in port.__mro__ if is_port(kind)]):
@@ -89,10 +90,10 @@ def hints_of(kind: Any) -> dict[str, Any]:
 
 @cache
 def ports_within(*annotations: Any) -> tuple[type, ...]:
-    """Return every port that is handed out under ``annotations``, however deep it is nested.
+    """Return every port that ``annotations`` reach, at any depth.
 
-    Followed are what ports return and yield, fields of dataclasses, and what our classes are made
-    from.
+    The search follows what ports return and yield, fields of dataclasses, and the parameters of our
+    classes.
     """
     seen: dict[Any, None] = {}
     waiting = list(annotations)
@@ -154,18 +155,16 @@ def _error(word: str, owner: type, name: str) -> type[Exception]:
         found = getattr(place, word, None)
         if isinstance(found, type) and issubclass(found, Exception):
             return found
-    raise ValueError(f"{owner.__name__}.{name} says that it raises {word}, which nobody knows")
+    raise ValueError(f"{owner.__name__}.{name} documents {word}, which is no known error")
 
 
-def _ways_of(error: type[Exception], who: str) -> list[Callable[[], Exception]]:
-    """Return makers of ``error``: one for each value of what is yes or no about it."""
+def _ways_of(error: type[Exception], member: str) -> list[Callable[[], Exception]]:
+    """Return factories of ``error``: one for each combination of its keyword-only flags."""
     parameters = inspect.signature(error.__init__).parameters.values()
     hints = get_type_hints(error.__init__)
     flags = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and hints[p.name] is bool]
     return [
-        _maker(
-            error, f"{who} refuses, as the drill wants it", dict(zip(flags, values, strict=True))
-        )
+        _maker(error, f"{member} fails in the drill", dict(zip(flags, values, strict=True)))
         for values in itertools.product((False, True), repeat=len(flags))
     ]
 

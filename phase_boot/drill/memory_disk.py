@@ -1,4 +1,4 @@
-"""A fake disk of the store: memfds under names, with a capacity and locks of its own."""
+"""A disk of the store in memory: memfds by name, with a capacity and locks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from phase_boot.store.errors import DiskFailed, store_errors
 
 @dataclass
 class _File:
-    """Bytes that live as long as they have a name here or a descriptor anywhere."""
+    """A file, which lives as long as it has a name or an open descriptor, as in Unix."""
 
     fd: int
     used: int = 0
@@ -36,7 +36,7 @@ class _File:
         return os.open(f"/proc/self/fd/{self.fd}", flags | os.O_CLOEXEC)
 
     def is_open(self, fd: int | None) -> bool:
-        """Say whether the descriptor was not closed since it was handed out."""
+        """Say whether the caller still holds the descriptor open."""
         try:
             return fd is not None and os.path.sameopenfile(fd, self.fd)
         except OSError:
@@ -44,7 +44,7 @@ class _File:
 
 
 class MemoryDisk:
-    """``Disk`` without a disk: ``capacity`` bytes; ``read_only`` refuses every change."""
+    """Implements `Disk` with ``capacity`` bytes; ``read_only`` refuses every change."""
 
     def __init__(self, capacity: int = 1 << 30) -> None:
         self.capacity = capacity
@@ -52,7 +52,7 @@ class MemoryDisk:
         self.unreserving = False
         """Whether it cannot allocate space in advance."""
         self.planted: dict[str, bytes] = {}
-        """Entries that no store wrote."""
+        """Entries that a scenario planted."""
         self._files: dict[tuple[Folder, str], _File] = {}
         self._ticks = itertools.count(1)
         self._lock = threading.RLock()
@@ -140,16 +140,16 @@ class MemoryDisk:
             return max(0, self.capacity - sum(file.size for file in self._files.values()))
 
     def descriptors(self) -> set[int]:
-        """Return the descriptors that keep the files themselves, which nobody was handed."""
+        """Return the descriptors that keep the files alive; callers get others."""
         return {file.fd for file in self._files.values()}
 
     def content(self, folder: Folder, name: str) -> bytes:
-        """Return what a file holds, without using it."""
+        """Return the content of a file without marking it as used."""
         file = self._files[folder, name]
         return os.pread(file.fd, file.size, 0)
 
     def plant(self, folder: Folder, name: str, data: bytes, *, plain: bool = True) -> None:
-        """Put something there that no store wrote; not ``plain`` stands for a link or a pipe."""
+        """Add a file that no store wrote; one that is not ``plain`` stands for a link or a pipe."""
         file = _File(os.memfd_create(name), used=next(self._ticks), plain=plain)
         os.write(file.fd, data)
         self._files[folder, name] = file

@@ -1,4 +1,4 @@
-"""A notebook in memory, which can be told to refuse."""
+"""State files in memory, which can be made to fail."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class MemoryNotebook:
 
     pages: dict[str, bytes] = field(default_factory=dict)
     refusal: StoreError | None = None
-    """What every write and read comes to."""
+    """The error that every read and write raises."""
     writes: int = 0
-    """How often something was written."""
+    """Number of writes."""
 
     def read(self, name: str, *, limit: int) -> bytes | None:
         if self.refusal is not None:

@@ -1,4 +1,7 @@
-"""Values that are not what was asked for, as far as their type allows."""
+"""Mutate the values that a port returns: flip, replace or truncate them.
+
+A mutated value keeps its type, because a real port cannot return another one.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 HOSTILE: Final = "\x1b[2J\r\nhttp://198.51.100.7/x?\N{RIGHT-TO-LEFT OVERRIDE}"
-"""What a peer would like a terminal to show."""
+"""Text that would move a terminal's cursor, end its line, or pass for a URL."""
 NUMBERS: Final = (0, -1, 1 << 62)
 DATES: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 
 
 def flip(value: Any, chance: Random) -> Any:
-    """Return ``value`` with one thing in it changed; the same where nothing can be."""
+    """Return ``value`` with one bit or field changed, or unchanged if that is impossible."""
     if isinstance(value, bytes | bytearray | memoryview):
         return _flipped(bytes(value), chance)
     if is_dataclass(value) and not isinstance(value, type):
@@ -37,7 +40,7 @@ def flip(value: Any, chance: Random) -> Any:
 
 
 def replace_all(value: Any, chance: Random) -> Any:
-    """Return something else altogether of the type of ``value``."""
+    """Return another value of the type of ``value``, with everything changed."""
     if isinstance(value, bytes | bytearray | memoryview):
         return chance.randbytes(len(value))
     if is_dataclass(value) and not isinstance(value, type):
@@ -51,14 +54,14 @@ def replace_all(value: Any, chance: Random) -> Any:
 
 
 def truncate(value: Any) -> Any:
-    """Return the first half of ``value``; None where there are no halves."""
+    """Return the first half of ``value``; None if the type has no halves."""
     if isinstance(value, bytes | bytearray | memoryview | str | tuple):
         return value[: len(value) // 2]
     return None
 
 
 def descriptor_of(fd: int, change: Callable[[bytes], bytes | None]) -> int:
-    """Return a descriptor of what ``change`` makes of the file ``fd``, which is closed."""
+    """Close ``fd`` and return a descriptor of its content as changed by ``change``."""
     content = os.pread(fd, os.fstat(fd).st_size, 0)
     os.close(fd)
     lie = os.memfd_create("lie", os.MFD_CLOEXEC)

@@ -1,4 +1,8 @@
-"""One boot in a world that fails, watched by somebody who does not believe its journal."""
+"""Run one boot with faults, and observe it from outside.
+
+The observer wraps the handlers and counts tasks, streams and descriptors itself, so that the
+invariants need not trust the journal.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +27,14 @@ from phase_boot.machine.registry import total
 from phase_boot.store.disk import Disk, Folder
 
 MAX_SECONDS: Final = 30 * 86_400.0
-"""Seconds after which somebody pulls the plug."""
+"""Virtual seconds after which a run counts as stuck."""
 MAX_VISITS: Final = 24
-"""Visits of the Shell after which a machine that tries again by itself has been watched enough."""
+"""Visits of the Shell after which a run that retries by itself is ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A handler ran: from when to when, in real seconds, and whether it came back."""
+    """One run of a handler, in seconds of the loop's time."""
 
     state: State
     began: float
@@ -38,37 +42,37 @@ class Visit:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Duration in seconds."""
         return self.ended - self.began
 
 
 @dataclass
 class Run:
-    """What happened, and what is left of it."""
+    """What happened in a boot, and what it left behind."""
 
     scene: Scenario
     plan: Plan
     before: Mapping[str, object]
-    """What was on Cache and in its notebook."""
+    """Content of Cache and its state files before the boot."""
     disks: tuple[MemoryDisk, ...]
     end: State | None = None
     boot: Boot | None = None
     error: BaseException | None = None
     stuck: str | None = None
-    """The state in which somebody had to pull the plug."""
+    """The state in which the run was stuck."""
     goes_on: bool = False
-    """Whether it was still trying by itself when it had been watched enough."""
+    """Whether it was still retrying by itself when it was ended."""
     visits: list[Visit] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
-    """Those that were still there afterwards."""
+    """Names of tasks that were left."""
     descriptors: set[int] = field(default_factory=set)
-    """Those that nobody closed."""
+    """Descriptors that were left open."""
 
 
 def perform(scene: Scenario, plan: Plan, *sinks: Sink) -> Run:
-    """Boot ``scene`` with the faults of ``plan``, and wait until it is over or hopeless.
+    """Boot ``scene`` with the faults of ``plan`` until it ends or is stuck.
 
-    The journal goes to ``sinks`` too, without any fault.
+    ``sinks`` get the journal too, and get no faults.
     """
     scene.clock = plan.clock
     disks = tuple(d for d in (scene.cache.cache, scene.cache.memory) if d is not None)
@@ -81,7 +85,7 @@ def perform(scene: Scenario, plan: Plan, *sinks: Sink) -> Run:
 
 
 def kept(scene: Scenario) -> dict[str, object]:
-    """Return all that would outlive this boot on the stick."""
+    """Return what stays on the stick after this boot."""
     disk = scene.cache.cache
     assert not isinstance(disk, Faulty)
     files = {
@@ -138,7 +142,7 @@ async def _driving(run: Run, sinks: Sequence[Sink]) -> tuple[State, Boot]:
 
 
 def _watched(handler: Handler, run: Run) -> Handler:
-    """Return the handler, with somebody who notes when it runs."""
+    """Return the handler, wrapped so that its runs are recorded."""
 
     async def watched(world: World, boot: Boot) -> Step:
         run.plan.entering(handler.state)
@@ -158,5 +162,5 @@ def _watched(handler: Handler, run: Run) -> Handler:
 
 def _descriptors() -> set[int]:
     place = Path("/proc/self/fd")
-    # The one that lists the folder is closed by the time we look.
+    # The descriptor of the listing itself is closed by now.
     return {int(link.name) for link in list(place.iterdir()) if link.is_symlink()}

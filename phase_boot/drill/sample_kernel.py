@@ -1,4 +1,4 @@
-"""Kernels small enough to look at: headers as Linux writes them, and little behind them."""
+"""A small kernel image: headers as Linux writes them (boot protocol, PE/COFF), and a short body."""
 
 from __future__ import annotations
 

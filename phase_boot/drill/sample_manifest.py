@@ -1,4 +1,7 @@
-"""Manifests to try things on, and keys to sign them with."""
+"""A sample manifest with its artifacts, and the keys that sign it.
+
+The keys are constants of the drill. Nothing outside it and the tests trusts them.
+"""
 
 from __future__ import annotations
 

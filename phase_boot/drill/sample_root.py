@@ -1,4 +1,4 @@
-"""Roots of trust to try things on: who holds which key, and documents signed by anybody."""
+"""Sample roots of trust, and the keys that sign them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NEW_PUBLISHER: Final = SigningKey(b"\x21" * 32)
 
 
 def role(*keys: SigningKey, threshold: int = 1, **more: object) -> dict[str, object]:
-    """Return keys and a threshold as a root spells them."""
+    """Return keys and a threshold in the form of a root document."""
     return {"keys": [key.keyid for key in keys], "threshold": threshold, **more}
 
 
 def channel(
     *keys: SigningKey, threshold: int = 1, expires: str = "2026-11-01T00:00:00Z"
 ) -> dict[str, object]:
-    """Return who publishes a channel."""
+    """Return the role of a channel's publishers."""
     return role(*keys or (PUBLISHER,), threshold=threshold, expires=expires)
 
 

@@ -1,4 +1,4 @@
-"""One boot in a world of fakes, from start to end."""
+"""One boot with fakes for all ports, from start to end."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from phase_boot.ports.peer_sharing import PeerSharing
 
 _FOUND = installed_handlers()
 OWN_HANDLERS = tuple(_FOUND[state] for state in State if state in _FOUND)
-"""Those of this installation, plugins and all, in the order of the graph."""
+"""The handlers of this installation, plugins included, in the order of the graph."""
 
 
 @dataclass
 class Scenario:
-    """One boot: change what you like, then `play` it and look at what is left."""
+    """One boot: change its fields, `play` it, and read the fakes afterwards."""
 
     sites: Sites
     found: list[str] = field(default_factory=list)
@@ -58,9 +58,9 @@ class Scenario:
     handlers: tuple[Handler, ...] = OWN_HANDLERS
     finder_broken: bool = False
     lan: Finder | None = None
-    """Who looks at the LAN, where it is nobody who merely finds all of ``found``."""
+    """The LAN finder; without one a fake finds all of ``found``."""
     peer_sharing: PeerSharing | None = None
-    """Who hands on; without it nobody looks at what was."""
+    """Peer sharing; without one a fake is used."""
     start: Boot = field(default_factory=Boot)
     boot: Boot | None = None
     clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
@@ -82,7 +82,7 @@ class Scenario:
 
     @property
     def cause(self) -> str:
-        """The sentence that the person at the machine was last told."""
+        """The cause that the console showed last."""
         return self.operator.reports[-1].cause
 
     async def driving(self) -> tuple[State, Boot]:
@@ -90,7 +90,7 @@ class Scenario:
         return await drive(total(self.handlers), self.world(journal), self.start)
 
     def world(self, journal: Journal) -> World:
-        """Return every port, as the handlers get them."""
+        """Return every port."""
         return World(
             clock=self.clock,
             platform=self.platform,
@@ -116,7 +116,7 @@ class Scenario:
 
 
 def replaced(handler: Handler, among: Iterable[Handler] = OWN_HANDLERS) -> tuple[Handler, ...]:
-    """Return the handlers with one of them replaced, as a plugin would."""
+    """Return the handlers with one of them replaced, as a plugin replaces it."""
     return tuple(handler if own.state is handler.state else own for own in among)
 
 

@@ -1,4 +1,4 @@
-"""Whole boots to put faults into: together they ask every port everything there is to ask."""
+"""The scenarios that faults are injected into; together they call every member of every port."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ from phase_boot.store.layout import dag_path, entry_path
 NEIGHBOUR: Final = "http://10.0.0.9:7000"
 OLD: Final = b"what an older version left " * 100
 OLDER_KERNEL: Final = bzimage(b"kernel of an older version")
-EVIL: Final = bzimage(b"what somebody would like to run")
+EVIL: Final = bzimage(b"an unsigned kernel")
 _FILES: Final = {"kernel": EVIL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 
 def internet() -> Scenario:
-    """A new root and version are out; a peer lies, Cache is nearly full and partly rotten."""
+    """A new root and version are published; a peer lies; Cache is full and partly corrupt."""
     liar = good_site()
     digests = {name: str(Digest.of(data)) for name, data in _FILES.items()}
     sizes = {name: len(data) for name, data in _FILES.items()}
@@ -68,9 +68,9 @@ def internet() -> Scenario:
 
 
 def shared() -> Scenario:
-    """Chunks come from three at once, one of them fetching too, and from what is here already.
+    """Chunks come from three sources, one of them a peer, and from an older local version.
 
-    Another artifact and its list are nowhere but at a gateway.
+    Another artifact and its chunk list are only at a gateway.
     """
     peer = site_with_chunks(mirrors=["http://other"])
     peer.tracker = FakeTracker(dags_of_all(), peers=(NEIGHBOUR,), assigned=0)
@@ -92,7 +92,7 @@ def shared() -> Scenario:
 
 
 def local() -> Scenario:
-    """All of it is on Cache already, and there is nobody on the network."""
+    """Every artifact is on Cache, and the network has no provider."""
     play = _scene("local", peer=good_site())
     play.found = []
     play.platform.table["discovery"]["order"] = ["lan", "cache"]
@@ -106,7 +106,7 @@ def local() -> Scenario:
 
 
 def private() -> Scenario:
-    """A machine that is not ours: its Cache must stay as it is, and one of its cards down."""
+    """Private mode: Cache stays unchanged, and one of two interfaces stays down."""
     play = _scene("private", peer=good_site())
     play.privacy.found = replace(SOUND, interfaces=(GOOD, KEPT))
     play.platform.table["cache_enabled"] = False
@@ -117,7 +117,7 @@ def private() -> Scenario:
 
 
 def exposed() -> Scenario:
-    """Private, and an interface is up with its burned-in address."""
+    """Private mode, and an interface is up with its permanent address."""
     play = _scene("private", peer=good_site())
     play.platform.table["cache_enabled"] = False
     play.privacy.found = replace(SOUND, interfaces=(replace(GOOD, address=BURNED_IN),))
@@ -125,7 +125,7 @@ def exposed() -> Scenario:
 
 
 def typed() -> Scenario:
-    """Nobody is there until a person types a URL; then the connection is lost once."""
+    """No provider is found until a person types a URL; the connection is lost once."""
     peer = good_site()
     peer.vanish_after = 3000
     play = _scene("internet", peer=peer)
@@ -135,7 +135,7 @@ def typed() -> Scenario:
 
 
 def helped() -> Scenario:
-    """No link comes up until a person has tried everything that the Shell offers."""
+    """No link comes up until a person has used everything that the Shell offers."""
     play = _scene("internet", peer=good_site())
     play.network.up = False
     play.platform.table["shell"]["root"] = True
@@ -152,14 +152,14 @@ def helped() -> Scenario:
 
 
 def staged() -> Scenario:
-    """The running kernel takes no other one, so the firmware's loader has to."""
+    """The running kernel refuses kexec, so the target is staged for the firmware's loader."""
     play = _scene("internet", peer=good_site())
     play.kexec.refuse("the running kernel is locked down", lasting=True)
     return play
 
 
 def stranded() -> Scenario:
-    """Neither the running kernel nor the firmware's loader will start anything."""
+    """Neither kexec nor the firmware's loader can start the target."""
     play = _scene("private", peer=good_site())
     play.platform.table["cache_enabled"] = False
     play.kexec.refuse("the image has no format that the kernel knows", errno="ENOEXEC")
@@ -168,7 +168,7 @@ def stranded() -> Scenario:
 
 
 def unattended() -> Scenario:
-    """No person is there for some hours; the only mirror comes up late, and is busy then."""
+    """No key is pressed for six hours; the only mirror comes up late and is busy at first."""
     peer = good_site()
     peer.up_at, peer.busy_until, peer.retry_after = 120.0, 180.0, 30.0
     play = _scene("internet", peer=peer)
@@ -202,7 +202,7 @@ MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "private": ("private", "exposed", "stranded"),
     }
 )
-"""The scenes of each mode."""
+"""The scenarios of each mode."""
 
 
 def _scene(mode: str, **sites: Site) -> Scenario:
@@ -210,14 +210,14 @@ def _scene(mode: str, **sites: Site) -> Scenario:
     play = Scenario(net, found=[net.manifest_url(name) for name in sites])
     play.platform.table = policy_table(mode=mode)
     play.supervisor.period = 3600
-    # A person who tries once more, and then has enough.
+    # The person retries once, then powers off.
     play.operator.answers = [Answer(MenuAction.RETRY), Answer(MenuAction.POWER_OFF)]
     return play
 
 
 @cache
 def _after_a_boot() -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
-    """Return the files and the notes that a good boot leaves on Cache."""
+    """Return the entries and state files that a good boot leaves on Cache."""
     play = _scene("internet", peer=good_site())
     disk, notes = play.cache.cache, play.cache.notes
     play.play()

@@ -1,4 +1,7 @@
-"""An event loop whose time passes only when everybody waits, so tests of hours take none."""
+"""An asyncio event loop with virtual time: when all tasks wait, it jumps to the next timer.
+
+A boot that waits for hours runs in milliseconds, and always in the same order.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ NOON = datetime(2025, 11, 20, 12, tzinfo=UTC)
 
 
 class NothingWillHappen(Exception):
-    """Every task waits, and nothing is scheduled: in reality this would hang for ever."""
+    """Every task waits and no timer is set: in real time this would hang for ever."""
 
 
 class _Jumping(selectors.SelectSelector):
@@ -33,13 +36,13 @@ class _Jumping(selectors.SelectSelector):
 
 
 class Hanging(BaseException):
-    """What a thread raises that would wait for ever: nobody ever hears of it again."""
+    """Raised in place of a thread that hangs; the result of the thread never arrives."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its executor runs in place, for threads would not know the virtual time.
+    """Runs executor functions at once in the caller's thread, because threads use real time.
 
-    What it returns arrives later, so that whoever waits may have been cancelled by then.
+    Their result arrives in a later iteration, when the waiting task may have been cancelled.
     """
 
     _threads = 0
@@ -50,7 +53,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @classmethod
     def in_thread(cls) -> bool:
-        """Say whether the caller would be a thread of its own in reality."""
+        """Say whether the caller runs in an executor function."""
         return cls._threads > 0
 
     def time(self) -> float:
@@ -65,7 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             result = func(*args)
         except Hanging:
             pass
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits
+        except Exception as error:  # noqa: BLE001 - goes to the awaiting task
             self.call_soon(_unless_cancelled, future, future.set_exception, error)
         else:
             self.call_soon(_unless_cancelled, future, future.set_result, result)

@@ -1,4 +1,4 @@
-"""What every drill of the suite shares: an end, and the words that repeat it."""
+"""Time limits of a drill: a loop that never waits, and a call that blocks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from types import FrameType
 import pytest
 
 PROCESSOR_SECONDS = 20.0
-"""A loop that never waits is out of asyncio's reach, and out of a virtual clock's. Processor time,
-so that a busy machine is no failure."""
+"""Limit for a loop that never waits, which asyncio and the virtual clock cannot end: processor
+time, so that a busy machine is no failure."""
 BLOCKED_SECONDS = 180.0
-"""In real time, for what neither runs nor ends."""
+"""Limit in real time for a call that blocks."""
 
 
 class Loops(BaseException):
-    """Nothing waited for so long that this can only be a loop without an end."""
+    """The drill took so long that it must be an endless loop or a blocked call."""
 
 
 def _loops(_number: int, _frame: FrameType | None) -> None:

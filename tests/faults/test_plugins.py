@@ -1,4 +1,4 @@
-"""A plugin in any state that does what no plugin may: the boot goes on without it."""
+"""A plugin that misbehaves in any state: the boot goes on without it."""
 
 from __future__ import annotations
 

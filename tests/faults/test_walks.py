@@ -1,4 +1,4 @@
-"""Boots with several faults at once, drawn by a seed: `--seed N` repeats one."""
+"""Boots with several faults, drawn by a seed; `--seed N` repeats one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run inside a namespace of `test_networkd.py`: print what is read back once networkd is ready."""
+"""Print the read-back of addresses once networkd is ready, in a namespace of `test_networkd.py`."""
 
 from __future__ import annotations
 

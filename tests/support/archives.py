@@ -1,4 +1,4 @@
-"""Reading `newc` archives back, as the kernel would, to see what was written."""
+"""Read `newc` archives as the kernel does."""
 
 from __future__ import annotations
 

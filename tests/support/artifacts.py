@@ -1,4 +1,4 @@
-"""Artifacts made of given bytes, and ways to look at the disk that holds them."""
+"""Artifacts of given bytes, and checks of the disk that holds them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from phase_boot.store.disk import Disk, Folder
 
 
 def artifact(data: bytes, name: str = "kernel") -> Artifact:
-    """Return the artifact that ``data`` is."""
+    """Return the artifact whose content is ``data``."""
     return Artifact(name, Digest.of(data), len(data))
 
 
 def store(cas: ContentStore, data: bytes, name: str = "kernel") -> Artifact:
-    """Write ``data`` into the store, from where an earlier writer stopped."""
+    """Write ``data`` into the store from where an earlier writer stopped."""
     with cas.stream_writer(artifact(data, name)) as writer:
         writer.write(data[writer.offset :])
         writer.commit()
@@ -25,7 +25,7 @@ def store(cas: ContentStore, data: bytes, name: str = "kernel") -> Artifact:
 
 
 def content(fetched: VerifiedFile) -> bytes:
-    """Return what kexec would read, and close it."""
+    """Return the content as kexec reads it, and close the file."""
     with fetched:
         return os.pread(fetched.fileno(), fetched.artifact.size + 1, 0)
 
@@ -36,7 +36,7 @@ def names(disk: Disk, folder: Folder = Folder.ENTRIES) -> set[str]:
 
 
 def assert_every_entry_is_what_it_is_called(disk: Disk) -> None:
-    """Hash all entries: the promise of the store."""
+    """Check that each entry of the store has the digest in its name."""
     for name in names(disk):
         fd = disk.open(Folder.ENTRIES, name)
         with os.fdopen(fd, "rb") as file:

@@ -1,4 +1,4 @@
-"""A second machine on the bridge of a lab, with a name and an avahi of its own."""
+"""A second machine on the bridge of a lab, with its own name and avahi daemon."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ class Neighbour:
         }
 
     def browse(self) -> list[list[str]]:
-        """Return what avahi finds, one list of fields per address family; [6:] if resolved."""
+        """Return the services that avahi finds, one list of fields per address family."""
         out = self.run([needed("avahi-browse", "avahi-utils"), "-rptk", "_phase-image._tcp"])
         return [line.split(";") for line in out.splitlines() if line.startswith("=")]
 
 
 @contextmanager
 def neighbour(lab: Lab) -> Iterator[Neighbour]:
-    """Plug a machine that runs avahi into the bridge; the lab ends it."""
+    """Attach a machine that runs avahi to the bridge; the lab ends it."""
     for program, package in (("dbus-daemon", "dbus"), ("avahi-daemon", "avahi-daemon")):
         needed(program, package)
     holder = lab.popen(
@@ -111,7 +111,7 @@ def neighbour(lab: Lab) -> Iterator[Neighbour]:
 
 
 def wait_until(condition: object, log: Path, seconds: float = 30) -> None:
-    """Wait for something to become so, or fail with the log that tells why it did not."""
+    """Wait for a condition, or fail with the content of ``log``."""
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():

@@ -1,4 +1,4 @@
-"""Disks in a machine that is a folder: sysfs, /dev, and the partition table on each disk."""
+"""A folder with the sysfs, /dev and partition tables of a machine's disks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ VIRTIO_SCSI = "pci0000:00/0000:00:06.0/virtio1/host12/target12:0:3/12:0:3:1/bloc
 USB3 = "pci0000:00/0000:00:02.0/usb2/2-1/2-1:1.0/host13/target13:0:0/13:0:0:0/block/sdd"
 USB3_NEXT = "pci0000:00/0000:00:02.0/usb2/2-2/2-2:1.0/host15/target15:0:0/15:0:0:0/block/sde"
 USB2_HUB = "pci0000:00/0000:00:02.0/usb1/1-2/1-2.1/1-2.1:1.0/host14/target14:0:0/14:0:0:0/block/sdc"
-"""As Linux 6.12 shows a q35 machine of QEMU with a stick in every way it can be plugged in."""
+"""Device paths of a stick on each bus of a QEMU q35 machine, as Linux 6.12 shows them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computer:
-    """A machine whose files are below ``root``; as `plug` leaves it."""
+    """A machine whose files are below ``root``."""
 
     root: Path
 
@@ -53,7 +53,7 @@ class Computer:
         return disk
 
     def controllers(self) -> None:
-        """Have what sysfs tells of the controllers of the paths above."""
+        """Write the sysfs files of the controllers of the paths above."""
         bridge = self.root / "sys/devices/pci0000:00"
         write(bridge / "firmware_node/uid", "0\n")
         xhci = bridge / "0000:00:02.0"
@@ -70,7 +70,7 @@ class Computer:
         write(bridge / "0000:00:04.0/nvme/nvme0/nvme0n1/nsid", "1\n")
 
     def runs(self, seed: str = SEED) -> None:
-        """Leave what the initramfs leaves behind."""
+        """Write the files that the initramfs leaves."""
         write(self.root / "run/phase-boot/seed", f"{seed}\n")
 
     @property
@@ -81,13 +81,13 @@ class Computer:
         return folder
 
     def loaded_from(self, guid: str, *, attributes: int = 6) -> None:
-        """Let systemd-boot have come from that partition."""
+        """Set the loader's variable to that partition, as systemd-boot does."""
         text = guid.upper().encode("utf-16-le") + b"\0\0"
         path = self.variables / f"LoaderDevicePartUUID-{LOADER}"
         path.write_bytes(struct.pack("<I", attributes) + text)
 
     def booted(self, *nodes: bytes, number: int = 1) -> None:
-        """Let the firmware have started the option of that number, with this device path."""
+        """Set the variables of the boot option that the firmware started."""
         current = self.variables / f"BootCurrent-{GLOBAL}"
         current.write_bytes(struct.pack("<IH", 6, number))
         option = self.variables / f"Boot{number:04X}-{GLOBAL}"
@@ -113,7 +113,7 @@ def table(guids: Sequence[str], *, count: int = 128, width: int = 128) -> bytes:
 
 
 def header(entries: bytes, **changes: int) -> bytes:
-    """The second sector, with a right checksum."""
+    """The second sector, with a valid checksum."""
 
     def packed(crc: int) -> bytes:
         fields = {"size": 92, "start": 2, "count": 128, "width": 128} | changes

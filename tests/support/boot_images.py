@@ -23,7 +23,7 @@ CERTIFICATES = Path("build/e2e/certificates").absolute()
 MIRROR = "mirror.phase.example"
 
 
-# Hello, with a section that says nothing: other bytes that do the same.
+# Hello with an empty custom section: other bytes, the same behaviour.
 SECOND_MODULE = hello() + b"\0\7\6second"
 SECOND_INPUT = "The manifest handed this over."
 
@@ -45,12 +45,12 @@ class Published:
     hardware: Hardware
 
     def artifact(self, name: str) -> Path:
-        """Where the SITE keeps an artifact."""
+        """The path of an artifact in the SITE."""
         return self.site / "cas" / "sha256" / self.manifest.artifacts[name].digest.hex
 
 
 def built(arch: Arch, build: Path = BUILD / "e2e") -> Published:
-    """Return what a boot of ``arch`` takes; a second caller waits while a first one builds it."""
+    """Return the stick, SITE and machine of ``arch``; concurrent callers build them once."""
     folder = build / arch
     with build_lock(folder):
         _build(arch, folder)
@@ -91,7 +91,7 @@ def _read(arch: Arch, folder: Path) -> Published:
 
 
 def second_job(folder: Path) -> tuple[str, ...]:
-    """The builder's words for a job of the manifest, whose module no rootfs has."""
+    """The builder's options for a job of the manifest whose module is not in the rootfs."""
     module, job = folder / "second.wasm", folder / "second.json"
     module.write_bytes(SECOND_MODULE)
     pinned = {"module": str(Digest.of(SECOND_MODULE)), "size": len(SECOND_MODULE)}
@@ -102,7 +102,7 @@ def second_job(folder: Path) -> tuple[str, ...]:
 
 
 def mirror_certificate() -> Certificate:
-    """What the HTTPS server MIRROR shows; every stick trusts the authority that made it."""
+    """The certificate of the HTTPS server MIRROR; every stick trusts its authority."""
     with build_lock(CERTIFICATES):
         return certificate(CERTIFICATES, MIRROR)
 

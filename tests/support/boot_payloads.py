@@ -1,4 +1,4 @@
-"""Verified images as the ladder carries them."""
+"""Verified images as the boot methods take them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INITRAMFS = b"initramfs" * 1000
 
 
 def fetched(name: str, data: bytes) -> VerifiedFile:
-    """Return an artifact that the store has hashed."""
+    """Return a verified artifact."""
     cas = ContentStore(MemoryDisk(), bound=1 << 24)
     artifact = Artifact(name, Digest.of(data), len(data))
     with cas.stream_writer(artifact) as writer:

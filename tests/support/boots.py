@@ -1,4 +1,4 @@
-"""A publisher, a target and a stick, and what is asked of a machine that boots."""
+"""What boots of virtual machines share: changed SITEs, typed input, and checks of what is left."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BOTH = pytest.mark.parametrize("arch", [Arch.AMD64, Arch.ARM64], ids=str)
 
 
 def stay(machine: Machine) -> None:
-    """Press a key that chooses nothing, so that the Shell waits for a person from now on."""
+    """Press a key that chooses nothing: the Shell stops its countdown and waits."""
     before = len(machine.events_named("retry.stopped"))
     machine.type(" ")
     machine.wait_for(
@@ -90,7 +90,7 @@ def type_url(machine: Machine, url: str) -> None:
 
 
 def replayed(machine: Machine, folder: Path) -> list[str]:
-    """The states that `phase-boot replay` finds in what the seed wrote down."""
+    """The states that `phase-boot replay` finds in the seed's journal."""
     journal = folder / "journal.jsonl"
     lines = (machine.folder / "events.jsonl").read_text().splitlines(keepends=True)
     journal.write_text("".join(line for line in lines if is_seed_event(json.loads(line)["event"])))
@@ -106,14 +106,14 @@ def moves(machine: Machine) -> list[tuple[str, str, str]]:
 
 
 def cache_of(machine: Machine) -> Cache:
-    """The Cache as it is on the disk of a machine that writes nothing now, checked."""
+    """The checked Cache of a stopped machine."""
     cache = machine.stick.copy_cache(machine.folder)
     cache.check()
     return cache
 
 
 def stored_in(cache: Cache) -> set[str]:
-    """The digests of what is published in a Cache, each compared with its content."""
+    """The digests of the entries in a Cache, each compared with its content."""
     artifacts = cache.artifacts()
     assert {name: digest.hex for name, digest in artifacts.items()} == {
         name: name for name in artifacts
@@ -122,13 +122,13 @@ def stored_in(cache: Cache) -> set[str]:
 
 
 def stored_and_sound(machine: Machine) -> set[str]:
-    """Stop the machine, check its Cache, and return the digests of what is published in it."""
+    """Stop the machine, check its Cache, and return the digests of its entries."""
     machine.stop()
     return stored_in(cache_of(machine))
 
 
 def sources(events: list[Event]) -> dict[str, str]:
-    """Where each artifact came from in the end."""
+    """The source of each artifact."""
     return {event.text("artifact"): event.text("source") for event in events}
 
 

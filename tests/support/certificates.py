@@ -1,4 +1,4 @@
-"""Certificates of an authority of the tests, made by openssl, valid when they are told to be."""
+"""A certificate authority of the tests, made by openssl, with chosen validity periods."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ subjectAltName = DNS:{name}
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority in a folder of its own."""
+    """A certificate authority in a folder."""
 
     folder: Path
 
@@ -44,7 +44,7 @@ class Authority:
         return self.folder / "authority.pem"
 
     def server(self, first: datetime, last: datetime, *, name: str = "localhost") -> ssl.SSLContext:
-        """Return what a server called ``name`` shows, valid from ``first`` to ``last``."""
+        """Return the certificate of the server ``name``, valid from ``first`` to ``last``."""
         (self.folder / "index").write_text("")
         (self.folder / "leaf.cnf").write_text(_AUTHORITY.format(name=name))
         openssl(

@@ -1,4 +1,4 @@
-"""The programs that pack an initramfs, as mkinitramfs and dracut call them."""
+"""The programs that compress an initramfs, as mkinitramfs and dracut call them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COMPRESSORS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType({"xz": "xz-utils"})
-"""Where the package of a program is not called like it."""
+"""Packages whose name differs from their program's."""
 
 
 def packed(compression: str, data: bytes) -> bytes:
-    """Return ``data`` as its program packs it."""
+    """Return ``data`` compressed by the program."""
     argv = COMPRESSORS[compression]
     if not argv:
         return data

@@ -1,4 +1,4 @@
-"""A person at a console: a real pseudo-terminal, and the screen that a VT100 would show."""
+"""The user of a console: a pseudo-terminal and the screen of a VT100."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import pyte
 from phase_boot.adapters.terminal.terminals import Terminal
 
 PATIENCE: Final = 30.0
-"""Seconds until something is shown; a machine under load is slow, a hang is for ever."""
+"""Timeout in seconds for output; generous, since the machine may be under load."""
 REOPEN_SECONDS: Final = 0.01
 
 
 class Person:
-    """Sits at one end of a line; `terminal` is the other."""
+    """The user's end of a terminal line; `terminal` is the other end."""
 
     def __init__(self, columns: int = 0, rows: int = 0) -> None:
-        """A line that knows no size has 0 columns and 0 rows, as a serial one does."""
+        """Zero columns and rows mean an unknown size, as on a serial line."""
         self._line, side = os.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.path = Path(os.ttyname(side))
@@ -63,7 +63,7 @@ class Person:
         os.write(self._line, text if isinstance(text, bytes) else text.encode())
 
     async def pour(self, noise: bytes, listener: asyncio.Task[Any]) -> None:
-        """Send all of ``noise`` as fast as it is read, as long as ``listener`` listens."""
+        """Send ``noise`` as fast as ``listener`` reads it, until ``listener`` is done."""
         left = memoryview(noise)
         while left and not listener.done():
             try:
@@ -79,7 +79,7 @@ class Person:
         self._screen.resize(rows, columns)
 
     async def see(self, text: str) -> None:
-        """Wait until ``text`` was shown after what was waited for before."""
+        """Wait until ``text`` is shown after the last awaited text."""
         async with asyncio.timeout(PATIENCE):
             while (found := self.shown.find(text, self._read)) < 0:
                 self._seen.clear()
@@ -99,7 +99,7 @@ class Person:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + PATIENCE
         while not listener.done() and self._unread():
-            assert loop.time() < give_up, "nobody reads"
+            assert loop.time() < give_up, "the console does not read"
             await asyncio.sleep(0.001)
 
     def _unread(self) -> bool:
@@ -108,12 +108,12 @@ class Person:
 
     @property
     def screen(self) -> list[str]:
-        """The rows as a person sees them."""
+        """The rows on the screen."""
         return [row.rstrip() for row in self._screen.display]
 
     @property
     def modes(self) -> int:
-        """The local modes of the line: whether it echoes, and gives lines."""
+        """The local modes of the line, such as ECHO and ICANON."""
         modes = termios.tcgetattr(self.terminal.reader)[3]
         return int(modes)
 

@@ -30,7 +30,7 @@ def car_of(tree: FileDag) -> bytes:
 
 
 def learn(dag_index: DagIndex, file: bytes) -> int:
-    """Feed the needed ranges of a CAR until the index is complete; return the bytes that took."""
+    """Feed the needed ranges of a CAR until the index is complete; return the number of bytes."""
     taken = 0
     for _ in range(10_000):
         if dag_index.complete:

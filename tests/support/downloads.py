@@ -1,4 +1,4 @@
-"""Data in chunks, and downloads of it from sites in memory."""
+"""Chunked data, and downloads of it from mirrors in memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def gateway_of(data: bytes, chunks: ChunkList, **settings: Any) -> Site:
 
 @dataclass
 class FakeDownload:
-    """Downloads from fake sites: their context, their sources, and what they leave behind."""
+    """Downloads from fake mirrors: context, sources, events and disk."""
 
     sites: Sites
     disk: Disk = field(default_factory=MemoryDisk)
@@ -83,5 +83,5 @@ class FakeDownload:
 
 
 def flipped_from(offset: int) -> Callable[[str, bytes], bytes]:
-    """Return a twist that changes a bit of the byte at ``offset``."""
+    """Return a function that flips a bit of the byte at ``offset``."""
     return lambda _, data: data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]

@@ -1,4 +1,4 @@
-"""Drills whose invariants must all hold."""
+"""Run a drill and assert its invariants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from phase_boot.drill.scenarios import SCENARIOS
 
 
 def drilled(name: str, plan: Plan) -> Run:
-    """Boot a scene with a plan, and have every invariant hold."""
+    """Boot a scenario with the faults of a plan, and assert every invariant."""
     run = perform(SCENARIOS[name](), plan)
     broken = [verdict for verdict in verdicts(run) if not verdict.holds]
     assert not broken, "\n".join(

@@ -1,4 +1,4 @@
-"""A disk that passes a number of calls on and then loses its power."""
+"""A disk whose power is cut after a number of calls."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from phase_boot.store.disk import Disk, FileInfo, Folder
 
 
 class PowerCut(BaseException):
-    """Nothing catches this, as nothing catches a pulled stick."""
+    """The power is cut; no code catches this."""
 
 
 class DyingDisk:
-    """Passes ``calls`` calls on, and then no more."""
+    """Forwards ``calls`` calls, then raises PowerCut."""
 
     def __init__(self, disk: Disk, calls: int) -> None:
         self._disk = disk

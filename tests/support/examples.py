@@ -1,4 +1,4 @@
-"""How many examples a property is tried with.
+"""The number of examples that a property is tried with.
 
 `make test` tries few. `make properties` loads the profile of `tests/conftest.py` that tries more.
 """
@@ -10,9 +10,9 @@ from typing import Final
 from hypothesis import settings
 
 USUAL: Final = 100
-"""What hypothesis tries unless a test or a profile says otherwise."""
+"""The default of hypothesis."""
 
 
 def examples(usual: int) -> int:
-    """Return how many examples the profile asks for of a test that usually tries ``usual``."""
+    """Return ``usual``, scaled by the profile."""
     return usual * settings().max_examples // USUAL

@@ -1,4 +1,4 @@
-"""`phase-boot` in a world that fails: programs for `python -c`."""
+"""`phase-boot` with little memory, a full disk or a kill: programs for `python -c`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ sys.exit(main())
 
 
 def killed_before_rename(number: int = 1) -> str:
-    """Return a program that is killed when it is about to rename for the ``number``th time."""
+    """Return a program that is killed before its ``number``th rename."""
     return f"""
 import os, signal, sys
 left = {number}

@@ -22,7 +22,7 @@ PACKAGES = ("phase_boot", "policies", "loader", "image")
 
 
 def perform(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what became of one case."""
+    """Return the outcome of one case."""
     errors, output = folder / "stderr", folder / "stdout"
     pid = os.fork()
     if not pid:
@@ -97,7 +97,7 @@ def _open_stdout(kind: str, output: Path) -> None:
 
 
 def _interrupting(calls: int, mark: Path) -> Any:
-    """Return a profiler that sends SIGINT at the call of that number into our own code."""
+    """Return a profile function that sends SIGINT at that call of this project's code."""
     seen = 0
 
     def profile(frame: types.FrameType, event: str, _argument: object) -> None:
@@ -105,7 +105,7 @@ def _interrupting(calls: int, mark: Path) -> Any:
         name = str(frame.f_globals.get("__name__", ""))
         if event != "call" or name.partition(".")[0] not in PACKAGES or name.endswith(".edge"):
             return
-        # From the command on: what comes before it takes microseconds.
+        # Calls are counted from the command on.
         seen += 1 if seen or frame.f_code.co_name == "_main" else 0
         if seen == calls:
             sys.setprofile(None)

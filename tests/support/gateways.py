@@ -1,4 +1,4 @@
-"""Downloads over real HTTP from one gateway alone."""
+"""Downloads over real HTTP from a single gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ByGateway:
     url: str
     reach: Reach = Reach.INTERNET
     near: bool = True
-    """Whether it counts as on a network of this machine."""
+    """Whether it counts as on the local link."""
     events: list[Event] = field(default_factory=list)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
 

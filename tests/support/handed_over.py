@@ -1,4 +1,4 @@
-"""A machine that took over from the seed, as a folder."""
+"""The handoff document of a booted target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that answers with given bytes, and a client for it."""
+"""An HTTP server on loopback that sends given bytes, and a client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ok(body: bytes, *headers: str, length: int | None = None, status: str = "200
 async def server(
     answer: Callable[[str], bytes | None], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
-    """Serve ``answer(request head)`` on loopback; None never answers."""
+    """Serve ``answer(request head)`` on loopback; None means no response."""
     asked: list[asyncio.Task[None]] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

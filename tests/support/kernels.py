@@ -1,4 +1,4 @@
-"""Kernels of every format that a manifest may name: headers as Linux writes them."""
+"""Kernels of every supported format, with headers as Linux writes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def gzipped(inner: bytes) -> bytes:
 
 
 def zboot(inner: bytes, *, packing: bytes = b"gzip", machine: int = ARM64) -> bytes:
-    """Return a program that unpacks ``inner`` by itself."""
+    """Return a self-extracting EFI program (EFI_ZBOOT) of ``inner``."""
     head = bytearray(pe(machine, start=0x48))
     payload = gzipped(inner) if packing == b"gzip" else inner
     head[4:8] = b"zimg"

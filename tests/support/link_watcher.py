@@ -1,4 +1,4 @@
-"""Print every snapshot of the links, for so many seconds: `watcher.py SECONDS`."""
+"""Print every snapshot of the links: `python -m tests.support.link_watcher SECONDS`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _HEADER: Final = 110
 
 
 class Panic(Exception):
-    """What the kernel says as it gives the rest of the initrd up."""
+    """The kernel's message as it stops unpacking the initrd."""
 
 
 def names(initrd: bytes) -> list[str]:
@@ -68,7 +68,7 @@ def _up(number: int) -> int:
 
 
 def _decompressed(data: bytes) -> tuple[bytes, int]:
-    """Return what an archive holds, and how many bytes of ``data`` its decompressor read."""
+    """Return the unpacked archive and the number of bytes that its decompressor read."""
     for magic, decompress in DECOMPRESSORS.items():
         if data.startswith(magic):
             return decompress(data)

@@ -1,6 +1,6 @@
 """A model of how Linux reads its command line, byte by byte as lib/cmdline.c does.
 
-It follows `next_arg` with its pointers and zero bytes, so that it shares no thought with
+It follows `next_arg` with its pointers and zero bytes, independently of
 `phase_boot.handoff.cmdline`.
 """
 

@@ -1,4 +1,4 @@
-"""A stick's loader partition and a firmware's variables, as folders that can be told to lie."""
+"""A stick's loader partition and a firmware's variables, as folders that can be made to fail."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ LOADER_CONF = "timeout 3\ndefault phase-internet.conf\n"
 
 
 class FolderEsp:
-    """Implements `adapters.esp.Esp`; what is done to it between two mounts is up to a test."""
+    """Implements `Esp` on a folder, which a test may change between two mounts."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.mounts: list[bool] = []
-        """For every mount so far, whether it could be written to."""
+        """For each mount, whether it was writable."""
         self.protected: str | None = None
         self.there = True
         self.sure = False
-        """Whether it can be told without mounting what is not there."""
+        """Whether absent files are known without a mount."""
         self.unmounted: Callable[[int], None] = lambda _number: None
-        """What happens to the disk when the mount of that number, from 1, has ended."""
+        """By the number of a mount, from 1: a change of the disk after it."""
 
     def obstacle(self) -> str | None:
         return self.protected
@@ -50,7 +50,7 @@ class FolderEsp:
 
 
 class Stick:
-    """A stick with the seed's own files, in a machine whose loader can be told what to start."""
+    """A stick with the seed's files, in a machine with systemd-boot's variables."""
 
     def __init__(self, folder: Path) -> None:
         self.esp = FolderEsp(folder / "esp")
@@ -75,7 +75,7 @@ class Stick:
         (self.efivars / f"{name}-{vendor}").write_bytes(struct.pack("<I", 7) + value)
 
     def files(self) -> dict[str, bytes]:
-        """Everything on the partition, by its path."""
+        """The files of the partition by path."""
         return {
             str(path.relative_to(self.esp.root)): path.read_bytes()
             for path in sorted(self.esp.root.rglob("*"))
@@ -84,7 +84,7 @@ class Stick:
 
     @property
     def staged(self) -> dict[str, bytes]:
-        """What is there and is not the seed's."""
+        """The files that are not the seed's."""
         now = self.files()
         assert {path: now.get(path) for path in self.seed} == self.seed
         return {path: data for path, data in now.items() if path not in self.seed}

@@ -1,4 +1,4 @@
-"""What a machine of the tests trusts and asks for, and a second publisher's key."""
+"""The trust and requirements of a machine, and a second publisher's key."""
 
 from __future__ import annotations
 

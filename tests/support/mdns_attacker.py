@@ -1,4 +1,4 @@
-"""Send hostile packets of mDNS: `liar.py INTERFACE COUNT`, over and over until ended.
+"""Send hostile mDNS packets until ended: `python -m tests.support.mdns_attacker INTERFACE COUNT`.
 
 COUNT names that never resolve, every packet of `tests.support.mdns_packets`, and goodbyes of `the
 provider`.

@@ -1,4 +1,4 @@
-"""Claim every instance name that anybody asks for or probes: `claimer.py INTERFACE`."""
+"""Claim every queried or probed name: `python -m tests.support.mdns_claimer INTERFACE`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the LAN finder for some seconds and print every candidate: `finder.py SECONDS`."""
+"""Run the LAN finder and print every candidate: `python -m tests.support.mdns_finder SECONDS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses of mDNS, octet by octet, so that they may hold what no library would send."""
+"""mDNS responses built octet by octet, so that they can be invalid."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ HOSTILE_LABELS: Final = (
     b"_phase-image",
     b"x" * 40 + b"\xe2\x82",
 )
-"""Instance names; the longest that a label can hold is of 63 octets."""
+"""Instance names; a label holds at most 63 octets."""
 
 
 def hostile_packets() -> dict[str, bytes]:
-    """Return packets that a stranger may send, by what is wrong with them."""
+    """Return hostile packets by their defect."""
     deep = b"".join(b"\x01a" + struct.pack("!H", 0xC000 | (12 + 4 * n)) for n in range(300))
     long = name(*([b"y" * 63] * 5))
     huge = [pointer(b"%05d" % number) for number in range(150)]

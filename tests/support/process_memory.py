@@ -1,4 +1,4 @@
-"""The memory that a process has used."""
+"""Memory use of a process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def peak_rss(pid: int) -> int:
-    """Return the most memory that a process ever held, in bytes."""
+    """Return the peak resident set size of a process in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024

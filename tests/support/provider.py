@@ -1,4 +1,4 @@
-"""A provider on the loopback, and a client that sends given bytes unchanged."""
+"""A provider on loopback, and a client that sends given bytes unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A terminal for tests that no test has to read from."""
+"""A pseudo-terminal whose output is read in the background."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TextIO
 
 
 class Screen:
-    """What a terminal got up to now."""
+    """The output so far."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -22,7 +22,7 @@ class Screen:
         return self._got.decode()
 
     def read(self) -> None:
-        """Read until nobody has the terminal open."""
+        """Read until the terminal is closed everywhere."""
         with suppress(OSError):
             while piece := os.read(self._descriptor, 1 << 16):
                 self._got += piece
@@ -30,7 +30,7 @@ class Screen:
 
 @contextmanager
 def pseudo_terminal(columns: int) -> Iterator[tuple[TextIO, Screen]]:
-    """Yield a terminal of so many columns to write to, and its screen, complete after the end."""
+    """Yield a terminal of that many columns, and its output, which is complete after the block."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
     screen = Screen(ours)

@@ -1,4 +1,4 @@
-"""A manifest published by the command, and what it says."""
+"""Publish by the command, and read the result."""
 
 from __future__ import annotations
 

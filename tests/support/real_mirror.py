@@ -36,7 +36,7 @@ ENTRY = f"cas/sha256/{Digest.of(ROOTFS).hex}"
 
 
 class Ranges(SimpleHTTPRequestHandler):
-    """Sends parts of files, as slowly as the server is told to, and counts what it sent."""
+    """Serves files and ranges at the server's rate, and counts the bytes."""
 
     protocol_version = "HTTP/1.1"
     server: Mirror
@@ -88,7 +88,7 @@ class Mirror(ThreadingHTTPServer):
         super().__init__(*args)
         self.asked: list[str] = []
         self.first: list[Callable[[Ranges], None]] = []
-        """What becomes of the first requests."""
+        """Handlers of the first requests, in order."""
 
     @staticmethod
     def twist(data: bytes) -> bytes:
@@ -99,7 +99,7 @@ class Mirror(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, *_args: Any) -> None:
-        """Whoever has enough hangs up."""
+        """Ignore clients that disconnect."""
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def mirror(site: Path) -> Iterator[Mirror]:
 
 
 class Yard:
-    """A publisher's key, a policy that trusts it, and a SITE that names some mirrors."""
+    """A publisher's key, a policy that trusts it, and a SITE with mirrors."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self.site = folder, folder / "site"

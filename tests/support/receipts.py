@@ -1,4 +1,4 @@
-"""Jobs and receipts to try things on, and the key of the machine that signs them."""
+"""Sample jobs and receipts, and the key of the node that signs them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from phase_boot.trust.strict_json import canonical
 NODE: Final = SigningKey(b"\x31" * 32)
 OTHER_NODE: Final = SigningKey(b"\x32" * 32)
 MODULE: Final = b"\0asm\x01\0\0\0"
-"""The smallest module there is; it has nothing to run."""
+"""The smallest valid module; it has no code."""
 
 
 def job_table(**changes: object) -> dict[str, object]:
-    """Return a good job as a file has it, with some fields changed; None leaves one out."""
+    """Return a good job as a JSON object, with some fields changed; None omits one."""
     fields: dict[str, object] = {
         "name": "hello",
         "module": str(Digest.of(MODULE)),
@@ -48,7 +48,7 @@ def job(**changes: object) -> Job:
 
 
 def booted(**changes: Any) -> Booted:
-    """Return what a machine says that booted the drill's manifest."""
+    """Return the `booted` part of a receipt for the drill's manifest."""
     fields: dict[str, Any] = {
         "version": Version.parse("2025.11.12"),
         "channel": "stable",

@@ -1,4 +1,4 @@
-"""The programs of others that we must get on with."""
+"""Programs that a test needs: found, or a reason to skip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", 
 
 
 def needed(program: str, package: str) -> str:
-    """Return the path of a program; without it, skip at home and fail in CI."""
+    """Return the path of a program; if it is missing, fail in CI and skip elsewhere."""
     path = shutil.which(program, path=SYSTEM_PATH)
     if path is None:
         absent(f"{program} is not installed: run `apt-get install {package}`")
@@ -20,7 +20,7 @@ def needed(program: str, package: str) -> str:
 
 
 def absent(reason: str) -> NoReturn:
-    """Skip the test for want of something, or fail where all must run."""
+    """Fail in CI, where all tests must run; skip elsewhere."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""More keepers of a root, and the root that an image carries."""
+"""Further root keys, and the root that an image carries."""
 
 from __future__ import annotations
 

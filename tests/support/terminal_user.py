@@ -1,4 +1,4 @@
-"""A person at a terminal: reads what a program asks, and types."""
+"""The user of a program at a pseudo-terminal: reads prompts and types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 PATIENCE: Final = 60.0
-"""Seconds for a whole conversation; a machine under load is slow, a hang is for ever."""
+"""Timeout in seconds of a conversation; generous, since the machine may be under load."""
 PROGRAM: Final = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -24,7 +24,7 @@ sys.exit(main())
 
 
 class Typist:
-    """Runs `phase-boot` with a terminal of its own, and sees all that the terminal shows."""
+    """Runs `phase-boot` in a terminal and collects its output."""
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class Typist:
         os.write(self._terminal, f"{line}\n".encode())
 
     def wait(self, prompt: str) -> None:
-        """Wait until the program has shown ``prompt`` after what was waited for before."""
+        """Wait until the program shows ``prompt`` after the last awaited text."""
         while (found := self.shown.find(prompt, self._read)) < 0:
             assert self._look(), f"waited for {prompt!r} and saw {self.shown!r}"
         self._read = found + len(prompt)
 
     def leave(self) -> int:
-        """Watch until the program ends, and return its exit status."""
+        """Wait until the program ends, and return its exit status."""
         while self._look():
             pass
         return self._program.wait(timeout=max(0.1, self._until - time.monotonic()))

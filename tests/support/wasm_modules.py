@@ -1,4 +1,4 @@
-"""WebAssembly modules that do one thing, most of them no good one."""
+"""WebAssembly modules that each do one thing, most of them hostile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WASI: Final = """
 
 
 def doing(body: str, more: str = "") -> bytes:
-    """Return a module whose `_start` is ``body``, with WASI at hand."""
+    """Return a module whose `_start` is ``body``, with imports of WASI."""
     return assembled(f'(module {_WASI} {more} (func (export "_start") {body}))')
 
 
@@ -75,18 +75,18 @@ TWO_MEMORIES: Final = assembled('(module (memory 1) (memory 1) (func (export "_s
 
 
 def compiling_long() -> bytes:
-    """One function of some two million instructions: a compiler takes long over it."""
+    """One function of about two million instructions, which takes long to compile."""
     step = "(local.set 0 (i32.add (i32.mul (local.get 0) (local.get 1)) (local.get 2)))"
     body = f"(local i32 i32 i32) {step * 100_000}"
     return assembled(f'(module (func (export "_start") {body}))')
 
 
 def job_of(module: bytes, **changes: Any) -> Job:
-    """Return a job that runs ``module``, with the usual limits but for some."""
+    """Return a job that runs ``module``, with some limits changed."""
     table = {"name": "job", "module": str(Digest.of(module)), "size": len(module)}
     return Job.of(table | changes)
 
 
 def run_of(module: bytes, **changes: Any) -> Run:
-    """Run ``module`` with the usual limits but for some."""
+    """Run ``module`` with some limits changed."""
     return run(job_of(module, **changes), module, {}, user=None)

@@ -1,4 +1,4 @@
-"""Real web servers, each configured as a mirror with several manners."""
+"""Real web servers, each configured as a mirror in several ways."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.required_programs import needed
 
 @dataclass(frozen=True)
 class Real:
-    """A real server: how it is configured for a folder and a port, and how it is started."""
+    """A server program: its configuration for a folder and port, and its command."""
 
     package: str
     program: str
@@ -154,7 +154,7 @@ def lay_out(site: Path, files: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def serving(name: str, folder: Path, files: Mapping[str, bytes]) -> Iterator[str]:
-    """Start a server that has ``files``; it ends with the block."""
+    """Serve ``files`` until the end of the block."""
     site = folder / "site"
     lay_out(site, files)
     # A server that gives up its rights reads the site all the same.
