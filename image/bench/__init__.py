@@ -1,1 +1,1 @@
-"""Measuring what is promised: each bench writes rows of one form, one reader shows them all."""
+"""Benchmarks: each writes rows of one format into `results`, and `report` prints and plots them."""

@@ -1,7 +1,8 @@
-"""`make bench-boot`: how long a boot takes, stage by stage, beside the shortest honest script.
+"""`make bench-boot`: the duration of a boot by stage, compared with a minimal shell script.
 
-Reference and boot take turns on the same stick, in the same kind of machine, with the same
-provider. Times are seconds of the guest's own kernel where it knows them.
+The script, like the daemon, downloads the target, checks its digest and starts it by kexec. Runs of
+both alternate, on the same stick, hardware and provider. Times are seconds of the guest's kernel
+where it can measure them, and seconds of the host otherwise.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ REFERENCE: Final = "busybox script"
 SHARED: Final = frozenset(
     {"firmware and loader", "firmware", "boot loader", "kernel", "initramfs", "jump to the target"}
 )
-"""The stages that the reference goes through as well."""
+"""The stages that the reference has too."""
 SECONDS: Final = 600.0
-SPARE_BOOTS: Final = 3
-PATCHED_HALF_WAY: Final = b"Oops: int3"
+MAX_RETRIES: Final = 3
+HALF_PATCHED: Final = b"Oops: int3"
 SQUASHFS_MAGIC: Final = b"hsqs"
 JUMP_THRESHOLD: Final = Threshold(2.0, of_peer=True)
 SEED_THRESHOLD: Final = Threshold(72.0)
@@ -54,8 +55,8 @@ MEMORY_THRESHOLD: Final = Threshold(768.0)
 
 
 @dataclass(slots=True)
-class Measured:
-    """The runs so far: seconds by stage, and what else was seen."""
+class Measurements:
+    """Values of the runs so far: seconds by stage and in total, and the daemon's peak memory."""
 
     stages: dict[str, list[float]] = field(default_factory=dict)
     jump: list[float] = field(default_factory=list)
@@ -64,14 +65,14 @@ class Measured:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the rows, print them."""
-    words = argparse.ArgumentParser(prog="python -m image.bench.boot", description=__doc__)
-    words.add_argument("--arch", type=Arch.parse, default=Arch.AMD64)
-    words.add_argument("--channel", default="stable")
-    words.add_argument("--root", type=Path, default=Path("roots/1.json"))
-    words.add_argument("--runs", type=int, default=3)
-    words.add_argument("--out", type=Path, default=RESULT)
-    options = words.parse_args(arguments)
+    """Run the benchmark, write its rows, and print them."""
+    parser = argparse.ArgumentParser(prog="python -m image.bench.boot", description=__doc__)
+    parser.add_argument("--arch", type=Arch.parse, default=Arch.AMD64)
+    parser.add_argument("--channel", default="stable")
+    parser.add_argument("--root", type=Path, default=Path("roots/1.json"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args(arguments)
     rows = bench(options)
     replace_rows(options.out, rows)
     print("\n".join(table(rows)))
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def bench(options: argparse.Namespace) -> list[Row]:
-    """Boot `runs` times each way and return the rows."""
+    """Boot `runs` times with the daemon and with the script, and return the rows."""
     arch: Arch = options.arch
     site, image = Path(f"dist/site-{arch}"), Path(f"build/bench/phase-boot-{arch}.img")
     manifest = expected_manifest(site, arch, options.channel, options.root)
@@ -87,10 +88,10 @@ def bench(options: argparse.Namespace) -> list[Row]:
     hardware = Hardware(
         arch=arch, memory=768, accel=choose_accel(arch, kernel).accel, parallel_tcg=True
     )
-    ours, reference = Measured(), Measured()
+    ours, reference = Measurements(), Measurements()
     for number in range(1, options.runs + 1):
-        measure_alive(image, site, hardware, ours)
-        measure_alive(image, site, hardware, reference, reference=True)
+        measure_with_retries(image, site, hardware, ours)
+        measure_with_retries(image, site, hardware, reference, reference=True)
         print(
             f"run {number} of {options.runs}: {ours.jump[-1]:.1f} s to the jump, "
             f"{REFERENCE} {reference.jump[-1]:.1f} s",
@@ -100,30 +101,32 @@ def bench(options: argparse.Namespace) -> list[Row]:
     return [*_times(about, ours, reference), *_sizes(about, image, hardware, ours)]
 
 
-def measure_alive(
-    image: Path, site: Path, hardware: Hardware, into: Measured, *, reference: bool = False
+def measure_with_retries(
+    image: Path, site: Path, hardware: Hardware, into: Measurements, *, reference: bool = False
 ) -> None:
-    """`measure`, again where the emulator killed the guest (see `QemuPlatform.tcg_threads`)."""
-    for left in reversed(range(SPARE_BOOTS + 1)):
+    """Call `measure`, again if the emulator crashed the guest (see `QemuPlatform.tcg_threads`)."""
+    for left in reversed(range(MAX_RETRIES + 1)):
         try:
             return measure(image, site, hardware, into, reference=reference)
         except MachineFailed as failure:
             log = FAILURES / boot_name(hardware, reference=reference) / "console.log"
-            if not left or PATCHED_HALF_WAY not in log.read_bytes():
+            if not left or HALF_PATCHED not in log.read_bytes():
                 raise
-            print(f"repeated, for the emulator killed the guest: {failure}", flush=True)
+            print(
+                f"repeating the boot, because the emulator crashed the guest: {failure}", flush=True
+            )
     return None
 
 
 def boot_name(hardware: Hardware, *, reference: bool) -> str:
-    """What the machine of a boot is called."""
+    """Return the machine's name."""
     return f"bench-{'reference' if reference else 'boot'}-{hardware.arch}"
 
 
 def measure(
-    image: Path, site: Path, hardware: Hardware, into: Measured, *, reference: bool = False
+    image: Path, site: Path, hardware: Hardware, into: Measurements, *, reference: bool = False
 ) -> None:
-    """One boot, from power-on to the target's report; its times are added to `into`."""
+    """Boot once, from power-on to the target's report, and add the values to `into`."""
     with Lab() as lab:
         urls = start_provider(lab, site).urls
         cmdline = f"phase.reference={urls[0]}" if reference else ""
@@ -140,7 +143,7 @@ def measure(
                 into.rss.append(event.number("rss_peak") / MIB)
 
 
-def _times(about: Bench, ours: Measured, reference: Measured) -> list[Row]:
+def _times(about: Bench, ours: Measurements, reference: Measurements) -> list[Row]:
     jump = about.row("kernel start to kexec", "s", ours.jump)
     total = about.row("power-on to target's report", "s", ours.total)
     rows = [
@@ -149,12 +152,12 @@ def _times(about: Bench, ours: Measured, reference: Measured) -> list[Row]:
     ]
     for name, runs in ours.stages.items():
         row = about.row(name, "s", runs)
-        same = reference.stages.get(name) if name in SHARED else None
-        rows.append(about.compare(row, REFERENCE, same) if same else row)
+        theirs = reference.stages.get(name) if name in SHARED else None
+        rows.append(about.compare(row, REFERENCE, theirs) if theirs else row)
     return rows
 
 
-def _sizes(about: Bench, image: Path, hardware: Hardware, ours: Measured) -> list[Row]:
+def _sizes(about: Bench, image: Path, hardware: Hardware, ours: Measurements) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="phase-bench-") as folder:
         stick = DiskImage.copy_of(image, Path(folder) / "stick.img")
         initramfs = len(stick.boot_file("initrd")) / MIB
@@ -167,14 +170,15 @@ def _sizes(about: Bench, image: Path, hardware: Hardware, ours: Measured) -> lis
         about.row("seed squashfs", "MiB", [seed], threshold=SEED_THRESHOLD),
         about.row("seed initramfs", "MiB", [initramfs], threshold=INITRAMFS_THRESHOLD),
         about.row("seed kernel", "MiB", [kernel]),
-        about.row("image file, without its holes", "MiB", [written]),
+        about.row("image file, allocated", "MiB", [written]),
     ]
 
 
 def squashfs_bytes(superblock: bytes) -> int:
-    """The bytes that a squashfs takes, by its superblock.
+    """Return the size of a squashfs in bytes, from its superblock.
 
-    Raises ValueError when it is none.
+    Raises:
+        ValueError: it is no squashfs.
     """
     if superblock[:4] != SQUASHFS_MAGIC:
         raise ValueError("The Seed partition holds no squashfs.")

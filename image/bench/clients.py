@@ -1,4 +1,4 @@
-"""What fetches in the bench: our own command, and the programs that it is measured beside."""
+"""Download clients that are compared: our own command, curl and aria2c, each timed."""
 
 from __future__ import annotations
 
@@ -25,66 +25,71 @@ MIB: Final = KIB * KIB
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
-    """One run: seconds from start to end, and the most memory that one of its processes had."""
+class Timing:
+    """One run: its seconds, and the peak memory of its largest process in MiB."""
 
     seconds: float
     rss_mib: float
 
 
 class BenchFailed(RuntimeError):
-    """A side did not deliver; the sentence says which, and in whose words."""
+    """A client failed, or its result is wrong; the message holds the client's output."""
 
 
-def timed(lab: Lab, argv: Sequence[str], *, seconds: float = SECONDS) -> Took:
-    """Run a program in the lab to its end.
+def timed(lab: Lab, argv: Sequence[str], *, seconds: float = SECONDS) -> Timing:
+    """Run a program in the lab, wait for its end, and measure it.
 
-    Raises BenchFailed if it fails.
+    Raises:
+        BenchFailed: the program fails, or takes longer than `seconds`.
     """
-    # A process of its own waits for it, so that its peak is nobody else's.
-    with (lab.folder / "said").open("w+b") as said:
-        began = time.monotonic()
+    # wait4 returns the peak memory of this child alone.
+    with (lab.folder / "output").open("w+b") as output:
+        started = time.monotonic()
         child = subprocess.Popen(
-            lab.command(argv), stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=environment()
+            lab.command(argv),
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env=environment(),
         )
         _, status, usage = _wait(child, seconds)
-        took = time.monotonic() - began
-        said.seek(0)
-        words = said.read()[-2000:].decode(errors="replace")
+        took = time.monotonic() - started
+        output.seek(0)
+        text = output.read()[-2000:].decode(errors="replace")
     if status:
-        raise BenchFailed(f"`{' '.join(argv)[:200]}` ended with {status}: {words}")
-    return Took(took, usage.ru_maxrss / KIB)
+        raise BenchFailed(f"`{' '.join(argv)[:200]}` ended with {status}: {text}")
+    return Timing(took, usage.ru_maxrss / KIB)
 
 
 def _wait(
     child: subprocess.Popen[bytes], seconds: float
 ) -> tuple[int, int, resource.struct_rusage]:
-    give_up = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)
             return pid, child.returncode, usage
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             child.kill()
         time.sleep(0.002)
 
 
-def curl(lab: Lab, url: str, out: Path) -> Took:
-    """`curl -o`, and the file made durable."""
+def curl(lab: Lab, url: str, out: Path) -> Timing:
+    """Download by curl, then flush the file to disk."""
     return timed(lab, ["sh", "-c", 'curl -sfo "$1" "$2" && sync "$1"', "sh", str(out), url])
 
 
-def curl_then_hash(lab: Lab, url: str, out: Path) -> Took:
-    """The same, and then its sha256."""
+def curl_then_hash(lab: Lab, url: str, out: Path) -> Timing:
+    """Download by curl, flush, then compute the sha256."""
     script = 'curl -sfo "$1" "$2" && sync "$1" && sha256sum "$1"'
     return timed(lab, ["sh", "-c", script, "sh", str(out), url])
 
 
 def aria2c(
     lab: Lab, urls: Sequence[str], out: Path, digest: Digest, options: Sequence[str] = ()
-) -> Took:
-    """aria2c from all of `urls` at once, with its own check of the sha256."""
+) -> Timing:
+    """Download by aria2c from all of `urls` in parallel; aria2c checks the sha256."""
     argv = [
         "aria2c",
         "--quiet",
@@ -104,16 +109,16 @@ def aria2c(
     return timed(lab, ["sh", "-c", script, "sh", str(out), *argv, *urls])
 
 
-def ours(lab: Lab, manifest: str, store: Path, keyid: str, sources: Sequence[str] = ()) -> Took:
-    """`phase-boot fetch` into an empty store; each artifact is durable when it ends."""
+def ours(lab: Lab, manifest: str, store: Path, keyid: str, sources: Sequence[str] = ()) -> Timing:
+    """Download by `phase-boot fetch` into an empty store; artifacts are durable when it ends."""
     shutil.rmtree(store, ignore_errors=True)
-    words = [word for base in sources for word in ("--source", base)]
-    argv = [str(PROGRAM), "fetch", manifest, "--store", str(store), "--key", keyid, *words]
+    options = [option for base in sources for option in ("--source", base)]
+    argv = [str(PROGRAM), "fetch", manifest, "--store", str(store), "--key", keyid, *options]
     return timed(lab, argv)
 
 
-def check(path: Path, digest: Digest) -> None:
-    """Raise BenchFailed unless a file has this sha256."""
+def check_sha256(path: Path, digest: Digest) -> None:
+    """Raise BenchFailed unless the file has this sha256."""
     found = hashlib.sha256()
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -121,11 +126,11 @@ def check(path: Path, digest: Digest) -> None:
     finally:
         os.close(fd)
     if found.hexdigest() != digest.hex:
-        raise BenchFailed(f"{path} is not what was published.")
+        raise BenchFailed(f"{path} differs from the published artifact.")
 
 
 def run(argv: Sequence[str]) -> str:
-    """Run a program outside of any lab and return its output; raise BenchFailed if it fails."""
+    """Run a program outside the lab and return its output; raise BenchFailed if it fails."""
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode:
         raise BenchFailed(f"`{' '.join(argv)[:200]}` ended with {done.returncode}: {done.stderr}")

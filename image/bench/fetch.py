@@ -1,7 +1,7 @@
-"""`make bench-fetch`: artifacts over a network of our own, beside curl, aria2c and libtorrent.
+"""`make bench-fetch`: downloads in a lab, compared with curl, aria2c and libtorrent.
 
-All sides take turns on the same places. Each run begins with an empty store and ends when the last
-byte is durable; what our own command takes to start counts.
+Runs of all clients alternate on the same hosts. Each run starts with an empty store and ends when
+the last byte is durable. The start-up time of our own command counts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from image.bench import clients, many_clients, silent_sources
-from image.bench.clients import MIB, Took
+from image.bench.clients import MIB, Timing
 from image.bench.results import (
     FOLDER,
     Bench,
@@ -53,8 +53,8 @@ CASES: Final = ("one", "even", "uneven", "silent", "crowd")
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
-    """A SITE with one large rootfs, and who signed it; ``size`` is of all its artifacts."""
+class Release:
+    """A SITE with a large rootfs, its publisher's key id, and the ``size`` of all artifacts."""
 
     site: Path
     channel: str
@@ -68,17 +68,19 @@ class Mirrored:
         return entry_path(self.rootfs.digest)
 
     def manifest_at(self, base: str) -> str:
-        """The URL of the manifest at a mirror."""
+        """Return the manifest's URL on a mirror."""
         return f"{base}/{manifest_path(self.channel, ARCH)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the rows, print them."""
-    words = argparse.ArgumentParser(prog="python -m image.bench.fetch", description=__doc__)
-    words.add_argument("--runs", type=int, default=3)
-    words.add_argument("--only", choices=CASES, action="append", help="and leave the others out")
-    words.add_argument("--out", type=Path, default=RESULT)
-    options = words.parse_args(arguments)
+    """Run the benchmark, write its rows, and print them."""
+    parser = argparse.ArgumentParser(prog="python -m image.bench.fetch", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--only", choices=CASES, action="append", help="run only this case; repeatable"
+    )
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args(arguments)
     about = Bench(arch=str(ARCH), machine=host_description(), accel="native")
     measures: dict[str, Callable[[Bench, int], Iterator[Row]]] = {
         "one": one_nginx,
@@ -98,20 +100,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def one_nginx(about: Bench, runs: int) -> Iterator[Row]:
-    """1 GiB from one web server, as fast as this machine goes."""
-    what = mirrored(1024)
-    got: dict[str, list[Took]] = {name: [] for name in ("curl", "hashed", "aria2c", "ours")}
+    """Download 1 GiB from one web server whose rate is not limited."""
+    release = published(1024)
+    got: dict[str, list[Timing]] = {name: [] for name in ("curl", "hashed", "aria2c", "ours")}
     with Lab(dhcp=False) as lab, scratch() as folder:
-        place = Host(lab, 0)
-        place.start_nginx(what.site)
-        url, out, store = f"{place.base}/{what.entry}", folder / "rootfs", folder / "store"
+        host = Host(lab, 0)
+        host.start_nginx(release.site)
+        url, out, store = f"{host.base}/{release.entry}", folder / "rootfs", folder / "store"
         for _ in range(runs):
             got["curl"].append(clients.curl(lab, url, out))
             got["hashed"].append(clients.curl_then_hash(lab, url, out))
-            got["aria2c"].append(clients.aria2c(lab, [url], out, what.rootfs.digest))
+            got["aria2c"].append(clients.aria2c(lab, [url], out, release.rootfs.digest))
             out.unlink()
-            got["ours"].append(clients.ours(lab, what.manifest_at(place.base), store, what.keyid))
-            clients.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
+            got["ours"].append(
+                clients.ours(lab, release.manifest_at(host.base), store, release.keyid)
+            )
+            clients.check_sha256(
+                store / "cas" / "sha256" / release.rootfs.digest.hex, release.rootfs.digest
+            )
             shutil.rmtree(store)
     for name, peer, threshold in (
         ("curl", "curl -o", ONE_THRESHOLD),
@@ -120,19 +126,19 @@ def one_nginx(about: Bench, runs: int) -> Iterator[Row]:
     ):
         row = about.row(f"1 GiB from one nginx, beside {peer}", "s", _seconds(got["ours"]))
         yield about.compare(row, peer, _seconds(got[name]), threshold=threshold)
-    memory = [took.rss_mib for took in got["ours"]]
+    memory = [timing.rss_mib for timing in got["ours"]]
     yield about.row("memory for 1 GiB", "MiB", memory, threshold=MEMORY_THRESHOLD)
 
 
 def even_sources(about: Bench, runs: int) -> Iterator[Row]:
-    """As much more from as many more sources of one rate."""
+    """Download from 1, 2, 4 and 8 sources of the same rate."""
     for count in (1, 2, 4, 8):
         name = f"{count} x {RATE} Mbit/s"
         yield from _shares(about, runs, name, [RATE] * count, EVEN_THRESHOLD, mib=count * 128)
 
 
 def uneven_sources(about: Bench, runs: int) -> Iterator[Row]:
-    """Sources of which some are slow, stand still, or lie."""
+    """Download from sources of which one is slow, stalls, or serves wrong bytes."""
     fast = [RATE] * 3
     yield from _shares(
         about, runs, f"3 x {RATE} + 1 x {SLOW} Mbit/s", [*fast, SLOW], UNEVEN_THRESHOLD
@@ -151,27 +157,27 @@ def uneven_sources(about: Bench, runs: int) -> Iterator[Row]:
 
 
 def beside_silent_sources(about: Bench, runs: int) -> Iterator[Row]:
-    """Sources that never answer, before one that does."""
+    """Download with sources that never answer before one that does."""
     with scratch() as folder:
         yield from silent_sources.measure(about, runs, folder)
 
 
 def crowd_of_clients(about: Bench, runs: int) -> Iterator[Row]:
-    """32 machines that begin at once, at one origin."""
-    what = mirrored(128)
+    """Download by 32 clients at once from one origin."""
+    release = published(128)
     with Lab(dhcp=False) as lab, scratch() as folder:
         yield from many_clients.measure(
-            about, runs, many_clients.ClientFleet(lab, folder, what.site, _as_wanted(what))
+            about, runs, many_clients.ClientFleet(lab, folder, release.site, _as_download(release))
         )
 
 
-def _as_wanted(what: Mirrored) -> many_clients.Wanted:
-    return many_clients.Wanted(
-        manifest=manifest_path(what.channel, ARCH),
-        entry=what.entry,
-        keyid=what.keyid,
-        rootfs=what.rootfs,
-        entries=tuple(f"{path.relative_to(what.site)}" for path in _entries(what.site)),
+def _as_download(release: Release) -> many_clients.Download:
+    return many_clients.Download(
+        manifest=manifest_path(release.channel, ARCH),
+        entry=release.entry,
+        keyid=release.keyid,
+        rootfs=release.rootfs,
+        entries=tuple(f"{path.relative_to(release.site)}" for path in _entries(release.site)),
     )
 
 
@@ -179,7 +185,7 @@ def _entries(site: Path) -> Iterator[Path]:
     return (site / ENTRIES).iterdir()
 
 
-def _shares(  # noqa: PLR0913 - what makes one row
+def _shares(  # noqa: PLR0913 - the parameters of one row
     about: Bench,
     runs: int,
     name: str,
@@ -191,55 +197,59 @@ def _shares(  # noqa: PLR0913 - what makes one row
     lies: bool = False,
     beside: bool = True,
 ) -> Iterator[Row]:
-    """Yield which share of the rates' sum we reach, and aria2c in the same run."""
-    what = mirrored(mib)
+    """Yield the achieved share of the sum of rates, ours and aria2c's."""
+    release = published(mib)
     rate = sum(rates) * 1_000_000 / 8
     shares: list[float] = []
     theirs: list[float] = []
     with Lab(dhcp=False) as lab, scratch() as folder:
-        places = [Host(lab, number, megabits=rate) for number, rate in enumerate(rates)]
-        for place in places:
-            place.start_nginx(what.site)
-        bases = [place.base for place in places]
+        hosts = [Host(lab, number, megabits=rate) for number, rate in enumerate(rates)]
+        for host in hosts:
+            host.start_nginx(release.site)
+        bases = [host.base for host in hosts]
         if stalls:
-            bases.append(_stalling(lab, len(places)))
+            bases.append(_stalling(lab, len(hosts)))
         if lies:
-            bases.append(_lying(lab, len(places), what, folder))
+            bases.append(_lying(lab, len(hosts), release, folder))
         store, out = folder / "store", folder / "rootfs"
         for _ in range(runs):
-            took = clients.ours(lab, what.manifest_at(bases[0]), store, what.keyid, bases[1:])
-            clients.check(store / "cas" / "sha256" / what.rootfs.digest.hex, what.rootfs.digest)
+            timing = clients.ours(
+                lab, release.manifest_at(bases[0]), store, release.keyid, bases[1:]
+            )
+            clients.check_sha256(
+                store / "cas" / "sha256" / release.rootfs.digest.hex, release.rootfs.digest
+            )
             shutil.rmtree(store)
-            shares.append(what.size / rate / took.seconds)
+            shares.append(release.size / rate / timing.seconds)
             if beside:
-                urls = [f"{base}/{what.entry}" for base in bases]
-                peer = clients.aria2c(lab, urls, out, what.rootfs.digest)
-                theirs.append(what.rootfs.size / rate / peer.seconds)
+                urls = [f"{base}/{release.entry}" for base in bases]
+                peer = clients.aria2c(lab, urls, out, release.rootfs.digest)
+                theirs.append(release.rootfs.size / rate / peer.seconds)
     row = about.row(name, SUM, shares, threshold=threshold)
-    # The promise is of the sum; the peer stands beside it for what it is.
+    # The threshold is a share of the sum; the peer is shown for information.
     yield about.compare(row, "aria2c", theirs) if theirs else row
 
 
 def _stalling(lab: Lab, number: int) -> str:
-    place = Host(lab, number, megabits=RATE)
-    place.start_stalling_server(64 * 1024)
-    return place.base
+    host = Host(lab, number, megabits=RATE)
+    host.start_stalling_server(64 * 1024)
+    return host.base
 
 
-def _lying(lab: Lab, number: int, what: Mirrored, folder: Path) -> str:
-    """Serve a copy of the SITE whose rootfs has the right size and nothing else right."""
-    copy = folder / "lies"
-    shutil.copytree(what.site, copy)
-    victim = copy / what.entry
+def _lying(lab: Lab, number: int, release: Release, folder: Path) -> str:
+    """Serve a copy of the SITE whose rootfs has the right size and wrong content."""
+    copy = folder / "corrupt"
+    shutil.copytree(release.site, copy)
+    victim = copy / release.entry
     victim.unlink()
-    victim.write_bytes(bytes(what.rootfs.size))
-    place = Host(lab, number, megabits=RATE)
-    place.start_nginx(copy)
-    return place.base
+    victim.write_bytes(bytes(release.rootfs.size))
+    host = Host(lab, number, megabits=RATE)
+    host.start_nginx(copy)
+    return host.base
 
 
-def mirrored(mib: int) -> Mirrored:
-    """Return a SITE with a rootfs of so many MiB of noise, made once."""
+def published(mib: int) -> Release:
+    """Return a release with a rootfs of `mib` MiB of noise; it is published once and kept."""
     folder = WORK / f"{mib}-mib"
     key, site, channel = folder / "key", folder / "site", f"bench-{mib}"
     path = site / manifest_path(channel, ARCH)
@@ -247,7 +257,7 @@ def mirrored(mib: int) -> Mirrored:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         _program("key", "new", str(key))
-        noise = random.Random(mib)  # noqa: S311 - the same noise each time, and no secret
+        noise = random.Random(mib)  # noqa: S311 - reproducible test data, no secret
         for name, size in (("kernel", 1), ("initramfs", 1), ("rootfs", mib)):
             with (folder / name).open("wb") as file:
                 for _ in range(size):
@@ -269,7 +279,7 @@ def mirrored(mib: int) -> Mirrored:
         (folder / "rootfs").unlink()
     artifacts = Manifest.of(read_document(path.read_bytes())).artifacts
     size = sum(artifact.size for artifact in artifacts.values())
-    return Mirrored(site, channel, read_keyfile(key).keyid, artifacts["rootfs"], size)
+    return Release(site, channel, read_keyfile(key).keyid, artifacts["rootfs"], size)
 
 
 def _file(folder: Path, name: str) -> tuple[str, str]:
@@ -282,7 +292,7 @@ def _program(*words: str) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder on a real disk for what one measure writes."""
+    """Yield an empty folder on disk for what one case writes; then remove it."""
     folder = WORK / "scratch"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -292,8 +302,8 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _seconds(runs: Sequence[Took]) -> list[float]:
-    return [took.seconds for took in runs]
+def _seconds(runs: Sequence[Timing]) -> list[float]:
+    return [timing.seconds for timing in runs]
 
 
 if __name__ == "__main__":

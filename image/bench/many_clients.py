@@ -1,7 +1,8 @@
-"""32 machines that want the same at once, from an origin whose cable is the narrow place.
+"""Downloads of one rootfs by 32 clients at once, from an origin whose link is the bottleneck.
 
-On one machine with few processors the programs themselves take long to start, which 32 machines do
-not wait for: the clock runs from when all are ready, and once more from when the first is started.
+All clients share the processors of one machine, so their programs take long to start. On 32
+machines they would not. Each run is therefore measured twice: from when all clients are ready, and
+from when the first one starts.
 """
 
 from __future__ import annotations
@@ -39,29 +40,34 @@ TIME_THRESHOLD: Final = Threshold(1.1, of_peer=True)
 COPIES_THRESHOLD: Final = Threshold(1.5)
 COPIES: Final = "copies"
 ROLES: Final = {"seeding": "seed", "sparing": "super-seed"}
-"""How libtorrent's origin behaves."""
+"""Modes of libtorrent's origin, and their names in the results."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What they want: paths below the root of a mirror, and who signed it."""
+class Download:
+    """What the clients download: paths below a mirror's root, and the publisher's key id.
+
+    Attributes:
+        entry: the path of the rootfs.
+        entries: the paths of all artifacts.
+    """
 
     manifest: str
     entry: str
     keyid: str
     rootfs: Artifact
     entries: tuple[str, ...]
-    """The rootfs and what else the manifest promises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """From when all were ready until the last one had all, and what that took.
+    """One run of all clients.
 
     Attributes:
-        copies: how much the origin sent, in copies of the rootfs.
-        whole: seconds from the start of the first program.
-        cpu: seconds of processor time of one client from its start, on average.
+        seconds: from when all clients are ready until the last one has everything.
+        copies: bytes that the origin sent, divided by the size of the rootfs.
+        whole: seconds from the start of the first client.
+        cpu: mean processor time of a client since its start, in seconds.
     """
 
     seconds: float
@@ -72,43 +78,43 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ClientFleet:
-    """The machines, and the SITE that they all want the same from."""
+    """The clients and the origin's SITE."""
 
     lab: Lab
     folder: Path
     site: Path
-    wanted: Wanted
+    download: Download
 
     def curl(self, number: int) -> Run:
-        """Fetch by curl, each for itself."""
+        """Download by curl: every client from the origin."""
         origin = Host(self.lab, number, megabits=RATE)
         origin.start_nginx(self.site)
-        argv = ["curl", "-sfo", "/dev/null", f"{origin.base}/{self.wanted.entry}"]
+        argv = ["curl", "-sfo", "/dev/null", f"{origin.base}/{self.download.entry}"]
         return self._timed(origin, [argv] * CLIENTS)
 
     def ours(self, number: int) -> Run:
-        """Fetch by our own command, each handing on what it has."""
+        """Download by `phase-boot fetch --serve`: clients share what they have."""
         origin = Host(self.lab, number, megabits=RATE)
         provider = _Provider(origin, self.site)
         stores = [self.folder / f"store-{client}" for client in range(CLIENTS)]
-        url = f"{origin.base}/{self.wanted.manifest}"
-        fetch = [str(PROGRAM), "fetch", url, "--key", self.wanted.keyid, "--serve", "0"]
+        url = f"{origin.base}/{self.download.manifest}"
+        fetch = [str(PROGRAM), "fetch", url, "--key", self.download.keyid, "--serve", "0"]
         log = self.lab.folder / "clients"
-        # Whoever has said what it wants waits for an answer: that is being ready.
+        # A client is ready when its announcement waits for the paused tracker's reply.
         provider.pause()
         started = time.monotonic()
-        with log.open("wb") as said:
+        with log.open("wb") as output:
             running = [
-                self.lab.popen([*fetch, "--store", str(store)], stdout=said, stderr=said)
+                self.lab.popen([*fetch, "--store", str(store)], stdout=output, stderr=output)
                 for store in stores
             ]
         try:
-            provider.wait_for_callers(CLIENTS)
+            provider.wait_for_connections(CLIENTS)
             before, began = origin.bytes_sent(), time.monotonic()
-            provider.go_on()
+            provider.resume()
             self._wait_for_stores(stores, running, log)
             now = time.monotonic()
-            copies = (origin.bytes_sent() - before) / self.wanted.rootfs.size
+            copies = (origin.bytes_sent() - before) / self.download.rootfs.size
             run = Run(now - began, copies, now - started, _cpu(running))
         finally:
             for child in running:
@@ -116,33 +122,33 @@ class ClientFleet:
             for child in running:
                 child.wait(timeout=60)
             provider.end()
-        digest = self.wanted.rootfs.digest
+        digest = self.download.rootfs.digest
         for store in stores:
-            clients.check(store / self.wanted.entry, digest)
+            clients.check_sha256(store / self.download.entry, digest)
             shutil.rmtree(store)
         return run
 
     def _wait_for_stores(
         self, stores: Sequence[Path], running: Sequence[subprocess.Popen[bytes]], log: Path
     ) -> None:
-        """Return when all artifacts are durable in each store."""
-        give_up = time.monotonic() + SECONDS
-        left = [store / entry for store in stores for entry in self.wanted.entries]
+        """Return when every store has all artifacts."""
+        deadline = time.monotonic() + SECONDS
+        left = [store / entry for store in stores for entry in self.download.entries]
         while left := [path for path in left if not path.exists()]:
-            if time.monotonic() > give_up or any(child.poll() is not None for child in running):
-                words = log.read_text(errors="replace")[-2000:]
-                raise clients.BenchFailed(f"A client of ours ended early, or never: {words}")
+            if time.monotonic() > deadline or any(child.poll() is not None for child in running):
+                text = log.read_text(errors="replace")[-2000:]
+                raise clients.BenchFailed(f"A client of ours ended early or took too long: {text}")
             time.sleep(0.05)
 
     def torrents(self, number: int, role: str) -> Run:
-        """Fetch by libtorrent: every client is told of all others before it begins."""
+        """Download by libtorrent; each client knows the origin and all clients before it."""
         origin = Host(self.lab, number, megabits=RATE)
-        source, meta = (self.site / self.wanted.entry).absolute(), self.folder / "torrent"
+        source, meta = (self.site / self.download.entry).absolute(), self.folder / "torrent"
         torrent_client.make(str(source), str(meta), PIECE)
         program = [sys.executable, "-I", torrent_client.__file__]
         argv = [*program, role, str(meta), str(source.parent), str(FIRST_PORT)]
         seed = self._start(origin.command(argv))
-        _hear(seed, "ready")
+        _expect(seed, "ready")
         peers = [f"{origin.address}:{FIRST_PORT}"]
         running, started = [], time.monotonic()
         for client in range(CLIENTS):
@@ -153,7 +159,7 @@ class ClientFleet:
             )
             peers.append(f"{IPV4}:{port}")
         try:
-            return self._raced(origin, running, started)
+            return self._race(origin, running, started)
         finally:
             for child in (seed, *running):
                 with suppress(OSError):
@@ -162,46 +168,46 @@ class ClientFleet:
                 shutil.rmtree(self.folder / f"torrent-{client}")
 
     def _timed(self, origin: Host, commands: Sequence[Sequence[str]]) -> Run:
-        """Start programs and wait for the last; raise BenchFailed if one of them fails."""
+        """Run all `commands` at once; raise BenchFailed if one fails."""
         before, began = origin.bytes_sent(), time.monotonic()
         log = self.lab.folder / "clients"
-        with log.open("wb") as said:
-            running = [self.lab.popen(argv, stdout=said, stderr=said) for argv in commands]
+        with log.open("wb") as output:
+            running = [self.lab.popen(argv, stdout=output, stderr=output) for argv in commands]
             statuses = [child.wait(timeout=SECONDS) for child in running]
         seconds = time.monotonic() - began
         if any(statuses):
-            words = log.read_text(errors="replace")[-2000:]
-            raise clients.BenchFailed(f"A client of {commands[0][0]} failed: {words}")
-        return Run(seconds, (origin.bytes_sent() - before) / self.wanted.rootfs.size)
+            text = log.read_text(errors="replace")[-2000:]
+            raise clients.BenchFailed(f"A client of {commands[0][0]} failed: {text}")
+        return Run(seconds, (origin.bytes_sent() - before) / self.download.rootfs.size)
 
-    def _raced(
+    def _race(
         self, origin: Host, running: Sequence[subprocess.Popen[bytes]], started: float
     ) -> Run:
-        """Let clients that wait for a word begin, and wait for the last."""
+        """Start the downloads of clients that wait for input, and wait for the last one."""
         for child in running:
-            _hear(child, "ready")
+            _expect(child, "ready")
         before, began = origin.bytes_sent(), time.monotonic()
         for child in running:
             if child.stdin is not None:
                 child.stdin.write(b"\n")
                 child.stdin.flush()
         for child in running:
-            _hear(child, "whole")
+            _expect(child, "complete")
         now = time.monotonic()
-        copies = (origin.bytes_sent() - before) / self.wanted.rootfs.size
+        copies = (origin.bytes_sent() - before) / self.download.rootfs.size
         return Run(now - began, copies, now - started, _cpu(running))
 
     def _start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         return self.lab.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def measure(about: Bench, runs: int, crowd: ClientFleet, *, curl: bool = True) -> Iterator[Row]:
-    """Yield how long they take and what the origin sends, beside libtorrent and curl."""
+def measure(about: Bench, runs: int, fleet: ClientFleet, *, curl: bool = True) -> Iterator[Row]:
+    """Yield seconds, copies and processor time, compared with libtorrent and curl."""
     got: dict[str, list[Run]] = {"ours": [], **{role: [] for role in ROLES}}
     for number in range(0, 3 * runs, 3):
-        got["ours"].append(crowd.ours(number))
+        got["ours"].append(fleet.ours(number))
         for at, role in enumerate(ROLES, start=1):
-            got[role].append(crowd.torrents(number + at, role))
+            got[role].append(fleet.torrents(number + at, role))
     best = min(ROLES, key=lambda role: median(_each("seconds", got[role])))
     name = f"{CLIENTS} clients, origin {RATE} Mbit/s"
     for field, of, unit, threshold in (
@@ -219,7 +225,7 @@ def measure(about: Bench, runs: int, crowd: ClientFleet, *, curl: bool = True) -
         yield about.row(f"{name}, libtorrent {told}", "s", _each("seconds", got[role]))
         yield about.row(f"{name}, libtorrent {told} sent", COPIES, _each("copies", got[role]))
     if curl:
-        plain = [crowd.curl(3 * runs)]
+        plain = [fleet.curl(3 * runs)]
         yield about.row(f"{name}, curl", "s", _each("seconds", plain))
         yield about.row(f"{name}, curl sent", COPIES, _each("copies", plain))
 
@@ -229,62 +235,60 @@ def _each(field: str, runs: Sequence[Run]) -> list[float]:
 
 
 class _Provider:
-    """Our provider at a place, which can be stopped and let go on."""
+    """Our provider on a host; it can be paused and resumed."""
 
-    def __init__(self, place: Host, site: Path) -> None:
-        self._place = place
-        self._pid = place.folder / "pid"
+    def __init__(self, host: Host, site: Path) -> None:
+        self._host = host
+        self._pid = host.folder / "pid"
         words = ["serve", str(site.absolute()), "--port", str(PORT), "--no-announce"]
         script = 'echo $$ > "$1"; shift; exec "$@"'
-        self._process = place.start(
-            ["sh", "-c", script, "sh", str(self._pid), str(PROGRAM), *words]
-        )
-        place.wait_for_port()
+        self._process = host.start(["sh", "-c", script, "sh", str(self._pid), str(PROGRAM), *words])
+        host.wait_for_port()
 
     def pause(self) -> None:
-        """Answer nobody from now on; who calls is heard later."""
+        """Stop the process; connections queue up."""
         self._signal("STOP")
 
-    def go_on(self) -> None:
-        """Answer all who called."""
+    def resume(self) -> None:
+        """Continue the process, which then answers all queued connections."""
         self._signal("CONT")
-        # What put it into its namespaces stops when it does, and does not go on by itself.
+        # nsenter stops together with its child, and has to be continued too.
         self._process.send_signal(signal.SIGCONT)
 
-    def wait_for_callers(self, count: int) -> None:
-        """Return when so many have called; raise BenchFailed if they do not."""
-        give_up = time.monotonic() + SECONDS
-        asked = ["ss", "-Htn", "state", "established", f"sport = :{PORT}"]
-        while self._place.run(asked).count("\n") < count:
-            if time.monotonic() > give_up:
+    def wait_for_connections(self, count: int) -> None:
+        """Return when `count` connections are established; raise BenchFailed after SECONDS."""
+        deadline = time.monotonic() + SECONDS
+        command = ["ss", "-Htn", "state", "established", f"sport = :{PORT}"]
+        while self._host.run(command).count("\n") < count:
+            if time.monotonic() > deadline:
                 raise clients.BenchFailed(f"Fewer than {count} clients are ready.")
             time.sleep(0.1)
 
     def end(self) -> None:
-        """End it, paused or not."""
-        self.go_on()
+        """End the process, paused or not."""
+        self.resume()
         self._process.terminate()
 
     def _signal(self, name: str) -> None:
-        self._place.run(["kill", f"-{name}", self._pid.read_text().strip()])
+        self._host.run(["kill", f"-{name}", self._pid.read_text().strip()])
 
 
 def _cpu(running: Sequence[subprocess.Popen[bytes]]) -> float:
-    """Return the processor time that each of these has taken with all its children, on average."""
+    """Return the mean processor time of these processes, children included, in seconds."""
     ticks = sum(_ticks(child.pid) for child in running)
     return ticks / os.sysconf("SC_CLK_TCK") / len(running)
 
 
 def _ticks(pid: int) -> int:
     folder = Path(f"/proc/{pid}")
-    # After the name, which may have any character in it.
+    # The fields follow the program's name, which can contain any character.
     fields = (folder / "stat").read_text().rpartition(")")[2].split()
     children = (folder / f"task/{pid}/children").read_text().split()
     return sum(map(int, fields[11:15])) + sum(_ticks(int(child)) for child in children)
 
 
-def _hear(child: subprocess.Popen[bytes], word: str) -> None:
-    """Wait until a child says `word`; raise BenchFailed if it ends before."""
-    said = child.stdout.readline().decode().strip() if child.stdout else ""
-    if said != word:
-        raise clients.BenchFailed(f"libtorrent said {said!r} instead of {word!r}.")
+def _expect(child: subprocess.Popen[bytes], word: str) -> None:
+    """Read one line of a client; raise BenchFailed if it is not `word`."""
+    line = child.stdout.readline().decode().strip() if child.stdout else ""
+    if line != word:
+        raise clients.BenchFailed(f"libtorrent printed {line!r} instead of {word!r}.")

@@ -1,9 +1,9 @@
-"""`make bench-plasma`: what a job costs beside the bare runtime, its command line, and native code.
+"""`make bench-plasma`: the cost of a job, compared with the runtime, its command and native code.
 
-Ours and the peers take turns, so that whatever else the machine does hits all. A cold run is a
-whole command; a warm one is a further job of one process, from its fork to its signed receipt. Fuel
-is calibrated first and then set to a second. Whether that holds is judged by the processor time of
-the job: a second of a busy machine is no second of work.
+Runs alternate, so that other load on the machine affects all. A cold run is a whole command. A warm
+run is a further job of one process, from its fork to its signed receipt. For the accuracy of fuel,
+the fuel of one second is calibrated and then spent. The job's processor time is judged, because its
+wall time includes other load.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ FUEL_THRESHOLD: Final = Threshold(5.0)
 USER: Final = NOBODY if os.geteuid() == 0 else None
 ENVIRONMENT: Final = {"PHASE_NODE": "ed25519:0", "PHASE_ARCH": "here", "PHASE_VERSION": "none"}
 ENDLESS: Final = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
-# Another mix of instructions: loads, stores and arithmetic.
 BUSY: Final = """
 (module (memory (export "memory") 16) (func (export "_start") (local $at i32)
   (loop
@@ -63,17 +62,21 @@ BUSY: Final = """
     (br 0))))
 """
 
+"""Another mix of instructions: loads, stores and arithmetic."""
+
 Action = Callable[[], object]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the rows, print them."""
-    words = argparse.ArgumentParser(prog="python -m image.bench.plasma", description=__doc__)
-    words.add_argument("--rounds", type=int, default=ROUNDS)
-    words.add_argument("--seconds", type=int, default=SECONDS_ROUNDS, help="runs of a second")
-    words.add_argument("--wasmtime", type=Path, default=COMMAND, help="its command line")
-    words.add_argument("--out", type=Path, default=RESULT)
-    options = words.parse_args(arguments)
+    """Run the benchmark, write its rows, and print them."""
+    parser = argparse.ArgumentParser(prog="python -m image.bench.plasma", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--seconds", type=int, default=SECONDS_ROUNDS, help="number of one-second runs"
+    )
+    parser.add_argument("--wasmtime", type=Path, default=COMMAND, help="wasmtime's command")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args(arguments)
     about = Bench(
         arch=str(Arch.parse(platform.machine())), machine=host_description(), accel="native"
     )
@@ -89,41 +92,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # ---- hello --------------------------------------------------------------------------------------
 def hello_rows(about: Bench, scratch: Path, rounds: int, command: Path) -> list[Row]:
-    """Measure hello in every way that there is here."""
+    """Measure the job `hello` in every available way."""
     module, job = hello(), read_job((SOURCE / "hello.json").read_bytes())
     (scratch / "hello.wasm").write_bytes(module)
     (scratch / "stdin").write_text(job.stdin)
     with signing_agent(ephemeral) as keeper:
         machine = Machine(signer=keeper, arch=Arch.parse(platform.machine()), user=USER)
         actions: dict[str, Action] = {
-            "cold": commanded(cold_words(scratch), scratch),
+            "cold": run_command(cold_command(scratch), scratch),
             "warm": lambda: warm(job, module, machine),
             "bare": lambda: bare(module, scratch),
-            "native": commanded([compiled(scratch)], scratch),
+            "native": run_command([compiled(scratch)], scratch),
         }
         if command.exists():
-            words = [str(command), "run", *environment_words(), f"{scratch}/hello.wasm"]
-            actions["command"] = commanded(words, scratch)
+            argv = [str(command), "run", *environment_options(), f"{scratch}/hello.wasm"]
+            actions["command"] = run_command(argv, scratch)
         times = measure(rounds, actions)
     cold = about.row("hello, the whole command", "ms", times["cold"])
     further = about.row("hello, a further job", "ms", times["warm"])
     if "command" in times:
         cold = about.compare(cold, "wasmtime's command", times["command"])
         further = about.compare(further, "wasmtime's command", times["command"])
-    beyond = [ours - bare for ours, bare in zip(times["warm"], times["bare"], strict=True)]
+    overhead = [ours - bare for ours, bare in zip(times["warm"], times["bare"], strict=True)]
     return [
         cold,
         further,
         about.row("hello, bare runtime in one process", "ms", times["bare"]),
         about.row("hello, a C program", "ms", times["native"]),
         about.row(
-            "a further job beyond the bare runtime", "ms", beyond, threshold=OVERHEAD_THRESHOLD
+            "a further job beyond the bare runtime", "ms", overhead, threshold=OVERHEAD_THRESHOLD
         ),
     ]
 
 
 def measure(rounds: int, actions: Mapping[str, Action]) -> dict[str, list[float]]:
-    """Time actions that take turns, in milliseconds; the first turn warms up and does not count."""
+    """Time alternating actions in milliseconds; the first round is a warm-up and is dropped."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(rounds + 1):
         for name, action in actions.items():
@@ -134,46 +137,46 @@ def measure(rounds: int, actions: Mapping[str, Action]) -> dict[str, list[float]
     return times
 
 
-def commanded(words: Sequence[str], scratch: Path) -> Action:
-    """Return what runs a command with hello's input."""
+def run_command(argv: Sequence[str], scratch: Path) -> Action:
+    """Return an action that runs a command with the input of `hello`."""
 
     def act() -> None:
         with (scratch / "stdin").open("rb") as stdin:
             no = subprocess.DEVNULL
-            subprocess.run(words, stdin=stdin, stdout=no, stderr=no, env=ENVIRONMENT, check=True)
+            subprocess.run(argv, stdin=stdin, stdout=no, stderr=no, env=ENVIRONMENT, check=True)
 
     return act
 
 
-def cold_words(scratch: Path) -> list[str]:
-    """Return our command for hello."""
+def cold_command(scratch: Path) -> list[str]:
+    """Return our command for `hello`."""
     program = Path(sys.executable).with_name("phase-boot")
     job = SOURCE / "hello.json"
     return [str(program), "plasma", "run", str(job), "--module", f"{scratch}/hello.wasm"]
 
 
-def environment_words() -> list[str]:
-    """Return how wasmtime's command is told the environment."""
-    return [word for name, value in ENVIRONMENT.items() for word in ("--env", f"{name}={value}")]
+def environment_options() -> list[str]:
+    """Return the options that set the environment for wasmtime's command."""
+    return [each for name, value in ENVIRONMENT.items() for each in ("--env", f"{name}={value}")]
 
 
 def compiled(scratch: Path) -> str:
-    """Return the native program that does the same."""
+    """Compile the C program that does the same as `hello`, and return its path."""
     out = scratch / "hello"
     source = Path(__file__).with_name("hello.c")
-    subprocess.run(["cc", "-O2", "-o", out, source], check=True)  # noqa: S607 - the host's own
+    subprocess.run(["cc", "-O2", "-o", out, source], check=True)  # noqa: S607 - the host's compiler
     return str(out)
 
 
 def warm(job: Job, module: bytes, machine: Machine) -> None:
-    """Run a job as the booted system does: a process, the limits, a receipt."""
+    """Run a job as the booted system does: in a limited process, with a receipt."""
     (done,) = run_jobs([job], lambda _: module, machine)
     if done.receipt.outcome is not Outcome.EXITED:
         raise AssertionError(done.receipt.reason)
 
 
 def bare(module: bytes, scratch: Path) -> None:
-    """Compile and run it in this process, with fuel and nothing else of ours."""
+    """Compile and run a module in this process, with fuel and without limits or receipt."""
     config = wasmtime.Config()
     config.consume_fuel = True
     config.parallel_compilation = False
@@ -194,38 +197,40 @@ def bare(module: bytes, scratch: Path) -> None:
 
 # ---- fuel ---------------------------------------------------------------------------------------
 def fuel_rows(about: Bench, rounds: int) -> list[Row]:
-    """See how far a second of fuel is from a second, each time calibrated just before.
+    """Measure how long a second of fuel lasts; each run is calibrated directly before.
 
-    What is judged is the median of the runs; each of them is as unsteady as the machine.
+    The median of the runs is judged, as single runs vary with the load of the machine.
     """
     loop, busy = assembled(ENDLESS), assembled(BUSY)
-    seconds(loop)
-    own = [seconds(loop) for _ in range(rounds)]
-    other = [seconds(busy) for _ in range(rounds)]
+    calibrated_run(loop)
+    own = [calibrated_run(loop) for _ in range(rounds)]
+    other = [calibrated_run(busy) for _ in range(rounds)]
     rates, cpu, wall = zip(*own, strict=True)
     rate = median(rates)
-    mixed = [taken(busy, round(rate))[0] for _ in range(3)]
+    mixed = [run_seconds(busy, round(rate))[0] for _ in range(3)]
     others = [time for _, time, _ in other]
     return [
         about.row("fuel of a second", "million", [rate / 1e6 for rate in rates]),
         about.row("a second of fuel lasts", "s", cpu),
-        about.row("which is off by", "%", [off(median(cpu))], threshold=FUEL_THRESHOLD),
+        about.row("which is off by", "%", [percent_off(median(cpu))], threshold=FUEL_THRESHOLD),
         about.row("by the clock on the wall", "s", wall),
         about.row("another loop lasts, by its own rate", "s", others),
-        about.row("which is off by as well", "%", [off(median(others))], threshold=FUEL_THRESHOLD),
+        about.row(
+            "which is off by as well", "%", [percent_off(median(others))], threshold=FUEL_THRESHOLD
+        ),
         about.row("another loop lasts, by the first's rate", "s", mixed),
     ]
 
 
-def seconds(module: bytes) -> tuple[float, float, float]:
-    """Return the fuel of a second, and what so much lasted: of processor time, of the wall."""
+def calibrated_run(module: bytes) -> tuple[float, float, float]:
+    """Return the fuel of a second, and how long it lasted in processor time and in wall time."""
     fuel = 1_000_000_000
-    working = taken(module, fuel)[0] - taken(module, 1)[0]
-    return fuel / working, *taken(module, round(fuel / working))
+    working = run_seconds(module, fuel)[0] - run_seconds(module, 1)[0]
+    return fuel / working, *run_seconds(module, round(fuel / working))
 
 
-def taken(module: bytes, fuel: int) -> tuple[float, float]:
-    """Return the seconds of processor time and of the wall that some fuel lasted."""
+def run_seconds(module: bytes, fuel: int) -> tuple[float, float]:
+    """Return how long `fuel` lasted, in seconds of processor time and of wall time."""
     table = {"name": "fuel", "module": str(Digest.of(module)), "size": len(module)}
     job = Job.of({**table, "fuel": fuel, "wall_ms": 60_000})
     ended = run_job(job, module, {}, user=USER)
@@ -234,8 +239,8 @@ def taken(module: bytes, fuel: int) -> tuple[float, float]:
     return ended.cpu_us / 1e6, ended.wall_us / 1e6
 
 
-def off(seconds: float) -> float:
-    """Return how far from a second that is, in percent."""
+def percent_off(seconds: float) -> float:
+    """Return the deviation from one second in percent."""
     return abs(seconds - 1) * 100
 
 

@@ -21,20 +21,22 @@ PLOTS: Final = Path("build/bench")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print and plot; the exit status is 1 when there is nothing to show."""
-    words = argparse.ArgumentParser(prog="python -m image.bench.report", description=__doc__)
-    words.add_argument("--folder", type=Path, default=FOLDER)
-    words.add_argument("--plots", type=Path, default=PLOTS)
-    options = words.parse_args(arguments)
+    """Print and plot all results; the exit status is 1 when there are none."""
+    parser = argparse.ArgumentParser(prog="python -m image.bench.report", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--plots", type=Path, default=PLOTS)
+    options = parser.parse_args(arguments)
     files = sorted(options.folder.glob("*.json"))
     if not files:
         print(
-            f"There is no result in {options.folder} yet; run `make bench-boot` or `bench-trust`."
+            f"There is no result in {options.folder}; run `make bench-boot` or `make bench-trust`."
         )
         return 1
     for path in files:
         rows = read_rows(path)
-        print("\n".join([f"{path}", *table(rows), *sorted({_where(row) for row in rows}), ""]))
+        print(
+            "\n".join([f"{path}", *table(rows), *sorted({_environment(row) for row in rows}), ""])
+        )
         for unit in sorted({row.unit for row in rows}):
             shown = [row for row in rows if row.unit == unit]
             out = options.plots / f"{path.stem}-{unit.replace('/', '-per-')}.svg"
@@ -43,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _where(row: Row) -> str:
+def _environment(row: Row) -> str:
     return f"{row.arch} on {row.machine}, {row.accel}"
 
 
 def plot(rows: Sequence[Row], title: str, out: Path) -> None:
-    """Draw one bar for each row, its spread as a line, and the peer's value behind it."""
-    # By name, as the ordinary environment has no matplotlib and the type checker no word of it.
+    """Draw one bar per row, with its spread as a line and the peer's value behind it."""
+    # By name: only the dependency group `bench` has matplotlib, so the type checker cannot see it.
     matplotlib = import_module("matplotlib.figure")
     out.parent.mkdir(parents=True, exist_ok=True)
     names = [f"{row.name} ({row.arch})" for row in rows]

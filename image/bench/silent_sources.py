@@ -1,8 +1,8 @@
-"""A boot's fetching beside sources that never answer: what these add to its seconds.
+"""Seconds that sources without responses add to the download of a boot.
 
-The command is `phase-boot daemon --dry-run` with a list of manifest URLs, the good one last, and a
-manifest that names the same servers as mirrors, the good one last. aria2c is given the same list.
-Each is compared with itself, where the good server alone is named.
+`phase-boot daemon --dry-run` gets a list of manifest URLs, of which only the last one answers, and
+the manifest names the same servers as mirrors. aria2c gets the same list. Each client is compared
+with its own run with the good server alone.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from phase_boot.trust.strict_json import read_document
 
 ARCH: Final = Arch.AMD64
 UNUSED: Final = 100
-"""The number of the first address that no machine has."""
+"""The number of the first host that does not exist."""
 THRESHOLD: Final = Threshold(0.5)
 PEER: Final = ("--connect-timeout=5", "--timeout=5", "--max-tries=1")
-"""By its defaults aria2c waits for 60 s, and tries five times."""
+"""By default aria2c waits 60 s and tries five times."""
 ORDER: Final = 'order = ["lan", "url"]'
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """A SITE on one server, in a channel of its own, with a policy that tries these URLs."""
+class Release:
+    """A release in a channel of its own, and a policy that tries `urls` in order."""
 
     channel: str
     policy: Path
@@ -52,7 +52,7 @@ class Offer:
 
 
 def measure(about: Bench, runs: int, folder: Path) -> Iterator[Row]:
-    """Yield the seconds that four silent servers, and two addresses without a machine, add."""
+    """Yield the seconds that four silent servers, and two addresses without a host, add."""
     with Lab(dhcp=False) as lab:
         good = Host(lab, 0)
         silent = [Host(lab, number) for number in range(1, 5)]
@@ -63,27 +63,31 @@ def measure(about: Bench, runs: int, folder: Path) -> Iterator[Row]:
             "4 servers that never answer": [place.base for place in silent],
             "2 addresses without a machine": unused,
         }
-        alone = offered(folder, "alone", [good.base])
+        alone = published(folder, "alone", [good.base])
         others = {
-            name: offered(folder, f"beside-{number}", [*bases, good.base])
+            name: published(folder, f"beside-{number}", [*bases, good.base])
             for number, (name, bases) in enumerate(bad.items())
         }
         good.start_nginx(folder / "site")
         for name, beside in others.items():
             added = [
-                _booted(lab, beside, folder) - _booted(lab, alone, folder) for _ in range(runs)
+                _boot_seconds(lab, beside, folder) - _boot_seconds(lab, alone, folder)
+                for _ in range(runs)
             ]
-            theirs = [_peer(lab, beside, folder) - _peer(lab, alone, folder) for _ in range(runs)]
+            theirs = [
+                _peer_seconds(lab, beside, folder) - _peer_seconds(lab, alone, folder)
+                for _ in range(runs)
+            ]
             row = about.row(f"added by {name}", "s", added, threshold=THRESHOLD)
             yield about.compare(row, f"aria2c {PEER[1]}", theirs)
 
 
-def offered(folder: Path, channel: str, bases: Sequence[str]) -> Offer:
-    """Publish a version with a rootfs of 1 MiB into the one SITE, with ``bases`` as mirrors."""
+def published(folder: Path, channel: str, bases: Sequence[str]) -> Release:
+    """Publish a release with a rootfs of 1 MiB into the SITE, with ``bases`` as mirrors."""
     key, site = folder / "key", folder / "site"
     if not key.exists():
         clients.run([str(PROGRAM), "key", "new", str(key)])
-    noise = random.Random(channel)  # noqa: S311 - the same noise each time, and no secret
+    noise = random.Random(channel)  # noqa: S311 - reproducible test data, no secret
     files: list[str] = []
     contents = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": noise.randbytes(MIB)}
     for name, content in contents.items():
@@ -109,21 +113,21 @@ def offered(folder: Path, channel: str, bases: Sequence[str]) -> Offer:
     )
     policy.write_text(text.replace(ORDER, 'order = ["url"]'))
     rootfs = Manifest.of(read_document((site / path).read_bytes())).artifacts["rootfs"]
-    return Offer(
+    return Release(
         channel, policy, rootfs, tuple(f"{base}/{entry_path(rootfs.digest)}" for base in bases)
     )
 
 
-def _booted(lab: Lab, offer: Offer, folder: Path) -> float:
+def _boot_seconds(lab: Lab, release: Release, folder: Path) -> float:
     store = folder / "store"
     shutil.rmtree(store, ignore_errors=True)
-    words = ("daemon", "--dry-run", "--policy", str(offer.policy), "--store", str(store))
-    took = clients.timed(lab, [str(PROGRAM), *words])
-    clients.check(store / entry_path(offer.rootfs.digest), offer.rootfs.digest)
-    return took.seconds
+    command = ("daemon", "--dry-run", "--policy", str(release.policy), "--store", str(store))
+    timing = clients.timed(lab, [str(PROGRAM), *command])
+    clients.check_sha256(store / entry_path(release.rootfs.digest), release.rootfs.digest)
+    return timing.seconds
 
 
-def _peer(lab: Lab, offer: Offer, folder: Path) -> float:
+def _peer_seconds(lab: Lab, release: Release, folder: Path) -> float:
     out = folder / "out"
     out.unlink(missing_ok=True)
-    return clients.aria2c(lab, offer.urls, out, offer.rootfs.digest, PEER).seconds
+    return clients.aria2c(lab, release.urls, out, release.rootfs.digest, PEER).seconds

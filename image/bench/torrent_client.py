@@ -1,7 +1,8 @@
-"""One BitTorrent client for the bench.
+"""A BitTorrent client, by libtorrent.
 
 `python -I torrent_client.py ROLE TORRENT FOLDER PORT [PEER ...]`.
-It says `ready` when it listens and `whole` when it has all, and ends when its input does.
+It prints `ready` when it listens, `complete` when it has all pieces, and ends with its input. A
+client starts to download at the first line of its input.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ SETTINGS: Final = {
 }
 
 
-def main(words: list[str]) -> int:
-    """Serve or fetch until the input ends."""
-    # By name: the ordinary environment has no libtorrent, nor the type checker any word of it.
+def main(arguments: list[str]) -> int:
+    """Seed or download until the input ends."""
+    # By name: only the dependency group `bench` has libtorrent, so the type checker cannot see it.
     torrent: Any = import_module("libtorrent")
-    role, path, folder, port, *peers = words
+    role, path, folder, port, *peers = arguments
     address = f"0.0.0.0:{port}"
     session = torrent.session({**SETTINGS, "listen_interfaces": address})
     wanted = torrent.add_torrent_params()
@@ -52,19 +53,19 @@ def main(words: list[str]) -> int:
             handle.connect_peer((host, int(number)))
         while not handle.status().is_seeding:
             time.sleep(0.02)
-        print("whole", flush=True)
+        print("complete", flush=True)
     sys.stdin.read()
     return 0
 
 
 def make(source: str, out: str, piece: int) -> None:
-    """Write the torrent of one file, in pieces of so many bytes."""
+    """Write the torrent of one file, with pieces of `piece` bytes."""
     torrent: Any = import_module("libtorrent")
     files = torrent.file_storage()
     torrent.add_files(files, source)
     made = torrent.create_torrent(files, piece, torrent.create_torrent.v1_only)
     torrent.set_piece_hashes(made, source.rpartition("/")[0])
-    with open(out, "wb") as file:  # noqa: PTH123 - run by itself, with nothing imported
+    with open(out, "wb") as file:  # noqa: PTH123 - pathlib would cost start-up time
         file.write(torrent.bencode(made.generate()))
 
 

@@ -1,7 +1,7 @@
-"""`make bench-trust`: what verifying costs beside the signature checks that it cannot do without.
+"""`make bench-trust`: the cost of verification, compared with bare signature checks.
 
-Ours and the peer's runs take turns, so that whatever else the machine does hits both. Each round
-has a median and a 99th percentile; a row holds the median of the rounds and how far they spread.
+Our runs and the peer's alternate, so that other load on the machine affects both. Each round has a
+median and a 99th percentile; a row holds the median of the rounds and their spread.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RESULT: Final = FOLDER / "trust.json"
 PEER: Final = "bare PyNaCl"
 ROUNDS: Final = 11
 RUNS: Final = 500
-"""Of each round: more than 5,000 in all."""
+"""Runs per round; more than 5,000 in total."""
 US: Final = 1_000
 MS: Final = 1_000_000
 NOW: Final = datetime(2025, 11, 20, tzinfo=UTC)
@@ -56,7 +56,7 @@ REQUIREMENTS: Final = BootRequirements(
 )
 KEYS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(1, 6))
 TRUST: Final = Trust(frozenset(key.keyid for key in KEYS), 3)
-KEEPERS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(11, 14))
+ROOT_KEYS: Final = tuple(SigningKey(bytes([number]) * 32) for number in range(11, 14))
 VERIFY_THRESHOLD: Final = Threshold(3.0, of_peer=True)
 HOSTILE_THRESHOLD: Final = Threshold(100.0)
 
@@ -65,24 +65,24 @@ Action = Callable[[], object]
 
 @dataclass(slots=True)
 class Times:
-    """Of one action: the median and the 99th percentile of each round, in nanoseconds."""
+    """Median and 99th percentile of each round of one action, in nanoseconds."""
 
     medians: list[float] = field(default_factory=list)
     worst: list[float] = field(default_factory=list)
 
     def add(self, runs: list[int]) -> None:
-        """Close a round."""
+        """Add the nanoseconds of one round."""
         self.medians.append(median(runs))
         self.worst.append(sorted(runs)[len(runs) * 99 // 100])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the rows, print them."""
-    words = argparse.ArgumentParser(prog="python -m image.bench.trust", description=__doc__)
-    words.add_argument("--rounds", type=int, default=ROUNDS)
-    words.add_argument("--runs", type=int, default=RUNS)
-    words.add_argument("--out", type=Path, default=RESULT)
-    options = words.parse_args(arguments)
+    """Run the benchmark, write its rows, and print them."""
+    parser = argparse.ArgumentParser(prog="python -m image.bench.trust", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args(arguments)
     rows = bench(options.rounds, options.runs)
     replace_rows(options.out, rows)
     print("\n".join(table(rows)))
@@ -90,23 +90,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def bench(rounds: int, runs: int) -> list[Row]:
-    """Measure everything and return the rows."""
+    """Run all measurements and return the rows."""
     about = Bench(
         arch=str(Arch.parse(platform.machine())), machine=host_description(), accel="native"
     )
     manifest, following = signed(release()), next_root()
     first = root.load_trusted(first_root())
-    chain, state = kept_state()
+    chain, state = largest_state()
     ours, bare = measure(rounds, runs, verifying(manifest), bare_checks(manifest))
-    succeeding, bare_root = measure(
+    next_root_times, bare_root = measure(
         rounds, runs, lambda: root.verify_next(first, following), bare_root_checks(following)
     )
     (reading,) = measure(rounds, max(1, runs // 20), lambda: read_state(state, chain))
     hostile = slowest_hostile(rounds, max(1, runs // 50))
-    by_root = about.row("root after a root", "us", scaled(succeeding.medians, US))
+    by_root = about.row("root after a root", "us", scaled(next_root_times.medians, US))
     return [
-        _beside(about, "3-of-5 manifest", ours.medians, bare.medians),
-        _beside(about, "3-of-5 manifest, p99", ours.worst, bare.worst),
+        _compared(about, "3-of-5 manifest", ours.medians, bare.medians),
+        _compared(about, "3-of-5 manifest, p99", ours.worst, bare.worst),
         about.compare(by_root, PEER, scaled(bare_root.medians, US)),
         about.row("state of 8 manifests", "ms", scaled(reading.medians, MS)),
         about.row("hostile 64 KiB", "ms", scaled(hostile.medians, MS), threshold=HOSTILE_THRESHOLD),
@@ -115,7 +115,7 @@ def bench(rounds: int, runs: int) -> list[Row]:
 
 
 def measure(rounds: int, runs: int, *actions: Action) -> list[Times]:
-    """Time some actions that take turns."""
+    """Time alternating actions."""
     times = [Times() for _ in actions]
     for _ in range(rounds):
         taken: list[list[int]] = [[] for _ in actions]
@@ -130,17 +130,17 @@ def measure(rounds: int, runs: int, *actions: Action) -> list[Times]:
 
 
 def scaled(nanoseconds: Sequence[float], unit: int) -> list[float]:
-    """Return times in another unit."""
+    """Convert times to a unit of `unit` nanoseconds."""
     return [value / unit for value in nanoseconds]
 
 
-def _beside(about: Bench, name: str, ours: Sequence[float], peer: Sequence[float]) -> Row:
+def _compared(about: Bench, name: str, ours: Sequence[float], peer: Sequence[float]) -> Row:
     row = about.row(name, "us", scaled(ours, US))
     return about.compare(row, PEER, scaled(peer, US), threshold=VERIFY_THRESHOLD)
 
 
 def release(**more: object) -> dict[str, object]:
-    """Return a manifest of a usual size: five artifacts, four mirrors, a DAG for each."""
+    """Return a manifest of typical size: five artifacts with DAGs, and four mirrors."""
     names = ("kernel", "initramfs", "rootfs", "modules", "firmware")
     cid = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
     return {
@@ -159,12 +159,12 @@ def release(**more: object) -> dict[str, object]:
 
 
 def signed(body: dict[str, object]) -> bytes:
-    """Return a manifest as `phase-boot publish` writes it, signed by three of the five."""
-    return spelled(body, signed_bytes(body), KEYS[:3])
+    """Return a manifest as `phase-boot publish` writes it, signed by three of five keys."""
+    return with_signatures(body, signed_bytes(body), KEYS[:3])
 
 
-def spelled(body: dict[str, object], message: bytes, keys: Sequence[SigningKey]) -> bytes:
-    """Return a document with its signatures, indented for people."""
+def with_signatures(body: dict[str, object], message: bytes, keys: Sequence[SigningKey]) -> bytes:
+    """Return a document with signatures of `message`, as indented JSON."""
     signatures = [
         {"keyid": key.keyid, "sig": base64.b64encode(key.sign(message)).decode()} for key in keys
     ]
@@ -172,30 +172,30 @@ def spelled(body: dict[str, object], message: bytes, keys: Sequence[SigningKey])
 
 
 def first_root() -> bytes:
-    """Return a root with three keepers, two of whom sign, and the five publishers."""
-    body = root_of(1, KEEPERS)
-    return spelled(body, root.signed_bytes(body), KEEPERS[:2])
+    """Return a root with three root keys, two of which sign, and five publishers' keys."""
+    body = root_of(1, ROOT_KEYS)
+    return with_signatures(body, root.signed_bytes(body), ROOT_KEYS[:2])
 
 
 def next_root() -> bytes:
-    """Return the root in which a keeper is replaced."""
+    """Return the next root, which replaces one root key."""
     fresh = SigningKey(bytes([14]) * 32)
-    body = root_of(2, (*KEEPERS[1:], fresh))
-    return spelled(body, root.signed_bytes(body), KEEPERS)
+    body = root_of(2, (*ROOT_KEYS[1:], fresh))
+    return with_signatures(body, root.signed_bytes(body), ROOT_KEYS)
 
 
-def root_of(version: int, keepers: Sequence[SigningKey]) -> dict[str, object]:
+def root_of(version: int, root_keys: Sequence[SigningKey]) -> dict[str, object]:
     """Return a root without signatures."""
     publishers = {"keys": [key.keyid for key in KEYS], "threshold": 3}
     return {
         "version": version,
-        "root": {"keys": [key.keyid for key in keepers], "threshold": 2},
+        "root": {"keys": [key.keyid for key in root_keys], "threshold": 2},
         "channels": {"stable": {**publishers, "expires": "2026-11-01T00:00:00Z"}},
     }
 
 
-def kept_state() -> tuple[Chain, bytes]:
-    """Return the largest state that a stick keeps of usual manifests, and who is trusted."""
+def largest_state() -> tuple[Chain, bytes]:
+    """Return a trust chain, and the largest rollback state of typical manifests under it."""
     chain = Chain(TRUST)
     seen = RollbackState()
     for number in range(MAX_SEEN):
@@ -204,18 +204,18 @@ def kept_state() -> tuple[Chain, bytes]:
 
 
 def verifying(raw: bytes) -> Action:
-    """Return the whole way from bytes to a manifest that may be booted."""
+    """Return the complete verification of a manifest, from bytes on."""
     return lambda: verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
 
 
 def bare_checks(raw: bytes) -> Action:
-    """Return the three signature checks over the same bytes, and nothing else at all."""
+    """Return the three signature checks of a manifest alone."""
     document = read_document(raw)
     return _checks(document, signed_bytes(document))
 
 
 def bare_root_checks(raw: bytes) -> Action:
-    """Return the signature checks of a root, once each."""
+    """Return the signature checks of a root alone, each once."""
     document = read_document(raw)
     return _checks(document, root.signed_bytes(document))
 
@@ -237,26 +237,26 @@ def _checks(document: dict[str, object], message: bytes) -> Action:
 
 
 def slowest_hostile(rounds: int, runs: int) -> Times:
-    """Measure every document that is made to be slow, and return the slowest's times."""
+    """Measure all hostile documents and return the times of the slowest one."""
     found = [measure(rounds, runs, refusing(raw))[0] for raw in hostile()]
     return max(found, key=lambda times: median(times.medians))
 
 
 def refusing(raw: bytes) -> Action:
-    """Return the verification of something that is refused."""
+    """Return the verification of a document that has to be refused."""
 
     def refuse() -> None:
         try:
             verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
         except Refusal:
             return
-        raise AssertionError("A hostile document was believed.")
+        raise AssertionError("A hostile document was accepted.")
 
     return refuse
 
 
 def hostile() -> Iterator[bytes]:
-    """Documents as large as allowed, each slow to read, to spell anew, or to check."""
+    """Yield documents of the maximum size that are slow to parse, to canonicalize or to check."""
     forged = base64.b64encode(bytes(64)).decode()
     entries = [{"keyid": KEYS[0].keyid, "sig": forged}] * MAX_KEYS
     head = canonical({"signatures": entries})[:-1]

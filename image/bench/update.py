@@ -1,9 +1,9 @@
-"""`make bench-update`: how many bytes a machine fetches that has an older version already.
+"""`make bench-update`: bytes that a machine downloads if it has an older version.
 
-Ours are the chunks and the parts of their index that `DagIndex` wants, as a client asks for them;
-then our own command does it, into a store that has the older version. Beside it, in the same run:
-zsync, rsync, casync, and xdelta3, which knows both files and so is what nobody can reach who
-publishes one file for all. desync is left out where nobody has built it.
+First the chunks and the parts of the index that `DagIndex` needs are counted. Then our own command
+downloads into a store with the older version. It is compared with zsync, rsync and casync, and with
+xdelta3. xdelta3 knows both files, so its size is a lower bound that no format with one file for all
+clients reaches.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from image.bench.results import (
     replace_rows,
     table,
 )
-from image.bench.update_inputs import roots
+from image.bench.update_inputs import root_images
 from image.errors import BuildError
 from image.lab.namespace import environment
 from image.lab.provider_process import PROGRAM
@@ -55,22 +55,22 @@ http {{ access_log off; max_ranges 9999; client_body_temp_path {0}/1; proxy_temp
 fastcgi_temp_path {0}/3; uwsgi_temp_path {0}/4; scgi_temp_path {0}/5;
 server {{ listen 127.0.0.1:{1}; root {2}; }} }}
 """
-_COUNTED: Final = ("access_log off;", "log_format sent '$bytes_sent'; access_log {0}/sent sent;")
+_COUNT_SENT: Final = ("access_log off;", "log_format sent '$bytes_sent'; access_log {0}/sent sent;")
 RUNS: Final = 3
-"""Of our own command and of zsync, whose times are compared."""
+"""Runs of our own command and of zsync, whose times are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one side took."""
+    """Bytes and seconds of one program."""
 
     transferred: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
-    """What our client fetches."""
+class Needed:
+    """Bytes of the index, bytes of chunks, and requests of our client."""
 
     index: int
     chunks: int
@@ -78,11 +78,11 @@ class Ours:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the rows, print them."""
-    words = argparse.ArgumentParser(prog="python -m image.bench.update", description=__doc__)
-    words.add_argument("--out", type=Path, default=RESULT)
-    options = words.parse_args(arguments)
-    made = roots(CACHE)
+    """Run the benchmark, write its rows, and print them."""
+    parser = argparse.ArgumentParser(prog="python -m image.bench.update", description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args(arguments)
+    made = root_images(CACHE)
     about = Bench(arch="amd64", machine=host_description(), accel="none")
     rows = [
         row
@@ -90,36 +90,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ("two packages", made["base"], made["security"]),
             ("kernel", made["security"], made["kernel"]),
         )
-        for row in measured(about, name, old, new)
+        for row in measure(about, name, old, new)
     ]
     replace_rows(options.out, rows)
     print("\n".join(table(rows)))
     return 0
 
 
-def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
+def measure(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
     """Yield the rows of one update."""
-    before, _ = _cut(old)
-    after, seconds = _cut(new)
-    ours = fetched(before, after)
+    before, _ = _timed_chunk_list(old)
+    after, seconds = _timed_chunk_list(new)
+    ours = needed(before, after)
     yield about.row(
-        f"{name}: cutting", "s/GiB", [seconds * 2**30 / after.size], threshold=Threshold(20)
+        f"{name}: chunking", "s/GiB", [seconds * 2**30 / after.size], threshold=Threshold(20)
     )
     yield about.row(f"{name}: index", "MB", [ours.index / MB])
     yield about.row(f"{name}: requests", "", [ours.requests])
     total = about.row(f"{name}: fetched", "MB", [(ours.index + ours.chunks) / MB])
     yield about.compare(total, "full", [new.stat().st_size / MB])
-    sides: dict[str, Callable[[Path, Path, Path], Cost]] = {
+    programs: dict[str, Callable[[Path, Path, Path], Cost]] = {
         "zsync": zsync,
         "rsync": rsync,
         "casync": casync,
     }
-    for side, fetch in sides.items():
-        cost = _in_folder(fetch, old, new)
+    for program, update in programs.items():
+        cost = _in_folder(update, old, new)
         yield about.compare(
-            total, side, [cost.transferred / MB], threshold=Threshold(1.0, of_peer=True)
+            total, program, [cost.transferred / MB], threshold=Threshold(1.0, of_peer=True)
         )
-        yield about.row(f"{name}: {side}'s time", "s", [cost.seconds])
+        yield about.row(f"{name}: {program}'s time", "s", [cost.seconds])
     both = [(_in_folder(command, old, new), _in_folder(zsync, old, new)) for _ in range(RUNS)]
     sent = about.row(f"{name}: sent to our command", "MB", [c.transferred / MB for c, _ in both])
     yield about.compare(sent, "zsync", [z.transferred / MB for _, z in both])
@@ -127,101 +127,105 @@ def measured(about: Bench, name: str, old: Path, new: Path) -> Iterator[Row]:
     theirs = [cost.seconds for _, cost in both]
     yield about.compare(times, "zsync", theirs, threshold=Threshold(1.0, of_peer=True))
     if new.stem == "security":
-        # Of two kernels it takes minutes to find out that they share nothing.
+        # For two kernels, which share nothing, xdelta3 takes minutes.
         cost = _in_folder(xdelta3, old, new)
         yield about.compare(total, "xdelta3", [cost.transferred / MB])
 
 
-def fetched(before: ChunkList, after: ChunkList) -> Ours:
-    """Return what a machine with the first file, and the nodes over it, fetches of the second."""
-    held, tree = dict(build_dag(before).nodes), build_dag(after)
+def needed(before: ChunkList, after: ChunkList) -> Needed:
+    """Return what a machine with the first file and its nodes downloads of the second one."""
+    local_nodes, tree = dict(build_dag(before).nodes), build_dag(after)
     file = b"".join(tree.car())
     dag_index, index, requests = DagIndex(tree.root, after.size), 0, 0
     while not dag_index.complete:
         for cid in list(dag_index.missing_cids()):
-            dag_index.add_block(cid, held.get(cid, b""))
+            dag_index.add_block(cid, local_nodes.get(cid, b""))
         for part in dag_index.needed_ranges():
             data = file[part.offset : part.offset + part.length]
             dag_index.feed(part.offset, data)
             index, requests = index + len(data), requests + 1
-    known, seen, size, here = ChunkTable(before), set[bytes](), 0, True
+    known, seen, size, local = ChunkTable(before), set[bytes](), 0, True
     for chunk in dag_index.chunks():
-        was_here, here = here, known.find(chunk.digest) is not None or chunk.digest in seen
-        if not here:
+        before_local, local = local, known.find(chunk.digest) is not None or chunk.digest in seen
+        if not local:
             seen.add(chunk.digest)
             size += chunk.size
-            requests += was_here
-    return Ours(index, size, requests)
+            requests += before_local
+    return Needed(index, size, requests)
 
 
 def zsync(old: Path, new: Path, folder: Path) -> Cost:
-    """The list of blocks and what it says that it fetched, from nginx."""
+    """Update by zsync from nginx: its control file, and the bytes that it reports."""
     (folder / "new").hardlink_to(new)
     control = folder / "new.zsync"
-    _said("zsyncmake", "-e", "-u", "new", "-o", str(control), str(folder / "new"))
+    _output("zsyncmake", "-e", "-u", "new", "-o", str(control), str(folder / "new"))
     with _serving(folder):
         url = f"http://127.0.0.1:{PORT}/new.zsync"
-        said, seconds = _timed("zsync", "-i", str(old.absolute()), "-o", str(folder / "made"), url)
-    return Cost(_number(r"fetched ([0-9,]+)", said) + control.stat().st_size, seconds)
+        output, seconds = _timed(
+            "zsync", "-i", str(old.absolute()), "-o", str(folder / "made"), url
+        )
+    return Cost(_number(r"fetched ([0-9,]+)", output) + control.stat().st_size, seconds)
 
 
 def command(old: Path, new: Path, folder: Path) -> Cost:
-    """`phase-boot fetch` from nginx into a store that has the older version: all that was sent."""
+    """Update by `phase-boot fetch` from nginx: the bytes that nginx sent."""
     key, site, store = folder / "key", folder / "site", folder / "store"
-    _said(str(PROGRAM), "key", "new", str(key))
+    _output(str(PROGRAM), "key", "new", str(key))
     small = folder / "small"
-    small.write_bytes(b"a kernel, and an initramfs, that stay as they are")
-    trusted = ("--key", read_keyfile(key).keyid, "--store", str(store))
-    fetch = (str(PROGRAM), "fetch", f"http://127.0.0.1:{PORT}/site", "--channel", "bench", *trusted)
+    small.write_bytes(b"a kernel and an initramfs that do not change")
+    options = ("--key", read_keyfile(key).keyid, "--store", str(store))
+    fetch = (str(PROGRAM), "fetch", f"http://127.0.0.1:{PORT}/site", "--channel", "bench", *options)
     with _serving(folder, counted=True):
         for version, rootfs in enumerate((old, new), start=1):
-            _said(
+            _output(
                 *(str(PROGRAM), "publish", "--channel", "bench", "--arch", str(ARCH)),
                 *("--expires", "+9d", "--skip-image-checks"),
                 *("--version", str(version), "--kernel", str(small), "--initramfs", str(small)),
                 *("--rootfs", str(rootfs), "--key", str(key), "--out", str(site)),
             )
-            # What the older one took is neither counted nor timed.
+            # The download of the older version is not measured.
             (folder / "sent").write_bytes(b"")
             _, seconds = _timed(*fetch)
     return Cost(sum(map(int, (folder / "sent").read_text().split())), seconds)
 
 
 def rsync(old: Path, new: Path, folder: Path) -> Cost:
-    """What its two halves told one another."""
+    """Update by rsync: the bytes that its two processes exchanged."""
     made = folder / "made"
     shutil.copyfile(old, made)
-    said, seconds = _timed("rsync", "--no-whole-file", "--stats", str(new), str(made))
-    numbers = (_number(rf"Total bytes {way}: ([0-9,]+)", said) for way in ("sent", "received"))
+    output, seconds = _timed("rsync", "--no-whole-file", "--stats", str(new), str(made))
+    numbers = (_number(rf"Total bytes {way}: ([0-9,]+)", output) for way in ("sent", "received"))
     return Cost(sum(numbers), seconds)
 
 
 def casync(old: Path, new: Path, folder: Path) -> Cost:
-    """Its index, and the compressed chunks that only the newer file has; the time is cutting's."""
+    """Update by casync: its index, and the compressed chunks that only the new file has."""
     stores, seconds = [folder / "old.castr", folder / "new.castr"], 0.0
     for store, file in zip(stores, (old, new), strict=True):
         index = str(store.with_suffix(".caibx"))
-        words = (f"--store={store}", f"--chunk-size={CASYNC_CHUNKS}", index, str(file.absolute()))
-        _, seconds = _timed("casync", "make", *words)
-    had, has = ({path.name: path.stat().st_size for path in s.rglob("*.cacnk")} for s in stores)
-    size = sum(size for name, size in has.items() if name not in had)
+        options = (f"--store={store}", f"--chunk-size={CASYNC_CHUNKS}", index, str(file.absolute()))
+        _, seconds = _timed("casync", "make", *options)
+    old_sizes, new_sizes = (
+        {path.name: path.stat().st_size for path in s.rglob("*.cacnk")} for s in stores
+    )
+    size = sum(size for name, size in new_sizes.items() if name not in old_sizes)
     return Cost(size + stores[1].with_suffix(".caibx").stat().st_size, seconds)
 
 
 def xdelta3(old: Path, new: Path, folder: Path) -> Cost:
-    """One delta from this version to that one."""
+    """The size of one delta from the old to the new version."""
     out = folder / "delta"
     window = str(1 << old.stat().st_size.bit_length())
-    words = ("-e", "-1", "-S", "none", "-B", window, "-s", str(old), str(new), str(out))
-    _, seconds = _timed("xdelta3", *words)
+    options = ("-e", "-1", "-S", "none", "-B", window, "-s", str(old), str(new), str(out))
+    _, seconds = _timed("xdelta3", *options)
     return Cost(out.stat().st_size, seconds)
 
 
-def _cut(path: Path) -> tuple[ChunkList, float]:
-    began = time.monotonic()
+def _timed_chunk_list(path: Path) -> tuple[ChunkList, float]:
+    started = time.monotonic()
     with path.open("rb") as file:
         chunks = build_chunk_list(file, params_for(path.stat().st_size))
-    return chunks, time.monotonic() - began
+    return chunks, time.monotonic() - started
 
 
 def _in_folder(fetch: Callable[[Path, Path, Path], Cost], old: Path, new: Path) -> Cost:
@@ -237,8 +241,8 @@ def _in_folder(fetch: Callable[[Path, Path, Path], Cost], old: Path, new: Path) 
 @contextmanager
 def _serving(folder: Path, *, counted: bool = False) -> Iterator[None]:
     configuration = folder / "nginx.conf"
-    spelled = _NGINX.replace(*_COUNTED) if counted else _NGINX
-    configuration.write_text(spelled.format(folder, PORT, folder))
+    text = _NGINX.replace(*_COUNT_SENT) if counted else _NGINX
+    configuration.write_text(text.format(folder, PORT, folder))
     log = str(folder / "nginx.log")
     with subprocess.Popen(["/usr/sbin/nginx", "-c", str(configuration), "-e", log]) as process:
         try:
@@ -249,12 +253,12 @@ def _serving(folder: Path, *, counted: bool = False) -> Iterator[None]:
 
 
 def _timed(*command: str) -> tuple[str, float]:
-    began = time.monotonic()
-    said = _said(*command)
-    return said, time.monotonic() - began
+    started = time.monotonic()
+    output = _output(*command)
+    return output, time.monotonic() - started
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     if shutil.which(command[0]) is None:
         raise BuildError(f"{command[0]} is missing; install it: apt install {command[0]}")
     done = subprocess.run(
@@ -263,10 +267,10 @@ def _said(*command: str) -> str:
     return done.stdout + done.stderr
 
 
-def _number(pattern: str, said: str) -> int:
-    found = re.search(pattern, said)
+def _number(pattern: str, output: str) -> int:
+    found = re.search(pattern, output)
     if found is None:
-        raise BuildError(f"No {pattern!r} in what was said: {said[-400:]}")
+        raise BuildError(f"The output has no {pattern!r}: {output[-400:]}")
     return int(found[1].replace(",", ""))
 
 

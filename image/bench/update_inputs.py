@@ -1,7 +1,7 @@
-"""Three versions of a Debian root file system, as `make bench-update` needs them: cached.
+"""Inputs of `make bench-update`: three versions of a Debian root file system, built once.
 
-The first one and what a security update of two packages makes of it, then another kernel as well.
-The older packages are those that the archive still has beside the newest.
+The second version updates two packages of the first, as a security update does. The third also has
+another kernel. The older packages come from the archive, which keeps them beside the newest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from image.tools import Tool, run
 NAMES: Final = ("base", "security", "kernel")
 UPDATED: Final = ("libssl3t64", "openssl")
 OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "64K", "-no-fragments")
-"""As the target's, but smaller: compression hardly matters for what two versions share."""
+"""The target's options with faster compression, which hardly changes what two versions share."""
 _PACKAGES: Final = (
     *("linux-image-amd64", "systemd", "systemd-sysv", "dbus", "sudo", "tzdata", "ca-certificates"),
     *("openssh-server", "openssh-client", "openssl", "curl", "network-manager", "iproute2"),
@@ -42,11 +42,11 @@ cp -a old new kernel OUT/
 """
 
 
-def roots(folder: Path) -> dict[str, Path]:
-    """Return the three squashfs files, made if they are not there.
+def root_images(folder: Path) -> dict[str, Path]:
+    """Return the three squashfs files by name; the first call builds them.
 
     Raises:
-        BuildError: the archive has no two versions of the packages any more.
+        BuildError: the archive no longer has two versions of the packages.
     """
     made = {name: folder / f"{name}.sqfs" for name in NAMES}
     if not all(path.is_file() for path in made.values()):
@@ -62,11 +62,13 @@ def _make(folder: Path, made: dict[str, Path]) -> None:
     shutil.rmtree(debs, ignore_errors=True)
     debs.mkdir(mode=0o777)
     _extract(folder, tree, debs)
-    olds, news = (sorted((debs / age).glob("*.deb")) for age in ("old", "new"))
-    if [path.name for path in olds] == [path.name for path in news]:
-        raise BuildError(f"The archive has one version of {UPDATED} only: name others in UPDATED.")
-    _pack(tree, olds, made["base"])
-    _pack(tree, news, made["security"])
+    old_packages, new_packages = (sorted((debs / age).glob("*.deb")) for age in ("old", "new"))
+    if [path.name for path in old_packages] == [path.name for path in new_packages]:
+        raise BuildError(
+            f"The archive has only one version of {UPDATED}; choose other packages for UPDATED."
+        )
+    _pack(tree, old_packages, made["base"])
+    _pack(tree, new_packages, made["security"])
     for path in (*tree.glob("boot/*-amd64"), *tree.glob("usr/lib/modules/*")):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     _pack(tree, sorted((debs / "kernel").glob("*.deb")), made["kernel"])
@@ -75,8 +77,8 @@ def _make(folder: Path, made: dict[str, Path]) -> None:
 
 def _extract(folder: Path, tree: Path, debs: Path) -> None:
     hook = folder / "hook.sh"
-    words = _HOOK.replace("UPDATED", " ".join(UPDATED)).replace("OUT/", f"{debs.absolute()}/")
-    hook.write_text(words)
+    script = _HOOK.replace("UPDATED", " ".join(UPDATED)).replace("OUT/", f"{debs.absolute()}/")
+    hook.write_text(script)
     archive = folder / "base.tar"
     run(
         Tool.MMDEBSTRAP,
@@ -94,7 +96,7 @@ def _extract(folder: Path, tree: Path, debs: Path) -> None:
 
 
 def _pack(tree: Path, packages: list[Path], out: Path) -> None:
-    """Lay packages over the tree, and pack it."""
+    """Extract packages over the tree, then pack it as squashfs."""
     for package in packages:
         run(Tool.DPKG_DEB, "-x", package, tree)
     run(Tool.MKSQUASHFS, tree, out, *OPTIONS, "-all-root", "-no-xattrs", "-noappend", "-quiet")
