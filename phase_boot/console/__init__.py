@@ -1,1 +1,1 @@
-"""What a person sees: readers of the event stream, never part of the machine."""
+"""Renders events as text: readers of the event stream, never part of the machine."""

@@ -1,6 +1,6 @@
-"""What the place that text goes to can show: the only module that decides it.
+"""Decides what a terminal, pipe or file can show; no other module does.
 
-Nothing that is shown has a colour, so that NO_COLOR (https://no-color.org) changes nothing.
+Output never has colours, so NO_COLOR (https://no-color.org) changes nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import Final, TextIO
 
 COLUMNS: Final = 79
-"""Columns that a line may take on a terminal that does not say how wide it is."""
+"""Columns of a line on a terminal that reports no width."""
 DUMB: Final = frozenset({"dumb", "unknown"})
-"""What TERM calls a terminal that shows lines and nothing else."""
+"""Values of TERM for terminals without cursor movement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
-    """A terminal, or something else that text goes to.
+    """Capabilities of an output.
 
     Attributes:
-        folds: whether lines are folded to its width; a file or a pipe gets them whole.
-        moves: whether escape sequences may move its cursor, to draw over what is there.
-        columns: returns how many columns a line may take now.
+        folds: whether lines are folded to the width; a file or a pipe gets whole lines.
+        moves: whether escape sequences may move the cursor, to redraw a line.
+        columns: returns the columns that a line may take now.
     """
 
     folds: bool = False
@@ -35,22 +35,22 @@ FILE: Final = Display()
 
 
 def display_of(stream: TextIO) -> Display:
-    """Return what ``stream`` can show, by what it is and by TERM."""
+    """Return the capabilities of ``stream``, by its kind and by TERM."""
     if not stream.isatty():
         return FILE
     return Display(folds=True, moves=not is_dumb(), columns=lambda: columns_of(stream.fileno()))
 
 
 def is_dumb(*, usual: str = "dumb") -> bool:
-    """Say whether the terminal shows lines and nothing else; ``usual`` counts without a TERM."""
+    """Return whether the terminal cannot move its cursor; ``usual`` is the default of TERM."""
     return (os.environ.get("TERM") or usual) in DUMB
 
 
 def columns_of(descriptor: int) -> int:
-    """Return how many columns a line may take on a terminal, one less than it has."""
+    """Return the columns of a line on a terminal: one less than its width."""
     try:
         columns = os.get_terminal_size(descriptor).columns
     except OSError:
         return COLUMNS
-    # A serial line, and a pseudo-terminal that nobody gave a size, say 0.
+    # A serial line, and a pseudo-terminal without a set size, report 0.
     return columns - 1 if columns > 0 else COLUMNS

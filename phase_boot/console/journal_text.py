@@ -1,4 +1,4 @@
-"""What the journal tells: for a screen, and for the report that a person takes along."""
+"""Renders a journal for the Seed Shell's screen and for the report on the stick."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Final
 from phase_boot.console.lines import Fields, line_for, printable
 
 MAX_EVENTS: Final = 1000
-"""The newest events of a long run that are told; progress is not among them."""
+"""Events of a journal that are rendered, the newest; progress events do not count."""
 MAX_REPORT: Final = 256 * 1024
-"""Bytes of one report."""
+"""Largest report in bytes."""
 
 
 def events(journal: Sequence[str]) -> tuple[Fields, ...]:
-    """Return the newest events of ``journal``, oldest first; what is no event is left out."""
+    """Return the newest events of ``journal``, oldest first; skip lines that are not events."""
     told = (event for event in map(_event, reversed(journal)) if event)
     return tuple(islice(told, MAX_EVENTS))[::-1]
 
 
 def timeline(journal: Sequence[str], *, start: float = 0.0) -> tuple[str, ...]:
-    """Return a line for each event that a person need see, however long."""
+    """Return a line, of any length, for each event that the console shows."""
     lines = (line_for(event, start=start) for event in events(journal))
     return tuple(line for line in lines if line is not None)
 
 
 def in_full(journal: Sequence[str], *, start: float = 0.0) -> tuple[str, ...]:
-    """Return each event with all that it says, in one line that may be long."""
+    """Return each event with all its fields, in one line of any length."""
     return tuple(_in_full(event, start) for event in events(journal))
 
 
 def boot_id(journal: Sequence[str]) -> str:
-    """Return the name of the run that ``journal`` ends with."""
+    """Return the boot id of the last event of ``journal``."""
     return next((str(event.get("boot_id", "")) for event in reversed(events(journal))), "")
 
 
@@ -41,9 +41,9 @@ def report_text(facts: Iterable[tuple[str, object]], refusals: Sequence[str], jo
     """Return the text of a report, at most `MAX_REPORT` bytes of ASCII.
 
     Args:
-        facts: names and values, in the order in which they are told.
-        refusals: why each candidate was refused.
-        journal: the journal, one event a line; of one that is too long the end is kept.
+        facts: names and values, in order.
+        refusals: the reason of each refused candidate.
+        journal: the journal, one event a line; the end is kept of one that is too long.
     """
     lines = journal.splitlines()
     head = [

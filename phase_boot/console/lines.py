@@ -1,4 +1,4 @@
-"""From an event to what a person reads: one line each, folded on a terminal, nothing raw."""
+"""Renders each event as one line: foreign text escaped, folded to the width of a terminal."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from phase_boot.console.display import COLUMNS, FILE, Display
 
 LEAST_COLUMNS: Final = 20
 INDENT: Final = " " * 13
-"""Before what follows of a line that is folded, so that it stands below the text."""
+"""Indent of the continuation of a folded line, below its text."""
 LABEL: Final = 16
-"""Characters of the name before a bar."""
+"""Characters of the label before a progress bar."""
 BARS: Final = (20, 10)
-"""Characters of a bar, the widest first."""
+"""Lengths of a progress bar in characters, the longest first."""
 MOST_SECONDS: Final = 100 * 60 - 1
-"""More than that is not told apart."""
+"""Longest remaining time that is displayed."""
 MIB: Final = 1024 * 1024
 CLEAR: Final = "\x1b[K"
-"""Clears a line from the cursor on (ECMA-48, EL), on a display that moves it."""
+"""Erases from the cursor to the end of the line (ECMA-48, EL)."""
 
 Fields = Mapping[str, Any]
 
 
 def printable(text: object) -> str:
-    """Return ``text`` with everything escaped that a terminal could take for a command."""
+    """Return ``text`` with all control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def line_for(event: Fields, *, start: float = 0.0) -> str | None:
-    """Return the line for ``event``, however long, or None if a person need not see it.
+    """Return the line for ``event``, of any length, or None if the console does not show it.
 
     Times are shown as seconds since ``start``.
     """
@@ -47,7 +47,7 @@ def line_for(event: Fields, *, start: float = 0.0) -> str | None:
 
 
 def folded(line: str, columns: int) -> list[str]:
-    """Return ``line`` in lines of at most ``columns``; nothing is left out."""
+    """Return ``line`` folded to lines of at most ``columns``, complete."""
     width = max(LEAST_COLUMNS, columns)
     if len(line) <= width:
         return [line]
@@ -56,7 +56,7 @@ def folded(line: str, columns: int) -> list[str]:
 
 
 def folding(write: Callable[[str], object], display: Display) -> Callable[[str], object]:
-    """Return what writes whole lines as ``write`` does, folded where ``display`` folds."""
+    """Return a writer of whole lines, which folds them where ``display`` folds."""
 
     def fold(text: str) -> None:
         lines = text.split("\n")
@@ -68,7 +68,7 @@ def folding(write: Callable[[str], object], display: Display) -> Callable[[str],
 def progress_bar(event: Fields, columns: int = COLUMNS) -> str:
     """Return a line of at most ``columns`` for a `fetch.progress` event.
 
-    A narrow one leaves out the time left, the rate, the bar and the amount, in this order.
+    As it narrows, it drops the time left, the rate, the bar and the amount, in this order.
     """
     done, size = int(event["done"]), max(1, int(event["size"]))
     amount = f"{done / MIB:.1f} of {size / MIB:.1f} MiB"
@@ -86,7 +86,7 @@ def _bar(done: int, size: int, length: int) -> str:
 
 
 def _pace(event: Fields, left: int) -> tuple[str, str]:
-    """Return how fast it goes and how long it will take, where that is known."""
+    """Return rate and remaining time, where they are known."""
     rate = max(0, int(event.get("rate") or 0))
     if not rate:
         return "", ""
@@ -131,7 +131,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
     {
         "run.started": lambda e: f"Phase Boot on {e['arch']}, mode {e['mode']}",
         "run.interrupted": lambda e: (
-            f"a run before this was killed after {e['lines']} events; going on from what it left"
+            f"the previous run was killed after {e['lines']} events; continuing from its files"
         ),
         "transition": _transition,
         "clock.set": lambda e: f"  clock set to {e['after']}; it said {e['before']}",
@@ -139,14 +139,14 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "link.up": lambda e: f"  {e['interface']} has {', '.join(e['addresses'])}",
         "link.missing": lambda e: f"  {e['reason']}",
         "link.refused": lambda e: f"  {e['interface']} is not used: {e['reason']}",
-        "privacy.checked": lambda e: f"  Private is kept on {', '.join(e['interfaces'])}",
+        "privacy.checked": lambda e: f"  Private verified on {', '.join(e['interfaces'])}",
         "store.opened": lambda e: (
             f"  store {'on Cache' if e['persistent'] else 'in memory'}"
             + (f": {e['note']}" if e.get("note") else "")
         ),
         "store.corrupt": lambda e: f"  set aside: {e['reason']}",
         "finder.failed": lambda e: f"  {e['origin']}: {e['reason']}",
-        "finder.ignored": lambda e: f"  {e['origin']}: passed over {e['reason']}",
+        "finder.ignored": lambda e: f"  {e['origin']}: ignored {e['reason']}",
         "candidate.found": lambda e: f"  {e['origin']}: {e['url']}",
         "candidate.deferred": lambda e: (
             f"  asked again in {float(e['seconds']):.1f} s: {e['reason']}"
@@ -154,9 +154,9 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "document.redirected": lambda e: f"  redirected to {e['target']}",
         "candidate.refused": lambda e: f"  refused ({e['code']}): {e['reason']}",
         "trust.recalled": _recalled,
-        "state.doubted": lambda e: f"  doubted ({e['code']}): {e['reason']}",
-        "state.not_kept": lambda e: f"  not written down: {e['reason']}",
-        "root.followed": lambda e: f"  root {e['version']} counts now, from {e['url']}",
+        "state.doubted": lambda e: f"  warning ({e['code']}): {e['reason']}",
+        "state.not_kept": lambda e: f"  not saved: {e['reason']}",
+        "root.followed": lambda e: f"  root {e['version']} is trusted now, from {e['url']}",
         "manifest.verified": lambda e: (
             f"  {e['channel']} {e['version']} signed by {len(e['keys'])} trusted key(s)"
         ),
@@ -168,7 +168,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "kexec.failed": lambda e: f"  {e['method']} refused: {e['reason']}",
         "loader.staged": lambda e: f"  staged {e['version']} for the firmware, restarting",
         "loader.cleared": lambda e: f"  {e['files']} file(s) of an earlier hand-off removed",
-        "loader.not_cleared": lambda e: f"  of an earlier hand-off is left: {e['reason']}",
+        "loader.not_cleared": lambda e: f"  files of an earlier hand-off remain: {e['reason']}",
         "kexec.loaded": lambda e: f"  loaded by {e['method']}",
         "kexec.jump": lambda e: f"  starting {e['version']}",
         "retry.scheduled": lambda e: (
@@ -181,7 +181,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
             f"  {e['interface']} set to {', '.join(e['addresses']) or 'DHCP'}"
             + (f" in VLAN {e['vlan']}" if e["vlan"] is not None else "")
         ),
-        "network.not_set": lambda e: f"  the network is as it was: {e['reason']}",
+        "network.not_set": lambda e: f"  the network is unchanged: {e['reason']}",
         "report.saved": lambda e: f"  report saved: {e['where']}",
         "report.not_saved": lambda e: f"  no report saved: {e['reason']}",
         "sink.lost": lambda e: f"  the journal is no longer written to {e['sink']}: {e['reason']}",
@@ -191,7 +191,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
 
 
 class Console:
-    """Implements `journal.Sink` for a terminal: lines, and one bar that is drawn over itself."""
+    """Implements `journal.Sink` for a terminal: lines, and one progress bar that is redrawn."""
 
     name = "console"
 
@@ -212,11 +212,11 @@ class Console:
         self._bar_shown = False
 
     def write(self, line: str) -> None:
-        """Show what a journal line means."""
+        """Render a journal line."""
         self.show(json.loads(line))
 
     def show(self, event: Fields) -> None:
-        """Show what an event means."""
+        """Render an event."""
         if event.get("event") == "fetch.progress":
             self.draw(event)
             return
@@ -227,13 +227,13 @@ class Console:
         self._write(self._clearing() + "".join(f"{line}\n" for line in lines))
 
     def draw(self, progress: Fields) -> None:
-        """Draw the fields of a `fetch.progress` as the bar, where the display moves."""
+        """Draw a `fetch.progress` event as the bar, where the display can move its cursor."""
         if self._display.moves:
             self._write(f"\r{progress_bar(progress, self._display.columns())}{CLEAR}")
             self._bar_shown = True
 
     def clear(self) -> None:
-        """Remove the bar, if there is one."""
+        """Erase the bar, if one is drawn."""
         if clearing := self._clearing():
             self._write(clearing)
 
@@ -243,4 +243,4 @@ class Console:
         return clearing
 
     def flush(self) -> None:
-        """There is nothing to make safe."""
+        """Do nothing: a terminal has no durable state."""

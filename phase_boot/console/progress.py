@@ -1,4 +1,4 @@
-"""Progress of a long command: four times a second at most, and only where a person reads it."""
+"""Progress of a long command: at most four redraws a second, and only on a terminal."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from phase_boot.console.lines import Console, progress_bar
 
 DRAWN_SECONDS: Final = 0.25
 PLAIN_SECONDS: Final = 10.0
-"""Between the lines of a dumb terminal, where each one stays."""
+"""Seconds between progress lines on a dumb terminal, where each line stays."""
 
 Report: TypeAlias = Callable[[str, int, int], None]
-"""Called with the name of a step, the bytes that are done, and the bytes of all."""
+"""Takes the name of a step, the bytes done, and the bytes in all."""
 
 
 @contextmanager
 def progress(stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> Iterator[Report]:
-    """Yield what shows progress on ``stream``, and remove the bar at the end.
+    """Yield a `Report` that shows progress on ``stream``; erase the bar at the end.
 
-    As with git, a file or a pipe gets nothing.
+    As with git, a file or a pipe gets no progress.
 
     Args:
         stream: standard error.
@@ -42,7 +42,7 @@ def progress(stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> It
         try:
             yield _Pace(console.draw, DRAWN_SECONDS, now, steps=True)
         finally:
-            # A terminal that is gone must not end the command.
+            # A closed terminal must not end the command.
             with suppress(OSError):
                 console.clear()
 
@@ -52,7 +52,7 @@ def unreported(_step: str, _done: int, _size: int) -> None:
 
 
 class _Pace:
-    """A `Report` that shows some of what it is told."""
+    """A `Report` that limits how often progress is shown."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class _Pace:
     ) -> None:
         """Call ``show`` after each ``pause`` seconds.
 
-        With ``steps`` also when a step begins, which may take long before it reports again, unless
-        nothing was shown yet.
+        With ``steps``, also call it when a step begins, unless nothing was shown yet: the step may
+        take long before it reports again.
         """
         self._show = show
         self._pause = pause

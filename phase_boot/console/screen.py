@@ -1,7 +1,7 @@
-"""What the Seed Shell shows: ASCII alone, as wide as the terminal, and never more rows than it has.
+"""Lays out the Seed Shell's screen: ASCII only, within the columns and rows of the terminal.
 
-A column is a character then, on whatever terminal, and nothing that came from the network can move
-the cursor.
+In ASCII each character takes one column on every terminal, and no foreign text can move the
+cursor.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Final
 from phase_boot.console.lines import INDENT, printable
 
 MAX_TEXT: Final = 8192
-"""Characters of any one text that are looked at."""
+"""Characters of one text that are rendered; the rest is cut."""
 CAUSE_ROWS: Final = 4
-"""Rows of the cause at least, also where the menu has then no room on the screen."""
+"""Rows that the cause gets at least, even if the menu then does not fit."""
 CAUSE_CHARACTERS: Final = 320
-"""Of the cause, where there is room."""
+"""Longest cause in characters, where the screen has room."""
 REFUSALS: Final = 3
 REFUSAL_ROWS: Final = 2
 HALF: Final = 34
-"""Columns of one item of a menu of two columns."""
+"""Columns of one item in the two-column menu."""
 
 
 def plain(text: object) -> str:
@@ -31,13 +31,13 @@ def plain(text: object) -> str:
 
 
 def cut(text: object, columns: int) -> str:
-    """Return ``text`` in at most ``columns``."""
+    """Return ``text`` cut to ``columns``."""
     shown = plain(text)
     return shown if len(shown) <= columns else shown[: max(0, columns - 3)] + "..."
 
 
 def folded(text: object, columns: int, *, rows: int | None = None, indent: str = "") -> list[str]:
-    """Return ``text`` in lines of ``columns``; of more than ``rows`` the rest is left out."""
+    """Return ``text`` folded to ``columns``, at most ``rows`` lines."""
     lines = wrap(plain(text), columns, subsequent_indent=indent, drop_whitespace=True) or [""]
     if rows is not None and len(lines) > rows:
         lines = lines[:rows]
@@ -46,12 +46,12 @@ def folded(text: object, columns: int, *, rows: int | None = None, indent: str =
 
 
 def fitted(line: str, columns: int) -> list[str]:
-    """Return ``line`` as it is where it fits, else folded."""
+    """Return ``line`` as one line if it fits, else folded."""
     return [line] if len(line) <= columns else folded(line, columns)
 
 
 def elided(text: object, columns: int, *, rows: int) -> list[str]:
-    """Return ``text`` in at most ``rows`` lines; what is left out is in the middle.
+    """Return ``text`` in at most ``rows`` lines, with its middle left out if it is too long.
 
     A sentence for a person begins with the cause and ends with the way out.
     """
@@ -66,7 +66,7 @@ def elided(text: object, columns: int, *, rows: int) -> list[str]:
 def opening(
     cause: str, refusals: Sequence[str], timeline: Sequence[str], *, columns: int, rows: int
 ) -> list[str]:
-    """Return what is said first: the cause, what was refused, and as much of the past as fits."""
+    """Return the head of the screen: cause, refusals, and as many journal lines as fit."""
     width = columns - 1
     most = max(CAUSE_ROWS, min(CAUSE_CHARACTERS // width, rows - 1))
     said = ["", *elided(f"Phase Boot stopped: {sentence(cause)}", width, rows=most)]
@@ -76,7 +76,7 @@ def opening(
         if len(said) + len(newest) + len(told) <= rows:
             newest = told + newest
     said += newest
-    # The newest lines; the whole of it is in the journal.
+    # The newest lines; the journal has all of them.
     room = rows - len(said) - 1
     if room <= 0:
         return said
@@ -85,7 +85,7 @@ def opening(
 
 
 def menu(items: Iterable[tuple[str, str]], *, columns: int) -> list[str]:
-    """Return the items, a letter and its meaning each, in two columns where there is room."""
+    """Return the items, letter and label each, in two columns where they fit."""
     entries = [cut(f"  {letter}  {meaning}", columns - 1) for letter, meaning in items]
     if columns < 2 * HALF:
         return entries
@@ -95,7 +95,7 @@ def menu(items: Iterable[tuple[str, str]], *, columns: int) -> list[str]:
 
 
 def pages(lines: Iterable[str], *, columns: int, rows: int) -> list[list[str]]:
-    """Return ``lines``, folded, in pages that leave a row for a question; never none."""
+    """Return ``lines`` folded into pages that leave one row for a question; at least one page."""
     every = [part for line in lines for part in folded(line, columns - 1, indent="    ")]
     length = max(1, rows - 1)
     return [every[at : at + length] for at in range(0, len(every), length)] or [["(nothing)"]]
@@ -107,7 +107,7 @@ def sentence(text: str) -> str:
 
 
 def numbered(offers: Iterable[tuple[str, str, str | None]], *, columns: int) -> Iterator[str]:
-    """Yield a line for each (URL, origin, why it was refused), and one for why."""
+    """Yield one line for each (URL, origin, refusal or None), and one for the refusal."""
     for number, (url, origin, refused) in enumerate(offers, start=1):
         yield cut(f"{number:>4}  {origin}: {url}", columns - 1)
         if refused is not None:

@@ -1,4 +1,4 @@
-"""People at consoles: each is shown the same, and whoever answers first is heard."""
+"""Asks at all consoles at once: each shows the same text, and the first complete answer counts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ COMMANDS: Final[Mapping[MenuAction, tuple[str, ...]]] = MappingProxyType(
 AT_DESK: Final = frozenset(
     {MenuAction.RETRY, MenuAction.CANDIDATE, MenuAction.URL, MenuAction.QUIT}
 )
-"""What is offered in a dry run: the desktop it runs on is not ours to change or switch off."""
+"""Actions of a dry run, which must not change or switch off the desktop that it runs on."""
 IN_SEED: Final = frozenset(MenuAction) - {MenuAction.QUIT}
 PAUSE_SECONDS: Final = 2.0
-"""Until consoles that all hung up are opened again."""
+"""Pause before the consoles are opened again after all of them hung up."""
 
 
 class ConsoleOperator:
@@ -44,10 +44,10 @@ class ConsoleOperator:
         """Ask on ``terminals``.
 
         Args:
-            terminals: where people may sit.
-            at_desk: whether this is somebody's desktop, not the seed.
-            dumb: whether the terminals show lines and nothing else.
-            start: times are shown as seconds since then.
+            terminals: the consoles.
+            at_desk: whether this is a dry run on a desktop, not the seed.
+            dumb: whether the terminals cannot move the cursor.
+            start: the time that displayed seconds count from.
         """
         editor = LazyImport(EDITOR)
         self._countdown = Countdown()
@@ -61,7 +61,7 @@ class ConsoleOperator:
         self._start = start
 
     async def ask(self, report: Report) -> Answer:
-        """Show the report and the menu until somebody's wish is complete."""
+        """Show the report and the menu until one answer is complete."""
         known = AT_DESK if self._at_desk else IN_SEED
         self._countdown.start(report.retry_in)
         shown = replace(report, offers=tuple(w for w in report.offers if w in known))
@@ -69,15 +69,15 @@ class ConsoleOperator:
         return answer or Answer(MenuAction.QUIT)
 
     async def touched(self) -> None:
-        """Return when a key was pressed at any terminal."""
+        """Wait until a key is pressed at any terminal."""
         await self._countdown.touched()
 
     async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
-        """Show the offers until somebody chose, or chose none."""
+        """Show the candidates until one or none of them is chosen."""
         return await self._first(lambda seat: menu.choose_candidate(seat, offers))
 
     async def perform(self, wish: MenuAction) -> None:
-        """Ask systemd to reboot or power off; open a shell where it was asked for."""
+        """Let systemd reboot or power off, or open a root shell at the asking terminal."""
         if command := COMMANDS.get(wish):
             process = await asyncio.create_subprocess_exec(*command)
             await process.wait()
@@ -85,9 +85,9 @@ class ConsoleOperator:
             await self._open_shell(self._heard)
 
     async def _first(self, talk: Callable[[ConsoleSession], Coroutine[Any, Any, T]]) -> T | None:
-        """Have the same talk at every seat; return what the first one comes to.
+        """Run ``talk`` in each session at once; return the result of the first one that ends.
 
-        None says that nobody is left at a desk. In the seed, somebody may come back.
+        Return None if all terminals of a desktop are closed. In the seed they are opened again.
         """
         while True:
             self._gone = {seat for seat in self._gone if not seat.terminal.reopen()}
@@ -116,11 +116,11 @@ class ConsoleOperator:
                 seat.say("", f"Answered at {printable(self._heard.terminal.name)}.")
 
     async def _open_shell(self, seat: ConsoleSession) -> None:
-        """Give the terminal away until the shell ends, or somebody elsewhere ends it."""
+        """Lend the terminal to the shell until it ends, or another terminal ends it."""
         if seat.terminal.path is None:
-            seat.say("There is no terminal of its own for a shell here.")
+            seat.say("This terminal cannot run a shell; use another console.")
             return
-        seat.say("", "Whoever types here now can boot anything. `exit` comes back.")
+        seat.say("", "This shell can boot unverified systems. `exit` returns to the menu.")
         others = [other for other in self._seats if other not in {seat, *self._gone}]
         tasks = [asyncio.create_task(root_shell.run(seat.terminal.path))]
         tasks += [asyncio.create_task(_interruption(other, seat)) for other in others]
@@ -128,7 +128,7 @@ class ConsoleOperator:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _ended(tasks)
-            # The kernel hangs a terminal up when the session that had it ends.
+            # The kernel hangs up a terminal when the session that controlled it ends.
             if not seat.terminal.reopen():
                 self._gone.add(seat)
 
@@ -140,25 +140,25 @@ class NoOperator:
         self._write = write
 
     async def ask(self, report: Report) -> Answer:
-        """Print the cause; quit, unless the machine tries again by itself."""
+        """Print the cause; quit, unless automatic retries are on."""
         self._write(f"Phase Boot stopped: {printable(report.cause)}.\n")
         if report.retry_in is not None:
             await asyncio.Event().wait()
         return Answer(MenuAction.QUIT)
 
     async def touched(self) -> None:
-        """There is no key to press."""
+        """Wait for ever: there is no keyboard."""
         await asyncio.Event().wait()
 
     async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
         """Choose none."""
 
     async def perform(self, wish: MenuAction) -> None:
-        """There is nothing to carry out."""
+        """Do nothing: no action was chosen."""
 
 
 async def _interruption(seat: ConsoleSession, busy: ConsoleSession) -> None:
-    """Return when somebody at ``seat`` wants the menu back."""
+    """Wait until Enter is pressed in ``seat``."""
     try:
         await seat.ask(f"A root shell is open at {printable(busy.terminal.name)}; Enter ends it. ")
     except InputCancelled:
@@ -168,7 +168,7 @@ async def _interruption(seat: ConsoleSession, busy: ConsoleSession) -> None:
 
 
 async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel ``tasks`` and wait until each has put its terminal right."""
+    """Cancel ``tasks`` and wait until each has restored its terminal's modes."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""A seat: a terminal, and whoever sits at it."""
+"""One terminal's session: shows lines and reads lines, edited where the terminal allows it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from phase_boot.console.screen import fitted, plain
 
 EDITOR: Final = "phase_boot.adapters.terminal.line_editor"
 ROOM: Final = 8
-"""Columns to type in that a prompt leaves at least."""
+"""Columns that a prompt leaves for typing, at least."""
 SHORT: Final = "> "
 
 
 class ConsoleSession:
-    """Says things, and asks for a line: edited where the terminal can do that."""
+    """Shows text on one terminal and reads answers from it."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class ConsoleSession:
         dumb: bool = False,
         countdown: Countdown | None = None,
     ) -> None:
-        """Ask on ``terminal``; one that is ``dumb`` shows and sends lines alone.
+        """Use ``terminal``; a ``dumb`` one gets plain lines and no escape sequences.
 
         A key that is pressed stops ``countdown``.
         """
@@ -38,27 +38,27 @@ class ConsoleSession:
 
     @property
     def columns(self) -> int:
-        """How wide the terminal is, at this moment."""
+        """Columns of the terminal now."""
         return self.terminal.size()[0]
 
     @property
     def rows(self) -> int:
-        """How high it is."""
+        """Rows of the terminal now."""
         return self.terminal.size()[1]
 
     def say(self, *lines: str) -> None:
-        """Show lines of ours, folded to the width; what came from elsewhere has been made plain."""
+        """Show ``text``, folded to the width; foreign text in it must be escaped already."""
         shown = [part for line in lines for part in fitted(line, self.columns - 1)]
         self.terminal.write("".join(f"{line}\n" for line in shown))
 
     async def ask(self, prompt: str) -> str:
-        """Return what is typed, without blanks around it.
+        """Read one line and return it without surrounding blanks.
 
-        A ``prompt`` that would leave no room to type stands in lines of its own.
+        A ``prompt`` that leaves fewer than `ROOM` columns stands on lines of its own.
 
         Raises:
-            TerminalClosed: nobody will type here again.
-            InputCancelled: the person typed Ctrl-C or Ctrl-D instead.
+            TerminalClosed: the terminal is gone.
+            InputCancelled: Ctrl-C or Ctrl-D was typed.
         """
         if len(prompt) + ROOM > self.columns:
             self.say(prompt.rstrip())

@@ -7,21 +7,21 @@ import math
 from typing import Final
 
 WIDE: Final = 72
-"""Columns from which on the whole sentence fits before a prompt and what is typed."""
+"""Columns from which the long form fits before a prompt and the typed text."""
 LONG_SECONDS: Final = 1000
-"""From here on the countdown shows minutes."""
+"""The countdown shows minutes from this number of seconds upwards."""
 REFRESH_SECONDS: Final = 1.0
 
 
 class Countdown:
-    """One for all terminals: a key pressed at any of them stops it."""
+    """The countdown that all terminals share: a key at any of them stops it."""
 
     def __init__(self) -> None:
         self._due: float | None = None
         self._touched = asyncio.Event()
 
     def start(self, seconds: float | None) -> None:
-        """Begin anew; without ``seconds`` nothing is counted."""
+        """Start the countdown; None shows none."""
         self._touched.clear()
         self._due = None
         if seconds is not None:
@@ -33,16 +33,16 @@ class Countdown:
         self._touched.set()
 
     async def touched(self) -> None:
-        """Return when a key was pressed since the start."""
+        """Wait until a key is pressed after the start."""
         await self._touched.wait()
 
     @property
     def running(self) -> bool:
-        """Whether there is anything to show."""
+        """Whether the countdown is shown."""
         return self._due is not None
 
     def before(self, prompt: str, columns: int) -> str:
-        """Return ``prompt`` with the countdown before it; of a width that does not change."""
+        """Return ``prompt`` with the countdown before it, in constant width."""
         if self._due is None:
             return prompt
         if columns < WIDE:
@@ -50,7 +50,7 @@ class Countdown:
         return f"Tries again in {self._left():>6}; press a key to stay here. {prompt}"
 
     def line(self) -> str:
-        """Return the sentence for a terminal that sends whole lines only."""
+        """Return the sentence for a dumb terminal, which sends whole lines."""
         return f"Tries again in {self._left()}; press Enter to stay here."
 
     def _left(self) -> str:

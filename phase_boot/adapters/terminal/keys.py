@@ -1,7 +1,7 @@
-"""From what a keyboard sends to the few keys that we know; all else is dropped.
+"""Decodes the keys that the line editor uses; drops everything else.
 
-A serial line sends noise, and a terminal of any make sends sequences that nobody asked for. So the
-decoder holds a bounded number of characters back, and there is no key that it does not name here.
+A serial line sends noise, and terminals send sequences unasked. So the decoder buffers a bounded
+number of characters, and yields only keys of `Key` and printable ASCII.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 
 class Key(StrEnum):
-    """A key that is no character."""
+    """A key without a character."""
 
     ENTER = auto()
     BACKSPACE = auto()
@@ -23,9 +23,9 @@ class Key(StrEnum):
     HOME = auto()
     END = auto()
     CLEAR = auto()
-    """Ctrl-U: the line is to be empty."""
+    """Ctrl-U: clear the line."""
     WITHDRAW = auto()
-    """Ctrl-C or Ctrl-D: not this."""
+    """Ctrl-C or Ctrl-D: cancel."""
 
 
 CONTROLS: Final[Mapping[str, Key]] = MappingProxyType(
@@ -54,20 +54,20 @@ SEQUENCES: Final[Mapping[str, Key]] = MappingProxyType(
         "8~": Key.END,
     }
 )
-"""What may follow ESC [ or ESC O, on a VT100 and those after it."""
+"""Final parts after ESC [ or ESC O, on a VT100 and its successors."""
 ESCAPE: Final = "\x1b"
 LONGEST: Final = 16
-"""Characters of a sequence; one that is longer has ended."""
+"""Longest escape sequence in characters; a longer one is dropped."""
 
 
 class Decoder:
-    """What was read so far of a sequence that is not over."""
+    """The incomplete escape sequence that was read so far."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, text: str) -> Iterator[Key | str]:
-        """Yield the keys and the characters of ASCII in ``text``."""
+        """Yield the keys and the printable ASCII characters in ``text``."""
         for character in text:
             key = self._next(character)
             if key is not None:
@@ -75,7 +75,7 @@ class Decoder:
 
     def _next(self, character: str) -> Key | str | None:
         if character in CONTROLS:
-            # No sequence holds one: what came before it was cut off.
+            # No sequence contains ESC: the sequence before it was cut off.
             self._held = ""
             return CONTROLS[character]
         if character == ESCAPE:

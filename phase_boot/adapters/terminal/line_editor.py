@@ -1,7 +1,7 @@
-"""One line, edited as it is typed: the only importer of prompt_toolkit.
+"""Edits one line as it is typed: the only importer of prompt_toolkit.
 
-It is imported when a person is asked, never before. Of the library's keys none is left in force:
-`adapters.keys` decodes what is typed, and what a key does stands here.
+It is imported when the first question is asked. None of the library's key bindings is active:
+`adapters.terminal.keys` decodes the input, and this module binds the keys.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from phase_boot.adapters.terminal.terminals import (
 )
 
 RESIZE_SECONDS: Final = 1.0
-"""How often the size of the window is asked: a serial line sends no signal when it changes."""
+"""Interval of window size queries: a serial line sends no SIGWINCH."""
 
 
 async def edited_line(
@@ -42,16 +42,16 @@ async def edited_line(
     pressed: Callable[[], object],
     refresh: float | None = None,
 ) -> str:
-    """Return a line that was typed and edited after ``prompt``; wait for ever if need be.
+    """Return a line that was typed and edited after ``prompt``; there is no timeout.
 
     Args:
-        terminal: where it is typed.
-        prompt: returns what stands before the line, each time that it is drawn.
+        terminal: the terminal that is read.
+        prompt: returns the text before the line, at each redraw.
         pressed: called for each key.
-        refresh: seconds after which the line is drawn again.
+        refresh: seconds between redraws.
 
     Raises:
-        TerminalClosed: there will be none.
+        TerminalClosed: the terminal is gone.
         InputCancelled: Ctrl-C or Ctrl-D was typed.
     """
     buffer = Buffer(multiline=False)
@@ -66,7 +66,7 @@ async def edited_line(
         refresh_interval=refresh,
     )
     try:
-        # A session of its own: somebody may edit a line at another terminal at the same time.
+        # An application session of its own: other terminals edit lines at the same time.
         with create_app_session():
             return await application.run_async(handle_sigint=False, set_exception_handler=False)
     except EOFError as error:
@@ -74,7 +74,7 @@ async def edited_line(
 
 
 def _bindings(buffer: Buffer, pressed: Callable[[], object]) -> KeyBindings:
-    """Return what the keys do. They are eager, so that no binding of the library comes first."""
+    """Return the key bindings, eager, so that no binding of the library takes precedence."""
     bindings = KeyBindings()
 
     @bindings.add(Keys.Any, eager=True)
@@ -107,7 +107,7 @@ _ACTS: Final[dict[str, Callable[[KeyPressEvent, Buffer], object]]] = {
 
 
 class _Keyboard(Vt100Input):
-    """What is typed, by our own decoder: the library's holds back without bound."""
+    """The input, decoded by `keys`: the library's decoder buffers without bound."""
 
     def __init__(self, terminal: Terminal) -> None:
         super().__init__(cast("TextIO", _Typed(terminal)))
@@ -121,12 +121,12 @@ class _Keyboard(Vt100Input):
 
 
 def _named(key: Key | str) -> Keys | str:
-    """Return any name that the library knows; what the key is stands in its data."""
+    """Return a key name that the library accepts; the binding reads the key from its data."""
     return Keys.F24 if isinstance(key, Key) else key
 
 
 class _Screen(Vt100_Output):
-    """A VT100 of one colour that never answers where its cursor is."""
+    """A VT100 without colours that never reports its cursor position."""
 
     def __init__(self, terminal: Terminal) -> None:
         super().__init__(
@@ -138,14 +138,14 @@ class _Screen(Vt100_Output):
         )
 
     def enable_bracketed_paste(self) -> None:
-        """Ask for no marks around what is pasted."""
+        """Do nothing: pasted text is not marked."""
 
     def disable_bracketed_paste(self) -> None:
-        """There are none."""
+        """Do nothing: pasted text is not marked."""
 
 
 class _Typed:
-    """What `Vt100Input` asks of a file."""
+    """The file methods that `Vt100Input` calls."""
 
     encoding = "utf-8"
 
@@ -160,7 +160,7 @@ class _Typed:
 
 
 class _Shown:
-    """What `Vt100_Output` asks of a file; it never waits for the terminal."""
+    """The file methods that `Vt100_Output` calls; writing never blocks."""
 
     encoding = "utf-8"
 
@@ -171,10 +171,10 @@ class _Shown:
         self._terminal.write(text)
 
     def flush(self) -> None:
-        """There is nothing that is kept."""
+        """Do nothing: nothing is buffered here."""
 
     def fileno(self) -> int:
-        raise io.UnsupportedOperation("it is not to be made blocking")
+        raise io.UnsupportedOperation("the terminal stays non-blocking")
 
     def isatty(self) -> bool:
         return True

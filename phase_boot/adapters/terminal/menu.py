@@ -1,4 +1,4 @@
-"""What is said with the person at one seat, from the menu to an answer."""
+"""The Seed Shell's menu in one console session, and the questions that complete a choice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MENU: Final[Mapping[MenuAction, tuple[str, str]]] = MappingProxyType(
         MenuAction.QUIT: ("q", "quit"),
     }
 )
-"""The letter and the meaning of each wish: there is no other way to have one."""
+"""Letter and label of each action: the menu offers no other."""
 PROMPT: Final = "Your choice: "
 INSTANT: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
@@ -41,10 +41,10 @@ INSTANT: Final = re.compile(
 
 
 async def run_menu(seat: ConsoleSession, report: Report, *, start: float) -> Answer:
-    """Show what happened and the menu until a wish is complete.
+    """Show the report and the menu until a choice is complete.
 
     Raises:
-        TerminalClosed: nobody will type here again.
+        TerminalClosed: the terminal is gone.
     """
     items = {MENU[offered][0]: offered for offered in report.offers}
     entries = [(letter, MENU[offered][1]) for letter, offered in items.items()]
@@ -70,14 +70,14 @@ async def run_menu(seat: ConsoleSession, report: Report, *, start: float) -> Ans
 
 
 async def choose_candidate(seat: ConsoleSession, offers: Sequence[CandidateOption]) -> str | None:
-    """Show ``offers`` until one is chosen, or none.
+    """Show ``offers`` until one or none of them is chosen.
 
     Raises:
-        TerminalClosed: nobody will type here again.
+        TerminalClosed: the terminal is gone.
     """
     rows = [(offer.url, offer.origin, offer.refused) for offer in offers]
     lines = list(screen.numbered(rows, columns=seat.columns))
-    told = f"{len(offers)} turned up. Whichever you choose is verified like any other."
+    told = f"{len(offers)} found. The one you choose is verified like any other."
     header = ["", *screen.fitted(told, seat.columns - 1)]
     seat.say(*header)
     for page in screen.pages(lines, columns=seat.columns, rows=seat.rows - len(header)):
@@ -96,7 +96,7 @@ async def choose_candidate(seat: ConsoleSession, offers: Sequence[CandidateOptio
 
 
 def _open(seat: ConsoleSession, report: Report, start: float, *, below: int) -> None:
-    """Say what fits above the ``below`` rows of the menu, a blank one and the prompt."""
+    """Show as much as fits above the ``below`` rows of the menu, a blank row and the prompt."""
     if report.note is not None:
         seat.say("", *screen.folded(report.note, seat.columns - 1))
         return
@@ -107,7 +107,7 @@ def _open(seat: ConsoleSession, report: Report, start: float, *, below: int) -> 
 
 
 async def _complete(seat: ConsoleSession, wished: MenuAction, report: Report) -> Answer | None:
-    """Return the answer once all that belongs to it is typed; None goes back to the menu."""
+    """Ask for the values that the action needs, and return the answer; None returns to the menu."""
     try:
         if wished is MenuAction.URL:
             url = await _field(seat, "URL of a manifest.json (Enter: menu): ", _url)
@@ -126,7 +126,7 @@ async def _complete(seat: ConsoleSession, wished: MenuAction, report: Report) ->
 
 
 def _url(typed: str) -> str:
-    # A line that fills the terminal's buffer may have been cut.
+    # A line as long as the terminal's buffer may be truncated.
     return str(Url.parse(typed, most=MAX_LINE - 1)) if typed else typed
 
 
@@ -140,9 +140,9 @@ def _instant(typed: str) -> datetime | None:
 
 
 async def _network(seat: ConsoleSession, interfaces: Sequence[str]) -> Setup | None:
-    """Ask field by field. A set-up that makes no sense as a whole is asked for again."""
+    """Ask field by field; ask again if the fields contradict each other."""
     if not interfaces:
-        seat.say("This machine has no network interface that could be set up.")
+        seat.say("This machine has no network interface to configure.")
         return None
     seat.say("", screen.cut(f"Interfaces: {', '.join(interfaces)}", seat.columns - 1))
     while True:
@@ -158,7 +158,7 @@ async def _network(seat: ConsoleSession, interfaces: Sequence[str]) -> Setup | N
                 interface=interface, addresses=addresses, gateways=gateways, dns=dns, vlan=vlan
             )
         except ValueError as error:
-            seat.say(*screen.folded(f"This would not work: {error}.", seat.columns - 1))
+            seat.say(*screen.folded(f"This configuration is invalid: {error}.", seat.columns - 1))
             continue
         by = ", ".join(map(str, setup.addresses)) or "DHCP"
         if await seat.choice(f"Set {interface} to {by}? [y/n] ", "yn") == "y":
@@ -203,7 +203,7 @@ def _number(typed: str) -> int | None:
 
 
 async def _pages(seat: ConsoleSession, lines: Sequence[str]) -> None:
-    """Show ``lines`` page by page, the newest first, until the person has seen enough."""
+    """Show ``lines`` page by page, the newest first, until Enter returns to the menu."""
     cut = screen.pages(lines, columns=seat.columns, rows=seat.rows)
     at = len(cut) - 1
     while True:

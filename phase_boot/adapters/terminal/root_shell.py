@@ -1,6 +1,6 @@
-"""A shell of the seed on one of its terminals, with all that belongs to a session of its own.
+"""Runs a root shell on one terminal, as a session of its own with job control.
 
-In the seed it is a unit: a child of the daemon would have the daemon's few rights.
+In the seed it is a systemd unit: a child of the daemon would inherit the daemon's restrictions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from phase_boot.adapters.system.programs import run as run_program
 
 SCRIPT: Final = 'exec sh -i <>"$0" >&0 2>&0'
-"""Whoever leads a session and opens a terminal has it: so Ctrl-C reaches what runs in the shell."""
+"""A session leader that opens a terminal controls it, so Ctrl-C reaches programs in the shell."""
 TERMINALS: Final = Path("/sys/class/tty")
 PATH: Final = "/usr/bin:/usr/sbin:/bin:/sbin"
 GRACE_SECONDS: Final = 2.0
@@ -48,7 +48,7 @@ async def run(terminal: Path) -> None:
 async def _as_unit(unit: str) -> None:
     """Start the unit, and return when it has ended.
 
-    We look again and again: `systemctl start --wait` takes a message bus, and the seed has none.
+    The state is polled: `systemctl start --wait` needs a message bus, which the seed does not run.
     """
     failure = await run_program("systemctl", "start", unit)
     try:
@@ -61,7 +61,7 @@ async def _as_unit(unit: str) -> None:
 
 
 def _behind(terminal: Path) -> Path:
-    """Return the terminal that /dev/tty0 stands for: nobody can have tty0 itself."""
+    """Return the terminal that /dev/tty0 stands for: tty0 cannot be a controlling terminal."""
     try:
         names = (TERMINALS / terminal.name / "active").read_text().split()
     except OSError:
@@ -74,7 +74,7 @@ def _kind(terminal: Path) -> str:
 
 
 async def _end(process: Process) -> None:
-    """Hang up, as a line does; whatever does not take the hint is killed."""
+    """Send SIGHUP, as a closed line does; kill what still runs after `GRACE_SECONDS`."""
     for number in (signal.SIGHUP, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""The terminals a person may sit at: every console the kernel uses, written and read together."""
+"""All consoles that the kernel uses: written together, read concurrently."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from pathlib import Path
 from typing import Final
 
 ACTIVE: Final = Path("/sys/class/tty/console/active")
-"""The consoles of the kernel command line that exist on this machine, by name."""
+"""Lists the active consoles of the kernel command line by name."""
 MAX_LINE: Final = 2048
 MAX_WAITING: Final = 64 * 1024
-"""Bytes kept for a terminal that takes none; what is said beyond them is lost to it."""
+"""Bytes queued for a terminal that accepts none; text beyond them is dropped there."""
 SMALLEST: Final = (40, 10)
 USUAL: Final = (80, 25)
-"""Columns and rows of a terminal that does not know its size, as a serial line does not."""
+"""Columns and rows of a terminal that reports no size, such as a serial line."""
 LARGEST: Final = (200, 100)
 CONSOLE_FLAGS: Final = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class TerminalClosed(Exception):
-    """Nobody will ever type here again."""
+    """The terminal is gone: no input will follow."""
 
 
 class InputCancelled(Exception):
-    """The person does not want to answer this."""
+    """The question was cancelled by Ctrl-C or Ctrl-D."""
 
 
 class Terminal:
-    """One terminal, which is written to without ever waiting for it."""
+    """One terminal; writes never block."""
 
     def __init__(self, *, reader: int, writer: int, name: str, path: Path | None = None) -> None:
-        """Read from one descriptor and write to another, or the same.
+        """Read from one descriptor and write to another or the same.
 
         One with a ``path`` can be opened again.
         """
@@ -47,19 +47,19 @@ class Terminal:
 
     @classmethod
     def console(cls, path: Path) -> Terminal:
-        """Open a console; raise OSError if it cannot be had."""
+        """Open a console; raise OSError if that fails."""
         descriptor = os.open(path, CONSOLE_FLAGS)
         reset_modes(descriptor)
         return cls(reader=descriptor, writer=descriptor, name=path.name, path=path)
 
     def write(self, text: str) -> None:
-        """Show ``text``, later if the terminal is slow; one that fails shows nothing."""
+        """Queue ``text`` and write what the terminal accepts; a failed terminal drops it."""
         room = MAX_WAITING - len(self._waiting)
         self._waiting += text.encode("utf-8", "replace")[:room]
         self._drain()
 
     def reopen(self) -> bool:
-        """Open it anew, as after somebody else had it; tell whether that worked."""
+        """Open the terminal again, as after a shell used it; return whether that succeeded."""
         if self.path is None:
             return False
         try:
@@ -86,7 +86,7 @@ class Terminal:
         return min(max(columns, least[0]), most[0]), min(max(rows, least[1]), most[1])
 
     def hung_up(self) -> bool:
-        """Tell whether an empty read means that the line is gone, not that Ctrl-D was typed."""
+        """Return whether an empty read means that the line hung up, not that Ctrl-D was typed."""
         poll = select.poll()
         try:
             poll.register(self.reader, 0)
@@ -96,10 +96,10 @@ class Terminal:
         return gone or not os.isatty(self.reader)
 
     async def line(self) -> str:
-        """Return the next line that is typed, without its end; wait for ever if need be.
+        """Return the next line without its end; there is no timeout.
 
         Raises:
-            TerminalClosed: there will be none.
+            TerminalClosed: the terminal is gone.
             InputCancelled: Ctrl-D was typed.
         """
         loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ class Terminal:
         try:
             loop.add_reader(self.reader, self._take, typed)
         except OSError as error:
-            # A file or a closed descriptor cannot be waited for: nobody types there.
+            # A file or a closed descriptor cannot be polled, and has no keyboard.
             raise TerminalClosed from error
         try:
             return await typed
@@ -147,14 +147,14 @@ class Terminal:
 
 
 class Terminals:
-    """All of them: what is written is shown on each."""
+    """All consoles: text is written to each."""
 
     def __init__(self, terminals: Sequence[Terminal]) -> None:
         self._terminals = tuple(terminals)
 
     @classmethod
     def consoles(cls, active: Path = ACTIVE, devices: Path = Path("/dev")) -> Terminals:
-        """Open the kernel's consoles; one that cannot be opened is left out."""
+        """Open the kernel's consoles; skip those that cannot be opened."""
         names = active.read_text().split() if active.exists() else []
         return cls(list(_opened(devices / name for name in names)))
 
@@ -162,17 +162,17 @@ class Terminals:
         return iter(self._terminals)
 
     def columns(self) -> int:
-        """Return how many columns a line may take on each of them."""
+        """Return the smallest number of columns among them."""
         return min((terminal.size()[0] for terminal in self._terminals), default=USUAL[0]) - 1
 
     def write(self, text: str) -> None:
-        """Show ``text`` everywhere."""
+        """Write ``text`` to each."""
         for terminal in self._terminals:
             terminal.write(text)
 
 
 def reset_modes(descriptor: int) -> None:
-    """Have a terminal echo and give lines, whoever left it in whatever way."""
+    """Set a terminal to echo and line mode, whatever state a program left it in."""
     with contextlib.suppress(termios.error):
         modes = termios.tcgetattr(descriptor)
         modes[0] |= termios.ICRNL

@@ -81,7 +81,7 @@ async def test_no_word_is_broken_and_no_offer_is_above_the_screen(*, dumb: bool)
     with Person(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=dumb).choose(offers))
         await person.see("Number (Enter: more, or none):")
-        assert "50 turned up. Whichever you choose is" in person.screen
+        assert "50 found. The one you choose is" in person.screen
         assert "   1  lan: http://h0/" in person.screen
         person.type("1\r")
         assert await task == "http://h0/"
