@@ -1,1 +1,1 @@
-"""Phase Boot."""
+"""The boot loader of the stick: the files that systemd-boot reads."""

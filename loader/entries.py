@@ -1,4 +1,4 @@
-"""What systemd-boot reads: loader.conf and the entries (UAPI Boot Loader Specification)."""
+"""Renders loader.conf and the entries of systemd-boot (UAPI Boot Loader Specification)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import Final
 
 MENU: Final = ("internet", "local", "private")
-"""The modes, in the order of the menu; the first is the default."""
+"""The modes in menu order; the first is the default."""
 TITLES: Final = {"internet": "Internet", "local": "Local", "private": "Private"}
 NAME: Final = re.compile(r"[A-Za-z0-9+_.-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of the menu.
+    """One Type #1 entry of the Boot Loader Specification.
 
     Attributes:
-        name: the file's name without `.conf`; it is the entry's id.
-        title: what the menu shows.
-        sort_key: the menu is ordered by it.
-        version: of the seed.
+        name: the file name without `.conf`, which is the entry's id.
+        title: the text in the menu.
+        sort_key: the key that orders the menu.
+        version: the seed's version.
         linux: the kernel, an absolute path on the ESP.
         initrd: the initramfs, an absolute path on the ESP.
-        efi: in the place of both, a program that brings its own, an absolute path on the ESP.
+        efi: instead of both, an EFI program, an absolute path on the ESP.
         options: the kernel command line.
     """
 
@@ -37,7 +37,7 @@ class Entry:
     options: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what the loader would misread."""
+        """Refuse values that the boot loader would misread."""
         if not NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} cannot name an entry: use letters, digits and +_.-")
         started = (self.efi,) if self.efi else (self.linux, self.initrd, self.options)
@@ -51,7 +51,7 @@ class Entry:
                 raise ValueError(f"{path!r}: paths of an entry start at the root of the ESP")
 
     def text(self) -> str:
-        """Return the entry as the loader reads it."""
+        """Return the content of the entry's file."""
         lines = {
             "title": self.title,
             "sort-key": self.sort_key,
@@ -65,9 +65,9 @@ class Entry:
 
 
 def menu(*, version: str, linux: str, initrd: str, options: str) -> tuple[Entry, ...]:
-    """Return the three entries; they differ in `phase.mode=` alone.
+    """Return the three entries; they differ only in `phase.mode=`.
 
-    It comes first, where nothing in ``options`` can quote it or end the kernel's parameters.
+    That word comes first, where nothing in ``options`` can quote it or end the kernel's parameters.
     """
     return tuple(
         Entry(
@@ -86,7 +86,7 @@ def menu(*, version: str, linux: str, initrd: str, options: str) -> tuple[Entry,
 def configuration(*, timeout: int) -> str:
     """Return loader.conf: the menu for ``timeout`` seconds, then its first entry.
 
-    The editor is off: a command line typed at the menu would get around the policy.
+    The editor is disabled: a command line typed at the menu would bypass the policy.
     """
     lines = {
         "timeout": str(timeout),

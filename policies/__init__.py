@@ -1,1 +1,1 @@
-"""Policies: what each mode may do, as data. Parsing one is validating it."""
+"""Policies: the rules of each mode, as data. Parsing a policy validates it."""

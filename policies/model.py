@@ -1,4 +1,4 @@
-"""The policy of a boot: frozen, complete, and refused as a whole if any of it is not understood."""
+"""The policy of a boot: immutable, complete, and refused as a whole if any part is unknown."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ORIGINS: Final = ("lan", "url", "cache")
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 MAX_GATEWAYS: Final = 16
 DEFAULT_REDIRECTS: Final = 5
-"""Redirects that are followed where a policy says nothing of them."""
+"""Redirects that a request follows if the policy sets no number."""
 MAX_REDIRECTS: Final = 20
 _GATEWAY_PATH: Final = "/ipfs"
-"""Where a gateway has blocks; its base URL ends before it."""
+"""The path of blocks on a gateway; the gateway's base URL ends before it."""
 T = TypeVar("T")
 
 
 class PolicyError(Exception):
-    """A policy that is not used at all; the text names the key and what is wrong with it."""
+    """A policy is refused; the text names the key and the fault."""
 
 
 class Mode(StrEnum):
-    """The three entries of the boot menu."""
+    """The modes, one for each entry of the boot menu."""
 
     INTERNET = auto()
     LOCAL = auto()
@@ -40,23 +40,23 @@ class Mode(StrEnum):
 
 
 class Reach(StrEnum):
-    """How far away whom we ask may be."""
+    """How far away a server may be."""
 
     LAN = auto()
-    """On the networks that our own addresses are in; nothing is looked up by name."""
+    """Only the networks of this machine's own addresses; no name is resolved by DNS."""
     INTERNET = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """Where to look for a manifest, and for how long.
+    """Where to look for a manifest, and how long.
 
     Attributes:
-        order: the finders to ask, first to last, of `lan`, `url`, `cache`.
-        window: seconds to look with each.
-        urls: manifest URLs that are known beforehand.
-        candidates: how many candidates one boot tries before it asks a person.
-        gateways: base URLs of trustless gateways of IPFS, asked for what a manifest names by CID.
+        order: the finders, in order of preference, out of `lan`, `url`, `cache`.
+        window: seconds that each finder gets.
+        urls: configured manifest URLs.
+        candidates: candidates that one boot tries before the Seed Shell.
+        gateways: base URLs of trustless IPFS gateways, for artifacts that a manifest names by CID.
     """
 
     order: tuple[str, ...]
@@ -68,11 +68,11 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How long to wait for a link with an address, and how far to go with it.
+    """Waiting for the network, and HTTP redirects.
 
     Attributes:
-        wait_seconds: for a link with an address.
-        redirects: redirects of HTTP that one request follows; 0 follows none.
+        wait_seconds: longest wait for a link with an address.
+        redirects: HTTP redirects that one request follows, at most.
     """
 
     wait_seconds: int
@@ -82,12 +82,12 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Ceilings, each with its unit in its name.
+    """Limits, each with its unit in its name.
 
     Attributes:
-        attempts: ask one source this often for one artifact; `phase-boot fetch` for a document too.
-        cache_mib: keep at most this much on Cache.
-        slowest_kib_per_second: leave a source that sends less.
+        attempts: requests to one source for one artifact; `phase-boot fetch` counts documents too.
+        cache_mib: size of the store on Cache in MiB, at most.
+        slowest_kib_per_second: a source that sends less is left.
     """
 
     attempts: int
@@ -97,11 +97,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """What a person at the console may do besides finding a way on.
+    """What the Seed Shell offers and does.
 
     Attributes:
-        root: open a shell of the seed as root. Whoever has it can boot anything.
-        unattended: try again by itself after a pause, as long as no key is pressed.
+        root: offer a root shell, from which anything can be booted.
+        unattended: retry automatically after a pause, until a key is pressed.
     """
 
     root: bool
@@ -110,14 +110,14 @@ class Shell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One mode's policy, as `/etc/policy.toml` spells it (seed section 4, SPEC "Policy")."""
+    """The policy of one mode (seed section 4, SPEC "Policy")."""
 
     mode: Mode
     channel: str
     cache_enabled: bool
     min_version: Version
     trust: Trust | Root
-    """The root that the image carries, or keys that never change."""
+    """The image's root of trust, or a fixed set of keys."""
     discovery: Discovery
     network: Network
     limits: Limits
@@ -129,7 +129,7 @@ def _no_files(name: str) -> bytes:
 
 
 def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_files) -> Policy:
-    """Return the policy that ``table`` spells, if every key of it is known and sound.
+    """Return the policy in ``table``, if every key is known and valid.
 
     ``read`` returns the file that `trust.root` names, or raises ValueError.
 
@@ -156,10 +156,10 @@ def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_
 
 
 def gateways_from(values: Sequence[Any]) -> tuple[str, ...]:
-    """Return the base URLs of gateways, without a slash at their ends, each once.
+    """Return the base URLs of gateways, without a trailing slash, without duplicates.
 
     Raises:
-        ValueError: one is no such URL, or there are more than ``MAX_GATEWAYS``.
+        ValueError: one is not a gateway's base URL, or there are more than `MAX_GATEWAYS`.
     """
     gateways = tuple(dict.fromkeys(_gateway(url) for url in _texts(values)))
     if len(gateways) > MAX_GATEWAYS:
@@ -171,7 +171,7 @@ def urls_from(values: Sequence[Any]) -> tuple[str, ...]:
     """Return the URLs of manifests in their canonical form.
 
     Raises:
-        ValueError: one is no URL.
+        ValueError: one is not a URL.
     """
     urls = []
     for text in _texts(values):
@@ -196,7 +196,7 @@ def _gateway(text: str) -> str:
 
 
 def _check_mode(policy: Policy) -> None:
-    """Refuse what the mode promises not to do."""
+    """Refuse a policy that contradicts the promises of its mode."""
     if policy.mode is Mode.PRIVATE and policy.cache_enabled:
         raise PolicyError("cache_enabled: Private mode never writes the cache; set it to false")
     if policy.mode is Mode.LOCAL and policy.network.reach is not Reach.LAN:
@@ -267,7 +267,7 @@ def _shell(table: _Table) -> Shell:
 
 
 class _Table:
-    """A table being read: what was not taken from it in the end is an unknown key."""
+    """A TOML table while it is read: keys that were not taken at the end are unknown."""
 
     def __init__(self, entries: Mapping[str, Any], path: str) -> None:
         self._left = dict(entries)
@@ -278,7 +278,7 @@ class _Table:
         if key not in self._left:
             raise PolicyError(f"{name}: missing; every policy names it")
         value = self._left.pop(key)
-        # bool is an int to Python, and `threshold = true` is not a number to a person.
+        # bool is a subclass of int in Python, but `threshold = true` is not a number in TOML.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise PolicyError(f"{name}: {value!r} is not {_KINDS[kind]}")
         try:

@@ -1,4 +1,4 @@
-"""Reading policies and their root of trust with the standard library: every boot does it."""
+"""Reads policies and their root of trust with the standard library only: every boot does it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from policies.model import Policy, PolicyError, policy_from
 
 MAX_BYTES: Final = 65_536
 MAX_DOTS: Final = 64
-"""Dots in one line: a key of thousands of parts takes the library half a minute."""
+"""Dots in one line, at most: a key of thousands of parts takes tomllib 30 s."""
 
 
 def read_policy(path: Path) -> Policy:
@@ -47,7 +47,7 @@ def parse_policy(raw: bytes, *, read: Callable[[str], bytes]) -> Policy:
 
 
 def read_file(path: Path) -> bytes:
-    """Return what is in a small file; raise ValueError if it cannot be had."""
+    """Return the content of a small file; raise ValueError if it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""Writing a site's policies from the shipped ones, comments kept: the only importer of tomlkit."""
+"""Writes a site's policies from the shipped ones, with comments: the only importer of tomlkit."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from policies.read import parse_policy, read_file
 
 SHIPPED: Final = Path(__file__).parent
 ROOT_NAME: Final = "root.json"
-"""What the file of the root is called that lies beside a policy."""
+"""Name of the root's file beside a policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticKeys:
-    """Publishers who stay the same for ever, and how many of them must sign."""
+    """A fixed set of publishers' keys, and the threshold of signatures."""
 
     keys: tuple[str, ...]
     threshold: int = 1
 
     def read(self, name: str) -> bytes:
-        """There is no file: raise ValueError."""
+        """Raise ValueError: fixed keys have no file."""
         raise ValueError(f"{name!r} is not there")
 
 
 @dataclass(frozen=True, slots=True)
 class RootFile:
-    """The file of a root, and its name as the policy spells it."""
+    """A root's file, and its name in the policy."""
 
     content: bytes
     name: str = ROOT_NAME
 
     @classmethod
     def at(cls, path: Path, name: str = ROOT_NAME) -> Self:
-        """Return what is in the file ``path``; raise ValueError if it cannot be had."""
+        """Return the root in the file ``path``; raise ValueError if it cannot be read."""
         return cls(read_file(path), name)
 
     def read(self, name: str) -> bytes:
@@ -52,7 +52,7 @@ class RootFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceUrls:
-    """What a site knows beforehand: URLs of manifests, and base URLs of trustless gateways."""
+    """Configured sources: URLs of manifests, and base URLs of trustless gateways."""
 
     urls: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
@@ -65,17 +65,19 @@ SHIPPED_SHELL: Final = Shell(root=False, unattended=True)
 def trust_from_options(
     keys: Sequence[str] | None, threshold: int | None, root: Path | None, name: str | None = None
 ) -> StaticKeys | RootFile:
-    """Return whom a command line trusts: a root, or keys and how many of them must sign.
+    """Return the trust that command line options name: a root, or keys with a threshold.
 
-    The policy calls the root ``name``, or by its full path where none is given.
+    The policy names the root ``name``, or its absolute path without one.
 
     Raises:
-        ValueError: the root cannot be read, or something besides it was named.
+        ValueError: the root cannot be read, or keys or a threshold were given besides it.
     """
     if root is None:
         return StaticKeys(tuple(keys or ()), 1 if threshold is None else threshold)
     if keys or threshold is not None:
-        raise ValueError("a root says itself who must sign; leave the keys and --threshold out")
+        raise ValueError(
+            "a root names its publishers and their threshold; omit the keys and --threshold"
+        )
     return RootFile.at(root, name or str(root.absolute()))
 
 
@@ -87,12 +89,12 @@ def render_policy(
     places: SourceUrls = NO_SOURCES,
     shell: Shell = SHIPPED_SHELL,
 ) -> str:
-    """Return the shipped policy of ``mode`` as TOML, with the choices of a site.
+    """Return the shipped policy of ``mode`` as TOML, with a site's settings.
 
-    These are whom it trusts, where it looks and what its Shell allows.
+    The settings are its trust, its sources and its Seed Shell.
 
     Raises:
-        PolicyError: the result would be refused at boot, or its root gives the channel to nobody.
+        PolicyError: a boot would refuse the result, or the root does not delegate the channel.
     """
     document = tomlkit.parse((SHIPPED / f"{mode}.toml").read_text())
     document["channel"] = channel

@@ -1,1 +1,1 @@
-"""What the firmware, its loader and a partition table say: pure readers, nothing is believed."""
+"""Parses EFI load options, device paths and partition tables: pure code, untrusted input."""

@@ -1,7 +1,7 @@
-"""Which of the disks at hand the firmware booted from (docs/adr/0014-identity.md).
+"""Determines which disk the firmware booted from (docs/adr/0014-identity.md).
 
-Identical copies of a stick share their identifiers: only where a disk is plugged in tells them
-apart. No rule here guesses; where the facts leave two answers there is none.
+Identical copies of a stick share their identifiers; only the port that a disk is plugged into
+distinguishes them. No rule guesses: if two disks match, the result is an error.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SILENT: Final = "the firmware does not say which disk it booted"
 
 
 class NotCertain(Exception):
-    """No disk is certain to be the booted one; ``str`` is a reason for a person.
+    """No disk is certainly the booted one; ``str`` is the reason.
 
     Attributes:
-        absent: the booted disk is known, and not (yet) there.
+        absent: the booted disk is known, and was not enumerated yet.
     """
 
     def __init__(self, reason: str, *, absent: bool = False) -> None:
@@ -53,11 +53,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsbPlace:
-    """A unit of a USB mass storage.
+    """A logical unit of a USB mass storage device.
 
     Attributes:
-        root: the numbers, from 0, that a firmware may have for the port of the controller. Linux
-            counts the ports of each speed by themselves, firmware the ports of the controller.
+        root: the numbers, from 0, that a firmware may use for the port of the controller. Linux
+            counts the ports of each speed separately, firmware all ports of the controller.
         ports: the ports of the hubs after it, from 0.
     """
 
@@ -77,7 +77,7 @@ class AtaPlace:
 
 @dataclass(frozen=True, slots=True)
 class DirectPlace:
-    """A disk that is a function of the PCI bus itself, as a virtio one is."""
+    """A disk that is itself a PCI function, such as a virtio disk."""
 
 
 Device: TypeAlias = UsbPlace | AtaPlace | Scsi | Nvme | Sd | DirectPlace | None
@@ -101,13 +101,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A disk that carries the Seed partition that runs.
+    """A disk with the running Seed partition.
 
     Attributes:
         name: the kernel's name.
         guids: the GUID of each partition, by its number.
         place: where it is plugged in; None where it is on no bus that is interpreted.
-        location: the same for another kernel on this machine; empty where it cannot be told.
+        location: the same for another kernel on this machine; empty where it is unknown.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What the firmware says.
+    """The firmware's statements about the booted disk.
 
     Attributes:
         loader: the GUID of the partition that the loader came from, by `LoaderDevicePartUUID`.
@@ -140,7 +140,7 @@ def booted_disk(disks: Sequence[Disk], claims: Claims) -> Disk:
     """
     esp = claims.loader or claims.path.partition
     if claims.path.partition not in {None, esp}:
-        # Another loader started ours: the path is about its disk.
+        # Another boot loader started ours: the path names that loader's disk.
         raise NotCertain(SILENT)
     able = [disk for disk in disks if esp is None or esp in disk.guids.values()]
     judged = {disk.name: names(claims.path, disk.place) for disk in able}
@@ -159,7 +159,7 @@ def booted_disk(disks: Sequence[Disk], claims: Claims) -> Disk:
 
 
 def names(path: DevicePath, place: Place | None) -> Verdict:
-    """Say whether ``path`` names the disk at ``place``."""
+    """Return whether ``path`` names the disk at ``place``."""
     if not path.hardware or place is None or not isinstance(path.hardware[0], PciRoot):
         return Verdict.UNKNOWN
     root, *rest = path.hardware
@@ -186,7 +186,7 @@ def _leading_pci(nodes: Sequence[Node]) -> tuple[Pci, ...]:
 
 
 def _names_device(tail: Sequence[Node], device: Device) -> Verdict:
-    """Say whether the nodes after the controller name ``device``; none name all of it."""
+    """Return whether the nodes after the controller name ``device``; no nodes name all of it."""
     if device is None:
         return Verdict.UNKNOWN
     if not tail:

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 Read = Callable[[int, int], bytes]
-"""Returns so many bytes from an offset on, or fewer."""
+"""Takes a number of bytes and an offset; returns that many bytes or fewer."""
 
 SECTOR_SIZES: Final = frozenset({512, 4096})
 MAX_ENTRIES: Final = 256
@@ -42,7 +42,7 @@ def partition_guids(read: Read, sector: int) -> Mapping[int, str]:
 
 
 def _entries(read: Read, sector: int) -> tuple[bytes, int]:
-    """Return the table and the bytes of each entry; nothing where it cannot be right."""
+    """Return the table and the size of an entry; an empty table if it is invalid."""
     nothing = (b"", 0)
     raw = read(sector, _MAX_HEADER) if sector in SECTOR_SIZES else b""
     if len(raw) < _HEADER.size:

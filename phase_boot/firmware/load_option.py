@@ -27,7 +27,7 @@ _END: Final = 0x7F
 
 
 class BadLoadOption(ValueError):
-    """Bytes are no load option; ``str`` says why."""
+    """The bytes are not a load option; ``str`` is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ Node: TypeAlias = PciRoot | Pci | Usb | Sata | Atapi | Scsi | Nvme | Unit | Sd |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicePath:
-    """Where the firmware found what it started.
+    """The device path of the program that the firmware started.
 
     Attributes:
         hardware: the nodes from the root bridge to the disk; empty in a short-form path, which
@@ -140,7 +140,7 @@ def read_load_option(raw: bytes) -> DevicePath:
 
 
 def read_device_path(raw: bytes) -> DevicePath:
-    """Return what the nodes in ``raw`` say up to the first end node.
+    """Return the device path in ``raw`` up to the first end node.
 
     Raises:
         BadLoadOption: no end node, more than 32 nodes, or a node that is not well-formed.
@@ -158,7 +158,7 @@ def read_device_path(raw: bytes) -> DevicePath:
 
 
 def _end_of_text(raw: bytes, start: int) -> int:
-    """Return where the NUL-terminated UTF-16 text at ``start`` ends."""
+    """Return the end of the NUL-terminated UTF-16 text at ``start``."""
     for at in range(start, len(raw) - 1, 2):
         if raw[at : at + 2] == b"\0\0":
             return at + 2
@@ -166,7 +166,7 @@ def _end_of_text(raw: bytes, start: int) -> int:
 
 
 def _nodes(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield every node of a device path; all of it must be well-formed before the first counts."""
+    """Yield every node of a device path; the caller uses none unless all are well-formed."""
     found: list[tuple[int, int, bytes]] = []
     at = 0
     while True:
@@ -184,7 +184,7 @@ def _nodes(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _node(kind: int, subtype: int, body: bytes) -> Node:
-    """Return a node before the partition; of unknown kinds nothing but the kind."""
+    """Return a node before the partition; an unknown kind becomes `Unknown`."""
     if (kind, subtype) == (2, 2):
         return _acpi_expanded(body)
     if (kind, subtype) not in _KINDS:

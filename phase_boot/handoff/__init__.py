@@ -1,1 +1,1 @@
-"""What the target is handed: the combined initrd, and the document about how it came to be."""
+"""Prepares the hand-off: the target's initrd and command line, and the hand-over document."""

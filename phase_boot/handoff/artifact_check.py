@@ -1,7 +1,7 @@
-"""Whether the files of a version are what a machine can start: bytes in, findings out.
+"""Checks whether a machine can boot the files of a version: bytes in, findings out.
 
-The publisher asks before anything is signed, and the machine before it hands over. What is refused
-no machine can boot; what is doubtful may be meant.
+The publisher runs these checks before signing, and the machine before the hand-off. A file is
+refused if no machine can boot it; it gets a warning if some machines cannot.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from phase_boot.handoff.cpio import ALIGNMENT, TRAILER
 from phase_boot.handoff.kernel import HEAD, Format, Kernel, UnknownKernel, inspect
 
 Read = Callable[[int, int], bytes]
-"""Returns up to so many bytes of a file, from an offset on."""
+"""Takes a number of bytes and an offset; returns at most that many bytes of a file."""
 MAX_MEMBERS: Final = 10_000
-"""Members of an uncompressed archive that are stepped over."""
+"""Members of an uncompressed cpio archive that are skipped, at most."""
 CPIO: Final = "cpio"
 _CPIO_MAGICS: Final = (b"070701", b"070702")
 _CPIO_HEAD: Final = 110
@@ -62,7 +62,7 @@ _ABOVE_4G: Final = 2
 
 
 class NotBootable(ValueError):
-    """No machine can start this; the text is what a sentence says of the file."""
+    """No machine can boot this file; the text is the predicate of a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ class Initramfs:
 
 
 def kernel_for(head: bytes, arch: Arch) -> Kernel:
-    """Return what a kernel is, of which the first `HEAD` bytes are ``head``.
+    """Return the kernel whose first `HEAD` bytes are ``head``.
 
     Raises:
-        NotBootable: it is none, or for other processors.
+        NotBootable: it is no kernel, or for another architecture.
     """
     if not head:
         raise NotBootable("its kernel is empty")
@@ -90,7 +90,7 @@ def kernel_for(head: bytes, arch: Arch) -> Kernel:
 
 
 def kernel_warnings(kernel: Kernel, head: bytes) -> Iterator[str]:
-    """Yield what stands in the way of some machines, as a sentence says it of the kernel."""
+    """Yield each reason why some machines cannot boot the kernel, as a clause."""
     if kernel.format is Format.BZIMAGE:
         if not head[_RELOCATABLE]:
             yield "it is not relocatable (CONFIG_RELOCATABLE), which kexec needs"
@@ -104,7 +104,7 @@ def kernel_warnings(kernel: Kernel, head: bytes) -> Iterator[str]:
 
 
 def initramfs_of(read: Read, size: int) -> Initramfs:
-    """Return how an initramfs is packed; microcode may stand before it in an archive of its own.
+    """Return the compression of an initramfs; an uncompressed microcode archive may precede it.
 
     Raises:
         NotBootable: no kernel unpacks it.
@@ -130,15 +130,15 @@ def initramfs_of(read: Read, size: int) -> Initramfs:
 
 
 def file_system_of(read: Read) -> str | None:
-    """Return which file system a rootfs is, as its super block says, or None if none is known."""
+    """Return the file system that the super block of a rootfs names, or None."""
     return next((name for at, magic, name in _FILE_SYSTEMS if read(len(magic), at) == magic), None)
 
 
 def uki_for(head: bytes, arch: Arch) -> Kernel:
-    """Return what a unified kernel image is.
+    """Return the kernel in a UKI.
 
     Raises:
-        NotBootable: it is none, or for other processors.
+        NotBootable: it is no kernel, or for another architecture.
     """
     try:
         kernel = inspect(head)
@@ -171,7 +171,7 @@ def _past_zeros(read: Read, at: int, size: int) -> int:
 
 
 def _past_archive(read: Read, at: int, size: int) -> int:
-    """Return where an uncompressed archive ends: behind its trailer."""
+    """Return the offset after the trailer of an uncompressed archive."""
     for _ in range(MAX_MEMBERS):
         head = read(_CPIO_HEAD, at)
         if len(head) < _CPIO_HEAD or head[:6] not in _CPIO_MAGICS:

@@ -1,4 +1,4 @@
-"""Kernel command lines: read by the kernel's own grammar, and made for a target.
+"""Parses kernel command lines by the kernel's own grammar, and builds the target's.
 
 The grammar is that of `next_arg` (Linux, lib/cmdline.c), `parse_args` (kernel/params.c) and
 `start_kernel` (init/main.c):
@@ -9,8 +9,8 @@ The grammar is that of `next_arg` (Linux, lib/cmdline.c), `parse_args` (kernel/p
 - `-` and `_` are the same character in a name;
 - of a repeated parameter each handler sees every value in turn, so for a switch the last counts.
 
-What the hand-over adds comes first, where no quote and no `--` of the signed line precedes it, and
-every signed word that would contradict it is left out. No other module edits a command line.
+The hand-over's words come first, where no quote and no `--` of the signed line precedes them.
+Signed words that contradict them are left out. No other module edits a command line.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ MAX_SHOWN: Final = 64
 """Characters of a word that a message shows."""
 
 _BLANKS: Final = " \t\n\v\f\r\xa0"
-"""What the kernel's `isspace` accepts."""
+"""The characters that the kernel's `isspace` accepts."""
 _BLANK: Final = re.compile(f"[{_BLANKS}]+")
 _QUOTING: Final = str.maketrans("", "", "\"'\\")
-"""What a shell or systemd may take for quoting."""
+"""Removes the characters that a shell or systemd treats as quotes."""
 
 
 class BadCommandLine(ValueError):
-    """A command line cannot be handed over; ``str`` is the cause and the way out."""
+    """The signed command line cannot be used; ``str`` is the cause and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Word:
 
     Attributes:
         text: the characters of the line, with quotes.
-        name: what stands before the first `=`, without quotes around the word.
-        value: what follows that, without quotes around the value; None where there is no `=`.
+        name: the text before the first `=`, without quotes around the word.
+        value: the text after it, without quotes around the value; None without a `=`.
     """
 
     text: str
@@ -77,9 +77,9 @@ class CommandLine:
     """A command line as the kernel reads it.
 
     Attributes:
-        parameters: what the kernel takes for its own, in order.
+        parameters: the kernel's own words, in order.
         separator: the word that ends them, if any.
-        arguments: what follows it, for init.
+        arguments: the words after it, for init.
         open_quote: whether a quote is not closed, so that the last word runs to the end.
     """
 
@@ -96,7 +96,7 @@ class CommandLine:
 
 
 def parse(text: str) -> CommandLine:
-    """Return ``text`` as the kernel reads it; every text is some command line."""
+    """Return ``text`` as the kernel parses it; every text is a valid command line."""
     words, quotes = list(_words(text)), text.count('"')
     ends = (at for at, word in enumerate(words) if word.name == "--" and word.value is None)
     end = next(ends, None)
@@ -111,20 +111,20 @@ def parse(text: str) -> CommandLine:
 
 
 def for_target(signed: str, *, mode: str, version: str, rootfs: str) -> str:
-    """Return the target's command line: what the hand-over says, then the signed words.
+    """Return the target's command line: the hand-over's words, then the signed words.
 
     Signed words that contradict the hand-over are left out. In Private `init_on_free=1`
-    makes the kernel wipe memory as it takes it over, because what the seed knew (a URL, a
+    makes the kernel wipe free memory while it starts, because the seed's data (a URL, a
     passphrase, the journal) must not outlive the seed; it needs Linux 5.3 or later.
 
     Args:
         signed: the publisher's command line.
         mode: the mode that was booted.
-        version: of the manifest.
-        rootfs: the digest of the rootfs.
+        version: the manifest's version.
+        rootfs: the digest of the rootfs artifact.
 
     Raises:
-        BadCommandLine: it is too long, or a word of it keeps memory from being wiped in Private.
+        BadCommandLine: it is too long, or in Private a word of it prevents the wiping of memory.
     """
     private, line = mode == Mode.PRIVATE, parse(signed)
     if private and (word := parameter_against_wiping(signed)):
@@ -161,7 +161,7 @@ def overridden(line: CommandLine, *, private: bool) -> Iterator[Word]:
 
 
 def parameter_against_wiping(signed: str) -> str | None:
-    """Return the first word of ``signed`` that keeps memory from being wiped, or None.
+    """Return the first word of ``signed`` that prevents the wiping of memory, or None.
 
     Words between quotes and after `--` count as well: parts of the kernel search the line without
     regard to either (`crashkernel=` is even found inside other words).
@@ -177,7 +177,7 @@ def parameter_against_wiping(signed: str) -> str | None:
 
 
 def _names_anywhere(text: str) -> Iterator[str]:
-    """Yield what any reader may take for the name of a parameter in ``text``."""
+    """Yield each part of ``text`` that some parser may read as a parameter's name."""
     for divided in (text.translate(_QUOTING), re.sub(r"[\"'\\]", " ", text)):
         for piece in _BLANK.split(divided):
             yield piece.partition("=")[0].replace("-", "_")
@@ -207,7 +207,7 @@ def _end_of_word(text: str, at: int) -> int:
 
 
 def _word(text: str) -> Word:
-    """Return the one word ``text``, without the quotes that `next_arg` takes away."""
+    """Return the one word ``text``, without the quotes that `next_arg` removes."""
     quoted = text.startswith('"')
     inner = text[1:] if quoted else text
     # A `=` at the very beginning separates nothing.

@@ -1,6 +1,6 @@
-"""Writing cpio archives of the `newc` format, the one the kernel unpacks (initramfs buffer format).
+"""Writes cpio archives of the `newc` format, which the kernel unpacks (initramfs buffer format).
 
-The same entries always give the same bytes: times are zero, owners root, inodes counted.
+Equal entries give equal bytes: times are zero, owners are root, inodes are counted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def head(entry: Entry, *, size: int, inode: int = 0) -> bytes:
     """Return the header and name of ``entry``, for data of ``size`` bytes that follow it.
 
     Raises:
-        ValueError: the format has no room for so large a file.
+        ValueError: the file is larger than the format's size field.
     """
     if size > MAX_FILE:
         raise ValueError(f"{entry.name}: a cpio archive holds files of at most {MAX_FILE} bytes")
@@ -69,7 +69,7 @@ def head(entry: Entry, *, size: int, inode: int = 0) -> bytes:
 
 
 def archive(entries: Iterable[Entry], *, end: bool = True) -> bytes:
-    """Return ``entries`` in the order given, with a trailer if this is the ``end``."""
+    """Return an archive of ``entries`` in the given order, with a trailer if ``end``."""
     parts: list[bytes] = []
     for inode, entry in enumerate(entries, start=1):
         size = len(entry.data)

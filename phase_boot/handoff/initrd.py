@@ -1,4 +1,4 @@
-"""The initrd of the target: its own initramfs, and ours appended (SPEC "Handover")."""
+"""Combines the target's initrd: the publisher's initramfs, then ours (SPEC "Handover")."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from phase_boot.store.content_store import VerifiedFile
 DOCUMENT: Final = "phase/handoff.json"
 ROOTFS: Final = "phase/rootfs.squashfs"
 GAP: Final = 4
-"""Zero bytes, at least, between the publisher's initramfs and what is appended to it.
+"""Zero bytes, at least, between the publisher's initramfs and the appended archive.
 
 The kernel skips them (init/initramfs.c), and its reader of lz4 archives, which have no end mark,
 takes four of them for the end (lib/decompress_unlz4.c, Linux 5.9 and later).
@@ -29,7 +29,7 @@ kernel (Documentation/arch/arm64/booting.rst).
 """
 GIB: Final = 1024**3
 TAIL: Final = 15
-"""Bytes at the end of an initramfs that `obstacle_behind` looks at."""
+"""Bytes at the end of an initramfs that `obstacle_behind` reads."""
 _BOOTCONFIG: Final = b"#BOOTCONFIG\n"
 """Ends a boot configuration, which is the last part of an initrd (up to three zero bytes follow):
 Documentation/admin-guide/bootconfig.rst."""
@@ -37,7 +37,7 @@ Documentation/admin-guide/bootconfig.rst."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Initrd:
-    """What the kernel unpacks: the verified initramfs, the document, perhaps the rootfs."""
+    """The verified initramfs, the hand-over document, and the rootfs unless it is on Cache."""
 
     initramfs: VerifiedFile
     document: bytes
@@ -50,7 +50,7 @@ class Initrd:
         return sum(len(p) if isinstance(p, bytes) else p.artifact.size for p in parts)
 
     def parts(self) -> Iterator[bytes | VerifiedFile]:
-        """Yield what to concatenate, in order."""
+        """Yield the parts to concatenate, in order."""
         yield self.initramfs
         yield gap_after(self.initramfs.artifact.size)
         if self.rootfs is not None:
@@ -62,7 +62,7 @@ class Initrd:
 
 
 def gap_after(size: int) -> bytes:
-    """Return the zero bytes between an initramfs of ``size`` bytes and what is appended.
+    """Return the zero bytes between an initramfs of ``size`` bytes and the appended archive.
 
     They align the next archive as well: an uncompressed one begins at a multiple of 4 bytes.
     """
@@ -72,7 +72,7 @@ def gap_after(size: int) -> bytes:
 def obstacle_to_appending(
     artifacts: Mapping[str, Artifact], *, rootfs_on_cache: bool
 ) -> str | None:
-    """Return why ``artifacts`` do not fit into an initrd, if so.
+    """Return why ``artifacts`` do not fit into an initrd, or None.
 
     On Cache the rootfs stays where it is; else it is appended to the initramfs.
     """
@@ -92,7 +92,7 @@ def obstacle_to_appending(
 
 
 def obstacle_behind(tail: bytes) -> str | None:
-    """Return why nothing can be appended to an initramfs whose last bytes are ``tail``, if so.
+    """Return why nothing can follow an initramfs whose last bytes are ``tail``, or None.
 
     The kernel looks for a boot configuration at the end of the initrd, and stops unpacking where
     it meets one in the middle.

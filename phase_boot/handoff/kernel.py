@@ -1,4 +1,4 @@
-"""Which kernel a file is, told from its first bytes: bytes in, facts out, nothing believed.
+"""Identifies a kernel by its first bytes: untrusted bytes in, facts out.
 
 The headers are those of Linux' `Documentation/arch/x86/boot.rst`, `arch/arm64/booting.rst`,
 `drivers/firmware/efi/libstub/zboot-header.S`, and of the PE format.
@@ -18,22 +18,22 @@ from typing import Final
 from phase_boot.content.arch import Arch
 
 HEAD: Final = 256 * 1024
-"""Bytes of a file that `inspect` wants to see; of a shorter file all of it."""
+"""Bytes of a file that `inspect` reads, or the whole of a shorter file."""
 MAX_UNPACKED: Final = 256 * 1024 * 1024
-"""A packed kernel is never unpacked to more."""
+"""Largest unpacked kernel in bytes."""
 
 _GZIP: Final = b"\x1f\x8b\x08"
 _INNER: Final = 4096
-"""Bytes of an unpacked kernel that tell what it is."""
+"""Bytes of an unpacked kernel that are inspected."""
 _MACHINES: Final[Mapping[int, Arch]] = MappingProxyType({0x8664: Arch.AMD64, 0xAA64: Arch.ARM64})
 _EFI_APPLICATION: Final = 10
 _MZ_BYTES: Final = 0x40
 _PE32, _PE32_PLUS = 0x10B, 0x20B
 _MAX_SECTIONS: Final = 96
 _CERTIFICATES: Final = 4
-"""Which of the data directories holds the signatures."""
+"""Index of the PE data directory that holds signatures."""
 _OLDEST_PROTOCOL: Final = 0x020C
-"""Boot protocol 2.12 is the first that tells a 64-bit kernel."""
+"""Boot protocol 2.12 introduced `xloadflags`, which marks a 64-bit kernel."""
 _KERNEL_64: Final = 1
 _OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x7fELF", "an ELF file (vmlinux)"),
@@ -49,12 +49,12 @@ _OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
 
 
 class UnknownKernel(ValueError):
-    """A file is no kernel that this machine's kind could start; the text says what it is."""
+    """A file is not a kernel of a supported kind; the text says what it is."""
 
 
 @unique
 class Format(StrEnum):
-    """The kinds of kernel that are told apart, as a person calls them."""
+    """Kinds of kernel files, by their common names."""
 
     BZIMAGE = "bzImage"
     IMAGE = "Linux Image"
@@ -66,7 +66,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """Where the gzip stream of a packed kernel lies in its file, and how much memory it wants."""
+    """Offset of a packed kernel's gzip stream, and the size of its unpacked Image."""
 
     offset: int
     unpacked: int
@@ -74,17 +74,17 @@ class Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """What the header of a kernel says.
+    """The facts in a kernel's header.
 
     Attributes:
-        format: its kind.
-        arch: for which processors.
-        by_kexec: whether the running kernel can start it, perhaps unpacked.
-        by_firmware: whether the firmware can start it, perhaps unpacked.
-        signed: whether it carries a signature for Secure Boot, of whomever.
-        version: what it calls itself.
-        packing: how a packed one is packed, such as `zstd22`.
-        packed: where its gzip stream is, if it has to be unpacked before it can be started.
+        format: the kind of file.
+        arch: the architecture it runs on.
+        by_kexec: whether kexec can start it, after unpacking if packed.
+        by_firmware: whether the firmware can start it, after unpacking if packed.
+        signed: whether it carries an Authenticode signature, by any key.
+        version: its version string.
+        packing: its compression, such as `zstd22`.
+        packed: its gzip stream, if it has to be unpacked before kexec.
     """
 
     format: Format
@@ -103,7 +103,7 @@ class Kernel:
 
 
 def inspect(head: bytes) -> Kernel:
-    """Return what the first `HEAD` bytes of a file say.
+    """Return the facts in the first `HEAD` bytes of a file.
 
     Raises:
         UnknownKernel: it is none of the formats, or for processors we do not run on.

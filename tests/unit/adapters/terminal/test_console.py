@@ -117,7 +117,7 @@ async def test_a_network_is_set_up_field_by_field_and_nonsense_is_asked_for_agai
     await person.answer("Gateway", "10.9.9.9")
     await person.answer("Name servers", "fd00::1")
     await person.answer("VLAN", "4095")
-    await person.see("This would not work: a VLAN has a number from 1 to 4094.")
+    await person.see("This configuration is invalid: a VLAN has a number from 1 to 4094.")
     await person.answer("Interface", "")
     await person.answer("Addresses", "10.0.0.9/24 fd00::9/64")
     await person.answer("Gateway", "10.0.0.1")
