@@ -220,7 +220,7 @@ def _desktop(settings: Settings) -> _Surroundings:
     display = display_of(sys.stderr)
     start = SystemClock().monotonic()
     terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
-    operator = ConsoleOperator(terminals, at_desk=True, dumb=not display.moves, start=start)
+    operator = ConsoleOperator(terminals, dry_run=True, dumb=not display.moves, start=start)
     return _Surroundings(
         store_opener=FolderOpener(folder),
         kexec=DryRunKexec(lambda text: sys.stdout.write(text + "\n")),

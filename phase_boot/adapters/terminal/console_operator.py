@@ -21,11 +21,11 @@ T = TypeVar("T")
 COMMANDS: Final[Mapping[MenuAction, tuple[str, ...]]] = MappingProxyType(
     {MenuAction.REBOOT: ("systemctl", "reboot"), MenuAction.POWER_OFF: ("systemctl", "poweroff")}
 )
-AT_DESK: Final = frozenset(
+DRY_RUN_ACTIONS: Final = frozenset(
     {MenuAction.RETRY, MenuAction.CANDIDATE, MenuAction.URL, MenuAction.QUIT}
 )
 """Actions of a dry run, which must not change or switch off the desktop that it runs on."""
-IN_SEED: Final = frozenset(MenuAction) - {MenuAction.QUIT}
+SEED_ACTIONS: Final = frozenset(MenuAction) - {MenuAction.QUIT}
 PAUSE_SECONDS: Final = 2.0
 """Pause before the consoles are opened again after all of them hung up."""
 
@@ -37,7 +37,7 @@ class ConsoleOperator:
         self,
         terminals: Terminals,
         *,
-        at_desk: bool = False,
+        dry_run: bool = False,
         dumb: bool = False,
         start: float = 0.0,
     ) -> None:
@@ -45,27 +45,27 @@ class ConsoleOperator:
 
         Args:
             terminals: the consoles.
-            at_desk: whether this is a dry run on a desktop, not the seed.
+            dry_run: whether this is a dry run on a desktop, not the seed.
             dumb: whether the terminals cannot move the cursor.
             start: the time that displayed seconds count from.
         """
         editor = LazyImport(EDITOR)
         self._countdown = Countdown()
-        self._seats = [
+        self._sessions = [
             ConsoleSession(terminal, editor, dumb=dumb, countdown=self._countdown)
             for terminal in terminals
         ]
         self._gone: set[ConsoleSession] = set()
         self._heard: ConsoleSession | None = None
-        self._at_desk = at_desk
+        self._dry_run = dry_run
         self._start = start
 
     async def ask(self, report: Report) -> Answer:
         """Show the report and the menu until one answer is complete."""
-        known = AT_DESK if self._at_desk else IN_SEED
+        known = DRY_RUN_ACTIONS if self._dry_run else SEED_ACTIONS
         self._countdown.start(report.retry_in)
         shown = replace(report, offers=tuple(w for w in report.offers if w in known))
-        answer = await self._first(lambda seat: menu.run_menu(seat, shown, start=self._start))
+        answer = await self._first(lambda session: menu.run_menu(session, shown, start=self._start))
         return answer or Answer(MenuAction.QUIT)
 
     async def touched(self) -> None:
@@ -74,7 +74,7 @@ class ConsoleOperator:
 
     async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
         """Show the candidates until one or none of them is chosen."""
-        return await self._first(lambda seat: menu.choose_candidate(seat, offers))
+        return await self._first(lambda session: menu.choose_candidate(session, offers))
 
     async def perform(self, wish: MenuAction) -> None:
         """Let systemd reboot or power off, or open a root shell at the asking terminal."""
@@ -90,47 +90,47 @@ class ConsoleOperator:
         Return None if all terminals of a desktop are closed. In the seed they are opened again.
         """
         while True:
-            self._gone = {seat for seat in self._gone if not seat.terminal.reopen()}
-            here = [seat for seat in self._seats if seat not in self._gone]
-            talks = {asyncio.create_task(talk(seat)): seat for seat in here}
+            self._gone = {session for session in self._gone if not session.terminal.reopen()}
+            here = [session for session in self._sessions if session not in self._gone]
+            talks = {asyncio.create_task(talk(session)): session for session in here}
             try:
                 while talks:
                     done, _ = await asyncio.wait(talks, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
-                        seat = talks.pop(task)
+                        session = talks.pop(task)
                         if not isinstance(task.exception(), TerminalClosed):
-                            self._heard = seat
+                            self._heard = session
                             await _ended(talks)
                             self._tell(talks.values())
                             return task.result()
-                        self._gone.add(seat)
+                        self._gone.add(session)
             finally:
                 await _ended(talks)
-            if self._at_desk:
+            if self._dry_run:
                 return None
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _tell(self, others: Iterable[ConsoleSession]) -> None:
-        for seat in others:
+        for session in others:
             if self._heard is not None:
-                seat.say("", f"Answered at {printable(self._heard.terminal.name)}.")
+                session.say("", f"Answered at {printable(self._heard.terminal.name)}.")
 
-    async def _open_shell(self, seat: ConsoleSession) -> None:
+    async def _open_shell(self, session: ConsoleSession) -> None:
         """Lend the terminal to the shell until it ends, or another terminal ends it."""
-        if seat.terminal.path is None:
-            seat.say("This terminal cannot run a shell; use another console.")
+        if session.terminal.path is None:
+            session.say("This terminal cannot run a shell; use another console.")
             return
-        seat.say("", "This shell can boot unverified systems. `exit` returns to the menu.")
-        others = [other for other in self._seats if other not in {seat, *self._gone}]
-        tasks = [asyncio.create_task(root_shell.run(seat.terminal.path))]
-        tasks += [asyncio.create_task(_interruption(other, seat)) for other in others]
+        session.say("", "This shell can boot unverified systems. `exit` returns to the menu.")
+        others = [other for other in self._sessions if other not in {session, *self._gone}]
+        tasks = [asyncio.create_task(root_shell.run(session.terminal.path))]
+        tasks += [asyncio.create_task(_interruption(other, session)) for other in others]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _ended(tasks)
             # The kernel hangs up a terminal when the session that controlled it ends.
-            if not seat.terminal.reopen():
-                self._gone.add(seat)
+            if not session.terminal.reopen():
+                self._gone.add(session)
 
 
 class NoOperator:
@@ -157,10 +157,12 @@ class NoOperator:
         """Do nothing: no action was chosen."""
 
 
-async def _interruption(seat: ConsoleSession, busy: ConsoleSession) -> None:
-    """Wait until Enter is pressed in ``seat``."""
+async def _interruption(session: ConsoleSession, busy: ConsoleSession) -> None:
+    """Wait until Enter is pressed in ``session``."""
     try:
-        await seat.ask(f"A root shell is open at {printable(busy.terminal.name)}; Enter ends it. ")
+        await session.ask(
+            f"A root shell is open at {printable(busy.terminal.name)}; Enter ends it. "
+        )
     except InputCancelled:
         return
     except TerminalClosed:

@@ -40,7 +40,7 @@ INSTANT: Final = re.compile(
 )
 
 
-async def run_menu(seat: ConsoleSession, report: Report, *, start: float) -> Answer:
+async def run_menu(session: ConsoleSession, report: Report, *, start: float) -> Answer:
     """Show the report and the menu until a choice is complete.
 
     Raises:
@@ -49,79 +49,83 @@ async def run_menu(seat: ConsoleSession, report: Report, *, start: float) -> Ans
     items = {MENU[offered][0]: offered for offered in report.offers}
     entries = [(letter, MENU[offered][1]) for letter, offered in items.items()]
     entries.append((JOURNAL, "show the journal"))
-    _open(seat, report, start, below=len(screen.menu(entries, columns=seat.columns)))
+    _open(session, report, start, below=len(screen.menu(entries, columns=session.columns)))
     while True:
-        seat.say("", *screen.menu(entries, columns=seat.columns))
+        session.say("", *screen.menu(entries, columns=session.columns))
         try:
-            typed = (await seat.ask(PROMPT)).lower()
+            typed = (await session.ask(PROMPT)).lower()
         except InputCancelled:
             if MenuAction.QUIT in report.offers:
                 return Answer(MenuAction.QUIT)
             continue
         if typed == JOURNAL:
-            await _pages(seat, journal_text.in_full(report.journal, start=start))
+            await _pages(session, journal_text.in_full(report.journal, start=start))
         elif typed in items:
-            answer = await _complete(seat, items[typed], report)
+            answer = await _complete(session, items[typed], report)
             if answer is not None:
                 return answer
         else:
             letters = " ".join((*items, JOURNAL))
-            seat.say(screen.cut(f"{typed!r} is none of {letters}.", seat.columns - 1))
+            session.say(screen.cut(f"{typed!r} is none of {letters}.", session.columns - 1))
 
 
-async def choose_candidate(seat: ConsoleSession, offers: Sequence[CandidateOption]) -> str | None:
+async def choose_candidate(
+    session: ConsoleSession, offers: Sequence[CandidateOption]
+) -> str | None:
     """Show ``offers`` until one or none of them is chosen.
 
     Raises:
         TerminalClosed: the terminal is gone.
     """
     rows = [(offer.url, offer.origin, offer.refused) for offer in offers]
-    lines = list(screen.numbered(rows, columns=seat.columns))
+    lines = list(screen.numbered(rows, columns=session.columns))
     told = f"{len(offers)} found. The one you choose is verified like any other."
-    header = ["", *screen.fitted(told, seat.columns - 1)]
-    seat.say(*header)
-    for page in screen.pages(lines, columns=seat.columns, rows=seat.rows - len(header)):
-        seat.say(*page)
+    header = ["", *screen.fitted(told, session.columns - 1)]
+    session.say(*header)
+    for page in screen.pages(lines, columns=session.columns, rows=session.rows - len(header)):
+        session.say(*page)
         while True:
             try:
-                typed = await seat.ask("Number (Enter: more, or none): ")
+                typed = await session.ask("Number (Enter: more, or none): ")
             except InputCancelled:
                 return None
             if not typed:
                 break
             if typed.isdecimal() and len(typed) < len("1000") and 0 < int(typed) <= len(offers):
                 return offers[int(typed) - 1].url
-            seat.say(f"Type a number from 1 to {len(offers)}.")
+            session.say(f"Type a number from 1 to {len(offers)}.")
     return None
 
 
-def _open(seat: ConsoleSession, report: Report, start: float, *, below: int) -> None:
+def _open(session: ConsoleSession, report: Report, start: float, *, below: int) -> None:
     """Show as much as fits above the ``below`` rows of the menu, a blank row and the prompt."""
     if report.note is not None:
-        seat.say("", *screen.folded(report.note, seat.columns - 1))
+        session.say("", *screen.folded(report.note, session.columns - 1))
         return
     timeline = journal_text.timeline(report.journal, start=start)
-    room = seat.rows - below - 2
-    lines = screen.opening(report.cause, report.refusals, timeline, columns=seat.columns, rows=room)
-    seat.say(*lines)
+    room = session.rows - below - 2
+    lines = screen.opening(
+        report.cause, report.refusals, timeline, columns=session.columns, rows=room
+    )
+    session.say(*lines)
 
 
-async def _complete(seat: ConsoleSession, wished: MenuAction, report: Report) -> Answer | None:
+async def _complete(session: ConsoleSession, wished: MenuAction, report: Report) -> Answer | None:
     """Ask for the values that the action needs, and return the answer; None returns to the menu."""
     try:
         if wished is MenuAction.URL:
-            url = await _field(seat, "URL of a manifest.json (Enter: menu): ", _url)
+            url = await _field(session, "URL of a manifest.json (Enter: menu): ", _url)
             return Answer(wished, url) if url else None
         if wished is MenuAction.NETWORK:
-            setup = await _network(seat, report.interfaces)
+            setup = await _network(session, report.interfaces)
             return Answer(wished, setup=setup) if setup else None
         if wished is MenuAction.CLOCK:
-            wall = await _field(seat, "UTC now, like 2026-11-29 20:53 (Enter: menu): ", _instant)
+            wall = await _field(session, "UTC now, like 2026-11-29 20:53 (Enter: menu): ", _instant)
             return Answer(wished, wall=wall) if wall else None
     except InputCancelled:
         return None
     if wished is MenuAction.CANDIDATE:
-        seat.say("Looking for what is on offer; this takes a few seconds.")
+        session.say("Looking for what is on offer; this takes a few seconds.")
     return Answer(wished)
 
 
@@ -139,40 +143,42 @@ def _instant(typed: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-async def _network(seat: ConsoleSession, interfaces: Sequence[str]) -> Setup | None:
+async def _network(session: ConsoleSession, interfaces: Sequence[str]) -> Setup | None:
     """Ask field by field; ask again if the fields contradict each other."""
     if not interfaces:
-        seat.say("This machine has no network interface to configure.")
+        session.say("This machine has no network interface to configure.")
         return None
-    seat.say("", screen.cut(f"Interfaces: {', '.join(interfaces)}", seat.columns - 1))
+    session.say("", screen.cut(f"Interfaces: {', '.join(interfaces)}", session.columns - 1))
     while True:
-        interface = await _field(seat, f"Interface [{interfaces[0]}]: ", _one_of(interfaces))
+        interface = await _field(session, f"Interface [{interfaces[0]}]: ", _one_of(interfaces))
         addresses = await _field(
-            seat, "Addresses, like 192.0.2.7/24 (Enter: by DHCP): ", _list(_with_prefix)
+            session, "Addresses, like 192.0.2.7/24 (Enter: by DHCP): ", _list(_with_prefix)
         )
-        gateways = await _field(seat, "Gateway (Enter: none): ", _list(ip_address))
-        dns = await _field(seat, "Name servers (Enter: none, or DHCP's): ", _list(ip_address))
-        vlan = await _field(seat, "VLAN number (Enter: none): ", _number)
+        gateways = await _field(session, "Gateway (Enter: none): ", _list(ip_address))
+        dns = await _field(session, "Name servers (Enter: none, or DHCP's): ", _list(ip_address))
+        vlan = await _field(session, "VLAN number (Enter: none): ", _number)
         try:
             setup = Setup(
                 interface=interface, addresses=addresses, gateways=gateways, dns=dns, vlan=vlan
             )
         except ValueError as error:
-            seat.say(*screen.folded(f"This configuration is invalid: {error}.", seat.columns - 1))
+            session.say(
+                *screen.folded(f"This configuration is invalid: {error}.", session.columns - 1)
+            )
             continue
         by = ", ".join(map(str, setup.addresses)) or "DHCP"
-        if await seat.choice(f"Set {interface} to {by}? [y/n] ", "yn") == "y":
+        if await session.choice(f"Set {interface} to {by}? [y/n] ", "yn") == "y":
             return setup
         return None
 
 
-async def _field(seat: ConsoleSession, prompt: str, parse: Callable[[str], T]) -> T:
+async def _field(session: ConsoleSession, prompt: str, parse: Callable[[str], T]) -> T:
     while True:
-        typed = await seat.ask(prompt)
+        typed = await session.ask(prompt)
         try:
             return parse(typed)
         except ValueError as error:
-            seat.say(*screen.folded(screen.sentence(f"No: {error}"), seat.columns - 1))
+            session.say(*screen.folded(screen.sentence(f"No: {error}"), session.columns - 1))
 
 
 def _one_of(names: Sequence[str]) -> Callable[[str], str]:
@@ -202,15 +208,15 @@ def _number(typed: str) -> int | None:
     return int(typed)
 
 
-async def _pages(seat: ConsoleSession, lines: Sequence[str]) -> None:
+async def _pages(session: ConsoleSession, lines: Sequence[str]) -> None:
     """Show ``lines`` page by page, the newest first, until Enter returns to the menu."""
-    cut = screen.pages(lines, columns=seat.columns, rows=seat.rows)
+    cut = screen.pages(lines, columns=session.columns, rows=session.rows)
     at = len(cut) - 1
     while True:
-        seat.say(*cut[at])
+        session.say(*cut[at])
         where = f"Page {at + 1} of {len(cut)} (b back, n next): "
         try:
-            typed = await seat.choice(where, "bn")
+            typed = await session.choice(where, "bn")
         except InputCancelled:
             return
         if not typed:

@@ -67,7 +67,7 @@ def test_a_policy_trusts_either_keys_or_a_root(
     [
         (["--root", "none.json"], "none.json cannot be read"),
         (["--root", __file__], "trust.root"),
-        (["--root", "none.json", "--threshold", "1"], "leave the keys and --threshold out"),
+        (["--root", "none.json", "--threshold", "1"], "omit the keys and --threshold"),
     ],
     ids=["missing", "no-root", "threshold"],
 )

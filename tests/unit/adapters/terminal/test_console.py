@@ -21,7 +21,7 @@ from tests.support.console_user import Person
 CHOICE = "choice:"
 URL = "http://10.0.0.1/m.json"
 EVENING = datetime(2026, 11, 29, 20, 53, tzinfo=UTC)
-IN_SEED = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
+SEED_ACTIONS = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
 
 
 def event(number: int, **fields: object) -> str:
@@ -145,7 +145,7 @@ async def test_the_first_screen_fits_a_serial_line_and_nothing_on_it_is_a_comman
     assert "Phase Boot stopped: nothing\\x1b[31m offers stable here, however" in shown
     assert "- refused: http://e/m.json: \\x07it has expired" in shown
     assert "eth59 has 10.0.0.2" in shown
-    assert all(f"  {MENU[wish][0]}  {MENU[wish][1]}" in shown for wish in IN_SEED)
+    assert all(f"  {MENU[wish][0]}  {MENU[wish][1]}" in shown for wish in SEED_ACTIONS)
     assert "j  show the journal" in shown
     assert "anyway" not in shown
     assert "\x1b[31m" not in person.shown
@@ -185,7 +185,9 @@ async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: Person) -
 
 
 async def test_a_note_is_shown_with_the_menu_alone(person: Person) -> None:
-    noted = Report(cause="it", way_out="", refusals=(), offers=IN_SEED, note="Saved\x1bat /x. ")
+    noted = Report(
+        cause="it", way_out="", refusals=(), offers=SEED_ACTIONS, note="Saved\x1bat /x. "
+    )
     task = asking(person, report=noted)
     await person.see(CHOICE)
     assert "Saved\\x1bat /x." in person.screen
@@ -302,7 +304,7 @@ async def test_a_console_that_hangs_up_leaves_the_others(person: Person, other: 
 
 
 async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: Person) -> None:
-    task = asking(person, at_desk=True)
+    task = asking(person, dry_run=True)
     await person.see(CHOICE)
     person.terminal.path = None
     person.hang_up()
@@ -310,7 +312,7 @@ async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: Perso
 
 
 async def test_at_a_desk_nothing_of_the_machine_is_offered(person: Person) -> None:
-    task = asking(person, at_desk=True)
+    task = asking(person, dry_run=True)
     await person.see(CHOICE)
     shown = "\n".join(person.screen)
     assert "quit" in shown
@@ -371,7 +373,7 @@ async def test_a_root_shell_runs_where_it_was_asked_for_and_the_menu_comes_back(
     await person.answer(CHOICE, "x")
     assert await task == Answer(MenuAction.ROOT_SHELL)
     running = asyncio.create_task(shell.perform(MenuAction.ROOT_SHELL))
-    await person.see("can boot anything")
+    await person.see("can boot unverified systems")
     await other.see("A root shell is open at ")
     person.type("echo $((6 * 7)) $TERM; tty\r")
     await person.see("42 vt102")
@@ -399,7 +401,7 @@ async def test_a_root_shell_can_be_ended_from_another_console(
     await person.answer(CHOICE, "x")
     await task
     running = asyncio.create_task(shell.perform(MenuAction.ROOT_SHELL))
-    await person.see("can boot anything")
+    await person.see("can boot unverified systems")
     await other.answer("Enter ends it.", "")
     await running
     again = asyncio.create_task(shell.ask(REPORT))

@@ -12,7 +12,7 @@ from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Repor
 from tests.support.console_user import Person
 
 CHOICE = "choice:"
-IN_SEED = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
+SEED_ACTIONS = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
 WAY_OUT = "use another network interface, or choose another mode in the boot menu"
 REPORT = Report(
     cause=(
@@ -21,7 +21,7 @@ REPORT = Report(
     ),
     way_out="",
     refusals=(),
-    offers=IN_SEED,
+    offers=SEED_ACTIONS,
     interfaces=("eth0", "eth1"),
 )
 DUMB = pytest.mark.parametrize("dumb", [False, True], ids=["vt100", "dumb"])
@@ -50,7 +50,10 @@ async def test_the_way_out_of_a_long_sentence_and_the_whole_menu_are_on_the_scre
 
 async def test_a_sentence_that_is_too_long_for_the_screen_keeps_its_beginning_and_end() -> None:
     endless = Report(
-        cause=f"nothing {'that is long ' * 40}; {WAY_OUT}", way_out="", refusals=(), offers=IN_SEED
+        cause=f"nothing {'that is long ' * 40}; {WAY_OUT}",
+        way_out="",
+        refusals=(),
+        offers=SEED_ACTIONS,
     )
     with Person(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=True).ask(endless))
