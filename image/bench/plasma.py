@@ -37,9 +37,9 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.engine import assembled
 from phase_boot.plasma.engine import run as run_job
-from phase_boot.plasma.job_process import NOBODY
 from phase_boot.plasma.node_key import ephemeral, signing_agent
 from phase_boot.plasma.runner import Machine, run_jobs
+from phase_boot.sandbox.process import NOBODY
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.receipt import Outcome
 

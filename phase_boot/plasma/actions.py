@@ -10,12 +10,12 @@ from typing import Final
 
 from phase_boot.console.lines import printable
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.job_process import NOBODY
 from phase_boot.plasma.node_key import ephemeral, load_or_create, signing_agent
 from phase_boot.plasma.receipt_commands import summary
 from phase_boot.plasma.receipt_folder import ReceiptFolder
 from phase_boot.plasma.runner import JobResult, Machine, module_in, run_jobs, this_arch
 from phase_boot.safefs.beneath import read_regular
+from phase_boot.sandbox.process import NOBODY
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.job import Job, read_job
 from phase_boot.trust.receipt import Outcome, Signer

@@ -23,7 +23,6 @@ from phase_boot.machine.backoff import Backoff
 from phase_boot.plasma.boot_record import BootRecord, InvalidHandoff
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.event_output import EventWriter, devices
-from phase_boot.plasma.job_process import NOBODY
 from phase_boot.plasma.module_source import ModuleSource, policy_of
 from phase_boot.plasma.node_key import (
     NodeKey,
@@ -37,6 +36,7 @@ from phase_boot.plasma.runner import JobResult, Machine, rootfs_jobs, run_jobs
 from phase_boot.ports.receipt_upload import ReceiptUploader, UploadFailed
 from phase_boot.publish.errors import PublishError
 from phase_boot.safefs.beneath import read_regular
+from phase_boot.sandbox.process import NOBODY
 from phase_boot.store.content_store import ContentStore
 from policies.model import Reach
 

@@ -6,7 +6,6 @@ However the child ends, that is an answer and never an exception.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import resource
@@ -20,22 +19,16 @@ from enum import Enum, unique
 from pathlib import Path
 from typing import Final
 
+from phase_boot.sandbox.process import Confinement, confine, keep_descriptors, spawn
+
 REPORT: Final = 3
 """The descriptor on which the child reports."""
-NOBODY: Final = 65534
 MAX_REPORT: Final = 4096
 """Bytes that a child may report."""
-LAST_FD: Final = 2**31 - 1
-"""No descriptor is higher, whatever limits are set; the kernel closes such a range at once."""
 _HIGH: Final = 64
 _CHUNK: Final = 65536
 _FEW: Final = 64
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_CLONE_NEWUSER: Final = 0x10000000
-_CLONE_NEWNET: Final = 0x40000000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +69,8 @@ class Result:
     cpu_us: int = 0
 
 
-def run_sandboxed(body: Callable[[int], None], terms: Limits) -> Result:
-    """Run ``body`` in a child on these terms; it is given the descriptor to report on.
+def run_sandboxed(body: Callable[[int], None], limits: Limits) -> Result:
+    """Run ``body`` in a child on these limits; it is given the descriptor to report on.
 
     It is a fork, so there should be no other threads: what they hold stays held in the child.
 
@@ -85,17 +78,15 @@ def run_sandboxed(body: Callable[[int], None], terms: Limits) -> Result:
         OSError: this machine has no process or descriptor left.
     """
     with ExitStack() as ours:
-        reads, theirs = _ends(terms.stdin, ours)
-        parent, started = os.getpid(), time.monotonic()
-        pid = os.fork()
-        if not pid:
-            _be_child(body, terms, theirs, parent)
+        reads, theirs = _ends(limits.stdin, ours)
+        started = time.monotonic()
+        pid = spawn(lambda: _run_child(body, limits, theirs)).pid
         try:
             for fd in theirs:
                 os.close(fd)
             with os.fdopen(os.pidfd_open(pid)) as alive:
-                deadline = started + terms.wall_ms / 1e3
-                ended = _watch(pid, alive.fileno(), reads, terms, deadline)
+                deadline = started + limits.wall_ms / 1e3
+                ended = _watch(pid, alive.fileno(), reads, limits, deadline)
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -133,7 +124,7 @@ def _sealed(data: bytes) -> int:
     return fd
 
 
-def _watch(pid: int, alive: int, reads: list[int], terms: Limits, deadline: float) -> Result:
+def _watch(pid: int, alive: int, reads: list[int], limits: Limits, deadline: float) -> Result:
     """Read until the child has ended, and end it where it goes too far."""
     ended = Result()
     kept = dict(zip(reads, (ended.stdout, ended.stderr, ended.report), strict=True))
@@ -149,7 +140,7 @@ def _watch(pid: int, alive: int, reads: list[int], terms: Limits, deadline: floa
         running = alive not in (fd for fd, _ in ready)
         # What the child wrote before it ended is in the pipes still.
         for fd in kept if not running else [fd for fd, _ in ready if fd != alive]:
-            if not _drain(fd, kept[fd], ended, terms.output_bytes, last=not running) and running:
+            if not _drain(fd, kept[fd], ended, limits.output_bytes, last=not running) and running:
                 poll.unregister(fd)
     with suppress(ProcessLookupError):
         # Whoever it may have started is in its group, and holds the pipes open.
@@ -177,20 +168,18 @@ def _drain(fd: int, kept: bytearray, ended: Result, limit: int, *, last: bool) -
     return True
 
 
-def _be_child(body: Callable[[int], None], terms: Limits, fds: Sequence[int], parent: int) -> None:
-    """Do it and end: nothing of what the parent wanted done at its end is ours to do."""
-    status = 1
+def _run_child(body: Callable[[int], None], limits: Limits, fds: Sequence[int]) -> None:
+    """Confine this process and run ``body``, or report why it cannot be confined."""
+    _arrange(fds)
     try:
-        _arrange(fds)
-        try:
-            _confine(terms, parent)
-        except (OSError, ValueError) as error:
-            os.write(REPORT, f'{{"unconfined": "{type(error).__name__}"}}'.encode())
-        else:
-            body(REPORT)
-        status = 0
-    finally:
-        os._exit(status)
+        # A session of its own, so that what it starts can be killed with it.
+        os.setsid()
+        os.chdir("/")
+        confine(_confinement(limits))
+    except (OSError, ValueError) as error:
+        os.write(REPORT, f'{{"unconfined": "{type(error).__name__}"}}'.encode())
+    else:
+        body(REPORT)
 
 
 def _arrange(fds: Sequence[int]) -> None:
@@ -198,40 +187,24 @@ def _arrange(fds: Sequence[int]) -> None:
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, _HIGH) for fd in fds]
     for number, fd in enumerate(high):
         os.dup2(fd, number)
-    os.closerange(REPORT + 1, LAST_FD)
+    keep_descriptors(range(REPORT + 1))
 
 
-def _confine(terms: Limits, parent: int) -> None:
-    """Give up every right; whatever cannot be given up is an error."""
-    os.setsid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    # No network of the host: as root at once, else in a user namespace where the kernel allows it.
-    # A WASI module has no socket to call anyway, so that this is missing ends nothing.
-    if libc.unshare(_CLONE_NEWNET):
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-    os.chdir("/")
-    seconds = -(-terms.wall_ms // 1000) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FEW, _FEW))
-    most = _data_now() + terms.memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    if terms.user is not None:
-        resource.setrlimit(resource.RLIMIT_NPROC, (_FEW, _FEW))
-        os.setgroups([])
-        os.setresgid(terms.user, terms.user, terms.user)
-        os.setresuid(terms.user, terms.user, terms.user)
-    for option, value in (
-        (_PR_SET_NO_NEW_PRIVS, 1),
-        (_PR_SET_DUMPABLE, 0),
-        # After the change of user, which clears it.
-        (_PR_SET_PDEATHSIG, signal.SIGKILL),
-    ):
-        if libc.prctl(option, value, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != parent:
-        raise SystemExit
+def _confinement(limits: Limits) -> Confinement:
+    """Return what a job gives up: files, memory, processor time, processes and the network."""
+    seconds = -(-limits.wall_ms // 1000) + 1
+    memory = _data_now() + limits.memory_bytes
+    resources = {
+        resource.RLIMIT_CPU: (seconds, seconds + 1),
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_FSIZE: (0, 0),
+        resource.RLIMIT_NOFILE: (_FEW, _FEW),
+        resource.RLIMIT_DATA: (memory, memory),
+    }
+    if limits.user is not None:
+        # It counts per user.
+        resources[resource.RLIMIT_NPROC] = (_FEW, _FEW)
+    return Confinement(user=limits.user, limits=resources, network=False, traceable=False)
 
 
 def _data_now() -> int:

@@ -7,12 +7,9 @@ the one thing that the keeper signs is a receipt.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
+import resource
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.plasma.errors import PlasmaError
-from phase_boot.plasma.job_process import LAST_FD
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keys.keyfile import form_of, read_keyfile
 from phase_boot.publish.keys.private_file import read_private
 from phase_boot.safefs.atomic import PRIVATE, create
 from phase_boot.safefs.lock import Locked
+from phase_boot.sandbox.process import Confinement, confine, keep_descriptors, spawn
 from phase_boot.trust.keys import SIGNATURE_BYTES, SigningKey
 from phase_boot.trust.receipt import CONTEXT
 from phase_boot.trust.receipt import MAX_BYTES as MAX_RECEIPT
@@ -36,8 +33,12 @@ _MAX_WORD: Final = 4096
 _LONGEST: Final = 500
 _PATIENCE: Final = 30.0
 """Seconds that reading or making the key may take; a disk that answers no more stops no boot."""
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
+_LIMITS: Final = {
+    resource.RLIMIT_CORE: (0, 0),
+    resource.RLIMIT_FSIZE: (0, 0),
+    resource.RLIMIT_NOFILE: (0, 0),
+    resource.RLIMIT_NPROC: (0, 0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +110,7 @@ def signing_agent(source: Callable[[], NodeKey]) -> Iterator[SigningAgent]:
         PublishError: what ``source`` raised.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    parent = os.getpid()
-    pid = os.fork()
-    if not pid:
-        _keep(source, theirs, parent)
+    agent = spawn(lambda: _serve(source, theirs))
     theirs.close()
     ours.settimeout(_PATIENCE)
     try:
@@ -124,8 +120,7 @@ def signing_agent(source: Callable[[], NodeKey]) -> Iterator[SigningAgent]:
         yield SigningAgent(ours, said["keyid"], said["note"])
     finally:
         ours.close()
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        agent.stop()
 
 
 def _first_word(ours: socket.socket) -> dict[str, str]:
@@ -157,36 +152,22 @@ def _made(path: Path) -> SigningKey:
     return key
 
 
-def _keep(source: Callable[[], NodeKey], theirs: socket.socket, parent: int) -> None:
-    """Be the keeper, and end with whoever asks."""
-    status = 1
+def _serve(source: Callable[[], NodeKey], theirs: socket.socket) -> None:
+    """Load the key and sign with it until the asking process exits."""
+    keep_descriptors((0, 1, 2, theirs.fileno()))
     try:
-        _alone(theirs, parent)
-        try:
-            node = source()
-        except PublishError as error:
-            theirs.send(json.dumps({"error": str(error)[:_LONGEST]}).encode())
-        else:
-            theirs.send(json.dumps({"keyid": node.key.keyid, "note": node.note}).encode())
-            with suppress(ConnectionError):
-                _answer(theirs, node.key)
-        status = 0
-    finally:
-        # Not sys.exit: nothing of what the parent wanted done at its end is ours to do.
-        os._exit(status)
+        # Not traceable from the start, and without files once the key is loaded.
+        confine(Confinement(traceable=False))
+        node = source()
+        confine(Confinement(limits=_LIMITS, network=False, traceable=False))
+    except PublishError as error:
+        theirs.send(json.dumps({"error": str(error)[:_LONGEST]}).encode())
+    else:
+        theirs.send(json.dumps({"keyid": node.key.keyid, "note": node.note}).encode())
+        with suppress(ConnectionError):
+            _answer(theirs, node.key)
 
 
 def _answer(theirs: socket.socket, key: SigningKey) -> None:
     while message := theirs.recv(MAX_RECEIPT + len(CONTEXT)):
         theirs.send(key.sign(message) if message.startswith(CONTEXT) else b"no")
-
-
-def _alone(theirs: socket.socket, parent: int) -> None:
-    """Let nobody look in, nor hold open what is not ours."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) or os.getppid() != parent:
-        raise SystemExit
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    fd = theirs.fileno()
-    os.closerange(3, fd)
-    os.closerange(fd + 1, LAST_FD)

@@ -12,18 +12,18 @@ from phase_boot.adapters.finders.mdns import MdnsFinder
 from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.privsep.client import WorkerClient
 from phase_boot.privsep.peer_channel import PeerChannel, serve_peer_channel
+from phase_boot.privsep.process import WorkerProcess, spawn_worker
 from phase_boot.privsep.server import WorkerServices, serve
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.listen import bind
 from phase_boot.provider.peer_server import PeerServer
-from phase_boot.sandbox.process import Child, spawn
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkWorker:
     """The worker process and its sockets; the ports it returns belong to one event loop."""
 
-    process: Child
+    process: WorkerProcess
     peer_socket: socket.socket
     port: int
 
@@ -65,7 +65,7 @@ def start_worker(*, user: int | None, discovers: bool, port: int = 0) -> Network
         ours.close()
         await _run_worker(control, theirs, listeners, discovers=discovers)
 
-    process = spawn(body, user=user)
+    process = spawn_worker(body, user=user)
     theirs.close()
     bound_port = listeners[0].getsockname()[1] if listeners else 0
     for sock in listeners:

@@ -13,9 +13,10 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import document, signed
 from phase_boot.plasma.engine import judged, run
-from phase_boot.plasma.job_process import NOBODY, KillReason, Result
+from phase_boot.plasma.job_process import KillReason, Result
 from phase_boot.plasma.node_key import ephemeral, load_or_create, signing_agent
 from phase_boot.plasma.runner import Machine, run_jobs
+from phase_boot.sandbox.process import NOBODY
 from phase_boot.trust import manifest, root
 from phase_boot.trust.receipt import Outcome, Output, read_receipt, sign_receipt, signed_bytes
 from phase_boot.trust.refusals import (

@@ -18,13 +18,13 @@ import pytest
 
 from phase_boot.plasma.job_process import (
     MAX_REPORT,
-    NOBODY,
     REPORT,
     KillReason,
     Limits,
     Result,
     run_sandboxed,
 )
+from phase_boot.sandbox.process import NOBODY
 
 AS_ROOT = os.geteuid() == 0
 

@@ -17,9 +17,9 @@ from phase_boot.content.arch import Arch
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, ignore_redirect
 from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed, Ignored
 from phase_boot.privsep.client import WorkerClient
+from phase_boot.privsep.process import WorkerProcess, spawn_worker
 from phase_boot.privsep.protocol import MAX_FRAME
 from phase_boot.privsep.server import WorkerServices, serve
-from phase_boot.sandbox.process import Child, spawn
 from policies.model import Reach
 
 NOBODY = 65534
@@ -89,11 +89,11 @@ async def serving(control: socket.socket) -> None:
 
 
 @contextmanager
-def process(user: int | None = None) -> Iterator[Child]:
+def process(user: int | None = None) -> Iterator[WorkerProcess]:
     with warnings.catch_warnings():
         # Unlike the daemon, a test forks while threads may run.
         warnings.simplefilter("ignore", DeprecationWarning)
-        started = spawn(serving, user=user)
+        started = spawn_worker(serving, user=user)
     try:
         yield started
     finally:
@@ -200,8 +200,8 @@ async def test_an_exit_of_the_worker_is_detected_and_named() -> None:
 async def test_the_worker_exits_when_its_control_socket_is_closed() -> None:
     with process() as started:
         started.control.close()
-        ended = await asyncio.to_thread(os.waitpid, started.pid, 0)
-        assert ended == (started.pid, 0)
+        ended = await asyncio.to_thread(os.waitpid, started.child.pid, 0)
+        assert ended == (started.child.pid, 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
