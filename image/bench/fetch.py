@@ -124,7 +124,7 @@ def one_nginx(about: Bench, runs: int) -> Iterator[Row]:
         ("hashed", "curl, then sha256", None),
         ("aria2c", "aria2c", None),
     ):
-        row = about.row(f"1 GiB from one nginx, beside {peer}", "s", _seconds(got["ours"]))
+        row = about.row(f"1 GiB from one nginx, compared with {peer}", "s", _seconds(got["ours"]))
         yield about.compare(row, peer, _seconds(got[name]), threshold=threshold)
     memory = [timing.rss_mib for timing in got["ours"]]
     yield about.row("memory for 1 GiB", "MiB", memory, threshold=MEMORY_THRESHOLD)
@@ -152,7 +152,13 @@ def uneven_sources(about: Bench, runs: int) -> Iterator[Row]:
         stalls=True,
     )
     yield from _shares(
-        about, runs, f"3 x {RATE} + 1 that lies", fast, UNEVEN_THRESHOLD, lies=True, beside=False
+        about,
+        runs,
+        f"3 x {RATE} + 1 with wrong bytes",
+        fast,
+        UNEVEN_THRESHOLD,
+        corrupt=True,
+        compare=False,
     )
 
 
@@ -194,8 +200,8 @@ def _shares(  # noqa: PLR0913 - the parameters of one row
     *,
     mib: int = 256,
     stalls: bool = False,
-    lies: bool = False,
-    beside: bool = True,
+    corrupt: bool = False,
+    compare: bool = True,
 ) -> Iterator[Row]:
     """Yield the achieved share of the sum of rates, ours and aria2c's."""
     release = published(mib)
@@ -208,9 +214,9 @@ def _shares(  # noqa: PLR0913 - the parameters of one row
             host.start_nginx(release.site)
         bases = [host.base for host in hosts]
         if stalls:
-            bases.append(_stalling(lab, len(hosts)))
-        if lies:
-            bases.append(_lying(lab, len(hosts), release, folder))
+            bases.append(_stalling_host(lab, len(hosts)))
+        if corrupt:
+            bases.append(_corrupt_host(lab, len(hosts), release, folder))
         store, out = folder / "store", folder / "rootfs"
         for _ in range(runs):
             timing = clients.ours(
@@ -221,7 +227,7 @@ def _shares(  # noqa: PLR0913 - the parameters of one row
             )
             shutil.rmtree(store)
             shares.append(release.size / rate / timing.seconds)
-            if beside:
+            if compare:
                 urls = [f"{base}/{release.entry}" for base in bases]
                 peer = clients.aria2c(lab, urls, out, release.rootfs.digest)
                 theirs.append(release.rootfs.size / rate / peer.seconds)
@@ -230,13 +236,13 @@ def _shares(  # noqa: PLR0913 - the parameters of one row
     yield about.compare(row, "aria2c", theirs) if theirs else row
 
 
-def _stalling(lab: Lab, number: int) -> str:
+def _stalling_host(lab: Lab, number: int) -> str:
     host = Host(lab, number, megabits=RATE)
     host.start_stalling_server(64 * 1024)
     return host.base
 
 
-def _lying(lab: Lab, number: int, release: Release, folder: Path) -> str:
+def _corrupt_host(lab: Lab, number: int, release: Release, folder: Path) -> str:
     """Serve a copy of the SITE whose rootfs has the right size and wrong content."""
     copy = folder / "corrupt"
     shutil.copytree(release.site, copy)
@@ -286,8 +292,8 @@ def _file(folder: Path, name: str) -> tuple[str, str]:
     return f"--{name}", str(folder / name)
 
 
-def _program(*words: str) -> None:
-    clients.run([str(PROGRAM), *words])
+def _program(*arguments: str) -> None:
+    clients.run([str(PROGRAM), *arguments])
 
 
 @contextmanager

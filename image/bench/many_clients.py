@@ -221,9 +221,9 @@ def measure(about: Bench, runs: int, fleet: ClientFleet, *, curl: bool = True) -
         yield about.compare(
             row, "libtorrent's best", theirs, threshold=threshold if field == "seconds" else None
         )
-    for role, told in ROLES.items():
-        yield about.row(f"{name}, libtorrent {told}", "s", _each("seconds", got[role]))
-        yield about.row(f"{name}, libtorrent {told} sent", COPIES, _each("copies", got[role]))
+    for role, mode in ROLES.items():
+        yield about.row(f"{name}, libtorrent {mode}", "s", _each("seconds", got[role]))
+        yield about.row(f"{name}, libtorrent {mode} sent", COPIES, _each("copies", got[role]))
     if curl:
         plain = [fleet.curl(3 * runs)]
         yield about.row(f"{name}, curl", "s", _each("seconds", plain))
@@ -240,9 +240,11 @@ class _Provider:
     def __init__(self, host: Host, site: Path) -> None:
         self._host = host
         self._pid = host.folder / "pid"
-        words = ["serve", str(site.absolute()), "--port", str(PORT), "--no-announce"]
+        arguments = ["serve", str(site.absolute()), "--port", str(PORT), "--no-announce"]
         script = 'echo $$ > "$1"; shift; exec "$@"'
-        self._process = host.start(["sh", "-c", script, "sh", str(self._pid), str(PROGRAM), *words])
+        self._process = host.start(
+            ["sh", "-c", script, "sh", str(self._pid), str(PROGRAM), *arguments]
+        )
         host.wait_for_port()
 
     def pause(self) -> None:

@@ -120,7 +120,10 @@ def hello_rows(about: Bench, scratch: Path, rounds: int, command: Path) -> list[
         about.row("hello, bare runtime in one process", "ms", times["bare"]),
         about.row("hello, a C program", "ms", times["native"]),
         about.row(
-            "a further job beyond the bare runtime", "ms", overhead, threshold=OVERHEAD_THRESHOLD
+            "a further job, more than the bare runtime",
+            "ms",
+            overhead,
+            threshold=OVERHEAD_THRESHOLD,
         ),
     ]
 

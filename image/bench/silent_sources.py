@@ -65,17 +65,17 @@ def measure(about: Bench, runs: int, folder: Path) -> Iterator[Row]:
         }
         alone = published(folder, "alone", [good.base])
         others = {
-            name: published(folder, f"beside-{number}", [*bases, good.base])
+            name: published(folder, f"with-{number}", [*bases, good.base])
             for number, (name, bases) in enumerate(bad.items())
         }
         good.start_nginx(folder / "site")
-        for name, beside in others.items():
+        for name, release in others.items():
             added = [
-                _boot_seconds(lab, beside, folder) - _boot_seconds(lab, alone, folder)
+                _boot_seconds(lab, release, folder) - _boot_seconds(lab, alone, folder)
                 for _ in range(runs)
             ]
             theirs = [
-                _peer_seconds(lab, beside, folder) - _peer_seconds(lab, alone, folder)
+                _peer_seconds(lab, release, folder) - _peer_seconds(lab, alone, folder)
                 for _ in range(runs)
             ]
             row = about.row(f"added by {name}", "s", added, threshold=THRESHOLD)

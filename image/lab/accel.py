@@ -132,23 +132,23 @@ class LinuxHostProbe:
             *("-nodefaults", "-display", "none", "-no-reboot"),
             *("-kernel", str(kernel), "-append", "panic=-1 quiet"),
         ]
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as output:
             try:
                 done = subprocess.run(
                     argv,
                     check=False,
                     timeout=PROBE_SECONDS,
                     stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=said,
+                    stdout=output,
+                    stderr=output,
                 )
             except subprocess.TimeoutExpired:
                 return f"it did not end within {PROBE_SECONDS:g} s"
             except OSError as error:
                 return str(error)
-            said.seek(0)
-            first = said.readline().decode(errors="replace").strip()
-        return f"QEMU ended with {done.returncode}: {first}" if done.returncode else ""
+            output.seek(0)
+            first_line = output.readline().decode(errors="replace").strip()
+        return f"QEMU ended with {done.returncode}: {first_line}" if done.returncode else ""
 
 
 def with_best_accel(hardware: Hardware, image: Path) -> Hardware:

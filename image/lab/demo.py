@@ -93,12 +93,12 @@ def demo(options: argparse.Namespace) -> None:
     key, root = read_keyfile(options.key).keyid, anchored(options.root)
     _print("publisher", f"{key[:24]}… in {options.key}")
     digest = f"{str(root.digest)[:17]}…"
-    _print("root", f"root {root.version} ({digest}) in {options.root} names who publishes")
-    words = ("--arch", str(arch), "--channel", options.channel, "--root", str(options.root))
-    _build("target", "target", *words, "--key", str(options.key), "--site", str(site))
+    _print("root", f"root {root.version} ({digest}) in {options.root} names the publishers")
+    common = ("--arch", str(arch), "--channel", options.channel, "--root", str(options.root))
+    _build("target", "target", *common, "--key", str(options.key), "--site", str(site))
     manifest = expected_manifest(site, arch, options.channel, options.root)
     _print("", f"{options.channel} {manifest.version}, signed by that key, in {site}")
-    _build("stick", "build", *words, "--out", str(image))
+    _build("stick", "build", *common, "--out", str(image))
     _print("", f"starts from that root and nothing else: {image}")
     hardware = _hardware(arch, options, site, manifest)
     with Lab() as lab:
@@ -144,12 +144,12 @@ def _boot(demo_machine: DemoMachine, manifest: Manifest, site: Path) -> None:
             _compare(fields, manifest, how)
         machine.wait_for(PLASMA_DONE, timeout=DEADLINE)
         receipt = check_first_receipt(machine.events, site, manifest)
-    print("\nThe target was told by the seed:\n")
+    print("\nThe target read from the handoff document:\n")
     _print_handoff(over_http["handed"])
     rootfs = manifest.artifacts["rootfs"].digest
     print(f"\nThe system that was signed is the one that runs: version {manifest.version},")
     print(f"rootfs {rootfs},\nas it reports itself on its events port and over HTTP.")
-    print("\nIt ran its first job, and proves that by a receipt:\n")
+    print("\nIt ran its first job, as its receipt shows:\n")
     for label, text in describe(receipt, site):
         _print(label, text)
 
@@ -179,11 +179,11 @@ def _compare(fields: Mapping[str, object], manifest: Manifest, how: str) -> None
             )
 
 
-def _build(label: str, *words: str) -> None:
+def _build(label: str, *arguments: str) -> None:
     """Run the builder; a terminal shows its steps on one line, one after the other."""
     started = time.monotonic()
     builder = subprocess.Popen(
-        [sys.executable, "-m", "image", *words],
+        [sys.executable, "-m", "image", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -120,7 +120,7 @@ def _skip_hole(file: BinaryIO, at: int) -> int | None:
 
 
 def _looks_like_entries(file: BinaryIO, at: int) -> bool:
-    """Tell a sequence of entries from data that an entry wrote."""
+    """Say whether a sequence of entries begins at `at`, and not data that looks like one entry."""
     for number in range(_CONSECUTIVE):
         found = _entry(file, at)
         if found is None:

@@ -45,7 +45,7 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "build" / "accel.json"
 
 
-def test_kvm_is_taken_where_the_probe_boot_works(kernel: Path, cache: Path) -> None:
+def test_kvm_is_chosen_where_the_probe_boot_works(kernel: Path, cache: Path) -> None:
     host = PaperHost()
     assert (
         choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache).accel is Accel.KVM
@@ -53,7 +53,7 @@ def test_kvm_is_taken_where_the_probe_boot_works(kernel: Path, cache: Path) -> N
     assert host.probes == [Arch.AMD64]
 
 
-def test_a_kvm_that_hangs_is_not_taken(kernel: Path, cache: Path) -> None:
+def test_a_kvm_that_hangs_is_not_chosen(kernel: Path, cache: Path) -> None:
     verdict = choose_accel(
         Arch.AMD64,
         kernel,
@@ -85,7 +85,7 @@ def test_a_foreign_guest_is_never_probed(
     assert host.probes == []
 
 
-def test_the_verdict_holds_for_one_boot_of_the_host_and_one_kernel(
+def test_a_probe_result_is_valid_for_one_boot_of_the_host_and_one_kernel(
     kernel: Path, cache: Path
 ) -> None:
     host = PaperHost(trouble="it did not end within 20 s")
@@ -100,7 +100,7 @@ def test_the_verdict_holds_for_one_boot_of_the_host_and_one_kernel(
     assert len(host.probes) == 3
 
 
-def test_a_spoilt_memory_of_verdicts_is_probed_anew(kernel: Path, cache: Path) -> None:
+def test_an_invalid_cache_of_probe_results_is_ignored(kernel: Path, cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_text("[not json")
     host = PaperHost()
@@ -110,12 +110,14 @@ def test_a_spoilt_memory_of_verdicts_is_probed_anew(kernel: Path, cache: Path) -
 
 
 @pytest.mark.parametrize("wish", ["kvm", "tcg"])
-def test_a_wish_is_obeyed_without_a_probe(kernel: Path, cache: Path, wish: str) -> None:
+def test_a_requested_accelerator_is_used_without_a_probe(
+    kernel: Path, cache: Path, wish: str
+) -> None:
     host = PaperHost()
     assert choose_accel(Arch.AMD64, kernel, request=wish, host=host, cache=cache).accel == wish
     assert host.probes == []
 
 
-def test_an_unknown_wish_is_refused_by_name(kernel: Path, cache: Path) -> None:
+def test_an_unknown_accelerator_is_refused_by_name(kernel: Path, cache: Path) -> None:
     with pytest.raises(ValueError, match="'xen'; set it to auto, kvm or tcg"):
         choose_accel(Arch.AMD64, kernel, request="xen", host=PaperHost(), cache=cache)

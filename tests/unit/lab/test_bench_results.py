@@ -19,7 +19,7 @@ from image.bench.results import (
 ABOUT = Bench(arch="amd64", machine="paper", accel="tcg")
 
 
-def test_a_row_is_the_median_with_its_spread_and_judges_its_aim() -> None:
+def test_a_row_has_median_and_spread_and_compares_with_its_threshold() -> None:
     row = ABOUT.row("memory", "MiB", [90.0, 50.0, 100.0], threshold=Threshold(96.0))
     assert (row.value, row.spread, row.threshold, row.met) == (90.0, 50.0, "<= 96 MiB", True)
     assert ABOUT.row("memory", "MiB", [97.0], threshold=Threshold(96.0)).met is False
@@ -40,7 +40,7 @@ def test_a_peer_is_compared_by_its_median() -> None:
     assert slow.met is False
 
 
-def test_the_rows_of_the_other_architecture_are_kept(tmp_path: Path) -> None:
+def test_rows_of_another_architecture_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "bench" / "boot.json"
     arm = Bench(arch="arm64", machine="paper", accel="tcg").row("jump", "s", [1.0])
     replace_rows(path, [ABOUT.row("jump", "s", [1.0]), arm])
@@ -70,7 +70,7 @@ def test_a_file_that_holds_no_rows_is_named(tmp_path: Path) -> None:
         read_rows(path)
 
 
-def test_the_table_names_what_was_missed() -> None:
+def test_the_table_marks_missed_thresholds() -> None:
     rows = [
         ABOUT.row("memory", "MiB", [97.0], threshold=Threshold(96.0)),
         ABOUT.compare(ABOUT.row("jump", "s", [20.0]), "script", [10.0]),
@@ -91,7 +91,7 @@ def test_the_size_of_a_squashfs_is_read_from_its_superblock() -> None:
         squashfs_bytes(bytes(96))
 
 
-def test_where_more_is_better_a_promise_is_a_lower_bound() -> None:
+def test_where_more_is_better_a_threshold_is_a_lower_bound() -> None:
     about = Bench(arch="amd64", machine="m", accel="native")
     threshold = Threshold(0.93, least=True)
     assert about.row("share", "of the sum", [0.93, 0.95, 0.9], threshold=threshold).met

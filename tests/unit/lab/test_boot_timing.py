@@ -33,7 +33,7 @@ BOOT = [
 ]
 
 
-def test_every_stage_of_a_whole_boot_has_its_time() -> None:
+def test_every_stage_of_a_complete_boot_has_its_duration() -> None:
     found = {stage.name: stage.seconds for stage in boot_stages(BOOT, POWERED)}
     assert found == pytest.approx(
         {
@@ -53,14 +53,14 @@ def test_every_stage_of_a_whole_boot_has_its_time() -> None:
     )
 
 
-def test_a_firmware_that_kept_no_times_is_timed_from_outside() -> None:
+def test_a_firmware_without_times_is_measured_by_the_host() -> None:
     silent = [event for event in BOOT if event.text("name") not in ("firmware", "loader")]
     first = boot_stages(silent, POWERED)[0]
     assert first.name == "firmware and loader"
     assert first.seconds == pytest.approx(10.0)
 
 
-def test_a_boot_that_ended_early_shows_how_far_it_came() -> None:
+def test_a_boot_that_ended_early_has_the_stages_that_it_reached() -> None:
     assert [stage.name for stage in boot_stages(BOOT[:9], POWERED)][-1] == "state init"
     assert boot_stages([], POWERED) == []
 
@@ -73,6 +73,6 @@ def test_the_table_fits_a_terminal_and_draws_to_scale() -> None:
     assert table([], 0.0)
 
 
-def test_what_the_target_says_after_its_report_is_no_stage_of_the_boot() -> None:
+def test_events_of_the_target_after_its_report_are_no_stage_of_the_boot() -> None:
     later = [*BOOT, said("plasma.done", 40.0, kernel=TARGET)]
     assert boot_stages(later, POWERED) == boot_stages(BOOT, POWERED)

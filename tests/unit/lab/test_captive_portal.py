@@ -1,4 +1,4 @@
-"""The captive portal of a lab lies as real ones do, and stops when its form is posted."""
+"""A captive portal in a lab intercepts as real ones do, and stops after the login."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def hexed(address: str) -> str:
     return bytes(int(part) for part in address.split(".")).hex()
 
 
-def test_a_portal_answers_for_everybody_until_its_form_is_posted(tmp_path: Path) -> None:
+def test_a_portal_intercepts_everything_until_its_form_is_posted(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "x").write_text("the real one")
     with Lab(dns=True) as lab:
@@ -62,7 +62,7 @@ def test_a_portal_answers_for_everybody_until_its_form_is_posted(tmp_path: Path)
         assert python(lab, ASK, ADDRESS).startswith("200")
 
 
-def test_a_portal_that_cannot_be_says_why(tmp_path: Path) -> None:
+def test_a_portal_that_cannot_start_names_the_reason(tmp_path: Path) -> None:
     broken = certificate(tmp_path, NAME)
     broken.key.write_text("")
     with Lab() as lab, pytest.raises(LabError, match="portal did not start"):

@@ -1,4 +1,4 @@
-"""The lab itself, on this machine's kernel. Where it allows no namespaces, that is a failure."""
+"""The lab on this host's kernel; a host without namespaces fails these tests."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_lab_has_a_bridge_with_both_families_and_nothing_of_the_host() -> None
     assert "eth0" not in shown
 
 
-def test_two_labs_at_once_do_not_meet() -> None:
+def test_two_labs_at_once_are_isolated() -> None:
     with Lab() as one, Lab() as two:
         serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
         one.popen(
@@ -81,7 +81,7 @@ def test_two_labs_at_once_do_not_meet() -> None:
             two.http_get(f"http://{IPV4}:8000/")
 
 
-def test_every_machine_gets_a_cable_of_its_own() -> None:
+def test_every_machine_gets_a_port_of_its_own() -> None:
     with Lab(dhcp=False) as lab:
         one, two = lab.add_nic(), lab.add_nic()
         assert one.mac != two.mac
@@ -90,7 +90,7 @@ def test_every_machine_gets_a_cable_of_its_own() -> None:
     assert two.port in ports
 
 
-def test_no_end_of_a_cable_has_an_address_that_a_provider_would_announce() -> None:
+def test_ports_have_no_address_that_a_provider_would_announce() -> None:
     with Lab(dhcp=False) as lab:
         lab.add_nic()
         rows = lab.run(["ip", "-o", "addr", "show"]).splitlines()
@@ -104,7 +104,7 @@ def test_no_end_of_a_cable_has_an_address_that_a_provider_would_announce() -> No
     assert set(advertised) == {"0"}
 
 
-def test_an_error_in_the_block_leaves_nothing_behind() -> None:
+def test_an_error_in_the_block_leaves_no_process_and_no_folder() -> None:
     mark = f"60.1{os.getpid()}"
     lab = Lab()
 
@@ -125,7 +125,7 @@ def test_an_error_in_the_block_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_whatever_ends_the_maker_ends_the_lab(end: signal.Signals) -> None:
+def test_the_lab_ends_however_its_owner_ends(end: signal.Signals) -> None:
     mark = f"60.2{os.getpid()}{end.value}"
     maker = subprocess.Popen(
         [sys.executable, "-c", MAKER.replace("MARK", mark)],
@@ -151,12 +151,12 @@ def test_ending_a_popen_ends_the_program_in_the_lab() -> None:
         assert gone(mark)
 
 
-def test_a_failing_command_is_told_in_its_own_words() -> None:
+def test_the_error_of_a_failing_command_holds_its_output() -> None:
     with Lab(dhcp=False) as lab, pytest.raises(LabError, match=r"ended with 3: of its own"):
         lab.run(["sh", "-c", "echo of its own >&2; exit 3"])
 
 
-def test_frames_pass_where_no_tap_may_be_made() -> None:
+def test_frames_pass_by_the_relay_without_a_tap_device() -> None:
     with Lab(dhcp=False, taps=False) as lab, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as vm:
         nic = lab.add_nic()
         options = dict(word.split("=", 1) for word in nic.netdev.split(",")[1:])

@@ -1,4 +1,4 @@
-"""Reading what went over a cable: frames that lie about their lengths are told, never believed."""
+"""Packet captures: frames with wrong lengths are reported and never decoded."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_ports_and_payload_of_both_families_are_found() -> None:
     assert (sent.from_mac, sent.to_mac) == ("52:54:00:77:00:00", "52:54:00:77:00:01")
 
 
-def test_options_before_the_transport_hide_nothing() -> None:
+def test_the_transport_is_found_behind_ip_options() -> None:
     multicast = bytes([58, 0, 5, 2, 0, 0, 1, 0])
     report = read_frame(ipv6(0, multicast + bytes([143, 0, 0, 0])), at=0)
     assert (report.protocol, report.kind) == ("icmpv6", 143)
 
 
-def test_a_fragment_is_told_as_one_and_can_be_searched() -> None:
+def test_a_fragment_is_marked_and_can_be_searched() -> None:
     rest = read_frame(ipv4(17, b"the rest of a name", fragment=185), at=0)
     assert rest.protocol == "fragment"
     assert rest.contains("NAME")
@@ -87,18 +87,18 @@ def test_padding_after_the_datagram_is_not_payload() -> None:
     ],
     ids=["ip", "version", "arp", "udp", "tcp", "icmp", "option", "icmpv6", "cut"],
 )
-def test_a_frame_that_lies_about_its_length_is_malformed_but_not_lost(frame: bytes) -> None:
+def test_a_frame_with_wrong_lengths_is_malformed_but_not_lost(frame: bytes) -> None:
     packet = read_frame(frame, at=0)
     assert packet.protocol == "malformed"
     assert packet.payload == frame[14:]
 
 
-def test_other_ethertypes_are_named_by_their_number() -> None:
+def test_unknown_ethertypes_are_named_by_number() -> None:
     assert read_frame(ethernet(0x88CC, b"lldp"), at=0).family == "0x88cc"
     assert read_frame(b"", at=0).protocol == "other"
 
 
-def test_a_file_is_read_frame_by_frame_up_to_one_that_was_torn_off(tmp_path: Path) -> None:
+def test_a_file_is_read_up_to_an_incomplete_frame(tmp_path: Path) -> None:
     path, frame = tmp_path / "capture", ipv4(17, udp(5353, 5353, b"x"))
     record = struct.pack("<IIII", 7, 500_000, len(frame), len(frame)) + frame
     path.write_bytes(HEAD + record + record + record[:-1])
@@ -112,7 +112,7 @@ def test_a_file_is_read_frame_by_frame_up_to_one_that_was_torn_off(tmp_path: Pat
     [b"", b"{}", HEAD[:-4] + struct.pack("<I", 113), HEAD + struct.pack("<IIII", 0, 0, 1 << 30, 0)],
     ids=["empty", "other", "link", "length"],
 )
-def test_what_is_no_capture_of_a_cable_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_ethernet_capture_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "capture"
     path.write_bytes(content)
     with pytest.raises(CaptureError):

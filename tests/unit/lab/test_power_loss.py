@@ -1,4 +1,4 @@
-"""A power cut: what was flushed stays, whatever else is lost."""
+"""A power cut: flushed writes remain, and unflushed ones may be lost."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ STORY = (
 )
 
 
-def test_what_was_not_flushed_is_lost_and_nothing_else(disk: Path) -> None:
+def test_only_unflushed_writes_are_lost(disk: Path) -> None:
     assert after(disk, *STORY, lose=1) == ("ab...e", 2)
 
 
-def test_a_cut_that_loses_nothing_leaves_every_write(disk: Path) -> None:
+def test_a_power_cut_that_loses_nothing_leaves_every_write(disk: Path) -> None:
     assert after(disk, *STORY, lose=0) == ("Ab.cde", 0)
 
 
-def test_the_same_writes_are_lost_every_time(disk: Path) -> None:
+def test_the_same_writes_are_lost_in_every_run(disk: Path) -> None:
     many = [(0, sector("a"), FLUSH), *((number, sector("x"), 0) for number in range(6))]
     first, lost = after(disk, *many, lose=0.5)
     assert 0 < lost < 6
@@ -69,7 +69,7 @@ def test_the_same_writes_are_lost_every_time(disk: Path) -> None:
     assert after(disk, *many, lose=0.5) == (first, lost)
 
 
-def test_a_write_that_was_on_its_way_hides_none_of_those_that_were_flushed_after_it(
+def test_a_write_in_flight_hides_no_later_flushed_write(
     disk: Path,
 ) -> None:
     before, log = disk.with_name("before"), disk.with_name("log")
@@ -85,7 +85,7 @@ def test_a_write_that_was_on_its_way_hides_none_of_those_that_were_flushed_after
     assert disk.read_bytes()[::SECTOR].decode() == "a.b..."
 
 
-def test_what_was_written_is_not_taken_for_an_entry_after_a_hole(disk: Path) -> None:
+def test_written_data_is_not_taken_for_an_entry_after_a_hole(disk: Path) -> None:
     before, log = disk.with_name("before"), disk.with_name("log")
     start_log(disk, before, log)
     posing = struct.pack("<QQQQ", 4, 1, 0, 0).ljust(SECTOR, b"\0") + sector("!")
@@ -102,7 +102,7 @@ def test_discards_and_marks_change_nothing(disk: Path) -> None:
     assert after(disk, *story, lose=1) == (".b....", 0)
 
 
-def test_a_machine_that_never_flushed_leaves_the_disk_as_it_was(disk: Path) -> None:
+def test_an_empty_log_leaves_the_disk_unchanged(disk: Path) -> None:
     before, log = disk.with_name("before"), disk.with_name("log")
     start_log(disk, before, log)
     assert list(read_log(log)) == []
@@ -110,6 +110,6 @@ def test_a_machine_that_never_flushed_leaves_the_disk_as_it_was(disk: Path) -> N
     assert disk.read_bytes() == sector(".") * 6
 
 
-def test_what_is_no_log_is_refused(disk: Path) -> None:
+def test_a_file_that_is_no_write_log_is_refused(disk: Path) -> None:
     with pytest.raises(WriteLogError):
         list(read_log(log_of(disk, magic=1)))

@@ -1,4 +1,4 @@
-"""The detector of surviving pages sees those that carry their pattern, and no others."""
+"""The search for surviving pages finds those with their pattern, and no others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from image.lab.qemu_args import Hardware
 from phase_boot.content.arch import Arch
 
 
-def test_all_survive_until_they_are_overwritten() -> None:
+def test_pages_survive_until_they_are_overwritten() -> None:
     with prefilled(Hardware(arch=Arch.AMD64, memory=2)) as (hardware, ram):
         assert "memory-backend=ram" in hardware.extra
         assert ram.path.stat().st_size == 2 << 20
@@ -25,6 +25,6 @@ def test_all_survive_until_they_are_overwritten() -> None:
     assert not ram.path.exists()
 
 
-def test_pages_are_told_as_ranges() -> None:
+def test_pages_are_returned_as_address_ranges() -> None:
     assert address_ranges(()) == []
     assert address_ranges((0, 1, 2, 7)) == [(0, 3 * PAGE), (7 * PAGE, 8 * PAGE)]

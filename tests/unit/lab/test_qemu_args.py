@@ -35,14 +35,14 @@ def test_each_architecture_boots_its_own_firmware(arch: Arch, program: str, mach
 
 
 @pytest.mark.parametrize("disk", DISKS)
-def test_the_stick_is_a_private_copy_and_boots_first(disk: str) -> None:
+def test_the_stick_is_a_copy_and_boots_first(disk: str) -> None:
     argv = arguments(Hardware(arch=Arch.AMD64, disk=disk), VmDisks(FOLDER), FOLDER, NIC)
     assert "if=none,id=stick,format=raw,file=/tmp/vm/stick.img" in valued(argv, "-drive")
     (stick,) = [value for value in valued(argv, "-device") if "drive=stick" in value]
     assert "bootindex=0" in stick
 
 
-def test_the_cable_goes_to_the_lab_and_the_events_to_their_port() -> None:
+def test_the_network_card_is_connected_to_the_lab_and_events_to_their_port() -> None:
     argv = arguments(Hardware(arch=Arch.AMD64), VmDisks(FOLDER), FOLDER, NIC)
     assert valued(argv, "-netdev") == [NIC.netdev]
     devices = valued(argv, "-device")
@@ -50,14 +50,14 @@ def test_the_cable_goes_to_the_lab_and_the_events_to_their_port() -> None:
     assert "virtserialport,chardev=events,name=org.phase_boot.events" in devices
 
 
-def test_a_reset_ends_the_machine_unless_it_may_reboot() -> None:
+def test_a_reset_ends_qemu_unless_resets_are_allowed() -> None:
     assert "-no-reboot" in arguments(Hardware(arch=Arch.AMD64), VmDisks(FOLDER), FOLDER, NIC)
     assert "-no-reboot" not in arguments(
         Hardware(arch=Arch.AMD64, allow_reset=True), VmDisks(FOLDER), FOLDER, NIC
     )
 
 
-def test_kvm_gets_the_hosts_processor_and_tcg_threads() -> None:
+def test_kvm_has_the_hosts_cpu_and_tcg_its_threads() -> None:
     native = arguments(Hardware(arch=Arch.AMD64, accel=Accel.KVM), VmDisks(FOLDER), FOLDER, NIC)
     assert (valued(native, "-accel"), valued(native, "-cpu")) == (["kvm"], ["host"])
     emulated = arguments(Hardware(arch=Arch.ARM64), VmDisks(FOLDER), FOLDER, NIC)
@@ -70,7 +70,7 @@ def test_kvm_gets_the_hosts_processor_and_tcg_threads() -> None:
     assert valued(emulated, "-cpu") == ["cortex-a72"]
 
 
-def test_a_capture_is_of_the_cable_and_of_whole_frames() -> None:
+def test_a_capture_holds_frames_without_a_tap_header() -> None:
     argv = arguments(Hardware(arch=Arch.AMD64, capture=True), VmDisks(FOLDER), FOLDER, NIC)
     assert valued(argv, "-netdev") == [NIC.netdev + ",vnet_hdr=off"]
     assert "filter-dump,id=capture,netdev=net0,file=/tmp/vm/capture.pcap" in valued(argv, "-object")

@@ -1,4 +1,4 @@
-"""QEMU's control socket when QEMU ends: that is always told as what it is."""
+"""QMP when QEMU ends: every case is a QmpError."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ends(path: Path, greeting: bytes | None) -> threading.Thread:
 
 
 @pytest.mark.parametrize("greeting", [None, b"", GREETING], ids=["unheard", "no-word", "greeting"])
-def test_a_machine_that_ends_while_it_is_called_is_told_as_gone(
+def test_the_end_of_qemu_during_a_command_is_a_qmp_error(
     greeting: bytes | None, tmp_path: Path
 ) -> None:
     server = ends(tmp_path / "qmp.sock", greeting)
@@ -44,6 +44,6 @@ def test_a_machine_that_ends_while_it_is_called_is_told_as_gone(
     server.join()
 
 
-def test_a_machine_that_is_off_is_told_as_gone(tmp_path: Path) -> None:
+def test_a_missing_qemu_is_a_qmp_error(tmp_path: Path) -> None:
     with pytest.raises(QmpError, match="does not answer"):
         Qmp(tmp_path / "none.sock")

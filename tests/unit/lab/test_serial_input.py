@@ -1,4 +1,4 @@
-"""Typing to a guest that takes its time."""
+"""Serial input to a guest that reads slowly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from image.lab.serial_input import type_keys
 
 
-def test_a_guest_that_reads_late_gets_every_key_before_the_caller_hangs_up(tmp_path: Path) -> None:
+def test_a_guest_that_reads_late_gets_every_key(tmp_path: Path) -> None:
     path, got = tmp_path / "console.sock", bytearray()
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(str(path))

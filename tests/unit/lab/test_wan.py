@@ -1,4 +1,4 @@
-"""The Internet of a lab: reached through its router and nowhere else, by name, over TLS."""
+"""The WAN of a lab: reached only through its router, by name, over TLS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def get(lab: Lab, name: str, trusted: Path) -> str:
     return lab.run([sys.executable, "-I", "-c", GET, ADDRESS, name, str(trusted)])
 
 
-def test_a_mirror_beyond_the_router_answers_over_tls(tmp_path: Path) -> None:
+def test_a_mirror_behind_the_router_answers_over_tls(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "hello").write_text("from far away")
     shown = certificate(tmp_path / "ca", NAME)
@@ -48,7 +48,7 @@ def test_a_mirror_beyond_the_router_answers_over_tls(tmp_path: Path) -> None:
     assert outside.strip() == "0"
 
 
-def test_a_key_of_the_authority_stays_where_it_was_made(tmp_path: Path) -> None:
+def test_the_authority_is_created_once_and_its_certificate_holds_no_key(tmp_path: Path) -> None:
     first = authority(tmp_path)
     assert authority(tmp_path).read_bytes() == first.read_bytes()
     assert "PRIVATE" not in first.read_text()
@@ -56,7 +56,7 @@ def test_a_key_of_the_authority_stays_where_it_was_made(tmp_path: Path) -> None:
     assert context.cert_store_stats()["x509_ca"] == 1
 
 
-def test_all_that_is_lost_on_the_way_never_arrives(tmp_path: Path) -> None:
+def test_a_link_that_loses_all_frames_delivers_none(tmp_path: Path) -> None:
     shown = certificate(tmp_path / "ca", NAME)
     (tmp_path / "site").mkdir()
     with Lab() as lab:
@@ -65,7 +65,7 @@ def test_all_that_is_lost_on_the_way_never_arrives(tmp_path: Path) -> None:
             get(lab, NAME, shown.authority)
 
 
-def test_names_are_answered_at_the_labs_address() -> None:
+def test_dns_answers_at_the_labs_address() -> None:
     query = (
         bytes.fromhex("000101000001000000000000")
         + b"".join(bytes([len(label)]) + label.encode() for label in NAME.split("."))
