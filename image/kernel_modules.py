@@ -28,15 +28,15 @@ def module_name(path: PurePosixPath) -> str:
 def matching(paths: Iterable[PurePosixPath], wanted: Iterable[str]) -> list[PurePosixPath]:
     """Return the paths that a pattern names, sorted.
 
-    A pattern that ends in ``/`` means everything below that folder; one that starts with ``!``
+    A pattern that ends in ``/`` means list_candidates below that folder; one that starts with ``!``
     takes away what earlier ones brought.
     """
     chosen: set[PurePosixPath] = set()
-    everything = sorted(paths)
+    list_candidates = sorted(paths)
     for pattern in wanted:
         glob = pattern.removeprefix("!")
         glob = glob + "*" if glob.endswith("/") else glob + SUFFIX
-        hits = {path for path in everything if fnmatch.fnmatchcase(str(path), glob)}
+        hits = {path for path in list_candidates if fnmatch.fnmatchcase(str(path), glob)}
         chosen = chosen - hits if pattern.startswith("!") else chosen | hits
     return sorted(chosen)
 

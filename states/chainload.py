@@ -6,47 +6,47 @@ import asyncio
 
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, UnknownKernel, inspect
-from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.journal.events import LoaderStaged
+from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.errors import CannotChainload, NotConfigured
-from phase_boot.machine.events import LoaderStaged
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.handover import cmdline_of, initrd_of
-from phase_boot.machine.preflight import is_whole, obstacle_to_staging, staging_support
+from phase_boot.machine.preflight import chainload_obstacle, is_whole, staging_support
 from phase_boot.ports.loader import BootPayload
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 
 
-async def chainload(world: World, boot: Boot) -> Step:
+async def chainload(ports: Ports, boot: BootContext) -> Step:
     """Leads to: firmware (staged), shell (give_up)."""
-    why = boot.trouble.sentence if boot.trouble else "kexec failed"
-    images = known(boot.images, "the images")
+    why = boot.failure.sentence if boot.failure else "kexec failed"
+    images = require(boot.images, "the images")
     try:
         images = await _opened(boot, images)
-        payload = await _cargo(world, boot, images)
-        entry = await world.loader.stage(payload)
+        payload = await _cargo(ports, boot, images)
+        entry = await ports.loader.stage(payload)
     except (CannotChainload, StoreError, UnknownKernel, BadCommandLine) as failure:
         raise CannotChainload(f"{why}; and {failure}") from failure
     finally:
         images.close()
-    await world.store_opener.release()
+    await ports.store_opener.release()
     size = payload.image.artifact.size + (payload.initrd.size if payload.initrd else 0)
-    world.emit(LoaderStaged(version=payload.version, entry=entry, size=size))
-    world.journal.flush()
-    await world.loader.restart()
+    ports.emit(LoaderStaged(version=payload.version, entry=entry, size=size))
+    ports.journal.flush()
+    await ports.loader.restart()
     return Step(Trigger.STAGED, boot)
 
 
-async def _opened(boot: Boot, images: Images) -> Images:
+async def _opened(boot: BootContext, images: Images) -> Images:
     """Return the images; where the jump has closed them, from the store, hashed once more."""
     if not images.kernel.closed:
         return images
-    cas = known(boot.store, "a store").cas
+    cas = require(boot.store, "a store").cas
     opened: dict[str, VerifiedFile] = {}
     try:
         for name in ("kernel", "initramfs", "rootfs", *(("uki",) if images.uki else ())):
-            artifact = known(boot.manifest, "a manifest").manifest.artifacts[name]
+            artifact = require(boot.manifest, "a manifest").manifest.artifacts[name]
             opened[name] = await asyncio.to_thread(cas.open, artifact)
     except BaseException:
         for image in opened.values():
@@ -55,29 +55,29 @@ async def _opened(boot: Boot, images: Images) -> Images:
     return Images(**opened)
 
 
-async def _cargo(world: World, boot: Boot, images: Images) -> BootPayload:
+async def _cargo(ports: Ports, boot: BootContext, images: Images) -> BootPayload:
     """Return what the firmware is to start: under Secure Boot only what was signed for it.
 
     Raises:
         CannotChainload: nothing of this image is for the firmware.
     """
-    found = await staging_support(world, boot)
+    found = await staging_support(ports, boot)
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))
-    obstacle = obstacle_to_staging(kernel, found, has_uki=images.uki is not None)
+    obstacle = chainload_obstacle(kernel, found, has_uki=images.uki is not None)
     if obstacle:
         raise CannotChainload(obstacle)
     image = images.kernel
     if found.secure_boot and images.uki is not None:
         image = images.uki
         kernel = inspect(image.read(HEAD))
-        if not is_whole(kernel) or kernel.arch is not known(boot.facts, "the facts").arch:
+        if not is_whole(kernel) or kernel.arch is not require(boot.facts, "the facts").arch:
             raise CannotChainload(f"the published uki is {kernel}, so the firmware cannot use it")
     return BootPayload(
         image=image,
         kernel=kernel,
-        initrd=None if is_whole(kernel) else initrd_of(world, boot, images),
+        initrd=None if is_whole(kernel) else initrd_of(ports, boot, images),
         cmdline=cmdline_of(boot),
-        version=str(known(boot.manifest, "a manifest").manifest.version),
+        version=str(require(boot.manifest, "a manifest").manifest.version),
     )
 
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Final
 
 from phase_boot.content.arch import Arch
-from phase_boot.machine.boot import Boot, known
+from phase_boot.discovery.search import NetworkWatch, search
+from phase_boot.journal.events import CandidateFound
+from phase_boot.journal.network_events import link_up
+from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.deferral import Deferred, at_once, next_due
 from phase_boot.machine.errors import BehindPortal, NotConfigured, NothingFound
-from phase_boot.machine.events import CandidateFound
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.network_events import link_up
-from phase_boot.machine.search import NetworkWatch, search
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.ports import finder as port
 from phase_boot.ports.network import Link, link_towards, reach_of
 from phase_boot.trust.strict_json import canonical
@@ -27,18 +27,18 @@ LEAST_LOOK_SECONDS: Final = 0.25
 """New candidates have so long to turn up before a deferred one is asked again."""
 
 
-async def discover(world: World, boot: Boot) -> Step:
+async def discover(ports: Ports, boot: BootContext) -> Step:
     """Leads to: verify (found), shell (give_up)."""
-    rules = known(boot.policy, "a policy").discovery
+    rules = require(boot.policy, "a policy").discovery
     async with NetworkWatch(
-        world.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
+        ports.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
     ) as watch:
         while True:
-            boot = _onto(world, boot, watch)
-            candidate = await _first(world, boot, watch)
+            boot = _onto(ports, boot, watch)
+            candidate = await _first(ports, boot, watch)
             if candidate is not None:
-                world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
-                boot = _onto(world, boot, watch)
+                ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
+                boot = _onto(ports, boot, watch)
                 link = link_towards(port.host_of(candidate.url), watch.links or ())
                 return Step(
                     Trigger.FOUND, replace(boot, candidate=candidate, link=link or boot.link)
@@ -50,21 +50,21 @@ async def discover(world: World, boot: Boot) -> Step:
             f"this network has a captive portal ({boot.portal}): sign in from another device on "
             "this network, then retry, or type the URL of a manifest that this network reaches"
         )
-    now = world.clock.monotonic()
-    raise NothingFound(_why(boot, query_of(boot), _order(world, boot), now))
+    now = ports.clock.monotonic()
+    raise NothingFound(_why(boot, query_of(boot), _order(ports, boot), now))
 
 
-def _onto(world: World, boot: Boot, watch: NetworkWatch) -> Boot:
+def _onto(ports: Ports, boot: BootContext, watch: NetworkWatch) -> BootContext:
     """Return the facts of ``boot`` on the network as it is now.
 
     Where it leads somewhere new, what could not be reached may be asked again.
     """
-    grown, now = watch.has_grown(), world.clock.monotonic()
+    grown, now = watch.has_grown(), ports.clock.monotonic()
     links = watch.links or ()
     new = [link for link in links if reach_of([link]) - boot.reach]
     if grown:
         for link in new:
-            world.emit(link_up(link))
+            ports.emit(link_up(link))
     kept = boot.unreachable if not grown else frozenset[str]()
     return replace(
         boot,
@@ -72,13 +72,13 @@ def _onto(world: World, boot: Boot, watch: NetworkWatch) -> Boot:
         reach=watch.reach,
         reach_since=watch.since,
         restarts=watch.restarts,
-        shunned=boot.shunned - (boot.unreachable - kept),
+        rejected_urls=boot.rejected_urls - (boot.unreachable - kept),
         unreachable=kept,
         deferred=at_once(boot.deferred, now) if grown else boot.deferred,
     )
 
 
-async def _may_go_on(boot: Boot, watch: NetworkWatch, window: float) -> bool:
+async def _may_go_on(boot: BootContext, watch: NetworkWatch, window: float) -> bool:
     """Say whether the network has grown, so that another look may find more.
 
     Where a URL could not be reached, a further address is waited for within the window.
@@ -88,33 +88,33 @@ async def _may_go_on(boot: Boot, watch: NetworkWatch, window: float) -> bool:
     return bool(boot.unreachable) and await watch.grows(until=watch.since + window)
 
 
-def _order(world: World, boot: Boot) -> tuple[str, ...]:
-    rules, typed = known(boot.policy, "a policy").discovery, _typed(boot)
+def _order(ports: Ports, boot: BootContext) -> tuple[str, ...]:
+    rules, typed = require(boot.policy, "a policy").discovery, _typed(boot)
     # A URL that somebody typed is what they want now, whatever the policy looks at first.
     wished = ("url", *rules.order) if typed else rules.order
     if boot.link is None:
         # There is no network to look at.
         wished = tuple(origin for origin in rules.order if origin == CACHE)
-    offered = {finder.origin for finder in world.finders}
+    offered = {finder.origin for finder in ports.finders}
     return tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
 
 
-async def _first(world: World, boot: Boot, watch: NetworkWatch) -> port.Candidate | None:
+async def _first(ports: Ports, boot: BootContext, watch: NetworkWatch) -> port.Candidate | None:
     """Return the next candidate to ask: a new one, or a deferred one that is due."""
-    if len(boot.shunned) >= known(boot.policy, "a policy").discovery.candidates:
+    if len(boot.rejected_urls) >= require(boot.policy, "a policy").discovery.candidates:
         return None
-    order, waiting = _order(world, boot), next_due(boot.deferred, boot.shunned)
+    order, waiting = _order(ports, boot), next_due(boot.deferred, boot.rejected_urls)
     if waiting is not None:
-        return await _meanwhile(world, order, boot, waiting, watch)
+        return await _meanwhile(ports, order, boot, waiting, watch)
     for origin in order:
-        candidate = await _next(world, query_of(boot), origin, boot, watch)
+        candidate = await _next(ports, query_of(boot), origin, boot, watch)
         if candidate is not None:
             return candidate
     return None
 
 
 async def others(
-    world: World, boot: Boot
+    ports: Ports, boot: BootContext
 ) -> AsyncGenerator[tuple[port.Candidate, Link | None], None]:
     """Yield candidates of all origins beside the one that is being asked, each with its link.
 
@@ -122,18 +122,18 @@ async def others(
     stands on the kernel's command line, has no other beside it. A manifest that was kept on Cache
     is left for when nothing else is found.
     """
-    asked = known(boot.candidate, "a candidate").url
+    asked = require(boot.candidate, "a candidate").url
     if asked in _typed(boot):
         return
-    shunned = {asked, *boot.shunned, *(each.candidate.url for each in boot.deferred)}
-    hosts = {port.host_of(url) for url in shunned}
-    order = [origin for origin in _order(world, boot) if origin != CACHE]
-    finders = [finder for finder in world.finders if finder.origin in order]
+    rejected_urls = {asked, *boot.rejected_urls, *(each.candidate.url for each in boot.deferred)}
+    hosts = {port.host_of(url) for url in rejected_urls}
+    order = [origin for origin in _order(ports, boot) if origin != CACHE]
+    finders = [finder for finder in ports.finders if finder.origin in order]
     async with (
         NetworkWatch(
-            world.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
+            ports.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
         ) as watch,
-        aclosing(search(finders, query_of(boot), emit=world.emit)) as candidates,
+        aclosing(search(finders, query_of(boot), emit=ports.emit)) as candidates,
     ):
         async for candidate in candidates:
             host = port.host_of(candidate.url)
@@ -143,9 +143,9 @@ async def others(
             yield candidate, link_towards(host, watch.links or ()) or boot.link
 
 
-def query_of(boot: Boot) -> port.DiscoveryQuery:
+def query_of(boot: BootContext) -> port.DiscoveryQuery:
     """Return what is looked for in this boot."""
-    policy, facts = known(boot.policy, "a policy"), known(boot.facts, "the machine's facts")
+    policy, facts = require(boot.policy, "a policy"), require(boot.facts, "the machine's facts")
     rules = policy.discovery
     return port.DiscoveryQuery(
         arch=facts.arch,
@@ -156,26 +156,26 @@ def query_of(boot: Boot) -> port.DiscoveryQuery:
     )
 
 
-def _typed(boot: Boot) -> tuple[str, ...]:
-    facts = known(boot.facts, "the machine's facts")
+def _typed(boot: BootContext) -> tuple[str, ...]:
+    facts = require(boot.facts, "the machine's facts")
     return tuple(url for url in (boot.typed_url, facts.url) if url)
 
 
 async def _meanwhile(
-    world: World, order: tuple[str, ...], boot: Boot, waiting: Deferred, watch: NetworkWatch
+    ports: Ports, order: tuple[str, ...], boot: BootContext, waiting: Deferred, watch: NetworkWatch
 ) -> port.Candidate:
     """Return a new candidate of any origin, or the deferred one as soon as it is due.
 
     A network that has grown is a reason to ask it at once, unless its source asked for the pause.
     """
-    left = max(LEAST_LOOK_SECONDS, waiting.due - world.clock.monotonic())
+    left = max(LEAST_LOOK_SECONDS, waiting.due - ports.clock.monotonic())
     looks = [
         asyncio.create_task(
-            _next(world, query_of(boot), origin, boot, watch), name=f"look at {origin}"
+            _next(ports, query_of(boot), origin, boot, watch), name=f"look at {origin}"
         )
         for origin in order
     ]
-    due = asyncio.create_task(world.clock.sleep(left), name="the deferred candidate")
+    due = asyncio.create_task(ports.clock.sleep(left), name="the deferred candidate")
     grown = asyncio.create_task(watch.grows(until=math.inf), name="another network")
     ends = {due} if waiting.asked else {due, grown}
     try:
@@ -193,21 +193,21 @@ async def _meanwhile(
 
 
 async def _next(
-    world: World, query: port.DiscoveryQuery, origin: str, boot: Boot, watch: NetworkWatch
+    ports: Ports, query: port.DiscoveryQuery, origin: str, boot: BootContext, watch: NetworkWatch
 ) -> port.Candidate | None:
     """Return the first new candidate of the finders of ``origin``.
 
     One on a host that has failed before waits until nobody else turned up, so that a machine that
     announces itself a hundred times stands in nobody's way.
     """
-    now = world.clock.monotonic()
+    now = ports.clock.monotonic()
     deferred = {each.candidate.url for each in boot.deferred if each.due > now}
-    hosts = {port.host_of(url) for url in boot.shunned | deferred}
+    hosts = {port.host_of(url) for url in boot.rejected_urls | deferred}
     later = None
-    finders = [finder for finder in world.finders if finder.origin == origin]
-    async with aclosing(search(finders, query, emit=world.emit, watch=watch)) as candidates:
+    finders = [finder for finder in ports.finders if finder.origin == origin]
+    async with aclosing(search(finders, query, emit=ports.emit, watch=watch)) as candidates:
         async for candidate in candidates:
-            if candidate.url in boot.shunned | deferred:
+            if candidate.url in boot.rejected_urls | deferred:
                 continue
             if port.server_of(candidate.url) in boot.banned_origins:
                 continue
@@ -217,12 +217,12 @@ async def _next(
     return later
 
 
-def _kept(boot: Boot, channel: str, arch: Arch) -> bytes | None:
+def _kept(boot: BootContext, channel: str, arch: Arch) -> bytes | None:
     newest = boot.seen.newest(channel, arch)
     return canonical(newest.document) if newest else None
 
 
-def _why(boot: Boot, query: port.DiscoveryQuery, order: tuple[str, ...], now: float) -> str:
+def _why(boot: BootContext, query: port.DiscoveryQuery, order: tuple[str, ...], now: float) -> str:
     if boot.link is None and not boot.refusals:
         return (
             f"there is no network, and nothing of {query.channel} for {query.arch} was kept on "

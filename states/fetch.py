@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from phase_boot.discovery.search import search
 from phase_boot.download import (
     ArtifactUnavailable,
     DownloadContext,
@@ -21,22 +22,21 @@ from phase_boot.download import (
     fetch_artifact,
 )
 from phase_boot.handoff.memory import extra_for_kernel, required_to_fetch_and_start
-from phase_boot.machine import events
-from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.journal import events
+from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.preflight import (
     UKI,
     Survey,
     Unstartable,
     check_handover,
     check_initramfs,
-    suited,
+    check_kernel,
     survey,
     uki_is_wanted,
 )
-from phase_boot.machine.search import search
 from phase_boot.ports.finder import Candidate
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import VerifiedFile
@@ -54,39 +54,39 @@ DISCOVERY_SECONDS: Final = 3600.0
 """Longest time for which further sources are searched."""
 
 
-async def fetch(world: World, boot: Boot) -> Step:
+async def fetch(ports: Ports, boot: BootContext) -> Step:
     """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
-    store, limits = known(boot.store, "a store"), known(boot.policy, "a policy").limits
-    found = await survey(world, boot)
+    store, limits = require(boot.store, "a store"), require(boot.policy, "a policy").limits
+    found = await survey(ports, boot)
     banned = set(boot.banned_origins)
     try:
-        return await _fetch_onto(world, boot, found, store, banned)
+        return await _fetch_onto(ports, boot, found, store, banned)
     except StoreError as failure:
         if not store.persistent:
             raise CannotStore(str(failure)) from failure
         # A Cache that is full, read-only or dying must not stop a boot that fits into memory.
-        memory = await world.store_opener.open(persistent=False, bound=limits.cache_mib * MIB)
-        world.emit(events.StoreOpened(persistent=False, note=str(failure)))
+        memory = await ports.store_opener.open(persistent=False, bound=limits.cache_mib * MIB)
+        ports.emit(events.StoreOpened(persistent=False, note=str(failure)))
     try:
-        return await _fetch_onto(world, boot, found, memory, banned)
+        return await _fetch_onto(ports, boot, found, memory, banned)
     except StoreError as failure:
         raise CannotStore(str(failure)) from failure
 
 
 async def _fetch_onto(
-    world: World, boot: Boot, found: Survey, store: OpenStore, banned: set[str]
+    ports: Ports, boot: BootContext, found: Survey, store: OpenStore, banned: set[str]
 ) -> Step:
     """Download all artifacts to ``store``, the kernel first; an error closes all files."""
-    manifest = known(boot.manifest, "a manifest").manifest
+    manifest = require(boot.manifest, "a manifest").manifest
     wanted = [manifest.artifacts[name] for name in REQUIRED]
     try:
         check_handover(boot, rootfs_on_cache=store.persistent)
     except Unstartable as failure:
         return _unavailable(boot, str(failure), banned)
-    _check_memory(world, store, manifest)
-    policy = known(boot.policy, "a policy")
-    context = _context(world, policy, store, banned)
-    sources = _sources(world, boot, policy, manifest)
+    _check_memory(ports, store, manifest)
+    policy = require(boot.policy, "a policy")
+    context = _context(ports, policy, store, banned)
+    sources = _sources(ports, boot, policy, manifest)
     store.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, VerifiedFile] = {}
     origins: dict[str, str] = {}
@@ -103,13 +103,13 @@ async def _fetch_onto(
             if artifact.name == "initramfs":
                 check_initramfs(image)
             if kernel is None:
-                kernel, ladder = suited(world, found, image, has_uki=uki is not None)
+                kernel, ladder = check_kernel(ports, found, image, has_uki=uki is not None)
                 extra = [uki] if uki is not None and uki_is_wanted(found, kernel, ladder) else []
                 wanted += extra
                 store.cas.pin(*(artifact.digest for artifact in extra))
                 more = extra_for_kernel(kernel, extra, stored_on_cache=store.persistent)
                 if more:
-                    _check_memory(world, store, manifest, more=more)
+                    _check_memory(ports, store, manifest, more=more)
     except (ArtifactUnavailable, Unstartable) as failure:
         _close(fetched)
         return _unavailable(boot, str(failure), context.banned)
@@ -129,51 +129,53 @@ async def _fetch_onto(
     return Step(Trigger.FETCHED, facts)
 
 
-def _context(world: World, policy: Policy, store: OpenStore, banned: set[str]) -> DownloadContext:
+def _context(ports: Ports, policy: Policy, store: OpenStore, banned: set[str]) -> DownloadContext:
     return DownloadContext(
-        clock=world.clock,
-        fetcher=world.fetcher,
+        clock=ports.clock,
+        fetcher=ports.fetcher,
         store=store.cas,
         policy=policy,
         banned=banned,
-        emit=world.emit,
-        chance=world.chance,
+        emit=ports.emit,
+        chance=ports.chance,
     )
 
 
-def _sources(world: World, boot: Boot, policy: Policy, manifest: Manifest) -> Sources:
+def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest) -> Sources:
     """Return the sources of the artifacts, the one that offered the manifest first."""
-    candidate = known(boot.candidate, "a candidate")
+    candidate = require(boot.candidate, "a candidate")
     base = candidate.base(manifest.arch, manifest.channel)
     mirrors = tuple(_mirrors(base, manifest))
     return Sources(
         mirrors=mirrors,
         gateways=policy.discovery.gateways,
         discovery=SourceDiscovery(
-            partial(_discover_more, world, boot), known=mirrors, service_name=candidate.service_name
+            partial(_discover_more, ports, boot), known=mirrors, service_name=candidate.service_name
         ),
-        tracker=_tracker(world, policy),
+        tracker=_tracker(ports, policy),
     )
 
 
-def _tracker(world: World, policy: Policy) -> TrackerClient | None:
+def _tracker(ports: Ports, policy: Policy) -> TrackerClient | None:
     """Return the tracker client; None in Private mode, which shares nothing with peers."""
     if policy.mode is Mode.PRIVATE:
         return None
     return TrackerClient(
-        world.peer_sharing, clock=world.clock, reach=policy.network.reach, emit=world.emit
+        ports.peer_sharing, clock=ports.clock, reach=policy.network.reach, emit=ports.emit
     )
 
 
-async def _discover_more(world: World, boot: Boot) -> AsyncGenerator[tuple[str, Candidate], None]:
+async def _discover_more(
+    ports: Ports, boot: BootContext
+) -> AsyncGenerator[tuple[str, Candidate], None]:
     """Yield further providers that are announced on this network, with their base URLs."""
     query = replace(query_of(boot), seconds=DISCOVERY_SECONDS)
-    allowed = boot.link is not None and LAN in known(boot.policy, "a policy").discovery.order
-    finders = [finder for finder in world.finders if allowed and finder.origin == LAN]
-    async with aclosing(search(finders, query, emit=world.emit)) as candidates:
+    allowed = boot.link is not None and LAN in require(boot.policy, "a policy").discovery.order
+    finders = [finder for finder in ports.finders if allowed and finder.origin == LAN]
+    async with aclosing(search(finders, query, emit=ports.emit)) as candidates:
         async for candidate in candidates:
             base = candidate.base(query.arch, query.channel)
-            if base is not None and candidate.url not in boot.shunned:
+            if base is not None and candidate.url not in boot.rejected_urls:
                 yield base, candidate
 
 
@@ -188,12 +190,12 @@ def _source_label(sources: Sources, source: str) -> str:
     return f"{GATEWAY_PREFIX}{source}" if gateway else source
 
 
-def _check_memory(world: World, store: OpenStore, manifest: Manifest, *, more: int = 0) -> None:
+def _check_memory(ports: Ports, store: OpenStore, manifest: Manifest, *, more: int = 0) -> None:
     """Raise NotEnoughMemory before a download that could not be started."""
     needed = more + required_to_fetch_and_start(
         manifest.artifacts, rootfs_on_cache=store.persistent
     )
-    free = world.platform.memory_available()
+    free = ports.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(
             f"this image takes {needed / MIB:.1f} MiB of memory and {free / MIB:.1f} MiB are free; "
@@ -201,7 +203,7 @@ def _check_memory(world: World, store: OpenStore, manifest: Manifest, *, more: i
         )
 
 
-def _unavailable(boot: Boot, reason: str, banned: set[str]) -> Step:
+def _unavailable(boot: BootContext, reason: str, banned: set[str]) -> Step:
     url = boot.candidate.url if boot.candidate else ""
     return Step(
         Trigger.UNAVAILABLE,
@@ -209,7 +211,7 @@ def _unavailable(boot: Boot, reason: str, banned: set[str]) -> Step:
             boot,
             candidate=None,
             manifest=None,
-            shunned=boot.shunned | {url},
+            rejected_urls=boot.rejected_urls | {url},
             banned_origins=frozenset(banned),
             refusals=(*boot.refusals, reason),
         ),

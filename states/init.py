@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from phase_boot.journal.events import RunStarted, Stage
 from phase_boot.machine import wall_clock
-from phase_boot.machine.boot import Boot
+from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import AskFirst, NotConfigured
-from phase_boot.machine.events import RunStarted, Stage
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handler import Handler, Ports, Step
 
 
-async def init(world: World, boot: Boot) -> Step:
+async def init(ports: Ports, boot: BootContext) -> Step:
     """Leads to: net_up (configured), shell (give_up)."""
-    if boot.trouble is not None:
+    if boot.failure is not None:
         # Somebody who started us knows already that a person is needed.
-        raise AskFirst(boot.trouble.sentence)
-    facts = await world.platform.facts()
-    wall = world.clock.wall()
+        raise AskFirst(boot.failure.sentence)
+    facts = await ports.platform.facts()
+    wall = ports.clock.wall()
     for name, reached in facts.stages:
-        world.emit(Stage(name=name, reached=reached))
-    world.emit(
+        ports.emit(Stage(name=name, reached=reached))
+    ports.emit(
         RunStarted(
             arch=facts.arch,
             mode=facts.mode,
@@ -29,12 +29,12 @@ async def init(world: World, boot: Boot) -> Step:
             build=facts.built.isoformat(timespec="seconds"),
         )
     )
-    policy = await world.platform.policy(facts.mode)
+    policy = await ports.platform.policy(facts.mode)
     now = boot.now
     if now is None:
         now = max(wall, facts.built)
-        boot = replace(boot, now=now, reckoned=world.clock.monotonic())
-    wall_clock.advance(world, now)
+        boot = replace(boot, now=now, reckoned=ports.clock.monotonic())
+    wall_clock.advance(ports, now)
     return Step(Trigger.CONFIGURED, replace(boot, facts=facts, policy=policy))
 
 

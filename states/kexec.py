@@ -11,8 +11,10 @@ from dataclasses import replace
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.handoff.memory import required_to_start
+from phase_boot.journal.events import KexecFailed, KexecJump, KexecLoaded, StateNotKept
 from phase_boot.machine import promises
-from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.machine.boot import BootContext, Images, require
+from phase_boot.machine.boot_methods import BootMethods
 from phase_boot.machine.errors import (
     KexecRefused,
     NotConfigured,
@@ -20,12 +22,10 @@ from phase_boot.machine.errors import (
     NotLocal,
     NotPrivate,
 )
-from phase_boot.machine.events import KexecFailed, KexecJump, KexecLoaded, StateNotKept
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.handover import cmdline_of, initrd_of
-from phase_boot.machine.ladder import Ladder
-from phase_boot.machine.models import remember_failure
+from phase_boot.machine.kexec_denylist import remember_failure
 from phase_boot.ports.kexec import LoadRefused
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.errors import StoreError
@@ -34,11 +34,11 @@ from phase_boot.trust.manifest import Manifest
 MIB = 1024 * 1024
 
 
-async def kexec(world: World, boot: Boot) -> Step:
+async def kexec(ports: Ports, boot: BootContext) -> Step:
     """Leads to: target (jumped), kexec (other_call), chainload (not_loaded), shell (give_up)."""
-    images = known(boot.images, "the images")
+    images = require(boot.images, "the images")
     try:
-        return await _climb(world, boot, images)
+        return await _climb(ports, boot, images)
     except KexecRefused:
         raise
     except BaseException:
@@ -46,77 +46,77 @@ async def kexec(world: World, boot: Boot) -> Step:
         raise
 
 
-async def _climb(world: World, boot: Boot, images: Images) -> Step:
-    ladder, manifest = await _ladder(world, boot), known(boot.manifest, "a manifest").manifest
+async def _climb(ports: Ports, boot: BootContext, images: Images) -> Step:
+    ladder, manifest = await _ladder(ports, boot), require(boot.manifest, "a manifest").manifest
     if not ladder.calls:
         raise KexecRefused(f"kexec is not tried: {ladder}")
-    _fits(world, manifest, known(boot.store, "a store"))
+    _fits(ports, manifest, require(boot.store, "a store"))
     method = ladder.calls[0]
     try:
         cmdline = cmdline_of(boot)
     except BadCommandLine as bad:
         raise KexecRefused(f"this version cannot be started: {bad}") from bad
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))
-    await promises.check(world, boot)
-    initrd = initrd_of(world, boot, images)
+    await promises.check(ports, boot)
+    initrd = initrd_of(ports, boot, images)
     try:
-        await world.kexec.load(images.kernel, kernel, initrd, cmdline, method)
+        await ports.kexec.load(images.kernel, kernel, initrd, cmdline, method)
     except LoadRefused as refusal:
-        world.emit(KexecFailed(method=method, errno=refusal.errno, reason=str(refusal)))
+        ports.emit(KexecFailed(method=method, errno=refusal.errno, reason=str(refusal)))
         ladder = ladder.after(refusal)
         if ladder.calls:
             return Step(Trigger.OTHER_CALL, replace(boot, ladder=ladder))
         if ladder.lasting:
-            await _remember(world, boot)
+            await _remember(ports, boot)
         raise KexecRefused(f"the running kernel would not load the new one: {ladder}") from refusal
-    world.emit(KexecLoaded(method=method, cmdline=cmdline))
+    ports.emit(KexecLoaded(method=method, cmdline=cmdline))
     # A filesystem with an open file cannot be unmounted; what is needed is in the kernel by now.
     images.close()
-    await world.store_opener.release()
+    await ports.store_opener.release()
     version = str(manifest.version)
     # A negative figure would make the journal invalid for `replay`.
-    peak = max(0, world.platform.rss_peak())
-    world.emit(KexecJump(version=version, rss_peak=peak))
-    world.journal.flush()
+    peak = max(0, ports.platform.rss_peak())
+    ports.emit(KexecJump(version=version, rss_peak=peak))
+    ports.journal.flush()
     try:
-        await world.kexec.jump()
+        await ports.kexec.jump()
     except KexecRefused:
-        await _remember(world, boot, await _shelf_again(world, boot))
+        await _remember(ports, boot, await _shelf_again(ports, boot))
         raise
     return Step(Trigger.JUMPED, boot)
 
 
-async def _ladder(world: World, boot: Boot) -> Ladder:
+async def _ladder(ports: Ports, boot: BootContext) -> BootMethods:
     """Return what Fetch found out, or find it out where a plugin has not."""
     if boot.ladder is not None:
         return boot.ladder
-    support = await world.kexec.support()
-    return Ladder(calls=support.methods, said=support.forbidden)
+    support = await ports.kexec.support()
+    return BootMethods(calls=support.methods, said=support.forbidden)
 
 
-async def _shelf_again(world: World, boot: Boot) -> OpenStore:
+async def _shelf_again(ports: Ports, boot: BootContext) -> OpenStore:
     """Open the store again that was given back for the jump."""
-    policy = known(boot.policy, "a policy")
-    return await world.store_opener.open(
-        persistent=known(boot.store, "a store").persistent, bound=policy.limits.cache_mib * MIB
+    policy = require(boot.policy, "a policy")
+    return await ports.store_opener.open(
+        persistent=require(boot.store, "a store").persistent, bound=policy.limits.cache_mib * MIB
     )
 
 
-async def _remember(world: World, boot: Boot, store: OpenStore | None = None) -> None:
+async def _remember(ports: Ports, boot: BootContext, store: OpenStore | None = None) -> None:
     """Write down that kexec fails on this model of machine, where anything is written down."""
-    store = store or known(boot.store, "a store")
+    store = store or require(boot.store, "a store")
     if not store.persistent:
         return
     try:
-        facts = known(boot.facts, "the machine's facts")
+        facts = require(boot.facts, "the machine's facts")
         await asyncio.to_thread(remember_failure, store.state_files, facts)
     except StoreError as failure:
-        world.emit(StateNotKept(reason=str(failure)))
+        ports.emit(StateNotKept(reason=str(failure)))
 
 
-def _fits(world: World, manifest: Manifest, store: OpenStore) -> None:
+def _fits(ports: Ports, manifest: Manifest, store: OpenStore) -> None:
     needed = required_to_start(manifest.artifacts, rootfs_on_cache=store.persistent)
-    free = world.platform.memory_available()
+    free = ports.platform.memory_available()
     if needed > free:
         raise NotEnoughMemory(
             f"starting this image takes {needed >> 20} MiB of memory and {free >> 20} MiB are "

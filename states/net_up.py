@@ -8,8 +8,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from phase_boot.journal.events import (
+    LinkMissing,
+    LoaderCleared,
+    LoaderNotCleared,
+    StateDoubted,
+    StoreOpened,
+    TrustRecalled,
+)
+from phase_boot.journal.network_events import link_up
 from phase_boot.machine import promises, wall_clock
-from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.errors import (
     CannotChainload,
     CannotStore,
@@ -18,18 +27,9 @@ from phase_boot.machine.errors import (
     NotLocal,
     NotPrivate,
 )
-from phase_boot.machine.events import (
-    LinkMissing,
-    LoaderCleared,
-    LoaderNotCleared,
-    StateDoubted,
-    StoreOpened,
-    TrustRecalled,
-)
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.network_events import link_up
-from phase_boot.machine.recall import recall
+from phase_boot.machine.handler import Handler, Ports, Step
+from phase_boot.machine.trust_state import load_trust_state
 from phase_boot.ports.network import Link, reach_of
 from phase_boot.ports.storage import OpenStore
 from phase_boot.trust.chain import Chain
@@ -40,15 +40,15 @@ MIB = 1024 * 1024
 CLEARING_SECONDS = 30
 
 
-async def net_up(world: World, boot: Boot) -> Step:
+async def net_up(ports: Ports, boot: BootContext) -> Step:
     """Leads to: discover (linked), discover (offline), shell (give_up)."""
-    policy = known(boot.policy, "a policy")
-    await promises.begin(world, policy)
+    policy = require(boot.policy, "a policy")
+    await promises.begin(ports, policy)
     try:
         async with asyncio.TaskGroup() as tasks:
-            recalling = tasks.create_task(_recalled(world, policy, boot))
-            link = tasks.create_task(_link(world, policy))
-            tasks.create_task(_cleared(world, policy))
+            recalling = tasks.create_task(_recalled(ports, policy, boot))
+            link = tasks.create_task(_link(ports, policy))
+            tasks.create_task(_cleared(ports, policy))
     except* (NoNetwork, NotPrivate, CannotStore) as failures:
         # One sentence for a person: the first cause is the one to mend first.
         raise failures.exceptions[0] from failures
@@ -58,27 +58,27 @@ async def net_up(world: World, boot: Boot) -> Step:
     since = asyncio.get_running_loop().time()
     linked = replace(recalled, link=up, reach=reach_of([up]), reach_since=since)
     # Nothing of the network is used before this.
-    await promises.check(world, linked)
+    await promises.check(ports, linked)
     return Step(Trigger.LINKED, linked)
 
 
-async def _cleared(world: World, policy: Policy) -> None:
+async def _cleared(ports: Ports, policy: Policy) -> None:
     """Remove what was staged, but not where nothing may be written; no boot depends on it."""
     if policy.mode is Mode.PRIVATE:
         return
     try:
         async with asyncio.timeout(CLEARING_SECONDS):
-            files = await world.loader.unstage()
+            files = await ports.loader.unstage()
     except CannotChainload as failure:
-        world.emit(LoaderNotCleared(reason=str(failure)))
+        ports.emit(LoaderNotCleared(reason=str(failure)))
     except TimeoutError:
-        world.emit(LoaderNotCleared(reason=f"it took more than {CLEARING_SECONDS} seconds"))
+        ports.emit(LoaderNotCleared(reason=f"it took more than {CLEARING_SECONDS} seconds"))
     else:
         if files > 0:
-            world.emit(LoaderCleared(files=files))
+            ports.emit(LoaderCleared(files=files))
 
 
-async def _link(world: World, policy: Policy) -> Link | None:
+async def _link(ports: Ports, policy: Policy) -> Link | None:
     """Return the link, or None where the policy can do without one.
 
     Raises:
@@ -86,27 +86,27 @@ async def _link(world: World, policy: Policy) -> Link | None:
         NotPrivate: the interfaces cannot be read back.
     """
     try:
-        up = await world.network.link(policy.network.wait_seconds)
+        up = await ports.network.link(policy.network.wait_seconds)
     except NoNetwork as failure:
         if "cache" not in policy.discovery.order:
-            raise await promises.without_network(world, policy, failure) from failure
-        world.emit(LinkMissing(reason=str(failure)))
+            raise await promises.without_network(ports, policy, failure) from failure
+        ports.emit(LinkMissing(reason=str(failure)))
         return None
-    world.emit(link_up(up))
+    ports.emit(link_up(up))
     return up
 
 
-async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
+async def _recalled(ports: Ports, policy: Policy, boot: BootContext) -> BootContext:
     """Open the store, and let what it remembers lengthen the chain and raise the floors."""
-    store = await _shelf(world, policy)
-    memory = await asyncio.to_thread(recall, store, boot.chain or Chain(policy.trust))
+    store = await _shelf(ports, policy)
+    memory = await asyncio.to_thread(load_trust_state, store, boot.chain or Chain(policy.trust))
     for doubt in memory.doubts:
-        world.emit(StateDoubted(code=doubt.code, reason=str(doubt)))
+        ports.emit(StateDoubted(code=doubt.code, reason=str(doubt)))
     seen = _merged(boot.seen, memory.seen).under(memory.chain)
-    now = known(boot.now, "the time")
-    facts = known(boot.facts, "the machine's facts")
+    now = require(boot.now, "the time")
+    facts = require(boot.facts, "the machine's facts")
     floor = seen.floor(policy.channel, facts.arch)
-    world.emit(
+    ports.emit(
         TrustRecalled(
             root=memory.chain.version,
             seen=str(floor) if floor else None,
@@ -114,7 +114,7 @@ async def _recalled(world: World, policy: Policy, boot: Boot) -> Boot:
         )
     )
     now = seen.no_earlier(now)
-    wall_clock.advance(world, now)
+    wall_clock.advance(ports, now)
     return replace(boot, store=store, chain=memory.chain, seen=seen, now=now)
 
 
@@ -124,11 +124,11 @@ def _merged(seen: RollbackState, more: RollbackState) -> RollbackState:
     return seen
 
 
-async def _shelf(world: World, policy: Policy) -> OpenStore:
-    store = await world.store_opener.open(
+async def _shelf(ports: Ports, policy: Policy) -> OpenStore:
+    store = await ports.store_opener.open(
         persistent=policy.cache_enabled, bound=policy.limits.cache_mib * MIB
     )
-    world.emit(StoreOpened(persistent=store.persistent, note=store.note))
+    ports.emit(StoreOpened(persistent=store.persistent, note=store.note))
     return store
 
 

@@ -14,12 +14,8 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.console import journal_text
-from phase_boot.machine import promises, wall_clock
-from phase_boot.machine.boot import Boot
-from phase_boot.machine.closing import give_back
-from phase_boot.machine.deferral import of_next_attempt
-from phase_boot.machine.errors import NotLocal, NotPrivate
-from phase_boot.machine.events import (
+from phase_boot.discovery.rediscover import list_candidates
+from phase_boot.journal.events import (
     Crashed,
     NetworkNotSet,
     NetworkSet,
@@ -28,11 +24,15 @@ from phase_boot.machine.events import (
     ShellChose,
     ShellOpened,
 )
+from phase_boot.journal.retry_events import RetryScheduled
+from phase_boot.machine import promises, wall_clock
+from phase_boot.machine.boot import BootContext
+from phase_boot.machine.cleanup import release
+from phase_boot.machine.deferral import of_next_attempt
+from phase_boot.machine.errors import NotLocal, NotPrivate
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.looking import everything
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.retries import Retry
-from phase_boot.machine.retry_events import RetryScheduled
 from phase_boot.machine.waiting import LAN, Pause, TryAgain, answered
 from phase_boot.ports.finder import server_of
 from phase_boot.ports.network import SetupFailed
@@ -53,20 +53,20 @@ LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 WAY_OUT: Final = "Retry, type the URL of a manifest, reboot or power off."
 
 
-async def shell(world: World, boot: Boot) -> Step:
+async def shell(ports: Ports, boot: BootContext) -> Step:
     """Leads to: init (retry), init (auto_retry), off (leave)."""
-    cause = boot.trouble.sentence if boot.trouble else "a person asked for the shell"
-    pause = _pause(world, boot) if await _is_unattended(world, boot) else None
-    world.emit(ShellOpened(cause=cause, way_out=_way_out(pause)))
+    cause = boot.failure.sentence if boot.failure else "a person asked for the shell"
+    pause = _pause(ports, boot) if await _is_unattended(ports, boot) else None
+    ports.emit(ShellOpened(cause=cause, way_out=_way_out(pause)))
     if boot.images is not None:
         boot.images.close()
     try:
-        return await _asked(world, boot, cause, pause)
+        return await _asked(ports, boot, cause, pause)
     except TryAgain as due:
-        return _auto_retry(world, boot, early=due.early)
+        return _auto_retry(ports, boot, early=due.early)
 
 
-async def _asked(world: World, boot: Boot, cause: str, pause: Pause | None) -> Step:
+async def _asked(ports: Ports, boot: BootContext, cause: str, pause: Pause | None) -> Step:
     """Ask until a person leaves the Shell.
 
     Raises:
@@ -74,34 +74,34 @@ async def _asked(world: World, boot: Boot, cause: str, pause: Pause | None) -> S
     """
     note, failures = None, 0
     while True:
-        report = _report(world, boot, cause, note)
+        report = _report(ports, boot, cause, note)
         if pause is None:
-            answer = await world.operator.ask(report)
+            answer = await ports.operator.ask(report)
         else:
             report = replace(report, way_out=_way_out(pause), retry_in=pause.seconds)
-            answer = await answered(world, boot, report, pause)
+            answer = await answered(ports, boot, report, pause)
             # From here on a person is there.
             pause = None
         if answer.action not in report.offers:
             # Whoever shows the menu does not decide what is in it.
-            return await _leave(world, boot, MenuAction.QUIT)
-        world.emit(ShellChose(wish=answer.action))
+            return await _leave(ports, boot, MenuAction.QUIT)
+        ports.emit(ShellChose(wish=answer.action))
         try:
-            outcome = await _ACTS.get(answer.action, _leaving)(world, boot, answer)
+            outcome = await _ACTS.get(answer.action, _leaving)(ports, boot, answer)
             failures = 0
         except Exception as error:
             # A person whose wish fails in a way that nobody foresaw has others.
             failures += 1
             if failures >= MAX_FAILURES:
                 raise
-            world.emit(Crashed(state=State.SHELL, error=repr(error), trace=""))
+            ports.emit(Crashed(state=State.SHELL, error=repr(error), trace=""))
             outcome = f"That failed in an unforeseen way ({type(error).__name__})."
         if isinstance(outcome, Step):
             return outcome
         note = outcome
 
 
-async def _is_unattended(world: World, boot: Boot) -> bool:
+async def _is_unattended(ports: Ports, boot: BootContext) -> bool:
     """Say whether this machine tries again by itself; one whose policy is unusable does."""
     if not boot.unattended:
         return False
@@ -109,17 +109,17 @@ async def _is_unattended(world: World, boot: Boot) -> bool:
         return boot.policy.shell.unattended
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            policy = await world.platform.policy((await world.platform.facts()).mode)
+            policy = await ports.platform.policy((await ports.platform.facts()).mode)
     except Exception:  # noqa: BLE001 - what is wrong with it, the cause says already
         return True
     return policy.shell.unattended
 
 
-def _pause(world: World, boot: Boot) -> Pause:
+def _pause(ports: Ports, boot: BootContext) -> Pause:
     """Return the time until the next attempt, and what may end it earlier."""
     policy, kind = boot.policy, _kind(boot)
-    seconds = boot.retries.pause(kind, world.chance())
-    world.emit(
+    seconds = boot.retries.pause(kind, ports.chance())
+    ports.emit(
         RetryScheduled(retries=boot.retries.total, kind=kind.value, seconds=round(seconds, 1))
     )
     if policy is None or kind is not Retry.SOON or not boot.retries.may_be_early:
@@ -132,8 +132,8 @@ def _pause(world: World, boot: Boot) -> Pause:
     )
 
 
-def _kind(boot: Boot) -> Retry:
-    return boot.trouble.retry if boot.trouble else Retry.LATE
+def _kind(boot: BootContext) -> Retry:
+    return boot.failure.retry if boot.failure else Retry.LATE
 
 
 def _way_out(pause: Pause | None) -> str:
@@ -145,20 +145,20 @@ def _way_out(pause: Pause | None) -> str:
     )
 
 
-def _report(world: World, boot: Boot, cause: str, note: str | None) -> Report:
+def _report(ports: Ports, boot: BootContext, cause: str, note: str | None) -> Report:
     return Report(
         cause=cause,
         way_out=WAY_OUT,
         refusals=boot.refusals,
-        journal=world.journal.lines[-journal_text.MAX_EVENTS :],
+        journal=ports.journal.lines[-journal_text.MAX_EVENTS :],
         mode=boot.facts.mode if boot.facts else None,
         offers=_offers(boot),
-        interfaces=world.network.interfaces(),
+        interfaces=ports.network.interfaces(),
         note=note,
     )
 
 
-def _offers(boot: Boot) -> tuple[MenuAction, ...]:
+def _offers(boot: BootContext) -> tuple[MenuAction, ...]:
     """Return what is allowed; as long as no policy is known, nothing that one could forbid."""
     policy = boot.policy
     allowed = {
@@ -169,50 +169,50 @@ def _offers(boot: Boot) -> tuple[MenuAction, ...]:
     return tuple(wish for wish in MenuAction if allowed.get(wish, True))
 
 
-async def _retry(world: World, boot: Boot, _answer: Answer) -> Step:
-    return Step(Trigger.RETRY, _again(world, boot, boot.typed_url))
+async def _retry(ports: Ports, boot: BootContext, _answer: Answer) -> Step:
+    return Step(Trigger.RETRY, _again(ports, boot, boot.typed_url))
 
 
-async def _url(world: World, boot: Boot, answer: Answer) -> Step | str:
-    return _try(world, boot, answer.url) if answer.url else "No URL was typed."
+async def _url(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
+    return _try(ports, boot, answer.url) if answer.url else "No URL was typed."
 
 
-async def _candidate(world: World, boot: Boot, _answer: Answer) -> Step | str:
+async def _candidate(ports: Ports, boot: BootContext, _answer: Answer) -> Step | str:
     try:
         # To look for others uses the network, which may be why the Shell was opened.
-        await promises.check(world, boot)
+        await promises.check(ports, boot)
     except (NotPrivate, NotLocal) as failure:
         return f"Nothing is looked for: {failure}."
-    offers = await everything(world, query_of(boot), boot)
+    offers = await list_candidates(ports, query_of(boot), boot)
     if not offers:
         return "Nothing turned up; start a provider on this network, or type a URL."
-    url = await world.operator.choose(offers)
+    url = await ports.operator.choose(offers)
     if url not in {offer.url for offer in offers}:
         return "Nothing was chosen."
-    return _try(world, boot, url)
+    return _try(ports, boot, url)
 
 
-async def _network(world: World, boot: Boot, answer: Answer) -> Step | str:
+async def _network(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
     setup, policy = answer.setup, boot.policy
     if setup is None:
         return "The network is as it was."
-    if obstacle := await promises.obstacle(world, policy, setup.interface):
-        world.emit(NetworkNotSet(reason=f"{setup.interface}: {obstacle}"))
+    if obstacle := await promises.obstacle(ports, policy, setup.interface):
+        ports.emit(NetworkNotSet(reason=f"{setup.interface}: {obstacle}"))
         return f"{setup.interface} is not set up: {obstacle}."
     lan_only = policy is None or policy.network.reach is Reach.LAN
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            await world.network.configure(setup, lan_only=lan_only)
+            await ports.network.configure(setup, lan_only=lan_only)
     except (SetupFailed, TimeoutError) as error:
         failure = error if str(error) else TOO_LONG
-        world.emit(NetworkNotSet(reason=str(failure)))
+        ports.emit(NetworkNotSet(reason=str(failure)))
         return f"The network could not be set up: {failure}."
     addresses = tuple(str(address) for address in setup.addresses)
-    world.emit(NetworkSet(interface=setup.interface, addresses=addresses, vlan=setup.vlan))
-    return await _retry(world, boot, answer)
+    ports.emit(NetworkSet(interface=setup.interface, addresses=addresses, vlan=setup.vlan))
+    return await _retry(ports, boot, answer)
 
 
-async def _clock(world: World, boot: Boot, answer: Answer) -> Step | str:
+async def _clock(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
     """Set the system clock, and begin a new reckoning of now by it (ADR 0004)."""
     wall, earliest = answer.wall, boot.facts.built if boot.facts else EARLIEST
     if wall is None:
@@ -220,36 +220,36 @@ async def _clock(world: World, boot: Boot, answer: Answer) -> Step | str:
     if not earliest <= wall < LATEST:
         bounds = f"{earliest:%Y-%m-%d %H:%M} and {LATEST:%Y-%m-%d}"
         return f"The clock is as it was: type a time in UTC between {bounds}."
-    refused = wall_clock.set_clock(world, wall)
+    refused = wall_clock.set_clock(ports, wall)
     if refused is not None:
         return f"The clock could not be set: {refused}."
-    return Step(Trigger.RETRY, replace(_again(world, boot, boot.typed_url), now=None))
+    return Step(Trigger.RETRY, replace(_again(ports, boot, boot.typed_url), now=None))
 
 
-async def _save(world: World, boot: Boot, _answer: Answer) -> str:
-    journal = world.journal.lines
+async def _save(ports: Ports, boot: BootContext, _answer: Answer) -> str:
+    journal = ports.journal.lines
     text = journal_text.report_text(_facts(boot), boot.refusals, "\n".join(journal))
     try:
         async with asyncio.timeout(ACT_SECONDS):
-            where = await world.reports.save(journal_text.boot_id(journal), text)
+            where = await ports.reports.save(journal_text.boot_id(journal), text)
     except (NotSaved, TimeoutError) as error:
         failure = error if str(error) else TOO_LONG
-        world.emit(ReportNotSaved(reason=str(failure)))
+        ports.emit(ReportNotSaved(reason=str(failure)))
         return f"The report could not be saved: {failure}."
-    world.emit(ReportSaved(where=where))
+    ports.emit(ReportSaved(where=where))
     return f"The report is saved: {where}."
 
 
-async def _root_shell(world: World, _boot: Boot, answer: Answer) -> str:
-    await world.operator.perform(answer.action)
+async def _root_shell(ports: Ports, _boot: BootContext, answer: Answer) -> str:
+    await ports.operator.perform(answer.action)
     return "The root shell has ended."
 
 
-async def _leaving(world: World, boot: Boot, answer: Answer) -> Step:
-    return await _leave(world, boot, answer.action)
+async def _leaving(ports: Ports, boot: BootContext, answer: Answer) -> Step:
+    return await _leave(ports, boot, answer.action)
 
 
-_ACTS: Final[Mapping[MenuAction, Callable[[World, Boot, Answer], Awaitable[Step | str]]]] = (
+_ACTS: Final[Mapping[MenuAction, Callable[[Ports, BootContext, Answer], Awaitable[Step | str]]]] = (
     MappingProxyType(
         {
             MenuAction.RETRY: _retry,
@@ -264,28 +264,28 @@ _ACTS: Final[Mapping[MenuAction, Callable[[World, Boot, Answer], Awaitable[Step 
 )
 
 
-async def _leave(world: World, boot: Boot, wish: MenuAction) -> Step:
-    world.journal.flush()
-    await give_back(world, boot)
-    await world.operator.perform(wish)
+async def _leave(ports: Ports, boot: BootContext, wish: MenuAction) -> Step:
+    ports.journal.flush()
+    await release(ports, boot)
+    await ports.operator.perform(wish)
     # A boot that ends in trouble is one that a person was not asked about.
-    return Step(Trigger.LEAVE, replace(boot, trouble=None))
+    return Step(Trigger.LEAVE, replace(boot, failure=None))
 
 
-def _try(world: World, boot: Boot, url: str) -> Step | str:
+def _try(ports: Ports, boot: BootContext, url: str) -> Step | str:
     """Go and ask ``url`` first, unless who answers for it has lied in this boot."""
     server = server_of(url)
     if server in boot.banned_origins:
         return f"{server} sent other bytes than were signed and is not asked again; retry does."
-    return Step(Trigger.RETRY, _again(world, boot, url, banned_origins=boot.banned_origins))
+    return Step(Trigger.RETRY, _again(ports, boot, url, banned_origins=boot.banned_origins))
 
 
-def _auto_retry(world: World, boot: Boot, *, early: bool) -> Step:
+def _auto_retry(ports: Ports, boot: BootContext, *, early: bool) -> Step:
     """Try again without a person; bans and the pauses that sources asked for outlive it."""
-    now = world.clock.monotonic()
+    now = ports.clock.monotonic()
     retries = boot.retries.after(_kind(boot), boot.banned_origins, early=early, now=now)
     again = replace(
-        _again(world, boot, boot.typed_url, banned_origins=retries.banned(now)),
+        _again(ports, boot, boot.typed_url, banned_origins=retries.banned(now)),
         deferred=of_next_attempt(boot.deferred, now),
         retries=retries,
     )
@@ -293,17 +293,21 @@ def _auto_retry(world: World, boot: Boot, *, early: bool) -> Step:
 
 
 def _again(
-    world: World, boot: Boot, url: str | None, *, banned_origins: frozenset[str] = frozenset()
-) -> Boot:
+    ports: Ports,
+    boot: BootContext,
+    url: str | None,
+    *,
+    banned_origins: frozenset[str] = frozenset(),
+) -> BootContext:
     """Return what outlives a new attempt.
 
     What was refused may be mended by now; what we know of roots and versions stays. The time of
     the run goes on by what has passed, whatever the clock says (SPEC). The store is opened anew: an
     attempted jump has given the Cache partition back.
     """
-    reckoned = max(boot.reckoned, world.clock.monotonic())
+    reckoned = max(boot.reckoned, ports.clock.monotonic())
     passed = timedelta(seconds=reckoned - boot.reckoned)
-    return Boot(
+    return BootContext(
         now=boot.now + passed if boot.now else None,
         reckoned=reckoned,
         chain=boot.chain,
@@ -314,10 +318,10 @@ def _again(
     )
 
 
-def _facts(boot: Boot) -> tuple[tuple[str, object], ...]:
+def _facts(boot: BootContext) -> tuple[tuple[str, object], ...]:
     facts, policy, link = boot.facts, boot.policy, boot.link
     return (
-        ("cause", boot.trouble.sentence if boot.trouble else "none"),
+        ("cause", boot.failure.sentence if boot.failure else "none"),
         ("way out", WAY_OUT),
         ("machine", facts.arch if facts else "not known"),
         ("mode", facts.mode if facts else "not known"),

@@ -10,19 +10,19 @@ from datetime import datetime
 from typing import Final
 
 from phase_boot.download.health import HEDGE_SECONDS
-from phase_boot.machine import deferral
-from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience
-from phase_boot.machine.errors import NotConfigured
-from phase_boot.machine.events import (
+from phase_boot.journal.events import (
     CandidateFound,
     CandidateRefused,
     ManifestVerified,
     StateNotKept,
 )
+from phase_boot.journal.retry_events import CandidateDeferred
+from phase_boot.machine import deferral
+from phase_boot.machine.boot import BootContext, require
+from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience
+from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.retry_events import CandidateDeferred
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import Candidate, server_of
@@ -39,9 +39,9 @@ MAX_TALKS: Final = 32
 """Candidates that are asked at the same time."""
 
 
-async def verify(world: World, boot: Boot) -> Step:
+async def verify(ports: Ports, boot: BootContext) -> Step:
     """Leads to: fetch (verified), discover (refused), shell (give_up)."""
-    talks = _Talks(world, boot)
+    talks = _Talks(ports, boot)
     try:
         answer = await talks.first_verified()
     finally:
@@ -51,7 +51,7 @@ async def verify(world: World, boot: Boot) -> Step:
     if answer is None:
         return Step(Trigger.REFUSED, replace(learned, candidate=None))
     signed, url = answer.manifest.manifest, answer.candidate.url
-    world.emit(
+    ports.emit(
         ManifestVerified(
             version=str(signed.version),
             channel=signed.channel,
@@ -88,10 +88,10 @@ class _Talks:
     that one that never answers delays no boot.
     """
 
-    def __init__(self, world: World, boot: Boot) -> None:
-        self.world = world
+    def __init__(self, ports: Ports, boot: BootContext) -> None:
+        self.ports = ports
         self.boot = boot
-        self.updater = Updater(known(boot.chain, "a root of trust"), boot.seen)
+        self.updater = Updater(require(boot.chain, "a root of trust"), boot.seen)
         self._writing = asyncio.Lock()
         self._room = asyncio.Semaphore(MAX_TALKS)
         self._asking: list[asyncio.Task[_Answer | None]] = []
@@ -99,7 +99,7 @@ class _Talks:
 
     async def first_verified(self) -> _Answer | None:
         """Return the first manifest that may be booted; None once every candidate has failed."""
-        await self._ask(known(self.boot.candidate, "a candidate"), self.boot.link)
+        await self._ask(require(self.boot.candidate, "a candidate"), self.boot.link)
         looking = asyncio.create_task(self._ask_others(), name="other candidates")
         try:
             while self._asking:
@@ -139,15 +139,15 @@ class _Talks:
         await asyncio.sleep(HEDGE_SECONDS)
         async with (
             asyncio.timeout(PATIENCE_SECONDS),
-            aclosing(others(self.world, self.boot)) as found,
+            aclosing(others(self.ports, self.boot)) as found,
         ):
             async for candidate, link in found:
-                self.world.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
+                self.ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
                 await self._ask(candidate, link)
 
     async def _answer_of(self, candidate: Candidate, link: Link | None) -> _Answer | None:
         """Return what a candidate offers; None if it was refused or deferred."""
-        began = self.world.clock.monotonic()
+        began = self.ports.clock.monotonic()
         entry = deferral.of(self.boot.deferred, candidate.url)
         try:
             async with asyncio.timeout(patience(entry, began)):
@@ -176,7 +176,7 @@ class _Talks:
         return True
 
     def _session(self, candidate: Candidate) -> UpdateSession:
-        policy = known(self.boot.policy, "a policy")
+        policy = require(self.boot.policy, "a policy")
         requirements = self._requirements
         return UpdateSession(
             updater=self.updater,
@@ -184,29 +184,29 @@ class _Talks:
             manifest_url=candidate.url,
             document=candidate.document,
             base=candidate.base(requirements.arch, requirements.channel),
-            read=single_request(self.world.fetcher, policy.network, self.world.emit),
+            read=single_request(self.ports.fetcher, policy.network, self.ports.emit),
             keep=self._keep,
-            emit=self.world.emit,
+            emit=self.ports.emit,
         )
 
     @property
     def _requirements(self) -> BootRequirements:
-        facts = known(self.boot.facts, "the machine's facts")
-        return requirements_of(known(self.boot.policy, "a policy"), facts.arch)
+        facts = require(self.boot.facts, "the machine's facts")
+        return requirements_of(require(self.boot.policy, "a policy"), facts.arch)
 
     @property
     def _now(self) -> datetime:
-        return known(self.boot.now, "the time")
+        return require(self.boot.now, "the time")
 
     async def _keep(self, write: Callable[[StateFiles], None]) -> None:
         """Write something down if the disk allows it: a boot does not depend on it."""
-        state_files = known(self.boot.store, "a store").state_files
+        state_files = require(self.boot.store, "a store").state_files
         try:
             # One at a time: what is known last is written last.
             async with self._writing:
                 await asyncio.to_thread(write, state_files)
         except StoreError as failure:
-            self.world.emit(StateNotKept(reason=str(failure)))
+            self.ports.emit(StateNotKept(reason=str(failure)))
 
     def _intercepted(self, candidate: Candidate, how: str) -> None:
         """Note that the network answered; on this wire there is nobody between a peer and us."""
@@ -218,9 +218,9 @@ class _Talks:
         if not failure.retryable:
             self._refuse(candidate, "unreachable", str(failure))
             return
-        now = self.world.clock.monotonic()
+        now = self.ports.clock.monotonic()
         entry = deferral.begun(self.boot.deferred, candidate, began)
-        entry = entry.after(failure, now=now, chance=self.world.chance())
+        entry = entry.after(failure, now=now, chance=self.ports.chance())
         waiting = deferral.without(self.boot.deferred, candidate.url)
         has_room = len(waiting) < MAX_DEFERRED
         if has_room:
@@ -228,7 +228,7 @@ class _Talks:
         if not has_room or not entry.patient:
             self._refuse(candidate, "unreachable", str(failure), again=True)
             return
-        self.world.emit(
+        self.ports.emit(
             CandidateDeferred(
                 url=candidate.url,
                 reason=str(failure),
@@ -248,10 +248,10 @@ class _Talks:
     ) -> None:
         """Pass a candidate over: until the network grows where ``again`` is set, else for good."""
         boot, url = self.boot, candidate.url
-        self.world.emit(CandidateRefused(url=url, code=code, reason=reason))
+        self.ports.emit(CandidateRefused(url=url, code=code, reason=reason))
         self.boot = replace(
             boot,
-            shunned=boot.shunned | {url},
+            rejected_urls=boot.rejected_urls | {url},
             unreachable=boot.unreachable | ({url} if again else set()),
             banned_origins=boot.banned_origins | ({server_of(url)} if ban else set()),
             refusals=(*boot.refusals, f"{url}: {reason}"),

@@ -59,10 +59,10 @@ def match(paths: Iterable[str], globs: Iterable[str]) -> set[str]:
     Raises:
         MissingFile: A glob that should bring something does not.
     """
-    everything = list(paths)
+    list_candidates = list(paths)
     chosen: set[str] = set()
     for glob in globs:
-        hits = set(fnmatch.filter(everything, glob.removeprefix("!")))
+        hits = set(fnmatch.filter(list_candidates, glob.removeprefix("!")))
         if glob.startswith("!"):
             chosen -= hits
         elif hits:

@@ -36,12 +36,12 @@ from phase_boot.adapters.terminal.console_operator import ConsoleOperator, NoOpe
 from phase_boot.adapters.terminal.terminals import Terminal, Terminals
 from phase_boot.console.display import COLUMNS, Display, display_of, is_dumb
 from phase_boot.console.lines import Console
-from phase_boot.machine.boot import Boot, Trouble
-from phase_boot.machine.driver import RanInCircles, drive
-from phase_boot.machine.events import RunEnded, RunInterrupted
+from phase_boot.journal.events import RunEnded, RunInterrupted
+from phase_boot.journal.journal import Journal, Sink
+from phase_boot.machine.boot import BootContext, Failure
+from phase_boot.machine.driver import StepLimitExceeded, drive
 from phase_boot.machine.graph import State
-from phase_boot.machine.handler import World
-from phase_boot.machine.journal import Journal, Sink
+from phase_boot.machine.handler import Ports
 from phase_boot.machine.registry import RegistryError, installed_handlers
 from phase_boot.ports.kexec import Kexec
 from phase_boot.ports.loader import Loader
@@ -124,27 +124,27 @@ def run(settings: Settings) -> int:
     except RegistryError as error:
         sys.stderr.write(f"The states cannot be put together: {error}.\n")
         return 1
-    except (RanInCircles, WorkerExited) as error:
+    except (StepLimitExceeded, WorkerExited) as error:
         sys.stderr.write(f"The boot was ended: {error}.\n")
         return 1
     finally:
         worker.stop()
     # In the seed a person who leaves has been obeyed, which is no failure of the unit; that nobody
     # could be asked is one.
-    obeyed = around.in_seed and boot.trouble is None
+    obeyed = around.in_seed and boot.failure is None
     return 0 if end in {State.TARGET, State.FIRMWARE} or obeyed else 1
 
 
 async def _run(
     settings: Settings, around: _Surroundings, worker: NetworkWorker
-) -> tuple[State, Boot]:
+) -> tuple[State, BootContext]:
     clock = SystemClock(settable=around.in_seed)
     journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
     if around.earlier:
         journal.emit(RunInterrupted(lines=len(around.earlier)))
     network = worker.client()
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
-    world = World(
+    ports = Ports(
         clock=clock,
         platform=platform,
         privacy=around.privacy,
@@ -162,11 +162,11 @@ async def _run(
         emit=journal.emit,
         chance=random,
     )
-    boot = Boot(
-        trouble=Trouble(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None,
+    boot = BootContext(
+        failure=Failure(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None,
         unattended=around.in_seed or settings.unattended,
     )
-    end, boot = await _while_alive(network, drive(installed_handlers(), world, boot))
+    end, boot = await _while_alive(network, drive(installed_handlers(), ports, boot))
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
     journal.flush()
     return end, boot

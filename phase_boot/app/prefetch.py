@@ -29,14 +29,14 @@ from phase_boot.download import (
     fetch_artifact,
 )
 from phase_boot.download.document_reader import DocumentReader
-from phase_boot.machine.events import (
+from phase_boot.journal.event import Event
+from phase_boot.journal.events import (
     CandidateRefused,
-    Event,
     ManifestVerified,
     StateDoubted,
 )
-from phase_boot.machine.journal import Journal, Sink
-from phase_boot.machine.recall import recall
+from phase_boot.journal.journal import Journal, Sink
+from phase_boot.machine.trust_state import load_trust_state
 from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
@@ -248,7 +248,7 @@ def _document_reader(
 async def _verified_manifest(plan: _Plan, reader: DocumentReader, store: OpenStore) -> Manifest:
     """Return the manifest, verified as a boot does; keep the root and the rollback floor."""
     policy, emit = plan.policy, reader.emit
-    memory = await asyncio.to_thread(recall, store, Chain(policy.trust))
+    memory = await asyncio.to_thread(load_trust_state, store, Chain(policy.trust))
     for doubt in memory.doubts:
         emit(StateDoubted(code=doubt.code, reason=str(doubt)))
     updater = Updater(memory.chain, memory.seen)

@@ -18,7 +18,6 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
-from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.download.gateway_source import GatewaySource
 from phase_boot.download.index_fetch import IndexBuilder, fetch_chunk_list
 from phase_boot.download.mirror_source import MirrorSource
@@ -26,7 +25,8 @@ from phase_boot.download.single_source import fetch_from, first_to_respond
 from phase_boot.download.source import Source
 from phase_boot.download.sources import Sources
 from phase_boot.download.swarm import Swarm
-from phase_boot.machine.events import StoreCorrupt
+from phase_boot.journal.download_events import ChunkListUnavailable, SourceServed
+from phase_boot.journal.events import StoreCorrupt
 from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.content_store import ContentStore, VerifiedFile
 from phase_boot.store.errors import ContentMismatch, Corrupt, NotStored, StoreError
@@ -85,7 +85,7 @@ async def _fetch_chunked(
             asyncio.to_thread(index.as_car, chunks),
         )
     except ContentMismatch as failure:
-        context.emit(ChunksUnknown(artifact=artifact.name, reason=str(failure)))
+        context.emit(ChunkListUnavailable(artifact=artifact.name, reason=str(failure)))
         return await _fetch_whole(context, artifact, sources.mirrors)
     except ArtifactUnavailable:
         if not swarm.without_ranges:

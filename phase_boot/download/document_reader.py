@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import random
 
+from phase_boot.journal.event import Event
+from phase_boot.journal.retry_events import CandidateDeferred
 from phase_boot.machine.deferral import PATIENCE_SECONDS, Deferred, patience
-from phase_boot.machine.events import Event
-from phase_boot.machine.retry_events import CandidateDeferred
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.finder import Candidate

@@ -21,13 +21,13 @@ from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.download.context import DownloadContext
-from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.gateway_source import BlockClient
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.ranges import read_range
 from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
 from phase_boot.download.sources import Sources
-from phase_boot.machine.events import SourceFailed
+from phase_boot.journal.download_events import ChunkListUnavailable
+from phase_boot.journal.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.layout import dag_path
@@ -150,7 +150,7 @@ async def fetch_chunk_list(
             return index, await asyncio.to_thread(index.dag_index.chunks)
     except InvalidDag as failure:
         reason = str(failure)
-    context.emit(ChunksUnknown(artifact=artifact.name, reason=reason))
+    context.emit(ChunkListUnavailable(artifact=artifact.name, reason=reason))
     return None
 
 

@@ -15,7 +15,6 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
-from phase_boot.download.events import SourceServed
 from phase_boot.download.rate import (
     ASSUMED_RATE,
     FIRST_BYTE_SECONDS,
@@ -27,7 +26,8 @@ from phase_boot.download.rate import (
 )
 from phase_boot.download.scheduler import Assignment, ChunkScheduler
 from phase_boot.download.source import Source
-from phase_boot.machine.events import FetchProgress, FetchStarted, SourceFailed
+from phase_boot.journal.download_events import SourceServed
+from phase_boot.journal.events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.errors import ContentMismatch

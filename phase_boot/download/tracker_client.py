@@ -22,10 +22,10 @@ from phase_boot.content.cid import Cid
 from phase_boot.content.pieces import PieceMap
 from phase_boot.download.announce_reply import parse_artifacts
 from phase_boot.download.context import DownloadContext
-from phase_boot.download.events import MeetingFailed, MeetingJoined
 from phase_boot.download.peer_session import PeerSession
 from phase_boot.download.swarm import Swarm
-from phase_boot.machine.events import Event
+from phase_boot.journal.download_events import PeerSharingFailed, TrackerJoined
+from phase_boot.journal.event import Event
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.peer_sharing import PeerSharing, SharedArtifact
@@ -166,7 +166,7 @@ class TrackerClient:
                 if replied and not joined:
                     joined = True
                     self._joined.add(base)
-                    self._emit(MeetingJoined(source=base))
+                    self._emit(TrackerJoined(source=base))
                 await self._wait_until_due(base)
         except FetchFailed:
             pass
@@ -273,4 +273,4 @@ class TrackerClient:
                 reason = f"no answer for {REPLY_SECONDS:g} seconds"
             case _:
                 reason = f"{type(fault).__name__}: {fault}"
-        self._emit(MeetingFailed(source=base, reason=reason))
+        self._emit(PeerSharingFailed(source=base, reason=reason))

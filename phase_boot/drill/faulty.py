@@ -179,18 +179,18 @@ _MUTATIONS: Final[dict[FaultKind | None, Callable[[Any, Any], Any]]] = {
 }
 
 
-def faulty_world(world: Any, plan: Plan) -> Any:
-    """Return a dataclass of ports, such as `World`, with each port wrapped."""
-    kind: Any = type(world)
+def faulty_ports(ports: Any, plan: Plan) -> Any:
+    """Return a dataclass of ports, such as `Ports`, with each port wrapped."""
+    kind: Any = type(ports)
     hints = hints_of(kind)
     changes: dict[str, Any] = {}
-    for field in fields(world):
-        hint, value = hints[field.name], getattr(world, field.name)
+    for field in fields(ports):
+        hint, value = hints[field.name], getattr(ports, field.name)
         if is_port(hint):
             changes[field.name] = Faulty(hint, value, plan)
         elif isinstance(value, tuple) and get_args(hint) and is_port(get_args(hint)[0]):
             changes[field.name] = tuple(Faulty(get_args(hint)[0], each, plan) for each in value)
-    return replace(world, **changes)
+    return replace(ports, **changes)
 
 
 def writes(member: Member) -> bool:

@@ -23,9 +23,9 @@ from phase_boot.handoff.cpio import Entry, archive, head, padding
 from phase_boot.handoff.document import BadHandoff, read
 from phase_boot.handoff.initrd import DOCUMENT, gap_after
 from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
+from phase_boot.journal.replay import ImpossibleJournalError, replay
 from phase_boot.machine.graph import TERMINAL, State, Trigger
 from phase_boot.machine.read_back import broken
-from phase_boot.machine.replay import ImpossibleJournalError, replay
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, SCHEDULE
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Folder
@@ -108,7 +108,7 @@ def _was_asked(run: Run) -> bool:
     In that case the daemon's exit status reports the failure, and systemd restarts the daemon.
     """
     struck = any(fault.point.state == State.SHELL.value for fault, _ in run.plan.injected)
-    return struck or (run.boot is not None and run.boot.trouble is None)
+    return struck or (run.boot is not None and run.boot.failure is None)
 
 
 def _in_time(run: Run) -> Iterator[str]:

@@ -18,8 +18,8 @@ from phase_boot.drill.members import Kind, Member, members_of, ports_within
 from phase_boot.drill.run import perform
 from phase_boot.drill.scenario import Scenario
 from phase_boot.drill.scenarios import SCENARIOS
-from phase_boot.machine.handler import World
-from phase_boot.machine.journal import Journal
+from phase_boot.journal.journal import Journal
+from phase_boot.machine.handler import Ports
 
 BELIEVED: Final = frozenset({"Platform.facts", "Platform.policy"})
 """Members that never lie: the image and its command line are the base of trust. The root hash of
@@ -38,7 +38,7 @@ MIDWAY: Final = frozenset(
 @cache
 def all_members() -> dict[str, Member]:
     """Return every member of every port that a boot can call, by name."""
-    ports = ports_within(World, Journal)
+    ports = ports_within(Ports, Journal)
     return {str(member): member for port in ports for member in members_of(port)}
 
 

@@ -14,15 +14,15 @@ from typing import Any, Final
 
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fakes import FakeCache, Lines
-from phase_boot.drill.faulty import Faulty, faulty_world
+from phase_boot.drill.faulty import Faulty, faulty_ports
 from phase_boot.drill.injection import Plan
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.scenario import Scenario
-from phase_boot.machine.boot import Boot
+from phase_boot.journal.journal import Journal, Sink
+from phase_boot.machine.boot import BootContext
 from phase_boot.machine.driver import drive
 from phase_boot.machine.graph import State
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.journal import Journal, Sink
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.registry import total
 from phase_boot.store.disk import Disk, Folder
 
@@ -56,7 +56,7 @@ class Run:
     """Content of Cache and its state files before the boot."""
     disks: tuple[MemoryDisk, ...]
     end: State | None = None
-    boot: Boot | None = None
+    boot: BootContext | None = None
     error: BaseException | None = None
     stuck: str | None = None
     """The state in which the run was stuck."""
@@ -117,7 +117,7 @@ async def _performed(run: Run, sinks: Sequence[Sink]) -> None:
     run.tasks = sorted(task.get_name() for task in left)
 
 
-async def _driving(run: Run, sinks: Sequence[Sink]) -> tuple[State, Boot]:
+async def _driving(run: Run, sinks: Sequence[Sink]) -> tuple[State, BootContext]:
     scene, plan = run.scene, run.plan
     disks: dict[str, Any] = {
         "cache": scene.cache.cache and Faulty(Disk, scene.cache.cache, plan),
@@ -132,9 +132,9 @@ async def _driving(run: Run, sinks: Sequence[Sink]) -> tuple[State, Boot]:
             now=plan.clock.monotonic,
             boot_id="drill",
         )
-        world: World = faulty_world(scene.world(journal), plan)
+        ports: Ports = faulty_ports(scene.ports(journal), plan)
         handlers = total(_watched(handler, run) for handler in scene.handlers)
-        return await drive(handlers, world, Boot())
+        return await drive(handlers, ports, BootContext())
     finally:
         plan.state = "outside"
         real.released, real.mounted = caches.released, caches.mounted
@@ -144,12 +144,12 @@ async def _driving(run: Run, sinks: Sequence[Sink]) -> tuple[State, Boot]:
 def _watched(handler: Handler, run: Run) -> Handler:
     """Return the handler, wrapped so that its runs are recorded."""
 
-    async def watched(world: World, boot: Boot) -> Step:
+    async def watched(ports: Ports, boot: BootContext) -> Step:
         run.plan.entering(handler.state)
         now = asyncio.get_running_loop().time
         began = now()
         try:
-            return await handler.run(world, boot)
+            return await handler.run(ports, boot)
         finally:
             run.visits.append(Visit(handler.state, began, now()))
             shells = sum(visit.state is State.SHELL for visit in run.visits)

@@ -24,13 +24,13 @@ from phase_boot.drill.fakes import (
     FakeSupervisor,
     Lines,
 )
-from phase_boot.machine.boot import Boot
+from phase_boot.journal.journal import Journal
+from phase_boot.journal.replay import Walk, replay
+from phase_boot.machine.boot import BootContext
 from phase_boot.machine.driver import drive
 from phase_boot.machine.graph import State
-from phase_boot.machine.handler import Handler, World
-from phase_boot.machine.journal import Journal
+from phase_boot.machine.handler import Handler, Ports
 from phase_boot.machine.registry import installed_handlers, total
-from phase_boot.machine.replay import Walk, replay
 from phase_boot.ports.finder import Finder
 from phase_boot.ports.peer_sharing import PeerSharing
 
@@ -61,8 +61,8 @@ class Scenario:
     """The LAN finder; without one a fake finds all of ``found``."""
     peer_sharing: PeerSharing | None = None
     """Peer sharing; without one a fake is used."""
-    start: Boot = field(default_factory=Boot)
-    boot: Boot | None = None
+    start: BootContext = field(default_factory=BootContext)
+    boot: BootContext | None = None
     clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
 
     def play(self) -> State:
@@ -85,13 +85,13 @@ class Scenario:
         """The cause that the console showed last."""
         return self.operator.reports[-1].cause
 
-    async def driving(self) -> tuple[State, Boot]:
+    async def driving(self) -> tuple[State, BootContext]:
         journal = Journal([self.lines], now=self.clock.monotonic, boot_id="test")
-        return await drive(total(self.handlers), self.world(journal), self.start)
+        return await drive(total(self.handlers), self.ports(journal), self.start)
 
-    def world(self, journal: Journal) -> World:
+    def ports(self, journal: Journal) -> Ports:
         """Return every port."""
-        return World(
+        return Ports(
             clock=self.clock,
             platform=self.platform,
             privacy=self.privacy,

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from phase_boot.handoff.kernel import Kernel
+from phase_boot.machine.boot_methods import BootMethods
 from phase_boot.machine.deferral import Queue
 from phase_boot.machine.errors import NotConfigured
-from phase_boot.machine.ladder import Ladder
 from phase_boot.machine.retries import Retries, Retry
 from phase_boot.ports.finder import Candidate
 from phase_boot.ports.network import Link
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Failure:
     """Why the machine left its way: for the Shell, and for a person."""
 
     name: str
@@ -57,7 +57,7 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Boot:
+class BootContext:
     """The facts of one boot, so far."""
 
     facts: Facts | None = None
@@ -81,7 +81,7 @@ class Boot:
     """The highest versions that are known to be published."""
     typed_url: str | None = None
     candidate: Candidate | None = None
-    shunned: frozenset[str] = frozenset()
+    rejected_urls: frozenset[str] = frozenset()
     """Manifest URLs that are not asked again in this boot."""
     unreachable: frozenset[str] = frozenset()
     """Those of them that did not answer; they are asked again when the network grows."""
@@ -97,18 +97,18 @@ class Boot:
     images: Images | None = None
     kernel: Kernel | None = None
     """What the kernel among the images is."""
-    ladder: Ladder | None = None
+    ladder: BootMethods | None = None
     """Which ways to start it are left."""
     sources: tuple[tuple[str, str], ...] = ()
     """Which artifact came from where."""
-    trouble: Trouble | None = field(default=None)
+    failure: Failure | None = field(default=None)
     unattended: bool = True
     """Whether this machine may try again by itself, if its policy says so too."""
     retries: Retries = field(default_factory=Retries)
     """What automatic retries have learnt."""
 
 
-def known(fact: T | None, name: str) -> T:
+def require(fact: T | None, name: str) -> T:
     """Return ``fact``, which an earlier state must have found out.
 
     Raises:

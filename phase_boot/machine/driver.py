@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Final
 
-from phase_boot.machine.boot import Boot, Images, Trouble
-from phase_boot.machine.closing import give_back
+from phase_boot.journal.events import Crashed, StateEntered, Transition
+from phase_boot.machine.boot import BootContext, Failure, Images
+from phase_boot.machine.cleanup import release
 from phase_boot.machine.errors import BootError, OutOfTime
-from phase_boot.machine.events import Crashed, StateEntered, Transition
 from phase_boot.machine.graph import TERMINAL, State, Trigger, triggers_of
 from phase_boot.machine.guard import Guard
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.pulse import GRACE_SECONDS, Pulse, pulsing
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, Retry
 from phase_boot.machine.routing import route
+from phase_boot.machine.watchdog import GRACE_SECONDS, Watchdog, watchdog_running
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.verify import Verified
 
@@ -31,15 +31,17 @@ CANCELS: Final = 3
 """So often a handler is told to stop; one that still goes on then is left alone."""
 
 
-class RanInCircles(Exception):
+class StepLimitExceeded(Exception):
     """The machine moved `MAX_STEPS` times without an end, a person or a pause."""
 
 
-class BrokenPromise(Exception):
+class HandlerContractViolation(Exception):
     """A handler answered what it must not, or stopped by itself; the text says what."""
 
 
-async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> tuple[State, Boot]:
+async def drive(
+    handlers: Mapping[State, Handler], ports: Ports, boot: BootContext
+) -> tuple[State, BootContext]:
     """Walk the graph from its start to a terminal state, and return where and with what.
 
     However the walk ends, by cancellation too, the images are closed and Cache is released.
@@ -47,48 +49,48 @@ async def drive(handlers: Mapping[State, Handler], world: World, boot: Boot) -> 
     Raises:
         RanInCircles: the walk did not end.
     """
-    walk = _Walk(handlers, world, boot)
+    walk = _Walk(handlers, ports, boot)
     try:
-        async with pulsing(world.supervisor) as pulse:
-            return await walk.to_the_end(pulse), walk.boot
+        async with watchdog_running(ports.supervisor) as watchdog:
+            return await walk.to_the_end(watchdog), walk.boot
     finally:
-        await give_back(world, walk.boot)
+        await release(ports, walk.boot)
 
 
 class _Walk:
     """Where the machine is, and what it knows there."""
 
-    def __init__(self, handlers: Mapping[State, Handler], world: World, boot: Boot) -> None:
+    def __init__(self, handlers: Mapping[State, Handler], ports: Ports, boot: BootContext) -> None:
         self._handlers = handlers
-        self._world = world
+        self._world = ports
         self._guard = Guard()
         self._visits = dict.fromkeys(State, 0)
         self.boot = boot
 
-    async def to_the_end(self, pulse: Pulse) -> State:
+    async def to_the_end(self, watchdog: Watchdog) -> State:
         """Move until a terminal state is reached, and return it."""
         moves = 0
         while moves < MAX_STEPS:
             source = self._guard.state
             if source in TERMINAL:
                 return source
-            pulse.entered(source, self._handlers[source].budget)
+            watchdog.entered(source, self._handlers[source].budget)
             moves = 0 if await self._move(source) else moves + 1
-        raise RanInCircles(f"the machine made {MAX_STEPS} moves without an end")
+        raise StepLimitExceeded(f"the machine made {MAX_STEPS} moves without an end")
 
     async def _move(self, source: State) -> bool:
         """Run the handler of ``source``, follow where it leads, and say whether it had waited.
 
         It had, if a person was asked, or a pause before an automatic retry was kept.
         """
-        world, now = self._world, asyncio.get_running_loop().time
+        ports, now = self._world, asyncio.get_running_loop().time
         self._visits[source] += 1
         attempt, entered = self._visits[source], now()
-        world.emit(StateEntered(state=source, attempt=attempt))
-        step, cause = await _run(self._handlers[source], world, self.boot)
+        ports.emit(StateEntered(state=source, attempt=attempt))
+        step, cause = await _run(self._handlers[source], ports, self.boot)
         target, self.boot = self._guard.advance(step.trigger), step.boot
         elapsed = now() - entered
-        world.emit(
+        ports.emit(
             Transition(
                 source=source,
                 trigger=step.trigger,
@@ -102,11 +104,11 @@ class _Walk:
         return source is State.SHELL and (not by_itself or elapsed >= LEAST_PAUSE_SECONDS)
 
 
-async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | None]:
+async def _run(handler: Handler, ports: Ports, boot: BootContext) -> tuple[Step, str | None]:
     """Run one handler; every way it can end becomes a trigger that is drawn."""
     drawn = triggers_of(handler.state)
     try:
-        return _kept_promise(handler, await _within_budget(handler, world, boot)), None
+        return _kept_promise(handler, await _within_budget(handler, ports, boot)), None
     except BootError as error:
         failure: BaseException = error
     except (asyncio.CancelledError, KeyboardInterrupt):
@@ -114,18 +116,18 @@ async def _run(handler: Handler, world: World, boot: Boot) -> tuple[Step, str | 
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a plugin raises ends in a drawn move
         trace = "".join(traceback.format_exception(error, limit=-8))
-        world.emit(Crashed(state=handler.state, error=repr(error), trace=trace))
+        ports.emit(Crashed(state=handler.state, error=repr(error), trace=trace))
         failure = error
     retry = failure.retry if isinstance(failure, BootError) else Retry.LATE
-    trouble = Trouble(
+    recorded = Failure(
         name=type(failure).__name__, sentence=_sentence(failure, handler), retry=retry
     )
-    return Step(route(failure, drawn), replace(boot, trouble=trouble)), trouble.name
+    return Step(route(failure, drawn), replace(boot, failure=recorded)), recorded.name
 
 
-async def _within_budget(handler: Handler, world: World, boot: Boot) -> Step:
+async def _within_budget(handler: Handler, ports: Ports, boot: BootContext) -> Step:
     """Run a handler in a task of its own, so that it cannot swallow what is meant for us."""
-    task = asyncio.create_task(_contained(handler, world, boot), name=handler.state.value)
+    task = asyncio.create_task(_contained(handler, ports, boot), name=handler.state.value)
     try:
         await asyncio.wait({task}, timeout=handler.budget)
     except BaseException:
@@ -135,16 +137,18 @@ async def _within_budget(handler: Handler, world: World, boot: Boot) -> Step:
         await _stop(task)
         raise OutOfTime(f"{handler.state} did not end within {handler.budget:g} seconds")
     if task.cancelled():
-        raise BrokenPromise(f"the handler of {handler.state} cancelled itself")
+        raise HandlerContractViolation(f"the handler of {handler.state} cancelled itself")
     return task.result()
 
 
-async def _contained(handler: Handler, world: World, boot: Boot) -> Step:
+async def _contained(handler: Handler, ports: Ports, boot: BootContext) -> Step:
     try:
-        return await handler.run(world, boot)
+        return await handler.run(ports, boot)
     except SystemExit as error:
         # asyncio would hand it to whoever runs the event loop, past the driver.
-        raise BrokenPromise(f"the handler of {handler.state} wanted to exit ({error})") from error
+        raise HandlerContractViolation(
+            f"the handler of {handler.state} wanted to exit ({error})"
+        ) from error
 
 
 async def _stop(task: asyncio.Task[Step]) -> None:
@@ -171,16 +175,16 @@ def _drop(step: Step) -> None:
 def _kept_promise(handler: Handler, step: Step) -> Step:
     if not isinstance(step, Step) or step.trigger not in handler.leads:
         _drop(step)
-        raise BrokenPromise(f"the handler of {handler.state} returned {step!r:.200}")
+        raise HandlerContractViolation(f"the handler of {handler.state} returned {step!r:.200}")
     if forged := _forged(step.boot):
         _drop(step)
-        raise BrokenPromise(f"the handler of {handler.state} returned {forged}")
+        raise HandlerContractViolation(f"the handler of {handler.state} returned {forged}")
     return step
 
 
-def _forged(boot: Boot) -> str | None:
+def _forged(boot: BootContext) -> str | None:
     """Say which fact of ``boot`` is not what proves it, or None if all of them are."""
-    if not isinstance(boot, Boot):
+    if not isinstance(boot, BootContext):
         return "no record of the boot"
     if not isinstance(boot.manifest, Verified | None):
         return "a manifest that nobody verified"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from phase_boot.machine.boot import Boot
+from phase_boot.journal.event import Event
+from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import BootError
-from phase_boot.machine.events import Event
 from phase_boot.machine.graph import State, Trigger, triggers_of
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher
@@ -26,7 +26,7 @@ from phase_boot.ports.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Ports:
     """Every port a handler may touch."""
 
     clock: Clock
@@ -53,7 +53,7 @@ class Step:
     """How a state was left: the trigger, and what is known now."""
 
     trigger: Trigger
-    boot: Boot
+    boot: BootContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Handler:
     """
 
     state: State
-    run: Callable[[World, Boot], Awaitable[Step]]
+    run: Callable[[Ports, BootContext], Awaitable[Step]]
     leads: frozenset[Trigger]
     raises: tuple[type[BootError], ...] = ()
     budget: float | None

@@ -5,24 +5,24 @@ from __future__ import annotations
 from phase_boot.handoff.cmdline import for_target
 from phase_boot.handoff.document import Network, document
 from phase_boot.handoff.initrd import Initrd
-from phase_boot.machine.boot import Boot, Images, known
-from phase_boot.machine.handler import World
+from phase_boot.machine.boot import BootContext, Images, require
+from phase_boot.machine.handler import Ports
 from phase_boot.ports.network import Link
 
 
-def initrd_of(world: World, boot: Boot, images: Images) -> Initrd:
+def initrd_of(ports: Ports, boot: BootContext, images: Images) -> Initrd:
     """Return the initramfs with the hand-over document, and with the rootfs if it is in memory."""
-    store = known(boot.store, "a store")
+    store = require(boot.store, "a store")
     # On a partition that cannot be named to it the target would not find the rootfs.
     usable = store.persistent and store.partition is not None and store.partition.is_readable
     named = store.partition if usable else None
     handoff = document(
-        mode=known(boot.facts, "the machine's facts").mode,
-        manifest=known(boot.manifest, "a manifest"),
+        mode=require(boot.facts, "the machine's facts").mode,
+        manifest=require(boot.manifest, "a manifest"),
         network=_network(boot.link) if boot.link else None,
         cache=named,
         sources=dict(boot.sources),
-        journal=world.journal.lines,
+        journal=ports.journal.lines,
     )
     return Initrd(
         initramfs=images.initramfs,
@@ -31,16 +31,16 @@ def initrd_of(world: World, boot: Boot, images: Images) -> Initrd:
     )
 
 
-def cmdline_of(boot: Boot) -> str:
+def cmdline_of(boot: BootContext) -> str:
     """Return the target's command line.
 
     Raises:
         BadCommandLine: the signed one cannot be used, in this mode or in any.
     """
-    manifest = known(boot.manifest, "a manifest").manifest
+    manifest = require(boot.manifest, "a manifest").manifest
     return for_target(
         manifest.cmdline,
-        mode=known(boot.facts, "the machine's facts").mode,
+        mode=require(boot.facts, "the machine's facts").mode,
         version=str(manifest.version),
         rootfs=str(manifest.artifacts["rootfs"].digest),
     )

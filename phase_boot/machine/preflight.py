@@ -10,13 +10,13 @@ from phase_boot.handoff.artifact_check import NotBootable, initramfs_of, kernel_
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.initrd import TAIL, obstacle_behind, obstacle_to_appending
 from phase_boot.handoff.kernel import HEAD, Format, Kernel
-from phase_boot.machine.boot import Boot, known
+from phase_boot.journal.events import KernelInspected
+from phase_boot.machine.boot import BootContext, require
+from phase_boot.machine.boot_methods import BootMethods
 from phase_boot.machine.errors import NoWayToStart
-from phase_boot.machine.events import KernelInspected
-from phase_boot.machine.handler import World
+from phase_boot.machine.handler import Ports
 from phase_boot.machine.handover import cmdline_of
-from phase_boot.machine.ladder import Ladder
-from phase_boot.machine.models import kexec_failed_before
+from phase_boot.machine.kexec_denylist import kexec_failed_before
 from phase_boot.ports.loader import StagingSupport
 from phase_boot.store.content_store import VerifiedFile
 from policies.model import Mode
@@ -34,42 +34,42 @@ class Survey:
     """What this machine could do: the rungs of kexec, and whether there is one below them."""
 
     arch: Arch
-    ladder: Ladder
+    ladder: BootMethods
     loader: StagingSupport
 
 
-async def survey(world: World, boot: Boot) -> Survey:
+async def survey(ports: Ports, boot: BootContext) -> Survey:
     """Ask the machine which ways are open.
 
     Raises:
         NoWayToStart: none is, whatever the image.
     """
-    facts = known(boot.facts, "the machine's facts")
-    support, loader = await world.kexec.support(), await staging_support(world, boot)
-    ladder = Ladder(calls=support.methods, said=support.forbidden)
+    facts = require(boot.facts, "the machine's facts")
+    support, loader = await ports.kexec.support(), await staging_support(ports, boot)
+    ladder = BootMethods(calls=support.methods, said=support.forbidden)
     if not support.methods and loader.obstacle:
         said = "; ".join([*support.forbidden, loader.obstacle])
         raise NoWayToStart(
             f"nothing can be started on this machine ({said}); restart with one of these changed"
         )
     if support.methods and not loader.obstacle:
-        state_files = known(boot.store, "a store").state_files
+        state_files = require(boot.store, "a store").state_files
         if await asyncio.to_thread(kexec_failed_before, state_files, facts):
             ladder = ladder.without_kexec("kexec failed on this model of machine before")
     return Survey(arch=facts.arch, ladder=ladder, loader=loader)
 
 
-async def staging_support(world: World, boot: Boot) -> StagingSupport:
+async def staging_support(ports: Ports, boot: BootContext) -> StagingSupport:
     """Ask about the firmware's loader, but not where nothing may be written to the stick."""
-    if known(boot.policy, "a policy").mode is Mode.PRIVATE:
+    if require(boot.policy, "a policy").mode is Mode.PRIVATE:
         return StagingSupport(
             obstacle="Private mode writes nothing to the stick for the firmware to start; choose "
             "another mode in the boot menu"
         )
-    return await world.loader.staging_support()
+    return await ports.loader.staging_support()
 
 
-def check_handover(boot: Boot, *, rootfs_on_cache: bool) -> None:
+def check_handover(boot: BootContext, *, rootfs_on_cache: bool) -> None:
     """Check what the manifest alone decides about the hand-over, before anything is fetched.
 
     Raises:
@@ -80,7 +80,7 @@ def check_handover(boot: Boot, *, rootfs_on_cache: bool) -> None:
         cmdline_of(boot)
     except BadCommandLine as bad:
         raise Unstartable(str(bad)) from bad
-    artifacts = known(boot.manifest, "a manifest").manifest.artifacts
+    artifacts = require(boot.manifest, "a manifest").manifest.artifacts
     obstacle = obstacle_to_appending(artifacts, rootfs_on_cache=rootfs_on_cache)
     if obstacle:
         raise Unstartable(obstacle)
@@ -101,9 +101,9 @@ def check_initramfs(image: VerifiedFile) -> None:
         raise Unstartable(str(unsuitable)) from unsuitable
 
 
-def suited(
-    world: World, found: Survey, image: VerifiedFile, *, has_uki: bool
-) -> tuple[Kernel, Ladder]:
+def check_kernel(
+    ports: Ports, found: Survey, image: VerifiedFile, *, has_uki: bool
+) -> tuple[Kernel, BootMethods]:
     """Return what the kernel is, and the rungs that are open to it.
 
     Raises:
@@ -116,8 +116,8 @@ def suited(
     ladder = found.ladder
     if not kernel.by_kexec:
         ladder = ladder.without_kexec(f"the firmware alone can start {kernel}")
-    obstacle = None if ladder.calls else _below(kernel, found.loader, has_uki=has_uki)
-    world.emit(
+    obstacle = None if ladder.calls else chainload_obstacle(kernel, found.loader, has_uki=has_uki)
+    ports.emit(
         KernelInspected(
             format=kernel.format,
             arch=kernel.arch,
@@ -132,19 +132,15 @@ def suited(
     return kernel, ladder
 
 
-def uki_is_wanted(found: Survey, kernel: Kernel, ladder: Ladder) -> bool:
+def uki_is_wanted(found: Survey, kernel: Kernel, ladder: BootMethods) -> bool:
     """Tell whether the firmware's loader will need the signed image: fetch it only then."""
     if found.loader.obstacle or not found.loader.secure_boot:
         return False
     return not ladder.calls or not kernel.signed
 
 
-def obstacle_to_staging(kernel: Kernel, loader: StagingSupport, *, has_uki: bool) -> str | None:
-    """Return why the firmware's loader cannot start this kernel, if so."""
-    return _below(kernel, loader, has_uki=has_uki)
-
-
-def _below(kernel: Kernel, loader: StagingSupport, *, has_uki: bool) -> str | None:
+def chainload_obstacle(kernel: Kernel, loader: StagingSupport, *, has_uki: bool) -> str | None:
+    """Return why the firmware's loader cannot start this kernel, or None if it can."""
     if loader.obstacle:
         return loader.obstacle
     if loader.secure_boot:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from phase_boot.machine.boot import Boot, known
+from phase_boot.journal.privacy_events import LinkRefused, PrivacyChecked
+from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.errors import NoNetwork, NotLocal, NotPrivate
-from phase_boot.machine.handler import World
-from phase_boot.machine.privacy_events import LinkRefused, PrivacyChecked
+from phase_boot.machine.handler import Ports
 from phase_boot.machine.read_back import REBOOT, WAY_OUT, broken, identifiers, left_out
 from phase_boot.ports.privacy import Evidence, Unreadable
 from policies.model import Mode, Policy
@@ -18,7 +18,7 @@ SECONDS: Final = 30
 BURNED_IN: Final = "it keeps its burned-in hardware address"
 
 
-async def begin(world: World, policy: Policy) -> None:
+async def begin(ports: Ports, policy: Policy) -> None:
     """In Private, remember what must be the same at the jump.
 
     Raises:
@@ -28,31 +28,31 @@ async def begin(world: World, policy: Policy) -> None:
         return
     try:
         async with asyncio.timeout(SECONDS):
-            await world.privacy.begin()
+            await ports.privacy.begin()
     except Unreadable as failure:
         raise _not_read(str(failure)) from failure
     except TimeoutError as failure:
         raise _not_read(f"that took more than {SECONDS} seconds") from failure
 
 
-async def check(world: World, boot: Boot) -> None:
+async def check(ports: Ports, boot: BootContext) -> None:
     """Check every promise of the mode; in Private, report the interfaces that stay down.
 
     Raises:
         NotPrivate: a promise of Private is not met, or cannot be read back.
         NotLocal: the same of Local.
     """
-    mode = known(boot.policy, "a policy").mode
+    mode = require(boot.policy, "a policy").mode
     if mode is Mode.LOCAL:
-        await _check_local(world)
+        await _check_local(ports)
     if mode is not Mode.PRIVATE:
         return
-    evidence = await _read(world)
-    _report(world, evidence)
+    evidence = await _read(ports)
+    _report(ports, evidence)
     used = boot.link.interface if boot.link else None
     for sentence in broken(evidence, used=used):
         raise NotPrivate(f"Private is not kept: {sentence}")
-    world.emit(
+    ports.emit(
         PrivacyChecked(
             interfaces=tuple(each.name for each in evidence.interfaces if each.up),
             identifiers=identifiers(evidence),
@@ -61,10 +61,10 @@ async def check(world: World, boot: Boot) -> None:
     )
 
 
-async def _check_local(world: World) -> None:
+async def _check_local(ports: Ports) -> None:
     try:
         async with asyncio.timeout(SECONDS):
-            routes = await world.privacy.routes()
+            routes = await ports.privacy.routes()
     except Unreadable as failure:
         raise NotLocal(f"the routes cannot be read back ({failure}); {REBOOT}") from failure
     except TimeoutError as failure:
@@ -76,7 +76,7 @@ async def _check_local(world: World) -> None:
         )
 
 
-async def without_network(world: World, policy: Policy, failure: NoNetwork) -> NoNetwork:
+async def without_network(ports: Ports, policy: Policy, failure: NoNetwork) -> NoNetwork:
     """Return why there is no network: in Private, because of interfaces that stay down.
 
     Raises:
@@ -84,8 +84,8 @@ async def without_network(world: World, policy: Policy, failure: NoNetwork) -> N
     """
     if policy.mode is not Mode.PRIVATE:
         return failure
-    evidence = await _read(world)
-    refused = _report(world, evidence)
+    evidence = await _read(ports)
+    refused = _report(ports, evidence)
     if not refused:
         return failure
     named = "; ".join(f"{name}: {cause}" for name, cause in refused.items())
@@ -97,30 +97,30 @@ async def without_network(world: World, policy: Policy, failure: NoNetwork) -> N
     )
 
 
-async def obstacle(world: World, policy: Policy | None, interface: str) -> str | None:
+async def obstacle(ports: Ports, policy: Policy | None, interface: str) -> str | None:
     """Return why a person cannot have ``interface`` set up, if so."""
     if policy is not None and policy.mode is not Mode.PRIVATE:
         return None
     try:
-        refused = left_out(await _read(world))
+        refused = left_out(await _read(ports))
     except NotPrivate as failure:
         return str(failure)
     return f"{BURNED_IN} ({refused[interface]}); {WAY_OUT}" if interface in refused else None
 
 
-def _report(world: World, evidence: Evidence) -> dict[str, str]:
+def _report(ports: Ports, evidence: Evidence) -> dict[str, str]:
     """Tell which interfaces stay down, and return them, each with the cause."""
     refused = left_out(evidence)
     for name, cause in refused.items():
         reason = f"{BURNED_IN} ({cause})"
-        world.emit(LinkRefused(interface=name, reason=reason, way_out=WAY_OUT))
+        ports.emit(LinkRefused(interface=name, reason=reason, way_out=WAY_OUT))
     return refused
 
 
-async def _read(world: World) -> Evidence:
+async def _read(ports: Ports) -> Evidence:
     try:
         async with asyncio.timeout(SECONDS):
-            return await world.privacy.evidence()
+            return await ports.privacy.evidence()
     except Unreadable as failure:
         raise _not_read(str(failure)) from failure
     except TimeoutError as failure:

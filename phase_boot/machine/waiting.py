@@ -8,12 +8,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from phase_boot.machine.boot import Boot
+from phase_boot.journal.events import FinderFailed
+from phase_boot.journal.retry_events import RetryEarly, RetryStopped
+from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import BehindPortal, NothingFound
-from phase_boot.machine.events import FinderFailed
-from phase_boot.machine.handler import World
+from phase_boot.machine.handler import Ports
 from phase_boot.machine.retries import LEAST_PAUSE_SECONDS
-from phase_boot.machine.retry_events import RetryEarly, RetryStopped
 from phase_boot.ports import finder as port
 from phase_boot.ports.network import reach_of
 from phase_boot.ports.operator import Answer, Report
@@ -50,15 +50,15 @@ class TryAgain(Exception):
         self.early = early
 
 
-async def answered(world: World, boot: Boot, report: Report, pause: Pause) -> Answer:
+async def answered(ports: Ports, boot: BootContext, report: Report, pause: Pause) -> Answer:
     """Return the answer of a person; the first pressed key ends the pause for good.
 
     Raises:
         TryAgain: the pause is over and no key was pressed.
     """
-    asking = asyncio.create_task(world.operator.ask(report), name="the operator")
-    touching = asyncio.create_task(_touched(world), name="the keyboard")
-    waiting = asyncio.create_task(_news(world, boot, pause), name="the pause")
+    asking = asyncio.create_task(ports.operator.ask(report), name="the operator")
+    touching = asyncio.create_task(_touched(ports), name="the keyboard")
+    waiting = asyncio.create_task(_news(ports, boot, pause), name="the pause")
     tasks: tuple[asyncio.Task[Any], ...] = (asking, touching, waiting)
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -66,28 +66,28 @@ async def answered(world: World, boot: Boot, report: Report, pause: Pause) -> An
             return asking.result()
         if touching.done():
             await _ended((waiting,))
-            world.emit(RetryStopped())
+            ports.emit(RetryStopped())
             return await asking
         news = waiting.result()
         if news is not None:
-            world.emit(RetryEarly(reason=news))
+            ports.emit(RetryEarly(reason=news))
         raise TryAgain(early=news is not None)
     finally:
         await _ended(tasks)
 
 
-async def _touched(world: World) -> None:
+async def _touched(ports: Ports) -> None:
     try:
-        await world.operator.touched()
+        await ports.operator.touched()
     except Exception:  # noqa: BLE001 - a machine without a usable keyboard is unattended
         await asyncio.Event().wait()
 
 
-async def _news(world: World, boot: Boot, pause: Pause) -> str | None:
+async def _news(ports: Ports, boot: BootContext, pause: Pause) -> str | None:
     """Return what turned up during the pause, or None at its end."""
     loop = asyncio.get_running_loop()
     due = loop.time() + pause.seconds
-    looks = {asyncio.create_task(look, name="news") for look in _looks(world, boot, pause)}
+    looks = {asyncio.create_task(look, name="news") for look in _looks(ports, boot, pause)}
     try:
         await asyncio.sleep(min(LEAST_PAUSE_SECONDS, pause.seconds))
         while looks and (left := due - loop.time()) > 0:
@@ -103,20 +103,22 @@ async def _news(world: World, boot: Boot, pause: Pause) -> str | None:
         await _ended(looks)
 
 
-def _looks(world: World, boot: Boot, pause: Pause) -> Iterator[Coroutine[Any, Any, str | None]]:
+def _looks(
+    ports: Ports, boot: BootContext, pause: Pause
+) -> Iterator[Coroutine[Any, Any, str | None]]:
     if pause.network:
-        yield _network(world, boot)
+        yield _network(ports, boot)
     if pause.query is not None:
         query = replace(pause.query, seconds=pause.seconds)
-        for finder in world.finders:
-            yield _provider(world, boot, finder, query)
+        for finder in ports.finders:
+            yield _provider(ports, boot, finder, query)
 
 
-async def _network(world: World, boot: Boot) -> str | None:
+async def _network(ports: Ports, boot: BootContext) -> str | None:
     """Return a network that this attempt could not reach, as soon as there is one."""
     known = boot.reach
-    looked_at = boot.trouble is not None and boot.trouble.name in FOLLOWED
-    async with aclosing(world.network.changes()) as snapshots:
+    looked_at = boot.failure is not None and boot.failure.name in FOLLOWED
+    async with aclosing(ports.network.changes()) as snapshots:
         async for links in snapshots:
             if looked_at:
                 known, looked_at = known | reach_of(links), False
@@ -127,10 +129,10 @@ async def _network(world: World, boot: Boot) -> str | None:
 
 
 async def _provider(
-    world: World, boot: Boot, finder: port.Finder, query: port.DiscoveryQuery
+    ports: Ports, boot: BootContext, finder: port.Finder, query: port.DiscoveryQuery
 ) -> str | None:
     """Return a provider on a host that has not failed in this attempt."""
-    known = boot.shunned | {each.candidate.url for each in boot.deferred}
+    known = boot.rejected_urls | {each.candidate.url for each in boot.deferred}
     hosts = {port.host_of(url) for url in known}
     try:
         if finder.origin != LAN:
@@ -143,10 +145,10 @@ async def _provider(
                 if port.host_of(candidate.url) not in hosts and not lied:
                     return f"{candidate.url} has turned up"
     except port.FinderFailed as failure:
-        world.emit(FinderFailed(origin=LAN, reason=str(failure)))
+        ports.emit(FinderFailed(origin=LAN, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - a finder's fault must not end the pause
         reason = f"it has a fault: {type(fault).__name__}: {fault}"
-        world.emit(FinderFailed(origin=LAN, reason=reason))
+        ports.emit(FinderFailed(origin=LAN, reason=reason))
     return None
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from phase_boot.machine.clock_events import WallClockNotSet, WallClockSet
-from phase_boot.machine.handler import World
+from phase_boot.journal.clock_events import WallClockNotSet, WallClockSet
+from phase_boot.machine.handler import Ports
 from phase_boot.ports.clock import ClockNotSet
 
 
-def advance(world: World, now: datetime) -> None:
+def advance(ports: Ports, now: datetime) -> None:
     """Set the system clock to ``now`` if it is behind; a boot does not depend on it."""
-    if world.clock.wall() < now:
-        set_clock(world, now)
+    if ports.clock.wall() < now:
+        set_clock(ports, now)
 
 
-def set_clock(world: World, to: datetime) -> str | None:
+def set_clock(ports: Ports, to: datetime) -> str | None:
     """Set the system clock and return None, or return the reason why it was not set."""
-    before = world.clock.wall()
+    before = ports.clock.wall()
     try:
-        world.clock.set_wall(to)
+        ports.clock.set_wall(to)
     except ClockNotSet as failure:
-        world.emit(WallClockNotSet(wanted=_shown(to), reason=str(failure)))
+        ports.emit(WallClockNotSet(wanted=_shown(to), reason=str(failure)))
         return str(failure)
-    world.emit(WallClockSet(before=_shown(before), after=_shown(to)))
+    ports.emit(WallClockSet(before=_shown(before), after=_shown(to)))
     return None
 
 

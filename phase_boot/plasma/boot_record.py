@@ -20,7 +20,7 @@ from phase_boot.url import base_url, bases, is_url
 from policies.model import Mode
 
 VERIFIED: Final = "manifest.verified"
-"""The event of that name, `machine.events.ManifestVerified`, whose module takes long to import."""
+"""The event of that name, `journal.events.ManifestVerified`, whose module takes long to import."""
 
 
 class InvalidHandoff(Exception):

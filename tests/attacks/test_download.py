@@ -18,12 +18,12 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK, Link, Node
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
-from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
-from phase_boot.machine.events import SourceFailed
+from phase_boot.journal.download_events import ChunkListUnavailable
+from phase_boot.journal.events import SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
@@ -105,7 +105,7 @@ def test_a_forged_chunk_list_bans_its_source_and_another_one_serves(lie: bytes) 
     assert_nothing_but_the_artifact(play)
     assert play.banned == {"http://bad"}
     assert [event.source for event in play.of(SourceFailed)] == ["http://bad"]
-    assert not play.of(ChunksUnknown)
+    assert not play.of(ChunkListUnavailable)
     assert bad.asked.keys() == {LIST}
 
 
@@ -133,7 +133,7 @@ def test_a_signed_dag_without_an_end_is_dropped_for_the_whole_file() -> None:
     play = FakeDownload(Sites(a=site))
     virtual_time.run(obtained(play, below.cid))
     assert_nothing_but_the_artifact(play)
-    (unknown,) = play.of(ChunksUnknown)
+    (unknown,) = play.of(ChunkListUnavailable)
     assert "levels" in unknown.reason
     assert not play.banned
 

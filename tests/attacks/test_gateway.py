@@ -11,12 +11,12 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
-from phase_boot.download.events import ChunksUnknown
 from phase_boot.download.gateway_source import MAX_REQUESTS, block_path
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
-from phase_boot.machine.events import SourceFailed
+from phase_boot.journal.download_events import ChunkListUnavailable
+from phase_boot.journal.events import SourceFailed
 from phase_boot.store.disk import Folder
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.support.dags import car_of
@@ -146,7 +146,7 @@ def test_wrong_node_bans_its_gateway_and_the_next_one_continues(
     obtained(play)
     assert failures(play) == [("http://liar", False)]
     assert play.banned == {"http://liar"}
-    assert not play.of(ChunksUnknown)
+    assert not play.of(ChunkListUnavailable)
     # It is not asked for chunks, and what it sent before the lie is not asked for again.
     assert FIRST not in liar.asked
     assert good.asked[path] == 1
@@ -158,7 +158,7 @@ def test_node_larger_than_a_block_is_never_accepted(path: str) -> None:
     liar, good = evil(path, lambda _: bytes(MAX_BLOCK + 1)), gateway_of(DATA, CHUNKS)
     play = play_of(liar=liar, good=good)
     obtained(play)
-    assert not play.of(ChunksUnknown)
+    assert not play.of(ChunkListUnavailable)
     assert good.asked[path] == 1
 
 

@@ -28,7 +28,7 @@ from phase_boot.drill.sample_root import (
 )
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
-from phase_boot.machine.recall import STATE
+from phase_boot.machine.trust_state import STATE
 from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import DiskFailed, StoreError

@@ -27,7 +27,7 @@ from phase_boot.drill.sample_root import channel, root_document, signed_root
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.virtual_time import NOON, VirtualClock
 from phase_boot.machine.graph import State
-from phase_boot.machine.recall import STATE
+from phase_boot.machine.trust_state import STATE
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import DiskFailed
 from phase_boot.trust.keys import SigningKey

@@ -18,9 +18,9 @@ from phase_boot.drill.injection import Fault, FaultKind, Plan
 from phase_boot.drill.matrix import all_members, asked, matrix
 from phase_boot.drill.members import is_port, members_of, ports_within
 from phase_boot.drill.scenarios import SCENARIOS
+from phase_boot.journal.journal import Journal
 from phase_boot.machine.graph import TERMINAL, State
-from phase_boot.machine.handler import World
-from phase_boot.machine.journal import Journal
+from phase_boot.machine.handler import Ports
 from phase_boot.ports.peer_sharing import PeerResponder
 from phase_boot.ports.receipt_upload import ReceiptUploader
 from tests.support.drills import drilled
@@ -109,7 +109,7 @@ def test_every_port_of_the_world_is_under_fault() -> None:
     }
     # The desk is asked by the booted system, where tests/unit/plasma/test_boot_jobs.py has it fail.
     # The hand is asked in the other process only, by tests/attacks/test_peers.py.
-    assert written - set(ports_within(World, Journal)) == {ReceiptUploader, PeerResponder}
+    assert written - set(ports_within(Ports, Journal)) == {ReceiptUploader, PeerResponder}
 
 
 def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
@@ -139,7 +139,7 @@ def test_every_fault_strikes_every_kind_of_member_that_it_can() -> None:
 
 
 def test_what_a_port_hands_out_is_under_fault_too() -> None:
-    names = {port.__name__ for port in ports_within(World, Journal)}
+    names = {port.__name__ for port in ports_within(Ports, Journal)}
     assert {"Disk", "StateFiles", "Sink"} <= names
     assert {member.name for member in members_of(_named("Disk"))} >= {
         "open_partial",
@@ -149,4 +149,4 @@ def test_what_a_port_hands_out_is_under_fault_too() -> None:
 
 
 def _named(name: str) -> type:
-    return next(port for port in ports_within(World, Journal) if port.__name__ == name)
+    return next(port for port in ports_within(Ports, Journal) if port.__name__ == name)

@@ -17,11 +17,11 @@ from phase_boot.drill.invariants import verdicts
 from phase_boot.drill.run import Run, perform
 from phase_boot.drill.scenario import OWN_HANDLERS, replaced
 from phase_boot.drill.scenarios import SCENARIOS
-from phase_boot.machine.boot import Boot, Images, known
+from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handler import Handler, Ports, Step
 
-Misdeed = Callable[[Handler, World, Boot], Coroutine[Any, Any, Any]]
+Misdeed = Callable[[Handler, Ports, BootContext], Coroutine[Any, Any, Any]]
 FOR_EVER: Final = 1e9
 
 
@@ -29,96 +29,96 @@ class Rude(BaseException):
     """What no `except Exception` catches."""
 
 
-async def raises(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def raises(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     raise ZeroDivisionError
 
 
-async def raises_a_group(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def raises_a_group(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(raises(_own, _world, _boot))
 
 
-async def raises_past_everything(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def raises_past_everything(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     raise Rude
 
 
-async def exits(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def exits(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     raise SystemExit(0)
 
 
-async def cancels_itself(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def cancels_itself(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     raise asyncio.CancelledError
 
 
-async def cancels_its_task(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def cancels_its_task(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
     await asyncio.sleep(1)
 
 
-async def hangs(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def hangs(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     await asyncio.sleep(FOR_EVER)
 
 
-async def takes_no_notice_once(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def takes_no_notice_once(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     try:
         await asyncio.sleep(FOR_EVER)
     except asyncio.CancelledError:
         await asyncio.sleep(FOR_EVER)
 
 
-async def comes_back_too_late(own: Handler, world: World, boot: Boot) -> Any:
+async def comes_back_too_late(own: Handler, ports: Ports, boot: BootContext) -> Any:
     try:
         await asyncio.sleep(FOR_EVER)
     except asyncio.CancelledError:
-        return await own.run(world, boot)
+        return await own.run(ports, boot)
 
 
-async def answers_nothing(_own: Handler, _world: World, _boot: Boot) -> Any:
+async def answers_nothing(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
     return None
 
 
-async def answers_another_type(_own: Handler, _world: World, boot: Boot) -> Any:
+async def answers_another_type(_own: Handler, _world: Ports, boot: BootContext) -> Any:
     return SimpleNamespace(trigger=Trigger.JUMPED, boot=boot)
 
 
-async def answers_a_foreign_trigger(own: Handler, _world: World, boot: Boot) -> Any:
+async def answers_a_foreign_trigger(own: Handler, _world: Ports, boot: BootContext) -> Any:
     return Step(next(t for t in Trigger if t not in own.leads), boot)
 
 
-async def answers_no_boot(own: Handler, _world: World, _boot: Boot) -> Any:
+async def answers_no_boot(own: Handler, _world: Ports, _boot: BootContext) -> Any:
     return Step(next(iter(own.leads)), SimpleNamespace())  # type: ignore[arg-type] # the misdeed
 
 
-async def forges_a_manifest(own: Handler, _world: World, boot: Boot) -> Any:
+async def forges_a_manifest(own: Handler, _world: Ports, boot: BootContext) -> Any:
     forged: Any = SimpleNamespace(manifest=SimpleNamespace(artifacts={}))
     return Step(next(iter(own.leads)), replace(boot, manifest=forged))
 
 
-async def forges_images(own: Handler, world: World, boot: Boot) -> Any:
+async def forges_images(own: Handler, ports: Ports, boot: BootContext) -> Any:
     """Store bytes of its own choice, which makes a `VerifiedFile`, and pass it off as signed."""
-    step = await own.run(world, boot)
+    step = await own.run(ports, boot)
     if step.boot.images is None or step.boot.store is None:
         raise ZeroDivisionError
     mine = Artifact("kernel", Digest.of(b"evil"), 4)
     with step.boot.store.cas.stream_writer(mine) as writer:
         writer.write(b"evil"[writer.offset :])
-        evil = known(step.boot.store, "a store").cas.commit(writer)
+        evil = require(step.boot.store, "a store").cas.commit(writer)
     step.boot.images.kernel.close()
     images = replace(step.boot.images, kernel=evil)
     return Step(step.trigger, replace(step.boot, images=images))
 
 
-async def swaps_images(own: Handler, world: World, boot: Boot) -> Any:
-    step = await own.run(world, boot)
+async def swaps_images(own: Handler, ports: Ports, boot: BootContext) -> Any:
+    step = await own.run(ports, boot)
     if step.boot.images is None:
         raise ZeroDivisionError
     held = step.boot.images
     return Step(step.trigger, replace(step.boot, images=replace(held, kernel=held.rootfs)))
 
 
-async def runs_off_with_the_images(_own: Handler, _world: World, boot: Boot) -> Any:
+async def runs_off_with_the_images(_own: Handler, _world: Ports, boot: BootContext) -> Any:
     forged: Any = Images(kernel=None, initramfs=None, rootfs=None)  # type: ignore[arg-type] # too
     return Step(Trigger.FETCHED, replace(boot, images=forged))
 
@@ -148,8 +148,8 @@ REPLACED: Final = [handler for handler in OWN_HANDLERS if handler.state is not S
 
 
 def misbehaving(own: Handler, misdeed: Misdeed, scene: str) -> Run:
-    async def run(world: World, boot: Boot) -> Any:
-        return await misdeed(own, world, boot)
+    async def run(ports: Ports, boot: BootContext) -> Any:
+        return await misdeed(own, ports, boot)
 
     play = SCENARIOS[scene]()
     budget = own.budget and min(own.budget, 100.0)
@@ -176,13 +176,13 @@ def test_a_shell_that_misbehaves_is_told_to_whoever_started_us(misdeed: Misdeed)
     assert run.end is State.OFF
     assert run.boot is not None
     late = misdeed in {forges_images, swaps_images}
-    assert (run.boot.trouble is not None) or late
+    assert (run.boot.failure is not None) or late
     assert run.descriptors == set()
     assert run.tasks == []
 
 
 def test_an_interrupt_by_a_person_is_no_plugin_s_misdeed() -> None:
-    async def interrupted(_own: Handler, _world: World, _boot: Boot) -> Any:
+    async def interrupted(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
         raise KeyboardInterrupt
 
     own = next(handler for handler in OWN_HANDLERS if handler.state is State.VERIFY)
@@ -191,7 +191,7 @@ def test_an_interrupt_by_a_person_is_no_plugin_s_misdeed() -> None:
 
 
 def test_a_handler_that_never_takes_notice_is_left_alone() -> None:
-    async def stubborn(_own: Handler, _world: World, _boot: Boot) -> Any:
+    async def stubborn(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
         while (left := 1e5 - asyncio.get_running_loop().time()) > 0:
             try:
                 await asyncio.sleep(left)

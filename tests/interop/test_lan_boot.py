@@ -18,7 +18,7 @@ from image.lab.network import BRIDGE, IPV4, IPV6, Lab
 from phase_boot.cli.main import main
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive
-from phase_boot.machine.replay import replay
+from phase_boot.journal.replay import replay
 
 BIN = Path(sys.executable).parent
 PHASE_BOOT = [str(BIN / "phase-boot")]

@@ -20,9 +20,9 @@ from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
-from phase_boot.download.events import ChunksUnknown
 from phase_boot.drill.fake_mirrors import Sites
-from phase_boot.machine.events import SourceFailed
+from phase_boot.journal.download_events import ChunkListUnavailable
+from phase_boot.journal.events import SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.url import base_url, below
@@ -120,7 +120,7 @@ async def test_a_real_server_is_a_mirror(
     if "?" not in manner:
         base = base_url(base)
     mirrored = await fetched_from(base)
-    known = not mirrored.play.of(ChunksUnknown)
+    known = not mirrored.play.of(ChunkListUnavailable)
     ranged = name != "http.server" and manner not in {"whole", "packed"}
     assert known or not ranged
 

@@ -15,7 +15,7 @@ from phase_boot.drill.fake_mirrors import Site, Sites, blocks_of
 from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.machine.events import Event
+from phase_boot.journal.event import Event
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Disk
 from phase_boot.store.layout import entry_path

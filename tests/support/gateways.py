@@ -11,7 +11,7 @@ from phase_boot.content.cid import Cid
 from phase_boot.download import DownloadContext, Sources, fetch_artifact
 from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.machine.events import Event
+from phase_boot.journal.event import Event
 from phase_boot.store.content_store import ContentStore
 from policies.model import Reach, policy_from
 from tests.support.artifacts import content

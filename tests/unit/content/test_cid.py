@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from phase_boot.content.cid import CID_BYTES, CID_CHARACTERS, Cid, Codec, raw_cid
 from phase_boot.content.digest import Digest
 
-# `printf 'hello world' | ipfs add --cid-version 1 --raw-leaves`
+# `printf 'hello ports' | ipfs add --cid-version 1 --raw-leaves`
 HELLO = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 # The empty folder of every IPFS node.
 FOLDER = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"

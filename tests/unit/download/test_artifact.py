@@ -13,11 +13,11 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
-from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.machine.events import FetchDone, SourceFailed
+from phase_boot.journal.download_events import ChunkListUnavailable, SourceServed
+from phase_boot.journal.events import FetchDone, SourceFailed
 from phase_boot.store.disk import Folder
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.support.dags import car_of
@@ -76,7 +76,7 @@ def test_the_chunk_list_comes_from_the_first_source_whose_list_is_valid() -> Non
     play = FakeDownload(net)
     assert obtained(play) != "http://liar"
     assert play.banned == {"http://liar"}
-    assert not play.of(ChunksUnknown)
+    assert not play.of(ChunkListUnavailable)
     assert liar.asked.keys() == {CAR}
 
 
@@ -95,7 +95,7 @@ def test_without_a_valid_chunk_list_the_whole_file_is_downloaded(damage: Any) ->
     bad.files[CAR] = damage(bad.files[CAR])
     play = FakeDownload(Sites(bad=bad, other=other))
     obtained(play)
-    (unknown,) = play.of(ChunksUnknown)
+    (unknown,) = play.of(ChunkListUnavailable)
     assert unknown.artifact == ARTIFACT.name
     assert [event.source for event in play.of(SourceFailed)] == ["http://bad", "http://other"]
 
@@ -119,7 +119,7 @@ def test_an_invalid_dag_is_reported_and_the_whole_file_requested() -> None:
     site.files[f"dag/{wrong}.car"] = b"x" * 5000
     with pytest.raises(ArtifactUnavailable):
         obtained(play, wrong)
-    assert play.of(ChunksUnknown)
+    assert play.of(ChunkListUnavailable)
 
 
 def test_a_source_without_ranges_sends_the_whole_file() -> None:

@@ -10,9 +10,9 @@ from phase_boot.download.document_reader import DocumentReader
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites, good_site
 from phase_boot.drill.virtual_time import VirtualClock
+from phase_boot.journal.event import Event
+from phase_boot.journal.retry_events import CandidateDeferred
 from phase_boot.machine.deferral import PATIENCE_SECONDS
-from phase_boot.machine.events import Event
-from phase_boot.machine.retry_events import CandidateDeferred
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.trust.strict_json import MAX_BYTES
 from policies.model import Reach

@@ -15,13 +15,13 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
-from phase_boot.download.events import ChunksUnknown, SourceServed
 from phase_boot.download.gateway_source import MAX_REQUESTS, GatewaySource, block_path
 from phase_boot.download.rate import KIB
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.machine.events import FetchDone, SourceFailed
+from phase_boot.journal.download_events import ChunkListUnavailable, SourceServed
+from phase_boot.journal.events import FetchDone, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, RangesUnsupported
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
@@ -123,7 +123,7 @@ def test_one_gateway_suffices_for_the_chunk_list_and_the_chunks() -> None:
 def test_gateways_continue_after_all_mirrors_failed() -> None:
     play = play_of("gone", "empty", gone=Site({}, hangs=True), empty=Site({}), gate=gateway())
     assert obtained(play) == "http://gate"
-    assert not play.of(ChunksUnknown)
+    assert not play.of(ChunkListUnavailable)
 
 
 def test_several_gateways_share_the_work_and_its_bound() -> None:
@@ -158,7 +158,7 @@ def test_a_chunk_list_that_a_mirror_cut_short_is_completed_by_cids() -> None:
     mirror.files[CAR] = car_of(TREE)[:1500]
     play = play_of("mirror", mirror=mirror, gate=gate)
     obtained(play)
-    assert not play.of(ChunksUnknown)
+    assert not play.of(ChunkListUnavailable)
     assert block_path(TREE.root) not in gate.asked
     assert block_path(TREE.nodes[-1][0]) in gate.asked
     (index,) = play.disk.items(Folder.INDEXES)
@@ -204,7 +204,7 @@ def test_no_file_is_requested_from_a_gateway() -> None:
     play = play_of(gate=gate)
     with pytest.raises(ArtifactUnavailable):
         obtained(play)
-    assert play.of(ChunksUnknown)
+    assert play.of(ChunkListUnavailable)
     assert set(gate.asked) == {block_path(TREE.root)}
     assert not play.disk.items(Folder.ENTRIES)
 

@@ -14,12 +14,12 @@ import pytest
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
 from phase_boot.download import Sources, TrackerClient, fetch_artifact
-from phase_boot.download.events import MeetingFailed, MeetingJoined, SourceServed
 from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.fake_peers import FakeNeighbours, FakeShared, FakeTracker
-from phase_boot.machine.events import FetchStarted, SourceFailed
+from phase_boot.journal.download_events import PeerSharingFailed, SourceServed, TrackerJoined
+from phase_boot.journal.events import FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.peer_sharing import SharedArtifact
 from phase_boot.store.disk import Folder
@@ -142,7 +142,7 @@ def test_assigned_pieces_come_from_the_tracker_and_the_others_from_peers() -> No
     it.run("http://host")
     assert bytes_asked(it.sites, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
     assert it.served()[PEER] >= 2 * MIN_PIECE_SIZE - 4096
-    assert [event.source for event in it.play.of(MeetingJoined)] == ["http://host"]
+    assert [event.source for event in it.play.of(TrackerJoined)] == ["http://host"]
 
 
 def test_pieces_are_shared_and_announced_during_the_download_and_after() -> None:
@@ -245,7 +245,7 @@ def test_a_tracker_with_malformed_replies_is_used_as_a_mirror(answer: Any) -> No
     host = Provider(provider().files).meets(answer)
     it = beside(host)
     assert it.run("http://host") == "http://host"
-    assert not it.play.of(MeetingFailed)
+    assert not it.play.of(PeerSharingFailed)
     assert not it.reasons()
 
 
@@ -294,7 +294,7 @@ def test_an_artifact_that_cannot_be_shared_is_reported_and_downloaded(failure: E
     it = beside(provider())
     it.peer_sharing = Broken(it.sites)
     assert it.run("http://host") == "http://host"
-    (told,) = it.play.of(MeetingFailed)
+    (told,) = it.play.of(PeerSharingFailed)
     assert str(failure) in told.reason
     assert it.peer_sharing.said == []
 
@@ -361,7 +361,7 @@ def test_a_fault_during_an_announcement_is_reported_once_and_stops_nothing() -> 
 
     it = beside(Provider(provider().files).meets(fault))
     assert it.run("http://host", lingering=5.0) == "http://host"
-    (told,) = it.play.of(MeetingFailed)
+    (told,) = it.play.of(PeerSharingFailed)
     assert told.source == "http://host"
     assert "ZeroDivisionError" in told.reason
 
@@ -375,7 +375,7 @@ def test_sharing_that_never_starts_is_reported_and_the_artifact_downloaded() -> 
     it = beside(provider())
     it.peer_sharing = Deaf(it.sites)
     assert it.run("http://host") == "http://host"
-    assert [told.reason for told in it.play.of(MeetingFailed)] == ["no answer for 5 seconds"]
+    assert [told.reason for told in it.play.of(PeerSharingFailed)] == ["no answer for 5 seconds"]
 
 
 def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:

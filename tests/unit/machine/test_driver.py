@@ -11,10 +11,10 @@ import pytest
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.scenario import Scenario, replaced, scene
-from phase_boot.machine.boot import Boot
-from phase_boot.machine.driver import MAX_STEPS, RanInCircles
+from phase_boot.machine.boot import BootContext
+from phase_boot.machine.driver import MAX_STEPS, StepLimitExceeded
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.ports.operator import Answer, MenuAction
 
 
@@ -32,7 +32,7 @@ def with_plugin(run: Any, **changes: Any) -> Scenario:
 
 
 def test_a_plugin_that_raises_is_journalled_as_a_crash_and_ends_in_the_shell() -> None:
-    async def boom(_world: World, _boot: Boot) -> Step:
+    async def boom(_world: Ports, _boot: BootContext) -> Step:
         raise ZeroDivisionError("boom")
 
     play = with_plugin(boom)
@@ -48,7 +48,7 @@ def test_a_plugin_that_raises_is_journalled_as_a_crash_and_ends_in_the_shell() -
 def test_a_plugin_that_hangs_is_cancelled_when_its_budget_is_spent() -> None:
     cancelled = []
 
-    async def hang(_world: World, _boot: Boot) -> Step:
+    async def hang(_world: Ports, _boot: BootContext) -> Step:
         try:
             await asyncio.sleep(1e6)
         finally:
@@ -63,7 +63,7 @@ def test_a_plugin_that_hangs_is_cancelled_when_its_budget_is_spent() -> None:
 
 
 def test_a_timeout_inside_a_plugin_is_a_crash_and_not_a_spent_budget() -> None:
-    async def impatient(_world: World, _boot: Boot) -> Step:
+    async def impatient(_world: Ports, _boot: BootContext) -> Step:
         async with asyncio.timeout(1):
             await asyncio.sleep(5)
         raise AssertionError
@@ -75,13 +75,19 @@ def test_a_timeout_inside_a_plugin_is_a_crash_and_not_a_spent_budget() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [None, "found", Trigger.FOUND, Step(Trigger.JUMPED, Boot()), Step(Trigger.LEAVE, Boot())],
+    [
+        None,
+        "found",
+        Trigger.FOUND,
+        Step(Trigger.JUMPED, BootContext()),
+        Step(Trigger.LEAVE, BootContext()),
+    ],
     ids=["none", "text", "bare-trigger", "jump-from-discover", "leave-from-discover"],
 )
 def test_a_plugin_that_answers_what_it_did_not_promise_cannot_move_the_machine(
     answer: Any,
 ) -> None:
-    async def foreign(_world: World, _boot: Boot) -> Any:
+    async def foreign(_world: Ports, _boot: BootContext) -> Any:
         return answer
 
     play = with_plugin(foreign)
@@ -91,7 +97,7 @@ def test_a_plugin_that_answers_what_it_did_not_promise_cannot_move_the_machine(
 
 
 def test_the_jump_cannot_be_reached_without_a_verified_manifest() -> None:
-    async def skip(_world: World, boot: Boot) -> Step:
+    async def skip(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.VERIFIED, replace(boot, manifest=None))
 
     play = with_plugin(skip, state=State.VERIFY, leads=frozenset({Trigger.VERIFIED}))
@@ -101,11 +107,11 @@ def test_the_jump_cannot_be_reached_without_a_verified_manifest() -> None:
 
 
 def test_a_walk_in_circles_is_ended() -> None:
-    async def again(_world: World, boot: Boot) -> Step:
+    async def again(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.REFUSED, boot)
 
     play = with_plugin(again, state=State.VERIFY, leads=frozenset({Trigger.REFUSED}))
-    with pytest.raises(RanInCircles):
+    with pytest.raises(StepLimitExceeded):
         play.play()
     assert len(play.of("transition")) == MAX_STEPS
 
@@ -117,7 +123,7 @@ def test_a_person_may_retry_as_often_as_they_like() -> None:
 
 
 def test_cancelling_the_boot_cancels_the_state() -> None:
-    async def hang(_world: World, _boot: Boot) -> Step:
+    async def hang(_world: Ports, _boot: BootContext) -> Step:
         await asyncio.sleep(1e6)
         raise AssertionError
 
@@ -135,7 +141,7 @@ def test_cancelling_the_boot_cancels_the_state() -> None:
 
 
 def test_a_shell_that_tries_again_without_a_pause_is_a_walk_in_circles() -> None:
-    async def hasty(_world: World, boot: Boot) -> Step:
+    async def hasty(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.AUTO_RETRY, boot)
 
     play = scene(bad=Site({}))
@@ -143,14 +149,14 @@ def test_a_shell_that_tries_again_without_a_pause_is_a_walk_in_circles() -> None
         state=State.SHELL, run=hasty, leads=frozenset({Trigger.AUTO_RETRY}), budget=None
     )
     play.handlers = replaced(shell)
-    with pytest.raises(RanInCircles):
+    with pytest.raises(StepLimitExceeded):
         play.play()
 
 
 def test_thousands_of_retries_with_their_pauses_are_no_walk_in_circles() -> None:
     rounds = 2 * MAX_STEPS
 
-    async def patient(_world: World, boot: Boot) -> Step:
+    async def patient(_world: Ports, boot: BootContext) -> Step:
         nonlocal rounds
         await asyncio.sleep(5)
         rounds -= 1

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from phase_boot.drill.scenario import OWN_HANDLERS
-from phase_boot.machine.boot import Boot
+from phase_boot.machine.boot import BootContext
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
+from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.registry import (
     GROUP,
     RegistryError,
@@ -23,7 +23,7 @@ from phase_boot.machine.registry import (
 )
 
 
-async def nothing(_world: World, boot: Boot) -> Step:
+async def nothing(_world: Ports, boot: BootContext) -> Step:
     return Step(Trigger.FOUND, boot)
 
 

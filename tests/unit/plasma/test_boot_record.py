@@ -8,7 +8,7 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
-from phase_boot.machine.events import ManifestVerified
+from phase_boot.journal.events import ManifestVerified
 from phase_boot.plasma.boot_record import VERIFIED, BootRecord, InvalidHandoff
 from policies.model import Mode
 from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over

@@ -12,7 +12,7 @@ from phase_boot.drill.fakes import FakeCache, FakePlatform, policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
 from phase_boot.drill.scenario import Scenario, scene
-from phase_boot.machine.boot import Boot, Trouble
+from phase_boot.machine.boot import BootContext, Failure
 from phase_boot.machine.graph import State
 from phase_boot.ports.loader import StagingSupport
 from phase_boot.ports.operator import Answer, MenuAction
@@ -357,7 +357,9 @@ class _Shrinking(FakePlatform):
 def test_after_two_failures_of_the_daemon_a_person_is_asked_before_anything_is_tried() -> None:
     play = scene(peer=good_site())
     play.operator.answers = [Answer(MenuAction.RETRY)]
-    play.start = Boot(trouble=Trouble(name="Failed", sentence="Phase Boot itself failed twice"))
+    play.start = BootContext(
+        failure=Failure(name="Failed", sentence="Phase Boot itself failed twice")
+    )
     assert play.play() is State.TARGET
     assert play.operator.reports[0].cause == "Phase Boot itself failed twice"
     assert play.walk.states[:3] == (State.INIT, State.SHELL, State.INIT)

@@ -12,9 +12,9 @@ from phase_boot.drill.fakes import FakeCache, policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.drill.scenario import Scenario, replaced, scene
-from phase_boot.machine.boot import Boot, known
+from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.graph import State
-from phase_boot.machine.handler import Step, World
+from phase_boot.machine.handler import Ports, Step
 from states.fetch import HANDLER as FETCH
 from tests.support.linux_parameters import parse_args, switched_on
 
@@ -92,10 +92,10 @@ def test_an_initramfs_that_nothing_can_be_appended_to_is_refused_before_the_root
     assert "rootfs" not in {event["artifact"] for event in play.of("fetch.started")}
 
 
-async def fetch_unchecked(world: World, boot: Boot) -> Step:
+async def fetch_unchecked(ports: Ports, boot: BootContext) -> Step:
     """Stand in for a plugin that does not look at the command line."""
-    facts = known(boot.facts, "the facts")
-    step = await FETCH.run(world, replace(boot, facts=replace(facts, mode="internet")))
+    facts = require(boot.facts, "the facts")
+    step = await FETCH.run(ports, replace(boot, facts=replace(facts, mode="internet")))
     return Step(step.trigger, replace(step.boot, facts=facts))
 
 

@@ -18,8 +18,8 @@ from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
 from phase_boot.handoff.memory import MARGIN
+from phase_boot.machine.boot_methods import BootMethods
 from phase_boot.machine.graph import State
-from phase_boot.machine.ladder import Ladder
 from phase_boot.ports.kexec import KexecSupport, LoadRefused, Method
 from phase_boot.ports.loader import StagingSupport
 from phase_boot.ports.operator import Answer, MenuAction
@@ -43,7 +43,7 @@ def site(kernel: bytes = KERNEL, **more: bytes) -> Site:
 
 
 def test_a_call_that_refused_is_never_tried_again() -> None:
-    ladder = Ladder(calls=(Method.SEGMENTS, Method.FILE, Method.SEGMENTS))
+    ladder = BootMethods(calls=(Method.SEGMENTS, Method.FILE, Method.SEGMENTS))
     refusal = LoadRefused("the running kernel is locked down", errno="EPERM", lasting=True)
     assert ladder.after(refusal).calls == (Method.FILE,)
 

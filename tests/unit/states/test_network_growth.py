@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from phase_boot.content.arch import Arch
+from phase_boot.discovery.search import MAX_RESTARTS, NetworkWatch, search
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites, good_site
 from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.fakes import FakeFinder, policy_table
 from phase_boot.drill.scenario import Scenario
-from phase_boot.machine.events import Event
+from phase_boot.journal.event import Event
 from phase_boot.machine.graph import State
-from phase_boot.machine.search import MAX_RESTARTS, NetworkWatch, search
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.finder import Candidate, DiscoveryQuery
 from phase_boot.ports.network import Link

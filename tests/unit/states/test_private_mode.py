@@ -61,7 +61,7 @@ def test_without_any_other_card_the_person_is_told_which_and_why() -> None:
     assert "choose another mode" in play.cause
     assert "check the cable" not in play.cause
     assert play.boot is not None
-    assert play.boot.trouble is None or play.boot.trouble.name == "NoNetwork"
+    assert play.boot.failure is None or play.boot.failure.name == "NoNetwork"
 
 
 def test_another_card_without_an_address_is_not_forgotten() -> None:

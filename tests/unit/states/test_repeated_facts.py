@@ -14,10 +14,11 @@ from phase_boot.drill.fakes import FakeFinder, Lines
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.scenarios import private
 from phase_boot.drill.virtual_time import VirtualClock
-from phase_boot.machine.events import Event, LoaderNotCleared, Transition
+from phase_boot.journal.event import Event
+from phase_boot.journal.events import LoaderNotCleared, Transition
+from phase_boot.journal.journal import Journal
+from phase_boot.journal.rounds import MAX_LINES
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.journal import Journal
-from phase_boot.machine.rounds import MAX_LINES
 from phase_boot.ports.clock import ClockNotSet
 from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.ports.privacy import Evidence

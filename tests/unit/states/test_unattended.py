@@ -15,10 +15,10 @@ from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.fake_network import ETH0
 from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
 from phase_boot.drill.scenario import Scenario, scene
-from phase_boot.machine.boot import Boot, Trouble
+from phase_boot.journal.rounds import MAX_LINES
+from phase_boot.machine.boot import BootContext, Failure
 from phase_boot.machine.graph import State
 from phase_boot.machine.retries import FIRST_PAUSE, MAX_EARLY
-from phase_boot.machine.rounds import MAX_LINES
 from phase_boot.ports.finder import Candidate, DiscoveryQuery
 from phase_boot.ports.network import Link
 from phase_boot.ports.operator import Answer, MenuAction
@@ -131,7 +131,7 @@ def test_a_policy_that_says_so_waits_for_a_person() -> None:
 
 def test_a_dry_run_that_was_not_asked_to_does_not_try_again() -> None:
     play = alone(scene(mirror=Site({})), until=HOUR)
-    play.start = Boot(unattended=False)
+    play.start = BootContext(unattended=False)
     assert play.play() is State.OFF
     assert moves(play, "auto_retry") == []
 
@@ -220,7 +220,9 @@ def test_a_failure_that_waiting_does_not_mend_is_tried_at_the_longest_pause() ->
 
 def test_after_two_failures_of_the_daemon_it_tries_again_after_a_long_pause() -> None:
     play = alone(scene(good=good_site()))
-    play.start = Boot(trouble=Trouble(name="Failed", sentence="Phase Boot itself failed twice"))
+    play.start = BootContext(
+        failure=Failure(name="Failed", sentence="Phase Boot itself failed twice")
+    )
     assert play.play() is State.TARGET
     assert 150 <= pauses(play)[0] <= 300
     assert len(pauses(play)) == 1
@@ -229,7 +231,9 @@ def test_after_two_failures_of_the_daemon_it_tries_again_after_a_long_pause() ->
 def test_a_policy_that_waits_for_a_person_is_heeded_after_failures_of_the_daemon_too() -> None:
     play = alone(scene(good=good_site()), until=HOUR)
     play.platform.table["shell"]["unattended"] = False
-    play.start = Boot(trouble=Trouble(name="Failed", sentence="Phase Boot itself failed twice"))
+    play.start = BootContext(
+        failure=Failure(name="Failed", sentence="Phase Boot itself failed twice")
+    )
     assert play.play() is State.OFF
     assert play.of("retry.scheduled") == []
 

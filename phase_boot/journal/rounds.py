@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.machine.events import Event
+from phase_boot.journal.event import Event
 
 MAX_LINES: Final = 6000
 """Lines that are kept, unless one attempt alone has more."""

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from phase_boot.content.version import Version
+from phase_boot.journal.journal import MAX_TEXT
 from phase_boot.machine.graph import State
-from phase_boot.machine.journal import MAX_TEXT
 from phase_boot.trust.manifest import REQUIRED, Manifest
 
 Record = Mapping[str, Any]

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.drill.fakes import Lines
-from phase_boot.machine.events import (
+from phase_boot.journal.events import (
     CandidateRefused,
     LinkUp,
     RunInterrupted,
     StateEntered,
     Transition,
 )
+from phase_boot.journal.journal import MAX_TEXT, Journal
+from phase_boot.journal.replay import ImpossibleJournalError, replay
+from phase_boot.journal.rounds import MAX_LINES
 from phase_boot.machine.graph import FALLBACK, START, TERMINAL, State, Trigger, triggers_of
 from phase_boot.machine.guard import Guard
-from phase_boot.machine.journal import MAX_TEXT, Journal
-from phase_boot.machine.replay import ImpossibleJournalError, replay
-from phase_boot.machine.rounds import MAX_LINES
 
 
 class Broken(Lines):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from phase_boot.machine.events import Event
+from phase_boot.journal.event import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

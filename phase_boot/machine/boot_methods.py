@@ -8,7 +8,7 @@ from phase_boot.ports.kexec import LoadRefused, Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ladder:
+class BootMethods:
     """Where the hand-off stands.
 
     Attributes:
@@ -21,15 +21,15 @@ class Ladder:
     said: tuple[str, ...] = ()
     lasting: bool = True
 
-    def after(self, refusal: LoadRefused) -> Ladder:
+    def after(self, refusal: LoadRefused) -> BootMethods:
         """Return what is left when the first call has refused: it is never tried again."""
-        return Ladder(
+        return BootMethods(
             calls=tuple(call for call in self.calls[1:] if call != self.calls[0]),
             said=(*self.said, f"{self.calls[0]}: {refusal}"),
             lasting=self.lasting and refusal.lasting,
         )
 
-    def without_kexec(self, why: str) -> Ladder:
+    def without_kexec(self, why: str) -> BootMethods:
         """Return a ladder that starts with the firmware's loader."""
         return replace(self, calls=(), said=(*self.said, why))
 

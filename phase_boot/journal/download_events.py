@@ -1,10 +1,10 @@
-"""Journal events of sources, trackers and chunks, beside the events of `machine.events`."""
+"""Journal events of sources, trackers and chunks, beside the events of `journal.events`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from phase_boot.machine.events import Event
+from phase_boot.journal.event import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class SourceServed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeetingJoined(Event):
+class TrackerJoined(Event):
     """The provider at `source` is a tracker: it names peers to us and us to them."""
 
     event = "meeting.joined"
@@ -27,7 +27,7 @@ class MeetingJoined(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeetingFailed(Event):
+class PeerSharingFailed(Event):
     """Sharing with peers failed, at the tracker `source` or, if that is empty, altogether."""
 
     event = "meeting.failed"
@@ -36,7 +36,7 @@ class MeetingFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunksUnknown(Event):
+class ChunkListUnavailable(Event):
     """An artifact is downloaded as a whole, because the list of its chunks is unavailable."""
 
     event = "chunks.unknown"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from phase_boot.machine.events import Event, LinkUp
+from phase_boot.journal.event import Event
+from phase_boot.journal.events import LinkUp
 from phase_boot.ports.network import Link
 
 

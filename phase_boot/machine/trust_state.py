@@ -26,7 +26,7 @@ STATE: Final = "state.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class TrustState:
     """What counts of what was kept, and every reason to doubt the rest."""
 
     chain: Chain
@@ -34,11 +34,11 @@ class Memory:
     doubts: tuple[Refusal, ...]
 
 
-def recall(store: OpenStore, chain: Chain) -> Memory:
+def load_trust_state(store: OpenStore, chain: Chain) -> TrustState:
     """Read the roots and the state beside the artifacts of ``store``. It never fails: it doubts."""
     longer, doubts = _roots(store.state_files, chain)
     seen, reasons = _seen(store, longer)
-    return Memory(longer, seen, (*doubts, *reasons))
+    return TrustState(longer, seen, (*doubts, *reasons))
 
 
 def keep_root(state_files: StateFiles, version: int, raw: bytes) -> None:

@@ -17,8 +17,8 @@ from phase_boot.drill.injection import Plan
 from phase_boot.drill.run import perform
 from phase_boot.drill.sample_manifest import document
 from phase_boot.drill.scenarios import SCENARIOS
-from phase_boot.machine import schema
-from phase_boot.machine.replay import ImpossibleJournalError, replay
+from phase_boot.journal import schema
+from phase_boot.journal.replay import ImpossibleJournalError, replay
 from phase_boot.trust.manifest import Manifest
 from tests.support.examples import examples
 
@@ -146,7 +146,7 @@ def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scene: str)
     missed = set()
     for event, field, _, mutant in mutants(journal(scene)):
         # A field of a topic has a type, and nothing else in the journal repeats it.
-        topic = schema.event_types()[event].__module__ != "phase_boot.machine.events"
+        topic = schema.event_types()[event].__module__ != "phase_boot.journal.events"
         listed = (event, field) in UNCHECKABLE or (topic and field not in schema.STAMPS)
         if not listed and not refused(mutant):
             missed.add((event, field))

@@ -7,22 +7,9 @@ A type here is the *fact*; the journal stamps it with `seq`, `at` and `boot_id`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+from phase_boot.journal.event import Event
 from phase_boot.machine.graph import State, Trigger
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """A fact worth a line in the journal.
-
-    Attributes:
-        lasting: whether it says what holds until something else changes. An attempt at a boot that
-            finds the same as the one before it writes no further line (`machine/lasting.py`).
-    """
-
-    event: ClassVar[str]
-    lasting: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +103,7 @@ class StoreOpened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CacheHeld(Event):
+class CacheReleaseFailed(Event):
     """Cache could not be given back; its filesystem recovers at the next boot."""
 
     event = "cache.held"

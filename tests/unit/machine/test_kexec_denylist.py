@@ -12,7 +12,12 @@ from phase_boot.drill.fakes import FakeCache
 from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
-from phase_boot.machine.models import MAX_MODELS, PAGE, kexec_failed_before, remember_failure
+from phase_boot.machine.kexec_denylist import (
+    MAX_MODELS,
+    PAGE,
+    kexec_failed_before,
+    remember_failure,
+)
 from phase_boot.ports.platform import Facts
 from tests.support.boot_payloads import PROTECTED
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from phase_boot.machine.consistency import Contradiction, Evidence
+from phase_boot.journal.consistency import Contradiction, Evidence
+from phase_boot.journal.journal import PAST
+from phase_boot.journal.moves import TOLERANCE, Impossible, Moves
+from phase_boot.journal.rounds import JournalCut
+from phase_boot.journal.schema import fault
 from phase_boot.machine.graph import START, State
-from phase_boot.machine.journal import PAST
-from phase_boot.machine.moves import TOLERANCE, Impossible, Moves
-from phase_boot.machine.rounds import JournalCut
-from phase_boot.machine.schema import fault
 from phase_boot.trust.manifest import Manifest
 
 MAX_LINE: Final = 1024 * 1024

@@ -12,10 +12,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from phase_boot.machine.events import Event, SinkLost, Transition
+from phase_boot.journal.event import Event
+from phase_boot.journal.events import SinkLost, Transition
+from phase_boot.journal.lasting import LastingFacts
+from phase_boot.journal.rounds import Rounds
 from phase_boot.machine.graph import State
-from phase_boot.machine.lasting import LastingFacts
-from phase_boot.machine.rounds import Rounds
 
 PAST: Final = frozenset(
     {("transition", "elapsed"), ("fetch.done", "seconds"), ("source.served", "seconds")}

@@ -11,10 +11,10 @@ from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import good_site
 from phase_boot.drill.fakes import FakeSupervisor
 from phase_boot.drill.scenario import Scenario, replaced, scene
-from phase_boot.machine.boot import Boot
+from phase_boot.machine.boot import BootContext
 from phase_boot.machine.graph import State, Trigger
-from phase_boot.machine.handler import Handler, Step, World
-from phase_boot.machine.pulse import GRACE_SECONDS
+from phase_boot.machine.handler import Handler, Ports, Step
+from phase_boot.machine.watchdog import GRACE_SECONDS
 
 PERIOD = 15.0
 
@@ -38,7 +38,7 @@ def test_the_supervisor_hears_of_every_state_and_that_the_boot_has_begun() -> No
 
 
 def test_a_state_that_takes_its_time_within_its_budget_is_alive() -> None:
-    async def slow(_world: World, _boot: Boot) -> Step:
+    async def slow(_world: Ports, _boot: BootContext) -> Step:
         await asyncio.sleep(89)
         raise ValueError
 
@@ -48,7 +48,7 @@ def test_a_state_that_takes_its_time_within_its_budget_is_alive() -> None:
 
 
 def test_a_state_that_does_not_let_itself_be_cancelled_gives_no_more_signs() -> None:
-    async def stubborn(_world: World, _boot: Boot) -> Step:
+    async def stubborn(_world: Ports, _boot: BootContext) -> Step:
         deadline = asyncio.get_running_loop().time() + 1000
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             try:
@@ -64,7 +64,7 @@ def test_a_state_that_does_not_let_itself_be_cancelled_gives_no_more_signs() -> 
 
 
 def test_no_task_is_left_when_the_boot_is_cancelled() -> None:
-    async def hang(_world: World, _boot: Boot) -> Step:
+    async def hang(_world: Ports, _boot: BootContext) -> Step:
         await asyncio.sleep(1e9)
         raise AssertionError
 

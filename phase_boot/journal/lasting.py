@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from phase_boot.machine.events import Event
+from phase_boot.journal.event import Event
 
 
 class LastingFacts:

@@ -24,8 +24,8 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.handoff.kernel import Format
-from phase_boot.machine.events import Event
-from phase_boot.machine.journal import MAX_TEXT
+from phase_boot.journal.event import Event
+from phase_boot.journal.journal import MAX_TEXT
 from phase_boot.ports.kexec import Method
 from phase_boot.ports.operator import MenuAction
 from phase_boot.trust.fields import parse_channel

@@ -19,7 +19,7 @@ GRACE_SECONDS: Final = 10
 """For a state to clean up when it was cancelled."""
 
 
-class Pulse:
+class Watchdog:
     """What the driver tells of its way."""
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -49,18 +49,18 @@ class Pulse:
 
 
 @contextlib.asynccontextmanager
-async def pulsing(supervisor: Supervisor) -> AsyncIterator[Pulse]:
+async def watchdog_running(supervisor: Supervisor) -> AsyncIterator[Watchdog]:
     """Tell ``supervisor`` that the boot begins, and then that it goes on."""
-    pulse, period = Pulse(supervisor), None
+    watchdog, period = Watchdog(supervisor), None
     with contextlib.suppress(Exception):
         supervisor.ready()
         period = supervisor.period
     if period is None or not period > 0:
-        yield pulse
+        yield watchdog
         return
-    beating = asyncio.create_task(pulse.beat(period), name="pulse")
+    beating = asyncio.create_task(watchdog.beat(period), name="pulse")
     try:
-        yield pulse
+        yield watchdog
     finally:
         beating.cancel()
         with contextlib.suppress(asyncio.CancelledError):

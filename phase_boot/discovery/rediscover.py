@@ -6,9 +6,9 @@ from collections import Counter
 from contextlib import aclosing
 from typing import Final
 
-from phase_boot.machine.boot import Boot, known
-from phase_boot.machine.handler import World
-from phase_boot.machine.search import search
+from phase_boot.discovery.search import search
+from phase_boot.machine.boot import BootContext, require
+from phase_boot.machine.handler import Ports
 from phase_boot.ports import finder as port
 from phase_boot.ports.operator import CandidateOption
 
@@ -17,19 +17,19 @@ OFFERS_OF_ONE_HOST: Final = 4
 """So that a machine that announces itself a hundred times hides nobody."""
 
 
-async def everything(
-    world: World, query: port.DiscoveryQuery, boot: Boot
+async def list_candidates(
+    ports: Ports, query: port.DiscoveryQuery, boot: BootContext
 ) -> tuple[CandidateOption, ...]:
     """Look with every finder that the policy allows, all of them at once.
 
     Each offer says why it was refused before.
     """
-    order = known(boot.policy, "a policy").discovery.order
+    order = require(boot.policy, "a policy").discovery.order
     # What is kept has no URL to ask for; a plain retry finds it.
     origins = {*order, "url"} - {"cache"}
-    allowed = [finder for finder in world.finders if finder.origin in origins]
+    allowed = [finder for finder in ports.finders if finder.origin in origins]
     found = _Found()
-    async with aclosing(search(allowed, query, emit=world.emit)) as candidates:
+    async with aclosing(search(allowed, query, emit=ports.emit)) as candidates:
         async for candidate in candidates:
             found.take(candidate)
     return tuple(
@@ -53,6 +53,6 @@ class _Found:
             self.origins[candidate.url] = candidate.origin
 
 
-def _why_refused(boot: Boot, url: str) -> str | None:
+def _why_refused(boot: BootContext, url: str) -> str | None:
     told = [said.removeprefix(f"{url}: ") for said in boot.refusals if said.startswith(f"{url}: ")]
     return told[-1] if told else None
