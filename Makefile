@@ -65,6 +65,10 @@ test: setup ## every test that boots nothing: unit, attacks, interop
 	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 3 --dist loadfile --no-loadscope-reorder \
 		--junitxml=build/results/test.xml tests
 
+.PHONY: wording
+wording: .venv/done ## write the sentences that people read to tests/wording.txt, after a change of wording
+	$(RUN) python -m tests.wording
+
 .PHONY: man
 man: .venv/done ## write the manual page, build/man/phase-boot.1, from the parser
 	@mkdir -p build/man

@@ -183,7 +183,7 @@ def test_truncated_partial_continues(disk: PosixDisk, entry: Path) -> None:
 def test_torn_partial_with_a_wrong_prefix_costs_one_download(disk: PosixDisk, entry: Path) -> None:
     partial(entry).write_bytes(b"\0" * 777)
     cas = ContentStore(disk, bound=1 << 20)
-    with pytest.raises(ContentMismatch, match="another source"):
+    with pytest.raises(ContentMismatch):
         store(cas, DATA)
     assert names(disk) == set()
     with cas.stream_writer(artifact(DATA)) as writer:

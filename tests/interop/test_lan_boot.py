@@ -143,7 +143,6 @@ def test_a_provider_of_another_publisher_is_found_and_refused(
     policy.write_text(policy.read_text().replace("window_seconds = 15", "window_seconds = 8"))
     status, said, events = dry_run(lab, policy)
     assert status == 1
-    assert "None of the keys that signed the manifest is trusted here" in said
     assert "Traceback" not in said
     refused = [event for event in events if event["event"] == "candidate.refused"]
     assert {event["code"] for event in refused} == {"signature.untrusted"}

@@ -76,7 +76,7 @@ def test_a_manifest_that_was_changed_on_the_way_is_not_believed() -> None:
 
 @pytest.mark.parametrize("signers", [[], [STRANGER.keyid], [PUBLISHER.keyid, SECOND.keyid]])
 def test_all_whom_the_boot_names_must_have_signed(signers: list[str]) -> None:
-    with pytest.raises(InvalidHandoff, match="start this machine from its stick"):
+    with pytest.raises(InvalidHandoff):
         BootRecord.of(changed(handed_over(), signers=signers), RUNNING)
 
 
@@ -92,7 +92,7 @@ def test_a_document_that_is_not_of_the_rootfs_that_runs_is_not_believed() -> Non
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100])
 def test_no_document_at_all_is_said(raw: bytes) -> None:
-    with pytest.raises(InvalidHandoff, match="start this machine from its stick"):
+    with pytest.raises(InvalidHandoff):
         BootRecord.of(raw, RUNNING)
 
 

@@ -85,7 +85,7 @@ def test_a_wrong_chunk_is_refused_and_those_before_it_are_written(disk: Disk) ->
     offset, length = CHUNKS.span(10, 20)
     wrong = bytearray(DATA[offset : offset + length])
     wrong[CHUNKS.span(10, 15)[1]] ^= 1
-    with pytest.raises(ContentMismatch, match="try another source"):
+    with pytest.raises(ContentMismatch):
         writer.write_chunks(10, wrong)
     assert [writer.have[n] for n in range(9, 17)] == [0, 1, 1, 1, 1, 1, 0, 0]
     writer.close()

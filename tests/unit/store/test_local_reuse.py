@@ -111,7 +111,7 @@ def test_the_index_of_an_evicted_entry_is_removed(disk: Disk) -> None:
 
 def test_an_index_evicts_nothing_and_stays_within_the_quota(disk: Disk) -> None:
     cas = ContentStore(disk, bound=len(OLD) + 1000)
-    with pytest.raises(NoSpace, match="larger stick"):
+    with pytest.raises(NoSpace):
         stored(cas, OLD)
     assert len(disk.items(Folder.ENTRIES)) == 1
     assert disk.items(Folder.INDEXES) == disk.items(Folder.PARTIALS) == ()

@@ -287,7 +287,7 @@ async def test_the_systems_own_look_up_finds_this_machine() -> None:
     scopes = Scopes(lambda host: Scope.NAME if host == "localhost" else scope_of(host))
     assert await Resolver(scopes, None).resolve("localhost", 80)
     assert scopes.of("localhost") is Scope.OWN
-    with pytest.raises(TooNear, match="no address that a redirect may lead to"):
+    with pytest.raises(TooNear):
         await Resolver(scopes, Scope.LINK).resolve("localhost", 80)
 
 

@@ -198,7 +198,7 @@ async def test_an_encoded_document_is_read_and_a_portals_page_is_still_one() -> 
             assert await http.read(url, limit=10, reach=Reach.INTERNET) == b"{}"
         form = ok(gzip.compress(b"<html>"), "Content-Encoding: gzip")
         async with server(lambda _: form) as url:
-            with pytest.raises(Intercepted, match="web page"):
+            with pytest.raises(Intercepted):
                 await http.read(url, limit=10, reach=Reach.INTERNET)
 
 
@@ -252,7 +252,7 @@ async def test_no_text_of_a_library_reaches_a_person(answer: bytes) -> None:
 
 
 async def test_a_gzip_label_is_judged_where_the_size_of_the_whole_is_known() -> None:
-    with pytest.raises(RangesUnsupported, match="encodes what was asked for unencoded"):
+    with pytest.raises(RangesUnsupported):
         await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0)
     every = await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0, length=len(BODY))
     assert every == BODY
