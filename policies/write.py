@@ -84,9 +84,9 @@ def trust_from_options(
 def render_policy(
     mode: Mode,
     *,
-    whom: StaticKeys | RootFile,
+    trust: StaticKeys | RootFile,
     channel: str,
-    places: SourceUrls = NO_SOURCES,
+    sources: SourceUrls = NO_SOURCES,
     shell: Shell = SHIPPED_SHELL,
 ) -> str:
     """Return the shipped policy of ``mode`` as TOML, with a site's settings.
@@ -98,17 +98,17 @@ def render_policy(
     """
     document = tomlkit.parse((SHIPPED / f"{mode}.toml").read_text())
     document["channel"] = channel
-    document["discovery"]["urls"] = list(places.urls)
-    document["discovery"]["gateways"] = list(places.gateways)
+    document["discovery"]["urls"] = list(sources.urls)
+    document["discovery"]["gateways"] = list(sources.gateways)
     document["shell"]["root"] = shell.root
     document["shell"]["unattended"] = shell.unattended
-    if isinstance(whom, StaticKeys):
-        document["trust"]["keys"] = list(whom.keys)
-        document["trust"]["threshold"] = whom.threshold
+    if isinstance(trust, StaticKeys):
+        document["trust"]["keys"] = list(trust.keys)
+        document["trust"]["threshold"] = trust.threshold
     else:
-        document["trust"] = _trust_in(whom.name)
+        document["trust"] = _trust_in(trust.name)
     text = tomlkit.dumps(document)
-    root = parse_policy(text.encode(), read=whom.read).trust
+    root = parse_policy(text.encode(), read=trust.read).trust
     if isinstance(root, Root) and channel not in root.channels:
         named = ", ".join(sorted(root.channels))
         raise PolicyError(

@@ -64,9 +64,9 @@ def policy_files(site: names.TrustConfig) -> dict[str, str]:
     files = {
         f"{mode}.toml": render_policy(
             Mode(mode),
-            whom=site.publishers,
+            trust=site.publishers,
             channel=site.channel,
-            places=SourceUrls(urls=site.urls, gateways=site.gateways),
+            sources=SourceUrls(urls=site.urls, gateways=site.gateways),
             shell=site.shell,
         )
         for mode in MENU

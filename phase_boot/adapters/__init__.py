@@ -1,1 +1,4 @@
-"""The real ports: each file talks to one thing outside, and keeps its types to itself."""
+"""Implementations of the ports: each module wraps one library or kernel interface.
+
+Their types stay inside the module, so that states and machine depend on no library.
+"""

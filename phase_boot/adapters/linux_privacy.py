@@ -1,4 +1,8 @@
-"""What a mode requested, read back from Linux, systemd-networkd and the firmware."""
+"""Reads back privacy settings from Linux, systemd-networkd and EFI variables.
+
+Private mode promises what it does not send or write. The state Net compares the promises with this
+evidence, because a configured setting may fail silently.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,11 @@ from phase_boot.ports.privacy import Configuration, Evidence, Unreadable
 from phase_boot.safefs.atomic import PUBLIC, replace
 
 SNAPSHOT: Final = "run/phase-boot/variables.json"
-"""What the first run of this boot found: a second run compares with that."""
+"""Digests that the first run of this boot found; a restarted daemon compares with them."""
 NETWORKD: Final = "run/systemd/netif"
 CACHE: Final = "PARTNAME=phase-cache"
 MAX_BYTES: Final = 1 << 20
-"""Read of one file."""
+"""Bytes that are read of one file, at most."""
 GATEWAY: Final = 0x2
 """RTF_GATEWAY."""
 _READS, _WRITES, _DISCARDS = 0, 4, 11
@@ -33,7 +37,7 @@ class LinuxPrivacy:
     Args:
         root: where /proc, /sys, /etc and /run are, for tests.
         interfaces: the network interfaces.
-        variables: the firmware's variables.
+        variables: the EFI variables.
         node_name: returns the kernel's node name.
     """
 
@@ -51,33 +55,33 @@ class LinuxPrivacy:
         self._node_name = node_name
 
     async def begin(self) -> None:
-        """Take a snapshot of the variables, unless a run before this one took it."""
+        """Take a snapshot of the EFI variables, unless an earlier run of this boot took it."""
         await asyncio.to_thread(self._begin)
 
     async def evidence(self) -> Evidence:
-        """Read everything back, in a thread: firmware may answer slowly."""
+        """Read the evidence in a thread, as firmware may be slow."""
         try:
             return await asyncio.to_thread(self._evidence)
         except (ValueError, IndexError) as error:
             raise Unreadable(f"a file of the system has another format: {error}") from error
 
     async def routes(self) -> tuple[str, ...]:
-        """Read the kernel's tables of routes."""
+        """Read the kernel's routing tables."""
         try:
             return await asyncio.to_thread(lambda: tuple(sorted(set(self._gateways()))))
         except (ValueError, IndexError) as error:
             raise Unreadable(f"a table of routes has another format: {error}") from error
 
     def _gateways(self) -> Iterator[str]:
-        """Yield the interface of every route over a gateway, whatever it leads to."""
+        """Yield the interface of each route through a gateway."""
         for row in self._read("proc/net/route").splitlines()[1:]:
             # Interface, destination, gateway, flags, ...
             words = row.split()
             if int(words[3], 16) & GATEWAY:
                 yield words[0]
         for row in self._read("proc/net/ipv6_route", required=False).splitlines():
-            # Destination, its length, source, its length, next hop, metric, two counts, flags,
-            # interface.
+            # Destination, prefix length, source, prefix length, next hop, metric, two counters,
+            # flags, interface.
             words = row.split()
             if int(words[8], 16) & GATEWAY:
                 yield words[9]
@@ -142,7 +146,7 @@ class LinuxPrivacy:
             before, _, after = row.partition(" - ")
             device, where = before.split()[2], before.split()[4]
             kind, source = after.split()[:2]
-            # A squashfs can only be read; the Seed is one.
+            # A squashfs is read-only; the Seed partition is one.
             on_disk = not device.startswith("0:") or source.startswith("/dev/")
             if on_disk and kind != "squashfs":
                 yield where
@@ -171,10 +175,10 @@ class LinuxPrivacy:
             raise Unreadable(f"the EFI variables cannot be read: {error.strerror}") from error
 
     def _read(self, name: str, *, required: bool = True) -> str:
-        """Return the text of a file; of one that is not required and not there, none.
+        """Return the text of a file, empty for a missing one unless ``required``.
 
         Raises:
-            Unreadable: it cannot be read.
+            Unreadable: the file cannot be read.
         """
         try:
             with (self._root / name).open("rb") as file:
@@ -188,6 +192,6 @@ class LinuxPrivacy:
 
 
 def _assignments(text: str) -> dict[str, str]:
-    """Return what a state file of networkd assigns."""
+    """Return the assignments in a state file of systemd-networkd."""
     rows = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
     return {key: value.strip('"') for key, _, value in rows}

@@ -127,7 +127,7 @@ def _plan(request: PrefetchRequest) -> _Plan:
             bound = policy.limits.cache_mib * MIB
         else:
             whom = trust_from_options(request.keys, request.threshold, request.root)
-            text = render_policy(Mode.INTERNET, whom=whom, channel=channel)
+            text = render_policy(Mode.INTERNET, trust=whom, channel=channel)
             policy, bound = parse_policy(text.encode(), read=whom.read), UNBOUNDED
     except (PolicyError, ValueError) as error:
         raise _InvalidRequest(f"The trust options are invalid: {error}.") from error

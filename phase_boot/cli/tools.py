@@ -50,9 +50,9 @@ def policy(options: argparse.Namespace) -> int:
     try:
         text = render_policy(
             Mode(options.mode),
-            whom=trust_from_options(options.key, options.threshold, options.root),
+            trust=trust_from_options(options.key, options.threshold, options.root),
             channel=options.channel,
-            places=SourceUrls(urls=tuple(options.url), gateways=tuple(options.gateway)),
+            sources=SourceUrls(urls=tuple(options.url), gateways=tuple(options.gateway)),
         )
     except (PolicyError, ValueError) as error:
         raise CommandError(f"The policy would be invalid: {error}.") from None

@@ -50,7 +50,7 @@ class FakeKexec:
         try:
             self.kernel, self.initrd = _bytes_of(image), _joined(initrd)
         except UnknownKernel as error:
-            raise LoadRefused(f"the images cannot be put together: {error}") from error
+            raise LoadRefused(f"the images cannot be assembled: {error}") from error
         self.cmdline = cmdline
 
     async def jump(self) -> None:

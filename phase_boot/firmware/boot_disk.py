@@ -31,7 +31,7 @@ COPIES: Final = "a copy of this stick is plugged in; unplug it"
 SILENT: Final = "the firmware does not say which disk it booted"
 
 
-class NotCertain(Exception):
+class BootDiskUnknown(Exception):
     """No disk is certainly the booted one; ``str`` is the reason.
 
     Attributes:
@@ -52,7 +52,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsbPlace:
+class UsbUnit:
     """A logical unit of a USB mass storage device.
 
     Attributes:
@@ -68,7 +68,7 @@ class UsbPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class AtaPlace:
+class AtaDrive:
     """A drive of a SATA or IDE controller; ``port`` and ``drive`` count from 0."""
 
     port: int
@@ -76,22 +76,22 @@ class AtaPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class DirectPlace:
+class PciDisk:
     """A disk that is itself a PCI function, such as a virtio disk."""
 
 
-Device: TypeAlias = UsbPlace | AtaPlace | Scsi | Nvme | Sd | DirectPlace | None
-"""The place below the PCI function; None where it is of a kind that is not interpreted."""
+Device: TypeAlias = UsbUnit | AtaDrive | Scsi | Nvme | Sd | PciDisk | None
+"""The device below the PCI function; None for an unsupported kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a disk is plugged in.
+class BusPath:
+    """Path of a disk from the PCI root bridge, as in an EFI device path.
 
     Attributes:
-        root: the _UID of the root bridge; None where it is not known.
-        pci: the functions from the root bridge down to the controller.
-        device: the place below the controller.
+        root: the ACPI _UID of the root bridge; None if unknown.
+        pci: the PCI functions from the root bridge to the controller.
+        device: the device below the controller.
     """
 
     root: str | None
@@ -105,19 +105,19 @@ class Disk:
 
     Attributes:
         name: the kernel's name.
-        guids: the GUID of each partition, by its number.
-        place: where it is plugged in; None where it is on no bus that is interpreted.
-        location: the same for another kernel on this machine; empty where it is unknown.
+        guids: the partition GUIDs by partition number.
+        bus_path: the path of the disk; None on an unsupported bus.
+        location: the path in a form that another kernel on this machine finds; empty if unknown.
     """
 
     name: str
     guids: Mapping[int, str]
-    place: Place | None
+    bus_path: BusPath | None
     location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
+class BootVariables:
     """The firmware's statements about the booted disk.
 
     Attributes:
@@ -129,51 +129,51 @@ class Claims:
     path: DevicePath
 
 
-def booted_disk(disks: Sequence[Disk], claims: Claims) -> Disk:
+def booted_disk(disks: Sequence[Disk], variables: BootVariables) -> Disk:
     """Return the disk that the firmware booted from.
 
-    A disk is certain if the device path names it and no other; or, where the path says nothing
-    about places, if it alone has the partition that the loader came from.
+    The device path must name this disk alone. If the path has no hardware nodes, this disk must
+    be the only one with the partition of the loader.
 
     Raises:
-        NotCertain: there is no such disk, or more than one could be it.
+        BootDiskUnknown: no disk matches, or more than one.
     """
-    esp = claims.loader or claims.path.partition
-    if claims.path.partition not in {None, esp}:
+    esp = variables.loader or variables.path.partition
+    if variables.path.partition not in {None, esp}:
         # Another boot loader started ours: the path names that loader's disk.
-        raise NotCertain(SILENT)
-    able = [disk for disk in disks if esp is None or esp in disk.guids.values()]
-    judged = {disk.name: names(claims.path, disk.place) for disk in able}
-    named = [disk for disk in able if judged[disk.name] is Verdict.YES]
-    unclear = [disk for disk in able if judged[disk.name] is Verdict.UNKNOWN]
+        raise BootDiskUnknown(SILENT)
+    candidates = [disk for disk in disks if esp is None or esp in disk.guids.values()]
+    verdicts = {disk.name: match(variables.path, disk.bus_path) for disk in candidates}
+    named = [disk for disk in candidates if verdicts[disk.name] is Verdict.YES]
+    unclear = [disk for disk in candidates if verdicts[disk.name] is Verdict.UNKNOWN]
     if not named and not unclear:
-        raise NotCertain(ABSENT, absent=True)
+        raise BootDiskUnknown(ABSENT, absent=True)
     if len(named) + len(unclear) > 1:
-        raise NotCertain(COPIES)
+        raise BootDiskUnknown(COPIES)
     (disk,) = named or unclear
     if (not named and esp is None) or not disk.location:
-        raise NotCertain(SILENT)
+        raise BootDiskUnknown(SILENT)
     if sum(each.location == disk.location for each in disks) > 1:
-        raise NotCertain(COPIES)
+        raise BootDiskUnknown(COPIES)
     return disk
 
 
-def names(path: DevicePath, place: Place | None) -> Verdict:
-    """Return whether ``path`` names the disk at ``place``."""
-    if not path.hardware or place is None or not isinstance(path.hardware[0], PciRoot):
+def match(path: DevicePath, bus_path: BusPath | None) -> Verdict:
+    """Return whether ``path`` names the disk at ``bus_path``."""
+    if not path.hardware or bus_path is None or not isinstance(path.hardware[0], PciRoot):
         return Verdict.UNKNOWN
     root, *rest = path.hardware
     pci = _leading_pci(rest)
     tail = rest[len(pci) :]
-    if place.root is None:
+    if bus_path.root is None:
         return Verdict.UNKNOWN
-    if root != PciRoot(place.root) or pci != place.pci[: len(pci)]:
+    if root != PciRoot(bus_path.root) or pci != bus_path.pci[: len(pci)]:
         return Verdict.NO
     if any(isinstance(node, Unknown) for node in tail):
         return Verdict.UNKNOWN
-    if pci != place.pci:
+    if pci != bus_path.pci:
         return Verdict.NO
-    return _names_device(tail, place.device)
+    return _match_device(tail, bus_path.device)
 
 
 def _leading_pci(nodes: Sequence[Node]) -> tuple[Pci, ...]:
@@ -185,28 +185,28 @@ def _leading_pci(nodes: Sequence[Node]) -> tuple[Pci, ...]:
     return tuple(found)
 
 
-def _names_device(tail: Sequence[Node], device: Device) -> Verdict:
+def _match_device(tail: Sequence[Node], device: Device) -> Verdict:
     """Return whether the nodes after the controller name ``device``; no nodes name all of it."""
     if device is None:
         return Verdict.UNKNOWN
     if not tail:
         return Verdict.YES
     match device:
-        case UsbPlace():
-            fits = _names_usb(tail, device)
-        case AtaPlace():
+        case UsbUnit():
+            fits = _match_usb(tail, device)
+        case AtaDrive():
             fits = list(tail) in (
                 [Sata(device.port)] if not device.drive else [],
                 [Atapi(device.port, device.drive)],
             )
-        case DirectPlace():
+        case PciDisk():
             fits = False
         case _:
             fits = list(tail) == [device]
     return Verdict.YES if fits else Verdict.NO
 
 
-def _names_usb(tail: Sequence[Node], device: UsbPlace) -> bool:
+def _match_usb(tail: Sequence[Node], device: UsbUnit) -> bool:
     ports = [node for node in tail if isinstance(node, Usb)]
     units = list(tail[len(ports) :])
     if not ports or list(tail[: len(ports)]) != ports:

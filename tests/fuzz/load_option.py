@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from phase_boot.firmware.boot_disk import Claims, Disk, NotCertain, Place, UsbPlace, booted_disk
+from phase_boot.firmware.boot_disk import (
+    BootDiskUnknown,
+    BootVariables,
+    BusPath,
+    Disk,
+    UsbUnit,
+    booted_disk,
+)
 from phase_boot.firmware.load_option import (
     MAX_NODES,
     BadLoadOption,
@@ -28,9 +35,9 @@ from tests.support.block_devices import (
 
 
 def _copy(name: str, port: int) -> Disk:
-    device = UsbPlace(root=frozenset({port, port + 4}), ports=(), interface=0, lun=0)
-    place = Place(root="0", pci=(Pci(2, 0),), device=device)
-    return Disk(name=name, guids={1: ESP, 2: SEED}, place=place, location=name)
+    device = UsbUnit(root=frozenset({port, port + 4}), ports=(), interface=0, lun=0)
+    place = BusPath(root="0", pci=(Pci(2, 0),), device=device)
+    return Disk(name=name, guids={1: ESP, 2: SEED}, bus_path=place, location=name)
 
 
 _COPIES = [_copy("sda", 0), _copy("sdb", 1)]
@@ -44,8 +51,8 @@ def one(data: bytes) -> None:
     assert len(path.hardware) <= MAX_NODES
     assert path.partition is None or len(path.partition) == len(ESP)
     try:
-        disk = booted_disk(_COPIES, Claims(loader=ESP, path=path))
-    except NotCertain:
+        disk = booted_disk(_COPIES, BootVariables(loader=ESP, path=path))
+    except BootDiskUnknown:
         return
     # Of two copies one is certain only where every node leads to it.
     assert path.hardware[:2] == (PciRoot("0"), Pci(2, 0))

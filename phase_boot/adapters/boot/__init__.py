@@ -1,1 +1,1 @@
-"""The booted disk, the loader's partition on it, systemd-boot, and EFI variables."""
+"""The booted disk, its EFI system partition, systemd-boot, and EFI variables."""

@@ -1,4 +1,4 @@
-"""The disk that the firmware booted from, and its partitions."""
+"""Finds partitions of the booted disk, from EFI variables and sysfs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, Protocol
 
 from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER, EfiVariables, text_of
 from phase_boot.adapters.boot.sysfs_disks import disks_with, partition_device
-from phase_boot.firmware.boot_disk import SILENT, Claims, NotCertain, booted_disk
+from phase_boot.firmware.boot_disk import SILENT, BootDiskUnknown, BootVariables, booted_disk
 from phase_boot.firmware.load_option import BadLoadOption, DevicePath, read_load_option
 
 SEED_MARK: Final = Path("/run/phase-boot/seed")
-"""The GUID of the Seed partition that runs; the initramfs writes it."""
+"""File with the GUID of the mounted Seed partition, written by the initramfs."""
 LOADER_PARTITION: Final = "LoaderDevicePartUUID"
 BOOTED: Final = "BootCurrent"
 _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -25,9 +25,9 @@ class Partition:
     """A partition of the booted disk.
 
     Attributes:
-        device: its device file.
-        guid: its GUID in the partition table, in lower case.
-        location: where its disk is plugged in, for another kernel on this machine.
+        device: the device file.
+        guid: the partition GUID in lower case.
+        location: the path of its disk, in a form that another kernel on this machine finds.
     """
 
     device: str
@@ -36,20 +36,20 @@ class Partition:
 
 
 class BootDisk(Protocol):
-    """The disk that this machine booted from."""
+    """The booted disk."""
 
     def partition(self, name: str) -> Partition | None:
-        """Return its partition ``name``; None if it has not exactly one.
+        """Return the partition ``name``; None unless exactly one exists.
 
         Raises:
-            NotCertain: it is not certain which disk it is, or it is not there.
+            BootDiskUnknown: the booted disk is ambiguous or missing.
         """
 
 
 class SysfsBootDisk:
     """Implements `BootDisk` in the seed.
 
-    It is decided anew for every question: a stick can be pulled out, and another one put in.
+    The disk is determined anew for each call: sticks can be exchanged at any time.
     """
 
     def __init__(self, variables: EfiVariables, *, root: Path = Path("/")) -> None:
@@ -58,21 +58,21 @@ class SysfsBootDisk:
 
     def partition(self, name: str) -> Partition | None:
         """Compare the firmware's variables with sysfs."""
-        disk = booted_disk(disks_with(self._seed(), root=self._root), self.claims())
+        disk = booted_disk(disks_with(self._seed(), root=self._root), self.boot_variables())
         found = partition_device(disk.name, name, root=self._root)
         if found is None or found[1] not in disk.guids:
             return None
         device, number = found
         return Partition(device=device, guid=disk.guids[number], location=disk.location)
 
-    def claims(self) -> Claims:
-        """Return what the firmware says; what cannot be read is not said."""
+    def boot_variables(self) -> BootVariables:
+        """Return the EFI variables about the booted disk; unreadable ones count as missing."""
         try:
             loader = text_of(self._variables.read_volatile(LOADER_PARTITION, LOADER))
         except OSError:
             loader = None
         known = loader is not None and _GUID.fullmatch(loader.lower())
-        return Claims(loader=loader.lower() if loader and known else None, path=self._path())
+        return BootVariables(loader=loader.lower() if loader and known else None, path=self._path())
 
     def _path(self) -> DevicePath:
         try:
@@ -90,5 +90,5 @@ class SysfsBootDisk:
         except (OSError, ValueError):
             mark = ""
         if not _GUID.fullmatch(mark):
-            raise NotCertain(SILENT)
+            raise BootDiskUnknown(SILENT)
         return mark

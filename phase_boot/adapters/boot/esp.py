@@ -1,4 +1,8 @@
-"""The loader's partition of the stick, mounted for a moment at a time."""
+"""Mounts the EFI system partition (ESP) of the stick, as briefly as possible.
+
+A power cut during a mount may leave a damaged filesystem, so the partition is mounted only to read
+or write a few files.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Final, Protocol
 from phase_boot.adapters.boot.boot_disk import BootDisk
 from phase_boot.adapters.boot.fat_lookup import certainly_lacks
 from phase_boot.adapters.system.programs import run
-from phase_boot.firmware.boot_disk import NotCertain
+from phase_boot.firmware.boot_disk import BootDiskUnknown
 
 PARTITION: Final = "phase-esp"
 MOUNT_POINT: Final = Path("/run/phase-boot/esp")
@@ -19,32 +23,32 @@ OPTIONS: Final = "nodev,nosuid,noexec,noatime,umask=0077"
 
 
 class EspFailed(Exception):
-    """The partition cannot be used; the text is a reason for a person."""
+    """The ESP cannot be used; ``str`` is the reason."""
 
 
 class Esp(Protocol):
-    """A FAT filesystem that is there only while somebody looks."""
+    """A FAT filesystem that is mounted on demand."""
 
     def obstacle(self) -> str | None:
-        """Return why nothing can be written to it, if that is known without trying."""
+        """Return the obstacle to writing, if one is known without mounting."""
 
     def certainly_lacks(self, name: str) -> bool:
-        """Tell whether its root has nothing of that name, if that is sure without mounting it."""
+        """Return whether the root folder surely lacks the name, without mounting."""
 
     def mounted(
         self, *, writable: bool = False
     ) -> contextlib.AbstractAsyncContextManager[Path | None]:
-        """Return a context in which it can be used, freshly read from the disk.
+        """Return a context with the mount point, with nothing cached from an earlier mount.
 
-        It is None where there is no such partition.
+        The mount point is None without such a partition.
 
         Raises:
-            EspFailed: it cannot be mounted, or not be unmounted again.
+            EspFailed: mounting or unmounting fails.
         """
 
 
 class StickEsp:
-    """Implements `Esp` in the seed, on the disk that was booted and never on another one."""
+    """Implements `Esp` in the seed, on the booted disk only."""
 
     def __init__(
         self, disk: BootDisk, *, root: Path = Path("/"), where: Path = MOUNT_POINT
@@ -54,13 +58,13 @@ class StickEsp:
         self._where = where
 
     def obstacle(self) -> str | None:
-        """Ask the kernel about partition and disk."""
+        """Check the partition and the disk's write protection."""
         try:
             device = self._device()
-        except NotCertain as reason:
+        except BootDiskUnknown as reason:
             return str(reason)
         if device is None:
-            return "this stick has no partition for the firmware's loader"
+            return "this stick has no EFI system partition"
         mark = self._root / "sys/class/block" / Path(device).name / "ro"
         with contextlib.suppress(OSError):
             if mark.read_text().strip() == "1":
@@ -68,11 +72,11 @@ class StickEsp:
         return None
 
     def certainly_lacks(self, name: str) -> bool:
-        """Look into the bytes of the partition."""
+        """Read the root folder from the partition's bytes."""
         try:
             device = self._device()
-        except NotCertain:
-            # Nothing is written to a partition that is not certain, so nothing is cleared there.
+        except BootDiskUnknown:
+            # Nothing is ever written if the disk is uncertain, so there is nothing to clear.
             return True
         if device is None:
             return True
@@ -89,17 +93,17 @@ class StickEsp:
 
     @contextlib.asynccontextmanager
     async def mounted(self, *, writable: bool = False) -> AsyncIterator[Path | None]:
-        """Mount, and unmount: nothing of it stays in the caches of the kernel."""
+        """Mount and unmount, which drops the kernel's caches of the filesystem."""
         try:
             device = self._device()
-        except NotCertain as reason:
+        except BootDiskUnknown as reason:
             raise EspFailed(str(reason)) from reason
         if device is None:
             yield None
             return
         self._where.mkdir(parents=True, exist_ok=True)
         if self._where.is_mount():
-            # A run before this one was killed; whether it could write is not known.
+            # Left by a killed daemon, with unknown write access.
             await run("umount", str(self._where))
         options = f"{'rw' if writable else 'ro'},{OPTIONS}"
         failure = await run("mount", "-t", "vfat", "-o", options, device, str(self._where))
@@ -113,10 +117,10 @@ class StickEsp:
             raise EspFailed(f"the loader's partition cannot be unmounted: {failure}")
 
     def _device(self) -> str | None:
-        """Return the device of the partition on the booted disk; None if it has none.
+        """Return the device of the partition on the booted disk; None if missing.
 
         Raises:
-            NotCertain: it is not certain which disk was booted.
+            BootDiskUnknown: the booted disk is ambiguous or missing.
         """
         found = self._disk.partition(PARTITION)
         return found.device if found else None

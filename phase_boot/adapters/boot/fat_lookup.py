@@ -1,7 +1,7 @@
-"""Looking for a name at the root of a FAT filesystem, in its bytes, without mounting it.
+"""Looks up a name in the root folder of a FAT32 filesystem without mounting it.
 
-Mounting costs two programs and four kernel modules; this costs two reads. It only ever says
-that a name is surely not there. Whatever it does not understand, it is not sure of.
+Mounting runs two programs and loads four kernel modules; this needs two reads. The lookup only
+proves that a name is missing; anything it does not understand gives no proof.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 Read = Callable[[int, int], bytes]
-"""Returns so many bytes from an offset on, or fewer."""
+"""``read(offset, length)`` returns up to ``length`` bytes."""
 
 _SECTOR: Final = 512
 _SIZES: Final = frozenset({512, 1024, 2048, 4096})
@@ -20,14 +20,14 @@ _ENTRY: Final = 32
 _LONG_NAME: Final = 0x0F
 _END, _DELETED = 0x00, 0xE5
 _ONE_PIECE: Final = 13
-"""Characters of a name that one entry holds."""
+"""Characters of a long name in one directory entry."""
 
 
 def certainly_lacks(read: Read, name: str) -> bool:
-    """Tell whether the root of the filesystem that ``read`` reads has nothing called ``name``.
+    """Return whether the root folder surely lacks ``name``.
 
     Raises:
-        ValueError: the name is too long to look for.
+        ValueError: the name does not fit into one directory entry.
     """
     wanted = _piece_of(name)
     root = _first_of_root(read)
@@ -37,7 +37,7 @@ def certainly_lacks(read: Read, name: str) -> bool:
             return True
         if entry[0] != _DELETED and entry[11] == _LONG_NAME and _text(entry) == wanted:
             return False
-    # The folder goes on elsewhere, or this is no such filesystem.
+    # The folder continues in another cluster, or this is not FAT32.
     return False
 
 
@@ -48,12 +48,12 @@ def _piece_of(name: str) -> bytes:
 
 
 def _text(entry: bytes) -> bytes:
-    """Return the piece of a long name that an entry holds, in small letters."""
+    """Return the characters of a long name in a directory entry, in lower case."""
     return (entry[1:11] + entry[14:26] + entry[28:32]).lower()
 
 
 def _first_of_root(read: Read) -> bytes:
-    """Return the first cluster of the root of a FAT32 filesystem, or nothing."""
+    """Return the first cluster of the root folder; empty if this is not FAT32."""
     head = read(0, _SECTOR)
     if len(head) < _SECTOR or head[510:] != b"\x55\xaa" or head[82:90] != b"FAT32   ":
         return b""

@@ -1,7 +1,7 @@
-"""What is staged on the loader's partition: written, looked at again, and removed.
+"""Writes, verifies and removes staged files on the ESP.
 
-Everything here works below a folder that may have been prepared by somebody else: it goes through
-no link, believes no size, and counts what it walks over.
+An attacker may have prepared the filesystem: no symbolic link is followed, no stored size is
+trusted, and the number of visited files is limited.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from phase_boot.safefs.atomic import PRIVATE, replace_at, write_new
 from phase_boot.safefs.beneath import folder_at, folder_beneath, open_regular
 
 FOLDER: Final = "phase-staged"
-"""All that is staged lies in it, but for the entry."""
+"""Folder of all staged files, except for the boot loader entry."""
 ENTRIES: Final = ("loader", "entries")
 STAGED_ENTRY: Final = re.compile(r"phase-staged-[0-9a-f]{16}\.conf(\.new)?", re.IGNORECASE)
 MAX_REMOVED: Final = 1000
-"""Names that are looked at when something is removed: we never leave more than four."""
+"""Names that a removal visits, at most; Phase Boot itself leaves four or fewer."""
 PIECE: Final = 1024 * 1024
 _MAX_DEPTH: Final = 4
 _FOLDER_MODE: Final = 0o700
 
 
 class StagingFailed(Exception):
-    """The partition does not hold what was staged; the text is a reason for a person."""
+    """The ESP does not have the staged content; ``str`` is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file as it was written: what reading it must come to."""
+    """A written file: the size and digest that reading it must give."""
 
     path: tuple[str, ...]
     size: int
@@ -44,7 +44,7 @@ class Written:
 
 
 class _Hashed:
-    """Pieces of a file, hashed while they are written."""
+    """Buffers of a file, hashed while they are written."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -64,7 +64,7 @@ class _Hashed:
 
 def write(root: Path, path: tuple[str, ...], pieces: Iterable[bytes]) -> Written:
     """Write a new file and make it durable; raise OSError, also where one is there already."""
-    # In place, as no loader entry names the file yet. The entry is written last, atomically.
+    # No atomic write is needed: no entry names the file yet. The entry is written last, atomically.
     hashed = _Hashed(pieces)
     with _place(root, path[:-1], create=_FOLDER_MODE) as place:
         write_new(place, path[-1], hashed, PRIVATE)
@@ -73,7 +73,7 @@ def write(root: Path, path: tuple[str, ...], pieces: Iterable[bytes]) -> Written
 
 
 def write_entry(root: Path, name: str, text: str) -> Written:
-    """Write an entry under another name first: the loader never sees half of it."""
+    """Write an entry atomically, so that the loader never reads a partial one."""
     hashed = _Hashed([text.encode("ascii")])
     with _place(root, ENTRIES, create=_FOLDER_MODE) as place:
         replace_at(place, name, hashed, PRIVATE, temporary=f"{name}.new")
@@ -84,8 +84,8 @@ def check(root: Path, written: Written) -> None:
     """Read a file back.
 
     Raises:
-        StagingFailed: it is not there, or not what was written.
-        OSError: it cannot be read.
+        StagingFailed: the file is missing or has other content.
+        OSError: the file cannot be read.
     """
     name = "/".join(written.path)
     digest, left = hashlib.sha256(), written.size
@@ -103,13 +103,13 @@ def check(root: Path, written: Written) -> None:
 
 
 def room(root: Path) -> int:
-    """Return how many bytes can still be written."""
+    """Return the free space in bytes."""
     found = os.statvfs(root)
     return found.f_bavail * found.f_frsize
 
 
 def is_staged(root: Path) -> bool:
-    """Tell whether anything of ours is there; raise OSError if the partition cannot be read."""
+    """Return whether staged files exist; raise OSError if the ESP cannot be read."""
     with _place(root, ()) as place:
         if FOLDER in _names(place):
             return True
@@ -117,11 +117,11 @@ def is_staged(root: Path) -> bool:
 
 
 def remove(root: Path) -> int:
-    """Remove all that is ours, the entries first, and return how many files that were.
+    """Remove all staged files, entries first; return their number.
 
     Raises:
-        StagingFailed: there is more than we ever leave.
-        OSError: something cannot be removed.
+        StagingFailed: there are more files than Phase Boot ever stages.
+        OSError: a file cannot be removed.
     """
     count = _Count(MAX_REMOVED)
     names = _entries(root)
@@ -139,7 +139,7 @@ def remove(root: Path) -> int:
 
 @dataclass(slots=True)
 class _Count:
-    """How much may still be walked over."""
+    """Number of names that a removal may still visit."""
 
     left: int
     files: int = 0
@@ -147,7 +147,7 @@ class _Count:
     def one(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise StagingFailed(f"{FOLDER} on the stick holds more than we ever put there")
+            raise StagingFailed(f"{FOLDER} on the stick has more files than Phase Boot stages")
 
 
 def _remove(place: int, name: str, count: _Count, depth: int) -> None:
@@ -157,7 +157,7 @@ def _remove(place: int, name: str, count: _Count, depth: int) -> None:
         count.files += 1
         return
     if depth == _MAX_DEPTH:
-        raise StagingFailed(f"{FOLDER} on the stick is deeper than we ever made it")
+        raise StagingFailed(f"{FOLDER} on the stick has deeper folders than Phase Boot makes")
     with folder_at(place, name) as inner:
         for each in _names(inner):
             _remove(inner, each, count, depth + 1)
@@ -173,7 +173,7 @@ def _entries(root: Path) -> list[str]:
 
 
 def _names(place: int) -> list[str]:
-    """Return the names in a folder, the first of them where there are too many."""
+    """Return the names in a folder, up to the limit."""
     names = []
     with os.scandir(place) as found:
         for entry in found:
@@ -186,5 +186,5 @@ def _names(place: int) -> list[str]:
 def _place(
     root: Path, path: tuple[str, ...], *, create: int | None = None
 ) -> AbstractContextManager[int]:
-    """Open a folder of the partition through no link, the mount point included."""
+    """Open a folder of the ESP without following links, not even at the mount point."""
     return folder_beneath(root, path, follow_root=False, create=create)

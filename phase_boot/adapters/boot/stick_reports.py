@@ -1,4 +1,4 @@
-"""Reports on the loader's partition of the stick, where any computer can read them."""
+"""Writes reports to the ESP of the stick, which any computer can read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phase_boot.ports.reports import NotSaved
 from phase_boot.safefs.atomic import PUBLIC, replace, sync_folder
 
 FOLDER: Final = Path("phase/reports")
-"""Below the root of the partition."""
+"""Folder of reports at the root of the ESP."""
 NAME: Final = re.compile(r"[0-9a-z]{1,32}")
 MAX_REPORTS: Final = 16
 MAX_BYTES: Final = 512 * 1024
@@ -25,7 +25,7 @@ class StickReports:
         self._esp = esp
 
     async def save(self, name: str, text: str) -> str:
-        """Write the report, and remove the oldest ones if there are too many."""
+        """Write the report, and remove the oldest ones beyond the limit."""
         data = text.encode("ascii", "backslashreplace")[:MAX_BYTES]
         if not NAME.fullmatch(name):
             raise NotSaved(f"{name[:40]!r} is no name of a report")
@@ -34,7 +34,7 @@ class StickReports:
         try:
             async with self._esp.mounted(writable=True) as root:
                 if root is None:
-                    raise NotSaved("this stick has no partition that a report could go to")
+                    raise NotSaved("this stick has no EFI system partition for reports")
                 _write(root / FOLDER, f"{name}.txt", data)
         except EspFailed as failure:
             raise NotSaved(str(failure)) from failure
@@ -44,15 +44,15 @@ class StickReports:
 
 
 class NoLoaderPartition:
-    """Implements `ports.reports.Reports` on a desktop, where there is no stick to write to."""
+    """Implements `ports.reports.Reports` on a desktop, which has no stick."""
 
     async def save(self, name: str, text: str) -> str:
-        """Refuse."""
+        """Raise: there is no stick."""
         raise NotSaved(f"{name} was not started from a stick that {len(text)} bytes could go to")
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
-    """Replace a report atomically, and reclaim what a crash left of an earlier one."""
+    """Replace a report atomically, and remove drafts that a crash left."""
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / name, data, PUBLIC, temporary=_TEMPORARY)
     _keep_newest(folder, name)
@@ -60,7 +60,7 @@ def _write(folder: Path, name: str, data: bytes) -> None:
 
 
 def _keep_newest(folder: Path, name: str) -> None:
-    """Remove the oldest beyond the bound, and never the one just written, whatever the clock."""
+    """Remove the oldest reports beyond the limit, but never ``name``, even with a wrong clock."""
     others = [path for path in folder.glob("*.txt") if path.name != name]
     others.sort(key=lambda path: (path.stat().st_mtime, path.name))
     for old in others[: max(0, len(others) + 1 - MAX_REPORTS)]:

@@ -1,4 +1,4 @@
-"""Disks as sysfs shows them: their partitions, and where they are plugged in."""
+"""Reads disks from sysfs: their partitions and their paths from the PCI root bridge."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from phase_boot.firmware.boot_disk import AtaPlace, Device, DirectPlace, Disk, Place, UsbPlace
+from phase_boot.firmware.boot_disk import AtaDrive, BusPath, Device, Disk, PciDisk, UsbUnit
 from phase_boot.firmware.gpt import partition_guids
 from phase_boot.firmware.load_option import Nvme, Pci, Scsi, Sd
 
 SEED_NAME: Final = "PARTNAME=phase-seed"
-"""Other disks are not read: a strange one may be asleep, or broken."""
+"""Name of the Seed partition. Other disks are not read: they may sleep or be faulty."""
 MAX_DISKS: Final = 64
 MAX_ATTRIBUTE: Final = 4096
 _PCI_ROOT: Final = re.compile(r"pci[0-9a-f]{4,}:[0-9a-f]{2}")
@@ -29,18 +29,18 @@ _RENUMBERED: Final = (
     (re.compile(r"/(usb|host|virtio|nvme|mmc|target)[0-9]+"), r"/\1"),
     (re.compile(r"/[0-9]+(-[0-9]|:[0-9]+:[0-9]+:[0-9]+)"), r"/\1"),
 )
-"""What the order of enumeration decides; image/target/init leaves out the same."""
+"""Parts of a sysfs path that depend on enumeration order; image/target/init omits the same."""
 
 
 def disks_with(seed: str, *, root: Path = Path("/")) -> list[Disk]:
-    """Return every disk with a partition of the GUID ``seed`` that is called `phase-seed`."""
+    """Return the disks with a partition named `phase-seed` of GUID ``seed``."""
     folders = sorted({folder.parent for folder in _seeds(root)})[:MAX_DISKS]
     found = [_disk(folder, root) for folder in folders]
     return [disk for disk in found if seed in disk.guids.values()]
 
 
 def partition_device(disk: str, name: str, *, root: Path = Path("/")) -> tuple[str, int] | None:
-    """Return the device of the partition ``name`` on ``disk``, and its number; None if not one."""
+    """Return device and number of the partition ``name``; None unless exactly one exists."""
     found = [
         (f"/dev/{folder.name}", _number(folder / "partition"))
         for folder in _listed(root / "sys/class/block" / disk)
@@ -52,12 +52,12 @@ def partition_device(disk: str, name: str, *, root: Path = Path("/")) -> tuple[s
     return None
 
 
-def place_of(folder: Path, devices: Path) -> Place | None:
-    """Return where the disk in ``folder`` is plugged in; None if it is not on a PCI bus.
+def bus_path_of(folder: Path, devices: Path) -> BusPath | None:
+    """Return the bus path of the disk in ``folder``; None if it is not on a PCI bus.
 
     Args:
-        folder: the folder of the disk itself, without links on the way.
-        devices: /sys/devices, without links on the way.
+        folder: the folder of the disk in sysfs, with links resolved.
+        devices: /sys/devices, with links resolved.
     """
     bridge, *rest = folder.relative_to(devices).parts
     if not _PCI_ROOT.fullmatch(bridge):
@@ -67,16 +67,16 @@ def place_of(folder: Path, devices: Path) -> Place | None:
         functions.append(Pci(int(found[1], 16), int(found[2])))
         rest = rest[1:]
     below = folder.parents[len(rest) - 1] if rest else folder
-    return Place(
+    return BusPath(
         root=_root_uid(devices / bridge), pci=tuple(functions), device=_device(below, rest)
     )
 
 
 def location_of(folder: Path, devices: Path) -> str:
-    """Return the place of a disk in a spelling that another boot of this machine shares.
+    """Return the path of a disk in a form that is the same in each boot of this machine.
 
-    Numbers that follow from the order of enumeration are left out. It is empty for a disk that has
-    no place of its own, such as one of several paths.
+    Numbers that depend on enumeration order are left out. It is empty for a disk without a single
+    path, such as a multipath device.
     """
     path = folder.relative_to(devices)
     if path.parts[0] == "virtual":
@@ -92,7 +92,7 @@ def location_of(folder: Path, devices: Path) -> str:
 
 
 def _seeds(root: Path) -> Iterator[Path]:
-    """Yield the folder of every partition that is called `phase-seed`, without links."""
+    """Yield the folder of each partition named `phase-seed`, with links resolved."""
     for link in _listed(root / "sys/class/block"):
         if SEED_NAME in _read(link / "uevent").splitlines():
             yield Path(os.path.realpath(link))
@@ -103,13 +103,13 @@ def _disk(folder: Path, root: Path) -> Disk:
     return Disk(
         name=folder.name,
         guids=_guids(folder, root),
-        place=place_of(folder, devices),
+        bus_path=bus_path_of(folder, devices),
         location=location_of(folder, devices),
     )
 
 
 def _guids(folder: Path, root: Path) -> dict[int, str]:
-    """Return the GUIDs of the disk in ``folder``; none if it cannot be read."""
+    """Return the partition GUIDs of the disk in ``folder``; empty if unreadable."""
     try:
         fd = os.open(root / "dev" / folder.name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -124,7 +124,7 @@ def _guids(folder: Path, root: Path) -> dict[int, str]:
 
 
 def _root_uid(bridge: Path) -> str | None:
-    """Return the ACPI _UID of a root bridge; where nothing says it, the only one is 0."""
+    """Return the ACPI _UID of a root bridge; without one a sole bridge has 0."""
     if uid := _read(bridge / "firmware_node/uid").strip():
         return uid
     bridges = [each for each in _listed(bridge.parent) if _PCI_ROOT.fullmatch(each.name)]
@@ -132,10 +132,10 @@ def _root_uid(bridge: Path) -> str | None:
 
 
 def _device(controller: Path, parts: list[str]) -> Device:
-    """Return the place that ``parts`` of a path describe, below the folder of the controller."""
+    """Return the device at the path ``parts`` below the controller."""
     match [re.sub(r"[0-9]+$", "", part) for part in parts]:
         case ["virtio", "block", _]:
-            return DirectPlace()
+            return PciDisk()
         case ["nvme", "nvme", _]:
             namespace = _number(controller.joinpath(*parts, "nsid"))
             return None if namespace is None else Nvme(namespace)
@@ -145,7 +145,7 @@ def _device(controller: Path, parts: list[str]) -> Device:
 
 
 def _scsi(controller: Path, parts: list[str]) -> Device:
-    """Return the place of a disk that Linux drives as a SCSI one, on whatever bus."""
+    """Return the device of a disk that Linux drives as SCSI, on any bus."""
     scsi = next(filter(None, map(_SCSI.fullmatch, parts)), None)
     if scsi is None:
         return None
@@ -154,11 +154,11 @@ def _scsi(controller: Path, parts: list[str]) -> Device:
         return _usb(controller, parts, lun)
     if parts[0].startswith("ata"):
         port = _number(controller / parts[0] / "ata_port" / parts[0] / "port_no")
-        return AtaPlace(port - 1, target) if port else None
+        return AtaDrive(port - 1, target) if port else None
     return Scsi(target, lun)
 
 
-def _usb(controller: Path, parts: list[str], lun: int) -> UsbPlace | None:
+def _usb(controller: Path, parts: list[str], lun: int) -> UsbUnit | None:
     plugged = next(filter(None, map(_USB.fullmatch, parts)), None)
     ports = [int(port) for port in plugged[1].split(".") if port] if plugged else []
     if plugged is None or not ports:
@@ -167,10 +167,10 @@ def _usb(controller: Path, parts: list[str], lun: int) -> UsbPlace | None:
     numbers = set(_numbers(hub, ports[0]))
     bus = parts[0].removeprefix("usb")
     peer = Path(os.path.realpath(hub / f"{bus}-0:1.0" / f"usb{bus}-port{ports[0]}" / "peer"))
-    # The same socket of another speed: a firmware may talk to the stick in that one.
+    # The peer port of the same connector at another speed, which the firmware may use.
     if (other := _ROOT_PORT.fullmatch(peer.name)) and peer.parent.parent.parent == controller:
         numbers.update(_numbers(peer.parent.parent, int(other[1])))
-    return UsbPlace(
+    return UsbUnit(
         root=frozenset(numbers),
         ports=tuple(port - 1 for port in ports[1:]),
         interface=int(plugged[2]),
@@ -179,10 +179,10 @@ def _usb(controller: Path, parts: list[str], lun: int) -> UsbPlace | None:
 
 
 def _numbers(hub: Path, port: int) -> Iterator[int]:
-    """Yield what a firmware may number a port that Linux has as ``port`` of a root hub.
+    """Yield the numbers that firmware may use for ``port`` of a Linux root hub.
 
-    An xHCI controller numbers the ports of all speeds in one row; Linux makes a hub of each speed.
-    Which speed comes first is not told, so it may be either.
+    An xHCI controller numbers the ports of all speeds consecutively; Linux has a root hub for each
+    speed. The order of the speeds is unknown, so both are possible.
     """
     yield port - 1
     for other in _listed(hub.parent):

@@ -1,8 +1,8 @@
-"""systemd-boot on the stick as the other way to start an image: stage it, for one start.
+"""Starts an image once through systemd-boot, where kexec is impossible.
 
-A power cut at any moment leaves a stick that boots as before: only new files are written, none of
-the seed's and never loader.conf, and the loader is told last, in one variable that it forgets by
-itself.
+The image is staged on the ESP, with an entry that `LoaderEntryOneShot` selects for one start. A
+power cut at any moment leaves a stick that boots as before: only new files are written, neither
+files of the seed nor loader.conf change, and the variable, which systemd-boot deletes, is set last.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from phase_boot.ports.loader import BootPayload, StagingSupport
 
 MIB: Final = 1024 * 1024
 SLACK: Final = MIB
-"""Room that is left on the partition for folders and the entry."""
+"""Free space reserved for folders and the entry."""
 ONE_SHOT: Final = "LoaderEntryOneShot"
 FEATURES: Final = "LoaderFeatures"
 _STARTS_ONCE: Final = 1 << 3
-"""The bit of the loader's features that says that it reads `LoaderEntryOneShot`."""
+"""Bit of `LoaderFeatures`: the loader supports `LoaderEntryOneShot`."""
 _FAILURES: Final = (OSError, EspFailed, StagingFailed, UnknownKernel, ValueError)
 
 
@@ -50,11 +50,11 @@ class SystemdBootLoader:
         self._reboot = reboot
 
     async def staging_support(self) -> StagingSupport:
-        """Look at the variables and the partition, without touching either."""
+        """Check variables and ESP without changing either."""
         return StagingSupport(obstacle=self._obstacle(), secure_boot=self._secure_boot())
 
     async def stage(self, payload: BootPayload) -> str:
-        """Write, look at it again from the disk, and tell the loader."""
+        """Write the files, read them back from the disk, and set the variable."""
         entry = _entry(payload, secrets.token_hex(8))
         try:
             written = await self._written(payload, entry)
@@ -71,7 +71,7 @@ class SystemdBootLoader:
 
     async def restart(self) -> None:
         """Ask systemd to restart the machine."""
-        # systemd ends us with everything else; the journal has a line or two to come before that.
+        # systemd then stops this process; a few journal lines may still follow.
         earlier = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         failure = await run(*self._reboot)
         if failure is not None:
@@ -82,7 +82,7 @@ class SystemdBootLoader:
             )
 
     async def unstage(self) -> int:
-        """Look first, and mount only what has to be: a boot should not pay for nothing."""
+        """Check first, and mount only if files are left, as mounting delays the boot."""
         try:
             files = await self._removed()
             # Only now: a variable that the firmware will not give up leaves no file behind.
@@ -92,10 +92,10 @@ class SystemdBootLoader:
         return files
 
     async def _removed(self) -> int:
-        # The folder is made before anything else and removed after everything else.
+        # The folder is created first and removed last.
         if await asyncio.to_thread(self._esp.certainly_lacks, staging.FOLDER):
             return 0
-        # A partition that is only read is not left in need of repair.
+        # A read-only mount never needs a repair.
         async with self._esp.mounted() as root:
             if root is None or not await asyncio.to_thread(staging.is_staged, root):
                 return 0
@@ -103,7 +103,7 @@ class SystemdBootLoader:
             return await asyncio.to_thread(staging.remove, root) if root else 0
 
     async def _written(self, payload: BootPayload, entry: Entry) -> list[Written]:
-        """Write the files, and return what reading them must come to."""
+        """Write the files; return their sizes and digests."""
         if obstacle := self._obstacle():
             raise StagingFailed(obstacle)
         async with self._esp.mounted(writable=True) as root:
@@ -113,7 +113,7 @@ class SystemdBootLoader:
             return await asyncio.to_thread(_write, place, payload, entry)
 
     async def _entered(self, entry: Entry, written: list[Written]) -> None:
-        """Read the files from the disk again; only if they are right, write the entry."""
+        """Read the files back from the disk; write the entry only if they match."""
         async with self._esp.mounted(writable=True) as root:
             place = _there(root)
             for file in written:
@@ -124,14 +124,14 @@ class SystemdBootLoader:
             await asyncio.to_thread(staging.check, _there(root), listed)
 
     async def _take_back(self) -> None:
-        """Leave the stick as it was, as far as it lets us; the next boot tries again."""
+        """Undo the staging as far as possible; the next boot tries again."""
         try:
             await self.unstage()
         except CannotChainload:
             return
 
     def _forget(self) -> None:
-        """Take the order back that the loader has not carried out."""
+        """Delete `LoaderEntryOneShot`."""
         ordered = self._variables.text(ONE_SHOT, LOADER)
         if ordered is not None and staging.STAGED_ENTRY.fullmatch(ordered):
             self._variables.remove(ONE_SHOT, LOADER)
@@ -150,7 +150,7 @@ class SystemdBootLoader:
         return self._esp.obstacle()
 
     def _secure_boot(self) -> bool:
-        """Return whether Secure Boot is on; where the firmware will not say, it is."""
+        """Return whether Secure Boot is on; true if the variable is unreadable."""
         try:
             value = self._variables.read("SecureBoot", GLOBAL)
         except OSError:
@@ -174,7 +174,7 @@ def _entry(payload: BootPayload, name: str) -> Entry:
 
 
 def _reckon(root: Path, payload: BootPayload) -> None:
-    """Refuse before anything is written what does not fit."""
+    """Raise before writing if the files do not fit."""
     packed = payload.kernel.packed
     kernel = packed.unpacked if packed else payload.image.artifact.size
     needed = kernel + (payload.initrd.size if payload.initrd else 0) + SLACK
@@ -209,7 +209,7 @@ def _path(name: str) -> tuple[str, ...]:
 
 def _there(root: Path | None) -> Path:
     if root is None:
-        raise StagingFailed("this stick has no partition for the firmware's loader")
+        raise StagingFailed("this stick has no EFI system partition")
     return root
 
 

@@ -1,1 +1,1 @@
-"""Discovery: each finder reports URLs where a manifest may be (SPEC M2.4, M2.6)."""
+"""Finders, which report candidate manifest URLs (SPEC M2.4, M2.6)."""

@@ -1,4 +1,4 @@
-"""Finders that need no network: URLs from the configuration, and the newest verified manifest."""
+"""Finders that search no network: configured URLs, and the newest verified manifest."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from phase_boot.ports.finder import Candidate, DiscoveryQuery
 
 
 class UrlFinder:
-    """Finds the URLs of the policy, of the kernel command line, and a typed one."""
+    """Yields the URLs of the policy and of the kernel command line, and a typed one."""
 
     origin = "url"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
-        """Yield the named URLs in order."""
+        """Yield the URLs in order."""
         for url in query.urls:
             yield Candidate(url=url, origin=self.origin)
 
 
 class CachedManifestFinder:
-    """Finds the newest manifest that was ever verified here: Local boots from it without a network.
+    """Yields the newest manifest that was verified here, from which Local boots without a network.
 
-    It is verified again: it may have expired, or a newer root may have revoked its signer.
+    The manifest is verified again: it may have expired, or a newer root may revoke its signer.
     """
 
     origin = "cache"

@@ -1,7 +1,7 @@
-"""Finding manifests on this LAN by mDNS and DNS-SD (SPEC M2.4; RFC 6762 and RFC 6763).
+"""Finds manifests on the LAN by mDNS and DNS-SD (SPEC M2.4; RFC 6762 and RFC 6763).
 
-All announcements are handled side by side: none is waited for. The first packet that completes one
-makes a candidate; what is missing is asked for meanwhile, within the bounds of `mdns_cache`.
+All announcements are handled concurrently. The packet that completes an announcement makes a
+candidate; missing records are queried meanwhile, within the limits of `mdns_cache`.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MAX_URL: Final = 255
-"""Characters: one string of a TXT record holds no more."""
+"""Characters: the largest string of a TXT record."""
 MAX_ADDRESSES: Final = 4
 MAX_OF_ONE_SENDER: Final = 16
 """Candidates of one sender."""
 MAX_CANDIDATES: Final = 1000
-"""In one search; fewer than `privsep.client` accepts."""
+"""Candidates of one search, at most; fewer than `privsep.client` accepts."""
 MAX_REASONS: Final = 8
-"""Reasons for which something was passed over, in one search."""
+"""Reasons of ignored packets and records that one search reports, at most."""
 MAX_NAME: Final = 200
-"""Characters of an instance name that are passed on."""
+"""Characters of an instance name that are reported."""
 LAST_RESORT_SECONDS: Final = 0.5
-"""Head start of every other candidate before a link-local address, or one without a route."""
+"""Delay of candidates with a link-local address, or with one that has no route."""
 TICK_SECONDS: Final = 0.1
-"""Between two looks at what is worth asking for."""
+"""Interval of queries for missing records."""
 LOOPBACK: Final = "lo"
 
 
 class MdnsFinder:
-    """Implements `ports.finder.Finder`; zeroconf's parser is imported when first needed."""
+    """Implements `ports.finder.Finder`; zeroconf is imported for the first search."""
 
     origin = "lan"
 
     def __init__(self, find_places: Callable[[], frozenset[Place]] = places) -> None:
-        """Look on every interface and family that ``find_places`` names, whenever it is asked."""
+        """Search on the interfaces and families that ``find_places`` returns at each change."""
         self._library = LazyImport("phase_boot.adapters.finders.mdns_message")
         self._places = find_places
 
@@ -64,7 +64,7 @@ class MdnsFinder:
         await self._library.ready()
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:
-        """Yield what announces itself as the channel and architecture that are looked for."""
+        """Yield announced candidates of the requested channel and architecture."""
         await self._library.ready()
         from phase_boot.adapters.finders import mdns_message  # noqa: PLC0415 - it is imported by now
 
@@ -87,7 +87,7 @@ class MdnsFinder:
 
 
 class Browser:
-    """Turns packets into candidates. No I/O of its own, but for `ask`."""
+    """Turns packets into candidates. Only `ask` performs I/O."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Browser:
     ) -> None:
         """Look for what ``query`` says, with the module ``mdns_message``.
 
-        ``routed`` says whether there is a route to an address.
+        ``routed`` returns whether the kernel has a route to an address.
         """
         self._query = query
         self._has_route = routed
@@ -111,7 +111,7 @@ class Browser:
         self.found = asyncio.Queue[Candidate | Ignored](MAX_CANDIDATES)
 
     def heard(self, sender: Sender, packet: bytes) -> None:
-        """Take one packet: whatever is wrong with it concerns this packet alone."""
+        """Process one packet; an error affects this packet alone."""
         now = asyncio.get_running_loop().time()
         if not self.announcements.admits(sender, now):
             return
@@ -124,7 +124,7 @@ class Browser:
             self.announcements.ignored[f"packets that raised {type(error).__name__}"] += 1
 
     async def ask(self, endpoints: Endpoints) -> None:
-        """Ask for the service, and for what announcements lack, until cancelled."""
+        """Query the service and missing records until cancelled."""
         message, now = self._message, asyncio.get_running_loop().time
         service = tuple(message.queries([(SERVICE, message.TYPE_PTR)]))
         while True:
@@ -145,14 +145,14 @@ class Browser:
             await asyncio.sleep(TICK_SECONDS)
 
     def tell_ignored(self) -> None:
-        """Say of each reason once that something was passed over for it."""
+        """Report each reason of ignored packets or records once."""
         for reason in self.announcements.ignored.keys() - self._told:
             if len(self._told) < MAX_REASONS:
                 self._told.add(reason)
                 self._put(Ignored(reason))
 
     def _offer(self, sender: Sender, instance: Instance) -> None:
-        """Make candidates of an instance as far as it is known."""
+        """Make candidates from the known records of an instance."""
         if instance.host is None or instance.strings is None:
             return
         said = strings_of(instance.strings)
@@ -171,7 +171,7 @@ class Browser:
             self._take(sender, url, instance.name, last_resort=not self._near(url))
 
     def _near(self, url: str) -> bool:
-        """Say whether a URL is worth trying at once: a name, or a routed address of more reach."""
+        """Return whether a URL needs no delay: a name, or a routed address beyond link-local."""
         host = host_of(url)
         try:
             address = ip_address(host)
@@ -211,7 +211,7 @@ async def _until(
     running: Sequence[asyncio.Task[None]],
     seconds: float,
 ) -> AsyncGenerator[Candidate | Ignored, None]:
-    """Yield what is found, for so long; raise what a task raised that should have gone on."""
+    """Yield results until the deadline; raise the error of a task that ended early."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         getting = asyncio.create_task(found.get())
@@ -231,7 +231,7 @@ async def _until(
 
 
 def is_wanted(said: Mapping[str, str | None], query: DiscoveryQuery) -> bool:
-    """Say whether an announcement is of the channel and architecture that are looked for."""
+    """Return whether an announcement has the requested channel and architecture."""
     told = _by_key(said)
     return told.get("channel") == query.channel and told.get("arch") == query.arch
 
@@ -243,13 +243,13 @@ def manifest_urls(
     addresses: Sequence[str],
     query: DiscoveryQuery,
 ) -> Iterator[str]:
-    """Yield the manifest URLs that an announcement for us names, hostile or not.
+    """Yield the manifest URLs of an announcement, which may be hostile.
 
     Args:
         told: the TXT record's keys and values. The case of a key does not matter, and of several
             values the first counts (RFC 6763, section 6.4).
-        server: the name of the machine that announces.
-        addresses: those it announces with.
+        server: the host name of the announcer.
+        addresses: the announced addresses of that host.
         query: what is looked for.
     """
     if not is_wanted(told, query):
@@ -262,18 +262,18 @@ def manifest_urls(
     if not url.host.endswith(".local"):
         yield str(url)
         return
-    # Only the announcer's own name may be answered by the addresses it announced with.
+    # Announced addresses may replace only the host name of the announcer itself.
     if server is None or url.host != server.rstrip(".").lower():
         return
     reached = [a for a in addresses if scope_of(a) not in {Scope.OWN, Scope.NOBODY}]
-    # One that holds on its own wire only needs the name of our interface in the URL: a last resort.
+    # A link-local address needs our interface in the URL, so it is the last resort.
     far = [a for a in reached if scope_of(a) is not Scope.LINK]
     for address in (far or reached)[:MAX_ADDRESSES]:
         yield str(replace(url, host=address, query=None))
 
 
 def _by_key(told: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the values by their keys in lower case, the first of each key."""
+    """Return the first value of each key, with keys in lower case."""
     values: dict[str, str | None] = {}
     for key, value in told.items():
         values.setdefault(key.lower(), value)

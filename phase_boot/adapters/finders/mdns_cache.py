@@ -1,9 +1,9 @@
-"""What has been heard by mDNS, kept apart per sender and bounded per sender and in all.
+"""Cache of mDNS records, separate for each sender and limited for each sender and in total.
 
-The records of one sender never mix with those of another: neither a goodbye (RFC 6762, section
-10.1) nor a cache flush (section 10.2) of a stranger removes anything, and a stranger's SRV record
-does not redirect somebody else's name. What is heard is only a hint, and is needed for seconds, so
-nothing expires. A sender that announces too much displaces its own announcements first.
+Records of different senders never mix: a goodbye (RFC 6762, section 10.1) or cache flush (section
+10.2) of one sender does not remove records of another, and its SRV record does not redirect the
+name of another. Records are hints that are needed for seconds, so none expires. A sender that
+announces too much displaces its own announcements first.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ MAX_ADDRESSES: Final = 8
 """Addresses of one host name."""
 BURST_PACKETS: Final = 64
 PACKETS_PER_SECOND: Final = 32
-"""Of one sender, once it has used up its burst."""
+"""Packets per second of one sender after its burst."""
 SILENT_QUERIES: Final = 3
-"""After so many queries in vain an instance is journalled as one that nothing completes."""
+"""Unanswered queries after which an instance is reported as incomplete."""
 QUERY_SECONDS: Final = 1.0
-"""Between the first two queries for one record; RFC 6762, section 5.2."""
+"""Interval of the first two queries for a record (RFC 6762, section 5.2)."""
 LONGEST_QUERY_SECONDS: Final = 2.0
-"""Between later ones, for as long as the search takes: on a busy cable several are lost."""
+"""Interval of later queries, during the whole search: a busy network loses several."""
 MAX_ASKED: Final = 8
-"""Instances of one sender that are asked for at once."""
+"""Instances of one sender in one round of queries."""
 MAX_QUESTIONS: Final = 64
-"""Questions in one round, over all senders."""
+"""Questions in one round, for all senders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Where a packet came from: the interface's index, the family, and the source address."""
+    """Origin of a packet: interface index, address family and source address."""
 
     index: int
     family: int
@@ -49,14 +49,14 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A PTR record of the service: an instance exists."""
+    """A PTR record of the service, which names an instance."""
 
     instance: str
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A SRV record: the host name of an instance."""
+    """An SRV record: the host name of an instance."""
 
     instance: str
     host: str
@@ -64,7 +64,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A TXT record of an instance, as it is on the wire."""
+    """A TXT record of an instance in wire format."""
 
     instance: str
     strings: bytes
@@ -83,7 +83,7 @@ Record: TypeAlias = Pointer | Server | Text | Address
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is still missing: records of an instance, or the addresses of a host."""
+    """A query for missing records of an instance or addresses of a host."""
 
     sender: Sender
     name: str
@@ -100,12 +100,12 @@ class Instance:
     asked: int = 0
     ask_at: float = 0.0
     answered: bool = False
-    """Whether nothing more of it is needed."""
+    """Whether all records are known."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """What one sender has said."""
+    """The records of one sender."""
 
     instances: dict[str, Instance] = field(default_factory=dict)
     hosts: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -114,17 +114,17 @@ class _Known:
 
 
 class Announcements:
-    """The table of what has been heard. No I/O: the time is an argument, in seconds."""
+    """The cache. Performs no I/O; methods take the time in seconds."""
 
     def __init__(self, chance: random.Random | None = None) -> None:
-        """Draw whom a full table forgets by ``chance``."""
+        """Use ``chance`` to select the sender that a full cache evicts."""
         self._chance = chance or random.Random()  # noqa: S311 - no secret is drawn
         self._senders: dict[Sender, _Known] = {}
         self.ignored: Counter[str] = Counter()
-        """How much was passed over, by the reason."""
+        """Numbers of ignored packets and records by reason."""
 
     def admits(self, sender: Sender, now: float) -> bool:
-        """Say whether another packet of ``sender`` is read at all, and count it."""
+        """Count a packet of ``sender``; return whether its rate limit permits it."""
         known = self._senders.get(sender)
         if known is None:
             return True
@@ -137,7 +137,7 @@ class Announcements:
         return True
 
     def heard(self, sender: Sender, records: Iterable[Record], now: float) -> list[Instance]:
-        """Take the records of one packet; return the instances that it says something of."""
+        """Add the records of a packet; return the affected instances."""
         known = self._known(sender, now)
         touched: dict[str, None] = {}
         hosts = set[str]()
@@ -158,21 +158,21 @@ class Announcements:
         return [known.instances[key] for key in touched if key in known.instances]
 
     def addresses(self, sender: Sender, instance: Instance) -> tuple[str, ...]:
-        """Return the addresses that ``sender`` gave the host of its instance."""
+        """Return the addresses of the instance's host according to ``sender``."""
         known = self._senders.get(sender)
         if known is None or instance.host is None:
             return ()
         return tuple(known.hosts.get(instance.host.lower(), ()))
 
     def questions(self, now: float) -> list[Question]:
-        """Return what is worth asking for now; each call counts as asking."""
+        """Return the queries that are due; each call counts them as sent."""
         asked: list[Question] = []
-        # The senders that announce least come first.
+        # Senders with few announcements come first.
         for sender, known in sorted(self._senders.items(), key=lambda s: len(s[1].instances)):
             if any(_is_silent(each, now) for each in known.instances.values()):
                 self.ignored["announcements that nothing completes"] += 1
             due = [each for each in known.instances.values() if _is_due(each, now)]
-            # The newest first: a flood of names before them is of the same sender.
+            # Newest first: older names of the same sender may be a flood.
             for instance in due[-MAX_ASKED:]:
                 if len(asked) >= MAX_QUESTIONS:
                     return asked
@@ -186,7 +186,7 @@ class Announcements:
         known = self._senders.get(sender)
         if known is None:
             if len(self._senders) >= MAX_SENDERS:
-                # At random: a flood of made-up senders mostly displaces itself.
+                # Random eviction: a flood of forged senders mostly evicts its own entries.
                 del self._senders[self._chance.choice(tuple(self._senders))]
                 self.ignored["senders beyond the room for them"] += 1
             known = self._senders[sender] = _Known(packets=BURST_PACKETS - 1, heard=now)
@@ -203,7 +203,7 @@ class Announcements:
         return instance
 
     def _address(self, known: _Known, record: Address) -> bool:
-        """Keep an address; say whether it is new."""
+        """Add an address; return whether it is new."""
         key = record.host.lower()
         if key not in known.hosts and len(known.hosts) >= MAX_HOSTS:
             del known.hosts[next(iter(known.hosts))]
@@ -215,12 +215,12 @@ class Announcements:
 
 
 def usable_address(address: str, *, index: int, on_loopback: bool) -> str | None:
-    """Return an announced address as a URL needs it, or None if no provider can have it.
+    """Return an announced address in URL form; None if no provider can have it.
 
     Args:
-        address: without a zone.
-        index: of the interface on which it was heard; an IPv6 link-local address gets it as zone.
-        on_loopback: whether that is the loopback interface.
+        address: the address without zone.
+        index: index of the receiving interface, the zone of an IPv6 link-local address.
+        on_loopback: whether the receiving interface is loopback.
     """
     ip = ip_address(address)
     if ip.is_multicast or ip.is_unspecified or ip.is_loopback is not on_loopback:
@@ -229,9 +229,9 @@ def usable_address(address: str, *, index: int, on_loopback: bool) -> str | None
 
 
 def strings_of(text: bytes) -> dict[str, str | None]:
-    """Return the keys and values of a TXT record (RFC 6763, section 6.3), the first of each key.
+    """Return the first value of each key of a TXT record (RFC 6763, section 6.3).
 
-    Bytes that are not UTF-8 are replaced, and a string that is cut off ends the record.
+    Invalid UTF-8 is replaced, and a truncated string ends the record.
     """
     said: dict[str, str | None] = {}
     for string in _strings(text):
@@ -256,7 +256,7 @@ def _is_due(instance: Instance, now: float) -> bool:
 
 
 def _is_silent(instance: Instance, now: float) -> bool:
-    """Say whether it was asked for several times in vain."""
+    """Return whether several queries for it had no response."""
     return not instance.answered and instance.asked >= SILENT_QUERIES and instance.ask_at <= now
 
 

@@ -1,8 +1,8 @@
-"""mDNS messages: reading them with zeroconf's parser, and writing questions.
+"""Parses mDNS messages with zeroconf's parser, and encodes queries.
 
-Of a packet everything up to its first unreadable record counts. zeroconf's own browser and resolver
-are not used: they raise at names that RFC 6763 forbids, resolve without regard to the sender, and
-let one sender's flood, goodbye or cache flush remove what another one announced.
+Records before the first malformed one count. zeroconf's browser and resolver are not used: they
+raise on names that RFC 6763 forbids, ignore the sender of a record, and let one sender's flood,
+goodbye or cache flush remove records of another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from phase_boot.adapters.finders.mdns_cache import SERVICE, Address, Pointer, Re
 MAX_PACKET: Final = 9000
 """Bytes; RFC 6762, section 17."""
 MAX_QUERY: Final = 1200
-"""Bytes of one query, so that it is one frame of any network."""
+"""Bytes of one query, which fits into one frame of any network."""
 TYPE_A: Final = 1
 TYPE_PTR: Final = 12
 TYPE_TXT: Final = 16
@@ -43,9 +43,9 @@ _OF_SERVICE: Final = f".{SERVICE}"
 
 
 def records(packet: bytes) -> Iterator[Record]:
-    """Yield what a packet says of our service and of hosts, hostile or not.
+    """Yield the records of our service and of hosts in a packet, which may be hostile.
 
-    Queries say nothing. A record with a time to live of 0 is a goodbye and is passed over.
+    Queries have none. A record with a time to live of 0 is a goodbye and is skipped.
     """
     if len(packet) > MAX_PACKET:
         return
@@ -74,9 +74,9 @@ def _read(record: DNSRecord) -> Record | None:
 
 
 def queries(questions: Sequence[tuple[str, int]]) -> Iterator[bytes]:
-    """Yield the packets that ask these names for records of these types.
+    """Yield query packets for these names and record types.
 
-    A name that no question can hold is passed over: nobody could answer it.
+    A name that DNS cannot encode is skipped.
     """
     body, count = b"", 0
     for name, kind in questions:
@@ -97,7 +97,7 @@ def _is_instance(name: str) -> bool:
 
 
 def _wire(name: str) -> bytes | None:
-    """Return a name as labels; what is before our service is one label, dots and all."""
+    """Encode a name as labels; an instance name is one label, including its dots."""
     if _is_instance(name):
         labels = [name[: -len(_OF_SERVICE)], *SERVICE.rstrip(".").split(".")]
     else:

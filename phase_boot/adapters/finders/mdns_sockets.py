@@ -1,4 +1,4 @@
-"""Sockets of mDNS: one for each interface and address family, kept as these come and go."""
+"""mDNS sockets, one for each interface and address family, updated as interfaces change."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ HOPS: Final = 255
 _IP_MULTICAST_ALL: Final = 49
 _IPV6_MULTICAST_ALL: Final = 29
 RECEIVE_BUFFER: Final = 1024 * 1024
-"""Bytes; the kernel grants what its own bound allows."""
+"""Bytes; the kernel may limit it (net.core.rmem_max)."""
 MAX_DATAGRAM: Final = 9216
 MAX_AT_ONCE: Final = 64
-"""Packets that are read before anything else gets its turn."""
+"""Packets read before other tasks run."""
 FIRST_SECONDS: Final = (0.02, 0.12)
 """Random delay of the first query (RFC 6762, section 5.2)."""
 LONGEST_SECONDS: Final = 60.0
-"""Between two queries for the service."""
+"""Longest interval of queries for the service."""
 AGAIN_SECONDS: Final = 0.2
-"""After a query that could not be sent, as while an IPv6 address is still being checked."""
+"""Retry delay after a failed send, as during duplicate address detection."""
 MAX_SOCKETS: Final = 64
 
 Heard = Callable[[Sender, bytes], object]
 
 
 class Endpoint:
-    """One socket that hears and asks one interface in one family."""
+    """The socket of one interface and address family."""
 
     def __init__(self, place: Place, heard: Heard) -> None:
         """Join the group on ``place``.
 
         Raises:
-            OSError: it cannot be joined there.
+            OSError: the group cannot be joined.
         """
         self.place = place
         self._heard = heard
@@ -58,7 +58,7 @@ class Endpoint:
         self._socket.close()
 
     def send(self, packets: Iterable[bytes]) -> bool:
-        """Send to the group; say whether everything could be sent."""
+        """Send to the group; return whether all packets were sent."""
         group = (GROUP, PORT)
         group6 = (GROUP6, PORT, 0, self.place.index)
         try:
@@ -71,7 +71,7 @@ class Endpoint:
         return True
 
     def ask(self, packets: Iterable[bytes], now: float) -> None:
-        """Send the query for the service, if it is due, and set when it is due again."""
+        """Send the query for the service if due, and schedule the next one."""
         if self.due > now:
             return
         if self.send(packets):
@@ -87,21 +87,21 @@ class Endpoint:
             except BlockingIOError:
                 return
             except OSError:
-                # An error of an earlier packet, or the interface is gone: `places` will say so.
+                # An error of an earlier packet, or a removed interface, which `places` reports.
                 return
             address = str(source[0]).partition("%")[0]
             self._heard(Sender(self.place.index, self.place.family, address), packet)
 
 
 class Endpoints:
-    """All of them; `follow` keeps them as the interfaces are."""
+    """All mDNS sockets; `follow` updates them as interfaces change."""
 
     def __init__(self, heard: Heard, find_places: Callable[[], frozenset[Place]] = places) -> None:
         self._heard = heard
         self._places = find_places
         self._open: dict[Place, Endpoint] = {}
         self.failure: str | None = "no interface has an address"
-        """Why there was no socket yet; None once there was one."""
+        """Reason for which no socket was opened yet; None after the first one."""
 
     async def follow(self) -> None:
         """Open and close sockets as interfaces and addresses come and go, until cancelled."""
@@ -111,19 +111,19 @@ class Endpoints:
                 await news.wait()
 
     def ask(self, packets: Iterable[bytes], now: float) -> None:
-        """Send the query for the service wherever it is due."""
+        """Send the query for the service on the sockets where it is due."""
         every = tuple(packets)
         for endpoint in self._open.values():
             endpoint.ask(every, now)
 
     def send(self, index: int, family: int, packets: Iterable[bytes]) -> None:
-        """Send to the group of one interface and family, if it is still there."""
+        """Send to the group on one interface and family, if present."""
         for place, endpoint in self._open.items():
             if (place.index, place.family) == (index, family):
                 endpoint.send(packets)
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all sockets."""
         for endpoint in self._open.values():
             endpoint.close()
         self._open.clear()
@@ -146,8 +146,8 @@ def _open(place: Place) -> socket.socket:
     try:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # Else a datagram may reach the socket of another interface (SO_REUSEPORT).
-        # Linux 5.7 and later ask no privilege for this.
+        # Without this a datagram may reach the socket of another interface (SO_REUSEPORT).
+        # Unprivileged since Linux 5.7.
         with contextlib.suppress(OSError):
             device = place.interface.encode()
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
@@ -164,7 +164,7 @@ def _open(place: Place) -> socket.socket:
 
 
 def _join(channel: socket.socket, index: int) -> None:
-    """Hear and speak on one interface only (ip(7): struct ip_mreqn)."""
+    """Receive and send on one interface only (ip(7): struct ip_mreqn)."""
     there = struct.pack("=4s4si", socket.inet_aton(GROUP), bytes(4), index)
     channel.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
     channel.bind((GROUP, PORT))
@@ -178,7 +178,7 @@ def _join6(channel: socket.socket, index: int) -> None:
     there = struct.pack("=16si", socket.inet_pton(socket.AF_INET6, GROUP6), index)
     channel.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     channel.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-    # With its index as the scope, the socket is bound to the interface.
+    # The index as scope binds the socket to the interface.
     channel.bind((GROUP6, PORT, 0, index))
     channel.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, there)
     channel.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)

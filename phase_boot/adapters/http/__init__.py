@@ -1,1 +1,1 @@
-"""HTTP and HTTPS: the fetcher's connections, and everything that a server's response may say."""
+"""HTTP client: connections, redirects, and interpretation of untrusted response headers."""

@@ -1,6 +1,6 @@
-"""Telling a captive portal by its answer: the network itself answers, until somebody signs in.
+"""Detects captive portals, which answer in place of the server until the user signs in.
 
-Only over plain HTTP: whoever can show a certificate for the name that was asked is that server.
+Only plain HTTP is checked: with HTTPS the certificate proves that the server itself answers.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ SIGN_IN: Final = 511
 
 
 def sent_elsewhere(target: str) -> Intercepted:
-    """Return what a redirect to another host says where plain HTTP was asked."""
+    """Return the failure for a redirect of plain HTTP to another host."""
     return Intercepted(f"it sent us to {target}")
 
 
 def asks_for_sign_in() -> Intercepted:
-    """Return what the status 511 says."""
+    """Return the failure for status 511."""
     return Intercepted(f"it asks for a sign-in (HTTP {SIGN_IN})")
 
 
 def check_document(url: str, kind: str, body: bytes) -> None:
-    """Refuse a web page where a document was asked for.
+    """Refuse a web page in place of a document.
 
     Raises:
-        Intercepted: it is one.
+        Intercepted: ``body`` is a web page over plain HTTP.
     """
     page = kind.startswith("text/html") or body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
     if page and url.startswith("http://"):

@@ -1,7 +1,7 @@
-"""Connections for HTTP and HTTPS: the only importer of aiohttp's client.
+"""HTTP and HTTPS connections: the only importer of aiohttp's client.
 
-Settings follow what was measured (docs/adr/0003-dependencies.md): no total time limit but a stall
-limit, no content coding asked for, no cookies, and redirects left to `adapters/http/redirects.py`.
+Settings from measurements (docs/adr/0003-dependencies.md): a stall limit instead of a total
+timeout, no content coding, no cookies. `adapters.http.redirects` decides on redirects.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10
 BUFFER: Final = 256 * 1024
-"""Bytes of an answer that may wait here: with fewer the connection is stopped and started."""
+"""Read buffer in bytes; a smaller one pauses and resumes the connection all the time."""
 CERTIFICATES: Final = "SSL_CERT_FILE"
-"""The variable by which OpenSSL is told where certificates are."""
+"""Environment variable with OpenSSL's file of trusted certificates."""
 HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
 NO_URL: Final = "it is no usable URL"
 
 
 class Response:
-    """An answer whose head has been read."""
+    """A response whose header has been read."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
-        """Take what aiohttp has read."""
+        """Wrap aiohttp's response."""
         self.head = ResponseHead(
             status=response.status, headers=response.headers, length=response.content_length
         )
@@ -51,26 +51,26 @@ class Response:
 
     @property
     def location(self) -> str | None:
-        """Where it redirects to."""
+        """The Location header, the target of a redirect."""
         return self._response.headers.get("Location")
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it comes.
+        """Yield the body as it arrives.
 
         Raises:
-            FetchFailed: it stops, or the connection breaks.
+            FetchFailed: the body stalls, or the connection breaks.
         """
         with _named_failures():
             async for piece in self._response.content.iter_any():
                 yield piece
 
     def detach(self) -> tuple[bytes, socket.socket] | None:
-        """Give up the connection; return what was read of the body, and the connection."""
+        """Detach the socket; return the body bytes that were read already, and the socket."""
         response = self._response
         connection = response.connection
         if response.url.scheme != "http" or connection is None or connection.transport is None:
             return None
-        # In this order: reading lets a connection go on that was stopped for having sent too much.
+        # Read before pausing: reading resumes a connection that was paused for a full buffer.
         came = response.content.read_nowait()
         connection.transport.pause_reading()
         ours = connection.transport.get_extra_info("socket")
@@ -80,7 +80,7 @@ class Response:
 
 
 class Client:
-    """Sends single requests with aiohttp, which is imported when first needed."""
+    """Sends single requests with aiohttp, which is imported for the first request."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Client:
         await self._library.ready()
 
     async def close(self) -> None:
-        """Close the connections that are kept alive."""
+        """Close kept-alive connections."""
         sessions = tuple(self._sessions.values())
         self._sessions.clear()
         for session in sessions:
@@ -118,23 +118,23 @@ class Client:
         *,
         check: Callable[[str], None],
     ) -> AsyncIterator[Response]:
-        """Ask for where ``way`` leads now.
+        """Request the current URL of ``way``.
 
-        ``check`` raises FetchFailed for a host that may not be connected to, be it a proxy.
+        ``check`` raises FetchFailed for a forbidden host, which may also be a proxy.
 
         Raises:
-            FetchFailed: there is no answer.
+            FetchFailed: there is no response.
         """
         await self.ready()
         import yarl  # noqa: PLC0415 - it is imported by now, with aiohttp
 
         with _named_failures():
-            # What is encoded already stays as it is: signatures cover it.
+            # No re-encoding: signatures cover the URL as it is.
             target = yarl.URL(str(way.url), encoded=True)
             proxy, proxy_auth = _proxy_for(target)
             for host in (way.url.host, *([proxy.host or ""] if proxy else [])):
                 check(host)
-            # A proxy resolves names itself; where it is, is not for a redirect to say.
+            # A proxy resolves the name; the scope limit of redirects does not apply to the proxy.
             session = self._open_session(None if proxy else way.farthest)
             context = await self._certificates() if way.url.scheme == "https" else True
             try:
@@ -157,7 +157,7 @@ class Client:
                 yield Response(response)
 
     def scope_of(self, url: Url) -> Scope:
-        """Return how far away the server is that answered for ``url``."""
+        """Return the scope of the server that responded for ``url``."""
         import yarl  # noqa: PLC0415 - it is imported by now, with aiohttp
 
         unknown = (
@@ -168,7 +168,7 @@ class Client:
     async def _distrusted(
         self, get: Callable[..., AbstractAsyncContextManager[object]], error: ssl.CertificateError
     ) -> FetchFailed:
-        """Return the failure of a server whose certificate was refused, with its dates."""
+        """Return the failure for a refused certificate, with its validity if that is the cause."""
         peek, cause = tls.Peek(), _inner(error)
         if tls.is_about_dates(cause):
             context = await asyncio.to_thread(peek.context)
@@ -179,20 +179,20 @@ class Client:
                 ):
                     pass
             except ssl.CertificateError as other:
-                # With any date it would be refused all the same.
+                # The certificate has another defect than its dates.
                 cause = _inner(other)
             except (OSError, TimeoutError, ValueError):
                 pass
         return FetchFailed(tls.refusal(cause, peek.validity, self._wall()), retryable=False)
 
     async def _certificates(self) -> ssl.SSLContext:
-        """Return the authorities that this machine trusts for HTTPS, read when first needed."""
+        """Return the TLS context with the system's trust store, loaded on first use."""
         if self._tls is None:
             self._tls = await asyncio.to_thread(ssl.create_default_context)
         return self._tls
 
     def _open_session(self, farthest: Scope | None) -> aiohttp.ClientSession:
-        """Return the connections to servers that one of this scope may redirect to."""
+        """Return the session whose resolver allows redirect targets up to this scope."""
         import aiohttp  # noqa: PLC0415 - it is imported by now, see LazyImport
 
         if farthest not in self._sessions:
@@ -212,9 +212,10 @@ class Client:
 
 
 def _without_certificates(name: str) -> object:
-    """Import aiohttp without the certificates that it reads at once, and for HTTPS only.
+    """Import aiohttp without loading the trust store, which only HTTPS needs.
 
-    On a slow machine they take longer than everything else of it (docs/adr/0003-dependencies.md).
+    On a slow machine that takes longer than the rest of the import
+    (docs/adr/0003-dependencies.md).
     """
     kept = os.environ.get(CERTIFICATES)
     os.environ[CERTIFICATES] = os.devnull
@@ -228,7 +229,7 @@ def _without_certificates(name: str) -> object:
 
 
 def _inner(error: ssl.CertificateError) -> ssl.CertificateError:
-    """Return what verification said, which aiohttp wraps."""
+    """Return the verification error that aiohttp wraps."""
     found = getattr(error, "certificate_error", error)
     return found if isinstance(found, ssl.CertificateError) else error
 
@@ -246,7 +247,7 @@ def _named_failures() -> Iterator[None]:
 
 
 def _failure(error: Exception) -> FetchFailed:
-    """Return what an error of the connection means; aiohttp's own texts reach nobody."""
+    """Return the failure for a connection error, without aiohttp's own text."""
     import aiohttp  # noqa: PLC0415 - it is imported by now, see LazyImport
 
     match error:
@@ -277,9 +278,9 @@ def _failure(error: Exception) -> FetchFailed:
 
 
 def _proxy_for(url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:
-    """Return the proxy of the environment for ``url``, and what it is logged in to with.
+    """Return the environment's proxy for ``url`` and its credentials.
 
-    aiohttp's `trust_env` would send passwords of a netrc file too.
+    aiohttp's `trust_env` would also send passwords from a netrc file.
     """
     from aiohttp.helpers import get_env_proxy_for_url  # noqa: PLC0415 - it is imported by now
 

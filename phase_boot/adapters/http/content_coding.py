@@ -1,4 +1,4 @@
-"""Content codings of an answer (RFC 9110 section 8.4), although none is asked for."""
+"""Decodes Content-Encoding (RFC 9110 section 8.4), which some servers apply unrequested."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from phase_boot.console.lines import printable
 from phase_boot.ports.fetcher import FetchFailed
 
 PIECE: Final = 256 * 1024
-"""Bytes that are decoded at once."""
+"""Bytes per decoding step."""
 SPARE: Final = 64 * 1024
-"""Encoded bytes that an answer may have beyond 9/8 of what it stands for."""
+"""Encoded bytes allowed in addition to 9/8 of the decoded size."""
 NOTHING: Final = frozenset({"", "identity", "aws-chunked"})
-"""Values that leave the bytes as they are: S3 stores `aws-chunked` with what was uploaded so."""
+"""Values without effect on the body; S3 keeps `aws-chunked` from the upload."""
 GZIP: Final = frozenset({"gzip", "x-gzip", "deflate"})
 ANY_HEADER: Final = 32 + zlib.MAX_WBITS
-"""The window size that lets zlib read the header of a gzip and of a zlib stream alike."""
+"""zlib window bits that detect gzip and zlib headers."""
 SHOWN: Final = 40
 
 
 class Coding(StrEnum):
-    """What was done to the bytes."""
+    """A supported content coding."""
 
     IDENTITY = auto()
     GZIP = auto()
@@ -34,7 +34,7 @@ def named_coding(field: str | None) -> Coding:
     """Return the coding that a Content-Encoding field names.
 
     Raises:
-        FetchFailed: it is one that cannot be undone here.
+        FetchFailed: the coding is not supported.
     """
     named = [word.strip().lower() for word in (field or "").split(",")]
     left = [word for word in named if word not in NOTHING]
@@ -52,10 +52,10 @@ def named_coding(field: str | None) -> Coding:
 async def decoded(
     pieces: AsyncIterable[bytes], coding: Coding, *, most: int
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes without their coding; with none, as they come.
+    """Yield the decoded bytes.
 
-    The reader takes no more than it needs, so an answer is never decoded beyond that. ``most`` is
-    how many bytes it needs: an answer with many more encoded ones is no encoding of them.
+    The caller stops reading at ``most`` bytes, so nothing beyond is decoded. A body with more
+    encoded bytes than ``most`` explains is refused.
 
     Raises:
         FetchFailed: the encoded bytes are damaged, cut off or too many.
@@ -72,7 +72,7 @@ async def decoded(
         rest = piece
         while rest:
             if engine.eof:
-                # More than one stream in a row is one file (RFC 1952 section 2.2).
+                # Concatenated gzip members are one file (RFC 1952 section 2.2).
                 engine = zlib.decompressobj(ANY_HEADER)
             try:
                 plain = engine.decompress(rest, PIECE)
@@ -86,10 +86,10 @@ async def decoded(
 
 
 async def whole(pieces: AsyncIterable[bytes], coding: Coding, *, limit: int) -> bytes:
-    """Return a small body, decoded.
+    """Return a decoded body of at most ``limit`` bytes.
 
     Raises:
-        FetchFailed: it is larger than ``limit`` bytes, or damaged.
+        FetchFailed: the body is larger or damaged.
     """
     body = bytearray()
     async with aclosing(decoded(pieces, coding, most=limit)) as plain:

@@ -1,6 +1,6 @@
-"""Fetching over HTTP and HTTPS: documents, whole files and parts of files.
+"""Fetches documents, whole files and byte ranges over HTTP and HTTPS.
 
-Never more bytes than were asked for are handed on; what a head means is read in `answer_head`.
+Never yields more bytes than requested. `response_head` interprets the header of a response.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from phase_boot.url import BadUrl, Url
 from policies.model import Reach
 
 STALL_SECONDS: Final = 15
-"""Nothing came for so long: the source hangs."""
+"""Time without data after which a source counts as stalled."""
 DOCUMENT_SECONDS: Final = 30
-"""A small document takes no longer in all."""
+"""Total time limit of a small document."""
 LEAST_DETACHED: Final = 1024 * 1024
-"""For fewer bytes no connection is given up."""
+"""A connection is detached only for at least this many bytes."""
 MAX_PARTS: Final = 256
-"""Answers that may have one span between them."""
+"""Most responses that together deliver one range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file that is asked for; `size` is known where all of it is wanted.
+    """A requested file; `size` is set if the whole file is requested.
 
-    A `document` is checked by no hash that was known before it was asked for.
+    No hash of a `document` is known before the request.
     """
 
     url: str
@@ -59,9 +59,9 @@ class Wanted:
 
 
 class HttpFetcher:
-    """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported when first needed.
+    """Implements `ports.fetcher.Fetcher` with aiohttp, which is imported for the first request.
 
-    ``near`` tells whether an address is reached without a router.
+    ``near`` returns whether an address is directly connected.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class HttpFetcher:
         await self._client.ready()
 
     async def close(self) -> None:
-        """Close the connections that are kept alive."""
+        """Close kept-alive connections."""
         await self._client.close()
 
     async def read(
@@ -96,7 +96,7 @@ class HttpFetcher:
         redirects: int = 0,
         on_redirect: Callable[[str], None] = ignore_redirect,
     ) -> bytes:
-        """Return a small document, whole."""
+        """Return a small document."""
         wanted = Wanted(url, reach, redirects, document=True)
         try:
             async with (
@@ -113,7 +113,7 @@ class HttpFetcher:
             raise FetchFailed(reason, retryable=True) from error
 
     async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        """Post a small document and return the answer, whole."""
+        """Post a small document and return the response body."""
         headers = {"Content-Type": "application/json"}
         wanted = Wanted(url, reach, document=True)
         try:
@@ -129,12 +129,12 @@ class HttpFetcher:
     async def stream(
         self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes from ``offset`` to ``size``; anything else is a failure."""
+        """Yield the bytes from ``offset`` to ``size``; fail on any other number of bytes."""
         if offset == size:
             return
         at, wanted = offset, Wanted(url, reach, redirects, size=size)
         try:
-            # A file that is wanted from its start on is asked for without a range.
+            # A whole file is requested without a range.
             if at:
                 async with aclosing(self._pieces(wanted, at, size - at)) as pieces:
                     async for piece in pieces:
@@ -158,7 +158,7 @@ class HttpFetcher:
     async def span(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        """Yield ``length`` bytes from ``offset`` on, fewer only where the file ends."""
+        """Yield ``length`` bytes from ``offset``; fewer only at the end of the file."""
         async with aclosing(self._pieces(Wanted(url, reach, redirects), offset, length)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -166,7 +166,7 @@ class HttpFetcher:
     async def ranges(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
     ) -> AsyncGenerator[HttpRangeResponse, None]:
-        """Yield the responses that together have ``length`` bytes from ``offset`` on.
+        """Yield the responses that together have ``length`` bytes from ``offset``.
 
         Read or detach each response before requesting the next one.
         """
@@ -186,7 +186,7 @@ class HttpFetcher:
     async def _parts(
         self, wanted: Wanted, offset: int, length: int
     ) -> AsyncGenerator[HttpRangeResponse, None]:
-        """Ask for a part, and for the rest of it while answers are shorter (RFC 9110 15.3.7)."""
+        """Request a range, and its rest while responses are shorter (RFC 9110 section 15.3.7)."""
         for number in range(MAX_PARTS if length else 0):
             ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
             async with self._get(wanted, ranges) as (answer, way):
@@ -215,7 +215,7 @@ class HttpFetcher:
         return HttpRangeResponse(answer, body, near=self._near(way.url.host), is_last=is_last)
 
     async def _small(self, url: str, answer: Response, limit: int) -> bytes:
-        """Return the whole body of an answer to a request without a range."""
+        """Return the body of the response to a request without a range."""
         head = answer.head
         if head.status != OK:
             raise failure_of(url, head, self._wall())
@@ -225,7 +225,7 @@ class HttpFetcher:
     async def _get(
         self, wanted: Wanted, headers: dict[str, str], *, body: bytes | None = None
     ) -> AsyncIterator[tuple[Response, Redirects]]:
-        """Ask, and go where redirects lead, as far as they are followed."""
+        """Send the request and follow permitted redirects."""
         try:
             url = Url.parse(wanted.url)
         except BadUrl as error:
@@ -244,7 +244,7 @@ class HttpFetcher:
             way.follow(location, scope)
 
     def _check_reach(self, reach: Reach, host: str) -> None:
-        """Refuse what lies beyond; a name may, and asking for its address goes beyond already."""
+        """Refuse hosts beyond the LAN, and names, because a DNS query leaves the LAN."""
         if reach is Reach.LAN and not self._near(host):
             reason = (
                 f"this mode asks nobody beyond this network, and {host} is not an address in it"
@@ -256,17 +256,17 @@ class HttpRangeResponse:
     """Implements `privsep.fd_passing.RangeResponse`: a response with bytes of a range."""
 
     def __init__(self, answer: Response, body: Body, *, near: bool, is_last: bool) -> None:
-        """Take an answer, where in it the bytes are, and whether it came from this network."""
+        """Wrap a response, the position of the range in it, and whether its server is near."""
         self.given = 0
-        """Bytes that were handed on."""
+        """Bytes yielded so far."""
         self.is_last = is_last
-        """Whether no other answer is to follow it."""
+        """Whether this is the last response of the range."""
         self._answer = answer
         self._body = body
         self._near = near
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes; anything else is a failure."""
+        """Yield the bytes; fail on more or fewer."""
         body, came = self._body, self._answer.pieces()
         skip, left = body.skip, body.length
         async with aclosing(decoded(came, body.coding, most=skip + left)) as pieces:
@@ -286,10 +286,10 @@ class HttpRangeResponse:
             raise FetchFailed(f"it ended {left} bytes early", retryable=True)
 
     def detach(self) -> PassedBody | None:
-        """Give up the connection, where it has nothing to say but the bytes that are left.
+        """Detach the socket, if only bytes of the range are left on it.
 
-        It costs a connection, which is nothing in this network and too much beyond it: there a new
-        one begins slowly.
+        The connection is then lost for later requests. That is cheap on the LAN; beyond it a new
+        connection pays TCP slow start, so none is detached.
         """
         body, length = self._body, self._body.length
         plain = body.coding is Coding.IDENTITY and not body.skip

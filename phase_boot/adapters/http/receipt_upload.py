@@ -1,6 +1,6 @@
-"""Handing a receipt in to a provider, by the standard library.
+"""Uploads a receipt to a provider with urllib.
 
-aiohttp takes three seconds to import on an emulated machine, and this is one small request.
+aiohttp takes 3 s to import on an emulated machine, too much for one small request.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SHOWN: Final = 160
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Leaves every redirect an error: a receipt goes to whom the boot came from, or to nobody."""
+    """Turns redirects into errors: only the provider of the boot may get its receipt."""
 
     def redirect_request(self, *_: object) -> None:
-        """Follow nobody."""
+        """Return no request, which makes the redirect an error."""
 
 
 class HttpReceiptUploader:
@@ -64,11 +64,11 @@ class HttpReceiptUploader:
         """
         for url in (base, self._proxy):
             if reach is Reach.LAN and url and not self._near(host_of(url)):
-                reason = "it is beyond this network, where this mode tells nobody anything"
-                # It is on this link as soon as we have an address there.
+                reason = "it is beyond this network, which this mode never contacts"
+                # The provider is near once this machine has an address in its network.
                 raise UploadFailed(reason, retryable=True)
         failed = [UploadFailed("it took too long", retryable=False)]
-        # A server that drips keeps every single wait short: the thread is left behind then.
+        # A slow drip evades the timeout of each read: the thread is then abandoned.
         posting = threading.Thread(target=self._post, args=(base, receipt, failed), daemon=True)
         posting.start()
         posting.join(self._seconds)
@@ -108,7 +108,7 @@ def _reason(failure: object) -> str:
 
 
 def _why(answer: IO[Any]) -> str:
-    """Return what the provider says of its refusal, if it says it as ours do."""
+    """Return the provider's reason, if the response has the format of our provider."""
     try:
         said = json.loads(answer.read(MAX_ANSWER))
     except (OSError, ValueError, RecursionError):

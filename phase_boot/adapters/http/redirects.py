@@ -1,4 +1,4 @@
-"""Which redirects are followed (RFC 9110 section 15.4, docs/adr/0011-redirects.md)."""
+"""Checks redirects before they are followed (RFC 9110 section 15.4, docs/adr/0011-redirects.md)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from phase_boot.url import BadUrl, Scope, Url
 
 PAGE: Final = 200
 SHOWN: Final = 120
-"""Characters that are repeated of where a redirect leads."""
+"""Characters of a redirect target in a message, at most."""
 DISTANCE: Final = {Scope.OWN: 0, Scope.LINK: 1, Scope.PRIVATE: 2, Scope.PUBLIC: 3}
-"""A redirect leads to nothing nearer than the server that sent it."""
+"""A redirect target must not be nearer than the redirecting server."""
 
 
 class Redirects:
     """The redirects of one request, each checked before it is followed."""
 
     def __init__(self, url: Url, *, most: int, document: bool) -> None:
-        """Take what is asked for first.
+        """Start at ``url``.
 
         Args:
             url: the first URL.
-            most: redirects that are followed.
-            document: whether what is asked for is not checked by a hash that was known before.
+            most: redirects that are followed, at most.
+            document: whether no hash of the content is known before the request.
         """
         self.url = url
         self.farthest: Scope | None = None
-        """The scope of the farthest server so far; None before the first redirect."""
+        """Scope of the farthest server so far; None before the first redirect."""
         self.moved: list[str] = []
         """Targets on another host, in order."""
         self._most = most
@@ -38,11 +38,11 @@ class Redirects:
         self._plain = url.scheme == "http"
 
     def follow(self, location: str | None, scope: Scope) -> None:
-        """Go to where an answer to `url` leads, which came from a server of ``scope``.
+        """Follow the redirect in a response to `url` from a server of ``scope``.
 
         Raises:
-            Intercepted: the network may have answered instead of the server.
-            FetchFailed: it is not to be followed; the text names the target.
+            Intercepted: a captive portal may have responded in place of the server.
+            FetchFailed: the redirect is not permitted; the text has its target.
         """
         if not location:
             raise FetchFailed("it redirects without saying where to", retryable=False)
@@ -63,10 +63,10 @@ class Redirects:
         self.url = target
 
     def check_page(self, status: int, kind: str) -> None:
-        """Refuse a web page from another host, where a server of plain HTTP was asked.
+        """Refuse a web page from another host after a request over plain HTTP.
 
         Raises:
-            Intercepted: the network led there.
+            Intercepted: a captive portal redirected the request.
         """
         if self._plain and self.moved and status == PAGE and kind == "text/html":
             raise captive_portal.sent_elsewhere(_shown(self.moved[-1]))
@@ -94,10 +94,10 @@ class Redirects:
 
 
 def check_scope(scope: Scope, farthest: Scope, target: str) -> None:
-    """Refuse a target that is nearer than the server that leads to it.
+    """Refuse a target that is nearer than the redirecting server.
 
     Raises:
-        FetchFailed: it is.
+        FetchFailed: the target is nearer.
     """
     if scope is not Scope.NAME and DISTANCE.get(scope, -1) < DISTANCE[farthest]:
         raise FetchFailed(

@@ -1,4 +1,4 @@
-"""Name resolution for HTTP: remembers how far away a host is, and vets where redirects lead."""
+"""Name resolution for HTTP: records the scope of hosts, filters targets of redirects."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from phase_boot.adapters.http.redirects import DISTANCE
 from phase_boot.url import Scope, scope_of
 
 MAX_HOSTS: Final = 1024
-"""Hosts that are remembered."""
+"""Recorded hosts, at most."""
 
 
 Lookup: TypeAlias = Callable[[str], Awaitable[list[tuple[int, int, str]]]]
 
 
 class Resolved(TypedDict):
-    """An address, as aiohttp's resolvers return it."""
+    """An address in the form of aiohttp's resolvers."""
 
     hostname: str
     host: str
@@ -30,11 +30,11 @@ class Resolved(TypedDict):
 
 
 class TooNear(OSError):
-    """A name that a redirect leads to has only addresses that it may not lead to."""
+    """All addresses of a redirect target are too near."""
 
 
 async def system_lookup(host: str) -> list[tuple[int, int, str]]:
-    """Return family, protocol and text of each address of a host; raise OSError if it has none."""
+    """Return family, protocol and text of each address of a host; raise OSError for none."""
     found = await asyncio.get_running_loop().getaddrinfo(
         host, 0, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
     )
@@ -42,25 +42,25 @@ async def system_lookup(host: str) -> list[tuple[int, int, str]]:
 
 
 class Scopes:
-    """How far away the hosts are that were resolved."""
+    """Scopes of resolved hosts."""
 
     def __init__(
         self, scope: Callable[[str], Scope] = scope_of, lookup: Lookup = system_lookup
     ) -> None:
-        """Take how to judge an address, and how to look up those of a name."""
+        """Use functions that return an address's scope and a name's addresses."""
         self.of_address = scope
         self.lookup = lookup
         self._farthest: dict[str, Scope] = {}
 
     def note(self, host: str, scopes: list[Scope]) -> None:
-        """Remember the farthest scope of a host's addresses."""
+        """Record the farthest scope of a host's addresses."""
         if len(self._farthest) >= MAX_HOSTS:
             self._farthest.clear()
         known = [scope for scope in scopes if scope in DISTANCE]
         self._farthest[host] = max(known, key=DISTANCE.__getitem__, default=Scope.PUBLIC)
 
     def of(self, host: str) -> Scope:
-        """Return how far away ``host`` is; the farthest there is where that is not known."""
+        """Return the scope of ``host``; the farthest scope if unknown."""
         scope = self.of_address(host)
         return self._farthest.get(host, Scope.PUBLIC) if scope is Scope.NAME else scope
 
@@ -68,7 +68,7 @@ class Scopes:
 class Resolver:
     """Implements aiohttp's `AbstractResolver` with the system's resolver.
 
-    With ``farthest`` it returns only addresses that a server of that scope may redirect to.
+    With ``farthest`` only addresses are returned that a server of that scope may redirect to.
     """
 
     def __init__(self, scopes: Scopes, farthest: Scope | None) -> None:
@@ -84,8 +84,8 @@ class Resolver:
         """Return the addresses of ``host``.
 
         Raises:
-            TooNear: it has none that may be used.
-            OSError: it has none.
+            TooNear: no address is permitted.
+            OSError: the host has no address.
         """
         addresses = await self._scopes.lookup(host)
         scopes = [self._scopes.of_address(text) for _, _, text in addresses]
@@ -107,13 +107,13 @@ class Resolver:
         return allowed
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no resources."""
 
     def _allows(self, scope: Scope) -> bool:
         return self._farthest is None or DISTANCE.get(scope, -1) >= DISTANCE[self._farthest]
 
 
 def _text(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
-    """Return an address as a text, with its zone if it is of one link."""
+    """Return an address as text, with its zone if link-local."""
     host, zone = str(address[0]), address[3:]
     return f"{host}%{zone[0]}" if zone and zone[0] else host

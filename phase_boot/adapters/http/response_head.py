@@ -1,6 +1,7 @@
-"""What the head of an answer says about the bytes that follow: the only reading of it.
+"""Interprets response headers: which bytes of the body are the requested ones.
 
-Every byte is hashed later, so a header cannot hurt; it decides what to skip and what to ask next.
+The only parser of these headers. Content is hashed later, so a false header cannot introduce bytes;
+it only decides which bytes to skip and what to request next.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _RANGE: Final = re.compile(r"bytes[ =]([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseHead:
-    """The head of an answer.
+    """Status and headers of a response.
 
     Attributes:
-        length: bytes of the body as it is sent; None if the head does not say.
+        length: bytes of the body as sent; None if unknown.
     """
 
     status: int
@@ -42,14 +43,14 @@ class ResponseHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """Where the bytes that were asked for are in a body.
+    """Position of the requested bytes in a body.
 
     Attributes:
-        skip: bytes before them.
-        length: bytes to hand on, at most.
-        more: whether bytes may follow that were not asked for.
-        sure: whether fewer than `length` is an answer that broke off.
-        ends: whether the file ends with them.
+        skip: bytes before the requested ones.
+        length: requested bytes, at most.
+        more: whether unrequested bytes may follow.
+        sure: whether fewer bytes than `length` mean a truncated body.
+        ends: whether the file ends with the requested bytes.
     """
 
     coding: Coding
@@ -61,16 +62,16 @@ class Body:
 
 
 def coding_of(head: ResponseHead) -> Coding:
-    """Return the coding of a body; raise FetchFailed if it cannot be undone here."""
+    """Return the content coding; raise FetchFailed if unsupported."""
     return named_coding(head.headers.get("Content-Encoding"))
 
 
 def part_of(head: ResponseHead, offset: int, length: int) -> Body:
-    """Return where ``length`` bytes from ``offset`` on are in the answer to a request for them.
+    """Return the position of a requested range in the response.
 
     Raises:
-        RangesUnsupported: they are not in it, and asking for the whole file may help.
-        FetchFailed: it has no bytes of the file.
+        RangesUnsupported: the range is missing; a request for the whole file may succeed.
+        FetchFailed: the response has no bytes of the file.
     """
     coding = coding_of(head)
     if head.status == PARTIAL:
@@ -80,16 +81,16 @@ def part_of(head: ResponseHead, offset: int, length: int) -> Body:
     if head.status == OK and offset:
         raise RangesUnsupported("it sends files only as a whole")
     if coding is Coding.GZIP and head.length != length:
-        # Only the size of the whole file tells an encoding from a label on a gzip file.
+        # Only the size of the whole file tells a coded body from a gzip file with a false header.
         raise RangesUnsupported("it encodes what was asked for unencoded")
     return Body(coding=Coding.IDENTITY, skip=0, length=length, more=True, sure=False, ends=True)
 
 
 def whole_of(head: ResponseHead, size: int) -> Body:
-    """Return where the file of ``size`` bytes is in the answer to a request for all of it.
+    """Return the position of the whole file of ``size`` bytes in the response.
 
     Raises:
-        FetchFailed: it is not in it.
+        FetchFailed: the response does not have the file.
     """
     coding = coding_of(head)
     if head.status == PARTIAL:
@@ -100,7 +101,7 @@ def whole_of(head: ResponseHead, size: int) -> Body:
             )
         return body
     if coding is Coding.GZIP and head.length == size:
-        # A label on a file that is a gzip archive itself: decoded it would be another file.
+        # The file is itself a gzip archive, and the header is false: do not decode it.
         coding = Coding.IDENTITY
     if coding is Coding.IDENTITY and head.length not in {None, size}:
         raise FetchFailed(f"it has {head.length} bytes where {size} were signed", retryable=False)
@@ -108,7 +109,7 @@ def whole_of(head: ResponseHead, size: int) -> Body:
 
 
 def failure_of(url: str, head: ResponseHead, now: datetime) -> FetchFailed:
-    """Return what an answer says that has nothing of the file."""
+    """Return the failure for a response without content of the file."""
     status = head.status
     if status in GONE:
         return FetchFailed(f"it does not have it (HTTP {status})", retryable=False)
@@ -127,7 +128,7 @@ def _part(head: ResponseHead, coding: Coding, offset: int, length: int) -> Body:
     told = head.headers.get("Content-Range", "")
     found = _RANGE.fullmatch(told.strip())
     if found is None or int(found[2]) < int(found[1]):
-        # Without a word on which bytes they are, they are those that were asked for.
+        # Without Content-Range the body counts as the requested range.
         if head.length is not None and head.length > length:
             raise RangesUnsupported(f"it sent {head.length} bytes where {length} were asked for")
         short = length if head.length is None else head.length

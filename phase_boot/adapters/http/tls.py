@@ -1,8 +1,8 @@
-"""TLS verification failures, each named as what it is, with the way out.
+"""Explains TLS verification failures, with the way out.
 
-Certificates are judged by the system clock, which the seed sets to the reckoned "now" (ADR 0004).
-The dates of a certificate that fails by them are read in a second handshake: that one verifies
-everything but the dates, and ends before anything is sent. Its result is only a message.
+Certificates are verified at the time of the system clock, which the seed sets (ADR 0004). If a
+certificate is not valid at that time, a second handshake reads its dates for the message: it
+verifies everything but the dates, and ends before any request is sent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from phase_boot.console.lines import printable
 NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of openssl/x509_vfy.h: verify everything but the dates."""
 PEEK_SECONDS: Final = 10.0
-"""For the second handshake."""
+"""Time limit of the second handshake."""
 SHOWN: Final = 120
-"""Characters that are repeated of what OpenSSL or a certificate says."""
+"""Characters of OpenSSL's or a certificate's text in a message, at most."""
 
 # The codes X509_V_ERR_* of openssl/x509_vfy.h.
 _NOT_YET_VALID: Final = 9
@@ -35,35 +35,35 @@ _PORTAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """The time for which a certificate is valid."""
+    """Validity period of a certificate."""
 
     not_before: datetime
     not_after: datetime
 
 
 class _DatesRead(ssl.SSLError):
-    """Ends a handshake whose only purpose was to read the certificate."""
+    """Aborts the handshake after the certificate was read."""
 
 
 class _Verified(Protocol):
-    """A TLS object whose handshake is over."""
+    """A TLS object after its handshake."""
 
     def getpeercert(self) -> dict[str, Any] | None:
         """Return the fields of the server's certificate."""
 
 
 class Peek:
-    """Reads the dates of a server's certificate in a handshake that goes no further."""
+    """Reads the validity of a server's certificate in a handshake that it then aborts."""
 
     def __init__(self) -> None:
-        """Begin with no dates."""
+        """Create it without a result."""
         self.validity: Validity | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return a context for one connection; making it reads files.
+        """Return a context for one connection; this reads the trust store from files.
 
-        It trusts the same authorities as every other. Each handshake with it fails: with the error
-        that is left when dates do not count, or once the certificate was read.
+        It uses the system's trust store. Each handshake with it fails: with the verification error
+        that remains without the check of dates, or after the certificate was read.
         """
         peek = self
 
@@ -80,17 +80,17 @@ class Peek:
 
 
 def is_about_dates(error: ssl.CertificateError) -> bool:
-    """Say whether a certificate was refused because of its dates or those of an authority."""
+    """Return whether the dates of a certificate or of its authority are the cause."""
     return _code(error) in _DATES
 
 
 def refusal(error: ssl.CertificateError, validity: Validity | None, now: datetime) -> str:
-    """Return why a server's certificate was refused, and the way out, in one sentence.
+    """Return the cause of a refused certificate and the way out, in one sentence.
 
     Args:
-        error: what verification said.
-        validity: the dates of the certificate, where it failed by dates and they could be read.
-        now: the system clock's time.
+        error: the verification error.
+        validity: the validity of the certificate, if dates are the cause and known.
+        now: the time of the system clock.
     """
     code, said = _code(error), printable(getattr(error, "verify_message", "") or error)[:SHOWN]
     if code in _DATES:
@@ -107,7 +107,7 @@ def refusal(error: ssl.CertificateError, validity: Validity | None, now: datetim
 
 
 def no_handshake(error: OSError) -> str:
-    """Return why no TLS connection came about, and the way out, in one sentence."""
+    """Return the cause of a failed handshake and the way out, in one sentence."""
     said = printable(getattr(error, "reason", None) or error)[:SHOWN].replace("_", " ").lower()
     return f"no TLS connection comes about ({said}): check the scheme and the port of the URL"
 

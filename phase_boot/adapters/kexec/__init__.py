@@ -1,1 +1,1 @@
-"""Loading and starting another kernel (kexec_load(2), kexec_file_load(2)), or all but that."""
+"""Loads and starts another kernel with kexec_load(2) or kexec_file_load(2), or dry-runs it."""

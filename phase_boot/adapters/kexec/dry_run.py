@@ -1,4 +1,4 @@
-"""Everything but the jump: what `phase-boot daemon --dry-run` puts in kexec's place."""
+"""Dry-run implementations for `phase-boot daemon --dry-run`, which starts no kernel."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from phase_boot.store.content_store import VerifiedFile
 
 
 class DryRunKexec:
-    """Implements `ports.kexec.Kexec` by telling what it was given."""
+    """Implements `ports.kexec.Kexec` by printing its arguments."""
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
 
     async def support(self) -> KexecSupport:
-        """Tell that anything could be loaded: a dry run says nothing about this machine."""
+        """Report support for everything: a dry run does not check this machine."""
         return KexecSupport(methods=(Method.FILE,))
 
     async def load(
         self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
-        """Tell what would be loaded."""
+        """Print the files and the command line."""
         rootfs = "appended to the initramfs" if initrd.rootfs else "found on Cache"
         self._tell(
             f"would boot kernel    {image.artifact.digest} ({image.artifact.size} bytes)\n"
@@ -38,39 +38,39 @@ class DryRunKexec:
         )
 
     async def jump(self) -> None:
-        """Stay."""
+        """Do nothing."""
 
 
 class NoLoader:
-    """Implements `ports.loader.Loader` where there is no stick to stage anything on."""
+    """Implements `ports.loader.Loader` without a stick to stage on."""
 
     async def staging_support(self) -> StagingSupport:
-        """Say so."""
+        """Report that staging is unsupported."""
         return StagingSupport(obstacle="nothing can be staged without a stick")
 
     async def stage(self, payload: BootPayload) -> str:
-        """Refuse."""
+        """Raise: a dry run does not do this."""
         raise CannotChainload(f"{payload.version} cannot be staged without a stick")
 
     async def restart(self) -> None:
-        """Refuse."""
+        """Raise: a dry run does not do this."""
         raise CannotChainload("a dry run restarts nothing")
 
     async def unstage(self) -> int:
-        """Nothing was ever staged."""
+        """Do nothing: nothing is staged."""
         return 0
 
 
 class NothingRequested:
-    """Implements `ports.privacy.Privacy` where the machine's owner sets it up."""
+    """Implements `ports.privacy.Privacy` on a desktop, which its owner configures."""
 
     async def begin(self) -> None:
-        """Nothing is set by a dry run."""
+        """Do nothing."""
 
     async def evidence(self) -> Evidence:
-        """Tell that nothing was requested."""
+        """Return empty evidence."""
         return Evidence(requested=False)
 
     async def routes(self) -> tuple[str, ...]:
-        """Tell of none: the owner's routes are not ours to judge."""
+        """Return no routes: the owner configures them."""
         return ()

@@ -1,4 +1,4 @@
-"""Why Linux refuses to load a kernel: the errno in words, and whom it blames."""
+"""Translates kexec-tools' errors into a cause, and whether this kind of machine is at fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phase_boot.adapters.kexec.probe import NO_LOCKDOWN
 from phase_boot.ports.kexec import LoadRefused
 
 MAX_SAID: Final = 300
-"""Characters kept of what a program says."""
+"""Characters of a program's output in a message, at most."""
 
 WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -33,15 +33,15 @@ WORDS: Final[Mapping[int, str]] = MappingProxyType(
         errno.ENOMEM: "there is not enough memory for it",
         errno.EFBIG: "the image is larger than the running kernel takes",
         errno.EADDRNOTAVAIL: "no free place in memory fits it on this machine",
-        errno.ETXTBSY: "somebody has the image open for writing",
+        errno.ETXTBSY: "another program has the image open for writing",
         errno.EIO: "the image could not be read",
     }
 )
 LASTING: Final = frozenset({errno.EADDRNOTAVAIL})
-"""What lies in the model of machine. All else lies in the image, in a setting, or in the moment."""
+"""Errors due to the machine's model, not to the image, a setting or a temporary state."""
 _FORBIDDEN: Final = frozenset({errno.EPERM, errno.EACCES})
 _SENTENCES: Final[tuple[tuple[str, int], ...]] = (
-    # kexec-tools says these before it has called the kernel at all.
+    # kexec-tools prints these before it calls the kernel.
     ("Cannot determine the file type", errno.ENOEXEC),
     ("Could not find a free area of memory", errno.EADDRNOTAVAIL),
     ("locate_hole failed", errno.EADDRNOTAVAIL),
@@ -50,19 +50,19 @@ _SENTENCES: Final[tuple[tuple[str, int], ...]] = (
 
 
 def refusal(said: str, *, lockdown: str) -> LoadRefused:
-    """Return what kexec-tools wrote to its standard error as a refusal, under this lockdown."""
+    """Return the refusal for kexec-tools' standard error under this lockdown mode."""
     number = _errno_of(said)
     if number is None:
-        return LoadRefused(said[:MAX_SAID] or "kexec failed without a word")
+        return LoadRefused(said[:MAX_SAID] or "kexec failed without a message")
     name = errno.errorcode[number]
     words = WORDS.get(number) or os.strerror(number)
     if number in _FORBIDDEN and lockdown != NO_LOCKDOWN:
-        words = f"the running kernel is locked down ({lockdown}) and trusts nobody who signed it"
+        words = f"the running kernel is locked down ({lockdown}) and does not trust the signer"
     return LoadRefused(f"{words} ({name})", errno=name, lasting=number in LASTING)
 
 
 def _errno_of(said: str) -> int | None:
-    """Return the errno whose text the last `call failed: text` has."""
+    """Return the errno of the last `call failed: text`."""
     for text in reversed(re.findall(r"failed: ([A-Z][A-Za-z/' -]+)", said)):
         for number in errno.errorcode:
             if text.startswith(os.strerror(number)):

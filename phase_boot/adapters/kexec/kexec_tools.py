@@ -1,4 +1,4 @@
-"""kexec by kexec-tools: load through descriptors that were hashed, then jump."""
+"""Loads and starts a kernel with kexec-tools, from sealed memory with verified content."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ OPTIONS: Final[Mapping[Method, tuple[str, ...]]] = MappingProxyType(
         Method.SEGMENTS: ("--kexec-syscall", "--no-checks"),
     }
 )
-"""The file call checks signatures and copies the firmware's tables by itself.
+"""kexec_file_load(2) checks signatures and copies the firmware's tables.
 
-`--no-checks` leaves out kexec-tools' own sha256 over what is already in the kernel's hands: it
-runs with the caches off, takes 18 s of an emulated arm64 boot, and guards against nothing but a
-device that writes into memory it was not given. The kernel's own loader for arm64 has none.
+`--no-checks` omits the SHA-256 of kexec-tools' purgatory: it runs with caches off, takes 18 s of
+an emulated arm64 boot, and protects only from stray DMA. The arm64 kernel's loader omits it.
 """
 ENGLISH: Final[Mapping[str, str]] = MappingProxyType({"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin"})
 
@@ -44,15 +43,15 @@ class KexecTools:
         self._program = program
 
     async def support(self) -> KexecSupport:
-        """Ask the running kernel."""
+        """Probe the running kernel."""
         return support()
 
     async def load(
         self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
-        """Load with one system call, from memory that was hashed on the way into it.
+        """Load with one system call, from memory that is hashed while it is filled.
 
-        A stick may hand out other bytes than those that it was given and that were hashed before.
+        Hashes of earlier reads prove nothing: a stick may return other bytes each time.
         """
         with contextlib.ExitStack() as opened:
             try:
@@ -61,7 +60,7 @@ class KexecTools:
                     _sealed("phase-kernel", kernel_bytes(image, kernel))
                 )
             except (OSError, UnknownKernel) as error:
-                raise LoadRefused(f"the images cannot be put together: {error}") from error
+                raise LoadRefused(f"the images cannot be assembled: {error}") from error
             said = await self._run(
                 *OPTIONS[method],
                 "--load",
@@ -74,12 +73,12 @@ class KexecTools:
             raise refusal(said, lockdown=lockdown())
 
     async def jump(self) -> None:
-        """Start what is loaded; if this returns at all it raises."""
+        """Start the loaded kernel; return only by raising."""
         said = await self._run("--exec", "--no-ifdown")
         raise KexecRefused(f"the jump into the new kernel failed ({said or 'no reason given'})")
 
     async def _run(self, *arguments: str, descriptors: tuple[int, ...] = ()) -> str | None:
-        """Run kexec-tools; return None if it succeeded, else what it said, in one line."""
+        """Run kexec-tools; return None on success, else its output in one line."""
         try:
             process = await asyncio.create_subprocess_exec(
                 self._program,
@@ -101,9 +100,9 @@ class KexecTools:
 
 @contextmanager
 def _sealed(name: str, parts: Iterable[bytes | VerifiedFile]) -> Iterator[int]:
-    """Yield a read-only descriptor of ``parts``, in memory that nobody can change any more.
+    """Yield a read-only descriptor of ``parts`` in sealed memory (memfd_create(2)).
 
-    It must not be open for writing anywhere: the kernel refuses to load such a file.
+    No writable descriptor may be open: the kernel refuses to load such a file.
     """
     draft = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:

@@ -1,4 +1,4 @@
-"""Which system calls the running kernel has for loading another one, and what forbids them."""
+"""Probes which kexec system calls the running kernel supports and permits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 from phase_boot.ports.kexec import KexecSupport, Method
 
 LOCKDOWN: Final = Path("sys/kernel/security/lockdown")
-"""systemd mounts this filesystem before it starts anything."""
+"""systemd mounts securityfs before it starts units."""
 NO_LOCKDOWN: Final = "none"
 DISABLED: Final = Path("proc/sys/kernel/kexec_load_disabled")
 _NUMBERS: Final[Mapping[tuple[str, Method], int]] = MappingProxyType(
@@ -26,15 +26,15 @@ _NUMBERS: Final[Mapping[tuple[str, Method], int]] = MappingProxyType(
     }
 )
 _NO_FLAGS_AT_ALL: Final = 0xDEAD
-"""Flags that no kernel knows: it says EINVAL where it has the call and would listen to us."""
+"""Undefined flags: the kernel answers EINVAL if the call exists and is permitted."""
 
 
 def support(root: Path = Path("/"), probe: Callable[[Method], int] | None = None) -> KexecSupport:
-    """Tell which calls may be tried, and why not the others.
+    """Return the usable calls, and the obstacle to each other one.
 
     Args:
         root: where /proc and /sys are.
-        probe: returns the errno with which a call refuses nonsense; None asks the kernel.
+        probe: returns the errno of an invalid call; None calls the kernel.
     """
     probe = probe or _asked
     found = {method: probe(method) for method in Method}
@@ -62,7 +62,7 @@ def _forbidden(
 
 
 def lockdown(root: Path = Path("/")) -> str:
-    """Return `none`, `integrity` or `confidentiality`; a kernel without lockdown has none."""
+    """Return `none`, `integrity` or `confidentiality`; `none` for a kernel without lockdown."""
     chosen = re.search(r"\[([a-z]{1,32})\]", _read(root / LOCKDOWN))
     return chosen.group(1) if chosen else NO_LOCKDOWN
 
@@ -76,13 +76,13 @@ def _read(path: Path) -> str:
 
 
 def _asked(method: Method) -> int:
-    """Call with nonsense, which loads nothing anywhere, and return the errno."""
+    """Make an invalid call, which never loads anything, and return the errno."""
     number = _NUMBERS.get((os.uname().machine, method))
     if number is None:
         return errno.ENOSYS
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
-    # The flags are the fifth argument of the one call and the fourth of the other.
+    # The flags are the fifth argument of kexec_file_load and the fourth of kexec_load.
     nonsense = (-1, -1, 0, 0, _NO_FLAGS_AT_ALL)
     if method is Method.SEGMENTS:
         nonsense = (0, 0xFFFF, 0, _NO_FLAGS_AT_ALL, 0)

@@ -1,1 +1,1 @@
-"""Network interfaces: what the kernel and systemd-networkd report, and how a link is set up."""
+"""Network interfaces: kernel notifications, addresses, and configuration by systemd-networkd."""

@@ -1,6 +1,7 @@
-"""Waiting for an address: whoever configures the links (networkd, NetworkManager, a person).
+"""Waits for an interface with a usable address, independent of the program that configures it.
 
-What a link was configured with is read where Linux and systemd-networkd show it.
+Addresses, gateways and DNS servers are read from /proc and resolv.conf, so that it also works on a
+desktop with NetworkManager.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MAX_SERVERS: Final = 8
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 _GATEWAY: Final = 0x2
-"""The flag of a route that leads to a router (RTF_GATEWAY)."""
+"""Flag RTF_GATEWAY of a route."""
 _TENTATIVE: Final = 0x40
 _OPTIMISTIC: Final = 0x04
 _DAD_FAILED: Final = 0x08
@@ -34,7 +35,7 @@ _DAD_FAILED: Final = 0x08
 
 
 class AddressWatch:
-    """Implements `ports.network.Network` by looking at the addresses of all interfaces."""
+    """Implements `ports.network.Network` by watching the addresses of all interfaces."""
 
     def __init__(
         self,
@@ -46,16 +47,16 @@ class AddressWatch:
         """Watch the interfaces of this network namespace.
 
         Args:
-            loopback: whether the loopback interface counts as a link too.
+            loopback: whether the loopback interface counts as a link.
             root: where /proc and /etc are, for tests.
-            permitted: whether an interface may be used at all, by its name.
+            permitted: returns whether the interface of this name may be used.
         """
         self._loopback = loopback
         self._root = root
         self._permitted = permitted
 
     async def link(self, seconds: float) -> Link:
-        """Return the first interface that has an address good for more than its own wire."""
+        """Return the first interface with an address that is not link-local."""
         links = self._sorted()
         if not links and seconds > 0:
             try:
@@ -73,7 +74,7 @@ class AddressWatch:
         )
 
     async def changes(self) -> AsyncGenerator[tuple[Link, ...], None]:
-        """Yield the usable links, the loopback last, now and after each change."""
+        """Yield the usable links, loopback last, now and after each change."""
         before = None
         with NetworkChanges() as news:
             while True:
@@ -84,13 +85,15 @@ class AddressWatch:
                 await news.wait()
 
     def interfaces(self) -> tuple[str, ...]:
-        """Return every interface but the loopback, whether it has an address or not."""
+        """Return all interfaces except loopback, with or without address."""
         names = {adapter.nice_name for adapter in ifaddr.get_adapters(include_unconfigured=True)}
         return tuple(sorted(names - {"lo"}))
 
     async def configure(self, setup: Setup, *, lan_only: bool) -> None:  # noqa: ARG002 - the port's
-        """Refuse: whoever configures this machine's links is not asked by us."""
-        raise SetupFailed(f"{setup.interface} belongs to this machine; set it up as you always do")
+        """Raise: outside the seed Phase Boot does not configure interfaces."""
+        raise SetupFailed(
+            f"{setup.interface} belongs to this machine; configure it in its operating system"
+        )
 
     def _sorted(self) -> tuple[Link, ...]:
         return tuple(sorted(self._links(), key=_is_loopback))
@@ -121,27 +124,27 @@ class AddressWatch:
         return not address.is_link_local
 
     def _unready(self) -> Iterator[_Address]:
-        """Yield the IPv6 addresses that are not checked for duplicates yet, or are duplicates."""
+        """Yield IPv6 addresses whose duplicate address detection is pending or failed."""
         for words in self._rows("proc/net/if_inet6"):
-            # Address, index, length of the prefix, scope, flags, interface.
+            # Address, index, prefix length, scope, flags, interface.
             flags = int(words[4], 16)
             if flags & _DAD_FAILED or (flags & _TENTATIVE and not flags & _OPTIMISTIC):
                 yield ipaddress.IPv6Address(bytes.fromhex(words[0]))
 
     def _gateways(self, interface: str) -> Iterator[str]:
         for words in self._rows("proc/net/route"):
-            # Interface, destination, gateway, flags, ...; addresses as the machine keeps them.
+            # Interface, destination, gateway, flags, ...; addresses in host byte order.
             name, destination, gateway, flags = words[:4]
             if name == interface and destination == "00000000" and int(flags, 16) & _GATEWAY:
                 yield socket.inet_ntoa(struct.pack("=I", int(gateway, 16)))
         for words in self._rows("proc/net/ipv6_route"):
-            # Destination, its length, source, its length, next hop, metric, two counts, flags,
-            # interface.
+            # Destination, prefix length, source, prefix length, next hop, metric, two counters,
+            # flags, interface.
             if words[-1] == interface and words[1] == "00" and int(words[-2], 16) & _GATEWAY:
                 yield socket.inet_ntop(socket.AF_INET6, bytes.fromhex(words[4]))
 
     def _servers(self) -> tuple[str, ...]:
-        """Return the name servers that the resolver asks."""
+        """Return the DNS servers of resolv.conf."""
         found = [words[1] for words in self._rows("etc/resolv.conf") if words[0] == "nameserver"]
         return tuple(found[:MAX_SERVERS])
 
@@ -157,14 +160,14 @@ class AddressWatch:
         except OSError:
             return
         for line in lines:
-            # The first line of some is a heading.
+            # Some files begin with a heading.
             if len(words := line.split()) > 1 and words[0] != "Iface":
                 yield words
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """An interface in one address family, where packets may be multicast."""
+    """An interface and an address family for multicast."""
 
     interface: str
     index: int
@@ -172,9 +175,9 @@ class Place:
 
 
 def places(permitted: Callable[[str], bool] = lambda _: True) -> frozenset[Place]:
-    """Return every interface with an address, once for each family that it has one of.
+    """Return the interfaces with addresses, once for each address family.
 
-    ``permitted`` says whether an interface may be used at all, by its name.
+    ``permitted`` returns whether the interface of this name may be used.
     """
     return frozenset(
         Place(
@@ -189,11 +192,11 @@ def places(permitted: Callable[[str], bool] = lambda _: True) -> frozenset[Place
 
 
 def has_route(address: str) -> bool:
-    """Tell whether the kernel knows a way to ``address`` now; sends nothing."""
+    """Return whether the kernel has a route to ``address``; sends nothing."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            # Port 9 (discard): connecting a datagram socket only chooses the route.
+            # Connecting a datagram socket only selects the route; port 9 is discard.
             probe.connect((address, 9))
         except (OSError, ValueError):
             return False
@@ -201,7 +204,7 @@ def has_route(address: str) -> bool:
 
 
 def on_link(host: str) -> bool:
-    """Tell whether the address ``host`` is reached without a router; a name never is."""
+    """Return whether ``host`` is an address in a directly connected network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -215,7 +218,7 @@ def on_link(host: str) -> bool:
 
 
 def _interfaces(adapter: ifaddr.Adapter) -> Iterator[_Interface]:
-    """Yield the adapter's addresses, each with its network."""
+    """Yield the adapter's addresses with their networks."""
     for ip in adapter.ips:
         text = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
         yield ipaddress.ip_interface(f"{text}/{ip.network_prefix}")

@@ -1,6 +1,6 @@
-"""Network interfaces as the kernel reports them: rtnetlink, sysfs, and the drawn addresses.
+"""Reads interfaces from rtnetlink and sysfs, with their random hardware addresses.
 
-The records of drawn addresses are written by image/base/root/usr/lib/phase-boot/private-address.sh.
+image/base/root/usr/lib/phase-boot/private-address.sh draws these addresses and records them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from phase_boot.ports.privacy import Interface, Unreadable
 
 RECORDS: Final = "run/phase-boot/addresses"
 MAX_BYTES: Final = 4096
-"""Read of one file of sysfs, procfs or a record."""
+"""Bytes that are read of one file, at most."""
 MAX_INTERFACES: Final = 4096
 MAX_DATAGRAM: Final = 1 << 16
 SECONDS: Final = 5.0
-"""Longest wait for the kernel's next answer."""
+"""Time limit for each netlink reply."""
 ATTEMPTS: Final = 5
-"""A dump that a change interrupted is asked for anew."""
+"""Attempts at a dump that changes interrupt (NLM_F_DUMP_INTR)."""
 ETHERNET: Final = 1
 """ARPHRD_ETHER."""
 ASSIGNED: Final = frozenset({2, 3})
-"""NET_ADDR_STOLEN, of the interface below, and NET_ADDR_SET."""
+"""NET_ADDR_STOLEN, copied from the lower interface, and NET_ADDR_SET."""
 UP: Final = 1
 """IFF_UP."""
 UNKNOWN: Final = -1
-"""In place of a number that the kernel did not give."""
+"""Stands for a number that the kernel does not report."""
 _LOOPBACK: Final = 0x8
 _NEW_LINK, _GET_LINK, _ERROR, _DONE = 16, 18, 2, 3
 _REQUEST_DUMP: Final = 0x301
@@ -45,7 +45,7 @@ _ADDRESS, _NAME, _PERMANENT = 1, 3, 54
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """What rtnetlink reports of an interface (RTM_NEWLINK)."""
+    """An interface in a message RTM_NEWLINK of rtnetlink(7)."""
 
     index: int
     name: str
@@ -56,10 +56,10 @@ class Device:
 
 
 def devices() -> tuple[Device, ...]:
-    """Return every interface of this network namespace.
+    """Return all interfaces of this network namespace.
 
     Raises:
-        Unreadable: the kernel gives no complete answer.
+        Unreadable: the kernel gives no complete reply.
     """
     try:
         for _ in range(ATTEMPTS):
@@ -71,7 +71,7 @@ def devices() -> tuple[Device, ...]:
 
 
 class _Interrupted(Exception):
-    """The list changed while it was read."""
+    """The interfaces changed during the dump."""
 
 
 def _dumped() -> Iterator[Device]:
@@ -82,7 +82,7 @@ def _dumped() -> Iterator[Device]:
         for _ in range(MAX_INTERFACES):
             answer, (sender, _groups) = channel.recvfrom(MAX_DATAGRAM)
             if sender != 0:
-                # Only the kernel has the port 0.
+                # Netlink port 0 belongs to the kernel.
                 continue
             for kind, body in messages(answer):
                 if kind == _DONE:
@@ -93,7 +93,7 @@ def _dumped() -> Iterator[Device]:
 
 
 def messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the type and the body of each message in a datagram of rtnetlink."""
+    """Yield type and body of each message in an rtnetlink datagram."""
     at = 0
     while at + _HEADER.size <= len(datagram):
         length, kind, flags, _, _ = _HEADER.unpack_from(datagram, at)
@@ -108,7 +108,7 @@ def messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def device(body: bytes) -> Device:
-    """Return what the body of a message RTM_NEWLINK says."""
+    """Parse the body of a message RTM_NEWLINK."""
     _, kind, index, flags, _ = _LINK.unpack_from(body)
     found = dict(_attributes(body[_LINK.size :]))
     return Device(
@@ -136,7 +136,7 @@ def _aligned(length: int) -> int:
 
 
 class Interfaces:
-    """Everything about interfaces that Private has to read back.
+    """Facts about interfaces that Private mode checks.
 
     Args:
         root: where /sys, /proc and /run are, for tests.
@@ -153,7 +153,7 @@ class Interfaces:
         self._listed = listed
 
     def found(self) -> tuple[tuple[int, Interface], ...]:
-        """Return every interface but the loopback, each with its index.
+        """Return all interfaces except loopback, with their indexes.
 
         Raises:
             Unreadable: the kernel does not list them.
@@ -166,9 +166,9 @@ class Interfaces:
         )
 
     def permitted(self, name: str) -> bool:
-        """Tell whether the interface ``name`` may be used: in Private, with a drawn address only.
+        """Return whether the interface ``name`` may be used: in Private only with a random address.
 
-        There are records in Private alone.
+        Records of random addresses exist in Private mode only.
         """
         if not (self._root / RECORDS).is_dir():
             return True
@@ -189,7 +189,7 @@ class Interfaces:
             refused=refused,
             up=bool(each.flags & UP),
             ethernet=each.type == ETHERNET,
-            # Without IPv6 there are no addresses to make.
+            # Without IPv6 the kernel generates no addresses.
             generation=_number(generation) if generation or self._has_ipv6() else 1,
             addresses=tuple(local.get(each.name, ())),
         )
@@ -198,7 +198,7 @@ class Interfaces:
         return (self._root / "proc/sys/net/ipv6/conf").is_dir()
 
     def _record(self, index: int) -> tuple[str | None, str | None]:
-        """Return the drawn address, or why there is none; neither before it was tried."""
+        """Return the random address and the failure; both are empty before the attempt."""
         lines = self._text(f"{RECORDS}/{index}").splitlines()
         if not lines:
             return None, None
@@ -215,7 +215,7 @@ class Interfaces:
         except OSError as error:
             raise Unreadable(f"the IPv6 addresses cannot be read: {error.strerror}") from error
         for row in rows:
-            # Address, index, length of the prefix, scope, flags, interface.
+            # Address, index, prefix length, scope, flags, interface.
             words = row.split()
             address = ipaddress.IPv6Address(bytes.fromhex(words[0]))
             found.setdefault(words[-1], []).append(str(address))

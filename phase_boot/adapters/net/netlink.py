@@ -1,4 +1,4 @@
-"""Notifications of the kernel that an interface, an address or a route changed (rtnetlink(7))."""
+"""Waits for changes of interfaces, addresses and routes (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _GROUPS: Final = (
 )
 _MAX_DATAGRAM: Final = 65536
 _MAX_DATAGRAMS: Final = 256
-"""Datagrams that one drain reads at most."""
+"""Datagrams read at once, at most."""
 SETTLE_SECONDS: Final = 0.02
-"""An address and its route come as several notifications; they are read together."""
+"""Delay that collects the several notifications of one change."""
 POLL_SECONDS: Final = 0.05
-"""Interval where the kernel gives no notifications."""
+"""Poll interval without netlink."""
 CHECK_SECONDS: Final = 2.0
-"""Longest wait where it does: a full buffer loses notifications."""
+"""Longest wait with netlink, because a full buffer loses notifications."""
 
 
 class NetworkChanges:
-    """Waits until something about the links of this network namespace may have changed.
+    """Waits until interfaces of this network namespace may have changed.
 
-    Needs no privilege. Without netlink it degrades to polling.
+    Needs no privilege. Without netlink it polls.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class NetworkChanges:
             self._socket = None
 
     async def wait(self) -> None:
-        """Return after a notification, or after some time without one."""
+        """Return after a notification or a timeout."""
         if self._socket is None:
             await asyncio.sleep(POLL_SECONDS)
             return
@@ -83,12 +83,12 @@ class NetworkChanges:
         self._drain(self._socket)
 
     def _drain(self, channel: socket.socket) -> None:
-        """Read what is queued; its content does not matter, the caller looks for itself."""
+        """Discard queued notifications; the caller reads the new state itself."""
         for _ in range(_MAX_DATAGRAMS):
             try:
                 channel.recv(_MAX_DATAGRAM)
             except BlockingIOError:
                 return
             except OSError:
-                # ENOBUFS: notifications were lost, which is one more reason to look.
+                # ENOBUFS: notifications were lost, which also means a change.
                 continue

@@ -1,4 +1,4 @@
-"""Setting up a link through systemd-networkd, which the seed runs."""
+"""Configures interfaces in the seed through systemd-networkd."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from phase_boot.adapters.net.address_watch import AddressWatch
 from phase_boot.ports.network import Setup, SetupFailed
 
 FOLDER: Final = Path("/run/systemd/network")
-"""Before the files in the image; gone when the machine is switched off."""
+"""Takes precedence over the image's files, and is lost at power-off."""
 RESTART: Final = ("systemctl", "restart", "systemd-networkd.service")
-"""The seed has no D-Bus, by which `networkctl reload` would ask."""
+"""Restart, because `networkctl reload` needs D-Bus, which the seed does not have."""
 PREFIX: Final = "01-phase-"
-"""Before what the image brings for each mode; so what a mode forbids is said here once more."""
+"""Sorts before the image's files for each mode, so it repeats their privacy settings."""
 VLAN_LINK: Final = "phase-vlan"
 RANDOM: Final = "IPv6LinkLocalAddressGenerationMode=random"
 CONDITIONS: Final = {
     "": "KernelCommandLine=!phase.mode=private",
     "-private": "KernelCommandLine=phase.mode=private\nProperty=PHASE_ADDRESS=drawn",
 }
-"""A file for each, by what its name gets: in Private a person's set-up, too, brings up only an
-interface whose hardware address was drawn (private-address.sh sets the property)."""
+"""File name suffixes with their match conditions. In Private a manual configuration, too, applies
+only to an interface with a random hardware address (private-address.sh sets the property)."""
 FAR: Final = """[DHCPv4]
 Anonymize=yes
 UseTimezone=no
@@ -34,7 +34,7 @@ DUIDType=link-layer
 IAID=1
 SendHostname=no
 UseHostname=no"""
-"""Whatever the mode, nothing that would name this machine is sent: as in Private."""
+"""Sends nothing that identifies this machine, in any mode."""
 NEAR: Final = f"""{FAR}
 UseDNS=no
 UseNTP=no
@@ -49,7 +49,7 @@ UseNTP=no
 UseGateway=no
 UseRoutePrefix=no
 UseDNS=no"""
-"""As in Local: an address, and no way beyond the network that it is in."""
+"""As in Local: an address, but no route beyond its network."""
 SECONDS: Final = 30.0
 
 
@@ -68,7 +68,7 @@ class Networkd(AddressWatch):
         self._restart = restart
 
     async def configure(self, setup: Setup, *, lan_only: bool) -> None:
-        """Write networkd's files for ``setup`` in place of those before, and start it anew."""
+        """Replace networkd's files by those for ``setup``, and restart it."""
         try:
             self._write(files(setup, lan_only=lan_only))
         except OSError as error:
@@ -81,9 +81,11 @@ class Networkd(AddressWatch):
             reason = f"{self._restart[0]} cannot be run: {error.strerror}"
             raise SetupFailed(reason) from error
         except TimeoutError as error:
-            raise SetupFailed(f"networkd did not come back in {SECONDS:g} seconds") from error
+            raise SetupFailed(f"networkd did not restart within {SECONDS:g} seconds") from error
         if status != 0:
-            raise SetupFailed("networkd did not take it; the journal of systemd says why")
+            raise SetupFailed(
+                "networkd refuses it; `journalctl -u systemd-networkd` has the reason"
+            )
 
     def _write(self, wanted: Mapping[str, str]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -92,12 +94,12 @@ class Networkd(AddressWatch):
         for name, text in wanted.items():
             path = self._folder / name
             path.write_text(text, encoding="ascii")
-            # networkd reads as a user of its own.
+            # networkd reads them as an unprivileged user.
             path.chmod(0o644)
 
 
 def files(setup: Setup, *, lan_only: bool) -> dict[str, str]:
-    """Return networkd's files for ``setup`` by their names."""
+    """Return networkd's files for ``setup`` by name."""
     wanted = _addressing(setup, lan_only=lan_only)
     if setup.vlan is None:
         return _networks("link", setup.interface, wanted)

@@ -1,1 +1,1 @@
-"""Folders that hold the store and the state files, and the partition or memory behind them."""
+"""Folders of the store and the state files, on the Cache partition, a disk or tmpfs."""

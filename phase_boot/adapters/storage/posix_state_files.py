@@ -1,4 +1,4 @@
-"""The notebook as a folder of a real filesystem, whose content an attacker may have prepared."""
+"""Keeps state files in a folder, whose content an attacker may have prepared."""
 
 from __future__ import annotations
 

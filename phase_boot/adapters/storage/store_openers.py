@@ -1,4 +1,4 @@
-"""Where artifacts are kept: the Cache partition of the stick, a folder, or memory."""
+"""Opens the store: on the Cache partition of the stick, in a folder, or in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phase_boot.adapters.boot.boot_disk import BootDisk, Partition
 from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.adapters.storage.posix_state_files import PosixStateFiles
 from phase_boot.adapters.system.programs import run
-from phase_boot.firmware.boot_disk import NotCertain
+from phase_boot.firmware.boot_disk import BootDiskUnknown
 from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.errors import CannotStore
 from phase_boot.ports.storage import OpenStore
@@ -23,19 +23,19 @@ PARTITION: Final = "phase-cache"
 MOUNT_POINT: Final = Path("/cache")
 MEMORY: Final = Path("/run/phase-boot/memory")
 NOTES: Final = "trust"
-"""The folder of roots and state, beside the artifacts."""
+"""Folder of roots and rollback state beside the artifacts."""
 MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
 CACHE_OPTIONS: Final = "noatime,nodev,nosuid,noexec"
 WANTED: Final = Path("/run/phase-boot/drivers-wanted")
-"""Its existence makes phase-coldplug-late.path load all drivers now."""
+"""Creating this file makes phase-coldplug-late.path load all drivers at once."""
 LOOKS: Final = 20
 PAUSE_SECONDS: Final = 0.5
-"""Between two looks for a booted disk that is not there yet."""
+"""Poll interval for a booted disk that has not appeared yet."""
 
 
 class CachePartitionOpener:
-    """Implements `ports.storage.StoreOpener` in the seed, where it mounts what it needs itself."""
+    """Implements `ports.storage.StoreOpener` in the seed: mounts Cache or a tmpfs."""
 
     def __init__(self, disk: BootDisk, *, root: Path = Path("/")) -> None:
         self._disk = disk
@@ -44,7 +44,7 @@ class CachePartitionOpener:
         self._waits = True
 
     async def open(self, *, persistent: bool, bound: int) -> OpenStore:
-        """Mount Cache and return its store; if that fails or is not allowed, one in memory."""
+        """Return the store on Cache; if not permitted or not possible, a store in memory."""
         note = None
         if persistent:
             found = await self._mount_cache()
@@ -59,15 +59,15 @@ class CachePartitionOpener:
         return _shelf(MEMORY, MEMORY / NOTES, bound, persistent=False, note=note)
 
     async def release(self) -> None:
-        """Unmount Cache. What lives in memory goes with the kernel."""
+        """Unmount Cache. The tmpfs ends with the kernel."""
         if MOUNT_POINT in self._mounted and await run("umount", str(MOUNT_POINT)) is None:
             self._mounted.remove(MOUNT_POINT)
 
     async def _mount_cache(self) -> CachePartition | str:
-        """Mount the partition unless it is; return it, or why that did not work."""
+        """Mount the partition if necessary; return it, or the reason of the failure."""
         try:
             found = await self.partition()
-        except NotCertain as reason:
+        except BootDiskUnknown as reason:
             return str(reason)
         if found is None:
             return "this stick has no Cache partition"
@@ -84,7 +84,7 @@ class CachePartitionOpener:
         return failure
 
     def taken_up(self, where: Path) -> bool:
-        """Tell whether a run before this one was killed and left ``where`` mounted: it is ours."""
+        """Return whether a killed daemon left ``where`` mounted; take it over."""
         try:
             rows = (self._root / "proc/self/mountinfo").read_text().splitlines()
         except OSError:
@@ -95,18 +95,18 @@ class CachePartitionOpener:
         return False
 
     async def partition(self) -> Partition | None:
-        """Return Cache on the booted disk, never on another one; None if it has none.
+        """Return Cache on the booted disk, never on another one; None if missing.
 
-        A booted disk that is not there yet is waited for, once: without Cache a boot goes on. Its
-        driver may be one of those that are left for later, and is asked for.
+        The first call waits for a booted disk that has not appeared yet, and has the deferred
+        drivers loaded, as one of them may be the disk's. Without Cache the boot continues.
 
         Raises:
-            NotCertain: it is not certain which disk was booted, or it did not appear.
+            BootDiskUnknown: the booted disk is ambiguous, or did not appear.
         """
         for _ in range(LOOKS - 1 if self._waits else 0):
             try:
                 return await asyncio.to_thread(self._disk.partition, PARTITION)
-            except NotCertain as reason:
+            except BootDiskUnknown as reason:
                 if not reason.absent:
                     raise
             await asyncio.to_thread(self._want_drivers)
@@ -115,7 +115,7 @@ class CachePartitionOpener:
         return await asyncio.to_thread(self._disk.partition, PARTITION)
 
     def _want_drivers(self) -> None:
-        # Without the file they come after 20 s.
+        # Without this file the drivers load after 20 s.
         with contextlib.suppress(OSError):
             (self._root / WANTED.relative_to("/")).touch()
 
@@ -128,7 +128,7 @@ class FolderOpener:
         self._temporary: list[tempfile.TemporaryDirectory[str]] = []
 
     async def open(self, *, persistent: bool, bound: int) -> OpenStore:
-        """Return the store in the folder, or in a new one that `release` removes."""
+        """Return the store in the folder, or in a temporary one that `release` removes."""
         if persistent:
             return _in(self._folder, bound, persistent=True)
         place = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)

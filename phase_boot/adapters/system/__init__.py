@@ -1,1 +1,1 @@
-"""Linux and systemd: facts of the machine, the clock, the service manager, the journal's sinks."""
+"""Linux and systemd: machine facts, clock, service manager, and outputs of the journal."""

@@ -1,4 +1,4 @@
-"""Importing a slow library in a thread, while the boot waits for something else."""
+"""Imports a slow library in a thread, while the boot waits for the network."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable
 
 
 class LazyImport:
-    """A library that is being imported.
+    """A library that a thread imports.
 
-    Whoever needs it waits for `ready` and imports it then, which costs nothing any more.
+    A user awaits `ready` before its own import statement, which is then instant.
     """
 
     def __init__(self, name: str, load: Callable[[str], object] = importlib.import_module) -> None:
-        """Import ``name``, by ``load`` where the library needs more than an import."""
+        """Prepare the import of ``name`` with ``load``."""
         self._name = name
         self._load = load
         self._task: asyncio.Task[object] | None = None
 
     async def ready(self) -> None:
-        """Return once the library is imported, without blocking the event loop."""
+        """Wait until the library is imported, without blocking the event loop."""
         if self._task is None:
             importing = asyncio.to_thread(self._load, self._name)
             self._task = asyncio.create_task(importing)

@@ -1,4 +1,4 @@
-"""The machine as Linux describes it: /proc, /sys and the kernel command line."""
+"""Reads machine facts from /proc, /sys and the kernel command line."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from policies.read import read_policy
 
 SEED_POLICIES: Final = Path("/etc/phase-boot")
 BUILT: Final = Path("/etc/phase-boot/built")
-"""When the seed was built, in RFC 3339; the builder writes it."""
+"""Build time of the seed (RFC 3339), written by the builder."""
 STAGES: Final = Path("/run/phase-boot/stages")
 EFI_VARIABLES: Final = Path("/sys/firmware/efi/efivars")
 LOADER_GUID: Final = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-"""The vendor of the variables of the systemd Boot Loader Interface."""
+"""Vendor GUID of the systemd Boot Loader Interface."""
 DMI: Final = (Path("/sys/class/dmi/id/sys_vendor"), Path("/sys/class/dmi/id/product_name"))
 TREE: Final = Path("/proc/device-tree/model")
 MAX_MODEL: Final = 60
-"""Bytes that are read of each name."""
+"""Bytes that are read of a name, at most."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_CMDLINE: Final = 8192
 
@@ -37,9 +37,9 @@ class LinuxPlatform:
     """Implements `ports.platform.Platform`.
 
     Args:
-        policy: read this policy whatever the mode; None reads the seed's own, by mode.
-        mode: boot in this mode whatever the kernel command line says.
-        url: try this manifest URL whatever the kernel command line says.
+        policy: the policy file; None reads the seed's policy of the mode.
+        mode: overrides the mode of the kernel command line.
+        url: overrides the manifest URL of the kernel command line.
         root: where /proc, /sys, /etc and /run are, for tests.
     """
 
@@ -57,7 +57,7 @@ class LinuxPlatform:
         self._root = root
 
     async def facts(self) -> Facts:
-        """Return what /proc and /sys say; the command line chooses the mode."""
+        """Return the machine facts; the command line selects the mode."""
         words = _words((self._root / "proc/cmdline").read_bytes()[:MAX_CMDLINE])
         mode = self._mode or words.get("phase.mode") or self._only_mode()
         if mode not in set(Mode):
@@ -78,7 +78,7 @@ class LinuxPlatform:
         )
 
     async def policy(self, mode: str) -> Policy:
-        """Read the policy of ``mode``, which must call itself that."""
+        """Read the policy; its `mode` must equal ``mode``."""
         path = self._policy or self._under(SEED_POLICIES) / f"{mode}.toml"
         try:
             policy = read_policy(path)
@@ -95,9 +95,9 @@ class LinuxPlatform:
         return int(found.group(1)) * 1024 if found else 0
 
     def rss_peak(self) -> int:
-        """Return the peak resident size of this process and of those that it started, in bytes.
+        """Return the sum of the peak resident sizes of this process and its children, in bytes.
 
-        Pages that they share count for each of them.
+        Shared pages count in each process.
         """
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return own + sum(self._peak_of(child) for child in self._children())
@@ -115,7 +115,7 @@ class LinuxPlatform:
         return 0
 
     def _model(self) -> str | None:
-        """Return what the firmware calls this machine; a board's tree says it in one piece."""
+        """Return the product name of the firmware (DMI, or the device tree's model)."""
         said = [self._said(path) for path in DMI] if self._said(DMI[1]) else [self._said(TREE)]
         return " ".join(filter(None, said)) or None
 
@@ -128,7 +128,7 @@ class LinuxPlatform:
         return "".join(c for c in text if c.isprintable()).strip()
 
     def _only_mode(self) -> str:
-        """Outside the seed a policy file alone says the mode."""
+        """Return the mode of the policy file, which decides it outside the seed."""
         if self._policy is None:
             return Mode.INTERNET
         try:
@@ -157,7 +157,7 @@ class LinuxPlatform:
         yield "daemon", self._process_started()
 
     def _firmware_stages(self) -> Iterator[tuple[str, float]]:
-        """Yield when power came on and when the loader ran, before the kernel (negative)."""
+        """Yield the start of firmware and loader in seconds before the kernel (negative)."""
         init, start = (
             self._loader_time("LoaderTimeInitUSec"),
             self._loader_time("LoaderTimeExecUSec"),
@@ -169,7 +169,7 @@ class LinuxPlatform:
     def _loader_time(self, name: str) -> float | None:
         path = self._under(EFI_VARIABLES) / f"{name}-{LOADER_GUID}"
         try:
-            # Four bytes of attributes, then the decimal number in UTF-16.
+            # Four bytes of attributes, then a decimal number in UTF-16.
             text = path.read_bytes()[4:64].decode("utf-16-le").rstrip("\0")
             return int(text) / 1e6
         except (OSError, ValueError):
@@ -184,7 +184,7 @@ class LinuxPlatform:
 
 
 def _words(cmdline: bytes) -> dict[str, str]:
-    """Return the `phase.` parameters of the kernel command line; of a repeated one the first."""
+    """Return the first value of each `phase.` parameter of the kernel command line."""
     found: dict[str, str] = {}
     for word in parse(cmdline.decode("ascii", "replace")).parameters:
         if word.key.startswith(PREFIX):

@@ -1,4 +1,4 @@
-"""Running a program of the system that says nothing when it succeeds."""
+"""Runs system programs such as mount(8), whose output matters only on failure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from typing import Final
 
 MAX_SAID: Final = 300
-"""Characters kept of what a program says."""
+"""Characters of a program's output, at most."""
 
 
 async def run(*command: str) -> str | None:
-    """Run a command; return None if it succeeded, else what it said, in one line."""
+    """Run a command; return None on success, else its error output in one line."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE

@@ -1,4 +1,4 @@
-"""Where the journal's lines go: files, the standard output, and the port to a host that watches."""
+"""Outputs of the journal: files, standard output, and a virtio port to the VM's host."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Final
 
 PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
-"""A virtio-serial port: how a virtual machine tells its host what it does."""
+"""A virtio-serial port, by which a virtual machine sends events to its host."""
 
 MAX_EARLIER: Final = 1024 * 1024
 MAX_FILE: Final = 4 * 1024 * 1024
 MAX_WAITING: Final = 2000
-"""Lines kept for a device that does not take them."""
+"""Lines buffered for a device that does not accept them."""
 
 
 class JournalUnusable(Exception):
-    """The journal that a person asked for cannot be written; the text has the way out."""
+    """The file of ``--journal`` cannot be written; the text has the way out."""
 
 
 def older(path: Path) -> Path:
-    """Return where what a full file held is kept."""
+    """Return the path that a full file is renamed to."""
     return path.with_name(f"{path.name}.1")
 
 
 def lines_of(path: Path) -> tuple[str, ...]:
-    """Return the whole lines of a journal that may not be there, the last `MAX_EARLIER` bytes."""
+    """Return the complete lines in the last `MAX_EARLIER` bytes of a journal; none if missing."""
     newest = _end_of(path, MAX_EARLIER)
     text = _end_of(older(path), MAX_EARLIER - len(newest)) + newest
     return _whole_lines(text.decode("utf-8", "replace"))
@@ -42,7 +42,7 @@ def _end_of(path: Path, size: int) -> bytes:
 
 
 def _whole_lines(text: str) -> tuple[str, ...]:
-    # A torn line at either end is no event.
+    # A truncated line at either end is not an event.
     lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
     return tuple(line for line in lines if line.startswith("{") and line.endswith("}"))
 
@@ -60,7 +60,7 @@ class FileSink:
 
     @classmethod
     def file(cls, path: Path, *, keep: bool = False) -> FileSink:
-        """Write to the file ``path``, after what is there if ``keep``; its folder is made too."""
+        """Open ``path``, appending if ``keep``; create its folder."""
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         flags |= os.O_APPEND if keep else os.O_TRUNC
@@ -77,13 +77,13 @@ class FileSink:
             left = left[os.write(self._descriptor, left) :]
 
     def flush(self) -> None:
-        """Ask the kernel to write out what it buffers, where there is something to write to."""
+        """Flush the file to the disk, if the descriptor supports it."""
         with contextlib.suppress(OSError):
             os.fsync(self._descriptor)
 
 
 def asked_for(path: Path | None) -> tuple[FileSink, ...]:
-    """Return the sink of ``--journal``, or none where it was not given.
+    """Return the sink of ``--journal``, or an empty tuple without it.
 
     Raises:
         JournalUnusable: the file cannot be opened.
@@ -100,17 +100,17 @@ def asked_for(path: Path | None) -> tuple[FileSink, ...]:
 
 
 class BoundedFile:
-    """Implements `journal.Sink` on a file that never takes more than twice ``bound`` bytes.
+    """Implements `journal.Sink` on files of at most twice ``bound`` bytes in total.
 
-    A file that is full is renamed to `older` of its path, in place of the one before it, and a new
-    one begun, so that a machine that waits for weeks does not fill /run.
+    A full file is rotated to `older` of its path, which replaces the previous one, so that a
+    machine that waits for weeks does not fill /run.
 
     Raises:
         OSError: ``path`` cannot be opened.
     """
 
     def __init__(self, path: Path, *, bound: int = MAX_FILE) -> None:
-        """Write after what is there already."""
+        """Append to the file."""
         self.name = str(path)
         self._path = path
         self._bound = bound
@@ -128,15 +128,15 @@ class BoundedFile:
         self._size += size
 
     def flush(self) -> None:
-        """Ask the kernel to write out what it buffers."""
+        """Flush the file to the disk."""
         self._file.flush()
 
 
 class DeviceSink:
-    """Implements `journal.Sink` on a device whose driver may still be on its way.
+    """Implements `journal.Sink` on a device whose driver may load later.
 
-    Lines are kept until the device appears and takes them, up to a bound: there may be nobody
-    at its other end, and a boot never waits for one.
+    Lines are buffered, up to a bound, until the device appears and accepts them: a boot never
+    waits for a reader at the other end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -146,20 +146,20 @@ class DeviceSink:
         self._descriptor: int | None = None
 
     def write(self, line: str) -> None:
-        """Write the line, and those before it that are still here."""
+        """Write the buffered lines and this one."""
         self._waiting.append(line.encode() + b"\n")
         if len(self._waiting) > MAX_WAITING:
-            # The first may be half written, and its other half must follow.
+            # Keep the first line: it may be partly written, and its rest must follow.
             del self._waiting[1]
         self.flush()
 
     @property
     def waiting(self) -> int:
-        """How many lines are still here."""
+        """Number of buffered lines."""
         return len(self._waiting)
 
     def flush(self) -> None:
-        """Write out what is here, if the device is."""
+        """Write buffered lines, if the device exists."""
         if self._descriptor is None:
             try:
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

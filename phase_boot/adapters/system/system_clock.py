@@ -1,4 +1,4 @@
-"""The clock of the operating system."""
+"""Reads and sets the system clock."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Final
 from phase_boot.ports.clock import ClockNotSet
 
 READ_BACK_SECONDS: Final = 2.0
-"""How far the clock may be from what it was just set to."""
+"""Largest accepted difference between the time that was set and the time read back."""
 _STATUS: Final = struct.Struct("=40xi")
 """`status` of struct timex (linux/timex.h) on 64-bit machines."""
 _TIMEX_BYTES: Final = 256
-"""More than struct timex has; with its first field, `modes`, 0 the call only reads."""
+"""More than the size of struct timex; with `modes` = 0 the call only reads."""
 _STA_UNSYNC: Final = 0x40
-"""While it is set the kernel does not copy the system clock to the hardware clock."""
+"""Flag; while set, the kernel does not copy the system clock to the hardware clock."""
 
 
 class SystemClock:
     """Implements `ports.clock.Clock` on CLOCK_BOOTTIME and CLOCK_REALTIME.
 
-    Only the seed sets the clock: elsewhere ``settable`` stays false.
+    Only the seed sets the clock; elsewhere ``settable`` is false.
     """
 
     def __init__(self, *, settable: bool = False) -> None:
@@ -36,17 +36,17 @@ class SystemClock:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def wall(self) -> datetime:
-        """Return what CLOCK_REALTIME says, in UTC."""
+        """Return CLOCK_REALTIME in UTC."""
         return datetime.now(UTC)
 
     def set_wall(self, to: datetime) -> None:
         """Set CLOCK_REALTIME, and read it back.
 
         The kernel copies it to the hardware clock only while a time service keeps it synchronised
-        (the "11 minute mode"). Setting it ends that, which is read back as well.
+        (the "11 minute mode"). Setting it ends that mode, which is checked as well.
 
         Raises:
-            ClockNotSet: this is not the seed, the kernel refuses, or what is read back differs.
+            ClockNotSet: this is not the seed, the kernel refuses, or the time read back differs.
         """
         if not self._settable:
             raise ClockNotSet("only a stick sets the clock of its machine")

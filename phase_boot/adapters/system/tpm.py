@@ -1,4 +1,4 @@
-"""What a TPM has measured, as Linux shows it."""
+"""Reads the PCRs of a TPM from sysfs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 
 BANK: Final = Path("sys/class/tpm/tpm0/pcr-sha256")
 STATIC: Final = range(16)
-"""The registers that only a restart clears: those above are for debugging and later launches."""
+"""PCRs that only a restart clears; higher ones are for debugging and dynamic launch."""
 _VALUE: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def pcrs(root: Path = Path("/")) -> dict[int, str]:
-    """Return the registers of the sha256 bank in hex; none where there is no TPM that has one."""
+    """Return the PCRs of the SHA-256 bank in hex; empty without such a TPM."""
     found = {number: _value(root / BANK / str(number)) for number in STATIC}
     return {number: value for number, value in found.items() if value is not None}
 

@@ -11,17 +11,17 @@ from phase_boot.firmware.boot_disk import (
     ABSENT,
     COPIES,
     SILENT,
-    AtaPlace,
-    Claims,
+    AtaDrive,
+    BootDiskUnknown,
+    BootVariables,
+    BusPath,
     Device,
-    DirectPlace,
     Disk,
-    NotCertain,
-    Place,
-    UsbPlace,
+    PciDisk,
+    UsbUnit,
     Verdict,
     booted_disk,
-    names,
+    match,
 )
 from phase_boot.firmware.load_option import (
     Atapi,
@@ -44,12 +44,12 @@ FUNCTION = Pci(3, 0)
 STICK: Mapping[int, str] = {1: ESP, 2: SEED}
 
 
-def place(device: Device, *pci: Pci, root: str | None = "0") -> Place:
-    return Place(root=root, pci=pci or (FUNCTION,), device=device)
+def place(device: Device, *pci: Pci, root: str | None = "0") -> BusPath:
+    return BusPath(root=root, pci=pci or (FUNCTION,), device=device)
 
 
-def port(number: int, *ports: int, interface: int = 0, lun: int = 0) -> UsbPlace:
-    return UsbPlace(root=frozenset({number, number + 4}), ports=ports, interface=interface, lun=lun)
+def port(number: int, *ports: int, interface: int = 0, lun: int = 0) -> UsbUnit:
+    return UsbUnit(root=frozenset({number, number + 4}), ports=ports, interface=interface, lun=lun)
 
 
 def path(*nodes: Node, partition: str | None = None) -> DevicePath:
@@ -59,7 +59,7 @@ def path(*nodes: Node, partition: str | None = None) -> DevicePath:
 @pytest.mark.parametrize(
     ("tail", "device"),
     [
-        ([], DirectPlace()),
+        ([], PciDisk()),
         ([], port(0)),
         ([Usb(0, 0)], port(0)),
         ([Usb(4, 0)], port(0)),
@@ -67,20 +67,20 @@ def path(*nodes: Node, partition: str | None = None) -> DevicePath:
         ([Usb(1, 1)], port(1, interface=1)),
         ([Usb(1, 0), Unit(0)], port(1)),
         ([Usb(1, 0), Unit(2)], port(1, lun=2)),
-        ([Sata(2)], AtaPlace(2, 0)),
-        ([Atapi(1, 1)], AtaPlace(1, 1)),
+        ([Sata(2)], AtaDrive(2, 0)),
+        ([Atapi(1, 1)], AtaDrive(1, 1)),
         ([Scsi(3, 1)], Scsi(3, 1)),
         ([Nvme(1)], Nvme(1)),
         ([Sd(0)], Sd(0)),
     ],
 )
 def test_a_path_names_the_disk_that_it_leads_to(tail: list[Node], device: Device) -> None:
-    assert names(path(ROOT, FUNCTION, *tail), place(device)) is Verdict.YES
-    assert names(path(ROOT, Pci(4, 0), *tail), place(device)) is Verdict.NO
-    assert names(path(PciRoot("1"), FUNCTION, *tail), place(device)) is Verdict.NO
+    assert match(path(ROOT, FUNCTION, *tail), place(device)) is Verdict.YES
+    assert match(path(ROOT, Pci(4, 0), *tail), place(device)) is Verdict.NO
+    assert match(path(PciRoot("1"), FUNCTION, *tail), place(device)) is Verdict.NO
     behind = place(device, Pci(28, 1), FUNCTION)
-    assert names(path(ROOT, Pci(28, 1), FUNCTION, *tail), behind) is Verdict.YES
-    assert names(path(ROOT, FUNCTION, *tail), behind) is Verdict.NO
+    assert match(path(ROOT, Pci(28, 1), FUNCTION, *tail), behind) is Verdict.YES
+    assert match(path(ROOT, FUNCTION, *tail), behind) is Verdict.NO
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_a_path_names_the_disk_that_it_leads_to(tail: list[Node], device: Device
         ([Usb(0, 0), Unit(1)], port(0)),
         ([Unit(0)], port(0)),
         ([Usb(0, 0), Unit(0), Usb(1, 0)], port(0, 1)),
-        ([Usb(0, 0)], DirectPlace()),
-        ([Sata(1)], AtaPlace(2, 0)),
-        ([Sata(2)], AtaPlace(2, 1)),
+        ([Usb(0, 0)], PciDisk()),
+        ([Sata(1)], AtaDrive(2, 0)),
+        ([Sata(2)], AtaDrive(2, 1)),
         ([Sata(2)], port(2)),
         ([Scsi(3, 0)], Scsi(3, 1)),
         ([Nvme(2)], Nvme(1)),
@@ -104,41 +104,41 @@ def test_a_path_names_the_disk_that_it_leads_to(tail: list[Node], device: Device
     ],
 )
 def test_a_path_to_another_place_does_not_name_it(tail: list[Node], device: Device) -> None:
-    assert names(path(ROOT, FUNCTION, *tail), place(device)) is Verdict.NO
+    assert match(path(ROOT, FUNCTION, *tail), place(device)) is Verdict.NO
 
 
 @pytest.mark.parametrize(
     ("told", "at"),
     [
-        (path(), place(DirectPlace())),
-        (path(partition=ESP), place(DirectPlace())),
-        (path(Unknown(1, 4)), place(DirectPlace())),
+        (path(), place(PciDisk())),
+        (path(partition=ESP), place(PciDisk())),
+        (path(Unknown(1, 4)), place(PciDisk())),
         (path(Usb(0, 0)), place(port(0))),
         (path(ROOT, FUNCTION, Unknown(3, 10)), place(port(0))),
         (path(ROOT, FUNCTION, Usb(0, 0)), place(None)),
-        (path(ROOT, FUNCTION), place(DirectPlace(), root=None)),
+        (path(ROOT, FUNCTION), place(PciDisk(), root=None)),
         (path(ROOT, FUNCTION), None),
     ],
 )
 def test_a_path_that_is_not_understood_neither_names_nor_excludes(
-    told: DevicePath, at: Place | None
+    told: DevicePath, at: BusPath | None
 ) -> None:
-    assert names(told, at) is Verdict.UNKNOWN
+    assert match(told, at) is Verdict.UNKNOWN
 
 
 def test_a_node_that_is_not_understood_excludes_what_is_on_another_controller() -> None:
     told = path(ROOT, FUNCTION, Unknown(3, 10))
-    assert names(told, place(DirectPlace(), Pci(9, 0))) is Verdict.NO
+    assert match(told, place(PciDisk(), Pci(9, 0))) is Verdict.NO
 
 
-def disk(name: str, at: Place | None, guids: Mapping[int, str] = STICK, where: str = "") -> Disk:
-    return Disk(name=name, guids=guids, place=at, location=where or f"/at/{name}")
+def disk(name: str, at: BusPath | None, guids: Mapping[int, str] = STICK, where: str = "") -> Disk:
+    return Disk(name=name, guids=guids, bus_path=at, location=where or f"/at/{name}")
 
 
 USB = disk("sda", place(port(0)))
 NEXT = disk("sdb", place(port(1)))
-VIRTIO = disk("vda", place(DirectPlace(), Pci(4, 0)))
-FOREIGN = disk("vdb", place(DirectPlace(), Pci(5, 0)), {1: FOREIGN_ESP, 2: SEED})
+VIRTIO = disk("vda", place(PciDisk(), Pci(4, 0)))
+FOREIGN = disk("vdb", place(PciDisk(), Pci(5, 0)), {1: FOREIGN_ESP, 2: SEED})
 BY_USB = path(ROOT, FUNCTION, Usb(0, 0))
 BY_VIRTIO = path(ROOT, Pci(4, 0))
 
@@ -146,13 +146,13 @@ BY_VIRTIO = path(ROOT, Pci(4, 0))
 def test_of_copies_the_one_is_taken_that_the_path_names_in_any_order() -> None:
     for disks in permutations([USB, NEXT, VIRTIO, FOREIGN]):
         for loader in (ESP, None):
-            claims = Claims(loader=loader, path=BY_USB)
+            claims = BootVariables(loader=loader, path=BY_USB)
             assert booted_disk(disks, claims) is USB
-        assert booted_disk(disks, Claims(loader=ESP, path=BY_VIRTIO)) is VIRTIO
+        assert booted_disk(disks, BootVariables(loader=ESP, path=BY_VIRTIO)) is VIRTIO
 
 
-def uncertain(disks: list[Disk], claims: Claims) -> tuple[str, bool]:
-    with pytest.raises(NotCertain) as caught:
+def uncertain(disks: list[Disk], claims: BootVariables) -> tuple[str, bool]:
+    with pytest.raises(BootDiskUnknown) as caught:
         booted_disk(disks, claims)
     return str(caught.value), caught.value.absent
 
@@ -161,48 +161,48 @@ def uncertain(disks: list[Disk], claims: Claims) -> tuple[str, bool]:
     "told", [path(), path(partition=ESP), path(Unknown(1, 4)), path(ROOT, FUNCTION, Unknown(3, 10))]
 )
 def test_of_copies_none_is_taken_where_the_path_does_not_tell_them_apart(told: DevicePath) -> None:
-    assert uncertain([USB, NEXT], Claims(loader=ESP, path=told)) == (COPIES, False)
+    assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=told)) == (COPIES, False)
 
 
 def test_a_controller_that_has_both_copies_names_neither() -> None:
     told = path(ROOT, FUNCTION)
-    assert uncertain([USB, NEXT], Claims(loader=ESP, path=told)) == (COPIES, False)
+    assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=told)) == (COPIES, False)
 
 
 def test_a_copy_whose_place_is_not_understood_keeps_the_named_one_from_being_certain() -> None:
     odd = disk("sdx", None)
-    assert uncertain([USB, odd], Claims(loader=ESP, path=BY_USB)) == (COPIES, False)
+    assert uncertain([USB, odd], BootVariables(loader=ESP, path=BY_USB)) == (COPIES, False)
 
 
 def test_copies_that_another_kernel_could_not_tell_apart_are_not_taken() -> None:
-    one, other = disk("sda", USB.place, where="/x"), disk("sdb", NEXT.place, where="/x")
-    assert uncertain([one, other], Claims(loader=ESP, path=BY_USB)) == (COPIES, False)
+    one, other = disk("sda", USB.bus_path, where="/x"), disk("sdb", NEXT.bus_path, where="/x")
+    assert uncertain([one, other], BootVariables(loader=ESP, path=BY_USB)) == (COPIES, False)
 
 
 def test_a_disk_without_a_place_of_its_own_is_not_taken() -> None:
-    lost = Disk(name="dm-0", guids=STICK, place=None, location="")
-    assert uncertain([lost], Claims(loader=ESP, path=path())) == (SILENT, False)
+    lost = Disk(name="dm-0", guids=STICK, bus_path=None, location="")
+    assert uncertain([lost], BootVariables(loader=ESP, path=path())) == (SILENT, False)
 
 
 def test_a_copy_is_not_taken_while_the_booted_disk_is_not_there() -> None:
-    assert uncertain([VIRTIO], Claims(loader=ESP, path=BY_USB)) == (ABSENT, True)
-    assert uncertain([], Claims(loader=ESP, path=path())) == (ABSENT, True)
-    assert uncertain([FOREIGN], Claims(loader=ESP, path=path())) == (ABSENT, True)
+    assert uncertain([VIRTIO], BootVariables(loader=ESP, path=BY_USB)) == (ABSENT, True)
+    assert uncertain([], BootVariables(loader=ESP, path=path())) == (ABSENT, True)
+    assert uncertain([FOREIGN], BootVariables(loader=ESP, path=path())) == (ABSENT, True)
 
 
 def test_the_only_disk_with_the_loaders_partition_needs_no_path() -> None:
     for told in (path(), path(partition=ESP), path(Unknown(1, 4))):
-        assert booted_disk([USB, FOREIGN], Claims(loader=ESP, path=told)) is USB
-    assert booted_disk([USB, FOREIGN], Claims(loader=None, path=path(partition=ESP))) is USB
+        assert booted_disk([USB, FOREIGN], BootVariables(loader=ESP, path=told)) is USB
+    assert booted_disk([USB, FOREIGN], BootVariables(loader=None, path=path(partition=ESP))) is USB
 
 
 def test_nothing_is_certain_where_neither_partition_nor_path_is_told() -> None:
-    assert uncertain([USB], Claims(loader=None, path=path())) == (SILENT, False)
+    assert uncertain([USB], BootVariables(loader=None, path=path())) == (SILENT, False)
 
 
 def test_a_path_to_the_partition_of_another_loader_is_about_another_disk() -> None:
     told = path(ROOT, FUNCTION, Usb(0, 0), partition=FOREIGN_ESP)
-    assert uncertain([USB], Claims(loader=ESP, path=told)) == (SILENT, False)
+    assert uncertain([USB], BootVariables(loader=ESP, path=told)) == (SILENT, False)
 
 
 @pytest.mark.parametrize("reason", [ABSENT, COPIES, SILENT])

@@ -28,7 +28,10 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
     path = tmp_path / "policy.toml"
     path.write_text(
         render_policy(
-            mode, whom=StaticKeys((PUBLISHER.keyid,)), channel="lab", places=SourceUrls(urls=(URL,))
+            mode,
+            trust=StaticKeys((PUBLISHER.keyid,)),
+            channel="lab",
+            sources=SourceUrls(urls=(URL,)),
         )
     )
     policy = read_policy(path)
@@ -47,14 +50,16 @@ def test_a_shipped_policy_trusts_nobody_by_itself(mode: Mode) -> None:
 
 def test_a_site_that_would_be_refused_at_boot_is_refused_when_it_is_built() -> None:
     with pytest.raises(PolicyError, match="threshold"):
-        render_policy(Mode.INTERNET, whom=StaticKeys((PUBLISHER.keyid,), 2), channel="stable")
+        render_policy(Mode.INTERNET, trust=StaticKeys((PUBLISHER.keyid,), 2), channel="stable")
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_policy_with_a_root_follows_the_file_beside_it(mode: Mode, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(
-        render_policy(mode, whom=RootFile(ROOT_1), channel="stable", places=SourceUrls(urls=(URL,)))
+        render_policy(
+            mode, trust=RootFile(ROOT_1), channel="stable", sources=SourceUrls(urls=(URL,))
+        )
     )
     (tmp_path / ROOT_NAME).write_bytes(ROOT_1)
     policy = read_policy(path)
@@ -66,7 +71,7 @@ def test_a_policy_with_a_root_follows_the_file_beside_it(mode: Mode, tmp_path: P
 
 
 def test_a_policy_with_a_root_keeps_no_word_of_fixed_keys() -> None:
-    text = render_policy(Mode.INTERNET, whom=RootFile(ROOT_1), channel="stable")
+    text = render_policy(Mode.INTERNET, trust=RootFile(ROOT_1), channel="stable")
     trust = text.partition("[trust]\n")[2].partition("\n[")[0].strip().splitlines()
     assert len(trust) == 1
     assert trust[0].startswith('root = "root.json"')
@@ -78,7 +83,7 @@ def test_a_name_that_needs_quoting_is_read_back_as_it_is(tmp_path: Path) -> None
     root.write_bytes(ROOT_1)
     path = tmp_path / "policy.toml"
     whom = RootFile.at(root, str(root))
-    path.write_text(render_policy(Mode.LOCAL, whom=whom, channel="stable"))
+    path.write_text(render_policy(Mode.LOCAL, trust=whom, channel="stable"))
     assert read_policy(path).trust == first_root()
 
 
@@ -96,7 +101,7 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
     content: bytes, channel: str, reason: str
 ) -> None:
     with pytest.raises(PolicyError, match=reason):
-        render_policy(Mode.INTERNET, whom=RootFile(content), channel=channel)
+        render_policy(Mode.INTERNET, trust=RootFile(content), channel=channel)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_the_shipped_policies_name_no_gateway_and_a_site_may(mode: Mode, tmp_pat
     path = tmp_path / "policy.toml"
     for gateways in ((), ("https://gate.example",)):
         whom, places = StaticKeys((PUBLISHER.keyid,)), SourceUrls(gateways=gateways)
-        path.write_text(render_policy(mode, whom=whom, channel="stable", places=places))
+        path.write_text(render_policy(mode, trust=whom, channel="stable", sources=places))
         assert read_policy(path).discovery.gateways == gateways
 
 

@@ -12,12 +12,12 @@ from phase_boot.adapters.boot.sysfs_disks import disks_with
 from phase_boot.firmware.boot_disk import (
     COPIES,
     SILENT,
-    AtaPlace,
+    AtaDrive,
+    BootDiskUnknown,
+    BusPath,
     Device,
-    DirectPlace,
-    NotCertain,
-    Place,
-    UsbPlace,
+    PciDisk,
+    UsbUnit,
 )
 from phase_boot.firmware.load_option import Nvme, Pci, Scsi
 from tests.support.block_devices import (
@@ -83,18 +83,18 @@ def device(at: str) -> str:
 @pytest.mark.parametrize(
     ("at", "expected", "location"),
     [
-        (VIRTIO, DirectPlace(), "/pci0000:00/0000:00:03.0/virtio"),
+        (VIRTIO, PciDisk(), "/pci0000:00/0000:00:03.0/virtio"),
         (NVME, Nvme(1), "/pci0000:00/0000:00:04.0/nvme/nvme/nvmen1"),
-        (AHCI, AtaPlace(2, 0), "/pci0000:00/0000:00:05.0/ata3/host/target:0:0/:0:0:0"),
+        (AHCI, AtaDrive(2, 0), "/pci0000:00/0000:00:05.0/ata3/host/target:0:0/:0:0:0"),
         (VIRTIO_SCSI, Scsi(3, 1), "/pci0000:00/0000:00:06.0/virtio/host/target:0:3/:0:3:1"),
         (
             USB3,
-            UsbPlace(root=frozenset({0, 4}), ports=(), interface=0, lun=0),
+            UsbUnit(root=frozenset({0, 4}), ports=(), interface=0, lun=0),
             "/pci0000:00/0000:00:02.0/usb/-1/-1:1.0/host/target:0:0/:0:0:0",
         ),
         (
             USB2_HUB,
-            UsbPlace(root=frozenset({1, 5}), ports=(0,), interface=0, lun=0),
+            UsbUnit(root=frozenset({1, 5}), ports=(0,), interface=0, lun=0),
             "/pci0000:00/0000:00:02.0/usb/-2/-2.1/-2.1:1.0/host/target:0:0/:0:0:0",
         ),
     ],
@@ -105,7 +105,7 @@ def test_every_place_is_read_from_sysfs(
     computer.plug(at)
     (disk,) = disks_with(SEED, root=computer.root)
     function = int(at.split("/")[1][8:10], 16)
-    assert disk.place == Place(root="0", pci=(Pci(function, 0),), device=expected)
+    assert disk.bus_path == BusPath(root="0", pci=(Pci(function, 0),), device=expected)
     assert disk.location == location
     assert dict(disk.guids) == {1: ESP, 2: SEED, 3: CACHE}
 
@@ -141,7 +141,7 @@ def test_copies_are_not_used_where_the_path_begins_at_the_partition(computer: Co
     computer.plug(VIRTIO)
     computer.loaded_from(ESP)
     computer.booted(hard_drive(ESP), FILE)
-    with pytest.raises(NotCertain, match=COPIES):
+    with pytest.raises(BootDiskUnknown, match=COPIES):
         cache(computer)
 
 
@@ -149,14 +149,14 @@ def test_a_stick_that_takes_the_place_of_the_booted_one_is_not_used(computer: Co
     computer.plug(VIRTIO, (ESP, FOREIGN_SEED, FOREIGN_CACHE))
     computer.loaded_from(ESP)
     computer.booted(*PATHS[VIRTIO])
-    with pytest.raises(NotCertain) as caught:
+    with pytest.raises(BootDiskUnknown) as caught:
         cache(computer)
     assert caught.value.absent
 
 
 def test_without_any_variable_no_disk_is_certain(computer: Computer) -> None:
     computer.plug(VIRTIO)
-    with pytest.raises(NotCertain, match=SILENT):
+    with pytest.raises(BootDiskUnknown, match=SILENT):
         cache(computer)
 
 
@@ -172,8 +172,8 @@ def test_a_path_alone_is_enough(computer: Computer) -> None:
 def test_a_variable_that_outlived_the_last_boot_says_nothing(computer: Computer) -> None:
     computer.plug(VIRTIO)
     computer.loaded_from(ESP, attributes=7)
-    assert disk_of(computer).claims().loader is None
-    with pytest.raises(NotCertain, match=SILENT):
+    assert disk_of(computer).boot_variables().loader is None
+    with pytest.raises(BootDiskUnknown, match=SILENT):
         cache(computer)
 
 
@@ -204,7 +204,7 @@ def test_hostile_variables_say_nothing_and_break_nothing(
         assert found
         assert found.device == device(USB3)
     else:
-        with pytest.raises(NotCertain, match=COPIES):
+        with pytest.raises(BootDiskUnknown, match=COPIES):
             cache(computer)
 
 
@@ -212,11 +212,11 @@ def test_a_table_that_cannot_be_read_makes_its_disk_no_candidate(computer: Compu
     disk = computer.plug(VIRTIO)
     computer.loaded_from(ESP)
     (computer.root / "dev" / disk.name).write_bytes(bytes(40_000))
-    with pytest.raises(NotCertain) as caught:
+    with pytest.raises(BootDiskUnknown) as caught:
         cache(computer)
     assert caught.value.absent
     (computer.root / "dev" / disk.name).unlink()
-    with pytest.raises(NotCertain):
+    with pytest.raises(BootDiskUnknown):
         cache(computer)
 
 
@@ -234,7 +234,7 @@ def test_where_the_initramfs_left_no_identifier_no_disk_is_certain(
     computer.plug(VIRTIO)
     computer.loaded_from(ESP)
     computer.runs(mark)
-    with pytest.raises(NotCertain, match=SILENT):
+    with pytest.raises(BootDiskUnknown, match=SILENT):
         cache(computer)
 
 
@@ -244,19 +244,19 @@ def test_a_root_bridge_without_a_name_is_0_only_where_there_is_no_other(
     computer.plug(VIRTIO)
     (computer.root / "sys/devices/pci0000:00/firmware_node/uid").unlink()
     (disk,) = disks_with(SEED, root=computer.root)
-    assert disk.place
-    assert disk.place.root == "0"
+    assert disk.bus_path
+    assert disk.bus_path.root == "0"
     (computer.root / "sys/devices/pci0000:80").mkdir()
     (disk,) = disks_with(SEED, root=computer.root)
-    assert disk.place
-    assert disk.place.root is None
+    assert disk.bus_path
+    assert disk.bus_path.root is None
 
 
 @pytest.mark.parametrize("at", ["virtual/nvme-subsystem/nvme-subsys0/nvme0n1", "virtual/block/md0"])
 def test_a_disk_of_several_paths_has_no_place(computer: Computer, at: str) -> None:
     computer.plug(at)
     (disk,) = disks_with(SEED, root=computer.root)
-    assert (disk.place, disk.location) == (None, "")
+    assert (disk.bus_path, disk.location) == (None, "")
 
 
 @pytest.mark.parametrize(
@@ -269,5 +269,5 @@ def test_a_disk_of_several_paths_has_no_place(computer: Computer, at: str) -> No
 def test_a_bus_that_is_not_interpreted_still_has_a_location(computer: Computer, at: str) -> None:
     computer.plug(at)
     (disk,) = disks_with(SEED, root=computer.root)
-    assert disk.place is None or disk.place.device is None
+    assert disk.bus_path is None or disk.bus_path.device is None
     assert disk.location

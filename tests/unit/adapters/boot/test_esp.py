@@ -106,7 +106,7 @@ async def test_a_stick_without_one_mounts_nothing(tmp_path: Path, calls: Path) -
     write(disk / "vda1/uevent", "PARTN=1\nPARTNAME=of-somebody-else\n")
     async with esp_of(computer).mounted() as root:
         assert root is None
-    assert esp_of(computer).obstacle() == "this stick has no partition for the firmware's loader"
+    assert esp_of(computer).obstacle() == "this stick has no EFI system partition"
     assert said(calls) == []
 
 

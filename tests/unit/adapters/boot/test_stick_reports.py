@@ -86,7 +86,7 @@ async def test_a_stick_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert protected.mounts == 0
     with pytest.raises(NotSaved, match="cannot be mounted"):
         await StickReports(FolderEsp(tmp_path, failure="it cannot be mounted")).save("a", "x")
-    with pytest.raises(NotSaved, match="no partition"):
+    with pytest.raises(NotSaved, match="no EFI system partition"):
         await StickReports(FolderEsp(None)).save("a", "x")
     with pytest.raises(NotSaved, match="not started from a stick"):
         await NoLoaderPartition().save("a", "x")

@@ -111,7 +111,7 @@ async def test_an_order_of_somebody_else_is_left_to_the_loader(stick: Stick) -> 
 async def test_a_stick_without_a_loader_partition_is_clear(stick: Stick) -> None:
     stick.esp.there = False
     assert await stick.loader.unstage() == 0
-    with pytest.raises(CannotChainload, match="no partition"):
+    with pytest.raises(CannotChainload, match="no EFI system partition"):
         await stick.loader.stage(payload())
 
 

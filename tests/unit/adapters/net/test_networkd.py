@@ -104,7 +104,7 @@ async def test_a_set_up_replaces_the_one_before_and_networkd_is_told(tmp_path: P
 
 @pytest.mark.parametrize(
     ("restart", "reason"),
-    [(("false",), "did not take it"), (("no-such-program",), "cannot be run")],
+    [(("false",), "networkd refuses it"), (("no-such-program",), "cannot be run")],
 )
 async def test_a_networkd_that_does_not_listen_is_said(
     restart: tuple[str, ...], reason: str, tmp_path: Path

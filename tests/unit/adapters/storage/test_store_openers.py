@@ -20,7 +20,7 @@ from phase_boot.adapters.storage.store_openers import (
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
-from phase_boot.firmware.boot_disk import NotCertain
+from phase_boot.firmware.boot_disk import BootDiskUnknown
 from phase_boot.handoff.document import CachePartition
 from phase_boot.store.content_store import ContentStore
 
@@ -42,13 +42,13 @@ def entries(folder: Path) -> list[Path]:
 class FakeBootDisk:
     """Implements `adapters.boot_disk.BootDisk`: answers one after the other, the last for ever."""
 
-    answers: list[Partition | NotCertain | None]
+    answers: list[Partition | BootDiskUnknown | None]
     asked: list[str] = field(default_factory=list)
 
     def partition(self, name: str) -> Partition | None:
         answer = self.answers[min(len(self.asked), len(self.answers) - 1)]
         self.asked.append(name)
-        if isinstance(answer, NotCertain):
+        if isinstance(answer, BootDiskUnknown):
             raise answer
         return answer
 
@@ -56,8 +56,8 @@ class FakeBootDisk:
 CACHE = Partition(
     device="/dev/sdb3", guid="7068a5e0-0000-8000-8000-000000000003", location="/pci0000:00/x"
 )
-NONE_YET = NotCertain("the disk that the firmware booted is not there", absent=True)
-COPIES = NotCertain("a copy of this stick is plugged in; unplug it")
+NONE_YET = BootDiskUnknown("the disk that the firmware booted is not there", absent=True)
+COPIES = BootDiskUnknown("a copy of this stick is plugged in; unplug it")
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_booted_disk_that_never_appears_is_waited_for_once(tmp_path: Path) -> 
     disk = FakeBootDisk([NONE_YET])
     cache = CachePartitionOpener(disk, root=tmp_path)
     for asked in (LOOKS, LOOKS + 1):
-        with pytest.raises(NotCertain):
+        with pytest.raises(BootDiskUnknown):
             virtual_time.run(cache.partition())
         assert len(disk.asked) == asked
 
@@ -135,7 +135,7 @@ async def test_of_copies_none_is_mounted_and_none_is_waited_for(
     tmp_path: Path, mounts: Callable[[], str]
 ) -> None:
     disk = FakeBootDisk([COPIES])
-    with pytest.raises(NotCertain, match="a copy of this stick"):
+    with pytest.raises(BootDiskUnknown, match="a copy of this stick"):
         await CachePartitionOpener(disk, root=tmp_path).partition()
     assert len(disk.asked) == 1
     assert mounts() == ""

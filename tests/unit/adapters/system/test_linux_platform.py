@@ -25,7 +25,7 @@ def machine(root: Path, *, cmdline: str = "quiet phase.mode=local") -> Path:
     }
     for mode in Mode:
         files[f"etc/phase-boot/{mode}.toml"] = render_policy(
-            mode, whom=StaticKeys((PUBLISHER.keyid,)), channel="stable"
+            mode, trust=StaticKeys((PUBLISHER.keyid,)), channel="stable"
         )
     for name, text in files.items():
         path = root / name
