@@ -1,10 +1,10 @@
 # What boots virtual machines: the demo and the end-to-end tests.
 .PHONY: demo
-demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU; see it happen
+demo: setup $(ROOT) $(KEY) ## build, publish, serve and boot a stick in QEMU, and show the boot
 	@$(RUN) python -m image.lab.demo --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" --key "$(KEY)"
 
 .PHONY: e2e
-e2e: setup ## boot sticks under UEFI firmware, well-meant and attacked, both architectures
+e2e: setup ## boot sticks under UEFI firmware, also under attack, on both architectures
 	$(RUN) pytest -m "e2e and not e2e_all" -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e.xml tests/e2e
 
 .PHONY: e2e-images
@@ -12,11 +12,11 @@ e2e-images: setup ## build the sticks and targets that `make e2e` boots, and boo
 	$(RUN) python -m tests.support.boot_images
 
 .PHONY: e2e-rerun
-e2e-rerun: setup ## run the boots that failed in `make e2e` once more, each alone
+e2e-rerun: setup ## repeat the boots that failed in `make e2e`, one at a time
 	$(RUN) python -m tests.rerun
 
 .PHONY: e2e-all
-e2e-all: setup ## boot what `make e2e` has no time for; TESTS="PATH …" chooses
+e2e-all: setup ## run the boots that `make e2e` leaves out; TESTS="PATH …" selects
 	@rm -f build/results/e2e-all.xml
 	$(RUN) pytest -m e2e_all -n 2 --dist worksteal --durations=12 --junitxml=build/results/e2e-all.xml \
 		$(or $(TESTS),tests/e2e) || true

@@ -28,7 +28,7 @@ with Lab() as lab:
 
 
 def running(mark: str, program: str = "") -> list[str]:
-    """Processes with `mark` among their words; those that put others into the lab have it too."""
+    """Return processes with the argument `mark`, including those that start others in the lab."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -14,7 +14,7 @@ MAGIC = 0x6A736677736872
 
 
 def log_of(path: Path, *entries: tuple[int, bytes, int], magic: int = MAGIC) -> Path:
-    """A log of (sector, content, flags)."""
+    """Write a log of (sector, content, flags)."""
     content = struct.pack("<QQQI", magic, 1, len(entries), SECTOR).ljust(SECTOR, b"\0")
     for sector, data, flags in entries:
         head = struct.pack("<QQQQ", sector, len(data) // SECTOR, flags, 0)
@@ -78,7 +78,7 @@ def test_a_write_in_flight_hides_no_later_flushed_write(
     story = [(0, sector("a"), 0), (1, late, 0), (2, sector("b"), 0), (0, b"", FLUSH)]
     log_of(log, *story, (5, sector("e"), 0))
     with log.open("r+b") as file:
-        # Its head and all that it writes: it was never taken.
+        # The entry and its data are missing: the write was in flight.
         file.seek(SECTOR + 2 * SECTOR)
         file.write(bytes(SECTOR + len(late)))
     assert replay(before, log, disk, lose=1) == 1

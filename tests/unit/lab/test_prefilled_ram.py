@@ -15,7 +15,7 @@ def test_pages_survive_until_they_are_overwritten() -> None:
         with ram.path.open("r+b") as file:
             file.seek(3 * PAGE)
             file.write(bytes(PAGE))
-            # A page in which 16 bytes are left counts, and one that has moved does not.
+            # A page with 16 remaining bytes counts; a page that was copied elsewhere does not.
             file.seek(5 * PAGE)
             file.write(bytes(PAGE - 16))
             file.seek(300 * PAGE)

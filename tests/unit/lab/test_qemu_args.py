@@ -62,7 +62,7 @@ def test_kvm_has_the_hosts_cpu_and_tcg_its_threads() -> None:
     assert (valued(native, "-accel"), valued(native, "-cpu")) == (["kvm"], ["host"])
     emulated = arguments(Hardware(arch=Arch.ARM64), VmDisks(FOLDER), FOLDER, NIC)
     assert valued(emulated, "-accel") == ["tcg,thread=multi"]
-    # Linux on x86 patches its code while other processors run it, which this emulation gets wrong.
+    # Linux on amd64 patches code that other processors execute, which parallel TCG gets wrong.
     patching = arguments(Hardware(arch=Arch.AMD64), VmDisks(FOLDER), FOLDER, NIC)
     assert valued(patching, "-accel") == ["tcg,thread=single"]
     measured = arguments(Hardware(arch=Arch.AMD64, parallel_tcg=True), VmDisks(FOLDER), FOLDER, NIC)

@@ -15,7 +15,7 @@ GREETING = b'{"QMP": {}}\n'
 
 
 def ends(path: Path, greeting: bytes | None) -> threading.Thread:
-    """Listen at `path` as QEMU does, and end: with a greeting said, or with a caller unheard."""
+    """Listen at `path` as QEMU does, and end after `greeting`; None ends before a connection."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(str(path))
     server.listen(1)

@@ -20,7 +20,7 @@ def test_a_guest_that_reads_late_gets_every_key(tmp_path: Path) -> None:
     def guest() -> None:
         with server:
             caller, _ = server.accept()
-            # Whoever hangs up has not read everything.
+            # An early end of the connection would lose keys.
             with caller, suppress(ConnectionResetError):
                 time.sleep(1)
                 while data := caller.recv(1):

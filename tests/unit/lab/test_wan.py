@@ -38,7 +38,7 @@ def test_a_mirror_behind_the_router_answers_over_tls(tmp_path: Path) -> None:
         log = beyond.start_mirror(tmp_path / "site", NAME, shown)
         began = time.monotonic()
         assert get(lab, NAME, shown.authority).endswith("from far away\n")
-        # Three times there and back at least; how much longer is the machine's business.
+        # At least three round trips; the machine's own time comes on top.
         assert time.monotonic() - began > 0.18
         assert "GET /hello" in log.read_text()
         with pytest.raises(LabError, match="CERTIFICATE_VERIFY_FAILED"):

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What the daemon is measured against: the shortest honest way to the same target. It believes
-# whatever the mirror says, checks hashes, and jumps. `phase.reference=<base URL>` starts it as
-# the first process instead of systemd; $1 is that URL. Only sticks made for the bench carry it.
+# The reference of `make bench-boot`: the shortest script that boots the same target. It trusts the
+# mirror, checks hashes, and jumps by kexec. `phase.reference=<base URL>` starts it as process 1
+# instead of systemd; $1 is that URL. Only sticks that are built with --measured contain it.
 export PATH=/usr/bin:/usr/sbin
 base=$1 channel=stable
 case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
@@ -22,8 +22,8 @@ field() {
 }
 
 fetch() {
-	wget -q -O "$2" "$base/cas/sha256/$1" || fail "$base did not give $1"
-	echo "$1  $2" | sha256sum -c -s || fail "$1 came damaged"
+	wget -q -O "$2" "$base/cas/sha256/$1" || fail "$base did not serve $1"
+	echo "$1  $2" | sha256sum -c -s || fail "$1 has wrong content"
 }
 
 mark reference
@@ -54,7 +54,7 @@ line="phase.mode=reference phase.version=$(field version) phase.rootfs=sha256:$r
 kexec -a --no-checks -l /run/kernel --initrd=/run/initramfs \
 	--command-line="$line $(field cmdline)" || fail "the kernel cannot be loaded"
 mark loaded
-# For whoever measures: the marks, as the events that the daemon would say.
+# Report the marks as the events that the daemon sends.
 port=$(grep -lx org.phase_boot.events /sys/class/virtio-ports/*/name)
 port=${port%/name}
 [ "$port" ] && awk -v now="$now" '{

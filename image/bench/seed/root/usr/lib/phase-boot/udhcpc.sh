@@ -1,5 +1,5 @@
 #!/bin/sh
-# What udhcpc calls when it has a lease.
+# udhcpc calls this when it has a lease.
 case $1 in
 bound | renew)
 	ip addr flush dev "$interface"
