@@ -20,7 +20,7 @@ from image.tools import epoch
 from phase_boot.console.progress import progress
 from phase_boot.content.version import Version
 from phase_boot.publish.keys.keyfile import read_key
-from phase_boot.publish.release import Release, publish
+from phase_boot.publish.release import Release, publish_release
 from phase_boot.store.layout import manifest_path
 
 LIFETIME: Final = timedelta(days=90)
@@ -173,7 +173,7 @@ def publish_target(order: PublishOptions, files: Mapping[str, Path], now: dateti
     )
     order.site.mkdir(parents=True, exist_ok=True)
     with progress(sys.stderr) as report:
-        done = publish(order.site, release, [key], report=report)
+        done = publish_release(order.site, release, [key], report=report)
     return str(done.manifest.version)
 
 

@@ -58,13 +58,15 @@ def publish(options: argparse.Namespace) -> int:
         _check_dates(wanted.issued, wanted.expires, date_of("--issued", None))
     if options.unsigned:
         with progress(sys.stderr) as report:
-            drafted = release.draft(options.out, wanted, force=options.force, report=report)
+            drafted = release.write_draft(options.out, wanted, force=options.force, report=report)
         sys.stdout.write(f"{drafted.path}\n")
         _warn(drafted)
         return 0
     keys = keys_of(options)
     with progress(sys.stderr) as report:
-        done = release.publish(options.out, wanted, keys, force=options.force, report=report)
+        done = release.publish_release(
+            options.out, wanted, keys, force=options.force, report=report
+        )
     sys.stdout.write(f"{done.path}: version {done.manifest.version}\n")
     _warn(done)
     return 0
@@ -77,7 +79,7 @@ def _publish_signed(options: argparse.Namespace) -> int:
     if not signers:
         raise PublishError(f"Nobody signed {ready.path}: run `phase-boot sign` on it first.")
     with progress(sys.stderr) as report:
-        done = release.publish_signed(
+        done = release.publish_draft(
             options.out,
             ready,
             force=options.force,

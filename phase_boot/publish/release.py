@@ -68,7 +68,7 @@ class Published:
     """What only some machines will boot, or boot otherwise."""
 
 
-def publish(
+def publish_release(
     root: Path,
     release: Release,
     keys: Sequence[SigningKey],
@@ -93,7 +93,7 @@ def publish(
         return Published(manifest, _put(site, manifest, raw), warning, cautions)
 
 
-def draft(
+def write_draft(
     root: Path, release: Release, *, force: bool = False, report: Report = unreported
 ) -> Published:
     """Store the artifacts of a version, and write the manifest that is still to be signed.
@@ -101,7 +101,7 @@ def draft(
     It stands beside the published one under a name that nobody serves.
 
     Raises:
-        PublishError: as ``publish`` does, or somebody has signed another draft.
+        PublishError: as ``publish_release`` does, or somebody has signed another draft.
     """
     with open_site(root, report=report) as site:
         path = draft_path(release.channel, release.arch)
@@ -115,7 +115,7 @@ def draft(
         return Published(manifest, site.write(path, raw), cautions=cautions)
 
 
-def publish_signed(
+def publish_draft(
     root: Path,
     ready: Draft,
     *,
@@ -193,9 +193,9 @@ def _stored(
     artifacts = [each.artifact for each in staged]
     modules = [site.add("module", file) for file in release.modules]
     for module in modules:
-        site.chunk(module.artifact)
+        site.chunk(module.artifact, module.dag)
     jobs = [_job(site, file) for file in release.jobs]
-    dags = {artifact.name: str(site.chunk(artifact)) for artifact in artifacts}
+    dags = {each.artifact.name: str(site.chunk(each.artifact, each.dag)) for each in staged}
     document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
     return document, (*_damages([*staged, *modules]), *doubted)
 

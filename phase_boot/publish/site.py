@@ -14,12 +14,12 @@ from typing import BinaryIO, Final
 from phase_boot.console.progress import Report, unreported
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
-from phase_boot.content.dag_builder import build_dag
+from phase_boot.content.dag_builder import FileDag
 from phase_boot.publish.check.chunk_check import index_fault, named_dags
-from phase_boot.publish.copying import Clone, clone, copied, hashed, is_plain
-from phase_boot.publish.cutting import cutting
+from phase_boot.publish.chunking import load_chunker
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.folder_lock import locked
+from phase_boot.publish.reading import Clone, clone, copy, hash_file, is_plain
 from phase_boot.safefs.atomic import PUBLIC, flush, make_folders, move, sync_folder
 from phase_boot.store.layout import ENTRIES, dag_path, entry_path
 
@@ -34,6 +34,8 @@ class Staged:
     artifact: Artifact
     path: Path
     """A copy in the workshop, or the entry of the store if that has the same bytes."""
+    dag: FileDag | None = None
+    """The DAG over its chunks, where the pass that hashed it made that too."""
     damage: str | None = None
     """Why the entry that the copy replaces is not what its name says, in a few words."""
 
@@ -66,7 +68,7 @@ class Site:
         return staged
 
     def stage(self, name: str, source: Path) -> Staged:
-        """Hash ``source``, and copy it to the workshop unless the store has the same bytes.
+        """Hash and chunk ``source``, and copy it to the workshop unless the store has its bytes.
 
         Raises:
             PublishError: it is empty, or was written to meanwhile.
@@ -98,26 +100,31 @@ class Site:
         """Return where an artifact is in the store."""
         return self._root / entry_path(artifact.digest)
 
-    def chunk(self, artifact: Artifact) -> Cid:
+    def chunk(self, artifact: Artifact, made: FileDag | None = None) -> Cid:
         """Store the nodes over the chunks of a stored artifact, and return their root.
 
-        A DAG that a manifest of the SITE names for the same bytes is used again, if it holds.
+        A DAG that a manifest of the SITE names for the same bytes is used again, if it is right.
+
+        Args:
+            artifact: one that the store has.
+            made: the DAG, where it was made as the artifact was staged; else the entry is read.
 
         Raises:
             PublishError: numpy is missing.
         """
-        how = cutting()
-        sizes = how.sizes(artifact.size)
+        chunker = load_chunker()
+        sizes = chunker.sizes(artifact.size)
         for dag in named_dags(self._root, artifact.digest):
             if not index_fault(self._root, artifact, dag, sizes=sizes, report=self._report):
                 if (self._root / dag_path(dag)).exists():
                     self._settle(dag_path(dag))
                 return dag
-        with self.entry(artifact).open("rb") as file:
-            tree = build_dag(how.cut(_Counted(file, artifact, self._report), artifact.size))
-        if tree.nodes:
-            self.write(dag_path(tree.root), b"".join(tree.car()))
-        return tree.root
+        if made is None:
+            with self.entry(artifact).open("rb") as file:
+                made = chunker.build(_Counted(file, artifact, self._report), artifact.size)
+        if made.nodes:
+            self.write(dag_path(made.root), b"".join(made.car()))
+        return made.root
 
     def fault(self, artifact: Artifact, dag: Cid | None = None) -> str | None:
         """Say in a few words why ``artifact`` is not in the store as it was signed, or None.
@@ -130,7 +137,7 @@ class Site:
         if path.stat().st_size != artifact.size:
             return f"has {path.stat().st_size} bytes in the store instead of {artifact.size}"
         with path.open("rb") as file:
-            if hashed(artifact.name, file, self._report).digest != artifact.digest:
+            if hash_file(artifact.name, file, self._report).digest != artifact.digest:
                 return "was changed in the store"
         if dag is None:
             return None
@@ -142,18 +149,18 @@ class Site:
 
     def write(self, path: str, data: bytes) -> Path:
         """Put ``data`` at a path below the root, all at once, and return where it is."""
-        copy = self._workshop / "file"
-        with copy.open("wb") as writer:
+        made = self._workshop / "file"
+        with made.open("wb") as writer:
             writer.write(data)
             _finish(writer)
-        return self._place(copy, path)
+        return self._place(made, path)
 
     def _stored(self, name: str, reader: BinaryIO) -> Staged | None:
         """Return the entry with the bytes of an open file; None, at its beginning, without one."""
         # A copy is hashed as it is made. So without an entry of this size nothing is read twice.
         if not is_plain(reader) or not self._has_entry_of(os.fstat(reader.fileno()).st_size):
             return None
-        artifact = hashed(name, reader, self._report)
+        artifact = hash_file(name, reader, self._report)
         reader.seek(0)
         # The entry is read too: one that rotted on the disk would be published for ever.
         return None if self.fault(artifact) else Staged(artifact, self.entry(artifact))
@@ -161,16 +168,17 @@ class Site:
     def _copied(self, name: str, reader: BinaryIO) -> Staged:
         made = self._workshop / name
         with made.open("w+b") as writer:
-            artifact = copied(name, reader, writer, self._share, self._report)
+            content = copy(name, reader, writer, self._share, self._report)
+            artifact = content.artifact
             self._report(f"{name}: flush", artifact.size, max(1, artifact.size))
             _finish(writer)
         entry = self.entry(artifact)
         if not os.path.lexists(entry):
-            return Staged(artifact, made)
+            return Staged(artifact, made, content.dag)
         if entry.is_symlink() or not entry.is_file():
-            return Staged(artifact, made, "is no plain file in the store")
+            return Staged(artifact, made, content.dag, "is no plain file in the store")
         damage = self.fault(artifact)
-        return Staged(artifact, entry if damage is None else made, damage)
+        return Staged(artifact, entry if damage is None else made, content.dag, damage)
 
     def _has_entry_of(self, size: int) -> bool:
         try:
