@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.folder_lock import locked
-from phase_boot.publish.roots.folder import anchored, root_file, walk
+from phase_boot.publish.roots.folder import load_trusted, read_roots, root_file
 from phase_boot.safefs.atomic import PUBLIC, replace
 from phase_boot.store.layout import ROOTS, manifest_path, read_root_path, root_path
 from phase_boot.trust.chain import Chain
@@ -27,11 +27,11 @@ def copy_roots(first: Path, site: Path) -> None:
     Raises:
         PublishError: A root does not follow, or the disk refuses.
     """
-    wanted = {anchored(first).version: first}
-    for link in walk(first.parent, first):
-        if link.fault is not None:
-            raise PublishError(f"{link.path} is not followed: {link.fault}")
-        wanted[int(link.path.stem)] = link.path
+    wanted = {load_trusted(first).version: first}
+    for found in read_roots(first.parent, first):
+        if found.fault is not None:
+            raise PublishError(f"{found.path} is not followed: {found.fault}")
+        wanted[int(found.path.stem)] = found.path
     folder = site / ROOTS
     if folder.exists() and folder.samefile(first.parent):
         return
@@ -78,7 +78,7 @@ def updated_chain(first: Path, site: Path) -> Chain:
         PublishError: ``first`` is not a root.
         Refusal: A root of the SITE does not follow from the one before.
     """
-    updater = Updater(Chain(anchored(first)))
+    updater = Updater(Chain(load_trusted(first)))
     asyncio.run(updater.follow_roots(SiteFolder(site)))
     return updater.chain
 
@@ -92,7 +92,7 @@ def verified_manifest(first: Path, site: Path, requirements: BootRequirements) -
         OSError: There is no manifest.
     """
     place = manifest_path(requirements.channel, requirements.arch)
-    updater = Updater(Chain(anchored(first)))
+    updater = Updater(Chain(load_trusted(first)))
     update = updater.update(SiteFolder(site, place), requirements, datetime.now(UTC))
     return asyncio.run(update).manifest
 

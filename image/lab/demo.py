@@ -34,7 +34,7 @@ from phase_boot.console.lines import CLEAR, LEAST_COLUMNS, Console
 from phase_boot.content.arch import Arch
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keys.keyfile import read_keyfile
-from phase_boot.publish.roots.folder import anchored
+from phase_boot.publish.roots.folder import load_trusted
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 
@@ -90,7 +90,7 @@ def demo(options: argparse.Namespace) -> None:
     arch: Arch = options.arch
     site, image = Path(f"dist/site-{arch}"), Path(f"dist/phase-boot-{arch}.img")
     print(f"Phase Boot: a verified boot of {arch}, from packages to a running system\n")
-    key, root = read_keyfile(options.key).keyid, anchored(options.root)
+    key, root = read_keyfile(options.key).keyid, load_trusted(options.root)
     _print("publisher", f"{key[:24]}… in {options.key}")
     digest = f"{str(root.digest)[:17]}…"
     _print("root", f"root {root.version} ({digest}) in {options.root} names the publishers")

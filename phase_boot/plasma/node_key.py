@@ -18,8 +18,8 @@ from typing import Final
 
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keys.keyfile import form_of, read_keyfile
-from phase_boot.publish.keys.private_file import read_private
+from phase_boot.publish.keys.keyfile import encode_key, read_keyfile
+from phase_boot.publish.keys.private_file import read_private_file
 from phase_boot.safefs.atomic import PRIVATE, create
 from phase_boot.safefs.lock import Locked
 from phase_boot.sandbox.process import Confinement, confine, keep_descriptors, spawn
@@ -92,7 +92,7 @@ def load_or_create(path: Path) -> NodeKey:
     """
     if not path.exists():
         return NodeKey(_made(path), f"the node key {path} is new")
-    raw = read_private("The node key", path, _MAX_KEY)
+    raw = read_private_file("The node key", path, _MAX_KEY)
     if _torn(raw):
         path.unlink(missing_ok=True)
         return NodeKey(_made(path), f"the node key {path} was torn, so this machine has a new name")
@@ -144,7 +144,7 @@ def _made(path: Path) -> SigningKey:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            create(path, form_of(key, None), PRIVATE)
+            create(path, encode_key(key, None), PRIVATE)
         except (FileExistsError, Locked):
             raise PlasmaError(f"Another process is creating {path}: run it again.") from None
     except OSError as error:

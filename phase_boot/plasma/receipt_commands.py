@@ -14,7 +14,7 @@ from phase_boot.console.lines import printable
 from phase_boot.content.digest import Digest
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.receipt_folder import Entry, ReceiptFolder
-from phase_boot.publish.actions import check_is_there, whom_to_trust
+from phase_boot.publish.actions import require_site, trusted_chain
 from phase_boot.publish.arguments import keyid_of
 from phase_boot.publish.check.boot_check import boot_fault
 from phase_boot.publish.check.site_check import Finding
@@ -95,8 +95,8 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         module = _digest(options.module)
         yield _expected(str(options.module), f"is {module}", partial(check_module, found, module))
     if options.against is not None:
-        check_is_there(options.against)
-        chain, findings = whom_to_trust(options.against, options)
+        require_site(options.against)
+        chain, findings = trusted_chain(options.against, options)
         yield from findings
         if chain is not None:
             fault = boot_fault(options.against, found, chain)

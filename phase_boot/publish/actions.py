@@ -1,4 +1,4 @@
-"""What the publisher's words do: read the arguments, do it, print the outcome."""
+"""The publisher's commands: read the options, call the room, print the result."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from phase_boot.content.version import Version
 from phase_boot.publish import draft as signing
 from phase_boot.publish import prune as pruning
 from phase_boot.publish import release
-from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
-from phase_boot.publish.check.image_check import UnbootableError, doubts
+from phase_boot.publish.arguments import date_of, keyid_of, open_keys, read_as
+from phase_boot.publish.check.image_check import UnbootableError, boot_warnings
 from phase_boot.publish.check.site_check import Finding, Terms, check, check_roots
 from phase_boot.publish.dates import parse_expiry, rfc3339
 from phase_boot.publish.errors import PublishError, UsageError
@@ -32,11 +32,11 @@ from phase_boot.trust.verify import is_ahead
 
 _FILES: Final = (*REQUIRED, "uki")
 _NEEDED: Final = ("channel", "arch", "version", *REQUIRED, "expires")
-"""What every version needs, unless it stands in a manifest already."""
+"""Options that a version needs, unless a draft gives them."""
 
 
 def publish(options: argparse.Namespace) -> int:
-    """Add a version to a SITE: signed, still to be signed, or signed meanwhile."""
+    """Add a version to a SITE: sign it, write a draft, or publish a signed draft."""
     if options.signed is not None:
         return _publish_signed(options)
     _check_given(options, _NEEDED, wanted=True)
@@ -62,7 +62,7 @@ def publish(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{drafted.path}\n")
         _warn(drafted)
         return 0
-    keys = keys_of(options)
+    keys = open_keys(options)
     with progress(sys.stderr) as report:
         done = release.publish_release(
             options.out, wanted, keys, force=options.force, report=report
@@ -77,7 +77,7 @@ def _publish_signed(options: argparse.Namespace) -> int:
     ready = signing.read_draft(options.signed)
     signers = signing.check(ready, date_of("--issued", None), force=options.force)
     if not signers:
-        raise PublishError(f"Nobody signed {ready.path}: run `phase-boot sign` on it first.")
+        raise PublishError(f"{ready.path} has no signature: run `phase-boot sign` on it first.")
     with progress(sys.stderr) as report:
         done = release.publish_draft(
             options.out,
@@ -93,7 +93,7 @@ def _publish_signed(options: argparse.Namespace) -> int:
 
 
 def sign(options: argparse.Namespace) -> int:
-    """Show a manifest, and sign it if a key is named."""
+    """Show a manifest, and sign it if a key is given."""
     found = signing.read_draft(options.path)
     signing.show(found, lambda line: sys.stdout.write(f"{line}\n"))
     sys.stdout.flush()
@@ -101,7 +101,7 @@ def sign(options: argparse.Namespace) -> int:
     _look_at_images(found, skip=options.skip_image_checks)
     if options.show:
         return 0
-    keys = keys_of(options)
+    keys = open_keys(options)
     out = options.out or options.path
     signing.sign(found, keys, out)
     sys.stdout.write(f"{out}: signed by {', '.join(key.keyid for key in keys)}\n")
@@ -109,8 +109,8 @@ def sign(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Print each finding; the status is 0 only if there is a manifest and all is good."""
-    chain, findings = whom_to_trust(options.path, options)
+    """Print each finding; the status is 0 only if there is a manifest and every check passes."""
+    chain, findings = trusted_chain(options.path, options)
     bad = 0
     terms = None if chain is None else _terms(options, chain)
     for finding in itertools.chain(findings, [] if terms is None else check(options.path, terms)):
@@ -124,7 +124,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _look_at_images(found: signing.Draft, *, skip: bool) -> None:
-    """Check the artifacts of a draft that is still in its SITE, and say where they are not.
+    """Check the artifacts of a draft if it lies in its SITE, and print that they are absent if not.
 
     Raises:
         PublishError: no machine can boot them (unless ``skip``).
@@ -137,7 +137,7 @@ def _look_at_images(found: signing.Draft, *, skip: bool) -> None:
         sys.stderr.write("The artifacts are not here, so whether they boot is not checked.\n")
         return
     try:
-        for doubt in doubts(files, manifest.arch):
+        for doubt in boot_warnings(files, manifest.arch):
             sys.stderr.write(f"{doubt}\n")
     except UnbootableError as error:
         if not skip:
@@ -146,7 +146,7 @@ def _look_at_images(found: signing.Draft, *, skip: bool) -> None:
 
 
 def _check_dates(issued: datetime, expires: datetime, now: datetime) -> None:
-    """Raise PublishError for dates at which no machine takes a version that is published now."""
+    """Raise PublishError for dates with which every machine refuses the version today."""
     if expires <= issued:
         return
     if is_ahead(issued, now):
@@ -162,12 +162,14 @@ def _check_dates(issued: datetime, expires: datetime, now: datetime) -> None:
 
 
 def receipts(options: argparse.Namespace) -> int:
-    """Print what machines handed in; the status is 0 if all of it is believed."""
-    check_is_there(options.path)
-    chain, roots = whom_to_trust(options.path, options)
+    """Print the receipts in a SITE; the status is 0 if all of them are valid."""
+    require_site(options.path)
+    chain, roots = trusted_chain(options.path, options)
     if chain is None:
         bad_roots = "; ".join(f"{root.subject}: {root.text}" for root in roots)
-        raise PublishError(f"Nobody can be trusted here ({bad_roots}): name a root with --root.")
+        raise PublishError(
+            f"No root of the SITE can be trusted ({bad_roots}): name one with --root."
+        )
     found = list(findings(options.path, chain))
     if not options.json and found:
         sys.stdout.write(f"{HEAD}\n")
@@ -181,30 +183,30 @@ def receipts(options: argparse.Namespace) -> int:
 
 
 def prune(options: argparse.Namespace) -> int:
-    """Remove what no manifest names, and print it."""
-    check_is_there(options.path)
-    done = pruning.prune(options.path, keep=options.keep, rehearse=options.dry_run)
+    """Remove files that no manifest names, and print them."""
+    require_site(options.path)
+    done = pruning.prune(options.path, keep=options.keep, dry_run=options.dry_run)
     for file in done.removed:
         line = json.dumps({"path": file.path, "size": file.size})
         sys.stdout.write(f"{line if options.json else file.path}\n")
-    for path in done.strange:
+    for path in done.unexpected:
         sys.stderr.write(f"{ascii(path)[1:-1]} is no file of the layout and is left: remove it.\n")
     verb = "would be removed" if options.dry_run else "removed"
     sys.stderr.write(f"{len(done.removed)} files, {done.freed} bytes {verb}.\n")
     return 0
 
 
-def check_is_there(site: Path) -> None:
-    """Raise PublishError if ``site`` is no folder: of what is not there nothing is ever wrong."""
+def require_site(site: Path) -> None:
+    """Raise PublishError if ``site`` is no folder: an absent SITE would pass every check."""
     if not site.is_dir():
         raise PublishError(f"{site} is no folder: name the root of a SITE.")
 
 
-def whom_to_trust(site: Path, options: argparse.Namespace) -> tuple[Chain | None, list[Finding]]:
-    """Return whom the arguments trust, or else the roots of a SITE, and what was found on the way.
+def trusted_chain(site: Path, options: argparse.Namespace) -> tuple[Chain | None, list[Finding]]:
+    """Return the chain of trust that the options select, and the findings about its roots.
 
     Raises:
-        UsageError: nobody is named, and the SITE has no roots.
+        UsageError: the options name no key and no root, and the SITE has no roots.
     """
     if options.key is not None:
         keyids = frozenset(map(keyid_of, options.key))
@@ -214,8 +216,8 @@ def whom_to_trust(site: Path, options: argparse.Namespace) -> tuple[Chain | None
     folder = site / ROOTS
     if options.threshold is not None or not (options.root is not None or folder.is_dir()):
         raise UsageError(
-            f"Say whom to trust, with --key (and --threshold) or --root: {site} is judged "
-            "by the roots in it only if it has some."
+            f"Name trusted keys with --key (and --threshold), or a root with --root: {site} is "
+            "checked by its own roots only if it has some and --threshold is left out."
         )
     return check_roots(folder, options.root)
 
@@ -231,7 +233,7 @@ def _terms(options: argparse.Namespace, chain: Chain) -> Terms:
 
 
 def _warn(done: release.Published) -> None:
-    for sentence in (done.warning, *done.cautions):
+    for sentence in (done.root_warning, *done.warnings):
         if sentence is not None:
             sys.stderr.write(f"{sentence}\n")
 
@@ -239,6 +241,6 @@ def _warn(done: release.Published) -> None:
 def _check_given(options: argparse.Namespace, names: Iterable[str], *, wanted: bool) -> None:
     wrong = [f"--{name}" for name in names if (getattr(options, name) is not None) is not wanted]
     if wrong and wanted:
-        raise UsageError(f"Without {', '.join(wrong)} there is nothing to publish: name them.")
+        raise UsageError(f"Publishing needs {', '.join(wrong)}: add what is missing.")
     if wrong:
-        raise UsageError(f"{', '.join(wrong)} stand in what was signed: leave them out.")
+        raise UsageError(f"The draft has its own {', '.join(wrong)}: leave these options out.")

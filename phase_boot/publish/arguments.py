@@ -1,4 +1,4 @@
-"""Words of the command line, read as what they stand for."""
+"""Parsing of option values: dates, key ids, key files."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def date_of(option: str, text: str | None) -> datetime:
 
 
 def keyid_of(word: str) -> str:
-    """Return a key id that is given as such, or by the file of its key."""
+    """Return the key id that a word is, or that of the key file that it names."""
     if word.startswith(KEYID_PREFIX):
         return read_as("The key", parse_keyid, word)
     return read_keyfile(Path(word)).keyid
 
 
-def keys_of(options: argparse.Namespace) -> list[SigningKey]:
-    """Open the keys, each once however often it was named."""
+def open_keys(options: argparse.Namespace) -> list[SigningKey]:
+    """Open the key files of --key, each once even if it was named twice."""
     attempts = from_files(options.passphrase_file)
     keys = (read_key(file, attempts) for file in dict.fromkeys(options.key or ()))
     return list({key.keyid: key for key in keys}.values())

@@ -1,4 +1,4 @@
-"""Dates as a publisher writes them: RFC 3339, or so long after the release."""
+"""Dates on the command line: RFC 3339, or a span after the release was issued."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from phase_boot.trust.fields import parse_date
 
 FORMS: Final = "2026-01-31T00:00:00Z, or +12h, +90d, +12w, +6m or +1y after it is issued"
-"""How an end is written."""
+"""The forms of an expiry date, as help and errors name them."""
 _SPAN: Final = re.compile(r"\+([0-9]{1,6})([hdwmy])")
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _MONTHS: Final = {"m": 1, "y": 12}

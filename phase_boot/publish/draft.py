@@ -1,4 +1,4 @@
-"""Signing a manifest without its artifacts, such as on a machine that has no network."""
+"""Drafts: manifests that are shown and signed without their artifacts, also offline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.folder_lock import locked
-from phase_boot.publish.keys.signing import check_all_hold, signed
+from phase_boot.publish.keys.signing import add_signatures, require_valid_signatures
 from phase_boot.publish.render import manifest_lines
 from phase_boot.safefs.atomic import PUBLIC, replace
 from phase_boot.trust.keys import SigningKey
@@ -65,7 +65,9 @@ def check(draft: Draft, now: datetime, *, force: bool = False) -> frozenset[str]
     Raises:
         PublishError: a signature does not fit; or, unless ``force``, no machine would take it now.
     """
-    signers = check_all_hold(str(draft.path), draft.document, signed_bytes(draft.document))
+    signers = require_valid_signatures(
+        str(draft.path), draft.document, signed_bytes(draft.document)
+    )
     if force:
         return signers
     if now >= draft.manifest.expires:
@@ -87,7 +89,7 @@ def sign(draft: Draft, keys: Sequence[SigningKey], out: Path) -> None:
     Raises:
         PublishError: it would be too large, it changed meanwhile, or the disk refuses.
     """
-    raw = signed(draft.document, signed_bytes(draft.document), keys)
+    raw = add_signatures(draft.document, signed_bytes(draft.document), keys)
     if len(raw) > MAX_BYTES:
         raise PublishError(f"With this signature {draft.path} would exceed {MAX_BYTES} bytes.")
     target = out.resolve()

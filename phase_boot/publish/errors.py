@@ -1,4 +1,4 @@
-"""What a publisher is told when something cannot be done."""
+"""Errors of the publisher's commands."""
 
 from __future__ import annotations
 

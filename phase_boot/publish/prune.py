@@ -1,7 +1,7 @@
-"""Remove from a SITE what no manifest names any more: old artifacts, and what a crash left.
+"""Removing from a SITE the artifacts and chunk lists that no manifest names any more.
 
-Published manifests, drafts and the newest kept manifests of each channel and architecture count.
-Roots, receipts and the kept manifests themselves stay.
+The published manifest, the draft and the newest kept manifests of each channel and architecture
+are taken into account. Roots, receipts and the kept manifests themselves are never removed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
 KEEP: Final = 1
-"""Versions before the published one that stay, so that a machine that fetches one can end."""
+"""Versions to keep before the published one, so that a download in progress can finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +47,26 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was removed, and what is in the way of a name of the layout and was left."""
+    """The removed files, and those that do not belong to the layout and were left."""
 
     removed: tuple[Removed, ...]
-    strange: tuple[str, ...]
+    unexpected: tuple[str, ...]
 
     @property
     def freed(self) -> int:
-        """Bytes that were given back to the file system."""
+        """Total size of the removed files, in bytes."""
         return sum(file.size for file in self.removed)
 
 
-def prune(root: Path, *, keep: int = KEEP, rehearse: bool = False) -> Pruned:
-    """Remove every artifact and every list of chunks that no manifest of the SITE names.
+def prune(root: Path, *, keep: int = KEEP, dry_run: bool = False) -> Pruned:
+    """Remove every artifact and every chunk list that no manifest of the SITE names.
 
-    Nothing is removed before every manifest was read. With ``rehearse`` nothing is removed at all.
+    Every manifest is read before the first file is removed.
 
     Args:
         root: the SITE.
         keep: versions before the published one whose artifacts stay.
-        rehearse: only find out what would be removed.
+        dry_run: find the files without removing them.
 
     Raises:
         PublishError: another publisher has the SITE, it has no manifest, or one cannot be read.
@@ -75,24 +75,24 @@ def prune(root: Path, *, keep: int = KEEP, rehearse: bool = False) -> Pruned:
         raise PublishError(f"{root} has no {ENTRIES}: name the root of a SITE.")
     with open_site(root):
         named = _named(root, keep)
-        removed, strange = [], []
+        removed, unexpected = [], []
         for path, found in _stored(root):
             if path in named:
                 continue
             if not _is_of_layout(path) or not stat.S_ISREG(found.st_mode):
-                strange.append(path)
+                unexpected.append(path)
                 continue
             removed.append(Removed(path, found.st_size))
-        for file in () if rehearse else removed:
+        for file in () if dry_run else removed:
             (root / file.path).unlink()
         for folder in (ENTRIES, DAGS):
-            if not rehearse and (root / folder).is_dir():
+            if not dry_run and (root / folder).is_dir():
                 sync_folder(root / folder)
-    return Pruned(tuple(removed), tuple(strange))
+    return Pruned(tuple(removed), tuple(unexpected))
 
 
 def _named(root: Path, keep: int) -> frozenset[str]:
-    """Return the path of every file that a manifest which counts names."""
+    """Return the path of every file that must stay."""
     places = set(_places(root))
     if not places:
         raise PublishError(f"{root} has no manifest, so nothing says what may stay: publish first.")
@@ -151,7 +151,7 @@ def _files(manifest: Manifest) -> Iterator[str]:
 
 
 def _stored(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every name below the folders that hold content, and what it is."""
+    """Yield the path and the status of every file below the folders of artifacts and DAGs."""
     for folder in (ENTRIES, DAGS):
         try:
             entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)

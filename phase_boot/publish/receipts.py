@@ -1,4 +1,4 @@
-"""What a room of machines booted and ran, as far as it was handed in: `phase-boot receipts`."""
+"""Receipts in a SITE: what machines booted and ran, each checked anew (`phase-boot receipts`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEAD: Final = "NODE          STARTED            BOOTED        FOR    JOB        
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A receipt of the SITE, and why it is not believed, if it is not."""
+    """A receipt of the SITE, and why it is invalid, if it is."""
 
     path: Path
     receipt: Receipt | None
@@ -31,7 +31,7 @@ class Finding:
 
     @property
     def ran(self) -> bool:
-        """Whether it is believed and the job exited with 0."""
+        """Whether it is valid and its job exited with 0."""
         receipt = self.receipt
         return receipt is not None and self.fault is None and receipt.exit == 0
 
@@ -56,7 +56,7 @@ class Finding:
 
 
 def findings(site: Path, chain: Chain) -> Iterator[Finding]:
-    """Yield each receipt of a SITE, judged anew; those of one node together, the oldest first.
+    """Yield each receipt of a SITE with its check; those of a node together, the oldest first.
 
     Raises:
         PublishError: the folder cannot be read.
@@ -75,7 +75,7 @@ def findings(site: Path, chain: Chain) -> Iterator[Finding]:
 
 
 def _of_one_node(found: list[Finding]) -> Iterator[Finding]:
-    """Yield the findings of one node key, each compared with the first that is believed."""
+    """Yield the findings of one node key, each compared with the first valid one."""
     first: Receipt | None = None
     for finding in found:
         receipt = finding.receipt if finding.fault is None else None
@@ -111,4 +111,4 @@ def _misplaced(path: Path, receipt: Receipt, raw: bytes) -> str | None:
     place = (receipt.node.removeprefix(KEYID_PREFIX), f"{Digest.of(raw).hex}.json")
     if (path.parent.name, path.name) == place:
         return None
-    return "It stands under another name than its own, so somebody moved it: look for what is gone."
+    return "Its file name is not its own digest, so it was moved: look for a missing receipt."

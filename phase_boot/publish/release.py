@@ -1,4 +1,8 @@
-"""Publishing one version: store the artifacts, sign what they are, and only then say so."""
+"""Publishing a version: store its artifacts, sign its manifest, and write the manifest last.
+
+A client that reads the manifest finds every artifact that it names; a crash before the manifest
+leaves the previous version published.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ from phase_boot.publish.check.handoff_check import (
     handoff_fault,
     handoff_warnings,
 )
-from phase_boot.publish.check.image_check import UnbootableError, doubts
+from phase_boot.publish.check.image_check import UnbootableError, boot_warnings
 from phase_boot.publish.check.root_check import check_backing
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.draft import Draft
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keys.signing import signed
+from phase_boot.publish.keys.signing import add_signatures
 from phase_boot.publish.site import Site, Staged, open_site
 from phase_boot.store.layout import entry_path, kept_manifest_path, manifest_path
 from phase_boot.trust.job import Job
@@ -37,7 +41,7 @@ from phase_boot.trust.verify import authenticate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What is to be published."""
+    """A version to publish."""
 
     version: Version
     channel: str
@@ -49,23 +53,23 @@ class Release:
     cmdline: str = ""
     mirrors: Sequence[str] = field(default=())
     modules: Sequence[Path] = field(default=())
-    """What the jobs run; they go into the store and into no manifest."""
+    """Modules of the jobs; they are stored, and no manifest lists them by themselves."""
     jobs: Sequence[Path] = field(default=())
-    """What the OS runs once it is up, a file each, in this order."""
+    """Job files, in the order in which the booted OS runs them."""
     skip_image_checks: bool = False
-    """Whether files that no machine is known to boot are published all the same."""
+    """Publish files even if no known machine can boot them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What stands in the SITE now."""
+    """A manifest that was written to a SITE."""
 
     manifest: Manifest
     path: Path
-    warning: str | None = None
-    """Why machines that follow the roots of the SITE will not take it."""
-    cautions: tuple[str, ...] = ()
-    """What only some machines will boot, or boot otherwise."""
+    root_warning: str | None = None
+    """Why machines that follow the roots of the SITE will refuse it."""
+    warnings: tuple[str, ...] = ()
+    """Why some machines cannot boot it, or boot it differently."""
 
 
 def publish_release(
@@ -76,7 +80,7 @@ def publish_release(
     force: bool = False,
     report: Report = unreported,
 ) -> Published:
-    """Add a version to the SITE at ``root``. The manifest comes last, so all it names is there.
+    """Add a version to the SITE at ``root``. The manifest is written last.
 
     Raises:
         PublishError: the version is not higher than the published one (unless ``force``), a file
@@ -84,35 +88,35 @@ def publish_release(
     """
     with open_site(root, report=report) as site:
         path = manifest_path(release.channel, release.arch)
-        document, doubted = _stored(site, path, release, force=force)
-        raw = signed_by(document, keys)
+        document, warnings = _stored(site, path, release, force=force)
+        raw = sign_manifest(document, keys)
         manifest = _checked(raw, keys)
         signers = frozenset(key.keyid for key in keys)
-        warning = check_backing(root, manifest, signers, force=force)
-        cautions = (*doubted, *handoff_warnings(manifest))
-        return Published(manifest, _put(site, manifest, raw), warning, cautions)
+        root_warning = check_backing(root, manifest, signers, force=force)
+        warnings = (*warnings, *handoff_warnings(manifest))
+        return Published(manifest, _put(site, manifest, raw), root_warning, warnings)
 
 
 def write_draft(
     root: Path, release: Release, *, force: bool = False, report: Report = unreported
 ) -> Published:
-    """Store the artifacts of a version, and write the manifest that is still to be signed.
+    """Store the artifacts of a version, and write its manifest as a draft without signatures.
 
-    It stands beside the published one under a name that nobody serves.
+    The draft lies beside the published manifest, under a name that no provider serves.
 
     Raises:
-        PublishError: as ``publish_release`` does, or somebody has signed another draft.
+        PublishError: as ``publish_release`` does, or the draft in its place has signatures.
     """
     with open_site(root, report=report) as site:
         path = draft_path(release.channel, release.arch)
         if not force:
             _check_is_unsigned(site, path)
         published = manifest_path(release.channel, release.arch)
-        document, doubted = _stored(site, published, release, force=force)
-        raw = signed_by(document, [])
+        document, warnings = _stored(site, published, release, force=force)
+        raw = sign_manifest(document, [])
         manifest = _readable(raw)
-        cautions = (*doubted, *handoff_warnings(manifest))
-        return Published(manifest, site.write(path, raw), cautions=cautions)
+        warnings = (*warnings, *handoff_warnings(manifest))
+        return Published(manifest, site.write(path, raw), warnings=warnings)
 
 
 def publish_draft(
@@ -123,7 +127,7 @@ def publish_draft(
     skip_image_checks: bool = False,
     report: Report = unreported,
 ) -> Published:
-    """Publish a draft whose signatures all hold, if all that it names is in the SITE.
+    """Publish a draft whose signatures are valid, if the SITE has every artifact that it names.
 
     Raises:
         PublishError: an artifact is not there as it was signed, or the version is not higher than
@@ -131,7 +135,7 @@ def publish_draft(
     """
     manifest = ready.manifest
     _check_handoff(manifest)
-    raw = signed_by(ready.document, [])
+    raw = sign_manifest(ready.document, [])
     with open_site(root, report=report) as site:
         path = manifest_path(manifest.channel, manifest.arch)
         if not force:
@@ -146,11 +150,11 @@ def publish_draft(
         for job in manifest.jobs:
             _check_is_there(site, job)
         files = {name: site.entry(artifact) for name, artifact in manifest.artifacts.items()}
-        doubted = _image_doubts(files, manifest.arch, skip=skip_image_checks)
+        warnings = _image_warnings(files, manifest.arch, skip=skip_image_checks)
         signers = frozenset(claim.keyid for claim in claims_of(ready.document))
-        warning = check_backing(root, manifest, signers, force=force)
-        cautions = (*doubted, *handoff_warnings(manifest))
-        done = Published(manifest, _put(site, manifest, raw), warning, cautions)
+        root_warning = check_backing(root, manifest, signers, force=force)
+        warnings = (*warnings, *handoff_warnings(manifest))
+        done = Published(manifest, _put(site, manifest, raw), root_warning, warnings)
         _discard_draft(site, ready)
         return done
 
@@ -160,13 +164,13 @@ def draft_path(channel: str, arch: Arch) -> str:
     return f"{manifest_path(channel, arch).removesuffix('.json')}.unsigned.json"
 
 
-def signed_by(document: Mapping[str, object], keys: Sequence[SigningKey]) -> bytes:
+def sign_manifest(document: Mapping[str, object], keys: Sequence[SigningKey]) -> bytes:
     """Return the manifest file of ``document`` with a signature by each key."""
-    return signed(document, signed_bytes(document), keys)
+    return add_signatures(document, signed_bytes(document), keys)
 
 
 def _put(site: Site, manifest: Manifest, raw: bytes) -> Path:
-    """Publish a manifest, and keep it for whoever is told later that a machine booted it."""
+    """Publish a manifest, and keep a copy with which receipts of its boots are checked later."""
     signed_digest = Digest.of(signed_bytes(read_document(raw)))
     site.write(kept_manifest_path(manifest.channel, manifest.arch, signed_digest), raw)
     return site.write(manifest_path(manifest.channel, manifest.arch), raw)
@@ -185,7 +189,7 @@ def _stored(
     made = {each.artifact.name: each.path for each in staged}
     if fault := fault_in_initramfs(made["initramfs"]):
         raise PublishError(fault)
-    doubted = _image_doubts(
+    warnings = _image_warnings(
         made, release.arch, beside=release.files["kernel"], skip=release.skip_image_checks
     )
     for each in staged:
@@ -197,26 +201,26 @@ def _stored(
     jobs = [_job(site, file) for file in release.jobs]
     dags = {each.artifact.name: str(site.chunk(each.artifact, each.dag)) for each in staged}
     document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
-    return document, (*_damages([*staged, *modules]), *doubted)
+    return document, (*_replaced_entries([*staged, *modules]), *warnings)
 
 
-def _damages(staged: Sequence[Staged]) -> Iterator[str]:
+def _replaced_entries(staged: Sequence[Staged]) -> Iterator[str]:
     for each in staged:
         if each.damage is not None:
             path = entry_path(each.artifact.digest)
             yield f"{path} {each.damage} and was replaced: check the disk that the SITE is on."
 
 
-def _image_doubts(
+def _image_warnings(
     files: Mapping[str, Path], arch: Arch, *, beside: Path | None = None, skip: bool
 ) -> tuple[str, ...]:
-    """Return what only some machines can do without.
+    """Return why only some machines can boot these files.
 
     Raises:
         PublishError: no machine can boot these files (unless ``skip``).
     """
     try:
-        return tuple(doubts(files, arch, beside))
+        return tuple(boot_warnings(files, arch, beside))
     except UnbootableError as error:
         if skip:
             return (str(error),)
@@ -264,7 +268,7 @@ def _check_is_unsigned(site: Site, path: str) -> None:
 
 
 def _discard_draft(site: Site, ready: Draft) -> None:
-    """Take away the draft that is published now; another one stays."""
+    """Remove the draft if it is the published one."""
     path = draft_path(ready.manifest.channel, ready.manifest.arch)
     raw = site.read(path, MAX_BYTES + 1)
     try:

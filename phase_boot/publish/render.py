@@ -1,4 +1,7 @@
-"""What a person reads before signing: all of it, in printable ASCII whatever it holds."""
+"""Manifests as text, shown before signing: complete, and in printable ASCII.
+
+A signer trusts the screen, so control characters are escaped and unknown fields come first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Final
 
 from phase_boot.content.digest import Digest
 from phase_boot.publish.dates import rfc3339
-from phase_boot.publish.keys.signing import standing
+from phase_boot.publish.keys.signing import signature_states
 from phase_boot.trust.job import Job
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.signatures import SIGNATURES
@@ -20,7 +23,7 @@ _SHORT: Final = 80
 
 
 def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
-    """Yield what a manifest says and who signed it.
+    """Yield the fields of a manifest and its signatures.
 
     Raises:
         Refusal: a field is not usable.
@@ -46,7 +49,7 @@ def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
 
 
 def _job_lines(job: Job) -> Iterator[str]:
-    """Yield what a job runs, what it is given, and what it may use up."""
+    """Yield the module, the arguments, the grants and the limits of a job."""
     yield row("job", f"{job.name} runs {job.module}, {job.size} bytes")
     yield row("", f"at most {job.memory_mib} MiB, {job.fuel} fuel, {job.wall_ms} ms")
     if job.args:
@@ -56,9 +59,9 @@ def _job_lines(job: Job) -> Iterator[str]:
 
 
 def other_lines(document: Mapping[str, object], known: frozenset[str]) -> Iterator[str]:
-    """Yield the fields that are signed as well, though nothing here knows what they mean.
+    """Yield the signed fields that this version does not know.
 
-    They come first and short, so that they cannot push the others out of sight.
+    They come first and shortened, so that they cannot push the known fields off the screen.
     """
     names = sorted(document.keys() - known - {SIGNATURES})
     for name in names[:_FEW]:
@@ -72,9 +75,9 @@ def _short(shown: str) -> str:
 
 
 def signature_lines(document: Mapping[str, object], message: bytes) -> Iterator[str]:
-    """Yield the digest of what is signed, and each signature that is there."""
+    """Yield the digest of the signed bytes, and each signature with its state."""
     yield row("signs", str(Digest.of(message)))
-    for claim, holds in standing(document, message):
+    for claim, holds in signature_states(document, message):
         told = "holds" if holds else "DOES NOT HOLD"
         yield row("signature", f"{ascii(claim.keyid)[1:-1]} {told}")
 

@@ -1,4 +1,8 @@
-"""A SITE on disk, written so that no reader, crash or second publisher ever sees half of it."""
+"""A SITE on disk: readers, crashes and second publishers never see a half-written file.
+
+Every file is made in a staging folder, flushed, and then moved to its name; the SITE is locked
+against other publishers meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +27,21 @@ from phase_boot.publish.reading import Clone, clone, copy, hash_file, is_plain
 from phase_boot.safefs.atomic import PUBLIC, flush, make_folders, move, sync_folder
 from phase_boot.store.layout import ENTRIES, dag_path, entry_path
 
-WORKSHOP: Final = ".publishing"
-"""Where files are made before they get their names; what a killed run left there is removed."""
+STAGING: Final = ".publishing"
+"""Staging folder below the SITE; files that a killed run left there are removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An artifact that was hashed and can be looked at, before it is put into the store."""
+    """An artifact that was hashed and can be checked, before it becomes an entry of the store."""
 
     artifact: Artifact
     path: Path
-    """A copy in the workshop, or the entry of the store if that has the same bytes."""
+    """A copy in the staging folder, or the entry of the store if that has the same bytes."""
     dag: FileDag | None = None
     """The DAG over its chunks, where the pass that hashed it made that too."""
     damage: str | None = None
-    """Why the entry that the copy replaces is not what its name says, in a few words."""
+    """Why the entry that the copy replaces does not have the hash in its name, in a few words."""
 
 
 class Site:
@@ -45,7 +49,7 @@ class Site:
 
     def __init__(self, root: Path, *, report: Report = unreported, share: Clone = clone) -> None:
         self._root = root
-        self._workshop = root / WORKSHOP
+        self._staging = root / STAGING
         self._report = report
         self._share = share
 
@@ -68,14 +72,14 @@ class Site:
         return staged
 
     def stage(self, name: str, source: Path) -> Staged:
-        """Hash and chunk ``source``, and copy it to the workshop unless the store has its bytes.
+        """Hash and chunk ``source``, and copy it to be staged unless the store has its bytes.
 
         Raises:
             PublishError: it is empty, or was written to meanwhile.
         """
         with source.open("rb") as reader:
             before = os.fstat(reader.fileno())
-            staged = self._stored(name, reader) or self._copied(name, reader)
+            staged = self._matching_entry(name, reader) or self._copy_in(name, reader)
             after = os.fstat(reader.fileno())
             plain = is_plain(reader)
         size = staged.artifact.size
@@ -92,7 +96,7 @@ class Site:
         """Make a staged artifact an entry of the store, durably."""
         path = entry_path(staged.artifact.digest)
         if staged.path == self._root / path:
-            self._settle(path)
+            self._make_durable(path)
         else:
             self._place(staged.path, path)
 
@@ -117,7 +121,7 @@ class Site:
         for dag in named_dags(self._root, artifact.digest):
             if not index_fault(self._root, artifact, dag, sizes=sizes, report=self._report):
                 if (self._root / dag_path(dag)).exists():
-                    self._settle(dag_path(dag))
+                    self._make_durable(dag_path(dag))
                 return dag
         if made is None:
             with self.entry(artifact).open("rb") as file:
@@ -127,9 +131,9 @@ class Site:
         return made.root
 
     def fault(self, artifact: Artifact, dag: Cid | None = None) -> str | None:
-        """Say in a few words why ``artifact`` is not in the store as it was signed, or None.
+        """Return in a few words why the store does not have ``artifact`` as it was signed, or None.
 
-        With ``dag`` its chunks have to be those that this names.
+        With ``dag`` its chunks must be those of that DAG.
         """
         path = self.entry(artifact)
         if path.is_symlink() or not path.is_file():
@@ -144,18 +148,18 @@ class Site:
         return index_fault(self._root, artifact, dag, report=self._report)
 
     def remove(self, path: str) -> None:
-        """Take away a file below the root."""
+        """Remove a file below the root."""
         (self._root / path).unlink()
 
     def write(self, path: str, data: bytes) -> Path:
         """Put ``data`` at a path below the root, all at once, and return where it is."""
-        made = self._workshop / "file"
+        made = self._staging / "file"
         with made.open("wb") as writer:
             writer.write(data)
             _finish(writer)
         return self._place(made, path)
 
-    def _stored(self, name: str, reader: BinaryIO) -> Staged | None:
+    def _matching_entry(self, name: str, reader: BinaryIO) -> Staged | None:
         """Return the entry with the bytes of an open file; None, at its beginning, without one."""
         # A copy is hashed as it is made. So without an entry of this size nothing is read twice.
         if not is_plain(reader) or not self._has_entry_of(os.fstat(reader.fileno()).st_size):
@@ -165,8 +169,8 @@ class Site:
         # The entry is read too: one that rotted on the disk would be published for ever.
         return None if self.fault(artifact) else Staged(artifact, self.entry(artifact))
 
-    def _copied(self, name: str, reader: BinaryIO) -> Staged:
-        made = self._workshop / name
+    def _copy_in(self, name: str, reader: BinaryIO) -> Staged:
+        made = self._staging / name
         with made.open("w+b") as writer:
             content = copy(name, reader, writer, self._share, self._report)
             artifact = content.artifact
@@ -188,7 +192,7 @@ class Site:
             return False
         return any(stat.S_ISREG(each.st_mode) and each.st_size == size for each in found)
 
-    def _settle(self, path: str) -> None:
+    def _make_durable(self, path: str) -> None:
         """Make a file of the SITE, and its name, durable: a killed run may have put it there."""
         with (self._root / path).open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != PUBLIC:
@@ -226,12 +230,12 @@ def open_site(root: Path, *, report: Report = unreported, share: Clone = clone) 
     except OSError as error:
         raise PublishError(f"{root} cannot be used: {error.strerror}.") from error
     with locked(root):
-        shutil.rmtree(root / WORKSHOP, ignore_errors=True)
-        (root / WORKSHOP).mkdir()
+        shutil.rmtree(root / STAGING, ignore_errors=True)
+        (root / STAGING).mkdir()
         try:
             yield Site(root, report=report, share=share)
         finally:
-            shutil.rmtree(root / WORKSHOP, ignore_errors=True)
+            shutil.rmtree(root / STAGING, ignore_errors=True)
 
 
 class _Counted:

@@ -16,7 +16,7 @@ import pytest
 from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keys.keyfile import form_of, read_key, read_keyfile
+from phase_boot.publish.keys.keyfile import encode_key, read_key, read_keyfile
 from phase_boot.publish.keys.passphrase import Attempts, from_file
 from phase_boot.trust.passphrase_box import Cost, seal
 from tests.support.failing_programs import FULL_DISK, LITTLE_MEMORY, killed_before_rename
@@ -43,7 +43,7 @@ def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
     path = tmp_path / "key"
-    path.write_bytes(form_of(PUBLISHER, b"right", CHEAP))
+    path.write_bytes(encode_key(PUBLISHER, b"right", CHEAP))
     path.chmod(0o600)
     return path
 

@@ -13,7 +13,7 @@ import pytest
 
 from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
-from phase_boot.publish.keys.keyfile import form_of
+from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.root import load_trusted, signed_bytes, verify_next
@@ -29,7 +29,7 @@ A, B = (SigningKey(bytes([number]) * 32) for number in (10, 11))
 def desk(tmp_path: Path) -> Path:
     """Return a folder with root 1, which two keys must follow, and a draft that one has signed."""
     for name, key in (("a", A), ("b", B), ("stranger", STRANGER)):
-        (tmp_path / name).write_bytes(form_of(key, None))
+        (tmp_path / name).write_bytes(encode_key(key, None))
         (tmp_path / name).chmod(0o600)
     keys = ["--key", f"{tmp_path}/a", "--key", f"{tmp_path}/b"]
     stable = ["--channel", "stable", "--publisher", PUBLISHER.keyid, "--expires", "+365d"]
@@ -79,7 +79,7 @@ def test_a_draft_that_was_changed_between_two_signers_is_refused(
 
 
 def test_a_draft_that_is_swapped_while_it_is_read_is_not_signed(desk: Path) -> None:
-    (desk / "b").write_bytes(form_of(B, b"sesame", Cost(passes=1, memory=8192)))
+    (desk / "b").write_bytes(encode_key(B, b"sesame", Cost(passes=1, memory=8192)))
     body = body_of(draft(desk))
     swapped = signed({**body, "later": 1}, A)
     with Typist(["root", "sign", f"{desk}/root", "--key", f"{desk}/b"]) as typist:

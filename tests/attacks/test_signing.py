@@ -13,7 +13,7 @@ import pytest
 from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, encoded, signed
 from phase_boot.publish.folder_lock import locked
-from phase_boot.publish.keys.keyfile import form_of
+from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.strict_json import MAX_BYTES
 from tests.support.failing_programs import killed_before_rename
@@ -26,7 +26,7 @@ ESCAPES = "\x1b[2J\x1b[1;1H\x9b31m\r\n\u202e\u2066\x00\x07"
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    (tmp_path / "key").write_bytes(form_of(PUBLISHER, None))
+    (tmp_path / "key").write_bytes(encode_key(PUBLISHER, None))
     (tmp_path / "key").chmod(0o600)
     return tmp_path
 
@@ -99,7 +99,7 @@ def test_a_signature_of_another_kind_of_document_does_not_count(desk: Path) -> N
 
 
 def test_a_draft_that_is_swapped_while_it_is_read_is_not_signed(desk: Path) -> None:
-    sealed = form_of(PUBLISHER, b"sesame", Cost(passes=1, memory=8192))
+    sealed = encode_key(PUBLISHER, b"sesame", Cost(passes=1, memory=8192))
     (desk / "key").write_bytes(sealed)
     (desk / "m.json").write_bytes(encoded(document(**LASTING)))
     swapped = encoded(document(**LASTING, cmdline="init=/bin/sh"))
@@ -113,7 +113,7 @@ def test_a_draft_that_is_swapped_while_it_is_read_is_not_signed(desk: Path) -> N
 
 
 def test_interrupting_the_passphrase_signs_nothing(desk: Path) -> None:
-    (desk / "key").write_bytes(form_of(PUBLISHER, b"sesame", Cost(passes=1, memory=8192)))
+    (desk / "key").write_bytes(encode_key(PUBLISHER, b"sesame", Cost(passes=1, memory=8192)))
     raw = encoded(document(**LASTING))
     (desk / "m.json").write_bytes(raw)
     with Typist(["sign", f"{desk}/m.json", "--key", f"{desk}/key"]) as typist:

@@ -16,7 +16,7 @@ from image.lab.machine import Machine
 from image.lab.provider_process import PROGRAM
 from phase_boot.content.arch import Arch
 from phase_boot.publish.keys.keyfile import read_key
-from phase_boot.publish.keys.signing import signed
+from phase_boot.publish.keys.signing import add_signatures
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.strict_json import read_document
@@ -80,7 +80,7 @@ def resigned(published: Published, *, key: Path | None = None, **changes: object
     path = published.site / manifest_path(CHANNEL, published.arch)
     document = {**read_document(path.read_bytes()), **changes}
     del document["signatures"]
-    return signed(document, signed_bytes(document), [read_key(key or published.key)])
+    return add_signatures(document, signed_bytes(document), [read_key(key or published.key)])
 
 
 def type_url(machine: Machine, url: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether the claims of a receipt agree with what the publishers of a SITE signed."""
+"""Check the claims of a receipt against what the publishers of a SITE signed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judging what a SITE says about the chunks of an artifact."""
+"""Check the chunk list of an artifact in a SITE against the bytes of the artifact."""
 
 from __future__ import annotations
 

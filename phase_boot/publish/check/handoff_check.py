@@ -1,4 +1,4 @@
-"""What the hand-over would make of a release: faults, which are refused, and warnings."""
+"""Checks of a release against the handoff: faults, which are refused, and warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at the files of a version before anything is signed, as the hand-over looks at them."""
+"""Checks of the files of a version before it is signed, with the rules of the handoff."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class UnbootableError(ValueError):
     """No machine can boot these files; the text is one sentence with the way out."""
 
 
-def doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None = None) -> Iterator[str]:
+def boot_warnings(
+    files: Mapping[str, Path], arch: Arch, beside: Path | None = None
+) -> Iterator[str]:
     """Yield a sentence for all that only some machines or images can do without.
 
     Args:
@@ -47,7 +49,7 @@ def doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None = None) ->
         OSError: one cannot be read.
     """
     try:
-        yield from _doubts(files, arch, beside)
+        yield from _boot_warnings(files, arch, beside)
     except (NotBootable, UnknownKernel) as error:
         raise UnbootableError(
             f"No machine for {arch} could boot this: {error}. Name other files, or use "
@@ -55,7 +57,7 @@ def doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None = None) ->
         ) from error
 
 
-def _doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None) -> Iterator[str]:
+def _boot_warnings(files: Mapping[str, Path], arch: Arch, beside: Path | None) -> Iterator[str]:
     with files["kernel"].open("rb") as file:
         head = file.read(HEAD)
         kernel = _kernel(head, files, arch)
@@ -82,7 +84,7 @@ def _doubts(files: Mapping[str, Path], arch: Arch, beside: Path | None) -> Itera
                 "what it is can use it."
             )
     if options is not None:
-        yield from _doubts_of_options(options, arch, packed, system)
+        yield from _option_warnings(options, arch, packed, system)
     elif beside is not None:
         # In a SITE nothing stands beside a kernel; the publisher was told when it was added.
         yield (
@@ -108,7 +110,7 @@ def _kernel(head: bytes, files: Mapping[str, Path], arch: Arch) -> Kernel:
         raise NotBootable("its kernel and its initramfs are swapped") from None
 
 
-def _doubts_of_options(
+def _option_warnings(
     options: frozenset[str], arch: Arch, packed: Initramfs, system: str | None
 ) -> Iterator[str]:
     found = {known for name, known in _ARCHES.items() if name in options}

@@ -1,11 +1,11 @@
-"""Whether machines that follow the roots of a SITE take what is published there."""
+"""Check that machines which follow the roots of a SITE accept a manifest published there."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.roots.folder import followed, walk
+from phase_boot.publish.roots.folder import build_chain, read_roots
 from phase_boot.store.layout import ROOTS
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.manifest import Manifest
@@ -23,13 +23,13 @@ def check_backing(
     folder = site / ROOTS
     if not folder.is_dir():
         return None
-    links = list(walk(folder))
-    chain = followed(links)
+    root_files = list(read_roots(folder))
+    chain = build_chain(root_files)
     if chain is None:
         return f"{folder} holds no root that a machine could follow: see `phase-boot root show`."
     doubt = _doubt(chain, manifest, signers)
     if doubt is None:
-        bad = next((link for link in links if link.fault is not None), None)
+        bad = next((found for found in root_files if found.fault is not None), None)
         return f"{bad.path} is not followed: {bad.fault}" if bad is not None else None
     ever = chain.ever_trusted(manifest.channel)
     if not force and not any(len(signers & trust.keys) >= trust.threshold for trust in ever):

@@ -1,4 +1,4 @@
-"""Checking a manifest or a whole SITE as the machines that boot from it will."""
+"""Checks of a manifest or a whole SITE, with the rules of the machines that boot from it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from phase_boot.publish.check.handoff_check import (
     handoff_fault,
     handoff_warnings,
 )
-from phase_boot.publish.check.image_check import UnbootableError, doubts
+from phase_boot.publish.check.image_check import UnbootableError, boot_warnings
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.roots.folder import followed, walk
+from phase_boot.publish.roots.folder import build_chain, read_roots
 from phase_boot.store.layout import ENTRIES, MANIFEST, dag_path, entry_path, read_manifest_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.manifest import Manifest
@@ -32,10 +32,10 @@ from phase_boot.trust.verify import BootRequirements, Verified, verify
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Under which a check is made. None means: whatever the manifest itself says it is for."""
+    """Conditions of a check. None stands for the value in the manifest itself."""
 
     chain: Chain
-    """Who may publish."""
+    """The trusted keys."""
     now: datetime
     min_version: Version
     arch: Arch | None = None
@@ -44,7 +44,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was checked: what, whether it is good, and in a few words why."""
+    """The result of one check: its subject, whether it passed, and why, in a few words."""
 
     subject: str
     good: bool
@@ -56,7 +56,7 @@ class Finding:
 
 
 def check(path: Path, terms: Terms) -> Iterator[Finding]:
-    """Yield what is found at ``path``: a manifest file, or the root of a SITE.
+    """Yield the findings at ``path``: a manifest file, or the root of a SITE.
 
     Raises:
         PublishError: it cannot be read.
@@ -81,13 +81,13 @@ def check_roots(folder: Path, given: Path | None = None) -> tuple[Chain | None, 
     Raises:
         PublishError: a file cannot be read.
     """
-    links = list(walk(folder, given)) if folder.is_dir() else []
+    root_files = list(read_roots(folder, given)) if folder.is_dir() else []
     findings = []
-    for number, link in enumerate(links):
+    for number, found in enumerate(root_files):
         text = "follows" if number or given else "trusted as given (--root names another)"
-        subject = f"{folder.name}/{link.path.name}"
-        findings.append(Finding(subject, good=link.fault is None, text=link.fault or text))
-    chain = followed(links, given)
+        subject = f"{folder.name}/{found.path.name}"
+        findings.append(Finding(subject, good=found.fault is None, text=found.fault or text))
+    chain = build_chain(root_files, given)
     if chain is None and not findings:
         findings.append(Finding(str(folder), good=False, text="holds no root"))
     return chain, findings
@@ -156,7 +156,7 @@ def _check_images(root: Path, subject: str, manifest: Manifest) -> Iterator[Find
     """Yield why no machine can boot the artifacts of ``manifest``, or what only some can."""
     files = {name: root / entry_path(each.digest) for name, each in manifest.artifacts.items()}
     try:
-        for doubt in doubts(files, manifest.arch):
+        for doubt in boot_warnings(files, manifest.arch):
             yield Finding(subject, good=True, text=f"warning: {doubt}")
     except UnbootableError as error:
         yield Finding(subject, good=False, text=str(error))

@@ -1,4 +1,4 @@
-"""What `phase-boot key` does."""
+"""The actions of `phase-boot key`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from phase_boot.trust.passphrase_box import Sealed
 
 
 def new(options: argparse.Namespace) -> int:
-    """Make a key and print its key id, for the policies that shall trust it."""
+    """Create a key and print its key id, which policies and roots name."""
     wanted = options.passphrase or options.passphrase_file is not None
     chosen = _chosen(options.file, options.passphrase_file) if wanted else None
     sys.stdout.write(f"{new_key(options.file, chosen).keyid}\n")

@@ -21,7 +21,9 @@ def add_key(parser: argparse.ArgumentParser) -> None:
     )
     new.add_argument("file", type=Path, metavar="FILE", help="key file to create")
     new.add_argument(
-        "--passphrase", action="store_true", help="protect the key with a passphrase that is typed"
+        "--passphrase",
+        action="store_true",
+        help="protect the key with a passphrase that is prompt_attempts",
     )
     new.add_argument(
         "--passphrase-file",

@@ -1,4 +1,4 @@
-"""A publisher's key on disk, plain or under a passphrase: open to its owner and nobody else."""
+"""Key files: a signing key on disk, plain or encrypted with a passphrase, mode 0600."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.folder_lock import locked
-from phase_boot.publish.keys.passphrase import Attempts, typed
-from phase_boot.publish.keys.private_file import read_private
+from phase_boot.publish.keys.passphrase import Attempts, prompt_attempts
+from phase_boot.publish.keys.private_file import read_private_file
 from phase_boot.safefs.atomic import PRIVATE, create, replace
 from phase_boot.trust.keys import SigningKey, parse_keyid
 from phase_boot.trust.passphrase_box import (
@@ -31,10 +31,10 @@ _MAX_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """What a key file holds: its key id, and the key itself or its sealed form."""
+    """The contents of a key file: the key id, and the key or its encrypted form."""
 
     keyid: str
-    """As the file says; only opening a sealed key shows whether it is true."""
+    """As the file states it; opening an encrypted key checks it."""
     secret: SigningKey | Sealed
 
 
@@ -45,7 +45,7 @@ def new_key(path: Path, chosen: bytes | None = None) -> SigningKey:
         PublishError: the file is there already, or cannot be written.
     """
     key = SigningKey.generate()
-    data = form_of(key, chosen)
+    data = encode_key(key, chosen)
     try:
         create(path, data, PRIVATE)
     except FileExistsError:
@@ -66,10 +66,10 @@ def change_passphrase(path: Path, key: SigningKey, chosen: bytes | None) -> None
     # As with ssh-keygen, a link stays and what it leads to changes.
     target = path.resolve()
     with locked(target.parent):
-        replace(target, form_of(key, chosen), PRIVATE)
+        replace(target, encode_key(key, chosen), PRIVATE)
 
 
-def read_key(path: Path, attempts: Attempts = typed) -> SigningKey:
+def read_key(path: Path, attempts: Attempts = prompt_attempts) -> SigningKey:
     """Read a key file, and try ``attempts`` if it is sealed.
 
     Raises:
@@ -91,7 +91,7 @@ def read_keyfile(path: Path) -> KeyFile:
     Raises:
         PublishError: others may read or write it, it is no key file, or it cannot be read.
     """
-    text = read_private("The key", path, _MAX_BYTES)
+    text = read_private_file("The key", path, _MAX_BYTES)
     try:
         return _parsed(json.loads(text), path)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -140,12 +140,12 @@ def _sealed(fields: Mapping[str, Any], path: Path) -> Sealed:
         cost = Cost(passes, memory)
     except ValueError as error:
         raise PublishError(
-            f"{path} asks for what no key of ours does ({error}): restore it from a copy."
+            f"{path} has parameters outside the limits ({error}): restore it from a copy."
         ) from None
     return Sealed(cost, bytes.fromhex(fields["salt"]), bytes.fromhex(fields["box"]))
 
 
-def form_of(key: SigningKey, chosen: bytes | None, cost: Cost = MODERATE) -> bytes:
+def encode_key(key: SigningKey, chosen: bytes | None, cost: Cost = MODERATE) -> bytes:
     """Return the bytes of a key file. The kind stands for argon2id and secretbox as well.
 
     Raises:

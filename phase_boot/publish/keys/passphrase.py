@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keys.private_file import read_private
+from phase_boot.publish.keys.private_file import read_private_file
 from phase_boot.trust.passphrase_box import MAX_PASSPHRASE
 
 TRIES: Final = 3
@@ -21,10 +21,10 @@ Attempts = Callable[[Path], Iterator[bytes]]
 """The passphrases to try on a key file, as many as there may be tries."""
 
 
-def typed(path: Path) -> Iterator[bytes]:
+def prompt_attempts(path: Path) -> Iterator[bytes]:
     """Ask for the passphrase of ``path``, at most three times."""
     for left in reversed(range(TRIES)):
-        yield _asked(f"Passphrase of {path}: ")
+        yield _prompt(f"Passphrase of {path}: ")
         again = ": try again" if left else ""
         sys.stderr.write(f"That is not the passphrase of {path}{again}.\n")
 
@@ -32,19 +32,19 @@ def typed(path: Path) -> Iterator[bytes]:
 def from_files(files: Sequence[Path]) -> Attempts:
     """Return attempts with what stands in each of ``files``; without any, the terminal is asked."""
     if not files:
-        return typed
+        return prompt_attempts
     return lambda _: map(from_file, files)
 
 
 def from_file(path: Path) -> bytes:
-    """Return the first line of a file that nobody else can read.
+    """Return the first line of a file that only its owner can read.
 
     Raises:
         PublishError: others can, it is empty or over-long, or it cannot be read.
     """
-    line = read_private("The passphrase file", path, MAX_PASSPHRASE + 2).partition(b"\n")[0]
+    line = read_private_file("The passphrase file", path, MAX_PASSPHRASE + 2).partition(b"\n")[0]
     try:
-        return _usable(_bytes(line.decode("utf-8").removesuffix("\r")))
+        return _check_passphrase(_bytes(line.decode("utf-8").removesuffix("\r")))
     except UnicodeDecodeError:
         raise PublishError(f"{path} does not start with a line of UTF-8: write it anew.") from None
 
@@ -53,15 +53,15 @@ def chosen(path: Path) -> bytes:
     """Ask twice for a new passphrase for ``path``.
 
     Raises:
-        PublishError: it is empty or over-long, the two differ, or nobody can be asked.
+        PublishError: it is empty or over-long, the two differ, or there is no terminal.
     """
-    first = _usable(_asked(f"New passphrase for {path}: "))
-    if _asked("The same again: ") != first:
+    first = _check_passphrase(_prompt(f"New passphrase for {path}: "))
+    if _prompt("The same again: ") != first:
         raise PublishError("The two passphrases differ, so nothing was written: try again.")
     return first
 
 
-def _asked(prompt: str) -> bytes:
+def _prompt(prompt: str) -> bytes:
     with warnings.catch_warnings():
         # What getpass does without a terminal is to read with echo, after this warning.
         warnings.simplefilter("error", getpass.GetPassWarning)
@@ -73,7 +73,9 @@ def _asked(prompt: str) -> bytes:
                 "name a file that only you can read with --passphrase-file."
             ) from None
         except UnicodeError:
-            raise PublishError("What was typed is no text in this terminal's encoding.") from None
+            raise PublishError(
+                "What was prompt_attempts is no text in this terminal's encoding."
+            ) from None
 
 
 def _bytes(text: str) -> bytes:
@@ -81,7 +83,7 @@ def _bytes(text: str) -> bytes:
     return unicodedata.normalize("NFC", text).encode("utf-8")
 
 
-def _usable(passphrase: bytes) -> bytes:
+def _check_passphrase(passphrase: bytes) -> bytes:
     if not passphrase:
         raise PublishError("An empty passphrase protects nothing: choose another one.")
     if len(passphrase) > MAX_PASSPHRASE:

@@ -1,4 +1,4 @@
-"""Reading what nobody else may read: keys and passphrases."""
+"""Reading files of secrets, which only their owner may be able to read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _ROOT: Final = 0
 
 
-def read_private(what: str, path: Path, limit: int) -> bytes:
+def read_private_file(what: str, path: Path, limit: int) -> bytes:
     """Return up to ``limit`` bytes of a file or pipe; ``what`` names it in an error.
 
-    Links are followed, as ssh does: what counts is who may open what they lead to.
+    Links are followed, as ssh does: the owner and the mode of the target decide.
 
     Raises:
-        PublishError: others may read or write it, it is somebody else's, or it cannot be read.
+        PublishError: others may read or write it, another user owns it, or it cannot be read.
     """
     try:
-        # A pipe nobody writes to must not hold us before we know whose it is.
+        # Opening a pipe without a writer must not block before its owner is known.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with os.fdopen(fd, "rb") as file:
             _check(what, path, os.fstat(fd))
@@ -43,5 +43,5 @@ def _check(what: str, path: Path, found: os.stat_result) -> None:
     if found.st_mode & _OTHERS:
         raise PublishError(
             f"{what} {path} is open to others (mode {stat.S_IMODE(found.st_mode):04o}), so it is "
-            f"not used: run `chmod 600 {path}`, or make a new one if somebody may have read it."
+            f"not used: run `chmod 600 {path}`, or make a new one if it may have been read."
         )

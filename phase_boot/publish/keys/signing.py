@@ -1,4 +1,4 @@
-"""Signatures on a document: which are there, whether they hold, and adding more."""
+"""Signatures of a document: checking those that it has, and adding more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.signatures import MAX_KEYS, SIGNATURES, Claim, claims_of
 
 
-def standing(document: Mapping[str, object], message: bytes) -> list[tuple[Claim, bool]]:
+def signature_states(document: Mapping[str, object], message: bytes) -> list[tuple[Claim, bool]]:
     """Return the signatures of a document and whether each holds.
 
     Raises:
@@ -20,24 +20,28 @@ def standing(document: Mapping[str, object], message: bytes) -> list[tuple[Claim
     return [(claim, _holds(claim, message)) for claim in claims_of(document)]
 
 
-def check_all_hold(subject: str, document: Mapping[str, object], message: bytes) -> frozenset[str]:
-    """Return who signed a document.
+def require_valid_signatures(
+    subject: str, document: Mapping[str, object], message: bytes
+) -> frozenset[str]:
+    """Return the key ids of the signers of a document.
 
     Raises:
-        PublishError: a signature does not fit, so it is not what somebody saw and signed.
+        PublishError: a signature does not fit, so the document was changed after it was signed.
         Refusal: they are no list of signatures.
     """
-    found = standing(document, message)
+    found = signature_states(document, message)
     for claim, holds in found:
         if not holds:
             raise PublishError(
                 f"The signature of {ascii(claim.keyid)[1:-1]} does not fit {subject}, so it was "
-                "changed after that was made: get it anew from whoever made it."
+                "changed after that was made: get it again from its signer."
             )
     return frozenset(claim.keyid for claim, _ in found)
 
 
-def signed(document: Mapping[str, object], message: bytes, keys: Sequence[SigningKey]) -> bytes:
+def add_signatures(
+    document: Mapping[str, object], message: bytes, keys: Sequence[SigningKey]
+) -> bytes:
     """Return the file of ``document`` with a signature by each of ``keys`` besides those it has.
 
     Raises:
@@ -48,7 +52,9 @@ def signed(document: Mapping[str, object], message: bytes, keys: Sequence[Signin
     for key in keys:
         signatures[key.keyid] = base64.b64encode(key.sign(message)).decode("ascii")
     if len(signatures) > MAX_KEYS:
-        raise PublishError(f"More than {MAX_KEYS} signatures are read by nobody: leave some out.")
+        raise PublishError(
+            f"More than {MAX_KEYS} signatures are refused by every machine: leave some out."
+        )
     entries = [{"keyid": keyid, "sig": sig} for keyid, sig in signatures.items()]
     whole = {**document, SIGNATURES: entries}
     return (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode("utf-8")

@@ -1,4 +1,4 @@
-"""What `phase-boot root` does."""
+"""The actions of `phase-boot root`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from phase_boot.publish.arguments import date_of, keyid_of, keys_of, read_as
+from phase_boot.publish.arguments import date_of, keyid_of, open_keys, read_as
 from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.publish.folder_lock import locked
@@ -16,14 +16,14 @@ from phase_boot.publish.roots import signing as root_signing
 from phase_boot.publish.roots.edit import FIRST, Change, ChannelChange, first_root, next_root
 from phase_boot.publish.roots.folder import (
     Draft,
-    Link,
+    RootFile,
     draft_file,
     drafts,
     is_draft,
-    newest_of,
+    newest_root,
     read_draft,
+    read_roots,
     root_file,
-    walk,
 )
 from phase_boot.publish.roots.render import Form, draft_lines, lack
 from phase_boot.safefs.atomic import make_folders
@@ -33,7 +33,7 @@ from phase_boot.trust.root import Root
 
 def new(options: argparse.Namespace) -> int:
     """Make root 1 of a folder, or its draft if other keys must sign it too."""
-    keys = keys_of(options)
+    keys = open_keys(options)
     now = date_of("--now", None)
     role = Change(
         add=[*(key.keyid for key in keys), *map(keyid_of, options.root_key)],
@@ -50,14 +50,14 @@ def new(options: argparse.Namespace) -> int:
     _make(folder)
     with root_signing.writing(folder, FIRST, force=options.force):
         _check_is_empty(folder)
-        return _told(root_signing.start(folder, document, None, keys))
+        return _report(root_signing.start(folder, document, None, keys))
 
 
 def rotate(options: argparse.Namespace) -> int:
     """Make the root after the newest one, or its draft if other keys must sign it too."""
     folder: Path = options.folder
     now = date_of("--now", None)
-    newest = newest_of(folder)
+    newest = newest_root(folder)
     if newest.root is None:
         raise PublishError(f"{newest.path} cannot be read.")
     role = Change(
@@ -68,9 +68,9 @@ def rotate(options: argparse.Namespace) -> int:
     document = next_root(
         newest.document, role, _channel(options, newest.root, now), options.remove_channel, now
     )
-    keys = keys_of(options)
+    keys = open_keys(options)
     with root_signing.writing(folder, newest.root.version + 1, force=options.force):
-        return _told(root_signing.start(folder, document, newest.root, keys))
+        return _report(root_signing.start(folder, document, newest.root, keys))
 
 
 def sign(options: argparse.Namespace) -> int:
@@ -84,12 +84,12 @@ def sign(options: argparse.Namespace) -> int:
     root_signing.check(draft)
     if options.show:
         return 0
-    keys = keys_of(options)
+    keys = open_keys(options)
     with locked(path.parent):
         again = read_draft(path, options.root)
         if again.document != draft.document:
             raise PublishError(f"{path} was changed while you read it: look at it again.")
-        return _told(root_signing.add(again, keys))
+        return _report(root_signing.add(again, keys))
 
 
 def show(options: argparse.Namespace) -> int:
@@ -103,16 +103,16 @@ def show(options: argparse.Namespace) -> int:
     if is_draft(path):
         _show_draft(path, options.root, form)
         return 0
-    links = list(walk(path.parent, options.root))
-    if path.name not in {link.path.name for link in links}:
+    root_files = list(read_roots(path.parent, options.root))
+    if path.name not in {found.path.name for found in root_files}:
         raise PublishError(f"{path} is no root of its folder: roots are called <number>.json.")
-    return _show_links(links, options.root, form, only=path.name)
+    return _show_root_files(root_files, options.root, form, only=path.name)
 
 
 def _show_folder(folder: Path, given: Path | None, form: Form) -> int:
-    links = list(walk(folder, given))
-    bad = _show_links(links, given, form)
-    newest = max((int(link.path.stem) for link in links), default=0)
+    root_files = list(read_roots(folder, given))
+    bad = _show_root_files(root_files, given, form)
+    newest = max((int(found.path.stem) for found in root_files), default=0)
     for number, path in drafts(folder):
         if number <= newest:
             _say(form.fault(path.name, f"is left over from root {number}: remove it."))
@@ -122,7 +122,7 @@ def _show_folder(folder: Path, given: Path | None, form: Form) -> int:
         except PublishError as error:
             _say(form.fault(path.name, f"BAD: {error}"))
             bad = 1
-    if not links and not drafts(folder):
+    if not root_files and not drafts(folder):
         raise PublishError(f"{folder} holds no root: make one with `phase-boot root new`.")
     return bad
 
@@ -133,16 +133,16 @@ def _show_draft(path: Path, given: Path | None, form: Form) -> None:
     root_signing.check(draft)
 
 
-def _show_links(
-    links: Sequence[Link], given: Path | None, form: Form, *, only: str | None = None
+def _show_root_files(
+    root_files: Sequence[RootFile], given: Path | None, form: Form, *, only: str | None = None
 ) -> int:
     previous: Root | None = None
     bad = 0
-    for number, link in enumerate(links):
-        if only in {None, link.path.name}:
-            _say(form.link(link, previous, given=not number and given is None))
-            bad |= link.fault is not None
-        previous = link.root
+    for number, found in enumerate(root_files):
+        if only in {None, found.path.name}:
+            _say(form.root_file(found, previous, given=not number and given is None))
+            bad |= found.fault is not None
+        previous = found.root
     return int(bad)
 
 
@@ -179,9 +179,9 @@ def _make(folder: Path) -> None:
 
 
 def _check_is_empty(folder: Path) -> None:
-    for link in walk(folder):
+    for found in read_roots(folder):
         raise PublishError(
-            f"{link.path} is there, and a second first root would be followed by no stick that "
+            f"{found.path} is there, and a second first root would be followed by no stick that "
             "has it: use `phase-boot root rotate`."
         )
 
@@ -197,7 +197,7 @@ def _draft_of(path: Path) -> Path:
     return is_open[-1]
 
 
-def _told(draft: Draft) -> int:
+def _report(draft: Draft) -> int:
     folder, version = draft.path.parent, draft.root.version
     if any(draft.lacks):
         _say([f"{draft_file(folder, version)}: {lack(draft)}"])

@@ -1,4 +1,4 @@
-"""What a new root says: pure documents, and a sentence for each way to lock oneself out."""
+"""New roots as documents: changes to keys and channels, refused if they lock the publisher out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What shall be different in a list of keys."""
+    """Changes to a list of keys."""
 
     add: Sequence[str] = ()
     remove: Sequence[str] = ()
@@ -25,7 +25,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelChange:
-    """What shall be different in who publishes a channel."""
+    """Changes to the publishers of a channel."""
 
     name: str
     keys: Change
@@ -66,11 +66,11 @@ def next_root(
             raise PublishError(f"The root has no channel {name} to remove: see `root show`.")
         del channels[name]
     if not channels:
-        raise PublishError("A root without a channel is followed by nobody: keep one.")
+        raise PublishError("A root without a channel would be refused by every machine: keep one.")
     body = {name: value for name, value in previous.items() if name != SIGNATURES}
     changed = {**body, "root": _changed(previous["root"], role, "the root"), "channels": channels}
     if changed == body:
-        raise PublishError("This would say what the newest root says: name what shall change.")
+        raise PublishError("This root would equal the newest one: name a change.")
     return {**changed, "version": previous["version"] + 1}
 
 
@@ -82,7 +82,7 @@ def _channel(
         raise PublishError(f"Say until when the publishers of {whose} count, with --expires.")
     if change.expires is not None and change.expires <= now:
         raise PublishError(
-            f"{rfc3339(change.expires)} is past, so nobody could publish {whose}: "
+            f"{rfc3339(change.expires)} is past, so no key could publish {whose}: "
             "choose a later --expires."
         )
     changed = _changed(table or {"keys": [], "threshold": 1}, change.keys, whose)

@@ -1,4 +1,4 @@
-"""A folder of roots: which are there, whether each follows from the one before, and the draft."""
+"""A folder of roots: each root is checked against the one before it, as machines do."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _DRAFT: Final = re.compile(r"([1-9][0-9]{0,9})\.draft\.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class RootFile:
     """A root of the folder; ``fault`` says why no machine would follow it."""
 
     path: Path
     document: Mapping[str, object] = field(default_factory=dict)
     root: Root | None = None
-    """What it says, as far as it can be read."""
+    """Its contents, if they can be read."""
     fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A root that may lack signatures, and the one that it shall follow."""
+    """A root that may lack signatures, and the root before it."""
 
     path: Path
     document: Mapping[str, object]
@@ -55,7 +55,7 @@ class Draft:
         return before, max(0, self.root.role.threshold - len(self.signers & self.root.role.keys))
 
 
-def walk(folder: Path, given: Path | None = None) -> Iterator[Link]:
+def read_roots(folder: Path, given: Path | None = None) -> Iterator[RootFile]:
     """Yield the roots of ``folder``, the oldest first.
 
     The first is trusted as given, unless ``given`` is a root from elsewhere: then that one is, and
@@ -64,18 +64,18 @@ def walk(folder: Path, given: Path | None = None) -> Iterator[Link]:
     Raises:
         PublishError: the folder or ``given`` cannot be read.
     """
-    trusted = anchored(given) if given is not None else None
+    trusted = load_trusted(given) if given is not None else None
     newest = trusted
     broken = False
     for version, path in numbered(folder, _ROOT):
         if trusted is not None and version < trusted.version:
             continue
-        link = _judged(path, version, newest, trusted)
+        found = _judged(path, version, newest, trusted)
         if broken:
-            link = Link(path, link.document, link.root, "the root before it is not followed")
-        yield link
-        broken = broken or link.fault is not None
-        newest = link.root
+            found = RootFile(path, found.document, found.root, "the root before it is not followed")
+        yield found
+        broken = broken or found.fault is not None
+        newest = found.root
 
 
 def numbered(folder: Path, shape: re.Pattern[str]) -> list[tuple[int, Path]]:
@@ -91,44 +91,44 @@ def numbered(folder: Path, shape: re.Pattern[str]) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def chain_of(links: Sequence[Link], given: Path | None = None) -> Chain:
-    """Return what a machine with the first of ``links``, or ``given``, trusts in the end.
+def require_chain(root_files: Sequence[RootFile], given: Path | None = None) -> Chain:
+    """Return what a machine with the first of ``root_files``, or ``given``, trusts in the end.
 
     Raises:
         PublishError: a root does not follow, or there is none.
     """
-    for link in links:
-        if link.fault is not None:
-            raise PublishError(f"{link.path} is not followed: {link.fault}")
-    chain = followed(links, given)
+    for found in root_files:
+        if found.fault is not None:
+            raise PublishError(f"{found.path} is not followed: {found.fault}")
+    chain = build_chain(root_files, given)
     if chain is None:
         raise PublishError("There is no root: make one with `phase-boot root new`.")
     return chain
 
 
-def followed(links: Iterable[Link], given: Path | None = None) -> Chain | None:
-    """Return what `chain_of` does, of a folder in which some roots may not follow.
+def build_chain(root_files: Iterable[RootFile], given: Path | None = None) -> Chain | None:
+    """Return what `require_chain` does, of a folder in which some roots may not follow.
 
     It stops before the first that does not follow, as machines do; None if that is the first.
     """
-    roots = [anchored(given)] if given is not None else []
-    for link in links:
-        if link.fault is not None or link.root is None:
+    roots = [load_trusted(given)] if given is not None else []
+    for found in root_files:
+        if found.fault is not None or found.root is None:
             break
-        if not roots or link.root.version > roots[0].version:
-            roots.append(link.root)
+        if not roots or found.root.version > roots[0].version:
+            roots.append(found.root)
     return Chain(roots[0], tuple(roots[1:])) if roots else None
 
 
-def newest_of(folder: Path) -> Link:
+def newest_root(folder: Path) -> RootFile:
     """Return the newest root of a folder whose roots all follow.
 
     Raises:
         PublishError: one does not, there is none, or the folder cannot be read.
     """
-    links = list(walk(folder))
-    chain_of(links)
-    return links[-1]
+    root_files = list(read_roots(folder))
+    require_chain(root_files)
+    return root_files[-1]
 
 
 def drafts(folder: Path) -> list[tuple[int, Path]]:
@@ -137,17 +137,17 @@ def drafts(folder: Path) -> list[tuple[int, Path]]:
 
 
 def root_file(folder: Path, version: int) -> Path:
-    """Return where a root stands once it is signed."""
+    """Return the path of a signed root."""
     return folder / f"{version}.json"
 
 
 def draft_file(folder: Path, version: int) -> Path:
-    """Return where a root waits for signatures; nobody serves it from there."""
+    """Return the path of a draft, which no provider serves."""
     return folder / f"{version}.draft.json"
 
 
 def is_draft(path: Path) -> bool:
-    """Say whether a file is called as a draft is."""
+    """Tell whether a file has the name of a draft."""
     return _DRAFT.fullmatch(path.name) is not None
 
 
@@ -155,8 +155,8 @@ def read_draft(path: Path, given: Path | None = None) -> Draft:
     """Read a draft, and from the folder that it is in the root before it.
 
     Raises:
-        PublishError: no machine would follow it whoever signed it, the roots before it are not in
-            the folder or do not follow, or it cannot be read.
+        PublishError: no signature would make machines follow it, the roots before it are
+            not in the folder or do not follow, or it cannot be read.
     """
     document = read(path)
     try:
@@ -171,7 +171,7 @@ def read_draft(path: Path, given: Path | None = None) -> Draft:
         )
     if root.version == 1:
         return Draft(path, document, root, None)
-    before = chain_of(list(walk(path.parent, given)), given).newest
+    before = require_chain(list(read_roots(path.parent, given)), given).newest
     if not isinstance(before, Root) or before.version != root.version - 1:
         raise PublishError(
             f"{path} must stand beside root {root.version - 1}, the newest of its folder: "
@@ -186,7 +186,7 @@ def signers_of(document: Mapping[str, object], root: Root, previous: Root | None
     return valid_signers(claims_of(document), rules.signed_bytes(document), keys)
 
 
-def anchored(path: Path) -> Root:
+def load_trusted(path: Path) -> Root:
     """Return a root that is trusted as given.
 
     Raises:
@@ -210,27 +210,29 @@ def read(path: Path) -> dict[str, object]:
         raise PublishError(f"{path} is no root: {refusal}") from None
 
 
-def _judged(path: Path, version: int, newest: Root | None, trusted: Root | None) -> Link:
+def _judged(path: Path, version: int, newest: Root | None, trusted: Root | None) -> RootFile:
     raw = _bytes(path)
     try:
         document = read_document(raw)
         root = rules.of(document)
         claims_of(document)
     except Refusal as refusal:
-        return Link(path, fault=str(refusal))
+        return RootFile(path, fault=str(refusal))
     if root.version != version:
-        return Link(path, document, root, f"it is root {root.version} inside")
+        return RootFile(path, document, root, f"it is root {root.version} inside")
     if trusted is not None and version == trusted.version:
         same = root.digest == trusted.digest
-        return Link(path, document, root, None if same else "it is not the root that is trusted")
+        return RootFile(
+            path, document, root, None if same else "it is not the root that is trusted"
+        )
     try:
         if newest is None:
             rules.load_trusted(raw)
         else:
             rules.verify_next(newest, raw)
     except Refusal as refusal:
-        return Link(path, document, root, str(refusal))
-    return Link(path, document, root)
+        return RootFile(path, document, root, str(refusal))
+    return RootFile(path, document, root)
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Roots as a person reads them before signing one, and what is new in each."""
+"""Roots and drafts as text and as JSON, with the difference from the root before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from phase_boot.publish.dates import rfc3339
 from phase_boot.publish.render import other_lines, row, signature_lines
-from phase_boot.publish.roots.folder import Draft, Link, signers_of
+from phase_boot.publish.roots.folder import Draft, RootFile, signers_of
 from phase_boot.trust.root import Delegation, Root, signed_bytes
 from phase_boot.trust.signatures import Trust
 
@@ -22,12 +22,12 @@ class Form:
 
     json: bool = False
 
-    def link(self, link: Link, previous: Root | None, *, given: bool) -> Iterator[str]:
+    def root_file(self, found: RootFile, previous: Root | None, *, given: bool) -> Iterator[str]:
         """Yield the lines of a root."""
         if self.json:
-            yield link_json(link, previous, given=given)
+            yield root_file_json(found, previous, given=given)
         else:
-            yield from link_lines(link, previous, given=given)
+            yield from root_file_lines(found, previous, given=given)
 
     def draft(self, draft: Draft) -> Iterator[str]:
         """Yield the lines of a draft."""
@@ -41,28 +41,28 @@ class Form:
         yield json.dumps({"file": name, "fault": text}) if self.json else f"{name} {text}"
 
 
-def link_lines(link: Link, previous: Root | None, *, given: bool) -> Iterator[str]:
-    """Yield what a root of a folder says, who signed it, and its fault."""
-    if link.fault is not None:
-        yield f"{link.path.name} BAD: {link.fault}"
+def root_file_lines(found: RootFile, previous: Root | None, *, given: bool) -> Iterator[str]:
+    """Yield the contents of a root of a folder, its signers and its fault."""
+    if found.fault is not None:
+        yield f"{found.path.name} BAD: {found.fault}"
     else:
-        yield f"{link.path.name} {'is trusted as given' if given else 'follows'}"
-    if link.root is not None:
-        signers = signers_of(link.document, link.root, previous)
-        yield from root_lines(link.document, link.root, signers)
+        yield f"{found.path.name} {'is trusted as given' if given else 'follows'}"
+    if found.root is not None:
+        signers = signers_of(found.document, found.root, previous)
+        yield from root_lines(found.document, found.root, signers)
 
 
-def link_json(link: Link, previous: Root | None, *, given: bool) -> str:
-    """Return what a root of a folder says, who signed it, and its fault, as one line of JSON."""
-    record: dict[str, object] = {"file": link.path.name, "kind": "root", "fault": link.fault}
-    if link.root is not None:
-        signers = signers_of(link.document, link.root, previous)
-        record |= {"trusted_as_given": given, **_facts(link.document, link.root, signers)}
+def root_file_json(found: RootFile, previous: Root | None, *, given: bool) -> str:
+    """Return the contents of a root of a folder, its signers and its fault, as a line of JSON."""
+    record: dict[str, object] = {"file": found.path.name, "kind": "root", "fault": found.fault}
+    if found.root is not None:
+        signers = signers_of(found.document, found.root, previous)
+        record |= {"trusted_as_given": given, **_facts(found.document, found.root, signers)}
     return json.dumps(record)
 
 
 def draft_json(draft: Draft) -> str:
-    """Return what a draft says and what it lacks, as one line of JSON."""
+    """Return the contents of a draft and its missing signatures, as a line of JSON."""
     before, own = draft.lacks
     facts = _facts(draft.document, draft.root, draft.signers)
     lacks = {"previous": before, "own": own}
@@ -77,7 +77,7 @@ def _facts(
 
 
 def draft_lines(draft: Draft) -> Iterator[str]:
-    """Yield what a draft says, what it changes, and what it lacks."""
+    """Yield the contents of a draft, its changes, and its missing signatures."""
     yield f"{draft.path.name} is a draft, and {lack(draft)}"
     yield from root_lines(draft.document, draft.root, draft.signers)
     yield from signature_lines(draft.document, signed_bytes(draft.document))
@@ -90,7 +90,7 @@ def draft_lines(draft: Draft) -> Iterator[str]:
 
 
 def lack(draft: Draft) -> str:
-    """Say what keeps a draft from being a root."""
+    """Return which signatures a draft lacks."""
     before, own = draft.lacks
     if draft.previous is None:
         return f"lacks {own} signature(s) of its keys" if own else "lacks nothing"
@@ -105,7 +105,7 @@ def lack(draft: Draft) -> str:
 def root_lines(
     document: Mapping[str, object], root: Root, signers: frozenset[str]
 ) -> Iterator[str]:
-    """Yield all that a root says."""
+    """Yield the contents of a root."""
     yield from other_lines(document, _KNOWN)
     yield row("next root", f"{root.role.threshold} of {len(root.role.keys)} must sign it")
     for keyid in sorted(root.role.keys):
@@ -121,7 +121,7 @@ def root_lines(
 
 
 def difference(old: Root, new: Root) -> Iterator[str]:
-    """Yield what ``new`` changes."""
+    """Yield the differences between two roots."""
     yield from _keys("the root", old.role, new.role)
     for name in sorted({*old.channels, *new.channels}):
         was, now = old.channels.get(name), new.channels.get(name)

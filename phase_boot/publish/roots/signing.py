@@ -1,4 +1,4 @@
-"""Making a root: a draft until enough keys signed it, and then all at once a root."""
+"""Signing a root: it stays a draft until enough keys signed it, and becomes a root atomically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.folder_lock import locked
-from phase_boot.publish.keys.signing import check_all_hold, signed
+from phase_boot.publish.keys.signing import add_signatures, require_valid_signatures
 from phase_boot.publish.roots.folder import Draft, draft_file, drafts, root_file
 from phase_boot.safefs.atomic import PUBLIC, move, replace
 from phase_boot.trust import root as rules
@@ -66,9 +66,11 @@ def add(draft: Draft, keys: Sequence[SigningKey]) -> Draft:
     check(draft)
     for key in keys:
         _check_has_a_say(draft, key)
-    raw = signed(draft.document, rules.signed_bytes(draft.document), keys)
+    raw = add_signatures(draft.document, rules.signed_bytes(draft.document), keys)
     if len(raw) > MAX_BYTES:
-        raise PublishError(f"A root of more than {MAX_BYTES} bytes is read by nobody: shorten it.")
+        raise PublishError(
+            f"A root of more than {MAX_BYTES} bytes is refused by every machine: shorten it."
+        )
     ready = Draft(draft.path, read_document(raw), draft.root, draft.previous)
     replace(draft.path, raw, PUBLIC)
     if not any(ready.lacks):
@@ -77,12 +79,12 @@ def add(draft: Draft, keys: Sequence[SigningKey]) -> Draft:
 
 
 def check(draft: Draft) -> None:
-    """Refuse a draft that somebody changed after somebody signed it.
+    """Refuse a draft that was changed after it was signed.
 
     Raises:
         PublishError: a signature does not fit.
     """
-    check_all_hold(str(draft.path), draft.document, rules.signed_bytes(draft.document))
+    require_valid_signatures(str(draft.path), draft.document, rules.signed_bytes(draft.document))
 
 
 def _check_has_a_say(draft: Draft, key: SigningKey) -> None:

@@ -11,7 +11,7 @@ import pytest
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.node_key import NodeKey, ephemeral, load_or_create, signing_agent
 from phase_boot.publish.errors import PublishError
-from phase_boot.publish.keys.keyfile import form_of, read_keyfile
+from phase_boot.publish.keys.keyfile import encode_key, read_keyfile
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.receipt import read_receipt, sign_receipt
@@ -46,7 +46,7 @@ def test_an_empty_key_file_is_replaced_and_that_is_said(left: bytes, tmp_path: P
 
 
 def test_a_key_file_that_was_cut_anywhere_is_replaced(tmp_path: Path) -> None:
-    whole = form_of(SigningKey.generate(), None)
+    whole = encode_key(SigningKey.generate(), None)
     path = tmp_path / "node.key"
     for length in range(len(whole) - 2):
         path.write_bytes(whole[:length])
@@ -64,8 +64,8 @@ def test_a_key_file_that_was_cut_anywhere_is_replaced(tmp_path: Path) -> None:
         b"{}\n",
         b'{"kind": "other"}\n',
         b'{"kind": "phase-boot-key-v1", "keyid": 7, "seed": ""}\n',
-        form_of(SigningKey(b"1" * 32), None).replace(b'"seed": "31', b'"seed": "32'),
-        form_of(SigningKey(b"1" * 32), b"secret", Cost(1, 8192)),
+        encode_key(SigningKey(b"1" * 32), None).replace(b'"seed": "31', b'"seed": "32'),
+        encode_key(SigningKey(b"1" * 32), b"secret", Cost(1, 8192)),
     ],
     ids=["text", "no fields", "another kind", "no key id", "another's key id", "sealed"],
 )

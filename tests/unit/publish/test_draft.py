@@ -15,7 +15,7 @@ import pytest
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import KERNEL, PUBLISHER, ROOTFS, document, encoded, signed
 from phase_boot.provider.site_backend import find_offers, open_served
-from phase_boot.publish.keys.keyfile import form_of
+from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.signatures import Trust
@@ -36,7 +36,7 @@ BOTH = Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
 @pytest.fixture(autouse=True)
 def keys(desk: Path) -> None:
     for name, key in (("one", PUBLISHER), ("two", SECOND)):
-        save(desk / name, form_of(key, None))
+        save(desk / name, encode_key(key, None))
 
 
 def save(path: Path, data: bytes) -> None:
@@ -105,7 +105,7 @@ def test_a_published_draft_is_cleared_away_and_another_one_is_not(
 
 def test_what_is_signed_is_shown_before_the_passphrase_is_asked(desk: Path) -> None:
     (desk / "m.json").write_bytes(signed(lasting(dags={"rootfs": DAG}), SECOND))
-    save(desk / "one", form_of(PUBLISHER, b"sesame", Cost(1, 8192)))
+    save(desk / "one", encode_key(PUBLISHER, b"sesame", Cost(1, 8192)))
     with Typist(["sign", str(desk / "m.json"), "--key", str(desk / "one")]) as typist:
         typist.answer("Passphrase of", "sesame")
         assert typist.leave() == 0
@@ -259,7 +259,7 @@ def test_a_signed_draft_must_be_newer_than_what_is_published(
 
 def test_a_draft_that_nobody_signed_is_not_published(run: Run, desk: Path, draft: Path) -> None:
     status, _, err = run(f"publish --signed {draft} --out @/site")
-    assert (status, "Nobody signed" in err) == (1, True)
+    assert (status, "has no signature" in err) == (1, True)
     assert not published(desk).exists()
 
 

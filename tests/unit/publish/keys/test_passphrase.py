@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.drill.sample_manifest import PUBLISHER
-from phase_boot.publish.keys.keyfile import form_of, read_key
+from phase_boot.publish.keys.keyfile import encode_key, read_key
 from phase_boot.publish.keys.passphrase import from_file
 from phase_boot.trust.passphrase_box import Cost
 from tests.support.terminal_user import Typist
@@ -36,7 +36,7 @@ def private(path: Path, data: bytes) -> Path:
 
 @pytest.fixture
 def sealed(desk: Path) -> Path:
-    return private(desk / "key", form_of(PUBLISHER, SESAME.encode(), CHEAP))
+    return private(desk / "key", encode_key(PUBLISHER, SESAME.encode(), CHEAP))
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_the_key_id_needs_no_passphrase(run: Run) -> None:
 
 @pytest.mark.usefixtures("secret")
 def test_a_passphrase_is_added_changed_and_removed_and_the_key_stays(run: Run, desk: Path) -> None:
-    key = private(desk / "key", form_of(PUBLISHER, None))
+    key = private(desk / "key", encode_key(PUBLISHER, None))
     private(desk / "second", b"second\r\n")
     files = "--passphrase-file @/secret --new-passphrase-file @/second"
     assert run("key passphrase @/key --new-passphrase-file @/secret")[0] == 0

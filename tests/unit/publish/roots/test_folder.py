@@ -12,7 +12,7 @@ import pytest
 
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
 from phase_boot.provider.site_backend import open_served
-from phase_boot.publish.keys.keyfile import form_of
+from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import load_trusted, verify_next
 from phase_boot.trust.signatures import Trust
@@ -34,7 +34,7 @@ PUBLISH = (
 def keys(desk: Path) -> None:
     named = {"a": A, "b": B, "c": C, "one": PUBLISHER, "two": SECOND, "stranger": STRANGER}
     for name, key in named.items():
-        (desk / name).write_bytes(form_of(key, None))
+        (desk / name).write_bytes(encode_key(key, None))
         (desk / name).chmod(0o600)
 
 
