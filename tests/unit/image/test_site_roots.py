@@ -147,7 +147,7 @@ def test_two_seeds_are_told_apart_by_the_root_that_they_carry() -> None:
     [
         (["--root", "none.json"], "none.json cannot be read"),
         (["--root", __file__], "trust.root"),
-        (["--root", "none.json", "--threshold", "2"], "leave the keys and --threshold out"),
+        (["--root", "none.json", "--threshold", "2"], "omit the keys and --threshold"),
         (["--key", "somebody"], "key id"),
     ],
     ids=["missing", "no-root", "threshold", "no-key"],
