@@ -159,7 +159,7 @@ def test_what_a_job_writes_cannot_speak_to_the_terminal(plasma: Any, tmp_path: P
     [
         ("[]", "The document is not a JSON object"),
         ('{"name": "x"}', "The field job.module is not usable (missing)"),
-        ('{"name": "x", "name": "y"}', "says name twice"),
+        ('{"name": "x", "name": "y"}', "the name name twice"),
     ],
 )
 def test_what_is_no_job_is_refused_in_one_sentence(

@@ -267,8 +267,8 @@ def test_a_draft_that_nobody_signed_is_not_published(run: Run, desk: Path, draft
     ("words", "why"),
     [
         ("publish --unsigned --out @/site --version 1", "--channel, --arch, --kernel"),
-        ("publish --signed @/m.json --out @/site --version 1", "--version stand in what was"),
-        ("publish --signed @/m.json --out @/site --cmdline x", "--cmdline stand in"),
+        ("publish --signed @/m.json --out @/site --version 1", "The draft has its own --version"),
+        ("publish --signed @/m.json --out @/site --cmdline x", "The draft has its own --cmdline"),
     ],
 )
 def test_words_that_contradict_each_other_are_refused(run: Run, words: str, why: str) -> None:

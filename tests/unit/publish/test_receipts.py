@@ -106,7 +106,7 @@ def test_a_receipt_under_a_name_that_is_not_its_own_is_named(
     path.rename(path.with_name("0" * 64 + ".json"))
     status, out, _ = run("receipts @/site")
     assert status == 1
-    assert "somebody moved it" in out
+    assert "so it was moved" in out
 
 
 def test_a_manifest_that_no_publisher_signed_makes_no_receipt_true(
@@ -154,7 +154,7 @@ def test_where_nobody_is_trusted_nothing_is_listed(run: Run, desk: Path, site: P
         root.write_bytes(b"{}")
     status, out, err = run("receipts @/site")
     assert (status, out) == (1, "")
-    assert "name a root with --root" in err
+    assert "name one with --root" in err
 
 
 @pytest.mark.usefixtures("keyid")

@@ -127,4 +127,4 @@ def test_what_cannot_be_checked_is_told_in_one_sentence(run: Run, words: str, st
 def test_checking_without_a_key_is_no_checking(run: Run, site: Path) -> None:
     status, out, err = run(f"verify {site}")
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "Say whom to trust" in err
+    assert "Name trusted keys with --key" in err
