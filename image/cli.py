@@ -10,22 +10,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from image import stick, target_image, tools
-from image.build_cache import BUILD, ROOT, BuildCache, build_lock
+from image.build_cache import BuildCache, build_lock
 from image.errors import BuildError
-from image.recipe import CACHE_MIB, Recipe, TrustConfig
+from image.recipe import CACHE_MIB, Recipe
+from image.repository import BUILD, ROOT
 from image.site_roots import copy_roots
-from image.steps import seed
+from image.steps.certificates import read_authorities
+from image.trust_config import TrustConfig, policy_files
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.publish.errors import PublishError
 from policies.model import PolicyError, Shell
 from policies.write import ROOT_NAME, trust_from_options
 
-CA_HELP = "certificate authorities of one's own, in PEM, added to Debian's for HTTPS"
+CA_HELP = "PEM file of certificate authorities for HTTPS, besides Debian's"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says, and return the exit status (`edge.STATUSES`)."""
+    """Run the builder with ``arguments`` and return its exit status (`edge.STATUSES`)."""
     return edge.run(lambda: _main(arguments), whole=arguments is None)
 
 
@@ -56,50 +58,54 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_build(command: argparse.ArgumentParser) -> None:
-    """Describe `build`."""
+    """Add the options of `build`."""
     command.add_argument("--arch", type=Arch.parse, required=True, help="amd64 or arm64")
-    whom = command.add_mutually_exclusive_group(required=True)
-    whom.add_argument("--root", type=Path, metavar="FILE", help="a root that names the publishers")
-    whom.add_argument("--key", action="append", help="a publisher (key id), for ever")
-    command.add_argument("--threshold", type=int, help="how many of the keys must sign; 1")
-    command.add_argument("--channel", default="stable")
-    command.add_argument("--url", action="append", default=[], help="a manifest URL to try")
+    trust = command.add_mutually_exclusive_group(required=True)
+    trust.add_argument("--root", type=Path, metavar="FILE", help="root that names the publishers")
+    trust.add_argument("--key", action="append", help="key id of a fixed publisher")
+    command.add_argument("--threshold", type=int, help="number of keys that must sign (default: 1)")
+    command.add_argument("--channel", default="stable", help="channel to follow (default: stable)")
+    command.add_argument("--url", action="append", default=[], help="manifest URL to try")
     command.add_argument(
-        "--gateway", action="append", default=[], metavar="URL", help="an IPFS gateway to ask too"
+        "--gateway", action="append", default=[], metavar="URL", help="additional IPFS gateway"
     )
     command.add_argument(
         "--ca", type=Path, action="append", default=[], metavar="FILE", help=CA_HELP
     )
     command.add_argument(
-        "--root-shell", action="store_true", help="let the person at the machine be root"
+        "--root-shell", action="store_true", help="offer a root shell at the console"
     )
     command.add_argument(
         "--attended",
         action="store_true",
-        help="after a failure wait for a person and never try again without one",
+        help="after a failure, wait for a person instead of retrying after a pause",
     )
     command.add_argument(
-        "--measured", action="store_true", help="for the bench alone: believes any mirror"
+        "--measured",
+        action="store_true",
+        help="for the boot benchmark only: it boots unverified",
     )
-    command.add_argument("--cache-mib", type=int, default=CACHE_MIB)
-    command.add_argument("--out", type=Path, help="the image file")
+    command.add_argument("--cache-mib", type=int, default=CACHE_MIB, help="size of Cache in MiB")
+    command.add_argument("--out", type=Path, help="image file to write")
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     command.set_defaults(run=build_image)
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
-    """Describe `target`."""
+    """Add the options of `target`."""
     command.add_argument("--arch", type=Arch.parse, required=True, help="amd64 or arm64")
-    command.add_argument("--channel", default="stable")
-    command.add_argument("--version", help="dotted numbers; without it, made of the time")
-    command.add_argument("--key", type=Path, help="the publisher's key file; without it, no SITE")
-    command.add_argument("--root", type=Path, metavar="FILE", help="publish it, and what follows")
-    command.add_argument("--site", type=Path, help="the mirror's folder")
+    command.add_argument("--channel", default="stable", help="channel to follow (default: stable)")
+    command.add_argument("--version", help="dotted numbers (default: from the time)")
     command.add_argument(
-        "--job", type=Path, action="append", default=[], metavar="FILE", help="it runs this too"
+        "--key", type=Path, help="publisher's key file; publishes nothing without it"
+    )
+    command.add_argument("--root", type=Path, metavar="FILE", help="root to publish")
+    command.add_argument("--site", type=Path, help="folder of the SITE")
+    command.add_argument(
+        "--job", type=Path, action="append", default=[], metavar="FILE", help="additional job"
     )
     command.add_argument(
-        "--module", type=Path, action="append", default=[], metavar="FILE", help="what a job runs"
+        "--module", type=Path, action="append", default=[], metavar="FILE", help="module of a job"
     )
     command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     command.set_defaults(run=build_target)
@@ -120,7 +126,7 @@ def build_target(options: argparse.Namespace) -> None:
     site = options.site or ROOT / f"dist/site-{wanted.arch}"
     if options.root is not None:
         copy_roots(options.root, site)
-    order = target_image.PublishOptions(
+    publishing = target_image.PublishOptions(
         recipe=wanted,
         key=options.key,
         site=site,
@@ -128,12 +134,13 @@ def build_target(options: argparse.Namespace) -> None:
         jobs=tuple(options.job),
         modules=tuple(options.module),
     )
-    version = target_image.publish_target(order, files, datetime.now(UTC).replace(microsecond=0))
+    now = datetime.now(UTC).replace(microsecond=0)
+    version = target_image.publish_target(publishing, files, now)
     print(f"{site}: version {version}")
 
 
 def build_image(options: argparse.Namespace) -> None:
-    """Build an image and put it where it was asked for."""
+    """Build a stick's image and copy it to the output file."""
     wanted = Recipe(
         arch=options.arch,
         trust=TrustConfig(
@@ -143,13 +150,13 @@ def build_image(options: argparse.Namespace) -> None:
             channel=options.channel,
             urls=tuple(options.url),
             gateways=tuple(options.gateway),
-            authorities=seed.read_authorities(options.ca),
+            authorities=read_authorities(options.ca),
             shell=Shell(root=options.root_shell, unattended=not options.attended),
         ),
         cache_mib=options.cache_mib,
         measured=options.measured,
     )
-    seed.policy_files(wanted.trust)
+    policy_files(wanted.trust)
     builds = BuildCache(BUILD / wanted.arch, dry_run=options.dry_run)
     out = options.out or ROOT / f"dist/phase-boot-{wanted.arch}.img"
     with build_lock(builds.folder):

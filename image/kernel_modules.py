@@ -1,4 +1,4 @@
-"""Choosing kernel modules: what a list of patterns names, and all that those depend on."""
+"""Choose kernel modules: those that a list of patterns names, and their dependencies."""
 
 from __future__ import annotations
 
@@ -14,29 +14,23 @@ INFO: Final = re.compile(rb"(?<=\0)(depends|softdep)=([^\0]*)\0")
 PRE: Final = re.compile(r"pre: ((?:(?!post:)\S+\s*)+)")
 
 
-def patterns(text: str) -> tuple[str, ...]:
-    """Return the patterns of a list, one a line; ``#`` starts a comment."""
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    return tuple(line for line in lines if line)
-
-
 def module_name(path: PurePosixPath) -> str:
-    """Return the name by which modules speak of each other: dashes and underscores are one."""
+    """Return the name of a module in dependency lists, where a dash is an underscore."""
     return path.name.partition(".")[0].replace("-", "_")
 
 
 def matching(paths: Iterable[PurePosixPath], wanted: Iterable[str]) -> list[PurePosixPath]:
-    """Return the paths that a pattern names, sorted.
+    """Return the paths that a pattern matches, sorted.
 
-    A pattern that ends in ``/`` means list_candidates below that folder; one that starts with ``!``
-    takes away what earlier ones brought.
+    A pattern that ends in ``/`` matches everything below that folder; one that starts with ``!``
+    removes paths that earlier ones added.
     """
     chosen: set[PurePosixPath] = set()
-    list_candidates = sorted(paths)
+    everything = sorted(paths)
     for pattern in wanted:
         glob = pattern.removeprefix("!")
         glob = glob + "*" if glob.endswith("/") else glob + SUFFIX
-        hits = {path for path in list_candidates if fnmatch.fnmatchcase(str(path), glob)}
+        hits = {path for path in everything if fnmatch.fnmatchcase(str(path), glob)}
         chosen = chosen - hits if pattern.startswith("!") else chosen | hits
     return sorted(chosen)
 
@@ -44,9 +38,9 @@ def matching(paths: Iterable[PurePosixPath], wanted: Iterable[str]) -> list[Pure
 def closure(
     chosen: Iterable[PurePosixPath],
     by_name: Mapping[str, PurePosixPath],
-    needs: Callable[[PurePosixPath], Iterable[str]],
+    dependencies: Callable[[PurePosixPath], Iterable[str]],
 ) -> list[PurePosixPath]:
-    """Return ``chosen`` and every module that one of them needs, sorted.
+    """Return ``chosen`` and every module that they depend on, directly or not, sorted.
 
     A name that is not in ``by_name`` is built into the kernel.
     """
@@ -56,12 +50,12 @@ def closure(
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [by_name[name] for name in needs(path) if name in by_name]
+            waiting += [by_name[name] for name in dependencies(path) if name in by_name]
     return sorted(found)
 
 
 def dependencies_of(module: bytes) -> tuple[str, ...]:
-    """Return the modules that an uncompressed ``module`` needs, hard and soft."""
+    """Return the modules that an uncompressed ``module`` depends on (`depends` and `softdep`)."""
     names: list[str] = []
     for match in INFO.finditer(module):
         text = match[2].decode()
@@ -72,24 +66,26 @@ def dependencies_of(module: bytes) -> tuple[str, ...]:
     return tuple(name.replace("-", "_") for name in names if name)
 
 
-def select(tree: Path, wanted: Iterable[str], quick: Iterable[str]) -> dict[PurePosixPath, bytes]:
-    """Return the modules of ``tree`` (a `kernel` folder) that ``wanted`` names, with their paths.
+def select(
+    tree: Path, wanted: Iterable[str], uncompressed: Iterable[str]
+) -> dict[PurePosixPath, bytes]:
+    """Return the modules of ``tree`` (a `kernel` folder) that ``wanted`` names, by path.
 
-    All that they need comes too. Those that ``quick`` names are unpacked, so that loading them
-    takes no time; the others stay compressed, and the kernel unpacks them.
+    Their dependencies are included. Modules that ``uncompressed`` names are decompressed, because
+    a boot needs them and decompression would delay it; the kernel decompresses the others.
     """
     paths = {PurePosixPath(path.relative_to(tree)) for path in tree.rglob("*" + SUFFIX)}
     by_name = {module_name(path): path for path in sorted(paths)}
     packed: dict[PurePosixPath, bytes] = {}
     loaded: dict[PurePosixPath, bytes] = {}
 
-    def needs(path: PurePosixPath) -> tuple[str, ...]:
+    def dependencies(path: PurePosixPath) -> tuple[str, ...]:
         packed[path] = (tree / path).read_bytes()
         loaded[path] = lzma.decompress(packed[path])
         return dependencies_of(loaded[path])
 
-    chosen = closure(matching(paths, wanted), by_name, needs)
+    chosen = closure(matching(paths, wanted), by_name, dependencies)
     known = {path: dependencies_of(data) for path, data in loaded.items()}
-    at_once = set(closure(matching(chosen, quick), by_name, known.__getitem__))
-    unpacked = {path.with_suffix(""): loaded[path] for path in chosen if path in at_once}
-    return unpacked | {path: packed[path] for path in chosen if path not in at_once}
+    plain = set(closure(matching(chosen, uncompressed), by_name, known.__getitem__))
+    unpacked = {path.with_suffix(""): loaded[path] for path in chosen if path in plain}
+    return unpacked | {path: packed[path] for path in chosen if path not in plain}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from image.build_cache import ROOT
-from image.kernel_modules import patterns
 from image.platforms import PLATFORMS, Platform
+from image.repository import ROOT
+from image.trust_config import DEFAULT_TRUST, TrustConfig
 from phase_boot.content.arch import Arch
-from policies.model import Shell
-from policies.write import SHIPPED_SHELL, RootFile, StaticKeys
 
 SUITE: Final = "trixie"
 """Debian 13."""
@@ -21,6 +20,9 @@ PYTHON_FILES: Final = ROOT / "image" / "python"
 SEED_FILES: Final = ROOT / "image" / "seed"
 BENCH_FILES: Final = ROOT / "image" / "bench" / "seed"
 TARGET_FILES: Final = ROOT / "image" / "target"
+DEVICES: Final = ROOT / "image" / "initramfs" / "devices.sh"
+"""The shell functions that the first script of the seed and that of the target share."""
+LOCK: Final = ROOT / "uv.lock"
 INTERPRETER: Final = ("python3.13-minimal", "libpython3.13-stdlib")
 SEED_PACKAGES: Final = (
     *INTERPRETER,
@@ -36,31 +38,16 @@ SEED_PACKAGES: Final = (
     "udev",
 )
 CERTIFICATES: Final = ("ca-certificates",)
+SEED_WHEELS: Final = ("--prune", "tomlkit")
+"""Options of `uv export` for the seed: tomlkit writes policies, and the seed only reads them."""
+TARGET_WHEELS: Final = (
+    *("--extra", "plasma"),
+    *("--prune", "prompt-toolkit", "--prune", "structlog", "--prune", "tomlkit"),
+    *("--prune", "transitions"),
+)
+"""The same for the target: Plasma's and the provider's wheels, without the daemon's others."""
 MIB: Final = 1024 * 1024
 CACHE_MIB: Final = 512
-
-NO_PUBLISHERS: Final = StaticKeys(())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustConfig:
-    """Whom the seed of an image trusts, and where it looks.
-
-    Attributes:
-        publishers: a root, or keys; the example target asks nobody.
-        channel: the channel to follow.
-        urls: manifest URLs that are known beforehand.
-        gateways: base URLs of trustless gateways of IPFS.
-        authorities: certificates in PEM that HTTPS servers may have theirs from, besides Debian's.
-        shell: what a person at the console may do, and whether the machine tries again by itself.
-    """
-
-    publishers: StaticKeys | RootFile = NO_PUBLISHERS
-    channel: str = "stable"
-    urls: tuple[str, ...] = ()
-    gateways: tuple[str, ...] = ()
-    authorities: str = ""
-    shell: Shell = SHIPPED_SHELL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +57,15 @@ class Recipe:
     Attributes:
         arch: the architecture.
         trust: what goes into the policies.
-        esp_mib: size of the loader's partition; room for a second kernel is meant.
+        esp_mib: size of the ESP, with room for a second kernel.
         cache_mib: size of Cache; it is sparse in the image file.
-        menu_seconds: how long the loader's menu stays.
-        measured: carry the script that boots are measured beside. It believes whatever a mirror
-            says, so such a stick is for the bench and nothing else.
+        menu_seconds: how long the loader's menu waits.
+        measured: include the reference script of the boot benchmark. It boots what a mirror
+            offers without verifying it, so such a stick is for the benchmark alone.
     """
 
     arch: Arch
-    trust: TrustConfig = TrustConfig()
+    trust: TrustConfig = DEFAULT_TRUST
     esp_mib: int = 256
     cache_mib: int = CACHE_MIB
     menu_seconds: int = 3
@@ -86,14 +73,14 @@ class Recipe:
 
     @property
     def platform(self) -> Platform:
-        """The architecture's facts."""
+        """The facts of the architecture."""
         return PLATFORMS[self.arch]
 
     @property
-    def own_files(self) -> tuple[Path, ...]:
+    def seed_sources(self) -> tuple[Path, ...]:
         """The folders of the repository that go into the seed's root."""
-        own = (PYTHON_FILES, SEED_FILES)
-        return (*own, BENCH_FILES) if self.measured else own
+        sources = (BASE_FILES, PYTHON_FILES, SEED_FILES)
+        return (*sources, BENCH_FILES) if self.measured else sources
 
     @property
     def options(self) -> str:
@@ -103,12 +90,24 @@ class Recipe:
         return f"{consoles} quiet loglevel=3 net.ifnames=0 panic=30 cryptomgr.notests"
 
 
-def list_of(path: Path) -> tuple[str, ...]:
-    """Return the patterns that a list file holds."""
-    return patterns(path.read_text(encoding="utf-8"))
+def project() -> dict[str, Any]:
+    """Return the `project` table of pyproject.toml."""
+    table: dict[str, Any] = _pyproject()["project"]
+    return table
+
+
+def dependencies() -> str:
+    """Return what `uv export` reads of pyproject.toml, as text."""
+    names = ("requires-python", "dependencies", "optional-dependencies")
+    tables = {name: project().get(name) for name in names}
+    return json.dumps([tables, _pyproject().get("tool", {}).get("uv")], sort_keys=True)
 
 
 def version() -> str:
-    """Return the project's version, as pyproject.toml has it."""
+    """Return the project's version."""
+    return str(project()["version"])
+
+
+def _pyproject() -> dict[str, Any]:
     with (ROOT / "pyproject.toml").open("rb") as file:
-        return str(tomllib.load(file)["project"]["version"])
+        return tomllib.load(file)

@@ -1,4 +1,7 @@
-"""Build the example target and publish it: a small Debian that reports what it is."""
+"""Build the example target and publish it: a small Debian that reports its boot and runs Plasma.
+
+The target shares the seed's packages, kernel, modules and interpreter (`image.stick`).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from image import recipe, stick
-from image.build_cache import BUILD, ROOT, BuildCache, Step, discard
-from image.recipe import BASE_FILES, PYTHON_FILES, SEED_FILES, TARGET_FILES, Recipe
-from image.steps import filesystems, initramfs, kernel, python, target
-from image.tools import epoch
+from image.build_cache import BuildCache, Step
+from image.file_tree import discard
+from image.import_graph import ImportGraph
+from image.packed_modules import TARGET, packed_files
+from image.pattern_list import read_patterns
+from image.recipe import (
+    BASE_FILES,
+    DEVICES,
+    LOCK,
+    PYTHON_FILES,
+    SEED_FILES,
+    TARGET_FILES,
+    TARGET_WHEELS,
+    Recipe,
+)
+from image.repository import BUILD
+from image.steps import initramfs, kernel, python, squashfs, target
+from image.steps.rootfs import RootParts
 from phase_boot.console.progress import progress
 from phase_boot.content.version import Version
 from phase_boot.publish.keys.keyfile import read_key
@@ -24,21 +41,21 @@ from phase_boot.publish.release import Release, publish_release
 from phase_boot.store.layout import manifest_path
 
 LIFETIME: Final = timedelta(days=90)
-RENEWED: Final = timedelta(days=7)
-"""A manifest is published anew so long before it expires."""
+RENEWAL: Final = timedelta(days=7)
+"""A manifest is published anew when less than this remains before it expires."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishOptions:
-    """What to publish where.
+    """What to publish and where.
 
     Attributes:
         recipe: the architecture and the channel.
         key: the publisher's key file.
-        site: the mirror's folder.
-        version: the version; None makes one of the time.
-        jobs: what the target runs besides its own, from the manifest; a file each.
-        modules: what those run.
+        site: the folder of the SITE.
+        version: the version; None derives one from the time.
+        jobs: files of jobs that the manifest adds to the target's own.
+        modules: files of the modules that those jobs run.
     """
 
     recipe: Recipe
@@ -50,31 +67,29 @@ class PublishOptions:
 
 
 def build_artifacts(builds: BuildCache, wanted: Recipe) -> Mapping[str, Path]:
-    """Build kernel, initramfs and rootfs of the target, and return where they are."""
+    """Build kernel, initramfs and rootfs of the target, and return their paths in the cache."""
     debian = builds.run(stick.debian_packages(wanted))
     interpreter = builds.run(stick.interpreter_packages())
-    linux = builds.run(stick.seed_kernel(wanted, debian))
-    modules = builds.run(stick.seed_modules(wanted, debian))
+    linux = builds.run(stick.extracted_kernel(wanted, debian))
+    modules = builds.run(stick.root_modules(wanted, debian))
     early = builds.run(early_modules(debian))
     first = builds.run(target_initramfs(debian, early))
     wheels = builds.run(target_wheels(wanted, interpreter))
-    program = builds.run(stick.own_program(interpreter))
-    root = builds.run(target_root(wanted, debian, interpreter, modules, wheels, program))
+    program = builds.run(target_program(interpreter, builds.graph))
+    trees = ((modules, ""), (wheels, python.SITE), (program, python.SITE))
+    root = builds.run(target_root(wanted, debian, interpreter, trees))
     rootfs = builds.run(target_rootfs(root))
     return {"kernel": linux / "vmlinuz", "initramfs": first, "rootfs": rootfs}
 
 
 def early_modules(debian: Path) -> Step:
-    """The modules of the target's initramfs."""
+    """The kernel modules of the target's initramfs."""
     lists = (SEED_FILES / "initramfs.modules", TARGET_FILES / "initramfs.modules")
-    patterns = tuple(pattern for path in lists for pattern in recipe.list_of(path))
+    patterns = tuple(pattern for path in lists for pattern in read_patterns(path))
     return Step(
         name="target-drivers",
-        description="choose the drivers that it takes to read the Cache",
+        description="choose the drivers that reading the Cache takes",
         make=partial(kernel.install_modules, debian, patterns, patterns),
-        options=patterns,
-        inputs=(ROOT / "image/kernel_modules.py",),
-        depends_on=(debian,),
     )
 
 
@@ -84,58 +99,61 @@ def target_initramfs(debian: Path, early: Path) -> Step:
     return Step(
         name="target-first",
         description="pack busybox, the target's first script and its drivers as initramfs",
-        make=partial(initramfs.pack, debian / "usr/bin/busybox", init, early),
-        inputs=(init, initramfs.DEVICES),
-        depends_on=(debian, early),
+        make=partial(initramfs.pack, debian / stick.BUSYBOX, init, DEVICES, early),
     )
 
 
 def target_wheels(wanted: Recipe, interpreter: Path) -> Step:
-    """The locked Python dependencies of Plasma, trimmed and byte-compiled."""
+    """The Python dependencies of Plasma and of the provider."""
+    platform = wanted.platform.wheels
     return Step(
         name="target-wheels",
-        description="install the locked wheels that Plasma runs on, by hash, as the seed's",
-        make=partial(python.install_wheels, wanted.platform.wheels, interpreter, target.CHOICE),
-        options=(wanted.platform.wheels, *target.CHOICE),
-        inputs=(ROOT / "uv.lock",),
-        depends_on=(interpreter,),
+        description="install the locked wheels that Plasma needs, by hash, and compile",
+        make=partial(python.install_wheels, LOCK, platform, interpreter, TARGET_WHEELS),
+        options=(recipe.dependencies(),),
     )
 
 
-def target_root(wanted: Recipe, debian: Path, *parts: Path) -> Step:
+def target_program(interpreter: Path, graph: ImportGraph) -> Step:
+    """The modules of the project that the target's commands can import."""
+    files = packed_files(TARGET, graph)
+    return Step(
+        name="target-program",
+        description=f"copy the {len(files)} modules that the target can import, compile",
+        make=partial(python.install_project, files, python.metadata(recipe.project()), interpreter),
+    )
+
+
+def target_root(
+    wanted: Recipe, debian: Path, interpreter: Path, trees: tuple[tuple[Path, str], ...]
+) -> Step:
     """The target's root folder."""
-    interpreter, modules, wheels, program = parts
-    trees = ((modules, ""), (wheels, python.SITE), (program, python.SITE))
+    parts = RootParts(
+        packages=debian,
+        interpreter=interpreter,
+        sources=(BASE_FILES, PYTHON_FILES, TARGET_FILES),
+        trees=trees,
+        platform=wanted.platform,
+        version=recipe.version(),
+    )
     return Step(
         name="target-root",
         description="assemble the target's root: systemd, network, report, Plasma and its jobs",
-        make=partial(target.build_root, debian, interpreter, trees, wanted),
-        options=(recipe.version(), str(epoch())),
-        inputs=(
-            BASE_FILES,
-            PYTHON_FILES,
-            TARGET_FILES,
-            ROOT / "image/steps/python.py",
-            *stick.ROOTFS_CODE,
-        ),
-        depends_on=(debian, *parts),
+        make=partial(target.build_root, parts),
     )
 
 
 def target_rootfs(root: Path) -> Step:
     """The target's root, packed."""
-    options = filesystems.TARGET_OPTIONS
     return Step(
         name="target-rootfs",
         description="pack the target's root as squashfs, in blocks that two versions can share",
-        make=partial(filesystems.squashfs, root, options),
-        options=(*options, str(epoch())),
-        depends_on=(root,),
+        make=partial(squashfs.make_squashfs, root, squashfs.TARGET_OPTIONS),
     )
 
 
 def link_artifacts(made: Mapping[str, Path], wanted: Recipe) -> Mapping[str, Path]:
-    """Link the three files to build/target-<arch>/, and return where they are."""
+    """Link the three files into build/target-<arch>/, and return their paths."""
     folder = BUILD / f"target-{wanted.arch}"
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in made.items():
@@ -144,52 +162,56 @@ def link_artifacts(made: Mapping[str, Path], wanted: Recipe) -> Mapping[str, Pat
     return {name: folder / name for name in made}
 
 
-def publish_target(order: PublishOptions, files: Mapping[str, Path], now: datetime) -> str:
-    """Sign and publish ``files``, unless the SITE has just these; return the version.
+def publish_target(options: PublishOptions, files: Mapping[str, Path], now: datetime) -> str:
+    """Sign and publish ``files``, unless the SITE has exactly these; return the version.
 
     Raises:
-        PublishError: The publisher says why.
+        PublishError: The key cannot be read, or the SITE cannot be written.
     """
-    key = read_key(order.key)
-    wanted = order.recipe
+    key = read_key(options.key)
+    wanted = options.recipe
     channel = wanted.trust.channel
-    manifest = order.site / manifest_path(channel, wanted.arch)
+    manifest = options.site / manifest_path(channel, wanted.arch)
     sums = {name: f"sha256:{_sha256(path)}" for name, path in files.items()}
-    told = json.loads(manifest.read_bytes()) if manifest.exists() else {}
-    jobs = [json.loads(path.read_bytes()) for path in order.jobs]
-    wants = {"artifacts": sums, **({"jobs": jobs} if jobs else {})}
-    if order.version in {None, told.get("version")} and is_current(told, wants, key.keyid, now):
-        return str(told["version"])
+    published = json.loads(manifest.read_bytes()) if manifest.exists() else {}
+    jobs = [json.loads(path.read_bytes()) for path in options.jobs]
+    expected = {"artifacts": sums, **({"jobs": jobs} if jobs else {})}
+    same_version = options.version in {None, published.get("version")}
+    if same_version and is_current(published, expected, key.keyid, now):
+        return str(published["version"])
     release = Release(
-        version=Version.parse(order.version or version_of(now)),
+        version=Version.parse(options.version or version_of(now)),
         channel=channel,
         arch=wanted.arch,
         files=files,
         issued=now,
         expires=now + LIFETIME,
         cmdline=wanted.options,
-        modules=order.modules,
-        jobs=order.jobs,
+        modules=options.modules,
+        jobs=options.jobs,
     )
-    order.site.mkdir(parents=True, exist_ok=True)
+    options.site.mkdir(parents=True, exist_ok=True)
     with progress(sys.stderr) as report:
-        done = publish_release(order.site, release, [key], report=report)
+        done = publish_release(options.site, release, [key], report=report)
     return str(done.manifest.version)
 
 
 def is_current(
-    told: Mapping[str, Any], wants: Mapping[str, object], keyid: str, now: datetime
+    published: Mapping[str, Any], expected: Mapping[str, object], keyid: str, now: datetime
 ) -> bool:
-    """Say whether the manifest ``told`` is about what it should, signed by ``keyid``, and lasts."""
-    if {name: told[name] for name in ("artifacts", "jobs") if name in told} != wants:
+    """Say whether the manifest ``published`` has the ``expected`` fields and need not be renewed.
+
+    A manifest that another key than ``keyid`` signed, or that expires soon, is not current.
+    """
+    if {name: published[name] for name in ("artifacts", "jobs") if name in published} != expected:
         return False
-    if [signature["keyid"] for signature in told["signatures"]] != [keyid]:
+    if [signature["keyid"] for signature in published["signatures"]] != [keyid]:
         return False
-    return datetime.fromisoformat(told["expires"]) - now > RENEWED
+    return datetime.fromisoformat(published["expires"]) - now > RENEWAL
 
 
 def version_of(now: datetime) -> str:
-    """Return a version that is higher the later it is: the date, and the second of the day."""
+    """Return a version that grows with time: the date, and the second of the day (UTC)."""
     utc = now.astimezone(UTC)
     second = utc.hour * 3600 + utc.minute * 60 + utc.second
     return f"{utc.year}.{utc.month}.{utc.day}.{second}"

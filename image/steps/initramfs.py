@@ -1,4 +1,4 @@
-"""Pack an initramfs: busybox, a script, and the modules it needs."""
+"""Pack an initramfs: busybox, the first script and the modules that it loads."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from image.build_cache import ROOT
-from image.steps.tree import list_files
+from image.file_tree import list_files
 from image.tools import Tool, run
 from phase_boot.handoff.cpio import Entry, archive
 
-DEVICES: Final = ROOT / "image" / "initramfs" / "devices.sh"
-"""The functions that every first script uses."""
 APPLETS: Final = (
     "awk",
     "basename",
@@ -47,21 +44,30 @@ APPLETS: Final = (
     "uname",
 )
 FOLDERS: Final = ("bin", "cache", "dev", "proc", "sys", "run", "root", "ro", "rw", "usr", "usr/lib")
+LEFT_OUT: Final = (".builtin.modinfo", ".bin")
+"""Suffixes of depmod's files that busybox's modprobe does not read."""
 
 
-def pack(busybox: Path, init: Path, modules: Path, out: Path) -> None:
-    """Write a zstd-compressed archive to ``out``: the same inputs always give the same bytes."""
+def pack(busybox: Path, init: Path, devices: Path, modules: Path, out: Path) -> None:
+    """Write a zstd-compressed archive to ``out``; equal inputs give equal bytes.
+
+    Args:
+        busybox: the static busybox.
+        init: the first script.
+        devices: the shell functions that it sources.
+        modules: a root with the modules.
+        out: the file to create.
+    """
     plain = out.with_name(out.name + ".cpio")
-    scripts = {"init": init.read_bytes(), DEVICES.name: DEVICES.read_bytes()}
+    scripts = {"init": init.read_bytes(), devices.name: devices.read_bytes()}
     plain.write_bytes(archive(entries(busybox.read_bytes(), scripts, modules)))
     run(Tool.ZSTD, "-19", "--single-thread", "--quiet", "--force", plain, "-o", out)
     plain.unlink()
 
 
 def entries(busybox: bytes, scripts: Mapping[str, bytes], modules: Path) -> Iterable[Entry]:
-    """Yield the members, folders first."""
-    left_out = (".builtin.modinfo", ".bin")
-    files = [path for path in list_files(modules) if not path.endswith(left_out)]
+    """Yield the members of the archive, folders first."""
+    files = [path for path in list_files(modules) if not path.endswith(LEFT_OUT)]
     parents = {str(parent) for path in files for parent in Path(path).parents} - {"."}
     for folder in sorted({*FOLDERS, *parents}):
         yield Entry.folder(folder)

@@ -1,11 +1,15 @@
-"""Fetch Debian packages and unpack them; no script of theirs runs."""
+"""Download Debian packages and unpack them without running their scripts.
+
+A package's scripts expect a running Debian; the seed needs files alone, and a build that runs no
+foreign script as root is one that a reader can follow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from image.build_cache import discard
+from image.file_tree import discard
 from image.tools import Tool, run
 
 LEFT_OUT = (
@@ -18,7 +22,7 @@ LEFT_OUT = (
 
 
 def extract(suite: str, arch: str, names: Iterable[str], out: Path) -> None:
-    """Unpack ``names`` and what they depend on into ``out``, owned by whoever builds."""
+    """Unpack ``names`` and the packages that they depend on into ``out``, owned by this user."""
     archive = out.with_name(out.name + ".tar")
     run(
         Tool.MMDEBSTRAP,

@@ -1,24 +1,25 @@
-"""Python for a root: the locked wheels, our own packages, and bytecode for all of it.
+"""Python for a root: the locked wheels, the project's modules, and bytecode for all of it.
 
-Bytecode is the same on both architectures, but not from one Python to the next: it is made by
-Debian 13's own interpreter for the building machine, run through its own dynamic loader.
+Bytecode is the same on both architectures, but not from one Python to the next: Debian 13's own
+interpreter for the building machine makes it, run through its own dynamic loader.
+
+`image.packed_modules` decides which modules a root carries.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from image.file_tree import discard
 from image.platforms import native
+from image.repository import ROOT
 from image.tools import Tool, run, run_command
 
-PACKAGES: Final = ("phase_boot", "states", "policies", "loader")
 SITE: Final = "usr/lib/phase-boot"
-"""Our site directory in a root, relative to it."""
+"""The folder of our modules and wheels in a root, relative to it."""
 UNUSED: Final = (
     "**/tests",
     "**/test",
@@ -39,21 +40,24 @@ UNUSED: Final = (
     "transitions/extensions/diagrams*.py",
     "wcwidth/_wcwidth_c*",
 )
-"""Patterns below the site directory of what no import of ours ever reads."""
+"""Patterns, below the site folder, of files of the wheels that no import reads."""
 TAG: Final = "cpython-313"
-"""What Python puts into the names of its bytecode."""
+"""The part of a bytecode file's name that names the interpreter."""
 KEPT_METADATA: Final = ("METADATA", "entry_points.txt")
 
 
-def install_wheels(platform: str, interpreter: Path, choice: Sequence[str], out: Path) -> None:
+def install_wheels(
+    lock: Path, platform: str, interpreter: Path, choice: Sequence[str], out: Path
+) -> None:
     """Install the locked wheels for ``platform`` (uv's name) into ``out``, by hash.
 
-    ``choice`` are the options of `uv export` that say which of them.
+    ``choice`` holds the options of `uv export` that select among the wheels.
     """
     requirements = out.with_name(out.name + ".txt")
     run(
         Tool.UV,
-        *("export", "--frozen", "--no-dev", "--no-emit-project", "--quiet"),
+        *("export", "--project", lock.parent, "--frozen"),
+        *("--no-dev", "--no-emit-project", "--quiet"),
         *choice,
         *("--output-file", requirements),
     )
@@ -71,34 +75,40 @@ def install_wheels(platform: str, interpreter: Path, choice: Sequence[str], out:
 
 
 def trim(site: Path) -> None:
-    """Remove from ``site`` what is never imported, and all but the head of the metadata."""
+    """Remove from ``site`` what no import reads, and all metadata but names and versions."""
     for pattern in UNUSED:
         for path in sorted(site.glob(pattern)):
-            remove(path)
+            discard(path)
     for folder in sorted(site.glob("*.dist-info")):
         for path in sorted(folder.iterdir()):
             if path.name not in KEPT_METADATA:
-                remove(path)
+                discard(path)
         metadata = folder / "METADATA"
         metadata.write_text(metadata_head(metadata.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def metadata_head(metadata: str) -> str:
-    """Return the name and the version from a METADATA file, which is all that is ever asked."""
+    """Return the name and the version from a METADATA file; nothing reads more of it."""
     head, _, _ = metadata.partition("\n\n")
     lines = re.findall(r"^(?:Metadata-Version|Name|Version): .*$", head, re.MULTILINE)
     return "\n".join(lines) + "\n"
 
 
-def install_project(root: Path, interpreter: Path, out: Path) -> None:
-    """Copy our packages from the repository ``root`` to ``out``, with the entry points."""
-    out.mkdir()
-    for name in PACKAGES:
-        shutil.copytree(
-            root / name, out / name, ignore=shutil.ignore_patterns("__pycache__", "py.typed")
-        )
-    with (root / "pyproject.toml").open("rb") as file:
-        project = tomllib.load(file)["project"]
+def install_project(
+    files: Sequence[Path], project: Mapping[str, Any], interpreter: Path, out: Path
+) -> None:
+    """Copy modules of the repository to ``out``, with the project's metadata, and compile them.
+
+    Args:
+        files: the sources.
+        project: name, version and entry points, as `metadata` selects them.
+        interpreter: a root with the same Python for this machine.
+        out: the folder to create.
+    """
+    for file in files:
+        copy = out / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
     folder = out / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     folder.mkdir()
     head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
@@ -107,9 +117,14 @@ def install_project(root: Path, interpreter: Path, out: Path) -> None:
     compile_bytecode(interpreter, out, f"/{SITE}")
 
 
-def entry_points(project: dict[str, dict[str, dict[str, str]]]) -> str:
+def metadata(project: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of the `project` table of pyproject.toml what an installed project shows."""
+    return {name: project[name] for name in ("name", "version", "entry-points")}
+
+
+def entry_points(project: Mapping[str, Any]) -> str:
     """Return entry_points.txt for the `project` table of pyproject.toml."""
-    groups = project.get("entry-points", {})
+    groups: Mapping[str, Mapping[str, str]] = project.get("entry-points", {})
     sections = (
         "\n".join([f"[{group}]", *(f"{name} = {value}" for name, value in sorted(points.items()))])
         for group, points in sorted(groups.items())
@@ -118,12 +133,12 @@ def entry_points(project: dict[str, dict[str, dict[str, str]]]) -> str:
 
 
 def compile_bytecode(interpreter: Path, folder: Path, where: str) -> None:
-    """Byte-compile ``folder``, whose place in the root is the absolute path ``where``.
+    """Compile the modules in ``folder``, whose place in the root is the absolute path ``where``.
 
     Args:
         interpreter: a root with Debian 13's Python for this machine.
         folder: compiled in place.
-        where: goes into tracebacks.
+        where: the path that tracebacks show.
     """
     platform = native()
     libraries = interpreter / "usr/lib" / platform.triplet
@@ -142,7 +157,7 @@ def compile_bytecode(interpreter: Path, folder: Path, where: str) -> None:
 
 
 def remove_sources(folder: Path) -> None:
-    """Leave of every module below ``folder`` its bytecode, where the import looks for it then."""
+    """Replace every module below ``folder`` by its bytecode, at the path where Python looks."""
     for compiled in sorted(folder.rglob(f"__pycache__/*.{TAG}.pyc")):
         module = compiled.name.removesuffix(f".{TAG}.pyc")
         beside = compiled.parent.parent
@@ -153,7 +168,7 @@ def remove_sources(folder: Path) -> None:
 
 
 def launcher(function: str) -> str:
-    """Return the script that starts ``function`` of our command line in the fewest steps."""
+    """Return a script that starts ``function`` of the command line with the fewest imports."""
     lines = [
         "#!/usr/bin/python3 -IS",
         "import sys",
@@ -162,11 +177,3 @@ def launcher(function: str) -> str:
         f"sys.exit({function}())",
     ]
     return "\n".join(lines) + "\n"
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

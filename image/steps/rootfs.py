@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from image import file_tree
+from image.pattern_list import read_patterns
 from image.platforms import Platform
-from image.recipe import BASE_FILES, list_of
-from image.steps import tree
+from image.steps.debian_files import select_files
+from image.steps.python import compile_bytecode
 
 FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "root", "var/log", "usr/lib/firmware")
 LINKS: Final = {
@@ -21,61 +24,58 @@ LINKS: Final = {
     "etc/systemd/system/ctrl-alt-del.target": "/usr/lib/systemd/system/reboot.target",
     "usr/sbin/init": "../lib/systemd/systemd",
 }
+LIBRARY: Final = "usr/lib/python3.13"
 SYSTEMCTL: Final = ("halt", "poweroff", "reboot")
 KMOD: Final = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 
-def assemble(
-    packages: Path,
-    own: Sequence[Path],
-    parts: Sequence[tuple[Path, str]],
-    platform: Platform,
-    out: Path,
-) -> None:
-    """Create the root at ``out``, but for what `finish` adds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootParts:
+    """What a root is put together from.
 
-    Args:
-        packages: Debian's files.
-        own: folders of the repository, each with a `root` and perhaps a `files.list`.
-        parts: other trees, each with the place it goes to, relative to the root.
+    Attributes:
+        packages: the unpacked packages of Debian.
+        interpreter: a root with the same Python for this machine, to compile bytecode.
+        sources: folders of the repository, each with a folder `root` that is copied, and perhaps
+            with lists: `files.list` of files from ``packages``, `applets.list` of busybox's.
+        trees: other trees, each with the place where it goes, relative to the root.
         platform: the architecture.
-        out: the folder to create.
+        version: the version that os-release names.
     """
-    sources = (BASE_FILES, *own)
-    lists = [folder / "files.list" for folder in sources]
-    patterns = [pattern for path in lists if path.exists() for pattern in list_of(path)]
-    users = [path for part, _ in parts for path in part.rglob("*.so")]
-    tree.select_files(packages, patterns, users, platform, out)
-    for part, place in parts:
-        tree.overlay(part, out / place)
-    for folder in sources:
-        tree.copy(folder / "root", out)
+
+    packages: Path
+    interpreter: Path
+    sources: tuple[Path, ...]
+    trees: tuple[tuple[Path, str], ...]
+    platform: Platform
+    version: str
+
+
+def assemble(parts: RootParts, out: Path) -> None:
+    """Create the root at ``out``, except what `finish` adds, and compile the standard library."""
+    patterns = _lists(parts.sources, "files.list")
+    users = [path for tree, _ in parts.trees for path in tree.rglob("*.so")]
+    select_files(parts.packages, patterns, users, parts.platform, out)
+    for tree, place in parts.trees:
+        file_tree.overlay(tree, out / place)
+    for folder in parts.sources:
+        file_tree.copy(folder / "root", out)
+    _create_links(
+        out, {f"usr/bin/{name}": "busybox" for name in _lists(parts.sources, "applets.list")}
+    )
+    compile_bytecode(parts.interpreter, out / LIBRARY, f"/{LIBRARY}")
 
 
 def finish(out: Path, folders: Sequence[str], links: Mapping[str, str], time: int) -> None:
-    """Make ``folders`` and ``links`` in ``out`` besides the usual ones, and settle it all."""
+    """Create the standard folders and links, and ``folders`` and ``links``; normalize the root."""
     for folder in (*FOLDERS, *folders):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    for name, target in (common_links(out) | dict(links)).items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.symlink_to(target)
-    tree.normalize(out, time)
-
-
-def common_links(out: Path) -> dict[str, str]:
-    """Return the symbolic links that every root of ours has, by name."""
-    links = LINKS | {f"usr/bin/{name}": "busybox" for name in list_of(BASE_FILES / "applets.list")}
-    links |= {f"usr/sbin/{name}": "../bin/systemctl" for name in SYSTEMCTL}
-    links |= {f"usr/sbin/{name}": "../bin/kmod" for name in KMOD}
-    if (out / "usr/lib64").exists():
-        links["lib64"] = "usr/lib64"
-    return links
+    _create_links(out, _standard_links(out) | dict(links))
+    file_tree.normalize(out, time)
 
 
 def os_release(name: str, version: str, platform: Platform) -> str:
-    """Return os-release of the system ``name``."""
+    """Return the content of os-release (os-release(5)) of the system ``name``."""
     fields = {
         "ID": name.lower().replace(" ", "-"),
         "ID_LIKE": "debian",
@@ -85,3 +85,24 @@ def os_release(name: str, version: str, platform: Platform) -> str:
         "ARCHITECTURE": platform.arch,
     }
     return "".join(f'{key}="{value}"\n' for key, value in fields.items())
+
+
+def _lists(sources: Sequence[Path], name: str) -> list[str]:
+    paths = [folder / name for folder in sources]
+    return [pattern for path in paths if path.exists() for pattern in read_patterns(path)]
+
+
+def _standard_links(out: Path) -> dict[str, str]:
+    links = LINKS | {f"usr/sbin/{name}": "../bin/systemctl" for name in SYSTEMCTL}
+    links |= {f"usr/sbin/{name}": "../bin/kmod" for name in KMOD}
+    if (out / "usr/lib64").exists():
+        links["lib64"] = "usr/lib64"
+    return links
+
+
+def _create_links(out: Path, links: Mapping[str, str]) -> None:
+    for name, target in links.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)

@@ -99,7 +99,10 @@ _WITHOUT_OPTIONS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
     }
 )
 """Command lines of systemd units: importing argparse takes as long as a state of the machine."""
-_NOT_IN_SEED: Final = ("phase_boot.publish", "phase_boot.plasma", "phase_boot.drill")
+_NOT_IN_SEED: Final = (
+    *("phase_boot.cli", "phase_boot.provider.commands"),
+    *("phase_boot.publish", "phase_boot.plasma", "phase_boot.drill"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

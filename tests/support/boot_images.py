@@ -8,12 +8,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from image.build_cache import BUILD, build_lock
+from image.build_cache import build_lock
 from image.hello import hello
 from image.lab.accel import choose_accel
 from image.lab.certificates import Certificate, certificate
 from image.lab.provider_process import PROGRAM, expected_manifest
 from image.lab.qemu_args import Hardware
+from image.repository import BUILD
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.trust.manifest import Manifest

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from image.recipe import SEED_FILES, TARGET_FILES
-from image.steps.initramfs import DEVICES
+from image.recipe import DEVICES, SEED_FILES, TARGET_FILES
 from phase_boot.adapters.boot.sysfs_disks import disks_with
 from phase_boot.drill.sample_manifest import NOW, document, signed
 from phase_boot.handoff.document import CachePartition

@@ -12,11 +12,13 @@ from uuid import UUID
 
 import pytest
 
-from image import stick
 from image.lab.disk_image import DiskImage
 from image.lab.namespace import environment
 from image.platforms import PLATFORMS
-from image.recipe import MIB, Recipe
+from image.recipe import MIB, Recipe, version
+from image.steps.cache_partition import make_cache
+from image.steps.disk import make_disk
+from image.steps.esp import EspContents, EspSettings, make_esp
 from phase_boot.content.arch import Arch
 
 ROOT_A, ROOT_B = b"hsqs, root of publisher A " * 1000, b"hsqs, root of publisher B " * 1000
@@ -33,12 +35,24 @@ def made(folder: Path, squashfs: bytes, arch: Arch = Arch.AMD64, *, menu_seconds
     (folder / "linux/vmlinuz").write_bytes(b"a kernel")
     (folder / "initramfs").write_bytes(b"an initramfs")
     (folder / "seed").write_bytes(squashfs)
-    wanted = Recipe(arch=arch, esp_mib=40, cache_mib=16, menu_seconds=menu_seconds)
+    recipe = Recipe(arch=arch, menu_seconds=menu_seconds)
     esp, cache, disk = (folder / name for name in ("esp", "cache", "disk"))
-    parts = {"debian": "debian", "linux": "linux", "first": "initramfs", "squashfs": "seed"}
-    stick.make_esp(esp, wanted=wanted, **{each: folder / name for each, name in parts.items()})
-    stick.make_cache(16 * MIB, folder / "seed", esp, cache)
-    stick.make_disk(wanted, esp, folder / "seed", cache, disk)
+    contents = EspContents(
+        loader=loader,
+        kernel=folder / "linux/vmlinuz",
+        initramfs=folder / "initramfs",
+        squashfs=folder / "seed",
+    )
+    settings = EspSettings(
+        efi_suffix=efi,
+        kernel_options=recipe.options,
+        menu_seconds=menu_seconds,
+        version=version(),
+        size=40 * MIB,
+    )
+    make_esp(contents, settings, esp)
+    make_cache(16 * MIB, folder / "seed", esp, cache)
+    make_disk(recipe.platform.root_type, esp, folder / "seed", cache, disk)
     return disk
 
 

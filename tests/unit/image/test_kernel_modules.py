@@ -4,6 +4,7 @@ import lzma
 from pathlib import Path, PurePosixPath
 
 from image import kernel_modules
+from image.pattern_list import parse_patterns
 
 NET = PurePosixPath("drivers/net/ethernet/intel/e1000e/e1000e.ko.xz")
 PTP = PurePosixPath("drivers/ptp/ptp.ko.xz")
@@ -64,4 +65,4 @@ def test_quick_modules_come_unpacked_with_their_needs_and_others_as_they_are(
 
 
 def test_a_list_has_comments_and_blank_lines() -> None:
-    assert kernel_modules.patterns("# a\n\nfs/squashfs/  # b\n") == ("fs/squashfs/",)
+    assert parse_patterns("# a\n\nfs/squashfs/  # b\n") == ("fs/squashfs/",)

@@ -7,8 +7,10 @@ import pytest
 
 from image.cli import parser
 from image.lab.certificates import authority, certificate
-from image.recipe import SEED_FILES, Recipe, TrustConfig
-from image.steps import python, seed
+from image.recipe import SEED_FILES, Recipe
+from image.steps import python
+from image.steps.certificates import read_authorities
+from image.trust_config import TrustConfig, policy_files
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import PUBLISHER
 from policies.model import Shell
@@ -35,8 +37,8 @@ def test_of_a_file_of_authorities_nothing_but_their_certificates_is_kept(tmp_pat
     pem = authority(tmp_path).read_text()
     file = tmp_path / "mine.pem"
     file.write_text("Subject: mine\n" + (tmp_path / "authority.key").read_text() + pem)
-    assert seed.read_authorities([file, authority(tmp_path)]) == pem + pem
-    assert seed.read_authorities([]) == ""
+    assert read_authorities([file, authority(tmp_path)]) == pem + pem
+    assert read_authorities([]) == ""
 
 
 def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
@@ -45,18 +47,16 @@ def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
     damaged.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     for path in (tmp_path / "absent.pem", tmp_path / "authority.key", damaged):
         with pytest.raises(ValueError, match="holds no certificates"):
-            seed.read_authorities([path])
+            read_authorities([path])
     server = certificate(tmp_path, "mirror.phase.example").chain
     with pytest.raises(ValueError, match="not an authority's"):
-        seed.read_authorities([server])
+        read_authorities([server])
 
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> None:  # noqa: FBT001 - a case
     whom = StaticKeys((PUBLISHER.keyid,))
-    files = seed.policy_files(
-        TrustConfig(publishers=whom, shell=Shell(root=allowed, unattended=True))
-    )
+    files = policy_files(TrustConfig(publishers=whom, shell=Shell(root=allowed, unattended=True)))
     for text in files.values():
         assert parse_policy(text.encode(), read=whom.read).shell.root is allowed
 
@@ -65,7 +65,7 @@ def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> N
 def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(told: bool) -> None:  # noqa: FBT001 - a case
     whom = StaticKeys((PUBLISHER.keyid,))
     config = TrustConfig(publishers=whom, shell=Shell(root=False, unattended=told))
-    for text in seed.policy_files(config).values():
+    for text in policy_files(config).values():
         assert parse_policy(text.encode(), read=whom.read).shell.unattended is told
     command = ["build", "--arch", "amd64", "--key", PUBLISHER.keyid]
     assert parser().parse_args([*command, "--attended"]).attended
@@ -77,7 +77,9 @@ def test_only_a_stick_for_the_bench_carries_the_script_that_believes_any_mirror(
     holding = [
         measured
         for measured in (False, True)
-        if any((f / script).exists() for f in Recipe(arch=Arch.AMD64, measured=measured).own_files)
+        if any(
+            (f / script).exists() for f in Recipe(arch=Arch.AMD64, measured=measured).seed_sources
+        )
     ]
     assert holding == [True]
 

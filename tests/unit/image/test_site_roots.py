@@ -8,9 +8,8 @@ import pytest
 
 from image.cli import main
 from image.lab.provider_process import expected_manifest
-from image.recipe import TrustConfig
 from image.site_roots import copy_roots, updated_chain
-from image.steps import seed
+from image.trust_config import TrustConfig, policy_files
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed
 from phase_boot.drill.sample_root import (
@@ -122,7 +121,7 @@ def test_what_a_site_promises_is_what_its_newest_publisher_signed(tmp_path: Path
 
 
 def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) -> None:
-    files = seed.policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="stable"))
+    files = policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="stable"))
     for name, text in files.items():
         (tmp_path / name).write_bytes(text.encode())
     assert (tmp_path / "root.json").read_bytes() == ROOT_1
@@ -133,7 +132,7 @@ def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) ->
 
 def test_a_seed_that_would_follow_a_channel_of_nobody_is_not_built() -> None:
     with pytest.raises(PolicyError, match="no publisher of nightly"):
-        seed.policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="nightly"))
+        policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="nightly"))
 
 
 def test_two_seeds_are_told_apart_by_the_root_that_they_carry() -> None:

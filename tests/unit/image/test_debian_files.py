@@ -1,4 +1,4 @@
-"""Putting a root together."""
+"""Choosing files of Debian's packages, and their libraries."""
 
 import struct
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from image import elf
+from image.file_tree import list_files
 from image.platforms import PLATFORMS
-from image.steps import tree
+from image.steps import debian_files
 from phase_boot.content.arch import Arch
 
 PLATFORM = PLATFORMS[Arch.ARM64]
@@ -72,8 +73,8 @@ def packages(tmp_path: Path) -> Path:
 
 def test_libraries_come_by_themselves_with_their_links(packages: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    tree.select_files(packages, ["usr/bin/tool"], [], PLATFORM, out)
-    assert tree.list_files(out) == [
+    debian_files.select_files(packages, ["usr/bin/tool"], [], PLATFORM, out)
+    assert list_files(out) == [
         "usr/bin/tool",
         f"{LIBRARIES}/libone.so.1",
         f"{LIBRARIES}/libone.so.1.0",
@@ -84,30 +85,21 @@ def test_libraries_come_by_themselves_with_their_links(packages: Path, tmp_path:
 
 def test_files_from_elsewhere_bring_their_libraries_too(packages: Path, tmp_path: Path) -> None:
     wheel = put(tmp_path, "wheel.so", elf_file("libguest.so.3"))
-    tree.select_files(packages, ["usr/bin/tool"], [wheel], PLATFORM, tmp_path / "out")
+    debian_files.select_files(packages, ["usr/bin/tool"], [wheel], PLATFORM, tmp_path / "out")
     assert (tmp_path / "out" / LIBRARIES / "libguest.so.3").exists()
 
 
 def test_a_library_that_no_package_brings_stops_the_build(packages: Path, tmp_path: Path) -> None:
     wheel = put(tmp_path, "wheel.so", elf_file("libmissing.so.9"))
-    with pytest.raises(tree.MissingFile, match=r"libmissing\.so\.9"):
-        tree.select_files(packages, ["usr/bin/tool"], [wheel], PLATFORM, tmp_path / "out")
+    with pytest.raises(debian_files.MissingFile, match=r"libmissing\.so\.9"):
+        debian_files.select_files(packages, ["usr/bin/tool"], [wheel], PLATFORM, tmp_path / "out")
 
 
 def test_a_pattern_that_matches_nothing_stops_the_build() -> None:
-    with pytest.raises(tree.MissingFile, match="usr/bin/gone"):
-        tree.match(["usr/bin/tool"], ["usr/bin/gone"])
+    with pytest.raises(debian_files.MissingFile, match="usr/bin/gone"):
+        debian_files.match(["usr/bin/tool"], ["usr/bin/gone"])
 
 
 def test_an_exclamation_mark_takes_away() -> None:
     paths = ["lib/a.py", "lib/test/b.py"]
-    assert tree.match(paths, ["lib/*", "!lib/test/*"]) == {"lib/a.py"}
-
-
-def test_settling_leaves_no_trace_of_umask_and_clock(tmp_path: Path) -> None:
-    (put(tmp_path, "a/b", b"")).chmod(0o600)
-    (put(tmp_path, "a/c", b"")).chmod(0o700)
-    tree.normalize(tmp_path, 1_000_000)
-    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/c")]
-    assert modes == [0o755, 0o644, 0o755]
-    assert {(tmp_path / name).stat().st_mtime for name in (".", "a", "a/b")} == {1_000_000}
+    assert debian_files.match(paths, ["lib/*", "!lib/test/*"]) == {"lib/a.py"}

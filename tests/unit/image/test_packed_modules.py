@@ -1,0 +1,143 @@
+"""The seed carries what its programs can import, and nothing else of the project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from image import recipe
+from image.import_graph import ImportGraph
+from image.packed_modules import (
+    SEED,
+    TARGET,
+    ForbiddenImport,
+    Packing,
+    packed_files,
+    packed_modules,
+)
+from image.repository import ROOT
+from image.steps import python
+from phase_boot.app import edge
+
+ISOLATED = """
+import importlib, sys
+sys.path[:0] = sys.argv[1:3]
+for name in sys.argv[3:]:
+    importlib.import_module(name)
+root = sys.argv[1]
+foreign = [m for m in sys.modules.values() if (getattr(m, "__file__", None) or "").startswith(%r)
+           and ".venv" not in m.__file__]
+assert not foreign, foreign
+"""
+START = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from phase_boot.cli.main import main
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def graph() -> ImportGraph:
+    return ImportGraph(ROOT)
+
+
+def install(packing: Packing, graph: ImportGraph, out: Path) -> Path:
+    """Run the step that copies the project's modules, but for the bytecode."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(python, "compile_bytecode", lambda *_: None)
+        project = python.metadata(recipe.project())
+        python.install_project(packed_files(packing, graph), project, Path("unused"), out)
+    return out
+
+
+def start(code: str, tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` with the modules in ``tree`` and the installed libraries, and no others."""
+    command = [sys.executable, "-I", "-S", "-B", "-W", "ignore", "-c", code, str(tree)]
+    libraries = sysconfig.get_path("purelib")
+    return subprocess.run(
+        [*command, libraries, *words], check=False, capture_output=True, text=True, cwd=tree
+    )
+
+
+def test_the_seed_has_no_publisher_no_drill_and_no_job_runner(
+    graph: ImportGraph, tmp_path: Path
+) -> None:
+    tree = install(SEED, graph, tmp_path / "seed")
+    packed = {".".join(p.relative_to(tree).with_suffix("").parts) for p in tree.rglob("*.py")}
+    forbidden = ("drill", "publish", "plasma", "content.chunker", "app.prefetch", "cli.completion")
+    names = (*(f"phase_boot.{each}" for each in forbidden), "image", "tests", "policies.write")
+    assert not [name for name in packed if name.startswith(names)]
+    assert {"phase_boot.app.daemon", "phase_boot.privsep.worker", "states.verify"} <= packed
+
+
+def test_every_module_of_the_seed_imports_with_nothing_else_of_the_project(
+    graph: ImportGraph, tmp_path: Path
+) -> None:
+    tree = install(SEED, graph, tmp_path / "seed")
+    done = start(ISOLATED % str(ROOT), tree, *sorted(packed_modules(SEED, graph)))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("packing", "words"),
+    [
+        (SEED, ["daemon", "--help"]),
+        (TARGET, ["serve", "--help"]),
+        (TARGET, ["plasma", "--help"]),
+    ],
+    ids=["seed", "target serves", "target runs jobs"],
+)
+def test_the_command_line_starts_with_what_is_packed(
+    graph: ImportGraph, tmp_path: Path, packing: Packing, words: list[str]
+) -> None:
+    done = start(START, install(packing, graph, tmp_path / "root"), *words)
+    assert done.returncode == 0, done.stderr
+    assert "usage: phase-boot" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["publish", "drill", "plasma", "fetch", "serve", "graph"])
+def test_a_command_that_the_seed_leaves_out_says_so(
+    graph: ImportGraph, tmp_path: Path, command: str
+) -> None:
+    done = start(START, install(SEED, graph, tmp_path / "root"), command)
+    assert done.returncode == edge.USAGE
+    assert "is not part of the seed" in done.stderr
+
+
+def test_a_daemon_that_imports_a_publisher_is_not_packed(tmp_path: Path) -> None:
+    for name, text in {
+        "phase_boot/__init__.py": "",
+        "phase_boot/daemon.py": "def run():\n    from phase_boot import publish\n",
+        "phase_boot/publish.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    packing = Packing(programs=("phase_boot.daemon",), forbidden=("phase_boot.publish",))
+    with pytest.raises(ForbiddenImport, match=r"phase_boot\.publish would be packed"):
+        packed_modules(packing, ImportGraph(tmp_path))
+
+
+def test_a_step_reads_no_more_of_the_project_than_it_needs(graph: ImportGraph) -> None:
+    kernel = graph.closure(["image.steps.kernel"])
+    assert "image.kconfig" in kernel
+    assert not [name for name in kernel if name.startswith(("states", "phase_boot.machine"))]
+    assert {"phase_boot.handoff.cpio", "image.file_tree"} <= graph.closure(
+        ["image.steps.initramfs"]
+    )
+    assert "image.recipe" not in graph.closure(["image.steps.seed", "image.steps.target"])
+
+
+def test_no_step_reads_a_file_beside_its_modules_that_no_argument_names(
+    graph: ImportGraph,
+) -> None:
+    """`image.repository` names folders only, and `image.hello` reads of those that are passed."""
+    steps = [name for name in graph.modules(["image"]) if name.startswith("image.steps.")]
+    modules = graph.closure(steps)
+    files = {name: file for name in modules if (file := graph.file(name)) is not None}
+    reading = {name for name, file in files.items() if "__file__" in file.read_text()}
+    assert reading <= {"image.repository", "image.hello"}
