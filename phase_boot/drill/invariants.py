@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -20,9 +21,10 @@ from phase_boot.drill.run import Run, kept
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
 from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.cpio import Entry, archive, head, padding
-from phase_boot.handoff.document import BadHandoff, read
+from phase_boot.handoff.document import BadHandoff, Handoff, read
 from phase_boot.handoff.initrd import DOCUMENT, gap_after
 from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
+from phase_boot.journal.events import ManifestVerified
 from phase_boot.journal.replay import ImpossibleJournalError, replay
 from phase_boot.machine.graph import TERMINAL, State, Trigger
 from phase_boot.machine.read_back import broken
@@ -30,6 +32,8 @@ from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, SCHEDULE
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import StoreError
+from phase_boot.url import is_url
+from policies.model import Mode
 
 GRACE: Final = 30.0
 """Seconds beyond its budget after which a handler that ignores cancellation is abandoned."""
@@ -167,10 +171,23 @@ def _can_be_read(run: Run) -> Iterator[str]:
         try:
             if initrd is None:
                 continue
-            if (read(_document(initrd)).cache is None) != (ROOTFS in initrd):
+            handoff = read(_document(initrd))
+            if (handoff.cache is None) != (ROOTFS in initrd):
                 yield "the handoff names Cache although the rootfs is appended, or the reverse"
+            yield from _origin_faults(run, handoff)
         except BadHandoff as error:
             yield str(error)
+
+
+def _origin_faults(run: Run, handoff: Handoff) -> Iterator[str]:
+    """Yield how the origin in the hand-over document differs from the manifests of the journal."""
+    events = map(json.loads, run.scene.lines.lines)
+    urls = {event["url"] for event in events if event["event"] == ManifestVerified.event}
+    if handoff.origin is None:
+        if handoff.mode != Mode.PRIVATE and any(map(is_url, urls)):
+            yield "the handoff names no origin of the manifest"
+    elif handoff.mode == Mode.PRIVATE or handoff.origin.manifest not in urls:
+        yield f"the handoff names {handoff.origin.manifest} as the origin of the manifest"
 
 
 def _document(initrd: bytes) -> bytes:

@@ -14,6 +14,7 @@ from phase_boot.trust.keys import parse_keyid
 from phase_boot.trust.refusals import TooDeep
 from phase_boot.trust.strict_json import check_depth
 from phase_boot.trust.verify import Verified
+from phase_boot.url import Url
 from policies.model import Mode
 
 SCHEMA: Final = "phase-boot-handoff-v1"
@@ -26,7 +27,10 @@ MAX_SOURCES: Final = 32
 MAX_SIGNERS: Final = 32
 
 _FIELDS: Final = frozenset(
-    ("schema", "mode", "version", "manifest", "signers", "network", "cache", "sources", "journal")
+    (
+        *("schema", "mode", "version", "manifest", "signers", "network", "cache", "origin"),
+        *("sources", "journal"),
+    )
 )
 _MODE: Final = re.compile(r"[a-z]{1,16}")
 _LINK: Final = re.compile(r"[!-~]{1,64}")
@@ -84,6 +88,20 @@ class CachePartition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the manifest that was booted came from.
+
+    The mirrors and gateways that its publisher signed stand in the manifest itself, and the one
+    that each artifact came from in `Handoff.sources`.
+    """
+
+    manifest: str
+    """The URL of the manifest, http or https."""
+    provider: str
+    """The root of the mirror layout that it is part of; empty if its URL does not follow that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Handoff:
     """What the boot says about itself."""
 
@@ -95,6 +113,8 @@ class Handoff:
     network: Network | None
     cache: CachePartition | None
     """Where the rootfs is; None where it is appended to the initramfs."""
+    origin: Origin | None
+    """None if the manifest came over no network, as from Cache."""
     sources: Mapping[str, str]
     """Which artifact came from where."""
     journal: tuple[str, ...]
@@ -114,6 +134,7 @@ class Handoff:
             "signers": list(self.signers),
             "network": asdict(self.network) if self.network else {},
             "cache": asdict(self.cache) if self.cache else {},
+            "origin": asdict(self.origin) if self.origin else {},
             "sources": dict(self.sources),
             "journal": list(self.journal),
         }
@@ -125,6 +146,7 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
     manifest: Verified,
     network: Network | None,
     cache: CachePartition | None = None,
+    origin: Origin | None = None,
     sources: Mapping[str, str],
     journal: Sequence[str],
 ) -> bytes:
@@ -138,6 +160,7 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
         manifest: the manifest that was verified; it goes in as the exact bytes that were signed.
         network: the link that was used, if any.
         cache: the Cache partition that the rootfs is on, if it is on one.
+        origin: where the manifest came from, if it came over the network.
         sources: which artifact came from where.
         journal: the event lines so far, oldest first.
     """
@@ -149,6 +172,7 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
         signers=manifest.signers,
         network=None if private else network,
         cache=None if private else cache,
+        origin=None if private else origin,
         sources={} if private else sources,
         journal=() if private else _newest(journal),
     )
@@ -157,6 +181,10 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
     except BadHandoff:
         # A target that cannot read it gets nothing at all; without the network it has the rest.
         handoff = replace(handoff, network=None)
+    try:
+        _origin(_table(handoff.fields()["origin"], "origin"))
+    except BadHandoff:
+        handoff = replace(handoff, origin=None)
     return handoff.encode()
 
 
@@ -182,6 +210,7 @@ def read(raw: bytes) -> Handoff:
         signers=tuple(_parsed(signer, "signers", parse_keyid) for signer in signers),
         network=_network(_table(table["network"], "network")),
         cache=_cache(_table(table["cache"], "cache")),
+        origin=_origin(_table(table["origin"], "origin")),
         sources=MappingProxyType(
             {
                 _matching(name, "sources", _ARTIFACT): _matching(source, "sources", _SOURCE)
@@ -255,6 +284,23 @@ def _cache(table: Mapping[str, object]) -> CachePartition | None:
         guid=_matching(table["guid"], "cache", _GUID),
         location=_matching(table["location"], "cache", _LOCATION),
     )
+
+
+def _origin(table: Mapping[str, object]) -> Origin | None:
+    if not table:
+        return None
+    if table.keys() != {field.name for field in fields(Origin)}:
+        raise BadHandoff("origin: a field is missing or unknown")
+    provider = _text(table["provider"], "origin")
+    return Origin(
+        manifest=_url(table["manifest"]), provider=_url(provider) if provider else provider
+    )
+
+
+def _url(value: object) -> str:
+    text = _text(value, "origin")
+    _parsed(text, "origin", Url.parse)
+    return text
 
 
 def _links(value: object) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from phase_boot.handoff.cmdline import for_target
-from phase_boot.handoff.document import Network, document
+from phase_boot.handoff.document import Network, Origin, document
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.handler import Ports
 from phase_boot.ports.network import Link
+from phase_boot.url import is_url
 
 
 def initrd_of(ports: Ports, boot: BootContext, images: Images) -> Initrd:
@@ -21,6 +22,7 @@ def initrd_of(ports: Ports, boot: BootContext, images: Images) -> Initrd:
         manifest=require(boot.manifest, "a manifest"),
         network=_network(boot.link) if boot.link else None,
         cache=named,
+        origin=_origin(boot),
         sources=dict(boot.sources),
         journal=ports.journal.lines,
     )
@@ -44,6 +46,15 @@ def cmdline_of(boot: BootContext) -> str:
         version=str(manifest.version),
         rootfs=str(manifest.artifacts["rootfs"].digest),
     )
+
+
+def _origin(boot: BootContext) -> Origin | None:
+    candidate = boot.candidate
+    if candidate is None or boot.manifest is None or not is_url(candidate.url):
+        return None
+    manifest = boot.manifest.manifest
+    provider = candidate.base(manifest.arch, manifest.channel)
+    return Origin(manifest=candidate.url, provider=provider or "")
 
 
 def _network(link: Link) -> Network:

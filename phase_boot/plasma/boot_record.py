@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.handoff.document import BadHandoff, Handoff, read
-from phase_boot.ports.finder import Candidate
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import Booted
 from phase_boot.trust.refusals import Refusal
@@ -18,9 +16,6 @@ from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import authenticate
 from phase_boot.url import base_url, bases, is_url
 from policies.model import Mode
-
-VERIFIED: Final = "manifest.verified"
-"""The event of that name, `journal.events.ManifestVerified`, whose module takes long to import."""
 
 
 class InvalidHandoff(Exception):
@@ -73,7 +68,7 @@ class BootRecord:
             digest=Digest.of(signed_bytes(found.document)),
             signers=found.signers,
             proxy=handoff.network.proxy if handoff.network else "",
-            providers=tuple(dict.fromkeys(_providers(handoff, manifest))),
+            providers=tuple(dict.fromkeys(_providers(handoff))),
         )
 
     @property
@@ -110,26 +105,10 @@ def _torn(reason: str) -> InvalidHandoff:
     )
 
 
-def _providers(handoff: Handoff, manifest: Manifest) -> Iterator[str]:
-    """Yield who offered the manifest that was booted, and then who sent something of it."""
+def _providers(handoff: Handoff) -> Iterator[str]:
+    """Yield the provider of the manifest that was booted, and then those of its artifacts."""
     if handoff.mode == Mode.PRIVATE:
         return
-    offered = [url for line in handoff.journal for url in _verified_at(line)]
-    for url in offered[-1:]:
-        base = Candidate(url=url, origin="").base(manifest.arch, manifest.channel)
-        if base is not None:
-            yield from bases(base)
+    if handoff.origin is not None and handoff.origin.provider:
+        yield from bases(handoff.origin.provider)
     yield from (source for source in handoff.sources.values() if is_url(source))
-
-
-def _verified_at(line: str) -> Iterator[str]:
-    """Yield the URL of the manifest that a journal line says was verified, if it says that."""
-    if VERIFIED not in line:
-        return
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return
-    match event:
-        case {"event": name, "url": str(url)} if name == VERIFIED:
-            yield url

@@ -12,6 +12,7 @@ from phase_boot.handoff.document import (
     BadHandoff,
     CachePartition,
     Network,
+    Origin,
     document,
     read,
 )
@@ -55,6 +56,10 @@ TARGET = Target(
                 guid="7068a5e0-0000-8000-8000-000000000003",
                 location="/pci0000:00/0000:00:03.0/virtio",
             ),
+            origin=Origin(
+                manifest="http://192.0.2.7:8080/stable/amd64/manifest.json?a=b",
+                provider="http://192.0.2.7:8080/?a=b",
+            ),
             sources={"kernel": "http://192.0.2.7:8080", "rootfs": "store"},
             journal=('{"seq": 0, "event": "è"}', "\N{SNOWMAN}"),
         ),
@@ -66,7 +71,7 @@ TARGET = Target(
         *(b'"%s":' % name for name in (b"schema", b"mode", b"version", b"manifest", b"signers")),
         *(
             b'"%s":' % name
-            for name in (b"network", b"interface", b"addresses", b"vlan", b"sources")
+            for name in (b"network", b"interface", b"addresses", b"vlan", b"origin", b"sources")
         ),
         b'"journal":',
         b'"cache":',

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from phase_boot.content.digest import Digest
 from phase_boot.drill import sample_manifest as manifests
 from phase_boot.drill.sample_manifest import NOW, ROOTFS
-from phase_boot.handoff.document import Network, document
+from phase_boot.handoff.document import Network, Origin, document
 from phase_boot.trust.verify import verify
 from tests.support.manifests import REQUIREMENTS, TRUST
 
@@ -20,11 +20,16 @@ def handed_over(
     *,
     mode: str = "internet",
     sources: Mapping[str, str] | None = None,
-    journal: tuple[str, ...] = (),
+    origin: Origin | None = None,
     **fields: object,
 ) -> bytes:
     raw = manifests.signed(manifests.document(**fields))
     manifest = verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     return document(
-        mode=mode, manifest=manifest, network=LINK, sources=sources or {}, journal=journal
+        mode=mode,
+        manifest=manifest,
+        network=LINK,
+        origin=origin,
+        sources=sources or {},
+        journal=(),
     )

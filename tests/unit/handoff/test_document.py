@@ -23,6 +23,7 @@ from phase_boot.handoff.document import (
     CachePartition,
     Handoff,
     Network,
+    Origin,
     document,
     read,
 )
@@ -47,10 +48,20 @@ CACHE = CachePartition(
     guid="7068a5e0-0000-8000-8000-000000000003",
     location="/pci0000:00/0000:00:14.0/usb/-1/-1:1.0/host/target:0:0/:0:0:0",
 )
+ORIGIN = Origin(
+    manifest="https://[2001:db8::7]:8080/os/stable/amd64/manifest.json?key=1",
+    provider="https://[2001:db8::7]:8080/os?key=1",
+)
 SOURCES = {"kernel": "http://[2001:db8::7]:8080", "rootfs": "store"}
 LINES = ('{"seq": 0, "event": "started"}', '{"seq": 1, "event": "\\u00e8"}')
 GOOD = document(
-    mode="local", manifest=VERIFIED, network=LINK, cache=CACHE, sources=SOURCES, journal=LINES
+    mode="local",
+    manifest=VERIFIED,
+    network=LINK,
+    cache=CACHE,
+    origin=ORIGIN,
+    sources=SOURCES,
+    journal=LINES,
 )
 
 
@@ -67,6 +78,7 @@ def test_what_the_boot_wrote_is_read_in_the_target() -> None:
         signers=(PUBLISHER.keyid,),
         network=LINK,
         cache=CACHE,
+        origin=ORIGIN,
         sources=MappingProxyType(SOURCES),
         journal=LINES,
     )
@@ -86,8 +98,16 @@ def test_a_boot_without_a_network_says_so() -> None:
 
 def test_private_mode_hands_over_nothing_of_the_way_here() -> None:
     raw = document(
-        mode="private", manifest=VERIFIED, network=LINK, cache=CACHE, sources=SOURCES, journal=LINES
+        mode="private",
+        manifest=VERIFIED,
+        network=LINK,
+        cache=CACHE,
+        origin=ORIGIN,
+        sources=SOURCES,
+        journal=LINES,
     )
+    assert read(raw).origin is None
+    assert b"2001:db8" not in raw
     assert read(raw).cache is None
     assert b"192.0.2" not in raw
     assert b"started" not in raw
@@ -120,6 +140,39 @@ def test_a_journal_that_is_too_long_keeps_its_newest_lines() -> None:
 def test_a_cache_that_is_not_one_partition_at_one_place_is_refused(cache: object) -> None:
     with pytest.raises(BadHandoff, match="cache"):
         read(changed(cache=cache))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"manifest": ORIGIN.manifest},
+        {"manifest": ORIGIN.manifest, "provider": "", "mirrors": ""},
+        {"manifest": "", "provider": ""},
+        {"manifest": "store", "provider": ""},
+        {"manifest": "file:///etc/passwd", "provider": ""},
+        {"manifest": "http://user@192.0.2.7/", "provider": ""},
+        {"manifest": ORIGIN.manifest, "provider": "http://a/\n"},
+        {"manifest": ORIGIN.manifest, "provider": "http://" + "a" * 5000},
+        {"manifest": ORIGIN.manifest, "provider": [ORIGIN.provider]},
+        [ORIGIN.manifest],
+    ],
+)
+def test_an_origin_that_is_not_two_urls_is_refused(origin: object) -> None:
+    with pytest.raises(BadHandoff, match="origin"):
+        read(changed(origin=origin))
+
+
+def test_an_origin_that_no_reader_takes_is_left_out() -> None:
+    raw = document(
+        mode="local",
+        manifest=VERIFIED,
+        network=LINK,
+        origin=Origin(manifest="cache:stable", provider=""),
+        sources=SOURCES,
+        journal=LINES,
+    )
+    assert read(raw).origin is None
+    assert read(raw).journal == LINES
 
 
 @given(

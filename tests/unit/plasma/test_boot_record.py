@@ -8,16 +8,14 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
-from phase_boot.journal.events import ManifestVerified
-from phase_boot.plasma.boot_record import VERIFIED, BootRecord, InvalidHandoff
+from phase_boot.handoff.document import Origin
+from phase_boot.plasma.boot_record import BootRecord, InvalidHandoff
 from policies.model import Mode
 from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
 from tests.support.manifests import REQUIREMENTS, SECOND
 from tests.support.receipts import booted, job_table
 
-
-def verified_at(url: str) -> str:
-    return json.dumps({"event": "manifest.verified", "seq": 1, "url": url})
+ORIGIN = Origin(manifest=f"{NEIGHBOUR}/stable/amd64/manifest.json", provider=NEIGHBOUR)
 
 
 def changed(raw: bytes, **fields: object) -> bytes:
@@ -36,35 +34,44 @@ def test_the_jobs_of_the_manifest_come_along() -> None:
     assert [job.name for job in handed.manifest.jobs] == ["hello"]
 
 
-def test_whoever_offered_the_manifest_comes_before_whoever_sent_something() -> None:
-    journal = (
-        verified_at("http://192.0.2.66:8070/stable/amd64/manifest.json"),
-        "no JSON, but manifest.verified stands in it",
-        "[" * 100_000 + '"manifest.verified"',
-        json.dumps({"event": "shell.opened", "cause": "manifest.verified", "url": "http://x/"}),
-        verified_at(f"{NEIGHBOUR}/stable/amd64/manifest.json"),
-    )
+def test_the_provider_of_the_manifest_comes_before_those_of_artifacts() -> None:
     sources = {"kernel": "https://far.example", "initramfs": NEIGHBOUR, "rootfs": "store"}
-    handed = BootRecord.of(handed_over(sources=sources, journal=journal), RUNNING)
-    assert handed.providers == (NEIGHBOUR, "https://far.example")
-    assert handed.sources == (*handed.providers, "https://mirror.example/stable")
+    record = BootRecord.of(handed_over(sources=sources, origin=ORIGIN), RUNNING)
+    assert record.providers == (NEIGHBOUR, "https://far.example")
+    assert record.sources == (*record.providers, "https://mirror.example/stable")
 
 
-def test_a_boot_from_cache_alone_came_from_nobody() -> None:
-    journal = (verified_at("cache:stable"), verified_at("/cache/stable/amd64/manifest.json"))
-    handed = BootRecord.of(handed_over(sources={"rootfs": "store"}, journal=journal), RUNNING)
-    assert handed.providers == ()
+def test_a_provider_with_a_query_is_asked_without_it_too() -> None:
+    origin = Origin(manifest=f"{ORIGIN.manifest}?key=1", provider=f"{NEIGHBOUR}?key=1")
+    record = BootRecord.of(handed_over(origin=origin), RUNNING)
+    assert record.providers == (f"{NEIGHBOUR}?key=1", NEIGHBOUR)
+
+
+def test_a_manifest_outside_the_mirror_layout_has_no_provider() -> None:
+    origin = Origin(manifest=f"{NEIGHBOUR}/m.json", provider="")
+    assert BootRecord.of(handed_over(origin=origin), RUNNING).providers == ()
+
+
+def test_what_the_journal_says_names_no_provider() -> None:
+    line = json.dumps({"event": "manifest.verified", "seq": 1, "url": ORIGIN.manifest})
+    record = BootRecord.of(changed(handed_over(), journal=[line]), RUNNING)
+    assert record.providers == ()
+
+
+def test_a_boot_from_cache_alone_has_no_provider() -> None:
+    record = BootRecord.of(handed_over(sources={"rootfs": "store"}), RUNNING)
+    assert record.providers == ()
 
 
 def test_in_private_mode_there_is_nobody_to_ask_or_to_tell() -> None:
     raw = changed(
         handed_over(mode="private"),
         sources={"rootfs": NEIGHBOUR},
-        journal=[verified_at(f"{NEIGHBOUR}/stable/amd64/manifest.json")],
+        origin={"manifest": ORIGIN.manifest, "provider": NEIGHBOUR},
     )
-    handed = BootRecord.of(raw, RUNNING)
-    assert handed.private
-    assert (handed.providers, handed.sources) == ((), ())
+    record = BootRecord.of(raw, RUNNING)
+    assert record.private
+    assert (record.providers, record.sources) == ((), ())
 
 
 def test_a_manifest_that_was_changed_on_the_way_is_not_believed() -> None:
@@ -99,7 +106,3 @@ def test_no_document_at_all_is_said(raw: bytes) -> None:
 def test_a_mode_that_nobody_knows_is_not_guessed_at() -> None:
     with pytest.raises(InvalidHandoff):
         BootRecord.of(changed(handed_over(), mode="public"), RUNNING)
-
-
-def test_the_event_has_the_name_that_is_looked_for() -> None:
-    assert ManifestVerified.event == VERIFIED
