@@ -6,7 +6,7 @@ gets its faults without a line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -60,14 +60,16 @@ def asked(scene: Callable[[], Scenario]) -> list[Asked]:
     ]
 
 
-def matrix() -> Iterator[tuple[str, Fault]]:
+def matrix(
+    scenarios: Mapping[str, Callable[[], Scenario]] = SCENARIOS,
+) -> Iterator[tuple[str, Fault]]:
     """Yield each single fault at each injection point of each scenario, with the scenario's name.
 
     Each is injected once, at the first call. At a point that no earlier scenario has, further cases
     inject it at a later call, and from the first call on.
     """
     members, known = all_members(), set[InjectionPoint]()
-    for name, scene in SCENARIOS.items():
+    for name, scene in scenarios.items():
         for each in asked(scene):
             for fault in _kinds(members[each.point.member], each):
                 yield name, fault
