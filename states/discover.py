@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from phase_boot.content.arch import Arch
+from phase_boot.discovery.query import discovery_query, search_order
 from phase_boot.discovery.search import NetworkWatch, search
 from phase_boot.journal.events import CandidateFound
 from phase_boot.journal.network_events import link_up
@@ -19,10 +18,8 @@ from phase_boot.machine.errors import BehindPortal, NotConfigured, NothingFound
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.ports import finder as port
-from phase_boot.ports.network import Link, link_towards, reach_of
-from phase_boot.trust.strict_json import canonical
+from phase_boot.ports.network import link_towards, reach_of
 
-CACHE: Final = "cache"
 LEAST_LOOK_SECONDS: Final = 0.25
 """New candidates have so long to turn up before a deferred one is asked again."""
 
@@ -51,7 +48,7 @@ async def discover(ports: Ports, boot: BootContext) -> Step:
             "this network, then retry, or type the URL of a manifest that this network reaches"
         )
     now = ports.clock.monotonic()
-    raise NothingFound(_why(boot, query_of(boot), _order(ports, boot), now))
+    raise NothingFound(_why(boot, discovery_query(boot), search_order(ports, boot), now))
 
 
 def _onto(ports: Ports, boot: BootContext, watch: NetworkWatch) -> BootContext:
@@ -88,77 +85,18 @@ async def _may_go_on(boot: BootContext, watch: NetworkWatch, window: float) -> b
     return bool(boot.unreachable) and await watch.grows(until=watch.since + window)
 
 
-def _order(ports: Ports, boot: BootContext) -> tuple[str, ...]:
-    rules, typed = require(boot.policy, "a policy").discovery, _typed(boot)
-    # A URL that somebody typed is what they want now, whatever the policy looks at first.
-    wished = ("url", *rules.order) if typed else rules.order
-    if boot.link is None:
-        # There is no network to look at.
-        wished = tuple(origin for origin in rules.order if origin == CACHE)
-    offered = {finder.origin for finder in ports.finders}
-    return tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
-
-
 async def _first(ports: Ports, boot: BootContext, watch: NetworkWatch) -> port.Candidate | None:
     """Return the next candidate to ask: a new one, or a deferred one that is due."""
     if len(boot.rejected_urls) >= require(boot.policy, "a policy").discovery.candidates:
         return None
-    order, waiting = _order(ports, boot), next_due(boot.deferred, boot.rejected_urls)
+    order, waiting = search_order(ports, boot), next_due(boot.deferred, boot.rejected_urls)
     if waiting is not None:
         return await _meanwhile(ports, order, boot, waiting, watch)
     for origin in order:
-        candidate = await _next(ports, query_of(boot), origin, boot, watch)
+        candidate = await _next(ports, discovery_query(boot), origin, boot, watch)
         if candidate is not None:
             return candidate
     return None
-
-
-async def others(
-    ports: Ports, boot: BootContext
-) -> AsyncGenerator[tuple[port.Candidate, Link | None], None]:
-    """Yield candidates of all origins beside the one that is being asked, each with its link.
-
-    No host is yielded twice, and none that was asked before. A URL that a person typed, or that
-    stands on the kernel's command line, has no other beside it. A manifest that was kept on Cache
-    is left for when nothing else is found.
-    """
-    asked = require(boot.candidate, "a candidate").url
-    if asked in _typed(boot):
-        return
-    rejected_urls = {asked, *boot.rejected_urls, *(each.candidate.url for each in boot.deferred)}
-    hosts = {port.host_of(url) for url in rejected_urls}
-    order = [origin for origin in _order(ports, boot) if origin != CACHE]
-    finders = [finder for finder in ports.finders if finder.origin in order]
-    async with (
-        NetworkWatch(
-            ports.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
-        ) as watch,
-        aclosing(search(finders, query_of(boot), emit=ports.emit)) as candidates,
-    ):
-        async for candidate in candidates:
-            host = port.host_of(candidate.url)
-            if host in hosts or port.server_of(candidate.url) in boot.banned_origins:
-                continue
-            hosts.add(host)
-            yield candidate, link_towards(host, watch.links or ()) or boot.link
-
-
-def query_of(boot: BootContext) -> port.DiscoveryQuery:
-    """Return what is looked for in this boot."""
-    policy, facts = require(boot.policy, "a policy"), require(boot.facts, "the machine's facts")
-    rules = policy.discovery
-    return port.DiscoveryQuery(
-        arch=facts.arch,
-        channel=policy.channel,
-        seconds=rules.window,
-        urls=(*_typed(boot), *rules.urls),
-        newest_manifest=_kept(boot, policy.channel, facts.arch),
-    )
-
-
-def _typed(boot: BootContext) -> tuple[str, ...]:
-    facts = require(boot.facts, "the machine's facts")
-    return tuple(url for url in (boot.typed_url, facts.url) if url)
 
 
 async def _meanwhile(
@@ -171,7 +109,7 @@ async def _meanwhile(
     left = max(LEAST_LOOK_SECONDS, waiting.due - ports.clock.monotonic())
     looks = [
         asyncio.create_task(
-            _next(ports, query_of(boot), origin, boot, watch), name=f"look at {origin}"
+            _next(ports, discovery_query(boot), origin, boot, watch), name=f"look at {origin}"
         )
         for origin in order
     ]
@@ -215,11 +153,6 @@ async def _next(
                 return candidate
             later = later or candidate
     return later
-
-
-def _kept(boot: BootContext, channel: str, arch: Arch) -> bytes | None:
-    newest = boot.seen.newest(channel, arch)
-    return canonical(newest.document) if newest else None
 
 
 def _why(boot: BootContext, query: port.DiscoveryQuery, order: tuple[str, ...], now: float) -> str:

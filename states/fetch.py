@@ -6,13 +6,12 @@ are downloaded. A store on a failing Cache is replaced by one in memory.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from phase_boot.discovery.search import search
+from phase_boot.discovery.candidates import more_providers
 from phase_boot.download import (
     ArtifactUnavailable,
     DownloadContext,
@@ -23,7 +22,7 @@ from phase_boot.download import (
 )
 from phase_boot.handoff.memory import extra_for_kernel, required_to_fetch_and_start
 from phase_boot.journal import events
-from phase_boot.machine.boot import BootContext, Images, require
+from phase_boot.machine.boot import BootContext, Images, Refused, require
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
@@ -37,17 +36,14 @@ from phase_boot.machine.preflight import (
     survey,
     uki_is_wanted,
 )
-from phase_boot.ports.finder import Candidate
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.url import base_url, bases
 from policies.model import Mode, Policy
-from states.discover import query_of
 
 MIB: Final = 1024 * 1024
-LAN: Final = "lan"
 GATEWAY_PREFIX: Final = "ipfs+"
 """Marks the URL of a gateway among the sources that the started system is told of."""
 DISCOVERY_SECONDS: Final = 3600.0
@@ -150,7 +146,9 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
         mirrors=mirrors,
         gateways=policy.discovery.gateways,
         discovery=SourceDiscovery(
-            partial(_discover_more, ports, boot), known=mirrors, service_name=candidate.service_name
+            partial(more_providers, ports, boot, DISCOVERY_SECONDS),
+            known=mirrors,
+            service_name=candidate.service_name,
         ),
         tracker=_tracker(ports, policy),
     )
@@ -163,20 +161,6 @@ def _tracker(ports: Ports, policy: Policy) -> TrackerClient | None:
     return TrackerClient(
         ports.peer_sharing, clock=ports.clock, reach=policy.network.reach, emit=ports.emit
     )
-
-
-async def _discover_more(
-    ports: Ports, boot: BootContext
-) -> AsyncGenerator[tuple[str, Candidate], None]:
-    """Yield further providers that are announced on this network, with their base URLs."""
-    query = replace(query_of(boot), seconds=DISCOVERY_SECONDS)
-    allowed = boot.link is not None and LAN in require(boot.policy, "a policy").discovery.order
-    finders = [finder for finder in ports.finders if allowed and finder.origin == LAN]
-    async with aclosing(search(finders, query, emit=ports.emit)) as candidates:
-        async for candidate in candidates:
-            base = candidate.base(query.arch, query.channel)
-            if base is not None and candidate.url not in boot.rejected_urls:
-                yield base, candidate
 
 
 def _mirrors(base: str | None, manifest: Manifest) -> Iterator[str]:
@@ -213,7 +197,7 @@ def _unavailable(boot: BootContext, reason: str, banned: set[str]) -> Step:
             manifest=None,
             rejected_urls=boot.rejected_urls | {url},
             banned_origins=frozenset(banned),
-            refusals=(*boot.refusals, reason),
+            refusals=(*boot.refusals, Refused(url, reason)),
         ),
     )
 

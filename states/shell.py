@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.console import journal_text
+from phase_boot.discovery.query import discovery_query
 from phase_boot.discovery.rediscover import list_candidates
 from phase_boot.journal.events import (
     Crashed,
@@ -39,7 +40,6 @@ from phase_boot.ports.network import SetupFailed
 from phase_boot.ports.operator import Answer, MenuAction, Report
 from phase_boot.ports.reports import NotSaved
 from policies.model import Mode, Reach
-from states.discover import query_of
 
 ACT_SECONDS: Final = 120
 """For what a person asked for, so that they get an answer and the menu again."""
@@ -127,7 +127,7 @@ def _pause(ports: Ports, boot: BootContext) -> Pause:
     on_lan = boot.link is not None and LAN in policy.discovery.order
     return Pause(
         seconds=seconds,
-        query=query_of(boot) if on_lan else None,
+        query=discovery_query(boot) if on_lan else None,
         network=True,
     )
 
@@ -149,7 +149,7 @@ def _report(ports: Ports, boot: BootContext, cause: str, note: str | None) -> Re
     return Report(
         cause=cause,
         way_out=WAY_OUT,
-        refusals=boot.refusals,
+        refusals=tuple(map(str, boot.refusals)),
         journal=ports.journal.lines[-journal_text.MAX_EVENTS :],
         mode=boot.facts.mode if boot.facts else None,
         offers=_offers(boot),
@@ -183,7 +183,7 @@ async def _candidate(ports: Ports, boot: BootContext, _answer: Answer) -> Step |
         await promises.check(ports, boot)
     except (NotPrivate, NotLocal) as failure:
         return f"Nothing is looked for: {failure}."
-    offers = await list_candidates(ports, query_of(boot), boot)
+    offers = await list_candidates(ports, discovery_query(boot), boot)
     if not offers:
         return "Nothing turned up; start a provider on this network, or type a URL."
     url = await ports.operator.choose(offers)
@@ -228,7 +228,9 @@ async def _clock(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
 
 async def _save(ports: Ports, boot: BootContext, _answer: Answer) -> str:
     journal = ports.journal.lines
-    text = journal_text.report_text(_facts(boot), boot.refusals, "\n".join(journal))
+    text = journal_text.report_text(
+        _facts(boot), tuple(map(str, boot.refusals)), "\n".join(journal)
+    )
     try:
         async with asyncio.timeout(ACT_SECONDS):
             where = await ports.reports.save(journal_text.boot_id(journal), text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from phase_boot.discovery.candidates import other_candidates
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.journal.events import (
     CandidateFound,
@@ -18,7 +19,7 @@ from phase_boot.journal.events import (
 )
 from phase_boot.journal.retry_events import CandidateDeferred
 from phase_boot.machine import deferral
-from phase_boot.machine.boot import BootContext, require
+from phase_boot.machine.boot import BootContext, Refused, require
 from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.graph import State, Trigger
@@ -32,7 +33,6 @@ from phase_boot.store.errors import StoreError
 from phase_boot.trust.client import Updater
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import BootRequirements, Verified
-from states.discover import others
 
 LAN: Final = "lan"
 MAX_TALKS: Final = 32
@@ -139,7 +139,7 @@ class _Talks:
         await asyncio.sleep(HEDGE_SECONDS)
         async with (
             asyncio.timeout(PATIENCE_SECONDS),
-            aclosing(others(self.ports, self.boot)) as found,
+            aclosing(other_candidates(self.ports, self.boot)) as found,
         ):
             async for candidate, link in found:
                 self.ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
@@ -254,7 +254,7 @@ class _Talks:
             rejected_urls=boot.rejected_urls | {url},
             unreachable=boot.unreachable | ({url} if again else set()),
             banned_origins=boot.banned_origins | ({server_of(url)} if ban else set()),
-            refusals=(*boot.refusals, f"{url}: {reason}"),
+            refusals=(*boot.refusals, Refused(url, reason)),
         )
 
 

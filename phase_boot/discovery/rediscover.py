@@ -1,4 +1,4 @@
-"""Everything that turns up when one looks again, for a person to choose from."""
+"""The candidates of a new search by all finders, for the Shell's menu."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from phase_boot.machine.handler import Ports
 from phase_boot.ports import finder as port
 from phase_boot.ports.operator import CandidateOption
 
-MAX_OFFERS: Final = 32
-OFFERS_OF_ONE_HOST: Final = 4
-"""So that a machine that announces itself a hundred times hides nobody."""
+MAX_OPTIONS: Final = 32
+OPTIONS_PER_HOST: Final = 4
+"""Upper bound per host, so that many announcements of one host hide no other host."""
 
 
 async def list_candidates(
     ports: Ports, query: port.DiscoveryQuery, boot: BootContext
 ) -> tuple[CandidateOption, ...]:
-    """Look with every finder that the policy allows, all of them at once.
+    """Search with every finder that the policy allows, all at once.
 
-    Each offer says why it was refused before.
+    Each option carries the reason for which this boot refused it before.
     """
     order = require(boot.policy, "a policy").discovery.order
-    # What is kept has no URL to ask for; a plain retry finds it.
+    # The manifest on Cache has no URL; a retry finds it.
     origins = {*order, "url"} - {"cache"}
     allowed = [finder for finder in ports.finders if finder.origin in origins]
     found = _Found()
@@ -39,7 +39,7 @@ async def list_candidates(
 
 
 class _Found:
-    """What has turned up so far: URLs, and who said so first."""
+    """The URLs found so far, each with the origin that named it first."""
 
     def __init__(self) -> None:
         self.origins: dict[str, str] = {}
@@ -47,12 +47,12 @@ class _Found:
 
     def take(self, candidate: port.Candidate) -> None:
         host = port.host_of(candidate.url)
-        full = len(self.origins) >= MAX_OFFERS or self._hosts[host] >= OFFERS_OF_ONE_HOST
+        full = len(self.origins) >= MAX_OPTIONS or self._hosts[host] >= OPTIONS_PER_HOST
         if candidate.url not in self.origins and not full:
             self._hosts[host] += 1
             self.origins[candidate.url] = candidate.origin
 
 
 def _why_refused(boot: BootContext, url: str) -> str | None:
-    told = [said.removeprefix(f"{url}: ") for said in boot.refusals if said.startswith(f"{url}: ")]
-    return told[-1] if told else None
+    """Return the newest reason for which ``url`` was refused, or None."""
+    return next((each.reason for each in reversed(boot.refusals) if each.url == url), None)

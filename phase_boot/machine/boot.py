@@ -39,6 +39,17 @@ class Failure:
     """How it may pass."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A candidate that failed: its manifest's URL, and the reason in one sentence."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """The verified artifacts, each with its open descriptor."""
@@ -91,8 +102,8 @@ class BootContext:
     """Candidates that failed in a way that may pass, and when each is asked again."""
     portal: str | None = None
     """What the network did when it answered instead of whom we asked."""
-    refusals: tuple[str, ...] = ()
-    """One sentence for each candidate that failed, oldest first."""
+    refusals: tuple[Refused, ...] = ()
+    """Each candidate that failed, oldest first."""
     manifest: Verified | None = None
     images: Images | None = None
     kernel: Kernel | None = None

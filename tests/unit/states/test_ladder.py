@@ -204,7 +204,7 @@ def test_a_kernel_for_something_else_is_refused_by_name_and_the_next_one_is_boot
     assert play.play() is State.TARGET
     assert play.kexec.kernel == KERNEL
     assert play.boot is not None
-    assert said in " ".join(play.boot.refusals)
+    assert said in " ".join(map(str, play.boot.refusals))
     # Nothing but the kernel of the wrong one was asked for.
     assert fetched(play) == ["kernel", "kernel", "initramfs", "rootfs"]
 

@@ -1,0 +1,54 @@
+"""What a boot looks for and in which order: the query that every search of a boot starts with.
+
+Discover, Verify, Fetch and the Shell ask the same question, so that it stands below all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from phase_boot.content.arch import Arch
+from phase_boot.machine.boot import BootContext, require
+from phase_boot.machine.handler import Ports
+from phase_boot.ports.finder import DiscoveryQuery
+from phase_boot.trust.strict_json import canonical
+
+CACHE: Final = "cache"
+"""Origin of the manifest that the stick remembers."""
+LAN: Final = "lan"
+"""Origin of providers that are announced on this network."""
+
+
+def discovery_query(boot: BootContext) -> DiscoveryQuery:
+    """Return the query of this boot: its channel, architecture, URLs and newest manifest."""
+    policy, facts = require(boot.policy, "a policy"), require(boot.facts, "the machine's facts")
+    rules = policy.discovery
+    return DiscoveryQuery(
+        arch=facts.arch,
+        channel=policy.channel,
+        seconds=rules.window,
+        urls=(*typed_urls(boot), *rules.urls),
+        newest_manifest=_newest_manifest(boot, policy.channel, facts.arch),
+    )
+
+
+def search_order(ports: Ports, boot: BootContext) -> tuple[str, ...]:
+    """Return the origins to search, in order; without a link only what is on Cache."""
+    rules, typed = require(boot.policy, "a policy").discovery, typed_urls(boot)
+    # A typed URL comes first, whatever the order of the policy.
+    wished = ("url", *rules.order) if typed else rules.order
+    if boot.link is None:
+        wished = tuple(origin for origin in rules.order if origin == CACHE)
+    offered = {finder.origin for finder in ports.finders}
+    return tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
+
+
+def typed_urls(boot: BootContext) -> tuple[str, ...]:
+    """Return the manifest URLs that a person typed or that the kernel's command line names."""
+    facts = require(boot.facts, "the machine's facts")
+    return tuple(url for url in (boot.typed_url, facts.url) if url)
+
+
+def _newest_manifest(boot: BootContext, channel: str, arch: Arch) -> bytes | None:
+    newest = boot.seen.newest(channel, arch)
+    return canonical(newest.document) if newest else None
