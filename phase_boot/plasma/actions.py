@@ -1,4 +1,4 @@
-"""What `plasma run` does: read the job, run it, print the outcome, keep the receipt."""
+"""`plasma run`: read a job, run it, print its outcome and store its receipt."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import MAX_BYTES
 
 FAILED: Final = 3
-"""The exit status for a job that was run, or tried, and did not end well."""
+"""The exit status for a job that did not exit with 0."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run one job and print what it wrote and its receipt."""
+    """Run one job and print its output and its receipt."""
     job = _read(options.job)
     node: Path | None = options.node
-    with signing_agent(ephemeral if node is None else lambda: load_or_create(node)) as keeper:
-        if keeper.note:
-            sys.stderr.write(f"{printable(keeper.note)}\n")
-        done = _done(job, options, keeper)
+    with signing_agent(ephemeral if node is None else lambda: load_or_create(node)) as agent:
+        if agent.note:
+            sys.stderr.write(f"{printable(agent.note)}\n")
+        done = _done(job, options, agent)
     for line in shown(done):
         sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"{_kept(done, options.receipts)}\n")
@@ -41,17 +41,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def shown(done: JobResult) -> list[str]:
-    """Return what a person reads of a job: all that it wrote, escaped, and how it ended."""
+    """Return a readable summary of a job: its output, escaped, and its outcome."""
     lines = [f"| {printable(line)}" for line in _lines(done.stdout)]
     lines += [f"! {printable(line)}" for line in _lines(done.stderr)]
     return [*lines, *summary(done.receipt)]
 
 
 def _kept(done: JobResult, folder: Path | None) -> str:
-    """Keep the receipt and return where, or return it itself where nobody said a folder.
+    """Store the receipt and return its path; without a folder, return the receipt.
 
     Raises:
-        PlasmaError: it cannot be kept; then it was printed, for what was run is not run again.
+        PlasmaError: it cannot be stored; it was printed instead, as the job cannot be run again.
     """
     raw = done.raw.decode("utf-8")
     if folder is None:

@@ -1,6 +1,6 @@
-"""After the boot: run the jobs of this system, sign what became of them, keep it and hand it in.
+"""Run the jobs of the booted system: sign a receipt for each, store it and upload it.
 
-Nothing of it can fail the boot: whatever goes wrong ends in an event that says so.
+No failure here may fail the boot, so each one becomes an event.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from policies.model import Reach
 
 MIB: Final = 2**20
 MODULES_MIB: Final = 64
-"""Of modules that were fetched."""
+"""Bound of the downloaded modules."""
 ATTEMPTS: Final = 5
 BACKOFF: Final = Backoff(first=2, longest=30)
-"""Between attempts to hand in: an address may still be on its way."""
+"""Between upload attempts: the network may not have an address yet."""
 MAX_CMDLINE: Final = 8192
 """Bytes that are read of the kernel's command line."""
 MAX_ROOTFS: Final = 128
@@ -54,17 +54,17 @@ MAX_ROOTFS: Final = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where things are in the booted system.
+    """Paths of the booted system.
 
     Attributes:
-        handed: what its initramfs was handed, and the digest of the rootfs that it reckoned.
-        jobs: what the rootfs brings: jobs, and a store of their modules.
-        cache: where Cache is mounted, with the store of the seed.
-        keep: a folder of Cache, where that can be written to; else it is in memory.
-        root: where /proc and /sys are.
+        handoff: the folder with the hand-over document and the digest of the rootfs.
+        jobs: the jobs of the rootfs, and a store of their modules.
+        cache: the mount point of Cache, with the store of the seed.
+        keep: a writable folder of Cache, or one in memory.
+        root: the parent of /proc and /sys.
     """
 
-    handed: Path = Path("/run/phase")
+    handoff: Path = Path("/run/phase")
     jobs: Path = Path("/usr/lib/plasma.d")
     cache: Path = Path("/run/phase/cache")
     keep: Path = Path("/var/lib/plasma")
@@ -72,7 +72,7 @@ class Places:
 
 
 Tell = Callable[[str, dict[str, object]], None]
-"""Takes the name of an event and its fields."""
+"""Emits an event: its name and its fields."""
 
 
 def _receipt_desk(proxy: str) -> ReceiptUploader:
@@ -82,7 +82,7 @@ def _receipt_desk(proxy: str) -> ReceiptUploader:
 
 
 def _same_disk(one: Path, other: Path) -> bool:
-    """Say whether both are there, on one file system."""
+    """Return whether both exist on one filesystem."""
     try:
         return one.stat().st_dev == other.stat().st_dev
     except OSError:
@@ -91,7 +91,7 @@ def _same_disk(one: Path, other: Path) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """What this module does to the world."""
+    """The side effects of this module, replaceable in tests."""
 
     tell: Tell
     desk: Callable[[str], ReceiptUploader] = _receipt_desk
@@ -108,47 +108,47 @@ def main(_options: object = None) -> int:
     return status
 
 
-def boot(places: Places, outside: Effects) -> int:
-    """Run every job of this system and return 0 if all of them exited with 0."""
+def boot(places: Places, effects: Effects) -> int:
+    """Run every job and return 0 if all of them exited with 0."""
     try:
-        handed = _handed(places)
-        done, keyid = _run_all(places, handed, outside)
+        record = _read_record(places)
+        done, keyid = _run_all(places, record, effects)
     except (InvalidHandoff, PublishError) as error:
-        _problem(outside, str(error))
+        _problem(effects, str(error))
         return 1
-    _hand_in(handed, done, outside)
+    _hand_in(record, done, effects)
     good = all(each.receipt.exit == 0 for each in done)
-    outside.tell("plasma.done", {"jobs": len(done), "node": keyid})
+    effects.tell("plasma.done", {"jobs": len(done), "node": keyid})
     return 0 if good else 1
 
 
-def _handed(places: Places) -> BootRecord:
+def _read_record(places: Places) -> BootRecord:
     try:
-        raw = read_regular(places.handed / "handoff.json", MAX_BYTES)
-        rootfs = read_regular(places.handed / "rootfs.sha256", MAX_ROOTFS)
-        handed = BootRecord.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
+        raw = read_regular(places.handoff / "handoff.json", MAX_BYTES)
+        rootfs = read_regular(places.handoff / "rootfs.sha256", MAX_ROOTFS)
+        record = BootRecord.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
         cmdline = read_regular(places.root / "proc/cmdline", MAX_CMDLINE).decode("latin-1")
     except (OSError, ValueError) as error:
         raise InvalidHandoff(
             f"What the boot handed over cannot be read ({error}): start this machine by its stick."
         ) from error
-    _check_words(handed, cmdline)
-    return handed
+    _check_words(record, cmdline)
+    return record
 
 
-def _check_words(handed: BootRecord, cmdline: str) -> None:
-    """Compare the hand-over document with what the same boot put on the kernel's command line.
+def _check_words(record: BootRecord, cmdline: str) -> None:
+    """Compare the hand-over document with the kernel's command line of the same boot.
 
     An image that the firmware started by itself has a command line of its own, without these.
 
     Raises:
-        InvalidHandoff: they disagree, so that neither can be believed.
+        InvalidHandoff: they disagree, so neither is trusted.
     """
     said = {word.name: word.value for word in parse(cmdline).parameters}
     for name, found in (
-        ("phase.mode", handed.mode),
-        ("phase.version", handed.manifest.version),
-        ("phase.rootfs", handed.manifest.artifacts["rootfs"].digest),
+        ("phase.mode", record.mode),
+        ("phase.version", record.manifest.version),
+        ("phase.rootfs", record.manifest.artifacts["rootfs"].digest),
     ):
         if said.get(name, str(found)) != str(found):
             raise InvalidHandoff(
@@ -157,42 +157,42 @@ def _check_words(handed: BootRecord, cmdline: str) -> None:
             )
 
 
-def _run_all(places: Places, handed: BootRecord, outside: Effects) -> tuple[list[JobResult], str]:
-    """Run the jobs of the rootfs, then those of the manifest; tell and keep each receipt."""
+def _run_all(places: Places, record: BootRecord, effects: Effects) -> tuple[list[JobResult], str]:
+    """Run the jobs of the rootfs, then those of the manifest; emit and store each receipt."""
     found, wrong = rootfs_jobs(places.jobs)
     for sentence in wrong:
-        _problem(outside, sentence)
-    persistent = not handed.private and outside.same_disk(places.keep, places.cache)
-    supply = _supply(places, handed)
+        _problem(effects, sentence)
+    persistent = not record.private and effects.same_disk(places.keep, places.cache)
+    supply = _supply(places, record)
     ledger = ReceiptFolder(places.keep / "receipts") if persistent else None
     done = []
-    with _signing(places, outside, persistent=persistent) as keeper:
+    with _signing(places, effects, persistent=persistent) as agent:
         machine = Machine(
-            signer=keeper,
-            arch=handed.arch,
-            mode=handed.mode,
-            booted=handed.booted(pcrs(places.root)),
+            signer=agent,
+            arch=record.arch,
+            mode=record.mode,
+            booted=record.booted(pcrs(places.root)),
             user=NOBODY if os.geteuid() == 0 else None,
         )
-        for each in run_jobs((*found, *handed.manifest.jobs), supply.module_of, machine):
+        for each in run_jobs((*found, *record.manifest.jobs), supply.module_of, machine):
             done.append(each)
-            outside.tell("plasma.receipt", {"receipt": each.raw.decode("ascii")})
-            _keep(each, ledger, outside)
-        return done, keeper.keyid
+            effects.tell("plasma.receipt", {"receipt": each.raw.decode("ascii")})
+            _keep(each, ledger, effects)
+        return done, agent.keyid
 
 
-def _supply(places: Places, handed: BootRecord) -> ModuleSource:
+def _supply(places: Places, record: BootRecord) -> ModuleSource:
     fetched = ContentStore(PosixDisk(places.keep / "cas"), bound=MODULES_MIB * MIB)
     ours = ContentStore(PosixDisk(places.jobs / "cas"), bound=0)
-    if handed.private:
-        return ModuleSource(shelves=(ours,), keep=fetched, handed=handed)
+    if record.private:
+        return ModuleSource(stores=(ours,), keep=fetched, record=record)
     cache = ContentStore(PosixDisk(places.cache / "cas"), bound=0)
-    return ModuleSource(shelves=(ours, cache, fetched), keep=fetched, handed=handed)
+    return ModuleSource(stores=(ours, cache, fetched), keep=fetched, record=record)
 
 
 @contextmanager
-def _signing(places: Places, outside: Effects, *, persistent: bool) -> Iterator[SigningAgent]:
-    """Keep the key of this machine; where that cannot be read or made, one for this run."""
+def _signing(places: Places, effects: Effects, *, persistent: bool) -> Iterator[SigningAgent]:
+    """Run the signing agent of the stored key, or of a temporary one if that is unusable."""
     path = places.keep / "node.key"
 
     def source() -> NodeKey:
@@ -203,38 +203,38 @@ def _signing(places: Places, outside: Effects, *, persistent: bool) -> Iterator[
         except PublishError as error:
             return NodeKey(ephemeral().key, f"{error} This run has a key of its own.")
 
-    with signing_agent(source) as keeper:
-        outside.tell("plasma.node", {"node": keeper.keyid, "note": keeper.note})
-        yield keeper
+    with signing_agent(source) as agent:
+        effects.tell("plasma.node", {"node": agent.keyid, "note": agent.note})
+        yield agent
 
 
-def _keep(done: JobResult, ledger: ReceiptFolder | None, outside: Effects) -> None:
+def _keep(done: JobResult, ledger: ReceiptFolder | None, effects: Effects) -> None:
     if ledger is None:
         return
     try:
         ledger.keep(done.raw)
     except PlasmaError as error:
-        _problem(outside, str(error))
+        _problem(effects, str(error))
 
 
-def _hand_in(handed: BootRecord, done: Sequence[JobResult], outside: Effects) -> None:
-    """Give the receipts to the first provider that takes them; none of this is needed."""
-    if handed.private or not done:
+def _hand_in(record: BootRecord, done: Sequence[JobResult], effects: Effects) -> None:
+    """Upload the receipts to the first provider that accepts them; a failure is an event only."""
+    if record.private or not done:
         return
-    reach = policy_of(handed.mode, handed.signers).network.reach
-    desk = outside.desk(handed.proxy)
-    for base in handed.providers:
-        reason = _handed_in(desk, base, done, reach, outside)
+    reach = policy_of(record.mode, record.signers).network.reach
+    desk = effects.desk(record.proxy)
+    for base in record.providers:
+        reason = _handed_in(desk, base, done, reach, effects)
         if reason is None:
-            outside.tell("plasma.handed_in", {"provider": base, "receipts": len(done)})
+            effects.tell("plasma.handed_in", {"provider": base, "receipts": len(done)})
             return
-        _problem(outside, f"{base} did not take the receipts: {reason}.")
+        _problem(effects, f"{base} did not take the receipts: {reason}.")
 
 
 def _handed_in(
-    desk: ReceiptUploader, base: str, done: Sequence[JobResult], reach: Reach, outside: Effects
+    desk: ReceiptUploader, base: str, done: Sequence[JobResult], reach: Reach, effects: Effects
 ) -> str | None:
-    """Return why the provider at ``base`` did not take all of them, or None."""
+    """Upload all receipts to ``base``; return the reason of a failure, or None."""
     waiting, reason = list(done), ""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -245,12 +245,12 @@ def _handed_in(
             reason = str(failure)
             if not failure.retryable or attempt == ATTEMPTS:
                 break
-            pause = BACKOFF.pause(attempt, outside.chance(), retry_after=failure.retry_after)
-            outside.sleep(pause)
+            pause = BACKOFF.pause(attempt, effects.chance(), retry_after=failure.retry_after)
+            effects.sleep(pause)
         else:
             return None
     return reason
 
 
-def _problem(outside: Effects, sentence: str) -> None:
-    outside.tell("plasma.problem", {"reason": sentence})
+def _problem(effects: Effects, sentence: str) -> None:
+    effects.tell("plasma.problem", {"reason": sentence})

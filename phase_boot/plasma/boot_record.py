@@ -1,4 +1,8 @@
-"""What the boot handed over to this system, as far as Plasma uses it: checked, never guessed."""
+"""The boot that this system runs after: the hand-over document, checked for consistency.
+
+Receipts state which version was booted, so a document that contradicts itself, its signatures or
+the running rootfs is refused as a whole.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,18 @@ from policies.model import Mode
 
 
 class InvalidHandoff(Exception):
-    """This system was not handed what it runs; ``str`` is one sentence with the way out."""
+    """The hand-over document is not of this system; ``str`` is one sentence with the way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootRecord:
-    """Which boot this system runs after.
+    """The verified facts of the boot.
 
     Attributes:
         digest: of the bytes that the manifest's signatures cover.
-        providers: base URLs of whoever the boot came from, the one with the manifest first.
+        signers: the key ids whose signatures verified the manifest.
+        proxy: the URL of the HTTP proxy, empty for none.
+        providers: base URLs of the providers, that of the manifest first; none in Private mode.
     """
 
     mode: Mode
@@ -42,11 +48,11 @@ class BootRecord:
     def of(cls, raw: bytes, rootfs: Digest) -> Self:
         """Read the hand-over document of a system that runs from ``rootfs``.
 
-        Whoever wrote it has verified the manifest by a root of trust that this system does not
-        have; here it must hold together: the signatures, the version, and the rootfs that runs.
+        The seed verified the manifest by a root of trust that this system does not have. Here all
+        named signers must have signed it, and version and rootfs must agree with it.
 
         Raises:
-            InvalidHandoff: it does not.
+            InvalidHandoff: one of them does not.
         """
         try:
             handoff = read(raw)
@@ -73,18 +79,18 @@ class BootRecord:
 
     @property
     def private(self) -> bool:
-        """Whether nobody is to be asked or told anything."""
+        """Whether no server may be contacted."""
         return self.mode is Mode.PRIVATE
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where a module may be asked for: at the places of the artifacts."""
+        """Base URLs of the mirrors that may have a module: the providers and the signed mirrors."""
         if self.private:
             return ()
         return tuple(dict.fromkeys((*self.providers, *map(base_url, self.manifest.mirrors))))
 
     def booted(self, pcrs: Mapping[int, str]) -> Booted:
-        """Return what receipts say of this boot, with the TPM's ``pcrs``."""
+        """Return the facts of this boot that a receipt states, with the TPM's ``pcrs``."""
         return Booted(
             version=self.manifest.version,
             channel=self.manifest.channel,
@@ -94,7 +100,7 @@ class BootRecord:
 
     @property
     def arch(self) -> Arch:
-        """What the manifest was for."""
+        """The architecture of the manifest."""
         return self.manifest.arch
 
 

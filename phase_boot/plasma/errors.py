@@ -1,4 +1,4 @@
-"""What a person is told when something of Plasma cannot be done."""
+"""Errors of Plasma."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from phase_boot.publish.errors import PublishError
 
 
 class PlasmaError(PublishError):
-    """One sentence with the cause and what helps."""
+    """An operation failed; ``str`` is one sentence with the cause and the way out."""

@@ -1,4 +1,4 @@
-"""Saying what became of the jobs: lines of JSON, on the console and to a host that watches."""
+"""Writing events as JSON lines to the console and to the host of a virtual machine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CONSOLE: Final = Path("/dev/console")
 PORTS: Final = "sys/class/virtio-ports"
 PORT: Final = "org.phase_boot.events"
 DRAIN_SECONDS: Final = 10.0
-"""So long a device may take to take what is left for it."""
+"""Longest wait for a slow device before the process exits."""
 PAUSE_SECONDS: Final = 0.1
 
 
 class EventWriter:
-    """Writes events to devices; one that fails is left out from then on."""
+    """Writes events to devices. A device that fails is dropped."""
 
     def __init__(self, devices: Sequence[DeviceSink], now: Callable[[], float]) -> None:
         self._devices = list(devices)
@@ -27,14 +27,14 @@ class EventWriter:
         self._seq = 0
 
     def tell(self, name: str, fields: dict[str, object]) -> None:
-        """Say that ``name`` happened."""
+        """Write the event ``name``."""
         stamp = {"event": name, "seq": self._seq, "at": round(self._now(), 2)}
         self._seq += 1
         line = json.dumps({**stamp, **fields}, ensure_ascii=True)
         self._for_each(lambda device: device.write(line))
 
     def drain(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Wait a while for devices that are slow, or held by somebody else."""
+        """Wait at most `DRAIN_SECONDS` for devices that are slow or held by another process."""
         give_up = self._now() + DRAIN_SECONDS
         while any(device.waiting for device in self._devices) and self._now() < give_up:
             sleep(PAUSE_SECONDS)
@@ -49,7 +49,7 @@ class EventWriter:
 
 
 def devices(root: Path = Path("/")) -> list[DeviceSink]:
-    """Return the console, and the port to the host of a virtual machine, where there is one."""
+    """Return the console, and the virtio port to the host if there is one."""
     found = [CONSOLE]
     for name in sorted((root / PORTS).glob("*/name")):
         try:

@@ -1,7 +1,7 @@
-"""One process without rights that does one thing, and a parent that believes nothing it says.
+"""Running a function in a confined process with resource limits.
 
-The parent holds the clock and counts the output; the kernel counts processor time and memory.
-However the child ends, that is an answer and never an exception.
+The parent enforces wall time and output size, the kernel processor time and memory. The child is
+untrusted: its report is bounded and never parsed here. Every end of the child is a `Result`.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a child is given, and what it may use up."""
+    """Input and resource limits of a child."""
 
     stdin: bytes
     wall_ms: int
     output_bytes: int
     """On stdout and stderr together."""
     memory_bytes: int
-    """Beyond what it has when it starts."""
+    """Beyond what the process has when it starts."""
     user: int | None
-    """Whom it becomes, where we are root; None stays who we are."""
+    """The user and group id that it takes if this process is root; None keeps them."""
 
 
 @unique
 class KillReason(Enum):
-    """Why the parent ended the child."""
+    """Why the parent killed the child."""
 
     TIME = "time"
     OUTPUT = "output"
     REPORT = "report"
-    """It reported more than anybody asked for."""
+    """Its report exceeded MAX_REPORT."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What is left of a child. Its report is as distrusted as its output."""
+    """The outcome of a child. Its report is as untrusted as its output."""
 
     report: bytearray = field(default_factory=bytearray)
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
     killed: KillReason | None = None
     signal: int = 0
-    """Which one ended it, where one did."""
+    """The signal that result it, or 0."""
     wall_us: int = 0
     cpu_us: int = 0
 
@@ -86,19 +86,19 @@ def run_sandboxed(body: Callable[[int], None], limits: Limits) -> Result:
                 os.close(fd)
             with os.fdopen(os.pidfd_open(pid)) as alive:
                 deadline = started + limits.wall_ms / 1e3
-                ended = _watch(pid, alive.fileno(), reads, limits, deadline)
+                result = _watch(pid, alive.fileno(), reads, limits, deadline)
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             _, status, used = os.wait4(pid, 0)
-    ended.wall_us = round((time.monotonic() - started) * 1e6)
-    ended.cpu_us = round((used.ru_utime + used.ru_stime) * 1e6)
-    ended.signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    return ended
+    result.wall_us = round((time.monotonic() - started) * 1e6)
+    result.cpu_us = round((used.ru_utime + used.ru_stime) * 1e6)
+    result.signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return result
 
 
 def _ends(stdin: bytes, ours: ExitStack) -> tuple[list[int], list[int]]:
-    """Return what we read from, which ``ours`` closes, and what the child has as 0 to 3."""
+    """Return the read ends, which ``ours`` closes, and the child's descriptors 0 to 3."""
     with ExitStack() as undone:
         reads, theirs = [], [_sealed(stdin)]
         undone.callback(os.close, theirs[0])
@@ -115,7 +115,7 @@ def _ends(stdin: bytes, ours: ExitStack) -> tuple[list[int], list[int]]:
 
 
 def _sealed(data: bytes) -> int:
-    """Return a descriptor at the start of ``data`` that nobody can write to."""
+    """Return a read-only, sealed memory file of ``data``."""
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
@@ -125,32 +125,32 @@ def _sealed(data: bytes) -> int:
 
 
 def _watch(pid: int, alive: int, reads: list[int], limits: Limits, deadline: float) -> Result:
-    """Read until the child has ended, and end it where it goes too far."""
-    ended = Result()
-    kept = dict(zip(reads, (ended.stdout, ended.stderr, ended.report), strict=True))
+    """Read until the child exits, and kill it if it exceeds a limit."""
+    result = Result()
+    kept = dict(zip(reads, (result.stdout, result.stderr, result.report), strict=True))
     poll = select.poll()
     for fd in (alive, *reads):
         os.set_blocking(fd, False)
         poll.register(fd, select.POLLIN)
     running = True
-    while running and ended.killed is None:
+    while running and result.killed is None:
         ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         if not ready:
-            ended.killed = KillReason.TIME
+            result.killed = KillReason.TIME
         running = alive not in (fd for fd, _ in ready)
-        # What the child wrote before it ended is in the pipes still.
+        # What the child wrote before its exit is still in the pipes.
         for fd in kept if not running else [fd for fd, _ in ready if fd != alive]:
-            if not _drain(fd, kept[fd], ended, limits.output_bytes, last=not running) and running:
+            if not _drain(fd, kept[fd], result, limits.output_bytes, last=not running) and running:
                 poll.unregister(fd)
     with suppress(ProcessLookupError):
-        # Whoever it may have started is in its group, and holds the pipes open.
+        # Processes that it started are in its group and hold the pipes open.
         os.killpg(pid, signal.SIGKILL)
-    return ended
+    return result
 
 
-def _drain(fd: int, kept: bytearray, ended: Result, limit: int, *, last: bool) -> bool:
-    """Keep what there is to read, and say whether more may come."""
-    while ended.killed is None:
+def _drain(fd: int, kept: bytearray, result: Result, limit: int, *, last: bool) -> bool:
+    """Store the available output; return whether more may follow."""
+    while result.killed is None:
         try:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
@@ -158,11 +158,11 @@ def _drain(fd: int, kept: bytearray, ended: Result, limit: int, *, last: bool) -
         if not data:
             return False
         kept += data
-        if len(ended.stdout) + len(ended.stderr) > limit:
-            del kept[max(0, len(kept) - (len(ended.stdout) + len(ended.stderr) - limit)) :]
-            ended.killed = KillReason.OUTPUT
-        elif len(ended.report) > MAX_REPORT:
-            ended.killed = KillReason.REPORT
+        if len(result.stdout) + len(result.stderr) > limit:
+            del kept[max(0, len(kept) - (len(result.stdout) + len(result.stderr) - limit)) :]
+            result.killed = KillReason.OUTPUT
+        elif len(result.report) > MAX_REPORT:
+            result.killed = KillReason.REPORT
         if not last:
             return True
     return True
@@ -208,5 +208,5 @@ def _confinement(limits: Limits) -> Confinement:
 
 
 def _data_now() -> int:
-    """Return the bytes of memory that we may write to and share with nobody."""
+    """Return the bytes of private writable memory of this process (RLIMIT_DATA)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * _PAGE

@@ -1,4 +1,4 @@
-"""Where the modules of jobs come from: the rootfs, Cache, and whoever the boot came from."""
+"""Sources of job modules: the rootfs, Cache, and the mirrors of the boot."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from phase_boot.ports.fetcher import Fetcher
 
 LINK_SECONDS: Final = 30.0
-"""So long an address is waited for before anybody is asked for a module."""
+"""Longest wait for a network address before a download."""
 ATTEMPTS: Final = 3
 BACKOFF: Final = Backoff(first=3, longest=12)
-"""Between attempts at all sources: the address of their network may come after another one."""
+"""Between attempts at all mirrors: the address of their network may come later than another."""
 SHIPPED: Final = Path(policies.__file__).parent
 
 
 def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
-    """Return the policy of ``mode`` as it is shipped: how far it goes, and how long it is patient.
+    """Return the shipped policy of ``mode``, for its network reach and time limits.
 
-    Who is trusted does not matter where hashes are known already; ``signers`` stand for them.
+    A policy must name trusted keys, and ``signers`` fills that in; modules are verified by hash.
     """
     import tomllib  # noqa: PLC0415 - where every module is here, this is not needed
 
@@ -45,31 +45,31 @@ def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
 
 
 def context_for(
-    handed: BootRecord, keep: ContentStore, *, fetcher: Fetcher, clock: Clock
+    record: BootRecord, keep: ContentStore, *, fetcher: Fetcher, clock: Clock
 ) -> DownloadContext:
-    """Return what a module is downloaded with, by the policy of the boot's mode."""
+    """Return the dependencies of a module's download, by the policy of the boot's mode."""
     from phase_boot.download import DownloadContext  # noqa: PLC0415 - see above; slow to import
 
     return DownloadContext(
         clock=clock,
         fetcher=fetcher,
         store=keep,
-        policy=policy_of(handed.mode, handed.signers),
+        policy=policy_of(record.mode, record.signers),
         banned=set(),
         emit=lambda _event: None,
     )
 
 
 def _fetched(
-    handed: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+    record: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
     import asyncio  # noqa: PLC0415 - see above
 
-    return asyncio.run(_fetch(handed, module, keep, dags))
+    return asyncio.run(_fetch(record, module, keep, dags))
 
 
 async def _fetch(
-    handed: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+    record: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
     from phase_boot.adapters.http.fetcher import HttpFetcher  # noqa: PLC0415 - see above
     from phase_boot.adapters.net.address_watch import AddressWatch  # noqa: PLC0415
@@ -82,8 +82,8 @@ async def _fetch(
     from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
 
     http = HttpFetcher()
-    context = context_for(handed, keep, fetcher=http, clock=SystemClock())
-    sources, root = Sources(mirrors=handed.sources), dags.get(module.name)
+    context = context_for(record, keep, fetcher=http, clock=SystemClock())
+    sources, root = Sources(mirrors=record.sources), dags.get(module.name)
     try:
         await AddressWatch().link(LINK_SECONDS)
         for attempt in range(1, ATTEMPTS):
@@ -103,41 +103,41 @@ async def _fetch(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleSource:
-    """Where modules may come from.
+    """The sources of modules.
 
     Attributes:
-        shelves: stores to look into: the rootfs' own, Cache, and what was fetched before.
-        keep: where a module that is fetched is kept.
-        handed: which boot this system runs after, and so whom it may ask.
-        fetch: how they are asked.
+        stores: local stores: of the rootfs, Cache, and earlier downloads.
+        keep: the store for downloaded modules.
+        record: the boot, which names the mirrors.
+        fetch: downloads a module.
     """
 
-    shelves: Sequence[ContentStore]
+    stores: Sequence[ContentStore]
     keep: ContentStore
-    handed: BootRecord
+    record: BootRecord
     fetch: Callable[[BootRecord, Artifact, ContentStore, Mapping[str, Cid]], bytes] = _fetched
 
     def module_of(self, job: Job) -> bytes:
-        """Return the module of ``job``: hashed to what was signed, wherever it was.
+        """Return the module of ``job``, verified by its hash.
 
         Raises:
-            Missing: it is not to be had.
+            Missing: no source has it.
         """
         module = Artifact("module", job.module, job.size)
         reasons = []
-        for shelf in self.shelves:
+        for local in self.stores:
             try:
-                with shelf.open(module) as found:
+                with local.open(module) as found:
                     return found.read(job.size)
             except store.NotStored:
                 continue
             except store.StoreError as failure:
                 reasons.append(str(failure))
-        if self.handed.private:
+        if self.record.private:
             reasons.append("its module is not in the rootfs, and Private asks nobody for it")
-        elif not self.handed.sources:
-            reasons.append("its module is not here, and nobody is known who may have it")
+        elif not self.record.sources:
+            reasons.append("its module is not here, and no mirror is known")
         else:
             dags = {} if job.cid is None else {module.name: job.cid}
-            return self.fetch(self.handed, module, self.keep, dags)
+            return self.fetch(self.record, module, self.keep, dags)
         raise Missing("; ".join(reasons))

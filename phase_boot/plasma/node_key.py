@@ -1,8 +1,8 @@
-"""The key of this machine: made when it is first needed, and kept where no job can reach it.
+"""The node key, and the agent process that signs receipts with it.
 
-It lives in a process of its own, from before the first job on. A job's process is a fork of one
-that never had it, so even a module that breaks out of WebAssembly finds no key in its memory, and
-the one thing that the keeper signs is a receipt.
+The key is loaded in a process of its own before the first job starts. A job's process is a fork of
+the parent, which never has the key, so a module that breaks out of WebAssembly finds none in its
+memory. The agent signs receipts only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_KEY: Final = 4096
 _MAX_WORD: Final = 4096
 _LONGEST: Final = 500
 _PATIENCE: Final = 30.0
-"""Seconds that reading or making the key may take; a disk that answers no more stops no boot."""
+"""Seconds that loading or creating the key may take: a hanging disk must not stop the boot."""
 _LIMITS: Final = {
     resource.RLIMIT_CORE: (0, 0),
     resource.RLIMIT_FSIZE: (0, 0),
@@ -43,17 +43,17 @@ _LIMITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NodeKey:
-    """The key, and what a person should know of how it came to be."""
+    """The key, and a note on its origin for the operator."""
 
     key: SigningKey
     note: str
 
 
 class SigningAgent:
-    """Signs receipts by a key that this process does not have."""
+    """Client of the agent process: signs receipts by a key that this process does not have."""
 
     def __init__(self, ours: socket.socket, keyid: str, note: str) -> None:
-        """Ask over ``ours``."""
+        """Send requests over ``ours``."""
         self._ours = ours
         self.keyid = keyid
         self.note = note
@@ -62,33 +62,32 @@ class SigningAgent:
         """Return the signature over a receipt.
 
         Raises:
-            PlasmaError: the keeper has ended, or does not sign this.
+            PlasmaError: the agent has exited, or refuses the message.
         """
         try:
             self._ours.send(message)
             signature = self._ours.recv(SIGNATURE_BYTES)
         except OSError as error:
-            raise PlasmaError(f"The keeper of the node key is gone: {error}.") from error
+            raise PlasmaError(f"The signing agent is gone: {error}.") from error
         if len(signature) != SIGNATURE_BYTES:
-            raise PlasmaError("The keeper of the node key does not sign this: run the job again.")
+            raise PlasmaError("The signing agent refuses this message: run the job again.")
         return signature
 
 
 def ephemeral() -> NodeKey:
-    """Return a key that nobody will have again (Private mode)."""
+    """Return a key for this run only (Private mode)."""
     return NodeKey(SigningKey.generate(), "the node key is made for this run and thrown away")
 
 
 def load_or_create(path: Path) -> NodeKey:
-    """Return the key in a file, which is made if there is none.
+    """Return the key in a file, which is created if missing.
 
-    A file that is empty or cut off in the middle is what a power cut leaves: there is no key in it
-    to lose, so another takes its place and that is said. Anything else that is wrong may be
-    somebody's doing and is refused: a key that others could read may sign for two machines, and
-    one that was exchanged would speak for another machine.
+    An empty or truncated file holds no key, so it is replaced and the note says so. Any other
+    defect may be an attack and is refused: a key that other users can read may sign for two
+    machines, and an exchanged one would sign for another machine.
 
     Raises:
-        PublishError: it is open to others, somebody else's, no key file, or cannot be made.
+        PublishError: other users can read it or own it, it is no key file, or cannot be created.
     """
     if not path.exists():
         return NodeKey(_made(path), f"the node key {path} is new")
@@ -104,10 +103,10 @@ def load_or_create(path: Path) -> NodeKey:
 
 @contextmanager
 def signing_agent(source: Callable[[], NodeKey]) -> Iterator[SigningAgent]:
-    """Start the keeper of what ``source`` returns, before any job is run; end it afterwards.
+    """Run the agent of the key that ``source`` returns; start it before any job.
 
     Raises:
-        PublishError: what ``source`` raised.
+        PublishError: ``source`` raised it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     agent = spawn(lambda: _serve(source, theirs))
@@ -132,7 +131,7 @@ def _first_word(ours: socket.socket) -> dict[str, str]:
 
 
 def _torn(raw: bytes) -> bool:
-    """Say whether a file was not written to its end: ours are one line of { to one of }."""
+    """Return whether a file is truncated: a key file is JSON from { to }."""
     return not raw.strip(b"\0 \n") or (
         raw.startswith(b"{") and not raw.rstrip(b"\0\n").endswith(b"}")
     )

@@ -1,4 +1,4 @@
-"""Judging receipts: the signature, the machine, the module, and the boot that they speak of."""
+"""`plasma verify` and `plasma ls`: checking a receipt's signature, node, module and boot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from phase_boot.trust.refusals import Refusal
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Print what is found of a receipt; the status is 0 only if all of it is good."""
+    """Print each check of a receipt; the status is 0 only if all of them pass."""
     _check_words(options)
     bad = 0
     for finding in _findings(options):
@@ -46,7 +46,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def listing(options: argparse.Namespace) -> int:
-    """Print the receipts of a folder, the oldest first; the status is 1 if one of them is none."""
+    """Print the receipts of a folder, the oldest first; the status is 1 if one is invalid."""
     bad = 0
     for entry in ReceiptFolder(options.folder).entries():
         good = isinstance(entry.found, Receipt)
@@ -61,7 +61,7 @@ def listing(options: argparse.Namespace) -> int:
 
 
 def summary(found: Receipt) -> Iterator[str]:
-    """Yield what a person reads of a receipt."""
+    """Yield a readable summary of a receipt."""
     yield f"{found.job}: {_ended(found)}"
     yield (
         f"  {found.wall_us / 1000:.1f} ms, {found.cpu_us / 1000:.1f} ms of processor time, "

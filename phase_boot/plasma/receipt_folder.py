@@ -1,4 +1,4 @@
-"""The receipts of this machine: a folder of files, bounded in number and bytes."""
+"""The folder of this machine's receipts, bounded in number and bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from phase_boot.trust.refusals import Refusal
 
 RECEIPTS: Final = Path("/var/lib/plasma/receipts")
 MOST: Final = 256
-"""Receipts that are kept; the oldest goes first."""
+"""Stored receipts; the oldest is removed first."""
 MOST_BYTES: Final = 1024 * 1024
 # A number that grows, as the clock of a machine may go back, and the start of the file's sha256.
 _NAME: Final = re.compile(r"([0-9]{8})-[0-9a-f]{16}\.json")
@@ -27,7 +27,7 @@ _TEMPORARY: Final = ".receipt.new"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of the folder, and the receipt in it or why it is none."""
+    """A file of the folder, and its receipt or the reason why it is invalid."""
 
     path: Path
     found: Receipt | Refusal
@@ -43,10 +43,10 @@ class ReceiptFolder:
         self._most_bytes = most_bytes
 
     def keep(self, raw: bytes) -> Path:
-        """Write a receipt, all at once and to stay, and return where.
+        """Write a receipt atomically and durably, and return its path.
 
         Raises:
-            PlasmaError: the disk is full, read-only, or refuses otherwise; the others are kept.
+            PlasmaError: the disk refuses; earlier receipts are unchanged.
         """
         try:
             make_folders(self._folder)
@@ -62,7 +62,7 @@ class ReceiptFolder:
         return path
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what is kept, the oldest first.
+        """Yield the stored receipts, the oldest first.
 
         Raises:
             PlasmaError: it cannot be read.

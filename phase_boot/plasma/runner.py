@@ -1,4 +1,4 @@
-"""Jobs in their order, each with a receipt, whatever becomes of it."""
+"""Running jobs in order, each with a signed receipt whatever its outcome."""
 
 from __future__ import annotations
 
@@ -27,47 +27,51 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import MAX_BYTES
 
 JOBS: Final = Path("/usr/lib/plasma.d")
-"""Where a rootfs has its jobs."""
+"""The folder of the rootfs with its jobs."""
 
 
 class Missing(Exception):
-    """The module of a job is nowhere to be had; says why in a few words."""
+    """No source has the module of a job; ``str`` is the reason in a few words."""
 
 
 class Engine(Protocol):
-    """What runs one job: `engine.run`."""
+    """Interface of `engine.run`."""
 
     def __call__(
         self, job: Job, module: bytes, environment: Mapping[str, str], *, user: int | None
     ) -> Run:
-        """Run it; whatever the module does is an outcome."""
+        """Run the job; every end of the module is an outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a receipt says of the machine, and what signs it."""
+    """The facts of the machine that a receipt states, and its signer."""
 
     signer: Signer
     arch: Arch
     mode: str = NO_MODE
     booted: Booted | None = None
     user: int | None = None
-    """Whom jobs run as, where we are root."""
+    """The user id that jobs take if this process is root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """A job that was run, or was not, and the receipt of that."""
+    """The receipt of a job, and its output."""
 
     receipt: Receipt
     raw: bytes
-    """The receipt as its file has it."""
+    """The encoded receipt."""
     stdout: bytes
     stderr: bytes
 
 
 def this_arch() -> Arch:
-    """Return the architecture that we run on; raise ValueError for one that nobody has heard of."""
+    """Return the architecture of this machine.
+
+    Raises:
+        ValueError: it is not supported.
+    """
     return Arch.parse(platform.machine())
 
 
@@ -79,13 +83,13 @@ def run_jobs(
     engine: Engine = run,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[JobResult]:
-    """Run ``jobs`` one after another and yield what became of each; no job ends this.
+    """Run ``jobs`` one after another and yield the result of each.
 
     ``modules`` returns the bytes of a job's module or raises Missing; they are checked here. There
-    should be no other threads (`job_process.run_sandboxed`).
+    must be no other threads (`job_process.run_sandboxed`).
 
     Raises:
-        PlasmaError: the keeper of the node key is gone, so there is no receipt to be had.
+        PlasmaError: the signing agent has exited, so no receipt can be signed.
     """
     names: set[str] = set()
     for job in jobs:
@@ -101,7 +105,7 @@ def run_jobs(
 
 
 def rootfs_jobs(folder: Path = JOBS) -> tuple[list[Job], list[str]]:
-    """Return the jobs in ``folder`` by the names of their files, and what is wrong with others."""
+    """Return the jobs in ``folder`` in the order of their file names, and the errors of others."""
     jobs: list[Job] = []
     wrong: list[str] = []
     try:
@@ -157,7 +161,7 @@ def _not_run(reason: str) -> Run:
 
 
 def _environment(machine: Machine) -> dict[str, str]:
-    """Return what a job is told of where it runs."""
+    """Return the environment variables of a job."""
     version = "none" if machine.booted is None else str(machine.booted.version)
     return {
         "PHASE_NODE": machine.signer.keyid,

@@ -83,17 +83,17 @@ def put_module(store: Path, module: bytes, content: bytes | None = None) -> None
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     places = Places(
-        handed=tmp_path / "run",
+        handoff=tmp_path / "run",
         jobs=tmp_path / "plasma.d",
         cache=tmp_path / "cache",
         keep=tmp_path / "keep",
         root=tmp_path,
     )
-    for folder in (places.handed, places.keep, tmp_path / BANK, tmp_path / "proc"):
+    for folder in (places.handoff, places.keep, tmp_path / BANK, tmp_path / "proc"):
         folder.mkdir(parents=True)
     (tmp_path / "proc" / "cmdline").write_text("console=ttyS0\n")
     (tmp_path / BANK / "4").write_text(f"{PCR}\n")
-    (places.handed / "rootfs.sha256").write_text(f"{RUNNING}\n")
+    (places.handoff / "rootfs.sha256").write_text(f"{RUNNING}\n")
     hand_over(places, handed_over(sources={"rootfs": NEIGHBOUR}))
     put_job(places.jobs, "10-hello.json", job("hello"))
     put_module(places.jobs, ENDS_AT_ONCE)
@@ -101,7 +101,7 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def hand_over(places: Places, raw: bytes) -> None:
-    (places.handed / "handoff.json").write_bytes(raw)
+    (places.handoff / "handoff.json").write_bytes(raw)
 
 
 def test_the_job_of_the_rootfs_is_run_said_kept_and_handed_in(scene: Scene) -> None:
@@ -209,7 +209,7 @@ def test_a_job_that_cannot_be_read_keeps_no_other_from_running(scene: Scene) -> 
 
 
 def test_what_was_not_handed_over_is_said_and_nothing_runs(scene: Scene) -> None:
-    (scene.places.handed / "handoff.json").unlink()
+    (scene.places.handoff / "handoff.json").unlink()
     assert scene.boot() == 1
     assert "start this machine by its stick" in scene.problems()
     assert scene.receipts() == []

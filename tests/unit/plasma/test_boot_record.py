@@ -1,4 +1,4 @@
-"""What a booted system believes of what it was handed."""
+"""What a booted system believes of what it was record."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def changed(raw: bytes, **fields: object) -> bytes:
 
 
 def test_what_was_booted_is_what_a_receipt_then_says() -> None:
-    handed = BootRecord.of(handed_over(), RUNNING)
-    assert handed.booted({4: "ab" * 32}) == booted()
-    assert (handed.mode, handed.arch) == (Mode.INTERNET, REQUIREMENTS.arch)
-    assert (handed.signers, handed.proxy) == ((PUBLISHER.keyid,), "http://192.0.2.1:3128")
+    record = BootRecord.of(handed_over(), RUNNING)
+    assert record.booted({4: "ab" * 32}) == booted()
+    assert (record.mode, record.arch) == (Mode.INTERNET, REQUIREMENTS.arch)
+    assert (record.signers, record.proxy) == ((PUBLISHER.keyid,), "http://192.0.2.1:3128")
 
 
 def test_the_jobs_of_the_manifest_come_along() -> None:
-    handed = BootRecord.of(handed_over(jobs=[job_table()]), RUNNING)
-    assert [job.name for job in handed.manifest.jobs] == ["hello"]
+    record = BootRecord.of(handed_over(jobs=[job_table()]), RUNNING)
+    assert [job.name for job in record.manifest.jobs] == ["hello"]
 
 
 def test_the_provider_of_the_manifest_comes_before_those_of_artifacts() -> None:

@@ -126,20 +126,20 @@ def test_a_key_for_one_run_is_another_every_time() -> None:
 
 def test_the_keeper_signs_receipts(tmp_path: Path) -> None:
     path = tmp_path / "node.key"
-    with signing_agent(lambda: load_or_create(path)) as keeper:
-        assert keeper.note == f"the node key {path} is new"
+    with signing_agent(lambda: load_or_create(path)) as agent:
+        assert agent.note == f"the node key {path} is new"
         for number in range(3):
-            raw = sign_receipt(keeper, receipt(node=keeper.keyid, fuel=number))
+            raw = sign_receipt(agent, receipt(node=agent.keyid, fuel=number))
             assert read_receipt(raw).fuel == number
-    assert read_keyfile_keyid(path) == keeper.keyid
+    assert read_keyfile_keyid(path) == agent.keyid
 
 
 def test_the_keeper_signs_nothing_but_receipts() -> None:
-    with signing_agent(ephemeral) as keeper:
+    with signing_agent(ephemeral) as agent:
         for message in (b"phase-boot-manifest-v1\n{}", b"x", b"phase-boot-receipt-v1"):
             with pytest.raises(PlasmaError, match="does not sign this"):
-                keeper.sign(message)
-        assert len(keeper.sign(b"phase-boot-receipt-v1\n{}")) == 64
+                agent.sign(message)
+        assert len(agent.sign(b"phase-boot-receipt-v1\n{}")) == 64
 
 
 def test_a_key_that_is_refused_is_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -170,6 +170,6 @@ def test_no_keeper_is_left_behind() -> None:
 
 def test_we_never_have_the_key_ourselves(tmp_path: Path) -> None:
     path = tmp_path / "node.key"
-    with signing_agent(lambda: load_or_create(path)) as keeper:
+    with signing_agent(lambda: load_or_create(path)) as agent:
         seed = bytes.fromhex(json.loads(path.read_text())["seed"])
-        assert not any(seed in str(value).encode() for value in vars(keeper).values())
+        assert not any(seed in str(value).encode() for value in vars(agent).values())
