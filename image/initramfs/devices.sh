@@ -1,4 +1,4 @@
-# What the first scripts of seed and target know of devices; both read it as /devices.sh.
+# Device functions of the first scripts of seed and target, which source this file as /devices.sh.
 # shellcheck shell=sh
 loaded=
 
@@ -13,8 +13,8 @@ load_drivers() {
 	modprobe -q -a -b $aliases 2>/dev/null
 }
 
-# Prints the GUID of the partition in the folder $1 of sysfs. The kernel does not tell it; our
-# images have their table of partitions in the third sector, 128 bytes each.
+# Prints the GUID of the partition in the sysfs folder $1. The kernel does not export it; our images
+# have their partition table in the third sector, 128 bytes per entry.
 identifier() {
 	read -r number <"$1/partition" || return
 	read -r sector <"$1/../queue/logical_block_size" || return
@@ -24,8 +24,8 @@ identifier() {
 		"/dev/${device##*/}" 2>/dev/null
 }
 
-# Prints where the disk in the folder $1 of sysfs is plugged in, without the numbers that follow
-# from the order of enumeration: phase_boot/adapters/boot/sysfs_disks.py spells it the same way.
+# Prints the port of the disk in the sysfs folder $1, without the numbers that depend on the order of
+# enumeration: phase_boot/adapters/boot/sysfs_disks.py spells it the same way.
 location() {
 	place=${1#/sys/devices}
 	case $place in

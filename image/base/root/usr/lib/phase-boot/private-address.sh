@@ -1,6 +1,5 @@
 #!/bin/sh
-# Private: gives the network interface $1 a hardware address drawn at random, before anything may
-# bring it up. Prints PHASE_ADDRESS=drawn, which 05-private.network matches, only where the kernel
+# Private mode: gives the network interface $1 a random hardware address before it is brought up. Prints PHASE_ADDRESS=drawn, which 05-private.network matches, only where the kernel
 # then shows that very address as set (NET_ADDR_SET); a driver that reports success without a
 # change, or has no permanent address to compare, is judged by the same rule.
 #

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The last resort, when the daemon has failed twice: the same program, which asks a person before
-# it tries anything. Where not even that runs there is only the way back to the firmware.
+# The last resort after two failures of the daemon: the same program, which shows its menu before it
+# tries a candidate. If it fails too, the machine restarts.
 export PATH=/usr/bin:/usr/sbin HOME=/root TERM=${TERM:-linux}
 phase-boot daemon --ask && exit
 for console in $(cat /sys/class/tty/console/active); do

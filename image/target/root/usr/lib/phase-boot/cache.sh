@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lets Plasma write to its own folder of the Cache partition, and nobody to anything else there.
-# What cannot be written to is said, and then Plasma's folder is in memory as the rest of /var is.
+# Mounts Plasma's folder of the Cache partition writable, and the rest of the partition read-only.
+# If that fails, it reports why, and Plasma's folder stays in memory like the rest of /var.
 cache=/run/phase/cache
 keep=/var/lib/plasma
 
@@ -12,7 +12,7 @@ say() {
 
 read -r command_line </proc/cmdline
 mode=
-# The hand-over's words come first on the command line: of several the first counts.
+# The daemon's words come first on the command line: the first of several counts.
 set -f
 for word in $command_line; do
 	case $word in phase.mode=*) mode=${mode:-${word#*=}} ;; esac
@@ -23,6 +23,6 @@ case $mode in internet | local) ;; *) exit 0 ;; esac
 said=$(mount -o remount,rw,noatime,nodev,nosuid,noexec $cache 2>&1) || say "$said"
 said=$(mkdir -p $cache/plasma 2>&1 && mount --bind $cache/plasma $keep 2>&1)
 done=$?
-# The file system stays writable by way of the folder that was bound, and by no other.
+# The file system stays writable through the bound folder alone.
 mount -o remount,bind,ro,noatime,nodev,nosuid,noexec $cache
 [ $done = 0 ] || say "$said"

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Says in one line which system this is, which rootfs it is running from and what it was handed
-# about the way here, on the console, on the virtio port that listens for events, and in the file
-# that its unit then serves as http://<this machine>/report.json.
+# Reports in one JSON line the system, its rootfs and what the handoff document says of this boot: on
+# the console, on the virtio port for events, and in the file that its unit serves as
+# http://<this machine>/report.json.
 read -r command_line </proc/cmdline
 version= mode=
-# The hand-over's words come first on the command line: of several the first counts.
+# The daemon's words come first on the command line: the first of several counts.
 set -f
 for word in $command_line; do
 	case $word in
@@ -17,7 +17,7 @@ read -r rootfs </run/phase/rootfs.sha256
 case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
 read -r now _ </proc/uptime
 
-# Of the hand-over document: the network, the sources, and how many events.
+# From the handoff document: the network, the sources, and the number of events.
 handed=$(awk '
 	/^ "(network|sources)": / { inside = 1 }
 	inside { gsub(/^ +/, ""); printf "%s", $0 }
