@@ -23,7 +23,7 @@ def add_key(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--passphrase",
         action="store_true",
-        help="protect the key with a passphrase that is prompt_attempts",
+        help="protect the key with a passphrase that is typed",
     )
     new.add_argument(
         "--passphrase-file",

@@ -73,9 +73,7 @@ def _prompt(prompt: str) -> bytes:
                 "name a file that only you can read with --passphrase-file."
             ) from None
         except UnicodeError:
-            raise PublishError(
-                "What was prompt_attempts is no text in this terminal's encoding."
-            ) from None
+            raise PublishError("What was typed is no text in this terminal's encoding.") from None
 
 
 def _bytes(text: str) -> bytes:
