@@ -278,7 +278,8 @@ async def test_a_request_head_that_trickles_in_is_disconnected(site: Path) -> No
                     if reader.at_eof():
                         break
                     await asyncio.sleep(0.02)
-            assert reader.at_eof()
+            # A reset, where bytes were on their way, is a disconnection too.
+            assert reader.at_eof() or isinstance(reader.exception(), ConnectionError)
         assert (await ask(provider.port, ENTRY)).body == KERNEL
 
 
