@@ -85,7 +85,7 @@ async def _asked(ports: Ports, boot: BootContext, cause: str, pause: Pause | Non
         if answer.action not in report.offers:
             # Whoever shows the menu does not decide what is in it.
             return await _leave(ports, boot, MenuAction.QUIT)
-        ports.emit(ShellChose(wish=answer.action))
+        ports.emit(ShellChose(action=answer.action))
         try:
             outcome = await _ACTS.get(answer.action, _leaving)(ports, boot, answer)
             failures = 0

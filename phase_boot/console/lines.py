@@ -162,7 +162,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         ),
         "fetch.done": _done,
         "source.served": _served,
-        "chunks.unknown": lambda e: f"  {e['artifact']} as a whole: {e['reason']}",
+        "chunk_list.unavailable": lambda e: f"  {e['artifact']} as a whole: {e['reason']}",
         "source.failed": lambda e: f"  {e['artifact']} from {e['source']}: {e['reason']}",
         "kernel.inspected": _inspected,
         "kexec.failed": lambda e: f"  {e['method']} refused: {e['reason']}",
@@ -176,7 +176,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         ),
         "retry.early": lambda e: f"  tries again now: {e['reason']}",
         "retry.stopped": lambda _: "  a key was pressed: waiting for a person",
-        "shell.chose": lambda e: f"  a person chose: {str(e['wish']).replace('_', ' ')}",
+        "shell.chose": lambda e: f"  a person chose: {str(e['action']).replace('_', ' ')}",
         "network.set": lambda e: (
             f"  {e['interface']} set to {', '.join(e['addresses']) or 'DHCP'}"
             + (f" in VLAN {e['vlan']}" if e["vlan"] is not None else "")

@@ -202,7 +202,9 @@ async def _read_from(
     else:
         context.health.delivered(source)
         return
-    failed = SourceFailed(source=source, artifact=index.artifact.name, reason=reason, again=False)
+    failed = SourceFailed(
+        source=source, artifact=index.artifact.name, reason=reason, retryable=False
+    )
     context.emit(failed)
 
 

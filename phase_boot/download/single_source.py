@@ -103,7 +103,9 @@ async def fetch_from(context: DownloadContext, artifact: Artifact, source: str) 
             if not mixed:
                 context.ban(source)
         retryable = retryable and attempt < attempts and (pause or 0.0) <= MAX_RETRY_WAIT_SECONDS
-        failed = SourceFailed(source=source, artifact=artifact.name, reason=reason, again=retryable)
+        failed = SourceFailed(
+            source=source, artifact=artifact.name, reason=reason, retryable=retryable
+        )
         context.emit(failed)
         if not retryable:
             break

@@ -191,7 +191,7 @@ class Swarm:
             retryable = retryable and failures < context.policy.limits.attempts
             artifact = self._writer.artifact.name
             context.emit(
-                SourceFailed(source=name, artifact=artifact, reason=reason, again=retryable)
+                SourceFailed(source=name, artifact=artifact, reason=reason, retryable=retryable)
             )
             if not retryable:
                 self.failures.append(f"{name} could not deliver the {artifact}: {reason}")

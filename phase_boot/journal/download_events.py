@@ -22,7 +22,7 @@ class SourceServed(Event):
 class TrackerJoined(Event):
     """The provider at `source` is a tracker: it names peers to us and us to them."""
 
-    event = "meeting.joined"
+    event = "tracker.joined"
     source: str
 
 
@@ -30,7 +30,7 @@ class TrackerJoined(Event):
 class PeerSharingFailed(Event):
     """Sharing with peers failed, at the tracker `source` or, if that is empty, altogether."""
 
-    event = "meeting.failed"
+    event = "peer_sharing.failed"
     source: str
     reason: str
 
@@ -39,6 +39,6 @@ class PeerSharingFailed(Event):
 class ChunkListUnavailable(Event):
     """An artifact is downloaded as a whole, because the list of its chunks is unavailable."""
 
-    event = "chunks.unknown"
+    event = "chunk_list.unavailable"
     artifact: str
     reason: str

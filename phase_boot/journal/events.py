@@ -106,7 +106,7 @@ class StoreOpened(Event):
 class CacheReleaseFailed(Event):
     """Cache could not be given back; its filesystem recovers at the next boot."""
 
-    event = "cache.held"
+    event = "cache.release_failed"
     reason: str
 
 
@@ -235,13 +235,13 @@ class FetchDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFailed(Event):
-    """A source could not deliver; `again` tells whether it is asked once more."""
+    """A source could not deliver; `retryable` says whether it is asked again."""
 
     event = "source.failed"
     source: str
     artifact: str
     reason: str
-    again: bool
+    retryable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,7 +326,7 @@ class ShellChose(Event):
     """What a person wished; never what they typed with it."""
 
     event = "shell.chose"
-    wish: str
+    action: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from phase_boot.machine.graph import EDGES, FALLBACK, START, TERMINAL, State, Tr
 Record = Mapping[str, Any]
 TOLERANCE: Final = 2.0
 """Seconds that may pass between reading the clock for a duration and for the line that has it."""
-BETWEEN: Final = frozenset({"state.entered", "sink.lost", "cache.held", "run.ended"})
+BETWEEN: Final = frozenset({"state.entered", "sink.lost", "cache.release_failed", "run.ended"})
 """What the driver may emit after a move and before it enters the next state, or at the end."""
 _CAUSE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _LEADS: Final = {(edge.source, edge.trigger): edge.target for edge in EDGES}

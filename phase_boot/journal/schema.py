@@ -1,7 +1,7 @@
 """The schema of the journal: which events there are, and what each field may hold.
 
-It is read from the event classes, so that a new event is known the day it is written. Their modules
-are named `events`, or end in `_events`.
+It is read from the event classes of this package, so that a new event is known at once. Their
+modules are named `events`, or end in `_events`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import cache
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
-import phase_boot
+from phase_boot import journal
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
@@ -86,7 +86,7 @@ _MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingPro
         ("fetch.done", "sha256"): Digest,
         ("candidate.refused", "code"): _code,
         ("state.doubted", "code"): _code,
-        ("shell.chose", "wish"): MenuAction,
+        ("shell.chose", "action"): MenuAction,
         ("kernel.inspected", "format"): Format,
         ("kernel.inspected", "arch"): Arch,
         ("kernel.inspected", "first"): _first_way,
@@ -102,9 +102,9 @@ _MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingPro
 
 @cache
 def event_types() -> Mapping[str, type[Event]]:
-    """Return every event of this package by its name."""
-    for found in pkgutil.walk_packages(phase_boot.__path__, "phase_boot."):
-        if found.name.endswith("events") and not found.ispkg:
+    """Return every event that a boot emits, by its name."""
+    for found in pkgutil.iter_modules(journal.__path__, f"{journal.__name__}."):
+        if found.name.endswith("events"):
             importlib.import_module(found.name)
     return MappingProxyType({kind.event: kind for kind in _below(Event)})
 
@@ -129,8 +129,8 @@ def fault(record: Mapping[str, Any]) -> str | None:
 
 def _below(kind: type[Event]) -> Iterator[type[Event]]:
     for each in kind.__subclasses__():
-        # A plugin or a test may have events of its own; they are none of this package's.
-        if each.__module__.startswith(f"{phase_boot.__name__}."):
+        # A plugin, a test or a provider has events of its own, which no boot emits.
+        if each.__module__.startswith(f"{journal.__name__}."):
             yield each
         yield from _below(each)
 

@@ -24,7 +24,7 @@ from zeroconf import (  # type: ignore[attr-defined] # AddressResolver is missin
 from zeroconf.asyncio import AsyncZeroconf
 
 from phase_boot.provider.backend import OfferedVersion
-from phase_boot.provider.events import Announced, AnnounceFailed, Emit, InputCancelled
+from phase_boot.provider.events import Announced, AnnounceFailed, Emit, Withdrawn
 from phase_boot.provider.interfaces import NetworkInterface, local_addresses, unique_label
 from phase_boot.store.layout import manifest_path
 from phase_boot.url import BadUrl, announced
@@ -148,7 +148,7 @@ class _Responder:
         for key in self._announced.keys() - wanted.keys():
             _, info = self._announced.pop(key)
             await _await_broadcast(self._zeroconf.async_unregister_service(info))
-            self._emit(InputCancelled(interface=self.interface.name, channel=key[0], arch=key[1]))
+            self._emit(Withdrawn(interface=self.interface.name, channel=key[0], arch=key[1]))
         changed = [
             offer
             for key, offer in wanted.items()
@@ -160,7 +160,7 @@ class _Responder:
         """Withdraw all announcements and close the sockets."""
         await self._zeroconf.async_close()
         for channel, arch in self._announced:
-            self._emit(InputCancelled(interface=self.interface.name, channel=channel, arch=arch))
+            self._emit(Withdrawn(interface=self.interface.name, channel=channel, arch=arch))
         self._announced.clear()
 
     async def _announce(self, offer: OfferedVersion) -> None:

@@ -9,35 +9,35 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import ClassVar
 
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import folded, printable
+from phase_boot.journal.event import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(Event):
     """The provider serves at these base URLs."""
 
-    event: ClassVar[str] = "serve.started"
+    event = "serve.started"
     site: str
     urls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NothingOffered:
+class NothingOffered(Event):
     """The SITE or store holds no version that could be served; ``way_out`` says what helps."""
 
-    event: ClassVar[str] = "serve.empty"
+    event = "serve.empty"
     site: str
     way_out: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestAnswered:
+class RequestAnswered(Event):
     """One request after its end. ``bytes`` counts the sent bytes of the body."""
 
-    event: ClassVar[str] = "request"
+    event = "request"
     peer: str
     method: str
     path: str
@@ -48,10 +48,10 @@ class RequestAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptKept:
+class ReceiptKept(Event):
     """A valid receipt was stored; ``file`` is its name in the node's folder."""
 
-    event: ClassVar[str] = "receipt.kept"
+    event = "receipt.kept"
     peer: str
     node: str
     job: str
@@ -60,7 +60,7 @@ class ReceiptKept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestsSuppressed:
+class RequestsSuppressed(Event):
     """Summary of answered requests whose log lines were suppressed.
 
     ``peer`` is the client's IPv4 address or IPv6 /64; it is empty for all further addresses
@@ -68,7 +68,7 @@ class RequestsSuppressed:
     receipts.
     """
 
-    event: ClassVar[str] = "requests.suppressed"
+    event = "requests.suppressed"
     peer: str
     requests: int
     receipts: int
@@ -78,10 +78,10 @@ class RequestsSuppressed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announced:
+class Announced(Event):
     """A version is announced on an interface."""
 
-    event: ClassVar[str] = "announce.shown"
+    event = "announce.shown"
     interface: str
     channel: str
     arch: str
@@ -90,42 +90,31 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputCancelled:
+class Withdrawn(Event):
     """An announcement was withdrawn."""
 
-    event: ClassVar[str] = "announce.withdrawn"
+    event = "announce.withdrawn"
     interface: str
     channel: str
     arch: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnounceFailed:
+class AnnounceFailed(Event):
     """mDNS failed on an interface; it is retried."""
 
-    event: ClassVar[str] = "announce.failed"
+    event = "announce.failed"
     interface: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
+class Stopped(Event):
     """The provider has stopped cleanly."""
 
-    event: ClassVar[str] = "serve.stopped"
+    event = "serve.stopped"
 
 
-Event = (
-    Started
-    | NothingOffered
-    | RequestAnswered
-    | ReceiptKept
-    | RequestsSuppressed
-    | Announced
-    | InputCancelled
-    | AnnounceFailed
-    | Stopped
-)
 Emit = Callable[[Event], None]
 
 
@@ -161,13 +150,15 @@ def as_sentence(event: Event) -> str:  # noqa: PLR0911 - a table of one sentence
             return f"{what} within {event.seconds:.0f} s: {sent}{kept}"
         case Announced():
             return f"{event.channel} for {event.arch} is announced on {event.interface}"
-        case InputCancelled():
+        case Withdrawn():
             return f"{event.channel} for {event.arch} is no longer announced on {event.interface}"
         case AnnounceFailed():
             where = f" on {event.interface}" if event.interface else ""
             return f"Nothing is announced{where}: {event.reason}"
         case Stopped():
             return "Stopped."
+        case _:
+            return event.event
 
 
 def _write(line: str) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from phase_boot.journal.event import Event
 from phase_boot.provider.addresses import origin_of
 from phase_boot.provider.events import (
     Emit,
-    Event,
     ReceiptKept,
     RequestAnswered,
     RequestsSuppressed,

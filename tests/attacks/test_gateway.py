@@ -76,7 +76,7 @@ def obtained(play: FakeDownload, **mirrors: Site) -> float:
 
 
 def failures(play: FakeDownload) -> list[tuple[str, bool]]:
-    return [(event.source, event.again) for event in play.of(SourceFailed)]
+    return [(event.source, event.retryable) for event in play.of(SourceFailed)]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_sticks_that_boot_at_once_hand_on_to_one_another_what_they_have(
                 report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
                 assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
                 (joined,) = {
-                    event.text("source") for event in machine.events_named("meeting.joined")
+                    event.text("source") for event in machine.events_named("tracker.joined")
                 }
                 assert joined == f"http://{publisher.address}:{PORT}"
             served = [event for machine in both for event in machine.events_named("source.served")]

@@ -47,7 +47,7 @@ def test_nobody_offers_anything_until_a_person_saves_a_report_and_types_a_url(
         report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=("crashed", "run.ended"))
 
         assert report.text("version") == str(published.manifest.version)
-        assert [event.text("wish") for event in machine.events_named("shell.chose")] == [
+        assert [event.text("action") for event in machine.events_named("shell.chose")] == [
             "save",
             "url",
         ]

@@ -24,7 +24,7 @@ def test_a_store_is_filled_and_a_second_time_nothing_is_fetched(yard: Yard) -> N
         done = yard.fetch(one.url)
         assert done.returncode == 0, done.stderr
         yard.assert_filled()
-        assert not yard.events("chunks.unknown")
+        assert not yard.events("chunk_list.unavailable")
         sent = one.sent
         assert yard.fetch(f"{one.url}/stable/amd64/manifest.json").returncode == 0
         assert {event["source"] for event in yard.events("fetch.done")} == {"store"}

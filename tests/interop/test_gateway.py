@@ -74,7 +74,7 @@ async def test_a_store_is_filled_from_a_gateway_alone(yard: Yard, *, with_list: 
             done = await asyncio.to_thread(fetched, yard, one.url, url_of(provider) + "/")
         assert done.returncode == 0, done.stderr
     yard.assert_filled()
-    assert not yard.events("chunks.unknown")
+    assert not yard.events("chunk_list.unavailable")
     assert {event["source"] for event in yard.events("fetch.done")} == {url_of(provider)}
     assert asked(provider) == {"ipfs"}
     assert statuses(provider) == {200}

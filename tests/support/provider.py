@@ -12,7 +12,8 @@ from typing import Final
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.provider.events import Event, RequestAnswered
+from phase_boot.journal.event import Event
+from phase_boot.provider.events import RequestAnswered
 from phase_boot.provider.handlers import RequestHandler
 from phase_boot.provider.http_server import ConnectionLimiter, make_server
 from phase_boot.provider.limits import Limits

@@ -174,7 +174,7 @@ def test_a_gateway_without_a_block_is_given_up_and_another_continues() -> None:
     play = play_of(half=half, gate=gate)
     obtained(play)
     failed = play.of(SourceFailed)
-    assert [(each.source, each.again) for each in failed] == [("http://half", False)]
+    assert [(each.source, each.retryable) for each in failed] == [("http://half", False)]
     assert "HTTP 404" in failed[0].reason
     assert not play.banned
     assert gate.asked[block_path(TREE.root)] == 0
@@ -227,7 +227,7 @@ def test_a_gateway_that_is_busy_at_times_delivers() -> None:
     # The list is not asked for twice; a mirror has it.
     play = play_of("mirror", mirror=Site({CAR: car_of(TREE)}), gate=gate)
     assert obtained(play) == "http://gate"
-    assert any(event.again for event in play.of(SourceFailed))
+    assert any(event.retryable for event in play.of(SourceFailed))
 
 
 class Line(Sites):

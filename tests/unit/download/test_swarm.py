@@ -109,7 +109,7 @@ def test_a_source_that_sends_wrong_bytes_costs_one_chunk_and_is_banned(offset: i
     failed = [event for event in play.of(SourceFailed) if event.source == "http://liar"]
     assert len(failed) <= 1
     if failed:
-        assert failed[0].again is False
+        assert failed[0].retryable is False
         assert "not what was signed" in failed[0].reason
         assert play.banned == {"http://liar"}
         before = liar.asked.total()
@@ -149,7 +149,7 @@ def test_without_a_source_left_each_failure_is_named() -> None:
     play = FakeDownload(net)
     with pytest.raises(ArtifactUnavailable, match=r"gone .*404.*; http://busy .*500"):
         run(play)
-    assert [event.again for event in play.of(SourceFailed)] == [False, True, True, False]
+    assert [event.retryable for event in play.of(SourceFailed)] == [False, True, True, False]
 
 
 def test_a_source_that_asks_for_a_pause_gets_it_and_causes_no_delay() -> None:

@@ -117,7 +117,7 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
     ("root.followed", "seen"): "beyond not being above a version that is verified",
     ("shell.opened", "cause"): WORDS,
     ("shell.opened", "way_out"): WORDS,
-    ("source.failed", "again"): ONCE,
+    ("source.failed", "retryable"): ONCE,
     ("source.failed", "reason"): WORDS,
     ("source.failed", "source"): PEER,
     ("stage", "name"): ONCE,
@@ -187,6 +187,8 @@ def test_every_event_class_of_the_tree_is_known_to_the_schema() -> None:
     names = {
         node.name
         for path in root.rglob("*.py")
+        # A provider emits its own events; no boot writes them to a journal.
+        if path != root / "provider" / "events.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id == "Event" for base in node.bases)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from phase_boot.drill import virtual_time
+from phase_boot.journal.event import Event
 from phase_boot.provider.events import (
-    Event,
     ReceiptKept,
     RequestAnswered,
     RequestsSuppressed,

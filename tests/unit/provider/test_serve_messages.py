@@ -16,13 +16,13 @@ import pytest
 from phase_boot.provider.events import (
     Announced,
     AnnounceFailed,
-    InputCancelled,
     NothingOffered,
     ReceiptKept,
     RequestAnswered,
     RequestsSuppressed,
     Started,
     Stopped,
+    Withdrawn,
     as_sentence,
     to_person,
 )
@@ -77,7 +77,7 @@ def test_every_event_is_a_sentence_without_control_characters(
         ReceiptKept(peer=bad, node=bad, job=bad, outcome=bad, file=bad),
         RequestsSuppressed(peer=bad, requests=1, receipts=1, bytes=1, errors=1, seconds=60.0),
         Announced(interface=bad, channel=bad, arch=bad, manifest_cid=bad, mirror=bad),
-        InputCancelled(interface=bad, channel=bad, arch=bad),
+        Withdrawn(interface=bad, channel=bad, arch=bad),
         AnnounceFailed(interface=bad, reason=bad),
         Stopped(),
     ):

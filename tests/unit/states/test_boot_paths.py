@@ -168,7 +168,7 @@ def test_a_provider_that_answers_500_every_second_time_still_delivers() -> None:
     play = scene(peer=site)
     assert play.play() is State.TARGET
     assert_booted(play)
-    assert all(event["again"] for event in play.of("source.failed"))
+    assert all(event["retryable"] for event in play.of("source.failed"))
 
 
 def test_a_provider_that_hangs_is_left_for_one_that_answers() -> None:

@@ -203,7 +203,7 @@ def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None
     )
     play.play()
     chosen = play.of("shell.chose")
-    assert [event["wish"] for event in chosen] == ["url", "retry", "quit"]
+    assert [event["action"] for event in chosen] == ["url", "retry", "quit"]
     assert "secret" not in str(chosen)
 
 
