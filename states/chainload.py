@@ -6,7 +6,7 @@ import asyncio
 
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, UnknownKernel, inspect
-from phase_boot.journal.events import LoaderStaged
+from phase_boot.journal.handoff_events import LoaderStaged
 from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.errors import CannotChainload, NotConfigured
 from phase_boot.machine.graph import State, Trigger

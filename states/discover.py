@@ -10,8 +10,7 @@ from typing import Final
 
 from phase_boot.discovery.query import discovery_query, search_order
 from phase_boot.discovery.search import NetworkWatch, search
-from phase_boot.journal.events import CandidateFound
-from phase_boot.journal.network_events import link_up
+from phase_boot.journal.network_events import CandidateFound, link_up
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.deferral import Deferred, at_once, next_due
 from phase_boot.machine.errors import BehindPortal, NotConfigured, NothingFound

@@ -21,7 +21,7 @@ from phase_boot.download import (
     fetch_artifact,
 )
 from phase_boot.handoff.memory import extra_for_kernel, required_to_fetch_and_start
-from phase_boot.journal import events
+from phase_boot.journal.content_events import StoreOpened
 from phase_boot.machine.boot import BootContext, Images, Refused, require
 from phase_boot.machine.errors import CannotStore, NotConfigured, NotEnoughMemory, NoWayToStart
 from phase_boot.machine.graph import State, Trigger
@@ -62,7 +62,7 @@ async def fetch(ports: Ports, boot: BootContext) -> Step:
             raise CannotStore(str(failure)) from failure
         # A Cache that is full, read-only or dying must not stop a boot that fits into memory.
         memory = await ports.store_opener.open(persistent=False, bound=limits.cache_mib * MIB)
-        ports.emit(events.StoreOpened(persistent=False, note=str(failure)))
+        ports.emit(StoreOpened(persistent=False, note=str(failure)))
     try:
         return await _fetch_onto(ports, boot, found, memory, banned)
     except StoreError as failure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from phase_boot.journal.events import RunStarted, Stage
+from phase_boot.journal.run_events import RunStarted, Stage
 from phase_boot.machine import wall_clock
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import AskFirst, NotConfigured

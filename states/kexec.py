@@ -11,7 +11,8 @@ from dataclasses import replace
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.kernel import HEAD, inspect
 from phase_boot.handoff.memory import required_to_start
-from phase_boot.journal.events import KexecFailed, KexecJump, KexecLoaded, StateNotKept
+from phase_boot.journal.content_events import StateNotKept
+from phase_boot.journal.handoff_events import KexecFailed, KexecJump, KexecLoaded
 from phase_boot.machine import promises
 from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.boot_methods import BootMethods

@@ -8,15 +8,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from phase_boot.journal.events import (
-    LinkMissing,
-    LoaderCleared,
-    LoaderNotCleared,
-    StateDoubted,
-    StoreOpened,
-    TrustRecalled,
-)
-from phase_boot.journal.network_events import link_up
+from phase_boot.journal.content_events import StateDoubted, StoreOpened, TrustRecalled
+from phase_boot.journal.handoff_events import LoaderCleared, LoaderNotCleared
+from phase_boot.journal.network_events import LinkMissing, link_up
 from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.errors import (

@@ -16,16 +16,15 @@ from typing import Final
 from phase_boot.console import journal_text
 from phase_boot.discovery.query import discovery_query
 from phase_boot.discovery.rediscover import list_candidates
-from phase_boot.journal.events import (
+from phase_boot.journal.network_events import NetworkNotSet, NetworkSet
+from phase_boot.journal.run_events import (
     Crashed,
-    NetworkNotSet,
-    NetworkSet,
     ReportNotSaved,
     ReportSaved,
+    RetryScheduled,
     ShellChose,
     ShellOpened,
 )
-from phase_boot.journal.retry_events import RetryScheduled
 from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.cleanup import release

@@ -11,13 +11,8 @@ from typing import Final
 
 from phase_boot.discovery.candidates import other_candidates
 from phase_boot.download.health import HEDGE_SECONDS
-from phase_boot.journal.events import (
-    CandidateFound,
-    CandidateRefused,
-    ManifestVerified,
-    StateNotKept,
-)
-from phase_boot.journal.retry_events import CandidateDeferred
+from phase_boot.journal.content_events import ManifestVerified, StateNotKept
+from phase_boot.journal.network_events import CandidateDeferred, CandidateFound, CandidateRefused
 from phase_boot.machine import deferral
 from phase_boot.machine.boot import BootContext, Refused, require
 from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience

@@ -36,8 +36,8 @@ from phase_boot.adapters.terminal.console_operator import ConsoleOperator, NoOpe
 from phase_boot.adapters.terminal.terminals import Terminal, Terminals
 from phase_boot.console.display import COLUMNS, Display, display_of, is_dumb
 from phase_boot.console.lines import Console
-from phase_boot.journal.events import RunEnded, RunInterrupted
 from phase_boot.journal.journal import Journal, Sink
+from phase_boot.journal.run_events import RunEnded, RunInterrupted
 from phase_boot.machine.boot import BootContext, Failure
 from phase_boot.machine.driver import StepLimitExceeded, drive
 from phase_boot.machine.graph import State

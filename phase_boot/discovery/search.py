@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from phase_boot.journal.event import Event
-from phase_boot.journal.events import FinderFailed
-from phase_boot.journal.network_events import FinderIgnored
+from phase_boot.journal.network_events import FinderFailed, FinderIgnored
 from phase_boot.ports.finder import Candidate, DiscoveryQuery, Finder
 from phase_boot.ports.finder import FinderFailed as Failed
 from phase_boot.ports.network import Link, Network, reach_of

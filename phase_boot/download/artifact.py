@@ -25,8 +25,7 @@ from phase_boot.download.single_source import fetch_from, first_to_respond
 from phase_boot.download.source import Source
 from phase_boot.download.sources import Sources
 from phase_boot.download.swarm import Swarm
-from phase_boot.journal.download_events import ChunkListUnavailable, SourceServed
-from phase_boot.journal.events import StoreCorrupt
+from phase_boot.journal.content_events import ChunkListUnavailable, SourceServed, StoreCorrupt
 from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.content_store import ContentStore, VerifiedFile
 from phase_boot.store.errors import ContentMismatch, Corrupt, NotStored, StoreError

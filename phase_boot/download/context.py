@@ -15,8 +15,8 @@ from typing import Final
 from phase_boot.content.artifact import Artifact
 from phase_boot.download.health import SourceHealth
 from phase_boot.download.rate import KIB
+from phase_boot.journal.content_events import FetchDone
 from phase_boot.journal.event import Event
-from phase_boot.journal.events import FetchDone
 from phase_boot.machine.backoff import Backoff
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import random
 
 from phase_boot.journal.event import Event
-from phase_boot.journal.retry_events import CandidateDeferred
+from phase_boot.journal.network_events import CandidateDeferred
 from phase_boot.machine.deferral import PATIENCE_SECONDS, Deferred, patience
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed

@@ -26,8 +26,7 @@ from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.ranges import read_range
 from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
 from phase_boot.download.sources import Sources
-from phase_boot.journal.download_events import ChunkListUnavailable
-from phase_boot.journal.events import SourceFailed
+from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.layout import dag_path

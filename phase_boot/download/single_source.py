@@ -16,7 +16,7 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import PROGRESS_SECONDS, RATE_SECONDS, MinRateCheck
-from phase_boot.journal.events import FetchProgress, FetchStarted, SourceFailed
+from phase_boot.journal.content_events import FetchProgress, FetchStarted, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import ContentMismatch

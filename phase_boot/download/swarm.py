@@ -26,8 +26,12 @@ from phase_boot.download.rate import (
 )
 from phase_boot.download.scheduler import Assignment, ChunkScheduler
 from phase_boot.download.source import Source
-from phase_boot.journal.download_events import SourceServed
-from phase_boot.journal.events import FetchProgress, FetchStarted, SourceFailed
+from phase_boot.journal.content_events import (
+    FetchProgress,
+    FetchStarted,
+    SourceFailed,
+    SourceServed,
+)
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.errors import ContentMismatch

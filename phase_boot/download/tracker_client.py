@@ -24,7 +24,7 @@ from phase_boot.download.announce_reply import parse_artifacts
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.peer_session import PeerSession
 from phase_boot.download.swarm import Swarm
-from phase_boot.journal.download_events import PeerSharingFailed, TrackerJoined
+from phase_boot.journal.content_events import PeerSharingFailed, TrackerJoined
 from phase_boot.journal.event import Event
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import FetchFailed

@@ -24,7 +24,7 @@ from phase_boot.handoff.cpio import Entry, archive, head, padding
 from phase_boot.handoff.document import BadHandoff, Handoff, read
 from phase_boot.handoff.initrd import DOCUMENT, gap_after
 from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
-from phase_boot.journal.events import ManifestVerified
+from phase_boot.journal.content_events import ManifestVerified
 from phase_boot.journal.replay import ImpossibleJournalError, replay
 from phase_boot.machine.graph import TERMINAL, State, Trigger
 from phase_boot.machine.read_back import broken

@@ -1,4 +1,4 @@
-"""The base of every event record, which imports nothing, so that every room can define events."""
+"""The base class of all events. It imports nothing, so every package can define events."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A fact worth a line in the journal.
+    """A fact that is written as one line of a journal or log.
 
     Attributes:
-        lasting: whether it says what holds until something else changes. An attempt at a boot that
-            finds the same as the one before it writes no further line (`journal/lasting.py`).
+        deduplicated: whether the event states a condition rather than an action. An attempt to boot
+            that finds the same condition as the previous attempt writes no second line
+            (`journal/deduplication.py`).
     """
 
     event: ClassVar[str]
-    lasting: ClassVar[bool] = False
+    deduplicated: ClassVar[bool] = False

@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 import structlog
 
+from phase_boot.journal.deduplication import Deduplicator
 from phase_boot.journal.event import Event
-from phase_boot.journal.events import SinkLost, Transition
-from phase_boot.journal.lasting import LastingFacts
-from phase_boot.journal.rounds import Rounds
+from phase_boot.journal.retention import RetainedLines
+from phase_boot.journal.run_events import SinkLost, Transition
 from phase_boot.machine.graph import State
 
 PAST: Final = frozenset(
@@ -60,8 +60,8 @@ class Journal:
         self._seq = first_seq
         self._began: float | None = None
         self._at = 0.0
-        self._rounds = Rounds(earlier, boot_id=boot_id)
-        self._lasting = LastingFacts()
+        self._retained = RetainedLines(earlier, boot_id=boot_id)
+        self._deduplicator = Deduplicator()
         self._log = structlog.wrap_logger(
             _Fan(self._hand_out),
             processors=[_bound_texts, structlog.processors.JSONRenderer(sort_keys=False)],
@@ -71,14 +71,14 @@ class Journal:
     @property
     def lines(self) -> tuple[str, ...]:
         """The lines of this boot, of many attempts the first and the newest."""
-        return self._rounds.lines
+        return self._retained.lines
 
     def emit(self, fact: Event) -> None:
-        """Write ``fact`` down, unless it is a lasting one that the journal has already."""
-        if fact.lasting:
-            if self._lasting.is_known(fact, holds=self._rounds.holds):
+        """Write ``fact`` down, unless it is a deduplicated one that the journal has already."""
+        if fact.deduplicated:
+            if self._deduplicator.is_known(fact, holds=self._retained.holds):
                 return
-            self._lasting.written(fact, self._seq)
+            self._deduplicator.written(fact, self._seq)
         at = self._now()
         self._began = at if self._began is None else self._began
         values = {field.name: _plain(getattr(fact, field.name)) for field in fields(fact)}
@@ -91,15 +91,15 @@ class Journal:
         self._seq += 1
         self._log.info(fact.event, **stamps, **values)
         if isinstance(fact, Transition) and fact.source is State.SHELL:
-            self._rounds.next_round()
-            self._lasting.next_round()
+            self._retained.next_attempt()
+            self._deduplicator.next_attempt()
 
     def flush(self) -> None:
         """Make every sink safe, as the last thing before the jump."""
         self._for_each(lambda sink: sink.flush())
 
     def _hand_out(self, line: str) -> None:
-        self._rounds.add(line, seq=self._seq - 1, at=self._at)
+        self._retained.add(line, seq=self._seq - 1, at=self._at)
         self._for_each(lambda sink: sink.write(line))
 
     def _for_each(self, act: Callable[[Sink], None]) -> None:

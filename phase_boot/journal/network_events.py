@@ -1,26 +1,137 @@
-"""What the journal says of links and of finders, beside `events`."""
+"""Events of the network: links, what Private read back, finders, candidates and redirects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from phase_boot.journal.event import Event
-from phase_boot.journal.events import LinkUp
 from phase_boot.ports.network import Link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinderIgnored(Event):
-    """A finder passed over some of what it was told; once per reason and search."""
+class LinkUp(Event):
+    """A link has an address."""
 
-    event = "finder.ignored"
-    lasting = True
+    event = "link.up"
+    interface: str
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    vlan: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkMissing(Event):
+    """No link got an address in time; the boot continues from Cache."""
+
+    event = "link.missing"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkRefused(Event):
+    """An interface stays down, because it would identify this machine in mode Private."""
+
+    event = "link.refused"
+    deduplicated = True
+    interface: str
+    reason: str
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyChecked(Event):
+    """All settings of mode Private were read back and hold.
+
+    `interfaces` are up with a random MAC address, `identifiers` are those that DHCP sent, and
+    `variables` counts the compared firmware variables.
+    """
+
+    event = "privacy.checked"
+    interfaces: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    variables: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSet(Event):
+    """A link was configured from the menu; without addresses it uses DHCP."""
+
+    event = "network.set"
+    interface: str
+    addresses: tuple[str, ...]
+    vlan: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkNotSet(Event):
+    """The network configuration from the menu could not be applied."""
+
+    event = "network.not_set"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinderFailed(Event):
+    """A finder of manifests failed; the other finders continue."""
+
+    event = "finder.failed"
+    deduplicated = True
     origin: str
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinderIgnored(Event):
+    """A finder ignored a reply; emitted once for each reason and search."""
+
+    event = "finder.ignored"
+    deduplicated = True
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateFound(Event):
+    """An untrusted announcement of a manifest at `url`."""
+
+    event = "candidate.found"
+    url: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRefused(Event):
+    """A manifest could not be downloaded or was not accepted."""
+
+    event = "candidate.refused"
+    url: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateDeferred(Event):
+    """A source failed temporarily; it is requested again after `seconds`."""
+
+    event = "candidate.deferred"
+    url: str
+    reason: str
+    failures: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRedirected(Event):
+    """The document requested at `url` came from another host, by a redirect to `target`."""
+
+    event = "document.redirected"
+    url: str
+    target: str
+
+
 def link_up(link: Link) -> LinkUp:
-    """Return the event of a link that can be used."""
+    """Return the event of a usable link."""
     return LinkUp(
         interface=link.interface,
         addresses=link.addresses,

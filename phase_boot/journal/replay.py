@@ -14,9 +14,9 @@ from typing import Any, Final, NoReturn
 
 from phase_boot.journal.consistency import Contradiction, Evidence
 from phase_boot.journal.journal import PAST
-from phase_boot.journal.moves import TOLERANCE, Impossible, Moves
-from phase_boot.journal.rounds import JournalCut
+from phase_boot.journal.run_events import JournalCut
 from phase_boot.journal.schema import fault
+from phase_boot.journal.transitions import TOLERANCE, Impossible, TransitionCheck
 from phase_boot.machine.graph import START, State
 from phase_boot.trust.manifest import Manifest
 
@@ -88,7 +88,7 @@ class _Walk:
         self._lines = self._bytes = self._seq = 0
         self._at = self._first_at = 0.0
         self._boot_id: str | None = None
-        self._moves = Moves()
+        self._transitions = TransitionCheck()
         self.evidence = Evidence(manifest)
         self.states = [START]
 
@@ -114,29 +114,30 @@ class _Walk:
         if record["event"] == JournalCut.event:
             self._go_beyond(record["lines"])
             return
-        target = self._moves.take(record)
-        self.evidence.add(record, self._moves.inside)
+        target = self._transitions.take(record)
+        self.evidence.add(record, self._transitions.inside)
         if target is not None:
             self.states.append(target)
         elif record["event"] == "state.entered":
             # Only where the beginning is missing this is not the state that it moved to.
-            self.states[-1] = self._moves.standing
+            self.states[-1] = self._transitions.standing
         self._lines += 1
         self._bytes += len(line.encode("utf-8", "replace"))
 
     def _begin(self, record: Mapping[str, Any], *, partial: bool) -> None:
         self._boot_id, self._first_at = record["boot_id"], record["at"]
         self._seq = record["seq"] if partial else 0
-        self._moves = Moves(partial=partial)
+        self._transitions = TransitionCheck(partial=partial)
         self.evidence = Evidence(self._manifest, partial=partial)
 
     def _go_beyond(self, lines: int) -> None:
         """Go on after whole attempts that were left out, of which nothing is known."""
-        if lines < 1 or self._moves.inside is not None or self._moves.standing is not START:
+        walk = self._transitions
+        if lines < 1 or walk.inside is not None or walk.standing is not START:
             raise Impossible("lines are left out within an attempt")
         self._seq += lines - 1
         self._partial = True
-        self._moves = Moves(partial=True)
+        self._transitions = TransitionCheck(partial=True)
         self.evidence = Evidence(self._manifest, partial=True)
 
     def _check_restart(self, record: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from phase_boot.journal.events import CacheReleaseFailed
+from phase_boot.journal.content_events import CacheReleaseFailed
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.handler import Ports
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Final
 
-from phase_boot.journal.events import Crashed, StateEntered, Transition
+from phase_boot.journal.run_events import Crashed, StateEntered, Transition
 from phase_boot.machine.boot import BootContext, Failure, Images
 from phase_boot.machine.cleanup import release
 from phase_boot.machine.errors import BootError, OutOfTime

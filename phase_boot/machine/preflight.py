@@ -10,7 +10,7 @@ from phase_boot.handoff.artifact_check import NotBootable, initramfs_of, kernel_
 from phase_boot.handoff.cmdline import BadCommandLine
 from phase_boot.handoff.initrd import TAIL, obstacle_behind, obstacle_to_appending
 from phase_boot.handoff.kernel import HEAD, Format, Kernel
-from phase_boot.journal.events import KernelInspected
+from phase_boot.journal.handoff_events import KernelInspected
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.boot_methods import BootMethods
 from phase_boot.machine.errors import NoWayToStart

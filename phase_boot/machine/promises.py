@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from phase_boot.journal.privacy_events import LinkRefused, PrivacyChecked
+from phase_boot.journal.network_events import LinkRefused, PrivacyChecked
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.errors import NoNetwork, NotLocal, NotPrivate
 from phase_boot.machine.handler import Ports

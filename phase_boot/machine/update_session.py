@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from phase_boot.content.arch import Arch
+from phase_boot.journal.content_events import RootFollowed
 from phase_boot.journal.event import Event
-from phase_boot.journal.events import RootFollowed
-from phase_boot.journal.redirect_events import DocumentRedirected
+from phase_boot.journal.network_events import DocumentRedirected
 from phase_boot.machine.trust_state import keep_root, keep_seen
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.ports.state_files import StateFiles

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from phase_boot.journal.events import FinderFailed
-from phase_boot.journal.retry_events import RetryEarly, RetryStopped
+from phase_boot.journal.network_events import FinderFailed
+from phase_boot.journal.run_events import RetryEarly, RetryStopped
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import BehindPortal, NothingFound
 from phase_boot.machine.handler import Ports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from phase_boot.journal.clock_events import WallClockNotSet, WallClockSet
+from phase_boot.journal.run_events import WallClockNotSet, WallClockSet
 from phase_boot.machine.handler import Ports
 from phase_boot.ports.clock import ClockNotSet
 

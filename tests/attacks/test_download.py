@@ -22,8 +22,7 @@ from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
-from phase_boot.journal.download_events import ChunkListUnavailable
-from phase_boot.journal.events import SourceFailed
+from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content

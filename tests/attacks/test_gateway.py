@@ -15,8 +15,7 @@ from phase_boot.download.gateway_source import MAX_REQUESTS, block_path
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
-from phase_boot.journal.download_events import ChunkListUnavailable
-from phase_boot.journal.events import SourceFailed
+from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
 from phase_boot.store.disk import Folder
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.support.dags import car_of

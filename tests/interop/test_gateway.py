@@ -16,7 +16,7 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
-from phase_boot.journal.events import SourceFailed
+from phase_boot.journal.content_events import SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
 from policies.model import Reach

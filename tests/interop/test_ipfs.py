@@ -26,7 +26,7 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
-from phase_boot.journal.events import SourceFailed
+from phase_boot.journal.content_events import SourceFailed
 from phase_boot.store.layout import dag_path, entry_path
 from tests.support.gateways import ByGateway
 from tests.support.provider import MANIFEST, Running, make_site, running

@@ -21,8 +21,7 @@ from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.drill.fake_mirrors import Sites
-from phase_boot.journal.download_events import ChunkListUnavailable
-from phase_boot.journal.events import SourceFailed
+from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.url import base_url, below

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from phase_boot.journal.events import CandidateFound
+from phase_boot.journal.network_events import CandidateFound
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.deferral import next_due
 from phase_boot.machine.errors import NotConfigured, NothingFound

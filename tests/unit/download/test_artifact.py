@@ -16,8 +16,12 @@ from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.journal.download_events import ChunkListUnavailable, SourceServed
-from phase_boot.journal.events import FetchDone, SourceFailed
+from phase_boot.journal.content_events import (
+    ChunkListUnavailable,
+    FetchDone,
+    SourceFailed,
+    SourceServed,
+)
 from phase_boot.store.disk import Folder
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.support.dags import car_of

@@ -11,7 +11,7 @@ from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites, good_site
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.journal.event import Event
-from phase_boot.journal.retry_events import CandidateDeferred
+from phase_boot.journal.network_events import CandidateDeferred
 from phase_boot.machine.deferral import PATIENCE_SECONDS
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.trust.strict_json import MAX_BYTES

@@ -20,8 +20,12 @@ from phase_boot.download.rate import KIB
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.journal.download_events import ChunkListUnavailable, SourceServed
-from phase_boot.journal.events import FetchDone, SourceFailed
+from phase_boot.journal.content_events import (
+    ChunkListUnavailable,
+    FetchDone,
+    SourceFailed,
+    SourceServed,
+)
 from phase_boot.ports.fetcher import FetchFailed, RangesUnsupported
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path

@@ -13,8 +13,7 @@ from phase_boot.download.swarm import FIRST_SPAN, Swarm
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.journal.download_events import SourceServed
-from phase_boot.journal.events import FetchProgress, SourceFailed
+from phase_boot.journal.content_events import FetchProgress, SourceFailed, SourceServed
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import NoSpace

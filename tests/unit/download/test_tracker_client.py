@@ -18,8 +18,13 @@ from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_mirrors import Site, Sites
 from phase_boot.drill.fake_peers import FakeNeighbours, FakeShared, FakeTracker
-from phase_boot.journal.download_events import PeerSharingFailed, SourceServed, TrackerJoined
-from phase_boot.journal.events import FetchStarted, SourceFailed
+from phase_boot.journal.content_events import (
+    FetchStarted,
+    PeerSharingFailed,
+    SourceFailed,
+    SourceServed,
+    TrackerJoined,
+)
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.peer_sharing import SharedArtifact
 from phase_boot.store.disk import Folder

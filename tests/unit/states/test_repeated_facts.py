@@ -15,9 +15,10 @@ from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.drill.scenarios import private
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.journal.event import Event
-from phase_boot.journal.events import LoaderNotCleared, Transition
+from phase_boot.journal.handoff_events import LoaderNotCleared
 from phase_boot.journal.journal import Journal
-from phase_boot.journal.rounds import MAX_LINES
+from phase_boot.journal.retention import MAX_LINES
+from phase_boot.journal.run_events import Transition
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.ports.clock import ClockNotSet
 from phase_boot.ports.operator import Answer, MenuAction
@@ -120,4 +121,4 @@ def test_what_is_left_out_of_a_long_journal_is_written_anew() -> None:
 @pytest.mark.parametrize("kind", Event.__subclasses__())
 def test_what_is_written_once_can_be_compared(kind: type[Event]) -> None:
     told = {each.name: each.type for each in fields(kind) if each.compare}
-    assert not kind.lasting or set(told.values()) <= {"str", "float"}
+    assert not kind.deduplicated or set(told.values()) <= {"str", "float"}

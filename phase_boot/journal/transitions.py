@@ -28,7 +28,7 @@ class Impossible(Exception):
     """A line cannot stand where it does; the text says why."""
 
 
-class Moves:
+class TransitionCheck:
     """Where one run stands.
 
     Args:

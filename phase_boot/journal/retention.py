@@ -9,24 +9,15 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.journal.event import Event
+from phase_boot.journal.run_events import JournalCut
 
 MAX_LINES: Final = 6000
 """Lines that are kept, unless one attempt alone has more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalCut(Event):
-    """So many `lines` of whole attempts are left out here; its stamps are those of the first."""
-
-    event = "journal.cut"
-    lines: int
-
-
-class Rounds:
+class RetainedLines:
     """Lines by attempt; the first attempt is always kept."""
 
     def __init__(self, earlier: Sequence[str], *, boot_id: str, limit: int = MAX_LINES) -> None:
@@ -50,7 +41,7 @@ class Rounds:
             self._cut += gone
             self._count -= gone
 
-    def next_round(self) -> None:
+    def next_attempt(self) -> None:
         """The next line belongs to a new attempt."""
         if not self._later:
             self._cut_seq, self._cut_at = self._seq + 1, self._at

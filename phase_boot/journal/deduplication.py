@@ -10,8 +10,8 @@ from collections.abc import Callable
 from phase_boot.journal.event import Event
 
 
-class LastingFacts:
-    """The lasting facts of the present attempt and of the one before it.
+class Deduplicator:
+    """The deduplicated facts of the present attempt and of the one before it.
 
     A fact is news where neither of the two had it, or where its line was left out of the journal
     since. So the facts that are remembered are bounded by those of two attempts.
@@ -36,6 +36,6 @@ class LastingFacts:
         """Remember the line of ``fact``."""
         self._present[fact] = seq
 
-    def next_round(self) -> None:
+    def next_attempt(self) -> None:
         """A new attempt begins."""
         self._before, self._present = self._present, {}
