@@ -23,8 +23,8 @@ async def chainload(ports: Ports, boot: BootContext) -> Step:
     why = boot.failure.sentence if boot.failure else "kexec failed"
     images = require(boot.images, "the images")
     try:
-        images = await _opened(boot, images)
-        payload = await _cargo(ports, boot, images)
+        images = await _reopen_images(boot, images)
+        payload = await _boot_payload(ports, boot, images)
         entry = await ports.loader.stage(payload)
     except (CannotChainload, StoreError, UnknownKernel, BadCommandLine) as failure:
         raise CannotChainload(f"{why}; and {failure}") from failure
@@ -38,7 +38,7 @@ async def chainload(ports: Ports, boot: BootContext) -> Step:
     return Step(Trigger.STAGED, boot)
 
 
-async def _opened(boot: BootContext, images: Images) -> Images:
+async def _reopen_images(boot: BootContext, images: Images) -> Images:
     """Return the images; where the jump has closed them, from the store, hashed once more."""
     if not images.kernel.closed:
         return images
@@ -55,7 +55,7 @@ async def _opened(boot: BootContext, images: Images) -> Images:
     return Images(**opened)
 
 
-async def _cargo(ports: Ports, boot: BootContext, images: Images) -> BootPayload:
+async def _boot_payload(ports: Ports, boot: BootContext, images: Images) -> BootPayload:
     """Return what the firmware is to start: under Secure Boot only what was signed for it.
 
     Raises:

@@ -12,14 +12,14 @@ from phase_boot.discovery.query import discovery_query, search_order
 from phase_boot.discovery.search import NetworkWatch, search
 from phase_boot.journal.network_events import CandidateFound, link_up
 from phase_boot.machine.boot import BootContext, require
-from phase_boot.machine.deferral import Deferred, at_once, next_due
+from phase_boot.machine.deferral import Deferred, due_now, next_due
 from phase_boot.machine.errors import BehindPortal, NotConfigured, NothingFound
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.ports import finder as port
 from phase_boot.ports.network import link_towards, reach_of
 
-LEAST_LOOK_SECONDS: Final = 0.25
+MIN_SEARCH_SECONDS: Final = 0.25
 """New candidates have so long to turn up before a deferred one is asked again."""
 
 
@@ -30,16 +30,16 @@ async def discover(ports: Ports, boot: BootContext) -> Step:
         ports.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
     ) as watch:
         while True:
-            boot = _onto(ports, boot, watch)
-            candidate = await _first(ports, boot, watch)
+            boot = _update_network(ports, boot, watch)
+            candidate = await _next_candidate(ports, boot, watch)
             if candidate is not None:
                 ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
-                boot = _onto(ports, boot, watch)
+                boot = _update_network(ports, boot, watch)
                 link = link_towards(port.host_of(candidate.url), watch.links or ())
                 return Step(
                     Trigger.FOUND, replace(boot, candidate=candidate, link=link or boot.link)
                 )
-            if not await _may_go_on(boot, watch, rules.window):
+            if not await _network_grows(boot, watch, rules.window):
                 break
     if boot.portal:
         raise BehindPortal(
@@ -47,10 +47,10 @@ async def discover(ports: Ports, boot: BootContext) -> Step:
             "this network, then retry, or type the URL of a manifest that this network reaches"
         )
     now = ports.clock.monotonic()
-    raise NothingFound(_why(boot, discovery_query(boot), search_order(ports, boot), now))
+    raise NothingFound(_explain(boot, discovery_query(boot), search_order(ports, boot), now))
 
 
-def _onto(ports: Ports, boot: BootContext, watch: NetworkWatch) -> BootContext:
+def _update_network(ports: Ports, boot: BootContext, watch: NetworkWatch) -> BootContext:
     """Return the facts of ``boot`` on the network as it is now.
 
     Where it leads somewhere new, what could not be reached may be asked again.
@@ -70,11 +70,11 @@ def _onto(ports: Ports, boot: BootContext, watch: NetworkWatch) -> BootContext:
         restarts=watch.restarts,
         rejected_urls=boot.rejected_urls - (boot.unreachable - kept),
         unreachable=kept,
-        deferred=at_once(boot.deferred, now) if grown else boot.deferred,
+        deferred=due_now(boot.deferred, now) if grown else boot.deferred,
     )
 
 
-async def _may_go_on(boot: BootContext, watch: NetworkWatch, window: float) -> bool:
+async def _network_grows(boot: BootContext, watch: NetworkWatch, window: float) -> bool:
     """Say whether the network has grown, so that another look may find more.
 
     Where a URL could not be reached, a further address is waited for within the window.
@@ -84,31 +84,34 @@ async def _may_go_on(boot: BootContext, watch: NetworkWatch, window: float) -> b
     return bool(boot.unreachable) and await watch.grows(until=watch.since + window)
 
 
-async def _first(ports: Ports, boot: BootContext, watch: NetworkWatch) -> port.Candidate | None:
+async def _next_candidate(
+    ports: Ports, boot: BootContext, watch: NetworkWatch
+) -> port.Candidate | None:
     """Return the next candidate to ask: a new one, or a deferred one that is due."""
     if len(boot.rejected_urls) >= require(boot.policy, "a policy").discovery.candidates:
         return None
     order, waiting = search_order(ports, boot), next_due(boot.deferred, boot.rejected_urls)
     if waiting is not None:
-        return await _meanwhile(ports, order, boot, waiting, watch)
+        return await _wait_for_candidate(ports, order, boot, waiting, watch)
     for origin in order:
-        candidate = await _next(ports, discovery_query(boot), origin, boot, watch)
+        candidate = await _search_origin(ports, discovery_query(boot), origin, boot, watch)
         if candidate is not None:
             return candidate
     return None
 
 
-async def _meanwhile(
+async def _wait_for_candidate(
     ports: Ports, order: tuple[str, ...], boot: BootContext, waiting: Deferred, watch: NetworkWatch
 ) -> port.Candidate:
     """Return a new candidate of any origin, or the deferred one as soon as it is due.
 
     A network that has grown is a reason to ask it at once, unless its source asked for the pause.
     """
-    left = max(LEAST_LOOK_SECONDS, waiting.due - ports.clock.monotonic())
-    looks = [
+    left = max(MIN_SEARCH_SECONDS, waiting.due - ports.clock.monotonic())
+    searches = [
         asyncio.create_task(
-            _next(ports, discovery_query(boot), origin, boot, watch), name=f"look at {origin}"
+            _search_origin(ports, discovery_query(boot), origin, boot, watch),
+            name=f"look at {origin}",
         )
         for origin in order
     ]
@@ -117,19 +120,19 @@ async def _meanwhile(
     ends = {due} if waiting.asked else {due, grown}
     try:
         while not any(end.done() for end in ends):
-            done, _ = await asyncio.wait({*ends, *looks}, return_when=asyncio.FIRST_COMPLETED)
-            for look in [each for each in looks if each in done]:
-                looks.remove(look)
+            done, _ = await asyncio.wait({*ends, *searches}, return_when=asyncio.FIRST_COMPLETED)
+            for look in [each for each in searches if each in done]:
+                searches.remove(look)
                 if (found := look.result()) is not None:
                     return found
     finally:
-        for task in (due, grown, *looks):
+        for task in (due, grown, *searches):
             task.cancel()
-        await asyncio.gather(due, grown, *looks, return_exceptions=True)
+        await asyncio.gather(due, grown, *searches, return_exceptions=True)
     return waiting.candidate
 
 
-async def _next(
+async def _search_origin(
     ports: Ports, query: port.DiscoveryQuery, origin: str, boot: BootContext, watch: NetworkWatch
 ) -> port.Candidate | None:
     """Return the first new candidate of the finders of ``origin``.
@@ -154,7 +157,9 @@ async def _next(
     return later
 
 
-def _why(boot: BootContext, query: port.DiscoveryQuery, order: tuple[str, ...], now: float) -> str:
+def _explain(
+    boot: BootContext, query: port.DiscoveryQuery, order: tuple[str, ...], now: float
+) -> str:
     if boot.link is None and not boot.refusals:
         return (
             f"there is no network, and nothing of {query.channel} for {query.arch} was kept on "

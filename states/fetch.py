@@ -56,7 +56,7 @@ async def fetch(ports: Ports, boot: BootContext) -> Step:
     found = await survey(ports, boot)
     banned = set(boot.banned_origins)
     try:
-        return await _fetch_onto(ports, boot, found, store, banned)
+        return await _fetch_to(ports, boot, found, store, banned)
     except StoreError as failure:
         if not store.persistent:
             raise CannotStore(str(failure)) from failure
@@ -64,12 +64,12 @@ async def fetch(ports: Ports, boot: BootContext) -> Step:
         memory = await ports.store_opener.open(persistent=False, bound=limits.cache_mib * MIB)
         ports.emit(StoreOpened(persistent=False, note=str(failure)))
     try:
-        return await _fetch_onto(ports, boot, found, memory, banned)
+        return await _fetch_to(ports, boot, found, memory, banned)
     except StoreError as failure:
         raise CannotStore(str(failure)) from failure
 
 
-async def _fetch_onto(
+async def _fetch_to(
     ports: Ports, boot: BootContext, found: Survey, store: OpenStore, banned: set[str]
 ) -> Step:
     """Download all artifacts to ``store``, the kernel first; an error closes all files."""
@@ -89,7 +89,7 @@ async def _fetch_onto(
     uki = manifest.artifacts.get(UKI)
     try:
         await sources.open()
-        kernel, ladder = None, found.ladder
+        kernel, methods = None, found.boot_methods
         while wanted:
             artifact = wanted.pop(0)
             fetched[artifact.name], origins[artifact.name] = await fetch_artifact(
@@ -99,8 +99,8 @@ async def _fetch_onto(
             if artifact.name == "initramfs":
                 check_initramfs(image)
             if kernel is None:
-                kernel, ladder = check_kernel(ports, found, image, has_uki=uki is not None)
-                extra = [uki] if uki is not None and uki_is_wanted(found, kernel, ladder) else []
+                kernel, methods = check_kernel(ports, found, image, has_uki=uki is not None)
+                extra = [uki] if uki is not None and uki_is_wanted(found, kernel, methods) else []
                 wanted += extra
                 store.cas.pin(*(artifact.digest for artifact in extra))
                 more = extra_for_kernel(kernel, extra, stored_on_cache=store.persistent)
@@ -119,7 +119,7 @@ async def _fetch_onto(
         store=store,
         images=Images(**fetched),
         kernel=kernel,
-        ladder=ladder,
+        boot_methods=methods,
         sources=tuple((name, _source_label(sources, source)) for name, source in origins.items()),
     )
     return Step(Trigger.FETCHED, facts)

@@ -1,6 +1,6 @@
 """Kexec: hand the verified images to the running kernel by one system call, and jump.
 
-Each entry tries one call. The images stay open as long as the ladder has another rung.
+Each entry of the state tries one system call. The images stay open while another method is left.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def kexec(ports: Ports, boot: BootContext) -> Step:
     """Leads to: target (jumped), kexec (other_call), chainload (not_loaded), shell (give_up)."""
     images = require(boot.images, "the images")
     try:
-        return await _climb(ports, boot, images)
+        return await _try_method(ports, boot, images)
     except KexecRefused:
         raise
     except BaseException:
@@ -47,12 +47,13 @@ async def kexec(ports: Ports, boot: BootContext) -> Step:
         raise
 
 
-async def _climb(ports: Ports, boot: BootContext, images: Images) -> Step:
-    ladder, manifest = await _ladder(ports, boot), require(boot.manifest, "a manifest").manifest
-    if not ladder.calls:
-        raise KexecRefused(f"kexec is not tried: {ladder}")
-    _fits(ports, manifest, require(boot.store, "a store"))
-    method = ladder.calls[0]
+async def _try_method(ports: Ports, boot: BootContext, images: Images) -> Step:
+    methods = await _boot_methods(ports, boot)
+    manifest = require(boot.manifest, "a manifest").manifest
+    if not methods.remaining:
+        raise KexecRefused(f"kexec is not tried: {methods}")
+    _check_memory(ports, manifest, require(boot.store, "a store"))
+    method = methods.remaining[0]
     try:
         cmdline = cmdline_of(boot)
     except BadCommandLine as bad:
@@ -64,12 +65,12 @@ async def _climb(ports: Ports, boot: BootContext, images: Images) -> Step:
         await ports.kexec.load(images.kernel, kernel, initrd, cmdline, method)
     except LoadRefused as refusal:
         ports.emit(KexecFailed(method=method, errno=refusal.errno, reason=str(refusal)))
-        ladder = ladder.after(refusal)
-        if ladder.calls:
-            return Step(Trigger.OTHER_CALL, replace(boot, ladder=ladder))
-        if ladder.lasting:
-            await _remember(ports, boot)
-        raise KexecRefused(f"the running kernel would not load the new one: {ladder}") from refusal
+        methods = methods.after(refusal)
+        if methods.remaining:
+            return Step(Trigger.OTHER_CALL, replace(boot, boot_methods=methods))
+        if methods.lasting:
+            await _record_failure(ports, boot)
+        raise KexecRefused(f"the running kernel would not load the new one: {methods}") from refusal
     ports.emit(KexecLoaded(method=method, cmdline=cmdline))
     # A filesystem with an open file cannot be unmounted; what is needed is in the kernel by now.
     images.close()
@@ -82,20 +83,20 @@ async def _climb(ports: Ports, boot: BootContext, images: Images) -> Step:
     try:
         await ports.kexec.jump()
     except KexecRefused:
-        await _remember(ports, boot, await _shelf_again(ports, boot))
+        await _record_failure(ports, boot, await _reopen_store(ports, boot))
         raise
     return Step(Trigger.JUMPED, boot)
 
 
-async def _ladder(ports: Ports, boot: BootContext) -> BootMethods:
+async def _boot_methods(ports: Ports, boot: BootContext) -> BootMethods:
     """Return what Fetch found out, or find it out where a plugin has not."""
-    if boot.ladder is not None:
-        return boot.ladder
+    if boot.boot_methods is not None:
+        return boot.boot_methods
     support = await ports.kexec.support()
-    return BootMethods(calls=support.methods, said=support.forbidden)
+    return BootMethods(remaining=support.methods, reasons=support.forbidden)
 
 
-async def _shelf_again(ports: Ports, boot: BootContext) -> OpenStore:
+async def _reopen_store(ports: Ports, boot: BootContext) -> OpenStore:
     """Open the store again that was given back for the jump."""
     policy = require(boot.policy, "a policy")
     return await ports.store_opener.open(
@@ -103,7 +104,7 @@ async def _shelf_again(ports: Ports, boot: BootContext) -> OpenStore:
     )
 
 
-async def _remember(ports: Ports, boot: BootContext, store: OpenStore | None = None) -> None:
+async def _record_failure(ports: Ports, boot: BootContext, store: OpenStore | None = None) -> None:
     """Write down that kexec fails on this model of machine, where anything is written down."""
     store = store or require(boot.store, "a store")
     if not store.persistent:
@@ -115,7 +116,7 @@ async def _remember(ports: Ports, boot: BootContext, store: OpenStore | None = N
         ports.emit(StateNotKept(reason=str(failure)))
 
 
-def _fits(ports: Ports, manifest: Manifest, store: OpenStore) -> None:
+def _check_memory(ports: Ports, manifest: Manifest, store: OpenStore) -> None:
     needed = required_to_start(manifest.artifacts, rootfs_on_cache=store.persistent)
     free = ports.platform.memory_available()
     if needed > free:

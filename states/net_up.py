@@ -31,7 +31,7 @@ from phase_boot.trust.rollback import RollbackState
 from policies.model import Mode, Policy
 
 MIB = 1024 * 1024
-CLEARING_SECONDS = 30
+UNSTAGE_SECONDS = 30
 
 
 async def net_up(ports: Ports, boot: BootContext) -> Step:
@@ -40,9 +40,9 @@ async def net_up(ports: Ports, boot: BootContext) -> Step:
     await promises.begin(ports, policy)
     try:
         async with asyncio.TaskGroup() as tasks:
-            recalling = tasks.create_task(_recalled(ports, policy, boot))
+            recalling = tasks.create_task(_recall_trust(ports, policy, boot))
             link = tasks.create_task(_link(ports, policy))
-            tasks.create_task(_cleared(ports, policy))
+            tasks.create_task(_unstage(ports, policy))
     except* (NoNetwork, NotPrivate, CannotStore) as failures:
         # One sentence for a person: the first cause is the one to mend first.
         raise failures.exceptions[0] from failures
@@ -56,17 +56,17 @@ async def net_up(ports: Ports, boot: BootContext) -> Step:
     return Step(Trigger.LINKED, linked)
 
 
-async def _cleared(ports: Ports, policy: Policy) -> None:
+async def _unstage(ports: Ports, policy: Policy) -> None:
     """Remove what was staged, but not where nothing may be written; no boot depends on it."""
     if policy.mode is Mode.PRIVATE:
         return
     try:
-        async with asyncio.timeout(CLEARING_SECONDS):
+        async with asyncio.timeout(UNSTAGE_SECONDS):
             files = await ports.loader.unstage()
     except CannotChainload as failure:
         ports.emit(LoaderNotCleared(reason=str(failure)))
     except TimeoutError:
-        ports.emit(LoaderNotCleared(reason=f"it took more than {CLEARING_SECONDS} seconds"))
+        ports.emit(LoaderNotCleared(reason=f"it took more than {UNSTAGE_SECONDS} seconds"))
     else:
         if files > 0:
             ports.emit(LoaderCleared(files=files))
@@ -90,9 +90,9 @@ async def _link(ports: Ports, policy: Policy) -> Link | None:
     return up
 
 
-async def _recalled(ports: Ports, policy: Policy, boot: BootContext) -> BootContext:
+async def _recall_trust(ports: Ports, policy: Policy, boot: BootContext) -> BootContext:
     """Open the store, and let what it remembers lengthen the chain and raise the floors."""
-    store = await _shelf(ports, policy)
+    store = await _open_store(ports, policy)
     memory = await asyncio.to_thread(load_trust_state, store, boot.chain or Chain(policy.trust))
     for doubt in memory.doubts:
         ports.emit(StateDoubted(code=doubt.code, reason=str(doubt)))
@@ -118,7 +118,7 @@ def _merged(seen: RollbackState, more: RollbackState) -> RollbackState:
     return seen
 
 
-async def _shelf(ports: Ports, policy: Policy) -> OpenStore:
+async def _open_store(ports: Ports, policy: Policy) -> OpenStore:
     store = await ports.store_opener.open(
         persistent=policy.cache_enabled, bound=policy.limits.cache_mib * MIB
     )

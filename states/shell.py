@@ -28,21 +28,21 @@ from phase_boot.journal.run_events import (
 from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.cleanup import release
-from phase_boot.machine.deferral import of_next_attempt
+from phase_boot.machine.deferral import for_next_attempt
 from phase_boot.machine.errors import NotLocal, NotPrivate
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.retries import Retry
-from phase_boot.machine.waiting import LAN, Pause, TryAgain, answered
+from phase_boot.machine.waiting import LAN, Pause, RetryDue, answer_or_retry
 from phase_boot.ports.finder import server_of
 from phase_boot.ports.network import SetupFailed
 from phase_boot.ports.operator import Answer, MenuAction, Report
 from phase_boot.ports.reports import NotSaved
 from policies.model import Mode, Reach
 
-ACT_SECONDS: Final = 120
+ACTION_SECONDS: Final = 120
 """For what a person asked for, so that they get an answer and the menu again."""
-TOO_LONG: Final = f"it took more than {ACT_SECONDS} seconds"
+TOO_LONG: Final = f"it took more than {ACTION_SECONDS} seconds"
 MAX_FAILURES: Final = 3
 """In a row; then the Shell is broken, and whoever started the daemon is told so."""
 EARLIEST: Final = datetime(2025, 1, 1, tzinfo=UTC)
@@ -60,16 +60,16 @@ async def shell(ports: Ports, boot: BootContext) -> Step:
     if boot.images is not None:
         boot.images.close()
     try:
-        return await _asked(ports, boot, cause, pause)
-    except TryAgain as due:
+        return await _run_menu(ports, boot, cause, pause)
+    except RetryDue as due:
         return _auto_retry(ports, boot, early=due.early)
 
 
-async def _asked(ports: Ports, boot: BootContext, cause: str, pause: Pause | None) -> Step:
+async def _run_menu(ports: Ports, boot: BootContext, cause: str, pause: Pause | None) -> Step:
     """Ask until a person leaves the Shell.
 
     Raises:
-        TryAgain: ``pause`` is over and no key was pressed.
+        RetryDue: ``pause`` is over and no key was pressed.
     """
     note, failures = None, 0
     while True:
@@ -78,18 +78,18 @@ async def _asked(ports: Ports, boot: BootContext, cause: str, pause: Pause | Non
             answer = await ports.operator.ask(report)
         else:
             report = replace(report, way_out=_way_out(pause), retry_in=pause.seconds)
-            answer = await answered(ports, boot, report, pause)
+            answer = await answer_or_retry(ports, boot, report, pause)
             # From here on a person is there.
             pause = None
-        if answer.action not in report.offers:
+        if answer.action not in report.actions:
             # Whoever shows the menu does not decide what is in it.
             return await _leave(ports, boot, MenuAction.QUIT)
         ports.emit(ShellChose(action=answer.action))
         try:
-            outcome = await _ACTS.get(answer.action, _leaving)(ports, boot, answer)
+            outcome = await _ACTIONS.get(answer.action, _leave_menu)(ports, boot, answer)
             failures = 0
         except Exception as error:
-            # A person whose wish fails in a way that nobody foresaw has others.
+            # A person whose action fails in a way that nobody foresaw has others.
             failures += 1
             if failures >= MAX_FAILURES:
                 raise
@@ -107,7 +107,7 @@ async def _is_unattended(ports: Ports, boot: BootContext) -> bool:
     if boot.policy is not None:
         return boot.policy.shell.unattended
     try:
-        async with asyncio.timeout(ACT_SECONDS):
+        async with asyncio.timeout(ACTION_SECONDS):
             policy = await ports.platform.policy((await ports.platform.facts()).mode)
     except Exception:  # noqa: BLE001 - what is wrong with it, the cause says already
         return True
@@ -151,13 +151,13 @@ def _report(ports: Ports, boot: BootContext, cause: str, note: str | None) -> Re
         refusals=tuple(map(str, boot.refusals)),
         journal=ports.journal.lines[-journal_text.MAX_EVENTS :],
         mode=boot.facts.mode if boot.facts else None,
-        offers=_offers(boot),
+        actions=_permitted_actions(boot),
         interfaces=ports.network.interfaces(),
         note=note,
     )
 
 
-def _offers(boot: BootContext) -> tuple[MenuAction, ...]:
+def _permitted_actions(boot: BootContext) -> tuple[MenuAction, ...]:
     """Return what is allowed; as long as no policy is known, nothing that one could forbid."""
     policy = boot.policy
     allowed = {
@@ -165,15 +165,15 @@ def _offers(boot: BootContext) -> tuple[MenuAction, ...]:
         MenuAction.SAVE: policy is not None and policy.mode is not Mode.PRIVATE,
         MenuAction.ROOT_SHELL: policy is not None and policy.shell.root,
     }
-    return tuple(wish for wish in MenuAction if allowed.get(wish, True))
+    return tuple(action for action in MenuAction if allowed.get(action, True))
 
 
 async def _retry(ports: Ports, boot: BootContext, _answer: Answer) -> Step:
-    return Step(Trigger.RETRY, _again(ports, boot, boot.typed_url))
+    return Step(Trigger.RETRY, _reset(ports, boot, boot.typed_url))
 
 
 async def _url(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
-    return _try(ports, boot, answer.url) if answer.url else "No URL was typed."
+    return _try_url(ports, boot, answer.url) if answer.url else "No URL was typed."
 
 
 async def _candidate(ports: Ports, boot: BootContext, _answer: Answer) -> Step | str:
@@ -182,13 +182,13 @@ async def _candidate(ports: Ports, boot: BootContext, _answer: Answer) -> Step |
         await promises.check(ports, boot)
     except (NotPrivate, NotLocal) as failure:
         return f"Nothing is looked for: {failure}."
-    offers = await list_candidates(ports, discovery_query(boot), boot)
-    if not offers:
+    options = await list_candidates(ports, discovery_query(boot), boot)
+    if not options:
         return "Nothing turned up; start a provider on this network, or type a URL."
-    url = await ports.operator.choose(offers)
-    if url not in {offer.url for offer in offers}:
+    url = await ports.operator.choose(options)
+    if url not in {option.url for option in options}:
         return "Nothing was chosen."
-    return _try(ports, boot, url)
+    return _try_url(ports, boot, url)
 
 
 async def _network(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
@@ -200,7 +200,7 @@ async def _network(ports: Ports, boot: BootContext, answer: Answer) -> Step | st
         return f"{setup.interface} is not set up: {obstacle}."
     lan_only = policy is None or policy.network.reach is Reach.LAN
     try:
-        async with asyncio.timeout(ACT_SECONDS):
+        async with asyncio.timeout(ACTION_SECONDS):
             await ports.network.configure(setup, lan_only=lan_only)
     except (SetupFailed, TimeoutError) as error:
         failure = error if str(error) else TOO_LONG
@@ -222,7 +222,7 @@ async def _clock(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
     refused = wall_clock.set_clock(ports, wall)
     if refused is not None:
         return f"The clock could not be set: {refused}."
-    return Step(Trigger.RETRY, replace(_again(ports, boot, boot.typed_url), now=None))
+    return Step(Trigger.RETRY, replace(_reset(ports, boot, boot.typed_url), now=None))
 
 
 async def _save(ports: Ports, boot: BootContext, _answer: Answer) -> str:
@@ -231,7 +231,7 @@ async def _save(ports: Ports, boot: BootContext, _answer: Answer) -> str:
         _facts(boot), tuple(map(str, boot.refusals)), "\n".join(journal)
     )
     try:
-        async with asyncio.timeout(ACT_SECONDS):
+        async with asyncio.timeout(ACTION_SECONDS):
             where = await ports.reports.save(journal_text.boot_id(journal), text)
     except (NotSaved, TimeoutError) as error:
         failure = error if str(error) else TOO_LONG
@@ -246,39 +246,39 @@ async def _root_shell(ports: Ports, _boot: BootContext, answer: Answer) -> str:
     return "The root shell has ended."
 
 
-async def _leaving(ports: Ports, boot: BootContext, answer: Answer) -> Step:
+async def _leave_menu(ports: Ports, boot: BootContext, answer: Answer) -> Step:
     return await _leave(ports, boot, answer.action)
 
 
-_ACTS: Final[Mapping[MenuAction, Callable[[Ports, BootContext, Answer], Awaitable[Step | str]]]] = (
-    MappingProxyType(
-        {
-            MenuAction.RETRY: _retry,
-            MenuAction.URL: _url,
-            MenuAction.CANDIDATE: _candidate,
-            MenuAction.NETWORK: _network,
-            MenuAction.CLOCK: _clock,
-            MenuAction.SAVE: _save,
-            MenuAction.ROOT_SHELL: _root_shell,
-        }
-    )
+_ACTIONS: Final[
+    Mapping[MenuAction, Callable[[Ports, BootContext, Answer], Awaitable[Step | str]]]
+] = MappingProxyType(
+    {
+        MenuAction.RETRY: _retry,
+        MenuAction.URL: _url,
+        MenuAction.CANDIDATE: _candidate,
+        MenuAction.NETWORK: _network,
+        MenuAction.CLOCK: _clock,
+        MenuAction.SAVE: _save,
+        MenuAction.ROOT_SHELL: _root_shell,
+    }
 )
 
 
-async def _leave(ports: Ports, boot: BootContext, wish: MenuAction) -> Step:
+async def _leave(ports: Ports, boot: BootContext, action: MenuAction) -> Step:
     ports.journal.flush()
     await release(ports, boot)
-    await ports.operator.perform(wish)
+    await ports.operator.perform(action)
     # A boot that ends in trouble is one that a person was not asked about.
     return Step(Trigger.LEAVE, replace(boot, failure=None))
 
 
-def _try(ports: Ports, boot: BootContext, url: str) -> Step | str:
-    """Go and ask ``url`` first, unless who answers for it has lied in this boot."""
+def _try_url(ports: Ports, boot: BootContext, url: str) -> Step | str:
+    """Try ``url`` first, unless its server is banned in this boot."""
     server = server_of(url)
     if server in boot.banned_origins:
         return f"{server} sent other bytes than were signed and is not asked again; retry does."
-    return Step(Trigger.RETRY, _again(ports, boot, url, banned_origins=boot.banned_origins))
+    return Step(Trigger.RETRY, _reset(ports, boot, url, banned_origins=boot.banned_origins))
 
 
 def _auto_retry(ports: Ports, boot: BootContext, *, early: bool) -> Step:
@@ -286,14 +286,14 @@ def _auto_retry(ports: Ports, boot: BootContext, *, early: bool) -> Step:
     now = ports.clock.monotonic()
     retries = boot.retries.after(_kind(boot), boot.banned_origins, early=early, now=now)
     again = replace(
-        _again(ports, boot, boot.typed_url, banned_origins=retries.banned(now)),
-        deferred=of_next_attempt(boot.deferred, now),
+        _reset(ports, boot, boot.typed_url, banned_origins=retries.banned(now)),
+        deferred=for_next_attempt(boot.deferred, now),
         retries=retries,
     )
     return Step(Trigger.AUTO_RETRY, again)
 
 
-def _again(
+def _reset(
     ports: Ports,
     boot: BootContext,
     url: str | None,

@@ -30,21 +30,21 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import BootRequirements, Verified
 
 LAN: Final = "lan"
-MAX_TALKS: Final = 32
+MAX_SESSIONS: Final = 32
 """Candidates that are asked at the same time."""
 
 
 async def verify(ports: Ports, boot: BootContext) -> Step:
     """Leads to: fetch (verified), discover (refused), shell (give_up)."""
-    talks = _Talks(ports, boot)
+    sessions = _CandidateSessions(ports, boot)
     try:
-        answer = await talks.first_verified()
+        answer = await sessions.first_verified()
     finally:
-        await talks.close()
-    updater = talks.updater
-    learned = replace(talks.boot, chain=updater.chain, seen=updater.seen)
+        await sessions.close()
+    updater = sessions.updater
+    updated = replace(sessions.boot, chain=updater.chain, seen=updater.seen)
     if answer is None:
-        return Step(Trigger.REFUSED, replace(learned, candidate=None))
+        return Step(Trigger.REFUSED, replace(updated, candidate=None))
     signed, url = answer.manifest.manifest, answer.candidate.url
     ports.emit(
         ManifestVerified(
@@ -58,11 +58,11 @@ async def verify(ports: Ports, boot: BootContext) -> Step:
     return Step(
         Trigger.VERIFIED,
         replace(
-            learned,
+            updated,
             candidate=answer.candidate,
             link=answer.link,
             manifest=answer.manifest,
-            deferred=deferral.without(learned.deferred, url),
+            deferred=deferral.without(updated.deferred, url),
         ),
     )
 
@@ -76,7 +76,7 @@ class _Answer:
     manifest: Verified
 
 
-class _Talks:
+class _CandidateSessions:
     """What candidates are asked, and what was learnt of each: that stays even if it is refused.
 
     One candidate is asked. While it stays silent, others are looked for and asked beside it, so
@@ -88,26 +88,26 @@ class _Talks:
         self.boot = boot
         self.updater = Updater(require(boot.chain, "a root of trust"), boot.seen)
         self._writing = asyncio.Lock()
-        self._room = asyncio.Semaphore(MAX_TALKS)
-        self._asking: list[asyncio.Task[_Answer | None]] = []
-        self._ended = asyncio.Event()
+        self._free_sessions = asyncio.Semaphore(MAX_SESSIONS)
+        self._tasks: list[asyncio.Task[_Answer | None]] = []
+        self._task_ended = asyncio.Event()
 
     async def first_verified(self) -> _Answer | None:
         """Return the first manifest that may be booted; None once every candidate has failed."""
-        await self._ask(require(self.boot.candidate, "a candidate"), self.boot.link)
-        looking = asyncio.create_task(self._ask_others(), name="other candidates")
+        await self._start(require(self.boot.candidate, "a candidate"), self.boot.link)
+        looking = asyncio.create_task(self._start_others(), name="other candidates")
         try:
-            while self._asking:
-                self._ended.clear()
-                done = [task for task in self._asking if task.done()]
-                self._asking = [task for task in self._asking if task not in done]
+            while self._tasks:
+                self._task_ended.clear()
+                done = [task for task in self._tasks if task.done()]
+                self._tasks = [task for task in self._tasks if task not in done]
                 answers = [answer for task in done if (answer := task.result()) is not None]
                 answers.sort(key=lambda answer: answer.manifest.manifest.version, reverse=True)
                 for answer in answers:
-                    if self._still_counts(answer):
+                    if self._recheck(answer):
                         return answer
                 if not done:
-                    await self._ended.wait()
+                    await self._task_ended.wait()
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -115,21 +115,21 @@ class _Talks:
 
     async def close(self) -> None:
         """Leave those that have not answered."""
-        for task in self._asking:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _ask(self, candidate: Candidate, link: Link | None) -> None:
-        await self._room.acquire()
-        task = asyncio.create_task(self._answer_of(candidate, link), name=candidate.url)
-        task.add_done_callback(self._end)
-        self._asking.append(task)
+    async def _start(self, candidate: Candidate, link: Link | None) -> None:
+        await self._free_sessions.acquire()
+        task = asyncio.create_task(self._query(candidate, link), name=candidate.url)
+        task.add_done_callback(self._on_task_end)
+        self._tasks.append(task)
 
-    def _end(self, _task: asyncio.Task[_Answer | None]) -> None:
-        self._room.release()
-        self._ended.set()
+    def _on_task_end(self, _task: asyncio.Task[_Answer | None]) -> None:
+        self._free_sessions.release()
+        self._task_ended.set()
 
-    async def _ask_others(self) -> None:
+    async def _start_others(self) -> None:
         """Ask further candidates too, once the first has been silent for a moment."""
         await asyncio.sleep(HEDGE_SECONDS)
         async with (
@@ -138,22 +138,22 @@ class _Talks:
         ):
             async for candidate, link in found:
                 self.ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
-                await self._ask(candidate, link)
+                await self._start(candidate, link)
 
-    async def _answer_of(self, candidate: Candidate, link: Link | None) -> _Answer | None:
+    async def _query(self, candidate: Candidate, link: Link | None) -> _Answer | None:
         """Return what a candidate offers; None if it was refused or deferred."""
         began = self.ports.clock.monotonic()
-        entry = deferral.of(self.boot.deferred, candidate.url)
+        entry = deferral.find(self.boot.deferred, candidate.url)
         try:
             async with asyncio.timeout(patience(entry, began)):
                 session = self._session(candidate)
                 verified = await self.updater.update(session, session.requirements, self._now)
                 return _Answer(candidate, link, verified)
         except Intercepted as failure:
-            self._intercepted(candidate, str(failure))
+            self._note_interception(candidate, str(failure))
             self._refuse(candidate, "portal", str(failure))
         except FetchFailed as failure:
-            self._leave(candidate, failure, began)
+            self._fail(candidate, failure, began)
         except TimeoutError:
             reason = f"it took more than {PATIENCE_SECONDS:g} seconds"
             self._refuse(candidate, "unreachable", reason, again=True)
@@ -161,7 +161,7 @@ class _Talks:
             self._refuse(candidate, refusal.code, str(refusal), ban=refusal.ban_source)
         return None
 
-    def _still_counts(self, answer: _Answer) -> bool:
+    def _recheck(self, answer: _Answer) -> bool:
         """Judge an answer by what other candidates have taught meanwhile."""
         try:
             self.updater.verify(answer.manifest.raw, self._requirements, self._now)
@@ -180,7 +180,7 @@ class _Talks:
             document=candidate.document,
             base=candidate.base(requirements.arch, requirements.channel),
             read=single_request(self.ports.fetcher, policy.network, self.ports.emit),
-            keep=self._keep,
+            keep=self._write_state,
             emit=self.ports.emit,
         )
 
@@ -193,7 +193,7 @@ class _Talks:
     def _now(self) -> datetime:
         return require(self.boot.now, "the time")
 
-    async def _keep(self, write: Callable[[StateFiles], None]) -> None:
+    async def _write_state(self, write: Callable[[StateFiles], None]) -> None:
         """Write something down if the disk allows it: a boot does not depend on it."""
         state_files = require(self.boot.store, "a store").state_files
         try:
@@ -203,18 +203,18 @@ class _Talks:
         except StoreError as failure:
             self.ports.emit(StateNotKept(reason=str(failure)))
 
-    def _intercepted(self, candidate: Candidate, how: str) -> None:
+    def _note_interception(self, candidate: Candidate, how: str) -> None:
         """Note that the network answered; on this wire there is nobody between a peer and us."""
         if candidate.origin != LAN:
             self.boot = replace(self.boot, portal=how)
 
-    def _leave(self, candidate: Candidate, failure: FetchFailed, began: float) -> None:
+    def _fail(self, candidate: Candidate, failure: FetchFailed, began: float) -> None:
         """Leave a source that failed: for a while if that may pass, else for good."""
         if not failure.retryable:
             self._refuse(candidate, "unreachable", str(failure))
             return
         now = self.ports.clock.monotonic()
-        entry = deferral.begun(self.boot.deferred, candidate, began)
+        entry = deferral.started(self.boot.deferred, candidate, began)
         entry = entry.after(failure, now=now, chance=self.ports.chance())
         waiting = deferral.without(self.boot.deferred, candidate.url)
         has_room = len(waiting) < MAX_DEFERRED

@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from phase_boot.journal.event import Event
-from phase_boot.journal.network_events import FinderFailed, FinderIgnored
-from phase_boot.ports.finder import Candidate, DiscoveryQuery, Finder
-from phase_boot.ports.finder import FinderFailed as Failed
+from phase_boot.journal.network_events import DiscoveryFailed, FinderIgnored
+from phase_boot.ports.finder import Candidate, DiscoveryQuery, Finder, FinderFailed
 from phase_boot.ports.network import Link, Network, reach_of
 
 MAX_RESTARTS: Final = 8
@@ -173,11 +172,11 @@ async def _ask(
                 elif len(told) < MAX_REASONS and each.reason not in told:
                     told.add(each.reason)
                     emit(FinderIgnored(origin=origin, reason=each.reason[:MAX_REASON]))
-    except Failed as failure:
-        emit(FinderFailed(origin=origin, reason=str(failure)))
+    except FinderFailed as failure:
+        emit(DiscoveryFailed(origin=origin, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - a plugin's; the other finders go on
         reason = f"it has a fault: {type(fault).__name__}: {fault}"
-        emit(FinderFailed(origin=origin, reason=reason))
+        emit(DiscoveryFailed(origin=origin, reason=reason))
 
 
 async def _end(

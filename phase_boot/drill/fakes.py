@@ -173,12 +173,12 @@ class FakeOperator:
         if away > 0:
             await asyncio.sleep(away)
 
-    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
-        self.offered.append(tuple(offers))
+    async def choose(self, options: Sequence[CandidateOption]) -> str | None:
+        self.offered.append(tuple(options))
         return self.choices.pop(0) if self.choices else None
 
-    async def perform(self, wish: MenuAction) -> None:
-        self.obeyed.append(wish)
+    async def perform(self, action: MenuAction) -> None:
+        self.obeyed.append(action)
 
 
 @dataclass

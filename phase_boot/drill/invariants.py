@@ -27,8 +27,8 @@ from phase_boot.handoff.initrd import ROOTFS as ROOTFS_NAME
 from phase_boot.journal.content_events import ManifestVerified
 from phase_boot.journal.replay import ImpossibleJournalError, replay
 from phase_boot.machine.graph import TERMINAL, State, Trigger
-from phase_boot.machine.read_back import broken
-from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, SCHEDULE
+from phase_boot.machine.read_back import violations
+from phase_boot.machine.retries import MIN_PAUSE_SECONDS, SCHEDULE
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Folder
 from phase_boot.store.errors import StoreError
@@ -95,14 +95,14 @@ def _tries_again(run: Run) -> Iterator[str]:
     if run.stuck == State.SHELL.value and unattended and not touched:
         yield "it waits in the Shell for ever although no key was pressed"
     pauses = [float(event["seconds"]) for event in run.scene.of("retry.scheduled")]
-    if any(not LEAST_PAUSE_SECONDS < pause <= MAX_PAUSE for pause in pauses):
+    if any(not MIN_PAUSE_SECONDS < pause <= MAX_PAUSE for pause in pauses):
         yield f"it pauses for {min(pauses)} to {max(pauses)} seconds"
     waits = [
         event["elapsed"]
         for event in run.scene.of("transition")
         if event["trigger"] == Trigger.AUTO_RETRY.value
     ]
-    if any(wait < LEAST_PAUSE_SECONDS for wait in waits):
+    if any(wait < MIN_PAUSE_SECONDS for wait in waits):
         yield f"it tried again after {min(waits)} seconds"
 
 
@@ -248,7 +248,7 @@ def _uses_no_network_that_identifies(run: Run) -> Iterator[str]:
     promised = run.scene.platform.table["mode"] == "private"
     struck = [fault for fault, _ in run.plan.injected]
     lied = any(b.point.member.startswith("Privacy.") and b.kind in LYING for b in struck)
-    if not promised or lied or not any(broken(run.scene.privacy.found)):
+    if not promised or lied or not any(violations(run.scene.privacy.found)):
         return
     used = {place.member for place in run.plan.asked if place.member.startswith(BEYOND)}
     if used:

@@ -72,7 +72,7 @@ class NetworkNotSet(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinderFailed(Event):
+class DiscoveryFailed(Event):
     """A finder of manifests failed; the other finders continue."""
 
     event = "finder.failed"

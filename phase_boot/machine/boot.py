@@ -108,7 +108,7 @@ class BootContext:
     images: Images | None = None
     kernel: Kernel | None = None
     """What the kernel among the images is."""
-    ladder: BootMethods | None = None
+    boot_methods: BootMethods | None = None
     """Which ways to start it are left."""
     sources: tuple[tuple[str, str], ...] = ()
     """Which artifact came from where."""

@@ -1,4 +1,7 @@
-"""The hand-off ladder: which ways to start an image are left, and why the others are not."""
+"""The methods by which an image may be started, in order: kexec's system calls, then the firmware.
+
+Each method that fails is recorded with its reason, so that the Shell can name all of them.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,31 @@ from phase_boot.ports.kexec import LoadRefused, Method
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootMethods:
-    """Where the hand-off stands.
+    """The state of the hand-off.
 
     Attributes:
-        calls: the system calls still to be tried, in order.
-        said: one sentence for every way that is not, or is no longer, open.
-        lasting: whether every refusal so far would meet any other image on this machine too.
+        remaining: the system calls that are still to be tried, in order; without any, the
+            firmware's loader is next.
+        reasons: one sentence for each method that is not available, or that failed.
+        lasting: whether every refusal so far would apply to any other image on this machine too.
     """
 
-    calls: tuple[Method, ...]
-    said: tuple[str, ...] = ()
+    remaining: tuple[Method, ...]
+    reasons: tuple[str, ...] = ()
     lasting: bool = True
 
     def after(self, refusal: LoadRefused) -> BootMethods:
-        """Return what is left when the first call has refused: it is never tried again."""
+        """Return the methods that are left after the first one failed: it is never tried again."""
+        failed = self.remaining[0]
         return BootMethods(
-            calls=tuple(call for call in self.calls[1:] if call != self.calls[0]),
-            said=(*self.said, f"{self.calls[0]}: {refusal}"),
+            remaining=tuple(method for method in self.remaining[1:] if method != failed),
+            reasons=(*self.reasons, f"{failed}: {refusal}"),
             lasting=self.lasting and refusal.lasting,
         )
 
-    def without_kexec(self, why: str) -> BootMethods:
-        """Return a ladder that starts with the firmware's loader."""
-        return replace(self, calls=(), said=(*self.said, why))
+    def without_kexec(self, reason: str) -> BootMethods:
+        """Return only the firmware's loader; ``reason`` is why kexec is not tried."""
+        return replace(self, remaining=(), reasons=(*self.reasons, reason))
 
     def __str__(self) -> str:
-        return "; ".join(self.said)
+        return "; ".join(self.reasons)

@@ -15,7 +15,7 @@ from phase_boot.ports.finder import Candidate
 
 PATIENCE_SECONDS: Final = 45.0
 """For all requests to one candidate in one attempt at a boot, the pauses between them included."""
-LEAST_SECONDS: Final = 1.0
+MIN_SECONDS: Final = 1.0
 """A request that is made at all gets so long."""
 BACKOFF: Final = Backoff(first=0.5, longest=300)
 MAX_DEFERRED: Final = 16
@@ -71,14 +71,14 @@ class Deferred:
 Queue = tuple[Deferred, ...]
 
 
-def of(queue: Queue, url: str) -> Deferred | None:
+def find(queue: Queue, url: str) -> Deferred | None:
     """Return the entry of ``url``, if there is one."""
     return next((each for each in queue if each.candidate.url == url), None)
 
 
-def begun(queue: Queue, candidate: Candidate, began: float) -> Deferred:
+def started(queue: Queue, candidate: Candidate, began: float) -> Deferred:
     """Return the entry of a candidate that is asked from ``began`` on."""
-    entry = of(queue, candidate.url)
+    entry = find(queue, candidate.url)
     if entry is None:
         return Deferred.new(candidate, began)
     return entry if entry.since is not None else replace(entry, since=began)
@@ -93,21 +93,21 @@ def patience(entry: Deferred | None, now: float) -> float:
     """Return the seconds that a candidate has left."""
     if entry is None or entry.since is None:
         return PATIENCE_SECONDS
-    return max(LEAST_SECONDS, entry.since + PATIENCE_SECONDS - now)
+    return max(MIN_SECONDS, entry.since + PATIENCE_SECONDS - now)
 
 
-def next_due(queue: Queue, passed_over: frozenset[str]) -> Deferred | None:
+def next_due(queue: Queue, rejected: frozenset[str]) -> Deferred | None:
     """Return the entry that is due first, of those that this attempt waits for."""
-    waiting = [e for e in queue if e.patient and e.candidate.url not in passed_over]
+    waiting = [e for e in queue if e.patient and e.candidate.url not in rejected]
     return min(waiting, key=lambda each: each.due, default=None)
 
 
-def at_once(queue: Queue, now: float) -> Queue:
+def due_now(queue: Queue, now: float) -> Queue:
     """Return the queue for a network that has grown: all is due but what a source deferred."""
     return tuple(each if each.asked else replace(each, since=now, due=now) for each in queue)
 
 
-def of_next_attempt(queue: Sequence[Deferred], now: float) -> Queue:
+def for_next_attempt(queue: Sequence[Deferred], now: float) -> Queue:
     """Return what a later attempt at a boot knows: how often each failed, and what it asked for.
 
     A source that has failed often is asked once in an attempt, not in short intervals anew.

@@ -15,19 +15,18 @@ from typing import Final
 from phase_boot.journal.run_events import Crashed, StateEntered, Transition
 from phase_boot.machine.boot import BootContext, Failure, Images
 from phase_boot.machine.cleanup import release
-from phase_boot.machine.errors import BootError, OutOfTime
+from phase_boot.machine.errors import BootError, OutOfTime, route
 from phase_boot.machine.graph import TERMINAL, State, Trigger, triggers_of
 from phase_boot.machine.guard import Guard
 from phase_boot.machine.handler import Handler, Ports, Step
-from phase_boot.machine.retries import LEAST_PAUSE_SECONDS, Retry
-from phase_boot.machine.routing import route
+from phase_boot.machine.retries import MIN_PAUSE_SECONDS, Retry
 from phase_boot.machine.watchdog import GRACE_SECONDS, Watchdog, watchdog_running
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.verify import Verified
 
 MAX_STEPS: Final = 1000
 """Moves without a person or a pause; a walk that long goes in circles and is ended."""
-CANCELS: Final = 3
+MAX_CANCELS: Final = 3
 """So often a handler is told to stop; one that still goes on then is left alone."""
 
 
@@ -47,12 +46,12 @@ async def drive(
     However the walk ends, by cancellation too, the images are closed and Cache is released.
 
     Raises:
-        RanInCircles: the walk did not end.
+        StepLimitExceeded: the walk did not end.
     """
     walk = _Walk(handlers, ports, boot)
     try:
         async with watchdog_running(ports.supervisor) as watchdog:
-            return await walk.to_the_end(watchdog), walk.boot
+            return await walk.run(watchdog), walk.boot
     finally:
         await release(ports, walk.boot)
 
@@ -62,12 +61,12 @@ class _Walk:
 
     def __init__(self, handlers: Mapping[State, Handler], ports: Ports, boot: BootContext) -> None:
         self._handlers = handlers
-        self._world = ports
+        self._ports = ports
         self._guard = Guard()
         self._visits = dict.fromkeys(State, 0)
         self.boot = boot
 
-    async def to_the_end(self, watchdog: Watchdog) -> State:
+    async def run(self, watchdog: Watchdog) -> State:
         """Move until a terminal state is reached, and return it."""
         moves = 0
         while moves < MAX_STEPS:
@@ -83,7 +82,7 @@ class _Walk:
 
         It had, if a person was asked, or a pause before an automatic retry was kept.
         """
-        ports, now = self._world, asyncio.get_running_loop().time
+        ports, now = self._ports, asyncio.get_running_loop().time
         self._visits[source] += 1
         attempt, entered = self._visits[source], now()
         ports.emit(StateEntered(state=source, attempt=attempt))
@@ -100,19 +99,19 @@ class _Walk:
                 elapsed=elapsed,
             )
         )
-        by_itself = step.trigger is Trigger.AUTO_RETRY
-        return source is State.SHELL and (not by_itself or elapsed >= LEAST_PAUSE_SECONDS)
+        is_automatic = step.trigger is Trigger.AUTO_RETRY
+        return source is State.SHELL and (not is_automatic or elapsed >= MIN_PAUSE_SECONDS)
 
 
 async def _run(handler: Handler, ports: Ports, boot: BootContext) -> tuple[Step, str | None]:
     """Run one handler; every way it can end becomes a trigger that is drawn."""
     drawn = triggers_of(handler.state)
     try:
-        return _kept_promise(handler, await _within_budget(handler, ports, boot)), None
+        return _checked(handler, await _within_budget(handler, ports, boot)), None
     except BootError as error:
         failure: BaseException = error
     except (asyncio.CancelledError, KeyboardInterrupt):
-        # Somebody stops the run; a handler that stops itself is a BrokenPromise.
+        # Somebody stops the run; a handler that stops itself is a HandlerContractViolation.
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a plugin raises ends in a drawn move
         trace = "".join(traceback.format_exception(error, limit=-8))
@@ -127,7 +126,7 @@ async def _run(handler: Handler, ports: Ports, boot: BootContext) -> tuple[Step,
 
 async def _within_budget(handler: Handler, ports: Ports, boot: BootContext) -> Step:
     """Run a handler in a task of its own, so that it cannot swallow what is meant for us."""
-    task = asyncio.create_task(_contained(handler, ports, boot), name=handler.state.value)
+    task = asyncio.create_task(_run_contained(handler, ports, boot), name=handler.state.value)
     try:
         await asyncio.wait({task}, timeout=handler.budget)
     except BaseException:
@@ -141,7 +140,7 @@ async def _within_budget(handler: Handler, ports: Ports, boot: BootContext) -> S
     return task.result()
 
 
-async def _contained(handler: Handler, ports: Ports, boot: BootContext) -> Step:
+async def _run_contained(handler: Handler, ports: Ports, boot: BootContext) -> Step:
     try:
         return await handler.run(ports, boot)
     except SystemExit as error:
@@ -153,11 +152,11 @@ async def _contained(handler: Handler, ports: Ports, boot: BootContext) -> Step:
 
 async def _stop(task: asyncio.Task[Step]) -> None:
     """Cancel a handler, once more if it takes no notice, and then leave it alone."""
-    for _ in range(CANCELS):
+    for _ in range(MAX_CANCELS):
         if task.done():
             break
         task.cancel()
-        await asyncio.wait({task}, timeout=GRACE_SECONDS / CANCELS)
+        await asyncio.wait({task}, timeout=GRACE_SECONDS / MAX_CANCELS)
     if task.done() and not task.cancelled() and task.exception() is None:
         # It came back after all, with something that nobody waits for any more.
         _drop(task.result())
@@ -172,7 +171,7 @@ def _drop(step: Step) -> None:
             image.close()
 
 
-def _kept_promise(handler: Handler, step: Step) -> Step:
+def _checked(handler: Handler, step: Step) -> Step:
     if not isinstance(step, Step) or step.trigger not in handler.leads:
         _drop(step)
         raise HandlerContractViolation(f"the handler of {handler.state} returned {step!r:.200}")

@@ -1,7 +1,6 @@
-"""Failures the machine has an answer to, each knowing which way out it asks for.
+"""The expected failures of a state, each with the trigger by which the machine leaves the state.
 
-An exception that is none of these is a bug: the driver journals it as a crash
-and takes the fallback edge.
+Any other exception is a bug: the driver records it as a crash and follows the fallback edge.
 """
 
 from __future__ import annotations
@@ -103,3 +102,14 @@ class CannotChainload(BootError):
 
     way_out = Trigger.GIVE_UP
     retry = Retry.RARE
+
+
+def route(error: BaseException, drawn: frozenset[Trigger]) -> Trigger:
+    """Return the way out of ``error`` if it is one of the ``drawn`` triggers, else the fallback.
+
+    This is the only reader of `BootError.way_out` at run time. Any other exception takes the
+    fallback too.
+    """
+    if isinstance(error, BootError) and error.way_out in drawn:
+        return error.way_out
+    return FALLBACK

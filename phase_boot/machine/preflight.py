@@ -34,7 +34,7 @@ class Survey:
     """What this machine could do: the rungs of kexec, and whether there is one below them."""
 
     arch: Arch
-    ladder: BootMethods
+    boot_methods: BootMethods
     loader: StagingSupport
 
 
@@ -46,7 +46,7 @@ async def survey(ports: Ports, boot: BootContext) -> Survey:
     """
     facts = require(boot.facts, "the machine's facts")
     support, loader = await ports.kexec.support(), await staging_support(ports, boot)
-    ladder = BootMethods(calls=support.methods, said=support.forbidden)
+    methods = BootMethods(remaining=support.methods, reasons=support.forbidden)
     if not support.methods and loader.obstacle:
         said = "; ".join([*support.forbidden, loader.obstacle])
         raise NoWayToStart(
@@ -55,8 +55,8 @@ async def survey(ports: Ports, boot: BootContext) -> Survey:
     if support.methods and not loader.obstacle:
         state_files = require(boot.store, "a store").state_files
         if await asyncio.to_thread(kexec_failed_before, state_files, facts):
-            ladder = ladder.without_kexec("kexec failed on this model of machine before")
-    return Survey(arch=facts.arch, ladder=ladder, loader=loader)
+            methods = methods.without_kexec("kexec failed on this model of machine before")
+    return Survey(arch=facts.arch, boot_methods=methods, loader=loader)
 
 
 async def staging_support(ports: Ports, boot: BootContext) -> StagingSupport:
@@ -113,30 +113,32 @@ def check_kernel(
         kernel = kernel_for(image.read(HEAD), found.arch)
     except NotBootable as unsuitable:
         raise Unstartable(str(unsuitable)) from unsuitable
-    ladder = found.ladder
+    methods = found.boot_methods
     if not kernel.by_kexec:
-        ladder = ladder.without_kexec(f"the firmware alone can start {kernel}")
-    obstacle = None if ladder.calls else chainload_obstacle(kernel, found.loader, has_uki=has_uki)
+        methods = methods.without_kexec(f"the firmware alone can start {kernel}")
+    obstacle = (
+        None if methods.remaining else chainload_obstacle(kernel, found.loader, has_uki=has_uki)
+    )
     ports.emit(
         KernelInspected(
             format=kernel.format,
             arch=kernel.arch,
             packing=kernel.packing,
             version=kernel.version,
-            first="chainload" if not ladder.calls else str(ladder.calls[0]),
-            reason=str(ladder) or None,
+            first="chainload" if not methods.remaining else str(methods.remaining[0]),
+            reason=str(methods) or None,
         )
     )
     if obstacle:
-        raise Unstartable(f"{ladder}; {obstacle}")
-    return kernel, ladder
+        raise Unstartable(f"{methods}; {obstacle}")
+    return kernel, methods
 
 
-def uki_is_wanted(found: Survey, kernel: Kernel, ladder: BootMethods) -> bool:
+def uki_is_wanted(found: Survey, kernel: Kernel, methods: BootMethods) -> bool:
     """Tell whether the firmware's loader will need the signed image: fetch it only then."""
     if found.loader.obstacle or not found.loader.secure_boot:
         return False
-    return not ladder.calls or not kernel.signed
+    return not methods.remaining or not kernel.signed
 
 
 def chainload_obstacle(kernel: Kernel, loader: StagingSupport, *, has_uki: bool) -> str | None:

@@ -9,7 +9,13 @@ from phase_boot.journal.network_events import LinkRefused, PrivacyChecked
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.errors import NoNetwork, NotLocal, NotPrivate
 from phase_boot.machine.handler import Ports
-from phase_boot.machine.read_back import REBOOT, WAY_OUT, broken, identifiers, left_out
+from phase_boot.machine.read_back import (
+    REBOOT,
+    WAY_OUT,
+    identifiers,
+    refused_interfaces,
+    violations,
+)
 from phase_boot.ports.privacy import Evidence, Unreadable
 from policies.model import Mode, Policy
 
@@ -50,7 +56,7 @@ async def check(ports: Ports, boot: BootContext) -> None:
     evidence = await _read(ports)
     _report(ports, evidence)
     used = boot.link.interface if boot.link else None
-    for sentence in broken(evidence, used=used):
+    for sentence in violations(evidence, used=used):
         raise NotPrivate(f"Private is not kept: {sentence}")
     ports.emit(
         PrivacyChecked(
@@ -102,7 +108,7 @@ async def obstacle(ports: Ports, policy: Policy | None, interface: str) -> str |
     if policy is not None and policy.mode is not Mode.PRIVATE:
         return None
     try:
-        refused = left_out(await _read(ports))
+        refused = refused_interfaces(await _read(ports))
     except NotPrivate as failure:
         return str(failure)
     return f"{BURNED_IN} ({refused[interface]}); {WAY_OUT}" if interface in refused else None
@@ -110,7 +116,7 @@ async def obstacle(ports: Ports, policy: Policy | None, interface: str) -> str |
 
 def _report(ports: Ports, evidence: Evidence) -> dict[str, str]:
     """Tell which interfaces stay down, and return them, each with the cause."""
-    refused = left_out(evidence)
+    refused = refused_interfaces(evidence)
     for name, cause in refused.items():
         reason = f"{BURNED_IN} ({cause})"
         ports.emit(LinkRefused(interface=name, reason=reason, way_out=WAY_OUT))

@@ -39,7 +39,7 @@ ETHERNET: Final = "01"
 """The hardware type before an address in a DHCPv4 client identifier (RFC 2132, section 9.14)."""
 
 
-def left_out(evidence: Evidence) -> dict[str, str]:
+def refused_interfaces(evidence: Evidence) -> dict[str, str]:
     """Return the interfaces that stay down in Private, each with the cause."""
     return {each.name: each.refused for each in evidence.interfaces if each.refused is not None}
 
@@ -58,7 +58,7 @@ def identifiers(evidence: Evidence) -> tuple[str, ...]:
     )
 
 
-def broken(evidence: Evidence, *, used: str | None = None) -> Iterator[str]:
+def violations(evidence: Evidence, *, used: str | None = None) -> Iterator[str]:
     """Yield a sentence with its way out for each promise that is not met.
 
     Args:

@@ -74,9 +74,9 @@ def _preferred(named: list[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
     others = [point for (_, owner), point in unique.items() if owner != OWN]
     left = others or list(unique.values())
     if len(left) > 1:
-        told = " and ".join(sorted(f"{point.value} of {_owner(point)}" for point in left))
+        names = " and ".join(sorted(f"{point.value} of {_owner(point)}" for point in left))
         raise RegistryError(
-            f"the state {left[0].name} has {len(left)} handlers, {told}: uninstall all but one"
+            f"the state {left[0].name} has {len(left)} handlers, {names}: uninstall all but one"
         )
     return left
 
@@ -97,8 +97,8 @@ def load(point: metadata.EntryPoint) -> Handler:
         raise
     except BaseException as error:
         # A plugin may call sys.exit when it is imported.
-        told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise RegistryError(f"the plugin {point.value} cannot be loaded: {told}") from error
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise RegistryError(f"the plugin {point.value} cannot be loaded: {cause}") from error
     if not isinstance(handler, Handler):
         raise RegistryError(f"the plugin {point.value} is not a Handler")
     if handler.state.value != point.name:

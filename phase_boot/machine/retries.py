@@ -13,7 +13,7 @@ from typing import Final
 
 from phase_boot.machine.backoff import Backoff
 
-LEAST_PAUSE_SECONDS: Final = 1.0
+MIN_PAUSE_SECONDS: Final = 1.0
 """No automatic retry follows sooner after the Shell was opened, whatever turns up."""
 FIRST_PAUSE: Final = 20.0
 """Seconds before jitter: a person reads the sentence and presses a key within half of it, also on a

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from phase_boot.journal.network_events import FinderFailed
+from phase_boot.journal.network_events import DiscoveryFailed
 from phase_boot.journal.run_events import RetryEarly, RetryStopped
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import BehindPortal, NothingFound
 from phase_boot.machine.handler import Ports
-from phase_boot.machine.retries import LEAST_PAUSE_SECONDS
+from phase_boot.machine.retries import MIN_PAUSE_SECONDS
 from phase_boot.ports import finder as port
 from phase_boot.ports.network import reach_of
 from phase_boot.ports.operator import Answer, Report
@@ -29,7 +29,7 @@ class Pause:
 
     Attributes:
         seconds: how long it is.
-        quest: what a new provider on this network would offer; None looks for none.
+        query: what a new provider on this network must offer; None searches for none.
         network: whether a network that could not be reached before ends it.
     """
 
@@ -38,7 +38,7 @@ class Pause:
     network: bool = False
 
 
-class TryAgain(Exception):
+class RetryDue(Exception):
     """The pause is over and no key was pressed.
 
     Attributes:
@@ -50,33 +50,33 @@ class TryAgain(Exception):
         self.early = early
 
 
-async def answered(ports: Ports, boot: BootContext, report: Report, pause: Pause) -> Answer:
+async def answer_or_retry(ports: Ports, boot: BootContext, report: Report, pause: Pause) -> Answer:
     """Return the answer of a person; the first pressed key ends the pause for good.
 
     Raises:
-        TryAgain: the pause is over and no key was pressed.
+        RetryDue: the pause is over and no key was pressed.
     """
     asking = asyncio.create_task(ports.operator.ask(report), name="the operator")
-    touching = asyncio.create_task(_touched(ports), name="the keyboard")
+    watching = asyncio.create_task(_key_pressed(ports), name="the keyboard")
     waiting = asyncio.create_task(_news(ports, boot, pause), name="the pause")
-    tasks: tuple[asyncio.Task[Any], ...] = (asking, touching, waiting)
+    tasks: tuple[asyncio.Task[Any], ...] = (asking, watching, waiting)
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if asking.done():
             return asking.result()
-        if touching.done():
+        if watching.done():
             await _ended((waiting,))
             ports.emit(RetryStopped())
             return await asking
         news = waiting.result()
         if news is not None:
             ports.emit(RetryEarly(reason=news))
-        raise TryAgain(early=news is not None)
+        raise RetryDue(early=news is not None)
     finally:
         await _ended(tasks)
 
 
-async def _touched(ports: Ports) -> None:
+async def _key_pressed(ports: Ports) -> None:
     try:
         await ports.operator.touched()
     except Exception:  # noqa: BLE001 - a machine without a usable keyboard is unattended
@@ -87,12 +87,14 @@ async def _news(ports: Ports, boot: BootContext, pause: Pause) -> str | None:
     """Return what turned up during the pause, or None at its end."""
     loop = asyncio.get_running_loop()
     due = loop.time() + pause.seconds
-    looks = {asyncio.create_task(look, name="news") for look in _looks(ports, boot, pause)}
+    searches = {
+        asyncio.create_task(look, name="news") for look in _news_sources(ports, boot, pause)
+    }
     try:
-        await asyncio.sleep(min(LEAST_PAUSE_SECONDS, pause.seconds))
-        while looks and (left := due - loop.time()) > 0:
-            done, looks = await asyncio.wait(
-                looks, timeout=left, return_when=asyncio.FIRST_COMPLETED
+        await asyncio.sleep(min(MIN_PAUSE_SECONDS, pause.seconds))
+        while searches and (left := due - loop.time()) > 0:
+            done, searches = await asyncio.wait(
+                searches, timeout=left, return_when=asyncio.FIRST_COMPLETED
             )
             found = [look.result() for look in done if look.exception() is None]
             if news := next(filter(None, found), None):
@@ -100,10 +102,10 @@ async def _news(ports: Ports, boot: BootContext, pause: Pause) -> str | None:
         await asyncio.sleep(max(0.0, due - loop.time()))
         return None
     finally:
-        await _ended(looks)
+        await _ended(searches)
 
 
-def _looks(
+def _news_sources(
     ports: Ports, boot: BootContext, pause: Pause
 ) -> Iterator[Coroutine[Any, Any, str | None]]:
     if pause.network:
@@ -117,11 +119,11 @@ def _looks(
 async def _network(ports: Ports, boot: BootContext) -> str | None:
     """Return a network that this attempt could not reach, as soon as there is one."""
     known = boot.reach
-    looked_at = boot.failure is not None and boot.failure.name in FOLLOWED
+    searched = boot.failure is not None and boot.failure.name in FOLLOWED
     async with aclosing(ports.network.changes()) as snapshots:
         async for links in snapshots:
-            if looked_at:
-                known, looked_at = known | reach_of(links), False
+            if searched:
+                known, searched = known | reach_of(links), False
             for link in links:
                 if reach_of([link]) - known:
                     return f"{link.interface} has {', '.join(link.addresses)}"
@@ -141,14 +143,14 @@ async def _provider(
             async for candidate in candidates:
                 if not isinstance(candidate, port.Candidate):
                     continue
-                lied = port.server_of(candidate.url) in boot.banned_origins
-                if port.host_of(candidate.url) not in hosts and not lied:
+                is_banned = port.server_of(candidate.url) in boot.banned_origins
+                if port.host_of(candidate.url) not in hosts and not is_banned:
                     return f"{candidate.url} has turned up"
     except port.FinderFailed as failure:
-        ports.emit(FinderFailed(origin=LAN, reason=str(failure)))
+        ports.emit(DiscoveryFailed(origin=LAN, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - a finder's fault must not end the pause
         reason = f"it has a fault: {type(fault).__name__}: {fault}"
-        ports.emit(FinderFailed(origin=LAN, reason=reason))
+        ports.emit(DiscoveryFailed(origin=LAN, reason=reason))
     return None
 
 

@@ -25,21 +25,21 @@ class Watchdog:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._state = START
-        self._until: float | None = None
+        self._deadline: float | None = None
 
     def entered(self, state: State, budget: float | None) -> None:
         """Give signs for ``state`` until its budget is spent, or for ever if it has none."""
         self._state = state
-        self._until = None
+        self._deadline = None
         if budget is not None:
-            self._until = asyncio.get_running_loop().time() + budget + GRACE_SECONDS
+            self._deadline = asyncio.get_running_loop().time() + budget + GRACE_SECONDS
         self._beat()
 
     async def beat(self, period: float) -> None:
         """Give a sign every ``period`` seconds."""
         while True:
             await asyncio.sleep(period)
-            if self._until is None or asyncio.get_running_loop().time() <= self._until:
+            if self._deadline is None or asyncio.get_running_loop().time() <= self._deadline:
                 self._beat()
 
     def _beat(self) -> None:
@@ -58,7 +58,7 @@ async def watchdog_running(supervisor: Supervisor) -> AsyncIterator[Watchdog]:
     if period is None or not period > 0:
         yield watchdog
         return
-    beating = asyncio.create_task(watchdog.beat(period), name="pulse")
+    beating = asyncio.create_task(watchdog.beat(period), name="watchdog")
     try:
         yield watchdog
     finally:

@@ -30,7 +30,7 @@ class MenuAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A wish, with what was typed: a URL, a set-up of the network, or the time of the clock."""
+    """The chosen action with its argument: a URL, a network configuration, or a time."""
 
     action: MenuAction
     url: str | None = None
@@ -48,9 +48,9 @@ class Report:
         refusals: one sentence for each candidate that failed, oldest first.
         journal: what happened so far, as the journal spells it, oldest first.
         mode: internet, local or private, if that is known.
-        offers: the wishes that will be heard; any other is none.
+        actions: the permitted actions; any other is refused.
         interfaces: the network interfaces that can be set up.
-        note: what came of the wish before, in one sentence.
+        note: the result of the previous action, in one sentence.
         retry_in: seconds until the machine tries again by itself unless a key is pressed, as a
             countdown to show; None if it waits for a person.
     """
@@ -60,7 +60,7 @@ class Report:
     refusals: tuple[str, ...]
     journal: tuple[str, ...] = ()
     mode: str | None = None
-    offers: tuple[MenuAction, ...] = ()
+    actions: tuple[MenuAction, ...] = ()
     interfaces: tuple[str, ...] = ()
     note: str | None = None
     retry_in: float | None = None
@@ -85,8 +85,8 @@ class Operator(Protocol):
     async def touched(self) -> None:
         """Return when a key was pressed since `ask` was last called."""
 
-    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
-        """Show ``offers`` and return the URL of the one that is to be tried, or None for none."""
+    async def choose(self, options: Sequence[CandidateOption]) -> str | None:
+        """Show ``options`` and return the URL of the one that is to be tried, or None for none."""
 
-    async def perform(self, wish: MenuAction) -> None:
+    async def perform(self, action: MenuAction) -> None:
         """Carry out `REBOOT` or `POWER_OFF`, or `ROOT_SHELL` to its end; nothing for others."""

@@ -28,5 +28,5 @@ class ReceiptUploader(Protocol):
         """Give a receipt to the provider at ``base``, within a bounded time.
 
         Raises:
-            NotHandedIn: it did not take it, or lies beyond ``reach``.
+            UploadFailed: it did not take it, or lies beyond ``reach``.
         """

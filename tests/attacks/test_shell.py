@@ -110,7 +110,7 @@ KEYS = st.one_of(
 @given(st.lists(KEYS, max_size=12))
 def test_whatever_is_typed_comes_to_a_wish_that_was_offered(typed: list[bytes]) -> None:
     async def typing() -> Answer:
-        report = Report(cause="it", way_out="", refusals=(), offers=OFFERED)
+        report = Report(cause="it", way_out="", refusals=(), actions=OFFERED)
         with Person() as person:
             shell = ConsoleOperator(Terminals([person.terminal]))
             asking = asyncio.create_task(shell.ask(report))

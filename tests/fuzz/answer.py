@@ -70,7 +70,7 @@ def _check_reason(failure: FetchFailed) -> None:
 async def _decode(body: bytes, coding: Coding) -> None:
     taken = 0
     try:
-        async for piece in decoded(_pieces(body), coding, most=SIZE):
+        async for piece in decoded(_pieces(body), coding, limit=SIZE):
             assert len(piece) <= max(PIECE, len(body))
             taken += len(piece)
             if taken > SIZE:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from phase_boot.adapters.linux_privacy import LinuxPrivacy
-from phase_boot.machine.read_back import broken, identifiers
+from phase_boot.machine.read_back import identifiers, violations
 from phase_boot.ports.privacy import Evidence
 
 SECONDS = 40.0
@@ -34,7 +34,7 @@ def main() -> None:
     print(  # noqa: T201 - the answer
         json.dumps(
             {
-                "sentences": list(broken(evidence)),
+                "sentences": list(violations(evidence)),
                 "identifiers": identifiers(evidence),
                 "routes": routes,
                 "states": [path.read_text() for path in NETIF.iterdir()],

@@ -23,7 +23,11 @@ from phase_boot.adapters.finders.mdns_cache import (
     usable_address,
 )
 from phase_boot.adapters.finders.mdns_sockets import Endpoints
-from phase_boot.adapters.net.address_watch import Place, has_route, places
+from phase_boot.adapters.net.address_watch import (
+    MulticastInterface,
+    has_route,
+    multicast_interfaces,
+)
 from phase_boot.adapters.system.lazy_import import LazyImport
 from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed, Ignored, host_of
 from phase_boot.url import BadUrl, Scope, announced, scope_of
@@ -54,10 +58,12 @@ class MdnsFinder:
 
     origin = "lan"
 
-    def __init__(self, find_places: Callable[[], frozenset[Place]] = places) -> None:
-        """Search on the interfaces and families that ``find_places`` returns at each change."""
+    def __init__(
+        self, find_interfaces: Callable[[], frozenset[MulticastInterface]] = multicast_interfaces
+    ) -> None:
+        """Search on the interfaces and families that ``find_interfaces`` returns at each change."""
         self._library = LazyImport("phase_boot.adapters.finders.mdns_message")
-        self._places = find_places
+        self._places = find_interfaces
 
     async def warm(self) -> None:
         """Import zeroconf now."""
@@ -203,7 +209,9 @@ class Browser:
 
 
 def _index_of(interface: str) -> int | None:
-    return next((place.index for place in places() if place.interface == interface), None)
+    return next(
+        (place.index for place in multicast_interfaces() if place.interface == interface), None
+    )
 
 
 async def _until(

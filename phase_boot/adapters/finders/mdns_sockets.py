@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from phase_boot.adapters.finders.mdns_cache import Sender
-from phase_boot.adapters.net.address_watch import Place, places
+from phase_boot.adapters.net.address_watch import MulticastInterface, multicast_interfaces
 from phase_boot.adapters.net.netlink import NetworkChanges
 
 PORT: Final = 5353
@@ -39,7 +39,7 @@ Heard = Callable[[Sender, bytes], object]
 class Endpoint:
     """The socket of one interface and address family."""
 
-    def __init__(self, place: Place, heard: Heard) -> None:
+    def __init__(self, place: MulticastInterface, heard: Heard) -> None:
         """Join the group on ``place``.
 
         Raises:
@@ -87,7 +87,7 @@ class Endpoint:
             except BlockingIOError:
                 return
             except OSError:
-                # An error of an earlier packet, or a removed interface, which `places` reports.
+                # An error of an earlier packet, or of an interface that was removed.
                 return
             address = str(source[0]).partition("%")[0]
             self._heard(Sender(self.place.index, self.place.family, address), packet)
@@ -96,10 +96,14 @@ class Endpoint:
 class Endpoints:
     """All mDNS sockets; `follow` updates them as interfaces change."""
 
-    def __init__(self, heard: Heard, find_places: Callable[[], frozenset[Place]] = places) -> None:
+    def __init__(
+        self,
+        heard: Heard,
+        find_interfaces: Callable[[], frozenset[MulticastInterface]] = multicast_interfaces,
+    ) -> None:
         self._heard = heard
-        self._places = find_places
-        self._open: dict[Place, Endpoint] = {}
+        self._places = find_interfaces
+        self._open: dict[MulticastInterface, Endpoint] = {}
         self.failure: str | None = "no interface has an address"
         """Reason for which no socket was opened yet; None after the first one."""
 
@@ -128,7 +132,7 @@ class Endpoints:
             endpoint.close()
         self._open.clear()
 
-    def _settle(self, wanted: frozenset[Place]) -> None:
+    def _settle(self, wanted: frozenset[MulticastInterface]) -> None:
         for place in self._open.keys() - wanted:
             self._open.pop(place).close()
         for place in sorted(wanted - self._open.keys())[: MAX_SOCKETS - len(self._open)]:
@@ -140,7 +144,7 @@ class Endpoints:
                 self.failure = None
 
 
-def _open(place: Place) -> socket.socket:
+def _open(place: MulticastInterface) -> socket.socket:
     family = socket.AF_INET if place.family == socket.AF_INET else socket.AF_INET6
     channel = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:

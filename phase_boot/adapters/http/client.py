@@ -110,15 +110,15 @@ class Client:
             await session.close()
 
     @asynccontextmanager
-    async def ask(
+    async def send(
         self,
-        way: Redirects,
+        redirects: Redirects,
         headers: dict[str, str],
         body: bytes | None,
         *,
         check: Callable[[str], None],
     ) -> AsyncIterator[Response]:
-        """Request the current URL of ``way``.
+        """Request the current URL of ``redirects``.
 
         ``check`` raises FetchFailed for a forbidden host, which may also be a proxy.
 
@@ -130,13 +130,13 @@ class Client:
 
         with _named_failures():
             # No re-encoding: signatures cover the URL as it is.
-            target = yarl.URL(str(way.url), encoded=True)
+            target = yarl.URL(str(redirects.url), encoded=True)
             proxy, proxy_auth = _proxy_for(target)
-            for host in (way.url.host, *([proxy.host or ""] if proxy else [])):
+            for host in (redirects.url.host, *([proxy.host or ""] if proxy else [])):
                 check(host)
             # A proxy resolves the name; the scope limit of redirects does not apply to the proxy.
-            session = self._open_session(None if proxy else way.farthest)
-            context = await self._certificates() if way.url.scheme == "https" else True
+            session = self._open_session(None if proxy else redirects.farthest)
+            context = await self._certificates() if redirects.url.scheme == "https" else True
             try:
                 response = await session.request(
                     "GET" if body is None else "POST",

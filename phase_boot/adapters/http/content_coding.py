@@ -42,20 +42,20 @@ def named_coding(field: str | None) -> Coding:
         return Coding.IDENTITY
     if len(left) == 1 and left[0] in GZIP:
         return Coding.GZIP
-    said = printable(", ".join(left))[:SHOWN]
+    unsupported = printable(", ".join(left))[:SHOWN]
     raise FetchFailed(
-        f"it encodes what was asked for unencoded ({said}); switch that off for its files",
+        f"it encodes what was asked for unencoded ({unsupported}); switch that off for its files",
         retryable=False,
     )
 
 
 async def decoded(
-    pieces: AsyncIterable[bytes], coding: Coding, *, most: int
+    pieces: AsyncIterable[bytes], coding: Coding, *, limit: int
 ) -> AsyncGenerator[bytes, None]:
     """Yield the decoded bytes.
 
-    The caller stops reading at ``most`` bytes, so nothing beyond is decoded. A body with more
-    encoded bytes than ``most`` explains is refused.
+    The caller stops reading at ``limit`` bytes, so nothing beyond is decoded. A body with more
+    encoded bytes than ``limit`` explains is refused.
 
     Raises:
         FetchFailed: the encoded bytes are damaged, cut off or too many.
@@ -64,7 +64,7 @@ async def decoded(
         async for piece in pieces:
             yield piece
         return
-    engine, left = zlib.decompressobj(ANY_HEADER), most + most // 8 + SPARE
+    engine, left = zlib.decompressobj(ANY_HEADER), limit + limit // 8 + SPARE
     async for piece in pieces:
         left -= len(piece)
         if left < 0:
@@ -92,7 +92,7 @@ async def whole(pieces: AsyncIterable[bytes], coding: Coding, *, limit: int) -> 
         FetchFailed: the body is larger or damaged.
     """
     body = bytearray()
-    async with aclosing(decoded(pieces, coding, most=limit)) as plain:
+    async with aclosing(decoded(pieces, coding, limit=limit)) as plain:
         async for piece in plain:
             body += piece
             if len(body) > limit:

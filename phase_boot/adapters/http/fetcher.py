@@ -101,12 +101,12 @@ class HttpFetcher:
         try:
             async with (
                 asyncio.timeout(DOCUMENT_SECONDS),
-                self._get(wanted, {}) as (answer, way),
+                self._get(wanted, {}) as (answer, hops),
             ):
-                for target in way.moved:
+                for target in hops.moved:
                     on_redirect(target)
                 body = await self._small(url, answer, limit)
-                captive_portal.check_document(str(way.url), answer.kind, body)
+                captive_portal.check_document(str(hops.url), answer.kind, body)
                 return body
         except TimeoutError as error:
             reason = f"it did not arrive within {DOCUMENT_SECONDS} seconds"
@@ -147,10 +147,10 @@ class HttpFetcher:
                 return
             if at:
                 raise FetchFailed(f"it ended {size - at} bytes early", retryable=True)
-        async with self._get(wanted, {}) as (answer, way):
+        async with self._get(wanted, {}) as (answer, hops):
             body = whole_of(answer.head, size)
             body = replace(body, skip=body.skip + at, length=size - at)
-            part = self._part(answer, body, way, is_last=True)
+            part = self._part(answer, body, hops, is_last=True)
             async with aclosing(part.pieces()) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -189,7 +189,7 @@ class HttpFetcher:
         """Request a range, and its rest while responses are shorter (RFC 9110 section 15.3.7)."""
         for number in range(MAX_PARTS if length else 0):
             ranges = {"Range": f"bytes={offset}-{offset + length - 1}"}
-            async with self._get(wanted, ranges) as (answer, way):
+            async with self._get(wanted, ranges) as (answer, hops):
                 head = answer.head
                 if number and head.status == NO_SUCH_RANGE:
                     return
@@ -199,7 +199,7 @@ class HttpFetcher:
                 else:
                     body = part_of(head, offset, length)
                 is_last = body.ends or body.length == length
-                part = self._part(answer, body, way, is_last=is_last)
+                part = self._part(answer, body, hops, is_last=is_last)
                 yield part
             offset, length = offset + part.given, length - part.given
             if not length or body.ends:
@@ -210,9 +210,9 @@ class HttpFetcher:
             raise FetchFailed(f"it sends a part in more than {MAX_PARTS} answers", retryable=False)
 
     def _part(
-        self, answer: Response, body: Body, way: Redirects, *, is_last: bool
+        self, answer: Response, body: Body, hops: Redirects, *, is_last: bool
     ) -> HttpRangeResponse:
-        return HttpRangeResponse(answer, body, near=self._near(way.url.host), is_last=is_last)
+        return HttpRangeResponse(answer, body, near=self._near(hops.url.host), is_last=is_last)
 
     async def _small(self, url: str, answer: Response, limit: int) -> bytes:
         """Return the body of the response to a request without a range."""
@@ -230,18 +230,18 @@ class HttpFetcher:
             url = Url.parse(wanted.url)
         except BadUrl as error:
             raise FetchFailed(f"it is no usable URL: {error}", retryable=False) from error
-        way = Redirects(url, most=wanted.redirects, document=wanted.document)
+        hops = Redirects(url, limit=wanted.redirects, document=wanted.document)
         check = partial(self._check_reach, wanted.reach)
         while True:
-            async with self._client.ask(way, headers, body, check=check) as answer:
+            async with self._client.send(hops, headers, body, check=check) as answer:
                 if answer.head.status not in REDIRECTS:
-                    way.check_page(answer.head.status, answer.kind)
+                    hops.check_page(answer.head.status, answer.kind)
                     if answer.head.status not in {OK, PARTIAL, NO_SUCH_RANGE}:
-                        raise failure_of(str(way.url), answer.head, self._wall())
-                    yield answer, way
+                        raise failure_of(str(hops.url), answer.head, self._wall())
+                    yield answer, hops
                     return
-                location, scope = answer.location, self._client.scope_of(way.url)
-            way.follow(location, scope)
+                location, scope = answer.location, self._client.scope_of(hops.url)
+            hops.follow(location, scope)
 
     def _check_reach(self, reach: Reach, host: str) -> None:
         """Refuse hosts beyond the LAN, and names, because a DNS query leaves the LAN."""
@@ -269,7 +269,7 @@ class HttpRangeResponse:
         """Yield the bytes; fail on more or fewer."""
         body, came = self._body, self._answer.pieces()
         skip, left = body.skip, body.length
-        async with aclosing(decoded(came, body.coding, most=skip + left)) as pieces:
+        async with aclosing(decoded(came, body.coding, limit=skip + left)) as pieces:
             async for piece in pieces:
                 fresh, skip = (piece[skip:], max(0, skip - len(piece))) if skip else (piece, 0)
                 if len(fresh) > left:

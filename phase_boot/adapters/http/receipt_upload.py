@@ -60,7 +60,7 @@ class HttpReceiptUploader:
         """Post ``receipt`` to the provider at ``base``, within a bounded time.
 
         Raises:
-            NotHandedIn: it did not take it, or lies beyond ``reach``.
+            UploadFailed: it did not take it, or lies beyond ``reach``.
         """
         for url in (base, self._proxy):
             if reach is Reach.LAN and url and not self._near(host_of(url)):
@@ -86,14 +86,14 @@ class HttpReceiptUploader:
                 answer.read(MAX_ANSWER)
         except urllib.error.HTTPError as error:
             with error:
-                said = f"it answered HTTP {error.code}{_why(error)}"
+                reason = f"it answered HTTP {error.code}{_why(error)}"
                 again = error.code in PASSING_STATUSES
-                asked = retry_after(
+                pause = retry_after(
                     error.headers.get("Retry-After"),
                     date=error.headers.get("Date"),
                     now=datetime.now(UTC),
                 )
-                failed.append(UploadFailed(said, retryable=again, retry_after=asked))
+                failed.append(UploadFailed(reason, retryable=again, retry_after=pause))
         except (OSError, ValueError, HTTPException) as error:
             reason = _reason(getattr(error, "reason", error))
             failed.append(UploadFailed(f"it could not be reached ({reason})", retryable=True))
@@ -110,10 +110,10 @@ def _reason(failure: object) -> str:
 def _why(answer: IO[Any]) -> str:
     """Return the provider's reason, if the response has the format of our provider."""
     try:
-        said = json.loads(answer.read(MAX_ANSWER))
+        document = json.loads(answer.read(MAX_ANSWER))
     except (OSError, ValueError, RecursionError):
         return ""
-    match said:
+    match document:
         case {"error": str(text)}:
             return f": {printable(text)[:SHOWN]}"
     return ""

@@ -19,12 +19,12 @@ DISTANCE: Final = {Scope.OWN: 0, Scope.LINK: 1, Scope.PRIVATE: 2, Scope.PUBLIC: 
 class Redirects:
     """The redirects of one request, each checked before it is followed."""
 
-    def __init__(self, url: Url, *, most: int, document: bool) -> None:
+    def __init__(self, url: Url, *, limit: int, document: bool) -> None:
         """Start at ``url``.
 
         Args:
             url: the first URL.
-            most: redirects that are followed, at most.
+            limit: redirects that are followed, at most.
             document: whether no hash of the content is known before the request.
         """
         self.url = url
@@ -32,7 +32,7 @@ class Redirects:
         """Scope of the farthest server so far; None before the first redirect."""
         self.moved: list[str] = []
         """Targets on another host, in order."""
-        self._most = most
+        self._limit = limit
         self._document = document
         self._seen = {str(url)}
         self._plain = url.scheme == "http"
@@ -75,7 +75,7 @@ class Redirects:
         shown = _shown(str(target))
         if self._document and self._plain and target.host != self.url.host:
             raise captive_portal.sent_elsewhere(shown)
-        if not self._most:
+        if not self._limit:
             raise FetchFailed(
                 f"it redirects to {shown}, and no redirect is followed here", retryable=False
             )
@@ -87,9 +87,9 @@ class Redirects:
             )
         if str(target) in self._seen:
             raise FetchFailed(f"it redirects in a loop, to {shown}", retryable=False)
-        if len(self._seen) > self._most:
+        if len(self._seen) > self._limit:
             raise FetchFailed(
-                f"it redirects more than {self._most} times, last to {shown}", retryable=False
+                f"it redirects more than {self._limit} times, last to {shown}", retryable=False
             )
 
 

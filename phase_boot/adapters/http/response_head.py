@@ -125,8 +125,8 @@ def _part(head: ResponseHead, coding: Coding, offset: int, length: int) -> Body:
         raise RangesUnsupported("it encodes what was asked for unencoded, and sends parts of that")
     if head.headers.get("Content-Type", "").lower().startswith(MULTIPART):
         raise RangesUnsupported("it answered with several parts")
-    told = head.headers.get("Content-Range", "")
-    found = _RANGE.fullmatch(told.strip())
+    field = head.headers.get("Content-Range", "")
+    found = _RANGE.fullmatch(field.strip())
     if found is None or int(found[2]) < int(found[1]):
         # Without Content-Range the body counts as the requested range.
         if head.length is not None and head.length > length:
@@ -142,7 +142,7 @@ def _part(head: ResponseHead, coding: Coding, offset: int, length: int) -> Body:
         )
     first, after = int(found[1]), int(found[2]) + 1
     if not first <= offset < after:
-        raise RangesUnsupported(f"it answered with the range {printable(told)[:SHOWN]!r}")
+        raise RangesUnsupported(f"it answered with the range {printable(field)[:SHOWN]!r}")
     end = min(after, offset + length)
     return Body(
         coding=coding,

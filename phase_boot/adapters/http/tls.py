@@ -92,7 +92,7 @@ def refusal(error: ssl.CertificateError, validity: Validity | None, now: datetim
         validity: the validity of the certificate, if dates are the cause and known.
         now: the time of the system clock.
     """
-    code, said = _code(error), printable(getattr(error, "verify_message", "") or error)[:SHOWN]
+    code, detail = _code(error), printable(getattr(error, "verify_message", "") or error)[:SHOWN]
     if code in _DATES:
         return _by_dates(code == _EXPIRED, validity, now)
     if code in _SELF_SIGNED:
@@ -103,13 +103,13 @@ def refusal(error: ssl.CertificateError, validity: Validity | None, now: datetim
         way_out = "use the host name that it is for"
     else:
         way_out = "use another mirror"
-    return f"its certificate does not count here ({said}): {way_out}; {_PORTAL}"
+    return f"its certificate does not count here ({detail}): {way_out}; {_PORTAL}"
 
 
 def no_handshake(error: OSError) -> str:
     """Return the cause of a failed handshake and the way out, in one sentence."""
-    said = printable(getattr(error, "reason", None) or error)[:SHOWN].replace("_", " ").lower()
-    return f"no TLS connection comes about ({said}): check the scheme and the port of the URL"
+    detail = printable(getattr(error, "reason", None) or error)[:SHOWN].replace("_", " ").lower()
+    return f"no TLS connection comes about ({detail}): check the scheme and the port of the URL"
 
 
 def _by_dates(expired: bool, validity: Validity | None, now: datetime) -> str:  # noqa: FBT001

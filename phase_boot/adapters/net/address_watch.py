@@ -166,7 +166,7 @@ class AddressWatch:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class MulticastInterface:
     """An interface and an address family for multicast."""
 
     interface: str
@@ -174,13 +174,15 @@ class Place:
     family: int
 
 
-def places(permitted: Callable[[str], bool] = lambda _: True) -> frozenset[Place]:
+def multicast_interfaces(
+    permitted: Callable[[str], bool] = lambda _: True,
+) -> frozenset[MulticastInterface]:
     """Return the interfaces with addresses, once for each address family.
 
     ``permitted`` returns whether the interface of this name may be used.
     """
     return frozenset(
-        Place(
+        MulticastInterface(
             adapter.nice_name,
             adapter.index,
             socket.AF_INET if isinstance(ip.ip, str) else socket.AF_INET6,

@@ -64,7 +64,7 @@ class ConsoleOperator:
         """Show the report and the menu until one answer is complete."""
         known = DRY_RUN_ACTIONS if self._dry_run else SEED_ACTIONS
         self._countdown.start(report.retry_in)
-        shown = replace(report, offers=tuple(w for w in report.offers if w in known))
+        shown = replace(report, actions=tuple(w for w in report.actions if w in known))
         answer = await self._first(lambda session: menu.run_menu(session, shown, start=self._start))
         return answer or Answer(MenuAction.QUIT)
 
@@ -72,16 +72,16 @@ class ConsoleOperator:
         """Wait until a key is pressed at any terminal."""
         await self._countdown.touched()
 
-    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
+    async def choose(self, options: Sequence[CandidateOption]) -> str | None:
         """Show the candidates until one or none of them is chosen."""
-        return await self._first(lambda session: menu.choose_candidate(session, offers))
+        return await self._first(lambda session: menu.choose_candidate(session, options))
 
-    async def perform(self, wish: MenuAction) -> None:
+    async def perform(self, action: MenuAction) -> None:
         """Let systemd reboot or power off, or open a root shell at the asking terminal."""
-        if command := COMMANDS.get(wish):
+        if command := COMMANDS.get(action):
             process = await asyncio.create_subprocess_exec(*command)
             await process.wait()
-        elif wish is MenuAction.ROOT_SHELL and self._heard is not None:
+        elif action is MenuAction.ROOT_SHELL and self._heard is not None:
             await self._open_shell(self._heard)
 
     async def _first(self, talk: Callable[[ConsoleSession], Coroutine[Any, Any, T]]) -> T | None:
@@ -150,10 +150,10 @@ class NoOperator:
         """Wait for ever: there is no keyboard."""
         await asyncio.Event().wait()
 
-    async def choose(self, offers: Sequence[CandidateOption]) -> str | None:
+    async def choose(self, options: Sequence[CandidateOption]) -> str | None:
         """Choose none."""
 
-    async def perform(self, wish: MenuAction) -> None:
+    async def perform(self, action: MenuAction) -> None:
         """Do nothing: no action was chosen."""
 
 

@@ -46,7 +46,7 @@ async def run_menu(session: ConsoleSession, report: Report, *, start: float) -> 
     Raises:
         TerminalClosed: the terminal is gone.
     """
-    items = {MENU[offered][0]: offered for offered in report.offers}
+    items = {MENU[offered][0]: offered for offered in report.actions}
     entries = [(letter, MENU[offered][1]) for letter, offered in items.items()]
     entries.append((JOURNAL, "show the journal"))
     _open(session, report, start, below=len(screen.menu(entries, columns=session.columns)))
@@ -55,7 +55,7 @@ async def run_menu(session: ConsoleSession, report: Report, *, start: float) -> 
         try:
             typed = (await session.ask(PROMPT)).lower()
         except InputCancelled:
-            if MenuAction.QUIT in report.offers:
+            if MenuAction.QUIT in report.actions:
                 return Answer(MenuAction.QUIT)
             continue
         if typed == JOURNAL:
@@ -70,17 +70,17 @@ async def run_menu(session: ConsoleSession, report: Report, *, start: float) -> 
 
 
 async def choose_candidate(
-    session: ConsoleSession, offers: Sequence[CandidateOption]
+    session: ConsoleSession, options: Sequence[CandidateOption]
 ) -> str | None:
-    """Show ``offers`` until one or none of them is chosen.
+    """Show ``options`` until one or none of them is chosen.
 
     Raises:
         TerminalClosed: the terminal is gone.
     """
-    rows = [(offer.url, offer.origin, offer.refused) for offer in offers]
+    rows = [(offer.url, offer.origin, offer.refused) for offer in options]
     lines = list(screen.numbered(rows, columns=session.columns))
-    told = f"{len(offers)} found. The one you choose is verified like any other."
-    header = ["", *screen.fitted(told, session.columns - 1)]
+    summary = f"{len(options)} found. The one you choose is verified like any other."
+    header = ["", *screen.fitted(summary, session.columns - 1)]
     session.say(*header)
     for page in screen.pages(lines, columns=session.columns, rows=session.rows - len(header)):
         session.say(*page)
@@ -91,9 +91,9 @@ async def choose_candidate(
                 return None
             if not typed:
                 break
-            if typed.isdecimal() and len(typed) < len("1000") and 0 < int(typed) <= len(offers):
-                return offers[int(typed) - 1].url
-            session.say(f"Type a number from 1 to {len(offers)}.")
+            if typed.isdecimal() and len(typed) < len("1000") and 0 < int(typed) <= len(options):
+                return options[int(typed) - 1].url
+            session.say(f"Type a number from 1 to {len(options)}.")
     return None
 
 
@@ -110,23 +110,23 @@ def _open(session: ConsoleSession, report: Report, start: float, *, below: int) 
     session.say(*lines)
 
 
-async def _complete(session: ConsoleSession, wished: MenuAction, report: Report) -> Answer | None:
+async def _complete(session: ConsoleSession, action: MenuAction, report: Report) -> Answer | None:
     """Ask for the values that the action needs, and return the answer; None returns to the menu."""
     try:
-        if wished is MenuAction.URL:
+        if action is MenuAction.URL:
             url = await _field(session, "URL of a manifest.json (Enter: menu): ", _url)
-            return Answer(wished, url) if url else None
-        if wished is MenuAction.NETWORK:
+            return Answer(action, url) if url else None
+        if action is MenuAction.NETWORK:
             setup = await _network(session, report.interfaces)
-            return Answer(wished, setup=setup) if setup else None
-        if wished is MenuAction.CLOCK:
+            return Answer(action, setup=setup) if setup else None
+        if action is MenuAction.CLOCK:
             wall = await _field(session, "UTC now, like 2026-11-29 20:53 (Enter: menu): ", _instant)
-            return Answer(wished, wall=wall) if wall else None
+            return Answer(action, wall=wall) if wall else None
     except InputCancelled:
         return None
-    if wished is MenuAction.CANDIDATE:
+    if action is MenuAction.CANDIDATE:
         session.say("Looking for what is on offer; this takes a few seconds.")
-    return Answer(wished)
+    return Answer(action)
 
 
 def _url(typed: str) -> str:

@@ -12,7 +12,7 @@ from phase_boot.adapters.boot.efi_variables import EfiVariables
 from phase_boot.adapters.linux_privacy import LinuxPrivacy
 from phase_boot.adapters.net.interfaces import Device, Interfaces
 from phase_boot.adapters.net.networkd import files
-from phase_boot.machine.read_back import broken
+from phase_boot.machine.read_back import violations
 from phase_boot.ports.network import Setup
 from phase_boot.ports.privacy import Evidence, Unreadable
 
@@ -81,7 +81,7 @@ class Seed:
         )
 
     async def sentences(self) -> list[str]:
-        return list(broken(await self.privacy.evidence(), used="eth0"))
+        return list(violations(await self.privacy.evidence(), used="eth0"))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def seed(tmp_path: Path) -> Seed:
 async def test_a_seed_in_private_keeps_every_promise(seed: Seed) -> None:
     await seed.privacy.begin()
     evidence = await seed.privacy.evidence()
-    assert list(broken(evidence, used="eth0")) == []
+    assert list(violations(evidence, used="eth0")) == []
     (configuration,) = evidence.configurations
     assert configuration.client == "010a5c11223344"
     assert configuration.association == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from phase_boot.drill.fake_privacy import ANONYMOUS, BURNED_IN, GOOD, KEPT, SOUND
-from phase_boot.machine.read_back import broken, left_out
+from phase_boot.machine.read_back import refused_interfaces, violations
 from phase_boot.ports.privacy import Evidence
 
 
@@ -26,14 +26,14 @@ def with_setting(key: str, value: str | None) -> Evidence:
 
 
 def test_what_was_requested_and_took_effect_is_sound() -> None:
-    assert list(broken(SOUND, used="eth0")) == []
-    assert left_out(SOUND) == {}
+    assert list(violations(SOUND, used="eth0")) == []
+    assert refused_interfaces(SOUND) == {}
 
 
 def test_a_card_that_is_left_out_breaks_nothing_and_is_named() -> None:
     both = replace(SOUND, interfaces=(GOOD, KEPT))
-    assert list(broken(both, used="eth0")) == []
-    assert left_out(both) == {"eth1": KEPT.refused}
+    assert list(violations(both, used="eth0")) == []
+    assert refused_interfaces(both) == {"eth1": KEPT.refused}
 
 
 EIGHT_FIRST = "50:54:00:77:00:01"
@@ -76,7 +76,7 @@ EIGHT_FIRST = "50:54:00:77:00:01"
     ],
 )
 def test_a_promise_that_is_not_met_is_one_sentence(evidence: Evidence, word: str) -> None:
-    sentence, *_ = broken(evidence, used="eth0")
+    sentence, *_ = violations(evidence, used="eth0")
     assert word in sentence
     assert "; " in sentence
     assert "\n" not in sentence
@@ -85,17 +85,17 @@ def test_a_promise_that_is_not_met_is_one_sentence(evidence: Evidence, word: str
 def test_an_address_below_or_beside_that_is_another_cards_burned_in_one_is_found() -> None:
     stacked = replace(GOOD, name="bond0", address=KEPT.address, drawn=KEPT.address)
     evidence = replace(SOUND, interfaces=(GOOD, KEPT, stacked))
-    (sentence,) = broken(evidence)
+    (sentence,) = violations(evidence)
     assert sentence.startswith("bond0 is up with its burned-in")
 
 
 def test_an_interface_that_is_down_sends_nothing() -> None:
-    assert list(broken(exposed(address=BURNED_IN, drawn=None, up=False, generation=0))) == []
+    assert list(violations(exposed(address=BURNED_IN, drawn=None, up=False, generation=0))) == []
 
 
 def test_a_tunnel_without_a_hardware_address_is_no_concern() -> None:
     tunnel = replace(GOOD, name="wg0", ethernet=False, address="", permanent=None, drawn=None)
-    assert list(broken(replace(SOUND, interfaces=(GOOD, tunnel)))) == []
+    assert list(violations(replace(SOUND, interfaces=(GOOD, tunnel)))) == []
 
 
 def test_a_typed_address_that_asks_nobody_needs_no_dhcp_settings() -> None:
@@ -105,13 +105,13 @@ def test_a_typed_address_that_asks_nobody_needs_no_dhcp_settings() -> None:
         ("Network.DHCP", "no"),
         ("Network.IPv6AcceptRA", "no"),
     )
-    assert list(broken(configured(settings=quiet, client=None, unique=None))) == []
+    assert list(violations(configured(settings=quiet, client=None, unique=None))) == []
 
 
 def test_where_nothing_was_requested_nothing_is_promised() -> None:
     dry = replace(exposed(address=BURNED_IN), requested=False)
-    assert list(broken(dry, used="lo")) == []
+    assert list(violations(dry, used="lo")) == []
 
 
 def test_what_networkd_said_of_a_card_that_is_gone_is_no_concern() -> None:
-    assert list(broken(replace(SOUND, interfaces=()))) == []
+    assert list(violations(replace(SOUND, interfaces=()))) == []

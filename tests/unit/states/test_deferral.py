@@ -132,9 +132,9 @@ def test_a_pause_that_a_source_asked_for_outlives_the_attempt() -> None:
     entry = Deferred.new(candidate, 100.0)
     asked = entry.after(FetchFailed("503", retryable=True, retry_after=120), now=100.0, chance=0.5)
     assert (asked.due, asked.patient) == (220.0, False)
-    (later,) = deferral.of_next_attempt((asked,), 110.0)
+    (later,) = deferral.for_next_attempt((asked,), 110.0)
     assert (later.due, later.failures) == (220.0, 1)
-    (past,) = deferral.of_next_attempt((later,), 220.0)
+    (past,) = deferral.for_next_attempt((later,), 220.0)
     assert (past.due, past.since, past.failures) == (220.0, None, 1)
 
 
@@ -143,7 +143,7 @@ def test_a_source_that_failed_often_is_asked_once_in_a_later_attempt() -> None:
     entry = Deferred.new(candidate, 0.0)
     for _ in range(10):
         entry = entry.after(FetchFailed("refused", retryable=True), now=40.0, chance=0.0)
-    (later,) = deferral.of_next_attempt((entry,), 100.0)
-    begun = deferral.begun((later,), candidate, 110.0)
+    (later,) = deferral.for_next_attempt((entry,), 100.0)
+    begun = deferral.started((later,), candidate, 110.0)
     assert deferral.next_due((later,), frozenset()) is None
     assert not begun.after(FetchFailed("refused", retryable=True), now=111.0, chance=0.99).patient

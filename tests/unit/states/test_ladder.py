@@ -43,9 +43,9 @@ def site(kernel: bytes = KERNEL, **more: bytes) -> Site:
 
 
 def test_a_call_that_refused_is_never_tried_again() -> None:
-    ladder = BootMethods(calls=(Method.SEGMENTS, Method.FILE, Method.SEGMENTS))
+    ladder = BootMethods(remaining=(Method.SEGMENTS, Method.FILE, Method.SEGMENTS))
     refusal = LoadRefused("the running kernel is locked down", errno="EPERM", lasting=True)
-    assert ladder.after(refusal).calls == (Method.FILE,)
+    assert ladder.after(refusal).remaining == (Method.FILE,)
 
 
 def steps(play: Scenario) -> list[tuple[str, str]]:

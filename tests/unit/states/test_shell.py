@@ -45,7 +45,7 @@ def test_everything_but_what_the_policy_forbids_is_on_offer() -> None:
     play = asking(scene(bad=unsigned_site()))
     assert play.play() is State.OFF
     report = play.operator.reports[0]
-    assert set(report.offers) == set(MenuAction) - {MenuAction.ROOT_SHELL}
+    assert set(report.actions) == set(MenuAction) - {MenuAction.ROOT_SHELL}
     assert report.mode == "internet"
     assert report.interfaces == ("eth0",)
     assert '"event": "candidate.refused"' in "\n".join(report.journal)
@@ -63,7 +63,7 @@ def test_private_saves_no_report_and_offers_none() -> None:
     play = scene(bad=unsigned_site())
     asking(play, MenuAction.SAVE, mode="private", cache_enabled=False)
     assert play.play() is State.OFF
-    assert MenuAction.SAVE not in play.operator.reports[0].offers
+    assert MenuAction.SAVE not in play.operator.reports[0].actions
     assert play.reports.saved == {}
     assert play.operator.obeyed == [MenuAction.QUIT]
 
@@ -72,7 +72,7 @@ def test_as_long_as_no_policy_is_known_nothing_is_written_and_no_root_shell_open
     play = asking(scene(bad=unsigned_site()), mode="nonsense")
     assert play.play() is State.OFF
     forbidden = {MenuAction.CANDIDATE, MenuAction.SAVE, MenuAction.ROOT_SHELL}
-    assert set(play.operator.reports[0].offers) == set(MenuAction) - forbidden
+    assert set(play.operator.reports[0].actions) == set(MenuAction) - forbidden
 
 
 def test_a_report_says_what_happened_and_where_it_lies() -> None:

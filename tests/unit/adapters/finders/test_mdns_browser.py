@@ -20,7 +20,7 @@ from phase_boot.adapters.finders.mdns_cache import (
     Sender,
 )
 from phase_boot.adapters.finders.mdns_sockets import Endpoints
-from phase_boot.adapters.net.address_watch import Place
+from phase_boot.adapters.net.address_watch import MulticastInterface
 from phase_boot.console.lines import printable
 from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
@@ -238,7 +238,7 @@ def test_each_reason_for_passing_over_is_told_once_and_they_are_bounded() -> Non
 
 async def test_an_interface_that_cannot_be_used_costs_the_others_nothing() -> None:
     heard: list[Heard] = []
-    wrong = Place("gone0", 99_999, 2)
+    wrong = MulticastInterface("gone0", 99_999, 2)
     endpoints = Endpoints(lambda *one: heard.append(one), lambda: frozenset({wrong}))
     task = asyncio.create_task(endpoints.follow())
     await asyncio.sleep(0.1)

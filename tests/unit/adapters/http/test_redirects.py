@@ -27,7 +27,7 @@ def to(place: str, status: str = "302 Found") -> bytes:
 def way(
     url: str = "https://mirror.example/x", *, most: int = 5, document: bool = False
 ) -> Redirects:
-    return Redirects(Url.parse(url), most=most, document=document)
+    return Redirects(Url.parse(url), limit=most, document=document)
 
 
 def paths(head: str) -> str:

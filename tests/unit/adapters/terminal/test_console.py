@@ -34,7 +34,7 @@ REPORT = Report(
     way_out="Retry, type a URL, reboot or power off.",
     refusals=tuple(f"http://{name}/m.json: \x07it has expired, " + "so " * 60 for name in "abcde"),
     journal=JOURNAL,
-    offers=tuple(MenuAction),
+    actions=tuple(MenuAction),
     interfaces=("eth0", "eth1"),
 )
 
@@ -171,7 +171,7 @@ async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: Person) -
         way_out="",
         refusals=(),
         mode="private",
-        offers=(MenuAction.RETRY, MenuAction.URL),
+        actions=(MenuAction.RETRY, MenuAction.URL),
     )
     task = asking(person, report=private)
     await person.see(CHOICE)
@@ -186,7 +186,7 @@ async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: Person) -
 
 async def test_a_note_is_shown_with_the_menu_alone(person: Person) -> None:
     noted = Report(
-        cause="it", way_out="", refusals=(), offers=SEED_ACTIONS, note="Saved\x1bat /x. "
+        cause="it", way_out="", refusals=(), actions=SEED_ACTIONS, note="Saved\x1bat /x. "
     )
     task = asking(person, report=noted)
     await person.see(CHOICE)

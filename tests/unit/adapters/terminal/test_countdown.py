@@ -19,7 +19,7 @@ REPORT = Report(
     cause="nothing offers stable here",
     way_out="Retry, type a URL, reboot or power off.",
     refusals=(),
-    offers=(MenuAction.RETRY, MenuAction.POWER_OFF),
+    actions=(MenuAction.RETRY, MenuAction.POWER_OFF),
     retry_in=250.0,
 )
 CHOICE = "choice:"

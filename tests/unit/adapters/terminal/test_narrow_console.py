@@ -21,7 +21,7 @@ REPORT = Report(
     ),
     way_out="",
     refusals=(),
-    offers=SEED_ACTIONS,
+    actions=SEED_ACTIONS,
     interfaces=("eth0", "eth1"),
 )
 DUMB = pytest.mark.parametrize("dumb", [False, True], ids=["vt100", "dumb"])
@@ -53,7 +53,7 @@ async def test_a_sentence_that_is_too_long_for_the_screen_keeps_its_beginning_an
         cause=f"nothing {'that is long ' * 40}; {WAY_OUT}",
         way_out="",
         refusals=(),
-        offers=SEED_ACTIONS,
+        actions=SEED_ACTIONS,
     )
     with Person(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=True).ask(endless))
