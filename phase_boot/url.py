@@ -15,40 +15,40 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, Self
 
 MAX_URL: Final = 4096
-"""Characters of a URL: signed ones of object stores have about 2000."""
+"""Characters of a URL; signed URLs of object stores have about 2000."""
 MAX_BASE: Final = 512
 """Characters of a base URL in a document or a policy."""
 MAX_NAME: Final = 253
 """Characters of a host name (RFC 1035 section 2.3.4)."""
 LAST_PORT: Final = 65535
 PORTS: Final = {"http": 80, "https": 443}
-"""The schemes, and the port of each where none is named."""
+"""The accepted schemes with their default ports."""
 
 _SHAPE: Final = re.compile(r"([^:/?#]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _START: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?]*")
-"""Scheme and authority, as far as a reference has them."""
+"""Scheme and authority of a reference, both optional."""
 _ILLEGAL: Final = re.compile(r"[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]")
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _ZONE: Final = re.compile(r"[A-Za-z0-9._-]{1,15}")
-"""The name of an interface of Linux (IFNAMSIZ)."""
+"""Name of a Linux network interface (IFNAMSIZ)."""
 _ENCODED_WORD: Final = "xn--"
 _TRANSLATED: Final = (IPv6Address("64:ff9b::"), 96)
-"""Addresses that stand for one of IPv4 (RFC 6052)."""
+"""Prefix of IPv6 addresses that embed an IPv4 address (RFC 6052)."""
 
 
 class BadUrl(ValueError):
-    """A text that is not used as a URL; the message has the reason and the way out."""
+    """The text is not accepted as a URL; the message has the reason and the way out."""
 
 
 class Scope(StrEnum):
-    """How far away an address is, as far as it tells by itself."""
+    """The scope of an address, by the address alone."""
 
     NAME = auto()
-    """A host name: known once it is resolved."""
+    """A host name, whose scope is known after its resolution."""
     OWN = auto()
     """This machine: loopback and the unspecified address."""
     LINK = auto()
@@ -56,8 +56,8 @@ class Scope(StrEnum):
     PRIVATE = auto()
     """Not routed on the Internet (RFC 1918, RFC 4193, RFC 6598)."""
     PUBLIC = auto()
-    NOBODY = auto()
-    """Multicast, broadcast or reserved: no server has it."""
+    RESERVED = auto()
+    """Multicast, broadcast or reserved: no address of a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ class Url:
         """Read a URL of at most ``most`` characters.
 
         Raises:
-            BadUrl: it is none, or has a user name, a fragment, or anything but `http` or `https`.
+            BadUrl: it is no URL, or has a user name, a fragment, or another scheme than `http` and
+                `https`.
         """
         _check_characters(text, most)
         found = _SHAPE.fullmatch(text)
@@ -107,12 +108,12 @@ class Url:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port (RFC 6454): the server, whatever the path."""
+        """Scheme, host and port (RFC 6454), which identify the server."""
         return f"{self.scheme}://{self.authority}"
 
     @property
     def scope(self) -> Scope:
-        """How far away its host is."""
+        """The scope of its host."""
         return scope_of(self.host)
 
     def __str__(self) -> str:
@@ -122,7 +123,7 @@ class Url:
     def below(self, path: str) -> Url:
         """Return the URL of the file ``path`` below this one, whose query is kept.
 
-        ``path`` is ours: without a slash at its start, and maybe with a query of its own.
+        ``path`` is trusted: it starts without a slash, and may have a query of its own.
         """
         name, _, query = path.partition("?")
         queries = "&".join(part for part in (query, self.query) if part)
@@ -136,13 +137,13 @@ class Url:
         return replace(self, path=self.path.removesuffix(end).rstrip("/"))
 
     def join(self, reference: str) -> Url:
-        """Return what a `Location` header means in an answer to this URL (RFC 3986 section 5.2).
+        """Resolve the `Location` header of a response from this URL (RFC 3986 section 5.2).
 
         Characters that do not belong into a URL are percent-encoded, as browsers do; a fragment is
         left out.
 
         Raises:
-            BadUrl: it is no URL that is asked for.
+            BadUrl: it is no URL that may be requested.
         """
         text = _escaped(reference.strip(" \t").partition("#")[0])
         if _SCHEME.match(text):
@@ -171,16 +172,17 @@ def base_url(text: str) -> str:
 
 
 def bases(base: str) -> tuple[str, ...]:
-    """Return where the files below ``base`` may be: there, and without its query.
+    """Return the base URLs to try for the files below ``base``: with and without its query.
 
-    The query of a signed URL opens one file at some servers, and all files of a folder at others.
+    The query of a signed URL grants access to one file at some servers, and to all files of a
+    folder at others.
     """
     url = Url.parse(base)
     return (base,) if url.query is None else (base, str(replace(url, query=None)))
 
 
 def is_url(text: str) -> bool:
-    """Say whether ``text`` is a URL."""
+    """Return whether ``text`` is a URL."""
     try:
         Url.parse(text)
     except BadUrl:
@@ -192,10 +194,10 @@ def announced(text: str, *, most: int = MAX_URL) -> Url:
     """Read a URL that another machine on this network announced.
 
     Raises:
-        BadUrl: it is none, or leads to this machine, to one link only, or to no server.
+        BadUrl: it is no URL, or its address is of this machine, of one link only, or of no server.
     """
     url = Url.parse(text, most=most)
-    if url.scope in {Scope.OWN, Scope.LINK, Scope.NOBODY}:
+    if url.scope in {Scope.OWN, Scope.LINK, Scope.RESERVED}:
         raise BadUrl(f"{url.host} is no address that another machine may send us to")
     return url
 
@@ -216,7 +218,7 @@ def _parsed(base: str) -> Url:
 
 @lru_cache(maxsize=512)
 def scope_of(host: str) -> Scope:
-    """Return how far away ``host`` is: a name, or an address without brackets."""
+    """Return the scope of ``host``: a name, or an address without brackets."""
     try:
         return _scope(IPv4Address(host))
     except AddressValueError:
@@ -234,12 +236,12 @@ def _scope(address: IPv4Address | IPv6Address) -> Scope:
     if address.is_link_local:
         return Scope.LINK
     if address.is_multicast or (address.is_reserved and not address.is_global):
-        return Scope.NOBODY
+        return Scope.RESERVED
     return Scope.PUBLIC if address.is_global else Scope.PRIVATE
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that ``address`` stands for, if it stands for one."""
+    """Return the IPv4 address that ``address`` embeds, or None."""
     network, length = _TRANSLATED
     if int(address) >> (128 - length) == int(network) >> (128 - length):
         return IPv4Address(int(address) & 0xFFFFFFFF)
@@ -316,7 +318,7 @@ def _name(text: str) -> str:
         raise BadUrl("it names no host; write one after http:// or https://")
     labels = host.split(".")
     if _NUMBER.fullmatch(labels[-1]):
-        # Elsewhere 0x7f.1 is an address, and it is not the one that a person reads.
+        # Other parsers read 0x7f.1 as an address, which a person would not recognize.
         try:
             return str(IPv4Address(host))
         except AddressValueError:
@@ -329,7 +331,7 @@ def _name(text: str) -> str:
 
 
 def _check_encoded(label: str) -> None:
-    """Refuse a part of a name that says it is encoded by RFC 5891 and is not."""
+    """Refuse a label of a name with the prefix of RFC 5891 and an invalid encoding."""
     if not label.startswith(_ENCODED_WORD):
         return
     try:
@@ -346,7 +348,7 @@ def _escaped(text: str) -> str:
         raise BadUrl("it holds a control character")
     start = _START.match(text)
     head = start[0] if start else ""
-    # What a header holds beyond UTF-8 comes as half a surrogate pair.
+    # Bytes of a header that are not UTF-8 arrive as half a surrogate pair.
     rest = "".join(
         "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
         if _ILLEGAL.match(char)

@@ -1,1 +1,1 @@
-"""The states: one file, one state, each a coroutine and the data that describes it."""
+"""The handlers of the states, one in each file: a coroutine and its declaration as `Handler`."""

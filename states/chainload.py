@@ -1,4 +1,8 @@
-"""Chainload: stage the verified image on the stick, and let the firmware's loader start it once."""
+"""Chainload: stages the verified image on the stick, for one start by the firmware's loader.
+
+It is the fallback where the running kernel refuses kexec. The artifacts are hashed again before
+they are written, because Cache may have changed meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ async def chainload(ports: Ports, boot: BootContext) -> Step:
 
 
 async def _reopen_images(boot: BootContext, images: Images) -> Images:
-    """Return the images; where the jump has closed them, from the store, hashed once more."""
+    """Return the images; closed ones are reopened from the store, which hashes them again."""
     if not images.kernel.closed:
         return images
     cas = require(boot.store, "a store").cas
@@ -56,10 +60,10 @@ async def _reopen_images(boot: BootContext, images: Images) -> Images:
 
 
 async def _boot_payload(ports: Ports, boot: BootContext, images: Images) -> BootPayload:
-    """Return what the firmware is to start: under Secure Boot only what was signed for it.
+    """Return the image for the firmware: under Secure Boot one that is signed for it.
 
     Raises:
-        CannotChainload: nothing of this image is for the firmware.
+        CannotChainload: the firmware can start none of the artifacts.
     """
     found = await staging_support(ports, boot)
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))

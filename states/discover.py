@@ -1,4 +1,8 @@
-"""Discover: find the next place that may hold a manifest, nearest first (SPEC M2.6)."""
+"""Discover: finds the next candidate, a URL that may have a manifest, nearest first (SPEC M2.6).
+
+A candidate that failed before is used again only when it is due and no new one was found. A network
+that has grown makes unreachable candidates worth another request.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from phase_boot.ports import finder as port
 from phase_boot.ports.network import link_towards, reach_of
 
 MIN_SEARCH_SECONDS: Final = 0.25
-"""New candidates have so long to turn up before a deferred one is asked again."""
+"""Shortest search for new candidates before a deferred one is used again."""
 
 
 async def discover(ports: Ports, boot: BootContext) -> Step:
@@ -51,9 +55,9 @@ async def discover(ports: Ports, boot: BootContext) -> Step:
 
 
 def _update_network(ports: Ports, boot: BootContext, watch: NetworkWatch) -> BootContext:
-    """Return the facts of ``boot`` on the network as it is now.
+    """Return ``boot`` with the current links and their reach.
 
-    Where it leads somewhere new, what could not be reached may be asked again.
+    If the reach has grown, unreachable and deferred candidates may be used again.
     """
     grown, now = watch.has_grown(), ports.clock.monotonic()
     links = watch.links or ()
@@ -75,9 +79,9 @@ def _update_network(ports: Ports, boot: BootContext, watch: NetworkWatch) -> Boo
 
 
 async def _network_grows(boot: BootContext, watch: NetworkWatch, window: float) -> bool:
-    """Say whether the network has grown, so that another look may find more.
+    """Return whether the network has grown, so that another search may find more.
 
-    Where a URL could not be reached, a further address is waited for within the window.
+    If a URL was unreachable, wait for a further address within the window.
     """
     if boot.link is None:
         return await watch.grows(until=0)
@@ -87,7 +91,7 @@ async def _network_grows(boot: BootContext, watch: NetworkWatch, window: float) 
 async def _next_candidate(
     ports: Ports, boot: BootContext, watch: NetworkWatch
 ) -> port.Candidate | None:
-    """Return the next candidate to ask: a new one, or a deferred one that is due."""
+    """Return the next candidate: a new one, or a deferred one that is due."""
     if len(boot.rejected_urls) >= require(boot.policy, "a policy").discovery.candidates:
         return None
     order, waiting = search_order(ports, boot), next_due(boot.deferred, boot.rejected_urls)
@@ -105,7 +109,7 @@ async def _wait_for_candidate(
 ) -> port.Candidate:
     """Return a new candidate of any origin, or the deferred one as soon as it is due.
 
-    A network that has grown is a reason to ask it at once, unless its source asked for the pause.
+    When the network grows it is due at once, unless its source asked for the pause.
     """
     left = max(MIN_SEARCH_SECONDS, waiting.due - ports.clock.monotonic())
     searches = [
@@ -137,8 +141,8 @@ async def _search_origin(
 ) -> port.Candidate | None:
     """Return the first new candidate of the finders of ``origin``.
 
-    One on a host that has failed before waits until nobody else turned up, so that a machine that
-    announces itself a hundred times stands in nobody's way.
+    A candidate on a host that has failed before comes after all others, so that a machine that
+    announces itself a hundred times delays no other.
     """
     now = ports.clock.monotonic()
     deferred = {each.candidate.url for each in boot.deferred if each.due > now}

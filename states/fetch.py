@@ -45,9 +45,9 @@ from policies.model import Mode, Policy
 
 MIB: Final = 1024 * 1024
 GATEWAY_PREFIX: Final = "ipfs+"
-"""Marks the URL of a gateway among the sources that the started system is told of."""
+"""Prefix of a gateway's URL in the list of sources that is handed over."""
 DISCOVERY_SECONDS: Final = 3600.0
-"""Longest time for which further sources are searched."""
+"""Longest search for further sources."""
 
 
 async def fetch(ports: Ports, boot: BootContext) -> Step:

@@ -1,4 +1,4 @@
-"""Init: learn which machine and which mode this is, read the policy, fix and set the time."""
+"""Init: reads the facts of the machine, the mode and the policy, and determines the time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from phase_boot.machine.handler import Handler, Ports, Step
 async def init(ports: Ports, boot: BootContext) -> Step:
     """Leads to: net_up (configured), shell (give_up)."""
     if boot.failure is not None:
-        # Somebody who started us knows already that a person is needed.
+        # The service manager has started the daemon with `--ask` after failures of earlier runs.
         raise AskFirst(boot.failure.sentence)
     facts = await ports.platform.facts()
     wall = ports.clock.wall()

@@ -1,4 +1,4 @@
-"""Kexec: hand the verified images to the running kernel by one system call, and jump.
+"""Kexec: loads the verified images into the running kernel by one system call, and jumps.
 
 Each entry of the state tries one system call. The images stay open while another method is left.
 """
@@ -72,11 +72,11 @@ async def _try_method(ports: Ports, boot: BootContext, images: Images) -> Step:
             await _record_failure(ports, boot)
         raise KexecRefused(f"the running kernel would not load the new one: {methods}") from refusal
     ports.emit(KexecLoaded(method=method, cmdline=cmdline))
-    # A filesystem with an open file cannot be unmounted; what is needed is in the kernel by now.
+    # A filesystem with an open file cannot be unmounted. The kernel has copies of the images.
     images.close()
     await ports.store_opener.release()
     version = str(manifest.version)
-    # A negative figure would make the journal invalid for `replay`.
+    # A negative number would make the journal invalid for `replay`.
     peak = max(0, ports.platform.rss_peak())
     ports.emit(KexecJump(version=version, rss_peak=peak))
     ports.journal.flush()
@@ -89,7 +89,7 @@ async def _try_method(ports: Ports, boot: BootContext, images: Images) -> Step:
 
 
 async def _boot_methods(ports: Ports, boot: BootContext) -> BootMethods:
-    """Return what Fetch found out, or find it out where a plugin has not."""
+    """Return the methods that Fetch determined, or determine them where a plugin did not."""
     if boot.boot_methods is not None:
         return boot.boot_methods
     support = await ports.kexec.support()
@@ -97,7 +97,7 @@ async def _boot_methods(ports: Ports, boot: BootContext) -> BootMethods:
 
 
 async def _reopen_store(ports: Ports, boot: BootContext) -> OpenStore:
-    """Open the store again that was given back for the jump."""
+    """Reopen the store, which was released for the jump."""
     policy = require(boot.policy, "a policy")
     return await ports.store_opener.open(
         persistent=require(boot.store, "a store").persistent, bound=policy.limits.cache_mib * MIB
@@ -105,7 +105,7 @@ async def _reopen_store(ports: Ports, boot: BootContext) -> OpenStore:
 
 
 async def _record_failure(ports: Ports, boot: BootContext, store: OpenStore | None = None) -> None:
-    """Write down that kexec fails on this model of machine, where anything is written down."""
+    """Record on Cache that kexec fails on this model of machine; without Cache do nothing."""
     store = store or require(boot.store, "a store")
     if not store.persistent:
         return

@@ -1,6 +1,6 @@
-"""NetUp: wait until a link has an address; meanwhile open the store, and recall what it knows.
+"""NetUp: waits until a link has an address; meanwhile opens the store and loads the trust state.
 
-Meanwhile, too, what an earlier boot had staged for the firmware is removed from the stick.
+Meanwhile it also removes the files from the stick that an earlier boot staged for the firmware.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ async def net_up(ports: Ports, boot: BootContext) -> Step:
             link = tasks.create_task(_link(ports, policy))
             tasks.create_task(_unstage(ports, policy))
     except* (NoNetwork, NotPrivate, CannotStore) as failures:
-        # One sentence for a person: the first cause is the one to mend first.
+        # The Shell shows one sentence; the first cause is the one to remove first.
         raise failures.exceptions[0] from failures
     up, recalled = link.result(), recalling.result()
     if up is None:
         return Step(Trigger.OFFLINE, replace(recalled, link=None))
     since = asyncio.get_running_loop().time()
     linked = replace(recalled, link=up, reach=reach_of([up]), reach_since=since)
-    # Nothing of the network is used before this.
+    # No packet is sent before the mode's promises are checked.
     await promises.check(ports, linked)
     return Step(Trigger.LINKED, linked)
 
 
 async def _unstage(ports: Ports, policy: Policy) -> None:
-    """Remove what was staged, but not where nothing may be written; no boot depends on it."""
+    """Remove staged files, but not in Private, which writes nothing; a failure is only reported."""
     if policy.mode is Mode.PRIVATE:
         return
     try:
@@ -73,10 +73,10 @@ async def _unstage(ports: Ports, policy: Policy) -> None:
 
 
 async def _link(ports: Ports, policy: Policy) -> Link | None:
-    """Return the link, or None where the policy can do without one.
+    """Return the link, or None if there is none and the policy permits a boot from Cache.
 
     Raises:
-        NoNetwork: there is none, and nothing but the network to boot from.
+        NoNetwork: there is none, and the policy has no other source than the network.
         NotPrivate: the interfaces cannot be read back.
     """
     try:
@@ -91,7 +91,7 @@ async def _link(ports: Ports, policy: Policy) -> Link | None:
 
 
 async def _recall_trust(ports: Ports, policy: Policy, boot: BootContext) -> BootContext:
-    """Open the store, and let what it remembers lengthen the chain and raise the floors."""
+    """Open the store, and extend the chain of roots and the rollback floors by its trust state."""
     store = await _open_store(ports, policy)
     memory = await asyncio.to_thread(load_trust_state, store, boot.chain or Chain(policy.trust))
     for doubt in memory.doubts:

@@ -1,7 +1,8 @@
-"""Shell: say what went wrong in one sentence, and let a person choose the way out.
+"""Shell: shows the failure in one sentence, and lets a person choose the next action.
 
-Booting what was refused is not among the choices (SPEC M4.5): every way on leads through Init,
-where nothing of what was found before is known any more, to Verify.
+No action boots what was refused (SPEC M4.5): each attempt starts at Init without the candidates,
+manifest and images of the previous one, and passes Verify. Without a person, an unattended machine
+retries after a pause.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ from phase_boot.ports.reports import NotSaved
 from policies.model import Mode, Reach
 
 ACTION_SECONDS: Final = 120
-"""For what a person asked for, so that they get an answer and the menu again."""
+"""Time limit of an action, after which the menu is shown again."""
 TOO_LONG: Final = f"it took more than {ACTION_SECONDS} seconds"
 MAX_FAILURES: Final = 3
-"""In a row; then the Shell is broken, and whoever started the daemon is told so."""
+"""Unforeseen failures of actions in a row, after which the daemon ends with a failure."""
 EARLIEST: Final = datetime(2025, 1, 1, tzinfo=UTC)
-"""No clock is set to a time before, nor before the build date once that is known."""
+"""Earliest time to which the clock is set, until the build date is known."""
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
-"""No clock is set to a time from here on."""
+"""The clock is set only to earlier times than this."""
 WAY_OUT: Final = "Retry, type the URL of a manifest, reboot or power off."
 
 
@@ -66,7 +67,7 @@ async def shell(ports: Ports, boot: BootContext) -> Step:
 
 
 async def _run_menu(ports: Ports, boot: BootContext, cause: str, pause: Pause | None) -> Step:
-    """Ask until a person leaves the Shell.
+    """Show the menu and perform actions until one of them leaves the Shell.
 
     Raises:
         RetryDue: ``pause`` is over and no key was pressed.
@@ -79,17 +80,17 @@ async def _run_menu(ports: Ports, boot: BootContext, cause: str, pause: Pause | 
         else:
             report = replace(report, way_out=_way_out(pause), retry_in=pause.seconds)
             answer = await answer_or_retry(ports, boot, report, pause)
-            # From here on a person is there.
+            # A person is present from now on, so that no automatic retry follows.
             pause = None
         if answer.action not in report.actions:
-            # Whoever shows the menu does not decide what is in it.
+            # The console must not extend the permitted actions.
             return await _leave(ports, boot, MenuAction.QUIT)
         ports.emit(ShellChose(action=answer.action))
         try:
             outcome = await _ACTIONS.get(answer.action, _leave_menu)(ports, boot, answer)
             failures = 0
         except Exception as error:
-            # A person whose action fails in a way that nobody foresaw has others.
+            # After an unforeseen failure of one action the person can choose another.
             failures += 1
             if failures >= MAX_FAILURES:
                 raise
@@ -101,7 +102,7 @@ async def _run_menu(ports: Ports, boot: BootContext, cause: str, pause: Pause | 
 
 
 async def _is_unattended(ports: Ports, boot: BootContext) -> bool:
-    """Say whether this machine tries again by itself; one whose policy is unusable does."""
+    """Return whether this machine retries by itself; with an unusable policy it does."""
     if not boot.unattended:
         return False
     if boot.policy is not None:
@@ -109,13 +110,13 @@ async def _is_unattended(ports: Ports, boot: BootContext) -> bool:
     try:
         async with asyncio.timeout(ACTION_SECONDS):
             policy = await ports.platform.policy((await ports.platform.facts()).mode)
-    except Exception:  # noqa: BLE001 - what is wrong with it, the cause says already
+    except Exception:  # noqa: BLE001 - the report has the cause already
         return True
     return policy.shell.unattended
 
 
 def _pause(ports: Ports, boot: BootContext) -> Pause:
-    """Return the time until the next attempt, and what may end it earlier."""
+    """Return the pause before the next attempt, and which changes of the network end it early."""
     policy, kind = boot.policy, _kind(boot)
     seconds = boot.retries.pause(kind, ports.chance())
     ports.emit(
@@ -158,7 +159,7 @@ def _report(ports: Ports, boot: BootContext, cause: str, note: str | None) -> Re
 
 
 def _permitted_actions(boot: BootContext) -> tuple[MenuAction, ...]:
-    """Return what is allowed; as long as no policy is known, nothing that one could forbid."""
+    """Return the permitted actions; without a policy none that a policy could forbid."""
     policy = boot.policy
     allowed = {
         MenuAction.CANDIDATE: policy is not None,
@@ -178,7 +179,7 @@ async def _url(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
 
 async def _candidate(ports: Ports, boot: BootContext, _answer: Answer) -> Step | str:
     try:
-        # To look for others uses the network, which may be why the Shell was opened.
+        # A search uses the network, and a broken promise may be the reason for the Shell.
         await promises.check(ports, boot)
     except (NotPrivate, NotLocal) as failure:
         return f"Nothing is looked for: {failure}."
@@ -212,7 +213,7 @@ async def _network(ports: Ports, boot: BootContext, answer: Answer) -> Step | st
 
 
 async def _clock(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
-    """Set the system clock, and begin a new reckoning of now by it (ADR 0004)."""
+    """Set the system clock, and derive the time of the next attempt from it (ADR 0004)."""
     wall, earliest = answer.wall, boot.facts.built if boot.facts else EARLIEST
     if wall is None:
         return "The clock is as it was."
@@ -269,7 +270,7 @@ async def _leave(ports: Ports, boot: BootContext, action: MenuAction) -> Step:
     ports.journal.flush()
     await release(ports, boot)
     await ports.operator.perform(action)
-    # A boot that ends in trouble is one that a person was not asked about.
+    # A remaining failure would mean that no person could be asked (`app.daemon.run`).
     return Step(Trigger.LEAVE, replace(boot, failure=None))
 
 
@@ -282,7 +283,7 @@ def _try_url(ports: Ports, boot: BootContext, url: str) -> Step | str:
 
 
 def _auto_retry(ports: Ports, boot: BootContext, *, early: bool) -> Step:
-    """Try again without a person; bans and the pauses that sources asked for outlive it."""
+    """Retry without a person; bans and pauses of sources are kept."""
     now = ports.clock.monotonic()
     retries = boot.retries.after(_kind(boot), boot.banned_origins, early=early, now=now)
     again = replace(
@@ -300,11 +301,11 @@ def _reset(
     *,
     banned_origins: frozenset[str] = frozenset(),
 ) -> BootContext:
-    """Return what outlives a new attempt.
+    """Return the facts that outlive a new attempt.
 
-    What was refused may be mended by now; what we know of roots and versions stays. The time of
-    the run goes on by what has passed, whatever the clock says (SPEC). The store is opened anew: an
-    attempted jump has given the Cache partition back.
+    Refusals are dropped, because their cause may be gone; the roots and the seen versions are
+    kept. The time advances by the monotonic clock, not by the system clock (SPEC). The store is
+    opened again, because an attempted jump has released the Cache partition.
     """
     reckoned = max(boot.reckoned, ports.clock.monotonic())
     passed = timedelta(seconds=reckoned - boot.reckoned)

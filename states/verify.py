@@ -1,4 +1,8 @@
-"""Verify: follow newer roots; believe a manifest if a threshold of trusted keys signed it."""
+"""Verify: updates the root, and accepts a manifest that a threshold of trusted keys has signed.
+
+Roots and versions that a candidate proves are kept, even if its manifest is refused. So no later
+candidate can offer an older version.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ from phase_boot.trust.verify import BootRequirements, Verified
 
 LAN: Final = "lan"
 MAX_SESSIONS: Final = 32
-"""Candidates that are asked at the same time."""
+"""Candidates that are queried at the same time."""
 
 
 async def verify(ports: Ports, boot: BootContext) -> Step:
@@ -69,7 +73,7 @@ async def verify(ports: Ports, boot: BootContext) -> Step:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A manifest that may be booted, where it came from and the interface that leads there."""
+    """An accepted manifest, its candidate, and the interface over which that is reached."""
 
     candidate: Candidate
     link: Link | None
@@ -77,10 +81,10 @@ class _Answer:
 
 
 class _CandidateSessions:
-    """What candidates are asked, and what was learnt of each: that stays even if it is refused.
+    """The queries of candidates, and the facts of the boot as updated by each.
 
-    One candidate is asked. While it stays silent, others are looked for and asked beside it, so
-    that one that never answers delays no boot.
+    One candidate is queried first. While it does not respond, others are searched and queried in
+    parallel, so that a silent one delays no boot (hedging).
     """
 
     def __init__(self, ports: Ports, boot: BootContext) -> None:
@@ -93,7 +97,7 @@ class _CandidateSessions:
         self._task_ended = asyncio.Event()
 
     async def first_verified(self) -> _Answer | None:
-        """Return the first manifest that may be booted; None once every candidate has failed."""
+        """Return the first accepted manifest; None once every candidate has failed."""
         await self._start(require(self.boot.candidate, "a candidate"), self.boot.link)
         looking = asyncio.create_task(self._start_others(), name="other candidates")
         try:
@@ -114,7 +118,7 @@ class _CandidateSessions:
         return None
 
     async def close(self) -> None:
-        """Leave those that have not answered."""
+        """Cancel the queries that are still running."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -130,7 +134,7 @@ class _CandidateSessions:
         self._task_ended.set()
 
     async def _start_others(self) -> None:
-        """Ask further candidates too, once the first has been silent for a moment."""
+        """Query further candidates, once the first did not respond within `HEDGE_SECONDS`."""
         await asyncio.sleep(HEDGE_SECONDS)
         async with (
             asyncio.timeout(PATIENCE_SECONDS),
@@ -141,7 +145,7 @@ class _CandidateSessions:
                 await self._start(candidate, link)
 
     async def _query(self, candidate: Candidate, link: Link | None) -> _Answer | None:
-        """Return what a candidate offers; None if it was refused or deferred."""
+        """Return the candidate's manifest if it is accepted; None if it was refused or deferred."""
         began = self.ports.clock.monotonic()
         entry = deferral.find(self.boot.deferred, candidate.url)
         try:
@@ -162,7 +166,7 @@ class _CandidateSessions:
         return None
 
     def _recheck(self, answer: _Answer) -> bool:
-        """Judge an answer by what other candidates have taught meanwhile."""
+        """Verify an answer again, by roots and versions that other candidates proved meanwhile."""
         try:
             self.updater.verify(answer.manifest.raw, self._requirements, self._now)
         except Refusal as refusal:
@@ -194,22 +198,22 @@ class _CandidateSessions:
         return require(self.boot.now, "the time")
 
     async def _write_state(self, write: Callable[[StateFiles], None]) -> None:
-        """Write something down if the disk allows it: a boot does not depend on it."""
+        """Write trust state to the store; a failure is only reported."""
         state_files = require(self.boot.store, "a store").state_files
         try:
-            # One at a time: what is known last is written last.
+            # One at a time, so that the latest state is written last.
             async with self._writing:
                 await asyncio.to_thread(write, state_files)
         except StoreError as failure:
             self.ports.emit(StateNotKept(reason=str(failure)))
 
     def _note_interception(self, candidate: Candidate, how: str) -> None:
-        """Note that the network answered; on this wire there is nobody between a peer and us."""
+        """Record a captive portal. On the LAN there is no router between, and so no portal."""
         if candidate.origin != LAN:
             self.boot = replace(self.boot, portal=how)
 
     def _fail(self, candidate: Candidate, failure: FetchFailed, began: float) -> None:
-        """Leave a source that failed: for a while if that may pass, else for good."""
+        """Defer a candidate after a temporary failure, else refuse it."""
         if not failure.retryable:
             self._refuse(candidate, "unreachable", str(failure))
             return
@@ -241,7 +245,7 @@ class _CandidateSessions:
         ban: bool = False,
         again: bool = False,
     ) -> None:
-        """Pass a candidate over: until the network grows where ``again`` is set, else for good."""
+        """Refuse a candidate; with ``again`` it may be tried again when the network grows."""
         boot, url = self.boot, candidate.url
         self.ports.emit(CandidateRefused(url=url, code=code, reason=reason))
         self.boot = replace(

@@ -1,7 +1,7 @@
-"""The daemon: real adapters put together, one walk along the graph, one exit status.
+"""The daemon: connects the adapters to the machine, walks the graph, returns an exit status.
 
-Together with `privsep.worker`, the composition root of the process that talks to the
-network, the only place that knows every adapter.
+It and `privsep.worker` are the composition roots of the two processes; no other module knows all
+adapters.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ FAILED_BEFORE: Final = "Phase Boot itself failed twice; its journal says why"
 WORKER_USER: Final = 997
 """`phase-network` of the seed's /etc/passwd."""
 SEED_MARK: Final = Path("/etc/phase-boot/built")
-"""Only the seed has it: elsewhere nothing is mounted and nothing jumps."""
+"""A file that only the seed has: without it nothing is mounted and no kernel is started."""
 KERNELS_OWN: Final = "linux"
-"""What the kernel's consoles are where its command line has no TERM."""
+"""The TERM of the kernel's consoles, if its command line has none."""
 
 
 class WorkerExited(Exception):
@@ -70,23 +70,23 @@ class WorkerExited(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the command line of the daemon says."""
+    """The options of the daemon's command line."""
 
     policy: Path | None = None
     mode: str | None = None
     url: str | None = None
     dry_run: bool = False
     unattended: bool = False
-    """Try again by itself in a dry run too; in the seed the policy decides."""
+    """Retry by itself in a dry run too; in the seed the policy decides."""
     ask: bool = False
-    """Ask a person before anything is tried: runs before this one have failed."""
+    """Ask a person before anything is tried, because earlier runs have failed."""
     store: Path | None = None
     journal: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Surroundings:
-    """What differs between the seed and a desktop."""
+class _Environment:
+    """The adapters and settings that differ between the seed and a desktop."""
 
     store_opener: StoreOpener
     kexec: Kexec
@@ -98,11 +98,11 @@ class _Surroundings:
     sinks: tuple[Sink, ...]
     in_seed: bool
     earlier: tuple[str, ...] = ()
-    """What a run of this boot wrote down that was killed."""
+    """The journal of an earlier run of this boot, which was killed."""
 
 
 def run(settings: Settings) -> int:
-    """Boot, and return the exit status: 0 when the target was started, or would have been."""
+    """Boot, and return the exit status: 0 if the target was started, or would be in a dry run."""
     in_seed = SEED_MARK.exists()
     if not in_seed and not settings.dry_run:
         sys.stderr.write(
@@ -113,11 +113,11 @@ def run(settings: Settings) -> int:
         sys.stderr.write("A dry run needs --policy FILE; `phase-boot policy` makes one.\n")
         return 2
     as_seed = in_seed and not settings.dry_run
-    # Before there is anything that the other process must not have.
+    # Started first, so that the worker inherits no descriptor or memory of the adapters.
     worker = start_worker(user=WORKER_USER if as_seed else None, discovers=True)
     try:
-        around = _seed() if as_seed else _desktop(settings)
-        end, boot = asyncio.run(_run(settings, around, worker))
+        environment = _seed() if as_seed else _desktop(settings)
+        end, boot = asyncio.run(_run(settings, environment, worker))
     except sinks.JournalUnusable as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -129,34 +129,36 @@ def run(settings: Settings) -> int:
         return 1
     finally:
         worker.stop()
-    # In the seed a person who leaves has been obeyed, which is no failure of the unit; that nobody
-    # could be asked is one.
-    obeyed = around.in_seed and boot.failure is None
-    return 0 if end in {State.TARGET, State.FIRMWARE} or obeyed else 1
+    # In the seed an end that a person chose is no failure of the unit; the end of a Shell that
+    # could ask no person is one.
+    ended_by_choice = environment.in_seed and boot.failure is None
+    return 0 if end in {State.TARGET, State.FIRMWARE} or ended_by_choice else 1
 
 
 async def _run(
-    settings: Settings, around: _Surroundings, worker: NetworkWorker
+    settings: Settings, environment: _Environment, worker: NetworkWorker
 ) -> tuple[State, BootContext]:
-    clock = SystemClock(settable=around.in_seed)
-    journal = Journal(around.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=around.earlier)
-    if around.earlier:
-        journal.emit(RunInterrupted(lines=len(around.earlier)))
+    clock = SystemClock(settable=environment.in_seed)
+    journal = Journal(
+        environment.sinks, now=clock.monotonic, boot_id=_boot_id(), earlier=environment.earlier
+    )
+    if environment.earlier:
+        journal.emit(RunInterrupted(lines=len(environment.earlier)))
     network = worker.client()
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
     ports = Ports(
         clock=clock,
         platform=platform,
-        privacy=around.privacy,
-        network=around.network,
+        privacy=environment.privacy,
+        network=environment.network,
         finders=(network, UrlFinder(), CachedManifestFinder()),
         fetcher=network,
         peer_sharing=worker.peer_channel(),
-        store_opener=around.store_opener,
-        kexec=around.kexec,
-        loader=around.loader,
-        operator=around.operator,
-        reports=around.reports,
+        store_opener=environment.store_opener,
+        kexec=environment.kexec,
+        loader=environment.loader,
+        operator=environment.operator,
+        reports=environment.reports,
         journal=journal,
         supervisor=ServiceManager(),
         emit=journal.emit,
@@ -164,7 +166,7 @@ async def _run(
     )
     boot = BootContext(
         failure=Failure(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None,
-        unattended=around.in_seed or settings.unattended,
+        unattended=environment.in_seed or settings.unattended,
     )
     end, boot = await _while_alive(network, drive(installed_handlers(), ports, boot))
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
@@ -173,10 +175,10 @@ async def _run(
 
 
 async def _while_alive(network: WorkerClient, driving: Coroutine[Any, Any, T]) -> T:
-    """Return what ``driving`` does, unless the process that talks to the network ends first.
+    """Return the result of ``driving``, unless the network worker exits first.
 
     Raises:
-        WorkerExited: it did; the service manager restarts both.
+        WorkerExited: the worker exited; the service manager restarts both processes.
     """
     walk, end = asyncio.create_task(driving), asyncio.create_task(network.wait_exit())
     try:
@@ -190,13 +192,13 @@ async def _while_alive(network: WorkerClient, driving: Coroutine[Any, Any, T]) -
         await asyncio.gather(walk, end, return_exceptions=True)
 
 
-def _seed() -> _Surroundings:
+def _seed() -> _Environment:
     terminals, dumb = Terminals.consoles(), is_dumb(usual=KERNELS_OWN)
     display = Display(folds=True, moves=not dumb, columns=lambda: min(COLUMNS, terminals.columns()))
     earlier = sinks.lines_of(EVENTS)
     variables = EfiVariables()
     disk = SysfsBootDisk(variables)
-    return _Surroundings(
+    return _Environment(
         store_opener=CachePartitionOpener(disk),
         kexec=KexecTools(),
         loader=SystemdBootLoader(StickEsp(disk), variables),
@@ -215,13 +217,13 @@ def _seed() -> _Surroundings:
     )
 
 
-def _desktop(settings: Settings) -> _Surroundings:
+def _desktop(settings: Settings) -> _Environment:
     folder = settings.store or _cache_home() / "phase-boot" / "cas"
     display = display_of(sys.stderr)
     start = SystemClock().monotonic()
     terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
     operator = ConsoleOperator(terminals, dry_run=True, dumb=not display.moves, start=start)
-    return _Surroundings(
+    return _Environment(
         store_opener=FolderOpener(folder),
         kexec=DryRunKexec(lambda text: sys.stdout.write(text + "\n")),
         loader=NoLoader(),
@@ -238,7 +240,7 @@ def _desktop(settings: Settings) -> _Surroundings:
 
 
 def _opened(opening: Callable[[], Sink]) -> tuple[Sink, ...]:
-    """Return the sink if it can be had: a journal that is missing never stops a boot."""
+    """Return the sink if it can be opened: a missing journal stops no boot."""
     try:
         return (opening(),)
     except OSError:
@@ -250,5 +252,5 @@ def _cache_home() -> Path:
 
 
 def _boot_id() -> str:
-    """Return one name for this run; the kernel's own identifier outlives a retry of the daemon."""
+    """Return a new name for this run; the kernel's boot_id would be the same after a restart."""
     return os.urandom(6).hex()

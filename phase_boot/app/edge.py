@@ -1,6 +1,6 @@
 """The edge of every command: foreign exceptions and broken streams end in a sentence and a status.
 
-Commands raise what they like; no traceback reaches a person. With PHASE_BOOT_TRACE=1 in the
+A command may raise any exception; no traceback reaches a person. With PHASE_BOOT_TRACE=1 in the
 environment an unforeseen exception is printed in full, as the seed's unit has it for the journal.
 """
 
@@ -44,7 +44,7 @@ _MAX_NAME: Final = 200
 
 
 def run(main: Callable[[], int], *, whole: bool = True) -> int:
-    """Return the exit status of ``main``, whatever it raises and whatever its streams do.
+    """Return the exit status of ``main`` for every exception and every failure of its streams.
 
     Args:
         main: the command. A SystemExit of it passes through, as argparse raises one.
@@ -115,7 +115,7 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _reader_left() -> bool:
-    """Tell whether a standard output stream is a pipe without a reader."""
+    """Return whether a standard output stream is a pipe without a reader."""
     poll = select.poll()
     for number in (1, 2):
         poll.register(number, 0)
@@ -141,13 +141,13 @@ def _say(sentence: str) -> None:
 
 
 def _short(text: str) -> str:
-    """Return ``text`` in bounds, with everything escaped that a terminal could obey."""
+    """Return ``text``, shortened and with control characters escaped."""
     cut = text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 3]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 def _discard_unwritten() -> None:
-    """Drop output that cannot be written: the interpreter would complain of it at its end."""
+    """Drop output that cannot be written: the interpreter would report it at its exit."""
     for stream in (sys.stdout, sys.stderr):
         if not _takes_output(stream):
             with contextlib.suppress(OSError, ValueError):
@@ -160,7 +160,7 @@ def _open_streams() -> None:
     """Open standard streams that are closed, so that no other file takes their descriptors.
 
     As in gnulib's stdopen(3), reading or writing a closed one then fails with EBADF; standard
-    error is an exception, so that a message that nobody sees changes no exit status.
+    error is an exception, so that a message that cannot be shown changes no exit status.
     """
     for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -182,7 +182,7 @@ def _open_streams() -> None:
 
 
 def _quiet_hooks() -> None:
-    """Let no library print a traceback by way of logging, threads or destructors."""
+    """Prevent tracebacks of logging, threads and destructors."""
     if os.environ.get(TRACE):
         return
     logging.lastResort = _OneLine(logging.WARNING)

@@ -35,7 +35,7 @@ class BadCar(ValueError):
 
 
 class ByteSource(Protocol):
-    """A binary stream, as far as it is needed here."""
+    """The one method of a binary stream that is needed."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` more bytes; none at the end."""
@@ -112,7 +112,7 @@ def blocks(source: ByteSource | bytes, *, limit: int) -> Iterator[tuple[Cid, byt
     """Yield the CID and the verified block of each section of a file of at most ``limit`` bytes.
 
     Raises:
-        BadCar: the file is invalid from here on; what was yielded is right.
+        BadCar: the file is invalid from here on; the blocks before it are valid.
     """
     reader = CarReader(limit=limit)
     stream: ByteSource = BytesIO(source) if isinstance(source, bytes) else source

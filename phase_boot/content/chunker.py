@@ -43,7 +43,7 @@ class ChunkerParams:
     normal_size: int
     max_size: int
     strict_one_in: int
-    """One offset in so many is below the strict threshold; a power of two."""
+    """One offset in this many is below the strict threshold; a power of two."""
     loose_one_in: int
     """The same for the loose threshold."""
 

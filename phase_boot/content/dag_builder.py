@@ -24,7 +24,7 @@ class Fanout:
 
     min_children: int
     one_in: int
-    """From ``min_children`` on, one child in so many is a boundary."""
+    """From ``min_children`` on, one child in this many is a boundary."""
     max_children: int
 
 

@@ -95,7 +95,7 @@ class DagIndex:
         if self._leaf_level is not None:
             self._leaf_level.feed(offset, data)
         elif self._level is not None and offset == self._read + len(self._held):
-            # Dropped first: after an error the range is needed again from the last right byte on.
+            # Dropped first: after an error the range is needed again from the last valid byte on.
             held, self._held = self._held + data, b""
             if not data:
                 raise IndexMismatch("it ends too early")

@@ -32,7 +32,7 @@ _LINK_MIDDLE: Final = bytes((_LINK_NAME, 0, _LINK_TSIZE))
 
 
 class BadNode(ValueError):
-    """The block is no valid node; ``str`` is one sentence with the way out."""
+    """The block is no valid node; the text is one sentence with the way out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"A block is no node of a file ({reason}): fetch it from another source.")

@@ -40,7 +40,7 @@ def decode_bitfield(text: object, count: int) -> int:
     """Parse a bitfield of ``count`` pieces, which comes from an untrusted peer.
 
     Raises:
-        ValueError: it is no such text, or has a bit beyond the last piece.
+        ValueError: the text is no bitfield of this length, or has a bit beyond the last piece.
     """
     if not isinstance(text, str) or len(text) != _digits(count) or not _HEX.issuperset(text):
         raise ValueError(f"a bitfield of {count} pieces has {_digits(count)} hex digits")

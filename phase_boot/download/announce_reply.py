@@ -2,7 +2,7 @@
 
 The reply is untrusted. It may name at most `MAX_REPLY_PEERS` peers, and only at addresses of this
 network and ports from `MIN_PORT` on, so that a tracker cannot direct requests to local services.
-What peers are said to have is a hint: chunks are verified by their hashes.
+The pieces that peers are reported to have are hints: chunks are verified by their hashes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PLAIN_HTTP: Final = "http"
 
 @dataclass(frozen=True, slots=True)
 class AnnounceReply:
-    """What a tracker says of one artifact.
+    """A tracker's reply for one artifact.
 
     Attributes:
         assigned: bitfield of the pieces to request from the tracker itself.
-        peers: URLs of peers, with bitfields of the pieces that each is said to have.
+        peers: URLs of peers, with bitfields of the pieces that each is reported to have.
     """
 
     assigned: int
@@ -42,7 +42,7 @@ def parse_artifacts(raw: bytes) -> Mapping[str, object]:
     """Return the reply's part of each artifact, by the CID of its DAG; the parts are not checked.
 
     Raises:
-        ValueError: the reply is no JSON object with such parts.
+        ValueError: the reply is no JSON object of artifacts.
     """
     try:
         reply = json.loads(raw)
@@ -55,7 +55,7 @@ def parse_artifacts(raw: bytes) -> Mapping[str, object]:
 
 
 def parse_reply(entry: object, count: int, base: str) -> AnnounceReply:
-    """Return what the tracker at ``base`` says of an artifact of ``count`` pieces.
+    """Return the reply of the tracker at ``base`` for an artifact of ``count`` pieces.
 
     Peers at other addresses than a peer may have are left out. Loopback addresses are accepted
     only of a tracker on this machine.

@@ -40,7 +40,7 @@ async def fetch_artifact(
     """Return the artifact, and where most of it came from: `STORE` or the URL of a source.
 
     With ``root``, the CID of the artifact's DAG, its chunks come from all sources at once; without
-    it, or where the list of chunks is not to be had, the whole file comes from one source.
+    it, or where no source has the list of chunks, the whole file comes from one source.
 
     Raises:
         ArtifactUnavailable: no source delivered it.

@@ -43,7 +43,7 @@ class IndexBuilder:
     """The DAG of an artifact as far as it is known, put together from several sources."""
 
     def __init__(self, artifact: Artifact, root: Cid) -> None:
-        """Take what the manifest says; raise InvalidDag if no such DAG can be."""
+        """Start with the manifest's root CID and size; raise InvalidDag if they are impossible."""
         self.artifact = artifact
         self.root = root
         self.dag_index = DagIndex(root, artifact.size)
@@ -185,7 +185,7 @@ async def _read(
 async def _read_from(
     context: DownloadContext, index: IndexBuilder, source: str, read: _ReadIndex
 ) -> None:
-    """Read from one source what is missing of the list; report its failure."""
+    """Read the missing parts of the list from one source; report its failure."""
     try:
         await read(context, index, source)
     except IndexMismatch as failure:

@@ -77,13 +77,13 @@ class PeerSession:
 
     @property
     def completed(self) -> int:
-        """Bitfield of the pieces that are here and verified."""
+        """Bitfield of the pieces that are present and verified."""
         have = self._writer.have if self._writer is not None else None
         return self._pieces.full_bitfield if have is None else self._pieces.completed(have)
 
     @property
     def bytes_present(self) -> int:
-        """Bytes of the artifact that are here."""
+        """Bytes of the artifact that are present."""
         return self._artifact.size if self._writer is None else self._writer.bytes_present
 
     def limit_to_assigned(self, mirror: MirrorSource) -> MirrorSource:
@@ -102,7 +102,7 @@ class PeerSession:
             mirror.have = None
 
     def is_suspect(self, url: str) -> bool:
-        """Return whether a peer did not answer lately, whatever it was asked for."""
+        """Return whether a peer did not respond lately, to any request."""
         return self._context.is_suspect(url)
 
     def failed_peers(self) -> set[str]:
@@ -120,7 +120,7 @@ class PeerSession:
             mirror.have = None
 
     def announcement(self) -> dict[str, Any]:
-        """Serve the pieces that are here by now, and return the announcement of them."""
+        """Serve the pieces that are present by now, and return their announcement."""
         completed = self.completed
         self._shared.mark(completed)
         count = self._pieces.count
@@ -132,7 +132,7 @@ class PeerSession:
         return base in self._trackers and base not in self._assigned
 
     def wants_more(self, base: str) -> bool:
-        """Return whether to announce early: more than half of the assigned pieces are here."""
+        """Return whether to announce early: more than half of the assigned pieces are present."""
         if self._writer is None or base not in self._trackers:
             return False
         assigned = self._assigned.get(base, 0)
@@ -170,7 +170,7 @@ class PeerSession:
         self._shared.mark(self._pieces.full_bitfield if complete else 0)
 
     def _add_peer(self, url: str, have: int) -> None:
-        """Use a peer for the pieces that it is said to have."""
+        """Use a peer for the pieces that it is reported to have."""
         peer, swarm = self._peers.get(url), self._swarm
         if peer is None and self._context.is_suspect(url):
             self._suspects.add(url)

@@ -189,8 +189,8 @@ class Swarm:
             meter.failed = True
             if retryable:
                 context.note_failure(name)
-            # Only a whole chunk is progress. Else a source that breaks off earlier would be asked
-            # for ever.
+            # Only a whole chunk is progress. Else a source that breaks off earlier would be
+            # requested without end.
             failures = 1 if assignment.first > first else failures + 1
             retryable = retryable and failures < context.policy.limits.attempts
             artifact = self._writer.artifact.name

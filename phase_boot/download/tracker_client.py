@@ -5,8 +5,8 @@ which is a tracker too, what it has, and the reply assigns it pieces and names p
 docs/adr/0010-peer-sharing.md). So the provider sends each piece about once, and the peers exchange
 the rest.
 
-Nothing here may cost a boot. Replies are untrusted, every wait is bounded, a fault is reported and
-then the provider is an ordinary mirror.
+No failure of this module fails a boot. Replies are untrusted and every wait is bounded. After a
+fault, which is reported, the provider is used as an ordinary mirror.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ANNOUNCE_SECONDS: Final = 1.0
 IDLE_ANNOUNCE_SECONDS: Final = 3.0
 """Interval while none arrive; a tracker forgets a machine that stays silent for longer."""
 EARLY_ANNOUNCE_SECONDS: Final = 0.1
-"""Interval of the check whether to announce early, because most assigned pieces are here."""
+"""Interval of the check whether to announce early, because most assigned pieces are present."""
 REPLY_SECONDS: Final = 5.0
 """Time for a reply; after it the provider is used as an ordinary mirror."""
 LIMIT_GRACE_SECONDS: Final = 0.4

@@ -152,7 +152,7 @@ class FakeOperator:
     choices: list[str | None] = field(default_factory=list)
     offered: list[tuple[CandidateOption, ...]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    obeyed: list[MenuAction] = field(default_factory=list)
+    performed: list[MenuAction] = field(default_factory=list)
     away_until: float = 0.0
     """Loop time in seconds before which no key is pressed."""
     thinks: float = 0.0
@@ -178,7 +178,7 @@ class FakeOperator:
         return self.choices.pop(0) if self.choices else None
 
     async def perform(self, action: MenuAction) -> None:
-        self.obeyed.append(action)
+        self.performed.append(action)
 
 
 @dataclass

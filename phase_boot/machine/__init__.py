@@ -1,1 +1,1 @@
-"""The machine: a graph, the loop that walks it, and the journal of the walk."""
+"""The state machine: its graph as data, the driver that walks it, and what its states share."""

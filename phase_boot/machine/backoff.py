@@ -1,6 +1,6 @@
-"""Exponential backoff with jitter: the only copy of the rule for when to try again.
+"""Exponential backoff with jitter, the only copy of this rule: retries, deferrals and bans use it.
 
-Nothing here sleeps, reads a clock or draws a number: attempts, dates and randomness are arguments.
+The module does not sleep, read a clock or draw random numbers: all of these are arguments.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 MAX_DOUBLINGS: Final = 64
-"""Attempts after this one do not lengthen the pause; no float overflows."""
+"""Failures after this one do not lengthen the pause, so that no float overflows."""
 JITTER: Final = 0.5
-"""A pause is shortened by a random share of at most so much, so that machines that failed together
-do not come back together. With a factor of 2 no pause is shorter than the one before it."""
+"""Largest random share by which a pause is shortened, so that machines that failed together do not
+retry together. Because pauses double, none is shorter than the one before it."""
 PASSING_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses after which the same request may succeed later (RFC 9110 section 15)."""
 MAX_HEADER: Final = 64
-"""Characters of a Retry-After field that are looked at."""
+"""Longest Retry-After field that is parsed, in characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,10 @@ class Backoff:
 
     Attributes:
         first: seconds of the first pause, before jitter.
-        longest: seconds that no pause exceeds, whatever the server asked for.
+        longest: upper bound of every pause in seconds, also of those that a server asks for.
 
     Raises:
-        ValueError: a pause could be zero, endless, or shorter than the first one.
+        ValueError: ``first`` is not positive, or ``longest`` is infinite or less than ``first``.
     """
 
     first: float
@@ -41,10 +41,10 @@ class Backoff:
             raise ValueError("a pause is longer than 0 seconds and bounded")
 
     def pause(self, failures: int, chance: float, *, retry_after: float | None = None) -> float:
-        """Return the seconds to wait after so many failures in a row, from 1.
+        """Return the seconds to wait after ``failures`` failures in a row.
 
         Args:
-            failures: attempts that failed since the last success.
+            failures: attempts that failed since the last success, from 1.
             chance: a random number from 0 (the longest pause) up to 1.
             retry_after: seconds that the server asked for (RFC 9110 section 10.2.3); the pause is
                 not shorter, within `longest`.
@@ -56,12 +56,12 @@ class Backoff:
 
 
 def retry_after(value: str | None, *, date: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After field asks for, or None if it says nothing usable.
+    """Return the seconds that a Retry-After field asks for; None if it is missing or invalid.
 
     Args:
         value: the field: a number of seconds or an HTTP-date (RFC 9110 section 10.2.3).
-        date: the Date field of the same response: what the server believes the time to be.
-        now: our own time, for a response without a Date.
+        date: the Date field of the same response: the time of the server's clock.
+        now: the time of the own clock, for a response without a Date.
     """
     if value is None or len(value) > MAX_HEADER:
         return None

@@ -1,8 +1,8 @@
-"""What is known about this boot: one immutable record that travels along the graph.
+"""The facts of one boot: an immutable record that each state receives and extends.
 
-Facts only ever enter it as the types that prove them: a manifest as `Verified`,
-which nobody but `phase_boot.trust.verify` can build, and artifacts as `VerifiedFile`,
-which nobody but `phase_boot.store.content_store` can build.
+Verified facts have types that prove the verification: a manifest is a `Verified`, which only
+`phase_boot.trust.verify` makes, and an artifact is a `VerifiedFile`, which only
+`phase_boot.store.content_store` makes. So a state cannot start what was not verified.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why the machine left its way: for the Shell, and for a person."""
+    """The error that led to the Shell or to another way of starting the image."""
 
     name: str
     sentence: str
     retry: Retry = Retry.LATE
-    """How it may pass."""
+    """When another attempt is worthwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """The verified artifacts, each with its open descriptor."""
+    """The verified artifacts, each with an open descriptor."""
 
     kernel: VerifiedFile
     initramfs: VerifiedFile
     rootfs: VerifiedFile
     uki: VerifiedFile | None = None
-    """The signed image that the firmware starts by itself, where it may be needed."""
+    """The signed image for the firmware, where Secure Boot may need it."""
 
     def close(self) -> None:
-        """Give the descriptors back; the record cannot be used to boot afterwards."""
+        """Close the descriptors; the images cannot be started afterwards."""
         for image in (self.kernel, self.initramfs, self.rootfs, self.uki):
             if image is not None:
                 image.close()
@@ -69,61 +69,62 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootContext:
-    """The facts of one boot, so far."""
+    """The facts of one boot that are known so far."""
 
     facts: Facts | None = None
     policy: Policy | None = None
     now: datetime | None = None
-    """The one time of this attempt (SPEC "Signature first, dates second")."""
+    """The time by which all dates of this attempt are judged (SPEC "Signature first, dates
+    second")."""
     reckoned: float = 0.0
-    """When `now` was that time, in seconds of `Clock.monotonic`: a retry adds what has passed."""
+    """The value of `Clock.monotonic` at `now`: a retry adds the seconds since then."""
     link: Link | None = None
-    """The interface that the latest candidate is reached through, as far as is known."""
+    """The interface over which the latest candidate is reached; None if unknown."""
     reach: frozenset[tuple[str, str]] = frozenset()
-    """What the usable links led to when a state last looked (`ports.network.reach_of`)."""
+    """The reach of the usable links at the latest check (`ports.network.reach_of`)."""
     reach_since: float | None = None
-    """When they last led somewhere new, in seconds of the event loop."""
+    """When the reach last grew, in seconds of the event loop."""
     restarts: int = 0
-    """How often a window has begun again because they did."""
+    """How often a search window has started again because the reach grew."""
     store: OpenStore | None = None
     chain: Chain | None = None
-    """Whom to trust: it only ever gets longer, over retries too."""
+    """The trusted roots; the chain never gets shorter, over retries too."""
     seen: RollbackState = field(default_factory=RollbackState)
-    """The highest versions that are known to be published."""
+    """The highest versions that were seen, below which nothing is accepted."""
     typed_url: str | None = None
     candidate: Candidate | None = None
     rejected_urls: frozenset[str] = frozenset()
-    """Manifest URLs that are not asked again in this boot."""
+    """Manifest URLs that are not requested again in this attempt."""
     unreachable: frozenset[str] = frozenset()
-    """Those of them that did not answer; they are asked again when the network grows."""
+    """The rejected URLs that did not respond; they are requested again when the network grows."""
     banned_origins: frozenset[str] = frozenset()
-    """Origins (RFC 6454) that sent other bytes than were signed; nothing is asked of them again."""
+    """Origins (RFC 6454) that sent other bytes than were signed; they get no further request."""
     deferred: Queue = ()
-    """Candidates that failed in a way that may pass, and when each is asked again."""
+    """Candidates with a temporary failure, and when each is requested again."""
     portal: str | None = None
-    """What the network did when it answered instead of whom we asked."""
+    """How a captive portal responded in place of the server; None without a portal."""
     refusals: tuple[Refused, ...] = ()
-    """Each candidate that failed, oldest first."""
+    """The candidates that failed, oldest first."""
     manifest: Verified | None = None
     images: Images | None = None
     kernel: Kernel | None = None
-    """What the kernel among the images is."""
+    """The format of the kernel among the images."""
     boot_methods: BootMethods | None = None
-    """Which ways to start it are left."""
+    """The methods that are left to start the images."""
     sources: tuple[tuple[str, str], ...] = ()
-    """Which artifact came from where."""
+    """The name of each artifact, with the source that most of it came from."""
     failure: Failure | None = field(default=None)
     unattended: bool = True
-    """Whether this machine may try again by itself, if its policy says so too."""
+    """Whether this machine may retry by itself, if its policy permits it too."""
     retries: Retries = field(default_factory=Retries)
-    """What automatic retries have learnt."""
+    """The automatic retries so far."""
 
 
 def require(fact: T | None, name: str) -> T:
-    """Return ``fact``, which an earlier state must have found out.
+    """Return ``fact``, which an earlier state must have set.
 
     Raises:
-        NotConfigured: it did not: a plugin led here without it.
+        NotConfigured: ``fact`` is None: a plugin skipped the state that sets it.
     """
     if fact is None:
         raise NotConfigured(f"a state was reached without {name}; retry, or remove plugins")

@@ -1,4 +1,4 @@
-"""Giving back what a boot holds, however it ends."""
+"""Releases the files and mounts of a boot, on every way out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from phase_boot.machine.boot import BootContext
 from phase_boot.machine.handler import Ports
 
 RELEASE_SECONDS: Final = 30
-"""For a filesystem to be unmounted: a stick that was pulled out may take for ever."""
+"""Time limit of unmounting, which can hang on a stick that was pulled out."""
 
 
 async def release(ports: Ports, boot: BootContext) -> None:
-    """Close the images and release Cache: what cannot be given back must not stop anything else."""
+    """Close the images and release Cache; a failure is reported and changes nothing else."""
     if boot.images is not None:
         boot.images.close()
     try:
@@ -24,5 +24,5 @@ async def release(ports: Ports, boot: BootContext) -> None:
         ports.emit(
             CacheReleaseFailed(reason=f"it was not released within {RELEASE_SECONDS} seconds")
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to do about it
+    except Exception as error:  # noqa: BLE001 - a cleanup must not fail the way out
         ports.emit(CacheReleaseFailed(reason=str(error)))

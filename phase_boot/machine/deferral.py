@@ -1,6 +1,6 @@
-"""Candidates whose source failed in a way that may pass: when each is asked again.
+"""Deferral of candidates whose source failed temporarily: when each is requested again.
 
-Pure: the time is an argument, in seconds of `Clock.monotonic`.
+All functions are pure: the time is an argument, in seconds of `Clock.monotonic`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.finder import Candidate
 
 PATIENCE_SECONDS: Final = 45.0
-"""For all requests to one candidate in one attempt at a boot, the pauses between them included."""
+"""Time limit of all requests to one candidate in one attempt, including the pauses."""
 MIN_SECONDS: Final = 1.0
-"""A request that is made at all gets so long."""
+"""Shortest time limit of a request."""
 BACKOFF: Final = Backoff(first=0.5, longest=300)
 MAX_DEFERRED: Final = 16
-"""Candidates that wait at the same time; the next ones are refused and found again later."""
+"""Candidates that are deferred at once; further ones are refused, and found again later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deferred:
-    """A candidate that is asked again.
+    """A candidate that is requested again later.
 
     Attributes:
-        candidate: the one to ask.
-        failures: how often it failed in a row.
-        since: when it was first asked in this attempt at a boot; None if it was not, yet.
-        due: not before this time.
-        asked: whether the source itself asked for the pause (Retry-After).
-        reason: its last failure, in one sentence.
+        candidate: the candidate.
+        failures: its failures in a row.
+        since: when it was first requested in this attempt; None if it was not.
+        due: the earliest time of the next request.
+        asked: whether the source asked for the pause (Retry-After).
+        reason: its latest failure, in one sentence.
     """
 
     candidate: Candidate
@@ -44,11 +44,11 @@ class Deferred:
 
     @classmethod
     def new(cls, candidate: Candidate, began: float) -> Self:
-        """Return the entry of a candidate that is asked from ``began`` on."""
+        """Return the entry of a candidate that is requested from ``began`` on."""
         return cls(candidate=candidate, failures=0, since=began, due=began, asked=False, reason="")
 
     def after(self, failure: FetchFailed, *, now: float, chance: float) -> Deferred:
-        """Return when it is asked again after one more failure.
+        """Return the entry after one more failure.
 
         ``chance`` is a random number from 0 up to 1.
         """
@@ -64,7 +64,7 @@ class Deferred:
 
     @property
     def patient(self) -> bool:
-        """Whether it is due before the patience with it ends."""
+        """Whether it is due within `PATIENCE_SECONDS` of its first request."""
         return self.since is not None and self.due <= self.since + PATIENCE_SECONDS
 
 
@@ -72,12 +72,12 @@ Queue = tuple[Deferred, ...]
 
 
 def find(queue: Queue, url: str) -> Deferred | None:
-    """Return the entry of ``url``, if there is one."""
+    """Return the entry of ``url``, or None."""
     return next((each for each in queue if each.candidate.url == url), None)
 
 
 def started(queue: Queue, candidate: Candidate, began: float) -> Deferred:
-    """Return the entry of a candidate that is asked from ``began`` on."""
+    """Return the entry of a candidate that is requested from ``began`` on."""
     entry = find(queue, candidate.url)
     if entry is None:
         return Deferred.new(candidate, began)
@@ -90,27 +90,27 @@ def without(queue: Queue, url: str) -> Queue:
 
 
 def patience(entry: Deferred | None, now: float) -> float:
-    """Return the seconds that a candidate has left."""
+    """Return the seconds that are left for requests to a candidate."""
     if entry is None or entry.since is None:
         return PATIENCE_SECONDS
     return max(MIN_SECONDS, entry.since + PATIENCE_SECONDS - now)
 
 
 def next_due(queue: Queue, rejected: frozenset[str]) -> Deferred | None:
-    """Return the entry that is due first, of those that this attempt waits for."""
+    """Return the entry that is due first, among those that this attempt waits for."""
     waiting = [e for e in queue if e.patient and e.candidate.url not in rejected]
     return min(waiting, key=lambda each: each.due, default=None)
 
 
 def due_now(queue: Queue, now: float) -> Queue:
-    """Return the queue for a network that has grown: all is due but what a source deferred."""
+    """Return the queue after the network has grown: all are due, except pauses of sources."""
     return tuple(each if each.asked else replace(each, since=now, due=now) for each in queue)
 
 
 def for_next_attempt(queue: Sequence[Deferred], now: float) -> Queue:
-    """Return what a later attempt at a boot knows: how often each failed, and what it asked for.
+    """Return the queue for a later attempt: it keeps failure counts and pauses of sources.
 
-    A source that has failed often is asked once in an attempt, not in short intervals anew.
+    A source that has failed often is then requested once in an attempt, not in short intervals.
     """
     return tuple(
         replace(each, since=now)

@@ -1,4 +1,4 @@
-"""The state diagram, drawn from the machine itself (SPEC D4)."""
+"""The state diagram, generated from the edges that the running machine has (SPEC D4)."""
 
 from __future__ import annotations
 

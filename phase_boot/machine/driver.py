@@ -1,7 +1,8 @@
-"""The loop: run a state's handler, follow its trigger, write down the move.
+"""The driver: runs the handler of a state, follows its trigger and records the move.
 
-The driver is the only task that fires triggers and the only writer of
-`Transition` events.
+It is the only task that fires triggers and the only writer of `Transition` events. A handler is a
+plugin and untrusted in its behaviour: it runs in a task of its own with a time limit, its result is
+checked, and any exception becomes a drawn move.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.verify import Verified
 
 MAX_STEPS: Final = 1000
-"""Moves without a person or a pause; a walk that long goes in circles and is ended."""
+"""Moves without a person or a pause, after which the walk counts as an endless loop."""
 MAX_CANCELS: Final = 3
-"""So often a handler is told to stop; one that still goes on then is left alone."""
+"""Cancellations of a handler before it is abandoned."""
 
 
 class StepLimitExceeded(Exception):
-    """The machine moved `MAX_STEPS` times without an end, a person or a pause."""
+    """The machine made `MAX_STEPS` moves without reaching an end, a person or a pause."""
 
 
 class HandlerContractViolation(Exception):
-    """A handler answered what it must not, or stopped by itself; the text says what."""
+    """A handler returned an invalid step, or ended without one; the text has the details."""
 
 
 async def drive(
     handlers: Mapping[State, Handler], ports: Ports, boot: BootContext
 ) -> tuple[State, BootContext]:
-    """Walk the graph from its start to a terminal state, and return where and with what.
+    """Walk the graph from its start to a terminal state; return that state and the final facts.
 
-    However the walk ends, by cancellation too, the images are closed and Cache is released.
+    At every end of the walk, also by cancellation, the images are closed and Cache is released.
 
     Raises:
         StepLimitExceeded: the walk did not end.
@@ -57,7 +58,7 @@ async def drive(
 
 
 class _Walk:
-    """Where the machine is, and what it knows there."""
+    """One walk along the graph: the current state, and the facts known there."""
 
     def __init__(self, handlers: Mapping[State, Handler], ports: Ports, boot: BootContext) -> None:
         self._handlers = handlers
@@ -78,9 +79,9 @@ class _Walk:
         raise StepLimitExceeded(f"the machine made {MAX_STEPS} moves without an end")
 
     async def _move(self, source: State) -> bool:
-        """Run the handler of ``source``, follow where it leads, and say whether it had waited.
+        """Run the handler of ``source``, follow its trigger, and return whether it has waited.
 
-        It had, if a person was asked, or a pause before an automatic retry was kept.
+        It has if a person was asked, or if a pause preceded the automatic retry.
         """
         ports, now = self._ports, asyncio.get_running_loop().time
         self._visits[source] += 1
@@ -104,16 +105,16 @@ class _Walk:
 
 
 async def _run(handler: Handler, ports: Ports, boot: BootContext) -> tuple[Step, str | None]:
-    """Run one handler; every way it can end becomes a trigger that is drawn."""
+    """Run one handler; each of its possible ends becomes a drawn trigger."""
     drawn = triggers_of(handler.state)
     try:
         return _checked(handler, await _within_budget(handler, ports, boot)), None
     except BootError as error:
         failure: BaseException = error
     except (asyncio.CancelledError, KeyboardInterrupt):
-        # Somebody stops the run; a handler that stops itself is a HandlerContractViolation.
+        # The run itself is cancelled; a handler that cancels itself violates its contract instead.
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises ends in a drawn move
+    except BaseException as error:  # noqa: BLE001 - every exception of a plugin ends in a drawn move
         trace = "".join(traceback.format_exception(error, limit=-8))
         ports.emit(Crashed(state=handler.state, error=repr(error), trace=trace))
         failure = error
@@ -125,7 +126,7 @@ async def _run(handler: Handler, ports: Ports, boot: BootContext) -> tuple[Step,
 
 
 async def _within_budget(handler: Handler, ports: Ports, boot: BootContext) -> Step:
-    """Run a handler in a task of its own, so that it cannot swallow what is meant for us."""
+    """Run a handler in its own task, so that it cannot swallow a cancellation of the driver."""
     task = asyncio.create_task(_run_contained(handler, ports, boot), name=handler.state.value)
     try:
         await asyncio.wait({task}, timeout=handler.budget)
@@ -144,26 +145,26 @@ async def _run_contained(handler: Handler, ports: Ports, boot: BootContext) -> S
     try:
         return await handler.run(ports, boot)
     except SystemExit as error:
-        # asyncio would hand it to whoever runs the event loop, past the driver.
+        # asyncio would raise it out of the event loop, past the driver.
         raise HandlerContractViolation(
             f"the handler of {handler.state} wanted to exit ({error})"
         ) from error
 
 
 async def _stop(task: asyncio.Task[Step]) -> None:
-    """Cancel a handler, once more if it takes no notice, and then leave it alone."""
+    """Cancel a handler, up to `MAX_CANCELS` times if it continues, and then abandon it."""
     for _ in range(MAX_CANCELS):
         if task.done():
             break
         task.cancel()
         await asyncio.wait({task}, timeout=GRACE_SECONDS / MAX_CANCELS)
     if task.done() and not task.cancelled() and task.exception() is None:
-        # It came back after all, with something that nobody waits for any more.
+        # It returned a result after all, which is no longer used.
         _drop(task.result())
 
 
 def _drop(step: Step) -> None:
-    """Close what came with a step that is not taken."""
+    """Close the images of a step that is not taken."""
     held = getattr(getattr(step, "boot", None), "images", None)
     for field in fields(held) if isinstance(held, Images) else ():
         image = getattr(held, field.name)
@@ -182,11 +183,11 @@ def _checked(handler: Handler, step: Step) -> Step:
 
 
 def _forged(boot: BootContext) -> str | None:
-    """Say which fact of ``boot`` is not what proves it, or None if all of them are."""
+    """Return the fact of ``boot`` that lacks its proof, or None if all have theirs."""
     if not isinstance(boot, BootContext):
-        return "no record of the boot"
+        return "no BootContext"
     if not isinstance(boot.manifest, Verified | None):
-        return "a manifest that nobody verified"
+        return "an unverified manifest"
     if boot.images is None:
         return None
     if not isinstance(boot.images, Images) or boot.manifest is None:

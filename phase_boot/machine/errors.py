@@ -12,28 +12,28 @@ from phase_boot.machine.retries import Retry
 
 
 class BootError(Exception):
-    """A failure with a way out; its text is one sentence for a person."""
+    """A failure with a way out; the text is one sentence for a person."""
 
     way_out: ClassVar[Trigger]
     retry: ClassVar[Retry] = Retry.SOON
-    """How it may pass, where no person mends it."""
+    """When an automatic retry is worthwhile."""
 
 
 class OutOfTime(BootError):
-    """A state used up its budget."""
+    """A state exceeded its time budget."""
 
     way_out = FALLBACK
 
 
 class AskFirst(BootError):
-    """Runs before this one failed, so nothing is tried before a person was asked."""
+    """Earlier runs of the daemon failed, so that a person is asked before anything is tried."""
 
     way_out = Trigger.GIVE_UP
     retry = Retry.LATE
 
 
 class NotConfigured(BootError):
-    """The policy or the machine's description cannot be used."""
+    """The policy or the facts of the machine are invalid."""
 
     way_out = Trigger.GIVE_UP
     retry = Retry.LATE
@@ -46,59 +46,59 @@ class NoNetwork(BootError):
 
 
 class NotPrivate(BootError):
-    """A protection that Private requested did not take effect, or cannot be read back."""
+    """A setting of Private mode did not take effect, or cannot be read back."""
 
     way_out = Trigger.GIVE_UP
     retry = Retry.LATE
 
 
 class NotLocal(BootError):
-    """A way leads beyond the LAN although Local requested none, or that cannot be read back."""
+    """In Local mode there is a route beyond the LAN, or the routes cannot be read back."""
 
     way_out = Trigger.GIVE_UP
 
 
 class NothingFound(BootError):
-    """No candidate is left that has not been tried."""
+    """No untried candidate is left."""
 
     way_out = Trigger.GIVE_UP
 
 
 class BehindPortal(BootError):
-    """This network lets nobody out before somebody signs in."""
+    """A captive portal blocks this network until a person signs in."""
 
     way_out = Trigger.GIVE_UP
 
 
 class NotEnoughMemory(BootError):
-    """The image does not fit into the memory of this machine."""
+    """The memory of this machine is too small for the image."""
 
     way_out = Trigger.GIVE_UP
     retry = Retry.LATE
 
 
 class CannotStore(BootError):
-    """There is no place left to keep a verified artifact."""
+    """No store has room for a verified artifact."""
 
     way_out = Trigger.GIVE_UP
     retry = Retry.RARE
 
 
 class NoWayToStart(BootError):
-    """Neither kexec nor the firmware's loader can start anything on this machine."""
+    """Neither kexec nor the firmware's loader can start an image on this machine."""
 
     way_out = Trigger.GIVE_UP
     retry = Retry.LATE
 
 
 class KexecRefused(BootError):
-    """The running kernel would not load or start the new one."""
+    """The running kernel refused to load or to start the new one."""
 
     way_out = Trigger.NOT_LOADED
 
 
 class CannotChainload(BootError):
-    """There is nothing the firmware could be asked to start instead."""
+    """No image can be staged for the firmware."""
 
     way_out = Trigger.GIVE_UP
     retry = Retry.RARE

@@ -1,8 +1,7 @@
-"""The boot graph: which state may follow which, and on what trigger (SPEC D1).
+"""The boot graph: the states, and which trigger leads from one to another (SPEC D1).
 
-This module is data. It performs nothing and imports nothing of ours, so the
-machine, the diagram in docs/states.md and the replay of a journal all derive
-from the same table.
+The module is data and imports no other module of the project, so that the machine, the diagram in
+docs/states.md, the Promela model and the replay of a journal derive from the same table.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Final, NamedTuple
 
 @unique
 class State(StrEnum):
-    """A place the machine can be."""
+    """A state of the machine."""
 
     INIT = auto()
     NET_UP = auto()
@@ -24,9 +23,9 @@ class State(StrEnum):
     CHAINLOAD = auto()
     SHELL = auto()
     TARGET = auto()
-    """Terminal: the machine belongs to the operating system it verified."""
+    """Terminal: the verified operating system runs."""
     FIRMWARE = auto()
-    """Terminal: the machine restarts, and the firmware's loader starts what was staged."""
+    """Terminal: the machine restarts, and the firmware's loader starts the staged image."""
     OFF = auto()
     """Terminal: a person ended the run (reboot, power off, quit)."""
 
@@ -38,27 +37,27 @@ class Trigger(StrEnum):
     CONFIGURED = auto()
     LINKED = auto()
     OFFLINE = auto()
-    """No network came up; what is on Cache may do."""
+    """No network came up; the image on Cache may be sufficient."""
     FOUND = auto()
     VERIFIED = auto()
     REFUSED = auto()
-    """The candidate's manifest is not acceptable: try the next one."""
+    """The candidate's manifest is not acceptable: try the next candidate."""
     FETCHED = auto()
     UNAVAILABLE = auto()
-    """No source of this manifest could deliver: try the next candidate."""
+    """No source delivered the artifacts of this manifest: try the next candidate."""
     JUMPED = auto()
     OTHER_CALL = auto()
-    """The kernel refused one system call and has another: try that one."""
+    """The running kernel refused one system call: try the other one."""
     NOT_LOADED = auto()
-    """The kernel would not take or start the image: leave it to the firmware."""
+    """The running kernel refused the image: start it by the firmware."""
     STAGED = auto()
-    """The firmware's loader has what it takes to start the image."""
+    """The image is staged for the firmware's loader."""
     GIVE_UP = auto()
-    """There is no further way on without a person."""
+    """No automatic way is left: ask a person."""
     RETRY = auto()
-    """A person wants another attempt."""
+    """A person chose another attempt."""
     AUTO_RETRY = auto()
-    """The pause is over and no key was pressed: try again."""
+    """The pause ended without a pressed key: make another attempt."""
     LEAVE = auto()
 
 
@@ -98,7 +97,7 @@ EDGES: Final = (
 START: Final = State.INIT
 TERMINAL: Final = frozenset({State.TARGET, State.FIRMWARE, State.OFF})
 FALLBACK: Final = Trigger.GIVE_UP
-"""What a crash or a spent budget does: drawn from every state that can run."""
+"""The trigger after a crash or an exceeded budget; every state with a handler has this edge."""
 
 
 def triggers_of(state: State) -> frozenset[Trigger]:

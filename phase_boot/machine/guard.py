@@ -1,8 +1,7 @@
-"""The `transitions` machine as guard of the graph: it moves only along drawn edges.
+"""The guard: holds the current state, and moves it only along edges of the graph.
 
-The library is used for what it is good at, a checked table of moves. Work never
-runs in its callbacks, and exactly one task (the driver) fires its triggers;
-docs/adr/0002-machine.md says why.
+The library `transitions` serves as a checked table of moves. No work runs in its callbacks, and one
+task, the driver, fires its triggers (docs/adr/0002-machine.md).
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from phase_boot.machine.graph import EDGES, START, Edge, State, Trigger
 
 
 class UndrawnEdgeError(Exception):
-    """A move was asked for that the graph does not contain."""
+    """The requested move is not in the graph."""
 
 
 class Guard:
-    """Where the machine stands, and the only way to move it."""
+    """The current state of the machine, and the only way to change it."""
 
     def __init__(self, edges: Sequence[Edge] = EDGES, *, start: State = START) -> None:
         self._machine = transitions.Machine(
@@ -38,14 +37,14 @@ class Guard:
         return State(self._model.state)
 
     def allows(self, trigger: Trigger) -> bool:
-        """Tell whether ``trigger`` is drawn from the current state."""
+        """Return whether ``trigger`` is drawn from the current state."""
         return trigger.value in self._machine.get_triggers(self.state.value)
 
     def advance(self, trigger: Trigger) -> State:
         """Follow ``trigger`` and return the new state.
 
         Raises:
-            UndrawnEdgeError: the graph has no such edge; nothing has moved.
+            UndrawnEdgeError: the graph has no such edge; the state is unchanged.
         """
         source = self.state
         try:
@@ -65,7 +64,7 @@ class Guard:
 
 
 class _Position:
-    """The model that `transitions` moves; it has no methods for triggers to hide behind."""
+    """The model of `transitions`: only a state, and no trigger methods."""
 
     state: str = START.value
 

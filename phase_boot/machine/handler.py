@@ -1,4 +1,4 @@
-"""What a plugin must say about itself to handle a state (SPEC D2)."""
+"""The interface of a state's handler: its declaration, its ports and its result (SPEC D2)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from phase_boot.ports.supervisor import Supervisor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Every port a handler may touch."""
+    """The ports through which a handler acts."""
 
     clock: Clock
     platform: Platform
@@ -50,7 +50,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How a state was left: the trigger, and what is known now."""
+    """The result of a state: the trigger, and the facts known then."""
 
     trigger: Trigger
     boot: BootContext
@@ -58,18 +58,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A state's behaviour, declared as data.
+    """The handler of a state, declared as data so that its moves are checked before it runs.
 
     Attributes:
-        state: the state it handles.
+        state: the state that it handles.
         run: the coroutine; it returns a `Step` or raises one of `raises`.
-        leads: the triggers it may return.
-        raises: the errors it may raise, whose ways out must be drawn too.
-        budget: seconds after which the driver cancels it; None waits for a person, for ever.
+        leads: the triggers that it may return.
+        raises: the errors that it may raise; their ways out must be drawn too.
+        budget: seconds after which the driver cancels it; None for no limit, as while a person is
+            asked.
 
     Raises:
-        ValueError: the handler promises a move that the graph does not contain,
-            or has no time to make one.
+        ValueError: the graph lacks one of the declared moves, no move is declared, or the budget is
+            not positive.
     """
 
     state: State

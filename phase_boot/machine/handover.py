@@ -1,4 +1,4 @@
-"""What goes along with the kernel, whichever way it is started (SPEC "Handover")."""
+"""The target's initramfs and command line, the same for every boot method (SPEC "Handover")."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from phase_boot.url import is_url
 
 
 def initrd_of(ports: Ports, boot: BootContext, images: Images) -> Initrd:
-    """Return the initramfs with the hand-over document, and with the rootfs if it is in memory."""
+    """Return the initramfs with the hand-over document, and with a rootfs that is not on Cache."""
     store = require(boot.store, "a store")
-    # On a partition that cannot be named to it the target would not find the rootfs.
+    # The target finds the rootfs only on a partition that the document can name.
     usable = store.persistent and store.partition is not None and store.partition.is_readable
     named = store.partition if usable else None
     handoff = document(
@@ -37,7 +37,7 @@ def cmdline_of(boot: BootContext) -> str:
     """Return the target's command line.
 
     Raises:
-        BadCommandLine: the signed one cannot be used, in this mode or in any.
+        BadCommandLine: the signed command line is not usable, in this mode or in any.
     """
     manifest = require(boot.manifest, "a manifest").manifest
     return for_target(

@@ -1,7 +1,7 @@
-"""Models of machines on which kexec failed: remembered on Cache, for this build of the seed.
+"""The list of machine models on which kexec failed, kept on Cache for one build of the seed.
 
-What is read is a hint and nothing more: it chooses which of two ways is tried first, and both
-start only what was verified.
+The list is an untrusted hint: it decides which of two boot methods is tried first, and both start
+only verified images.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ MAX_BYTES: Final = 16 * 1024
 
 
 def kexec_failed_before(state_files: StateFiles, facts: Facts) -> bool:
-    """Tell whether a boot of this build wrote down that kexec fails on this model."""
+    """Return whether a boot of this build recorded that kexec fails on this model."""
     return bool(facts.model) and _key(facts) in _read(state_files)
 
 
 def remember_failure(state_files: StateFiles, facts: Facts) -> None:
-    """Write down that kexec fails on this model, the last `MAX_MODELS` of them.
+    """Record that kexec fails on this model; the latest `MAX_MODELS` records are kept.
 
     Raises:
-        StoreError: the disk refuses.
+        StoreError: the disk failed.
     """
     if not facts.model:
         return
-    # A new build may bring a kernel that can: what older builds met does not count for it.
+    # A new build may have a kernel that works, so that records of older builds do not count.
     kept = [key for key in _read(state_files) if key[0] == _built(facts) and key != _key(facts)]
     newest = [*kept, _key(facts)][-MAX_MODELS:]
     state_files.write(PAGE, json.dumps(newest, ensure_ascii=True).encode("ascii"))
@@ -49,7 +49,7 @@ def _built(facts: Facts) -> str:
 
 
 def _read(state_files: StateFiles) -> list[tuple[str, str]]:
-    """Return the models; anything that we did not write is none."""
+    """Return the recorded models; entries in another format are ignored."""
     try:
         raw = state_files.read(PAGE, limit=MAX_BYTES) or b"[]"
         check_depth(raw, 2)

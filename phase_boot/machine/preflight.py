@@ -1,4 +1,4 @@
-"""Finding out whether an image could be started here, before much of it is fetched."""
+"""Checks whether this machine can start an image, before its larger artifacts are downloaded."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from phase_boot.store.content_store import VerifiedFile
 from policies.model import Mode
 
 UKI = "uki"
-"""The optional artifact that the firmware starts under Secure Boot."""
+"""Name of the optional artifact that the firmware starts under Secure Boot."""
 
 
 class Unstartable(Exception):
-    """This image cannot be started here, though another might; the text says why."""
+    """This machine cannot start this image, but may start others; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What this machine could do: the rungs of kexec, and whether there is one below them."""
+    """The boot methods of this machine: kexec's system calls, and the firmware's loader."""
 
     arch: Arch
     boot_methods: BootMethods
@@ -39,18 +39,18 @@ class Survey:
 
 
 async def survey(ports: Ports, boot: BootContext) -> Survey:
-    """Ask the machine which ways are open.
+    """Determine which boot methods this machine has.
 
     Raises:
-        NoWayToStart: none is, whatever the image.
+        NoWayToStart: it has none, for any image.
     """
     facts = require(boot.facts, "the machine's facts")
     support, loader = await ports.kexec.support(), await staging_support(ports, boot)
     methods = BootMethods(remaining=support.methods, reasons=support.forbidden)
     if not support.methods and loader.obstacle:
-        said = "; ".join([*support.forbidden, loader.obstacle])
+        reasons = "; ".join([*support.forbidden, loader.obstacle])
         raise NoWayToStart(
-            f"nothing can be started on this machine ({said}); restart with one of these changed"
+            f"nothing can be started on this machine ({reasons}); restart with one of these changed"
         )
     if support.methods and not loader.obstacle:
         state_files = require(boot.store, "a store").state_files
@@ -60,7 +60,7 @@ async def survey(ports: Ports, boot: BootContext) -> Survey:
 
 
 async def staging_support(ports: Ports, boot: BootContext) -> StagingSupport:
-    """Ask about the firmware's loader, but not where nothing may be written to the stick."""
+    """Return the support of the firmware's loader; none in Private, which writes to no stick."""
     if require(boot.policy, "a policy").mode is Mode.PRIVATE:
         return StagingSupport(
             obstacle="Private mode writes nothing to the stick for the firmware to start; choose "
@@ -70,11 +70,11 @@ async def staging_support(ports: Ports, boot: BootContext) -> StagingSupport:
 
 
 def check_handover(boot: BootContext, *, rootfs_on_cache: bool) -> None:
-    """Check what the manifest alone decides about the hand-over, before anything is fetched.
+    """Check the parts of the hand-over that depend on the manifest alone, before the download.
 
     Raises:
-        Unstartable: the command line cannot be used in this mode, or the rootfs would have to go
-            along with the initramfs and is too large for that.
+        Unstartable: the command line is not usable in this mode, or the rootfs would have to be
+            appended to the initramfs and is too large for that.
     """
     try:
         cmdline_of(boot)
@@ -87,10 +87,10 @@ def check_handover(boot: BootContext, *, rootfs_on_cache: bool) -> None:
 
 
 def check_initramfs(image: VerifiedFile) -> None:
-    """Check that a kernel unpacks an initramfs, and that what is appended to it will be found.
+    """Check that a kernel unpacks an initramfs, and also the part that will be appended to it.
 
     Raises:
-        Unstartable: it will not be.
+        Unstartable: a kernel does not.
     """
     at = max(0, image.artifact.size - TAIL)
     if obstacle := obstacle_behind(image.read(TAIL, at)):
@@ -104,10 +104,10 @@ def check_initramfs(image: VerifiedFile) -> None:
 def check_kernel(
     ports: Ports, found: Survey, image: VerifiedFile, *, has_uki: bool
 ) -> tuple[Kernel, BootMethods]:
-    """Return what the kernel is, and the rungs that are open to it.
+    """Return the format of the kernel, and the boot methods that can start it.
 
     Raises:
-        Unstartable: it is no kernel, or for another machine, or no way is left to start it.
+        Unstartable: it is no kernel, is for another architecture, or no method can start it.
     """
     try:
         kernel = kernel_for(image.read(HEAD), found.arch)
@@ -135,7 +135,7 @@ def check_kernel(
 
 
 def uki_is_wanted(found: Survey, kernel: Kernel, methods: BootMethods) -> bool:
-    """Tell whether the firmware's loader will need the signed image: fetch it only then."""
+    """Return whether the firmware's loader may need the signed image; else it is not downloaded."""
     if found.loader.obstacle or not found.loader.secure_boot:
         return False
     return not methods.remaining or not kernel.signed
@@ -157,5 +157,5 @@ def chainload_obstacle(kernel: Kernel, loader: StagingSupport, *, has_uki: bool)
 
 
 def is_whole(kernel: Kernel) -> bool:
-    """Tell whether the image brings its own initramfs and command line."""
+    """Return whether the image contains its own initramfs and command line."""
     return kernel.format is Format.UKI

@@ -1,8 +1,8 @@
-"""The machine as a Promela model for spin, written from the graph and its handlers (SPEC B12).
+"""Generates a Promela model of the machine for spin, from the graph and its handlers (SPEC B12).
 
-States, edges and what each handler may do come from `graph.EDGES` and from the handlers' `leads`
-and `raises`; the pauses come from `retries`. Only the meaning of a trigger is added here: which
-manifest a step is about. A manifest is a number from 1; 0 is none.
+States, edges and the moves of each handler come from `graph.EDGES` and from the handlers' `leads`
+and `raises`; the pauses come from `retries`. This module adds only the effect of each trigger on
+the manifest of the attempt. A manifest is a number from 1; 0 is none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from phase_boot.machine.retries import Retries, Retry
 MANIFESTS: Final = 2
 """Different manifests that candidates may offer."""
 CANDIDATES: Final = 2
-"""Candidates of one attempt: Discover ends when the policy's number is reached."""
+"""Candidates of one attempt: Discover ends at the limit of the policy."""
 CALLS: Final = 2
 """System calls that may load a kernel (`ports.kexec.Method`)."""
 MAX_PAUSES: Final = 64
@@ -37,7 +37,7 @@ EFFECTS: Final[Mapping[tuple[State, Trigger], str]] = MappingProxyType(
         (State.SHELL, Trigger.AUTO_RETRY): "pause(); anew()",
     }
 )
-"""What a step does to the manifest of the attempt; a step that is not listed changes nothing."""
+"""The effect of a step on the variables of the model; other steps have none."""
 GUARDS: Final[Mapping[tuple[State, Trigger], str]] = MappingProxyType(
     {
         (State.DISCOVER, Trigger.FOUND): "tried < CANDIDATES",
@@ -48,10 +48,10 @@ GUARDS: Final[Mapping[tuple[State, Trigger], str]] = MappingProxyType(
         (State.SHELL, Trigger.GIVE_UP): "wish == w_none && person",
     }
 )
-"""When a handler takes an edge; one that is not listed may be taken at any time. A person who
-wants something is heard by an edge of that meaning alone: a crash is no answer."""
+"""When a handler takes an edge; other edges may be taken at any time. A person's choice is
+followed only by the edge of that choice: a crash does not count as one."""
 PROGRESS: Final = frozenset({(State.SHELL, Trigger.RETRY), (State.SHELL, Trigger.AUTO_RETRY)})
-"""Steps that a person chose, or that kept a pause: every cycle has one of them."""
+"""Steps that a person chose, or that a pause preceded: every cycle must have one of them."""
 
 _HEAD: Final = """\
 /* Written by `phase-boot graph --format promela`. Do not edit. */
@@ -98,10 +98,10 @@ def promela(
     """Return the model.
 
     Args:
-        handlers: what runs each state; an edge that none takes is never taken.
+        handlers: the handler of each state; an edge that none declares is never taken.
         edges: the graph.
-        pauses: seconds before each automatic retry, the last one for good; without them those of
-            a passing failure.
+        pauses: seconds before each automatic retry, the last one repeated; by default those of a
+            temporary failure.
     """
     tenths = [round(10 * pause) for pause in pauses or pauses_of(Retry.SOON)]
     lines = [
@@ -160,7 +160,7 @@ def _promised(handler: Handler) -> frozenset[Trigger]:
 
 
 def _terminal(state: State) -> str:
-    """Return what must hold at an end: what starts was fetched, verified and offered as one."""
+    """Return the assertion of a terminal state: one manifest was offered, verified and started."""
     if state is State.OFF:
         return "goto end_over"
     return (

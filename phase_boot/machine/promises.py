@@ -1,4 +1,8 @@
-"""Private and Local check that what they requested took effect; if not, the Shell says so."""
+"""Checks that the settings of Private and Local took effect before the network is used.
+
+Each mode promises a property to the user. A request that had no effect would break the promise
+unnoticed, so that the values are read back, and the boot ends in the Shell if one is wrong.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +24,15 @@ from phase_boot.ports.privacy import Evidence, Unreadable
 from policies.model import Mode, Policy
 
 SECONDS: Final = 30
-"""For one reading: firmware answers slowly, and may not answer at all."""
+"""Time limit of one read-back: firmware responds slowly, and may hang."""
 BURNED_IN: Final = "it keeps its burned-in hardware address"
 
 
 async def begin(ports: Ports, policy: Policy) -> None:
-    """In Private, remember what must be the same at the jump.
+    """In Private, record the values that must be unchanged at the jump.
 
     Raises:
-        NotPrivate: it cannot be read.
+        NotPrivate: they cannot be read.
     """
     if policy.mode is not Mode.PRIVATE:
         return
@@ -45,7 +49,7 @@ async def check(ports: Ports, boot: BootContext) -> None:
     """Check every promise of the mode; in Private, report the interfaces that stay down.
 
     Raises:
-        NotPrivate: a promise of Private is not met, or cannot be read back.
+        NotPrivate: a promise of Private is not kept, or cannot be read back.
         NotLocal: the same of Local.
     """
     mode = require(boot.policy, "a policy").mode
@@ -83,7 +87,7 @@ async def _check_local(ports: Ports) -> None:
 
 
 async def without_network(ports: Ports, policy: Policy, failure: NoNetwork) -> NoNetwork:
-    """Return why there is no network: in Private, because of interfaces that stay down.
+    """Return the cause of a missing network: in Private it names the interfaces that stay down.
 
     Raises:
         NotPrivate: the interfaces cannot be read.
@@ -104,7 +108,7 @@ async def without_network(ports: Ports, policy: Policy, failure: NoNetwork) -> N
 
 
 async def obstacle(ports: Ports, policy: Policy | None, interface: str) -> str | None:
-    """Return why a person cannot have ``interface`` set up, if so."""
+    """Return the reason for which ``interface`` must not be configured, or None."""
     if policy is not None and policy.mode is not Mode.PRIVATE:
         return None
     try:
@@ -115,7 +119,7 @@ async def obstacle(ports: Ports, policy: Policy | None, interface: str) -> str |
 
 
 def _report(ports: Ports, evidence: Evidence) -> dict[str, str]:
-    """Tell which interfaces stay down, and return them, each with the cause."""
+    """Report the interfaces that stay down, and return them, each with the cause."""
     refused = refused_interfaces(evidence)
     for name, cause in refused.items():
         reason = f"{BURNED_IN} ({cause})"

@@ -1,4 +1,4 @@
-"""The rules of Private, applied to what was read back (docs/adr/0007-modes.md)."""
+"""The rules of Private mode, applied to the values that were read back (docs/adr/0007-modes.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MULTICAST: Final = 0x01
 """Bits of the first byte of a hardware address (IEEE 802)."""
 HARDWARE: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 GENERATIONS: Final = frozenset({1, 3})
-"""IN6_ADDR_GEN_MODE_NONE and _RANDOM; _EUI64 and _STABLE_PRIVACY outlive a boot."""
+"""IN6_ADDR_GEN_MODE_NONE and _RANDOM; with _EUI64 and _STABLE_PRIVACY addresses outlive a boot."""
 QUIET: Final[Mapping[str, str]] = MappingProxyType(
     {"Network.LLMNR": "no", "Network.MulticastDNS": "no"}
 )
@@ -30,11 +30,11 @@ ANONYMOUS: Final[Mapping[str, str]] = MappingProxyType(
         "DHCPv6.SendHostname": "no",
     }
 )
-"""What keeps the host name and lasting identifiers out of what networkd sends (RFC 7844)."""
+"""Settings that keep the host name and persistent identifiers out of DHCP messages (RFC 7844)."""
 ASSOCIATION: Final = 1
-"""The IAID of every machine, so that it identifies none."""
+"""The IAID, the same on every machine so that it identifies none."""
 UNIQUE: Final = "duid-ll:0001"
-"""The beginning of a DUID of an Ethernet address without a time (RFC 8415, section 11.4)."""
+"""The start of a DUID-LL of an Ethernet address (RFC 8415, section 11.4)."""
 ETHERNET: Final = "01"
 """The hardware type before an address in a DHCPv4 client identifier (RFC 2132, section 9.14)."""
 
@@ -45,7 +45,7 @@ def refused_interfaces(evidence: Evidence) -> dict[str, str]:
 
 
 def identifiers(evidence: Evidence) -> tuple[str, ...]:
-    """Return which identifiers of DHCP there are to judge, each with its interface."""
+    """Return the names of the DHCP identifiers that were read back, each with its interface."""
     return tuple(
         f"{each.interface} {name}"
         for each in evidence.configurations
@@ -59,10 +59,10 @@ def identifiers(evidence: Evidence) -> tuple[str, ...]:
 
 
 def violations(evidence: Evidence, *, used: str | None = None) -> Iterator[str]:
-    """Yield a sentence with its way out for each promise that is not met.
+    """Yield a sentence with its way out for each promise that is not kept.
 
     Args:
-        evidence: what was read back.
+        evidence: the values that were read back.
         used: the interface that the boot uses.
     """
     if not evidence.requested:
@@ -86,7 +86,7 @@ def violations(evidence: Evidence, *, used: str | None = None) -> Iterator[str]:
 def _hardware_addresses(evidence: Evidence, used: str | None) -> Iterator[str]:
     burned = {each.permanent for each in evidence.interfaces if each.permanent}
     for each in evidence.interfaces:
-        # Interfaces of other types have no address that leaves the machine, unless they say so.
+        # Interfaces of other types have no address that leaves the machine, unless they report one.
         concerned = each.ethernet or each.permanent is not None or each.name == used
         wrong = _wrong_address(each, burned) if each.up and concerned else None
         if wrong is not None:
@@ -132,7 +132,7 @@ def _low_half(address: str) -> bytes:
 
 
 def _configurations(evidence: Evidence) -> Iterator[str]:
-    # An interface that is down, or was unplugged since, sends nothing.
+    # An interface that is down, or was unplugged meanwhile, sends nothing.
     interfaces = {each.name: each for each in evidence.interfaces if each.up}
     for each in evidence.configurations:
         interface = interfaces.get(each.interface)

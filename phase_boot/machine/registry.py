@@ -1,4 +1,4 @@
-"""Finding the states: entry points in, a total and unique map out (SPEC D2)."""
+"""The registry: loads the handlers from entry points, exactly one for each state (SPEC D2)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from phase_boot.machine.handler import Handler
 
 GROUP: Final = "phase_boot.states"
 OWN: Final = "phase-boot"
-"""The distribution whose handlers any other may replace."""
+"""The distribution whose handlers another distribution may replace."""
 
 
 class RegistryError(Exception):
-    """The handlers found do not cover the graph exactly once; the text names the plugin."""
+    """The handlers do not cover each state exactly once; the text names the plugin."""
 
 
 def installed_handlers() -> Mapping[State, Handler]:
-    """Load the handlers that this Python installation offers.
+    """Load the installed handlers.
 
-    A third party replaces a handler by offering an entry point of the same name.
+    A third party replaces a handler by an entry point of the same name.
 
     Raises:
-        RegistryError: one is missing, doubled, broken, or not a handler.
+        RegistryError: one is missing, duplicate, broken, or not a handler.
     """
     return total(load(point) for point in chosen(metadata.entry_points(group=GROUP)))
 
@@ -33,8 +33,7 @@ def total(handlers: Iterable[Handler]) -> Mapping[State, Handler]:
     """Return ``handlers`` by state.
 
     Raises:
-        RegistryError: a state that can run has no handler or two, or a handler
-            claims a terminal state.
+        RegistryError: a state has no handler or two, or a handler is for a terminal state.
     """
     found: dict[State, Handler] = {}
     for handler in handlers:
@@ -50,10 +49,10 @@ def total(handlers: Iterable[Handler]) -> Mapping[State, Handler]:
 
 
 def chosen(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
-    """Return the points to load: another distribution's instead of ours where both name a state.
+    """Return the points to load; a point of another distribution replaces the own one of its state.
 
     Raises:
-        RegistryError: two points of other distributions name one state.
+        RegistryError: two other distributions have a point for one state.
     """
     by_name: dict[str, list[metadata.EntryPoint]] = {}
     for point in points:
@@ -62,13 +61,13 @@ def chosen(points: Iterable[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
 
 
 def _preferred(named: list[metadata.EntryPoint]) -> list[metadata.EntryPoint]:
-    """Return another distribution's point where there is one.
+    """Return the point of another distribution, if there is one.
 
     Raises:
         RegistryError: two are left; the text names both and their distributions.
     """
     if len(named) == 1:
-        # Whose it is stands in a file that takes an e-mail parser to read: not on every boot.
+        # The owner is in a file that needs an e-mail parser, which is slow to import on each boot.
         return named
     unique = {(point.value, _owner(point)): point for point in named}
     others = [point for (_, owner), point in unique.items() if owner != OWN]
@@ -89,7 +88,7 @@ def load(point: metadata.EntryPoint) -> Handler:
     """Return the handler that ``point`` names.
 
     Raises:
-        RegistryError: it cannot be imported, is none, or handles another state.
+        RegistryError: it cannot be imported, is no handler, or handles another state.
     """
     try:
         handler = point.load()

@@ -1,6 +1,6 @@
-"""When an unattended machine tries again by itself, and what it remembers until then.
+"""Automatic retries of an unattended machine: their pauses, and the bans that outlive them.
 
-Pure: the time (`Clock.monotonic`) and randomness are arguments.
+All functions are pure: the time (`Clock.monotonic`) and randomness are arguments.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Final
 from phase_boot.machine.backoff import Backoff
 
 MIN_PAUSE_SECONDS: Final = 1.0
-"""No automatic retry follows sooner after the Shell was opened, whatever turns up."""
+"""Shortest time between the opening of the Shell and an automatic retry."""
 FIRST_PAUSE: Final = 20.0
-"""Seconds before jitter: a person reads the sentence and presses a key within half of it, also on a
-machine that takes some seconds to load the line editor."""
+"""First pause in seconds, before jitter. Half of it is enough for a person to read the sentence and
+press a key, also on a machine that takes some seconds to load the line editor."""
 MAX_EARLY: Final = 3
-"""Retries in a row that news from the network may start before their pause ends."""
+"""Retries in a row that a change of the network may start before their pause ends."""
 MAX_BANS: Final = 256
 BAN: Final = Backoff(first=900, longest=86_400)
-"""How long a server that sent other bytes than were signed is not asked by automatic retries."""
+"""How long automatic retries ban a server that sent other bytes than were signed."""
 
 
 class Retry(StrEnum):
-    """How a failure may pass, and so how often it is worth trying again."""
+    """The kind of a failure, which decides how often a retry is worthwhile."""
 
     SOON = auto()
-    """It may pass at any moment: a server, a link, a cable."""
+    """It may end at any moment: a server, a link, a cable."""
     LATE = auto()
-    """It passes when something else is changed: a policy, a published image, a fault of ours."""
+    """It ends when a person changes something: a policy, a published image, this program."""
     RARE = auto()
-    """Each attempt writes much to the stick before it fails."""
+    """Each attempt writes much to the stick before it fails, so that retries must be rare."""
 
 
 SCHEDULE: Final[Mapping[Retry, Backoff]] = MappingProxyType(
@@ -47,7 +47,7 @@ SCHEDULE: Final[Mapping[Retry, Backoff]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A server that is not asked before `until`, after so many offences."""
+    """A server that gets no request before `until`, and the number of its offences."""
 
     server: str
     offences: int
@@ -56,13 +56,13 @@ class Ban:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """The automatic retries since a person last chose something.
+    """The automatic retries since a person last chose an action.
 
     Attributes:
-        counts: how many followed a failure of each kind.
-        early: how many in a row did not wait for the end of their pause.
+        counts: the number of retries after each kind of failure.
+        early: the number of retries in a row that started before the end of their pause.
         bans: servers that sent other bytes than were signed.
-        since: when the present attempt began.
+        since: when the current attempt started.
     """
 
     counts: Mapping[Retry, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -72,20 +72,20 @@ class Retries:
 
     @property
     def total(self) -> int:
-        """How many there were."""
+        """The number of retries."""
         return sum(self.counts.values())
 
     def pause(self, kind: Retry, chance: float) -> float:
-        """Return the seconds until the next one; ``chance`` is random, from 0 up to 1."""
+        """Return the seconds until the next retry; ``chance`` is random, from 0 up to 1."""
         return SCHEDULE[kind].pause(self.counts.get(kind, 0) + 1, chance)
 
     @property
     def may_be_early(self) -> bool:
-        """Whether news may start the next one before its pause ends."""
+        """Whether a change of the network may start the next retry before its pause ends."""
         return self.early < MAX_EARLY
 
     def after(self, kind: Retry, origins: Iterable[str], *, early: bool, now: float) -> Retries:
-        """Return what is remembered when the next one starts."""
+        """Return the record at the start of the next retry, with bans of ``origins``."""
         counts = {**self.counts, kind: self.counts.get(kind, 0) + 1}
         return replace(
             self,
@@ -96,14 +96,14 @@ class Retries:
         )
 
     def banned(self, now: float) -> frozenset[str]:
-        """Return the servers that are not asked at this time."""
+        """Return the servers that are banned at this time."""
         return frozenset(ban.server for ban in self.bans if ban.until > now)
 
 
 def _banned(
     bans: Iterable[Ban], origins: Iterable[str], since: float, now: float
 ) -> tuple[Ban, ...]:
-    """Ban each origin whose last ban had ended by ``since``, longer with each repetition."""
+    """Ban each origin whose previous ban had ended by ``since``, longer with each repetition."""
     known = {ban.server: ban for ban in bans}
     for server in sorted(origins):
         before = known.get(server, Ban(server, 0, since))

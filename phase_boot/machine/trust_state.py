@@ -1,7 +1,7 @@
-"""What the stick remembers of whom to trust and of what it has seen, between boots.
+"""The trust state on the stick: the roots that were followed, and the versions that were seen.
 
-Nothing that is read here is believed: a kept root is followed like one from the network, and a
-version seen counts by its publisher's signatures (phase_boot.trust.rollback).
+The files are untrusted: a stored root is verified like one from the network, and a seen version
+counts by its publisher's signatures (`phase_boot.trust.rollback`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STATE: Final = "state.json"
 
 @dataclass(frozen=True, slots=True)
 class TrustState:
-    """What counts of what was kept, and every reason to doubt the rest."""
+    """The valid part of the stored state, and the reason for each part that is invalid."""
 
     chain: Chain
     seen: RollbackState
@@ -35,29 +35,29 @@ class TrustState:
 
 
 def load_trust_state(store: OpenStore, chain: Chain) -> TrustState:
-    """Read the roots and the state beside the artifacts of ``store``. It never fails: it doubts."""
+    """Read the roots and the state of ``store``. It never fails: invalid parts become doubts."""
     longer, doubts = _roots(store.state_files, chain)
     seen, reasons = _seen(store, longer)
     return TrustState(longer, seen, (*doubts, *reasons))
 
 
 def keep_root(state_files: StateFiles, version: int, raw: bytes) -> None:
-    """Write down a root that was followed; raise StoreError if the disk refuses."""
+    """Store a root that was followed; raise StoreError if the disk failed."""
     _keep(state_files, _root_name(version), raw)
 
 
 def keep_seen(state_files: StateFiles, seen: RollbackState, chain: Chain) -> None:
-    """Write down what was seen; raise StoreError if the disk refuses."""
+    """Store the versions that were seen; raise StoreError if the disk failed."""
     _keep(state_files, STATE, write_state(seen, chain))
 
 
 def _keep(state_files: StateFiles, name: str, data: bytes) -> None:
-    """Write what is not there yet: thousands of attempts must not wear out a stick."""
+    """Write a file unless it has this content: thousands of attempts must not wear out a stick."""
     try:
         if state_files.read(name, limit=len(data)) == data:
             return
     except StoreError:
-        # What cannot be read may still be replaced.
+        # A file that cannot be read may still be replaced.
         pass
     state_files.write(name, data)
 

@@ -1,7 +1,7 @@
 """One source's documents for the trust update workflow, and the files in which its result is kept.
 
 Verify and `phase-boot fetch` share it. They differ in how a document is requested (once, or with
-retries) and in what a disk that refuses means, so both pass these in.
+retries) and in the effect of a disk failure, so both are parameters.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Keep = Callable[[Callable[[StateFiles], None]], Awaitable[None]]
 
 
 def requirements_of(policy: Policy, arch: Arch) -> BootRequirements:
-    """Return what ``policy`` lets a machine of ``arch`` boot."""
+    """Return the manifests that ``policy`` permits on a machine of ``arch``."""
     return BootRequirements(arch=arch, channel=policy.channel, min_version=policy.min_version)
 
 
@@ -85,14 +85,14 @@ class UpdateSession:
         return self.document or await self.read(self.manifest_url)
 
     async def keep_root(self, version: int, raw: bytes) -> None:
-        """Report a root that was followed, and write it down."""
+        """Report a root that was followed, and store it."""
         found = self.updater.seen.floor(self.requirements.channel, self.requirements.arch)
         url = below(self.base or "", root_path(version))
         self.emit(RootFollowed(version=version, url=url, seen=str(found) if found else None))
         await self.keep(partial(keep_root, version=version, raw=raw))
 
     async def keep_state(self) -> None:
-        """Write down the rollback state as it is when the file is written."""
+        """Store the rollback state as it is when the file is written."""
         await self.keep(self._write_state)
 
     def _write_state(self, state_files: StateFiles) -> None:

@@ -1,4 +1,4 @@
-"""Waiting at the Shell: for a person, for the end of a pause, or for news from the network."""
+"""The wait before an automatic retry: it ends by a person, the end of the pause, or the network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from phase_boot.ports.operator import Answer, Report
 
 LAN: Final = "lan"
 FOLLOWED: Final = frozenset({NothingFound.__name__, BehindPortal.__name__})
-"""Failures of Discover, which has looked at every change of the network until it ended."""
+"""Failures of Discover, which has searched after every change of the network until its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """The time until the next attempt.
+    """The pause before the next attempt.
 
     Attributes:
-        seconds: how long it is.
+        seconds: its duration.
         query: what a new provider on this network must offer; None searches for none.
-        network: whether a network that could not be reached before ends it.
+        network: whether a new reachable network ends it.
     """
 
     seconds: float
@@ -39,10 +39,10 @@ class Pause:
 
 
 class RetryDue(Exception):
-    """The pause is over and no key was pressed.
+    """The pause ended without a pressed key.
 
     Attributes:
-        early: whether news from the network ended it.
+        early: whether a change of the network ended it.
     """
 
     def __init__(self, *, early: bool) -> None:
@@ -51,7 +51,7 @@ class RetryDue(Exception):
 
 
 async def answer_or_retry(ports: Ports, boot: BootContext, report: Report, pause: Pause) -> Answer:
-    """Return the answer of a person; the first pressed key ends the pause for good.
+    """Return the answer of a person; the first pressed key cancels the automatic retry.
 
     Raises:
         RetryDue: the pause is over and no key was pressed.
@@ -84,7 +84,7 @@ async def _key_pressed(ports: Ports) -> None:
 
 
 async def _news(ports: Ports, boot: BootContext, pause: Pause) -> str | None:
-    """Return what turned up during the pause, or None at its end."""
+    """Return the first change of the network during the pause, or None at its end."""
     loop = asyncio.get_running_loop()
     due = loop.time() + pause.seconds
     searches = {
@@ -117,7 +117,7 @@ def _news_sources(
 
 
 async def _network(ports: Ports, boot: BootContext) -> str | None:
-    """Return a network that this attempt could not reach, as soon as there is one."""
+    """Return the first network that this attempt could not reach."""
     known = boot.reach
     searched = boot.failure is not None and boot.failure.name in FOLLOWED
     async with aclosing(ports.network.changes()) as snapshots:
@@ -133,7 +133,7 @@ async def _network(ports: Ports, boot: BootContext) -> str | None:
 async def _provider(
     ports: Ports, boot: BootContext, finder: port.Finder, query: port.DiscoveryQuery
 ) -> str | None:
-    """Return a provider on a host that has not failed in this attempt."""
+    """Return the first provider on a host that has not failed in this attempt."""
     known = boot.rejected_urls | {each.candidate.url for each in boot.deferred}
     hosts = {port.host_of(url) for url in known}
     try:

@@ -1,4 +1,4 @@
-"""Setting the system clock, so that "now" for TLS is the reckoned now (ADR 0004)."""
+"""Sets the system clock, so that TLS judges certificates at the time of the boot (ADR 0004)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from phase_boot.ports.clock import ClockNotSet
 
 
 def advance(ports: Ports, now: datetime) -> None:
-    """Set the system clock to ``now`` if it is behind; a boot does not depend on it."""
+    """Set the system clock to ``now`` if it is behind; a failure is only reported."""
     if ports.clock.wall() < now:
         set_clock(ports, now)
 
 
 def set_clock(ports: Ports, to: datetime) -> str | None:
-    """Set the system clock and return None, or return the reason why it was not set."""
+    """Set the system clock and return None, or return the reason of the failure."""
     before = ports.clock.wall()
     try:
         ports.clock.set_wall(to)

@@ -1,8 +1,8 @@
-"""A sign of life to the supervisor, for as long as the driver is not stuck.
+"""The watchdog: notifies the service manager while the driver is not stuck.
 
-It comes from the driver's own event loop, so a loop that is blocked gives none; and none is
-given for a state that goes on after its budget was spent, because it does not let itself be
-cancelled.
+Notifications come from the driver's event loop, so a blocked loop sends none. None is sent either
+for a state that continues after its budget because it ignores its cancellation. The service manager
+then restarts the daemon.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from phase_boot.machine.graph import START, State
 from phase_boot.ports.supervisor import Supervisor
 
 GRACE_SECONDS: Final = 10
-"""For a state to clean up when it was cancelled."""
+"""Time for a cancelled state to clean up."""
 
 
 class Watchdog:
-    """What the driver tells of its way."""
+    """Notifies as long as the current state is within its budget."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -28,7 +28,7 @@ class Watchdog:
         self._deadline: float | None = None
 
     def entered(self, state: State, budget: float | None) -> None:
-        """Give signs for ``state`` until its budget is spent, or for ever if it has none."""
+        """Notify for ``state`` until its budget is exceeded, or without end if it has none."""
         self._state = state
         self._deadline = None
         if budget is not None:
@@ -36,21 +36,21 @@ class Watchdog:
         self._beat()
 
     async def beat(self, period: float) -> None:
-        """Give a sign every ``period`` seconds."""
+        """Notify every ``period`` seconds."""
         while True:
             await asyncio.sleep(period)
             if self._deadline is None or asyncio.get_running_loop().time() <= self._deadline:
                 self._beat()
 
     def _beat(self) -> None:
-        # Whoever listens in vain starts us again; a boot does not end because nobody can be told.
+        # A failed notification fails no boot; without any the service manager restarts the daemon.
         with contextlib.suppress(Exception):
             self._supervisor.alive(self._state.value)
 
 
 @contextlib.asynccontextmanager
 async def watchdog_running(supervisor: Supervisor) -> AsyncIterator[Watchdog]:
-    """Tell ``supervisor`` that the boot begins, and then that it goes on."""
+    """Notify ``supervisor`` of the start, and run the watchdog within the block."""
     watchdog, period = Watchdog(supervisor), None
     with contextlib.suppress(Exception):
         supervisor.ready()

@@ -1,1 +1,1 @@
-"""What the machine asks of the world: small Protocols, each with a real adapter and a fake."""
+"""Ports: the Protocols through which the machine acts, each with an adapter and a fake."""

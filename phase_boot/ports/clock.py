@@ -1,4 +1,4 @@
-"""Time, as the machine sees it."""
+"""Port of the clocks: a monotonic one for intervals, and the system clock for dates."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ class ClockNotSet(Exception):
 
 
 class Clock(Protocol):
-    """Seconds that only grow, the date that somebody set, and the patience to wait."""
+    """The monotonic clock, the system clock, and a timer."""
 
     def monotonic(self) -> float:
         """Return seconds since the running kernel started, suspended time included."""
 
     def wall(self) -> datetime:
-        """Return what the machine believes the UTC date to be; it may be wrong by decades."""
+        """Return the time of the system clock in UTC; it may be wrong by decades."""
 
     def set_wall(self, to: datetime) -> None:
-        """Set the date that `wall` returns, for this boot only; `monotonic` does not jump.
+        """Set the system clock, for this boot only; `monotonic` does not jump.
 
         The hardware clock is never written.
 
         Raises:
-            ClockNotSet: it is not ours to set, or it does not say what was set.
+            ClockNotSet: the permission is missing, or the clock reads back otherwise.
         """
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for this time."""

@@ -40,7 +40,7 @@ class FetchFailed(Exception):
 
 
 class Intercepted(FetchFailed):
-    """The network answered instead of the source, as a captive portal does; the text says how."""
+    """The network responded in place of the source, as a captive portal does; the text says how."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, retryable=False)

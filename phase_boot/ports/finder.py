@@ -1,4 +1,7 @@
-"""Ways of finding out where a signed manifest may be. All of them are hearsay."""
+"""Port of discovery: finders of URLs at which a signed manifest may be.
+
+What a finder yields is untrusted: the manifest at the URL is verified.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +14,33 @@ from phase_boot.url import BadUrl, Url
 
 
 class FinderFailed(Exception):
-    """This way of finding is out of order; the others are still to be asked."""
+    """The finder does not work; other finders may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryQuery:
-    """What is looked for."""
+    """The parameters of a search."""
 
     arch: Arch
     channel: str
     seconds: float
-    """How long to look."""
+    """Longest duration of the search."""
     urls: tuple[str, ...]
-    """Manifest URLs that the policy or a person named."""
+    """Manifest URLs of the policy, or one that a person typed."""
     newest_manifest: bytes | None = None
-    """The newest manifest that this machine remembers."""
+    """The newest manifest in the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A place that may hold a manifest; nothing in it is believed."""
+    """A URL at which a manifest may be; all fields are untrusted."""
 
     url: str
-    """Where `manifest.json` may be fetched."""
+    """URL of the `manifest.json`."""
     origin: str
-    """Which finder says so: `lan`, `url` or `cache`."""
+    """The finder that yielded it: `lan`, `url` or `cache`."""
     document: bytes | None = None
-    """The manifest itself, where the finder has it already."""
+    """The manifest, if the finder has it already."""
     service_name: str = ""
     """Name of the announced service, by which its several addresses count as one source."""
 
@@ -51,7 +54,7 @@ class Candidate:
 
 
 def server_of(url: str) -> str:
-    """Return who answers for ``url``: its origin; of a text that is no URL, the text."""
+    """Return the origin of ``url`` (RFC 6454), or the text itself if it is no URL."""
     try:
         return Url.parse(url).origin
     except BadUrl:
@@ -59,7 +62,7 @@ def server_of(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the machine that ``url`` names, whatever the port; nothing if it is no URL."""
+    """Return the host of ``url``; empty if it is no URL."""
     try:
         return Url.parse(url).host
     except BadUrl:
@@ -68,21 +71,21 @@ def host_of(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A finder passed over some of what it was told; it says so once per reason."""
+    """A finder ignored an announcement; it is reported once for each reason."""
 
     reason: str
 
 
 class Finder(Protocol):
-    """One way of finding candidates."""
+    """Finds candidates in one way."""
 
     @property
     def origin(self) -> str:
-        """The name of this way, as the policy's `discovery.order` spells it."""
+        """The finder's name in the policy's `discovery.order`."""
 
     def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:
-        """Yield candidates as they turn up, for at most `query.seconds`, and reasons of neglect.
+        """Yield candidates, and reasons of ignored announcements, for at most `query.seconds`.
 
         Raises:
-            FinderFailed: it cannot look at all.
+            FinderFailed: the finder does not work at all.
         """

@@ -1,4 +1,4 @@
-"""The journal, as a handler may see it: read it, and make it safe."""
+"""Port of the journal for handlers, which may read and flush it but write by `Ports.emit`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class JournalReader(Protocol):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines so far, oldest first, without newlines; of many attempts not all are kept."""
+        """The recent lines, oldest first, without newlines; old ones are dropped at some point."""
 
     def flush(self) -> None:
-        """Return when every line is where the jump cannot lose it; never raises."""
+        """Return when every line is stored so that the jump does not lose it; never raises."""

@@ -1,4 +1,4 @@
-"""Loading another kernel and jumping into it."""
+"""Port of kexec: loads a kernel and jumps into it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phase_boot.store.content_store import VerifiedFile
 
 @unique
 class Method(StrEnum):
-    """The two system calls that load a kernel, better one first."""
+    """The two system calls that load a kernel, the preferred first."""
 
     FILE = "kexec_file_load"
     SEGMENTS = "kexec_load"
@@ -21,11 +21,11 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KexecSupport:
-    """What the running kernel would do.
+    """What the running kernel supports and permits.
 
     Attributes:
-        methods: the calls that it has and that nothing forbids, better one first.
-        forbidden: one sentence for each call that it has and something forbids.
+        methods: the calls that are supported and permitted, the preferred first.
+        forbidden: one sentence for each call that is supported and not permitted.
     """
 
     methods: tuple[Method, ...]
@@ -33,11 +33,11 @@ class KexecSupport:
 
 
 class LoadRefused(Exception):
-    """A call would not take an image; the text explains the errno in words.
+    """A system call refused an image; the text explains the errno in words.
 
     Attributes:
-        errno: its name, such as `ENOEXEC`, or None if it is not known.
-        lasting: whether this machine would refuse any other image too.
+        errno: name of the error, such as `ENOEXEC`; None if unknown.
+        lasting: whether this machine refuses any other image too.
     """
 
     def __init__(self, reason: str, *, errno: str | None = None, lasting: bool = False) -> None:
@@ -47,30 +47,30 @@ class LoadRefused(Exception):
 
 
 class Kexec(Protocol):
-    """Takes only what was verified: an unverified kernel does not type-check."""
+    """Loads verified images only: an unverified kernel does not type-check."""
 
     async def support(self) -> KexecSupport:
-        """Tell which calls may be tried. Nothing is loaded by asking, and it never fails."""
+        """Return which calls may be tried. It loads nothing and never fails."""
 
     async def load(
         self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
     ) -> None:
-        """Hand an image to the running kernel by one system call.
+        """Load an image into the running kernel by one system call.
 
         Args:
             image: the kernel's file.
-            kernel: what is known of it; one that is packed is unpacked.
-            initrd: what goes with it.
-            cmdline: its command line.
-            method: the call.
+            kernel: the kernel's format; a compressed one is decompressed.
+            initrd: the initramfs with the hand-over document.
+            cmdline: the kernel's command line.
+            method: the system call.
 
         Raises:
-            LoadRefused: the call, or what it takes to make it, failed.
+            LoadRefused: the call or its preparation failed.
         """
 
     async def jump(self) -> None:
-        """Start the loaded kernel. Returns only where there is nothing to jump from (dry run).
+        """Start the loaded kernel. Returns only in a dry run, which jumps nowhere.
 
         Raises:
-            KexecRefused: the kernel would not.
+            KexecRefused: the running kernel refused to jump.
         """

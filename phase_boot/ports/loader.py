@@ -1,4 +1,4 @@
-"""The firmware's loader: the other way to start an image, over a restart of the machine."""
+"""Port of the firmware's boot loader, which starts an image by a restart of the machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from phase_boot.store.content_store import VerifiedFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagingSupport:
-    """Whether something could be staged here.
+    """Whether an image can be staged on this machine.
 
     Attributes:
-        obstacle: one sentence on why nothing can, if so.
-        secure_boot: whether the firmware starts only what is signed by somebody it trusts.
+        obstacle: one sentence on why no image can be staged; None if one can.
+        secure_boot: whether the firmware starts only images that are signed by a key it trusts.
     """
 
     obstacle: str | None = None
@@ -25,14 +25,14 @@ class StagingSupport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootPayload:
-    """What is to be started.
+    """The image to start, with its initramfs and command line.
 
     Attributes:
         image: a verified kernel, or a verified UKI.
-        kernel: what is known of it; one that is packed is unpacked.
-        initrd: what goes with it; a UKI brings its own, and its own command line.
-        cmdline: its command line.
-        version: what the loader shows.
+        kernel: the kernel's format; a compressed one is decompressed.
+        initrd: the initramfs; None for a UKI, which has its own, and its own command line.
+        cmdline: the kernel's command line.
+        version: the version that the loader shows.
     """
 
     image: VerifiedFile
@@ -43,31 +43,31 @@ class BootPayload:
 
 
 class Loader(Protocol):
-    """Stages an image on the stick, for one start and no more."""
+    """Stages an image on the stick, for a single start."""
 
     async def staging_support(self) -> StagingSupport:
-        """Tell whether staging may work here. Nothing is written by asking, and it never fails."""
+        """Return whether staging may work. It writes nothing and never fails."""
 
     async def stage(self, payload: BootPayload) -> str:
-        """Write the image to the stick, check what was written, and tell the firmware's loader.
+        """Write the image to the stick, read it back, and select it for the next start.
 
         Returns the name of the loader's entry.
 
         Raises:
-            CannotChainload: it does not fit, could not be written, or reads back otherwise than
-                it was signed. The loader was told nothing, and the stick boots as before.
+            CannotChainload: the image does not fit, could not be written, or reads back with other
+                bytes than were signed. The loader's selection is unchanged.
         """
 
     async def restart(self) -> None:
-        """Restart the machine. Returns once that has been asked for.
+        """Request a restart of the machine, and return.
 
         Raises:
-            CannotChainload: nobody would.
+            CannotChainload: the request was refused.
         """
 
     async def unstage(self) -> int:
-        """Remove from the stick what was ever staged, and return how many files that were.
+        """Remove all staged files from the stick, and return their number.
 
         Raises:
-            CannotChainload: something of it is still there.
+            CannotChainload: a staged file could not be removed.
         """

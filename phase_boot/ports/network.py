@@ -1,4 +1,4 @@
-"""The network, up to having an address."""
+"""Port of the network's configuration: interfaces, addresses, gateways and name servers."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ Address: TypeAlias = IPv4Address | IPv6Address
 WithPrefix: TypeAlias = IPv4Interface | IPv6Interface
 
 INTERFACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
-"""What we set up; the kernel takes more, and a pattern of networkd's would be more."""
+"""Interface names that are configured. The kernel accepts more; in networkd's files some of those
+would be patterns."""
 VLANS: Final = range(1, 4095)
 MAX_ADDRESSES: Final = 4
 MAX_SERVERS: Final = 3
-"""So many name servers a resolver asks."""
+"""Name servers that a resolver queries (resolv.conf(5))."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface that can be used, and what it was configured with."""
+    """A usable interface with its configuration."""
 
     interface: str
     addresses: tuple[str, ...]
-    """Each with the length of its prefix, as in `10.0.0.2/24`."""
+    """Each with its prefix length, as in `10.0.0.2/24`."""
     gateways: tuple[str, ...] = ()
-    """Where packets for other networks go."""
+    """The default gateways."""
     dns: tuple[str, ...] = ()
     """The name servers."""
     vlan: int | None = None
@@ -42,7 +43,7 @@ class Link:
 
 
 def reach_of(links: Iterable[Link]) -> frozenset[tuple[str, str]]:
-    """Return what can be reached: each interface with each of its networks and gateways.
+    """Return each interface with each of its networks and gateways.
 
     A snapshot whose reach has an element that an earlier one lacked may lead to a host that could
     not be reached before. Another address of the same network (RFC 8981) adds nothing.
@@ -55,14 +56,14 @@ def reach_of(links: Iterable[Link]) -> frozenset[tuple[str, str]]:
 
 
 def link_towards(host: str, links: Iterable[Link]) -> Link | None:
-    """Return the link that most likely leads to ``host``, or None without any link.
+    """Return the link over which ``host`` is most likely reached, or None without any link.
 
-    An address on a link's own network leads there; other addresses, and names, are reached through
+    An address in a network of a link is reached over that link; other addresses, and names, over
     the first link with a gateway.
 
     Args:
         host: a name, or an address with or without brackets and zone.
-        links: those that can be used, the preferred one first.
+        links: the usable links, the preferred one first.
     """
     every = tuple(links)
     text, _, zone = host.strip("[]").replace("%25", "%").partition("%")
@@ -94,22 +95,22 @@ def _is_within(address: Address, link: Link) -> bool:
 
 
 class SetupFailed(Exception):
-    """The network could not be set up; the sentence says why."""
+    """An interface could not be configured; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How one interface is to get its addresses.
+    """The requested configuration of one interface.
 
     Attributes:
         interface: its name.
-        addresses: with their prefixes; none asks DHCP and the routers' advertisements.
-        gateways: at most one of each family, within reach of an address of it.
-        dns: name servers, also beside those that DHCP tells.
-        vlan: the tag of the VLAN that the addresses belong to.
+        addresses: with their prefixes; without any, DHCP and router advertisements are used.
+        gateways: at most one of each address family, in a network of the addresses.
+        dns: name servers, in addition to those of DHCP.
+        vlan: the number of the VLAN that the addresses belong to; None for no VLAN.
 
     Raises:
-        ValueError: it would not work; the sentence says why.
+        ValueError: the configuration is invalid; the text is the reason.
     """
 
     interface: str
@@ -127,7 +128,7 @@ class Setup:
             raise ValueError(f"more than {MAX_ADDRESSES} addresses are not set")
         if len(self.dns) > MAX_SERVERS:
             raise ValueError(f"more than {MAX_SERVERS} name servers are never asked")
-        # A scope is free text to Python, and what is written to networkd's files must be none.
+        # Python accepts any text as a scope, and free text must not get into networkd's files.
         for each in (*self.addresses, *self.gateways, *self.dns):
             if "%" in str(each):
                 raise ValueError("an address stands without its %interface here")
@@ -152,31 +153,31 @@ def _usable(address: Address) -> None:
 
 
 class Network(Protocol):
-    """Somebody else configures the links; this tells when one is usable, and asks for another."""
+    """Reports usable links, which another program configures, and requests a configuration."""
 
     async def link(self, seconds: float) -> Link:
         """Wait for a link with an address.
 
         Raises:
-            NoNetwork: none came up within ``seconds``; the sentence says what was seen.
+            NoNetwork: no link came up within ``seconds``; the text names the interfaces.
         """
 
     def changes(self) -> AsyncGenerator[tuple[Link, ...], None]:
-        """Yield every usable link: once at once, then after each change of the links.
+        """Yield all usable links: immediately, then after each change of the links.
 
-        A snapshot may be empty, and each differs from the one before it. The stream has no end:
-        close it. `reach_of` tells whether a snapshot leads anywhere new, which is when a search or
-        a URL that failed is worth another try before its pause is over.
+        A snapshot may be empty, and each differs from the one before it. The stream has no end: the
+        caller closes it. Where `reach_of` a snapshot has a new element, a search or a URL that
+        failed is worth another try before its pause is over.
         """
 
     def interfaces(self) -> tuple[str, ...]:
-        """Return the interfaces that `configure` may be asked about, by name."""
+        """Return the names of the interfaces that `configure` accepts."""
 
     async def configure(self, setup: Setup, *, lan_only: bool) -> None:
-        """Have ``setup`` hold from now on, until the machine is switched off.
+        """Apply ``setup``; it lasts until the machine is switched off.
 
-        Where ``lan_only`` is set, no way leads beyond the networks of its addresses.
+        With ``lan_only`` there is no route beyond the networks of its addresses.
 
         Raises:
-            SetupFailed: it does not; the sentence says why.
+            SetupFailed: it could not be applied; the text is the reason.
         """

@@ -1,4 +1,4 @@
-"""The person at the console, if there is one."""
+"""Port of the operator: the person at the console, if there is one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from phase_boot.ports.network import Setup
 
 
 class MenuAction(StrEnum):
-    """What a person may ask for. Booting what was refused is not among it (SPEC M4.5)."""
+    """An entry of the Shell's menu. None boots what was refused (SPEC M4.5)."""
 
     RETRY = auto()
     CANDIDATE = auto()
-    """Look again, and name what is to be tried first."""
+    """Search again, and choose the candidate to try first."""
     URL = auto()
     NETWORK = auto()
     CLOCK = auto()
-    """Set the system clock, and begin anew with it."""
+    """Set the system clock, and start a new attempt at its time."""
     SAVE = auto()
     ROOT_SHELL = auto()
     REBOOT = auto()
@@ -40,19 +40,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the person is told, and what they may ask for.
+    """What the Shell shows, and the actions that it permits.
 
     Attributes:
-        cause: what went wrong, in one sentence.
-        way_out: what can be done about it, in one sentence.
+        cause: the failure, in one sentence.
+        way_out: what the person can do, in one sentence.
         refusals: one sentence for each candidate that failed, oldest first.
-        journal: what happened so far, as the journal spells it, oldest first.
-        mode: internet, local or private, if that is known.
+        journal: the recent lines of the journal, oldest first.
+        mode: internet, local or private; None if unknown.
         actions: the permitted actions; any other is refused.
-        interfaces: the network interfaces that can be set up.
+        interfaces: the network interfaces that can be configured.
         note: the result of the previous action, in one sentence.
-        retry_in: seconds until the machine tries again by itself unless a key is pressed, as a
-            countdown to show; None if it waits for a person.
+        retry_in: seconds until the machine tries again by itself unless a key is pressed, shown as
+            a countdown; None if it waits for a person.
     """
 
     cause: str
@@ -68,25 +68,25 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateOption:
-    """A candidate that turned up: hearsay, as all of them."""
+    """A candidate that was found, untrusted like every candidate."""
 
     url: str
     origin: str
     refused: str | None
-    """Why it was refused before in this boot, if it was."""
+    """The reason for which it was refused before in this boot; None if it was not."""
 
 
 class Operator(Protocol):
-    """Asks a person what to do."""
+    """Asks a person for the next action."""
 
     async def ask(self, report: Report) -> Answer:
-        """Show ``report`` and wait for an answer, for ever if need be."""
+        """Show ``report`` and wait for an answer, without a time limit."""
 
     async def touched(self) -> None:
-        """Return when a key was pressed since `ask` was last called."""
+        """Return when a key was pressed since the last call of `ask`."""
 
     async def choose(self, options: Sequence[CandidateOption]) -> str | None:
-        """Show ``options`` and return the URL of the one that is to be tried, or None for none."""
+        """Show ``options`` and return the URL of the chosen one, or None for none."""
 
     async def perform(self, action: MenuAction) -> None:
-        """Carry out `REBOOT` or `POWER_OFF`, or `ROOT_SHELL` to its end; nothing for others."""
+        """Perform `REBOOT` or `POWER_OFF`, or run `ROOT_SHELL` to its end; ignore other actions."""

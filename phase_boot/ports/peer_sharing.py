@@ -1,4 +1,4 @@
-"""Whoever fetches the same at the same time: telling them what we hold, and handing it on."""
+"""Port of peer sharing: serves pieces to peers that download the same, and posts to trackers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from phase_boot.content.digest import Digest
 from policies.model import Reach
 
 OFFSET_TYPE: Final = "Q"
-"""How `array` names the numbers by which it is said where a stretch begins."""
+"""Type code of the `array` with the piece offsets."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedArtifact:
-    """An artifact that we hand on as far as we hold it: its name, its DAG, and its size."""
+    """An artifact whose present pieces are served to peers: its digest, DAG and size."""
 
     digest: Digest
     root: Cid
@@ -24,59 +24,59 @@ class SharedArtifact:
 
 
 class ShareHandle(Protocol):
-    """An artifact that is handed on."""
+    """A shared artifact."""
 
     def mark(self, held: int) -> None:
-        """Hand on these stretches of it from now on."""
+        """Serve the pieces of the bitfield ``held`` from now on."""
 
 
 class PeerSharing(Protocol):
-    """Others who fetch, as far as we serve them and tell a provider of it."""
+    """Serves pieces to peers, and sends announcements to trackers."""
 
     @property
     def port(self) -> int:
-        """Where we answer."""
+        """The TCP port on which pieces are served."""
 
     async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        """Send ``body`` there and return the answer.
+        """POST ``body`` to ``url`` and return the response body.
 
         Raises:
-            FetchFailed: nobody takes it, the answer is larger than ``limit`` bytes or late, or it
-                lies beyond ``reach``.
+            FetchFailed: the request failed, the response is larger than ``limit`` bytes or late, or
+                the server is beyond ``reach``.
         """
 
     async def clear(self) -> None:
-        """Hand on nothing any more of what was shared, and hold no file of it open.
+        """Stop sharing, and close all shared files.
 
         Raises:
-            FetchFailed: nobody takes the order.
+            FetchFailed: the process that serves the pieces does not respond.
         """
 
     async def share(self, share: SharedArtifact, file: int, cuts: Sequence[int]) -> ShareHandle:
-        """Hand on an artifact out of an open file, as soon as some of it is marked.
+        """Share an artifact from an open file, as soon as pieces of it are marked.
 
         Args:
-            share: what it is.
-            file: its descriptor; it may be closed afterwards.
-            cuts: where each stretch begins, and the last one's end.
+            share: the artifact.
+            file: the descriptor; it may be closed afterwards.
+            cuts: the offset of each piece, and the end of the last one.
 
         Raises:
-            FetchFailed: it cannot be handed on.
+            FetchFailed: the artifact cannot be shared.
         """
 
 
 class PeerResponder(Protocol):
-    """The one who answers them, in the process that reads the network."""
+    """Serves the peers, in the process that reads the network."""
 
     def share(self, share: SharedArtifact, file: int, marks: int) -> None:
-        """Hand on what is marked of a file; both descriptors are its own from here on.
+        """Serve the marked pieces of a file; the responder owns and closes both descriptors.
 
         Raises:
-            ValueError: the marks are none.
+            ValueError: ``marks`` is no bitfield.
         """
 
     def clear(self) -> None:
-        """Hand on nothing any more, and close what it was given."""
+        """Stop sharing, and close all descriptors."""
 
     async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        """Do what `PeerSharing.post` says."""
+        """Implement `PeerSharing.post`."""

@@ -1,4 +1,4 @@
-"""The machine we run on, and what the person at its boot menu chose."""
+"""Port of the machine: its hardware, the kernel command line, the policy and the memory."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from policies.model import Policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known before anything is tried."""
+    """The facts that Init reads once."""
 
     arch: Arch
     mode: str
     url: str | None
     """A manifest URL from the kernel command line."""
     built: datetime
-    """The build date of the seed: no clock is believed that is behind it."""
+    """The build date of the seed; a clock that is behind it is wrong."""
     stages: tuple[tuple[str, float], ...]
-    """What happened before the daemon: name, seconds since kernel start."""
+    """The stages of the boot before the daemon: name, and seconds since the kernel started."""
     model: str | None = None
-    """Who made this machine and what they call it, if the firmware says."""
+    """Manufacturer and model, if the firmware reports them."""
 
 
 class Platform(Protocol):
-    """Facts that do not change during a run, and the memory that does."""
+    """Reads the facts, the policy, and the state of the memory."""
 
     async def facts(self) -> Facts:
         """Return the facts.
 
         Raises:
-            NotConfigured: the kernel command line or the machine is not one we know.
+            NotConfigured: the kernel command line or the architecture is not supported.
         """
 
     async def policy(self, mode: str) -> Policy:
         """Return the policy for ``mode``.
 
         Raises:
-            NotConfigured: it cannot be read or refuses itself; the sentence says why.
+            NotConfigured: it cannot be read or is invalid; the text is the reason.
         """
 
     def memory_available(self) -> int:
-        """Return how many bytes could be used now without swapping."""
+        """Return the bytes of memory that are available without swapping."""
 
     def rss_peak(self) -> int:
-        """Return the most bytes of memory this process ever held."""
+        """Return the peak resident memory of this process, in bytes."""

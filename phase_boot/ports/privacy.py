@@ -1,4 +1,8 @@
-"""What Private and Local requested of the kernel, networkd and the firmware, as it is now."""
+"""Port of the read-back: what Private and Local requested, as the system reports it now.
+
+A request to the kernel, networkd or the firmware may have no effect. Only a value that was read
+back proves one, and `machine.read_back` judges it.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,13 @@ class Interface:
         name: its current name.
         address: its hardware address, lower case with colons; empty if it has none.
         permanent: the burned-in address, if the driver reports one (IFLA_PERM_ADDRESS).
-        drawn: the address that was drawn for it, if the kernel showed it then.
+        drawn: the random address that was set for it, if the kernel confirmed it then.
         assigned: whether the kernel calls the address set (NET_ADDR_SET, NET_ADDR_STOLEN).
-        refused: why no address was drawn for it, if one was tried.
+        refused: the reason for which no random address could be set; None if one was, or none was
+            tried.
         up: whether it is up (IFF_UP).
-        ethernet: whether it is of the only type that is set up (ARPHRD_ETHER).
-        generation: how the kernel makes its IPv6 link-local address (IN6_ADDR_GEN_MODE_*).
+        ethernet: whether it is of the only type that is configured (ARPHRD_ETHER).
+        generation: how the kernel generates its IPv6 link-local address (IN6_ADDR_GEN_MODE_*).
         addresses: its IPv6 addresses.
     """
 
@@ -37,7 +42,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """How networkd has set an interface up, as it reports it.
+    """The configuration of an interface, as networkd reports it.
 
     Attributes:
         interface: its name.
@@ -56,20 +61,20 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything that is read back.
+    """All values that are read back.
 
     Attributes:
         interfaces: every network interface but the loopback.
-        configurations: of the interfaces that networkd has set up.
+        configurations: one for each interface that networkd has configured.
         host_name: the kernel's node name.
         shipped_name: the host name in the image, the same on every machine.
-        mounts: where file systems of a disk are mounted.
-        swaps: the devices and files that are swapped to.
-        opened: the Cache partitions that were read or written, of any disk.
+        mounts: mount points of file systems on a disk.
+        swaps: the devices and files used for swapping.
+        opened: the Cache partitions, on any disk, that were read or written.
         variables: the EFI variables that differ from those at the start.
         compared: how many EFI variables were compared.
-        requested: False where nothing was requested, because the machine is set up by its owner
-            and nothing is started (a dry run).
+        requested: False in a dry run, which requests nothing: another system has configured the
+            machine, and nothing is started.
     """
 
     interfaces: tuple[Interface, ...] = ()
@@ -85,14 +90,14 @@ class Evidence:
 
 
 class Unreadable(Exception):
-    """Something cannot be read back; the sentence says what."""
+    """A value cannot be read back; the text names it."""
 
 
 class Privacy(Protocol):
     """Reads back what a mode requested. It changes nothing and judges nothing."""
 
     async def begin(self) -> None:
-        """Remember the firmware's variables as they are; a later call keeps the first ones.
+        """Record the firmware's variables; a later call keeps the first record.
 
         Raises:
             Unreadable: they cannot be read.

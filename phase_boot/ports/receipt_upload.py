@@ -1,4 +1,4 @@
-"""Where a booted machine hands in the receipts of what it ran."""
+"""Port by which a booted machine uploads the receipts of its jobs to providers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from policies.model import Reach
 
 
 class UploadFailed(Exception):
-    """A provider did not take a receipt; the text is the reason.
+    """A provider did not accept a receipt; the text is the reason.
 
     Attributes:
-        retryable: whether it may take it in a while.
-        retry_after: seconds that the provider asked to be left alone, if it did.
+        retryable: whether it may accept the receipt later.
+        retry_after: seconds that the provider asked to wait; None if it named no pause.
     """
 
     def __init__(self, reason: str, *, retryable: bool, retry_after: float | None = None) -> None:
@@ -22,11 +22,11 @@ class UploadFailed(Exception):
 
 
 class ReceiptUploader(Protocol):
-    """Gives receipts to providers."""
+    """Uploads receipts to providers."""
 
     def upload(self, base: str, receipt: bytes, *, reach: Reach) -> None:
-        """Give a receipt to the provider at ``base``, within a bounded time.
+        """Upload a receipt to the provider at ``base``, within a bounded time.
 
         Raises:
-            UploadFailed: it did not take it, or lies beyond ``reach``.
+            UploadFailed: the provider did not accept it, or is beyond ``reach``.
         """

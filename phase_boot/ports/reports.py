@@ -1,4 +1,4 @@
-"""Where a person can take a report with them: the stick they booted from."""
+"""Port by which a report of the boot is saved on the stick, to be read on another machine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Protocol
 
 
 class NotSaved(Exception):
-    """The report is not on the stick; the sentence says why."""
+    """The report was not saved; the text is the reason."""
 
 
 class Reports(Protocol):
-    """Keeps a few reports. Nobody asks for one in Private."""
+    """Keeps the latest reports. In Private mode it is not called."""
 
     async def save(self, name: str, text: str) -> str:
-        """Write ``text`` under ``name``, durably, and return where a person finds it.
+        """Write ``text`` under ``name``, durably, and return the path on the stick.
 
         Raises:
-            NotSaved: it could not be written; what was there before still is.
+            NotSaved: it could not be written; earlier reports are unchanged.
         """

@@ -1,4 +1,4 @@
-"""Small files that outlive a boot, beside the artifacts: what the stick remembers."""
+"""Port of the state files: small files beside the artifacts that outlive a boot."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from typing import Protocol
 
 
 class StateFiles(Protocol):
-    """Files by name. A name is a plain file name; nobody writes the same one twice at once."""
+    """Files by name. A name has no directory; each file has one writer at a time."""
 
     def read(self, name: str, *, limit: int) -> bytes | None:
-        """Return the first ``limit`` bytes of a file and one more if it is longer, or None.
+        """Return at most ``limit + 1`` bytes of a file, or None if there is no such file.
+
+        A result longer than ``limit`` means that the file is too long.
 
         Raises:
-            StoreError: it is there and cannot be read.
+            StoreError: the file exists and cannot be read.
         """
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a file, durably and all at once: after a crash it is the old one or the new one.
+        """Replace a file durably and atomically: after a crash it is the old one or the new one.
 
         Raises:
-            StoreError: the disk refused; the old file is still there.
+            StoreError: the disk failed; the old file is unchanged.
         """

@@ -1,4 +1,4 @@
-"""The place where artifacts are kept: the Cache partition, or memory."""
+"""Port of the store of artifacts: on the Cache partition, or in memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class OpenStore:
     """An opened store.
 
     Attributes:
-        cas: the store.
-        notebook: what else is remembered in the same place.
-        persistent: whether the target OS can find it again on the Cache partition.
-        note: why it is in memory although the policy allows Cache, if so.
-        partition: the Cache partition that it is on, if it is on one.
+        cas: the artifacts.
+        state_files: small files that are kept in the same place.
+        persistent: whether it is on disk, so that the started system can find the artifacts.
+        note: the reason for which it is in memory although the policy allows Cache; else None.
+        partition: its Cache partition; None if it is on none.
     """
 
     cas: ContentStore
@@ -30,18 +30,18 @@ class OpenStore:
 
 
 class StoreOpener(Protocol):
-    """Opens the store that the policy allows, and gives the partition back."""
+    """Opens the store that the policy allows, and releases its partition."""
 
     async def open(self, *, persistent: bool, bound: int) -> OpenStore:
-        """Return the store, at most ``bound`` bytes large; in memory if Cache cannot be used.
+        """Return a store of at most ``bound`` bytes, in memory if Cache cannot be used.
 
         Args:
-            persistent: False means that Cache must not even be mounted (Private).
-            bound: bytes of artifacts to keep.
+            persistent: False in Private mode, in which Cache is not even mounted.
+            bound: largest number of bytes of all artifacts.
 
         Raises:
-            CannotStore: there is not even memory for it.
+            CannotStore: a store in memory is not possible either.
         """
 
     async def release(self) -> None:
-        """Unmount what was mounted, so that the jump leaves a clean filesystem."""
+        """Unmount the Cache partition, so that the jump leaves a clean filesystem."""

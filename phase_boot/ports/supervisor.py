@@ -1,4 +1,4 @@
-"""Whoever started us, and starts us again if we hang: systemd in the seed."""
+"""Port of the service manager, which restarts the daemon if it hangs: systemd in the seed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Supervisor(Protocol):
-    """Told that all is well, for as long as it is. Telling never fails and never waits."""
+    """Receives the daemon's notifications, as sd_notify(3). A call never fails and never waits."""
 
     @property
     def period(self) -> float | None:
-        """Seconds between two words that keep it content; None where nobody listens."""
+        """Interval of the `alive` notifications in seconds; None without a watchdog."""
 
     def ready(self) -> None:
-        """Say that the boot has begun."""
+        """Notify that the boot has started."""
 
     def alive(self, doing: str) -> None:
-        """Say that we are not stuck, and what we are at in one word."""
+        """Notify that the driver is not stuck, with the name of the current state."""

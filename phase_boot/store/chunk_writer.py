@@ -226,7 +226,7 @@ class ChunkWriter:
         )
 
     def _copy(self, source: int, start: int, at: int, length: int) -> None:
-        """Copy as much as can be copied; the hashes decide later what is right."""
+        """Copy as much as can be copied; the hashes decide later which chunks are valid."""
         fd, copy = self._descriptor(), self._disk.copy
         try:
             self._write_fully(

@@ -44,7 +44,7 @@ class PartialFiles(Protocol):
         NoSpace: no room is left.
         ReadOnly: the disk takes no changes.
         Busy: the file is open elsewhere.
-        DiskFailed: the disk refuses in any other way.
+        DiskFailed: the disk failed otherwise.
     """
 
     def open_partial(self, name: str) -> Descriptor:
@@ -87,7 +87,7 @@ class Disk(PartialFiles, Protocol):
         NoSpace: no room is left.
         ReadOnly: the disk takes no changes.
         Busy: the file is open elsewhere.
-        DiskFailed: the disk refuses in any other way.
+        DiskFailed: the disk failed otherwise.
     """
 
     def items(self, folder: Folder) -> tuple[FileInfo, ...]:

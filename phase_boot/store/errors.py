@@ -13,7 +13,7 @@ class StoreError(Exception):
 
 
 class NotStored(StoreError):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 class Corrupt(StoreError):

@@ -81,7 +81,7 @@ def test_no_sequence_of_answers_boots_what_was_refused(
     if mode == "private":
         assert play.reports.saved == {}
     if not root:
-        assert MenuAction.ROOT_SHELL not in play.operator.obeyed
+        assert MenuAction.ROOT_SHELL not in play.operator.performed
 
 
 def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:

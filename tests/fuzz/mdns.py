@@ -58,7 +58,7 @@ def _check(url: str, told: str | None, addresses: tuple[str, ...]) -> None:
     assert parts.port is None or 0 <= parts.port < 2**16
     # A name that only this wire knows was replaced by what its owner announced, nothing else was.
     assert parts.hostname in addresses or Url.parse(told or "") == Url.parse(url)
-    assert Url.parse(url).scope not in {Scope.OWN, Scope.NOBODY}
+    assert Url.parse(url).scope not in {Scope.OWN, Scope.RESERVED}
     assert not (parts.hostname or "").endswith(".local")
 
 

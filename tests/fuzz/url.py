@@ -38,7 +38,7 @@ def _base(text: str) -> None:
 
 
 def _announced(text: str) -> None:
-    assert announced(text).scope not in {Scope.OWN, Scope.LINK, Scope.NOBODY}
+    assert announced(text).scope not in {Scope.OWN, Scope.LINK, Scope.RESERVED}
 
 
 def _redirect(text: str) -> None:

@@ -182,9 +182,9 @@ def test_the_query_of_a_signed_url_is_kept_for_the_files_beside_it() -> None:
         ("8.8.8.8", Scope.PUBLIC),
         ("2600::1", Scope.PUBLIC),
         ("::ffff:8.8.8.8", Scope.PUBLIC),
-        ("224.0.0.251", Scope.NOBODY),
-        ("255.255.255.255", Scope.NOBODY),
-        ("ff02::fb", Scope.NOBODY),
+        ("224.0.0.251", Scope.RESERVED),
+        ("255.255.255.255", Scope.RESERVED),
+        ("ff02::fb", Scope.RESERVED),
         ("mirror.example", Scope.NAME),
     ],
 )

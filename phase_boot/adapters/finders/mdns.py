@@ -273,7 +273,7 @@ def manifest_urls(
     # Announced addresses may replace only the host name of the announcer itself.
     if server is None or url.host != server.rstrip(".").lower():
         return
-    reached = [a for a in addresses if scope_of(a) not in {Scope.OWN, Scope.NOBODY}]
+    reached = [a for a in addresses if scope_of(a) not in {Scope.OWN, Scope.RESERVED}]
     # A link-local address needs our interface in the URL, so it is the last resort.
     far = [a for a in reached if scope_of(a) is not Scope.LINK]
     for address in (far or reached)[:MAX_ADDRESSES]:

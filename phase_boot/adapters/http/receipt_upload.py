@@ -60,7 +60,7 @@ class HttpReceiptUploader:
         """Post ``receipt`` to the provider at ``base``, within a bounded time.
 
         Raises:
-            UploadFailed: it did not take it, or lies beyond ``reach``.
+            UploadFailed: the provider did not accept it, or is beyond ``reach``.
         """
         for url in (base, self._proxy):
             if reach is Reach.LAN and url and not self._near(host_of(url)):

@@ -320,7 +320,7 @@ def test_a_reboot_is_asked_for_only_by_a_person() -> None:
     play = scene(bad=Site({}))
     play.operator.answers = [Answer(MenuAction.RETRY), Answer(MenuAction.REBOOT)]
     assert play.play() is State.OFF
-    assert play.operator.obeyed == [MenuAction.REBOOT]
+    assert play.operator.performed == [MenuAction.REBOOT]
     assert play.walk.states.count(State.INIT) == 2
 
 

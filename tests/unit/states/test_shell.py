@@ -55,7 +55,7 @@ def test_a_root_shell_is_opened_where_the_policy_allows_it_and_the_menu_comes_ba
     play = asking(scene(bad=unsigned_site()), MenuAction.ROOT_SHELL)
     play.platform.table["shell"]["root"] = True
     assert play.play() is State.OFF
-    assert play.operator.obeyed == [MenuAction.ROOT_SHELL, MenuAction.QUIT]
+    assert play.operator.performed == [MenuAction.ROOT_SHELL, MenuAction.QUIT]
     assert play.operator.reports[1].note == "The root shell has ended."
 
 
@@ -65,7 +65,7 @@ def test_private_saves_no_report_and_offers_none() -> None:
     assert play.play() is State.OFF
     assert MenuAction.SAVE not in play.operator.reports[0].actions
     assert play.reports.saved == {}
-    assert play.operator.obeyed == [MenuAction.QUIT]
+    assert play.operator.performed == [MenuAction.QUIT]
 
 
 def test_as_long_as_no_policy_is_known_nothing_is_written_and_no_root_shell_opens() -> None:
@@ -210,5 +210,5 @@ def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None
 def test_an_answer_that_was_not_on_offer_is_none() -> None:
     play = asking(scene(bad=unsigned_site()), MenuAction.ROOT_SHELL, MenuAction.RETRY)
     assert play.play() is State.OFF
-    assert play.operator.obeyed == [MenuAction.QUIT]
+    assert play.operator.performed == [MenuAction.QUIT]
     assert play.of("shell.chose") == []
