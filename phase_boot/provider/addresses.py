@@ -16,26 +16,26 @@ UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ClientAddress:
     """The address of a client, and the network that limits count it under."""
 
     network: str
     host: str
 
 
-def origin_of(address: str) -> Origin:
-    """Return the origin of a client ``address``, with or without an IPv6 zone.
+def client_address(address: str) -> ClientAddress:
+    """Return the client address that ``address`` spells, with or without an IPv6 zone.
 
-    A text that is not an IP address has the origin `UNKNOWN`, which has limits like any other.
+    A text that is not an IP address is `UNKNOWN`, which has limits like any other.
     """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        return Origin(UNKNOWN, UNKNOWN)
+        return ClientAddress(UNKNOWN, UNKNOWN)
     if isinstance(found, ipaddress.IPv4Address):
-        return Origin(str(found), str(found))
+        return ClientAddress(str(found), str(found))
     if found.ipv4_mapped is not None:
-        return Origin(str(found.ipv4_mapped), str(found.ipv4_mapped))
+        return ClientAddress(str(found.ipv4_mapped), str(found.ipv4_mapped))
     plain = ipaddress.IPv6Address(int(found))
     network = ipaddress.IPv6Network((plain, IPV6_PREFIX), strict=False)
-    return Origin(str(network), str(plain))
+    return ClientAddress(str(network), str(plain))

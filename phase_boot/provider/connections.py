@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Final
 
-from phase_boot.provider.addresses import Origin, origin_of
+from phase_boot.provider.addresses import ClientAddress, client_address
 from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.limits import Limits
 
@@ -65,7 +65,7 @@ def cut(transport: asyncio.BaseTransport) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    origin: Origin
+    client: ClientAddress
     since: float
 
 
@@ -99,16 +99,16 @@ class Connections:
         The connection that has to make room, if any, is cut.
         """
         self._forget_closed()
-        origin, limits = origin_of(address), self._limits
-        mine = sum(each.origin.network == origin.network for each in self._open.values())
+        client, limits = client_address(address), self._limits
+        mine = sum(each.client.network == client.network for each in self._open.values())
         crowded = mine >= limits.connections_per_address
         if crowded or len(self._open) >= limits.connections:
-            evicted = victim(self._entries(now), origin, same_network=crowded)
+            evicted = victim(self._entries(now), client, same_network=crowded)
             if evicted is None:
                 return False
             del self._open[evicted]
             cut(evicted)
-        self._open[transport] = _Open(origin, now)
+        self._open[transport] = _Open(client, now)
         return True
 
     def _forget_closed(self) -> None:
@@ -117,7 +117,7 @@ class Connections:
 
     def _entries(self, now: float) -> list[Entry[asyncio.Transport]]:
         return [
-            Entry(transport, each.origin, self._is_idle(transport, now - each.since), each.since)
+            Entry(transport, each.client, self._is_idle(transport, now - each.since), each.since)
             for transport, each in self._open.items()
         ]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from phase_boot.provider.addresses import Origin
+from phase_boot.provider.addresses import ClientAddress
 
 K = TypeVar("K")
 
@@ -22,19 +22,19 @@ class Entry(Generic[K]):
 
     Attributes:
         key: its key in the table.
-        origin: the origin of its client.
+        client: the address of its client.
         idle: whether its client makes no use of it.
         rank: among otherwise equal entries, the lowest rank is evicted first.
     """
 
     key: K
-    origin: Origin
+    client: ClientAddress
     idle: bool
     rank: float
 
 
 def victim(
-    entries: Iterable[Entry[K]], newcomer: Origin, *, same_network: bool = False
+    entries: Iterable[Entry[K]], newcomer: ClientAddress, *, same_network: bool = False
 ) -> K | None:
     """Return the key of the entry to evict for ``newcomer``, or None to refuse the newcomer.
 
@@ -45,32 +45,32 @@ def victim(
 
     Args:
         entries: the whole table.
-        newcomer: the origin of the client that wants an entry.
+        newcomer: the address of the client that wants an entry.
         same_network: evict only from the newcomer's network, because that is at its limit.
     """
     listed = list(entries)
-    networks = Counter(each.origin.network for each in listed)
-    hosts = Counter(each.origin for each in listed)
-    idle_networks = Counter(each.origin.network for each in listed if each.idle)
-    idle_hosts = Counter(each.origin for each in listed if each.idle)
+    networks = Counter(each.client.network for each in listed)
+    hosts = Counter(each.client for each in listed)
+    idle_networks = Counter(each.client.network for each in listed if each.idle)
+    idle_hosts = Counter(each.client for each in listed if each.idle)
 
     def may_lose(entry: Entry[K]) -> bool:
-        network = entry.origin.network
+        network = entry.client.network
         if same_network and network != newcomer.network:
             return False
         if entry.idle:
             return True
         if network == newcomer.network:
-            return hosts[entry.origin] >= hosts[newcomer] + 2
+            return hosts[entry.client] >= hosts[newcomer] + 2
         return networks[network] >= networks[newcomer.network] + 2
 
     def cost(entry: Entry[K]) -> tuple[float, ...]:
-        network = entry.origin.network
+        network = entry.client.network
         return (
             idle_networks[network],
             networks[network],
-            idle_hosts[entry.origin],
-            hosts[entry.origin],
+            idle_hosts[entry.client],
+            hosts[entry.client],
             entry.idle,
             -entry.rank,
         )

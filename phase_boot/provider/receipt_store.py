@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.content.digest import Digest
-from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
+from phase_boot.provider.addresses import UNKNOWN, ClientAddress, client_address
 from phase_boot.provider.backend import open_if_regular
 from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.limits import Limits
@@ -85,7 +85,7 @@ class ReceiptStore:
                 return StoredReceipt(receipt, path, known=True)
             try:
                 self._check_node(folder, receipt)
-                self._make_room(node, origin_of(address).network)
+                self._make_room(node, client_address(address).network)
                 self._write(path, raw)
                 self._prune(folder, path)
             except OSError as error:
@@ -173,13 +173,13 @@ class ReceiptStore:
             entries = [
                 Entry(
                     name,
-                    Origin(networks[name], networks[name]),
+                    ClientAddress(networks[name], networks[name]),
                     idle=False,
                     rank=_eviction_rank(folder),
                 )
                 for name, folder in nodes.items()
             ]
-            evicted = victim(entries, Origin(network, network), same_network=crowded)
+            evicted = victim(entries, ClientAddress(network, network), same_network=crowded)
             if evicted is None:
                 raise ReceiptRejected(
                     f"The SITE has receipts of {len(nodes)} nodes already, {mine} of them from "

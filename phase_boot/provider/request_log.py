@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from phase_boot.journal.event import Event
-from phase_boot.provider.addresses import origin_of
+from phase_boot.provider.addresses import client_address
 from phase_boot.provider.events import (
     Emit,
     ReceiptKept,
@@ -93,7 +93,7 @@ class RequestLog:
             self._end()
 
     def _client(self, peer: str) -> _Client:
-        network = origin_of(peer).network
+        network = client_address(peer).network
         if network not in self._clients and len(self._clients) >= MAX_CLIENTS:
             network = _OTHERS
         return self._clients.setdefault(network, _Client())

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from phase_boot.provider.addresses import Origin, origin_of
+from phase_boot.provider.addresses import ClientAddress, client_address
 from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.limits import Limits
 
@@ -32,7 +32,7 @@ PeerAddress: TypeAlias = tuple[str, int]
 
 @dataclass(slots=True)
 class _PeerState:
-    origin: Origin
+    client: ClientAddress
     last_seen: float
     last_progress: float
     """Time of its last new piece or last assignment."""
@@ -103,9 +103,9 @@ class TrackedSwarm:
         self.expire(now)
         peer = self._peers.get(address)
         if peer is None:
-            origin = origin_of(address[0])
-            if self._make_room(origin):
-                peer = self._peers[address] = _PeerState(origin, now, now)
+            client = client_address(address[0])
+            if self._make_room(client):
+                peer = self._peers[address] = _PeerState(client, now, now)
         if peer is not None:
             self._update_peer(peer, have, now)
             fair = min(max(MIN_ASSIGNED, self._count // (BATCHES * len(self))), MAX_ASSIGNED)
@@ -120,18 +120,18 @@ class TrackedSwarm:
         """Remove a peer that announced that it stops."""
         self._peers.pop(address, None)
 
-    def _make_room(self, newcomer: Origin) -> bool:
+    def _make_room(self, newcomer: ClientAddress) -> bool:
         """Return whether there is room for one more peer; evict one if needed."""
         limits = self._limits
-        origins = [each.origin for each in self._peers.values()]
-        if origins.count(newcomer) >= limits.peers_per_address:
+        clients = [each.client for each in self._peers.values()]
+        if clients.count(newcomer) >= limits.peers_per_address:
             return False
-        of_network = sum(each.network == newcomer.network for each in origins)
+        of_network = sum(each.network == newcomer.network for each in clients)
         crowded = of_network >= limits.peers_per_network
-        if not crowded and len(origins) < limits.peers:
+        if not crowded and len(clients) < limits.peers:
             return True
         entries = [
-            Entry(address, each.origin, idle=False, rank=each.last_seen)
+            Entry(address, each.client, idle=False, rank=each.last_seen)
             for address, each in self._peers.items()
         ]
         evicted = victim(entries, newcomer, same_network=crowded)

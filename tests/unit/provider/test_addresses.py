@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
+from phase_boot.provider.addresses import UNKNOWN, ClientAddress, client_address
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from phase_boot.provider.addresses import UNKNOWN, Origin, origin_of
     ],
 )
 def test_the_network_of_an_address(address: str, network: str, host: str) -> None:
-    assert origin_of(address) == Origin(network, host)
+    assert client_address(address) == ClientAddress(network, host)
