@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final
 
 from phase_boot.console.display import COLUMNS, FILE, Display
+from phase_boot.journal.record import Record
 
 LEAST_COLUMNS: Final = 20
 INDENT: Final = " " * 13
@@ -211,12 +211,12 @@ class Console:
         self._start = start
         self._bar_shown = False
 
-    def write(self, line: str) -> None:
-        """Render a journal line."""
-        self.show(json.loads(line))
+    def write(self, record: Record) -> None:
+        """Render a record of the journal."""
+        self.show(record.fields)
 
     def show(self, event: Fields) -> None:
-        """Render an event."""
+        """Render the fields of an event, which may come from a line of another process."""
         if event.get("event") == "fetch.progress":
             self.draw(event)
             return

@@ -13,6 +13,7 @@ from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.memory_notebook import MemoryNotebook
 from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.handoff.document import CachePartition
+from phase_boot.journal.record import Record
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed
 from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
@@ -196,7 +197,7 @@ class FakeReports:
 
 
 class Lines:
-    """A journal sink in memory."""
+    """Implements `journal.Sink` in memory."""
 
     name = "memory"
 
@@ -204,8 +205,8 @@ class Lines:
         self.lines: list[str] = []
         self.flushes: list[int] = []
 
-    def write(self, line: str) -> None:
-        self.lines.append(line)
+    def write(self, record: Record) -> None:
+        self.lines.append(record.line)
 
     def flush(self) -> None:
         self.flushes.append(len(self.lines))

@@ -1,6 +1,6 @@
-"""Facts that hold over many attempts, and when one of them is news.
+"""Decides whether an event that states a condition is news, or repeats the previous attempt's.
 
-Pure: an event stands for the fact, and its number in the journal for the line that has it.
+Pure: it gets events and their sequence numbers, and no line.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from phase_boot.journal.event import Event
 
 
 class Deduplicator:
-    """The deduplicated facts of the present attempt and of the one before it.
+    """The deduplicated events of the present attempt and of the previous one.
 
-    A fact is news where neither of the two had it, or where its line was left out of the journal
-    since. So the facts that are remembered are bounded by those of two attempts.
+    An event is news if neither attempt had it, or if its line was dropped from the journal since.
+    So the memory is bounded by the events of two attempts.
     """
 
     def __init__(self) -> None:
-        self._before: dict[Event, int] = {}
+        self._previous: dict[Event, int] = {}
         self._present: dict[Event, int] = {}
 
-    def is_known(self, fact: Event, *, holds: Callable[[int], bool]) -> bool:
-        """Say whether ``fact`` is no news, and remember that the present attempt has it too.
+    def is_known(self, event: Event, *, holds: Callable[[int], bool]) -> bool:
+        """Return whether ``event`` is no news; remember that the present attempt has it too.
 
-        ``holds`` says whether the journal still has the line of a number.
+        ``holds`` returns whether the journal still has the line of a sequence number.
         """
-        seq = self._present.get(fact, self._before.get(fact))
+        seq = self._present.get(event, self._previous.get(event))
         if seq is None or not holds(seq):
             return False
-        self._present[fact] = seq
+        self._present[event] = seq
         return True
 
-    def written(self, fact: Event, seq: int) -> None:
-        """Remember the line of ``fact``."""
-        self._present[fact] = seq
+    def written(self, event: Event, seq: int) -> None:
+        """Remember the sequence number of ``event``."""
+        self._present[event] = seq
 
     def next_attempt(self) -> None:
-        """A new attempt begins."""
-        self._before, self._present = self._present, {}
+        """Begin a new attempt."""
+        self._previous, self._present = self._present, {}

@@ -1,16 +1,16 @@
-"""The lines of a journal that are kept in memory: the first attempt at a boot, and the newest ones.
+"""Bounds the journal in memory: it keeps the first attempt to boot and the newest ones.
 
 A machine that waits for weeks makes thousands of attempts. Each ends where the next begins, in
-Init, so that whole attempts can be left out and `replay` still walks what is kept.
+Init, so whole attempts can be left out and `replay` still accepts the rest.
 """
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from phase_boot.journal.record import Record
 from phase_boot.journal.run_events import JournalCut
 
 MAX_LINES: Final = 6000
@@ -31,36 +31,36 @@ class RetainedLines:
         self._cut = 0
         self._seq, self._at = 0, 0.0
 
-    def add(self, line: str, *, seq: int, at: float) -> None:
-        """Keep a line, and leave out the oldest attempts but the first where there are too many."""
-        (self._later[-1] if self._later else self._first).append(line)
-        self._seq, self._at = seq, at
+    def add(self, record: Record) -> None:
+        """Keep the line of a record; over the limit, drop the oldest attempts except the first."""
+        (self._later[-1] if self._later else self._first).append(record.line)
+        self._seq, self._at = record.seq, record.at
         self._count += 1
         while self._count > self._limit and len(self._later) > 1:
-            gone = len(self._later.popleft())
-            self._cut += gone
-            self._count -= gone
+            dropped = len(self._later.popleft())
+            self._cut += dropped
+            self._count -= dropped
 
     def next_attempt(self) -> None:
-        """The next line belongs to a new attempt."""
+        """Assign all following lines to a new attempt."""
         if not self._later:
             self._cut_seq, self._cut_at = self._seq + 1, self._at
         self._later.append([])
 
     def holds(self, seq: int) -> bool:
-        """Say whether the line of that number is kept."""
+        """Return whether the line with the number ``seq`` is kept."""
         return not self._cut_seq <= seq < self._cut_seq + self._cut
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What is kept, with one line for what is not."""
+        """All kept lines, with one `journal.cut` in place of the dropped ones."""
         lines = list(self._first)
         if self._cut:
             lines.append(self._cut_line())
-        for each in self._later:
-            lines += each
+        for attempt in self._later:
+            lines += attempt
         return tuple(lines)
 
     def _cut_line(self) -> str:
-        stamps = {"boot_id": self._boot_id, "seq": self._cut_seq, "at": self._cut_at}
-        return json.dumps({**stamps, "lines": self._cut, "event": JournalCut.event})
+        event = JournalCut(lines=self._cut)
+        return Record(event=event, boot_id=self._boot_id, seq=self._cut_seq, at=self._cut_at).line

@@ -26,6 +26,7 @@ from phase_boot.content.version import Version
 from phase_boot.handoff.kernel import Format
 from phase_boot.journal.event import Event
 from phase_boot.journal.journal import MAX_TEXT
+from phase_boot.journal.record import DIGITS
 from phase_boot.ports.kexec import Method
 from phase_boot.ports.operator import MenuAction
 from phase_boot.trust.fields import parse_channel
@@ -36,8 +37,6 @@ STAMPS: Final[Mapping[str, Any]] = MappingProxyType(
     {"boot_id": str, "event": str, "seq": int, "at": float}
 )
 """What the journal adds to every event."""
-DIGITS: Final = 4
-"""The journal rounds to so many decimal places."""
 _BOOT_ID: Final = re.compile(r"[!-~]{1,64}")
 _CODE: Final = re.compile(r"[a-z][a-z-]{0,31}(\.[a-z][a-z-]{0,31})?")
 _SIGNED: Final = frozenset({("stage", "reached")})

@@ -19,10 +19,18 @@ from phase_boot.adapters.system.tpm import pcrs
 from phase_boot.content.digest import Digest
 from phase_boot.handoff.cmdline import parse
 from phase_boot.handoff.document import MAX_BYTES
+from phase_boot.journal.event import Event
 from phase_boot.machine.backoff import Backoff
 from phase_boot.plasma.boot_record import BootRecord, InvalidHandoff
 from phase_boot.plasma.errors import PlasmaError
 from phase_boot.plasma.event_output import EventWriter, devices
+from phase_boot.plasma.events import (
+    JobsDone,
+    NodeIdentified,
+    ProblemFound,
+    ReceiptSigned,
+    ReceiptsUploaded,
+)
 from phase_boot.plasma.module_source import ModuleSource, policy_of
 from phase_boot.plasma.node_key import (
     NodeKey,
@@ -71,10 +79,6 @@ class Places:
     root: Path = Path("/")
 
 
-Tell = Callable[[str, dict[str, object]], None]
-"""Emits an event: its name and its fields."""
-
-
 def _receipt_desk(proxy: str) -> ReceiptUploader:
     from phase_boot.adapters.http.receipt_upload import HttpReceiptUploader  # noqa: PLC0415 - slow to import
 
@@ -93,7 +97,7 @@ def _same_disk(one: Path, other: Path) -> bool:
 class Effects:
     """The side effects of this module, replaceable in tests."""
 
-    tell: Tell
+    emit: Callable[[Event], None]
     desk: Callable[[str], ReceiptUploader] = _receipt_desk
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random
@@ -102,9 +106,9 @@ class Effects:
 
 def main(_options: object = None) -> int:
     """Run the jobs as the target's unit does, and return the exit status."""
-    telling = EventWriter(devices(), lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    status = boot(Places(), Effects(tell=telling.tell))
-    telling.drain()
+    output = EventWriter(devices(), lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+    status = boot(Places(), Effects(emit=output.emit))
+    output.drain()
     return status
 
 
@@ -118,7 +122,7 @@ def boot(places: Places, effects: Effects) -> int:
         return 1
     _hand_in(record, done, effects)
     good = all(each.receipt.exit == 0 for each in done)
-    effects.tell("plasma.done", {"jobs": len(done), "node": keyid})
+    effects.emit(JobsDone(jobs=len(done), node=keyid))
     return 0 if good else 1
 
 
@@ -176,7 +180,7 @@ def _run_all(places: Places, record: BootRecord, effects: Effects) -> tuple[list
         )
         for each in run_jobs((*found, *record.manifest.jobs), supply.module_of, machine):
             done.append(each)
-            effects.tell("plasma.receipt", {"receipt": each.raw.decode("ascii")})
+            effects.emit(ReceiptSigned(receipt=each.raw.decode("ascii")))
             _keep(each, ledger, effects)
         return done, agent.keyid
 
@@ -204,7 +208,7 @@ def _signing(places: Places, effects: Effects, *, persistent: bool) -> Iterator[
             return NodeKey(ephemeral().key, f"{error} This run has a key of its own.")
 
     with signing_agent(source) as agent:
-        effects.tell("plasma.node", {"node": agent.keyid, "note": agent.note})
+        effects.emit(NodeIdentified(node=agent.keyid, note=agent.note))
         yield agent
 
 
@@ -226,7 +230,7 @@ def _hand_in(record: BootRecord, done: Sequence[JobResult], effects: Effects) ->
     for base in record.providers:
         reason = _handed_in(desk, base, done, reach, effects)
         if reason is None:
-            effects.tell("plasma.handed_in", {"provider": base, "receipts": len(done)})
+            effects.emit(ReceiptsUploaded(provider=base, receipts=len(done)))
             return
         _problem(effects, f"{base} did not take the receipts: {reason}.")
 
@@ -253,4 +257,4 @@ def _handed_in(
 
 
 def _problem(effects: Effects, sentence: str) -> None:
-    effects.tell("plasma.problem", {"reason": sentence})
+    effects.emit(ProblemFound(reason=sentence))

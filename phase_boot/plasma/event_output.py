@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from phase_boot.adapters.system.sinks import DeviceSink
+from phase_boot.journal.event import Event
+from phase_boot.journal.record import Record
 
 CONSOLE: Final = Path("/dev/console")
 PORTS: Final = "sys/class/virtio-ports"
@@ -26,12 +27,11 @@ class EventWriter:
         self._now = now
         self._seq = 0
 
-    def tell(self, name: str, fields: dict[str, object]) -> None:
-        """Write the event ``name``."""
-        stamp = {"event": name, "seq": self._seq, "at": round(self._now(), 2)}
+    def emit(self, event: Event) -> None:
+        """Write ``event``."""
+        record = Record(event=event, seq=self._seq, at=self._now())
         self._seq += 1
-        line = json.dumps({**stamp, **fields}, ensure_ascii=True)
-        self._for_each(lambda device: device.write(line))
+        self._for_each(lambda device: device.write(record))
 
     def drain(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Wait at most `DRAIN_SECONDS` for devices that are slow or held by another process."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import folded, printable
 from phase_boot.journal.event import Event
+from phase_boot.journal.record import encoded, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,4 +174,4 @@ def _write(line: str) -> None:
 def as_line(event: Event) -> str:
     """Return an event as ASCII JSON, so that no untrusted byte reaches a terminal."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"event": event.event, "time": now, **asdict(event)}, ensure_ascii=True)
+    return encoded({"event": event.event, "time": now, **values_of(event)})

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from phase_boot.journal.record import Record
+
 PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
 """A virtio-serial port, by which a virtual machine sends events to its host."""
 
@@ -70,9 +72,9 @@ class FileSink:
         """Close the descriptor."""
         os.close(self._descriptor)
 
-    def write(self, line: str) -> None:
-        """Write the line."""
-        left = memoryview(line.encode() + b"\n")
+    def write(self, record: Record) -> None:
+        """Write the record's line."""
+        left = memoryview(record.line.encode() + b"\n")
         while left:
             left = left[os.write(self._descriptor, left) :]
 
@@ -117,14 +119,14 @@ class BoundedFile:
         self._file = FileSink.file(path, keep=True)
         self._size = path.stat().st_size
 
-    def write(self, line: str) -> None:
-        """Write the line."""
-        size = len(line.encode()) + 1
+    def write(self, record: Record) -> None:
+        """Write the record's line."""
+        size = len(record.line.encode()) + 1
         if self._size and self._size + size > self._bound:
             self._path.rename(older(self._path))
             self._file.close()
             self._file, self._size = FileSink.file(self._path, keep=True), 0
-        self._file.write(line)
+        self._file.write(record)
         self._size += size
 
     def flush(self) -> None:
@@ -145,9 +147,9 @@ class DeviceSink:
         self._waiting: list[bytes] = []
         self._descriptor: int | None = None
 
-    def write(self, line: str) -> None:
-        """Write the buffered lines and this one."""
-        self._waiting.append(line.encode() + b"\n")
+    def write(self, record: Record) -> None:
+        """Write the buffered lines and this record's."""
+        self._waiting.append(record.line.encode() + b"\n")
         if len(self._waiting) > MAX_WAITING:
             # Keep the first line: it may be partly written, and its rest must follow.
             del self._waiting[1]

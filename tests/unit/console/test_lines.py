@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from phase_boot.console.display import COLUMNS, Display
 from phase_boot.console.lines import LEAST_COLUMNS, Console, line_for, progress_bar
 from phase_boot.drill.fake_mirrors import good_site
 from phase_boot.drill.scenario import scene
+from phase_boot.journal.handoff_events import KexecLoaded
+from phase_boot.journal.record import Record
 from phase_boot.ports.kexec import KexecSupport
 
 
@@ -17,7 +17,7 @@ def shown(*events: dict[str, object], live: bool = True) -> str:
     out: list[str] = []
     console = Console(out.append, Display(folds=live, moves=live))
     for event in events:
-        console.write(json.dumps(event))
+        console.show(event)
     return "".join(out)
 
 
@@ -28,6 +28,14 @@ def test_every_transition_of_a_boot_is_one_line() -> None:
     for source, target in zip(play.walk.states, play.walk.states[1:], strict=False):
         assert f"{source} -> {target}" in text
     assert max(len(line) for line in shown(*play.events).splitlines()) <= COLUMNS
+
+
+def test_a_record_is_shown_without_its_line() -> None:
+    out: list[str] = []
+    record = Record(event=KexecLoaded(method="m", cmdline=""), seq=0, at=1.0, boot_id="b00t")
+    Console(out.append).write(record)
+    assert out == ["    1.00s    loaded by m\n"]
+    assert "line" not in vars(record)
 
 
 def test_escape_sequences_of_a_peer_never_reach_the_terminal() -> None:

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.drill.fakes import Lines
+from phase_boot.journal.content_events import FetchDone
 from phase_boot.journal.journal import MAX_TEXT, Journal
 from phase_boot.journal.network_events import CandidateRefused, LinkUp
+from phase_boot.journal.record import Record
 from phase_boot.journal.replay import ImpossibleJournalError, replay
 from phase_boot.journal.retention import MAX_LINES
 from phase_boot.journal.run_events import RunInterrupted, StateEntered, Transition
@@ -20,8 +22,8 @@ from phase_boot.machine.guard import Guard
 
 
 class Broken(Lines):
-    def write(self, line: str) -> None:
-        raise OSError(28, f"No space left on device for {len(line)} characters")
+    def write(self, record: Record) -> None:
+        raise OSError(28, f"No space left on device for {len(record.line)} characters")
 
 
 def journal_to(*sinks: Lines) -> Journal:
@@ -52,6 +54,42 @@ def test_an_event_is_one_line_of_json_with_its_stamps() -> None:
         }
     ]
     assert journal.lines == tuple(lines.lines)
+
+
+class Keeping(Lines):
+    """Keeps the records themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+        super().write(record)
+
+
+def test_every_sink_gets_the_same_record_and_its_one_encoding() -> None:
+    one, other = Keeping(), Keeping()
+    event = LinkUp(interface="eth0", addresses=("10.0.0.2/24",))
+    journal_to(one, other).emit(event)
+    ((first,), (second,)) = one.records, other.records
+    assert first is second
+    assert (first.event, first.seq, first.boot_id) == (event, 0, "b00t")
+    assert one.lines[0] is other.lines[0]
+    assert json.loads(first.line) == {**first.fields, "addresses": ["10.0.0.2/24"]} | {
+        name: [] for name in ("gateways", "dns")
+    }
+
+
+def test_a_record_holds_the_event_as_it_was_written_cut_and_clamped() -> None:
+    sink = Keeping()
+    journal = journal_to(sink)
+    journal.emit(CandidateRefused(url="u" * 10_000, code="c", reason="r"))
+    journal.emit(FetchDone(artifact="uki", sha256="0", size=1, source="store", seconds=5.0))
+    refused, done = (record.event for record in sink.records)
+    assert refused == CandidateRefused(url="u" * MAX_TEXT, code="c", reason="r")
+    assert isinstance(done, FetchDone)
+    assert done.seconds == 0.0
 
 
 def test_a_hostile_text_stays_inside_its_line_and_within_bounds() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from phase_boot.adapters.system.tpm import BANK
 from phase_boot.content.digest import Digest
+from phase_boot.journal.event import Event
+from phase_boot.journal.record import values_of
 from phase_boot.plasma.boot_jobs import ATTEMPTS, Effects, Places, boot
 from phase_boot.ports.receipt_upload import UploadFailed
 from phase_boot.trust.receipt import Outcome, Receipt, read_receipt
@@ -31,7 +33,7 @@ class Scene:
     places: Places
     persists: bool = True
     unwilling: list[UploadFailed] = field(default_factory=list)
-    said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    said: list[Event] = field(default_factory=list)
     handed_in: list[tuple[str, bytes, Reach]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
 
@@ -44,7 +46,7 @@ class Scene:
         return boot(
             self.places,
             Effects(
-                tell=lambda name, fields: self.said.append((name, fields)),
+                emit=self.said.append,
                 desk=lambda _proxy: self,
                 sleep=self.slept.append,
                 same_disk=lambda _keep, _cache: self.persists,
@@ -52,7 +54,7 @@ class Scene:
         )
 
     def named(self, name: str) -> list[dict[str, Any]]:
-        return [fields for said, fields in self.said if said == name]
+        return [values_of(said) for said in self.said if said.event == name]
 
     def receipts(self) -> list[Receipt]:
         return [read_receipt(said["receipt"].encode()) for said in self.named("plasma.receipt")]

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from phase_boot.adapters.system.sinks import DeviceSink
 from phase_boot.plasma.event_output import DRAIN_SECONDS, PORTS, EventWriter, devices
+from phase_boot.plasma.events import JobsDone, ProblemFound, ReceiptSigned
+
+DONE = JobsDone(jobs=0, node="x")
 
 
 class Clock:
@@ -24,44 +27,44 @@ def test_each_device_gets_every_event_as_a_line(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("console", "port")]
     for path in paths:
         path.touch()
-    telling = EventWriter([DeviceSink(path) for path in paths], Clock())
-    telling.tell("plasma.node", {"node": "x"})
-    telling.tell("plasma.done", {"jobs": 1, "why": "\x1b[2J"})
+    output = EventWriter([DeviceSink(path) for path in paths], Clock())
+    output.emit(ReceiptSigned(receipt="x"))
+    output.emit(ProblemFound(reason="\x1b[2J"))
     for path in paths:
         first, second = path.read_text().splitlines()
-        assert json.loads(first) == {"event": "plasma.node", "seq": 0, "at": 5.0, "node": "x"}
+        assert json.loads(first) == {"event": "plasma.receipt", "seq": 0, "at": 5.0, "receipt": "x"}
         assert json.loads(second)["seq"] == 1
         assert "\x1b" not in second
 
 
 def test_a_device_that_comes_late_gets_what_waited_for_it(tmp_path: Path) -> None:
     port, clock = tmp_path / "port", Clock()
-    telling = EventWriter([DeviceSink(port)], clock)
-    telling.tell("plasma.done", {})
+    output = EventWriter([DeviceSink(port)], clock)
+    output.emit(DONE)
 
     def appear(seconds: float) -> None:
         clock.sleep(seconds)
         port.touch()
 
-    telling.drain(appear)
+    output.drain(appear)
     assert json.loads(port.read_text())["event"] == "plasma.done"
 
 
 def test_a_device_that_never_comes_is_waited_for_a_bounded_time(tmp_path: Path) -> None:
     clock = Clock()
-    telling = EventWriter([DeviceSink(tmp_path / "port")], clock)
-    telling.tell("plasma.done", {})
-    telling.drain(clock.sleep)
+    output = EventWriter([DeviceSink(tmp_path / "port")], clock)
+    output.emit(DONE)
+    output.drain(clock.sleep)
     assert clock.now - 5.0 < DRAIN_SECONDS + 1
 
 
 def test_a_device_that_fails_keeps_nothing_from_the_others(tmp_path: Path) -> None:
     good = tmp_path / "console"
     good.touch()
-    telling = EventWriter([DeviceSink(Path("/dev/full")), DeviceSink(good)], Clock())
-    telling.tell("plasma.node", {})
-    telling.tell("plasma.done", {})
-    telling.drain(Clock().sleep)
+    output = EventWriter([DeviceSink(Path("/dev/full")), DeviceSink(good)], Clock())
+    output.emit(DONE)
+    output.emit(DONE)
+    output.drain(Clock().sleep)
     assert good.read_text().count("\n") == 2
 
 
