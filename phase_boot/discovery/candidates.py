@@ -1,4 +1,4 @@
-"""Candidates beside the one that is being asked: for Verify, which hedges, and for Fetch."""
+"""Further candidates beside the current one: for Verify, which hedges requests, and for Fetch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from phase_boot.ports.network import Link, link_towards
 async def other_candidates(
     ports: Ports, boot: BootContext
 ) -> AsyncGenerator[tuple[Candidate, Link | None], None]:
-    """Yield candidates of all origins beside the one that is being asked, each with its link.
+    """Yield candidates of all origins beside the current one, each with its link.
 
-    No host is yielded twice, and none that was asked before. A URL that a person typed or that the
-    kernel's command line names is asked alone. The manifest on Cache is left for the case that
-    nothing else is found.
+    No host is yielded twice, and none that was tried before. A URL from the menu or from the
+    kernel's command line is tried alone. The manifest on Cache is left for the case that nothing
+    else is found.
     """
     asked = require(boot.candidate, "a candidate").url
     if asked in typed_urls(boot):

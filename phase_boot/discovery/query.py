@@ -1,6 +1,6 @@
-"""What a boot looks for and in which order: the query that every search of a boot starts with.
+"""The query that every search of a boot starts with, and the order of the origins.
 
-Discover, Verify, Fetch and the Shell ask the same question, so that it stands below all of them.
+Discover, Verify, Fetch and the Shell use the same query, so it is below all of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def search_order(ports: Ports, boot: BootContext) -> tuple[str, ...]:
 
 
 def typed_urls(boot: BootContext) -> tuple[str, ...]:
-    """Return the manifest URLs that a person typed or that the kernel's command line names."""
+    """Return the manifest URLs from the menu and from the kernel's command line."""
     facts = require(boot.facts, "the machine's facts")
     return tuple(url for url in (boot.typed_url, facts.url) if url)
 

@@ -20,9 +20,9 @@ OPTIONS_PER_HOST: Final = 4
 async def list_candidates(
     ports: Ports, query: port.DiscoveryQuery, boot: BootContext
 ) -> tuple[CandidateOption, ...]:
-    """Search with every finder that the policy allows, all at once.
+    """Search with all finders that the policy allows, concurrently.
 
-    Each option carries the reason for which this boot refused it before.
+    Each option has the reason for which this boot refused it, if it did.
     """
     order = require(boot.policy, "a policy").discovery.order
     # The manifest on Cache has no URL; a retry finds it.

@@ -1,6 +1,6 @@
-"""Search with several finders at once, within a window that begins again when the network grows.
+"""Searches with all finders concurrently; the time window restarts when the network grows.
 
-Each finder runs in a task of its own: one that fails, hangs or never ends costs the others nothing.
+Each finder runs in its own task, so a finder that fails, hangs or never ends delays no other.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from phase_boot.ports.finder import Candidate, DiscoveryQuery, Finder, FinderFai
 from phase_boot.ports.network import Link, Network, reach_of
 
 MAX_RESTARTS: Final = 8
-"""How often one boot begins a window again, however often a cable moves or a router advertises."""
+"""Restarts of the window in one boot, so that a flapping link cannot extend it for ever."""
 SNAPSHOT_SECONDS: Final = 2.0
-"""How long the first snapshot of the links is waited for."""
+"""Seconds to wait for the first snapshot of the links."""
 STOP_SECONDS: Final = 5.0
-"""How long finders that are told to stop are waited for."""
+"""Seconds to wait for cancelled finders."""
 MAX_REASONS: Final = 8
-"""Reasons of one search by which a finder says that it passed something over."""
+"""`finder.ignored` events of one finder in one search, one for each reason."""
 MAX_REASON: Final = 200
-"""Characters of one."""
+"""Characters kept of a reason."""
 MAX_QUEUED: Final = 64
-"""Candidates that wait to be looked at; a finder that has more waits."""
+"""Queued candidates; finders wait while the queue is full."""
 
 
 class NetworkWatch:
-    """The usable links while a state runs, and when they last led somewhere new."""
+    """Follows the usable links while a state runs, and when they last gained a network."""
 
     def __init__(
         self,
@@ -42,9 +42,13 @@ class NetworkWatch:
         since: float | None = None,
         restarts: int = 0,
     ) -> None:
-        """Go on from what an earlier watch of this boot left: ``reach``, ``since``, ``restarts``.
+        """Continue an earlier watch of this boot.
 
-        ``since`` is a time of the event loop; None counts from now.
+        Args:
+            network: the port that reports the links.
+            reach: the networks that the earlier watch knew.
+            since: the event loop's time when they last grew; None means now.
+            restarts: how often the window was restarted.
         """
         self._network = network
         self._grown = asyncio.Event()
@@ -57,7 +61,7 @@ class NetworkWatch:
         self.since = asyncio.get_running_loop().time() if since is None else since
 
     async def __aenter__(self) -> Self:
-        """Begin to follow the links, and return once the first snapshot is there or late."""
+        """Start to follow the links; return after the first snapshot or `SNAPSHOT_SECONDS`."""
         self._task = asyncio.create_task(self._follow(), name="the links")
         try:
             with suppress(TimeoutError):
@@ -74,14 +78,14 @@ class NetworkWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop following."""
+        """Stop following the links."""
         if self._task is not None:
             await _stop({self._task})
 
     async def grows(self, until: float) -> bool:
-        """Wait until the network has grown since `has_grown` was asked, or until that time.
+        """Wait until the network grows after the last `has_grown`, at most until a loop time.
 
-        Returns whether it has.
+        Returns whether it has grown.
         """
         try:
             async with asyncio.timeout_at(until):
@@ -91,7 +95,7 @@ class NetworkWatch:
         return True
 
     def has_grown(self) -> bool:
-        """Say whether the network has grown since the last call."""
+        """Return whether the network has grown since the last call."""
         grown = self._grown.is_set()
         self._grown.clear()
         return grown
@@ -107,7 +111,7 @@ class NetworkWatch:
             self._first.set()
 
     def _take(self, links: tuple[Link, ...]) -> None:
-        # What was lost and comes back is new again.
+        # A network that was lost and comes back counts as new.
         reach = reach_of(links)
         if reach - self.reach and self.restarts < MAX_RESTARTS:
             self.restarts += 1
@@ -124,21 +128,23 @@ async def search(
     emit: Callable[[Event], None],
     watch: NetworkWatch | None = None,
 ) -> AsyncGenerator[Candidate, None]:
-    """Yield what the finders find, all of them at once, for `query.seconds`.
+    """Yield the candidates of all finders for `query.seconds`.
 
-    With a ``watch`` the window begins again whenever the network grows. A finder that fails is
-    told to ``emit``; the others go on.
+    With a ``watch`` the window restarts whenever the network grows. A finder that fails becomes an
+    event; the other finders continue.
     """
     began = asyncio.get_running_loop().time()
     longest = query.seconds * (1 + MAX_RESTARTS if watch else 1)
     found = asyncio.Queue[Candidate | None](MAX_QUEUED)
     wanted = replace(query, seconds=longest)
-    named = [(finder, finder.origin) for finder in finders]
-    asking = {
-        asyncio.create_task(_ask(finder, origin, wanted, found, emit), name=f"finder {origin}")
-        for finder, origin in named
+    origins = [(finder, finder.origin) for finder in finders]
+    searching = {
+        asyncio.create_task(
+            _run_finder(finder, origin, wanted, found, emit), name=f"finder {origin}"
+        )
+        for finder, origin in origins
     }
-    ending = asyncio.create_task(_end(asking, found), name="finders")
+    ending = asyncio.create_task(_mark_end(searching, found), name="finders")
     try:
         while True:
             window = max(began, watch.since if watch else began) + query.seconds
@@ -153,43 +159,43 @@ async def search(
                 return
             yield candidate
     finally:
-        await _stop({ending, *asking})
+        await _stop({ending, *searching})
 
 
-async def _ask(
+async def _run_finder(
     finder: Finder,
     origin: str,
     query: DiscoveryQuery,
     found: asyncio.Queue[Candidate | None],
     emit: Callable[[Event], None],
 ) -> None:
-    told = set[str]()
+    reasons = set[str]()
     try:
         async with aclosing(finder.find(query)) as candidates:
             async for each in candidates:
                 if isinstance(each, Candidate):
                     await found.put(each)
-                elif len(told) < MAX_REASONS and each.reason not in told:
-                    told.add(each.reason)
+                elif len(reasons) < MAX_REASONS and each.reason not in reasons:
+                    reasons.add(each.reason)
                     emit(FinderIgnored(origin=origin, reason=each.reason[:MAX_REASON]))
     except FinderFailed as failure:
         emit(DiscoveryFailed(origin=origin, reason=str(failure)))
-    except Exception as fault:  # noqa: BLE001 - a plugin's; the other finders go on
+    except Exception as fault:  # noqa: BLE001 - of a plugin; the other finders continue
         reason = f"it has a fault: {type(fault).__name__}: {fault}"
         emit(DiscoveryFailed(origin=origin, reason=reason))
 
 
-async def _end(
-    asking: Iterable[asyncio.Task[None]], found: asyncio.Queue[Candidate | None]
+async def _mark_end(
+    searching: Iterable[asyncio.Task[None]], found: asyncio.Queue[Candidate | None]
 ) -> None:
-    """Mark the end of what is found once every finder has ended."""
-    for task in asking:
+    """Put None into the queue after every finder has ended."""
+    for task in searching:
         await asyncio.wait({task})
     await found.put(None)
 
 
 async def _stop(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end; one that takes no notice is left."""
+    """Cancel tasks and wait at most `STOP_SECONDS` for their end."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=STOP_SECONDS)

@@ -1,7 +1,7 @@
-"""The schema of the journal: which events there are, and what each field may hold.
+"""The schema of the journal: all events, and the valid values of each field.
 
-It is read from the event classes of this package, so that a new event is known at once. Their
-modules are named `events`, or end in `_events`.
+It is derived from the event classes in the modules `*_events`, so a new event needs no second
+definition. Events of a plugin, a provider or Plasma are no part of it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from policies.model import Mode
 STAMPS: Final[Mapping[str, Any]] = MappingProxyType(
     {"boot_id": str, "event": str, "seq": int, "at": float}
 )
-"""What the journal adds to every event."""
+"""The types of the fields that the journal adds to every event."""
 _BOOT_ID: Final = re.compile(r"[!-~]{1,64}")
 _CODE: Final = re.compile(r"[a-z][a-z-]{0,31}(\.[a-z][a-z-]{0,31})?")
-_SIGNED: Final = frozenset({("stage", "reached")})
-"""The only number that may be negative: every other one is a count, a size or a duration."""
+_MAY_BE_NEGATIVE: Final = frozenset({("stage", "reached")})
+"""The only negative number; all others are counts, sizes or durations."""
 _FROM_ONE: Final = frozenset({"attempt"})
 CHAINLOAD: Final = "chainload"
 
@@ -65,12 +65,12 @@ def _errno(text: str) -> None:
         raise ValueError(text)
 
 
-def _first_way(text: str) -> None:
+def _first_method(text: str) -> None:
     if text != CHAINLOAD:
         Method(text)
 
 
-_MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingProxyType(
+_PARSERS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingProxyType(
     {
         ("run.started", "arch"): Arch,
         ("run.started", "mode"): Mode,
@@ -88,7 +88,7 @@ _MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingPro
         ("shell.chose", "action"): MenuAction,
         ("kernel.inspected", "format"): Format,
         ("kernel.inspected", "arch"): Arch,
-        ("kernel.inspected", "first"): _first_way,
+        ("kernel.inspected", "first"): _first_method,
         ("kexec.failed", "method"): Method,
         ("kexec.failed", "errno"): _errno,
         ("kexec.loaded", "method"): Method,
@@ -96,22 +96,22 @@ _MEANINGS: Final[Mapping[tuple[str, str], Callable[[str], object]]] = MappingPro
         ("loader.staged", "version"): _version,
     }
 )
-"""What the texts of a field mean, beyond being texts; each raises ValueError for what does not."""
+"""Parsers of text fields; each raises ValueError for an invalid text."""
 
 
 @cache
 def event_types() -> Mapping[str, type[Event]]:
-    """Return every event that a boot emits, by its name."""
+    """Return the class of every event that a boot emits, by name."""
     for found in pkgutil.iter_modules(journal.__path__, f"{journal.__name__}."):
-        if found.name.endswith("events"):
+        if found.name.endswith("_events"):
             importlib.import_module(found.name)
-    return MappingProxyType({kind.event: kind for kind in _below(Event)})
+    return MappingProxyType({kind.event: kind for kind in _subclasses(Event)})
 
 
-def fault(record: Mapping[str, Any]) -> str | None:
-    """Say in a few words why the journal never wrote ``record``, or None if it may have."""
+def problem_of(record: Mapping[str, Any]) -> str | None:
+    """Return why ``record`` is no valid event, in a few words, or None if it is valid."""
     name = record.get("event")
-    hints = _fields().get(name) if isinstance(name, str) else None
+    hints = _types_by_event().get(name) if isinstance(name, str) else None
     if hints is None:
         return f"no event is called {name!r:.80}"
     if record.keys() != hints.keys():
@@ -126,27 +126,27 @@ def fault(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _below(kind: type[Event]) -> Iterator[type[Event]]:
+def _subclasses(kind: type[Event]) -> Iterator[type[Event]]:
     for each in kind.__subclasses__():
-        # A plugin, a test or a provider has events of its own, which no boot emits.
+        # Events of plugins, tests, providers and Plasma are in no journal of a boot.
         if each.__module__.startswith(f"{journal.__name__}."):
             yield each
-        yield from _below(each)
+        yield from _subclasses(each)
 
 
 @cache
-def _fields() -> Mapping[str, Mapping[str, Any]]:
-    """Return the type of every field of every event."""
-    return {name: {**_own_fields(kind), **STAMPS} for name, kind in event_types().items()}
+def _types_by_event() -> Mapping[str, Mapping[str, Any]]:
+    """Return the type of every field, by event and field."""
+    return {name: {**_field_types(kind), **STAMPS} for name, kind in event_types().items()}
 
 
-def _own_fields(kind: type[Event]) -> Mapping[str, Any]:
+def _field_types(kind: type[Event]) -> Mapping[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def _fits(hint: object, value: object) -> bool:
-    """Say whether ``value`` is what JSON makes of a value of the type ``hint``."""
+    """Return whether ``value`` is the JSON form of a value of the type ``hint``."""
     origin = get_origin(hint)
     if origin in {Union, UnionType}:
         return any(_fits(each, value) for each in get_args(hint))
@@ -170,17 +170,17 @@ def _is_number(value: object, *, whole: bool) -> bool:
 def _out_of_bounds(name: str, field: str, value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         least = 1 if field in _FROM_ONE else 0
-        if value < least and (name, field) not in _SIGNED:
+        if value < least and (name, field) not in _MAY_BE_NEGATIVE:
             return f"which is less than {least}"
     if isinstance(value, str) and len(value) > MAX_TEXT:
         return f"of more than {MAX_TEXT} characters"
     if field == "boot_id" and not _BOOT_ID.fullmatch(str(value)):
         return "which is no name of a run"
-    means = _MEANINGS.get((name, field))
+    parse = _PARSERS.get((name, field))
     for text in value if isinstance(value, list) else [value]:
-        if means is not None and isinstance(text, str):
+        if parse is not None and isinstance(text, str):
             try:
-                means(text)
+                parse(text)
             except ValueError:
                 return "which that field never holds"
     return None

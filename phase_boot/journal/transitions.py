@@ -1,4 +1,4 @@
-"""The moves of one run in a journal: states and transitions alternate along the graph."""
+"""Checks the transitions of one run in a journal: they alternate with states, along the graph."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from phase_boot.machine import errors
 from phase_boot.machine.errors import BootError
 from phase_boot.machine.graph import EDGES, FALLBACK, START, TERMINAL, State, Trigger, triggers_of
 
-Record = Mapping[str, Any]
+ParsedRecord = Mapping[str, Any]
 TOLERANCE: Final = 2.0
-"""Seconds that may pass between reading the clock for a duration and for the line that has it."""
-BETWEEN: Final = frozenset({"state.entered", "sink.lost", "cache.release_failed", "run.ended"})
-"""What the driver may emit after a move and before it enters the next state, or at the end."""
+"""Seconds between reading the clock for a duration and reading it for the stamp of its line."""
+BETWEEN_STATES: Final = frozenset(
+    {"state.entered", "sink.lost", "cache.release_failed", "run.ended"}
+)
+"""Events that the driver may emit between a transition and the next state, or at the end."""
 _CAUSE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_LEADS: Final = {(edge.source, edge.trigger): edge.target for edge in EDGES}
+_TARGETS: Final = {(edge.source, edge.trigger): edge.target for edge in EDGES}
 _WAYS_OUT: Final[Mapping[str, Trigger]] = {
     name: kind.way_out
     for name, kind in vars(errors).items()
@@ -24,118 +26,118 @@ _WAYS_OUT: Final[Mapping[str, Trigger]] = {
 }
 
 
-class Impossible(Exception):
-    """A line cannot stand where it does; the text says why."""
+class BadLine(Exception):
+    """An event cannot follow the events before it; the text says why."""
 
 
 class TransitionCheck:
-    """Where one run stands.
+    """The position of one run in the graph.
 
     Args:
-        partial: whether the first lines of the run are missing. The first state or move is then
-            taken as it is.
+        partial: whether the first lines of the run are missing. The first state or transition is
+            then accepted as it is.
     """
 
     def __init__(self, *, partial: bool = False) -> None:
         self._state = START
         self._partial = partial
         self._visits = dict.fromkeys(State, 0)
-        self._inside = self._moved = self._ended = self._crashed = False
+        self._running = self._has_moved = self._ended = self._crashed = False
         self._entered = 0.0
 
     @property
-    def standing(self) -> State:
-        """The state that the machine is in, or moved to."""
+    def current(self) -> State:
+        """The state that the machine is in or has moved to."""
         return self._state
 
     @property
-    def inside(self) -> State | None:
+    def running(self) -> State | None:
         """The state whose handler runs, or None."""
-        return self._state if self._inside else None
+        return self._state if self._running else None
 
-    def take(self, record: Record) -> State | None:
-        """Take the next event, and return the state that it moves to, if it is a move.
+    def take(self, record: ParsedRecord) -> State | None:
+        """Check the next event; return the target state if it is a transition, else None.
 
         Raises:
-            Impossible: it cannot follow those before it.
+            BadLine: the event cannot follow those before it.
         """
         name = record["event"]
         if self._ended and name != "sink.lost":
-            raise Impossible(f"{name} after the end of the run")
-        if self._moved and not self._inside and name not in BETWEEN:
-            raise Impossible(f"{name} between two states")
+            raise BadLine(f"{name} after the end of the run")
+        if self._has_moved and not self._running and name not in BETWEEN_STATES:
+            raise BadLine(f"{name} between two states")
         target = None
         if name == "state.entered":
             self._enter(record)
         elif name == "transition":
-            target = self._move(record)
-        elif name == "crashed" and record["state"] != self.inside:
-            raise Impossible(f"{record['state']} crashed, while the machine is in {self.standing}")
+            target = self._transition(record)
+        elif name == "crashed" and record["state"] != self.running:
+            raise BadLine(f"{record['state']} crashed, while the machine is in {self.current}")
         elif name == "run.ended":
             self._end(record)
-        # The driver writes the trace of a crash just before the move; the Shell has none for its.
+        # After a crash with a trace the driver emits the transition next; the Shell's has no trace.
         self._crashed = name == "crashed" and bool(record["trace"])
         return target
 
-    def _enter(self, record: Record) -> None:
+    def _enter(self, record: ParsedRecord) -> None:
         state, attempt = State(record["state"]), record["attempt"]
         if self._is_first():
             self._state = state
-        if self._inside or state is not self.standing or state in TERMINAL:
-            raise Impossible(f"{state} is entered while the machine is in {self.standing}")
-        # Of a run whose beginning is missing the earlier visits are not known.
+        if self._running or state is not self.current or state in TERMINAL:
+            raise BadLine(f"{state} is entered while the machine is in {self.current}")
+        # If the beginning of a run is missing, its earlier visits are unknown.
         known = self._visits[state] or not self._partial
         self._visits[state] = self._visits[state] + 1 if known else attempt
         self._check_attempt(state, attempt)
-        self._inside, self._entered = True, record["at"]
+        self._running, self._entered = True, record["at"]
 
-    def _move(self, record: Record) -> State:
+    def _transition(self, record: ParsedRecord) -> State:
         source, trigger = State(record["source"]), Trigger(record["trigger"])
         whole = not self._is_first()
         if not whole:
-            self._state, self._inside = source, True
+            self._state, self._running = source, True
             self._visits[source] = record["attempt"]
-        if source is not self.standing:
-            raise Impossible(f"a move from {source} while the machine is in {self.standing}")
-        target = _LEADS.get((source, trigger))
+        if source is not self.current:
+            raise BadLine(f"a move from {source} while the machine is in {self.current}")
+        target = _TARGETS.get((source, trigger))
         if target is None:
-            raise Impossible(f"{source} has no edge for {trigger}")
+            raise BadLine(f"{source} has no edge for {trigger}")
         if target != record["target"]:
-            raise Impossible(f"{trigger} leads to {target}, not {record['target']}")
-        if not self._inside:
-            raise Impossible(f"a move from {source}, which was not entered")
+            raise BadLine(f"{trigger} leads to {target}, not {record['target']}")
+        if not self._running:
+            raise BadLine(f"a move from {source}, which was not entered")
         self._check_attempt(source, record["attempt"])
         passed = record["at"] - self._entered
-        # It may be less: the clock of a budget stands still while the machine is suspended.
+        # It may be less: the clock of a budget stops while the machine is suspended.
         if whole and record["elapsed"] > passed + TOLERANCE:
-            raise Impossible(f"{record['elapsed']} s in {source}, of {passed:.4f} s that passed")
+            raise BadLine(f"{record['elapsed']} s in {source}, of {passed:.4f} s that passed")
         self._check_cause(record["cause"], source, trigger)
-        self._state, self._inside, self._moved = target, False, True
+        self._state, self._running, self._has_moved = target, False, True
         return target
 
     def _is_first(self) -> bool:
-        return self._partial and not self._inside and not self._moved
+        return self._partial and not self._running and not self._has_moved
 
     def _check_attempt(self, state: State, attempt: int) -> None:
         if attempt != self._visits[state]:
-            raise Impossible(f"visit {attempt} of {state}, and it is visit {self._visits[state]}")
+            raise BadLine(f"visit {attempt} of {state}, and it is visit {self._visits[state]}")
 
     def _check_cause(self, cause: str | None, source: State, trigger: Trigger) -> None:
-        """Check that the cause of a move is a failure that leads that way."""
+        """Check that the cause of a transition is an error whose way out is this trigger."""
         if self._crashed and (cause is None or trigger is not FALLBACK):
-            raise Impossible(f"{source} crashed, and is left by {trigger} for the cause {cause}")
+            raise BadLine(f"{source} crashed, and is left by {trigger} for the cause {cause}")
         if cause is None:
             if trigger is FALLBACK:
-                raise Impossible(f"{source} is left by {trigger} without a cause")
+                raise BadLine(f"{source} is left by {trigger} without a cause")
             return
         if not _CAUSE.fullmatch(cause):
-            raise Impossible(f"{cause!r:.100} is no cause")
+            raise BadLine(f"{cause!r:.100} is no cause")
         asks = _WAYS_OUT.get(cause)
         leads = asks if asks in triggers_of(source) else FALLBACK
         if asks is not None and trigger is not leads:
-            raise Impossible(f"{cause} leads to {leads}, not {trigger}")
+            raise BadLine(f"{cause} leads to {leads}, not {trigger}")
 
-    def _end(self, record: Record) -> None:
-        if self._inside or self.standing not in TERMINAL or record["state"] != self.standing:
-            raise Impossible(f"it ended in {record['state']}, and stands in {self.standing}")
+    def _end(self, record: ParsedRecord) -> None:
+        if self._running or self.current not in TERMINAL or record["state"] != self.current:
+            raise BadLine(f"it ended in {record['state']}, and stands in {self.current}")
         self._ended = True
