@@ -1,9 +1,9 @@
-"""The documents name only what the tree has: paths, modules, members, and the targets of links.
+"""The documents name only what the tree has, and each decision has the same form.
 
-A page that names a renamed module misleads everybody who searches for it. Only text between
-backticks is judged, outside of fenced blocks, and only where its first part is a folder of the
-repository or of `phase_boot`: `root/1.json` is a file of a SITE, and `/phase/handoff.json` one of
-a running system.
+Paths, modules, members, classes and the targets of links are compared with the tree, because a page
+with a former name misleads its readers. Only text between backticks is judged, outside of fenced
+blocks, and a path only where its first part is a folder of the repository or of `phase_boot`:
+`root/1.json` is a file of a SITE, and `/phase/handoff.json` one of a running system.
 """
 
 from __future__ import annotations
@@ -23,15 +23,21 @@ PAGES: Final = sorted(
     [
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-        ROOT / "tests" / "vectors" / "README.md",
+        *(ROOT / "tests" / "vectors").rglob("README.md"),
     ]
 )
+INDEX: Final = ROOT / "docs" / "adr" / "README.md"
+DECISIONS: Final = sorted(INDEX.parent.glob("[0-9]*.md"))
+SECTIONS: Final = ["Context", "Decision", "Alternatives", "Consequences"]
 BASES: Final = (ROOT, ROOT / "phase_boot")
 PACKAGES: Final = ("phase_boot", "states", "image", "tests")
 FENCED: Final = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 SPAN: Final = re.compile(r"`([^`\n]+)`")
 FILE: Final = re.compile(r"[\w.-]+(?:/[\w.*-]+)+/?")
 DOTTED: Final = re.compile(r"[a-z]\w*(?:\.\w+)+(?:\(\))?")
+CLASS: Final = re.compile(r"(?:[A-Z][a-z0-9]+){2,}")
+OTHERS: Final = frozenset({"AsyncMachine", "BootNext", "CancelledError", "ExceptionGroup"})
+"""Names of Python, of libraries and of UEFI."""
 LINK: Final = re.compile(r"\]\(([^()\s]+)\)")
 HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 MADE: Final = frozenset({"build"})
@@ -84,6 +90,19 @@ def missing_names(page: Path) -> list[str]:
     return [name for name in ours if name not in ENTRY_POINT_GROUPS and not names_something(name)]
 
 
+@cache
+def words_of_the_code() -> frozenset[str]:
+    folders = ("phase_boot", "states", "policies", "loader", "image")
+    sources = (path for name in folders for path in (ROOT / name).rglob("*.py"))
+    return frozenset(word for path in sources for word in re.findall(r"\w+", path.read_text()))
+
+
+def missing_classes(page: Path) -> list[str]:
+    spans = [span.split(".")[0] for span in SPAN.findall(text_of(page))]
+    named = [span for span in spans if CLASS.fullmatch(span)]
+    return [name for name in named if name not in OTHERS | words_of_the_code()]
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     plain = (re.sub(r"[^\w\- ]", "", head.lower()) for head in HEADING.findall(text_of(page)))
@@ -105,11 +124,13 @@ def test_names_that_do_not_exist_are_found(tmp_path: Path) -> None:
     page.write_text(
         "# A head\n`machine/guard.py` `machine/gone.py` `image/steps` `root/1.json` `store/disk`\n"
         "`phase_boot.url.Url` `phase_boot.url.Gone` `phase_boot.gone` `phase_boot.states`\n"
+        "`ContentStore` `GoneClass` `Kexec.load`\n"
         "[a](#a-head) [b](#gone) [c](gone.md) [d](https://example.org)\n"
         "```\n`machine/in_a_block.py`\n```\n"
     )
     assert missing_files(page) == ["machine/gone.py"]
     assert missing_names(page) == ["phase_boot.url.Gone", "phase_boot.gone"]
+    assert missing_classes(page) == ["GoneClass"]
     assert broken_links(page) == ["#gone", "gone.md"]
 
 
@@ -117,4 +138,19 @@ def test_names_that_do_not_exist_are_found(tmp_path: Path) -> None:
 def test_a_page_names_only_what_exists(page: Path) -> None:
     assert missing_files(page) == []
     assert missing_names(page) == []
+    assert missing_classes(page) == []
     assert broken_links(page) == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_has_status_context_decision_alternatives_and_consequences(page: Path) -> None:
+    text = page.read_text()
+    assert re.search(r"^\*\*Status\*\*: (?:accepted|superseded by \[)", text, re.MULTILINE)
+    heads = [head for head in HEADING.findall(text) if head in SECTIONS]
+    assert heads == SECTIONS
+
+
+def test_the_index_lists_every_decision_once() -> None:
+    rows = re.findall(r"^\| \[(\d{4})\]\((.+?)\) \|", INDEX.read_text(), re.MULTILINE)
+    assert [name for _, name in rows] == [page.name for page in DECISIONS]
+    assert [number for number, _ in rows] == [page.name[:4] for page in DECISIONS]
