@@ -29,7 +29,7 @@ def is_elf(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def needed(path: Path) -> tuple[str, ...]:
+def needed_libraries(path: Path) -> tuple[str, ...]:
     """Return the names of the libraries that ``path`` needs, in its own order.
 
     A static program needs none. A file that is not ELF raises ValueError.

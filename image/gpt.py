@@ -41,9 +41,9 @@ class PlacedPartition:
     size: int
 
 
-def place(partitions: Sequence[Partition]) -> tuple[PlacedPartition, ...]:
+def lay_out(partitions: Sequence[Partition]) -> tuple[PlacedPartition, ...]:
     """Return ``partitions`` one after the other from the first MiB."""
-    return tuple(_place(partitions))
+    return tuple(_lay_out(partitions))
 
 
 def disk_size(placed: Sequence[PlacedPartition]) -> int:
@@ -51,13 +51,13 @@ def disk_size(placed: Sequence[PlacedPartition]) -> int:
     return max(each.start + each.size for each in placed) + TAIL
 
 
-def script(placed: Sequence[PlacedPartition], disk_uuid: str) -> str:
+def sfdisk_script(placed: Sequence[PlacedPartition], disk_uuid: str) -> str:
     """Return the partition table in sfdisk's language."""
     head = ["label: gpt", f"label-id: {disk_uuid}", f"sector-size: {SECTOR}", "unit: sectors"]
     return "\n".join([*head, *map(_line, placed), ""])
 
 
-def _place(partitions: Sequence[Partition]) -> Iterator[PlacedPartition]:
+def _lay_out(partitions: Sequence[Partition]) -> Iterator[PlacedPartition]:
     start = ALIGNMENT
     for partition in partitions:
         size = -(-partition.size // ALIGNMENT) * ALIGNMENT

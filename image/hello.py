@@ -8,7 +8,7 @@ from typing import Final
 
 from phase_boot.app import edge
 from phase_boot.content.digest import Digest
-from phase_boot.plasma.engine import assembled
+from phase_boot.plasma.engine import assemble
 from phase_boot.trust.job import read_job
 
 SOURCE: Final = Path(__file__).parent / "target" / "hello"
@@ -21,7 +21,7 @@ def hello() -> bytes:
     Raises:
         ValueError: it is not the one that hello.json pins.
     """
-    module = assembled((SOURCE / "hello.wat").read_text(encoding="ascii"))
+    module = assemble((SOURCE / "hello.wat").read_text(encoding="ascii"))
     pinned = read_job((SOURCE / "hello.json").read_bytes())
     if (Digest.of(module), len(module)) != (pinned.module, pinned.size):
         raise ValueError(

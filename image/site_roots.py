@@ -91,9 +91,9 @@ def verified_manifest(first: Path, site: Path, requirements: BootRequirements) -
         Refusal: A root or the manifest is refused.
         OSError: There is no manifest.
     """
-    place = manifest_path(requirements.channel, requirements.arch)
+    path = manifest_path(requirements.channel, requirements.arch)
     updater = Updater(Chain(load_trusted(first)))
-    update = updater.update(SiteFolder(site, place), requirements, datetime.now(UTC))
+    update = updater.update(SiteFolder(site, path), requirements, datetime.now(UTC))
     return asyncio.run(update).manifest
 
 

@@ -35,7 +35,7 @@ from image.hello import SOURCE, hello
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
-from phase_boot.plasma.engine import assembled
+from phase_boot.plasma.engine import assemble
 from phase_boot.plasma.engine import run as run_job
 from phase_boot.plasma.node_key import ephemeral, signing_agent
 from phase_boot.plasma.runner import Machine, run_jobs
@@ -204,7 +204,7 @@ def fuel_rows(about: Bench, rounds: int) -> list[Row]:
 
     The median of the runs is judged, as single runs vary with the load of the machine.
     """
-    loop, busy = assembled(ENDLESS), assembled(BUSY)
+    loop, busy = assemble(ENDLESS), assemble(BUSY)
     calibrated_run(loop)
     own = [calibrated_run(loop) for _ in range(rounds)]
     other = [calibrated_run(busy) for _ in range(rounds)]

@@ -69,7 +69,7 @@ def libraries(packages: Path, programs: Iterable[Path], platform: Platform) -> s
     waiting = list(programs)
     while waiting:
         path = waiting.pop()
-        for name in elf.needed(path) if elf.is_elf(path) else ():
+        for name in elf.needed_libraries(path) if elf.is_elf(path) else ():
             new = resolve_links(packages, library(packages, name, platform)) - found
             found |= new
             waiting += [packages / each for each in sorted(new)]

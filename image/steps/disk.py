@@ -53,11 +53,11 @@ def _partition(name: str, kind: str, uuid: str, size: int, *attributes: str) -> 
 
 def _assemble(contents: Sequence[tuple[gpt.Partition, Path]], uuid: str, out: Path) -> None:
     files = {partition.name: path for partition, path in contents}
-    placed = gpt.place([partition for partition, _ in contents])
+    placed = gpt.lay_out([partition for partition, _ in contents])
     create_sparse(out, gpt.disk_size(placed))
     subprocess.run(
         [find(Tool.SFDISK), "--quiet", "--no-reread", "--no-tell-kernel", out],
-        input=gpt.script(placed, uuid).encode(),
+        input=gpt.sfdisk_script(placed, uuid).encode(),
         env=environment(),
         check=True,
         stdout=subprocess.DEVNULL,

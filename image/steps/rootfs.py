@@ -56,8 +56,8 @@ def assemble(parts: RootParts, out: Path) -> None:
     patterns = _lists(parts.sources, "files.list")
     users = [path for tree, _ in parts.trees for path in tree.rglob("*.so")]
     select_files(parts.packages, patterns, users, parts.platform, out)
-    for tree, place in parts.trees:
-        file_tree.overlay(tree, out / place)
+    for tree, target in parts.trees:
+        file_tree.overlay(tree, out / target)
     for folder in parts.sources:
         file_tree.copy(folder / "root", out)
     _create_links(

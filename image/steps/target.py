@@ -42,6 +42,6 @@ def _install_hello(jobs: Path) -> None:
     """Put the first job and its module into the folder ``jobs``."""
     write(jobs / "10-hello.json", (hello.SOURCE / "hello.json").read_text(encoding="ascii"))
     module = hello.hello()
-    place = jobs / entry_path(Digest.of(module))
-    place.parent.mkdir(parents=True)
-    place.write_bytes(module)
+    path = jobs / entry_path(Digest.of(module))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(module)

@@ -99,10 +99,11 @@ _WITHOUT_OPTIONS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
     }
 )
 """Command lines of systemd units: importing argparse takes as long as a state of the machine."""
-_NOT_IN_SEED: Final = (
+NOT_IN_SEED: Final = (
     *("phase_boot.cli", "phase_boot.provider.commands"),
     *("phase_boot.publish", "phase_boot.plasma", "phase_boot.drill"),
 )
+"""Packages that the seed lacks, except for the modules that `image.packed_modules` packs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,7 +186,7 @@ def _load(target: str) -> Callable[..., Any]:
 
 def _is_left_out(module: str) -> bool:
     """Tell whether ``module`` belongs to a room that is not in the seed's image."""
-    return any(module == room or module.startswith(f"{room}.") for room in _NOT_IN_SEED)
+    return any(module == room or module.startswith(f"{room}.") for room in NOT_IN_SEED)
 
 
 def _version_action() -> type[argparse.Action]:

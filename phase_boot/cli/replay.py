@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _CheckedManifest:
     """What is judged: a journal's lines, or a hand-over."""
 
     handoff: Handoff | None
@@ -64,11 +64,11 @@ def run(options: argparse.Namespace) -> int:
             head = file.read(_HEAD)
             file.seek(0)
             if b'"schema"' in head:
-                walk = _handed_over(document.read(file.read(document.MAX_BYTES + 1)), options)
+                walk = _replay_handoff(document.read(file.read(document.MAX_BYTES + 1)), options)
             else:
-                given = _given(None, options)
-                walk = replay(_lines(file), manifest=given.manifest)
-                _check_signers(walk, given)
+                checked = _check_manifest(None, options)
+                walk = replay(_lines(file), manifest=checked.manifest)
+                _check_signers(walk, checked)
     except OSError as error:
         raise PublishError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
     except (BadHandoff, ImpossibleJournalError) as error:
@@ -84,17 +84,17 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
         yield line.decode("utf-8", "replace")
 
 
-def _handed_over(handoff: Handoff, options: argparse.Namespace) -> Walk | None:
+def _replay_handoff(handoff: Handoff, options: argparse.Namespace) -> Walk | None:
     """Check a hand-over, and return the walk of its journal; a Private one has none."""
-    given = _given(handoff, options)
-    if given.manifest is not None and handoff.version != given.manifest.version:
+    checked = _check_manifest(handoff, options)
+    if checked.manifest is not None and handoff.version != checked.manifest.version:
         raise PublishError(
             f"The hand-over has the version {handoff.version}, and its manifest "
-            f"{given.manifest.version}."
+            f"{checked.manifest.version}."
         )
-    if given.signers is None:
+    if checked.signers is None:
         sys.stderr.write("The manifest's signatures are not checked: name --key or --root.\n")
-    elif not set(handoff.signers) <= set(given.signers):
+    elif not set(handoff.signers) <= set(checked.signers):
         raise PublishError("The hand-over names signers whose signatures do not hold.")
     if handoff.mode == Mode.PRIVATE and not handoff.journal:
         sys.stdout.write("A Private boot hands over no journal.\n")
@@ -102,8 +102,8 @@ def _handed_over(handoff: Handoff, options: argparse.Namespace) -> Walk | None:
     # The oldest lines are left out of a hand-over that would be too large, and a daemon that is
     # started again reads the end of a long journal.
     long = sum(len(line) for line in handoff.journal) >= MAX_EARLIER // 2
-    walk = replay(handoff.journal, manifest=given.manifest, partial=long)
-    _check_signers(walk, given)
+    walk = replay(handoff.journal, manifest=checked.manifest, partial=long)
+    _check_signers(walk, checked)
     verified = walk.verified
     if verified is None:
         raise PublishError("The journal of the hand-over verified no manifest.")
@@ -125,14 +125,14 @@ def _sources(handoff: Handoff, walk: Walk) -> Iterator[tuple[str, str, str]]:
             yield f"source of {name}", handoff.sources[name].removeprefix("ipfs+"), source
 
 
-def _check_signers(walk: Walk, given: _Given) -> None:
-    if walk.verified is None or given.signers is None:
+def _check_signers(walk: Walk, checked: _CheckedManifest) -> None:
+    if walk.verified is None or checked.signers is None:
         return
-    if not set(walk.verified["keys"]) <= set(given.signers):
+    if not set(walk.verified["keys"]) <= set(checked.signers):
         raise PublishError("The journal names signers whose signatures do not hold.")
 
 
-def _given(handoff: Handoff | None, options: argparse.Namespace) -> _Given:
+def _check_manifest(handoff: Handoff | None, options: argparse.Namespace) -> _CheckedManifest:
     """Return the manifest to compare with, and who of those trusted signed it.
 
     Raises:
@@ -148,7 +148,7 @@ def _given(handoff: Handoff | None, options: argparse.Namespace) -> _Given:
                 "A journal does not carry the manifest that --key and --root would judge: name "
                 "it with --manifest, or give the handoff.json of the booted system."
             )
-        return _Given(None, None, None)
+        return _CheckedManifest(None, None, None)
     raw = handoff.manifest.encode() if handoff is not None else _read(named or Path())
     try:
         manifest = Manifest.of(read_document(raw))
@@ -156,7 +156,7 @@ def _given(handoff: Handoff | None, options: argparse.Namespace) -> _Given:
         signers = None if chain is None else _signers(raw, manifest, chain)
     except Refusal as refusal:
         raise PublishError(f"The manifest is refused: {refusal} [{refusal.code}]") from None
-    return _Given(handoff, manifest, signers)
+    return _CheckedManifest(handoff, manifest, signers)
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import MAX_BYTES
 
 FAILED: Final = 3
-"""The exit status for a job that did not exit with 0."""
+"""Exit status of the command if the job did not exit with 0."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,31 +33,31 @@ def run(options: argparse.Namespace) -> int:
     with signing_agent(ephemeral if node is None else lambda: load_or_create(node)) as agent:
         if agent.note:
             sys.stderr.write(f"{printable(agent.note)}\n")
-        done = _done(job, options, agent)
-    for line in shown(done):
+        result = _run_job(job, options, agent)
+    for line in render_result(result):
         sys.stdout.write(f"{line}\n")
-    sys.stdout.write(f"{_kept(done, options.receipts)}\n")
-    return 0 if (done.receipt.outcome, done.receipt.exit) == (Outcome.EXITED, 0) else FAILED
+    sys.stdout.write(f"{_store_receipt(result, options.receipts)}\n")
+    return 0 if (result.receipt.outcome, result.receipt.exit) == (Outcome.EXITED, 0) else FAILED
 
 
-def shown(done: JobResult) -> list[str]:
+def render_result(result: JobResult) -> list[str]:
     """Return a readable summary of a job: its output, escaped, and its outcome."""
-    lines = [f"| {printable(line)}" for line in _lines(done.stdout)]
-    lines += [f"! {printable(line)}" for line in _lines(done.stderr)]
-    return [*lines, *summary(done.receipt)]
+    lines = [f"| {printable(line)}" for line in _lines(result.stdout)]
+    lines += [f"! {printable(line)}" for line in _lines(result.stderr)]
+    return [*lines, *summary(result.receipt)]
 
 
-def _kept(done: JobResult, folder: Path | None) -> str:
+def _store_receipt(result: JobResult, folder: Path | None) -> str:
     """Store the receipt and return its path; without a folder, return the receipt.
 
     Raises:
-        PlasmaError: it cannot be stored; it was printed instead, as the job cannot be run again.
+        PlasmaError: the receipt cannot be stored; it is printed instead, so that it is not lost.
     """
-    raw = done.raw.decode("utf-8")
+    raw = result.raw.decode("utf-8")
     if folder is None:
         return raw
     try:
-        return f"kept in {printable(ReceiptFolder(folder).keep(done.raw))}"
+        return f"stored in {printable(ReceiptFolder(folder).add(result.raw))}"
     except PlasmaError as error:
         sys.stdout.write(f"{raw}\n")
         raise PlasmaError(f"{str(error).removesuffix('.')}: it was printed instead.") from error
@@ -67,16 +67,16 @@ def _lines(data: bytes) -> list[str]:
     return data.decode("utf-8", "backslashreplace").removesuffix("\n").split("\n") if data else []
 
 
-def _done(job: Job, options: argparse.Namespace, signer: Signer) -> JobResult:
-    place: Path = options.module or options.store / entry_path(job.module)
+def _run_job(job: Job, options: argparse.Namespace, signer: Signer) -> JobResult:
+    path: Path = options.module or options.store / entry_path(job.module)
     try:
         arch = this_arch()
     except ValueError:
-        raise PlasmaError("Jobs are run on amd64 and arm64: use such a machine.") from None
+        raise PlasmaError("Jobs run on amd64 and arm64 only: use such a machine.") from None
     user = NOBODY if os.geteuid() == 0 else None
     machine = Machine(signer=signer, arch=arch, user=user)
-    (done,) = run_jobs([job], lambda job: module_in(place, job), machine)
-    return done
+    (result,) = run_jobs([job], lambda job: module_in(path, job), machine)
+    return result
 
 
 def _read(path: Path) -> Job:

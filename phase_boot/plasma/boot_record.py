@@ -1,4 +1,4 @@
-"""The boot that this system runs after: the hand-over document, checked for consistency.
+"""Facts of this machine's boot: the hand-over document, checked for consistency.
 
 Receipts state which version was booted, so a document that contradicts itself, its signatures or
 the running rootfs is refused as a whole.
@@ -23,7 +23,7 @@ from policies.model import Mode
 
 
 class InvalidHandoff(Exception):
-    """The hand-over document is not of this system; ``str`` is one sentence with the way out."""
+    """The hand-over document is invalid; ``str`` is one sentence with the way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,10 @@ class BootRecord:
     """The verified facts of the boot.
 
     Attributes:
-        digest: of the bytes that the manifest's signatures cover.
+        digest: the digest of the bytes that the manifest's signatures cover.
         signers: the key ids whose signatures verified the manifest.
         proxy: the URL of the HTTP proxy, empty for none.
-        providers: base URLs of the providers, that of the manifest first; none in Private mode.
+        providers: base URLs of the providers, the manifest's first; empty in Private mode.
     """
 
     mode: Mode
@@ -62,12 +62,12 @@ class BootRecord:
         except BadHandoff as error:
             raise InvalidHandoff(str(error)) from error
         except (Refusal, ValueError) as error:
-            raise _torn(f"its manifest is not what was verified ({error})") from error
+            raise _torn(f"its manifest is not the verified one ({error})") from error
         manifest = found.manifest
         if manifest.version != handoff.version:
-            raise _torn(f"it names version {handoff.version} and the manifest {manifest.version}")
+            raise _torn(f"it names version {handoff.version}, and the manifest {manifest.version}")
         if manifest.artifacts["rootfs"].digest != rootfs:
-            raise _torn(f"its manifest names another rootfs than {rootfs}, which runs")
+            raise _torn(f"its manifest names another rootfs than the running one, {rootfs}")
         return cls(
             mode=mode,
             manifest=manifest,
@@ -106,13 +106,12 @@ class BootRecord:
 
 def _torn(reason: str) -> InvalidHandoff:
     return InvalidHandoff(
-        f"The hand-over document does not hold together ({reason}): start this machine from its "
-        "stick."
+        f"The hand-over document is inconsistent ({reason}): boot this machine from its stick."
     )
 
 
 def _providers(handoff: Handoff) -> Iterator[str]:
-    """Yield the provider of the manifest that was booted, and then those of its artifacts."""
+    """Yield the provider of the booted manifest, then those of its artifacts."""
     if handoff.mode == Mode.PRIVATE:
         return
     if handoff.origin is not None and handoff.origin.provider:

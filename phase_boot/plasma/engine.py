@@ -1,7 +1,7 @@
 """Running one WebAssembly module under WASI preview 1: the only module that knows wasmtime.
 
-The parent imports wasmtime and starts nothing of it; the child compiles and runs, with one thread
-and under all limits, so a module that only takes long to compile gets no further than any other.
+The parent imports wasmtime but runs none of it. The child compiles and runs the module in one
+thread and under all limits, so a module that is slow to compile is limited like any other.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from phase_boot.trust.strict_json import MAX_INTEGER, read_document
 
 MIB: Final = 2**20
 COMPILER_BYTES: Final = 512 * MIB
-"""Memory that compiling may take, beside what the job itself may have."""
+"""Memory for compilation, in addition to the job's own limit."""
 PAGE: Final = 65536
 """Bytes of a page of linear memory."""
 _MODULE: Final = b"\0asm\x01\0\0\0"
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 _TABLE_ELEMENTS: Final = 100_000
 _TABLES: Final = 8
-# Of what a limit cannot reach, or of what WASI preview 1 has no use for.
+# Features beyond the limits, or without use in WASI preview 1.
 _WITHOUT: Final = (
     *("wasm_threads", "wasm_memory64", "wasm_multi_memory", "wasm_gc", "wasm_function_references"),
     *("wasm_exceptions", "wasm_component_model", "parallel_compilation", "memory_init_cow"),
 )
-# How wasmtime begins the last line: the number of a cause, and that it is a trap.
+# The start of wasmtime's last line: the number of a cause, and the words "wasm trap".
 _PREFIX: Final = re.compile(r"^(?:[0-9]+: )?(?:wasm trap: )?")
 Facts = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of a job: how it ended, what it wrote, and what it used up."""
+    """One run of a job: its outcome, its output and the resources that it used."""
 
     outcome: Outcome
     exit: int | None = None
@@ -61,7 +61,7 @@ class Run:
 
 @cache
 def runtime() -> str:
-    """Return which WebAssembly runtime this is, as receipts name it."""
+    """Return the name and version of the WebAssembly runtime, as receipts state them."""
     try:
         return f"wasmtime {importlib.metadata.version('wasmtime')}"
     except importlib.metadata.PackageNotFoundError:
@@ -69,14 +69,17 @@ def runtime() -> str:
 
 
 def run(job: Job, module: bytes, environment: Mapping[str, str], *, user: int | None) -> Run:
-    """Run ``module`` as ``job`` says, in a process of its own; ``user`` is whom that becomes.
+    """Run ``module`` for ``job`` in a child process that becomes ``user``; None keeps the user.
 
-    Whatever the module does is an outcome. OSError: this machine has no process or file left.
+    Whatever the module does is an outcome.
+
+    Raises:
+        OSError: this machine has no process or descriptor left.
     """
-    flaw = flaw_of(module)
+    flaw = header_fault(module)
     if flaw is not None:
         return Run(outcome=Outcome.UNUSABLE_MODULE, reason=flaw)
-    ended = run_sandboxed(
+    result = run_sandboxed(
         lambda report: _report(report, job, module, environment),
         Limits(
             stdin=job.stdin.encode(),
@@ -86,63 +89,63 @@ def run(job: Job, module: bytes, environment: Mapping[str, str], *, user: int | 
             user=user,
         ),
     )
-    return judged(job, ended)
+    return evaluate(job, result)
 
 
-def assembled(source: str) -> bytes:
-    """Return the module that a text in WebAssembly's text format stands for."""
+def assemble(source: str) -> bytes:
+    """Assemble a module from WebAssembly's text format."""
     return bytes(wasmtime.wat2wasm(source))
 
 
-def flaw_of(module: bytes) -> str | None:
-    """Return what is wrong with the first bytes of a module, or None."""
+def header_fault(module: bytes) -> str | None:
+    """Return the fault in the first bytes of a module, or None."""
     if module.startswith(_COMPONENT):
-        return "a component, and only modules of WASI preview 1 are run"
-    # wasmtime would also take the text format, which has another hash than what it stands for.
+        return "a component; only modules of WASI preview 1 are supported"
+    # wasmtime also accepts the text format, whose hash differs from that of the binary module.
     return None if module.startswith(_MODULE) else "not a WebAssembly module"
 
 
-# ---- what the parent makes of it ----------------------------------------------------------------
-def judged(job: Job, ended: Result) -> Run:
-    """Return what is to be believed of a child: what it reported, as far as it can be true."""
-    lines = bytes(ended.report).splitlines()
-    outcome, code, reason, fuel, memory = _told(job, lines[-1] if lines else b"")
-    if ended.killed is not None or ended.signal:
+# ---- in the parent: evaluating the result -------------------------------------------------------
+def evaluate(job: Job, result: Result) -> Run:
+    """Return the run that a child's result proves. Its report is untrusted."""
+    lines = bytes(result.report).splitlines()
+    outcome, code, reason, fuel, memory = _parse_report(job, lines[-1] if lines else b"")
+    if result.killed is not None or result.signal:
         code, fuel, memory = None, 0, 0
         compiled = bool(lines)
-        outcome, reason = _ended_by_force(job, ended, compiled=compiled)
+        outcome, reason = _killed_outcome(job, result, compiled=compiled)
     return Run(
         outcome=outcome,
         exit=code,
         reason=reason,
-        stdout=bytes(ended.stdout),
-        stderr=bytes(ended.stderr),
-        wall_us=ended.wall_us,
-        cpu_us=ended.cpu_us,
+        stdout=bytes(result.stdout),
+        stderr=bytes(result.stderr),
+        wall_us=result.wall_us,
+        cpu_us=result.cpu_us,
         memory_bytes=memory,
         fuel=fuel,
     )
 
 
-def _ended_by_force(job: Job, ended: Result, *, compiled: bool) -> tuple[Outcome, str]:
+def _killed_outcome(job: Job, result: Result, *, compiled: bool) -> tuple[Outcome, str]:
     what = "it" if compiled else "compiling it"
-    match ended.killed:
+    match result.killed:
         case KillReason.TIME:
             return Outcome.OUT_OF_TIME, f"{what} took longer than its {job.wall_ms} ms"
         case KillReason.OUTPUT:
             return Outcome.TOO_MUCH_OUTPUT, f"it wrote more than its {job.output_kib} KiB"
         case KillReason.REPORT:
-            return Outcome.TRAPPED, "its process said more than it was asked"
-    if ended.signal == signal.SIGXCPU:
+            return Outcome.TRAPPED, "its process wrote too long a report"
+    if result.signal == signal.SIGXCPU:
         return Outcome.OUT_OF_TIME, f"{what} took longer than its {job.wall_ms} ms"
     if not compiled:
-        why = ", as when it is out of memory" if ended.signal == signal.SIGABRT else ""
-        return Outcome.UNUSABLE_MODULE, f"its compiler was ended by signal {ended.signal}{why}"
-    return Outcome.TRAPPED, f"its process was ended by signal {ended.signal}"
+        why = ", as when it is out of memory" if result.signal == signal.SIGABRT else ""
+        return Outcome.UNUSABLE_MODULE, f"its compiler was ended by signal {result.signal}{why}"
+    return Outcome.TRAPPED, f"its process was ended by signal {result.signal}"
 
 
-def _told(job: Job, line: bytes) -> tuple[Outcome, int | None, str, int, int]:
-    """Return what the child said, as far as it may be true."""
+def _parse_report(job: Job, line: bytes) -> tuple[Outcome, int | None, str, int, int]:
+    """Return the facts of a child's report, within the bounds of the job."""
     try:
         facts = read_document(line, limit=MAX_REPORT, depth=1)
         if "unconfined" in facts:
@@ -159,17 +162,17 @@ def _told(job: Job, line: bytes) -> tuple[Outcome, int | None, str, int, int]:
             number_of(facts.get("memory"), "memory", least=0, most=job.memory_mib * MIB),
         )
     except Refusal:
-        return Outcome.TRAPPED, None, "its process ended without a word", 0, 0
+        return Outcome.TRAPPED, None, "its process ended without a valid report", 0, 0
 
 
 def plain(text: str) -> str:
-    """Return one short line of printable ASCII: a module may have a say in it."""
+    """Return one short line of printable ASCII; a module may control the text."""
     text = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 3] + "..."
 
 
-# ---- what the child does ------------------------------------------------------------------------
+# ---- in the child: compiling and running --------------------------------------------------------
 def _report(report: int, job: Job, module: bytes, environment: Mapping[str, str]) -> None:
     engine = wasmtime.Engine(_config())
     try:
@@ -178,7 +181,7 @@ def _report(report: int, job: Job, module: bytes, environment: Mapping[str, str]
         facts = _facts(Outcome.UNUSABLE_MODULE, _innermost(error))
     else:
         os.write(report, b"{}\n")
-        facts = _executed(engine, compiled, job, environment)
+        facts = _execute(engine, compiled, job, environment)
     os.write(report, json.dumps(facts).encode("ascii"))
 
 
@@ -190,7 +193,7 @@ def _config() -> wasmtime.Config:
     return config
 
 
-def _executed(
+def _execute(
     engine: wasmtime.Engine, module: wasmtime.Module, job: Job, environment: Mapping[str, str]
 ) -> Facts:
     linker = wasmtime.Linker(engine)
@@ -207,47 +210,49 @@ def _executed(
     try:
         store.set_wasi(_wasi(job, environment))
     except wasmtime.WasmtimeError as error:
-        return _facts(Outcome.NOT_RUN, f"a folder that it is granted: {_innermost(error)}")
-    facts, instance = _started(linker, store, module)
+        return _facts(Outcome.NOT_RUN, f"a granted folder cannot be opened: {_innermost(error)}")
+    facts, instance = _start(linker, store, module)
     memory = 0 if instance is None else _memory(store, instance)
     if facts["outcome"] == Outcome.TRAPPED and memory > job.memory_mib * MIB - PAGE:
-        facts |= _facts(Outcome.OUT_OF_MEMORY, f"all its {job.memory_mib} MiB were used up")
+        facts |= _facts(Outcome.OUT_OF_MEMORY, f"it used all of its {job.memory_mib} MiB of memory")
     return facts | {"fuel": job.fuel - store.get_fuel(), "memory": memory}
 
 
-def _started(
+def _start(
     linker: wasmtime.Linker, store: wasmtime.Store, module: wasmtime.Module
 ) -> tuple[Facts, wasmtime.Instance | None]:
     try:
         instance = linker.instantiate(store, module)
     except wasmtime.Trap as trap:
-        return _trapped(trap), None
+        return _trap_facts(trap), None
     except wasmtime.WasmtimeError as error:
-        said = str(error)
-        large = "exceeds" in said and "limits" in said
+        message = str(error)
+        large = "exceeds" in message and "limits" in message
         outcome = Outcome.OUT_OF_MEMORY if large else Outcome.UNUSABLE_MODULE
         return _facts(outcome, _innermost(error)), None
     start = instance.exports(store).get("_start")
     if not isinstance(start, wasmtime.Func) or start.type(store).params:
-        return _facts(Outcome.UNUSABLE_MODULE, "it has no function _start"), instance
-    return _called(store, start), instance
+        return _facts(
+            Outcome.UNUSABLE_MODULE, "it exports no function _start without parameters"
+        ), instance
+    return _call(store, start), instance
 
 
-def _called(store: wasmtime.Store, start: wasmtime.Func) -> Facts:
+def _call(store: wasmtime.Store, start: wasmtime.Func) -> Facts:
     try:
         start(store)
-    except wasmtime.ExitTrap as ended:
-        return _facts(Outcome.EXITED, exit=ended.code & MAX_EXIT)
+    except wasmtime.ExitTrap as trap:
+        return _facts(Outcome.EXITED, exit=trap.code & MAX_EXIT)
     except wasmtime.Trap as trap:
-        return _trapped(trap)
+        return _trap_facts(trap)
     except wasmtime.WasmtimeError as error:
         return _facts(Outcome.TRAPPED, _innermost(error))
     return _facts(Outcome.EXITED, exit=0)
 
 
-def _trapped(trap: wasmtime.Trap) -> Facts:
+def _trap_facts(trap: wasmtime.Trap) -> Facts:
     if trap.trap_code is wasmtime.TrapCode.OUT_OF_FUEL:
-        return _facts(Outcome.OUT_OF_FUEL, "it used up all its fuel")
+        return _facts(Outcome.OUT_OF_FUEL, "it used all of its fuel")
     return _facts(Outcome.TRAPPED, _innermost(trap))
 
 
@@ -264,14 +269,14 @@ def _wasi(job: Job, environment: Mapping[str, str]) -> wasmtime.WasiConfig:
 
 
 def _memory(store: wasmtime.Store, instance: wasmtime.Instance) -> int:
-    """Return the bytes of linear memory that it has now: memory never shrinks."""
+    """Return the bytes of linear memory, which never shrinks."""
     exports = instance.exports(store)
     found = (exports[name] for name in exports)
     return max((m.data_len(store) for m in found if isinstance(m, wasmtime.Memory)), default=0)
 
 
 def _innermost(error: Exception) -> str:
-    """Return the last line, which is the cause; those before it say how it came to it."""
+    """Return the last line of an error, which is its cause; earlier lines are the context."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return plain(_PREFIX.sub("", lines[-1]) if lines else type(error).__name__)
 

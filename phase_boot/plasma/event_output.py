@@ -20,7 +20,7 @@ PAUSE_SECONDS: Final = 0.1
 
 
 class EventWriter:
-    """Writes events to devices. A device that fails is dropped."""
+    """Writes events to devices; drops a device that fails."""
 
     def __init__(self, devices: Sequence[DeviceSink], now: Callable[[], float]) -> None:
         self._devices = list(devices)
@@ -34,7 +34,7 @@ class EventWriter:
         self._for_each(lambda device: device.write(record))
 
     def drain(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Wait at most `DRAIN_SECONDS` for devices that are slow or held by another process."""
+        """Wait up to `DRAIN_SECONDS` for slow devices and devices that another process holds."""
         give_up = self._now() + DRAIN_SECONDS
         while any(device.waiting for device in self._devices) and self._now() < give_up:
             sleep(PAUSE_SECONDS)

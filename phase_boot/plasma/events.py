@@ -28,7 +28,7 @@ class ReceiptSigned(Event):
 class ReceiptsUploaded(Event):
     """The provider at ``provider`` accepted all ``receipts`` receipts."""
 
-    event = "plasma.handed_in"
+    event = "plasma.uploaded"
     provider: str
     receipts: int
 

@@ -1,6 +1,6 @@
 """Running a function in a confined process with resource limits.
 
-The parent enforces wall time and output size, the kernel processor time and memory. The child is
+The parent enforces wall time and output size, the kernel CPU time and memory. The child is
 untrusted: its report is bounded and never parsed here. Every end of the child is a `Result`.
 """
 
@@ -40,9 +40,9 @@ class Limits:
     output_bytes: int
     """On stdout and stderr together."""
     memory_bytes: int
-    """Beyond what the process has when it starts."""
+    """In addition to the memory of the process at its start."""
     user: int | None
-    """The user and group id that it takes if this process is root; None keeps them."""
+    """The user and group id of the child if this process is root; None keeps them."""
 
 
 @unique
@@ -70,9 +70,10 @@ class Result:
 
 
 def run_sandboxed(body: Callable[[int], None], limits: Limits) -> Result:
-    """Run ``body`` in a child on these limits; it is given the descriptor to report on.
+    """Run ``body`` in a child under these limits, with the descriptor of its report.
 
-    It is a fork, so there should be no other threads: what they hold stays held in the child.
+    The child is a fork: a lock that another thread holds stays locked in it, so there must be no
+    other threads.
 
     Raises:
         OSError: this machine has no process or descriptor left.
@@ -98,7 +99,7 @@ def run_sandboxed(body: Callable[[int], None], limits: Limits) -> Result:
 
 
 def _ends(stdin: bytes, ours: ExitStack) -> tuple[list[int], list[int]]:
-    """Return the read ends, which ``ours`` closes, and the child's descriptors 0 to 3."""
+    """Return the read ends, which ``ours`` closes, and descriptors 0 to 3 of the child."""
     with ExitStack() as undone:
         reads, theirs = [], [_sealed(stdin)]
         undone.callback(os.close, theirs[0])
@@ -138,12 +139,12 @@ def _watch(pid: int, alive: int, reads: list[int], limits: Limits, deadline: flo
         if not ready:
             result.killed = KillReason.TIME
         running = alive not in (fd for fd, _ in ready)
-        # What the child wrote before its exit is still in the pipes.
+        # Output written before the exit is still in the pipes.
         for fd in kept if not running else [fd for fd, _ in ready if fd != alive]:
             if not _drain(fd, kept[fd], result, limits.output_bytes, last=not running) and running:
                 poll.unregister(fd)
     with suppress(ProcessLookupError):
-        # Processes that it started are in its group and hold the pipes open.
+        # Its own child processes are in its group and hold the pipes open.
         os.killpg(pid, signal.SIGKILL)
     return result
 
@@ -172,7 +173,7 @@ def _run_child(body: Callable[[int], None], limits: Limits, fds: Sequence[int]) 
     """Confine this process and run ``body``, or report why it cannot be confined."""
     _arrange(fds)
     try:
-        # A session of its own, so that what it starts can be killed with it.
+        # Its own session, so that its child processes are killed with it.
         os.setsid()
         os.chdir("/")
         confine(_confinement(limits))
@@ -183,7 +184,7 @@ def _run_child(body: Callable[[int], None], limits: Limits, fds: Sequence[int]) 
 
 
 def _arrange(fds: Sequence[int]) -> None:
-    """Make stdin, stdout, stderr and the report the only files that are open."""
+    """Close all descriptors except stdin, stdout, stderr and the report."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, _HIGH) for fd in fds]
     for number, fd in enumerate(high):
         os.dup2(fd, number)
@@ -191,7 +192,7 @@ def _arrange(fds: Sequence[int]) -> None:
 
 
 def _confinement(limits: Limits) -> Confinement:
-    """Return what a job gives up: files, memory, processor time, processes and the network."""
+    """Return the rights that a job gives up: files, memory, CPU time, processes and the network."""
     seconds = -(-limits.wall_ms // 1000) + 1
     memory = _data_now() + limits.memory_bytes
     resources = {
@@ -202,7 +203,7 @@ def _confinement(limits: Limits) -> Confinement:
         resource.RLIMIT_DATA: (memory, memory),
     }
     if limits.user is not None:
-        # It counts per user.
+        # RLIMIT_NPROC counts per user.
         resources[resource.RLIMIT_NPROC] = (_FEW, _FEW)
     return Confinement(user=limits.user, limits=resources, network=False, traceable=False)
 

@@ -28,14 +28,14 @@ LINK_SECONDS: Final = 30.0
 """Longest wait for a network address before a download."""
 ATTEMPTS: Final = 3
 BACKOFF: Final = Backoff(first=3, longest=12)
-"""Between attempts at all mirrors: the address of their network may come later than another."""
+"""Pause between rounds of all mirrors: the interface of their network may come up late."""
 SHIPPED: Final = Path(policies.__file__).parent
 
 
 def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
     """Return the shipped policy of ``mode``, for its network reach and time limits.
 
-    A policy must name trusted keys, and ``signers`` fills that in; modules are verified by hash.
+    A policy must name trusted keys, so ``signers`` fills them in; modules are verified by hash.
     """
     import tomllib  # noqa: PLC0415 - where every module is here, this is not needed
 
@@ -45,7 +45,7 @@ def policy_of(mode: Mode, signers: Sequence[str]) -> Policy:
 
 
 def context_for(
-    record: BootRecord, keep: ContentStore, *, fetcher: Fetcher, clock: Clock
+    record: BootRecord, downloads: ContentStore, *, fetcher: Fetcher, clock: Clock
 ) -> DownloadContext:
     """Return the dependencies of a module's download, by the policy of the boot's mode."""
     from phase_boot.download import DownloadContext  # noqa: PLC0415 - see above; slow to import
@@ -53,7 +53,7 @@ def context_for(
     return DownloadContext(
         clock=clock,
         fetcher=fetcher,
-        store=keep,
+        store=downloads,
         policy=policy_of(record.mode, record.signers),
         banned=set(),
         emit=lambda _event: None,
@@ -61,15 +61,15 @@ def context_for(
 
 
 def _fetched(
-    record: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+    record: BootRecord, module: Artifact, downloads: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
     import asyncio  # noqa: PLC0415 - see above
 
-    return asyncio.run(_fetch(record, module, keep, dags))
+    return asyncio.run(_fetch(record, module, downloads, dags))
 
 
 async def _fetch(
-    record: BootRecord, module: Artifact, keep: ContentStore, dags: Mapping[str, Cid]
+    record: BootRecord, module: Artifact, downloads: ContentStore, dags: Mapping[str, Cid]
 ) -> bytes:
     from phase_boot.adapters.http.fetcher import HttpFetcher  # noqa: PLC0415 - see above
     from phase_boot.adapters.net.address_watch import AddressWatch  # noqa: PLC0415
@@ -82,7 +82,7 @@ async def _fetch(
     from phase_boot.machine.errors import NoNetwork  # noqa: PLC0415
 
     http = HttpFetcher()
-    context = context_for(record, keep, fetcher=http, clock=SystemClock())
+    context = context_for(record, downloads, fetcher=http, clock=SystemClock())
     sources, root = Sources(mirrors=record.sources), dags.get(module.name)
     try:
         await AddressWatch().link(LINK_SECONDS)
@@ -107,13 +107,13 @@ class ModuleSource:
 
     Attributes:
         stores: local stores: of the rootfs, Cache, and earlier downloads.
-        keep: the store for downloaded modules.
+        downloads: the store for downloaded modules.
         record: the boot, which names the mirrors.
         fetch: downloads a module.
     """
 
     stores: Sequence[ContentStore]
-    keep: ContentStore
+    downloads: ContentStore
     record: BootRecord
     fetch: Callable[[BootRecord, Artifact, ContentStore, Mapping[str, Cid]], bytes] = _fetched
 
@@ -134,10 +134,10 @@ class ModuleSource:
             except store.StoreError as failure:
                 reasons.append(str(failure))
         if self.record.private:
-            reasons.append("its module is not in the rootfs, and Private asks nobody for it")
+            reasons.append("its module is not in the rootfs, and Private mode downloads none")
         elif not self.record.sources:
-            reasons.append("its module is not here, and no mirror is known")
+            reasons.append("its module is in no local store, and no mirror is known")
         else:
             dags = {} if job.cid is None else {module.name: job.cid}
-            return self.fetch(self.record, module, self.keep, dags)
+            return self.fetch(self.record, module, self.downloads, dags)
         raise Missing("; ".join(reasons))

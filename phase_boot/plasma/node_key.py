@@ -29,10 +29,10 @@ from phase_boot.trust.receipt import MAX_BYTES as MAX_RECEIPT
 
 NODE_KEY: Final = Path("/var/lib/plasma/node.key")
 _MAX_KEY: Final = 4096
-_MAX_WORD: Final = 4096
+_MAX_REPLY: Final = 4096
 _LONGEST: Final = 500
 _PATIENCE: Final = 30.0
-"""Seconds that loading or creating the key may take: a hanging disk must not stop the boot."""
+"""Seconds for loading or creating the key: a hanging disk must not stop the boot."""
 _LIMITS: Final = {
     resource.RLIMIT_CORE: (0, 0),
     resource.RLIMIT_FSIZE: (0, 0),
@@ -76,7 +76,7 @@ class SigningAgent:
 
 def ephemeral() -> NodeKey:
     """Return a key for this run only (Private mode)."""
-    return NodeKey(SigningKey.generate(), "the node key is made for this run and thrown away")
+    return NodeKey(SigningKey.generate(), "the node key is temporary, for this run only")
 
 
 def load_or_create(path: Path) -> NodeKey:
@@ -87,17 +87,22 @@ def load_or_create(path: Path) -> NodeKey:
     machines, and an exchanged one would sign for another machine.
 
     Raises:
-        PublishError: other users can read it or own it, it is no key file, or cannot be created.
+        PublishError: other users can read or own it, it is not a key file, or it cannot be created.
     """
     if not path.exists():
-        return NodeKey(_made(path), f"the node key {path} is new")
+        return NodeKey(_made(path), f"the node key {path} was created")
     raw = read_private_file("The node key", path, _MAX_KEY)
     if _torn(raw):
         path.unlink(missing_ok=True)
-        return NodeKey(_made(path), f"the node key {path} was torn, so this machine has a new name")
+        return NodeKey(
+            _made(path),
+            f"the node key {path} was truncated, so this machine has a new one",
+        )
     found = read_keyfile(path)
     if not isinstance(found.secret, SigningKey):
-        raise PlasmaError(f"{path} has a passphrase, and nobody is there to type it: name another.")
+        raise PlasmaError(
+            f"{path} has a passphrase, which no node key may have: name another file."
+        )
     return NodeKey(found.secret, "")
 
 
@@ -113,21 +118,21 @@ def signing_agent(source: Callable[[], NodeKey]) -> Iterator[SigningAgent]:
     theirs.close()
     ours.settimeout(_PATIENCE)
     try:
-        said = _first_word(ours)
-        if "error" in said:
-            raise PlasmaError(said["error"])
-        yield SigningAgent(ours, said["keyid"], said["note"])
+        reply = _first_reply(ours)
+        if "error" in reply:
+            raise PlasmaError(reply["error"])
+        yield SigningAgent(ours, reply["keyid"], reply["note"])
     finally:
         ours.close()
         agent.stop()
 
 
-def _first_word(ours: socket.socket) -> dict[str, str]:
+def _first_reply(ours: socket.socket) -> dict[str, str]:
     try:
-        said: dict[str, str] = json.loads(ours.recv(_MAX_WORD) or b"{}")
+        reply: dict[str, str] = json.loads(ours.recv(_MAX_REPLY) or b"{}")
     except OSError:
-        said = {}
-    return said or {"error": "The node key cannot be read: look at the disk that it lies on."}
+        reply = {}
+    return reply or {"error": "The node key cannot be read: check its disk."}
 
 
 def _torn(raw: bytes) -> bool:
@@ -155,7 +160,7 @@ def _serve(source: Callable[[], NodeKey], theirs: socket.socket) -> None:
     """Load the key and sign with it until the asking process exits."""
     keep_descriptors((0, 1, 2, theirs.fileno()))
     try:
-        # Not traceable from the start, and without files once the key is loaded.
+        # It is not traceable from the start, and has no files once the key is loaded.
         confine(Confinement(traceable=False))
         node = source()
         confine(Confinement(limits=_LIMITS, network=False, traceable=False))

@@ -62,9 +62,9 @@ def listing(options: argparse.Namespace) -> int:
 
 def summary(found: Receipt) -> Iterator[str]:
     """Yield a readable summary of a receipt."""
-    yield f"{found.job}: {_ended(found)}"
+    yield f"{found.job}: {_outcome(found)}"
     yield (
-        f"  {found.wall_us / 1000:.1f} ms, {found.cpu_us / 1000:.1f} ms of processor time, "
+        f"  {found.wall_us / 1000:.1f} ms, {found.cpu_us / 1000:.1f} ms of CPU time, "
         f"{found.memory_bytes} bytes of memory, {found.fuel} fuel, by {found.runtime}"
     )
     booted = found.booted
@@ -74,9 +74,9 @@ def summary(found: Receipt) -> Iterator[str]:
 
 def _check_words(options: argparse.Namespace) -> None:
     if options.against is None and (options.key or options.root or options.threshold is not None):
-        raise UsageError("--key, --root and --threshold judge a SITE: name it by --against.")
+        raise UsageError("--key, --root and --threshold check a SITE: name it with --against.")
     if options.threshold is not None and not options.key:
-        raise UsageError("--threshold counts keys: name them by --key.")
+        raise UsageError("--threshold counts keys: name them with --key.")
 
 
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
@@ -86,7 +86,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     except Refusal as refusal:
         yield Finding(subject, good=False, text=f"{refusal} [{refusal.code}]")
         return
-    yield Finding(subject, good=True, text=f"signed by {found.node}: {found.job} {_ended(found)}")
+    yield Finding(subject, good=True, text=f"signed by {found.node}: {found.job} {_outcome(found)}")
     if options.node is not None:
         yield _expected(
             options.node, "is its machine", partial(check_node, found, keyid_of(options.node))
@@ -100,7 +100,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         yield from findings
         if chain is not None:
             fault = boot_fault(options.against, found, chain)
-            text = "published and signed what that machine says it booted"
+            text = "published the manifest that the machine booted, signed by trusted keys"
             yield Finding(str(options.against), good=fault is None, text=fault or text)
 
 
@@ -112,7 +112,7 @@ def _expected(subject: str, good: str, check: Callable[[], None]) -> Finding:
     return Finding(subject, good=True, text=good)
 
 
-def _ended(found: Receipt) -> str:
+def _outcome(found: Receipt) -> str:
     if found.outcome is Outcome.EXITED:
         return f"exited with {found.exit}"
     return f"{str(found.outcome).replace('-', ' ')} ({found.reason})"
@@ -122,7 +122,7 @@ def _row(found: Receipt) -> str:
     version = "-" if found.booted is None else f"{found.booted.channel} {found.booted.version}"
     return (
         f"{found.started:%Y-%m-%dT%H:%M:%SZ}  {found.job:<16} {version:<24} "
-        f"{found.node.removeprefix('ed25519:')[:12]}  {_ended(found)}"
+        f"{found.node.removeprefix('ed25519:')[:12]}  {_outcome(found)}"
     )
 
 

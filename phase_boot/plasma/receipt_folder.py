@@ -20,7 +20,7 @@ RECEIPTS: Final = Path("/var/lib/plasma/receipts")
 MOST: Final = 256
 """Stored receipts; the oldest is removed first."""
 MOST_BYTES: Final = 1024 * 1024
-# A number that grows, as the clock of a machine may go back, and the start of the file's sha256.
+# An increasing number, because a clock may be set back, and the start of the file's sha256.
 _NAME: Final = re.compile(r"([0-9]{8})-[0-9a-f]{16}\.json")
 _TEMPORARY: Final = ".receipt.new"
 
@@ -42,7 +42,7 @@ class ReceiptFolder:
         self._most = most
         self._most_bytes = most_bytes
 
-    def keep(self, raw: bytes) -> Path:
+    def add(self, raw: bytes) -> Path:
         """Write a receipt atomically and durably, and return its path.
 
         Raises:
@@ -57,7 +57,7 @@ class ReceiptFolder:
             sync_folder(self._folder)
         except OSError as error:
             raise PlasmaError(
-                f"The receipt cannot be kept in {self._folder}: {error.strerror}."
+                f"The receipt cannot be stored in {self._folder}: {error.strerror}."
             ) from error
         return path
 
@@ -65,7 +65,7 @@ class ReceiptFolder:
         """Yield the stored receipts, the oldest first.
 
         Raises:
-            PlasmaError: it cannot be read.
+            PlasmaError: the folder cannot be read.
         """
         try:
             for path in self._paths():
@@ -82,7 +82,7 @@ class ReceiptFolder:
     def _forget(self) -> None:
         paths = self._paths()
         sizes = [path.lstat().st_size for path in paths]
-        # The newest stays, whatever the bounds.
+        # The newest is never removed, whatever the bounds are.
         while len(paths) > 1 and (len(paths) > self._most or sum(sizes) > self._most_bytes):
             sizes.pop(0)
             with suppress(FileNotFoundError):

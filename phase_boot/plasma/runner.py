@@ -31,7 +31,7 @@ JOBS: Final = Path("/usr/lib/plasma.d")
 
 
 class Missing(Exception):
-    """No source has the module of a job; ``str`` is the reason in a few words."""
+    """No source has the module of a job; ``str`` is a short reason."""
 
 
 class Engine(Protocol):
@@ -95,17 +95,17 @@ def run_jobs(
     for job in jobs:
         started = now().replace(microsecond=0)
         if job.name in names:
-            done = _not_run("a job of this name was there before it")
+            result = _not_run("an earlier job has the same name")
         else:
-            done = _attempt(job, modules, machine, engine)
+            result = _attempt(job, modules, machine, engine)
         names.add(job.name)
-        receipt = _receipt(job, done, machine, started)
+        receipt = _receipt(job, result, machine, started)
         raw = sign_receipt(machine.signer, receipt)
-        yield JobResult(receipt=receipt, raw=raw, stdout=done.stdout, stderr=done.stderr)
+        yield JobResult(receipt=receipt, raw=raw, stdout=result.stdout, stderr=result.stderr)
 
 
 def rootfs_jobs(folder: Path = JOBS) -> tuple[list[Job], list[str]]:
-    """Return the jobs in ``folder`` in the order of their file names, and the errors of others."""
+    """Return the jobs in ``folder`` in file name order, and the errors of invalid ones."""
     jobs: list[Job] = []
     wrong: list[str] = []
     try:
@@ -122,12 +122,12 @@ def rootfs_jobs(folder: Path = JOBS) -> tuple[list[Job], list[str]]:
         except Refusal as refusal:
             wrong.append(f"{path}: {refusal} [{refusal.code}]")
     if len(paths) > MAX_JOBS:
-        wrong.append(f"{folder} has more than {MAX_JOBS} jobs, and the others are not run.")
+        wrong.append(f"{folder} has more than {MAX_JOBS} jobs; the others are not run.")
     return jobs, wrong
 
 
 def module_in(path: Path, job: Job) -> bytes:
-    """Return the bytes of a module file, one more than the job names at the most.
+    """Return the bytes of a module file, at most one more than the job states.
 
     Raises:
         Missing: it cannot be read.
@@ -149,11 +149,14 @@ def _attempt(
     except Missing as missing:
         return _not_run(str(missing))
     if len(module) != job.size or Digest.of(module) != job.module:
-        return Run(outcome=Outcome.UNUSABLE_MODULE, reason="the module is not what the job names")
+        return Run(
+            outcome=Outcome.UNUSABLE_MODULE,
+            reason="its hash or size is not the job's",
+        )
     try:
         return engine(job, module, _environment(machine), user=machine.user)
     except OSError as error:
-        return _not_run(f"this machine could not start it: {error.strerror}")
+        return _not_run(f"this machine could not start a process: {error.strerror}")
 
 
 def _not_run(reason: str) -> Run:
@@ -170,7 +173,7 @@ def _environment(machine: Machine) -> dict[str, str]:
     }
 
 
-def _receipt(job: Job, done: Run, machine: Machine, started: datetime) -> Receipt:
+def _receipt(job: Job, result: Run, machine: Machine, started: datetime) -> Receipt:
     return Receipt(
         job=job.name,
         job_digest=job.digest,
@@ -180,14 +183,14 @@ def _receipt(job: Job, done: Run, machine: Machine, started: datetime) -> Receip
         mode=machine.mode,
         booted=machine.booted,
         started=started,
-        wall_us=done.wall_us,
-        cpu_us=done.cpu_us,
-        memory_bytes=done.memory_bytes,
-        fuel=done.fuel,
-        outcome=done.outcome,
-        exit=done.exit,
-        reason=done.reason,
-        stdout=Output.of(done.stdout),
-        stderr=Output.of(done.stderr),
+        wall_us=result.wall_us,
+        cpu_us=result.cpu_us,
+        memory_bytes=result.memory_bytes,
+        fuel=result.fuel,
+        outcome=result.outcome,
+        exit=result.exit,
+        reason=result.reason,
+        stdout=Output.of(result.stdout),
+        stderr=Output.of(result.stderr),
         node=machine.signer.keyid,
     )

@@ -130,7 +130,7 @@ class RequestHandler:
             return await self._serve_gateway(request, path.removeprefix(PREFIX), stats)
         served = await asyncio.to_thread(self._backend.open, path)
         if served is None:
-            return _text_response(stats, _NOT_FOUND, "There is no such file here.")
+            return _text_response(stats, _NOT_FOUND, "This provider has no such file.")
         with served.file:
             return await self._serve_file(request, served, stats)
 
@@ -198,7 +198,7 @@ class RequestHandler:
         """Return the body of a POST request, or the response that refuses it."""
         if request.method != "POST":
             return _text_response(
-                stats, _METHOD_NOT_ALLOWED, f"{subject} is sent by POST.", Allow="POST"
+                stats, _METHOD_NOT_ALLOWED, f"{subject} must be sent by POST.", Allow="POST"
             )
         try:
             async with asyncio.timeout(self._limits.request_read_seconds):
@@ -288,7 +288,7 @@ class RequestHandler:
         span = span or HttpRange(0, served.size)
         if served.has_range is not None and not served.has_range(span.start, span.count):
             status = _NOT_FOUND if stats.status == _OK else _RANGE_NOT_SATISFIABLE
-            return _text_response(stats, status, "Not all of these bytes are here yet.")
+            return _text_response(stats, status, "This peer does not have all of these bytes yet.")
         response = web.StreamResponse(status=stats.status, headers=headers)
         response.content_length = span.count
         await response.prepare(request)

@@ -90,7 +90,7 @@ class ReceiptStore:
                 self._prune(folder, path)
             except OSError as error:
                 raise ReceiptRejected(
-                    f"The SITE cannot keep it ({error.strerror}): see to its disk.",
+                    f"The SITE cannot store the receipt ({error.strerror}): check its disk.",
                     code="receipt.no-room",
                     full=True,
                 ) from error
@@ -107,14 +107,14 @@ class ReceiptStore:
             manifest = self._published_manifest(receipt)
             if manifest is None:
                 raise ReceiptRejected(
-                    "The receipt is of no boot of a version that this SITE published: "
-                    "hand it in where that machine was booted from.",
+                    "This SITE published no manifest with the digest in the receipt: "
+                    "upload the receipt to the SITE that the machine booted from.",
                     code="receipt.unknown-manifest",
                 )
             check_claims(receipt, Manifest.of(manifest), Digest.of(signed_bytes(manifest)))
             if receipt.mode == Mode.PRIVATE:
                 raise ReceiptContradicted(
-                    field="mode", found=receipt.mode, reason="that mode hands nothing in"
+                    field="mode", found=receipt.mode, reason="Private machines upload no receipts"
                 )
         except Refusal as refusal:
             raise ReceiptRejected(str(refusal), code=refusal.code) from None
@@ -183,7 +183,7 @@ class ReceiptStore:
             if evicted is None:
                 raise ReceiptRejected(
                     f"The SITE has receipts of {len(nodes)} nodes already, {mine} of them from "
-                    f"this address, and takes no more: move some out of its folder {RECEIPTS}.",
+                    f"this address, and stores no more: move some out of its folder {RECEIPTS}.",
                     code="receipt.no-room",
                     full=True,
                 )

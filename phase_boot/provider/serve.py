@@ -55,7 +55,7 @@ async def serve(settings: Settings, emit: Emit) -> None:
     """
     if not settings.folder.is_dir():
         command = "phase-boot daemon --store" if settings.from_store else "phase-boot publish"
-        raise ProvideError(f"{settings.folder} is no folder: make one with `{command}`.")
+        raise ProvideError(f"{settings.folder} is not a folder: create one with `{command}`.")
     stop = _stop_signal()
     sockets = listen(port=settings.port, host=settings.host, interface=settings.interface)
     port: int = sockets[0].getsockname()[1]

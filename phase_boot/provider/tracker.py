@@ -186,7 +186,7 @@ def _parse_address(address: str) -> str:
         found = found.ipv4_mapped
     if found.version != 4 and found.is_link_local:  # noqa: PLR2004 - which of the two it is
         raise BadAnnounce(
-            "Announce from a routable address: link-local ones mean nothing to others."
+            "Invalid announcement: the address is link-local; announce from a routable one."
         )
     return str(found)
 

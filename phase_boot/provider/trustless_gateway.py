@@ -92,7 +92,7 @@ class TrustlessGateway:
             cid = _parse_cid(name)
             if rest_of_path:
                 return GatewayReply(
-                    NOT_FOUND, "There are only files here, and nothing is below one."
+                    NOT_FOUND, "This gateway serves whole files: a CID has no subpaths."
                 )
             if wanted_format.kind == RAW_TYPE:
                 return self._raw(request, cid)
@@ -177,12 +177,12 @@ def _negotiate(request: GatewayRequest) -> _ResponseFormat:
     form = request.query.get("format")
     if form is not None:
         if form not in offered:
-            raise _Refused(NOT_ACCEPTABLE, "Only the formats raw and car are answered with.")
+            raise _Refused(NOT_ACCEPTABLE, "The format must be raw or car.")
         return _ResponseFormat(offered[form], {**accepted.get(offered[form], {}), **given})
     for kind, parameters in accepted.items():
         if kind in offered.values():
             return _ResponseFormat(kind, {**parameters, **given})
-    raise _Refused(NOT_ACCEPTABLE, f"Ask for {RAW_TYPE} or {CAR_TYPE}: nothing else is here.")
+    raise _Refused(NOT_ACCEPTABLE, f"The Accept header must allow {RAW_TYPE} or {CAR_TYPE}.")
 
 
 def _parse_accept(header: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -207,20 +207,20 @@ def _parse_cid(name: str) -> Cid:
         return Cid.parse(name)
     except ValueError as error:
         if _OTHER_CID.fullmatch(name) and not name.startswith("b"):
-            raise _Refused(NOT_FOUND, "No block has such a CID here.") from None
+            raise _Refused(NOT_FOUND, "This gateway has no CID of this form.") from None
         raise _Refused(BAD, f"Not a CID: {error}.") from None
 
 
 def _not_found(request: GatewayRequest) -> _Refused:
     status = PRECONDITION if request.only_if_cached else NOT_FOUND
-    return _Refused(status, "There is no such block here.")
+    return _Refused(status, "This gateway does not have the block.")
 
 
 def _parameter(parameters: Mapping[str, str], name: str, *values: str) -> str:
     """Return a parameter, defaulting to the first value; refuse any other value."""
     value = parameters.get(name, values[0])
     if value not in values:
-        raise _Refused(BAD, f"{name} may be {' or '.join(values)} here.")
+        raise _Refused(BAD, f"{name} must be {' or '.join(values)}.")
     return value
 
 
@@ -228,7 +228,7 @@ def _parse_entity_bytes(entity_bytes: str, size: int) -> EntityRange:
     """Return the range of ``entity-bytes``; negative offsets count from the end."""
     read = _ENTITY_BYTES.fullmatch(entity_bytes)
     if read is None:
-        raise _Refused(BAD, "entity-bytes is from:to, with whole numbers, or * at its end.")
+        raise _Refused(BAD, "entity-bytes must be FROM:TO in whole numbers; TO may be *.")
     first = int(read[1])
     last = size - 1 if read[2] == "*" else int(read[2])
     start = max(size + first, 0) if first < 0 else first

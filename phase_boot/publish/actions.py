@@ -64,11 +64,11 @@ def publish(options: argparse.Namespace) -> int:
         return 0
     keys = open_keys(options)
     with progress(sys.stderr) as report:
-        done = release.publish_release(
+        result = release.publish_release(
             options.out, wanted, keys, force=options.force, report=report
         )
-    sys.stdout.write(f"{done.path}: version {done.manifest.version}\n")
-    _warn(done)
+    sys.stdout.write(f"{result.path}: version {result.manifest.version}\n")
+    _warn(result)
     return 0
 
 
@@ -79,7 +79,7 @@ def _publish_signed(options: argparse.Namespace) -> int:
     if not signers:
         raise PublishError(f"{ready.path} has no signature: run `phase-boot sign` on it first.")
     with progress(sys.stderr) as report:
-        done = release.publish_draft(
+        result = release.publish_draft(
             options.out,
             ready,
             force=options.force,
@@ -87,23 +87,23 @@ def _publish_signed(options: argparse.Namespace) -> int:
             report=report,
         )
     by = ", ".join(sorted(signers))
-    sys.stdout.write(f"{done.path}: version {done.manifest.version}, signed by {by}\n")
-    _warn(done)
+    sys.stdout.write(f"{result.path}: version {result.manifest.version}, signed by {by}\n")
+    _warn(result)
     return 0
 
 
 def sign(options: argparse.Namespace) -> int:
     """Show a manifest, and sign it if a key is given."""
-    found = signing.read_draft(options.path)
-    signing.show(found, lambda line: sys.stdout.write(f"{line}\n"))
+    draft = signing.read_draft(options.path)
+    signing.show(draft, lambda line: sys.stdout.write(f"{line}\n"))
     sys.stdout.flush()
-    signing.check(found, date_of("--issued", None), force=options.force)
-    _look_at_images(found, skip=options.skip_image_checks)
+    signing.check(draft, date_of("--issued", None), force=options.force)
+    _check_images(draft, skip=options.skip_image_checks)
     if options.show:
         return 0
     keys = open_keys(options)
     out = options.out or options.path
-    signing.sign(found, keys, out)
+    signing.sign(draft, keys, out)
     sys.stdout.write(f"{out}: signed by {', '.join(key.keyid for key in keys)}\n")
     return 0
 
@@ -123,18 +123,18 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def _look_at_images(found: signing.Draft, *, skip: bool) -> None:
+def _check_images(draft: signing.Draft, *, skip: bool) -> None:
     """Check the artifacts of a draft if it lies in its SITE, and print that they are absent if not.
 
     Raises:
         PublishError: no machine can boot them (unless ``skip``).
     """
-    manifest = found.manifest
-    parents = found.path.resolve().parents
+    manifest = draft.manifest
+    parents = draft.path.resolve().parents
     site = parents[2] if len(parents) > 2 else parents[0]  # noqa: PLR2004 - CHANNEL/ARCH/FILE
     files = {name: site / entry_path(each.digest) for name, each in manifest.artifacts.items()}
     if not all(file.is_file() for file in files.values()):
-        sys.stderr.write("The artifacts are not here, so whether they boot is not checked.\n")
+        sys.stderr.write("The artifacts are not in this folder, so the image checks are skipped.\n")
         return
     try:
         for doubt in boot_warnings(files, manifest.arch):
@@ -146,18 +146,18 @@ def _look_at_images(found: signing.Draft, *, skip: bool) -> None:
 
 
 def _check_dates(issued: datetime, expires: datetime, now: datetime) -> None:
-    """Raise PublishError for dates with which every machine refuses the version today."""
+    """Raise PublishError for dates with which every machine refuses the version now."""
     if expires <= issued:
         return
     if is_ahead(issued, now):
         raise PublishError(
             f"--issued {rfc3339(issued)} lies more than 24 hours ahead of this machine's clock "
-            f"({rfc3339(now)}), so no machine takes it now: check both, or use --force."
+            f"({rfc3339(now)}), so every machine refuses it now: check both, or use --force."
         )
     if expires <= now:
         raise PublishError(
-            f"--expires {rfc3339(expires)} is past by this machine's clock ({rfc3339(now)}), so no "
-            "machine takes it: name a later date, or use --force."
+            f"--expires {rfc3339(expires)} is past by this machine's clock ({rfc3339(now)}), so "
+            "machines refuse it: name a later date, or use --force."
         )
 
 
@@ -170,36 +170,36 @@ def receipts(options: argparse.Namespace) -> int:
         raise PublishError(
             f"No root of the SITE can be trusted ({bad_roots}): name one with --root."
         )
-    found = list(findings(options.path, chain))
-    if not options.json and found:
+    results = list(findings(options.path, chain))
+    if not options.json and results:
         sys.stdout.write(f"{HEAD}\n")
-    for finding in found:
+    for finding in results:
         sys.stdout.write(f"{finding.as_json() if options.json else finding.line()}\n")
-    bad = sum(finding.fault is not None for finding in found)
-    ran = sum(finding.ran for finding in found)
-    nodes = len({finding.path.parent for finding in found})
-    sys.stderr.write(f"{len(found)} receipts of {nodes} machines: {ran} ran, {bad} not believed.\n")
+    bad = sum(finding.fault is not None for finding in results)
+    ran = sum(finding.ran for finding in results)
+    nodes = len({finding.path.parent for finding in results})
+    sys.stderr.write(f"{len(results)} receipts of {nodes} machines: {ran} ran, {bad} invalid.\n")
     return 1 if bad else 0
 
 
 def prune(options: argparse.Namespace) -> int:
     """Remove files that no manifest names, and print them."""
     require_site(options.path)
-    done = pruning.prune(options.path, keep=options.keep, dry_run=options.dry_run)
-    for file in done.removed:
+    result = pruning.prune(options.path, keep=options.keep, dry_run=options.dry_run)
+    for file in result.removed:
         line = json.dumps({"path": file.path, "size": file.size})
         sys.stdout.write(f"{line if options.json else file.path}\n")
-    for path in done.unexpected:
-        sys.stderr.write(f"{ascii(path)[1:-1]} is no file of the layout and is left: remove it.\n")
+    for path in result.unexpected:
+        sys.stderr.write(f"{ascii(path)[1:-1]} is not of the layout and was kept: remove it.\n")
     verb = "would be removed" if options.dry_run else "removed"
-    sys.stderr.write(f"{len(done.removed)} files, {done.freed} bytes {verb}.\n")
+    sys.stderr.write(f"{len(result.removed)} files, {result.freed} bytes {verb}.\n")
     return 0
 
 
 def require_site(site: Path) -> None:
     """Raise PublishError if ``site`` is no folder: an absent SITE would pass every check."""
     if not site.is_dir():
-        raise PublishError(f"{site} is no folder: name the root of a SITE.")
+        raise PublishError(f"{site} is not a folder: name the root of a SITE.")
 
 
 def trusted_chain(site: Path, options: argparse.Namespace) -> tuple[Chain | None, list[Finding]]:
@@ -232,8 +232,8 @@ def _terms(options: argparse.Namespace, chain: Chain) -> Terms:
     )
 
 
-def _warn(done: release.Published) -> None:
-    for sentence in (done.root_warning, *done.warnings):
+def _warn(result: release.Published) -> None:
+    for sentence in (result.root_warning, *result.warnings):
         if sentence is not None:
             sys.stderr.write(f"{sentence}\n")
 

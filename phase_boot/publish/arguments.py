@@ -18,10 +18,10 @@ _T = TypeVar("_T")
 
 
 def read_as(option: str, parse: Callable[[str], _T], text: str) -> _T:
-    """Return what ``parse`` makes of an argument.
+    """Return an argument parsed by ``parse``.
 
     Raises:
-        UsageError: it raised a ValueError.
+        UsageError: ``parse`` raised a ValueError.
     """
     try:
         return parse(text)
@@ -30,21 +30,21 @@ def read_as(option: str, parse: Callable[[str], _T], text: str) -> _T:
 
 
 def date_of(option: str, text: str | None) -> datetime:
-    """Return a date, or the present one if none is given."""
+    """Return a date; the current one if none is given."""
     if text is None:
         return datetime.now(UTC).replace(microsecond=0)
     return read_as(option, parse_date, text)
 
 
 def keyid_of(word: str) -> str:
-    """Return the key id that a word is, or that of the key file that it names."""
+    """Return a key id, given as such or as the name of its key file."""
     if word.startswith(KEYID_PREFIX):
         return read_as("The key", parse_keyid, word)
     return read_keyfile(Path(word)).keyid
 
 
 def open_keys(options: argparse.Namespace) -> list[SigningKey]:
-    """Open the key files of --key, each once even if it was named twice."""
+    """Open the key files of --key, each once even if it is named twice."""
     attempts = from_files(options.passphrase_file)
     keys = (read_key(file, attempts) for file in dict.fromkeys(options.key or ()))
     return list({key.keyid: key for key in keys}.values())

@@ -1,6 +1,6 @@
-"""Cutting artifacts into chunks, which only a publisher does: numpy is an extra.
+"""Cutting artifacts into chunks; numpy comes with the extra ``publish``.
 
-A publisher cuts, a client only checks hashes, so the seed carries neither numpy nor the chunker.
+Only a publisher cuts files. A client checks hashes, so the seed has neither numpy nor the chunker.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Chunker:
     """The functions that need numpy."""
 
     build: Callable[[ByteSource, int], FileDag]
-    """Reads an open file of so many bytes, and returns the DAG over its chunks."""
+    """Reads an open file of the given size, and returns the DAG over its chunks."""
     sizes: Callable[[int], range]
-    """Returns the sizes that chunks of a file of so many bytes have; the last may be smaller."""
+    """Returns the chunk sizes for a file of the given size; the last chunk may be smaller."""
 
 
 def load_chunker() -> Chunker:
@@ -40,7 +40,7 @@ def load_chunker() -> Chunker:
         from phase_boot.content.chunker import build_chunk_list, params_for  # noqa: PLC0415 - numpy is an extra
     except ImportError as error:
         raise PublishError(
-            f"Publishing cuts files into chunks, for which {error.name} is missing: install "
+            f"Publishing cuts files into chunks, which needs the missing {error.name}: install "
             "phase-boot with its extra, `pip install 'phase-boot[publish]'`."
         ) from None
 

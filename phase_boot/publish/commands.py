@@ -29,14 +29,14 @@ def add_publish(parser: argparse.ArgumentParser) -> None:
         help="write a draft, to be signed elsewhere with `phase-boot sign`",
     )
     by.add_argument(
-        "--signed", type=Path, metavar="FILE", help="publish this draft, which is signed now"
+        "--signed", type=Path, metavar="FILE", help="publish this draft, which has been signed"
     )
     add_passphrase_file(parser)
     _add_release(parser)
     parser.add_argument(
         "--force",
         action="store_true",
-        help="skip the checks of the version, the dates, the roots of the SITE and an open draft",
+        help="skip the checks of version, dates, roots of the SITE and open draft",
     )
     _add_skip_image_checks(parser)
 
@@ -67,7 +67,7 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help="job that the OS runs after its start; jobs run in the order given (repeatable)",
+        help="job that the booted OS runs; jobs run in the given order (repeatable)",
     )
     parser.add_argument(
         "--module",

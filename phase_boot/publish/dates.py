@@ -23,7 +23,7 @@ def parse_expiry(text: str, issued: datetime) -> datetime:
     31 January is the last day of February.
 
     Raises:
-        ValueError: it is neither, or beyond the year 9999.
+        ValueError: the text is neither, or the date is after the year 9999.
     """
     span = _SPAN.fullmatch(text)
     if span is None:
@@ -50,5 +50,5 @@ def _months_after(date: datetime, months: int) -> datetime:
 
 
 def rfc3339(date: datetime) -> str:
-    """Return a date as it stands in documents and is shown to people, to the second."""
+    """Return a date in the form of documents and messages, to the second."""
     return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""Drafts: manifests that are shown and signed without their artifacts, also offline."""
+"""Drafts: manifests that are shown and signed without their artifacts, even offline."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Draft:
 
 
 def read_draft(path: Path) -> Draft:
-    """Read a manifest as strictly as a machine does, signatures aside.
+    """Parse a manifest as strictly as a machine does, without checking signatures.
 
     Raises:
-        PublishError: no machine would take it, whoever signed it, or it cannot be read.
+        PublishError: machines refuse it whatever its signatures are, or it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -42,28 +42,28 @@ def read_draft(path: Path) -> Draft:
     except OSError as error:
         raise PublishError(f"{path} cannot be read: {error.strerror}.") from error
     except Refusal as refusal:
-        raise PublishError(f"No machine would take {path}: {refusal}") from None
+        raise PublishError(f"Every machine would refuse {path}: {refusal}") from None
 
 
 def show(draft: Draft, say: Callable[[str], object]) -> None:
-    """Say what a signature of ``draft`` would mean, line by line.
+    """Print the contents of ``draft`` line by line, for its signer.
 
     Raises:
-        PublishError: its signatures are no list of signatures.
+        PublishError: its list of signatures is invalid.
     """
     say(f"{draft.path} says:")
     try:
         for line in manifest_lines(draft.document):
             say(line)
     except Refusal as refusal:
-        raise PublishError(f"No machine would take {draft.path}: {refusal}") from None
+        raise PublishError(f"Every machine would refuse {draft.path}: {refusal}") from None
 
 
 def check(draft: Draft, now: datetime, *, force: bool = False) -> frozenset[str]:
-    """Return who signed ``draft``.
+    """Return the key ids that signed ``draft``.
 
     Raises:
-        PublishError: a signature does not fit; or, unless ``force``, no machine would take it now.
+        PublishError: a signature is invalid; or, unless ``force``, machines refuse its dates now.
     """
     signers = require_valid_signatures(
         str(draft.path), draft.document, signed_bytes(draft.document)
@@ -72,22 +72,22 @@ def check(draft: Draft, now: datetime, *, force: bool = False) -> frozenset[str]
         return signers
     if now >= draft.manifest.expires:
         raise PublishError(
-            f"{draft.path} expired at {draft.manifest.expires:%Y-%m-%d %H:%M} UTC, so no machine "
-            "would take it: check this machine's clock, make it anew, or use --force."
+            f"{draft.path} expired at {draft.manifest.expires:%Y-%m-%d %H:%M} UTC, so machines "
+            "refuse it: check this machine's clock, create a new draft, or use --force."
         )
     if is_ahead(draft.manifest.issued, now):
         raise PublishError(
-            f"{draft.path} was issued at {draft.manifest.issued:%Y-%m-%d %H:%M} UTC and it is "
-            f"{now:%Y-%m-%d %H:%M} here: check this machine's clock, or use --force."
+            f"{draft.path} was issued at {draft.manifest.issued:%Y-%m-%d %H:%M} UTC, but "
+            f"this machine's clock says {now:%Y-%m-%d %H:%M}: check it, or use --force."
         )
     return signers
 
 
 def sign(draft: Draft, keys: Sequence[SigningKey], out: Path) -> None:
-    """Write ``draft`` with signatures by ``keys`` to ``out``, all at once.
+    """Write ``draft`` with signatures by ``keys`` to ``out``, atomically.
 
     Raises:
-        PublishError: it would be too large, it changed meanwhile, or the disk refuses.
+        PublishError: the result is too large, the draft has changed meanwhile, or the disk fails.
     """
     raw = add_signatures(draft.document, signed_bytes(draft.document), keys)
     if len(raw) > MAX_BYTES:
@@ -95,5 +95,5 @@ def sign(draft: Draft, keys: Sequence[SigningKey], out: Path) -> None:
     target = out.resolve()
     with locked(target.parent):
         if out == draft.path and read_draft(out).document != draft.document:
-            raise PublishError(f"{out} was changed while you read it: look at it again.")
+            raise PublishError(f"{out} was changed after it was shown: run the command again.")
         replace(target, raw, PUBLIC)

@@ -10,6 +10,6 @@ class PublishError(CommandError):
 
 
 class UsageError(PublishError):
-    """An argument cannot be read."""
+    """An argument is invalid."""
 
     status = 2

@@ -15,7 +15,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the exclusive lock of a folder, and raise a disk failure of the block as PublishError.
 
     Raises:
-        PublishError: another publisher holds the lock, or the disk refuses.
+        PublishError: another publisher holds the lock, or the disk fails.
     """
     try:
         with lock.locked(folder):

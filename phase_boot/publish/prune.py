@@ -1,4 +1,4 @@
-"""Removing from a SITE the artifacts and chunk lists that no manifest names any more.
+"""Removing the artifacts and chunk lists of a SITE that no manifest names any more.
 
 The published manifest, the draft and the newest kept manifests of each channel and architecture
 are taken into account. Roots, receipts and the kept manifests themselves are never removed.
@@ -47,7 +47,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """The removed files, and those that do not belong to the layout and were left."""
+    """The removed files, and files outside of the layout, which are not removed."""
 
     removed: tuple[Removed, ...]
     unexpected: tuple[str, ...]
@@ -69,20 +69,20 @@ def prune(root: Path, *, keep: int = KEEP, dry_run: bool = False) -> Pruned:
         dry_run: find the files without removing them.
 
     Raises:
-        PublishError: another publisher has the SITE, it has no manifest, or one cannot be read.
+        PublishError: another publisher holds the SITE, it has no manifest, or one is unreadable.
     """
     if not (root / ENTRIES).is_dir():
         raise PublishError(f"{root} has no {ENTRIES}: name the root of a SITE.")
     with open_site(root):
-        named = _named(root, keep)
+        needed = _needed_paths(root, keep)
         removed, unexpected = [], []
-        for path, found in _stored(root):
-            if path in named:
+        for path, status in _list_files(root):
+            if path in needed:
                 continue
-            if not _is_of_layout(path) or not stat.S_ISREG(found.st_mode):
+            if not _is_of_layout(path) or not stat.S_ISREG(status.st_mode):
                 unexpected.append(path)
                 continue
-            removed.append(Removed(path, found.st_size))
+            removed.append(Removed(path, status.st_size))
         for file in () if dry_run else removed:
             (root / file.path).unlink()
         for folder in (ENTRIES, DAGS):
@@ -91,28 +91,32 @@ def prune(root: Path, *, keep: int = KEEP, dry_run: bool = False) -> Pruned:
     return Pruned(tuple(removed), tuple(unexpected))
 
 
-def _named(root: Path, keep: int) -> frozenset[str]:
+def _needed_paths(root: Path, keep: int) -> frozenset[str]:
     """Return the path of every file that must stay."""
-    places = set(_places(root))
-    if not places:
-        raise PublishError(f"{root} has no manifest, so nothing says what may stay: publish first.")
-    manifests = [each for place in sorted(places) for each in _counting(root, *place, keep=keep)]
+    releases = set(_releases(root))
+    if not releases:
+        raise PublishError(f"{root} has no manifest that names the files to keep: publish first.")
+    manifests = [
+        each
+        for release in sorted(releases)
+        for each in _manifests_to_keep(root, *release, keep=keep)
+    ]
     return frozenset(path for manifest in manifests for path in _files(manifest))
 
 
-def _places(root: Path) -> Iterator[tuple[str, Arch]]:
+def _releases(root: Path) -> Iterator[tuple[str, Arch]]:
     """Yield the channel and architecture of every manifest and draft."""
     for arch in Arch:
         for channel in root.glob(f"*/{arch}"):
             path = f"{channel.parent.name}/{arch}/{MANIFEST}"
-            place = read_manifest_path(path)
-            if place is not None and any(
-                (root / each).exists() for each in (path, draft_path(*place))
+            release = read_manifest_path(path)
+            if release is not None and any(
+                (root / each).exists() for each in (path, draft_path(*release))
             ):
-                yield place
+                yield release
 
 
-def _counting(root: Path, channel: str, arch: Arch, *, keep: int) -> Iterator[Manifest]:
+def _manifests_to_keep(root: Path, channel: str, arch: Arch, *, keep: int) -> Iterator[Manifest]:
     """Yield the published manifest, the draft, and the newest ``keep`` versions before them."""
     current = [
         _read(root / path)
@@ -121,11 +125,11 @@ def _counting(root: Path, channel: str, arch: Arch, *, keep: int) -> Iterator[Ma
     ]
     yield from current
     folder = (root / manifest_path(channel, arch)).parent / "manifests"
-    kept = [_read(path) for path in sorted(folder.glob("*.json"))]
+    earlier = [_read(path) for path in sorted(folder.glob("*.json"))]
     newest = max(each.version for each in current)
-    older = sorted({each.version for each in kept if each.version < newest})
-    staying = older[-keep:] if keep else []
-    yield from (each for each in kept if each.version in staying)
+    older = sorted({each.version for each in earlier if each.version < newest})
+    newest_earlier = older[-keep:] if keep else []
+    yield from (each for each in earlier if each.version in newest_earlier)
 
 
 def _read(path: Path) -> Manifest:
@@ -134,7 +138,7 @@ def _read(path: Path) -> Manifest:
             return Manifest.of(read_document(file.read(MAX_BYTES + 1)))
     except Refusal as refusal:
         raise PublishError(
-            f"{path} cannot be read ({refusal}), so nothing is removed: publish it anew, or "
+            f"{path} cannot be read ({refusal}), so nothing is removed: publish it again, or "
             "remove it."
         ) from None
 
@@ -150,7 +154,7 @@ def _files(manifest: Manifest) -> Iterator[str]:
             yield dag_path(job.cid)
 
 
-def _stored(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _list_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the path and the status of every file below the folders of artifacts and DAGs."""
     for folder in (ENTRIES, DAGS):
         try:

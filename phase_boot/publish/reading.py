@@ -1,8 +1,8 @@
 """Reading input files into a SITE: one pass copies, hashes and chunks.
 
-What is hashed is the copy, so that the published bytes are the hashed ones even if the input is
-edited meanwhile. Where the file system can share blocks (FICLONE), no byte is written, and the pass
-reads the clone.
+The copy is hashed, so the published bytes are the hashed ones even if the input is edited
+meanwhile. If the file system can share blocks (FICLONE), no byte is written, and the pass reads the
+clone.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from phase_boot.content.digest import Digest
 from phase_boot.publish.chunking import load_chunker
 
 FICLONE: Final = 0x40049409
-"""The ioctl of linux/fs.h by which a file shares the blocks of another; Python 3.11 lacks it."""
+"""The ioctl of linux/fs.h that shares the blocks of another file; Python 3.11 lacks it."""
 _BLOCK: Final = 1 << 20
-# Errors of kernels, file systems and system call filters that cannot share blocks.
+# Errors of kernels, file systems and system call filters without block sharing.
 _UNABLE: Final = frozenset(
     {
         errno.EINVAL,
@@ -39,20 +39,20 @@ _UNABLE: Final = frozenset(
 )
 
 Clone: TypeAlias = Callable[[int, int], None]
-"""Lets the second open file share the blocks of the first, or raises OSError."""
+"""Makes the second open file share the blocks of the first, or raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What one pass learned of a file."""
+    """The facts of a file that one pass determines."""
 
     artifact: Artifact
     dag: FileDag | None
-    """The DAG over its chunks; None for a pipe, whose size, and so its chunking, comes last."""
+    """The DAG over its chunks; None for a pipe, as its size selects the chunk sizes."""
 
 
 def clone(source: int, target: int) -> None:
-    """Let an empty file share all blocks of another one; raise OSError where that is impossible."""
+    """Make an empty file share all blocks of another one; raise OSError if that is impossible."""
     fcntl.ioctl(target, FICLONE, source)
 
 
@@ -79,7 +79,7 @@ def hash_file(name: str, file: BinaryIO, report: Report) -> Artifact:
 
 
 def is_plain(file: BinaryIO) -> bool:
-    """Tell whether an open file is a regular one, neither a pipe nor a device."""
+    """Return whether an open file is a regular file."""
     return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
@@ -94,23 +94,23 @@ def _shared(source: BinaryIO, target: BinaryIO, share: Clone) -> bool:
 
 
 def _chunked(reader: _Reader) -> Content:
-    """Read a plain file once, for its hash and its chunks."""
+    """Read a regular file once, and determine its hash and chunks."""
     if not reader.expected:
         return Content(reader.finish(), None)
     dag = load_chunker().build(reader, reader.expected)
     artifact = reader.finish()
-    # The size selects the chunk sizes. A file that grew or shrank meanwhile has other chunks.
+    # The size selects the chunk sizes, so a file that grew or shrank meanwhile has other chunks.
     return Content(artifact, dag if artifact.size == reader.expected else None)
 
 
 class _Reader:
-    """Reads a file while it hashes it, copies it and reports the progress."""
+    """Reads a file, hashes and copies it, and reports the progress."""
 
     def __init__(
         self, name: str, file: BinaryIO, target: BinaryIO | None, report: Report, step: str
     ) -> None:
         self.expected = os.fstat(file.fileno()).st_size
-        """Size of the file when reading began; a pipe has none."""
+        """Size of the file when reading began; None for a pipe."""
         self._name = name
         self._file = file
         self._target = target
@@ -120,7 +120,7 @@ class _Reader:
         self._size = 0
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` more bytes of the expected ones, none after them."""
+        """Return at most ``size`` more of the expected bytes; empty after the last one."""
         return self._take(min(size, self.expected - self._size))
 
     def finish(self) -> Artifact:

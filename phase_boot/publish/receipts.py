@@ -1,4 +1,7 @@
-"""Receipts in a SITE: what machines booted and ran, each checked anew (`phase-boot receipts`)."""
+"""Receipts in a SITE, which state what machines booted and ran (`phase-boot receipts`).
+
+Each receipt is verified again when it is listed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ HEAD: Final = "NODE          STARTED            BOOTED        FOR    JOB        
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A receipt of the SITE, and why it is invalid, if it is."""
+    """A receipt of the SITE, and its fault if it is invalid."""
 
     path: Path
     receipt: Receipt | None
@@ -56,7 +59,7 @@ class Finding:
 
 
 def findings(site: Path, chain: Chain) -> Iterator[Finding]:
-    """Yield each receipt of a SITE with its check; those of a node together, the oldest first.
+    """Yield a finding for each receipt of a SITE, grouped by node, the oldest first.
 
     Raises:
         PublishError: the folder cannot be read.
@@ -67,14 +70,14 @@ def findings(site: Path, chain: Chain) -> Iterator[Finding]:
             sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
         )
         for node in nodes:
-            found = [_judged(site, path, chain) for path in sorted(node.iterdir())]
-            yield from _of_one_node(sorted(found, key=_when))
+            found = [_check_receipt(site, path, chain) for path in sorted(node.iterdir())]
+            yield from _check_node(sorted(found, key=_start_time))
     except OSError as error:
         where = error.filename or folder
         raise PublishError(f"{where} cannot be read: {error.strerror}.") from error
 
 
-def _of_one_node(found: list[Finding]) -> Iterator[Finding]:
+def _check_node(found: list[Finding]) -> Iterator[Finding]:
     """Yield the findings of one node key, each compared with the first valid one."""
     first: Receipt | None = None
     for finding in found:
@@ -91,11 +94,11 @@ def _of_one_node(found: list[Finding]) -> Iterator[Finding]:
             yield finding
 
 
-def _when(finding: Finding) -> str:
+def _start_time(finding: Finding) -> str:
     return "" if finding.receipt is None else finding.receipt.started.isoformat()
 
 
-def _judged(site: Path, path: Path, chain: Chain) -> Finding:
+def _check_receipt(site: Path, path: Path, chain: Chain) -> Finding:
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     try:
@@ -103,12 +106,12 @@ def _judged(site: Path, path: Path, chain: Chain) -> Finding:
     except Refusal as refusal:
         return Finding(path, None, f"{refusal} [{refusal.code}]")
     return Finding(
-        path, receipt, _misplaced(path, receipt, raw) or boot_fault(site, receipt, chain)
+        path, receipt, _name_fault(path, receipt, raw) or boot_fault(site, receipt, chain)
     )
 
 
-def _misplaced(path: Path, receipt: Receipt, raw: bytes) -> str | None:
-    place = (receipt.node.removeprefix(KEYID_PREFIX), f"{Digest.of(raw).hex}.json")
-    if (path.parent.name, path.name) == place:
+def _name_fault(path: Path, receipt: Receipt, raw: bytes) -> str | None:
+    expected = (receipt.node.removeprefix(KEYID_PREFIX), f"{Digest.of(raw).hex}.json")
+    if (path.parent.name, path.name) == expected:
         return None
-    return "Its file name is not its own digest, so it was moved: look for a missing receipt."
+    return "Its file name is not its digest, so it was moved: look for a missing receipt."

@@ -53,7 +53,7 @@ class Release:
     cmdline: str = ""
     mirrors: Sequence[str] = field(default=())
     modules: Sequence[Path] = field(default=())
-    """Modules of the jobs; they are stored, and no manifest lists them by themselves."""
+    """Modules of the jobs; they are stored, but the manifest does not list them as artifacts."""
     jobs: Sequence[Path] = field(default=())
     """Job files, in the order in which the booted OS runs them."""
     skip_image_checks: bool = False
@@ -67,9 +67,9 @@ class Published:
     manifest: Manifest
     path: Path
     root_warning: str | None = None
-    """Why machines that follow the roots of the SITE will refuse it."""
+    """Why machines that follow the roots of the SITE will refuse it; None if they accept."""
     warnings: tuple[str, ...] = ()
-    """Why some machines cannot boot it, or boot it differently."""
+    """Why some machines cannot boot the version, or boot it differently."""
 
 
 def publish_release(
@@ -88,13 +88,13 @@ def publish_release(
     """
     with open_site(root, report=report) as site:
         path = manifest_path(release.channel, release.arch)
-        document, warnings = _stored(site, path, release, force=force)
+        document, warnings = _store_files(site, path, release, force=force)
         raw = sign_manifest(document, keys)
-        manifest = _checked(raw, keys)
+        manifest = _authenticate(raw, keys)
         signers = frozenset(key.keyid for key in keys)
         root_warning = check_backing(root, manifest, signers, force=force)
         warnings = (*warnings, *handoff_warnings(manifest))
-        return Published(manifest, _put(site, manifest, raw), root_warning, warnings)
+        return Published(manifest, _write_manifest(site, manifest, raw), root_warning, warnings)
 
 
 def write_draft(
@@ -112,9 +112,9 @@ def write_draft(
         if not force:
             _check_is_unsigned(site, path)
         published = manifest_path(release.channel, release.arch)
-        document, warnings = _stored(site, published, release, force=force)
+        document, warnings = _store_files(site, published, release, force=force)
         raw = sign_manifest(document, [])
-        manifest = _readable(raw)
+        manifest = _parse(raw)
         warnings = (*warnings, *handoff_warnings(manifest))
         return Published(manifest, site.write(path, raw), warnings=warnings)
 
@@ -130,7 +130,7 @@ def publish_draft(
     """Publish a draft whose signatures are valid, if the SITE has every artifact that it names.
 
     Raises:
-        PublishError: an artifact is not there as it was signed, or the version is not higher than
+        PublishError: an artifact differs from the signed one, or the version is not higher than
             the published one (unless ``force``).
     """
     manifest = ready.manifest
@@ -144,23 +144,23 @@ def publish_draft(
             fault = site.fault(artifact, manifest.dags.get(artifact.name))
             if fault is not None:
                 raise PublishError(
-                    f"{artifact.name} {fault}, so no machine could boot this: run "
+                    f"{artifact.name} {fault}, so no machine could boot the version: run "
                     "`phase-boot publish --unsigned` with the same files and this SITE first."
                 )
         for job in manifest.jobs:
-            _check_is_there(site, job)
+            _check_module_stored(site, job)
         files = {name: site.entry(artifact) for name, artifact in manifest.artifacts.items()}
         warnings = _image_warnings(files, manifest.arch, skip=skip_image_checks)
         signers = frozenset(claim.keyid for claim in claims_of(ready.document))
         root_warning = check_backing(root, manifest, signers, force=force)
         warnings = (*warnings, *handoff_warnings(manifest))
-        done = Published(manifest, _put(site, manifest, raw), root_warning, warnings)
+        result = Published(manifest, _write_manifest(site, manifest, raw), root_warning, warnings)
         _discard_draft(site, ready)
-        return done
+        return result
 
 
 def draft_path(channel: str, arch: Arch) -> str:
-    """Return the path below the root of a SITE where a manifest waits for signatures."""
+    """Return the path of a manifest draft, below the root of a SITE."""
     return f"{manifest_path(channel, arch).removesuffix('.json')}.unsigned.json"
 
 
@@ -169,28 +169,31 @@ def sign_manifest(document: Mapping[str, object], keys: Sequence[SigningKey]) ->
     return add_signatures(document, signed_bytes(document), keys)
 
 
-def _put(site: Site, manifest: Manifest, raw: bytes) -> Path:
-    """Publish a manifest, and keep a copy with which receipts of its boots are checked later."""
+def _write_manifest(site: Site, manifest: Manifest, raw: bytes) -> Path:
+    """Publish a manifest, and keep a copy to check receipts of its boots against."""
     signed_digest = Digest.of(signed_bytes(read_document(raw)))
     site.write(kept_manifest_path(manifest.channel, manifest.arch, signed_digest), raw)
     return site.write(manifest_path(manifest.channel, manifest.arch), raw)
 
 
-def _stored(
+def _store_files(
     site: Site, path: str, release: Release, *, force: bool
 ) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Store the files of a release if a machine can boot them; return its document and doubts."""
+    """Store the files of a release that a machine can boot; return its document and warnings."""
     if fault := fault_in_cmdline(release.cmdline):
         raise PublishError(fault)
     if not force:
         _check_is_newer(site, path, release.version)
-    # The copies are looked at, for a file may be another one by the time that it is copied.
+    # The copies are checked, because an input may be exchanged before it is copied.
     staged = [site.stage(name, file) for name, file in release.files.items()]
-    made = {each.artifact.name: each.path for each in staged}
-    if fault := fault_in_initramfs(made["initramfs"]):
+    staged_paths = {each.artifact.name: each.path for each in staged}
+    if fault := fault_in_initramfs(staged_paths["initramfs"]):
         raise PublishError(fault)
     warnings = _image_warnings(
-        made, release.arch, beside=release.files["kernel"], skip=release.skip_image_checks
+        staged_paths,
+        release.arch,
+        original_kernel=release.files["kernel"],
+        skip=release.skip_image_checks,
     )
     for each in staged:
         site.keep(each)
@@ -198,7 +201,7 @@ def _stored(
     modules = [site.add("module", file) for file in release.modules]
     for module in modules:
         site.chunk(module.artifact, module.dag)
-    jobs = [_job(site, file) for file in release.jobs]
+    jobs = [_read_job(site, file) for file in release.jobs]
     dags = {each.artifact.name: str(site.chunk(each.artifact, each.dag)) for each in staged}
     document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
     return document, (*_replaced_entries([*staged, *modules]), *warnings)
@@ -212,7 +215,7 @@ def _replaced_entries(staged: Sequence[Staged]) -> Iterator[str]:
 
 
 def _image_warnings(
-    files: Mapping[str, Path], arch: Arch, *, beside: Path | None = None, skip: bool
+    files: Mapping[str, Path], arch: Arch, *, original_kernel: Path | None = None, skip: bool
 ) -> tuple[str, ...]:
     """Return why only some machines can boot these files.
 
@@ -220,26 +223,26 @@ def _image_warnings(
         PublishError: no machine can boot these files (unless ``skip``).
     """
     try:
-        return tuple(boot_warnings(files, arch, beside))
+        return tuple(boot_warnings(files, arch, original_kernel))
     except UnbootableError as error:
         if skip:
             return (str(error),)
         raise PublishError(str(error)) from None
 
 
-def _job(site: Site, file: Path) -> dict[str, object]:
-    """Return the job in ``file``, whose module is in the SITE."""
+def _read_job(site: Site, file: Path) -> dict[str, object]:
+    """Read the job in ``file``; its module must be in the SITE."""
     try:
         with file.open("rb") as reader:
             table = read_document(reader.read(MAX_BYTES + 1))
         job = Job.of(table)
     except Refusal as refusal:
-        raise PublishError(f"{file} is no job: {refusal}") from None
-    _check_is_there(site, job)
+        raise PublishError(f"{file} is not a valid job: {refusal}") from None
+    _check_module_stored(site, job)
     return table
 
 
-def _check_is_there(site: Site, job: Job) -> None:
+def _check_module_stored(site: Site, job: Job) -> None:
     module = Artifact("module", job.module, job.size)
     fault = site.fault(module)
     if fault is not None:
@@ -249,8 +252,8 @@ def _check_is_there(site: Site, job: Job) -> None:
         )
     if job.cid is not None and (cid := site.chunk(module)) != job.cid:
         raise PublishError(
-            f"The job {job.name} names the CID {job.cid}, and its module has the CID {cid}: write "
-            "that, or leave it out."
+            f"The job {job.name} names the CID {job.cid}, but its module has the CID {cid}: write "
+            "the latter, or leave it out."
         )
 
 
@@ -262,7 +265,7 @@ def _check_is_unsigned(site: Site, path: str) -> None:
         return
     if signatures:
         raise PublishError(
-            f"{path} has signatures already, which would be lost: publish it with --signed, or use "
+            f"{path} has signatures, which would be lost: publish it with --signed, or use "
             "--force to replace it."
         )
 
@@ -305,18 +308,18 @@ def _check_is_newer(site: Site, path: str, version: Version) -> None:
         ) from None
     if version <= published:
         raise PublishError(
-            f"Version {version} is not higher than the published {published}, and machines "
-            "may have seen that one: choose a higher version, or use --force."
+            f"Version {version} is not higher than the published {published}, which machines "
+            "may have seen: choose a higher version, or use --force."
         )
 
 
-def _checked(raw: bytes, keys: Sequence[SigningKey]) -> Manifest:
-    """Read the manifest as a machine that trusts all of ``keys`` would."""
+def _authenticate(raw: bytes, keys: Sequence[SigningKey]) -> Manifest:
+    """Parse the manifest as a machine that trusts all of ``keys`` does."""
     keyids = frozenset(key.keyid for key in keys)
     try:
         manifest = authenticate(raw, Trust(keyids, len(keyids))).manifest
     except Refusal as refusal:
-        raise PublishError(f"No machine would take this release: {refusal}") from None
+        raise PublishError(f"Every machine would refuse this release: {refusal}") from None
     _check_handoff(manifest)
     return manifest
 
@@ -326,10 +329,10 @@ def _check_handoff(manifest: Manifest) -> None:
         raise PublishError(fault)
 
 
-def _readable(raw: bytes) -> Manifest:
+def _parse(raw: bytes) -> Manifest:
     try:
         manifest = Manifest.of(read_document(raw))
     except Refusal as refusal:
-        raise PublishError(f"No machine would take this release: {refusal}") from None
+        raise PublishError(f"Every machine would refuse this release: {refusal}") from None
     _check_handoff(manifest)
     return manifest

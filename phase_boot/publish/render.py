@@ -1,6 +1,6 @@
-"""Manifests as text, shown before signing: complete, and in printable ASCII.
+"""Rendering manifests for their signers: complete, and in printable ASCII.
 
-A signer trusts the screen, so control characters are escaped and unknown fields come first.
+A signer relies on the screen, so control characters are escaped and unknown fields come first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.signatures import SIGNATURES
 
 KNOWN: Final = frozenset(field.name for field in fields(Manifest)) | {"sizes"}
-"""The fields of a manifest that have a line of their own."""
+"""The fields of a manifest that have their own line."""
 _FEW: Final = 8
 _SHORT: Final = 80
 
@@ -26,7 +26,7 @@ def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
     """Yield the fields of a manifest and its signatures.
 
     Raises:
-        Refusal: a field is not usable.
+        Refusal: a field is invalid.
     """
     manifest = Manifest.of(document)
     yield from other_lines(document, KNOWN)
@@ -59,7 +59,7 @@ def _job_lines(job: Job) -> Iterator[str]:
 
 
 def other_lines(document: Mapping[str, object], known: frozenset[str]) -> Iterator[str]:
-    """Yield the signed fields that this version does not know.
+    """Yield the signed fields that are unknown to this version.
 
     They come first and shortened, so that they cannot push the known fields off the screen.
     """
@@ -78,8 +78,8 @@ def signature_lines(document: Mapping[str, object], message: bytes) -> Iterator[
     """Yield the digest of the signed bytes, and each signature with its state."""
     yield row("signs", str(Digest.of(message)))
     for claim, holds in signature_states(document, message):
-        told = "holds" if holds else "DOES NOT HOLD"
-        yield row("signature", f"{ascii(claim.keyid)[1:-1]} {told}")
+        state = "holds" if holds else "DOES NOT HOLD"
+        yield row("signature", f"{ascii(claim.keyid)[1:-1]} {state}")
 
 
 def row(name: str, value: str) -> str:

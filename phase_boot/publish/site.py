@@ -28,24 +28,24 @@ from phase_boot.safefs.atomic import PUBLIC, flush, make_folders, move, sync_fol
 from phase_boot.store.layout import ENTRIES, dag_path, entry_path
 
 STAGING: Final = ".publishing"
-"""Staging folder below the SITE; files that a killed run left there are removed."""
+"""Staging folder below the SITE; the next run removes leftovers of a killed one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An artifact that was hashed and can be checked, before it becomes an entry of the store."""
+    """A hashed artifact that can be checked before it becomes an entry of the store."""
 
     artifact: Artifact
     path: Path
-    """A copy in the staging folder, or the entry of the store if that has the same bytes."""
+    """A copy in the staging folder, or the entry of the store if it has the same bytes."""
     dag: FileDag | None = None
-    """The DAG over its chunks, where the pass that hashed it made that too."""
+    """The DAG over its chunks, if the hashing pass built it."""
     damage: str | None = None
-    """Why the entry that the copy replaces does not have the hash in its name, in a few words."""
+    """The damage of the entry that the copy replaces, in a few words; None without one."""
 
 
 class Site:
-    """The root of a mirror, held by one publisher at a time. ``open_site`` makes one."""
+    """The root of a mirror, locked by one publisher at a time; `open_site` opens it."""
 
     def __init__(self, root: Path, *, report: Report = unreported, share: Clone = clone) -> None:
         self._root = root
@@ -54,7 +54,7 @@ class Site:
         self._share = share
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return up to ``limit`` bytes of a file below the root, or None if it is not there."""
+        """Return up to ``limit`` bytes of a file below the root; None if it does not exist."""
         try:
             with (self._root / path).open("rb") as file:
                 return file.read(limit)
@@ -62,20 +62,20 @@ class Site:
             return None
 
     def add(self, name: str, source: Path) -> Staged:
-        """Stage ``source`` as the artifact ``name`` and keep it.
+        """Stage ``source`` as the artifact ``name`` and store it.
 
         Raises:
-            PublishError: as ``stage`` does.
+            PublishError: `stage` raised it.
         """
         staged = self.stage(name, source)
         self.keep(staged)
         return staged
 
     def stage(self, name: str, source: Path) -> Staged:
-        """Hash and chunk ``source``, and copy it to be staged unless the store has its bytes.
+        """Hash and chunk ``source``, and copy it to the staging folder unless the store has it.
 
         Raises:
-            PublishError: it is empty, or was written to meanwhile.
+            PublishError: ``source`` is empty, or changed meanwhile.
         """
         with source.open("rb") as reader:
             before = os.fstat(reader.fileno())
@@ -84,34 +84,34 @@ class Site:
             plain = is_plain(reader)
         size = staged.artifact.size
         if not size:
-            raise PublishError(f"The {name} {source} is empty: name the file that was meant.")
+            raise PublishError(f"The {name} {source} is empty: name another file.")
         if plain and (before.st_mtime_ns, size) != (after.st_mtime_ns, after.st_size):
             raise PublishError(
-                f"The {name} {source} was changed while it was read: publish it again once nothing "
+                f"The {name} {source} changed while it was read: publish it again when nothing "
                 "writes to it."
             )
         return staged
 
     def keep(self, staged: Staged) -> None:
-        """Make a staged artifact an entry of the store, durably."""
+        """Move a staged artifact into the store, durably."""
         path = entry_path(staged.artifact.digest)
         if staged.path == self._root / path:
             self._make_durable(path)
         else:
-            self._place(staged.path, path)
+            self._publish_file(staged.path, path)
 
     def entry(self, artifact: Artifact) -> Path:
-        """Return where an artifact is in the store."""
+        """Return the path of an artifact in the store."""
         return self._root / entry_path(artifact.digest)
 
     def chunk(self, artifact: Artifact, made: FileDag | None = None) -> Cid:
         """Store the nodes over the chunks of a stored artifact, and return their root.
 
-        A DAG that a manifest of the SITE names for the same bytes is used again, if it is right.
+        A valid DAG that a manifest of the SITE names for the same bytes is reused.
 
         Args:
-            artifact: one that the store has.
-            made: the DAG, where it was made as the artifact was staged; else the entry is read.
+            artifact: an artifact in the store.
+            made: the DAG, if staging built it; without it the entry is read.
 
         Raises:
             PublishError: numpy is missing.
@@ -131,7 +131,7 @@ class Site:
         return made.root
 
     def fault(self, artifact: Artifact, dag: Cid | None = None) -> str | None:
-        """Return in a few words why the store does not have ``artifact`` as it was signed, or None.
+        """Return how the stored ``artifact`` differs from the signed one, in a few words, or None.
 
         With ``dag`` its chunks must be those of that DAG.
         """
@@ -142,7 +142,7 @@ class Site:
             return f"has {path.stat().st_size} bytes in the store instead of {artifact.size}"
         with path.open("rb") as file:
             if hash_file(artifact.name, file, self._report).digest != artifact.digest:
-                return "was changed in the store"
+                return "has other bytes in the store"
         if dag is None:
             return None
         return index_fault(self._root, artifact, dag, report=self._report)
@@ -152,21 +152,21 @@ class Site:
         (self._root / path).unlink()
 
     def write(self, path: str, data: bytes) -> Path:
-        """Put ``data`` at a path below the root, all at once, and return where it is."""
+        """Write ``data`` atomically to a path below the root, and return the absolute path."""
         made = self._staging / "file"
         with made.open("wb") as writer:
             writer.write(data)
             _finish(writer)
-        return self._place(made, path)
+        return self._publish_file(made, path)
 
     def _matching_entry(self, name: str, reader: BinaryIO) -> Staged | None:
-        """Return the entry with the bytes of an open file; None, at its beginning, without one."""
-        # A copy is hashed as it is made. So without an entry of this size nothing is read twice.
+        """Return the entry with the bytes of an open file; None, and the file rewound, if none."""
+        # Copying hashes too, so without an entry of this size nothing is read twice.
         if not is_plain(reader) or not self._has_entry_of(os.fstat(reader.fileno()).st_size):
             return None
         artifact = hash_file(name, reader, self._report)
         reader.seek(0)
-        # The entry is read too: one that rotted on the disk would be published for ever.
+        # The entry is read too: a damaged one would otherwise be published forever.
         return None if self.fault(artifact) else Staged(artifact, self.entry(artifact))
 
     def _copy_in(self, name: str, reader: BinaryIO) -> Staged:
@@ -180,7 +180,7 @@ class Site:
         if not os.path.lexists(entry):
             return Staged(artifact, made, content.dag)
         if entry.is_symlink() or not entry.is_file():
-            return Staged(artifact, made, content.dag, "is no plain file in the store")
+            return Staged(artifact, made, content.dag, "is not a regular file in the store")
         damage = self.fault(artifact)
         return Staged(artifact, entry if damage is None else made, content.dag, damage)
 
@@ -193,14 +193,14 @@ class Site:
         return any(stat.S_ISREG(each.st_mode) and each.st_size == size for each in found)
 
     def _make_durable(self, path: str) -> None:
-        """Make a file of the SITE, and its name, durable: a killed run may have put it there."""
+        """Make a file of the SITE and its name durable, as a killed run may have written it."""
         with (self._root / path).open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != PUBLIC:
                 os.fchmod(file.fileno(), PUBLIC)
             os.fsync(file.fileno())
         self._sync_folders(path)
 
-    def _place(self, made: Path, path: str) -> Path:
+    def _publish_file(self, made: Path, path: str) -> Path:
         target = self._root / path
         make_folders(target.parent)
         move(made, target)
@@ -208,22 +208,22 @@ class Site:
         return target
 
     def _sync_folders(self, path: str) -> None:
-        """Make the names on the way to a file durable; a killed run may have made the folders."""
+        """Make the names of a file's folders durable, as a killed run may have created them."""
         for folder in Path(path).parents:
             sync_folder(self._root / folder)
 
 
 @contextmanager
 def open_site(root: Path, *, report: Report = unreported, share: Clone = clone) -> Iterator[Site]:
-    """Make the SITE if need be and hold it against other publishers.
+    """Create the SITE if necessary, and lock it against other publishers.
 
     Args:
         root: the SITE.
-        report: called with the progress of what reads or writes whole artifacts.
-        share: lets a new file share the blocks of another one.
+        report: called with the progress of reading and writing whole artifacts.
+        share: makes a new file share the blocks of another one.
 
     Raises:
-        PublishError: another publisher has it, or the disk refuses; also for what happens inside.
+        PublishError: another publisher holds it, or the disk fails, here or in the block.
     """
     try:
         make_folders(root)
@@ -239,7 +239,7 @@ def open_site(root: Path, *, report: Report = unreported, share: Clone = clone) 
 
 
 class _Counted:
-    """An open artifact that reports how much of it was read to cut it."""
+    """An open artifact that reports the progress of reading it."""
 
     def __init__(self, file: BinaryIO, artifact: Artifact, report: Report) -> None:
         self._file = file
@@ -248,7 +248,7 @@ class _Counted:
         self._done = 0
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` more bytes, none at the end."""
+        """Return at most ``size`` more bytes; empty at the end."""
         data = self._file.read(size)
         self._done += len(data)
         self._report(f"{self._artifact.name}: index", self._done, self._artifact.size)
@@ -256,6 +256,6 @@ class _Counted:
 
 
 def _finish(file: BinaryIO) -> None:
-    """Make a file durable and readable for whatever serves the SITE."""
+    """Make a file durable, and readable for any web server."""
     file.flush()
     flush(file.fileno(), PUBLIC)

@@ -66,8 +66,8 @@ def replace(path: Path, data: bytes, mode: int, *, temporary: str | None = None)
         Locked: another process is writing it.
         OSError: the disk refuses; the old content stays, unless only the final flush failed.
     """
-    with folder_beneath(path.parent) as place:
-        replace_at(place, path.name, [data], mode, temporary=temporary)
+    with folder_beneath(path.parent) as folder_fd:
+        replace_at(folder_fd, path.name, [data], mode, temporary=temporary)
 
 
 def create(path: Path, data: bytes, mode: int) -> None:
@@ -78,12 +78,12 @@ def create(path: Path, data: bytes, mode: int) -> None:
         Locked: another process is creating it.
         OSError: the disk refuses.
     """
-    with folder_beneath(path.parent) as place:
-        create_at(place, path.name, [data], mode)
+    with folder_beneath(path.parent) as folder_fd:
+        create_at(folder_fd, path.name, [data], mode)
 
 
 def replace_at(  # noqa: PLR0913 - two of them have defaults
-    place: int,
+    folder_fd: int,
     name: str,
     pieces: Iterable[bytes],
     mode: int,
@@ -91,10 +91,10 @@ def replace_at(  # noqa: PLR0913 - two of them have defaults
     temporary: str | None = None,
     system: Syscalls = os,
 ) -> None:
-    """Write ``name`` in the folder ``place`` atomically and durably.
+    """Write ``name`` in the folder ``folder_fd`` atomically and durably.
 
     Args:
-        place: descriptor of the folder.
+        folder_fd: descriptor of the folder.
         name: the file that is replaced or created.
         pieces: its content.
         mode: its permissions, whatever the umask is.
@@ -106,38 +106,38 @@ def replace_at(  # noqa: PLR0913 - two of them have defaults
         Locked: another process is writing it.
         OSError: the disk refuses; the old content stays, unless only the final flush failed.
     """
-    with _temporary(place, temporary or f".{name}.new", pieces, mode, system) as made:
-        system.rename(made, name, src_dir_fd=place, dst_dir_fd=place)
-    system.fsync(place)
+    with _temporary(folder_fd, temporary or f".{name}.new", pieces, mode, system) as made:
+        system.rename(made, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+    system.fsync(folder_fd)
 
 
 def create_at(
-    place: int, name: str, pieces: Iterable[bytes], mode: int, *, system: Syscalls = os
+    folder_fd: int, name: str, pieces: Iterable[bytes], mode: int, *, system: Syscalls = os
 ) -> None:
-    """Write the new file ``name`` in the folder ``place`` atomically and durably.
+    """Write the new file ``name`` in the folder ``folder_fd`` atomically and durably.
 
     Raises:
         FileExistsError: there is one; it is left alone.
         Locked: another process is creating it.
         OSError: the disk refuses.
     """
-    with _temporary(place, f".{name}.new", pieces, mode, system) as made:
+    with _temporary(folder_fd, f".{name}.new", pieces, mode, system) as made:
         try:
-            system.link(made, name, src_dir_fd=place, dst_dir_fd=place)
+            system.link(made, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
             # The lock of the temporary file keeps other creators out between these two calls.
-            if _exists(name, place):
+            if _exists(name, folder_fd):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
-            system.rename(made, name, src_dir_fd=place, dst_dir_fd=place)
+            system.rename(made, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
         else:
-            system.unlink(made, dir_fd=place)
-    system.fsync(place)
+            system.unlink(made, dir_fd=folder_fd)
+    system.fsync(folder_fd)
 
 
 def write_new(
-    place: int, name: str, pieces: Iterable[bytes], mode: int, *, system: Syscalls = os
+    folder_fd: int, name: str, pieces: Iterable[bytes], mode: int, *, system: Syscalls = os
 ) -> None:
     """Write the new file ``name`` in place and flush it, for a file that nothing names yet.
 
@@ -147,12 +147,12 @@ def write_new(
         FileExistsError: there is one.
         OSError: the disk refuses; nothing is left then.
     """
-    fd = system.open(name, _NEW, mode, dir_fd=place)
+    fd = system.open(name, _NEW, mode, dir_fd=folder_fd)
     try:
         _fill(fd, pieces, mode, system)
     except BaseException:
         with suppress(OSError):
-            system.unlink(name, dir_fd=place)
+            system.unlink(name, dir_fd=folder_fd)
         raise
     finally:
         os.close(fd)
@@ -193,33 +193,33 @@ def make_folders(folder: Path) -> list[Path]:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
-    with folder_beneath(folder) as place:
-        os.fsync(place)
+    with folder_beneath(folder) as folder_fd:
+        os.fsync(folder_fd)
 
 
 @contextmanager
 def _temporary(
-    place: int, name: str, pieces: Iterable[bytes], mode: int, system: Syscalls
+    folder_fd: int, name: str, pieces: Iterable[bytes], mode: int, system: Syscalls
 ) -> Iterator[str]:
     """Write a locked temporary file, yield its name, and remove it if the block raises."""
-    _reclaim(place, name, system)
-    fd = system.open(name, _NEW, mode, dir_fd=place)
+    _reclaim(folder_fd, name, system)
+    fd = system.open(name, _NEW, mode, dir_fd=folder_fd)
     try:
         lock(fd, name)
-        if not _is_named(fd, name, place):
+        if not _is_named(fd, name, folder_fd):
             raise Locked(errno.EAGAIN, "another process is writing to it", name)
         try:
             _fill(fd, pieces, mode, system)
             yield name
         except BaseException:
             with suppress(OSError):
-                system.unlink(name, dir_fd=place)
+                system.unlink(name, dir_fd=folder_fd)
             raise
     finally:
         os.close(fd)
 
 
-def _reclaim(place: int, name: str, system: Syscalls) -> None:
+def _reclaim(folder_fd: int, name: str, system: Syscalls) -> None:
     """Remove a temporary file that a crash left, or anything planted in its place.
 
     Raises:
@@ -227,17 +227,17 @@ def _reclaim(place: int, name: str, system: Syscalls) -> None:
         IsADirectoryError: it is a folder.
     """
     try:
-        if not is_regular(name, place):
-            system.unlink(name, dir_fd=place)
+        if not is_regular(name, folder_fd):
+            system.unlink(name, dir_fd=folder_fd)
             return
-        fd = os.open(name, os.O_RDONLY | UNTRUSTED, dir_fd=place)
+        fd = os.open(name, os.O_RDONLY | UNTRUSTED, dir_fd=folder_fd)
     except FileNotFoundError:
         return
     try:
         lock(fd, name)
         # The lock of a file that has lost its name protects nothing.
-        if _is_named(fd, name, place):
-            system.unlink(name, dir_fd=place)
+        if _is_named(fd, name, folder_fd):
+            system.unlink(name, dir_fd=folder_fd)
     finally:
         os.close(fd)
 
@@ -250,18 +250,18 @@ def _fill(fd: int, pieces: Iterable[bytes], mode: int, system: Syscalls) -> None
     flush(fd, mode, system=system)
 
 
-def _is_named(fd: int, name: str, place: int) -> bool:
+def _is_named(fd: int, name: str, folder_fd: int) -> bool:
     opened = os.fstat(fd)
     try:
-        named = os.stat(name, dir_fd=place, follow_symlinks=False)
+        named = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
 
 
-def _exists(name: str, place: int) -> bool:
+def _exists(name: str, folder_fd: int) -> bool:
     try:
-        os.stat(name, dir_fd=place, follow_symlinks=False)
+        os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True

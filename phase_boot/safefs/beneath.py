@@ -38,37 +38,37 @@ def folder_beneath(
     Raises:
         OSError: a component is missing, a link or no folder, or is not a plain name.
     """
-    place = os.open(root, _FOLDER if follow_root else _FOLDER | os.O_NOFOLLOW)
+    folder_fd = os.open(root, _FOLDER if follow_root else _FOLDER | os.O_NOFOLLOW)
     try:
         for name in parts:
             check_name(name)
             if create is not None:
-                _make_folder(name, create, place)
-            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=place)
-            os.close(place)
-            place = inner
-        yield place
+                _make_folder(name, create, folder_fd)
+            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder_fd)
+            os.close(folder_fd)
+            folder_fd = inner
+        yield folder_fd
     finally:
-        os.close(place)
+        os.close(folder_fd)
 
 
 @contextmanager
-def folder_at(place: int, name: str) -> Iterator[int]:
-    """Open the folder ``name`` of the folder ``place`` and yield its descriptor.
+def folder_at(folder_fd: int, name: str) -> Iterator[int]:
+    """Open the folder ``name`` of the folder ``folder_fd`` and yield its descriptor.
 
     Raises:
         OSError: it is missing, a link, no folder, or not a plain name.
     """
     check_name(name)
-    fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=place)
+    fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder_fd)
     try:
         yield fd
     finally:
         os.close(fd)
 
 
-def open_regular(name: str, place: int) -> int:
-    """Open a regular file of the folder ``place`` for reading and return its descriptor.
+def open_regular(name: str, folder_fd: int) -> int:
+    """Open a regular file of the folder ``folder_fd`` for reading and return its descriptor.
 
     The type is looked up before the open, because opening a device may act on it, and again after.
 
@@ -76,8 +76,8 @@ def open_regular(name: str, place: int) -> int:
         OSError: it is missing, a link, of another type, or not a plain name.
     """
     check_name(name)
-    _check_regular(os.stat(name, dir_fd=place, follow_symlinks=False), name)
-    fd = os.open(name, os.O_RDONLY | UNTRUSTED, dir_fd=place)
+    _check_regular(os.stat(name, dir_fd=folder_fd, follow_symlinks=False), name)
+    fd = os.open(name, os.O_RDONLY | UNTRUSTED, dir_fd=folder_fd)
     try:
         _check_regular(os.fstat(fd), name)
     except OSError:
@@ -93,8 +93,8 @@ def open_beneath(root: Path, path: str, *, follow_root: bool = True) -> Buffered
         OSError: it is missing or of another type, or a component is a link or not a plain name.
     """
     *folders, name = path.split("/")
-    with folder_beneath(root, folders, follow_root=follow_root) as place:
-        return os.fdopen(open_regular(name, place), "rb")
+    with folder_beneath(root, folders, follow_root=follow_root) as folder_fd:
+        return os.fdopen(open_regular(name, folder_fd), "rb")
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -124,9 +124,9 @@ def check_name(name: str) -> None:
         raise OSError(errno.EINVAL, "it is not a plain file name", name)
 
 
-def is_regular(name: str, place: int) -> bool:
-    """Return whether a name of the folder ``place`` is a regular file, without opening it."""
-    return stat.S_ISREG(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
+def is_regular(name: str, folder_fd: int) -> bool:
+    """Return whether a name of the folder ``folder_fd`` is a regular file, without opening it."""
+    return stat.S_ISREG(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode)
 
 
 def _check_regular(found: os.stat_result, name: str) -> None:
@@ -134,7 +134,7 @@ def _check_regular(found: os.stat_result, name: str) -> None:
         raise OSError(errno.EINVAL, "it is not a plain file", name)
 
 
-def _make_folder(name: str, mode: int, place: int) -> None:
+def _make_folder(name: str, mode: int, folder_fd: int) -> None:
     with suppress(FileExistsError):
-        os.mkdir(name, mode, dir_fd=place)
-        os.fsync(place)
+        os.mkdir(name, mode, dir_fd=folder_fd)
+        os.fsync(folder_fd)

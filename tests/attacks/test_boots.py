@@ -178,7 +178,7 @@ def test_bad_candidate_never_blocks_a_good_one() -> None:
     ]
 
 
-def test_host_that_announces_itself_a_hundred_times_stands_in_nobodys_way() -> None:
+def test_host_that_announces_itself_a_hundred_times_blocks_no_other() -> None:
     net = Sites(good=good_site())
     urls = []
     for port in range(1, 101):

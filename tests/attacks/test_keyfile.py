@@ -68,7 +68,7 @@ def test_a_key_that_somebody_else_put_there_is_refused(sealed: Path) -> None:
         read_key(sealed, attempts(b"right"))
 
 
-def test_a_link_is_judged_by_what_it_leads_to(sealed: Path, tmp_path: Path) -> None:
+def test_the_target_of_a_link_is_checked(sealed: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(sealed)
     assert read_key(link, attempts(b"right")).keyid == PUBLISHER.keyid
@@ -77,9 +77,9 @@ def test_a_link_is_judged_by_what_it_leads_to(sealed: Path, tmp_path: Path) -> N
         read_key(link, attempts(b"right"))
 
 
-def test_a_pipe_that_nobody_writes_to_holds_nobody(tmp_path: Path) -> None:
+def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "key", 0o600)
-    with pytest.raises(PublishError, match="no key file"):
+    with pytest.raises(PublishError, match="not a key file"):
         read_key(tmp_path / "key")
 
 
@@ -131,11 +131,11 @@ def test_a_sealed_key_that_is_damaged_is_no_key_file(
     sealed: Path, fields: dict[str, object]
 ) -> None:
     changed(sealed, **fields)
-    with pytest.raises(PublishError, match="is no key file"):
+    with pytest.raises(PublishError, match="is not a key file"):
         read_keyfile(sealed)
 
 
-def test_more_memory_than_there_is_ends_in_a_sentence(sealed: Path, tmp_path: Path) -> None:
+def test_too_little_memory_is_one_sentence(sealed: Path, tmp_path: Path) -> None:
     changed(sealed, memory=2**30)
     (tmp_path / "passphrase").write_text("right")
     (tmp_path / "passphrase").chmod(0o600)
@@ -159,8 +159,8 @@ def test_a_flipped_bit_is_never_another_key(sealed: Path) -> None:
         assert key.seed == PUBLISHER.seed
 
 
-def test_guessing_ends_when_the_attempts_do(sealed: Path) -> None:
-    with pytest.raises(PublishError, match="No passphrase that was given opens"):
+def test_passphrase_attempts_are_bounded(sealed: Path) -> None:
+    with pytest.raises(PublishError, match="No given passphrase opens"):
         read_key(sealed, attempts(b"wrong", b"Right", b""))
 
 
@@ -201,7 +201,7 @@ def test_sealing_without_the_memory_for_it_makes_no_key(tmp_path: Path) -> None:
     words = ("key", "new", f"{tmp_path}/key", "--passphrase-file", f"{tmp_path}/passphrase")
     done = run(LITTLE_MEMORY.replace("512", "200"), *words)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "256 MiB of memory that sealing takes" in done.stderr
+    assert "256 MiB of memory that encryption takes" in done.stderr
     assert not (tmp_path / "key").exists()
 
 

@@ -25,7 +25,7 @@ def no_file(name: str) -> bytes:
         pytest.param(b"\xff\xfe", "no TOML", id="not UTF-8"),
     ],
 )
-def test_what_would_keep_the_library_busy_is_refused(raw: bytes, reason: str) -> None:
+def test_input_that_would_keep_the_parser_busy_is_refused(raw: bytes, reason: str) -> None:
     with pytest.raises(PolicyError, match=reason):
         parse_policy(raw, read=no_file)
 

@@ -12,7 +12,7 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.drill.sample_manifest import document, signed
-from phase_boot.plasma.engine import judged, run
+from phase_boot.plasma.engine import evaluate, run
 from phase_boot.plasma.job_process import KillReason, Result
 from phase_boot.plasma.node_key import ephemeral, load_or_create, signing_agent
 from phase_boot.plasma.runner import Machine, run_jobs
@@ -47,7 +47,7 @@ def test_every_flipped_bit_is_refused_by_name() -> None:
             assert refused.value.code
 
 
-def test_a_job_that_failed_is_made_to_look_well() -> None:
+def test_a_failed_job_is_changed_to_a_success() -> None:
     failed = json.loads(sign_receipt(NODE, receipt(outcome=Outcome.TRAPPED, exit=None, reason="x")))
     whole = failed | {"outcome": "exited", "exit": 0, "reason": ""}
     with pytest.raises(ReceiptBadSignature):
@@ -78,7 +78,7 @@ def test_a_signature_over_another_kind_of_document_is_moved() -> None:
 
 
 def test_a_node_key_is_used_to_sign_a_manifest() -> None:
-    with signing_agent(ephemeral) as keeper, pytest.raises(Exception, match="does not sign this"):
+    with signing_agent(ephemeral) as keeper, pytest.raises(Exception, match="refuses this message"):
         keeper.sign(manifest.signed_bytes(document()))
 
 
@@ -90,7 +90,7 @@ def test_a_manifest_is_handed_in_as_a_receipt() -> None:
 # ---- what is run --------------------------------------------------------------------------------
 def told(report: bytes, **changes: Any) -> Any:
     """Return what is believed of a child that reports this."""
-    return judged(job(), Result(report=bytearray(report), **changes))
+    return evaluate(job(), Result(report=bytearray(report), **changes))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def told(report: bytes, **changes: Any) -> Any:
 def test_a_process_that_was_taken_over_reports_nonsense(lie: bytes) -> None:
     believed = told(lie)
     assert (believed.outcome, believed.exit) == (Outcome.TRAPPED, None)
-    assert believed.reason == "its process ended without a word"
+    assert believed.reason == "its process ended without a valid report"
     assert (believed.fuel, believed.memory_bytes) == (0, 0)
 
 
@@ -131,7 +131,7 @@ def test_a_process_that_was_taken_over_writes_to_the_terminal_by_its_reason() ->
     )
 
 
-def test_a_process_that_was_killed_has_no_say_any_more() -> None:
+def test_the_report_of_a_killed_process_is_ignored() -> None:
     well = b'{}\n{"outcome": "exited", "exit": 0, "reason": "", "fuel": 5, "memory": 6}'
     assert told(well).outcome is Outcome.EXITED
     for changes in ({"killed": KillReason.TIME}, {"killed": KillReason.OUTPUT}, {"signal": 11}):

@@ -103,7 +103,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_a_lying_receipt_is_refused_by_name_and_leaves_nothing(site: Path, lie: str) -> None:
+async def test_a_receipt_with_false_claims_is_refused_and_not_stored(site: Path, lie: str) -> None:
     raw, code = LIES[lie]
     async with running(site) as provider:
         answer = await post(provider.port, "/receipts", raw)

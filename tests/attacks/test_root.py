@@ -158,7 +158,7 @@ def test_stolen_publisher_key_is_worth_nothing_after_rotation() -> None:
         verify(stolen, trust=after.trust("stable", NOW), requirements=REQUIREMENTS, now=NOW)
 
 
-def test_freeze_on_an_old_root_ends_when_its_word_expires() -> None:
+def test_freeze_on_an_old_root_ends_with_its_expiry() -> None:
     """An attacker who hides newer roots has until the date in the root, and no longer."""
     frozen = chain()
     last = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
@@ -208,7 +208,7 @@ def test_publisher_of_one_channel_publishes_no_other() -> None:
         {"channels": {"stable": channel(expires="never")}},
     ],
 )
-def test_root_that_would_trust_nobody_or_anybody(changes: Mapping[str, object]) -> None:
+def test_root_with_impossible_keys_or_threshold(changes: Mapping[str, object]) -> None:
     body = {**root_document(2), **changes}
     body = {name: value for name, value in body.items() if value is not None}
     assert_not_followed(signed_root(body), BadField)

@@ -90,7 +90,7 @@ def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:
     assert HANDLER.leads == {Trigger.RETRY, Trigger.AUTO_RETRY, Trigger.LEAVE}
 
 
-def test_a_wish_to_boot_anyway_cannot_even_be_said() -> None:
+def test_no_action_boots_without_verification() -> None:
     assert set(MenuAction) == {
         MenuAction.RETRY, MenuAction.CANDIDATE, MenuAction.URL, MenuAction.NETWORK,
         MenuAction.CLOCK, MenuAction.SAVE, MenuAction.ROOT_SHELL, MenuAction.REBOOT,
@@ -108,7 +108,7 @@ KEYS = st.one_of(
 
 @settings(max_examples=examples(15))
 @given(st.lists(KEYS, max_size=12))
-def test_whatever_is_typed_comes_to_a_wish_that_was_offered(typed: list[bytes]) -> None:
+def test_any_typed_input_gives_an_offered_action(typed: list[bytes]) -> None:
     async def typing() -> Answer:
         report = Report(cause="it", way_out="", refusals=(), actions=OFFERED)
         with Person() as person:

@@ -69,7 +69,7 @@ def test_a_stick_boots_what_a_neighbour_serves(
         assert_second_said(second)
         assert hello.mode == "internet"
         raw = printed(machine)
-        (handed_in,) = machine.events_named("plasma.handed_in")
+        (handed_in,) = machine.events_named("plasma.uploaded")
         assert handed_in.text("provider") in provider.urls
         assert machine.events_named("plasma.problem") == []
         assert machine.unreadable == []

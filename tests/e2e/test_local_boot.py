@@ -56,7 +56,7 @@ def test_local_boots_from_cache_with_the_cable_out(
             assert set(sources(machine.events_named("fetch.done")).values()) == {"store"}
             hello, second = receipts(machine, published)
             assert hello.mode == "local"
-            assert machine.events_named("plasma.handed_in") == []
+            assert machine.events_named("plasma.uploaded") == []
             machine.stop()
             cache = cache_of(machine)
             signed = {each.digest.hex for each in published.manifest.artifacts.values()}

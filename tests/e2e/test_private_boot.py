@@ -78,7 +78,7 @@ def test_private_boots_and_leaves_no_trace(
             assert hello.mode == "private"
             assert second.outcome is Outcome.NOT_RUN
             assert "Private asks nobody" in second.reason
-            assert machine.events_named("plasma.handed_in") == []
+            assert machine.events_named("plasma.uploaded") == []
             assert "POST" not in provider.log.read_text()
             machine.stop()
             frames = sent(machine, lab)

@@ -41,7 +41,7 @@ def one(data: bytes) -> None:
 async def _heard(data: bytes) -> None:
     browser = Browser(_QUEST, mdns_message, routed=lambda _: True)
     for sender, each in ((_LIAR, data), (_LIAR, data), (_GOOD, _PROVIDER)):
-        browser.heard(sender, each)
+        browser.receive(sender, each)
     raised = [reason for reason in browser.announcements.ignored if "raised" in reason]
     assert raised == []
     every = [browser.found.get_nowait() for _ in range(browser.found.qsize())]

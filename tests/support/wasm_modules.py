@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from phase_boot.content.digest import Digest
-from phase_boot.plasma.engine import Run, assembled, run
+from phase_boot.plasma.engine import Run, assemble, run
 from phase_boot.trust.job import Job
 
 _WASI: Final = """
@@ -22,7 +22,7 @@ _WASI: Final = """
 
 def doing(body: str, more: str = "") -> bytes:
     """Return a module whose `_start` is ``body``, with imports of WASI."""
-    return assembled(f'(module {_WASI} {more} (func (export "_start") {body}))')
+    return assemble(f'(module {_WASI} {more} (func (export "_start") {body}))')
 
 
 def exiting(status: int) -> bytes:
@@ -59,26 +59,26 @@ GROWING: Final = doing(
     "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable"
 )
 TRAPPING: Final = doing("unreachable")
-RECURSING: Final = assembled('(module (func $again (export "_start") (call $again)))')
-TRAPPING_EARLY: Final = assembled(
+RECURSING: Final = assemble('(module (func $again (export "_start") (call $again)))')
+TRAPPING_EARLY: Final = assemble(
     '(module (func $first unreachable) (start $first) (func (export "_start")))'
 )
-ENDLESS_EARLY: Final = assembled(
+ENDLESS_EARLY: Final = assemble(
     '(module (func $first (loop (br 0))) (start $first) (func (export "_start")))'
 )
-HUGE: Final = assembled('(module (memory (export "memory") 65536) (func (export "_start")))')
-WIDE: Final = assembled('(module (table 10000000 funcref) (func (export "_start")))')
-LACKING: Final = assembled(r'(module (import "env" "\1b[2Jx" (func)) (func (export "_start")))')
-WITHOUT_START: Final = assembled("(module)")
-STARTING_ODDLY: Final = assembled('(module (func (export "_start") (param i32)))')
-TWO_MEMORIES: Final = assembled('(module (memory 1) (memory 1) (func (export "_start")))')
+HUGE: Final = assemble('(module (memory (export "memory") 65536) (func (export "_start")))')
+WIDE: Final = assemble('(module (table 10000000 funcref) (func (export "_start")))')
+LACKING: Final = assemble(r'(module (import "env" "\1b[2Jx" (func)) (func (export "_start")))')
+WITHOUT_START: Final = assemble("(module)")
+STARTING_ODDLY: Final = assemble('(module (func (export "_start") (param i32)))')
+TWO_MEMORIES: Final = assemble('(module (memory 1) (memory 1) (func (export "_start")))')
 
 
 def compiling_long() -> bytes:
     """One function of about two million instructions, which takes long to compile."""
     step = "(local.set 0 (i32.add (i32.mul (local.get 0) (local.get 1)) (local.get 2)))"
     body = f"(local i32 i32 i32) {step * 100_000}"
-    return assembled(f'(module (func (export "_start") {body}))')
+    return assemble(f'(module (func (export "_start") {body}))')
 
 
 def job_of(module: bytes, **changes: Any) -> Job:

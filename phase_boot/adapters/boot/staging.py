@@ -66,17 +66,17 @@ def write(root: Path, path: tuple[str, ...], pieces: Iterable[bytes]) -> Written
     """Write a new file and make it durable; raise OSError, also where one is there already."""
     # No atomic write is needed: no entry names the file yet. The entry is written last, atomically.
     hashed = _Hashed(pieces)
-    with _place(root, path[:-1], create=_FOLDER_MODE) as place:
-        write_new(place, path[-1], hashed, PRIVATE)
-        os.fsync(place)
+    with _open_folder(root, path[:-1], create=_FOLDER_MODE) as folder_fd:
+        write_new(folder_fd, path[-1], hashed, PRIVATE)
+        os.fsync(folder_fd)
     return hashed.written(path)
 
 
 def write_entry(root: Path, name: str, text: str) -> Written:
     """Write an entry atomically, so that the loader never reads a partial one."""
     hashed = _Hashed([text.encode("ascii")])
-    with _place(root, ENTRIES, create=_FOLDER_MODE) as place:
-        replace_at(place, name, hashed, PRIVATE, temporary=f"{name}.new")
+    with _open_folder(root, ENTRIES, create=_FOLDER_MODE) as folder_fd:
+        replace_at(folder_fd, name, hashed, PRIVATE, temporary=f"{name}.new")
     return hashed.written((*ENTRIES, name))
 
 
@@ -90,8 +90,8 @@ def check(root: Path, written: Written) -> None:
     name = "/".join(written.path)
     digest, left = hashlib.sha256(), written.size
     with (
-        _place(root, written.path[:-1]) as place,
-        os.fdopen(open_regular(written.path[-1], place), "rb") as file,
+        _open_folder(root, written.path[:-1]) as folder_fd,
+        os.fdopen(open_regular(written.path[-1], folder_fd), "rb") as file,
     ):
         if os.fstat(file.fileno()).st_size != written.size:
             raise StagingFailed(f"{name} on the stick has another size than was written")
@@ -102,16 +102,16 @@ def check(root: Path, written: Written) -> None:
         raise StagingFailed(f"{name} on the stick reads back other bytes than were written")
 
 
-def room(root: Path) -> int:
+def free_space(root: Path) -> int:
     """Return the free space in bytes."""
-    found = os.statvfs(root)
-    return found.f_bavail * found.f_frsize
+    entries = os.statvfs(root)
+    return entries.f_bavail * entries.f_frsize
 
 
 def is_staged(root: Path) -> bool:
     """Return whether staged files exist; raise OSError if the ESP cannot be read."""
-    with _place(root, ()) as place:
-        if FOLDER in _names(place):
+    with _open_folder(root, ()) as folder_fd:
+        if FOLDER in _names(folder_fd):
             return True
     return bool(_entries(root))
 
@@ -126,14 +126,14 @@ def remove(root: Path) -> int:
     count = _Count(MAX_REMOVED)
     names = _entries(root)
     if names:
-        with _place(root, ENTRIES) as place:
+        with _open_folder(root, ENTRIES) as folder_fd:
             for name in names:
-                _remove(place, name, count, 0)
-            os.fsync(place)
-    with _place(root, ()) as place:
-        if FOLDER in _names(place):
-            _remove(place, FOLDER, count, 0)
-        os.fsync(place)
+                _remove(folder_fd, name, count, 0)
+            os.fsync(folder_fd)
+    with _open_folder(root, ()) as folder_fd:
+        if FOLDER in _names(folder_fd):
+            _remove(folder_fd, FOLDER, count, 0)
+        os.fsync(folder_fd)
     return count.files
 
 
@@ -150,40 +150,40 @@ class _Count:
             raise StagingFailed(f"{FOLDER} on the stick has more files than Phase Boot stages")
 
 
-def _remove(place: int, name: str, count: _Count, depth: int) -> None:
+def _remove(folder_fd: int, name: str, count: _Count, depth: int) -> None:
     count.one()
-    if not stat.S_ISDIR(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
-        os.unlink(name, dir_fd=place)
+    if not stat.S_ISDIR(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode):
+        os.unlink(name, dir_fd=folder_fd)
         count.files += 1
         return
     if depth == _MAX_DEPTH:
         raise StagingFailed(f"{FOLDER} on the stick has deeper folders than Phase Boot makes")
-    with folder_at(place, name) as inner:
+    with folder_at(folder_fd, name) as inner:
         for each in _names(inner):
             _remove(inner, each, count, depth + 1)
-    os.rmdir(name, dir_fd=place)
+    os.rmdir(name, dir_fd=folder_fd)
 
 
 def _entries(root: Path) -> list[str]:
     try:
-        with _place(root, ENTRIES) as place:
-            return [name for name in _names(place) if STAGED_ENTRY.fullmatch(name)]
+        with _open_folder(root, ENTRIES) as folder_fd:
+            return [name for name in _names(folder_fd) if STAGED_ENTRY.fullmatch(name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _names(place: int) -> list[str]:
+def _names(folder_fd: int) -> list[str]:
     """Return the names in a folder, up to the limit."""
     names = []
-    with os.scandir(place) as found:
-        for entry in found:
+    with os.scandir(folder_fd) as entries:
+        for entry in entries:
             names.append(entry.name)
             if len(names) > MAX_REMOVED:
                 break
     return names
 
 
-def _place(
+def _open_folder(
     root: Path, path: tuple[str, ...], *, create: int | None = None
 ) -> AbstractContextManager[int]:
     """Open a folder of the ESP without following links, not even at the mount point."""

@@ -57,15 +57,15 @@ class SystemdBootLoader:
         """Write the files, read them back from the disk, and set the variable."""
         entry = _entry(payload, secrets.token_hex(8))
         try:
-            written = await self._written(payload, entry)
-            await self._entered(entry, written)
+            written = await self._write_files(payload, entry)
+            await self._write_entry(entry, written)
             name = f"{entry.name}.conf"
             await asyncio.to_thread(self._variables.write_text, ONE_SHOT, LOADER, name)
         except _FAILURES as failure:
-            await self._take_back()
+            await self._undo()
             raise CannotChainload(_sentence(failure)) from failure
         except BaseException:
-            await self._take_back()
+            await self._undo()
             raise
         return name
 
@@ -84,14 +84,14 @@ class SystemdBootLoader:
     async def unstage(self) -> int:
         """Check first, and mount only if files are left, as mounting delays the boot."""
         try:
-            files = await self._removed()
+            files = await self._remove_staged()
             # Only now: a variable that the firmware will not give up leaves no file behind.
-            await asyncio.to_thread(self._forget)
+            await asyncio.to_thread(self._delete_one_shot)
         except _FAILURES as failure:
             raise CannotChainload(_sentence(failure)) from failure
         return files
 
-    async def _removed(self) -> int:
+    async def _remove_staged(self) -> int:
         # The folder is created first and removed last.
         if await asyncio.to_thread(self._esp.certainly_lacks, staging.FOLDER):
             return 0
@@ -102,35 +102,35 @@ class SystemdBootLoader:
         async with self._esp.mounted(writable=True) as root:
             return await asyncio.to_thread(staging.remove, root) if root else 0
 
-    async def _written(self, payload: BootPayload, entry: Entry) -> list[Written]:
+    async def _write_files(self, payload: BootPayload, entry: Entry) -> list[Written]:
         """Write the files; return their sizes and digests."""
         if obstacle := self._obstacle():
             raise StagingFailed(obstacle)
         async with self._esp.mounted(writable=True) as root:
-            place = _there(root)
-            await asyncio.to_thread(staging.remove, place)
-            await asyncio.to_thread(_reckon, place, payload)
-            return await asyncio.to_thread(_write, place, payload, entry)
+            mount_point = _require_mounted(root)
+            await asyncio.to_thread(staging.remove, mount_point)
+            await asyncio.to_thread(_check_space, mount_point, payload)
+            return await asyncio.to_thread(_write, mount_point, payload, entry)
 
-    async def _entered(self, entry: Entry, written: list[Written]) -> None:
+    async def _write_entry(self, entry: Entry, written: list[Written]) -> None:
         """Read the files back from the disk; write the entry only if they match."""
         async with self._esp.mounted(writable=True) as root:
-            place = _there(root)
+            mount_point = _require_mounted(root)
             for file in written:
-                await asyncio.to_thread(staging.check, place, file)
+                await asyncio.to_thread(staging.check, mount_point, file)
             name = f"{entry.name}.conf"
-            listed = await asyncio.to_thread(staging.write_entry, place, name, entry.text())
+            listed = await asyncio.to_thread(staging.write_entry, mount_point, name, entry.text())
         async with self._esp.mounted() as root:
-            await asyncio.to_thread(staging.check, _there(root), listed)
+            await asyncio.to_thread(staging.check, _require_mounted(root), listed)
 
-    async def _take_back(self) -> None:
+    async def _undo(self) -> None:
         """Undo the staging as far as possible; the next boot tries again."""
         try:
             await self.unstage()
         except CannotChainload:
             return
 
-    def _forget(self) -> None:
+    def _delete_one_shot(self) -> None:
         """Delete `LoaderEntryOneShot`."""
         ordered = self._variables.text(ONE_SHOT, LOADER)
         if ordered is not None and staging.STAGED_ENTRY.fullmatch(ordered):
@@ -173,12 +173,12 @@ def _entry(payload: BootPayload, name: str) -> Entry:
     )
 
 
-def _reckon(root: Path, payload: BootPayload) -> None:
+def _check_space(root: Path, payload: BootPayload) -> None:
     """Raise before writing if the files do not fit."""
     packed = payload.kernel.packed
     kernel = packed.unpacked if packed else payload.image.artifact.size
     needed = kernel + (payload.initrd.size if payload.initrd else 0) + SLACK
-    free = staging.room(root)
+    free = staging.free_space(root)
     if needed > free:
         raise StagingFailed(
             f"the loader's partition has {free / MIB:.1f} MiB left and the image takes "
@@ -207,7 +207,7 @@ def _path(name: str) -> tuple[str, ...]:
     return tuple(name.strip("/").split("/"))
 
 
-def _there(root: Path | None) -> Path:
+def _require_mounted(root: Path | None) -> Path:
     if root is None:
         raise StagingFailed("this stick has no EFI system partition")
     return root

@@ -63,7 +63,7 @@ class MdnsFinder:
     ) -> None:
         """Search on the interfaces and families that ``find_interfaces`` returns at each change."""
         self._library = LazyImport("phase_boot.adapters.finders.mdns_message")
-        self._places = find_interfaces
+        self._find_interfaces = find_interfaces
 
     async def warm(self) -> None:
         """Import zeroconf now."""
@@ -75,7 +75,7 @@ class MdnsFinder:
         from phase_boot.adapters.finders import mdns_message  # noqa: PLC0415 - it is imported by now
 
         browser = Browser(query, mdns_message)
-        endpoints = Endpoints(browser.heard, self._places)
+        endpoints = Endpoints(browser.receive, self._find_interfaces)
         running = [
             asyncio.create_task(endpoints.follow(), name="sockets of mDNS"),
             asyncio.create_task(browser.ask(endpoints), name="queries of mDNS"),
@@ -113,10 +113,10 @@ class Browser:
         self._urls: set[str] = set()
         self._count: Counter[Sender] = Counter()
         self.announcements = Announcements()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.found = asyncio.Queue[Candidate | Ignored](MAX_CANDIDATES)
 
-    def heard(self, sender: Sender, packet: bytes) -> None:
+    def receive(self, sender: Sender, packet: bytes) -> None:
         """Process one packet; an error affects this packet alone."""
         now = asyncio.get_running_loop().time()
         if not self.announcements.admits(sender, now):
@@ -124,7 +124,7 @@ class Browser:
         try:
             records = list(self._message.records(packet))
             if records:
-                for instance in self.announcements.heard(sender, records, now):
+                for instance in self.announcements.add(sender, records, now):
                     self._offer(sender, instance)
         except Exception as error:  # noqa: BLE001 - of a parser that strangers feed
             self.announcements.ignored[f"packets that raised {type(error).__name__}"] += 1
@@ -142,36 +142,36 @@ class Browser:
                     if question.is_host
                     else (message.TYPE_SRV, message.TYPE_TXT)
                 )
-                place = (question.sender.index, question.sender.family)
-                asked = places.setdefault(place, [])
+                key = (question.sender.index, question.sender.family)
+                asked = places.setdefault(key, [])
                 asked += [(question.name, kind) for kind in kinds]
             for (index, family), wanted in places.items():
                 endpoints.send(index, family, message.queries(wanted))
-            self.tell_ignored()
+            self.report_ignored()
             await asyncio.sleep(TICK_SECONDS)
 
-    def tell_ignored(self) -> None:
+    def report_ignored(self) -> None:
         """Report each reason of ignored packets or records once."""
-        for reason in self.announcements.ignored.keys() - self._told:
-            if len(self._told) < MAX_REASONS:
-                self._told.add(reason)
+        for reason in self.announcements.ignored.keys() - self._reported:
+            if len(self._reported) < MAX_REASONS:
+                self._reported.add(reason)
                 self._put(Ignored(reason))
 
     def _offer(self, sender: Sender, instance: Instance) -> None:
         """Make candidates from the known records of an instance."""
         if instance.host is None or instance.strings is None:
             return
-        said = strings_of(instance.strings)
+        text = strings_of(instance.strings)
         addresses = [
             usable
             for each in self.announcements.addresses(sender, instance)
             if (usable := self._usable(sender, each)) is not None
         ]
-        if not is_wanted(said, self._query):
+        if not is_wanted(text, self._query):
             instance.answered = True
             return
         for url in manifest_urls(
-            said, server=instance.host, addresses=addresses, query=self._query
+            text, server=instance.host, addresses=addresses, query=self._query
         ):
             instance.answered = True
             self._take(sender, url, instance.name, last_resort=not self._near(url))
@@ -238,14 +238,14 @@ async def _until(
         yield getting.result()
 
 
-def is_wanted(said: Mapping[str, str | None], query: DiscoveryQuery) -> bool:
+def is_wanted(text: Mapping[str, str | None], query: DiscoveryQuery) -> bool:
     """Return whether an announcement has the requested channel and architecture."""
-    told = _by_key(said)
-    return told.get("channel") == query.channel and told.get("arch") == query.arch
+    properties = _by_key(text)
+    return properties.get("channel") == query.channel and properties.get("arch") == query.arch
 
 
 def manifest_urls(
-    told: Mapping[str, str | None],
+    properties: Mapping[str, str | None],
     *,
     server: str | None,
     addresses: Sequence[str],
@@ -254,17 +254,17 @@ def manifest_urls(
     """Yield the manifest URLs of an announcement, which may be hostile.
 
     Args:
-        told: the TXT record's keys and values. The case of a key does not matter, and of several
+        properties: keys and values of the TXT record. The case of a key does not matter; of several
             values the first counts (RFC 6763, section 6.4).
         server: the host name of the announcer.
         addresses: the announced addresses of that host.
         query: what is looked for.
     """
-    if not is_wanted(told, query):
+    if not is_wanted(properties, query):
         return
-    told = _by_key(told)
+    properties = _by_key(properties)
     try:
-        url = announced(told.get("mirror") or "", most=MAX_URL)
+        url = announced(properties.get("mirror") or "", most=MAX_URL)
     except BadUrl:
         return
     if not url.host.endswith(".local"):
@@ -280,9 +280,9 @@ def manifest_urls(
         yield str(replace(url, host=address, query=None))
 
 
-def _by_key(told: Mapping[str, str | None]) -> dict[str, str | None]:
+def _by_key(properties: Mapping[str, str | None]) -> dict[str, str | None]:
     """Return the first value of each key, with keys in lower case."""
     values: dict[str, str | None] = {}
-    for key, value in told.items():
+    for key, value in properties.items():
         values.setdefault(key.lower(), value)
     return values

@@ -110,7 +110,7 @@ class _Known:
     instances: dict[str, Instance] = field(default_factory=dict)
     hosts: dict[str, dict[str, None]] = field(default_factory=dict)
     packets: float = BURST_PACKETS
-    heard: float = 0.0
+    last_packet: float = 0.0
 
 
 class Announcements:
@@ -128,15 +128,17 @@ class Announcements:
         known = self._senders.get(sender)
         if known is None:
             return True
-        known.packets = min(BURST_PACKETS, known.packets + (now - known.heard) * PACKETS_PER_SECOND)
-        known.heard = now
+        known.packets = min(
+            BURST_PACKETS, known.packets + (now - known.last_packet) * PACKETS_PER_SECOND
+        )
+        known.last_packet = now
         if known.packets < 1:
             self.ignored["packets beyond the rate of one sender"] += 1
             return False
         known.packets -= 1
         return True
 
-    def heard(self, sender: Sender, records: Iterable[Record], now: float) -> list[Instance]:
+    def add(self, sender: Sender, records: Iterable[Record], now: float) -> list[Instance]:
         """Add the records of a packet; return the affected instances."""
         known = self._known(sender, now)
         touched: dict[str, None] = {}
@@ -189,7 +191,7 @@ class Announcements:
                 # Random eviction: a flood of forged senders mostly evicts its own entries.
                 del self._senders[self._chance.choice(tuple(self._senders))]
                 self.ignored["senders beyond the room for them"] += 1
-            known = self._senders[sender] = _Known(packets=BURST_PACKETS - 1, heard=now)
+            known = self._senders[sender] = _Known(packets=BURST_PACKETS - 1, last_packet=now)
         return known
 
     def _instance(self, known: _Known, name: str) -> Instance:
@@ -233,12 +235,12 @@ def strings_of(text: bytes) -> dict[str, str | None]:
 
     Invalid UTF-8 is replaced, and a truncated string ends the record.
     """
-    said: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     for string in _strings(text):
         key, equals, value = string.decode("utf-8", "replace").partition("=")
         if key:
-            said.setdefault(key, value if equals else None)
-    return said
+            values.setdefault(key, value if equals else None)
+    return values
 
 
 def _strings(text: bytes) -> Iterator[bytes]:

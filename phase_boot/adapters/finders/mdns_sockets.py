@@ -33,20 +33,20 @@ AGAIN_SECONDS: Final = 0.2
 """Retry delay after a failed send, as during duplicate address detection."""
 MAX_SOCKETS: Final = 64
 
-Heard = Callable[[Sender, bytes], object]
+OnPacket = Callable[[Sender, bytes], object]
 
 
 class Endpoint:
     """The socket of one interface and address family."""
 
-    def __init__(self, place: MulticastInterface, heard: Heard) -> None:
+    def __init__(self, place: MulticastInterface, on_packet: OnPacket) -> None:
         """Join the group on ``place``.
 
         Raises:
             OSError: the group cannot be joined.
         """
         self.place = place
-        self._heard = heard
+        self._on_packet = on_packet
         self.delay = 0.0
         self.due = asyncio.get_running_loop().time() + random.uniform(*FIRST_SECONDS)  # noqa: S311
         self._socket = _open(place)
@@ -90,7 +90,7 @@ class Endpoint:
                 # An error of an earlier packet, or of an interface that was removed.
                 return
             address = str(source[0]).partition("%")[0]
-            self._heard(Sender(self.place.index, self.place.family, address), packet)
+            self._on_packet(Sender(self.place.index, self.place.family, address), packet)
 
 
 class Endpoints:
@@ -98,11 +98,11 @@ class Endpoints:
 
     def __init__(
         self,
-        heard: Heard,
+        on_packet: OnPacket,
         find_interfaces: Callable[[], frozenset[MulticastInterface]] = multicast_interfaces,
     ) -> None:
-        self._heard = heard
-        self._places = find_interfaces
+        self._on_packet = on_packet
+        self._find_interfaces = find_interfaces
         self._open: dict[MulticastInterface, Endpoint] = {}
         self.failure: str | None = "no interface has an address"
         """Reason for which no socket was opened yet; None after the first one."""
@@ -111,7 +111,7 @@ class Endpoints:
         """Open and close sockets as interfaces and addresses come and go, until cancelled."""
         with NetworkChanges() as news:
             while True:
-                self._settle(self._places())
+                self._update(self._find_interfaces())
                 await news.wait()
 
     def ask(self, packets: Iterable[bytes], now: float) -> None:
@@ -132,12 +132,12 @@ class Endpoints:
             endpoint.close()
         self._open.clear()
 
-    def _settle(self, wanted: frozenset[MulticastInterface]) -> None:
+    def _update(self, wanted: frozenset[MulticastInterface]) -> None:
         for place in self._open.keys() - wanted:
             self._open.pop(place).close()
         for place in sorted(wanted - self._open.keys())[: MAX_SOCKETS - len(self._open)]:
             try:
-                self._open[place] = Endpoint(place, self._heard)
+                self._open[place] = Endpoint(place, self._on_packet)
             except OSError as error:
                 self.failure = self.failure and f"{place.interface}: {error.strerror or error}"
             else:

@@ -47,15 +47,15 @@ class PosixDisk:
         """List a folder; a folder that does not exist yet is empty."""
         with store_errors(f"list {folder}"):
             try:
-                with self._opened(folder) as place:
-                    return tuple(self._items(folder, place))
+                with self._open_folder(folder) as folder_fd:
+                    return tuple(self._items(folder, folder_fd))
             except FileNotFoundError:
                 return ()
 
     def open(self, folder: Folder, name: str) -> int:
         """Open a plain file to read, never through a link, and record the time of the use."""
-        with store_errors(f"open {folder}/{name}"), self._opened(folder) as place:
-            fd = open_regular(name, place)
+        with store_errors(f"open {folder}/{name}"), self._open_folder(folder) as folder_fd:
+            fd = open_regular(name, folder_fd)
             try:
                 return _mark_used(fd)
             except BaseException:
@@ -66,10 +66,10 @@ class PosixDisk:
         """Open a partial file, created if necessary, positioned at its end."""
         with (
             store_errors(f"write {Folder.PARTIALS}/{name}"),
-            self._opened(Folder.PARTIALS, create=True) as place,
+            self._open_folder(Folder.PARTIALS, create=True) as folder_fd,
         ):
             for _ in range(_TRIES):
-                fd = _open_locked(name, place)
+                fd = _open_locked(name, folder_fd)
                 if fd is not None:
                     return fd
         raise DiskFailed(f"{Folder.PARTIALS}/{name} keeps changing while it is opened.")
@@ -117,8 +117,8 @@ class PosixDisk:
         """Make the partial file ``name``, open as ``fd``, the entry ``entry``, durably."""
         with (
             store_errors(f"publish {entry}"),
-            self._opened(Folder.PARTIALS) as source,
-            self._opened(folder, create=True) as target,
+            self._open_folder(Folder.PARTIALS) as source,
+            self._open_folder(folder, create=True) as target,
         ):
             flush(fd, 0o444)
             _move(name, source, entry, target)
@@ -127,44 +127,44 @@ class PosixDisk:
         """Move the entry ``name``, of whatever file type, to the corrupt ones."""
         with (
             store_errors(f"set {name} aside"),
-            self._opened(Folder.ENTRIES) as source,
-            self._opened(Folder.CORRUPT, create=True) as target,
+            self._open_folder(Folder.ENTRIES) as source,
+            self._open_folder(Folder.CORRUPT, create=True) as target,
         ):
             _move(name, source, name, target)
 
     def remove(self, folder: Folder, name: str) -> None:
         """Remove a file, of whatever file type; ``Busy`` while it is open."""
-        with store_errors(f"remove {folder}/{name}"), self._opened(folder) as place:
-            if not is_regular(name, place):
-                _remove_anything(name, place)
+        with store_errors(f"remove {folder}/{name}"), self._open_folder(folder) as folder_fd:
+            if not is_regular(name, folder_fd):
+                _remove_anything(name, folder_fd)
                 return
-            fd = open_regular(name, place)
+            fd = open_regular(name, folder_fd)
             try:
                 lock(fd, name)
-                os.unlink(name, dir_fd=place)
+                os.unlink(name, dir_fd=folder_fd)
             finally:
                 os.close(fd)
 
     def free_space(self) -> int:
         """Return how many bytes can still be written."""
         with store_errors("ask for the free space of the store"):
-            place = self._root
-            while not place.exists() and place != place.parent:
-                place = place.parent
-            free = os.statvfs(place)
+            existing = self._root
+            while not existing.exists() and existing != existing.parent:
+                existing = existing.parent
+            free = os.statvfs(existing)
             return free.f_bavail * free.f_frsize
 
     @contextmanager
-    def _opened(self, folder: Folder, *, create: bool = False) -> Iterator[int]:
+    def _open_folder(self, folder: Folder, *, create: bool = False) -> Iterator[int]:
         """Open a folder, which may not be a link; the root may, as the configuration names it."""
         if create:
             self._root.mkdir(parents=True, exist_ok=True)
-        with folder_beneath(self._root, [folder], create=0o755 if create else None) as place:
-            yield place
+        with folder_beneath(self._root, [folder], create=0o755 if create else None) as folder_fd:
+            yield folder_fd
 
     @staticmethod
-    def _items(folder: Folder, place: int) -> Iterator[FileInfo]:
-        with os.scandir(place) as entries:
+    def _items(folder: Folder, folder_fd: int) -> Iterator[FileInfo]:
+        with os.scandir(folder_fd) as entries:
             for entry in entries:
                 try:
                     found = entry.stat(follow_symlinks=False)
@@ -208,18 +208,18 @@ def _mark_used(fd: int) -> int:
     return fd
 
 
-def _open_locked(name: str, place: int) -> int | None:
+def _open_locked(name: str, folder_fd: int) -> int | None:
     """Open and lock a partial file; None if something else was there and was removed."""
     try:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | UNTRUSTED, 0o600, dir_fd=place)
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | UNTRUSTED, 0o600, dir_fd=folder_fd)
     except OSError as error:
         if error.errno not in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
             raise
-        _remove_anything(name, place)
+        _remove_anything(name, folder_fd)
         return None
     try:
         lock(fd, name)
-        if _is_exclusive(fd, name, place):
+        if _is_exclusive(fd, name, folder_fd):
             os.lseek(fd, 0, os.SEEK_END)
             return fd
     except BaseException:
@@ -229,11 +229,11 @@ def _open_locked(name: str, place: int) -> int | None:
     return None
 
 
-def _is_exclusive(fd: int, name: str, place: int) -> bool:
+def _is_exclusive(fd: int, name: str, folder_fd: int) -> bool:
     """Return whether the locked file still has this name, and has no other one."""
     opened = os.fstat(fd)
     try:
-        named = os.stat(name, dir_fd=place, follow_symlinks=False)
+        named = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     except FileNotFoundError:
         # Published or removed between our open and our lock.
         return False
@@ -242,7 +242,7 @@ def _is_exclusive(fd: int, name: str, place: int) -> bool:
     if stat.S_ISREG(opened.st_mode) and opened.st_nlink == 1:
         return True
     # A planted pipe, or a second name of an entry, which must not be written through this one.
-    _remove_anything(name, place)
+    _remove_anything(name, folder_fd)
     return False
 
 
@@ -256,8 +256,8 @@ def _move(name: str, source: int, new: str, target: int) -> None:
         move_at(source, name, target, new)
 
 
-def _remove_anything(name: str, place: int) -> None:
+def _remove_anything(name: str, folder_fd: int) -> None:
     try:
-        os.unlink(name, dir_fd=place)
+        os.unlink(name, dir_fd=folder_fd)
     except (IsADirectoryError, PermissionError):
-        shutil.rmtree(name, dir_fd=place)
+        shutil.rmtree(name, dir_fd=folder_fd)

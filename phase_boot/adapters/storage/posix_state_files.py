@@ -31,5 +31,5 @@ class PosixStateFiles:
         """Write a file atomically and durably."""
         with store_errors(f"write {name}"):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with folder_beneath(self._folder, follow_root=False) as place:
-                replace_at(place, name, [data], PRIVATE, temporary=f"{name}.new")
+            with folder_beneath(self._folder, follow_root=False) as folder_fd:
+                replace_at(folder_fd, name, [data], PRIVATE, temporary=f"{name}.new")

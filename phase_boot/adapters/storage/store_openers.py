@@ -131,9 +131,9 @@ class FolderOpener:
         """Return the store in the folder, or in a temporary one that `release` removes."""
         if persistent:
             return _in(self._folder, bound, persistent=True)
-        place = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)
-        self._temporary.append(place)
-        return _in(Path(place.name), bound, persistent=False)
+        temporary = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)
+        self._temporary.append(temporary)
+        return _in(Path(temporary.name), bound, persistent=False)
 
     async def release(self) -> None:
         """Remove the temporary folders."""

@@ -18,55 +18,55 @@ from phase_boot.trust.verify import SignedManifest, authenticate
 
 
 def boot_fault(site: Path, receipt: Receipt, chain: Chain) -> str | None:
-    """Say why what ``receipt`` says was booted is not what the SITE's publishers signed, or None.
+    """Return why the boot in ``receipt`` is not one that the SITE's publishers signed, or None.
 
-    They are whom ``chain`` trusts or once did. Dates do not count: what may not be booted any more
-    was booted at its time.
+    Publishers are those whom any root of ``chain`` trusts. Dates are not checked: the receipt is of
+    the past, when the version may have been valid.
 
     Raises:
         PublishError: the manifest cannot be read.
     """
     booted = receipt.booted
     if booted is None:
-        return "It names no version that was booted: look where that job was run by hand."
+        return "It names no booted version: the job was run by hand."
     try:
-        raw = _published(site, receipt.arch, booted)
+        raw = _find_manifest(site, receipt.arch, booted)
         if raw is None:
             return (
-                f"This SITE never published the manifest {booted.manifest} that it says was "
-                "booted: look where that machine was booted from."
+                f"This SITE has no manifest {booted.manifest}, which the receipt names as "
+                "booted: check it against the SITE that the machine booted from."
             )
-        found = _authentic(raw, chain, booted.channel)
+        found = _authenticate(raw, chain, booted.channel)
         check_claims(receipt, found.manifest, Digest.of(signed_bytes(found.document)))
     except Refusal as refusal:
         return f"{refusal} [{refusal.code}]"
     return None
 
 
-def _published(site: Path, arch: Arch, booted: Booted) -> bytes | None:
-    """Return the manifest that was booted: as it was kept, or the newest of a SITE that kept none.
+def _find_manifest(site: Path, arch: Arch, booted: Booted) -> bytes | None:
+    """Return the booted manifest: the kept copy, or the newest manifest of a SITE without copies.
 
     Raises:
-        PublishError: it cannot be read.
-        Refusal: what is in its place is no document.
+        PublishError: the file cannot be read.
+        Refusal: the file is not a document.
     """
-    for place in (
+    for path in (
         kept_manifest_path(booted.channel, arch, booted.manifest),
         manifest_path(booted.channel, arch),
     ):
         try:
-            with (site / place).open("rb") as file:
+            with (site / path).open("rb") as file:
                 raw = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise PublishError(f"{site / place} cannot be read: {error.strerror}.") from error
+            raise PublishError(f"{site / path} cannot be read: {error.strerror}.") from error
         if Digest.of(signed_bytes(read_document(raw))) == booted.manifest:
             return raw
     return None
 
 
-def _authentic(raw: bytes, chain: Chain, channel: str) -> SignedManifest:
+def _authenticate(raw: bytes, chain: Chain, channel: str) -> SignedManifest:
     failure: Refusal = ChannelUnknown(version=chain.version, channel=channel)
     for trust in chain.ever_trusted(channel):
         try:

@@ -27,14 +27,14 @@ def index_fault(
     sizes: range | None = None,
     report: Report = unreported,
 ) -> str | None:
-    """Say in a few words why ``dag`` is not the chunks of an artifact in the SITE, or None.
+    """Return why ``dag`` is not the chunk list of an artifact in the SITE, in a few words, or None.
 
     Args:
         root: the SITE.
-        artifact: one whose entry has its size.
+        artifact: an artifact whose entry has the right size.
         dag: the root of the DAG.
-        sizes: the bytes that every chunk has to have; the last may have fewer.
-        report: called with the bytes that were compared.
+        sizes: the permitted chunk sizes in bytes; the last chunk may be smaller.
+        report: called with the number of compared bytes.
 
     Raises:
         OSError: the artifact cannot be read.
@@ -44,7 +44,7 @@ def index_fault(
     except FileNotFoundError:
         return f"has no {dag_path(dag)}"
     except (InvalidDag, IndexMismatch) as error:
-        return f"has an unusable list of chunks ({error.reason})"
+        return f"has an invalid chunk list ({error.reason})"
     with (root / entry_path(artifact.digest)).open("rb") as file:
         for chunk in chunks:
             end = chunk.offset + chunk.size
@@ -53,7 +53,7 @@ def index_fault(
             if sizes is not None and not least <= chunk.size <= sizes[-1]:
                 return f"has a chunk of {chunk.size} bytes, from byte {chunk.offset} on"
             if hashlib.sha256(file.read(chunk.size)).digest() != chunk.digest:
-                return f"has other chunks than {dag} says, from byte {chunk.offset} on"
+                return f"differs from the chunk list {dag} from byte {chunk.offset} on"
             report(f"{artifact.name}: check", end, artifact.size)
     return None
 
@@ -61,7 +61,7 @@ def index_fault(
 def named_dags(root: Path, digest: Digest) -> Iterator[Cid]:
     """Yield each DAG that a manifest or draft in the SITE names for the file with this sha256.
 
-    Nobody's signature is checked: a DAG has to be judged by `index_fault`.
+    No signature is checked, so check each DAG with `index_fault`.
     """
     found = set()
     for path in sorted(root.glob("*/*/manifest*.json")):

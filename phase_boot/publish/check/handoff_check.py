@@ -1,4 +1,4 @@
-"""Checks of a release against the handoff: faults, which are refused, and warnings."""
+"""Checks of a release with the rules of the handoff: faults, which are refused, and warnings."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from policies.model import Mode
 
 
 def fault_in_cmdline(signed: str) -> str | None:
-    """Return why ``signed`` is no command line to publish, if so."""
+    """Return why ``signed`` is not a publishable command line, or None."""
     if parse(signed).open_quote:
         return (
-            'The command line holds a `"` that is never closed, so its last word runs to the end: '
+            'The command line has an unclosed `"`, so its last parameter extends to the end: '
             "close it."
         )
     return None
 
 
 def fault_in_initramfs(path: Path) -> str | None:
-    """Return why nothing can be appended to the initramfs in the file ``path``, if so.
+    """Return why nothing can be appended to the initramfs in the file ``path``, or None.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL))
         obstacle = obstacle_behind(file.read(TAIL))
-    return None if obstacle is None else f"No machine will boot this: {obstacle}."
+    return None if obstacle is None else f"No machine can boot this: {obstacle}."
 
 
 def handoff_fault(manifest: Manifest) -> str | None:
-    """Return why no machine would be handed ``manifest`` as its publisher means it, if so."""
+    """Return why no machine can hand ``manifest`` over to its kernel as signed, or None."""
     fault = fault_in_cmdline(manifest.cmdline)
     if fault is not None:
         return fault
     try:
         _made(manifest, Mode.INTERNET)
     except BadCommandLine as bad:
-        return f"No machine will boot this: {bad}."
+        return f"No machine can boot this: {bad}."
     obstacle = obstacle_to_appending(manifest.artifacts, rootfs_on_cache=True)
-    return None if obstacle is None else f"No machine will boot this: {obstacle}."
+    return None if obstacle is None else f"No machine can boot this: {obstacle}."
 
 
 def handoff_warnings(manifest: Manifest) -> Iterator[str]:
-    """Yield, in a sentence each, what only some machines will boot, or boot otherwise."""
+    """Yield a sentence for each part that some machines refuse or boot differently."""
     for word in overridden(parse(manifest.cmdline), private=False):
-        yield f"{word} is left out of the command line, because the hand-over sets it itself."
+        yield f"{word} is left out of the command line, because the handoff sets it itself."
     try:
         _made(manifest, Mode.PRIVATE)
     except BadCommandLine as bad:
-        yield f"No machine in Private mode will boot this: {bad}."
+        yield f"No machine in Private mode can boot this: {bad}."
     if obstacle_to_appending(manifest.artifacts, rootfs_on_cache=True) is None:
         obstacle = obstacle_to_appending(manifest.artifacts, rootfs_on_cache=False)
         if obstacle is not None:
-            yield f"Only machines that store it on Cache will boot this, Private none: {obstacle}."
+            yield f"Only machines with the rootfs on Cache can boot this, Private none: {obstacle}."
 
 
 def _made(manifest: Manifest, mode: Mode) -> str:

@@ -35,29 +35,31 @@ class UnbootableError(ValueError):
 
 
 def boot_warnings(
-    files: Mapping[str, Path], arch: Arch, beside: Path | None = None
+    files: Mapping[str, Path], arch: Arch, original_kernel: Path | None = None
 ) -> Iterator[str]:
-    """Yield a sentence for all that only some machines or images can do without.
+    """Yield a warning for each property with which some machines cannot boot the files.
 
     Args:
         files: the artifacts by name.
-        arch: which machines they are for.
-        beside: the kernel as the publisher named it, beside which its configuration may stand.
+        arch: the architecture of the machines.
+        original_kernel: the kernel as the publisher named it; its configuration may lie beside it.
 
     Raises:
         UnbootableError: no machine can boot them.
-        OSError: one cannot be read.
+        OSError: a file cannot be read.
     """
     try:
-        yield from _boot_warnings(files, arch, beside)
+        yield from _boot_warnings(files, arch, original_kernel)
     except (NotBootable, UnknownKernel) as error:
         raise UnbootableError(
             f"No machine for {arch} could boot this: {error}. Name other files, or use "
-            "--skip-image-checks if you know better."
+            "--skip-image-checks to publish them anyway."
         ) from error
 
 
-def _boot_warnings(files: Mapping[str, Path], arch: Arch, beside: Path | None) -> Iterator[str]:
+def _boot_warnings(
+    files: Mapping[str, Path], arch: Arch, original_kernel: Path | None
+) -> Iterator[str]:
     with files["kernel"].open("rb") as file:
         head = file.read(HEAD)
         kernel = _kernel(head, files, arch)
@@ -67,29 +69,31 @@ def _boot_warnings(files: Mapping[str, Path], arch: Arch, beside: Path | None) -
                 pass
         for doubt in artifact_check.kernel_warnings(kernel, head):
             yield f"The kernel may not start everywhere: {doubt}."
-        options = _options(_config_beside(beside, kernel) or _config_within(file, kernel, head))
+        options = _options(
+            _adjacent_config(original_kernel, kernel) or _embedded_config(file, kernel, head)
+        )
     with files["initramfs"].open("rb") as file:
         packed = artifact_check.initramfs_of(_reader(file), file.seek(0, 2))
     if "uki" in files:
         with files["uki"].open("rb") as file:
             if not artifact_check.uki_for(file.read(HEAD), arch).signed:
-                yield "The uki has no signature, so no firmware with Secure Boot starts it."
+                yield "The uki is not signed, so firmware with Secure Boot does not start it."
     system = None
     if "rootfs" in files:
         with files["rootfs"].open("rb") as file:
             system = artifact_check.file_system_of(_reader(file))
         if system is None:
             yield (
-                "The rootfs is no file system that is known here: only an initramfs that knows "
-                "what it is can use it."
+                "The rootfs has an unknown file system: only an initramfs that supports "
+                "it can use it."
             )
     if options is not None:
         yield from _option_warnings(options, arch, packed, system)
-    elif beside is not None:
-        # In a SITE nothing stands beside a kernel; the publisher was told when it was added.
+    elif original_kernel is not None:
+        # A SITE has no configurations; `phase-boot publish` has given this warning.
         yield (
-            "The kernel's configuration cannot be seen, so it is not known whether it unpacks this "
-            "initramfs: put its config-VERSION beside it."
+            "The kernel's configuration is not available, so it is unknown whether it unpacks this "
+            "initramfs: put its config-VERSION in the same folder."
         )
 
 
@@ -115,29 +119,29 @@ def _option_warnings(
 ) -> Iterator[str]:
     found = {known for name, known in _ARCHES.items() if name in options}
     if found != {arch}:
-        yield f"The configuration beside the kernel is not one for {arch}, so it is not used."
+        yield f"The configuration beside the kernel is not for {arch}, so it is not used."
         return
     wanted = {"BLK_DEV_INITRD", *(f"RD_{name.upper()}" for name in packed.packings if name != CPIO)}
     if lacking := sorted(wanted - options):
         names = ", ".join(f"CONFIG_{name}" for name in lacking)
-        raise NotBootable(f"its kernel lacks {names}, so it does not unpack its initramfs")
+        raise NotBootable(f"its kernel lacks {names}, so it cannot unpack its initramfs")
     if forced := sorted(_FORCED & options):
-        yield f"The kernel ignores its command line (CONFIG_{forced[0]}), and with it phase.rootfs."
+        yield f"The kernel ignores its command line (CONFIG_{forced[0]}), and so phase.rootfs."
     if system is not None and OPTIONS[system] not in options:
         yield f"The kernel cannot mount the rootfs by itself (CONFIG_{OPTIONS[system]} is not set)."
     if system in {"squashfs", "erofs"} and "OVERLAY_FS" not in options:
-        yield "The kernel has no overlay (CONFIG_OVERLAY_FS) over a rootfs that is read-only."
+        yield "The kernel lacks overlayfs (CONFIG_OVERLAY_FS), which a read-only rootfs needs."
 
 
 def _options(config: str | None) -> frozenset[str] | None:
     """Return the options that are built in or modules, without CONFIG_."""
     if config is None:
         return None
-    # Modules are in the initramfs, where there are any; what unpacks that is never one.
+    # Modules count: they are in the initramfs. The code that unpacks it is never a module.
     return frozenset(match[1] for match in _OPTION.finditer(config))
 
 
-def _config_beside(kernel: Path | None, facts: Kernel) -> str | None:
+def _adjacent_config(kernel: Path | None, facts: Kernel) -> str | None:
     if kernel is None:
         return None
     _, _, version = kernel.name.partition("-")
@@ -150,24 +154,23 @@ def _config_beside(kernel: Path | None, facts: Kernel) -> str | None:
     return None
 
 
-def _config_within(file: IO[bytes], kernel: Kernel, head: bytes) -> str | None:
-    """Return the configuration that a kernel carries (CONFIG_IKCONFIG), where it can be unpacked.
+def _embedded_config(file: IO[bytes], kernel: Kernel, head: bytes) -> str | None:
+    """Return the embedded configuration (CONFIG_IKCONFIG) of a kernel, if it can be unpacked.
 
-    The kernel within a bzImage is packed; of the ways to pack it zstd, lz4 and lzo are not known
-    to Python 3.11.
+    The kernel within a bzImage is compressed; Python 3.11 does not support zstd, lz4 and lzo.
     """
     file.seek(0)
     raw = iter(lambda: file.read(BUFFER_SIZE), b"")
     if kernel.packed is not None:
-        return _searched(unpacked(raw, kernel.packed))
+        return _find_config(unpacked(raw, kernel.packed))
     if kernel.format is Format.IMAGE:
-        return _searched(raw)
+        return _find_config(raw)
     if kernel.format is not Format.BZIMAGE:
         return None
     setup = head[0x1F1] or 4
     offset, length = struct.unpack_from("<II", head, 0x248)
     file.seek((setup + 1) * 512 + offset)
-    return _searched(_payload(file, length))
+    return _find_config(_payload(file, length))
 
 
 def _payload(file: IO[bytes], length: int) -> Iterator[bytes]:
@@ -175,33 +178,35 @@ def _payload(file: IO[bytes], length: int) -> Iterator[bytes]:
     make = next((make for magic, make in _UNPACKERS if start.startswith(magic)), None)
     if make is None:
         return
-    stream, left, room = make(), length, MAX_UNPACKED
+    stream, left, budget = make(), length, MAX_UNPACKED
     piece = start
-    while piece and not stream.eof and room > 0:
+    while piece and not stream.eof and budget > 0:
         try:
             out = stream.decompress(piece)
         except (zlib.error, lzma.LZMAError, OSError, ValueError):
             return
-        room -= len(out)
+        budget -= len(out)
         yield out
         left -= len(piece)
         piece = file.read(min(64 * 1024, max(0, left)))
 
 
-def _searched(pieces: Iterator[bytes]) -> str | None:
-    kept, found = b"", False
+def _find_config(pieces: Iterator[bytes]) -> str | None:
+    buffer, found = b"", False
     for piece in pieces:
-        kept += piece
+        buffer += piece
         if not found:
-            at = kept.find(_IKCONFIG)
+            at = buffer.find(_IKCONFIG)
             found = at >= 0
-            kept = kept[at + len(_IKCONFIG) :] if found else kept[-len(_IKCONFIG) :]
-        if found and len(kept) >= _MAX_CONFIG:
+            buffer = buffer[at + len(_IKCONFIG) :] if found else buffer[-len(_IKCONFIG) :]
+        if found and len(buffer) >= _MAX_CONFIG:
             break
     if not found:
         return None
     try:
-        return zlib.decompressobj(wbits=31).decompress(kept, _MAX_CONFIG).decode("utf-8", "replace")
+        return (
+            zlib.decompressobj(wbits=31).decompress(buffer, _MAX_CONFIG).decode("utf-8", "replace")
+        )
     except zlib.error:
         return None
 

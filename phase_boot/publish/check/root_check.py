@@ -15,10 +15,10 @@ from phase_boot.trust.refusals import Refusal
 def check_backing(
     site: Path, manifest: Manifest, signers: frozenset[str], *, force: bool = False
 ) -> str | None:
-    """Return a warning if machines that follow the newest root will not take ``manifest``.
+    """Return a warning if machines that follow the newest root refuse ``manifest``.
 
     Raises:
-        PublishError: no root of the SITE ever let ``signers`` publish it (unless ``force``).
+        PublishError: every root of the SITE refuses it from ``signers`` (unless ``force``).
     """
     folder = site / ROOTS
     if not folder.is_dir():
@@ -26,15 +26,15 @@ def check_backing(
     root_files = list(read_roots(folder))
     chain = build_chain(root_files)
     if chain is None:
-        return f"{folder} holds no root that a machine could follow: see `phase-boot root show`."
+        return f"{folder} has no root that a machine could follow: see `phase-boot root show`."
     doubt = _doubt(chain, manifest, signers)
     if doubt is None:
         bad = next((found for found in root_files if found.fault is not None), None)
         return f"{bad.path} is not followed: {bad.fault}" if bad is not None else None
     ever = chain.ever_trusted(manifest.channel)
     if not force and not any(len(signers & trust.keys) >= trust.threshold for trust in ever):
-        raise PublishError(f"No machine that follows {folder} would take this ({doubt}).")
-    return f"Machines that follow {folder} will not take this: {doubt}."
+        raise PublishError(f"Every machine that follows {folder} would refuse this ({doubt}).")
+    return f"Machines that follow {folder} will refuse this: {doubt}."
 
 
 def _doubt(chain: Chain, manifest: Manifest, signers: frozenset[str]) -> str | None:
@@ -46,7 +46,7 @@ def _doubt(chain: Chain, manifest: Manifest, signers: frozenset[str]) -> str | N
     if count >= trust.threshold:
         return None
     return (
-        f"{count} of the publishers of {manifest.channel} in root {chain.version} signed it and "
+        f"{count} of the publishers of {manifest.channel} in root {chain.version} signed it, but "
         f"{trust.threshold} must: sign it with their keys, or make them publishers with "
         "`phase-boot root rotate`"
     )

@@ -32,7 +32,7 @@ from phase_boot.trust.verify import BootRequirements, Verified, verify
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Conditions of a check. None stands for the value in the manifest itself."""
+    """Conditions of a check. None means the value in the manifest itself."""
 
     chain: Chain
     """The trusted keys."""
@@ -74,9 +74,9 @@ def check(path: Path, terms: Terms) -> Iterator[Finding]:
 
 
 def check_roots(folder: Path, given: Path | None = None) -> tuple[Chain | None, list[Finding]]:
-    """Return what machines follow of the roots in ``folder``, and what is found of each.
+    """Return the chain of roots that machines follow in ``folder``, and a finding for each root.
 
-    They are trusted from ``given`` on, or else from the oldest of them.
+    The trusted root is ``given``, or else the oldest one.
 
     Raises:
         PublishError: a file cannot be read.
@@ -89,7 +89,7 @@ def check_roots(folder: Path, given: Path | None = None) -> tuple[Chain | None, 
         findings.append(Finding(subject, good=found.fault is None, text=found.fault or text))
     chain = build_chain(root_files, given)
     if chain is None and not findings:
-        findings.append(Finding(str(folder), good=False, text="holds no root"))
+        findings.append(Finding(str(folder), good=False, text="has no root"))
     return chain, findings
 
 
@@ -117,17 +117,17 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
     found = False
     for path in sorted(root.glob(f"*/*/{MANIFEST}")):
         subject = path.relative_to(root).as_posix()
-        place = read_manifest_path(subject)
-        if place is None:
+        release = read_manifest_path(subject)
+        if release is None:
             continue
         found = True
-        channel, arch = place
-        finding, verified = _check_manifest(path, subject, _narrowed(terms, channel, arch))
+        channel, arch = release
+        finding, verified = _check_manifest(path, subject, _terms_for(terms, channel, arch))
         yield finding
         if verified is not None:
             yield from _check_handoff(subject, verified.manifest)
             whole = True
-            for artifact, dag in _named(verified.manifest):
+            for artifact, dag in _needed_artifacts(verified.manifest):
                 found_so = _check_artifact(root, artifact, hashed)
                 whole = whole and found_so.good
                 yield found_so
@@ -140,11 +140,11 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
             text = f"has the sha256 {actual}" if actual else "is not a plain file"
             yield Finding(f"{ENTRIES}/{ascii(name)[1:-1]}", good=False, text=text)
     if not found:
-        yield Finding(str(root), good=False, text="holds no <channel>/<arch>/manifest.json")
+        yield Finding(str(root), good=False, text="has no <channel>/<arch>/manifest.json")
 
 
 def _check_handoff(subject: str, manifest: Manifest) -> Iterator[Finding]:
-    """Yield what the hand-over makes of a manifest, as far as it is worth a line."""
+    """Yield the faults and warnings of the handoff for a manifest."""
     fault = handoff_fault(manifest)
     if fault is not None:
         yield Finding(subject, good=False, text=fault)
@@ -153,7 +153,7 @@ def _check_handoff(subject: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_images(root: Path, subject: str, manifest: Manifest) -> Iterator[Finding]:
-    """Yield why no machine can boot the artifacts of ``manifest``, or what only some can."""
+    """Yield why no machine, or only some, can boot the artifacts of ``manifest``."""
     files = {name: root / entry_path(each.digest) for name, each in manifest.artifacts.items()}
     try:
         for doubt in boot_warnings(files, manifest.arch):
@@ -162,15 +162,15 @@ def _check_images(root: Path, subject: str, manifest: Manifest) -> Iterator[Find
         yield Finding(subject, good=False, text=str(error))
 
 
-def _named(manifest: Manifest) -> Iterator[tuple[Artifact, Cid | None]]:
-    """Yield all that a version needs of the store, each with its chunks where it names them."""
+def _needed_artifacts(manifest: Manifest) -> Iterator[tuple[Artifact, Cid | None]]:
+    """Yield the artifacts and modules that a version needs, each with its DAG if it names one."""
     for artifact in manifest.artifacts.values():
         yield artifact, manifest.dags.get(artifact.name)
     for job in manifest.jobs:
         yield Artifact(f"the module of {job.name}", job.module, job.size), job.cid
 
 
-def _narrowed(terms: Terms, channel: str, arch: Arch) -> Terms:
+def _terms_for(terms: Terms, channel: str, arch: Arch) -> Terms:
     return Terms(
         chain=terms.chain,
         now=terms.now,
@@ -185,7 +185,7 @@ def _check_artifact(root: Path, artifact: Artifact, hashed: Mapping[str, str | N
     if artifact.digest.hex not in hashed:
         text = f"{artifact.name} is missing"
     elif hashed[artifact.digest.hex] != artifact.digest.hex:
-        text = f"{artifact.name} is not what was signed"
+        text = f"{artifact.name} does not have the signed hash"
     elif path.stat().st_size != artifact.size:
         text = f"{artifact.name} has {path.stat().st_size} bytes instead of {artifact.size}"
     elif artifact.name == "initramfs" and (fault := fault_in_initramfs(path)):
@@ -203,7 +203,7 @@ def _check_dag(root: Path, artifact: Artifact, dag: Cid) -> Finding:
 
 
 def _sha256(path: Path) -> str | None:
-    """Return the sha256 of a plain file in hex, None for anything else."""
+    """Return the sha256 of a regular file in hex; None for anything else."""
     if path.is_symlink() or not path.is_file():
         return None
     with path.open("rb") as file:

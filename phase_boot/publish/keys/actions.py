@@ -1,4 +1,4 @@
-"""The actions of `phase-boot key`."""
+"""Actions of `phase-boot key`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def new(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print the key id of a key file; that of a sealed one can be read without the passphrase."""
+    """Print the key id of a key file; an encrypted one needs no passphrase for that."""
     sys.stdout.write(f"{read_keyfile(options.file).keyid}\n")
     return 0
 

@@ -34,15 +34,15 @@ class KeyFile:
     """The contents of a key file: the key id, and the key or its encrypted form."""
 
     keyid: str
-    """As the file states it; opening an encrypted key checks it."""
+    """The key id in the file; decrypting the key checks it."""
     secret: SigningKey | Sealed
 
 
 def new_key(path: Path, chosen: bytes | None = None) -> SigningKey:
-    """Make a key, write it to a new file of mode 0600 and return it; ``chosen`` seals it.
+    """Create a key in a new file of mode 0600 and return it; ``chosen`` encrypts it.
 
     Raises:
-        PublishError: the file is there already, or cannot be written.
+        PublishError: the file exists, or cannot be written.
     """
     key = SigningKey.generate()
     data = encode_key(key, chosen)
@@ -50,7 +50,7 @@ def new_key(path: Path, chosen: bytes | None = None) -> SigningKey:
         create(path, data, PRIVATE)
     except FileExistsError:
         raise PublishError(
-            f"{path} is there already and a key is never overwritten: choose another name."
+            f"{path} exists, and a key is never overwritten: choose another name."
         ) from None
     except OSError as error:
         raise PublishError(f"The key cannot be written to {path}: {error.strerror}.") from error
@@ -58,19 +58,19 @@ def new_key(path: Path, chosen: bytes | None = None) -> SigningKey:
 
 
 def change_passphrase(path: Path, key: SigningKey, chosen: bytes | None) -> None:
-    """Write ``key`` to its file anew, sealed by ``chosen``, or plain if that is None.
+    """Rewrite the file of ``key``, encrypted with ``chosen``, or plain if that is None.
 
     Raises:
-        PublishError: the file cannot be written; then it is what it was.
+        PublishError: the file cannot be written; it is unchanged then.
     """
-    # As with ssh-keygen, a link stays and what it leads to changes.
+    # As with ssh-keygen, a link stays and its target changes.
     target = path.resolve()
     with locked(target.parent):
         replace(target, encode_key(key, chosen), PRIVATE)
 
 
 def read_key(path: Path, attempts: Attempts = prompt_attempts) -> SigningKey:
-    """Read a key file, and try ``attempts`` if it is sealed.
+    """Read a key file, and decrypt it with one of ``attempts`` if necessary.
 
     Raises:
         PublishError: others may read or write it, it is no key file, no attempt opens it, or it
@@ -79,28 +79,28 @@ def read_key(path: Path, attempts: Attempts = prompt_attempts) -> SigningKey:
     found = read_keyfile(path)
     if isinstance(found.secret, SigningKey):
         return found.secret
-    key = _opened(found.secret, path, attempts(path))
+    key = _open_sealed(found.secret, path, attempts(path))
     if key.keyid != found.keyid:
         raise _not_its_own(path)
     return key
 
 
 def read_keyfile(path: Path) -> KeyFile:
-    """Read a key file without opening what is sealed in it.
+    """Read a key file without decrypting it.
 
     Raises:
-        PublishError: others may read or write it, it is no key file, or it cannot be read.
+        PublishError: others may read or write it, it is not a key file, or it cannot be read.
     """
     text = read_private_file("The key", path, _MAX_BYTES)
     try:
         return _parsed(json.loads(text), path)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise PublishError(
-            f"{path} is no key file: make one with `phase-boot key new FILE`."
+            f"{path} is not a key file: create one with `phase-boot key new FILE`."
         ) from None
 
 
-def _opened(sealed: Sealed, path: Path, attempts: Iterable[bytes]) -> SigningKey:
+def _open_sealed(sealed: Sealed, path: Path, attempts: Iterable[bytes]) -> SigningKey:
     try:
         for attempt in attempts:
             try:
@@ -110,12 +110,12 @@ def _opened(sealed: Sealed, path: Path, attempts: Iterable[bytes]) -> SigningKey
     except NoMemory:
         raise PublishError(
             f"This machine has less than the {sealed.cost.memory >> 20} MiB of memory that opening "
-            f"{path} takes: open it on another one."
+            f"{path} takes: use another machine."
         ) from None
     except ValueError:
         raise _not_its_own(path) from None
     raise PublishError(
-        f"No passphrase that was given opens {path}: it is another one, or the file was changed "
+        f"No given passphrase opens {path}: it is a wrong one, or the file was changed "
         "and must be restored from a copy."
     )
 
@@ -146,10 +146,10 @@ def _sealed(fields: Mapping[str, Any], path: Path) -> Sealed:
 
 
 def encode_key(key: SigningKey, chosen: bytes | None, cost: Cost = MODERATE) -> bytes:
-    """Return the bytes of a key file. The kind stands for argon2id and secretbox as well.
+    """Return the bytes of a key file. The kind implies argon2id and secretbox.
 
     Raises:
-        PublishError: this machine has not the memory that sealing takes.
+        PublishError: this machine lacks the memory that encryption takes.
     """
     fields: dict[str, str | int]
     if chosen is None:
@@ -159,8 +159,8 @@ def encode_key(key: SigningKey, chosen: bytes | None, cost: Cost = MODERATE) -> 
             sealed = seal(key.seed, chosen, cost)
         except NoMemory:
             raise PublishError(
-                f"This machine has less than the {cost.memory >> 20} MiB of memory that sealing "
-                "takes: do it on another one."
+                f"This machine has less than the {cost.memory >> 20} MiB of memory that encryption "
+                "takes: use another machine."
             ) from None
         fields = {
             "kind": SEALED_KIND,

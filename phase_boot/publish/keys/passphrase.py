@@ -1,4 +1,4 @@
-"""Passphrases, from the terminal or from a file: never shown, never empty."""
+"""Passphrases from the terminal or a file; they are never shown and never empty."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TRIES: Final = 3
 
 
 Attempts = Callable[[Path], Iterator[bytes]]
-"""The passphrases to try on a key file, as many as there may be tries."""
+"""Returns the passphrases to try on a key file."""
 
 
 def prompt_attempts(path: Path) -> Iterator[bytes]:
-    """Ask for the passphrase of ``path``, at most three times."""
+    """Ask for the passphrase of ``path``, up to three times."""
     for left in reversed(range(TRIES)):
         yield _prompt(f"Passphrase of {path}: ")
         again = ": try again" if left else ""
@@ -30,7 +30,7 @@ def prompt_attempts(path: Path) -> Iterator[bytes]:
 
 
 def from_files(files: Sequence[Path]) -> Attempts:
-    """Return attempts with what stands in each of ``files``; without any, the terminal is asked."""
+    """Return attempts from ``files``, or from the terminal without any."""
     if not files:
         return prompt_attempts
     return lambda _: map(from_file, files)
@@ -40,20 +40,20 @@ def from_file(path: Path) -> bytes:
     """Return the first line of a file that only its owner can read.
 
     Raises:
-        PublishError: others can, it is empty or over-long, or it cannot be read.
+        PublishError: others can read it, it is empty or too long, or it cannot be read.
     """
     line = read_private_file("The passphrase file", path, MAX_PASSPHRASE + 2).partition(b"\n")[0]
     try:
         return _check_passphrase(_bytes(line.decode("utf-8").removesuffix("\r")))
     except UnicodeDecodeError:
-        raise PublishError(f"{path} does not start with a line of UTF-8: write it anew.") from None
+        raise PublishError(f"{path} does not start with a line of UTF-8: write it again.") from None
 
 
 def chosen(path: Path) -> bytes:
     """Ask twice for a new passphrase for ``path``.
 
     Raises:
-        PublishError: it is empty or over-long, the two differ, or there is no terminal.
+        PublishError: it is empty or too long, the two differ, or there is no terminal.
     """
     first = _check_passphrase(_prompt(f"New passphrase for {path}: "))
     if _prompt("The same again: ") != first:
@@ -63,7 +63,7 @@ def chosen(path: Path) -> bytes:
 
 def _prompt(prompt: str) -> bytes:
     with warnings.catch_warnings():
-        # What getpass does without a terminal is to read with echo, after this warning.
+        # Without a terminal getpass warns, and then reads with echo.
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return _bytes(getpass.getpass(ascii(prompt)[1:-1]))
@@ -73,11 +73,11 @@ def _prompt(prompt: str) -> bytes:
                 "name a file that only you can read with --passphrase-file."
             ) from None
         except UnicodeError:
-            raise PublishError("What was typed is no text in this terminal's encoding.") from None
+            raise PublishError("The input is invalid in this terminal's encoding.") from None
 
 
 def _bytes(text: str) -> bytes:
-    # Two keyboards may write one letter in two ways.
+    # Keyboards may produce composed or decomposed letters.
     return unicodedata.normalize("NFC", text).encode("utf-8")
 
 
@@ -86,6 +86,6 @@ def _check_passphrase(passphrase: bytes) -> bytes:
         raise PublishError("An empty passphrase protects nothing: choose another one.")
     if len(passphrase) > MAX_PASSPHRASE:
         raise PublishError(
-            f"A passphrase of more than {MAX_PASSPHRASE} bytes is not taken: choose a shorter one."
+            f"A passphrase may have at most {MAX_PASSPHRASE} bytes: choose a shorter one."
         )
     return passphrase

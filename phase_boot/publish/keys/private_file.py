@@ -1,4 +1,4 @@
-"""Reading files of secrets, which only their owner may be able to read."""
+"""Reading files with secrets; refuses those that others can read."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def read_private_file(what: str, path: Path, limit: int) -> bytes:
 
 def _check(what: str, path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISFIFO(found.st_mode):
-        raise PublishError(f"{what} {path} is neither a file nor a pipe: name one that is.")
+        raise PublishError(f"{what} {path} is neither a file nor a pipe: name another.")
     if found.st_uid not in {os.geteuid(), _ROOT}:
         raise PublishError(
             f"{what} {path} belongs to user {found.st_uid}, who can read and change it, so it is "
-            "not used: make one of your own."
+            "not used: create your own."
         )
     if found.st_mode & _OTHERS:
         raise PublishError(
             f"{what} {path} is open to others (mode {stat.S_IMODE(found.st_mode):04o}), so it is "
-            f"not used: run `chmod 600 {path}`, or make a new one if it may have been read."
+            f"not used: run `chmod 600 {path}`, or create a new one if it may have been read."
         )

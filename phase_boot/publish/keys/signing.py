@@ -1,4 +1,4 @@
-"""Signatures of a document: checking those that it has, and adding more."""
+"""Signatures of a document: checking and adding them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from phase_boot.trust.signatures import MAX_KEYS, SIGNATURES, Claim, claims_of
 
 
 def signature_states(document: Mapping[str, object], message: bytes) -> list[tuple[Claim, bool]]:
-    """Return the signatures of a document and whether each holds.
+    """Return the signatures of a document and whether each is valid.
 
     Raises:
-        Refusal: they are no list of signatures.
+        Refusal: the list of signatures is invalid.
     """
     return [(claim, _holds(claim, message)) for claim in claims_of(document)]
 
@@ -26,15 +26,15 @@ def require_valid_signatures(
     """Return the key ids of the signers of a document.
 
     Raises:
-        PublishError: a signature does not fit, so the document was changed after it was signed.
-        Refusal: they are no list of signatures.
+        PublishError: a signature is invalid, so the document was changed after it was signed.
+        Refusal: the list of signatures is invalid.
     """
     found = signature_states(document, message)
     for claim, holds in found:
         if not holds:
             raise PublishError(
-                f"The signature of {ascii(claim.keyid)[1:-1]} does not fit {subject}, so it was "
-                "changed after that was made: get it again from its signer."
+                f"The signature of {ascii(claim.keyid)[1:-1]} is invalid for {subject}, so it was "
+                "changed after it was signed: get it again from its signer."
             )
     return frozenset(claim.keyid for claim, _ in found)
 
@@ -42,18 +42,18 @@ def require_valid_signatures(
 def add_signatures(
     document: Mapping[str, object], message: bytes, keys: Sequence[SigningKey]
 ) -> bytes:
-    """Return the file of ``document`` with a signature by each of ``keys`` besides those it has.
+    """Return the file of ``document`` with a signature by each of ``keys`` added.
 
     Raises:
-        PublishError: these would be too many.
-        Refusal: those it has are no list of signatures.
+        PublishError: the signatures would be too many.
+        Refusal: its list of signatures is invalid.
     """
     signatures = {claim.keyid: claim.sig for claim in claims_of(document)}
     for key in keys:
         signatures[key.keyid] = base64.b64encode(key.sign(message)).decode("ascii")
     if len(signatures) > MAX_KEYS:
         raise PublishError(
-            f"More than {MAX_KEYS} signatures are refused by every machine: leave some out."
+            f"Every machine refuses more than {MAX_KEYS} signatures: leave some out."
         )
     entries = [{"keyid": keyid, "sig": sig} for keyid, sig in signatures.items()]
     whole = {**document, SIGNATURES: entries}

@@ -1,1 +1,1 @@
-"""Roots of a SITE: reading, changing, signing and showing them."""
+"""Roots of a SITE: reading, editing, signing and rendering them."""

@@ -1,4 +1,4 @@
-"""The actions of `phase-boot root`."""
+"""Actions of `phase-boot root`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from phase_boot.trust.root import Root
 
 
 def new(options: argparse.Namespace) -> int:
-    """Make root 1 of a folder, or its draft if other keys must sign it too."""
+    """Create root 1 of a folder, or its draft if other keys must sign it too."""
     keys = open_keys(options)
     now = date_of("--now", None)
     role = Change(
@@ -54,7 +54,7 @@ def new(options: argparse.Namespace) -> int:
 
 
 def rotate(options: argparse.Namespace) -> int:
-    """Make the root after the newest one, or its draft if other keys must sign it too."""
+    """Create the root after the newest one, or its draft if other keys must sign it too."""
     folder: Path = options.folder
     now = date_of("--now", None)
     newest = newest_root(folder)
@@ -78,8 +78,10 @@ def sign(options: argparse.Namespace) -> int:
     path = _draft_of(options.path)
     draft = read_draft(path, options.root)
     if options.root is None and draft.previous is not None:
-        _say([f"The oldest root in {path.parent} is trusted as given; --root names another."])
-    _say(draft_lines(draft))
+        _print_lines(
+            [f"The oldest root in {path.parent} is trusted as given; --root names another."]
+        )
+    _print_lines(draft_lines(draft))
     sys.stdout.flush()
     root_signing.check(draft)
     if options.show:
@@ -88,15 +90,15 @@ def sign(options: argparse.Namespace) -> int:
     with locked(path.parent):
         again = read_draft(path, options.root)
         if again.document != draft.document:
-            raise PublishError(f"{path} was changed while you read it: look at it again.")
+            raise PublishError(f"{path} was changed after it was shown: run the command again.")
         return _report(root_signing.add(again, keys))
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print the roots of a folder; the status is 0 only if each follows."""
+    """Print the roots of a folder; the status is 0 only if each follows from the one before."""
     path: Path = options.path
     if not path.exists():
-        raise PublishError(f"{path} is not there: name a folder of roots, or one of them.")
+        raise PublishError(f"{path} does not exist: name a folder of roots, or one of them.")
     form = Form(json=options.json)
     if path.is_dir():
         return _show_folder(path, options.root, form)
@@ -105,7 +107,7 @@ def show(options: argparse.Namespace) -> int:
         return 0
     root_files = list(read_roots(path.parent, options.root))
     if path.name not in {found.path.name for found in root_files}:
-        raise PublishError(f"{path} is no root of its folder: roots are called <number>.json.")
+        raise PublishError(f"{path} is not a root: roots are named <number>.json.")
     return _show_root_files(root_files, options.root, form, only=path.name)
 
 
@@ -115,21 +117,21 @@ def _show_folder(folder: Path, given: Path | None, form: Form) -> int:
     newest = max((int(found.path.stem) for found in root_files), default=0)
     for number, path in drafts(folder):
         if number <= newest:
-            _say(form.fault(path.name, f"is left over from root {number}: remove it."))
+            _print_lines(form.fault(path.name, f"is left over from root {number}: remove it."))
             continue
         try:
             _show_draft(path, given, form)
         except PublishError as error:
-            _say(form.fault(path.name, f"BAD: {error}"))
+            _print_lines(form.fault(path.name, f"BAD: {error}"))
             bad = 1
     if not root_files and not drafts(folder):
-        raise PublishError(f"{folder} holds no root: make one with `phase-boot root new`.")
+        raise PublishError(f"{folder} has no root: create one with `phase-boot root new`.")
     return bad
 
 
 def _show_draft(path: Path, given: Path | None, form: Form) -> None:
     draft = read_draft(path, given)
-    _say(form.draft(draft))
+    _print_lines(form.draft(draft))
     root_signing.check(draft)
 
 
@@ -140,7 +142,7 @@ def _show_root_files(
     bad = 0
     for number, found in enumerate(root_files):
         if only in {None, found.path.name}:
-            _say(form.root_file(found, previous, given=not number and given is None))
+            _print_lines(form.root_file(found, previous, given=not number and given is None))
             bad |= found.fault is not None
         previous = found.root
     return int(bad)
@@ -175,13 +177,13 @@ def _make(folder: Path) -> None:
     try:
         make_folders(folder)
     except OSError as error:
-        raise PublishError(f"{folder} cannot be made: {error.strerror}.") from error
+        raise PublishError(f"{folder} cannot be created: {error.strerror}.") from error
 
 
 def _check_is_empty(folder: Path) -> None:
     for found in read_roots(folder):
         raise PublishError(
-            f"{found.path} is there, and a second first root would be followed by no stick that "
+            f"{found.path} exists, and a second first root would be refused by every stick that "
             "has it: use `phase-boot root rotate`."
         )
 
@@ -189,23 +191,23 @@ def _check_is_empty(folder: Path) -> None:
 def _draft_of(path: Path) -> Path:
     if not path.is_dir():
         if not is_draft(path):
-            raise PublishError(f"{path} is no draft: those are called <number>.draft.json.")
+            raise PublishError(f"{path} is not a draft: drafts are named <number>.draft.json.")
         return path
     is_open = [draft for number, draft in drafts(path) if not root_file(path, number).exists()]
     if not is_open:
-        raise PublishError(f"{path} holds no draft: make one with `phase-boot root rotate`.")
+        raise PublishError(f"{path} has no draft: create one with `phase-boot root rotate`.")
     return is_open[-1]
 
 
 def _report(draft: Draft) -> int:
     folder, version = draft.path.parent, draft.root.version
     if any(draft.lacks):
-        _say([f"{draft_file(folder, version)}: {lack(draft)}"])
+        _print_lines([f"{draft_file(folder, version)}: {lack(draft)}"])
     else:
-        _say([f"{root_file(folder, version)}: root {version}"])
+        _print_lines([f"{root_file(folder, version)}: root {version}"])
     return 0
 
 
-def _say(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         sys.stdout.write(f"{line}\n")

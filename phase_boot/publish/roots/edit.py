@@ -1,4 +1,4 @@
-"""New roots as documents: changes to keys and channels, refused if they lock the publisher out."""
+"""Documents of new roots: changes to keys and channels; refuses those that lock a publisher out."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def first_root(role: Change, channel: ChannelChange, now: datetime) -> dict[str,
     """Return the document of root 1.
 
     Raises:
-        PublishError: no machine would follow it.
+        PublishError: every machine would refuse it.
     """
-    root = _changed({"keys": [], "threshold": 1}, role, "the root")
+    root = _apply({"keys": [], "threshold": 1}, role, "the root")
     return {
         "version": FIRST,
         "root": root,
@@ -56,7 +56,7 @@ def next_root(
     """Return the document of the root after ``previous``, without the channels ``removed``.
 
     Raises:
-        PublishError: no machine would follow it, or it would say nothing new.
+        PublishError: every machine would refuse it, or nothing is changed.
     """
     channels = dict(previous["channels"])
     if channel is not None:
@@ -68,7 +68,7 @@ def next_root(
     if not channels:
         raise PublishError("A root without a channel would be refused by every machine: keep one.")
     body = {name: value for name, value in previous.items() if name != SIGNATURES}
-    changed = {**body, "root": _changed(previous["root"], role, "the root"), "channels": channels}
+    changed = {**body, "root": _apply(previous["root"], role, "the root"), "channels": channels}
     if changed == body:
         raise PublishError("This root would equal the newest one: name a change.")
     return {**changed, "version": previous["version"] + 1}
@@ -79,32 +79,32 @@ def _channel(
 ) -> dict[str, object]:
     whose = f"channel {change.name}"
     if table is None and change.expires is None:
-        raise PublishError(f"Say until when the publishers of {whose} count, with --expires.")
+        raise PublishError(f"The publishers of {whose} need an expiry date: add --expires.")
     if change.expires is not None and change.expires <= now:
         raise PublishError(
             f"{rfc3339(change.expires)} is past, so no key could publish {whose}: "
             "choose a later --expires."
         )
-    changed = _changed(table or {"keys": [], "threshold": 1}, change.keys, whose)
+    changed = _apply(table or {"keys": [], "threshold": 1}, change.keys, whose)
     if change.expires is not None:
         changed["expires"] = rfc3339(change.expires)
     return changed
 
 
-def _changed(table: Mapping[str, Any], change: Change, whose: str) -> dict[str, object]:
+def _apply(table: Mapping[str, Any], change: Change, whose: str) -> dict[str, object]:
     keys = list(table["keys"])
     for keyid in change.remove:
         if keyid not in keys:
-            raise PublishError(f"{keyid} is no key of {whose}, so it cannot be removed.")
+            raise PublishError(f"{keyid} is not a key of {whose}, so it cannot be removed.")
         keys.remove(keyid)
     for keyid in change.add:
         if keyid in keys:
             raise PublishError(
-                f"{keyid} is named twice for {whose}, and counts once: name it once."
+                f"{keyid} is named twice for {whose}, but counts once: name it once."
             )
         keys.append(keyid)
     if not keys:
-        raise PublishError(f"This leaves {whose} without a key, for ever: add one as well.")
+        raise PublishError(f"This leaves {whose} without a key, forever: add one as well.")
     threshold = table["threshold"] if change.threshold is None else change.threshold
     if not 1 <= threshold <= len(keys):
         raise PublishError(

@@ -22,12 +22,12 @@ _DRAFT: Final = re.compile(r"([1-9][0-9]{0,9})\.draft\.json")
 
 @dataclass(frozen=True, slots=True)
 class RootFile:
-    """A root of the folder; ``fault`` says why no machine would follow it."""
+    """A root of the folder; ``fault`` is the reason for which machines refuse it."""
 
     path: Path
     document: Mapping[str, object] = field(default_factory=dict)
     root: Root | None = None
-    """Its contents, if they can be read."""
+    """Its contents, if they are valid."""
     fault: str | None = None
 
 
@@ -42,12 +42,12 @@ class Draft:
 
     @property
     def signers(self) -> frozenset[str]:
-        """Key ids of the root keys, old or new, whose signatures hold."""
+        """Key ids of the root keys, old or new, with valid signatures."""
         return signers_of(self.document, self.root, self.previous)
 
     @property
     def lacks(self) -> tuple[int, int]:
-        """How many signatures of the previous root's keys are missing, and of its own."""
+        """Numbers of missing signatures: by keys of the previous root, and by its own keys."""
         before = 0
         if self.previous is not None:
             role = self.previous.role
@@ -70,16 +70,16 @@ def read_roots(folder: Path, given: Path | None = None) -> Iterator[RootFile]:
     for version, path in numbered(folder, _ROOT):
         if trusted is not None and version < trusted.version:
             continue
-        found = _judged(path, version, newest, trusted)
+        found = _check_root(path, version, newest, trusted)
         if broken:
-            found = RootFile(path, found.document, found.root, "the root before it is not followed")
+            found = RootFile(path, found.document, found.root, "the root before it is refused")
         yield found
         broken = broken or found.fault is not None
         newest = found.root
 
 
 def numbered(folder: Path, shape: re.Pattern[str]) -> list[tuple[int, Path]]:
-    """Return the files of ``folder`` that have a number and this shape, in order.
+    """Return the files of ``folder`` whose names match ``shape``, by number.
 
     Raises:
         PublishError: it cannot be read.
@@ -92,24 +92,24 @@ def numbered(folder: Path, shape: re.Pattern[str]) -> list[tuple[int, Path]]:
 
 
 def require_chain(root_files: Sequence[RootFile], given: Path | None = None) -> Chain:
-    """Return what a machine with the first of ``root_files``, or ``given``, trusts in the end.
+    """Return the chain that a machine follows from the first of ``root_files``, or from ``given``.
 
     Raises:
-        PublishError: a root does not follow, or there is none.
+        PublishError: a root is refused, or there is none.
     """
     for found in root_files:
         if found.fault is not None:
             raise PublishError(f"{found.path} is not followed: {found.fault}")
     chain = build_chain(root_files, given)
     if chain is None:
-        raise PublishError("There is no root: make one with `phase-boot root new`.")
+        raise PublishError("There is no root: create one with `phase-boot root new`.")
     return chain
 
 
 def build_chain(root_files: Iterable[RootFile], given: Path | None = None) -> Chain | None:
-    """Return what `require_chain` does, of a folder in which some roots may not follow.
+    """Return the chain as `require_chain` does, for a folder in which some roots may be invalid.
 
-    It stops before the first that does not follow, as machines do; None if that is the first.
+    It ends before the first invalid root, as on machines; None if that is the first one.
     """
     roots = [load_trusted(given)] if given is not None else []
     for found in root_files:
@@ -121,10 +121,10 @@ def build_chain(root_files: Iterable[RootFile], given: Path | None = None) -> Ch
 
 
 def newest_root(folder: Path) -> RootFile:
-    """Return the newest root of a folder whose roots all follow.
+    """Return the newest root of a folder whose roots are all valid.
 
     Raises:
-        PublishError: one does not, there is none, or the folder cannot be read.
+        PublishError: a root is invalid, there is none, or the folder cannot be read.
     """
     root_files = list(read_roots(folder))
     require_chain(root_files)
@@ -142,17 +142,17 @@ def root_file(folder: Path, version: int) -> Path:
 
 
 def draft_file(folder: Path, version: int) -> Path:
-    """Return the path of a draft, which no provider serves."""
+    """Return the path of a draft; providers do not serve it."""
     return folder / f"{version}.draft.json"
 
 
 def is_draft(path: Path) -> bool:
-    """Tell whether a file has the name of a draft."""
+    """Return whether a file has the name of a draft."""
     return _DRAFT.fullmatch(path.name) is not None
 
 
 def read_draft(path: Path, given: Path | None = None) -> Draft:
-    """Read a draft, and from the folder that it is in the root before it.
+    """Read a draft, and the root before it from the same folder.
 
     Raises:
         PublishError: no signature would make machines follow it, the roots before it are
@@ -163,34 +163,33 @@ def read_draft(path: Path, given: Path | None = None) -> Draft:
         root = rules.of(document)
         claims_of(document)
     except Refusal as refusal:
-        raise PublishError(f"No machine would follow {path}: {refusal}") from None
+        raise PublishError(f"Every machine would refuse {path}: {refusal}") from None
     if draft_file(path.parent, root.version).name != path.name:
         raise PublishError(
-            f"{path} is root {root.version} inside: give it its name back, "
-            f"{root.version}.draft.json."
+            f"{path} contains root {root.version}: restore its name, {root.version}.draft.json."
         )
     if root.version == 1:
         return Draft(path, document, root, None)
     before = require_chain(list(read_roots(path.parent, given)), given).newest
     if not isinstance(before, Root) or before.version != root.version - 1:
         raise PublishError(
-            f"{path} must stand beside root {root.version - 1}, the newest of its folder: "
+            f"{path} must be in the folder of root {root.version - 1}, the newest one: "
             "copy the whole folder."
         )
     return Draft(path, document, root, before)
 
 
 def signers_of(document: Mapping[str, object], root: Root, previous: Root | None) -> frozenset[str]:
-    """Return which keys of a root, or of the one before it, signed it."""
+    """Return the keys of a root, or of the one before it, that signed it."""
     keys = root.role.keys | (previous.role.keys if previous is not None else frozenset())
     return valid_signers(claims_of(document), rules.signed_bytes(document), keys)
 
 
 def load_trusted(path: Path) -> Root:
-    """Return a root that is trusted as given.
+    """Read a root that is trusted as given.
 
     Raises:
-        PublishError: it is none, its own keys did not sign it, or it cannot be read.
+        PublishError: it is not a root, is not signed by its own keys, or cannot be read.
     """
     try:
         return rules.load_trusted(_bytes(path))
@@ -199,18 +198,18 @@ def load_trusted(path: Path) -> Root:
 
 
 def read(path: Path) -> dict[str, object]:
-    """Read a document as strictly as a machine does.
+    """Read a root as strictly as a machine does.
 
     Raises:
-        PublishError: it is none, or it cannot be read.
+        PublishError: it is not a root, or cannot be read.
     """
     try:
         return read_document(_bytes(path))
     except Refusal as refusal:
-        raise PublishError(f"{path} is no root: {refusal}") from None
+        raise PublishError(f"{path} is not a valid root: {refusal}") from None
 
 
-def _judged(path: Path, version: int, newest: Root | None, trusted: Root | None) -> RootFile:
+def _check_root(path: Path, version: int, newest: Root | None, trusted: Root | None) -> RootFile:
     raw = _bytes(path)
     try:
         document = read_document(raw)
@@ -219,7 +218,7 @@ def _judged(path: Path, version: int, newest: Root | None, trusted: Root | None)
     except Refusal as refusal:
         return RootFile(path, fault=str(refusal))
     if root.version != version:
-        return RootFile(path, document, root, f"it is root {root.version} inside")
+        return RootFile(path, document, root, f"it contains root {root.version}")
     if trusted is not None and version == trusted.version:
         same = root.digest == trusted.digest
         return RootFile(

@@ -1,4 +1,4 @@
-"""Roots and drafts as text and as JSON, with the difference from the root before."""
+"""Rendering roots and drafts as text and JSON, with the changes since the root before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KNOWN: Final = frozenset({"version", "root", "channels"})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How roots are listed: as lines for a person, or as one JSON object a line."""
+    """Output format of listings: text, or one JSON object per line."""
 
     json: bool = False
 
@@ -37,12 +37,12 @@ class Form:
             yield from draft_lines(draft)
 
     def fault(self, name: str, text: str) -> Iterator[str]:
-        """Yield the line of a file that cannot be shown."""
+        """Yield the line of a file that cannot be rendered."""
         yield json.dumps({"file": name, "fault": text}) if self.json else f"{name} {text}"
 
 
 def root_file_lines(found: RootFile, previous: Root | None, *, given: bool) -> Iterator[str]:
-    """Yield the contents of a root of a folder, its signers and its fault."""
+    """Yield the contents, signers and fault of a root of a folder."""
     if found.fault is not None:
         yield f"{found.path.name} BAD: {found.fault}"
     else:
@@ -53,7 +53,7 @@ def root_file_lines(found: RootFile, previous: Root | None, *, given: bool) -> I
 
 
 def root_file_json(found: RootFile, previous: Root | None, *, given: bool) -> str:
-    """Return the contents of a root of a folder, its signers and its fault, as a line of JSON."""
+    """Return the contents, signers and fault of a root of a folder as a line of JSON."""
     record: dict[str, object] = {"file": found.path.name, "kind": "root", "fault": found.fault}
     if found.root is not None:
         signers = signers_of(found.document, found.root, previous)
@@ -62,7 +62,7 @@ def root_file_json(found: RootFile, previous: Root | None, *, given: bool) -> st
 
 
 def draft_json(draft: Draft) -> str:
-    """Return the contents of a draft and its missing signatures, as a line of JSON."""
+    """Return the contents and missing signatures of a draft as a line of JSON."""
     before, own = draft.lacks
     facts = _facts(draft.document, draft.root, draft.signers)
     lacks = {"previous": before, "own": own}
@@ -82,15 +82,15 @@ def draft_lines(draft: Draft) -> Iterator[str]:
     yield from root_lines(draft.document, draft.root, draft.signers)
     yield from signature_lines(draft.document, signed_bytes(draft.document))
     if draft.previous is None:
-        yield "  It is the first root: every stick with it trusts these keys for ever after."
+        yield "  It is the first root: every stick with it trusts these keys from then on."
         return
-    yield f"  Against root {draft.previous.version} ({draft.previous.digest}):"
+    yield f"  Changes since root {draft.previous.version} ({draft.previous.digest}):"
     for line in difference(draft.previous, draft.root):
         yield f"    {line}"
 
 
 def lack(draft: Draft) -> str:
-    """Return which signatures a draft lacks."""
+    """Return a phrase that counts the missing signatures of a draft."""
     before, own = draft.lacks
     if draft.previous is None:
         return f"lacks {own} signature(s) of its keys" if own else "lacks nothing"

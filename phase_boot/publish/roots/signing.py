@@ -1,4 +1,4 @@
-"""Signing a root: it stays a draft until enough keys signed it, and becomes a root atomically."""
+"""Signing a root: it is a draft until enough keys have signed it, then atomically a root."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
 @contextmanager
 def writing(folder: Path, version: int, *, force: bool) -> Iterator[None]:
-    """Hold a folder in which root ``version`` is to be made.
+    """Lock a folder to create root ``version`` in it.
 
     Raises:
-        PublishError: that root is there, a draft is open (unless ``force``), or the disk refuses.
+        PublishError: the root exists, a draft is open (unless ``force``), or the disk fails.
     """
     with locked(folder):
         if root_file(folder, version).exists():
             raise PublishError(
-                f"{root_file(folder, version)} is there, and a root is never overwritten: "
+                f"{root_file(folder, version)} exists, and a root is never overwritten: "
                 "machines may follow it already."
             )
-        # A crash may have left the draft of a root that is complete; that one is not open.
+        # The draft of a complete root, which a crash may have left, is not open.
         is_open = [path for number, path in drafts(folder) if number >= version]
         if is_open and not force:
             raise PublishError(
-                f"{is_open[0]} is open: sign it with `phase-boot root sign`, or give it up with "
+                f"{is_open[0]} is open: sign it with `phase-boot root sign`, or discard it with "
                 "--force."
             )
         yield
@@ -44,20 +44,20 @@ def writing(folder: Path, version: int, *, force: bool) -> Iterator[None]:
 def start(
     folder: Path, document: Mapping[str, object], previous: Root | None, keys: Sequence[SigningKey]
 ) -> Draft:
-    """Write ``document`` as a draft, sign it, and make it a root if that is enough.
+    """Write ``document`` as a draft, sign it, and make it a root if it has enough signatures.
 
     Raises:
-        PublishError: a key has no say in it, no machine would follow it, or the disk refuses.
+        PublishError: a key is not a root key, every machine would refuse it, or the disk fails.
     """
     try:
         root = rules.of(document)
     except Refusal as refusal:
-        raise PublishError(f"No machine would follow this root: {refusal}") from None
+        raise PublishError(f"Every machine would refuse this root: {refusal}") from None
     return add(Draft(draft_file(folder, root.version), document, root, previous), keys)
 
 
 def add(draft: Draft, keys: Sequence[SigningKey]) -> Draft:
-    """Sign ``draft`` with ``keys``, and make it a root if that is enough.
+    """Sign ``draft`` with ``keys``, and make it a root if it has enough signatures.
 
     Raises:
         PublishError: a key has no say in it, a signature that is there does not fit, no machine
@@ -82,7 +82,7 @@ def check(draft: Draft) -> None:
     """Refuse a draft that was changed after it was signed.
 
     Raises:
-        PublishError: a signature does not fit.
+        PublishError: a signature is invalid.
     """
     require_valid_signatures(str(draft.path), draft.document, rules.signed_bytes(draft.document))
 
@@ -91,7 +91,7 @@ def _check_has_a_say(draft: Draft, key: SigningKey) -> None:
     before = draft.previous.role.keys if draft.previous is not None else frozenset()
     if key.keyid not in before | draft.root.role.keys:
         raise PublishError(
-            f"{key.keyid} is no root key of {draft.path.name} or the root before it, so its "
+            f"{key.keyid} is not a root key of {draft.path.name} or of the root before it, so its "
             "signature would count for nothing: name a root key."
         )
 
@@ -104,7 +104,7 @@ def _complete(draft: Draft, raw: bytes) -> None:
         else:
             rules.verify_next(draft.previous, raw)
     except Refusal as refusal:
-        raise PublishError(f"No machine would follow {draft.path}: {refusal}") from None
+        raise PublishError(f"Every machine would refuse {draft.path}: {refusal}") from None
     if target.exists():
-        raise PublishError(f"{target} is there, and a root is never overwritten.")
+        raise PublishError(f"{target} exists, and a root is never overwritten.")
     move(draft.path, target)

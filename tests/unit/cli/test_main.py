@@ -46,7 +46,7 @@ def test_a_policy_that_would_be_refused_is_not_printed(
     assert reason in said.err
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(signed(document()))
     words = ["verify", str(tmp_path / "manifest.json"), "--key", PUBLISHER.keyid]
     read, write = os.pipe()

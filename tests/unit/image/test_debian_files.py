@@ -44,7 +44,7 @@ def put(root: Path, name: str, data: bytes) -> Path:
 
 
 def test_the_libraries_of_a_file_are_read_on_any_host(tmp_path: Path) -> None:
-    assert elf.needed(put(tmp_path, "a", elf_file("libc.so.6", "libm.so.6"))) == (
+    assert elf.needed_libraries(put(tmp_path, "a", elf_file("libc.so.6", "libm.so.6"))) == (
         "libc.so.6",
         "libm.so.6",
     )
@@ -54,7 +54,7 @@ def test_a_script_is_no_elf_file(tmp_path: Path) -> None:
     script = put(tmp_path, "a", b"#!/bin/sh\n")
     assert not elf.is_elf(script)
     with pytest.raises(ValueError, match="not a 64-bit"):
-        elf.needed(script)
+        elf.needed_libraries(script)
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_seed_is_on_the_disk_that_the_loader_came_from(
     assert seed_of(busybox, computer).startswith(Path(mine).name)
 
 
-def test_of_copies_one_runs(busybox: str, computer: Computer) -> None:
+def test_of_two_copies_one_is_booted(busybox: str, computer: Computer) -> None:
     for at in DISKS:
         computer.plug(at)
     computer.loaded_from(ESP)
@@ -181,7 +181,7 @@ def test_a_cache_that_enumerates_after_any_time_is_found(busybox: str, computer:
         b"\6\0\0\0" + "$(reboot)".encode("utf-16-le") + b"\0\0",
     ],
 )
-def test_a_hostile_variable_is_as_none(busybox: str, computer: Computer, content: bytes) -> None:
+def test_a_hostile_variable_is_ignored(busybox: str, computer: Computer, content: bytes) -> None:
     computer.plug(VIRTIO)
     computer.loaded_from(ESP)
     (variable,) = computer.variables.iterdir()
@@ -189,7 +189,7 @@ def test_a_hostile_variable_is_as_none(busybox: str, computer: Computer, content
     assert seed_of(busybox, computer) == "vda2"
 
 
-def test_both_kernels_spell_a_place_alike(busybox: str, computer: Computer) -> None:
+def test_both_kernels_give_a_disk_the_same_location(busybox: str, computer: Computer) -> None:
     for at in PLACES:
         disk = computer.plug(at)
         told = run(busybox, computer, TARGET_FILES / "init", f"location {disk}")

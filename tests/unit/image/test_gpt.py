@@ -28,23 +28,23 @@ PARTS = (
 
 
 def test_partitions_follow_each_other_on_whole_mebibytes() -> None:
-    placed = gpt.place(PARTS)
+    placed = gpt.lay_out(PARTS)
     assert [(each.start // MIB, each.size // MIB) for each in placed] == [(1, 64), (65, 4)]
     assert all(each.start % MIB == 0 and each.size % MIB == 0 for each in placed)
 
 
 def test_the_disk_has_room_for_the_second_table() -> None:
-    assert gpt.disk_size(gpt.place(PARTS)) == 70 * MIB
+    assert gpt.disk_size(gpt.lay_out(PARTS)) == 70 * MIB
 
 
 @pytest.mark.skipif(not shutil.which("sfdisk"), reason="no sfdisk on this machine to ask")
 def test_sfdisk_writes_the_plan_and_the_same_bytes_every_time(tmp_path: Path) -> None:
-    placed = gpt.place(PARTS)
+    placed = gpt.lay_out(PARTS)
     disks = [tmp_path / name for name in ("one", "two")]
     for disk in disks:
         with disk.open("wb") as file:
             file.truncate(gpt.disk_size(placed))
-        script = gpt.script(placed, "7068A5E0-B007-4000-8000-000000000000")
+        script = gpt.sfdisk_script(placed, "7068A5E0-B007-4000-8000-000000000000")
         subprocess.run(["sfdisk", "-q", disk], input=script.encode(), check=True)
     assert disks[0].read_bytes() == disks[1].read_bytes()
     told = subprocess.run(["sfdisk", "-J", disks[0]], capture_output=True, check=True).stdout

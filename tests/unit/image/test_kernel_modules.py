@@ -26,7 +26,7 @@ def test_a_later_exclamation_mark_takes_away() -> None:
     assert kernel_modules.matching(ALL, ["drivers/", "!drivers/gpu/"]) == [NET, PPS, PTP]
 
 
-def test_what_a_module_needs_comes_with_it_over_any_distance() -> None:
+def test_indirect_module_dependencies_are_included() -> None:
     needs = {NET: ["ptp", "built_in"], PTP: ["pps_core"]}
     by_name = {kernel_modules.module_name(path): path for path in ALL}
     found = kernel_modules.closure([NET], by_name, lambda path: needs.get(path, []))
@@ -48,7 +48,7 @@ def test_a_module_that_needs_nothing_needs_nothing() -> None:
     assert kernel_modules.dependencies_of(b"\0depends=\0") == ()
 
 
-def test_quick_modules_come_unpacked_with_their_needs_and_others_as_they_are(
+def test_modules_for_a_fast_boot_are_decompressed_with_their_dependencies(
     tmp_path: Path,
 ) -> None:
     texts = {NET: b"\0depends=ptp\0", PTP: b"\0depends=\0", GPU: b"", CRC: b"\0depends=\0"}

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from image import recipe
-from image.import_graph import ImportGraph
+from image.import_graph import ImportGraph, is_below
 from image.packed_modules import (
+    COMMAND_LINE,
     SEED,
     TARGET,
     ForbiddenImport,
@@ -22,6 +23,7 @@ from image.packed_modules import (
 from image.repository import ROOT
 from image.steps import python
 from phase_boot.app import edge
+from phase_boot.cli.main import COMMANDS, NOT_IN_SEED
 
 ISOLATED = """
 import importlib, sys
@@ -141,3 +143,14 @@ def test_no_step_reads_a_file_beside_its_modules_that_no_argument_names(
     files = {name: file for name in modules if (file := graph.file(name)) is not None}
     reading = {name for name, file in files.items() if "__file__" in file.read_text()}
     assert reading <= {"image.repository", "image.hello"}
+
+
+def test_the_command_line_names_the_rooms_that_the_seed_lacks(graph: ImportGraph) -> None:
+    packed = packed_modules(SEED, graph)
+    missing = {target.partition(":")[0] for target, _ in COMMANDS.values()} - packed
+    assert [name for name in missing if not is_below(name, NOT_IN_SEED)] == []
+    assert [
+        room for room in NOT_IN_SEED if not any(is_below(name, (room,)) for name in missing)
+    ] == []
+    rooms = [room for room in NOT_IN_SEED if room != COMMAND_LINE]
+    assert [name for name in packed if is_below(name, rooms)] == []

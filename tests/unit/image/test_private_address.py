@@ -166,14 +166,14 @@ def test_a_vlan_over_a_card_that_was_left_out_is_left_out(card: Card) -> None:
     assert vlan.event() == "PHASE_ADDRESS=kept"
 
 
-def test_what_is_no_ethernet_is_not_touched(card: Card) -> None:
+def test_other_link_types_are_left_alone(card: Card) -> None:
     card.set(type=772)
     assert card.event() == ""
     assert card.address == BURNED_IN
 
 
 @pytest.mark.parametrize("missing", ["address", "addr_assign_type", "flags", "ifindex", "iflink"])
-def test_what_cannot_be_read_back_is_not_drawn(missing: str, card: Card) -> None:
+def test_an_unverified_address_is_not_reported_as_drawn(missing: str, card: Card) -> None:
     (card.folder / missing).unlink()
     if missing in {"address", "addr_assign_type"}:
         card.driver("exit 0")

@@ -64,7 +64,7 @@ def test_roots_of_another_chain_leave_the_site(roots: Path, tmp_path: Path) -> N
     assert handed_out(site) == {"1.json": ROOT_1}
 
 
-def test_a_root_by_any_name_stands_under_its_number(roots: Path, tmp_path: Path) -> None:
+def test_a_root_is_stored_under_its_number(roots: Path, tmp_path: Path) -> None:
     given = tmp_path / "elsewhere" / "root.json"
     given.parent.mkdir()
     given.write_bytes(ROOT_1)
@@ -80,14 +80,14 @@ def test_the_roots_of_the_site_itself_stay_as_they_are(roots: Path, tmp_path: Pa
     assert handed_out(tmp_path) == before
 
 
-def test_a_root_that_nobody_would_follow_is_not_handed_out(roots: Path, tmp_path: Path) -> None:
+def test_an_invalid_root_is_not_published(roots: Path, tmp_path: Path) -> None:
     (roots / "2.json").write_bytes(signed_root(root_document(2), STRANGER))
     with pytest.raises(PublishError, match=r"2\.json is not followed"):
         copy_roots(roots / "1.json", tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
-def test_a_stick_with_the_first_root_believes_whom_the_newest_names(
+def test_a_stick_with_the_first_root_trusts_the_publishers_of_the_newest(
     roots: Path, tmp_path: Path
 ) -> None:
     site = tmp_path / "site"
@@ -100,7 +100,7 @@ def test_a_stick_with_the_first_root_believes_whom_the_newest_names(
         updated_chain(roots / "1.json", site)
 
 
-def test_what_a_site_promises_is_what_its_newest_publisher_signed(tmp_path: Path) -> None:
+def test_the_expected_manifest_is_signed_by_a_publisher_of_the_newest_root(tmp_path: Path) -> None:
     roots, manifest = tmp_path / "root", tmp_path / "stable/amd64/manifest.json"
     roots.mkdir()
     manifest.parent.mkdir(parents=True)
@@ -130,7 +130,7 @@ def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) ->
         assert (policy.mode, policy.trust) == (mode, first_root())
 
 
-def test_a_seed_that_would_follow_a_channel_of_nobody_is_not_built() -> None:
+def test_a_seed_for_a_channel_without_publishers_is_not_built() -> None:
     with pytest.raises(PolicyError, match="no publisher of nightly"):
         policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="nightly"))
 
@@ -151,7 +151,7 @@ def test_two_seeds_are_told_apart_by_the_root_that_they_carry() -> None:
     ],
     ids=["missing", "no-root", "threshold", "no-key"],
 )
-def test_whom_nobody_could_trust_is_refused_before_anything_is_built(
+def test_invalid_trust_is_refused_before_the_build(
     words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["build", "--arch", "amd64", *words]) == 2

@@ -13,7 +13,7 @@ from phase_boot.adapters.system.tpm import BANK
 from phase_boot.content.digest import Digest
 from phase_boot.journal.event import Event
 from phase_boot.journal.record import values_of
-from phase_boot.plasma.boot_jobs import ATTEMPTS, Effects, Places, boot
+from phase_boot.plasma.boot_jobs import ATTEMPTS, Effects, Paths, boot
 from phase_boot.ports.receipt_upload import UploadFailed
 from phase_boot.trust.receipt import Outcome, Receipt, read_receipt
 from policies.model import Reach
@@ -28,42 +28,42 @@ PCR = "ab" * 32
 
 @dataclass
 class Scene:
-    """A booted machine, and what it said and handed in."""
+    """A booted machine, with its events and uploaded receipts."""
 
-    places: Places
+    paths: Paths
     persists: bool = True
     unwilling: list[UploadFailed] = field(default_factory=list)
-    said: list[Event] = field(default_factory=list)
-    handed_in: list[tuple[str, bytes, Reach]] = field(default_factory=list)
+    emitted: list[Event] = field(default_factory=list)
+    uploaded: list[tuple[str, bytes, Reach]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
 
     def upload(self, base: str, receipt: bytes, *, reach: Reach) -> None:
         if self.unwilling:
             raise self.unwilling.pop(0)
-        self.handed_in.append((base, receipt, reach))
+        self.uploaded.append((base, receipt, reach))
 
     def boot(self) -> int:
         return boot(
-            self.places,
+            self.paths,
             Effects(
-                emit=self.said.append,
-                desk=lambda _proxy: self,
+                emit=self.emitted.append,
+                uploader=lambda _proxy: self,
                 sleep=self.slept.append,
-                same_disk=lambda _keep, _cache: self.persists,
+                same_disk=lambda _data, _cache: self.persists,
             ),
         )
 
     def named(self, name: str) -> list[dict[str, Any]]:
-        return [values_of(said) for said in self.said if said.event == name]
+        return [values_of(each) for each in self.emitted if each.event == name]
 
     def receipts(self) -> list[Receipt]:
-        return [read_receipt(said["receipt"].encode()) for said in self.named("plasma.receipt")]
+        return [read_receipt(event["receipt"].encode()) for event in self.named("plasma.receipt")]
 
     def problems(self) -> str:
-        return "\n".join(said["reason"] for said in self.named("plasma.problem"))
+        return "\n".join(event["reason"] for event in self.named("plasma.problem"))
 
     def kept(self) -> list[bytes]:
-        return [path.read_bytes() for path in sorted(self.places.keep.glob("receipts/*.json"))]
+        return [path.read_bytes() for path in sorted(self.paths.data.glob("receipts/*.json"))]
 
 
 def job(name: str, module: bytes = ENDS_AT_ONCE, **changes: object) -> dict[str, object]:
@@ -84,29 +84,29 @@ def put_module(store: Path, module: bytes, content: bytes | None = None) -> None
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    places = Places(
+    paths = Paths(
         handoff=tmp_path / "run",
         jobs=tmp_path / "plasma.d",
         cache=tmp_path / "cache",
-        keep=tmp_path / "keep",
+        data=tmp_path / "keep",
         root=tmp_path,
     )
-    for folder in (places.handoff, places.keep, tmp_path / BANK, tmp_path / "proc"):
+    for folder in (paths.handoff, paths.data, tmp_path / BANK, tmp_path / "proc"):
         folder.mkdir(parents=True)
     (tmp_path / "proc" / "cmdline").write_text("console=ttyS0\n")
     (tmp_path / BANK / "4").write_text(f"{PCR}\n")
-    (places.handoff / "rootfs.sha256").write_text(f"{RUNNING}\n")
-    hand_over(places, handed_over(sources={"rootfs": NEIGHBOUR}))
-    put_job(places.jobs, "10-hello.json", job("hello"))
-    put_module(places.jobs, ENDS_AT_ONCE)
-    return Scene(places)
+    (paths.handoff / "rootfs.sha256").write_text(f"{RUNNING}\n")
+    hand_over(paths, handed_over(sources={"rootfs": NEIGHBOUR}))
+    put_job(paths.jobs, "10-hello.json", job("hello"))
+    put_module(paths.jobs, ENDS_AT_ONCE)
+    return Scene(paths)
 
 
-def hand_over(places: Places, raw: bytes) -> None:
-    (places.handoff / "handoff.json").write_bytes(raw)
+def hand_over(paths: Paths, raw: bytes) -> None:
+    (paths.handoff / "handoff.json").write_bytes(raw)
 
 
-def test_the_job_of_the_rootfs_is_run_said_kept_and_handed_in(scene: Scene) -> None:
+def test_the_receipt_of_a_rootfs_job_is_emitted_stored_and_uploaded(scene: Scene) -> None:
     assert scene.boot() == 0
     (receipt,) = scene.receipts()
     assert (receipt.job, receipt.outcome, receipt.exit) == ("hello", Outcome.EXITED, 0)
@@ -115,7 +115,7 @@ def test_the_job_of_the_rootfs_is_run_said_kept_and_handed_in(scene: Scene) -> N
     assert receipt.booted.pcrs == {4: PCR}
     (raw,) = scene.kept()
     assert read_receipt(raw) == receipt
-    assert scene.handed_in == [(NEIGHBOUR, raw, Reach.INTERNET)]
+    assert scene.uploaded == [(NEIGHBOUR, raw, Reach.INTERNET)]
     assert scene.named("plasma.done") == [{"jobs": 1, "node": receipt.node}]
     assert scene.problems() == ""
 
@@ -124,18 +124,18 @@ def test_the_job_of_the_rootfs_is_run_said_kept_and_handed_in(scene: Scene) -> N
     "word", ["phase.mode=private", "phase.version=999", f"phase.rootfs=sha256:{'0' * 64}"]
 )
 def test_a_document_that_the_command_line_contradicts_runs_nothing(scene: Scene, word: str) -> None:
-    cmdline = scene.places.root / "proc" / "cmdline"
+    cmdline = scene.paths.root / "proc" / "cmdline"
     cmdline.write_text(f"phase.mode=internet {word} quiet\n")
     assert scene.boot() == 1
     assert scene.receipts() == []
     assert scene.kept() == []
-    assert scene.handed_in == []
+    assert scene.uploaded == []
     assert word in scene.problems()
 
 
 def test_a_document_that_the_command_line_confirms_is_believed(scene: Scene) -> None:
     words = f"phase.mode=internet phase.version=2025.11.12 phase.rootfs={RUNNING}"
-    (scene.places.root / "proc" / "cmdline").write_text(f"{words} quiet\n")
+    (scene.paths.root / "proc" / "cmdline").write_text(f"{words} quiet\n")
     assert scene.boot() == 0
 
 
@@ -148,10 +148,10 @@ def test_a_machine_keeps_its_name_from_boot_to_boot(scene: Scene) -> None:
 
 
 def test_jobs_of_the_rootfs_come_by_name_and_before_those_of_the_manifest(scene: Scene) -> None:
-    put_job(scene.places.jobs, "05-early.json", job("early"))
-    put_module(scene.places.cache, ENDS_AT_ONCE + b"\0\2\1x", ENDS_AT_ONCE + b"\0\2\1x")
+    put_job(scene.paths.jobs, "05-early.json", job("early"))
+    put_module(scene.paths.cache, ENDS_AT_ONCE + b"\0\2\1x", ENDS_AT_ONCE + b"\0\2\1x")
     late = job("late", ENDS_AT_ONCE + b"\0\2\1x")
-    hand_over(scene.places, handed_over(jobs=[late, job("hello")]))
+    hand_over(scene.paths, handed_over(jobs=[late, job("hello")]))
     assert scene.boot() == 1
     runs = [(receipt.job, receipt.outcome) for receipt in scene.receipts()]
     assert runs == [
@@ -162,41 +162,41 @@ def test_jobs_of_the_rootfs_come_by_name_and_before_those_of_the_manifest(scene:
     ]
 
 
-def test_in_private_mode_nothing_is_kept_handed_in_or_looked_for(scene: Scene) -> None:
+def test_in_private_mode_nothing_is_stored_uploaded_or_downloaded(scene: Scene) -> None:
     elsewhere = ENDS_AT_ONCE + b"\0\2\1x"
-    put_module(scene.places.cache, elsewhere)
-    hand_over(scene.places, handed_over(mode="private", jobs=[job("far", elsewhere)]))
+    put_module(scene.paths.cache, elsewhere)
+    hand_over(scene.paths, handed_over(mode="private", jobs=[job("far", elsewhere)]))
     scene.boot()
     first, far = scene.receipts()
     assert (first.mode, first.exit) == ("private", 0)
     assert far.outcome is Outcome.NOT_RUN
-    assert "Private asks nobody" in far.reason
-    assert list(scene.places.keep.iterdir()) == []
-    assert scene.handed_in == []
+    assert "Private mode downloads none" in far.reason
+    assert list(scene.paths.data.iterdir()) == []
+    assert scene.uploaded == []
     scene.boot()
     assert scene.receipts()[2].node != first.node
 
 
-def test_without_a_cache_a_receipt_is_said_and_handed_in_but_not_kept(scene: Scene) -> None:
+def test_without_a_cache_a_receipt_is_emitted_and_uploaded_but_not_stored(scene: Scene) -> None:
     scene.persists = False
     assert scene.boot() == 0
-    assert len(scene.receipts()) == len(scene.handed_in) == 1
-    assert list(scene.places.keep.iterdir()) == []
+    assert len(scene.receipts()) == len(scene.uploaded) == 1
+    assert list(scene.paths.data.iterdir()) == []
 
 
-def test_a_cache_that_takes_nothing_is_said_and_the_job_runs_all_the_same(scene: Scene) -> None:
-    (scene.places.keep / "receipts").write_text("not a folder")
-    (scene.places.keep / "node.key").write_text("not a key")
+def test_a_failing_cache_is_reported_and_the_job_runs(scene: Scene) -> None:
+    (scene.paths.data / "receipts").write_text("not a folder")
+    (scene.paths.data / "node.key").write_text("not a key")
     assert scene.boot() == 0
     assert [receipt.exit for receipt in scene.receipts()] == [0]
-    assert "cannot be kept" in scene.problems()
+    assert "cannot be stored" in scene.problems()
     (node,) = scene.named("plasma.node")
-    assert "This run has a key of its own" in node["note"]
+    assert "This run uses a temporary key" in node["note"]
 
 
 def test_a_module_that_was_changed_on_the_disk_is_not_run(scene: Scene) -> None:
-    put_module(scene.places.jobs, ENDS_AT_ONCE, ENDS_AT_ONCE[:-1] + b"\0")
-    hand_over(scene.places, handed_over(mode="private"))
+    put_module(scene.paths.jobs, ENDS_AT_ONCE, ENDS_AT_ONCE[:-1] + b"\0")
+    hand_over(scene.paths, handed_over(mode="private"))
     assert scene.boot() == 1
     (receipt,) = scene.receipts()
     assert receipt.outcome is Outcome.NOT_RUN
@@ -204,16 +204,16 @@ def test_a_module_that_was_changed_on_the_disk_is_not_run(scene: Scene) -> None:
 
 
 def test_a_job_that_cannot_be_read_keeps_no_other_from_running(scene: Scene) -> None:
-    put_job(scene.places.jobs, "20-bad.json", {"name": "bad"})
+    put_job(scene.paths.jobs, "20-bad.json", {"name": "bad"})
     assert scene.boot() == 0
     assert [receipt.job for receipt in scene.receipts()] == ["hello"]
     assert "20-bad.json" in scene.problems()
 
 
-def test_what_was_not_handed_over_is_said_and_nothing_runs(scene: Scene) -> None:
-    (scene.places.handoff / "handoff.json").unlink()
+def test_a_missing_handoff_is_reported_and_nothing_runs(scene: Scene) -> None:
+    (scene.paths.handoff / "handoff.json").unlink()
     assert scene.boot() == 1
-    assert "start this machine by its stick" in scene.problems()
+    assert "boot this machine from its stick" in scene.problems()
     assert scene.receipts() == []
 
 
@@ -223,7 +223,7 @@ def test_a_provider_is_asked_again_while_the_network_comes_up(scene: Scene) -> N
         UploadFailed("it answered HTTP 503", retryable=True, retry_after=100_000),
     ]
     scene.boot()
-    assert len(scene.handed_in) == 1
+    assert len(scene.uploaded) == 1
     first, second = scene.slept
     assert 1 <= first <= 2
     assert second == 30
@@ -231,7 +231,7 @@ def test_a_provider_is_asked_again_while_the_network_comes_up(scene: Scene) -> N
 
 
 @pytest.mark.parametrize(("again", "asked"), [(True, ATTEMPTS), (False, 1)])
-def test_a_provider_that_takes_nothing_is_said_once(
+def test_a_provider_that_refuses_receipts_is_reported_once(
     scene: Scene,
     again: bool,  # noqa: FBT001 - a case
     asked: int,
@@ -239,11 +239,11 @@ def test_a_provider_that_takes_nothing_is_said_once(
     scene.unwilling = [UploadFailed("no", retryable=again) for _ in range(ATTEMPTS)]
     assert scene.boot() == 0
     assert len(scene.unwilling) == ATTEMPTS - asked
-    assert scene.problems() == f"{NEIGHBOUR} did not take the receipts: no."
-    assert scene.named("plasma.handed_in") == []
+    assert scene.problems() == f"{NEIGHBOUR} did not accept the receipts: no."
+    assert scene.named("plasma.uploaded") == []
 
 
-def test_local_mode_tells_nobody_beyond_its_network(scene: Scene) -> None:
-    hand_over(scene.places, handed_over(mode="local", sources={"rootfs": NEIGHBOUR}))
+def test_local_mode_uploads_to_the_local_network_only(scene: Scene) -> None:
+    hand_over(scene.paths, handed_over(mode="local", sources={"rootfs": NEIGHBOUR}))
     scene.boot()
-    assert [reach for _, _, reach in scene.handed_in] == [Reach.LAN]
+    assert [reach for _, _, reach in scene.uploaded] == [Reach.LAN]

@@ -22,7 +22,7 @@ def changed(raw: bytes, **fields: object) -> bytes:
     return json.dumps({**json.loads(raw), **fields}).encode()
 
 
-def test_what_was_booted_is_what_a_receipt_then_says() -> None:
+def test_a_receipt_states_the_facts_of_the_boot_record() -> None:
     record = BootRecord.of(handed_over(), RUNNING)
     assert record.booted({4: "ab" * 32}) == booted()
     assert (record.mode, record.arch) == (Mode.INTERNET, REQUIREMENTS.arch)
@@ -52,7 +52,7 @@ def test_a_manifest_outside_the_mirror_layout_has_no_provider() -> None:
     assert BootRecord.of(handed_over(origin=origin), RUNNING).providers == ()
 
 
-def test_what_the_journal_says_names_no_provider() -> None:
+def test_journal_lines_name_no_provider() -> None:
     line = json.dumps({"event": "manifest.verified", "seq": 1, "url": ORIGIN.manifest})
     record = BootRecord.of(changed(handed_over(), journal=[line]), RUNNING)
     assert record.providers == ()
@@ -63,7 +63,7 @@ def test_a_boot_from_cache_alone_has_no_provider() -> None:
     assert record.providers == ()
 
 
-def test_in_private_mode_there_is_nobody_to_ask_or_to_tell() -> None:
+def test_in_private_mode_no_provider_is_contacted() -> None:
     raw = changed(
         handed_over(mode="private"),
         sources={"rootfs": NEIGHBOUR},
@@ -74,7 +74,7 @@ def test_in_private_mode_there_is_nobody_to_ask_or_to_tell() -> None:
     assert (record.providers, record.sources) == ((), ())
 
 
-def test_a_manifest_that_was_changed_on_the_way_is_not_believed() -> None:
+def test_a_changed_manifest_in_the_document_is_refused() -> None:
     raw = handed_over()
     manifest = json.loads(raw)["manifest"]
     with pytest.raises(InvalidHandoff, match="signature"):
@@ -82,27 +82,27 @@ def test_a_manifest_that_was_changed_on_the_way_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize("signers", [[], [STRANGER.keyid], [PUBLISHER.keyid, SECOND.keyid]])
-def test_all_whom_the_boot_names_must_have_signed(signers: list[str]) -> None:
+def test_every_named_signer_must_have_signed(signers: list[str]) -> None:
     with pytest.raises(InvalidHandoff):
         BootRecord.of(changed(handed_over(), signers=signers), RUNNING)
 
 
-def test_another_version_than_the_manifest_s_is_not_believed() -> None:
-    with pytest.raises(InvalidHandoff, match=r"names version 2099\.1 and the manifest 2025"):
+def test_a_version_other_than_the_manifest_s_is_refused() -> None:
+    with pytest.raises(InvalidHandoff, match=r"names version 2099\.1, and the manifest 2025"):
         BootRecord.of(changed(handed_over(), version="2099.1"), RUNNING)
 
 
-def test_a_document_that_is_not_of_the_rootfs_that_runs_is_not_believed() -> None:
+def test_a_document_of_another_rootfs_is_refused() -> None:
     with pytest.raises(InvalidHandoff, match="another rootfs"):
         BootRecord.of(handed_over(), Digest.of(b"another"))
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100])
-def test_no_document_at_all_is_said(raw: bytes) -> None:
+def test_a_missing_document_is_reported(raw: bytes) -> None:
     with pytest.raises(InvalidHandoff):
         BootRecord.of(raw, RUNNING)
 
 
-def test_a_mode_that_nobody_knows_is_not_guessed_at() -> None:
+def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(InvalidHandoff):
         BootRecord.of(changed(handed_over(), mode="public"), RUNNING)

@@ -68,7 +68,7 @@ def test_hello_writes_its_input_backwards_and_says_where_it_ran(plasma: Any, mod
     assert lines[1] == f"| ran on {found.arch}, booted none, as {found.node}"
     assert lines[2] == "hello: exited with 0"
     assert (found.job, found.booted, found.mode) == ("hello", None, "none")
-    assert said.err == "the node key is made for this run and thrown away\n"
+    assert said.err == "the node key is temporary, for this run only\n"
 
 
 def test_the_module_of_hello_is_the_pinned_one() -> None:
@@ -94,16 +94,16 @@ def test_a_receipt_is_kept_listed_and_verified(plasma: Any, module: Path, tmp_pa
     folder, node = tmp_path / "receipts", tmp_path / "node.key"
     said = plasma("run", JOB, "--module", module, "--receipts", folder, "--node", node)
     assert said.status == 0
-    assert said.err == f"the node key {node} is new\n"
+    assert said.err == f"the node key {node} was created\n"
     (kept,) = folder.iterdir()
-    assert said.out.splitlines()[-1] == f"kept in {kept}"
+    assert said.out.splitlines()[-1] == f"stored in {kept}"
     found = read_receipt(kept.read_bytes())
     listed = plasma("ls", folder)
     assert (listed.status, listed.err) == (0, "")
     assert listed.out.endswith(f"  {found.node[8:20]}  exited with 0\n")
-    judged = plasma("verify", kept, "--module", module, "--node", found.node)
-    assert (judged.status, judged.err) == (0, "")
-    assert [line[:4] for line in judged.out.splitlines()] == ["ok  "] * 3
+    result = plasma("verify", kept, "--module", module, "--node", found.node)
+    assert (result.status, result.err) == (0, "")
+    assert [line[:4] for line in result.out.splitlines()] == ["ok  "] * 3
     assert plasma("verify", kept, "--node", node).status == 0
 
 
@@ -127,7 +127,7 @@ def test_a_job_that_ends_badly_has_a_status_of_its_own_and_a_receipt(
     ("module", "reason"),
     [
         (None, "not run (its module {module} cannot be read: No such file or directory)"),
-        (b"\0asm", "unusable module (the module is not what the job names)"),
+        (b"\0asm", "unusable module (its hash or size is not the job's)"),
     ],
     ids=["missing", "another"],
 )
@@ -162,7 +162,7 @@ def test_what_a_job_writes_cannot_speak_to_the_terminal(plasma: Any, tmp_path: P
         ('{"name": "x", "name": "y"}', "document.duplicate-key"),
     ],
 )
-def test_what_is_no_job_is_refused_in_one_sentence(
+def test_an_invalid_job_is_refused_in_one_sentence(
     text: str, code: str, plasma: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "job.json").write_text(text)
@@ -172,14 +172,14 @@ def test_what_is_no_job_is_refused_in_one_sentence(
     assert said.err.count("\n") == 1
 
 
-def test_what_cannot_be_read_or_kept_is_told_in_one_sentence(
+def test_read_and_write_errors_are_reported_in_one_sentence(
     plasma: Any, module: Path, tmp_path: Path
 ) -> None:
     said = plasma("run", tmp_path / "gone", "--module", module)
     assert said == Said(1, "", f"{tmp_path}/gone cannot be read: No such file or directory.\n")
     said = plasma("run", JOB, "--module", module, "--receipts", "/proc/receipts")
     assert said.status == 1
-    assert "The receipt cannot be kept in /proc/receipts" in said.err
+    assert "The receipt cannot be stored in /proc/receipts" in said.err
     assert "printed" in said.err
     assert "hello: exited with 0" in said.out
     assert read_receipt(said.out.splitlines()[-1].encode()).exit == 0
@@ -239,7 +239,7 @@ def test_a_receipt_is_judged_against_what_a_site_published(
 ) -> None:
     said = plasma("verify", kept, "--against", site)
     assert (said.status, said.err) == (0, "")
-    told = "published and signed what that machine says it booted"
+    told = "published the manifest that the machine booted, signed by trusted keys"
     assert said.out.splitlines()[-1] == f"ok  {site}: {told}"
 
 
@@ -250,7 +250,7 @@ def test_an_earlier_manifest_that_the_site_keeps_counts_as_well(
     (place / "manifest.json").write_bytes(signed(document(version="2026.1")))
     said = plasma("verify", kept, "--against", site)
     assert said.status == 1
-    assert "never published the manifest sha256:" in said.out
+    assert "has no manifest sha256:" in said.out
     (place / "manifests").mkdir()
     name = f"{Digest.of(signed_bytes(document())).hex}.json"
     (place / "manifests" / name).write_bytes(signed(document()))
@@ -272,10 +272,10 @@ def test_a_manifest_that_somebody_put_into_the_site_does_not_count(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"booted": None, "mode": "none"}, "names no version that was booted"),
+        ({"booted": None, "mode": "none"}, "names no booted version"),
         ({"booted": booted(version=Version.parse("9"))}, "[receipt.wrong-manifest]"),
-        ({"booted": booted(channel="lab")}, "never published the manifest"),
-        ({"booted": booted(manifest=Digest("0" * 64))}, "never published the manifest sha256:000"),
+        ({"booted": booted(channel="lab")}, "has no manifest"),
+        ({"booted": booted(manifest=Digest("0" * 64))}, "has no manifest sha256:000"),
     ],
     ids=["not booted", "another version", "another channel", "another manifest"],
 )
@@ -284,12 +284,12 @@ def test_a_receipt_that_claims_another_boot_is_refused(
 ) -> None:
     path = tmp_path / "lie.json"
     path.write_bytes(sign_receipt(NODE, receipt(**changes)))
-    judged = plasma("verify", path, "--against", site)
-    assert judged.status == 1
-    assert said in judged.out.splitlines()[-1]
+    result = plasma("verify", path, "--against", site)
+    assert result.status == 1
+    assert said in result.out.splitlines()[-1]
 
 
-def test_words_that_judge_a_site_need_one(plasma: Any, kept: Path, site: Path) -> None:
+def test_options_that_check_a_site_need_a_site(plasma: Any, kept: Path, site: Path) -> None:
     assert plasma("verify", kept, "--key", PUBLISHER.keyid).status == 2
     assert plasma("verify", kept, "--against", site, "--threshold", 1).status == 2
     shutil.rmtree(site / "root")
@@ -297,11 +297,13 @@ def test_words_that_judge_a_site_need_one(plasma: Any, kept: Path, site: Path) -
     assert plasma("verify", kept, "--node", "me").status != 0
 
 
-def test_what_cannot_be_read_is_told(plasma: Any, kept: Path, site: Path, tmp_path: Path) -> None:
+def test_an_unreadable_receipt_is_reported(
+    plasma: Any, kept: Path, site: Path, tmp_path: Path
+) -> None:
     gone = tmp_path / "gone"
     assert plasma("verify", gone).err == f"{gone} cannot be read: No such file or directory.\n"
     said = plasma("verify", kept, "--against", gone, "--key", PUBLISHER.keyid)
-    assert (said.status, said.err) == (1, f"{gone} is no folder: name the root of a SITE.\n")
+    assert (said.status, said.err) == (1, f"{gone} is not a folder: name the root of a SITE.\n")
     said = plasma("verify", kept, "--module", gone)
     assert (said.status, said.err) == (1, f"{gone} cannot be read: No such file or directory.\n")
     place = site / "stable" / "amd64" / "manifest.json"
@@ -312,7 +314,7 @@ def test_what_cannot_be_read_is_told(plasma: Any, kept: Path, site: Path, tmp_pa
 
 
 # ---- ls -----------------------------------------------------------------------------------------
-def test_a_list_names_what_is_no_receipt(plasma: Any, tmp_path: Path) -> None:
+def test_a_listing_names_invalid_receipts(plasma: Any, tmp_path: Path) -> None:
     good = sign_receipt(NODE, receipt(started=datetime(2025, 11, 20, 7, tzinfo=UTC)))
     (tmp_path / "00000001-0123456789abcdef.json").write_bytes(good)
     (tmp_path / "00000002-0123456789abcdef.json").write_bytes(good[:-1])
@@ -329,7 +331,7 @@ def test_a_list_names_what_is_no_receipt(plasma: Any, tmp_path: Path) -> None:
     assert broken["fault"].startswith("The document is not a JSON")
 
 
-def test_a_folder_that_is_not_there_is_told(plasma: Any, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(plasma: Any, tmp_path: Path) -> None:
     said = plasma("ls", tmp_path / "gone")
     assert (said.status, said.out) == (1, "")
     assert said.err == (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.plasma.engine import assembled, plain, run, runtime
+from phase_boot.plasma.engine import assemble, plain, run, runtime
 from phase_boot.trust.receipt import Outcome
 from tests.support import wasm_modules as modules
 from tests.support.wasm_modules import doing, exiting, flooding, job_of, opening, run_of
@@ -36,7 +36,7 @@ def test_a_status_that_wasi_does_not_know_is_no_exit() -> None:
 def test_an_endless_loop_runs_out_of_fuel(module: bytes) -> None:
     ended = run_of(module, fuel=1_000_000)
     assert (ended.outcome, ended.exit, ended.fuel) == (Outcome.OUT_OF_FUEL, None, 1_000_000)
-    assert ended.reason == "it used up all its fuel"
+    assert ended.reason == "it used all of its fuel"
 
 
 def test_fuel_is_the_same_every_time() -> None:
@@ -74,7 +74,7 @@ def test_output_up_to_the_limit_is_no_flood() -> None:
 def test_a_job_that_grows_to_all_its_memory_and_fails_is_out_of_memory() -> None:
     ended = run_of(modules.GROWING, memory_mib=3)
     assert (ended.outcome, ended.memory_bytes) == (Outcome.OUT_OF_MEMORY, 3 * 2**20)
-    assert ended.reason == "all its 3 MiB were used up"
+    assert ended.reason == "it used all of its 3 MiB of memory"
 
 
 def test_a_module_that_wants_more_memory_than_its_job_has_is_never_started() -> None:
@@ -95,7 +95,7 @@ def test_a_module_that_wants_more_memory_than_its_job_has_is_never_started() -> 
     ],
     ids=["unreachable", "before its start", "recursion", "bounds", "division"],
 )
-def test_a_trap_is_told(module: bytes, reason: str) -> None:
+def test_a_trap_is_reported(module: bytes, reason: str) -> None:
     ended = run_of(module)
     assert (ended.outcome, ended.exit, ended.reason) == (Outcome.TRAPPED, None, reason)
 
@@ -106,21 +106,21 @@ def test_a_trap_is_told(module: bytes, reason: str) -> None:
         (b"", "not a WebAssembly module"),
         (b"#!/bin/sh\n", "not a WebAssembly module"),
         (b"(module)", "not a WebAssembly module"),
-        (b"\0asm\x0d\0\x01\0", "a component, and only modules of WASI preview 1 are run"),
+        (b"\0asm\x0d\0\x01\0", "a component; only modules of WASI preview 1 are supported"),
         (b"\0asm\x01\0\0\0\x05", "unexpected end-of-file (at offset 0x9)"),
         (modules.LACKING, r"unknown import: `env::\x1b[2Jx` has not been defined"),
-        (modules.WITHOUT_START, "it has no function _start"),
-        (modules.STARTING_ODDLY, "it has no function _start"),
+        (modules.WITHOUT_START, "it exports no function _start without parameters"),
+        (modules.STARTING_ODDLY, "it exports no function _start without parameters"),
     ],
     ids=["empty", "script", "text", "component", "cut", "import", "no start", "odd start"],
 )
-def test_what_cannot_be_run_is_an_unusable_module(module: bytes, reason: str) -> None:
+def test_an_invalid_module_is_unusable(module: bytes, reason: str) -> None:
     ended = run(job_of(b"x"), module, {}, user=None)
     assert ended.outcome is Outcome.UNUSABLE_MODULE
     assert ended.reason == reason
 
 
-def test_no_feature_is_left_that_the_limits_do_not_reach() -> None:
+def test_features_beyond_the_limits_are_disabled() -> None:
     ended = run_of(modules.TWO_MEMORIES)
     assert ended.outcome is Outcome.UNUSABLE_MODULE
     assert "multiple memories" in ended.reason
@@ -150,7 +150,7 @@ def test_a_granted_folder_that_is_not_there_keeps_the_job_from_running(tmp_path:
     grants = [{"host": str(tmp_path / "gone"), "guest": "/data"}]
     ended = run_of(modules.NOTHING, grants=grants)
     assert ended.outcome is Outcome.NOT_RUN
-    assert ended.reason.startswith("a folder that it is granted: ")
+    assert ended.reason.startswith("a granted folder cannot be opened: ")
 
 
 def test_a_bomb_leaves_the_next_job_unharmed() -> None:
@@ -165,11 +165,11 @@ def test_the_runtime_is_named_with_its_version() -> None:
     assert runtime() != "wasmtime unknown"
 
 
-def test_what_a_module_says_is_one_short_line_of_ascii() -> None:
+def test_a_reason_is_one_short_line_of_ascii() -> None:
     assert plain("a\n\tb  \x1b[2J\u00e9") == r"a b \x1b[2J\xe9"
     assert plain("x" * 201) == "x" * 197 + "..."
     assert len(plain("x" * 200)) == 200
 
 
 def test_the_same_source_is_always_the_same_module() -> None:
-    assert assembled("(module)") == b"\0asm\x01\0\0\0"
+    assert assemble("(module)") == b"\0asm\x01\0\0\0"

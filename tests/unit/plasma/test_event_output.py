@@ -37,7 +37,7 @@ def test_each_device_gets_every_event_as_a_line(tmp_path: Path) -> None:
         assert "\x1b" not in second
 
 
-def test_a_device_that_comes_late_gets_what_waited_for_it(tmp_path: Path) -> None:
+def test_a_slow_device_gets_the_pending_events(tmp_path: Path) -> None:
     port, clock = tmp_path / "port", Clock()
     output = EventWriter([DeviceSink(port)], clock)
     output.emit(DONE)
@@ -50,7 +50,7 @@ def test_a_device_that_comes_late_gets_what_waited_for_it(tmp_path: Path) -> Non
     assert json.loads(port.read_text())["event"] == "plasma.done"
 
 
-def test_a_device_that_never_comes_is_waited_for_a_bounded_time(tmp_path: Path) -> None:
+def test_the_wait_for_a_blocked_device_is_bounded(tmp_path: Path) -> None:
     clock = Clock()
     output = EventWriter([DeviceSink(tmp_path / "port")], clock)
     output.emit(DONE)

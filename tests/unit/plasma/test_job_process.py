@@ -55,7 +55,7 @@ def open_files() -> list[int]:
     return sorted(int(path.name) for path in Path("/proc/self/fd").iterdir())
 
 
-def test_the_cage_holds_four_open_files() -> None:
+def test_a_job_process_has_four_open_files() -> None:
     with socket.socket() as one, Path(__file__).open() as another:
         for file in (one, another):
             os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - it takes it by place only
@@ -68,7 +68,7 @@ def status_of(name: str) -> str:
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{name}:"))
 
 
-def test_the_cage_has_no_rights_and_gets_none() -> None:
+def test_a_job_process_has_no_capabilities_and_gets_none() -> None:
     assert told(lambda: status_of("NoNewPrivs")) == "1"
     if AS_ROOT:
         for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
@@ -78,7 +78,7 @@ def test_the_cage_has_no_rights_and_gets_none() -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root gives a right away that it has")
-def test_the_cage_cannot_read_what_is_root_s(tmp_path: Path) -> None:
+def test_a_job_process_cannot_read_files_of_root(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x")
     secret.chmod(0o600)
@@ -90,11 +90,11 @@ def networks() -> list[str]:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="who is not root may lack network namespaces")
-def test_the_cage_has_no_network() -> None:
+def test_a_job_process_has_no_network() -> None:
     assert told(networks) == ["lo"]
 
 
-def test_the_cage_makes_no_files(tmp_path: Path) -> None:
+def test_a_job_process_creates_no_files(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
     def write() -> str:
@@ -108,7 +108,7 @@ def test_the_cage_makes_no_files(tmp_path: Path) -> None:
     assert told(write) != "written"
 
 
-def test_the_cage_has_no_more_memory_than_it_was_given() -> None:
+def test_a_job_process_has_no_more_memory_than_its_limit() -> None:
     def take() -> bool:
         try:
             # Not of what this process has had before and was given back.
@@ -121,7 +121,7 @@ def test_the_cage_has_no_more_memory_than_it_was_given() -> None:
     assert told(take, memory_bytes=128 * 2**20) is True
 
 
-def test_the_cage_reads_what_it_is_given_and_cannot_change_it() -> None:
+def test_a_job_process_reads_its_stdin_and_cannot_change_it() -> None:
     def read() -> list[str]:
         text = os.read(0, 100).decode()
         try:
@@ -134,12 +134,12 @@ def test_the_cage_reads_what_it_is_given_and_cannot_change_it() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_a_child_that_dies_by_a_signal_is_an_answer(number: signal.Signals) -> None:
+def test_a_child_killed_by_a_signal_has_a_result(number: signal.Signals) -> None:
     ended = run_sandboxed(lambda _: os.kill(os.getpid(), number), terms())
     assert (ended.signal, ended.killed, bytes(ended.report)) == (number.value, None, b"")
 
 
-def test_a_child_that_fails_says_nothing() -> None:
+def test_a_child_that_raises_reports_nothing() -> None:
     def fail(_: int) -> None:
         raise ValueError
 
@@ -155,7 +155,7 @@ def test_a_child_that_closes_everything_and_sleeps_is_ended() -> None:
     assert run_sandboxed(hide, terms(wall_ms=300)).killed is KillReason.TIME
 
 
-def test_what_a_child_started_ends_with_it() -> None:
+def test_processes_of_a_child_end_with_it() -> None:
     def leave(report: int) -> None:
         pid = os.fork()
         if not pid:
@@ -194,7 +194,7 @@ def test_output_is_counted_on_both_streams_together() -> None:
     assert (len(ended.stdout), len(ended.stderr)) == (600, 400)
 
 
-def test_what_was_written_just_before_the_end_is_kept() -> None:
+def test_output_written_just_before_exit_is_kept() -> None:
     def write(report: int) -> None:
         os.write(1, b"a" * 900)
         os.write(report, b"{}")
@@ -230,7 +230,7 @@ def test_a_machine_without_descriptors_is_an_error_and_keeps_none(left: int) -> 
     assert open_files() == before
 
 
-def test_an_end_has_its_times() -> None:
+def test_a_result_has_wall_and_cpu_time() -> None:
     ended: Result = run_sandboxed(lambda _: time.sleep(0.01), terms())
     assert ended.wall_us >= 10_000
     assert 0 < ended.cpu_us < ended.wall_us + 10_000_000

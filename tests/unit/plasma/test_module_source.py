@@ -50,38 +50,38 @@ def store_with(folder: Path, content: bytes | None = None) -> ContentStore:
 
 def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
     empty, full = store_with(tmp_path / "empty"), store_with(tmp_path / "full", MODULE)
-    supply = ModuleSource(stores=(empty, full), keep=empty, record=HANDED, fetch=nobody)
+    supply = ModuleSource(stores=(empty, full), downloads=empty, record=HANDED, fetch=nobody)
     assert supply.module_of(job()) == MODULE
 
 
-def test_what_no_store_has_is_fetched_from_whoever_the_boot_came_from(tmp_path: Path) -> None:
-    def fetch(record: BootRecord, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
+def test_a_module_in_no_store_is_downloaded_from_the_sources_of_the_boot(tmp_path: Path) -> None:
+    def fetch(record: BootRecord, module: Artifact, downloads: ContentStore, dags: Dags) -> bytes:
         assert not dags
         assert record.sources[0] == NEIGHBOUR
         assert (module.digest, module.size) == (Digest.of(MODULE), len(MODULE))
-        assert keep is empty
+        assert downloads is empty
         return MODULE
 
     empty = store_with(tmp_path)
-    supply = ModuleSource(stores=(empty,), keep=empty, record=HANDED, fetch=fetch)
+    supply = ModuleSource(stores=(empty,), downloads=empty, record=HANDED, fetch=fetch)
     assert supply.module_of(job()) == MODULE
 
 
-def test_a_module_whose_cid_is_named_comes_by_chunks_from_everybody(tmp_path: Path) -> None:
+def test_a_module_with_a_cid_is_downloaded_in_chunks_from_all_sources(tmp_path: Path) -> None:
     data = data_of(400_000)
     tree = build_dag(chunked(data))
     net = Sites(a=site_of(data), b=site_of(data))
     net.by_base["http://a"].files[f"dag/{tree.root}.car"] = car_of(tree)
     store = store_with(tmp_path)
 
-    def fetch(record: BootRecord, module: Artifact, keep: ContentStore, dags: Dags) -> bytes:
+    def fetch(record: BootRecord, module: Artifact, downloads: ContentStore, dags: Dags) -> bytes:
         asked = replace(record, providers=tuple(net.by_base), manifest=unmirrored(record.manifest))
-        context = context_for(asked, keep, fetcher=net, clock=VirtualClock())
+        context = context_for(asked, downloads, fetcher=net, clock=VirtualClock())
         sources, root = Sources(mirrors=asked.sources), dags.get(module.name)
         fetched, _ = virtual_time.run(fetch_artifact(context, sources, module, root))
         return content(fetched)
 
-    supply = ModuleSource(stores=(), keep=store, record=HANDED, fetch=fetch)
+    supply = ModuleSource(stores=(), downloads=store, record=HANDED, fetch=fetch)
     named = job(module=str(Digest.of(data)), size=len(data), cid=str(tree.root))
     assert supply.module_of(named) == data
     assert all(
@@ -96,28 +96,28 @@ def unmirrored(manifest: Manifest) -> Manifest:
 
 def test_a_store_that_was_tampered_with_is_passed_over(tmp_path: Path) -> None:
     bad = store_with(tmp_path / "bad", b"\1" * len(MODULE))
-    supply = ModuleSource(stores=(bad,), keep=bad, record=HANDED, fetch=lambda *_: MODULE)
+    supply = ModuleSource(stores=(bad,), downloads=bad, record=HANDED, fetch=lambda *_: MODULE)
     assert supply.module_of(job()) == MODULE
 
 
-def test_where_nobody_is_known_that_is_the_reason(tmp_path: Path) -> None:
+def test_without_a_mirror_the_reason_is_named(tmp_path: Path) -> None:
     empty = store_with(tmp_path)
     alone = BootRecord.of(handed_over(mirrors=None), RUNNING)
-    supply = ModuleSource(stores=(empty,), keep=empty, record=alone, fetch=nobody)
+    supply = ModuleSource(stores=(empty,), downloads=empty, record=alone, fetch=nobody)
     with pytest.raises(Missing, match="no mirror is known"):
         supply.module_of(job())
 
 
-def test_in_private_mode_nobody_is_asked(tmp_path: Path) -> None:
+def test_in_private_mode_no_mirror_is_contacted(tmp_path: Path) -> None:
     empty = store_with(tmp_path)
     private = replace(HANDED, mode=Mode.PRIVATE)
-    supply = ModuleSource(stores=(empty,), keep=empty, record=private, fetch=nobody)
-    with pytest.raises(Missing, match="Private asks nobody"):
+    supply = ModuleSource(stores=(empty,), downloads=empty, record=private, fetch=nobody)
+    with pytest.raises(Missing, match="Private mode downloads none"):
         supply.module_of(job())
 
 
 @pytest.mark.parametrize(
     ("mode", "reach"), [(Mode.INTERNET, Reach.INTERNET), (Mode.LOCAL, Reach.LAN)]
 )
-def test_a_module_is_looked_for_no_further_than_the_boot_went(mode: Mode, reach: Reach) -> None:
+def test_a_module_is_downloaded_only_within_the_reach_of_the_boot(mode: Mode, reach: Reach) -> None:
     assert policy_of(mode, (PUBLISHER.keyid,)).network.reach is reach

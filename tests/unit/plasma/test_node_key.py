@@ -21,7 +21,7 @@ from tests.support.receipts import receipt
 def test_the_key_is_made_at_first_use_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "plasma" / "node.key"
     first = load_or_create(path)
-    assert first.note == f"the node key {path} is new"
+    assert first.note == f"the node key {path} was created"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["node.key"]
     assert read_keyfile(path).keyid == first.key.keyid
@@ -41,7 +41,7 @@ def test_an_empty_key_file_is_replaced_and_that_is_said(left: bytes, tmp_path: P
     path.write_bytes(left)
     path.chmod(0o600)
     made = load_or_create(path)
-    assert made.note == f"the node key {path} was torn, so this machine has a new name"
+    assert made.note == f"the node key {path} was truncated, so this machine has a new one"
     assert load_or_create(path).key.keyid == made.key.keyid
 
 
@@ -51,7 +51,7 @@ def test_a_key_file_that_was_cut_anywhere_is_replaced(tmp_path: Path) -> None:
     for length in range(len(whole) - 2):
         path.write_bytes(whole[:length])
         path.chmod(0o600)
-        assert "was torn" in load_or_create(path).note
+        assert "was truncated" in load_or_create(path).note
     # Only the last line break is missing, so the key is there.
     path.write_bytes(whole[:-1])
     assert load_or_create(path).note == ""
@@ -121,23 +121,23 @@ def test_a_disk_that_takes_no_key_is_a_clear_error(tmp_path: Path) -> None:
 def test_a_key_for_one_run_is_another_every_time() -> None:
     first, second = ephemeral(), ephemeral()
     assert first.key.keyid != second.key.keyid
-    assert "thrown away" in first.note
+    assert "temporary" in first.note
 
 
-def test_the_keeper_signs_receipts(tmp_path: Path) -> None:
+def test_the_agent_signs_receipts(tmp_path: Path) -> None:
     path = tmp_path / "node.key"
     with signing_agent(lambda: load_or_create(path)) as agent:
-        assert agent.note == f"the node key {path} is new"
+        assert agent.note == f"the node key {path} was created"
         for number in range(3):
             raw = sign_receipt(agent, receipt(node=agent.keyid, fuel=number))
             assert read_receipt(raw).fuel == number
     assert read_keyfile_keyid(path) == agent.keyid
 
 
-def test_the_keeper_signs_nothing_but_receipts() -> None:
+def test_the_agent_signs_nothing_but_receipts() -> None:
     with signing_agent(ephemeral) as agent:
         for message in (b"phase-boot-manifest-v1\n{}", b"x", b"phase-boot-receipt-v1"):
-            with pytest.raises(PlasmaError, match="does not sign this"):
+            with pytest.raises(PlasmaError, match="refuses this message"):
                 agent.sign(message)
         assert len(agent.sign(b"phase-boot-receipt-v1\n{}")) == 64
 
@@ -147,13 +147,13 @@ def test_a_key_that_is_refused_is_refused_in_one_sentence(tmp_path: Path) -> Non
     path.write_text("{}")
     path.chmod(0o600)
     with (
-        pytest.raises(PlasmaError, match="is no key file"),
+        pytest.raises(PlasmaError, match="is not a key file"),
         signing_agent(lambda: load_or_create(path)),
     ):
         pytest.fail("there is no key")
 
 
-def test_a_keeper_that_dies_is_a_clear_error() -> None:
+def test_an_agent_that_exits_is_a_clear_error() -> None:
     def die() -> NodeKey:
         os._exit(1)
 
@@ -161,14 +161,14 @@ def test_a_keeper_that_dies_is_a_clear_error() -> None:
         pytest.fail("there is no key")
 
 
-def test_no_keeper_is_left_behind() -> None:
+def test_no_agent_process_is_left() -> None:
     with signing_agent(ephemeral):
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_we_never_have_the_key_ourselves(tmp_path: Path) -> None:
+def test_the_parent_process_never_has_the_key(tmp_path: Path) -> None:
     path = tmp_path / "node.key"
     with signing_agent(lambda: load_or_create(path)) as agent:
         seed = bytes.fromhex(json.loads(path.read_text())["seed"])

@@ -28,7 +28,7 @@ def fuels(ledger: ReceiptFolder) -> list[int]:
 
 def test_receipts_are_kept_in_their_order(tmp_path: Path) -> None:
     ledger = ReceiptFolder(tmp_path / "plasma" / "receipts")
-    paths = [ledger.keep(made(number)) for number in (3, 1, 2)]
+    paths = [ledger.add(made(number)) for number in (3, 1, 2)]
     assert [path.name[:9] for path in paths] == ["00000001-", "00000002-", "00000003-"]
     assert paths[0].read_bytes() == made(3)
     assert fuels(ledger) == [3, 1, 2]
@@ -38,40 +38,40 @@ def test_receipts_are_kept_in_their_order(tmp_path: Path) -> None:
 def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
     ledger = ReceiptFolder(tmp_path, most=3)
     for number in range(5):
-        ledger.keep(made(number))
+        ledger.add(made(number))
     assert fuels(ledger) == [2, 3, 4]
-    assert ledger.keep(made(9)).name.startswith("00000006-")
+    assert ledger.add(made(9)).name.startswith("00000006-")
 
 
 def test_the_oldest_go_when_they_take_too_much(tmp_path: Path) -> None:
     ledger = ReceiptFolder(tmp_path, most_bytes=len(made(0)) * 2)
     for number in range(4):
-        ledger.keep(made(number))
+        ledger.add(made(number))
     assert fuels(ledger) == [2, 3]
     tight = ReceiptFolder(tmp_path, most_bytes=1)
-    tight.keep(made(7))
+    tight.add(made(7))
     assert fuels(tight) == [7]
 
 
-def test_what_a_crash_left_is_no_receipt_and_goes(tmp_path: Path) -> None:
+def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".receipt.new").write_text('{"half')
     ledger = ReceiptFolder(tmp_path)
     assert fuels(ledger) == []
-    ledger.keep(made(1))
+    ledger.add(made(1))
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     for name in ("README", "00000001.json", "00000001-xyz.json", "x00000001-0123456789abcdef.json"):
         (tmp_path / name).touch()
-    ReceiptFolder(tmp_path, most=1).keep(made(1))
+    ReceiptFolder(tmp_path, most=1).add(made(1))
     assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_a_changed_receipt_is_listed_with_its_refusal(tmp_path: Path) -> None:
     ledger = ReceiptFolder(tmp_path)
-    path = ledger.keep(made(1))
-    ledger.keep(made(2))
+    path = ledger.add(made(1))
+    ledger.add(made(2))
     path.write_bytes(made(1).replace(b'"fuel":1', b'"fuel":3'))
     first, second = ledger.entries()
     assert isinstance(first.found, ReceiptBadSignature)
@@ -80,18 +80,18 @@ def test_a_changed_receipt_is_listed_with_its_refusal(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     ledger = ReceiptFolder(tmp_path, most=2)
-    ledger.keep(made(1))
+    ledger.add(made(1))
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
         with pytest.raises(PlasmaError) as refused:
-            ledger.keep(made(2))
+            ledger.add(made(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     why = os.strerror(errno.EFBIG)
-    assert str(refused.value) == f"The receipt cannot be kept in {tmp_path}: {why}."
+    assert str(refused.value) == f"The receipt cannot be stored in {tmp_path}: {why}."
     assert fuels(ledger) == [1]
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -99,18 +99,18 @@ def test_a_disk_that_is_full_is_a_clear_error_and_loses_nothing(tmp_path: Path) 
 def test_a_folder_that_cannot_be_written_or_read_is_a_clear_error(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(PlasmaError, match=f"cannot be kept in {file}"):
-        ReceiptFolder(file).keep(made(1))
+    with pytest.raises(PlasmaError, match=f"cannot be stored in {file}"):
+        ReceiptFolder(file).add(made(1))
     with pytest.raises(PlasmaError, match=r"cannot be read .Not a directory."):
         list(ReceiptFolder(file).entries())
     with pytest.raises(PlasmaError, match=r"cannot be read .No such file"):
         list(ReceiptFolder(tmp_path / "gone").entries())
     # Nothing can be made in /proc, as on a disk that is read-only.
-    with pytest.raises(PlasmaError, match="cannot be kept in /proc/receipts"):
-        ReceiptFolder(Path("/proc/receipts")).keep(made(1))
+    with pytest.raises(PlasmaError, match="cannot be stored in /proc/receipts"):
+        ReceiptFolder(Path("/proc/receipts")).add(made(1))
 
 
-def test_reading_a_file_waits_for_nobody(tmp_path: Path) -> None:
+def test_reading_a_pipe_does_not_block(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="not a plain file"):

@@ -68,7 +68,7 @@ def ran(
     return list(running)
 
 
-def test_a_receipt_says_what_was_run_where_and_how_it_ended() -> None:
+def test_a_receipt_states_job_machine_and_outcome() -> None:
     (done,) = ran(job())
     assert read_receipt(done.raw) == done.receipt
     assert done.receipt.job == "hello"
@@ -103,11 +103,11 @@ def test_jobs_are_run_in_their_order_and_the_second_of_one_name_is_not() -> None
     assert [name for name, *_ in engine.asked] == ["b", "a", "c"]
     assert [each.receipt.job for each in done] == ["b", "a", "b", "c"]
     assert [str(each.receipt.outcome) for each in done] == ["exited", "exited", "not-run", "exited"]
-    assert done[2].receipt.reason == "a job of this name was there before it"
+    assert done[2].receipt.reason == "an earlier job has the same name"
     assert done[2].receipt.job_digest == jobs[2].digest
 
 
-def test_a_module_that_is_nowhere_gets_a_receipt_and_does_not_stop_the_next() -> None:
+def test_a_missing_module_gets_a_receipt_and_the_next_job_runs() -> None:
     def look(job: Job) -> bytes:
         if job.name == "gone":
             raise Missing("no source has \x1b[2J it")
@@ -128,7 +128,7 @@ def test_a_module_of_another_hash_or_size_is_never_run(module: bytes) -> None:
     engine = FakeEngine()
     (done,) = ran(job(), modules=lambda _: module, engine=engine)
     assert done.receipt.outcome is Outcome.UNUSABLE_MODULE
-    assert done.receipt.reason == "the module is not what the job names"
+    assert done.receipt.reason == "its hash or size is not the job's"
     assert done.receipt.module == Digest.of(MODULE)
     assert engine.asked == []
 
@@ -138,7 +138,9 @@ def test_a_machine_that_cannot_start_a_process_says_so_in_the_receipt() -> None:
     first, second = ran(job(name="a"), job(name="b"), engine=full)
     for done in (first, second):
         assert done.receipt.outcome is Outcome.NOT_RUN
-        assert done.receipt.reason.endswith("could not start it: Resource temporarily unavailable")
+        assert done.receipt.reason.endswith(
+            "could not start a process: Resource temporarily unavailable"
+        )
 
 
 def test_jobs_are_really_run() -> None:
@@ -178,7 +180,7 @@ def test_a_rootfs_without_jobs_has_none(tmp_path: Path) -> None:
     assert wrong == [f"{file} cannot be read: Not a directory."]
 
 
-def test_a_bad_job_of_a_rootfs_is_told_and_the_others_are_run(tmp_path: Path) -> None:
+def test_an_invalid_job_of_a_rootfs_is_reported_and_the_others_run(tmp_path: Path) -> None:
     write(tmp_path, a=job_table(fuel=0), c=job_table())
     (tmp_path / "b.json").mkdir()
     jobs, wrong = rootfs_jobs(tmp_path)
@@ -192,7 +194,7 @@ def test_a_rootfs_with_too_many_jobs_runs_the_first(tmp_path: Path) -> None:
     write(tmp_path, **{f"{n:02}": job_table(name=f"n{n}") for n in range(17)})
     jobs, wrong = rootfs_jobs(tmp_path)
     assert [found.name for found in jobs] == [f"n{n}" for n in range(16)]
-    assert wrong == [f"{tmp_path} has more than 16 jobs, and the others are not run."]
+    assert wrong == [f"{tmp_path} has more than 16 jobs; the others are not run."]
 
 
 def test_no_more_of_a_module_is_read_than_its_job_names(tmp_path: Path) -> None:

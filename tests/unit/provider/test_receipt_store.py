@@ -34,7 +34,7 @@ def of(key: SigningKey, number: int) -> bytes:
     return sign_receipt(key, changed)
 
 
-async def test_a_receipt_that_holds_is_kept_byte_for_byte_under_its_machine(site: Path) -> None:
+async def test_a_valid_receipt_is_stored_byte_for_byte_under_its_node(site: Path) -> None:
     async with running(site) as provider:
         answer = await post(provider.port, "/receipts", GOOD)
     name = f"{Digest.of(GOOD).hex}.json"
@@ -61,7 +61,7 @@ async def test_receipts_are_accepted_and_never_served(site: Path) -> None:
             assert HEX.encode() not in answer.body
 
 
-async def test_a_provider_that_takes_none_says_so(site: Path) -> None:
+async def test_a_provider_without_receipts_refuses_them(site: Path) -> None:
     async with running(site, receipts=False) as provider:
         assert (await post(provider.port, "/receipts", GOOD)).status == 405
     assert not (site / "receipts").exists()
@@ -77,7 +77,7 @@ def test_only_the_newest_receipts_of_a_node_are_kept(site: Path) -> None:
 
 def test_a_disk_error_is_named_and_leaves_no_partial_file(site: Path) -> None:
     (site / "receipts").write_bytes(b"no folder")
-    with pytest.raises(ReceiptRejected, match="see to its disk") as refused:
+    with pytest.raises(ReceiptRejected, match="check its disk") as refused:
         ReceiptStore(site, Limits()).add(GOOD, HOME)
     assert refused.value.full
     assert (site / "receipts").read_bytes() == b"no folder"

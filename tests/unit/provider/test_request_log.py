@@ -74,7 +74,7 @@ def test_a_client_that_asks_for_something_else_each_time_fills_nothing() -> None
     assert suppressed(lines)[0].requests == 10_000 - LIMITS.log_lines_per_address
 
 
-def test_it_silences_no_other_client() -> None:
+def test_a_suppressed_client_does_not_suppress_others() -> None:
     other = replace(ASKED, peer="10.0.0.6")
     assert other in told([*paths(10_000), other])
 

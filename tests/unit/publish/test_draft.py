@@ -82,7 +82,7 @@ def test_two_people_sign_on_two_machines_and_the_site_gets_a_whole_release(
     assert run(f"verify @/site {keys}")[0] == 0
 
 
-def test_nobody_is_served_a_draft(desk: Path, draft: Path) -> None:
+def test_a_draft_is_not_served(desk: Path, draft: Path) -> None:
     site = desk / "site"
     assert draft.exists()
     assert find_offers(site) == frozenset()
@@ -135,7 +135,7 @@ def test_showing_signs_nothing_and_needs_no_key(run: Run, desk: Path) -> None:
     assert (desk / "m.json").read_bytes() == before
 
 
-def test_what_is_signed_can_be_served_whoever_signed_it(run: Run, desk: Path) -> None:
+def test_a_signed_file_is_world_readable_whoever_signs(run: Run, desk: Path) -> None:
     (desk / "m.json").write_bytes(encoded(lasting()))
     before = os.umask(0o077)
     try:
@@ -145,13 +145,13 @@ def test_what_is_signed_can_be_served_whoever_signed_it(run: Run, desk: Path) ->
     assert stat.S_IMODE((desk / "m.json").stat().st_mode) == 0o644
 
 
-def test_signing_again_replaces_ones_own_signature(run: Run, desk: Path) -> None:
+def test_signing_again_replaces_the_own_signature(run: Run, desk: Path) -> None:
     (desk / "m.json").write_bytes(signed(lasting(), PUBLISHER, SECOND))
     assert run("sign @/m.json --key @/one --key @/one")[0] == 0
     assert sorted(signers(desk / "m.json")) == sorted(BOTH.keys)
 
 
-def test_what_was_not_understood_is_kept_and_signed(run: Run, desk: Path) -> None:
+def test_unknown_fields_are_kept_and_signed(run: Run, desk: Path) -> None:
     (desk / "m.json").write_bytes(encoded(lasting(later={"a": [1, None, True]})))
     status, out, _ = run("sign @/m.json --key @/one")
     assert (status, "unknown     'later'" in out) == (0, True)
@@ -170,7 +170,7 @@ def test_what_was_not_understood_is_kept_and_signed(run: Run, desk: Path) -> Non
         ({"issued": "2998-01-01T00:00:00Z"}, "was issued at 2998"),
     ],
 )
-def test_what_no_machine_would_take_is_not_signed(
+def test_a_manifest_that_no_machine_accepts_is_not_signed(
     run: Run, desk: Path, changes: dict[str, object], why: str
 ) -> None:
     (desk / "m.json").write_bytes(encoded(lasting(**changes)))
@@ -180,38 +180,38 @@ def test_what_no_machine_would_take_is_not_signed(
     assert (desk / "m.json").read_bytes() == before
 
 
-def test_an_expired_release_is_signed_when_somebody_insists(run: Run, desk: Path) -> None:
+def test_an_expired_release_is_signed_with_force(run: Run, desk: Path) -> None:
     (desk / "m.json").write_bytes(encoded(document()))
     assert run("sign @/m.json --key @/one --force")[0] == 0
     assert signers(desk / "m.json") == [PUBLISHER.keyid]
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"a": 1, "a": 2}', b"x" * 70000])
-def test_what_is_no_manifest_is_not_signed(run: Run, desk: Path, raw: bytes) -> None:
+def test_an_invalid_manifest_is_not_signed(run: Run, desk: Path, raw: bytes) -> None:
     (desk / "m.json").write_bytes(raw)
     status, out, err = run("sign @/m.json --key @/one")
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert run("sign @/missing --key @/one")[0] == 1
 
 
-def test_more_signatures_than_anybody_reads_are_refused(run: Run, desk: Path) -> None:
+def test_signatures_beyond_the_limit_are_refused(run: Run, desk: Path) -> None:
     many = [SigningKey(bytes([number]) * 32) for number in range(100, 132)]
     (desk / "m.json").write_bytes(signed(lasting(), *many))
     status, _, err = run("sign @/m.json --key @/one")
-    assert (status, "More than 32 signatures" in err) == (1, True)
+    assert (status, "more than 32 signatures" in err) == (1, True)
 
 
-def test_a_draft_that_somebody_signed_is_not_written_over(run: Run, draft: Path) -> None:
+def test_a_signed_draft_is_not_overwritten(run: Run, draft: Path) -> None:
     assert run(f"{PREPARE} --version 6")[0] == 0
     run(f"sign {draft} --key @/one")
     before = draft.read_bytes()
     status, _, err = run(f"{PREPARE} --version 7")
-    assert (status, "has signatures already" in err) == (1, True)
+    assert (status, "has signatures" in err) == (1, True)
     assert draft.read_bytes() == before
     assert run(f"{PREPARE} --version 7 --force")[0] == 0
 
 
-def test_what_is_no_draft_is_in_nobodys_way(run: Run, draft: Path) -> None:
+def test_an_invalid_draft_blocks_no_other(run: Run, draft: Path) -> None:
     run(f"sign {draft} --key @/one --out @/mine.json")
     draft.write_text("{")
     assert run("publish --signed @/mine.json --out @/site")[0] == 0
@@ -222,7 +222,7 @@ def test_what_is_no_draft_is_in_nobodys_way(run: Run, draft: Path) -> None:
 
 def test_a_draft_that_no_machine_would_take_is_not_prepared(run: Run, desk: Path) -> None:
     status, _, err = run(f"{PREPARE} --version 6 --cmdline {'x' * 1025}")
-    assert (status, "No machine would take this release" in err) == (1, True)
+    assert (status, "Every machine would refuse this release" in err) == (1, True)
     assert not (desk / "site/stable").exists()
 
 
@@ -231,7 +231,7 @@ def test_half_a_release_is_not_published(run: Run, desk: Path, draft: Path) -> N
     entry = desk / "site" / "cas" / "sha256" / Digest.of(ROOTFS).hex
     words = f"publish --signed {draft} --out @/site"
     entry.write_bytes(ROOTFS[:-1] + b"?")
-    assert "rootfs was changed in the store" in run(words)[2]
+    assert "rootfs has other bytes in the store" in run(words)[2]
     entry.write_bytes(ROOTFS[:-1])
     assert "rootfs has 5999 bytes" in run(words)[2]
     entry.unlink()
@@ -271,7 +271,7 @@ def test_a_draft_that_nobody_signed_is_not_published(run: Run, desk: Path, draft
         ("publish --signed @/m.json --out @/site --cmdline x", "The draft has its own --cmdline"),
     ],
 )
-def test_words_that_contradict_each_other_are_refused(run: Run, words: str, why: str) -> None:
+def test_contradictory_options_are_refused(run: Run, words: str, why: str) -> None:
     status, out, err = run(words)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert why in err

@@ -135,7 +135,7 @@ def test_whenever_it_is_killed_no_name_has_half_a_file_and_the_next_run_ends_it(
     assert content(site) == allowed
 
 
-def test_what_gets_a_name_is_on_the_disk_before_and_its_name_after(
+def test_a_file_is_flushed_before_its_rename_and_the_folder_after(
     desk: Path, words: Callable[[str, int], list[str]]
 ) -> None:
     workshop = desk / "site/.publishing"

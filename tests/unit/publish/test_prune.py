@@ -59,7 +59,7 @@ def test_keeping_none_leaves_the_published_version_alone(run: Run, desk: Path) -
     assert newest in entries(desk)
 
 
-def test_a_rehearsal_names_what_would_go_and_removes_nothing(run: Run, desk: Path) -> None:
+def test_a_dry_run_lists_the_files_and_removes_none(run: Run, desk: Path) -> None:
     first = publish(run, desk, 1)
     publish(run, desk, 2)
     before = entries(desk)
@@ -71,7 +71,7 @@ def test_a_rehearsal_names_what_would_go_and_removes_nothing(run: Run, desk: Pat
     assert entries(desk) == before
 
 
-def test_what_a_crash_left_goes(run: Run, desk: Path) -> None:
+def test_leftovers_of_a_crash_are_pruned(run: Run, desk: Path) -> None:
     publish(run, desk, 1)
     orphan = desk / "site/cas/sha256" / Digest.of(b"half a release").hex
     orphan.write_bytes(b"half a release")
@@ -124,12 +124,12 @@ def test_no_other_file_is_touched_and_no_link_is_followed(run: Run, desk: Path) 
     (store / Digest.of(b"folder").hex).mkdir()
     status, out, err = run("prune @/site")
     assert (status, out) == (0, "")
-    assert err.count("is left") == 3
+    assert err.count("was kept") == 3
     assert r"note\n.txt" in err
     assert precious.read_bytes() == b"mine"
 
 
-def test_it_waits_for_no_other_publisher(run: Run, desk: Path) -> None:
+def test_a_locked_site_is_not_pruned(run: Run, desk: Path) -> None:
     import fcntl  # noqa: PLC0415 - held here as another process would hold it
 
     publish(run, desk, 1)

@@ -115,13 +115,13 @@ def test_another_channel_has_versions_of_its_own(run: Run, desk: Path) -> None:
         ("--version 1 --mirror http://m.example:99999/", 2, "a number from 1 to 65535"),
         ("--version 1 --rootfs @/missing", 1, "missing cannot be used: No such file"),
         ("--version 1 --rootfs @", 1, "Is a directory"),
-        ("--version 1 --key @/kernel", 1, "is no key file"),
+        ("--version 1 --key @/kernel", 1, "is not a key file"),
         ("--version 1 --key @/missing", 1, "missing cannot be read"),
         ("--version 1 --out @/kernel", 1, "kernel cannot be used"),
     ],
 )
 @pytest.mark.usefixtures("keyid")
-def test_what_cannot_be_published_is_told_in_one_sentence(
+def test_publishing_errors_are_one_sentence(
     run: Run, desk: Path, words: str, status: int, why: str
 ) -> None:
     (desk / "kernel").chmod(0o600)
@@ -207,7 +207,7 @@ def test_a_key_that_is_open_to_others_is_refused(run: Run, desk: Path, mode: int
         "[" * 4096,
     ],
 )
-def test_a_damaged_key_file_is_told_from_a_key(run: Run, desk: Path, text: str) -> None:
+def test_a_damaged_key_file_is_refused(run: Run, desk: Path, text: str) -> None:
     (desk / "key").write_text(text)
     (desk / "key").chmod(0o600)
     status, out, err = run("key show @/key")

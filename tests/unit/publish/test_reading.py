@@ -41,7 +41,7 @@ def read(folder: Path, source: Path, share: Clone) -> tuple[Content, bytes]:
 
 @pytest.mark.parametrize("share", [sharing, refusing])
 @pytest.mark.parametrize("size", SIZES)
-def test_one_pass_learns_what_two_learn(
+def test_one_pass_equals_separate_hashing_and_chunking(
     tmp_path: Path, size: int, share: Callable[[int, int], None]
 ) -> None:
     data = data_of(size, seed=size)

@@ -58,7 +58,7 @@ def hand_in(site: Path, key: SigningKey, what: Receipt) -> Path:
     return ReceiptStore(site, Limits()).add(sign_receipt(key, what), "192.0.2.7").path
 
 
-def test_a_room_of_machines_says_what_it_booted_and_ran(run: Run, desk: Path, site: Path) -> None:
+def test_receipts_of_several_machines_are_listed(run: Run, desk: Path, site: Path) -> None:
     hand_in(site, NODE, of_this_boot(desk))
     failed = of_this_boot(desk, OTHER_NODE, outcome=Outcome.OUT_OF_FUEL, exit=None)
     hand_in(site, OTHER_NODE, failed)
@@ -71,7 +71,7 @@ def test_a_room_of_machines_says_what_it_booted_and_ran(run: Run, desk: Path, si
     }
     assert sorted(row.split(None, 5)[5] for row in rows) == ["exited 0", "out-of-fuel"]
     assert all("2025.11.12" in row and "hello" in row for row in rows)
-    assert err == "2 receipts of 2 machines: 1 ran, 0 not believed.\n"
+    assert err == "2 receipts of 2 machines: 1 ran, 0 invalid.\n"
 
 
 def test_a_receipt_outlives_the_version_that_it_is_of(run: Run, desk: Path, site: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_receipt_that_was_changed_in_the_folder_is_named(
     assert bad.name[:12] in told
     assert "receipt.bad-signature" in told
     assert good.parent.name[:12] in out
-    assert "1 not believed" in err
+    assert "1 invalid" in err
 
 
 def test_a_receipt_under_a_name_that_is_not_its_own_is_named(
@@ -148,7 +148,7 @@ def test_a_node_key_that_signed_for_two_architectures_is_named(
     assert "signed for amd64 before" in told
 
 
-def test_where_nobody_is_trusted_nothing_is_listed(run: Run, desk: Path, site: Path) -> None:
+def test_without_trusted_keys_nothing_is_listed(run: Run, desk: Path, site: Path) -> None:
     hand_in(site, NODE, of_this_boot(desk))
     for root in (site / "root").iterdir():
         root.write_bytes(b"{}")
@@ -240,7 +240,7 @@ def test_a_module_that_is_gone_from_a_site_is_found_before_a_machine_does(
 
 @pytest.mark.parametrize("words", ["", " --key @/key"])
 @pytest.mark.usefixtures("keyid")
-def test_a_site_that_is_not_there_has_no_receipts_to_be_believed(run: Run, words: str) -> None:
+def test_a_missing_site_is_an_error_of_receipts(run: Run, words: str) -> None:
     status, out, err = run(f"receipts @/nowhere{words}")
     assert (status, out) == (1, "")
-    assert err.endswith("nowhere is no folder: name the root of a SITE.\n")
+    assert err.endswith("nowhere is not a folder: name the root of a SITE.\n")

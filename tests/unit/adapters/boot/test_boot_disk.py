@@ -169,7 +169,7 @@ def test_a_path_alone_is_enough(computer: Computer) -> None:
     assert found.device == device(USB3)
 
 
-def test_a_variable_that_outlived_the_last_boot_says_nothing(computer: Computer) -> None:
+def test_a_non_volatile_loader_variable_is_ignored(computer: Computer) -> None:
     computer.plug(VIRTIO)
     computer.loaded_from(ESP, attributes=7)
     assert disk_of(computer).boot_variables().loader is None
@@ -191,7 +191,7 @@ def test_a_variable_that_outlived_the_last_boot_says_nothing(computer: Computer)
         ("Boot0001", GLOBAL, b"\7\0\0\0" + b"\xff" * 5000),
     ],
 )
-def test_hostile_variables_say_nothing_and_break_nothing(
+def test_hostile_boot_variables_are_ignored(
     computer: Computer, name: str, vendor: str, content: bytes
 ) -> None:
     computer.plug(VIRTIO)

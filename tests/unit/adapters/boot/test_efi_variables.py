@@ -36,7 +36,7 @@ def test_a_shorter_text_leaves_nothing_of_a_longer_one_behind(tmp_path: Path) ->
     assert variables.text(NAME, LOADER) == "a.conf"
 
 
-def test_what_is_not_there_is_none_and_can_be_removed(tmp_path: Path) -> None:
+def test_a_missing_variable_is_none_and_can_be_removed(tmp_path: Path) -> None:
     variables = EfiVariables(tmp_path)
     assert variables.read(NAME, LOADER) is None
     assert variables.text(NAME, LOADER) is None

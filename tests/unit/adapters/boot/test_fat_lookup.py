@@ -61,7 +61,7 @@ def test_a_name_that_is_not_there_is_surely_not() -> None:
     ],
     ids=["nothing", "zeros", "FAT16", "torn", "goes on elsewhere", "no clusters"],
 )
-def test_what_is_not_understood_is_not_sure(data: bytes) -> None:
+def test_an_unknown_filesystem_proves_nothing(data: bytes) -> None:
     assert not certainly_lacks(reading(data), NAME)
 
 

@@ -75,7 +75,7 @@ async def test_a_packed_kernel_is_staged_unpacked(stick: Stick) -> None:
     assert inner in stick.staged.values()
 
 
-async def test_what_was_staged_before_makes_room(stick: Stick) -> None:
+async def test_earlier_staged_files_are_removed_first(stick: Stick) -> None:
     first = await stick.loader.stage(payload())
     again = await stick.loader.stage(payload())
     assert first != again
@@ -102,7 +102,7 @@ async def test_a_stick_on_which_surely_nothing_was_staged_is_not_even_mounted(
     assert stick.esp.mounts == []
 
 
-async def test_an_order_of_somebody_else_is_left_to_the_loader(stick: Stick) -> None:
+async def test_a_one_shot_entry_of_another_program_is_left_alone(stick: Stick) -> None:
     stick.set(ONE_SHOT, LOADER, "windows.conf\0".encode("utf-16-le"))
     assert await stick.loader.unstage() == 0
     assert stick.one_shot is not None
@@ -127,7 +127,7 @@ async def test_a_power_cut_leaves_a_stick_that_the_next_boot_clears(
             raise PowerCut
 
     loader = stick.loader
-    loader._take_back = _nobody_is_there_any_more  # type: ignore[method-assign]  # noqa: SLF001 - the power is gone
+    loader._undo = _nobody_is_there_any_more  # type: ignore[method-assign]  # noqa: SLF001 - the power is gone
     stick.esp.unmounted = cut
     with pytest.raises(PowerCut):
         await loader.stage(payload())
@@ -141,10 +141,10 @@ async def _nobody_is_there_any_more() -> None:
     pass
 
 
-async def test_too_little_room_is_said_before_anything_is_written(
+async def test_too_little_space_is_reported_before_any_write(
     stick: Stick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phase_boot.adapters.boot.staging.room", lambda _root: 1 << 20)
+    monkeypatch.setattr("phase_boot.adapters.boot.staging.free_space", lambda _root: 1 << 20)
     with pytest.raises(CannotChainload, match=r"has 1\.0 MiB left and the image takes 1\.0"):
         await stick.loader.stage(payload())
     assert stick.staged == {}
@@ -158,7 +158,7 @@ def term() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("term")
-async def test_restarting_asks_the_system_and_outlives_the_order(stick: Stick) -> None:
+async def test_restarting_asks_systemd_and_ignores_sigterm(stick: Stick) -> None:
     await stick.loader.restart()
     assert stick.reboots.read_text() == "\n"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN

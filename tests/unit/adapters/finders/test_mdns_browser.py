@@ -51,7 +51,7 @@ def found(heard: Iterable[Heard], *, seconds: float = 0.0, routed: bool = True) 
     async def run() -> list[str]:
         browser = Browser(QUEST, mdns_message, routed=lambda _: routed)
         for sender, data in heard:
-            browser.heard(sender, data)
+            browser.receive(sender, data)
         await asyncio.sleep(seconds)
         return [each.url for each in queued(browser)]
 
@@ -92,7 +92,7 @@ def test_names_that_never_resolve_do_not_hide_a_provider(count: int, *, first: b
 def test_any_name_may_announce_and_is_escaped_where_it_is_shown(label: bytes) -> None:
     async def run() -> list[str]:
         browser = Browser(QUEST, mdns_message, routed=lambda _: True)
-        browser.heard(GOOD, packet(*announcement(label, "good", "192.0.2.7")))
+        browser.receive(GOOD, packet(*announcement(label, "good", "192.0.2.7")))
         assert not browser.announcements.ignored
         return [each.service_name for each in queued(browser)]
 
@@ -179,7 +179,7 @@ def test_the_table_is_bounded_and_asks_bounded_questions() -> None:
     for sender in range(MAX_SENDERS * 2):
         for number in range(MAX_INSTANCES * 2):
             name = f"{number}._phase-image._tcp.local."
-            table.heard(Sender(2, 2, f"{sender}"), [Pointer(name)], 0.0)
+            table.add(Sender(2, 2, f"{sender}"), [Pointer(name)], 0.0)
     asked = table.questions(0.0)
     assert 0 < len(asked) <= MAX_QUESTIONS
     assert max(asked.count(question) for question in asked) == 1
@@ -189,7 +189,7 @@ def test_the_table_is_bounded_and_asks_bounded_questions() -> None:
 
 def test_a_name_that_does_not_resolve_is_asked_for_all_the_time_and_not_often() -> None:
     table = Announcements()
-    table.heard(LIAR, [Pointer("x._phase-image._tcp.local.")], 0.0)
+    table.add(LIAR, [Pointer("x._phase-image._tcp.local.")], 0.0)
     asked = [second for second in range(600) if table.questions(float(second))]
     assert len(asked) <= 2 + 600 / LONGEST_QUERY_SECONDS
     # A response that was lost many times on a busy cable may still come.
@@ -221,9 +221,9 @@ def test_each_reason_for_passing_over_is_told_once_and_they_are_bounded() -> Non
     async def run() -> list[object]:
         browser = Browser(QUEST, mdns_message, routed=lambda _: True)
         for number in range(500):
-            browser.heard(LIAR, packet(pointer(b"%d" % number), pointer(b"x%d" % number)))
+            browser.receive(LIAR, packet(pointer(b"%d" % number), pointer(b"x%d" % number)))
         for _ in range(3):
-            browser.tell_ignored()
+            browser.report_ignored()
             await asyncio.sleep(10)
             browser.announcements.questions(asyncio.get_running_loop().time())
         return [browser.found.get_nowait() for _ in range(browser.found.qsize())]

@@ -74,7 +74,7 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]
     return log.read_text
 
 
-async def test_what_a_folder_keeps_is_there_the_next_time(tmp_path: Path) -> None:
+async def test_a_folder_keeps_its_artifacts(tmp_path: Path) -> None:
     first = await FolderOpener(tmp_path / "cas").open(persistent=True, bound=1 << 20)
     stored(first.cas)
     again = await FolderOpener(tmp_path / "cas").open(persistent=True, bound=1 << 20)
@@ -149,7 +149,7 @@ def mounted(root: Path, *places: str) -> CachePartitionOpener:
     return CachePartitionOpener(FakeBootDisk([None]), root=root)
 
 
-def test_what_a_killed_run_left_mounted_is_taken_up(tmp_path: Path) -> None:
+def test_a_mount_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
     cache = mounted(tmp_path, "/", "/cache", "/run/phase-boot/memory")
     assert cache.taken_up(Path("/cache"))
     assert cache.taken_up(Path("/run/phase-boot/memory"))
@@ -159,5 +159,5 @@ def test_a_mount_below_or_beside_ours_is_not_ours(tmp_path: Path) -> None:
     assert not mounted(tmp_path, "/cache2", "/cache/cas", "/x/cache").taken_up(Path("/cache"))
 
 
-def test_where_nothing_is_known_of_mounts_nothing_is_taken_up(tmp_path: Path) -> None:
+def test_without_a_mount_table_no_mount_is_taken_over(tmp_path: Path) -> None:
     assert not CachePartitionOpener(FakeBootDisk([None]), root=tmp_path).taken_up(Path("/cache"))

@@ -83,7 +83,7 @@ def test_chunks_that_are_not_the_files_are_found_before_a_machine_does(
     whole = car.read_bytes()
     for damage, why in (
         (whole[:-1], "it ends too early"),
-        (whole[:-1] + b"?", "unusable"),
+        (whole[:-1] + b"?", "invalid chunk list"),
         (None, "has no dag/"),
     ):
         car.unlink()

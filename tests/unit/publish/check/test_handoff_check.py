@@ -32,7 +32,7 @@ def test_an_open_quote_is_not_published(how: str, run: Run, desk: Path) -> None:
     run("key new @/key")
     status, _, err = run(f"{PUBLISH} {how}", "--cmdline", OPEN)
     assert status == 1
-    assert 'a `"` that is never closed' in err
+    assert 'an unclosed `"`' in err
     assert not (desk / "site" / "stable").exists()
     assert not list((desk / "site").rglob("cas/sha256/*"))
 
@@ -44,7 +44,7 @@ def test_what_private_would_refuse_is_published_with_a_warning(
     run("key new @/key")
     status, _, err = run(f"{PUBLISH} {how}", "--cmdline", "crashkernel=96M phase.mode=local")
     assert status == 0
-    assert "No machine in Private mode will boot this: its command line has" in err
+    assert "No machine in Private mode can boot this: its command line has" in err
     assert "`crashkernel=96M`" in err
     assert "`phase.mode=local` is left out" in err
     assert (desk / "site" / "stable").exists()
@@ -57,7 +57,7 @@ def test_a_draft_with_an_open_quote_is_not_published_once_it_is_signed(
     draft.write_bytes(manifests.signed(manifests.document(cmdline=OPEN)))
     status, _, err = run(f"publish --signed {draft} --out @/site --force")
     assert status == 1
-    assert "never closed" in err
+    assert "unclosed" in err
 
 
 def test_verify_judges_by_the_same_rules(run: Run, desk: Path) -> None:
@@ -66,12 +66,12 @@ def test_verify_judges_by_the_same_rules(run: Run, desk: Path) -> None:
     path.write_bytes(manifests.signed(manifests.document(cmdline="mem=384M")))
     status, out, _ = run(words)
     assert status == 0
-    assert "warning: No machine in Private mode will boot this" in out
+    assert "warning: No machine in Private mode can boot this" in out
     path.write_bytes(manifests.signed(manifests.document(cmdline=OPEN)))
     status, out, _ = run(words)
     assert status == 1
     assert "BAD" in out
-    assert "never closed" in out
+    assert "unclosed" in out
     path.write_bytes(manifests.signed(manifests.document(cmdline="quiet -- quiet")))
     assert run(words)[1].count("\n") == 1
 
@@ -79,7 +79,7 @@ def test_verify_judges_by_the_same_rules(run: Run, desk: Path) -> None:
 def test_a_rootfs_that_needs_cache_is_warned_of() -> None:
     manifest = with_sizes(rootfs=4 * GIB)
     (sentence,) = handoff_warnings(manifest)
-    assert "Only machines that store it on Cache will boot this" in sentence
+    assert "Only machines with the rootfs on Cache can boot this" in sentence
     assert handoff_fault(manifest) is None
     assert list(handoff_warnings(with_sizes(rootfs=3 * GIB))) == []
     both = with_sizes(rootfs=2 * GIB, initramfs=2 * GIB)

@@ -72,7 +72,7 @@ def test_the_check_that_failed_is_named(run: Run, words: str, refusal: type[Refu
 
 
 @pytest.mark.usefixtures("site")
-def test_a_stranger_is_not_trusted(run: Run) -> None:
+def test_an_untrusted_signer_is_refused(run: Run) -> None:
     words = VERIFY.replace("@/key", STRANGER.keyid)
     status, out, _ = run(words)
     assert (status, UntrustedSigner.code in out) == (1, True)
@@ -96,7 +96,7 @@ def test_artifacts_that_are_not_what_was_signed_are_found(run: Run, site: Path) 
     (site / "cas" / "sha256" / "stray\n").symlink_to("/etc/passwd")
     status, out, err = run(VERIFY)
     assert status == 1
-    assert "kernel is not what was signed" in out
+    assert "kernel does not have the signed hash" in out
     assert f"has the sha256 {Digest.of(KERNEL[:-1] + b'?').hex}" in out
     assert "rootfs is missing" in out
     assert "stray\\n: is not a plain file" in out
@@ -105,7 +105,7 @@ def test_artifacts_that_are_not_what_was_signed_are_found(run: Run, site: Path) 
 
 def test_a_folder_without_a_manifest_is_no_site(run: Run, desk: Path) -> None:
     status, out, _ = run(f"verify {desk} --key {STRANGER.keyid}")
-    assert (status, "holds no" in out) == (1, True)
+    assert (status, "has no" in out) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_folder_without_a_manifest_is_no_site(run: Run, desk: Path) -> None:
         (f"verify @/site --key {STRANGER.keyid} --now yesterday", 2),
     ],
 )
-def test_what_cannot_be_checked_is_told_in_one_sentence(run: Run, words: str, status: int) -> None:
+def test_check_errors_are_one_sentence(run: Run, words: str, status: int) -> None:
     found, out, err = run(words)
     assert (found, out, err.count("\n")) == (status, "", 1)
 

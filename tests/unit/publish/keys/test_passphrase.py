@@ -73,7 +73,7 @@ def test_a_passphrase_that_is_empty_or_mistyped_makes_no_key(
     assert not (desk / "key").exists()
 
 
-def test_two_mistakes_are_forgiven_at_the_terminal(sealed: Path, desk: Path) -> None:
+def test_two_wrong_passphrases_are_allowed_at_the_terminal(sealed: Path, desk: Path) -> None:
     words = PUBLISH.replace("@", str(desk)).split()
     with Typist(words) as typist:
         for line in ("wrong", "", SESAME):
@@ -83,13 +83,13 @@ def test_two_mistakes_are_forgiven_at_the_terminal(sealed: Path, desk: Path) -> 
     assert (desk / "site/stable/amd64/manifest.json").exists()
 
 
-def test_three_mistakes_are_not(sealed: Path, desk: Path) -> None:
+def test_a_third_wrong_passphrase_is_an_error(sealed: Path, desk: Path) -> None:
     with Typist(PUBLISH.replace("@", str(desk)).split()) as typist:
         for _ in range(3):
             typist.answer(f"Passphrase of {sealed}: ", "wrong")
         assert typist.leave() == 1
     assert typist.shown.count("That is not the passphrase") == 3
-    assert f"No passphrase that was given opens {sealed}" in typist.shown
+    assert f"No given passphrase opens {sealed}" in typist.shown
     assert not (desk / "site").exists()
 
 
@@ -170,7 +170,7 @@ def test_a_link_to_a_key_stays_a_link(sealed: Path, secret: Path, run: Run, desk
     assert read_key(sealed).seed == PUBLISHER.seed
 
 
-def test_one_passphrase_from_two_keyboards_is_one(desk: Path) -> None:
+def test_a_passphrase_is_compared_in_normalized_form(desk: Path) -> None:
     composed = private(desk / "a", "ä".encode())
     decomposed = private(desk / "b", "a\u0308".encode())
     assert from_file(composed) == from_file(decomposed)
@@ -182,7 +182,7 @@ def test_one_passphrase_from_two_keyboards_is_one(desk: Path) -> None:
         (b"", "protects nothing"),
         (b"\nsecond line\n", "protects nothing"),
         (b"\xff\xfe\n", "UTF-8"),
-        (b"x" * 1025, "more than 1024 bytes"),
+        (b"x" * 1025, "at most 1024 bytes"),
     ],
 )
 @pytest.mark.usefixtures("sealed")

@@ -46,7 +46,7 @@ def raw(desk: Path, version: int) -> bytes:
     return (desk / "root" / f"{version}.json").read_bytes()
 
 
-def test_one_key_makes_a_root_that_machines_take(run: Run, desk: Path) -> None:
+def test_one_key_creates_a_root_that_machines_accept(run: Run, desk: Path) -> None:
     status, out, err = run(ALONE)
     assert (status, out, err) == (0, f"{desk}/root/1.json: root 1\n", "")
     root = load_trusted(raw(desk, 1))
@@ -95,7 +95,7 @@ def test_a_rotation_needs_the_old_keys_and_the_new_ones(run: Run, desk: Path) ->
     assert verify_next(load_trusted(raw(desk, 1)), raw(desk, 2)).role.keys == {B.keyid}
 
 
-def test_a_signer_reads_what_is_new(run: Run, desk: Path) -> None:
+def test_a_signer_is_shown_the_changes(run: Run, desk: Path) -> None:
     run(ALONE)
     run(
         f"root rotate @/root --add-publisher {STRANGER.keyid} --remove-publisher @/one "
@@ -116,7 +116,7 @@ def test_a_signer_reads_what_is_new(run: Run, desk: Path) -> None:
     assert files(desk) == ["1.json", "2.draft.json"]
 
 
-def test_channels_come_and_go(run: Run, desk: Path) -> None:
+def test_channels_are_added_and_removed(run: Run, desk: Path) -> None:
     run(ALONE)
     add = "root rotate @/root --channel nightly --add-publisher @/two --key @/a"
     assert "--expires" in run(add)[2]
@@ -130,7 +130,7 @@ def test_channels_come_and_go(run: Run, desk: Path) -> None:
     assert "keep one" in run("root rotate @/root --remove-channel nightly --key @/a")[2]
 
 
-def test_what_a_later_version_of_this_program_says_is_kept(run: Run, desk: Path) -> None:
+def test_unknown_fields_of_a_root_are_kept(run: Run, desk: Path) -> None:
     run(ALONE)
     body = json.loads(raw(desk, 1))
     del body["signatures"]
@@ -157,11 +157,11 @@ def test_what_a_later_version_of_this_program_says_is_kept(run: Run, desk: Path)
         (f"{ALONE} --expires 2020-01-01T00:00:00Z", 1, "is past"),
         (f"{ALONE} --expires never", 2, "--expires 'never'"),
         ("root rotate @/root --expires +1d --key @/a", 1, "root cannot be read"),
-        ("root show @/root", 1, "root is not there"),
-        ("root sign @/root --show", 1, "is no draft"),
+        ("root show @/root", 1, "root does not exist"),
+        ("root sign @/root --show", 1, "is not a draft"),
     ],
 )
-def test_a_root_that_locks_somebody_out_is_not_made(
+def test_a_root_that_locks_its_publisher_out_is_not_created(
     run: Run, desk: Path, words: str, status: int, why: str
 ) -> None:
     found, out, err = run(words)
@@ -174,9 +174,9 @@ def test_a_root_that_locks_somebody_out_is_not_made(
     ("words", "status", "why"),
     [
         (ALONE, 1, "a root is never overwritten"),
-        ("root rotate @/root --remove-publisher @/one", 1, "without a key, for ever"),
-        ("root rotate @/root --remove-root-key @/a", 1, "without a key, for ever"),
-        ("root rotate @/root --remove-publisher @/two", 1, "is no key of channel stable"),
+        ("root rotate @/root --remove-publisher @/one", 1, "without a key, forever"),
+        ("root rotate @/root --remove-root-key @/a", 1, "without a key, forever"),
+        ("root rotate @/root --remove-publisher @/two", 1, "is not a key of channel stable"),
         ("root rotate @/root --add-publisher @/one", 1, "named twice for channel stable"),
         ("root rotate @/root --threshold 3 --add-publisher @/two", 1, "never make 3"),
         ("root rotate @/root --root-threshold 9", 1, "never make 9"),
@@ -184,14 +184,14 @@ def test_a_root_that_locks_somebody_out_is_not_made(
         ("root rotate @/root --root-threshold 1", 1, "name a change"),
         ("root rotate @/root --remove-channel beta", 1, "no channel beta"),
         ("root rotate @/root --expires 2020-01-01T00:00:00Z", 1, "is past"),
-        ("root rotate @/root --add-publisher @/two --key @/two", 1, "is no root key of 2"),
-        ("root sign @/root --key @/a", 1, "holds no draft"),
-        ("root sign @/root/1.json --key @/a", 1, "is no draft"),
-        ("root show @/root/7.json", 1, "7.json is not there"),
-        ("root show @/one", 1, "is no root of its folder"),
+        ("root rotate @/root --add-publisher @/two --key @/two", 1, "is not a root key of 2"),
+        ("root sign @/root --key @/a", 1, "has no draft"),
+        ("root sign @/root/1.json --key @/a", 1, "is not a draft"),
+        ("root show @/root/7.json", 1, "7.json does not exist"),
+        ("root show @/one", 1, "is not a root"),
     ],
 )
-def test_a_change_that_locks_somebody_out_is_not_made(
+def test_a_change_that_locks_its_publisher_out_is_refused(
     run: Run, desk: Path, words: str, status: int, why: str
 ) -> None:
     run(ALONE)
@@ -203,7 +203,7 @@ def test_a_change_that_locks_somebody_out_is_not_made(
     assert raw(desk, 1) == before
 
 
-def test_an_open_draft_is_not_forgotten(run: Run, desk: Path) -> None:
+def test_an_open_draft_is_not_overwritten(run: Run, desk: Path) -> None:
     run(TWO_OF_THREE)
     assert "1.draft.json is open" in run(ALONE)[2]
     run("root sign @/root --key @/b")
@@ -230,7 +230,7 @@ def test_the_chain_is_shown_with_who_signed_and_what_is_missing(run: Run) -> Non
     assert run("root show @/root/2.draft.json")[1] == out[out.index("2.draft.json") :]
 
 
-def test_a_draft_is_nobodys_to_serve(run: Run, desk: Path) -> None:
+def test_a_draft_of_a_root_is_not_served(run: Run, desk: Path) -> None:
     run(TWO_OF_THREE.replace("@/root ", "@/site/root "))
     assert open_served(desk / "site", "root/1.draft.json") is None
     run("root sign @/site/root --key @/b")
@@ -283,8 +283,8 @@ def test_checking_by_roots_has_no_threshold_of_its_own(run: Run, words: str) -> 
 def test_a_site_without_a_root_is_not_judged_by_one(run: Run, desk: Path) -> None:
     (desk / "site" / "root").mkdir(parents=True)
     status, out, _ = run("verify @/site")
-    assert (status, "holds no root" in out) == (1, True)
-    assert "holds no root" in run("root show @/site/root")[2]
+    assert (status, "has no root" in out) == (1, True)
+    assert "has no root" in run("root show @/site/root")[2]
 
 
 def test_an_expired_root_lets_nobody_publish(run: Run, desk: Path) -> None:
@@ -295,19 +295,19 @@ def test_an_expired_root_lets_nobody_publish(run: Run, desk: Path) -> None:
     words = PUBLISH.replace("+30d", "2999-06-01T00:00:00Z --issued 2999-01-01T00:00:00Z")
     assert "ahead of this machine's clock" in run(f"{words} --version 2 --key @/one")[2]
     status, _, err = run(f"{words} --version 2 --key @/one --force")
-    assert (status, "will not take this" in err) == (0, True)
+    assert (status, "will refuse this" in err) == (0, True)
     assert (desk / "site/stable/amd64/manifest.json").exists()
 
 
-def test_publishing_warns_who_will_not_take_it(run: Run, desk: Path) -> None:
+def test_publishing_warns_which_machines_refuse_it(run: Run, desk: Path) -> None:
     rooted(run)
     manifest = desk / "site/stable/amd64/manifest.json"
     run("root rotate @/site/root --remove-publisher @/one --add-publisher @/two --key @/a")
     status, _, err = run(f"{PUBLISH} --version 1 --key @/one")
-    assert (status, "will not take this" in err) == (0, True)
+    assert (status, "will refuse this" in err) == (0, True)
     before = manifest.read_bytes()
     status, _, err = run(f"{PUBLISH} --version 2 --key @/stranger")
-    assert (status, "No machine that follows" in err) == (1, True)
+    assert (status, "Every machine that follows" in err) == (1, True)
     assert manifest.read_bytes() == before
     assert run(f"{PUBLISH} --version 2 --key @/stranger --force")[0] == 0
     assert run(f"{PUBLISH} --version 3 --key @/two")[2] == ""
@@ -320,18 +320,18 @@ def test_a_signed_draft_is_held_against_the_roots_too(run: Run, desk: Path) -> N
     draft = run(f"{PUBLISH} --version 1 --unsigned")[1].strip()
     run(f"sign {draft} --key @/stranger")
     status, _, err = run(f"publish --signed {draft} --out @/site")
-    assert (status, "No machine that follows" in err) == (1, True)
+    assert (status, "Every machine that follows" in err) == (1, True)
     assert not (desk / "site/stable/amd64/manifest.json").exists()
     run(f"sign {draft} --key @/one")
     assert run(f"publish --signed {draft} --out @/site")[2] == ""
 
 
-def test_publishing_warns_of_roots_that_nobody_can_follow(run: Run, desk: Path) -> None:
+def test_publishing_warns_of_invalid_roots(run: Run, desk: Path) -> None:
     rooted(run)
     (desk / "site/root/2.json").write_text("{}")
     assert "2.json is not followed" in run(f"{PUBLISH} --version 1 --key @/one")[2]
     (desk / "site/root/1.json").write_text("{}")
-    assert "holds no root" in run(f"{PUBLISH} --version 2 --key @/one")[2]
+    assert "has no root" in run(f"{PUBLISH} --version 2 --key @/one")[2]
     assert run("root show @/site/root")[0] == 1
 
 
