@@ -80,14 +80,14 @@ class Url:
     query: str | None = None
 
     @classmethod
-    def parse(cls, text: str, *, most: int = MAX_URL) -> Self:
-        """Read a URL of at most ``most`` characters.
+    def parse(cls, text: str, *, max_length: int = MAX_URL) -> Self:
+        """Read a URL of at most ``max_length`` characters.
 
         Raises:
             BadUrl: it is no URL, or has a user name, a fragment, or another scheme than `http` and
                 `https`.
         """
-        _check_characters(text, most)
+        _check_characters(text, max_length)
         found = _SHAPE.fullmatch(text)
         if found is None or found[1].lower() not in PORTS:
             raise BadUrl("it does not start with http:// or https://; write one of them first")
@@ -165,7 +165,7 @@ def base_url(text: str) -> str:
     Raises:
         BadUrl: it is no URL, longer than ``MAX_BASE``, or has a query.
     """
-    url = Url.parse(text, most=MAX_BASE)
+    url = Url.parse(text, max_length=MAX_BASE)
     if url.query is not None:
         raise BadUrl("it has a query; a base URL ends before the question mark")
     return str(replace(url, path=url.path.rstrip("/")))
@@ -190,13 +190,13 @@ def is_url(text: str) -> bool:
     return True
 
 
-def announced(text: str, *, most: int = MAX_URL) -> Url:
+def announced(text: str, *, max_length: int = MAX_URL) -> Url:
     """Read a URL that another machine on this network announced.
 
     Raises:
         BadUrl: it is no URL, or its address is of this machine, of one link only, or of no server.
     """
-    url = Url.parse(text, most=most)
+    url = Url.parse(text, max_length=max_length)
     if url.scope in {Scope.OWN, Scope.LINK, Scope.RESERVED}:
         raise BadUrl(f"{url.host} is no address that another machine may send us to")
     return url
@@ -248,11 +248,11 @@ def _embedded(address: IPv6Address) -> IPv4Address | IPv6Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
-def _check_characters(text: str, most: int) -> None:
+def _check_characters(text: str, max_length: int) -> None:
     if not text:
         raise BadUrl("it is empty; write http:// or https:// and a host")
-    if len(text) > most:
-        raise BadUrl(f"it has {len(text)} characters and may have {most}; use a shorter one")
+    if len(text) > max_length:
+        raise BadUrl(f"it has {len(text)} characters and may have {max_length}; use a shorter one")
     if not text.isascii():
         raise BadUrl(
             "it holds a character beyond ASCII; write a host in its xn-- form and a path "

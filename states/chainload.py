@@ -65,13 +65,13 @@ async def _boot_payload(ports: Ports, boot: BootContext, images: Images) -> Boot
     Raises:
         CannotChainload: the firmware can start none of the artifacts.
     """
-    found = await staging_support(ports, boot)
+    support = await staging_support(ports, boot)
     kernel = boot.kernel or inspect(images.kernel.read(HEAD))
-    obstacle = chainload_obstacle(kernel, found, has_uki=images.uki is not None)
+    obstacle = chainload_obstacle(kernel, support, has_uki=images.uki is not None)
     if obstacle:
         raise CannotChainload(obstacle)
     image = images.kernel
-    if found.secure_boot and images.uki is not None:
+    if support.secure_boot and images.uki is not None:
         image = images.uki
         kernel = inspect(image.read(HEAD))
         if not is_whole(kernel) or kernel.arch is not require(boot.facts, "the facts").arch:

@@ -28,12 +28,12 @@ from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.preflight import (
     UKI,
-    Survey,
+    BootSupport,
     Unstartable,
     check_handover,
     check_initramfs,
     check_kernel,
-    survey,
+    determine_support,
     uki_is_wanted,
 )
 from phase_boot.ports.storage import OpenStore
@@ -53,10 +53,10 @@ DISCOVERY_SECONDS: Final = 3600.0
 async def fetch(ports: Ports, boot: BootContext) -> Step:
     """Leads to: kexec (fetched), discover (unavailable), shell (give_up)."""
     store, limits = require(boot.store, "a store"), require(boot.policy, "a policy").limits
-    found = await survey(ports, boot)
+    support = await determine_support(ports, boot)
     banned = set(boot.banned_origins)
     try:
-        return await _fetch_to(ports, boot, found, store, banned)
+        return await _fetch_to(ports, boot, support, store, banned)
     except StoreError as failure:
         if not store.persistent:
             raise CannotStore(str(failure)) from failure
@@ -64,13 +64,13 @@ async def fetch(ports: Ports, boot: BootContext) -> Step:
         memory = await ports.store_opener.open(persistent=False, bound=limits.cache_mib * MIB)
         ports.emit(StoreOpened(persistent=False, note=str(failure)))
     try:
-        return await _fetch_to(ports, boot, found, memory, banned)
+        return await _fetch_to(ports, boot, support, memory, banned)
     except StoreError as failure:
         raise CannotStore(str(failure)) from failure
 
 
 async def _fetch_to(
-    ports: Ports, boot: BootContext, found: Survey, store: OpenStore, banned: set[str]
+    ports: Ports, boot: BootContext, support: BootSupport, store: OpenStore, banned: set[str]
 ) -> Step:
     """Download all artifacts to ``store``, the kernel first; an error closes all files."""
     manifest = require(boot.manifest, "a manifest").manifest
@@ -89,7 +89,7 @@ async def _fetch_to(
     uki = manifest.artifacts.get(UKI)
     try:
         await sources.open()
-        kernel, methods = None, found.boot_methods
+        kernel, methods = None, support.boot_methods
         while wanted:
             artifact = wanted.pop(0)
             fetched[artifact.name], origins[artifact.name] = await fetch_artifact(
@@ -99,8 +99,8 @@ async def _fetch_to(
             if artifact.name == "initramfs":
                 check_initramfs(image)
             if kernel is None:
-                kernel, methods = check_kernel(ports, found, image, has_uki=uki is not None)
-                extra = [uki] if uki is not None and uki_is_wanted(found, kernel, methods) else []
+                kernel, methods = check_kernel(ports, support, image, has_uki=uki is not None)
+                extra = [uki] if uki is not None and uki_is_wanted(support, kernel, methods) else []
                 wanted += extra
                 store.cas.pin(*(artifact.digest for artifact in extra))
                 more = extra_for_kernel(kernel, extra, stored_on_cache=store.persistent)

@@ -74,11 +74,11 @@ class CarReader:
             BadCar: the next section is no header or block, or the hash of the block is wrong.
         """
         if self.root is None:
-            header = self._section(least=1, most=MAX_HEADER)
+            header = self._section(min_length=1, max_length=MAX_HEADER)
             if header is None:
                 return None
             self.root = _root(header)
-        section = self._section(least=CID_BYTES, most=CID_BYTES + MAX_BLOCK)
+        section = self._section(min_length=CID_BYTES, max_length=CID_BYTES + MAX_BLOCK)
         return None if section is None else _block(section)
 
     def finish(self) -> None:
@@ -90,7 +90,7 @@ class CarReader:
         if self._held or self.root is None:
             raise BadCar("it ends too early")
 
-    def _section(self, *, least: int, most: int) -> bytes | None:
+    def _section(self, *, min_length: int, max_length: int) -> bytes | None:
         """Return the next section without its length, or None if it is incomplete."""
         try:
             length, start = varint.decode(self._held)
@@ -99,8 +99,8 @@ class CarReader:
         except ValueError as error:
             raise BadCar(str(error)) from None
         # Checked before the bytes are awaited, so that a length alone cannot fill the memory.
-        if not least <= length <= most:
-            raise BadCar(f"a part of {length} bytes where {least} to {most} may be")
+        if not min_length <= length <= max_length:
+            raise BadCar(f"a part of {length} bytes where {min_length} to {max_length} may be")
         if len(self._held) < start + length:
             return None
         section = bytes(memoryview(self._held)[start : start + length])

@@ -81,7 +81,7 @@ def _is_peer(text: str, *, own: bool) -> bool:
     ``own`` allows loopback addresses: the tracker is on this machine, and its peers may be too.
     """
     try:
-        url = Url.parse(text, most=MAX_PEER_URL)
+        url = Url.parse(text, max_length=MAX_PEER_URL)
         if not own:
             announced(text)
     except BadUrl:

@@ -18,8 +18,8 @@ from policies.model import Reach
 class FakeShared:
     held: int = 0
 
-    def mark(self, held: int) -> None:
-        self.held = held
+    def mark(self, bitfield: int) -> None:
+        self.held = bitfield
 
 
 @dataclass
@@ -46,9 +46,11 @@ class FakeNeighbours:
     async def clear(self) -> None:
         self.shared.clear()
 
-    async def share(self, share: SharedArtifact, file: int, cuts: Sequence[int]) -> FakeShared:
+    async def share(
+        self, share: SharedArtifact, file: int, piece_offsets: Sequence[int]
+    ) -> FakeShared:
         assert file >= 0
-        assert len(cuts) == piece_count(share.size) + 1
+        assert len(piece_offsets) == piece_count(share.size) + 1
         return self.shared.setdefault(share, FakeShared())
 
 

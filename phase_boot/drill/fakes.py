@@ -10,7 +10,7 @@ from typing import Any
 
 from phase_boot.content.arch import Arch
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.memory_notebook import MemoryNotebook
+from phase_boot.drill.memory_state_files import MemoryStateFiles
 from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.handoff.document import CachePartition
 from phase_boot.journal.record import Record
@@ -110,9 +110,9 @@ class FakeFinder:
 class FakeCache:
     cache: MemoryDisk | None = field(default_factory=MemoryDisk)
     memory: MemoryDisk = field(default_factory=MemoryDisk)
-    notes: MemoryNotebook = field(default_factory=MemoryNotebook)
+    notes: MemoryStateFiles = field(default_factory=MemoryStateFiles)
     """State files on Cache."""
-    memory_notes: MemoryNotebook = field(default_factory=MemoryNotebook)
+    memory_notes: MemoryStateFiles = field(default_factory=MemoryStateFiles)
     released: int = 0
     mounted: bool = False
     """Whether Cache was opened."""

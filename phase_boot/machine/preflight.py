@@ -30,7 +30,7 @@ class Unstartable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class BootSupport:
     """The boot methods of this machine: kexec's system calls, and the firmware's loader."""
 
     arch: Arch
@@ -38,7 +38,7 @@ class Survey:
     loader: StagingSupport
 
 
-async def survey(ports: Ports, boot: BootContext) -> Survey:
+async def determine_support(ports: Ports, boot: BootContext) -> BootSupport:
     """Determine which boot methods this machine has.
 
     Raises:
@@ -56,7 +56,7 @@ async def survey(ports: Ports, boot: BootContext) -> Survey:
         state_files = require(boot.store, "a store").state_files
         if await asyncio.to_thread(kexec_failed_before, state_files, facts):
             methods = methods.without_kexec("kexec failed on this model of machine before")
-    return Survey(arch=facts.arch, boot_methods=methods, loader=loader)
+    return BootSupport(arch=facts.arch, boot_methods=methods, loader=loader)
 
 
 async def staging_support(ports: Ports, boot: BootContext) -> StagingSupport:
@@ -102,7 +102,7 @@ def check_initramfs(image: VerifiedFile) -> None:
 
 
 def check_kernel(
-    ports: Ports, found: Survey, image: VerifiedFile, *, has_uki: bool
+    ports: Ports, support: BootSupport, image: VerifiedFile, *, has_uki: bool
 ) -> tuple[Kernel, BootMethods]:
     """Return the format of the kernel, and the boot methods that can start it.
 
@@ -110,14 +110,14 @@ def check_kernel(
         Unstartable: it is no kernel, is for another architecture, or no method can start it.
     """
     try:
-        kernel = kernel_for(image.read(HEAD), found.arch)
+        kernel = kernel_for(image.read(HEAD), support.arch)
     except NotBootable as unsuitable:
         raise Unstartable(str(unsuitable)) from unsuitable
-    methods = found.boot_methods
+    methods = support.boot_methods
     if not kernel.by_kexec:
         methods = methods.without_kexec(f"the firmware alone can start {kernel}")
     obstacle = (
-        None if methods.remaining else chainload_obstacle(kernel, found.loader, has_uki=has_uki)
+        None if methods.remaining else chainload_obstacle(kernel, support.loader, has_uki=has_uki)
     )
     ports.emit(
         KernelInspected(
@@ -134,9 +134,9 @@ def check_kernel(
     return kernel, methods
 
 
-def uki_is_wanted(found: Survey, kernel: Kernel, methods: BootMethods) -> bool:
+def uki_is_wanted(support: BootSupport, kernel: Kernel, methods: BootMethods) -> bool:
     """Return whether the firmware's loader may need the signed image; else it is not downloaded."""
-    if found.loader.obstacle or not found.loader.secure_boot:
+    if support.loader.obstacle or not support.loader.secure_boot:
         return False
     return not methods.remaining or not kernel.signed
 

@@ -33,8 +33,8 @@ EFFECTS: Final[Mapping[tuple[State, Trigger], str]] = MappingProxyType(
         (State.KEXEC, Trigger.JUMPED): "started = fetched",
         (State.KEXEC, Trigger.OTHER_CALL): "calls++",
         (State.CHAINLOAD, Trigger.STAGED): "started = fetched",
-        (State.SHELL, Trigger.RETRY): "anew(); at = 0",
-        (State.SHELL, Trigger.AUTO_RETRY): "pause(); anew()",
+        (State.SHELL, Trigger.RETRY): "reset(); at = 0",
+        (State.SHELL, Trigger.AUTO_RETRY): "pause(); reset()",
     }
 )
 """The effect of a step on the variables of the model; other steps have none."""
@@ -42,10 +42,10 @@ GUARDS: Final[Mapping[tuple[State, Trigger], str]] = MappingProxyType(
     {
         (State.DISCOVER, Trigger.FOUND): "tried < CANDIDATES",
         (State.KEXEC, Trigger.OTHER_CALL): "calls < CALLS",
-        (State.SHELL, Trigger.RETRY): "wish == w_retry",
-        (State.SHELL, Trigger.LEAVE): "wish == w_leave",
-        (State.SHELL, Trigger.AUTO_RETRY): "wish == w_none && unattended",
-        (State.SHELL, Trigger.GIVE_UP): "wish == w_none && person",
+        (State.SHELL, Trigger.RETRY): "choice == c_retry",
+        (State.SHELL, Trigger.LEAVE): "choice == c_leave",
+        (State.SHELL, Trigger.AUTO_RETRY): "choice == c_none && unattended",
+        (State.SHELL, Trigger.GIVE_UP): "choice == c_none && person",
     }
 )
 """When a handler takes an edge; other edges may be taken at any time. A person's choice is
@@ -61,11 +61,11 @@ _HEAD: Final = """\
 #define LAST {last}
 
 mtype = {{ {states} }};
-mtype = {{ w_none, w_retry, w_leave }};
+mtype = {{ c_none, c_retry, c_leave }};
 
 mtype state = s_{start};
-mtype wish = w_none;      /* what the person at the Shell wants */
-bool person;              /* whether one is there */
+mtype choice = c_none;      /* the choice of the person at the Shell */
+bool person;              /* whether one is present */
 bool unattended;          /* [shell] unattended of the policy */
 byte offered, verified, fetched, started;   /* manifests, 0 is none */
 byte tried, calls;
@@ -73,7 +73,7 @@ int pauses[LAST + 1];     /* tenths of a second */
 byte at;                  /* which pause is next */
 
 inline forget() {{ offered = 0; verified = 0; fetched = 0 }}
-inline anew() {{ forget(); tried = 0; calls = 0; wish = w_none }}
+inline reset() {{ forget(); tried = 0; calls = 0; choice = c_none }}
 inline pause() {{
     assert(pauses[at] > 0);
     assert(at == LAST || pauses[at + 1] > pauses[at]);
@@ -83,10 +83,10 @@ inline pause() {{
     fi
 }}
 """
-_WISH: Final = """\
-       :: atomic { wish == w_none && person -> wish = w_retry }
-       :: atomic { wish == w_none && person -> wish = w_leave }
-       :: (wish == w_none && !person && !unattended) -> goto end_waits
+_CHOICE: Final = """\
+       :: atomic { choice == c_none && person -> choice = c_retry }
+       :: atomic { choice == c_none && person -> choice = c_leave }
+       :: (choice == c_none && !person && !unattended) -> goto end_waits
 """
 
 
@@ -145,17 +145,17 @@ def _state(state: State, handlers: Mapping[State, Handler], edges: Sequence[Edge
     if state in TERMINAL:
         yield f"       {_terminal(state)} /* {state.value} */"
         return
-    promised = _promised(handlers[state])
+    declared = _declared(handlers[state])
     yield "       if"
     if state is State.SHELL:
-        yield _WISH.rstrip("\n")
+        yield _CHOICE.rstrip("\n")
     for number, edge in enumerate(edges):
         if edge.source is state:
-            yield f"       {_edge(edge, number, taken=edge.trigger in promised)}"
+            yield f"       {_edge(edge, number, taken=edge.trigger in declared)}"
     yield "       fi"
 
 
-def _promised(handler: Handler) -> frozenset[Trigger]:
+def _declared(handler: Handler) -> frozenset[Trigger]:
     return handler.leads | {error.way_out for error in handler.raises} | {FALLBACK}
 
 

@@ -26,8 +26,8 @@ class SharedArtifact:
 class ShareHandle(Protocol):
     """A shared artifact."""
 
-    def mark(self, held: int) -> None:
-        """Serve the pieces of the bitfield ``held`` from now on."""
+    def mark(self, bitfield: int) -> None:
+        """Serve the pieces of ``bitfield`` from now on."""
 
 
 class PeerSharing(Protocol):
@@ -52,13 +52,15 @@ class PeerSharing(Protocol):
             FetchFailed: the process that serves the pieces does not respond.
         """
 
-    async def share(self, share: SharedArtifact, file: int, cuts: Sequence[int]) -> ShareHandle:
+    async def share(
+        self, share: SharedArtifact, file: int, piece_offsets: Sequence[int]
+    ) -> ShareHandle:
         """Share an artifact from an open file, as soon as pieces of it are marked.
 
         Args:
             share: the artifact.
             file: the descriptor; it may be closed afterwards.
-            cuts: the offset of each piece, and the end of the last one.
+            piece_offsets: the offset of each piece, and the end of the last one.
 
         Raises:
             FetchFailed: the artifact cannot be shared.
@@ -68,11 +70,14 @@ class PeerSharing(Protocol):
 class PeerResponder(Protocol):
     """Serves the peers, in the process that reads the network."""
 
-    def share(self, share: SharedArtifact, file: int, marks: int) -> None:
-        """Serve the marked pieces of a file; the responder owns and closes both descriptors.
+    def share(self, share: SharedArtifact, file: int, bitfield: int) -> None:
+        """Serve the pieces of a file that a bitfield marks.
+
+        The responder owns and closes both descriptors: of the file, and of the shared memory with
+        the piece offsets and the bitfield.
 
         Raises:
-            ValueError: ``marks`` is no bitfield.
+            ValueError: the shared memory has another format.
         """
 
     def clear(self) -> None:

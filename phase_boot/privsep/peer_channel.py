@@ -39,10 +39,10 @@ class SharedBitfield:
         self._mapping = mapping
         self._start = start
 
-    def mark(self, held: int) -> None:
+    def mark(self, bitfield: int) -> None:
         """Let the worker serve these pieces from now on."""
         room = len(self._mapping) - self._start
-        self._mapping[self._start :] = held.to_bytes(room, "little")
+        self._mapping[self._start :] = bitfield.to_bytes(room, "little")
 
 
 class PeerChannel:
@@ -92,12 +92,14 @@ class PeerChannel:
             if not self._pending:
                 loop.remove_reader(self._channel)
 
-    async def share(self, share: SharedArtifact, file: int, cuts: Sequence[int]) -> SharedBitfield:
+    async def share(
+        self, share: SharedArtifact, file: int, piece_offsets: Sequence[int]
+    ) -> SharedBitfield:
         """Share the pieces of an open file that the returned bitfield marks."""
-        offsets = array(OFFSET_TYPE, cuts).tobytes()
-        bitfield = os.memfd_create("phase-boot-held")
+        offsets = array(OFFSET_TYPE, piece_offsets).tobytes()
+        bitfield = os.memfd_create("phase-boot-pieces")
         try:
-            os.truncate(bitfield, len(offsets) + -(-(len(cuts) - 1) // 8))
+            os.truncate(bitfield, len(offsets) + -(-(len(piece_offsets) - 1) // 8))
             mapping = mmap.mmap(bitfield, 0)
             mapping[: len(offsets)] = offsets
             message = {"digest": share.digest.hex, "root": str(share.root), "size": share.size}

@@ -44,14 +44,14 @@ class PeerServer:
         self._opening: asyncio.Task[None] | None = None
         self._listeners: list[asyncio.Server] = []
 
-    def share(self, share: SharedArtifact, file: int, marks: int) -> None:
+    def share(self, share: SharedArtifact, file: int, bitfield: int) -> None:
         """Serve the marked pieces of a file; takes ownership of both descriptors."""
         if self._backend is None:
             from phase_boot.provider.partial_backend import PartialBackend  # noqa: PLC0415 - not while booting
 
             self._backend = PartialBackend()
             self._listen()
-        self._backend.share(share, file, marks)
+        self._backend.share(share, file, bitfield)
 
     def clear(self) -> None:
         """Stop serving, and close the shared files."""

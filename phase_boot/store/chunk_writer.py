@@ -282,11 +282,11 @@ class ChunkWriter:
                 number = max(number, self.chunks.chunk_at(data))
                 number = self._recover_run(number, self.chunks.count)
 
-    def _recover_run(self, number: int, most: int) -> int:
-        """Hash about one buffer of chunks before ``most``; return the number of the next chunk."""
+    def _recover_run(self, number: int, limit: int) -> int:
+        """Hash about one buffer of chunks before ``limit``; return the number of the next chunk."""
         offset, _ = self.chunks.span(number, number)
         last = self.chunks.chunk_at(min(offset + _BUFFER, self.artifact.size) - 1)
-        end = min(max(last, number + 1), most)
+        end = min(max(last, number + 1), limit)
         rest = memoryview(os.pread(self._descriptor(), self.chunks.span(number, end)[1], offset))
         while number < end:
             count, length = self.chunks.verify_prefix(number, rest)

@@ -311,7 +311,7 @@ def test_state_never_outgrows_its_bound() -> None:
     assert seen.floor("c0", Arch.AMD64) is None
 
 
-# ---- the notebook on a real filesystem ----------------------------------------------------------
+# ---- the state files on a real filesystem -------------------------------------------------------
 
 
 @pytest.fixture

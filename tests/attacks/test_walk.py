@@ -21,7 +21,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.drill.fake_mirrors import Site
 from phase_boot.drill.fakes import FakeCache
-from phase_boot.drill.memory_notebook import MemoryNotebook
+from phase_boot.drill.memory_state_files import MemoryStateFiles
 from phase_boot.drill.sample_manifest import STRANGER, document, signed
 from phase_boot.drill.sample_root import channel, root_document, signed_root
 from phase_boot.drill.scenario import Scenario, scene
@@ -301,7 +301,7 @@ class Stick(RuleBasedStateMachine):
 
     @invariant()
     def nothing_else_is_remembered(self) -> None:
-        assert isinstance(self.cache.notes, MemoryNotebook)
+        assert isinstance(self.cache.notes, MemoryStateFiles)
         assert set(self.cache.notes.pages) <= {
             STATE, *(f"root.{n}.json" for n in range(2, len(self.honest.roots) + 1))
         }  # fmt: skip

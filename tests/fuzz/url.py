@@ -49,7 +49,7 @@ def _check(url: Url) -> None:
     text = str(url)
     assert text.isascii()
     assert text.isprintable()
-    assert Url.parse(text, most=len(text)) == url
+    assert Url.parse(text, max_length=len(text)) == url
     # What asks for it reads it in the same way.
     split = urlsplit(text)
     assert split.scheme == url.scheme

@@ -264,7 +264,7 @@ def manifest_urls(
         return
     properties = _by_key(properties)
     try:
-        url = announced(properties.get("mirror") or "", most=MAX_URL)
+        url = announced(properties.get("mirror") or "", max_length=MAX_URL)
     except BadUrl:
         return
     if not url.host.endswith(".local"):

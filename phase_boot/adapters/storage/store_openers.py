@@ -22,7 +22,7 @@ from phase_boot.store.content_store import ContentStore
 PARTITION: Final = "phase-cache"
 MOUNT_POINT: Final = Path("/cache")
 MEMORY: Final = Path("/run/phase-boot/memory")
-NOTES: Final = "trust"
+STATE_FOLDER: Final = "trust"
 """Folder of roots and rollback state beside the artifacts."""
 MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
@@ -56,7 +56,7 @@ class CachePartitionOpener:
             failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
             if failure is not None:
                 raise CannotStore(f"there is no place to keep anything ({failure}); reboot")
-        return _shelf(MEMORY, MEMORY / NOTES, bound, persistent=False, note=note)
+        return _open_store(MEMORY, MEMORY / STATE_FOLDER, bound, persistent=False, note=note)
 
     async def release(self) -> None:
         """Unmount Cache. The tmpfs ends with the kernel."""
@@ -142,10 +142,10 @@ class FolderOpener:
 
 
 def _in(folder: Path, bound: int, *, persistent: bool) -> OpenStore:
-    return _shelf(folder / "cas", folder / NOTES, bound, persistent=persistent)
+    return _open_store(folder / "cas", folder / STATE_FOLDER, bound, persistent=persistent)
 
 
-def _shelf(
+def _open_store(
     cas: Path, notes: Path, bound: int, *, persistent: bool, note: str | None = None
 ) -> OpenStore:
     return OpenStore(

@@ -131,7 +131,7 @@ async def _complete(session: ConsoleSession, action: MenuAction, report: Report)
 
 def _url(typed: str) -> str:
     # A line as long as the terminal's buffer may be truncated.
-    return str(Url.parse(typed, most=MAX_LINE - 1)) if typed else typed
+    return str(Url.parse(typed, max_length=MAX_LINE - 1)) if typed else typed
 
 
 def _instant(typed: str) -> datetime | None:

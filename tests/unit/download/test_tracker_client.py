@@ -292,8 +292,8 @@ def test_a_tracker_that_never_replies_is_used_as_a_mirror() -> None:
 @pytest.mark.parametrize("failure", [FetchFailed("no", retryable=True), OSError("a fault")])
 def test_an_artifact_that_cannot_be_shared_is_reported_and_downloaded(failure: Exception) -> None:
     class Broken(FakeNeighbours):
-        async def share(self, share: SharedArtifact, file: int, cuts: Any) -> FakeShared:
-            await super().share(share, file, cuts)
+        async def share(self, share: SharedArtifact, file: int, piece_offsets: Any) -> FakeShared:
+            await super().share(share, file, piece_offsets)
             raise failure
 
     it = beside(provider())
@@ -373,9 +373,9 @@ def test_a_fault_during_an_announcement_is_reported_once_and_stops_nothing() -> 
 
 def test_sharing_that_never_starts_is_reported_and_the_artifact_downloaded() -> None:
     class Deaf(FakeNeighbours):
-        async def share(self, share: SharedArtifact, file: int, cuts: Any) -> FakeShared:
+        async def share(self, share: SharedArtifact, file: int, piece_offsets: Any) -> FakeShared:
             await asyncio.sleep(1e9)
-            return await super().share(share, file, cuts)
+            return await super().share(share, file, piece_offsets)
 
     it = beside(provider())
     it.peer_sharing = Deaf(it.sites)

@@ -9,7 +9,7 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.drill.fake_mirrors import good_site
 from phase_boot.drill.fakes import FakeCache
-from phase_boot.drill.memory_notebook import MemoryNotebook
+from phase_boot.drill.memory_state_files import MemoryStateFiles
 from phase_boot.drill.scenario import Scenario, scene
 from phase_boot.machine.graph import State
 from phase_boot.machine.kexec_denylist import (
@@ -87,7 +87,7 @@ def facts(model: str | None, built: int = 2025) -> Facts:
 
 
 def test_a_new_build_tries_again_and_forgets_what_the_old_one_met() -> None:
-    state_files = MemoryNotebook()
+    state_files = MemoryStateFiles()
     remember_failure(state_files, facts("A"))
     assert kexec_failed_before(state_files, facts("A"))
     assert not kexec_failed_before(state_files, facts("A", built=2026))
@@ -96,7 +96,7 @@ def test_a_new_build_tries_again_and_forgets_what_the_old_one_met() -> None:
 
 
 def test_the_oldest_models_make_room() -> None:
-    state_files = MemoryNotebook()
+    state_files = MemoryStateFiles()
     for number in range(MAX_MODELS + 1):
         remember_failure(state_files, facts(f"model {number}"))
     assert not kexec_failed_before(state_files, facts("model 0"))
@@ -104,7 +104,7 @@ def test_the_oldest_models_make_room() -> None:
 
 
 def test_a_machine_without_a_name_is_no_model() -> None:
-    state_files = MemoryNotebook()
+    state_files = MemoryStateFiles()
     remember_failure(state_files, facts(None))
     assert state_files.pages == {}
     assert not kexec_failed_before(state_files, facts(None))
@@ -127,7 +127,7 @@ def test_a_machine_without_a_name_is_no_model() -> None:
     ids=["empty", "null", "table", "deep", "hole", "half", "number", "long", "bytes", "huge"],
 )
 def test_a_page_of_models_that_we_did_not_write_is_none(page: bytes) -> None:
-    state_files = MemoryNotebook({PAGE: page})
+    state_files = MemoryStateFiles({PAGE: page})
     assert not kexec_failed_before(state_files, facts("A"))
     remember_failure(state_files, facts("A"))
     assert kexec_failed_before(state_files, facts("A"))

@@ -8,7 +8,7 @@ from phase_boot.store.errors import StoreError
 
 
 @dataclass
-class MemoryNotebook:
+class MemoryStateFiles:
     """Implements `ports.state_files.StateFiles`."""
 
     pages: dict[str, bytes] = field(default_factory=dict)
