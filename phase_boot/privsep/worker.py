@@ -16,7 +16,7 @@ from phase_boot.privsep.process import WorkerProcess, spawn_worker
 from phase_boot.privsep.server import WorkerServices, serve
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.listen import bind
-from phase_boot.provider.peer_server import PeerServer
+from phase_boot.provider.swarm.peer_server import PeerServer
 
 
 @dataclass(frozen=True, slots=True)

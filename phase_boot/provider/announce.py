@@ -23,7 +23,7 @@ from zeroconf import (  # type: ignore[attr-defined] # AddressResolver is missin
 )
 from zeroconf.asyncio import AsyncZeroconf
 
-from phase_boot.provider.backend import OfferedVersion
+from phase_boot.provider.backends.backend import OfferedVersion
 from phase_boot.provider.events import Announced, AnnounceFailed, Emit, Withdrawn
 from phase_boot.provider.interfaces import NetworkInterface, local_addresses, unique_label
 from phase_boot.store.layout import manifest_path

@@ -11,7 +11,7 @@ from typing import Final
 
 from phase_boot.content.digest import Digest
 from phase_boot.provider.addresses import UNKNOWN, ClientAddress, client_address
-from phase_boot.provider.backend import open_if_regular
+from phase_boot.provider.backends.backend import open_if_regular
 from phase_boot.provider.eviction import Entry, victim
 from phase_boot.provider.limits import Limits
 from phase_boot.safefs.atomic import PUBLIC, make_folders, replace

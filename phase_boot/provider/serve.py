@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.provider.announce import Announcer
-from phase_boot.provider.backend import Backend
+from phase_boot.provider.backends.backend import Backend
+from phase_boot.provider.backends.site_backend import SiteBackend
+from phase_boot.provider.backends.store_backend import StoreBackend
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import AnnounceFailed, Emit, NothingOffered, Started, Stopped
-from phase_boot.provider.handlers import RequestHandler
-from phase_boot.provider.http_server import ConnectionLimiter, make_server
+from phase_boot.provider.http.handlers import RequestHandler
+from phase_boot.provider.http.request_log import RequestLog
+from phase_boot.provider.http.server import ConnectionLimiter, make_server
 from phase_boot.provider.interfaces import find_interfaces, host_label
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.listen import listen
 from phase_boot.provider.receipt_store import ReceiptStore
-from phase_boot.provider.request_log import RequestLog
-from phase_boot.provider.site_backend import SiteBackend
-from phase_boot.provider.store_backend import StoreBackend
-from phase_boot.provider.tracker import Tracker
+from phase_boot.provider.swarm.tracker import Tracker
 from phase_boot.url import Url
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -22,12 +22,12 @@ from phase_boot.drill.sample_manifest import ROOTFS
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
 from phase_boot.privsep.peer_channel import PeerChannel, serve_peer_channel
-from phase_boot.provider.handlers import RequestHandler
-from phase_boot.provider.http_server import ConnectionLimiter, make_server
+from phase_boot.provider.backends.partial_backend import PartialBackend
+from phase_boot.provider.backends.site_backend import SiteBackend
+from phase_boot.provider.http.handlers import RequestHandler
+from phase_boot.provider.http.server import ConnectionLimiter, make_server
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.partial_backend import PartialBackend
-from phase_boot.provider.site_backend import SiteBackend
-from phase_boot.provider.tracker import MAX_BYTES, BadAnnounce, Tracker
+from phase_boot.provider.swarm.tracker import MAX_BYTES, BadAnnounce, Tracker
 from policies.model import Reach
 from tests.support.downloads import data_of
 from tests.support.provider import Answer, ask, connected, post, running

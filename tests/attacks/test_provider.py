@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import KERNEL, document, signed
+from phase_boot.provider.backends.site_backend import find_offers, open_served
 from phase_boot.provider.events import RequestAnswered, as_line
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.site_backend import find_offers, open_served
 from phase_boot.trust.strict_json import MAX_BYTES
 from tests.support.provider import (
     MANIFEST,

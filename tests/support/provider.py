@@ -13,13 +13,13 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.journal.event import Event
+from phase_boot.provider.backends.site_backend import SiteBackend
 from phase_boot.provider.events import RequestAnswered
-from phase_boot.provider.handlers import RequestHandler
-from phase_boot.provider.http_server import ConnectionLimiter, make_server
+from phase_boot.provider.http.handlers import RequestHandler
+from phase_boot.provider.http.server import ConnectionLimiter, make_server
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptStore
-from phase_boot.provider.site_backend import SiteBackend
-from phase_boot.provider.tracker import Tracker
+from phase_boot.provider.swarm.tracker import Tracker
 from phase_boot.store.layout import entry_path, kept_manifest_path
 from tests.support.receipts import booted
 

@@ -23,7 +23,7 @@ from phase_boot.cli.main import main
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_kernel import bzimage
 from phase_boot.handoff.cpio import Entry, archive
-from phase_boot.provider.ranges import parse_range
+from phase_boot.provider.http.ranges import parse_range
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
 ROOTFS = random.Random(7).randbytes(6_000_000)  # noqa: S311 - the same bytes every time

@@ -97,7 +97,7 @@ VIOLATIONS = {
     ("phase_boot/trust/verify.py", "os"): "the graph and trust perform nothing",
     ("phase_boot/machine/driver.py", "states.init"): "the core never imports a state",
     ("phase_boot/ports/clock.py", "phase_boot.machine.driver"): (
-        "rooms, from the door to the cellar"
+        "rooms, from the commands down to the codecs"
     ),
     ("image/gpt.py", "states.verify"): "the builder never runs the machine",
     ("image/kconfig.py", "image.lab.qmp"): "the builder never imports the lab",

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from phase_boot.provider.connections import Connections, Progress, kernel_progress
+from phase_boot.provider.http.connections import Connections, Progress, kernel_progress
 from phase_boot.provider.limits import Limits
 
 LIMITS = Limits(connections=2, connections_per_address=2)

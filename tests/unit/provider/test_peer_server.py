@@ -15,7 +15,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import MIN_PIECE_SIZE
 from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
 from phase_boot.provider.listen import bind
-from phase_boot.provider.peer_server import PeerServer
+from phase_boot.provider.swarm.peer_server import PeerServer
 from policies.model import Reach
 from tests.support.downloads import chunked, data_of
 from tests.support.provider import ask

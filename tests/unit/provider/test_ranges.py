@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.provider.ranges import HttpRange, RangeNotSatisfiable, parse_range
+from phase_boot.provider.http.ranges import HttpRange, RangeNotSatisfiable, parse_range
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from phase_boot.provider.events import (
     as_line,
     as_sentence,
 )
+from phase_boot.provider.http.request_log import MAX_CLIENTS, RequestLog
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.request_log import MAX_CLIENTS, RequestLog
 
 LIMITS = Limits()
 ASKED = RequestAnswered(

@@ -7,7 +7,7 @@ import pytest
 from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signature
-from phase_boot.provider.store_backend import StoreBackend
+from phase_boot.provider.backends.store_backend import StoreBackend
 from phase_boot.store.layout import entry_path
 from phase_boot.trust.strict_json import canonical
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.swarm_state import MAX_ASSIGNED, PeerAddress, TrackedSwarm
+from phase_boot.provider.swarm.swarm_state import MAX_ASSIGNED, PeerAddress, TrackedSwarm
 
 LIMITS = Limits()
 COUNT = 512

@@ -15,10 +15,10 @@ from phase_boot.content.dag_builder import Fanout, FileDag, build_dag
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
-from phase_boot.provider import block_index as module
-from phase_boot.provider.backend import ServedFile
-from phase_boot.provider.block_index import BlockIndex
-from phase_boot.provider.site_backend import SiteBackend
+from phase_boot.provider.backends.backend import ServedFile
+from phase_boot.provider.backends.site_backend import SiteBackend
+from phase_boot.provider.gateway import block_index as module
+from phase_boot.provider.gateway.block_index import BlockIndex
 from phase_boot.store.layout import dag_path, entry_path
 from tests.support.dags import learn
 from tests.support.provider import MANIFEST, Answer, ask, make_site, running

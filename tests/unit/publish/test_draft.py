@@ -14,7 +14,7 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import KERNEL, PUBLISHER, ROOTFS, document, encoded, signed
-from phase_boot.provider.site_backend import find_offers, open_served
+from phase_boot.provider.backends.site_backend import find_offers, open_served
 from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.passphrase_box import Cost

@@ -14,7 +14,7 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import KERNEL
-from phase_boot.provider.site_backend import open_served
+from phase_boot.provider.backends.site_backend import open_served
 from phase_boot.store.layout import dag_path, read_dag_path
 from tests.support.dags import learn
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
-from phase_boot.provider.site_backend import open_served
+from phase_boot.provider.backends.site_backend import open_served
 from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import load_trusted, verify_next

@@ -12,7 +12,7 @@ from typing import Final
 from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid, raw_cid
 from phase_boot.content.digest import Digest
-from phase_boot.provider.backend import (
+from phase_boot.provider.backends.backend import (
     OfferedVersion,
     ServedFile,
     artifact_file,
@@ -42,7 +42,7 @@ DAG_FOLDER: Final = f"{CAS_FOLDER}/dag"
 
 @dataclass(frozen=True, slots=True)
 class StoreBackend:
-    """Implements `provider.backend.Backend` for a store.
+    """Implements `provider.backends.backend.Backend` for a store.
 
     A version is offered if all of its required artifacts are complete. Nothing is verified here:
     the client verifies, as for any source.

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from phase_boot.content.cid import Cid
 from phase_boot.content.pieces import decode_bitfield, encode_bitfield, piece_count
-from phase_boot.provider.backend import Backend
+from phase_boot.provider.backends.backend import Backend
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.swarm_state import PeerAddress, TrackedSwarm
+from phase_boot.provider.swarm.swarm_state import PeerAddress, TrackedSwarm
 from phase_boot.store.layout import entry_path
 from phase_boot.url import Url
 

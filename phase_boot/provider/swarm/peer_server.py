@@ -15,11 +15,11 @@ from policies.model import Reach
 
 LIMITS: Final = Limits(connections=128, connections_per_address=96)
 """A booting machine has little memory."""
-_SERVER_MODULES: Final = ("phase_boot.provider.http_server", "phase_boot.provider.handlers")
+_SERVER_MODULES: Final = ("phase_boot.provider.http.server", "phase_boot.provider.http.handlers")
 
 
 if TYPE_CHECKING:
-    from phase_boot.provider.partial_backend import PartialBackend
+    from phase_boot.provider.backends.partial_backend import PartialBackend
 
 
 class HttpPoster(Protocol):
@@ -47,7 +47,7 @@ class PeerServer:
     def share(self, share: SharedArtifact, file: int, bitfield: int) -> None:
         """Serve the marked pieces of a file; takes ownership of both descriptors."""
         if self._backend is None:
-            from phase_boot.provider.partial_backend import PartialBackend  # noqa: PLC0415 - not while booting
+            from phase_boot.provider.backends.partial_backend import PartialBackend  # noqa: PLC0415 - not while booting
 
             self._backend = PartialBackend()
             self._listen()

@@ -8,9 +8,9 @@ import logging
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from phase_boot.provider.connections import Connections
 from phase_boot.provider.events import Emit, RequestAnswered
-from phase_boot.provider.handlers import HANDLED, RequestHandler
+from phase_boot.provider.http.connections import Connections
+from phase_boot.provider.http.handlers import HANDLED, RequestHandler
 from phase_boot.provider.limits import Limits
 
 

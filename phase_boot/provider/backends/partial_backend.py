@@ -16,7 +16,7 @@ from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import encode_bitfield, piece_count
 from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
-from phase_boot.provider.backend import OfferedVersion, ServedFile, artifact_file
+from phase_boot.provider.backends.backend import OfferedVersion, ServedFile, artifact_file
 from phase_boot.store.layout import read_entry_path
 
 HAVE_PREFIX: Final = "have/"
@@ -55,7 +55,7 @@ class _SharedFile:
 
 
 class PartialBackend:
-    """Implements `provider.backend.Backend`, and part of `ports.peer_sharing.PeerResponder`.
+    """Implements `backend.Backend`, and part of `ports.peer_sharing.PeerResponder`.
 
     The downloading process passes read-only descriptors. No file is opened by name.
     """

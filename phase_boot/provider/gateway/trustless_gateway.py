@@ -15,8 +15,8 @@ from typing import Final
 
 from phase_boot.content import car, dag_pb
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.provider.backend import CAR_TYPE, IMMUTABLE
-from phase_boot.provider.block_index import ArtifactDag, BlockGone, BlockIndex, EntityRange
+from phase_boot.provider.backends.backend import CAR_TYPE, IMMUTABLE
+from phase_boot.provider.gateway.block_index import ArtifactDag, BlockGone, BlockIndex, EntityRange
 
 PREFIX: Final = "ipfs/"
 RAW_TYPE: Final = "application/vnd.ipld.raw"

@@ -9,7 +9,7 @@ from pathlib import Path
 from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid, raw_cid
 from phase_boot.content.digest import Digest
-from phase_boot.provider.backend import (
+from phase_boot.provider.backends.backend import (
     OfferedVersion,
     ServedFile,
     artifact_file,

@@ -12,15 +12,15 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from phase_boot.provider import tracker as tracker_module
-from phase_boot.provider.backend import Backend, ServedFile
-from phase_boot.provider.block_index import BlockGone, BlockIndex
+from phase_boot.provider.backends.backend import Backend, ServedFile
 from phase_boot.provider.events import Emit, ReceiptKept, RequestAnswered
+from phase_boot.provider.gateway.block_index import BlockGone, BlockIndex
+from phase_boot.provider.gateway.trustless_gateway import PREFIX, GatewayRequest, TrustlessGateway
+from phase_boot.provider.http.ranges import HttpRange, RangeNotSatisfiable, parse_range
 from phase_boot.provider.limits import Limits
-from phase_boot.provider.ranges import HttpRange, RangeNotSatisfiable, parse_range
 from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
-from phase_boot.provider.tracker import BadAnnounce, Tracker
-from phase_boot.provider.trustless_gateway import PREFIX, GatewayRequest, TrustlessGateway
+from phase_boot.provider.swarm import tracker as tracker_module
+from phase_boot.provider.swarm.tracker import BadAnnounce, Tracker
 from phase_boot.store.layout import ANNOUNCE, RECEIPTS
 from phase_boot.trust.receipt import MAX_BYTES
 

@@ -20,7 +20,7 @@ from phase_boot.content.dag_index import read_chunk_list
 from phase_boot.content.dag_pb import Link
 from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
-from phase_boot.provider.backend import Backend, ServedFile
+from phase_boot.provider.backends.backend import Backend, ServedFile
 from phase_boot.store.layout import dag_path, entry_path, manifest_path
 from phase_boot.trust.strict_json import MAX_BYTES
 

@@ -1,0 +1,1 @@
+"""Backends: a SITE, a store, or artifacts that are still being downloaded."""

@@ -1,0 +1,1 @@
+"""The trustless IPFS gateway: raw blocks and CARs of the served artifacts."""

@@ -1,0 +1,1 @@
+"""HTTP: connections, requests, ranges, and the log of requests."""

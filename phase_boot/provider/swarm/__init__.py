@@ -1,0 +1,1 @@
+"""Peer sharing: the tracker, its swarms, and the server of a peer."""
