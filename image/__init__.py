@@ -1,1 +1,1 @@
-"""Phase Boot."""
+"""Builder of sticks and of the example target; not part of the installed package."""

@@ -153,7 +153,7 @@ class BuildCache:
         return {type(value).__name__: [self._encode(each) for each in _parts(value)]}
 
     def _path(self, path: Path) -> tuple[str, str]:
-        """Return where ``path`` is, without what differs between machines, and its content."""
+        """Return the machine-independent path of ``path``, and its content."""
         if path.is_relative_to(self.folder):
             inner = path.relative_to(self.folder)
             result = self.folder / inner.parts[0]

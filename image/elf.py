@@ -1,4 +1,4 @@
-"""Reading from an ELF file which libraries it needs (System V gABI, chapter 5)."""
+"""Reading the needed libraries of an ELF file (System V gABI, chapter 5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DT_STRTAB: Final = 5
 
 
 class Segment(NamedTuple):
-    """A program header, without what is of no use here."""
+    """The used fields of a program header."""
 
     kind: int
     offset: int
@@ -24,13 +24,13 @@ class Segment(NamedTuple):
 
 
 def is_elf(path: Path) -> bool:
-    """Say whether ``path`` is an ELF file of the kind we build for."""
+    """Return whether ``path`` is a 64-bit little-endian ELF file."""
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
 def needed_libraries(path: Path) -> tuple[str, ...]:
-    """Return the names of the libraries that ``path`` needs, in its own order.
+    """Return the names of the libraries that ``path`` needs, in the order of the file.
 
     A static program needs none. A file that is not ELF raises ValueError.
     """

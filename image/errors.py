@@ -1,4 +1,4 @@
-"""The one family of errors that the builder reports as a sentence."""
+"""Base class of the errors that the builder reports as one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the partitions lie: a plan in sectors, and the script that makes sfdisk write it."""
+"""Partition layout: the position of each partition, and the script with which sfdisk writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TAIL: Final = ALIGNMENT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One partition to be.
+    """A partition before its position is known.
 
     Attributes:
         name: its GPT name.
@@ -34,7 +34,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedPartition:
-    """A partition with its place, in bytes."""
+    """A partition with its position and size, in bytes."""
 
     partition: Partition
     start: int
@@ -42,7 +42,7 @@ class PlacedPartition:
 
 
 def lay_out(partitions: Sequence[Partition]) -> tuple[PlacedPartition, ...]:
-    """Return ``partitions`` one after the other from the first MiB."""
+    """Place ``partitions`` one after another from the first MiB."""
     return tuple(_lay_out(partitions))
 
 

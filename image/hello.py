@@ -19,14 +19,14 @@ def hello() -> bytes:
     """Return the module of hello.
 
     Raises:
-        ValueError: it is not the one that hello.json pins.
+        ValueError: it differs from the module that hello.json pins.
     """
     module = assemble((SOURCE / "hello.wat").read_text(encoding="ascii"))
     pinned = read_job((SOURCE / "hello.json").read_bytes())
     if (Digest.of(module), len(module)) != (pinned.module, pinned.size):
         raise ValueError(
             f"hello.wat makes {Digest.of(module)}, {len(module)} bytes, and hello.json pins "
-            f"{pinned.module}, {pinned.size} bytes: change the one that is wrong."
+            f"{pinned.module}, {pinned.size} bytes: correct one of them."
         )
     return module
 

@@ -15,12 +15,12 @@ from typing import Final
 NAMESPACE: Final = "phase-boot-image-v1"
 _GUID_BYTES: Final = 16
 _CUSTOM_VERSION, _RFC_VARIANT = 0x80, 0x80
-"""RFC 9562: version 8 is for identifiers that are derived in a way of one's own."""
+"""RFC 9562: version 8 is for custom derivations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identifiers:
-    """What the partition table and Cache's file system are known by; GUIDs in lower case.
+    """Identifiers of the partition table and of Cache's file system; GUIDs in lower case.
 
     Attributes:
         disk: GUID of the partition table.

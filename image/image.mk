@@ -1,15 +1,15 @@
-# The stick and the example target. KEY is a publisher's key file, ROOT the root that a stick starts from
-# and that names the publisher; what is not there is made, once. They lie where `make clean` does not
-# reach: what they signed cannot be signed again without them.
+# The stick and the example target. KEY is the publisher's key file. ROOT is the root of trust of a stick,
+# which names the publisher. Missing files are created once. `make clean` does not remove them, because
+# later versions must be signed by the same keys.
 KEY ?= publisher.key
 ROOT_KEY ?= root.key
 ROOT ?= roots/1.json
 CHANNEL ?= stable
-# A file of certificate authorities of one's own, which HTTPS mirrors may have their certificates from.
+# A PEM file of additional certificate authorities for HTTPS mirrors.
 CA ?=
 IMAGE := $(RUN) python -m image
 
-# They are targets, whose names make splits at blanks.
+# make splits the names of targets at blanks.
 $(foreach name,KEY ROOT_KEY ROOT,$(if $(word 2,$($(name))),$(error $(name)="$($(name))" has a blank: name a file without one)))
 
 $(KEY) $(ROOT_KEY): | .venv/done

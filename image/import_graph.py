@@ -144,7 +144,7 @@ class ImportGraph:
 
 
 def is_below(module: str, packages: Iterable[str]) -> bool:
-    """Say whether ``module`` is one of ``packages`` or a module of one."""
+    """Return whether ``module`` is one of ``packages`` or below one."""
     return any(module == each or module.startswith(f"{each}.") for each in packages)
 
 
@@ -174,7 +174,7 @@ def _running(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
 
 
 def _is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
-    """Say whether ``node`` is `if TYPE_CHECKING`, whose body never runs."""
+    """Return whether ``node`` is `if TYPE_CHECKING`, whose body never runs."""
     if not isinstance(node, ast.If):
         return False
     test = node.test

@@ -1,4 +1,4 @@
-"""What the seed asks of its kernel (SPEC row M1.3), and the check that it has it."""
+"""Kernel options that the seed requires (SPEC row M1.3), and their check."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ REQUIRED: Final = (
 )
 BESIDES: Final[Mapping[Arch, tuple[str, ...]]] = {
     Arch.AMD64: ("KEXEC_FILE",),
-    Arch.ARM64: (),  # Debian's kernel has no kexec_file_load there: kexec_load it is
+    Arch.ARM64: (),  # Debian's arm64 kernel has no kexec_file_load, so kexec_load is used
 }
 LINE: Final = re.compile(r"^CONFIG_(\w+)=([ym])$", re.MULTILINE)
 
 
 class KernelOptionMissing(BuildError):
-    """A kernel that cannot carry the seed; the text names the options that are missing."""
+    """A kernel that cannot run the seed; the text names the missing options."""
 
 
 def options(config: str) -> frozenset[str]:
@@ -52,10 +52,10 @@ def missing(config: str, arch: Arch) -> tuple[str, ...]:
 
 
 def check(config: str, arch: Arch) -> None:
-    """Refuse a kernel that lacks something.
+    """Refuse a kernel that lacks a required option.
 
     Raises:
-        KernelOptionMissing: It does.
+        KernelOptionMissing: An option is missing.
     """
     lacking: Iterable[str] = missing(config, arch)
     if lacking:

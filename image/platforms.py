@@ -1,4 +1,4 @@
-"""What differs between the architectures, in one table."""
+"""Table of the differences between the architectures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phase_boot.content.arch import Arch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """One architecture, as Debian, uv, the UEFI specification and the kernel spell it.
+    """One architecture in the spelling of Debian, uv, the UEFI specification and the kernel.
 
     Attributes:
         arch: Debian's name, which is ours.

@@ -1,4 +1,4 @@
-"""What an image is made of: every name, number and list that a build may vary."""
+"""Ingredients of an image: every name, number and list that a build may vary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the repository is and where builds go."""
+"""Paths of the repository and of the build folder."""
 
 from __future__ import annotations
 

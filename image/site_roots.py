@@ -1,4 +1,4 @@
-"""The roots of a SITE: copied from the publisher, and followed as a machine follows them."""
+"""Roots of a SITE: copied from the publisher, and verified as a machine verifies them."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def publish_target(options: PublishOptions, files: Mapping[str, Path], now: date
 def is_current(
     published: Mapping[str, Any], expected: Mapping[str, object], keyid: str, now: datetime
 ) -> bool:
-    """Say whether the manifest ``published`` has the ``expected`` fields and need not be renewed.
+    """Return whether ``published`` has the ``expected`` fields and need not be renewed.
 
     A manifest that another key than ``keyid`` signed, or that expires soon, is not current.
     """

@@ -62,10 +62,10 @@ def epoch() -> int:
 
 
 def find(tool: Tool) -> Path:
-    """Return where ``tool`` is; /usr/sbin is looked at too, as it is in no user's PATH.
+    """Return the path of ``tool``; /usr/sbin is searched too, because users have it in no PATH.
 
     Raises:
-        MissingTool: It is nowhere.
+        MissingTool: It is not installed.
     """
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     found = shutil.which(tool.program, path=path)
@@ -75,7 +75,7 @@ def find(tool: Tool) -> Path:
 
 
 def run(tool: Tool, *arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
-    """Run ``tool`` and wait for it; what it says is shown only if it fails.
+    """Run ``tool`` and wait for it; its output is shown only if it fails.
 
     Raises:
         MissingTool: As `find`.

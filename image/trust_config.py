@@ -1,4 +1,4 @@
-"""What the seed of an image trusts, and where it looks for releases."""
+"""Trust and sources of a seed: the keys or root that it trusts, and the URLs that it tries."""
 
 from __future__ import annotations
 

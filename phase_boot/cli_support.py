@@ -1,4 +1,4 @@
-"""What every command shares: the error that ends it with a sentence, and common options.
+"""Shared by all commands: the error that ends a command with a sentence, and common options.
 
 A leaf module: rooms that offer commands import it, and it imports none of them. argparse is
 imported by the caller, because commands that run while a machine boots do without it.

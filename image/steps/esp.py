@@ -39,7 +39,7 @@ class EspContents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EspSettings:
-    """What the loader's entries say, and the size of the ESP.
+    """Settings of the loader's entries, and the size of the ESP.
 
     Attributes:
         efi_suffix: the architecture's suffix in EFI file names.

@@ -75,7 +75,7 @@ def install_wheels(
 
 
 def trim(site: Path) -> None:
-    """Remove from ``site`` what no import reads, and all metadata but names and versions."""
+    """Remove from ``site`` files that no import reads, and metadata except names and versions."""
     for pattern in UNUSED:
         for path in sorted(site.glob(pattern)):
             discard(path)
@@ -118,7 +118,7 @@ def install_project(
 
 
 def metadata(project: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of the `project` table of pyproject.toml what an installed project shows."""
+    """Return the fields of pyproject.toml's `project` table that an installed project has."""
     return {name: project[name] for name in ("name", "version", "entry-points")}
 
 

@@ -1,4 +1,4 @@
-"""Put a root file system together: the part that the seed and the example target share."""
+"""Assemble a root file system: the part that the seed and the example target share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KMOD: Final = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootParts:
-    """What a root is put together from.
+    """Parts of a root file system.
 
     Attributes:
         packages: the unpacked packages of Debian.

@@ -27,7 +27,7 @@ def build_root(parts: RootParts, policies: Mapping[str, str], authorities: str, 
     """Create the seed's root at ``out``.
 
     Args:
-        parts: what it is put together from.
+        parts: its parts.
         policies: the files of /etc/phase-boot by name (`image.trust_config.policy_files`).
         authorities: PEM certificates to add to Debian's.
         out: the folder to create.

@@ -71,7 +71,7 @@ def fetch(options: argparse.Namespace) -> int:
     from phase_boot.privsep.worker import start_worker  # noqa: PLC0415 - not for the help
     from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - the same
 
-    # The worker starts before this process holds anything that it must not have, and both
+    # The worker starts before this process has anything that it must not inherit, and both
     # processes do their slow imports at the same time.
     try:
         worker = start_worker(user=None, discovers=False, port=options.serve or 0)

@@ -185,12 +185,12 @@ def _load(target: str) -> Callable[..., Any]:
 
 
 def _is_left_out(module: str) -> bool:
-    """Tell whether ``module`` belongs to a room that is not in the seed's image."""
+    """Return whether ``module`` is in a package that the seed lacks."""
     return any(module == room or module.startswith(f"{room}.") for room in NOT_IN_SEED)
 
 
 def _version_action() -> type[argparse.Action]:
-    """Return an action that reads the version when it is asked for; argparse's reads it before."""
+    """Return an action that reads the version only when requested, unlike argparse's own."""
     import argparse  # noqa: PLC0415 - not on the boot path
 
     class Version(argparse.Action):

@@ -44,19 +44,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _CheckedManifest:
-    """What is judged: a journal's lines, or a hand-over."""
+    """The manifest to compare a journal or a hand-over document with."""
 
     handoff: Handoff | None
     manifest: Manifest | None
     signers: tuple[str, ...] | None
-    """Whose signatures hold, where the manifest was checked."""
+    """Key ids with valid signatures; None if the manifest was not checked."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the states of a journal, if the machine can have written it.
+    """Print the states of a journal that is consistent with the machine.
 
     Raises:
-        PublishError: it cannot be read, or cannot have been written by this machine.
+        PublishError: the journal cannot be read, or is inconsistent with the machine.
     """
     path: Path = options.file
     try:
@@ -79,34 +79,34 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:
-    """Yield the lines of a file, none of them longer than one can be."""
+    """Yield the lines of a file, cut just beyond the longest valid one."""
     while line := file.readline(MAX_LINE + 1):
         yield line.decode("utf-8", "replace")
 
 
 def _replay_handoff(handoff: Handoff, options: argparse.Namespace) -> Walk | None:
-    """Check a hand-over, and return the walk of its journal; a Private one has none."""
+    """Check a hand-over document; return its journal's walk, or None for a Private boot."""
     checked = _check_manifest(handoff, options)
     if checked.manifest is not None and handoff.version != checked.manifest.version:
         raise PublishError(
-            f"The hand-over has the version {handoff.version}, and its manifest "
+            f"The hand-over document has version {handoff.version}, but its manifest "
             f"{checked.manifest.version}."
         )
     if checked.signers is None:
         sys.stderr.write("The manifest's signatures are not checked: name --key or --root.\n")
     elif not set(handoff.signers) <= set(checked.signers):
-        raise PublishError("The hand-over names signers whose signatures do not hold.")
+        raise PublishError("The hand-over document names signers without valid signatures.")
     if handoff.mode == Mode.PRIVATE and not handoff.journal:
         sys.stdout.write("A Private boot hands over no journal.\n")
         return None
-    # The oldest lines are left out of a hand-over that would be too large, and a daemon that is
-    # started again reads the end of a long journal.
+    # A hand-over document lacks the oldest lines of a long journal, and a restarted daemon reads
+    # only the end of one.
     long = sum(len(line) for line in handoff.journal) >= MAX_EARLIER // 2
     walk = replay(handoff.journal, manifest=checked.manifest, partial=long)
     _check_signers(walk, checked)
     verified = walk.verified
     if verified is None:
-        raise PublishError("The journal of the hand-over verified no manifest.")
+        raise PublishError("The journal in the hand-over document verified no manifest.")
     for what, one, other in (
         ("signers", tuple(handoff.signers), tuple(verified["keys"])),
         ("version", str(handoff.version), verified["version"]),
@@ -114,12 +114,14 @@ def _replay_handoff(handoff: Handoff, options: argparse.Namespace) -> Walk | Non
         *_sources(handoff, walk),
     ):
         if one != other:
-            raise PublishError(f"The hand-over has the {what} {one}, and its journal {other}.")
+            raise PublishError(
+                f"The hand-over document has the {what} {one}, but its journal {other}."
+            )
     return walk
 
 
 def _sources(handoff: Handoff, walk: Walk) -> Iterator[tuple[str, str, str]]:
-    """Yield where each artifact came from, as the hand-over and as its journal has it."""
+    """Yield the source of each artifact in the hand-over document and in its journal."""
     for name, source in walk.sources.items():
         if name in handoff.sources:
             yield f"source of {name}", handoff.sources[name].removeprefix("ipfs+"), source
@@ -129,23 +131,23 @@ def _check_signers(walk: Walk, checked: _CheckedManifest) -> None:
     if walk.verified is None or checked.signers is None:
         return
     if not set(walk.verified["keys"]) <= set(checked.signers):
-        raise PublishError("The journal names signers whose signatures do not hold.")
+        raise PublishError("The journal names signers without valid signatures.")
 
 
 def _check_manifest(handoff: Handoff | None, options: argparse.Namespace) -> _CheckedManifest:
-    """Return the manifest to compare with, and who of those trusted signed it.
+    """Return the manifest to compare with, and its trusted signers.
 
     Raises:
-        PublishError: it is no manifest, or not signed by those whom the arguments trust.
+        PublishError: it is not a manifest, or is not signed by keys that the options trust.
     """
     named: Path | None = options.manifest
     if handoff is not None and named is not None:
-        raise UsageError("A hand-over carries its manifest: leave --manifest out.")
+        raise UsageError("A hand-over document contains its manifest: leave --manifest out.")
     trusts = options.key is not None or options.root is not None
     if handoff is None and named is None:
         if trusts or options.threshold is not None:
             raise UsageError(
-                "A journal does not carry the manifest that --key and --root would judge: name "
+                "A journal does not contain the manifest that --key and --root check: name "
                 "it with --manifest, or give the handoff.json of the booted system."
             )
         return _CheckedManifest(None, None, None)
@@ -167,7 +169,7 @@ def _read(path: Path) -> bytes:
 def _chain(options: argparse.Namespace) -> Chain:
     if options.root is not None:
         if options.threshold is not None:
-            raise UsageError("A root says itself how many must sign: leave --threshold out.")
+            raise UsageError("A root has its own thresholds: leave --threshold out.")
         chain, findings = check_roots(options.root.parent, options.root)
         if chain is None:
             raise PublishError("; ".join(finding.text for finding in findings))
@@ -178,7 +180,7 @@ def _chain(options: argparse.Namespace) -> Chain:
 
 
 def _signers(raw: bytes, manifest: Manifest, chain: Chain) -> tuple[str, ...]:
-    """Return who signed; dates do not count, for a journal is of the past."""
+    """Return the trusted signers; dates are not checked, because a journal is of the past."""
     failure: Refusal = ChannelUnknown(version=chain.version, channel=manifest.channel)
     for trust in chain.ever_trusted(manifest.channel):
         try:

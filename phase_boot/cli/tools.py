@@ -1,4 +1,4 @@
-"""Small commands that print what is generated: `policy`, `refusals`, `graph`, `completion`."""
+"""Commands that print generated text: `policy`, `refusals`, `graph`, `completion`."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def graph(options: argparse.Namespace) -> int:
     """Print the graph of the machine's states.
 
     Raises:
-        CommandError: the installed states are no complete machine.
+        CommandError: the installed states do not form a complete machine.
     """
     from phase_boot.machine.diagram import PROMELA, draw  # noqa: PLC0415 - not for the help
 
@@ -105,7 +105,7 @@ def graph(options: argparse.Namespace) -> int:
     try:
         sys.stdout.write(promela(installed_handlers()))
     except RegistryError as error:
-        raise CommandError(f"The installed states are no machine: {error}.") from None
+        raise CommandError(f"The installed states do not form a machine: {error}.") from None
     return 0
 
 

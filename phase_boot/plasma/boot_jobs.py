@@ -68,7 +68,7 @@ class Paths:
         handoff: the folder with the hand-over document and the digest of the rootfs.
         jobs: the jobs of the rootfs, and a store of their modules.
         cache: the mount point of Cache, with the store of the seed.
-        data: a writable folder of Cache, or one in memory.
+        data: the folder of keys, receipts and downloads, on Cache or in memory.
         root: the parent of /proc and /sys.
     """
 

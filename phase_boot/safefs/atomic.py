@@ -26,7 +26,7 @@ PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
 PUBLIC_FOLDER: Final = 0o755
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# What link(2) reports on a filesystem without hard links, such as FAT.
+# Errors of link(2) on a filesystem without hard links, such as FAT.
 _NO_LINKS: Final = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))
 
 
@@ -64,7 +64,7 @@ def replace(path: Path, data: bytes, mode: int, *, temporary: str | None = None)
 
     Raises:
         Locked: another process is writing it.
-        OSError: the disk refuses; the old content stays, unless only the final flush failed.
+        OSError: the disk fails; the old content stays, unless only the final flush failed.
     """
     with folder_beneath(path.parent) as folder_fd:
         replace_at(folder_fd, path.name, [data], mode, temporary=temporary)
@@ -74,9 +74,9 @@ def create(path: Path, data: bytes, mode: int) -> None:
     """Write the new file ``path`` atomically and durably.
 
     Raises:
-        FileExistsError: there is one; it is left alone.
+        FileExistsError: the file exists; it is unchanged.
         Locked: another process is creating it.
-        OSError: the disk refuses.
+        OSError: the disk fails.
     """
     with folder_beneath(path.parent) as folder_fd:
         create_at(folder_fd, path.name, [data], mode)
@@ -104,7 +104,7 @@ def replace_at(  # noqa: PLR0913 - two of them have defaults
 
     Raises:
         Locked: another process is writing it.
-        OSError: the disk refuses; the old content stays, unless only the final flush failed.
+        OSError: the disk fails; the old content stays, unless only the final flush failed.
     """
     with _temporary(folder_fd, temporary or f".{name}.new", pieces, mode, system) as made:
         system.rename(made, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
@@ -117,9 +117,9 @@ def create_at(
     """Write the new file ``name`` in the folder ``folder_fd`` atomically and durably.
 
     Raises:
-        FileExistsError: there is one; it is left alone.
+        FileExistsError: the file exists; it is unchanged.
         Locked: another process is creating it.
-        OSError: the disk refuses.
+        OSError: the disk fails.
     """
     with _temporary(folder_fd, f".{name}.new", pieces, mode, system) as made:
         try:
@@ -144,8 +144,8 @@ def write_new(
     A crash may leave a part of it, so a later rename or another file must make it valid.
 
     Raises:
-        FileExistsError: there is one.
-        OSError: the disk refuses; nothing is left then.
+        FileExistsError: the file exists.
+        OSError: the disk fails; no file is left.
     """
     fd = system.open(name, _NEW, mode, dir_fd=folder_fd)
     try:
@@ -235,7 +235,7 @@ def _reclaim(folder_fd: int, name: str, system: Syscalls) -> None:
         return
     try:
         lock(fd, name)
-        # The lock of a file that has lost its name protects nothing.
+        # A lock on a file without its name protects nothing.
         if _is_named(fd, name, folder_fd):
             system.unlink(name, dir_fd=folder_fd)
     finally:

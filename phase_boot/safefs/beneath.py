@@ -98,9 +98,9 @@ def open_beneath(root: Path, path: str, *, follow_root: bool = True) -> Buffered
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """Return a regular file, at most ``limit`` bytes and one more; links are followed.
+    """Return at most ``limit`` + 1 bytes of a regular file; links are followed.
 
-    It is for paths that the operator names. It does not block on a FIFO.
+    Use it for paths that the operator names. It does not block on a FIFO.
 
     Raises:
         OSError: it cannot be read, or is of another type.

@@ -1,4 +1,4 @@
-"""Spawning and confining a child process: the one way in which a process gives up its rights.
+"""Spawning and confining child processes: the only code that gives up rights of a process.
 
 The child is a fork without exec, so it needs no program file and starts in a millisecond. It gives
 up its rights before it touches untrusted input, as OpenSSH's privilege separation does. Each
@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 NOBODY: Final = 65534
 """The user and group id that owns no files."""
 LAST_FD: Final = 2**31 - 1
-"""No descriptor is higher, whatever the limits are; the kernel closes such a range at once."""
+"""Upper bound of all descriptors, whatever the limits are."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_GET_PDEATHSIG: Final = 2
 _PR_GET_DUMPABLE: Final = 3
@@ -39,14 +39,14 @@ _CAPABILITY_WORDS: Final = 6
 
 
 class NotConfined(OSError):
-    """A right that was to be given up is still there; the text names it."""
+    """A right could not be given up; the text names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
     """What a process gives up.
 
-    Always: all capabilities, gaining privileges by exec, and life beyond that of its parent.
+    In any case: all capabilities, new privileges by exec, and surviving its parent.
 
     Attributes:
         user: the user and group id that it takes if it is root; None keeps them.
@@ -81,7 +81,7 @@ def spawn(body: Callable[[], None]) -> Child:
     The exit status is 0 if ``body`` returns and 1 if it raises. Exit handlers and buffers of the
     parent are not run in the child. ``body`` calls `confine`.
     """
-    # Else the child would write what is buffered a second time.
+    # Otherwise the child would write buffered output a second time.
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -95,7 +95,7 @@ def confine(confinement: Confinement) -> None:
     """Give up the rights of this process, and read back that they are gone.
 
     Raises:
-        OSError: a right cannot be given up; `NotConfined` if it is still there afterwards.
+        OSError: a right cannot be given up; `NotConfined` if it remains afterwards.
         SystemExit: the parent exited meanwhile.
     """
     parent = os.getppid()
@@ -115,7 +115,7 @@ def confine(confinement: Confinement) -> None:
     _drop_capabilities()
     if not confinement.traceable:
         _prctl(_PR_SET_DUMPABLE, 0)
-    # The change of user clears it, and the parent may exit before it is set again.
+    # Changing the user clears it, and the parent may exit before it is set again.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     check_confined(confinement)
     if os.getppid() != parent:
@@ -123,7 +123,7 @@ def confine(confinement: Confinement) -> None:
 
 
 def keep_descriptors(kept: Sequence[int]) -> None:
-    """Close every descriptor but those of ``kept``."""
+    """Close every descriptor except ``kept``."""
     first = 0
     for fd in sorted(kept):
         # Python 3.11 closes every descriptor for an empty range that starts at 0.
@@ -150,7 +150,7 @@ def check_confined(confinement: Confinement) -> None:
     """Read back each right that was given up.
 
     Raises:
-        NotConfined: one of them is still there.
+        NotConfined: one of them remains.
     """
     user = confinement.user
     if user is not None and {*os.getresuid(), *os.getresgid(), *os.getgroups()} != {user}:

@@ -63,7 +63,7 @@ class _Hashed:
 
 
 def write(root: Path, path: tuple[str, ...], pieces: Iterable[bytes]) -> Written:
-    """Write a new file and make it durable; raise OSError, also where one is there already."""
+    """Write a new file durably; raise OSError if it fails or the file exists."""
     # No atomic write is needed: no entry names the file yet. The entry is written last, atomically.
     hashed = _Hashed(pieces)
     with _open_folder(root, path[:-1], create=_FOLDER_MODE) as folder_fd:

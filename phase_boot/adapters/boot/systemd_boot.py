@@ -85,7 +85,7 @@ class SystemdBootLoader:
         """Check first, and mount only if files are left, as mounting delays the boot."""
         try:
             files = await self._remove_staged()
-            # Only now: a variable that the firmware will not give up leaves no file behind.
+            # The files go first: they are gone even if the firmware cannot delete the variable.
             await asyncio.to_thread(self._delete_one_shot)
         except _FAILURES as failure:
             raise CannotChainload(_sentence(failure)) from failure

@@ -102,7 +102,7 @@ class Browser:
         *,
         routed: Callable[[str], bool] = has_route,
     ) -> None:
-        """Look for what ``query`` says, with the module ``mdns_message``.
+        """Search for ``query``; ``message`` is the module `mdns_message`.
 
         ``routed`` returns whether the kernel has a route to an address.
         """
@@ -258,7 +258,7 @@ def manifest_urls(
             values the first counts (RFC 6763, section 6.4).
         server: the host name of the announcer.
         addresses: the announced addresses of that host.
-        query: what is looked for.
+        query: the requested channel and architecture.
     """
     if not is_wanted(properties, query):
         return

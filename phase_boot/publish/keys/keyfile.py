@@ -73,7 +73,7 @@ def read_key(path: Path, attempts: Attempts = prompt_attempts) -> SigningKey:
     """Read a key file, and decrypt it with one of ``attempts`` if necessary.
 
     Raises:
-        PublishError: others may read or write it, it is no key file, no attempt opens it, or it
+        PublishError: others may read or write it, it is not a key file, no attempt opens it, or it
             cannot be read.
     """
     found = read_keyfile(path)

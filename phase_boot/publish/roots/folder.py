@@ -58,8 +58,8 @@ class Draft:
 def read_roots(folder: Path, given: Path | None = None) -> Iterator[RootFile]:
     """Yield the roots of ``folder``, the oldest first.
 
-    The first is trusted as given, unless ``given`` is a root from elsewhere: then that one is, and
-    what is older is left out.
+    The first root is trusted as given. With ``given``, a root from another place, that one is
+    trusted instead, and older roots are left out.
 
     Raises:
         PublishError: the folder or ``given`` cannot be read.
@@ -155,8 +155,8 @@ def read_draft(path: Path, given: Path | None = None) -> Draft:
     """Read a draft, and the root before it from the same folder.
 
     Raises:
-        PublishError: no signature would make machines follow it, the roots before it are
-            not in the folder or do not follow, or it cannot be read.
+        PublishError: every machine would refuse it, the roots before it are missing or invalid, or
+            it cannot be read.
     """
     document = read(path)
     try:

@@ -60,8 +60,8 @@ def add(draft: Draft, keys: Sequence[SigningKey]) -> Draft:
     """Sign ``draft`` with ``keys``, and make it a root if it has enough signatures.
 
     Raises:
-        PublishError: a key has no say in it, a signature that is there does not fit, no machine
-            would follow it, or the disk refuses.
+        PublishError: a key is not a root key, an existing signature is invalid, every machine would
+            refuse the root, or the disk fails.
     """
     check(draft)
     for key in keys:
@@ -69,7 +69,7 @@ def add(draft: Draft, keys: Sequence[SigningKey]) -> Draft:
     raw = add_signatures(draft.document, rules.signed_bytes(draft.document), keys)
     if len(raw) > MAX_BYTES:
         raise PublishError(
-            f"A root of more than {MAX_BYTES} bytes is refused by every machine: shorten it."
+            f"Every machine refuses a root of more than {MAX_BYTES} bytes: shorten it."
         )
     ready = Draft(draft.path, read_document(raw), draft.root, draft.previous)
     replace(draft.path, raw, PUBLIC)

@@ -148,8 +148,8 @@ def test_a_journal_is_compared_with_its_manifest(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--key", NEW_PUBLISHER.keyid], "does not carry the manifest"),
-        (["--root", "r.json"], "does not carry the manifest"),
+        (["--key", NEW_PUBLISHER.keyid], "does not contain the manifest"),
+        (["--root", "r.json"], "does not contain the manifest"),
     ],
 )
 def test_a_journal_alone_has_nothing_that_a_key_could_judge(
