@@ -1,7 +1,10 @@
-"""Inputs of `make bench-update`: three versions of a Debian root file system, built once.
+"""Inputs of `make bench-update`: three versions of one Debian root file system, as squashfs images.
 
-The second version updates two packages of the first, as a security update does. The third also has
-another kernel. The older packages come from the archive, which keeps them beside the newest.
+The benchmark measures how many bytes a machine with one version downloads for the next. `security`
+updates two packages of `base`; `kernel` replaces the kernel of `security` as well. Packages are
+extracted, not installed: what their scripts would change is small beside the packages. Both
+versions of a package come from Debian 13's archive, which keeps superseded security updates for a
+while, so runs of different dates may compare different packages.
 """
 
 from __future__ import annotations
@@ -14,10 +17,19 @@ from image.errors import BuildError
 from image.steps.packages import LEFT_OUT
 from image.tools import Tool, run
 
-NAMES: Final = ("base", "security", "kernel")
+IMAGE_NAMES: Final = ("base", "security", "kernel")
 UPDATED: Final = ("libssl3t64", "openssl")
-OPTIONS: Final = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "64K", "-no-fragments")
-"""The target's options with faster compression, which hardly changes what two versions share."""
+"""Packages of Debian 13 that `security` updates."""
+MKSQUASHFS_OPTIONS: Final = (
+    "-comp",
+    "zstd",
+    "-Xcompression-level",
+    "9",
+    "-b",
+    "64K",
+    "-no-fragments",
+)
+"""The options of a published target, with a lower zstd level, which saves minutes."""
 _PACKAGES: Final = (
     *("linux-image-amd64", "systemd", "systemd-sysv", "dbus", "sudo", "tzdata", "ca-certificates"),
     *("openssh-server", "openssh-client", "openssl", "curl", "network-manager", "iproute2"),
@@ -25,7 +37,7 @@ _PACKAGES: Final = (
     *("python3", "python3-cryptography", "python3-requests", "perl", "git", "vim", "make"),
     *("gdb", "strace", "tmux", "htop", "xserver-xorg-core"),
 )
-_HOOK: Final = r"""set -e
+_DOWNLOAD_HOOK: Final = r"""set -e
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 mkdir -m 777 "$1/debs"; cd "$1/debs"
 versions() { apt-cache madison "$1" | grep Packages | cut -d'|' -f2 | tr -d ' ' | sort -uV; }
@@ -43,19 +55,21 @@ cp -a old new kernel OUT/
 
 
 def root_images(folder: Path) -> dict[str, Path]:
-    """Return the three squashfs files by name; the first call builds them.
+    """Return the paths of the three images by `IMAGE_NAMES`; build those that ``folder`` lacks.
+
+    Building takes minutes and reads the Debian archive. A change of this module does not rebuild.
 
     Raises:
-        BuildError: the archive no longer has two versions of the packages.
+        BuildError: the archive has one version of the packages in `UPDATED`, or a tool failed.
     """
-    made = {name: folder / f"{name}.sqfs" for name in NAMES}
+    made = {name: folder / f"{name}.sqfs" for name in IMAGE_NAMES}
     if not all(path.is_file() for path in made.values()):
         folder.mkdir(parents=True, exist_ok=True)
-        _make(folder, made)
+        _build_images(folder, made)
     return made
 
 
-def _make(folder: Path, made: dict[str, Path]) -> None:
+def _build_images(folder: Path, made: dict[str, Path]) -> None:
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     debs = folder / "debs"
@@ -76,8 +90,11 @@ def _make(folder: Path, made: dict[str, Path]) -> None:
 
 
 def _extract(folder: Path, tree: Path, debs: Path) -> None:
+    """Extract the base packages to ``tree``, and download the others to ``debs``."""
     hook = folder / "hook.sh"
-    script = _HOOK.replace("UPDATED", " ".join(UPDATED)).replace("OUT/", f"{debs.absolute()}/")
+    script = _DOWNLOAD_HOOK.replace("UPDATED", " ".join(UPDATED)).replace(
+        "OUT/", f"{debs.absolute()}/"
+    )
     hook.write_text(script)
     archive = folder / "base.tar"
     run(
@@ -99,4 +116,13 @@ def _pack(tree: Path, packages: list[Path], out: Path) -> None:
     """Extract packages over the tree, then pack it as squashfs."""
     for package in packages:
         run(Tool.DPKG_DEB, "-x", package, tree)
-    run(Tool.MKSQUASHFS, tree, out, *OPTIONS, "-all-root", "-no-xattrs", "-noappend", "-quiet")
+    run(
+        Tool.MKSQUASHFS,
+        tree,
+        out,
+        *MKSQUASHFS_OPTIONS,
+        "-all-root",
+        "-no-xattrs",
+        "-noappend",
+        "-quiet",
+    )

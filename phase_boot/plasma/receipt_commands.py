@@ -49,14 +49,14 @@ def listing(options: argparse.Namespace) -> int:
     """Print the receipts of a folder, the oldest first; the status is 1 if one is invalid."""
     bad = 0
     for entry in ReceiptFolder(options.folder).entries():
-        good = isinstance(entry.found, Receipt)
+        good = isinstance(entry.result, Receipt)
         bad += not good
         if options.json:
             sys.stdout.write(f"{_as_json(entry)}\n")
-        elif isinstance(entry.found, Receipt):
-            sys.stdout.write(f"{_row(entry.found)}\n")
+        elif isinstance(entry.result, Receipt):
+            sys.stdout.write(f"{_row(entry.result)}\n")
         else:
-            sys.stdout.write(f"BAD {entry.path.name}: {entry.found} [{entry.found.code}]\n")
+            sys.stdout.write(f"BAD {entry.path.name}: {entry.result} [{entry.result.code}]\n")
     return 1 if bad else 0
 
 
@@ -127,7 +127,7 @@ def _row(found: Receipt) -> str:
 
 
 def _as_json(entry: Entry) -> str:
-    found, fault = entry.found, None
+    found, fault = entry.result, None
     if not isinstance(found, Receipt):
         fault = f"{found} [{found.code}]"
     table = found.table() if isinstance(found, Receipt) else {}

@@ -141,7 +141,7 @@ def publish_draft(
         if not force:
             _check_is_newer(site, path, manifest.version)
         for artifact in manifest.artifacts.values():
-            fault = site.fault(artifact, manifest.dags.get(artifact.name))
+            fault = site.find_fault(artifact, manifest.dags.get(artifact.name))
             if fault is not None:
                 raise PublishError(
                     f"{artifact.name} {fault}, so no machine could boot the version: run "
@@ -196,22 +196,22 @@ def _store_files(
         skip=release.skip_image_checks,
     )
     for each in staged:
-        site.keep(each)
+        site.commit(each)
     artifacts = [each.artifact for each in staged]
     modules = [site.add("module", file) for file in release.modules]
     for module in modules:
-        site.chunk(module.artifact, module.dag)
+        site.store_dag(module.artifact, module.dag)
     jobs = [_read_job(site, file) for file in release.jobs]
-    dags = {each.artifact.name: str(site.chunk(each.artifact, each.dag)) for each in staged}
+    dags = {each.artifact.name: str(site.store_dag(each.artifact, each.dag)) for each in staged}
     document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
     return document, (*_replaced_entries([*staged, *modules]), *warnings)
 
 
 def _replaced_entries(staged: Sequence[Staged]) -> Iterator[str]:
     for each in staged:
-        if each.damage is not None:
+        if each.fault is not None:
             path = entry_path(each.artifact.digest)
-            yield f"{path} {each.damage} and was replaced: check the disk that the SITE is on."
+            yield f"{path} {each.fault} and was replaced: check the disk that the SITE is on."
 
 
 def _image_warnings(
@@ -244,13 +244,13 @@ def _read_job(site: Site, file: Path) -> dict[str, object]:
 
 def _check_module_stored(site: Site, job: Job) -> None:
     module = Artifact("module", job.module, job.size)
-    fault = site.fault(module)
+    fault = site.find_fault(module)
     if fault is not None:
         raise PublishError(
             f"The module of the job {job.name} {fault}, so no machine could run it: name its file "
             "with --module."
         )
-    if job.cid is not None and (cid := site.chunk(module)) != job.cid:
+    if job.cid is not None and (cid := site.store_dag(module)) != job.cid:
         raise PublishError(
             f"The job {job.name} names the CID {job.cid}, but its module has the CID {cid}: write "
             "the latter, or leave it out."

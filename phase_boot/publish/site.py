@@ -1,7 +1,9 @@
-"""A SITE on disk: readers, crashes and second publishers never see a half-written file.
+"""Atomic, crash-safe writes to a SITE, the folder that a publisher makes for any web server.
 
-Every file is made in a staging folder, flushed, and then moved to its name; the SITE is locked
-against other publishers meanwhile.
+Each file is written to a staging folder, flushed, and renamed to its final path, so no reader sees
+a partly written file and a crash leaves none at its path. Artifacts are stored by their sha256 and
+do not change; the caller writes the manifest that names them last, so a reader of the SITE finds
+everything that a manifest names. The SITE is locked against other publishers while one runs.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from phase_boot.safefs.atomic import PUBLIC, flush, make_folders, move, sync_fol
 from phase_boot.store.layout import ENTRIES, dag_path, entry_path
 
 STAGING: Final = ".publishing"
-"""Staging folder below the SITE; the next run removes leftovers of a killed one."""
+"""Staging folder below the SITE; the next run removes files that an interrupted run left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,15 @@ class Staged:
 
     artifact: Artifact
     path: Path
-    """A copy in the staging folder, or the entry of the store if it has the same bytes."""
+    """A copy in the staging folder, or the entry in the store if it has the same bytes."""
     dag: FileDag | None = None
     """The DAG over its chunks, if the hashing pass built it."""
-    damage: str | None = None
-    """The damage of the entry that the copy replaces, in a few words; None without one."""
+    fault: str | None = None
+    """The fault of the stored entry that the copy will replace (see `Site.find_fault`), or None."""
 
 
 class Site:
-    """The root of a mirror, locked by one publisher at a time; `open_site` opens it."""
+    """A SITE that is locked by this publisher; `open_site` makes it."""
 
     def __init__(self, root: Path, *, report: Report = unreported, share: Clone = clone) -> None:
         self._root = root
@@ -54,7 +56,7 @@ class Site:
         self._share = share
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return up to ``limit`` bytes of a file below the root; None if it does not exist."""
+        """Return the first ``limit`` bytes of a file below the root; None if it does not exist."""
         try:
             with (self._root / path).open("rb") as file:
                 return file.read(limit)
@@ -65,17 +67,21 @@ class Site:
         """Stage ``source`` as the artifact ``name`` and store it.
 
         Raises:
-            PublishError: `stage` raised it.
+            PublishError: ``source`` is empty or changed while it was read.
         """
         staged = self.stage(name, source)
-        self.keep(staged)
+        self.commit(staged)
         return staged
 
     def stage(self, name: str, source: Path) -> Staged:
-        """Hash and chunk ``source``, and copy it to the staging folder unless the store has it.
+        """Hash and chunk ``source``, and copy it to staging unless the store has the same bytes.
+
+        Args:
+            name: the artifact's name in the manifest, such as `kernel`.
+            source: a file or a pipe.
 
         Raises:
-            PublishError: ``source`` is empty, or changed meanwhile.
+            PublishError: ``source`` is empty or changed while it was read, by its time and size.
         """
         with source.open("rb") as reader:
             before = os.fstat(reader.fileno())
@@ -92,8 +98,8 @@ class Site:
             )
         return staged
 
-    def keep(self, staged: Staged) -> None:
-        """Move a staged artifact into the store, durably."""
+    def commit(self, staged: Staged) -> None:
+        """Move a staged artifact into the store, durably; replace a faulty entry."""
         path = entry_path(staged.artifact.digest)
         if staged.path == self._root / path:
             self._make_durable(path)
@@ -101,39 +107,40 @@ class Site:
             self._publish_file(staged.path, path)
 
     def entry(self, artifact: Artifact) -> Path:
-        """Return the path of an artifact in the store."""
+        """Return the path of an artifact in the store, whether or not it exists."""
         return self._root / entry_path(artifact.digest)
 
-    def chunk(self, artifact: Artifact, made: FileDag | None = None) -> Cid:
-        """Store the nodes over the chunks of a stored artifact, and return their root.
+    def store_dag(self, artifact: Artifact, dag: FileDag | None = None) -> Cid:
+        """Store the DAG nodes that link the chunks of a stored artifact; return the root CID.
 
         A valid DAG that a manifest of the SITE names for the same bytes is reused.
 
         Args:
             artifact: an artifact in the store.
-            made: the DAG, if staging built it; without it the entry is read.
+            dag: the DAG that staging built; without it the entry is read and chunked.
 
         Raises:
-            PublishError: numpy is missing.
+            PublishError: numpy is missing, which the chunker needs.
         """
         chunker = load_chunker()
         sizes = chunker.sizes(artifact.size)
-        for dag in named_dags(self._root, artifact.digest):
-            if not index_fault(self._root, artifact, dag, sizes=sizes, report=self._report):
-                if (self._root / dag_path(dag)).exists():
-                    self._make_durable(dag_path(dag))
-                return dag
-        if made is None:
+        for root in named_dags(self._root, artifact.digest):
+            if not index_fault(self._root, artifact, root, sizes=sizes, report=self._report):
+                if (self._root / dag_path(root)).exists():
+                    self._make_durable(dag_path(root))
+                return root
+        if dag is None:
             with self.entry(artifact).open("rb") as file:
-                made = chunker.build(_Counted(file, artifact, self._report), artifact.size)
-        if made.nodes:
-            self.write(dag_path(made.root), b"".join(made.car()))
-        return made.root
+                dag = chunker.build(_Counted(file, artifact, self._report), artifact.size)
+        if dag.nodes:
+            self.write(dag_path(dag.root), b"".join(dag.car()))
+        return dag.root
 
-    def fault(self, artifact: Artifact, dag: Cid | None = None) -> str | None:
-        """Return how the stored ``artifact`` differs from the signed one, in a few words, or None.
+    def find_fault(self, artifact: Artifact, dag: Cid | None = None) -> str | None:
+        """Read a stored file whole, and return how it differs from ``artifact``, or None.
 
-        With ``dag`` its chunks must be those of that DAG.
+        The result is a predicate, such as "has other bytes in the store". A missing file is a
+        fault as well. With ``dag`` the file's chunks must be those of that DAG.
         """
         path = self.entry(artifact)
         if path.is_symlink() or not path.is_file():
@@ -148,11 +155,11 @@ class Site:
         return index_fault(self._root, artifact, dag, report=self._report)
 
     def remove(self, path: str) -> None:
-        """Remove a file below the root."""
+        """Remove a file below the root; raise FileNotFoundError if it does not exist."""
         (self._root / path).unlink()
 
     def write(self, path: str, data: bytes) -> Path:
-        """Write ``data`` atomically to a path below the root, and return the absolute path."""
+        """Write ``data`` atomically and durably to a path below the root; return the whole path."""
         made = self._staging / "file"
         with made.open("wb") as writer:
             writer.write(data)
@@ -167,7 +174,7 @@ class Site:
         artifact = hash_file(name, reader, self._report)
         reader.seek(0)
         # The entry is read too: a damaged one would otherwise be published forever.
-        return None if self.fault(artifact) else Staged(artifact, self.entry(artifact))
+        return None if self.find_fault(artifact) else Staged(artifact, self.entry(artifact))
 
     def _copy_in(self, name: str, reader: BinaryIO) -> Staged:
         made = self._staging / name
@@ -181,8 +188,8 @@ class Site:
             return Staged(artifact, made, content.dag)
         if entry.is_symlink() or not entry.is_file():
             return Staged(artifact, made, content.dag, "is not a regular file in the store")
-        damage = self.fault(artifact)
-        return Staged(artifact, entry if damage is None else made, content.dag, damage)
+        fault = self.find_fault(artifact)
+        return Staged(artifact, entry if fault is None else made, content.dag, fault)
 
     def _has_entry_of(self, size: int) -> bool:
         try:
@@ -220,10 +227,10 @@ def open_site(root: Path, *, report: Report = unreported, share: Clone = clone) 
     Args:
         root: the SITE.
         report: called with the progress of reading and writing whole artifacts.
-        share: makes a new file share the blocks of another one.
+        share: makes a reflink (copy-on-write clone) of a file where the file system can.
 
     Raises:
-        PublishError: another publisher holds it, or the disk fails, here or in the block.
+        PublishError: another publisher holds the lock, or the SITE cannot be created or locked.
     """
     try:
         make_folders(root)

@@ -22,77 +22,77 @@ def made(fuel: int) -> bytes:
     return sign_receipt(NODE, receipt(fuel=fuel))
 
 
-def fuels(ledger: ReceiptFolder) -> list[int]:
-    return [entry.found.fuel for entry in ledger.entries() if isinstance(entry.found, Receipt)]
+def fuels(folder: ReceiptFolder) -> list[int]:
+    return [entry.result.fuel for entry in folder.entries() if isinstance(entry.result, Receipt)]
 
 
 def test_receipts_are_kept_in_their_order(tmp_path: Path) -> None:
-    ledger = ReceiptFolder(tmp_path / "plasma" / "receipts")
-    paths = [ledger.add(made(number)) for number in (3, 1, 2)]
+    folder = ReceiptFolder(tmp_path / "plasma" / "receipts")
+    paths = [folder.add(made(number)) for number in (3, 1, 2)]
     assert [path.name[:9] for path in paths] == ["00000001-", "00000002-", "00000003-"]
     assert paths[0].read_bytes() == made(3)
-    assert fuels(ledger) == [3, 1, 2]
+    assert fuels(folder) == [3, 1, 2]
     assert fuels(ReceiptFolder(tmp_path / "plasma" / "receipts")) == [3, 1, 2]
 
 
 def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
-    ledger = ReceiptFolder(tmp_path, most=3)
+    folder = ReceiptFolder(tmp_path, max_receipts=3)
     for number in range(5):
-        ledger.add(made(number))
-    assert fuels(ledger) == [2, 3, 4]
-    assert ledger.add(made(9)).name.startswith("00000006-")
+        folder.add(made(number))
+    assert fuels(folder) == [2, 3, 4]
+    assert folder.add(made(9)).name.startswith("00000006-")
 
 
 def test_the_oldest_go_when_they_take_too_much(tmp_path: Path) -> None:
-    ledger = ReceiptFolder(tmp_path, most_bytes=len(made(0)) * 2)
+    folder = ReceiptFolder(tmp_path, max_total_bytes=len(made(0)) * 2)
     for number in range(4):
-        ledger.add(made(number))
-    assert fuels(ledger) == [2, 3]
-    tight = ReceiptFolder(tmp_path, most_bytes=1)
+        folder.add(made(number))
+    assert fuels(folder) == [2, 3]
+    tight = ReceiptFolder(tmp_path, max_total_bytes=1)
     tight.add(made(7))
     assert fuels(tight) == [7]
 
 
 def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".receipt.new").write_text('{"half')
-    ledger = ReceiptFolder(tmp_path)
-    assert fuels(ledger) == []
-    ledger.add(made(1))
+    folder = ReceiptFolder(tmp_path)
+    assert fuels(folder) == []
+    folder.add(made(1))
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     for name in ("README", "00000001.json", "00000001-xyz.json", "x00000001-0123456789abcdef.json"):
         (tmp_path / name).touch()
-    ReceiptFolder(tmp_path, most=1).add(made(1))
+    ReceiptFolder(tmp_path, max_receipts=1).add(made(1))
     assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_a_changed_receipt_is_listed_with_its_refusal(tmp_path: Path) -> None:
-    ledger = ReceiptFolder(tmp_path)
-    path = ledger.add(made(1))
-    ledger.add(made(2))
+    folder = ReceiptFolder(tmp_path)
+    path = folder.add(made(1))
+    folder.add(made(2))
     path.write_bytes(made(1).replace(b'"fuel":1', b'"fuel":3'))
-    first, second = ledger.entries()
-    assert isinstance(first.found, ReceiptBadSignature)
-    assert isinstance(second.found, Receipt)
+    first, second = folder.entries()
+    assert isinstance(first.result, ReceiptBadSignature)
+    assert isinstance(second.result, Receipt)
 
 
 def test_a_disk_that_is_full_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
-    ledger = ReceiptFolder(tmp_path, most=2)
-    ledger.add(made(1))
+    folder = ReceiptFolder(tmp_path, max_receipts=2)
+    folder.add(made(1))
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
         with pytest.raises(PlasmaError) as refused:
-            ledger.add(made(2))
+            folder.add(made(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     why = os.strerror(errno.EFBIG)
     assert str(refused.value) == f"The receipt cannot be stored in {tmp_path}: {why}."
-    assert fuels(ledger) == [1]
+    assert fuels(folder) == [1]
     assert len(list(tmp_path.iterdir())) == 1
 
 

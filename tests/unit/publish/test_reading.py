@@ -64,11 +64,11 @@ def test_an_entry_and_its_chunks_are_those_of_separate_passes(
         tmp_path / "site", share=share, report=lambda step, _done, _size: steps.add(step)
     ) as site:
         staged = site.add("rootfs", source)
-        root = site.chunk(staged.artifact, staged.dag)
+        root = site.store_dag(staged.artifact, staged.dag)
         in_one = (tmp_path / "site" / dag_path(root)).read_bytes()
         assert "rootfs: index" not in steps
         (tmp_path / "site" / dag_path(root)).unlink()
-        assert site.chunk(staged.artifact) == root
+        assert site.store_dag(staged.artifact) == root
         assert "rootfs: index" in steps
         assert (tmp_path / "site" / dag_path(root)).read_bytes() == in_one
 
