@@ -13,6 +13,7 @@ from typing import Final
 
 from image.errors import BuildError
 from image.import_graph import ImportGraph, is_below
+from image.repository import ROOT
 
 COMMAND_LINE: Final = "phase_boot.cli"
 """Names the module of every command, and imports it when the command is called."""
@@ -28,6 +29,7 @@ class Packing:
         commands: whether the root carries every command, or the command line's frame alone.
         left_out: packages that a command imports, with that command.
         forbidden: modules and packages that must not be among the packed ones.
+        data: patterns, relative to the repository, of files that packed modules read.
     """
 
     programs: tuple[str, ...]
@@ -35,6 +37,7 @@ class Packing:
     commands: bool = True
     left_out: tuple[str, ...] = ()
     forbidden: tuple[str, ...]
+    data: tuple[str, ...] = ()
 
 
 SEED: Final = Packing(
@@ -61,6 +64,7 @@ TARGET: Final = Packing(
     programs=(f"{COMMAND_LINE}.main",),
     left_out=("phase_boot.drill", "policies.write"),
     forbidden=("image", "phase_boot.drill", "policies.write", "tests"),
+    data=("policies/*.toml",),
 )
 """`phase-boot plasma boot` and `phase-boot serve`, which units of the example target call."""
 
@@ -88,6 +92,7 @@ def packed_modules(packing: Packing, graph: ImportGraph) -> frozenset[str]:
 
 
 def packed_files(packing: Packing, graph: ImportGraph) -> tuple[Path, ...]:
-    """Return the sources of `packed_modules`, sorted."""
-    files = (graph.file(name) for name in packed_modules(packing, graph))
-    return tuple(sorted(file for file in files if file is not None))
+    """Return the sources of `packed_modules` and their data files, sorted."""
+    sources = (graph.file(name) for name in packed_modules(packing, graph))
+    data = (file for pattern in packing.data for file in ROOT.glob(pattern))
+    return tuple(sorted({*(file for file in sources if file is not None), *data}))

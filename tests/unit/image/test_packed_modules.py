@@ -41,6 +41,14 @@ sys.path[:0] = sys.argv[1:3]
 from phase_boot.cli.main import main
 sys.exit(main(sys.argv[3:]))
 """
+POLICIES = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from phase_boot.plasma.module_source import policy_of
+from policies.model import Mode
+for mode in Mode:
+    print(policy_of(mode, [sys.argv[3]]).network.reach)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +108,26 @@ def test_the_command_line_starts_with_what_is_packed(
     done = start(START, install(packing, graph, tmp_path / "root"), *words)
     assert done.returncode == 0, done.stderr
     assert "usage: phase-boot" in done.stdout
+
+
+def test_the_target_carries_the_policies_that_its_jobs_read(
+    graph: ImportGraph, tmp_path: Path
+) -> None:
+    done = start(POLICIES, install(TARGET, graph, tmp_path / "root"), f"ed25519:{'65' * 32}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["internet", "lan", "internet"]
+
+
+@pytest.mark.parametrize(
+    ("packing", "readers"), [(SEED, set()), (TARGET, {"phase_boot.plasma.module_source"})]
+)
+def test_each_packed_module_that_reads_a_file_beside_itself_is_known(
+    graph: ImportGraph, packing: Packing, readers: set[str]
+) -> None:
+    """`Packing.data` names what these modules read; the test above reads it."""
+    files = {name: graph.file(name) for name in packed_modules(packing, graph)}
+    found = {name for name, file in files.items() if file and "__file__" in file.read_text()}
+    assert found == readers
 
 
 @pytest.mark.parametrize("command", ["publish", "drill", "plasma", "fetch", "serve", "graph"])
