@@ -76,9 +76,9 @@ def test_a_stick_boots_over_the_internet_from_an_https_mirror(
 class Talk:
     """What a captured cable says of the guest's TCP connections."""
 
-    def __init__(self, list_candidates: list[Packet]) -> None:
-        assert all(packet.protocol != "malformed" for packet in list_candidates)
-        self.tcp = [packet for packet in list_candidates if packet.protocol == "tcp"]
+    def __init__(self, packets: list[Packet]) -> None:
+        assert all(packet.protocol != "malformed" for packet in packets)
+        self.tcp = [packet for packet in packets if packet.protocol == "tcp"]
 
     def received(self) -> int:
         """Bytes that came from the mirror's HTTPS port."""

@@ -77,7 +77,7 @@ def test_private_boots_and_leaves_no_trace(
             hello, second = receipts(machine, published)
             assert hello.mode == "private"
             assert second.outcome is Outcome.NOT_RUN
-            assert "Private asks nobody" in second.reason
+            assert "Private mode downloads none" in second.reason
             assert machine.events_named("plasma.uploaded") == []
             assert "POST" not in provider.log.read_text()
             machine.stop()

@@ -126,7 +126,7 @@ def test_a_machine_that_booted_hands_on_what_it_booted(lab: Lab, policy: Path) -
     publisher.wait(timeout=30)
     serving(lab, "--store", policy.parent / "store")
     status, said, events = dry_run(lab, policy, store="another")
-    assert status == 0, said
+    assert status == 0, said + (policy.parent / "serve.log").read_text()
     done = {event["artifact"]: event for event in events if event["event"] == "fetch.done"}
     assert all(str(event["source"]).startswith("http://") for event in done.values())
     stored = policy.parent / "another" / "cas" / "sha256"

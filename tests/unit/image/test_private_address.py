@@ -212,8 +212,8 @@ def test_the_kernels_own_interface_gets_the_address(tmp_path: Path) -> None:
 
 def test_in_private_nothing_but_a_drawn_address_is_set_up() -> None:
     folder = Path("image/base/root/etc/systemd/network")
-    list_candidates = [*folder.iterdir(), *Path("image/seed/root/etc/systemd/network").iterdir()]
-    for path in list_candidates:
+    paths = [*folder.iterdir(), *Path("image/seed/root/etc/systemd/network").iterdir()]
+    for path in paths:
         lines = path.read_text().splitlines()
         other_mode = {"KernelCommandLine=!phase.mode=private", "KernelCommandLine=phase.mode=local"}
         drawn = "Property=PHASE_ADDRESS=drawn" in lines

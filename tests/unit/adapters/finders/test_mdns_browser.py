@@ -251,5 +251,5 @@ async def test_an_interface_that_cannot_be_used_costs_the_others_nothing() -> No
 
 
 def test_the_packets_are_what_they_are_said_to_be() -> None:
-    list_candidates: Sequence[bytes] = tuple(hostile_packets().values())
-    assert len(set(list_candidates)) == len(list_candidates)
+    packets: Sequence[bytes] = tuple(hostile_packets().values())
+    assert len(set(packets)) == len(packets)
