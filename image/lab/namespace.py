@@ -8,11 +8,13 @@ the pipe however this process ends, so nothing remains after an exception, Ctrl-
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -30,6 +32,31 @@ _HTTP_GET: Final = (
 
 class LabError(RuntimeError):
     """The lab cannot be created or used; the message names the cause and the way out."""
+
+
+def stop(child: subprocess.Popen[bytes], *, timeout: float = 30.0) -> None:
+    """Send SIGTERM to a program that `Namespace.popen` started, and wait until it has exited.
+
+    The process of ``child`` is `nsenter`, which exits before the program that it forked.
+
+    Raises:
+        LabError: the program still runs after ``timeout`` seconds.
+    """
+    programs = []
+    with suppress(FileNotFoundError):
+        pids = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        for pid in map(int, pids):
+            with suppress(ProcessLookupError):
+                programs.append(os.pidfd_open(pid))
+    try:
+        child.terminate()
+        child.wait(timeout)
+        for program in programs:
+            if not select.select([program], [], [], timeout)[0]:
+                raise LabError(f"{child.args!r} still runs {timeout:.0f} s after SIGTERM; kill it.")
+    finally:
+        for program in programs:
+            os.close(program)
 
 
 def environment() -> dict[str, str]:

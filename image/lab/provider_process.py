@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.lab.namespace import LabError
+from image.lab.namespace import LabError, stop
 from image.lab.network import IPV4, IPV6, Lab
 from image.site_roots import verified_manifest
 from phase_boot.content.arch import Arch
@@ -33,9 +33,8 @@ class Provider:
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        """Send SIGTERM and wait for the end."""
-        self.process.terminate()
-        self.process.wait()
+        """Send SIGTERM and wait until the provider has exited."""
+        stop(self.process)
 
 
 def expected_manifest(site: Path, arch: Arch, channel: str, root: Path) -> Manifest:

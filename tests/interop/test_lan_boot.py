@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from image.lab.namespace import stop
 from image.lab.network import BRIDGE, IPV4, IPV6, Lab
 from phase_boot.cli.main import main
 from phase_boot.drill.sample_kernel import bzimage
@@ -122,8 +123,7 @@ def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
 def test_a_machine_that_booted_hands_on_what_it_booted(lab: Lab, policy: Path) -> None:
     publisher = serving(lab, policy.parent / "site")
     assert dry_run(lab, policy)[0] == 0
-    publisher.terminate()
-    publisher.wait(timeout=30)
+    stop(publisher)
     serving(lab, "--store", policy.parent / "store")
     status, said, events = dry_run(lab, policy, store="another")
     assert status == 0, said + (policy.parent / "serve.log").read_text()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.namespace import LabError
+from image.lab.namespace import LabError, stop
 from image.lab.network import IPV4, IPV6, Lab
 
 MAKER = """
@@ -149,6 +149,18 @@ def test_ending_a_popen_ends_the_program_in_the_lab() -> None:
         child.terminate()
         child.wait()
         assert gone(mark)
+
+
+def test_a_stopped_program_has_exited() -> None:
+    slow = "trap 'sleep 0.5; echo done >\"$0\"; exit' TERM; echo up; while :; do sleep 0.1; done"
+    with Lab(dhcp=False) as lab:
+        last = lab.folder / "last"
+        child = lab.popen(["sh", "-c", slow, str(last)], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        with child.stdout:
+            assert child.stdout.readline() == b"up\n"
+            stop(child)
+        assert last.read_text() == "done\n"
 
 
 def test_the_error_of_a_failing_command_holds_its_output() -> None:
