@@ -45,7 +45,7 @@ SEED: Final = Packing(
         f"{COMMAND_LINE}.main",
         f"{COMMAND_LINE}.boot",
         "phase_boot.app.daemon",
-        "phase_boot.privsep.worker",
+        "phase_boot.privsep.worker_main",
     ),
     commands=False,
     forbidden=(

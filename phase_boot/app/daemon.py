@@ -1,7 +1,7 @@
 """The daemon: connects the adapters to the machine, walks the graph, returns an exit status.
 
-It and `privsep.worker` are the composition roots of the two processes; no other module knows all
-adapters.
+With `seed` or `desktop` it is the composition root of the process that boots; `privsep.worker_main`
+is that of the network worker. No other module knows all adapters of its process.
 """
 
 from __future__ import annotations
@@ -9,116 +9,42 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Coroutine
 from random import random
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from phase_boot.adapters.boot.boot_disk import SysfsBootDisk
-from phase_boot.adapters.boot.efi_variables import EfiVariables
-from phase_boot.adapters.boot.esp import StickEsp
-from phase_boot.adapters.boot.stick_reports import NoLoaderPartition, StickReports
-from phase_boot.adapters.boot.systemd_boot import SystemdBootLoader
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder, UrlFinder
-from phase_boot.adapters.kexec.dry_run import DryRunKexec, NoLoader, NothingRequested
-from phase_boot.adapters.kexec.kexec_tools import KexecTools
-from phase_boot.adapters.linux_privacy import LinuxPrivacy
-from phase_boot.adapters.net.address_watch import AddressWatch
-from phase_boot.adapters.net.interfaces import Interfaces
-from phase_boot.adapters.net.networkd import Networkd
-from phase_boot.adapters.storage.store_openers import CachePartitionOpener, FolderOpener
-from phase_boot.adapters.system import sinks
 from phase_boot.adapters.system.linux_platform import LinuxPlatform
 from phase_boot.adapters.system.service_manager import ServiceManager
+from phase_boot.adapters.system.sinks import JournalUnusable
 from phase_boot.adapters.system.system_clock import SystemClock
-from phase_boot.adapters.terminal.console_operator import ConsoleOperator, NoOperator
-from phase_boot.adapters.terminal.terminals import Terminal, Terminals
-from phase_boot.console.display import COLUMNS, Display, display_of, is_dumb
-from phase_boot.console.lines import Console
-from phase_boot.journal.journal import Journal, Sink
+from phase_boot.journal.journal import Journal
 from phase_boot.journal.run_events import RunEnded, RunInterrupted
 from phase_boot.machine.boot import BootContext, Failure
 from phase_boot.machine.driver import StepLimitExceeded, drive
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Ports
 from phase_boot.machine.registry import RegistryError, installed_handlers
-from phase_boot.ports.kexec import Kexec
-from phase_boot.ports.loader import Loader
-from phase_boot.ports.network import Network
-from phase_boot.ports.operator import Operator
-from phase_boot.ports.privacy import Privacy
-from phase_boot.ports.reports import Reports
-from phase_boot.ports.storage import StoreOpener
 from phase_boot.privsep.client import WorkerClient
-from phase_boot.privsep.worker import NetworkWorker, start_worker
+
+if TYPE_CHECKING:
+    from phase_boot.app.environment import Environment, Settings
+    from phase_boot.privsep.worker import NetworkWorker
 
 T = TypeVar("T")
-EVENTS: Final = Path("/run/phase-boot/events.jsonl")
 FAILED_BEFORE: Final = "Phase Boot itself failed twice; its journal says why"
-WORKER_USER: Final = 997
-"""`phase-network` of the seed's /etc/passwd."""
-SEED_MARK: Final = Path("/etc/phase-boot/built")
-"""A file that only the seed has: without it nothing is mounted and no kernel is started."""
-KERNELS_OWN: Final = "linux"
-"""The TERM of the kernel's consoles, if its command line has none."""
 
 
 class WorkerExited(Exception):
     """The network worker has exited."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The options of the daemon's command line."""
-
-    policy: Path | None = None
-    mode: str | None = None
-    url: str | None = None
-    dry_run: bool = False
-    unattended: bool = False
-    """Retry by itself in a dry run too; in the seed the policy decides."""
-    ask: bool = False
-    """Ask a person before anything is tried, because earlier runs have failed."""
-    store: Path | None = None
-    journal: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Environment:
-    """The adapters and settings that differ between the seed and a desktop."""
-
-    store_opener: StoreOpener
-    kexec: Kexec
-    loader: Loader
-    privacy: Privacy
-    network: Network
-    operator: Operator
-    reports: Reports
-    sinks: tuple[Sink, ...]
-    in_seed: bool
-    earlier: tuple[str, ...] = ()
-    """The journal of an earlier run of this boot, which was killed."""
-
-
-def run(settings: Settings) -> int:
+def run(settings: Settings, worker: NetworkWorker, *, as_seed: bool) -> int:
     """Boot, and return the exit status: 0 if the target was started, or would be in a dry run."""
-    in_seed = SEED_MARK.exists()
-    if not in_seed and not settings.dry_run:
-        sys.stderr.write(
-            "This is not a Phase Boot stick, so nothing is started; use --dry-run to try it.\n"
-        )
-        return 2
-    if not in_seed and settings.policy is None:
-        sys.stderr.write("A dry run needs --policy FILE; `phase-boot policy` makes one.\n")
-        return 2
-    as_seed = in_seed and not settings.dry_run
-    # Started first, so that the worker inherits no descriptor or memory of the adapters.
-    worker = start_worker(user=WORKER_USER if as_seed else None, discovers=True)
     try:
-        environment = _seed() if as_seed else _desktop(settings)
+        environment = _environment(settings, as_seed=as_seed)
         end, boot = asyncio.run(_run(settings, environment, worker))
-    except sinks.JournalUnusable as error:
+    except JournalUnusable as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except RegistryError as error:
@@ -127,16 +53,25 @@ def run(settings: Settings) -> int:
     except (StepLimitExceeded, WorkerExited) as error:
         sys.stderr.write(f"The boot was ended: {error}.\n")
         return 1
-    finally:
-        worker.stop()
     # In the seed an end that a person chose is no failure of the unit; the end of a Shell that
     # could ask no person is one.
     ended_by_choice = environment.in_seed and boot.failure is None
     return 0 if end in {State.TARGET, State.FIRMWARE} or ended_by_choice else 1
 
 
+def _environment(settings: Settings, *, as_seed: bool) -> Environment:
+    """Return the adapters of a stick or of a dry run; the others are not imported."""
+    if as_seed:
+        from phase_boot.app.seed import seed_environment  # noqa: PLC0415 - see above
+
+        return seed_environment()
+    from phase_boot.app.desktop import desktop_environment  # noqa: PLC0415 - see above
+
+    return desktop_environment(settings)
+
+
 async def _run(
-    settings: Settings, environment: _Environment, worker: NetworkWorker
+    settings: Settings, environment: Environment, worker: NetworkWorker
 ) -> tuple[State, BootContext]:
     clock = SystemClock(settable=environment.in_seed)
     journal = Journal(
@@ -190,65 +125,6 @@ async def _while_alive(network: WorkerClient, driving: Coroutine[Any, Any, T]) -
         for task in (walk, end):
             task.cancel()
         await asyncio.gather(walk, end, return_exceptions=True)
-
-
-def _seed() -> _Environment:
-    terminals, dumb = Terminals.consoles(), is_dumb(usual=KERNELS_OWN)
-    display = Display(folds=True, moves=not dumb, columns=lambda: min(COLUMNS, terminals.columns()))
-    earlier = sinks.lines_of(EVENTS)
-    variables = EfiVariables()
-    disk = SysfsBootDisk(variables)
-    return _Environment(
-        store_opener=CachePartitionOpener(disk),
-        kexec=KexecTools(),
-        loader=SystemdBootLoader(StickEsp(disk), variables),
-        privacy=LinuxPrivacy(),
-        network=Networkd(permitted=Interfaces().permitted),
-        operator=ConsoleOperator(terminals, dumb=dumb),
-        reports=StickReports(StickEsp(disk)),
-        sinks=(
-            sinks.FileSink("stdout", sys.stdout.fileno()),
-            *_opened(lambda: sinks.BoundedFile(EVENTS)),
-            sinks.DeviceSink(sinks.PORT),
-            Console(terminals.write, display),
-        ),
-        in_seed=True,
-        earlier=earlier,
-    )
-
-
-def _desktop(settings: Settings) -> _Environment:
-    folder = settings.store or _cache_home() / "phase-boot" / "cas"
-    display = display_of(sys.stderr)
-    start = SystemClock().monotonic()
-    terminals = Terminals([Terminal(reader=0, writer=2, name="this terminal")])
-    operator = ConsoleOperator(terminals, dry_run=True, dumb=not display.moves, start=start)
-    return _Environment(
-        store_opener=FolderOpener(folder),
-        kexec=DryRunKexec(lambda text: sys.stdout.write(text + "\n")),
-        loader=NoLoader(),
-        privacy=NothingRequested(),
-        network=AddressWatch(loopback=True),
-        reports=NoLoaderPartition(),
-        operator=operator if sys.stdin.isatty() and display.folds else NoOperator(terminals.write),
-        sinks=(
-            *sinks.asked_for(settings.journal),
-            Console(terminals.write, display, start=start),
-        ),
-        in_seed=False,
-    )
-
-
-def _opened(opening: Callable[[], Sink]) -> tuple[Sink, ...]:
-    """Return the sink if it can be opened: a missing journal stops no boot."""
-    try:
-        return (opening(),)
-    except OSError:
-        return ()
-
-
-def _cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _boot_id() -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from phase_boot.adapters.storage.store_openers import FolderOpener
+from phase_boot.adapters.storage.folder_store import FolderOpener
 from phase_boot.adapters.system import sinks
 from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.console.display import display_of

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from phase_boot.app.environment import Settings
 
 if TYPE_CHECKING:
     import argparse
+
+WORKER_USER: Final = 997
+"""`phase-network` of the seed's /etc/passwd."""
+SEED_MARK: Final = Path("/etc/phase-boot/built")
+"""A file that only the seed has: without it nothing is mounted and no kernel is started."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def boot(options: argparse.Namespace) -> int:
     """Run the machine and return its exit status."""
-    from phase_boot.app.daemon import Settings, run  # noqa: PLC0415 - not for the help
-
-    return run(
+    return _run(
         Settings(
             policy=options.policy,
             mode=options.mode,
@@ -59,6 +65,29 @@ def boot(options: argparse.Namespace) -> int:
 
 def run_default() -> int:
     """Run the machine without options, as the seed's unit does."""
-    from phase_boot.app.daemon import Settings, run  # noqa: PLC0415 - not for the help
+    return _run(Settings())
 
-    return run(Settings())
+
+def _run(settings: Settings) -> int:
+    """Start the network worker, then the machine; return the exit status."""
+    in_seed = SEED_MARK.exists()
+    if not in_seed and not settings.dry_run:
+        sys.stderr.write(
+            "This is not a Phase Boot stick, so nothing is started; use --dry-run to try it.\n"
+        )
+        return 2
+    if not in_seed and settings.policy is None:
+        sys.stderr.write("A dry run needs --policy FILE; `phase-boot policy` makes one.\n")
+        return 2
+    from phase_boot.privsep.worker import start_worker  # noqa: PLC0415 - not for the help
+
+    as_seed = in_seed and not settings.dry_run
+    # The worker starts before this process has anything that it must not inherit, and both
+    # processes do their slow imports at the same time.
+    worker = start_worker(user=WORKER_USER if as_seed else None, discovers=True)
+    try:
+        from phase_boot.app.daemon import run  # noqa: PLC0415 - see above
+
+        return run(settings, worker, as_seed=as_seed)
+    finally:
+        worker.stop()

@@ -43,14 +43,6 @@ class StickReports:
         return f"/{FOLDER}/{name}.txt on the stick's first partition"
 
 
-class NoLoaderPartition:
-    """Implements `ports.reports.Reports` on a desktop, which has no stick."""
-
-    async def save(self, name: str, text: str) -> str:
-        """Raise: there is no stick."""
-        raise NotSaved(f"{name} was not started from a stick that {len(text)} bytes could go to")
-
-
 def _write(folder: Path, name: str, data: bytes) -> None:
     """Replace a report atomically, and remove drafts that a crash left."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.kexec import KexecSupport, Method
 from phase_boot.ports.loader import BootPayload, StagingSupport
 from phase_boot.ports.privacy import Evidence
+from phase_boot.ports.reports import NotSaved
 from phase_boot.store.content_store import VerifiedFile
 
 
@@ -74,3 +75,11 @@ class NothingRequested:
     async def routes(self) -> tuple[str, ...]:
         """Return no routes: the owner configures them."""
         return ()
+
+
+class NoReports:
+    """Implements `ports.reports.Reports` on a desktop, which has no stick."""
+
+    async def save(self, name: str, text: str) -> str:
+        """Raise: there is no stick."""
+        raise NotSaved(f"{name} was not started from a stick that {len(text)} bytes could go to")

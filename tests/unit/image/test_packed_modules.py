@@ -82,7 +82,7 @@ def test_the_seed_has_no_publisher_no_drill_and_no_job_runner(
     forbidden = ("drill", "publish", "plasma", "content.chunker", "app.prefetch", "cli.completion")
     names = (*(f"phase_boot.{each}" for each in forbidden), "image", "tests", "policies.write")
     assert not [name for name in packed if name.startswith(names)]
-    assert {"phase_boot.app.daemon", "phase_boot.privsep.worker", "states.verify"} <= packed
+    assert {"phase_boot.app.daemon", "phase_boot.privsep.worker_main", "states.verify"} <= packed
 
 
 def test_every_module_of_the_seed_imports_with_nothing_else_of_the_project(

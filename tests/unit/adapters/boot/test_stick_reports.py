@@ -15,9 +15,9 @@ from phase_boot.adapters.boot.esp import EspFailed
 from phase_boot.adapters.boot.stick_reports import (
     MAX_BYTES,
     MAX_REPORTS,
-    NoLoaderPartition,
     StickReports,
 )
+from phase_boot.adapters.kexec.dry_run import NoReports
 from phase_boot.ports.reports import NotSaved
 
 
@@ -89,7 +89,7 @@ async def test_a_stick_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotSaved, match="no EFI system partition"):
         await StickReports(FolderEsp(None)).save("a", "x")
     with pytest.raises(NotSaved, match="not started from a stick"):
-        await NoLoaderPartition().save("a", "x")
+        await NoReports().save("a", "x")
 
 
 async def test_a_folder_that_is_none_leaves_what_was_there(tmp_path: Path) -> None:

@@ -11,12 +11,8 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.boot.boot_disk import Partition
-from phase_boot.adapters.storage.store_openers import (
-    LOOKS,
-    WANTED,
-    CachePartitionOpener,
-    FolderOpener,
-)
+from phase_boot.adapters.storage.cache_partition import LOOKS, WANTED, CachePartitionOpener
+from phase_boot.adapters.storage.folder_store import FolderOpener
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time

@@ -1,31 +1,25 @@
-"""Opens the store: on the Cache partition of the stick, in a folder, or in memory."""
+"""Opens the store on the stick's Cache partition, or in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from phase_boot.adapters.boot.boot_disk import BootDisk, Partition
-from phase_boot.adapters.storage.posix_disk import PosixDisk
-from phase_boot.adapters.storage.posix_state_files import PosixStateFiles
+from phase_boot.adapters.storage.folder_store import STATE_FOLDER, open_store, store_in
 from phase_boot.adapters.system.programs import run
 from phase_boot.firmware.boot_disk import BootDiskUnknown
 from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.errors import CannotStore
 from phase_boot.ports.storage import OpenStore
-from phase_boot.store.content_store import ContentStore
 
 PARTITION: Final = "phase-cache"
 MOUNT_POINT: Final = Path("/cache")
 MEMORY: Final = Path("/run/phase-boot/memory")
-STATE_FOLDER: Final = "trust"
-"""Folder of roots and rollback state beside the artifacts."""
 MEMORY_SHARE: Final = "size=80%,mode=0700,nodev,nosuid,noexec"
-SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
 CACHE_OPTIONS: Final = "noatime,nodev,nosuid,noexec"
 WANTED: Final = Path("/run/phase-boot/drivers-wanted")
 """Creating this file makes phase-coldplug-late.path load all drivers at once."""
@@ -49,14 +43,14 @@ class CachePartitionOpener:
         if persistent:
             found = await self._mount_cache()
             if isinstance(found, CachePartition):
-                return replace(_in(MOUNT_POINT, bound, persistent=True), partition=found)
+                return replace(store_in(MOUNT_POINT, bound, persistent=True), partition=found)
             note = found
         MEMORY.mkdir(parents=True, exist_ok=True)
         if MEMORY not in self._mounted and not self.taken_up(MEMORY):
             failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
             if failure is not None:
                 raise CannotStore(f"there is no place to keep anything ({failure}); reboot")
-        return _open_store(MEMORY, MEMORY / STATE_FOLDER, bound, persistent=False, note=note)
+        return open_store(MEMORY, MEMORY / STATE_FOLDER, bound, persistent=False, note=note)
 
     async def release(self) -> None:
         """Unmount Cache. The tmpfs ends with the kernel."""
@@ -118,39 +112,3 @@ class CachePartitionOpener:
         # Without this file the drivers load after 20 s.
         with contextlib.suppress(OSError):
             (self._root / WANTED.relative_to("/")).touch()
-
-
-class FolderOpener:
-    """Implements `ports.storage.StoreOpener` on a desktop: a folder, or one in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._temporary: list[tempfile.TemporaryDirectory[str]] = []
-
-    async def open(self, *, persistent: bool, bound: int) -> OpenStore:
-        """Return the store in the folder, or in a temporary one that `release` removes."""
-        if persistent:
-            return _in(self._folder, bound, persistent=True)
-        temporary = tempfile.TemporaryDirectory(prefix="phase-boot-", dir=SHARED_MEMORY)
-        self._temporary.append(temporary)
-        return _in(Path(temporary.name), bound, persistent=False)
-
-    async def release(self) -> None:
-        """Remove the temporary folders."""
-        while self._temporary:
-            self._temporary.pop().cleanup()
-
-
-def _in(folder: Path, bound: int, *, persistent: bool) -> OpenStore:
-    return _open_store(folder / "cas", folder / STATE_FOLDER, bound, persistent=persistent)
-
-
-def _open_store(
-    cas: Path, notes: Path, bound: int, *, persistent: bool, note: str | None = None
-) -> OpenStore:
-    return OpenStore(
-        cas=ContentStore(PosixDisk(cas), bound=bound),
-        state_files=PosixStateFiles(notes),
-        persistent=persistent,
-        note=note,
-    )
