@@ -18,8 +18,10 @@ settings.load_profile("unhurried")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("drill")
-    group.addoption("--seed", type=int, help="repeat this boot of tests/faults/test_walks.py")
-    group.addoption("--seeds", type=int, default=300, help="so many boots with several faults")
+    group.addoption(
+        "--seed", type=int, help="repeat this boot of tests/faults/test_random_faults.py"
+    )
+    group.addoption("--seeds", type=int, default=300, help="number of boots with several faults")
     group.addoption(
         "--every-scenario", action="store_true", help="inject each fault in each scenario"
     )

@@ -1,1 +1,1 @@
-"""Boots in a world of fakes, with faults in every port of it, and what must hold all the same."""
+"""Fault injection: boots with fakes for all ports, and checks invariants."""

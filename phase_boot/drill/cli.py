@@ -10,12 +10,12 @@ from phase_boot.console.display import FILE, Display
 from phase_boot.console.lines import Console, folding
 from phase_boot.drill.injection import Fault, FaultKind, InjectionPoint
 from phase_boot.drill.invariants import verdicts
-from phase_boot.drill.matrix import walk
-from phase_boot.drill.run import Run, perform
+from phase_boot.drill.matrix import random_plan
+from phase_boot.drill.run import Run, run_scenario
 from phase_boot.drill.scenarios import MODES, SCENARIOS
 
 MARK: Final = "      !!    "
-WORDS: Final[Mapping[FaultKind, str]] = MappingProxyType(
+EFFECTS: Final[Mapping[FaultKind, str]] = MappingProxyType(
     {
         FaultKind.REFUSE: "refuses",
         FaultKind.HANG: "hangs",
@@ -31,7 +31,7 @@ WORDS: Final[Mapping[FaultKind, str]] = MappingProxyType(
 )
 
 
-def tell(
+def run_drill(
     seed: int,
     mode: str | None,
     faults: int,
@@ -40,29 +40,29 @@ def tell(
 ) -> int:
     """Run the drill of ``seed``, print it for ``display``, and return the exit status."""
     write = folding(write, display)
-    name, plan = walk(str(seed), faults, MODES[mode] if mode else tuple(SCENARIOS))
-    plan.tell = lambda fault, point: write(_line(fault, point))
-    scene = SCENARIOS[name]
-    write(f"Drill {seed}: {(scene.__doc__ or name).strip()}\n")
+    name, plan = random_plan(str(seed), faults, MODES[mode] if mode else tuple(SCENARIOS))
+    plan.on_fault = lambda fault, point: write(_line(fault, point))
+    scenario = SCENARIOS[name]
+    write(f"Drill {seed}: {(scenario.__doc__ or name).strip()}\n")
     write("Simulated: no network, no disk, and a clock that jumps to the next event.\n\n")
-    run = perform(scene(), plan, Console(write))
+    run = run_scenario(scenario(), plan, Console(write))
     write(f"\n{_end(run)}\n")
-    return judge(run, write)
+    return print_verdicts(run, write)
 
 
-def judge(run: Run, write: Callable[[str], object]) -> int:
+def print_verdicts(run: Run, write: Callable[[str], object]) -> int:
     """Print whether each invariant held, and return the exit status."""
-    found = verdicts(run)
-    for verdict in found:
-        write(f"  {'ok    ' if verdict.holds else 'BROKEN'}  {verdict.says}\n")
-        if verdict.broken is not None:
-            write(f"          {verdict.broken}\n")
-    return 0 if all(verdict.holds for verdict in found) else 1
+    checked = verdicts(run)
+    for verdict in checked:
+        write(f"  {'ok    ' if verdict.holds else 'BROKEN'}  {verdict.statement}\n")
+        if verdict.violation is not None:
+            write(f"          {verdict.violation}\n")
+    return 0 if all(verdict.holds for verdict in checked) else 1
 
 
 def _line(fault: Fault, point: InjectionPoint) -> str:
     lasting = ", for good" if fault.lasting else ""
-    return f"{MARK}{point.member} {WORDS[fault.kind]}{lasting}\n"
+    return f"{MARK}{point.member} {EFFECTS[fault.kind]}{lasting}\n"
 
 
 def _end(run: Run) -> str:

@@ -31,8 +31,8 @@ def add_drill(parser: argparse.ArgumentParser) -> None:
 def drill(options: argparse.Namespace) -> int:
     """Run one drill and return its exit status."""
     from phase_boot.console.display import display_of  # noqa: PLC0415 - not for the help
-    from phase_boot.drill.cli import tell  # noqa: PLC0415 - the same
+    from phase_boot.drill.cli import run_drill  # noqa: PLC0415 - the same
 
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     faults = max(0, options.faults)
-    return tell(seed, options.mode, faults, sys.stdout.write, display_of(sys.stdout))
+    return run_drill(seed, options.mode, faults, sys.stdout.write, display_of(sys.stdout))

@@ -1,7 +1,6 @@
 """Fakes of kexec and of the boot loader, which read images through the verifying reader.
 
-What they were given to start stays in their fields, for the invariants to compare with what was
-signed.
+Their fields keep the bytes that they loaded; the invariants compare them with the signed ones.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from phase_boot.store.content_store import VerifiedFile
 class FakeKexec:
     """Implements `ports.kexec.Kexec`; keeps the bytes that it loads."""
 
-    can: KexecSupport = field(default_factory=lambda: KexecSupport(methods=tuple(Method)))
+    supported: KexecSupport = field(default_factory=lambda: KexecSupport(methods=tuple(Method)))
     refusals: dict[Method, LoadRefused] = field(default_factory=dict)
     """The error that each method raises instead of loading."""
     jump_refusals: list[str] = field(default_factory=list)
@@ -38,7 +37,7 @@ class FakeKexec:
         }
 
     async def support(self) -> KexecSupport:
-        return self.can
+        return self.supported
 
     async def load(
         self, image: VerifiedFile, kernel: Kernel, initrd: Initrd, cmdline: str, method: Method
@@ -65,21 +64,21 @@ class FakeKexec:
 class FakeLoader:
     """Implements `ports.loader.Loader`; keeps what was staged and whether the machine restarted."""
 
-    look: StagingSupport = field(default_factory=StagingSupport)
+    support: StagingSupport = field(default_factory=StagingSupport)
     refusal: str | None = None
     """The error that staging raises."""
     payload: BootPayload | None = None
     kernel: bytes | None = None
     initrd: bytes | None = None
-    left: int = 0
+    leftovers: int = 0
     """Number of files that an earlier boot left."""
-    stuck: str | None = None
+    unstage_refusal: str | None = None
     """The error that removing them raises."""
     unstaged: int = 0
     restarted: bool = False
 
     async def staging_support(self) -> StagingSupport:
-        return self.look
+        return self.support
 
     async def stage(self, payload: BootPayload) -> str:
         if self.refusal is not None:
@@ -99,10 +98,10 @@ class FakeLoader:
 
     async def unstage(self) -> int:
         self.unstaged += 1
-        if self.stuck is not None:
-            raise CannotChainload(self.stuck)
-        gone, self.left = self.left, 0
-        return gone
+        if self.unstage_refusal is not None:
+            raise CannotChainload(self.unstage_refusal)
+        removed, self.leftovers = self.leftovers, 0
+        return removed
 
 
 def _bytes_of(image: VerifiedFile) -> bytes:

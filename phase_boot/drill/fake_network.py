@@ -1,4 +1,4 @@
-"""A network whose links change on a timetable."""
+"""A network whose links change at given times."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from phase_boot.content.pieces import encode_bitfield, piece_count
-from phase_boot.drill.fake_mirrors import Sites
+from phase_boot.drill.fake_servers import FakeFetcher
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.peer_sharing import SharedArtifact
 from phase_boot.store.layout import ANNOUNCE
@@ -15,30 +15,32 @@ from policies.model import Reach
 
 
 @dataclass
-class FakeShared:
-    held: int = 0
+class FakeShareHandle:
+    """Implements `ports.peer_sharing.ShareHandle`; keeps the bitfield."""
+
+    bitfield: int = 0
 
     def mark(self, bitfield: int) -> None:
-        self.held = bitfield
+        self.bitfield = bitfield
 
 
 @dataclass
-class FakeNeighbours:
-    """Posts to the trackers of the fake sites, and records what was shared."""
+class FakePeerSharing:
+    """Implements `ports.peer_sharing.PeerSharing`: posts to the trackers of the fake servers."""
 
-    sites: Sites
+    fetcher: FakeFetcher
     port: int = 7000
-    shared: dict[SharedArtifact, FakeShared] = field(default_factory=dict)
-    said: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    shared: dict[SharedArtifact, FakeShareHandle] = field(default_factory=dict)
+    announcements: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
-        self.sites.reaches.add(reach)
+        self.fetcher.reaches.add(reach)
         base = url.removesuffix(f"/{ANNOUNCE}")
-        site = self.sites.by_base.get(base)
-        self.said.append((base, json.loads(body)))
-        if site is None or site.tracker is None:
+        server = self.fetcher.servers.get(base)
+        self.announcements.append((base, json.loads(body)))
+        if server is None or server.tracker is None:
             raise FetchFailed("it answered HTTP 405", retryable=False)
-        answer = site.tracker(body)
+        answer = server.tracker(body)
         if len(answer) > limit:
             raise FetchFailed(f"it is larger than {limit} bytes", retryable=False)
         return answer
@@ -48,10 +50,10 @@ class FakeNeighbours:
 
     async def share(
         self, share: SharedArtifact, file: int, piece_offsets: Sequence[int]
-    ) -> FakeShared:
+    ) -> FakeShareHandle:
         assert file >= 0
         assert len(piece_offsets) == piece_count(share.size) + 1
-        return self.shared.setdefault(share, FakeShared())
+        return self.shared.setdefault(share, FakeShareHandle())
 
 
 @dataclass
@@ -66,11 +68,13 @@ class FakeTracker:
     """The pieces that it assigns."""
 
     def __call__(self, raw: bytes) -> bytes:
-        asked = json.loads(raw)["roots"]
+        announced = json.loads(raw)["roots"]
         return json.dumps(
             {
                 "roots": {
-                    root: self._reply(size) for root, size in self.sizes.items() if root in asked
+                    root: self._reply(size)
+                    for root, size in self.sizes.items()
+                    if root in announced
                 }
             }
         ).encode()

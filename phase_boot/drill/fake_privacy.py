@@ -58,7 +58,7 @@ class FakePrivacy:
     found: Evidence = SOUND
     later: list[Evidence] = field(default_factory=list)
     """The evidence of the second and later readings, in order; the last one stays."""
-    ways: tuple[str, ...] = ()
+    routed: tuple[str, ...] = ()
     """Interfaces with a route beyond their own networks."""
     begun: bool = False
     readings: int = 0
@@ -75,4 +75,4 @@ class FakePrivacy:
         return self.found
 
     async def routes(self) -> tuple[str, ...]:
-        return self.ways
+        return self.routed

@@ -54,6 +54,8 @@ def policy_table(**changes: Any) -> dict[str, Any]:
 
 @dataclass
 class FakePlatform:
+    """Implements `ports.platform.Platform`."""
+
     table: dict[str, Any] = field(default_factory=policy_table)
     memory: int = GIB
     url: str | None = None
@@ -95,6 +97,8 @@ class FakePlatform:
 
 @dataclass
 class FakeFinder:
+    """Implements `ports.finder.Finder`: finds the listed URLs."""
+
     urls: list[str]
     origin: str = "lan"
     broken: bool = False
@@ -108,11 +112,13 @@ class FakeFinder:
 
 @dataclass
 class FakeCache:
+    """Implements `ports.storage.StoreOpener` with a Cache and a store in memory."""
+
     cache: MemoryDisk | None = field(default_factory=MemoryDisk)
     memory: MemoryDisk = field(default_factory=MemoryDisk)
-    notes: MemoryStateFiles = field(default_factory=MemoryStateFiles)
+    state_files: MemoryStateFiles = field(default_factory=MemoryStateFiles)
     """State files on Cache."""
-    memory_notes: MemoryStateFiles = field(default_factory=MemoryStateFiles)
+    memory_state_files: MemoryStateFiles = field(default_factory=MemoryStateFiles)
     released: int = 0
     mounted: bool = False
     """Whether Cache was opened."""
@@ -121,10 +127,10 @@ class FakeCache:
         self.mounted |= persistent
         if persistent and self.cache is not None:
             cas = ContentStore(self.cache, bound=bound)
-            return OpenStore(cas, self.notes, persistent=True, partition=CACHE_PARTITION)
+            return OpenStore(cas, self.state_files, persistent=True, partition=CACHE_PARTITION)
         note = "this stick has no Cache partition" if persistent else None
         cas = ContentStore(self.memory, bound=bound)
-        return OpenStore(cas, self.memory_notes, persistent=False, note=note)
+        return OpenStore(cas, self.memory_state_files, persistent=False, note=note)
 
     async def release(self) -> None:
         self.released += 1
@@ -132,17 +138,17 @@ class FakeCache:
 
 @dataclass
 class FakeSupervisor:
-    """Implements `ports.supervisor.Supervisor`; keeps what was reported."""
+    """Implements `ports.supervisor.Supervisor`; keeps the reports of `alive`."""
 
     period: float | None = None
     started: int = 0
-    heard: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
 
     def ready(self) -> None:
         self.started += 1
 
     def alive(self, doing: str) -> None:
-        self.heard.append(doing)
+        self.reported.append(doing)
 
 
 @dataclass
@@ -156,20 +162,20 @@ class FakeOperator:
     performed: list[MenuAction] = field(default_factory=list)
     away_until: float = 0.0
     """Loop time in seconds before which no key is pressed."""
-    thinks: float = 0.0
+    answer_seconds: float = 0.0
     """Seconds from the first key to the answer."""
-    leaves: bool = False
+    stays_away: bool = False
     """Whether no key is pressed after the last answer."""
 
     async def ask(self, report: Report) -> Answer:
         self.reports.append(report)
         await self.touched()
-        await asyncio.sleep(self.thinks)
+        await asyncio.sleep(self.answer_seconds)
         return self.answers.pop(0) if self.answers else Answer(MenuAction.QUIT)
 
     async def touched(self) -> None:
         away = self.away_until - asyncio.get_running_loop().time()
-        if self.leaves and not self.answers:
+        if self.stays_away and not self.answers:
             await asyncio.Event().wait()
         if away > 0:
             await asyncio.sleep(away)
@@ -196,7 +202,7 @@ class FakeReports:
         return f"/phase/reports/{name}.txt"
 
 
-class Lines:
+class MemorySink:
     """Implements `journal.Sink` in memory."""
 
     name = "memory"

@@ -1,8 +1,7 @@
 """A proxy for any port that injects the faults of a plan.
 
 `Faulty(port, target, plan)` forwards each call to ``target`` unless the plan has a fault for it.
-The proxy knows a port only by its Protocol (`members`), so a new method is under fault without a
-line here.
+The proxy reads the port's Protocol (`members`), so it covers a new method without a change here.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from dataclasses import fields, is_dataclass, replace
 from types import NoneType
 from typing import Any, Final, get_args
 
-from phase_boot.drill.injection import FAR, NAP, Fault, FaultKind, Plan
+from phase_boot.drill.injection import DATE_JUMP, SUSPENSION_SECONDS, Fault, FaultKind, Plan
 from phase_boot.drill.members import Kind, Member, hints_of, is_port, members_of
 from phase_boot.drill.mutate import descriptor_of, flip, replace_all, truncate
-from phase_boot.drill.virtual_time import Hanging
+from phase_boot.drill.virtual_time import ThreadHangs
 from phase_boot.store.disk import OPEN_FILE
 from phase_boot.store.errors import StoreError, store_errors
 
@@ -58,39 +57,49 @@ class Faulty:
             case _:
                 return lambda *args, **named: self._call(member, value, args, named)
 
-    def _call(self, member: Member, ask: Callable[..., Any], args: Any, named: Any) -> Any:
+    def _call(self, member: Member, target: Callable[..., Any], args: Any, named: Any) -> Any:
         fault = self._fault_now(member)
         if fault is not None and fault.kind is FaultKind.HANG:
-            raise Hanging
+            raise ThreadHangs
         if _is_skipped(member, fault):
             return self._nothing_done(member, args)
-        return self._answer(member, fault, ask(*self._given(member, fault, args), **named))
+        return self._result(
+            member, fault, target(*self._passed_arguments(member, fault, args), **named)
+        )
 
-    async def _await(self, member: Member, ask: Callable[..., Any], args: Any, named: Any) -> Any:
+    async def _await(
+        self, member: Member, target: Callable[..., Any], args: Any, named: Any
+    ) -> Any:
         fault = self._fault_now(member)
         if fault is not None and fault.kind in {FaultKind.HANG, FaultKind.CANCEL}:
             await asyncio.sleep(FOR_EVER)
         if _is_skipped(member, fault):
             return self._nothing_done(member, args)
-        return self._answer(member, fault, await ask(*self._given(member, fault, args), **named))
+        return self._result(
+            member, fault, await target(*self._passed_arguments(member, fault, args), **named)
+        )
 
     async def _stream(
-        self, member: Member, ask: Callable[..., Any], args: Any, named: Any
+        self, member: Member, target: Callable[..., Any], args: Any, named: Any
     ) -> AsyncGenerator[Any, None]:
         fault = self._plan.inject(member)
-        # Before the first piece, or once the caller has used some.
+        # The number of pieces before the fault.
         after = fault.which if fault and fault.kind is not FaultKind.REFUSE else 0
         self._plan.streams += 1
         try:
-            async with aclosing(ask(*args, **named)) as pieces:
+            async with aclosing(target(*args, **named)) as pieces:
                 number = 0
                 async for piece in pieces:
-                    if fault is not None and number == after and await self._ends(member, fault):
+                    if (
+                        fault is not None
+                        and number == after
+                        and await self._inject_between(member, fault)
+                    ):
                         return
                     number += 1
                     yield self._mutated(fault, piece)
                 if fault is not None and number <= after:
-                    await self._ends(member, fault)
+                    await self._inject_between(member, fault)
         finally:
             self._plan.streams -= 1
 
@@ -98,7 +107,7 @@ class Faulty:
         mutate = _MUTATIONS.get(fault.kind) if fault and fault.kind is not FaultKind.TEAR else None
         return mutate(piece, self._plan.chance) if mutate else piece
 
-    async def _ends(self, member: Member, fault: Fault) -> bool:
+    async def _inject_between(self, member: Member, fault: Fault) -> bool:
         """Inject a fault between two pieces; say whether the stream ends without an error."""
         self._apply(member, fault)
         if fault.kind in {FaultKind.HANG, FaultKind.CANCEL}:
@@ -112,7 +121,7 @@ class Faulty:
         return fault
 
     def _apply(self, member: Member, fault: Fault) -> None:
-        """Inject what needs no result: raise, set the clock, cancel the run."""
+        """Inject a fault that needs no result: raise, set the clock, or cancel the run."""
         match fault.kind:
             case FaultKind.REFUSE:
                 refused = member.refusals()[fault.which]()
@@ -120,15 +129,17 @@ class Faulty:
             case FaultKind.NO_SPACE | FaultKind.IO_ERROR:
                 raise _system_error(member, fault.kind)
             case FaultKind.CLOCK_AHEAD:
-                self._plan.clock.jump(FAR, nap=NAP)
+                self._plan.clock.jump(DATE_JUMP, suspended=SUSPENSION_SECONDS)
             case FaultKind.CLOCK_BACK:
-                self._plan.clock.jump(-FAR)
+                self._plan.clock.jump(-DATE_JUMP)
             case FaultKind.CANCEL:
                 self._plan.cancel()
             case _:
                 pass
 
-    def _given(self, member: Member, fault: Fault | None, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _passed_arguments(
+        self, member: Member, fault: Fault | None, args: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
         """Return the arguments that reach the target."""
         if fault is None or not writes(member):
             return args
@@ -138,7 +149,7 @@ class Faulty:
             return tuple(truncate(a) if _is_bytes(a) else a for a in args)
         return args
 
-    def _answer(self, member: Member, fault: Fault | None, value: Any) -> Any:
+    def _result(self, member: Member, fault: Fault | None, value: Any) -> Any:
         """Return what the caller gets instead of ``value``."""
         kind = fault.kind if fault is not None else None
         if kind is FaultKind.TEAR and (writes(member) or _is_whole(member, value)):

@@ -1,4 +1,4 @@
-"""Which fault is injected where: planned before the boot, counted during it."""
+"""Faults, injection points, and the plan that decides which call fails."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from phase_boot.drill.members import Kind, Member
 from phase_boot.drill.virtual_time import VirtualClock, VirtualLoop
 from phase_boot.machine.graph import State
 
-FAR: Final = timedelta(days=365 * 40)
-NAP: Final = 3 * 86_400.0
-"""Seconds of a suspension over a weekend."""
+DATE_JUMP: Final = timedelta(days=365 * 40)
+SUSPENSION_SECONDS: Final = 3 * 86_400.0
+"""The suspension that comes with a jump ahead: a weekend."""
 
 
 class FaultKind(StrEnum):
@@ -62,7 +62,7 @@ class Fault:
     """Whether every later call fails too."""
 
     def __str__(self) -> str:
-        """Return the name that stands in a test's id."""
+        """Return the id of the fault in test names."""
         number = f"{self.which}" if self.which or self.kind is FaultKind.REFUSE else ""
         when = f"{self.first}{'+' if self.lasting else ''}"
         return f"{self.point.member}-{self.kind}{number}-in-{self.point.state}-{when}"
@@ -77,19 +77,19 @@ class JumpingClock(VirtualClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._set_by = timedelta()
-        self._slept = 0.0
+        self._date_offset = timedelta()
+        self._suspended = 0.0
 
-    def jump(self, by: timedelta, *, nap: float = 0.0) -> None:
-        """Set the date, and let ``nap`` seconds of suspension pass."""
-        self._set_by += by
-        self._slept += nap
+    def jump(self, by: timedelta, *, suspended: float = 0.0) -> None:
+        """Set the date, and let ``suspended`` seconds pass."""
+        self._date_offset += by
+        self._suspended += suspended
 
     def monotonic(self) -> float:
-        return super().monotonic() + self._slept
+        return super().monotonic() + self._suspended
 
     def wall(self) -> datetime:
-        return super().wall() + self._set_by
+        return super().wall() + self._date_offset
 
 
 @dataclass
@@ -99,10 +99,10 @@ class Plan:
     faults: tuple[Fault, ...] = ()
     seed: str = ""
     clock: JumpingClock = field(default_factory=JumpingClock)
-    tell: Callable[[Fault, InjectionPoint], object] = lambda _fault, _point: None
+    on_fault: Callable[[Fault, InjectionPoint], object] = lambda _fault, _point: None
     state: str = "outside"
     """The state whose handler runs now."""
-    asked: Counter[InjectionPoint] = field(default_factory=Counter)
+    calls: Counter[InjectionPoint] = field(default_factory=Counter)
     threaded: set[InjectionPoint] = field(default_factory=set)
     """Points that a thread calls: only there may a plain method hang."""
     injected: list[tuple[Fault, InjectionPoint]] = field(default_factory=list)
@@ -120,17 +120,17 @@ class Plan:
     def inject(self, member: Member) -> Fault | None:
         """Count a call and return the fault that it gets."""
         point = InjectionPoint(str(member), self.state)
-        self.asked[point] += 1
+        self.calls[point] += 1
         threaded = VirtualLoop.in_thread()
         if threaded:
             self.threaded.add(point)
         for fault in self.faults:
-            if fault.matches(point, self.asked[point]):
+            if fault.matches(point, self.calls[point]):
                 waits = threaded or member.kind in {Kind.COROUTINE, Kind.STREAM}
                 if fault.kind is FaultKind.HANG and not waits:
                     continue
                 self.injected.append((fault, point))
-                self.tell(fault, point)
+                self.on_fault(fault, point)
                 return fault
         return None
 

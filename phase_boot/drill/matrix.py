@@ -1,7 +1,7 @@
-"""Generate every fault: from the members of the ports, and from where each scenario calls them.
+"""Generate every fault from the members of the ports and from the calls of each scenario.
 
 A run of each scenario without faults records its injection points. A method that is added to a port
-gets its faults without a line here.
+gets its faults without a change here.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Final
 from phase_boot.drill.faulty import changes_nothing
 from phase_boot.drill.injection import Fault, FaultKind, InjectionPoint, Plan
 from phase_boot.drill.members import Kind, Member, members_of, ports_within
-from phase_boot.drill.run import perform
+from phase_boot.drill.run import run_scenario
 from phase_boot.drill.scenario import Scenario
 from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.journal.journal import Journal
 from phase_boot.machine.handler import Ports
 
-BELIEVED: Final = frozenset({"Platform.facts", "Platform.policy"})
+TRUSTED_MEMBERS: Final = frozenset({"Platform.facts", "Platform.policy"})
 """Members that never lie: the image and its command line are the base of trust. The root hash of
 the seed and Secure Boot protect them; the machine cannot check them."""
 WAITING: Final = frozenset({Kind.COROUTINE, Kind.STREAM})
 LASTING: Final = 0.3
-"""Share of a walk's faults that last."""
+"""Share of a random plan's faults that last."""
 MOMENTARY: Final = frozenset({FaultKind.CANCEL, FaultKind.CLOCK_AHEAD, FaultKind.CLOCK_BACK})
 """Faults that cannot last."""
 MIDWAY: Final = frozenset(
@@ -43,7 +43,7 @@ def all_members() -> dict[str, Member]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CalledPoint:
     """An injection point of a scenario: its number of calls, and whether a thread makes them."""
 
     point: InjectionPoint
@@ -51,12 +51,13 @@ class Asked:
     threaded: bool
 
 
-def asked(scene: Callable[[], Scenario]) -> list[Asked]:
-    """Return the injection points of ``scene`` when nothing fails."""
+def injection_points(scenario: Callable[[], Scenario]) -> list[CalledPoint]:
+    """Return the injection points of ``scenario`` when nothing fails."""
     plan = Plan()
-    perform(scene(), plan)
+    run_scenario(scenario(), plan)
     return [
-        Asked(point, calls, point in plan.threaded) for point, calls in sorted(plan.asked.items())
+        CalledPoint(point, calls, point in plan.threaded)
+        for point, calls in sorted(plan.calls.items())
     ]
 
 
@@ -69,8 +70,8 @@ def matrix(
     inject it at a later call, and from the first call on.
     """
     members, known = all_members(), set[InjectionPoint]()
-    for name, scene in scenarios.items():
-        for each in asked(scene):
+    for name, scenario in scenarios.items():
+        for each in injection_points(scenario):
             for fault in _kinds(members[each.point.member], each):
                 yield name, fault
                 if each.point in known or fault.kind in MOMENTARY:
@@ -81,7 +82,7 @@ def matrix(
             known.add(each.point)
 
 
-def _kinds(member: Member, each: Asked) -> Iterator[Fault]:
+def _kinds(member: Member, each: CalledPoint) -> Iterator[Fault]:
     point = each.point
     for number, _ in enumerate(member.refusals()):
         yield Fault(FaultKind.REFUSE, point, which=number)
@@ -90,7 +91,7 @@ def _kinds(member: Member, each: Asked) -> Iterator[Fault]:
             continue
         if kind is FaultKind.HANG and not (each.threaded or member.kind in WAITING):
             continue
-        if kind in {FaultKind.CORRUPT, FaultKind.LIE} and str(member) in BELIEVED:
+        if kind in {FaultKind.CORRUPT, FaultKind.LIE} and str(member) in TRUSTED_MEMBERS:
             continue
         if kind is FaultKind.CORRUPT and changes_nothing(member):
             continue
@@ -99,14 +100,14 @@ def _kinds(member: Member, each: Asked) -> Iterator[Fault]:
             yield Fault(kind, point, which=1)
 
 
-def walk(seed: str, count: int, among: Sequence[str] = tuple(SCENARIOS)) -> tuple[str, Plan]:
+def random_plan(seed: str, count: int, among: Sequence[str] = tuple(SCENARIOS)) -> tuple[str, Plan]:
     """Return a scenario and a plan of ``count`` faults; the same ``seed`` draws the same ones."""
     chance = Random(seed)
     name = chance.choice(sorted(among))
-    members, places = all_members(), asked(SCENARIOS[name])
+    members, points = all_members(), injection_points(SCENARIOS[name])
     faults = []
     for _ in range(count):
-        each = chance.choice(places)
+        each = chance.choice(points)
         fault = chance.choice(list(_kinds(members[each.point.member], each)))
         first = chance.randint(1, max(1, each.calls))
         lasting = fault.kind not in MOMENTARY and chance.random() < LASTING

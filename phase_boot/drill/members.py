@@ -22,7 +22,7 @@ from phase_boot.machine import errors as boot_errors
 from phase_boot.ports import fetcher
 from phase_boot.store import errors as store_errors
 
-OURS: Final = "phase_boot."
+PACKAGE: Final = "phase_boot."
 _RAISES: Final = re.compile(r"^Raises:\n((?:[ ]+.*\n?|\n)+)", re.MULTILINE)
 _NAME: Final = re.compile(r"^ {4}(\w+):", re.MULTILINE)
 _STREAMS: Final = frozenset({AsyncGenerator, AsyncIterator})
@@ -58,7 +58,7 @@ class Member:
 
     def refusals(self) -> list[Callable[[], Exception]]:
         """Return factories of each documented error, one for each combination of its flags."""
-        return [making for error in self.raises for making in _ways_of(error, str(self))]
+        return [factory for error in self.raises for factory in _factories(error, str(self))]
 
 
 @cache
@@ -78,8 +78,8 @@ def members_of(port: type) -> tuple[Member, ...]:
 
 def is_port(kind: object) -> bool:
     """Return whether ``kind`` is a Protocol of this project and no stream."""
-    mine = isinstance(kind, type) and kind.__module__.startswith(OURS)
-    return mine and bool(getattr(kind, "_is_protocol", False)) and not hasattr(kind, "__anext__")
+    own = isinstance(kind, type) and kind.__module__.startswith(PACKAGE)
+    return own and bool(getattr(kind, "_is_protocol", False)) and not hasattr(kind, "__anext__")
 
 
 @cache
@@ -101,22 +101,22 @@ def ports_within(*annotations: Any) -> tuple[type, ...]:
         kind = waiting.pop(0)
         parts = get_args(kind)
         waiting += [part for each in parts for part in (each if isinstance(each, list) else [each])]
-        mine = isinstance(kind, type) and kind.__module__.startswith(OURS)
-        if not mine or kind in seen:
+        own = isinstance(kind, type) and kind.__module__.startswith(PACKAGE)
+        if not own or kind in seen:
             continue
         seen[kind] = None
-        waiting += _handed_out(kind)
+        waiting += _reachable_from(kind)
     return tuple(kind for kind in seen if is_port(kind))
 
 
-def _handed_out(kind: type) -> list[Any]:
+def _reachable_from(kind: type) -> list[Any]:
     if is_port(kind):
         return [member.returns for member in members_of(kind)]
     if is_dataclass(kind):
         hints = hints_of(kind)
         return [hints[field.name] for field in fields(kind)]
-    made_from = vars(kind).get("__init__")
-    return [*get_type_hints(made_from).values()] if inspect.isfunction(made_from) else []
+    constructor = vars(kind).get("__init__")
+    return [*get_type_hints(constructor).values()] if inspect.isfunction(constructor) else []
 
 
 def _member(port: type, owner: type, name: str, value: Any) -> Member:
@@ -133,32 +133,32 @@ def _member(port: type, owner: type, name: str, value: Any) -> Member:
     elif (next_piece := getattr(returns, "__anext__", None)) is not None:
         # A Protocol of an asynchronous iterator, such as `ports.fetcher.ResponseBody`.
         kind, returns = Kind.STREAM, get_args(hints_of(next_piece)["return"])[0]
-    said = f"{inspect.getdoc(owner) or ''}\n\n{inspect.getdoc(function) or ''}"
-    raises = tuple(_error(word, owner, name) for word in _raised(said))
+    docstrings = f"{inspect.getdoc(owner) or ''}\n\n{inspect.getdoc(function) or ''}"
+    raises = tuple(_error(error, owner, name) for error in _documented(docstrings))
     return Member(port.__name__, name, kind, returns, tuple(hints.values()), raises)
 
 
-def _raised(said: str) -> Iterator[str]:
-    for section in _RAISES.findall(said):
+def _documented(docstrings: str) -> Iterator[str]:
+    for section in _RAISES.findall(docstrings):
         yield from _NAME.findall(section)
 
 
-def _error(word: str, owner: type, name: str) -> type[Exception]:
-    places: list[ModuleType] = [
+def _error(error: str, owner: type, name: str) -> type[Exception]:
+    modules: list[ModuleType] = [
         sys.modules[owner.__module__],
         fetcher,
         boot_errors,
         store_errors,
         builtins,
     ]
-    for place in places:
-        found = getattr(place, word, None)
+    for module in modules:
+        found = getattr(module, error, None)
         if isinstance(found, type) and issubclass(found, Exception):
             return found
-    raise ValueError(f"{owner.__name__}.{name} documents {word}, which is no known error")
+    raise ValueError(f"{owner.__name__}.{name} documents {error}, which is no known error")
 
 
-def _ways_of(error: type[Exception], member: str) -> list[Callable[[], Exception]]:
+def _factories(error: type[Exception], member: str) -> list[Callable[[], Exception]]:
     """Return factories of ``error``: one for each combination of its keyword-only flags."""
     parameters = inspect.signature(error.__init__).parameters.values()
     hints = get_type_hints(error.__init__)

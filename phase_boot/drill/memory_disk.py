@@ -51,8 +51,8 @@ class MemoryDisk:
         self.read_only = False
         self.unreserving = False
         """Whether it cannot allocate space in advance."""
-        self.planted: dict[str, bytes] = {}
-        """Entries that a scenario planted."""
+        self.added: dict[str, bytes] = {}
+        """Entries that a scenario added."""
         self._files: dict[tuple[Folder, str], _File] = {}
         self._ticks = itertools.count(1)
         self._lock = threading.RLock()
@@ -66,7 +66,7 @@ class MemoryDisk:
             )
 
     def open(self, folder: Folder, name: str) -> int:
-        with self._doing(f"open {folder}/{name}"):
+        with self._operation(f"open {folder}/{name}"):
             file = self._file(folder, name)
             if not file.plain:
                 raise DiskFailed(f"{folder}/{name} is not a plain file.")
@@ -76,7 +76,7 @@ class MemoryDisk:
             return file.readers[-1]
 
     def open_partial(self, name: str) -> int:
-        with self._changing(f"write {name}"):
+        with self._change(f"write {name}"):
             file = self._files.get((Folder.PARTIALS, name)) or _File(os.memfd_create(name))
             if file.is_open(file.growing):
                 raise OSError(errno.EAGAIN, "locked")
@@ -86,7 +86,7 @@ class MemoryDisk:
             return file.growing
 
     def write(self, fd: int, data: memoryview) -> int:
-        with self._changing("write to the store"):
+        with self._change("write to the store"):
             room = self.free_space()
             if data and not room:
                 raise OSError(errno.ENOSPC, "full")
@@ -96,7 +96,7 @@ class MemoryDisk:
             return os.write(fd, data[:room])
 
     def reserve(self, fd: int, size: int) -> None:
-        with self._changing("reserve room in the store"):
+        with self._change("reserve room in the store"):
             if self.unreserving:
                 return
             if size - os.fstat(fd).st_size > self.free_space():
@@ -104,7 +104,7 @@ class MemoryDisk:
             os.posix_fallocate(fd, 0, size)
 
     def write_at(self, fd: int, data: memoryview, offset: int) -> int:
-        with self._changing("write to the store"):
+        with self._change("write to the store"):
             size = os.fstat(fd).st_size
             most = size + self.free_space() - offset
             if data and most <= 0:
@@ -112,24 +112,24 @@ class MemoryDisk:
             return os.pwrite(fd, data[:most], offset)
 
     def copy(self, start: int, source: int, length: int, fd: int, offset: int) -> int:
-        with self._changing("copy within the store"):
+        with self._change("copy within the store"):
             data = os.pread(source, min(length, 1 << 16), start)
             return self.write_at(fd, memoryview(data), offset)
 
     def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
-        with self._changing(f"publish {entry}"):
+        with self._change(f"publish {entry}"):
             os.fsync(fd)
             file = self._file(Folder.PARTIALS, name)
             file.growing = None
             self._files[folder, entry] = self._files.pop((Folder.PARTIALS, name))
 
     def quarantine(self, name: str) -> None:
-        with self._changing(f"set {name} aside"):
+        with self._change(f"set {name} aside"):
             self._file(Folder.ENTRIES, name)
             self._files[Folder.CORRUPT, name] = self._files.pop((Folder.ENTRIES, name))
 
     def remove(self, folder: Folder, name: str) -> None:
-        with self._changing(f"remove {folder}/{name}"):
+        with self._change(f"remove {folder}/{name}"):
             file = self._file(folder, name)
             if file.is_open(file.growing) or any(map(file.is_open, file.readers)):
                 raise OSError(errno.EAGAIN, "locked")
@@ -148,13 +148,13 @@ class MemoryDisk:
         file = self._files[folder, name]
         return os.pread(file.fd, file.size, 0)
 
-    def plant(self, folder: Folder, name: str, data: bytes, *, plain: bool = True) -> None:
-        """Add a file that no store wrote; one that is not ``plain`` stands for a link or a pipe."""
+    def add_file(self, folder: Folder, name: str, data: bytes, *, plain: bool = True) -> None:
+        """Add a file that no store wrote; without ``plain`` it stands for a link or a pipe."""
         file = _File(os.memfd_create(name), used=next(self._ticks), plain=plain)
         os.write(file.fd, data)
         self._files[folder, name] = file
         if folder is Folder.ENTRIES:
-            self.planted[name] = data
+            self.added[name] = data
 
     def _file(self, folder: Folder, name: str) -> _File:
         if (folder, name) not in self._files:
@@ -162,13 +162,13 @@ class MemoryDisk:
         return self._files[folder, name]
 
     @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
+    def _operation(self, what: str) -> Iterator[None]:
         with self._lock, store_errors(what):
             yield
 
     @contextmanager
-    def _changing(self, what: str) -> Iterator[None]:
-        with self._doing(what):
+    def _change(self, what: str) -> Iterator[None]:
+        with self._operation(what):
             if self.read_only:
                 raise OSError(errno.EROFS, "read-only")
             yield

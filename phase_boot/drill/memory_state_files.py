@@ -11,7 +11,7 @@ from phase_boot.store.errors import StoreError
 class MemoryStateFiles:
     """Implements `ports.state_files.StateFiles`."""
 
-    pages: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
     refusal: StoreError | None = None
     """The error that every read and write raises."""
     writes: int = 0
@@ -20,11 +20,11 @@ class MemoryStateFiles:
     def read(self, name: str, *, limit: int) -> bytes | None:
         if self.refusal is not None:
             raise self.refusal
-        page = self.pages.get(name)
-        return None if page is None else page[: limit + 1]
+        data = self.files.get(name)
+        return None if data is None else data[: limit + 1]
 
     def write(self, name: str, data: bytes) -> None:
         if self.refusal is not None:
             raise self.refusal
-        self.pages[name] = data
+        self.files[name] = data
         self.writes += 1

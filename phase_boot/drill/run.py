@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fakes import FakeCache, Lines
+from phase_boot.drill.fakes import FakeCache, MemorySink
 from phase_boot.drill.faulty import Faulty, faulty_ports
 from phase_boot.drill.injection import Plan
 from phase_boot.drill.memory_disk import MemoryDisk
@@ -48,9 +48,9 @@ class Visit:
 
 @dataclass
 class Run:
-    """What happened in a boot, and what it left behind."""
+    """The observed course of a boot, and what it left open or running."""
 
-    scene: Scenario
+    scenario: Scenario
     plan: Plan
     before: Mapping[str, object]
     """Content of Cache and its state files before the boot."""
@@ -60,7 +60,7 @@ class Run:
     error: BaseException | None = None
     stuck: str | None = None
     """The state in which the run was stuck."""
-    goes_on: bool = False
+    still_retrying: bool = False
     """Whether it was still retrying by itself when it was ended."""
     visits: list[Visit] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
@@ -69,24 +69,24 @@ class Run:
     """Descriptors that were left open."""
 
 
-def perform(scene: Scenario, plan: Plan, *sinks: Sink) -> Run:
-    """Boot ``scene`` with the faults of ``plan`` until it ends or is stuck.
+def run_scenario(scenario: Scenario, plan: Plan, *sinks: Sink) -> Run:
+    """Boot ``scenario`` with the faults of ``plan`` until it ends or is stuck.
 
     ``sinks`` get the journal too, and get no faults.
     """
-    scene.clock = plan.clock
-    disks = tuple(d for d in (scene.cache.cache, scene.cache.memory) if d is not None)
-    run = Run(scene, plan, kept(scene), disks)
+    scenario.clock = plan.clock
+    disks = tuple(d for d in (scenario.cache.cache, scenario.cache.memory) if d is not None)
+    run = Run(scenario, plan, persistent_files(scenario), disks)
     before = _descriptors()
-    virtual_time.run(_performed(run, sinks))
+    virtual_time.run(_observe(run, sinks))
     owned = {fd for disk in disks for fd in disk.descriptors()}
     run.descriptors = _descriptors() - before - owned
     return run
 
 
-def kept(scene: Scenario) -> dict[str, object]:
+def persistent_files(scenario: Scenario) -> dict[str, object]:
     """Return what stays on the stick after this boot."""
-    disk = scene.cache.cache
+    disk = scenario.cache.cache
     assert not isinstance(disk, Faulty)
     files = {
         f"{folder}/{item.name}": disk.content(folder, item.name)
@@ -94,11 +94,11 @@ def kept(scene: Scenario) -> dict[str, object]:
         for item in (disk.items(folder) if disk is not None else ())
         if disk is not None
     }
-    return {**files, **scene.cache.notes.pages}
+    return {**files, **scenario.cache.state_files.files}
 
 
-async def _performed(run: Run, sinks: Sequence[Sink]) -> None:
-    task = asyncio.create_task(_driving(run, sinks), name="the boot")
+async def _observe(run: Run, sinks: Sequence[Sink]) -> None:
+    task = asyncio.create_task(_drive(run, sinks), name="the boot")
     run.plan.task = task
     done, _ = await asyncio.wait({task}, timeout=MAX_SECONDS)
     if not done:
@@ -117,34 +117,34 @@ async def _performed(run: Run, sinks: Sequence[Sink]) -> None:
     run.tasks = sorted(task.get_name() for task in left)
 
 
-async def _driving(run: Run, sinks: Sequence[Sink]) -> tuple[State, BootContext]:
-    scene, plan = run.scene, run.plan
+async def _drive(run: Run, sinks: Sequence[Sink]) -> tuple[State, BootContext]:
+    scenario, plan = run.scenario, run.plan
     disks: dict[str, Any] = {
-        "cache": scene.cache.cache and Faulty(Disk, scene.cache.cache, plan),
-        "memory": Faulty(Disk, scene.cache.memory, plan),
+        "cache": scenario.cache.cache and Faulty(Disk, scenario.cache.cache, plan),
+        "memory": Faulty(Disk, scenario.cache.memory, plan),
     }
-    caches = replace(scene.cache, **disks)
-    real: FakeCache = scene.cache
-    scene.cache = caches
+    faulty = replace(scenario.cache, **disks)
+    plain: FakeCache = scenario.cache
+    scenario.cache = faulty
     try:
         journal = Journal(
-            [scene.lines, *sinks, Faulty(Sink, Lines(), plan)],
+            [scenario.journal, *sinks, Faulty(Sink, MemorySink(), plan)],
             now=plan.clock.monotonic,
             boot_id="drill",
         )
-        ports: Ports = faulty_ports(scene.ports(journal), plan)
-        handlers = total(_watched(handler, run) for handler in scene.handlers)
+        ports: Ports = faulty_ports(scenario.ports(journal), plan)
+        handlers = total(_observed(handler, run) for handler in scenario.handlers)
         return await drive(handlers, ports, BootContext())
     finally:
         plan.state = "outside"
-        real.released, real.mounted = caches.released, caches.mounted
-        scene.cache = real
+        plain.released, plain.mounted = faulty.released, faulty.mounted
+        scenario.cache = plain
 
 
-def _watched(handler: Handler, run: Run) -> Handler:
+def _observed(handler: Handler, run: Run) -> Handler:
     """Return the handler, wrapped so that its runs are recorded."""
 
-    async def watched(ports: Ports, boot: BootContext) -> Step:
+    async def observed(ports: Ports, boot: BootContext) -> Step:
         run.plan.entering(handler.state)
         now = asyncio.get_running_loop().time
         began = now()
@@ -154,13 +154,13 @@ def _watched(handler: Handler, run: Run) -> Handler:
             run.visits.append(Visit(handler.state, began, now()))
             shells = sum(visit.state is State.SHELL for visit in run.visits)
             if handler.state is State.SHELL and shells >= MAX_VISITS:
-                run.goes_on = True
+                run.still_retrying = True
                 run.plan.cancel()
 
-    return replace(handler, run=watched)
+    return replace(handler, run=observed)
 
 
 def _descriptors() -> set[int]:
-    place = Path("/proc/self/fd")
+    folder = Path("/proc/self/fd")
     # The descriptor of the listing itself is closed by now.
-    return {int(link.name) for link in list(place.iterdir()) if link.is_symlink()}
+    return {int(link.name) for link in list(folder.iterdir()) if link.is_symlink()}

@@ -18,7 +18,7 @@ from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.manifest import signed_bytes
 
 PUBLISHER: Final = SigningKey(b"\x01" * 32)
-STRANGER: Final = SigningKey(b"\xee" * 32)
+UNTRUSTED_KEY: Final = SigningKey(b"\xee" * 32)
 
 KERNEL: Final = bzimage(b"kernel")
 INITRAMFS: Final = archive([Entry.file("init", b"initramfs", mode=0o755)])

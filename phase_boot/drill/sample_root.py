@@ -10,7 +10,7 @@ from phase_boot.drill.sample_manifest import PUBLISHER, encoded
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import signed_bytes
 
-KEEPER: Final = SigningKey(b"\x11" * 32)
+ROOT_KEY: Final = SigningKey(b"\x11" * 32)
 NEW_PUBLISHER: Final = SigningKey(b"\x21" * 32)
 
 
@@ -30,7 +30,7 @@ def root_document(version: int = 1, **changes: Any) -> dict[str, object]:
     """Return a good root without signatures, with some fields changed; None leaves one out."""
     fields: dict[str, object] = {
         "version": version,
-        "root": role(KEEPER),
+        "root": role(ROOT_KEY),
         "channels": {"stable": channel()},
     }
     fields.update(changes)
@@ -48,7 +48,7 @@ def signatures_of(body: Mapping[str, object], keys: Iterable[SigningKey]) -> lis
 
 def signed_root(body: Mapping[str, object], *keys: SigningKey) -> bytes:
     """Return the file of a root, signed by its keeper unless others are named."""
-    return encoded({**body, "signatures": signatures_of(body, keys or (KEEPER,))})
+    return encoded({**body, "signatures": signatures_of(body, keys or (ROOT_KEY,))})
 
 
 ROOT_1: Final = signed_root(root_document())

@@ -11,10 +11,10 @@ from typing import Any
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_boot import FakeKexec, FakeLoader
-from phase_boot.drill.fake_mirrors import Sites
 from phase_boot.drill.fake_network import FakeNetwork
-from phase_boot.drill.fake_peers import FakeNeighbours
+from phase_boot.drill.fake_peers import FakePeerSharing
 from phase_boot.drill.fake_privacy import FakePrivacy
+from phase_boot.drill.fake_servers import FakeFetcher
 from phase_boot.drill.fakes import (
     FakeCache,
     FakeFinder,
@@ -22,7 +22,7 @@ from phase_boot.drill.fakes import (
     FakePlatform,
     FakeReports,
     FakeSupervisor,
-    Lines,
+    MemorySink,
 )
 from phase_boot.journal.journal import Journal
 from phase_boot.journal.replay import Walk, replay
@@ -41,10 +41,11 @@ OWN_HANDLERS = tuple(_FOUND[state] for state in State if state in _FOUND)
 
 @dataclass
 class Scenario:
-    """One boot: change its fields, `play` it, and read the fakes afterwards."""
+    """One boot: change its fields, `run` it, and read the fakes afterwards."""
 
-    sites: Sites
-    found: list[str] = field(default_factory=list)
+    fetcher: FakeFetcher
+    lan_urls: list[str] = field(default_factory=list)
+    """The manifest URLs that the LAN finder finds, in order."""
     platform: FakePlatform = field(default_factory=FakePlatform)
     privacy: FakePrivacy = field(default_factory=FakePrivacy)
     network: FakeNetwork = field(default_factory=FakeNetwork)
@@ -54,39 +55,39 @@ class Scenario:
     operator: FakeOperator = field(default_factory=FakeOperator)
     reports: FakeReports = field(default_factory=FakeReports)
     supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
-    lines: Lines = field(default_factory=Lines)
+    journal: MemorySink = field(default_factory=MemorySink)
     handlers: tuple[Handler, ...] = OWN_HANDLERS
     finder_broken: bool = False
     lan: Finder | None = None
-    """The LAN finder; without one a fake finds all of ``found``."""
+    """The LAN finder; without one a fake finds all of ``lan_urls``."""
     peer_sharing: PeerSharing | None = None
     """Peer sharing; without one a fake is used."""
     start: BootContext = field(default_factory=BootContext)
     boot: BootContext | None = None
     clock: virtual_time.VirtualClock = field(default_factory=virtual_time.VirtualClock)
 
-    def play(self) -> State:
-        end, self.boot = virtual_time.run(self.driving())
+    def run(self) -> State:
+        end, self.boot = virtual_time.run(self.drive())
         return end
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines.lines]
+        return [json.loads(line) for line in self.journal.lines]
 
     def of(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == name]
 
     @property
     def walk(self) -> Walk:
-        return replay(self.lines.lines)
+        return replay(self.journal.lines)
 
     @property
     def cause(self) -> str:
         """The cause that the console showed last."""
         return self.operator.reports[-1].cause
 
-    async def driving(self) -> tuple[State, BootContext]:
-        journal = Journal([self.lines], now=self.clock.monotonic, boot_id="test")
+    async def drive(self) -> tuple[State, BootContext]:
+        journal = Journal([self.journal], now=self.clock.monotonic, boot_id="test")
         return await drive(total(self.handlers), self.ports(journal), self.start)
 
     def ports(self, journal: Journal) -> Ports:
@@ -97,12 +98,12 @@ class Scenario:
             privacy=self.privacy,
             network=self.network,
             finders=(
-                self.lan or FakeFinder(self.found, broken=self.finder_broken),
+                self.lan or FakeFinder(self.lan_urls, broken=self.finder_broken),
                 FakeFinder([], origin="url"),
                 CachedManifestFinder(),
             ),
-            fetcher=self.sites,
-            peer_sharing=self.peer_sharing or FakeNeighbours(self.sites),
+            fetcher=self.fetcher,
+            peer_sharing=self.peer_sharing or FakePeerSharing(self.fetcher),
             store_opener=self.cache,
             kexec=self.kexec,
             loader=self.loader,
@@ -120,7 +121,9 @@ def replaced(handler: Handler, among: Iterable[Handler] = OWN_HANDLERS) -> tuple
     return tuple(handler if own.state is handler.state else own for own in among)
 
 
-def scene(*urls: str, **sites: Any) -> Scenario:
-    """Return a boot in which the LAN offers every site's manifest, in the order given."""
-    net = Sites(**sites)
-    return Scenario(net, found=list(urls) or [net.manifest_url(name) for name in sites])
+def lan_scenario(*urls: str, **servers: Any) -> Scenario:
+    """Return a boot in which the LAN finder finds every server's manifest, in the order given."""
+    fetcher = FakeFetcher(**servers)
+    return Scenario(
+        fetcher, lan_urls=list(urls) or [fetcher.manifest_url(name) for name in servers]
+    )

@@ -17,7 +17,7 @@ Ts = TypeVarTuple("Ts")
 NOON = datetime(2025, 11, 20, 12, tzinfo=UTC)
 
 
-class NothingWillHappen(Exception):
+class Deadlock(Exception):
     """Every task waits and no timer is set: in real time this would hang for ever."""
 
 
@@ -30,12 +30,12 @@ class _Jumping(selectors.SelectSelector):
         events = super().select(0)
         if not events:
             if timeout is None:
-                raise NothingWillHappen
+                raise Deadlock
             self.now += max(0.0, timeout)
         return events
 
 
-class Hanging(BaseException):
+class ThreadHangs(BaseException):
     """Raised in place of a thread that hangs; the result of the thread never arrives."""
 
 
@@ -66,7 +66,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         VirtualLoop._threads += 1
         try:
             result = func(*args)
-        except Hanging:
+        except ThreadHangs:
             pass
         except Exception as error:  # noqa: BLE001 - goes to the awaiting task
             self.call_soon(_unless_cancelled, future, future.set_exception, error)

@@ -21,13 +21,13 @@ from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import Site, Sites
+from phase_boot.drill.fake_servers import FakeFetcher, FakeServer
 from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import entry_path
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.support.dags import car_of
-from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
+from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of, server_of
 from tests.support.http_server import ok
 
 DATA = data_of(400_000)
@@ -40,14 +40,14 @@ NODES = list(TREE.nodes)
 
 
 async def obtained(
-    play: FakeDownload,
+    download: FakeDownload,
     root: Cid = TREE.root,
     *,
     mirrors: tuple[str, ...] | None = None,
     **changes: Any,
 ) -> None:
-    sources = play.sources() if mirrors is None else Sources(mirrors=mirrors)
-    fetched, _ = await fetch_artifact(play.context(**changes), sources, ARTIFACT, root)
+    sources = download.sources() if mirrors is None else Sources(mirrors=mirrors)
+    fetched, _ = await fetch_artifact(download.context(**changes), sources, ARTIFACT, root)
     assert content(fetched) == DATA
 
 
@@ -58,12 +58,12 @@ async def timed(fetching: Awaitable[None]) -> float:
     return asyncio.get_running_loop().time() - began
 
 
-def assert_nothing_but_the_artifact(play: FakeDownload, *, whole: bool = True) -> None:
+def assert_nothing_but_the_artifact(download: FakeDownload, *, whole: bool = True) -> None:
     """The store has the artifact and nothing else, and every entry hashes to its name."""
-    assert_every_entry_is_what_it_is_called(play.disk)
-    names = {item.name for item in play.disk.items(Folder.ENTRIES)}
+    assert_every_entry_is_what_it_is_called(download.disk)
+    names = {item.name for item in download.disk.items(Folder.ENTRIES)}
     assert names == ({ARTIFACT.digest.hex} if whole else set())
-    assert not whole or not play.disk.items(Folder.PARTIALS)
+    assert not whole or not download.disk.items(Folder.PARTIALS)
 
 
 def file_of(nodes: list[tuple[Cid, bytes]]) -> bytes:
@@ -97,26 +97,26 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_a_forged_chunk_list_bans_its_source_and_another_one_serves(lie: bytes) -> None:
-    bad, good = site_of(DATA), site_of(DATA)
+    bad, good = server_of(DATA), server_of(DATA)
     bad.files[LIST], good.files[LIST] = lie, CAR
-    play = FakeDownload(Sites(bad=bad, good=good))
-    virtual_time.run(obtained(play))
-    assert_nothing_but_the_artifact(play)
-    assert play.banned == {"http://bad"}
-    assert [event.source for event in play.of(SourceFailed)] == ["http://bad"]
-    assert not play.of(ChunkListUnavailable)
-    assert bad.asked.keys() == {LIST}
+    download = FakeDownload(FakeFetcher(bad=bad, good=good))
+    virtual_time.run(obtained(download))
+    assert_nothing_but_the_artifact(download)
+    assert download.banned == {"http://bad"}
+    assert [event.source for event in download.of(SourceFailed)] == ["http://bad"]
+    assert not download.of(ChunkListUnavailable)
+    assert bad.requests.keys() == {LIST}
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_forged_chunk_lists_everywhere_store_nothing_and_the_next_run_succeeds(lie: bytes) -> None:
-    bad, good = site_of(DATA), site_of(DATA)
+    bad, good = server_of(DATA), server_of(DATA)
     bad.files[LIST], good.files[LIST] = lie, CAR
-    play = FakeDownload(Sites(bad=bad))
+    download = FakeDownload(FakeFetcher(bad=bad))
     with pytest.raises(ArtifactUnavailable, match="other bytes than were signed"):
-        virtual_time.run(obtained(play))
-    assert_nothing_but_the_artifact(play, whole=False)
-    again = FakeDownload(Sites(good=good), play.disk)
+        virtual_time.run(obtained(download))
+    assert_nothing_but_the_artifact(download, whole=False)
+    again = FakeDownload(FakeFetcher(good=good), download.disk)
     virtual_time.run(obtained(again))
     assert_nothing_but_the_artifact(again)
 
@@ -127,78 +127,79 @@ def test_a_signed_dag_without_an_end_is_dropped_for_the_whole_file() -> None:
         block = dag_pb.encode(Node.file((below,)))
         below = Link(Cid.of(Codec.DAG_PB, block), len(DATA), below.tsize + len(block))
         nodes.append((below.cid, block))
-    site = site_of(DATA)
-    site.files[f"dag/{below.cid}.car"] = b"".join(car.write(below.cid, nodes[::-1]))
-    play = FakeDownload(Sites(a=site))
-    virtual_time.run(obtained(play, below.cid))
-    assert_nothing_but_the_artifact(play)
-    (unknown,) = play.of(ChunkListUnavailable)
+    server = server_of(DATA)
+    server.files[f"dag/{below.cid}.car"] = b"".join(car.write(below.cid, nodes[::-1]))
+    download = FakeDownload(FakeFetcher(a=server))
+    virtual_time.run(obtained(download, below.cid))
+    assert_nothing_but_the_artifact(download)
+    (unknown,) = download.of(ChunkListUnavailable)
     assert "levels" in unknown.reason
-    assert not play.banned
+    assert not download.banned
 
 
 def test_a_trickling_chunk_list_is_read_from_the_next_source_too() -> None:
-    drip, good = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS), site_of(DATA)
+    drip, good = server_of(DATA, piece_seconds=0.7 * RATE_SECONDS), server_of(DATA)
     drip.files[LIST] = good.files[LIST] = CAR
-    play = FakeDownload(Sites(drip=drip, good=good))
-    assert virtual_time.run(timed(obtained(play))) < RATE_SECONDS
-    assert_nothing_but_the_artifact(play)
-    assert not play.banned
+    download = FakeDownload(FakeFetcher(drip=drip, good=good))
+    assert virtual_time.run(timed(obtained(download))) < RATE_SECONDS
+    assert_nothing_but_the_artifact(download)
+    assert not download.banned
 
 
 def test_a_trickling_chunk_list_of_a_single_source_is_given_up() -> None:
-    drip = site_of(DATA, piece_seconds=0.7 * RATE_SECONDS)
+    drip = server_of(DATA, piece_seconds=0.7 * RATE_SECONDS)
     drip.files[LIST] = CAR
-    play = FakeDownload(Sites(drip=drip))
+    download = FakeDownload(FakeFetcher(drip=drip))
     with pytest.raises(ArtifactUnavailable):
-        virtual_time.run(obtained(play))
-    named = [event for event in play.of(SourceFailed) if event.source == "http://drip"]
+        virtual_time.run(obtained(download))
+    named = [event for event in download.of(SourceFailed) if event.source == "http://drip"]
     assert f"more than {RATE_SECONDS} seconds" in named[0].reason
-    assert not play.banned
+    assert not download.banned
 
 
 def test_four_mirrors_that_never_answer_delay_no_fetch() -> None:
-    good = site_of(DATA)
+    good = server_of(DATA)
     good.files[LIST] = CAR
-    alone = FakeDownload(Sites(good=good))
+    alone = FakeDownload(FakeFetcher(good=good))
     least = virtual_time.run(timed(obtained(alone)))
-    dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
-    play = FakeDownload(Sites(**dead, good=good))
+    dead = {f"dead{number}": FakeServer({}, hangs=True) for number in range(4)}
+    download = FakeDownload(FakeFetcher(**dead, good=good))
     mirrors = (*(f"http://{name}" for name in dead), "http://good")
     assert (
-        virtual_time.run(timed(obtained(play, mirrors=mirrors))) < least + 4 * HEDGE_SECONDS + 1.0
+        virtual_time.run(timed(obtained(download, mirrors=mirrors)))
+        < least + 4 * HEDGE_SECONDS + 1.0
     )
-    assert_nothing_but_the_artifact(play)
+    assert_nothing_but_the_artifact(download)
 
 
 def test_four_mirrors_that_never_answer_delay_no_whole_file() -> None:
-    async def whole(play: FakeDownload) -> None:
-        fetched, source = await fetch_artifact(play.context(), play.sources(), ARTIFACT)
+    async def whole(download: FakeDownload) -> None:
+        fetched, source = await fetch_artifact(download.context(), download.sources(), ARTIFACT)
         assert (content(fetched), source) == (DATA, "http://good")
 
-    least = virtual_time.run(timed(whole(FakeDownload(Sites(good=site_of(DATA))))))
-    dead = {f"dead{number}": Site({}, hangs=True) for number in range(4)}
-    play = FakeDownload(Sites(**dead, gone=Site({}), good=site_of(DATA)))
-    assert virtual_time.run(timed(whole(play))) < least + 5 * HEDGE_SECONDS + 1.0
-    assert_nothing_but_the_artifact(play)
+    least = virtual_time.run(timed(whole(FakeDownload(FakeFetcher(good=server_of(DATA))))))
+    dead = {f"dead{number}": FakeServer({}, hangs=True) for number in range(4)}
+    download = FakeDownload(FakeFetcher(**dead, gone=FakeServer({}), good=server_of(DATA)))
+    assert virtual_time.run(timed(whole(download))) < least + 5 * HEDGE_SECONDS + 1.0
+    assert_nothing_but_the_artifact(download)
 
 
 def test_a_chunk_that_is_wrong_everywhere_is_never_stored_and_the_next_run_keeps_the_others() -> (
     None
 ):
-    def twist(path: str, data: bytes) -> bytes:
+    def tamper(path: str, data: bytes) -> bytes:
         return data[:200_000] + b"lie" + data[200_003:] if path == ENTRY else data
 
-    liar = Site({ENTRY: DATA, LIST: CAR}, twist=twist)
-    play = FakeDownload(Sites(liar=liar))
+    liar = FakeServer({ENTRY: DATA, LIST: CAR}, tamper=tamper)
+    download = FakeDownload(FakeFetcher(liar=liar))
     with pytest.raises(ArtifactUnavailable, match="than what was signed"):
-        virtual_time.run(obtained(play))
-    assert_nothing_but_the_artifact(play, whole=False)
-    good = Site({ENTRY: DATA, LIST: CAR})
-    again = FakeDownload(Sites(good=good), play.disk)
+        virtual_time.run(obtained(download))
+    assert_nothing_but_the_artifact(download, whole=False)
+    good = FakeServer({ENTRY: DATA, LIST: CAR})
+    again = FakeDownload(FakeFetcher(good=good), download.disk)
     virtual_time.run(obtained(again))
     assert_nothing_but_the_artifact(again)
-    asked = sum(length for url, _, length in again.sites.spans if url.endswith(ENTRY))
+    asked = sum(length for url, _, length in again.fetcher.spans if url.endswith(ENTRY))
     assert asked < len(DATA)
 
 
@@ -224,13 +225,13 @@ class Server:
     """A web server with chosen responses."""
 
     answer: Answer = honest
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     url: str = ""
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         path = head.split()[1].removeprefix("/")
-        self.asked.append(path)
+        self.requests.append(path)
         span = re.search(r"Range: bytes=(\d+)-(\d*)", head)
         first = int(span[1]) if span else 0
         end = int(span[2]) + 1 if span and span[2] else len(DATA)
@@ -264,12 +265,12 @@ class Hurried(SystemClock):
         await super().sleep(min(seconds, 0.01))
 
 
-async def fetched(play: FakeDownload, *servers: Server) -> None:
+async def fetched(download: FakeDownload, *servers: Server) -> None:
     http = HttpFetcher(stall_seconds=2)
     try:
         async with asyncio.timeout(ENOUGH_SECONDS), serving(*servers):
             mirrors = tuple(server.url for server in servers)
-            await obtained(play, mirrors=mirrors, fetcher=http, clock=Hurried())
+            await obtained(download, mirrors=mirrors, fetcher=http, clock=Hurried())
     finally:
         await http.close()
 
@@ -300,35 +301,35 @@ async def test_a_wrong_response_is_dropped_and_the_next_source_serves(
     answer: Answer,
     lies: bool,  # noqa: FBT001 - a case
 ) -> None:
-    bad, good, play = Server(instead(answer)), Server(), FakeDownload(Sites())
-    await fetched(play, bad, good)
-    assert_nothing_but_the_artifact(play)
-    assert ENTRY in bad.asked
-    assert not lies or play.banned == {bad.url}
+    bad, good, download = Server(instead(answer)), Server(), FakeDownload(FakeFetcher())
+    await fetched(download, bad, good)
+    assert_nothing_but_the_artifact(download)
+    assert ENTRY in bad.requests
+    assert not lies or download.banned == {bad.url}
 
 
 @pytest.mark.parametrize("answer", [answer for answer, _ in OTHERS.values()], ids=OTHERS)
 async def test_wrong_responses_everywhere_leave_nothing_in_the_store(
     answer: Answer,
 ) -> None:
-    play = FakeDownload(Sites())
+    download = FakeDownload(FakeFetcher())
     with pytest.raises(ArtifactUnavailable):
-        await fetched(play, Server(instead(answer)))
-    assert_nothing_but_the_artifact(play, whole=False)
-    again = FakeDownload(Sites(), play.disk)
+        await fetched(download, Server(instead(answer)))
+    assert_nothing_but_the_artifact(download, whole=False)
+    again = FakeDownload(FakeFetcher(), download.disk)
     await fetched(again, Server())
     assert_nothing_but_the_artifact(again)
 
 
 async def test_a_range_request_answered_with_the_whole_file_is_accepted() -> None:
-    play, server = FakeDownload(Sites()), Server(instead(lambda _, __, ___: ok(DATA)))
-    await fetched(play, server)
-    assert_nothing_but_the_artifact(play)
-    assert not play.banned
+    download, server = FakeDownload(FakeFetcher()), Server(instead(lambda _, __, ___: ok(DATA)))
+    await fetched(download, server)
+    assert_nothing_but_the_artifact(download)
+    assert not download.banned
 
 
 async def test_an_endless_redirect_is_not_followed_once() -> None:
-    play = FakeDownload(Sites())
+    download = FakeDownload(FakeFetcher())
     first, second = Server(), Server()
     first.answer = instead(
         lambda *_: ok(b"", f"Location: {second.url}/{ENTRY}", status="302 Found")
@@ -337,7 +338,7 @@ async def test_an_endless_redirect_is_not_followed_once() -> None:
         lambda *_: ok(b"", f"Location: {first.url}/{ENTRY}", status="307 Go on")
     )
     with pytest.raises(ArtifactUnavailable, match="redirect"):
-        await fetched(play, first, second)
-    assert first.asked.count(ENTRY) <= 2
-    assert second.asked.count(ENTRY) <= 2
-    assert_nothing_but_the_artifact(play, whole=False)
+        await fetched(download, first, second)
+    assert first.requests.count(ENTRY) <= 2
+    assert second.requests.count(ENTRY) <= 2
+    assert_nothing_but_the_artifact(download, whole=False)

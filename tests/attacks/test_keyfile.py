@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli.main import main
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.keys.keyfile import encode_key, read_key, read_keyfile
 from phase_boot.publish.keys.passphrase import Attempts, from_file
@@ -165,8 +165,8 @@ def test_passphrase_attempts_are_bounded(sealed: Path) -> None:
 
 
 def test_a_key_under_another_key_id_is_refused(sealed: Path) -> None:
-    changed(sealed, keyid=STRANGER.keyid)
-    assert read_keyfile(sealed).keyid == STRANGER.keyid
+    changed(sealed, keyid=UNTRUSTED_KEY.keyid)
+    assert read_keyfile(sealed).keyid == UNTRUSTED_KEY.keyid
     with pytest.raises(PublishError, match="not that of the key"):
         read_key(sealed, attempts(b"right"))
 

@@ -15,7 +15,7 @@ from phase_boot.drill.sample_manifest import (
     INITRAMFS,
     NOW,
     PUBLISHER,
-    STRANGER,
+    UNTRUSTED_KEY,
     document,
     encoded,
     signature,
@@ -82,12 +82,12 @@ def test_field_added_after_signing() -> None:
 
 def test_signature_of_a_stranger() -> None:
     with pytest.raises(UntrustedSigner):
-        judge(signed(document(), STRANGER))
+        judge(signed(document(), UNTRUSTED_KEY))
 
 
 def test_signature_of_a_stranger_under_a_trusted_name() -> None:
     body = document()
-    forged = {**signature(body, STRANGER), "keyid": PUBLISHER.keyid}
+    forged = {**signature(body, UNTRUSTED_KEY), "keyid": PUBLISHER.keyid}
     with pytest.raises(BadSignature):
         judge(encoded({**body, "signatures": [forged]}))
 
@@ -116,7 +116,7 @@ def test_same_key_twice_in_other_spellings() -> None:
 
 def test_threshold_not_met() -> None:
     with pytest.raises(ThresholdNotMet, match="1 trusted"):
-        judge(signed(document(), SECOND, STRANGER), TRUST_BOTH)
+        judge(signed(document(), SECOND, UNTRUSTED_KEY), TRUST_BOTH)
 
 
 def test_a_bad_entry_cannot_hide_good_signatures() -> None:
@@ -190,7 +190,7 @@ def test_rollback_below_the_floor() -> None:
 def test_a_stranger_learns_nothing_about_what_is_wanted() -> None:
     """Whatever else is wrong with a manifest, an unsigned one is refused for that alone."""
     with pytest.raises(UntrustedSigner):
-        judge(signed(document(arch="arm64", expires="x", version="1"), STRANGER))
+        judge(signed(document(arch="arm64", expires="x", version="1"), UNTRUSTED_KEY))
 
 
 def test_duplicate_key_json() -> None:

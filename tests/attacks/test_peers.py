@@ -17,7 +17,7 @@ import pytest
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
-from phase_boot.drill.fake_mirrors import chunked, site_with_chunks
+from phase_boot.drill.fake_servers import chunked, server_with_chunks
 from phase_boot.drill.sample_manifest import ROOTFS
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
@@ -44,7 +44,7 @@ PATH = f"/cas/sha256/{DIGEST.hex}"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    for path, data in site_with_chunks().files.items():
+    for path, data in server_with_chunks().files.items():
         file = tmp_path / "site" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from phase_boot.app.prefetch import EXIT_FAILED, PrefetchRequest, prefetch
-from phase_boot.drill.fake_mirrors import Site, Sites, good_site
+from phase_boot.drill.fake_servers import FakeFetcher, FakeServer, good_server
 from phase_boot.drill.sample_manifest import PUBLISHER, document, signed
 from phase_boot.drill.sample_root import (
     NEW_PUBLISHER,
@@ -29,19 +29,19 @@ NEW, OLD = "2025.11.13", "2025.11.12"
 class Worker:
     """A network worker whose only mirror is in memory."""
 
-    def __init__(self, sites: Sites) -> None:
-        self._sites = sites
+    def __init__(self, fetcher: FakeFetcher) -> None:
+        self._fetcher = fetcher
 
-    def client(self) -> Sites:
-        return self._sites
+    def client(self) -> FakeFetcher:
+        return self._fetcher
 
 
 class Crash(BaseException):
     """The process ends without a chance to clean up."""
 
 
-class CrashingSites(Sites):
-    """Sites during whose first artifact the process ends."""
+class CrashingFetcher(FakeFetcher):
+    """FakeFetcher during whose first artifact the process ends."""
 
     async def stream(
         self, url: str, *, offset: int, size: int, reach: Reach, redirects: int = 0
@@ -53,17 +53,17 @@ class CrashingSites(Sites):
             raise Crash
 
 
-def mirror(version: str, **changes: object) -> Site:
-    return good_site(version=version, expires=FAR, **changes)
+def mirror(version: str, **changes: object) -> FakeServer:
+    return good_server(version=version, expires=FAR, **changes)
 
 
 def fetch(
     folder: Path,
-    site: Site,
+    server: FakeServer,
     *,
     keys: Sequence[str] = (PUBLISHER.keyid,),
     root: Path | None = None,
-    sites: type[Sites] = Sites,
+    fetcher: type[FakeFetcher] = FakeFetcher,
 ) -> tuple[int, list[dict[str, object]]]:
     """Run the command; return its exit status and its events."""
     journal = folder / "journal.jsonl"
@@ -75,7 +75,7 @@ def fetch(
         root=root,
         journal=journal,
     )
-    status = prefetch(request, cast("NetworkWorker", Worker(sites(mirror=site))))
+    status = prefetch(request, cast("NetworkWorker", Worker(fetcher(mirror=server))))
     return status, [json.loads(line) for line in journal.read_text().splitlines()]
 
 
@@ -93,13 +93,13 @@ def test_rollback_below_a_version_that_was_fetched(tmp_path: Path) -> None:
 
 def test_rollback_after_a_crash_during_the_download(tmp_path: Path) -> None:
     with pytest.raises(Crash):
-        fetch(tmp_path, mirror(NEW), sites=CrashingSites)
+        fetch(tmp_path, mirror(NEW), fetcher=CrashingFetcher)
     status, events = fetch(tmp_path, mirror(OLD))
     assert (status, codes(events)) == (EXIT_FAILED, ["manifest.rollback"])
 
 
 def test_rollback_below_a_version_that_had_expired(tmp_path: Path) -> None:
-    expired = good_site(version=NEW, expires="2025-12-12T08:00:00Z")
+    expired = good_server(version=NEW, expires="2025-12-12T08:00:00Z")
     assert codes(fetch(tmp_path, expired)[1]) == ["manifest.expired"]
     assert codes(fetch(tmp_path, mirror(OLD))[1]) == ["manifest.rollback"]
 

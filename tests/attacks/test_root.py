@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, UNTRUSTED_KEY, document, signed
 from phase_boot.drill.sample_manifest import signature as manifest_signature
 from phase_boot.drill.sample_root import (
-    KEEPER,
     NEW_PUBLISHER,
     ROOT_1,
     ROOT_2,
+    ROOT_KEY,
     channel,
     role,
     root_document,
@@ -66,13 +66,13 @@ def test_the_successor_of_a_root_is_followed() -> None:
 
 
 def test_root_signed_by_a_stranger() -> None:
-    body = root_document(2, root=role(STRANGER), channels={"stable": channel(STRANGER)})
-    assert_not_followed(signed_root(body, STRANGER), RootNotByPrevious)
+    body = root_document(2, root=role(UNTRUSTED_KEY), channels={"stable": channel(UNTRUSTED_KEY)})
+    assert_not_followed(signed_root(body, UNTRUSTED_KEY), RootNotByPrevious)
 
 
 def test_root_signed_by_the_old_keys_only() -> None:
     body = root_document(2, root=role(SECOND_KEEPER))
-    assert_not_followed(signed_root(body, KEEPER), RootNotBySelf)
+    assert_not_followed(signed_root(body, ROOT_KEY), RootNotBySelf)
 
 
 def test_root_signed_by_the_new_keys_only() -> None:
@@ -82,11 +82,11 @@ def test_root_signed_by_the_new_keys_only() -> None:
 
 def test_root_signed_by_old_and_new_keys_replaces_the_keeper() -> None:
     after = chain().extended(
-        signed_root(root_document(2, root=role(SECOND_KEEPER)), KEEPER, SECOND_KEEPER)
+        signed_root(root_document(2, root=role(SECOND_KEEPER)), ROOT_KEY, SECOND_KEEPER)
     )
     third = root_document(3, root=role(SECOND_KEEPER))
     with pytest.raises(RootNotByPrevious):
-        after.extended(signed_root(third, KEEPER))
+        after.extended(signed_root(third, ROOT_KEY))
     assert after.extended(signed_root(third, SECOND_KEEPER)).version == 3
 
 
@@ -104,24 +104,24 @@ def test_rollback_of_the_root() -> None:
 
 def test_root_of_the_same_version_with_other_publishers() -> None:
     """Whoever held the keys once cannot rewrite what was said under a number."""
-    body = root_document(1, channels={"stable": channel(STRANGER)})
+    body = root_document(1, channels={"stable": channel(UNTRUSTED_KEY)})
     assert_not_followed(signed_root(body), RootOutOfOrder)
 
 
 def test_publisher_key_signs_no_root() -> None:
-    body = root_document(2, channels={"stable": channel(PUBLISHER, STRANGER)})
+    body = root_document(2, channels={"stable": channel(PUBLISHER, UNTRUSTED_KEY)})
     assert_not_followed(signed_root(body, PUBLISHER), RootNotByPrevious)
 
 
 def test_root_key_publishes_nothing() -> None:
     trust = chain().trust("stable", NOW)
     with pytest.raises(UntrustedSigner):
-        verify(signed(document(), KEEPER), trust=trust, requirements=REQUIREMENTS, now=NOW)
+        verify(signed(document(), ROOT_KEY), trust=trust, requirements=REQUIREMENTS, now=NOW)
 
 
 def test_threshold_of_root_keys_not_met() -> None:
-    two = role(KEEPER, SECOND_KEEPER, THIRD_KEEPER, threshold=2)
-    before = Chain(load_trusted(signed_root(root_document(root=two), KEEPER, THIRD_KEEPER)))
+    two = role(ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER, threshold=2)
+    before = Chain(load_trusted(signed_root(root_document(root=two), ROOT_KEY, THIRD_KEEPER)))
     after = root_document(2, root=role(THIRD_KEEPER))
     assert_not_followed(signed_root(after, THIRD_KEEPER), RootNotByPrevious, before)
     followed = before.extended(signed_root(after, SECOND_KEEPER, THIRD_KEEPER))
@@ -129,15 +129,17 @@ def test_threshold_of_root_keys_not_met() -> None:
 
 
 def test_same_root_key_twice_for_a_threshold_of_two() -> None:
-    two = role(KEEPER, SECOND_KEEPER, threshold=2)
-    before = Chain(load_trusted(signed_root(root_document(root=two), KEEPER, SECOND_KEEPER)))
-    assert_not_followed(signed_root(root_document(2), KEEPER, KEEPER), RootNotByPrevious, before)
+    two = role(ROOT_KEY, SECOND_KEEPER, threshold=2)
+    before = Chain(load_trusted(signed_root(root_document(root=two), ROOT_KEY, SECOND_KEEPER)))
+    assert_not_followed(
+        signed_root(root_document(2), ROOT_KEY, ROOT_KEY), RootNotByPrevious, before
+    )
 
 
 def test_signature_of_a_manifest_signs_no_root() -> None:
     """What a key signed as a manifest cannot be passed off as a root, nor the other way round."""
     body = root_document(2)
-    raw = json.dumps({**body, "signatures": [manifest_signature(body, KEEPER)]}).encode()
+    raw = json.dumps({**body, "signatures": [manifest_signature(body, ROOT_KEY)]}).encode()
     assert_not_followed(raw, RootNotByPrevious)
     manifest = document()
     entry = signatures_of(manifest, [PUBLISHER])[0]
@@ -191,12 +193,12 @@ def test_publisher_of_one_channel_publishes_no_other() -> None:
         {"version": None},
         {"root": None},
         {"root": role()},
-        {"root": role(KEEPER, threshold=0)},
-        {"root": role(KEEPER, threshold=2)},
-        {"root": role(KEEPER, KEEPER)},
-        {"root": {"keys": [KEEPER.keyid.upper()], "threshold": 1}},
-        {"root": {"keys": KEEPER.keyid, "threshold": 1}},
-        {"root": {"keys": [KEEPER.keyid] * 33, "threshold": 1}},
+        {"root": role(ROOT_KEY, threshold=0)},
+        {"root": role(ROOT_KEY, threshold=2)},
+        {"root": role(ROOT_KEY, ROOT_KEY)},
+        {"root": {"keys": [ROOT_KEY.keyid.upper()], "threshold": 1}},
+        {"root": {"keys": ROOT_KEY.keyid, "threshold": 1}},
+        {"root": {"keys": [ROOT_KEY.keyid] * 33, "threshold": 1}},
         {"channels": None},
         {"channels": {}},
         {"channels": {f"c{n}": channel() for n in range(33)}},
@@ -225,7 +227,7 @@ def test_small_order_key_keeps_no_root() -> None:
     weak = "ed25519:" + "01" + "00" * 31
     body = root_document(2, root={"keys": [weak], "threshold": 1})
     forged = base64.b64encode(bytes([1]) + bytes(63)).decode()
-    entries = [*signatures_of(body, [KEEPER]), {"keyid": weak, "sig": forged}]
+    entries = [*signatures_of(body, [ROOT_KEY]), {"keyid": weak, "sig": forged}]
     raw = json.dumps({**body, "signatures": entries}).encode()
     assert_not_followed(raw, RootNotBySelf)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli.main import main
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.passphrase_box import Cost
@@ -28,7 +28,7 @@ A, B = (SigningKey(bytes([number]) * 32) for number in (10, 11))
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
     """Return a folder with root 1, which two keys must follow, and a draft that one has signed."""
-    for name, key in (("a", A), ("b", B), ("stranger", STRANGER)):
+    for name, key in (("a", A), ("b", B), ("stranger", UNTRUSTED_KEY)):
         (tmp_path / name).write_bytes(encode_key(key, None))
         (tmp_path / name).chmod(0o600)
     keys = ["--key", f"{tmp_path}/a", "--key", f"{tmp_path}/b"]
@@ -61,8 +61,8 @@ def body_of(path: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (SECOND.keyid, STRANGER.keyid),
-        (A.keyid, STRANGER.keyid),
+        (SECOND.keyid, UNTRUSTED_KEY.keyid),
+        (A.keyid, UNTRUSTED_KEY.keyid),
         ('"threshold": 2', '"threshold": 1'),
         ('"version": 2', '"version": 2, "later": 1'),
     ],
@@ -126,9 +126,9 @@ def test_a_swapped_chain_is_detected_with_a_given_root(
 ) -> None:
     (desk / "mine.json").write_bytes((desk / "root" / "1.json").read_bytes())
     forged = body_of(desk / "root" / "1.json")
-    forged["root"] = {"keys": sorted([B.keyid, STRANGER.keyid]), "threshold": 1}
-    (desk / "root" / "1.json").write_text(signed(forged, STRANGER))
-    draft(desk).write_text(signed({**forged, "version": 2}, STRANGER))
+    forged["root"] = {"keys": sorted([B.keyid, UNTRUSTED_KEY.keyid]), "threshold": 1}
+    (desk / "root" / "1.json").write_text(signed(forged, UNTRUSTED_KEY))
+    draft(desk).write_text(signed({**forged, "version": 2}, UNTRUSTED_KEY))
     assert sign(desk, "--root", f"{desk}/mine.json") == 1
     assert "it is not the root that is trusted" in capsys.readouterr().err
     assert not (desk / "root" / "2.json").exists()
@@ -180,7 +180,7 @@ def test_a_crash_while_a_root_is_completed_leaves_a_draft(desk: Path, number: in
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda raw: raw.replace(PUBLISHER.keyid.encode(), STRANGER.keyid.encode()), "1 BAD"),
+        (lambda raw: raw.replace(PUBLISHER.keyid.encode(), UNTRUSTED_KEY.keyid.encode()), "1 BAD"),
         (lambda _: b"{", "1 BAD"),
         (lambda _: b"x" * 70000, "1 BAD"),
     ],
@@ -207,7 +207,7 @@ def test_a_bad_link_is_named_and_what_comes_after_it_too(
         lambda raw: raw.replace(b'"threshold": 2', b'"threshold": 3'),
         lambda raw: raw.replace(b'"version": 2', b'"version": 4'),
         lambda raw: raw.replace(b'"sig"', b'"Sig"'),
-        lambda raw: raw.replace(SECOND.keyid.encode(), STRANGER.keyid.encode()),
+        lambda raw: raw.replace(SECOND.keyid.encode(), UNTRUSTED_KEY.keyid.encode()),
         lambda raw: raw + b" " * 70000,
     ],
 )

@@ -15,9 +15,9 @@ from phase_boot.adapters.terminal.menu import MENU
 from phase_boot.adapters.terminal.terminals import Terminals
 from phase_boot.console import journal_text, screen
 from phase_boot.content.digest import Digest
-from phase_boot.drill.fake_mirrors import Site, good_site
-from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.fake_servers import FakeServer, good_server
+from phase_boot.drill.sample_manifest import KERNEL, UNTRUSTED_KEY, document, signed
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine.graph import EDGES, State, Trigger
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, MenuAction, Report
@@ -32,20 +32,22 @@ HOSTS = ("unsigned", "tampered", "expired", "gone")
 
 def hostile(mode: str, *, root: bool) -> Scenario:
     """Return a boot in which all that is offered must be refused."""
-    tampered = good_site()
-    tampered.twist = lambda path, data: bytes(len(data)) if path == KERNEL_PATH else data
-    play = scene(
-        unsigned=Site({**good_site().files, MANIFEST: signed(document(mirrors=[]), STRANGER)}),
+    tampered = good_server()
+    tampered.tamper = lambda path, data: bytes(len(data)) if path == KERNEL_PATH else data
+    scenario = lan_scenario(
+        unsigned=FakeServer(
+            {**good_server().files, MANIFEST: signed(document(mirrors=[]), UNTRUSTED_KEY)}
+        ),
         tampered=tampered,
-        expired=good_site(expires="2025-11-02T00:00:00Z"),
-        gone=Site({}),
+        expired=good_server(expires="2025-11-02T00:00:00Z"),
+        gone=FakeServer({}),
     )
-    table = play.platform.table
+    table = scenario.platform.table
     table["mode"] = mode
     table["cache_enabled"] = mode != "private"
     table["network"]["reach"] = "lan" if mode == "local" else "internet"
     table["shell"]["root"] = root
-    return play
+    return scenario
 
 
 EXPIRED = datetime(2025, 11, 2, tzinfo=UTC)
@@ -72,16 +74,16 @@ ANSWERS = st.builds(
 def test_no_sequence_of_answers_boots_what_was_refused(
     answers: list[Answer], choices: list[str | None], mode: str, *, root: bool
 ) -> None:
-    play = hostile(mode, root=root)
-    play.operator.answers, play.operator.choices = answers, choices
-    assert play.play() is State.OFF
-    assert State.KEXEC not in play.walk.states
-    assert play.kexec.kernel is None
-    assert not play.kexec.jumped
+    scenario = hostile(mode, root=root)
+    scenario.operator.answers, scenario.operator.choices = answers, choices
+    assert scenario.run() is State.OFF
+    assert State.KEXEC not in scenario.walk.states
+    assert scenario.kexec.kernel is None
+    assert not scenario.kexec.jumped
     if mode == "private":
-        assert play.reports.saved == {}
+        assert scenario.reports.saved == {}
     if not root:
-        assert MenuAction.ROOT_SHELL not in play.operator.performed
+        assert MenuAction.ROOT_SHELL not in scenario.operator.performed
 
 
 def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:

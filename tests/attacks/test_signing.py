@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli.main import main
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, encoded, signed
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY, document, encoded, signed
 from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.passphrase_box import Cost
@@ -92,7 +92,7 @@ def test_an_own_signature_over_other_bytes_is_not_replaced(desk: Path) -> None:
 
 def test_a_signature_of_another_kind_of_document_does_not_count(desk: Path) -> None:
     body = document(**LASTING)
-    entry = {"keyid": STRANGER.keyid, "sig": "AAAA"}
+    entry = {"keyid": UNTRUSTED_KEY.keyid, "sig": "AAAA"}
     assert sign(desk, encoded({**body, "signatures": [entry]})) == 1
     assert sign(desk, encoded({**body, "signatures": {}})) == 1
     assert sign(desk, encoded({**body, "signatures": [entry] * 33})) == 1

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from phase_boot.adapters.storage.posix_state_files import PosixStateFiles
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
-from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fake_servers import good_server
 from phase_boot.drill.fakes import FakeCache, policy_table
-from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, UNTRUSTED_KEY, document, signed
 from phase_boot.drill.sample_root import (
     NEW_PUBLISHER,
     ROOT_1,
@@ -26,7 +26,7 @@ from phase_boot.drill.sample_root import (
     root_document,
     signed_root,
 )
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine.graph import State
 from phase_boot.machine.trust_state import STATE
 from phase_boot.ports.operator import Answer, MenuAction
@@ -64,55 +64,57 @@ def floor(seen: RollbackState) -> Version | None:
 
 def stick_that_booted(version: str = HIGH) -> FakeCache:
     """Return the Cache of a stick that has booted ``version`` once."""
-    play = rooted(scene(peer=good_site(version=version)))
-    assert play.play() is State.TARGET
-    return play.cache
+    scenario = rooted(lan_scenario(peer=good_server(version=version)))
+    assert scenario.run() is State.TARGET
+    return scenario.cache
 
 
-def rooted(play: Scenario, root: bytes = ROOT_1) -> Scenario:
-    play.platform.trusting(root)
-    return play
+def rooted(scenario: Scenario, root: bytes = ROOT_1) -> Scenario:
+    scenario.platform.trusting(root)
+    return scenario
 
 
 def offered(version: str, cache: FakeCache, **changes: Any) -> Scenario:
     """Return a boot on that stick in which somebody offers ``version``."""
-    play = rooted(scene(peer=good_site(version=version, **changes)))
-    play.cache = cache
-    return play
+    scenario = rooted(lan_scenario(peer=good_server(version=version, **changes)))
+    scenario.cache = cache
+    return scenario
 
 
-def assert_doubted(play: Scenario, code: str) -> None:
-    assert code in {event["code"] for event in play.of("state.doubted")}
+def assert_doubted(scenario: Scenario, code: str) -> None:
+    assert code in {event["code"] for event in scenario.of("state.doubted")}
 
 
 def test_rollback_of_a_manifest_that_was_seen_higher() -> None:
-    play = offered(LOW, stick_that_booted())
-    assert play.play() is State.OFF
-    (refused,) = play.of("candidate.refused")
+    scenario = offered(LOW, stick_that_booted())
+    assert scenario.run() is State.OFF
+    (refused,) = scenario.of("candidate.refused")
     assert refused["code"] == "manifest.rollback"
     assert HIGH in refused["reason"]
-    assert not play.kexec.jumped
-    assert play.of("fetch.started") == []
+    assert not scenario.kexec.jumped
+    assert scenario.of("fetch.started") == []
 
 
 def test_the_version_that_was_seen_is_booted_again() -> None:
-    play = offered(HIGH, stick_that_booted())
-    assert play.play() is State.TARGET
-    (recalled,) = play.of("trust.recalled")
+    scenario = offered(HIGH, stick_that_booted())
+    assert scenario.run() is State.TARGET
+    (recalled,) = scenario.of("trust.recalled")
     assert (recalled["root"], recalled["seen"], recalled["kept"]) == (1, HIGH, True)
 
 
 def test_expired_manifest_still_counts_against_rollback() -> None:
     """An old release that is valid for longer does not become current when the newer one ends."""
     expired = {"expires": "2025-11-19T00:00:00Z"}
-    play = rooted(scene(first=good_site(version="2025.12", **expired), second=good_site()))
-    assert play.play() is State.OFF
-    assert [e["code"] for e in play.of("candidate.refused")] == [
+    scenario = rooted(
+        lan_scenario(first=good_server(version="2025.12", **expired), second=good_server())
+    )
+    assert scenario.run() is State.OFF
+    assert [e["code"] for e in scenario.of("candidate.refused")] == [
         "manifest.expired",
         "manifest.rollback",
     ]
-    again = offered(HIGH, play.cache)
-    assert again.play() is State.OFF
+    again = offered(HIGH, scenario.cache)
+    assert again.run() is State.OFF
     assert not again.kexec.jumped
 
 
@@ -152,18 +154,18 @@ def test_state_that_was_changed_is_reported_and_lowers_no_compiled_floor(
     damage: Callable[[bytes], bytes | None], code: str
 ) -> None:
     cache = stick_that_booted()
-    damaged = damage(cache.notes.pages.pop(STATE))
+    damaged = damage(cache.state_files.files.pop(STATE))
     if damaged is not None:
-        cache.notes.pages[STATE] = damaged
+        cache.state_files.files[STATE] = damaged
     below = offered("2025.09.30", cache)
-    assert below.play() is State.OFF
+    assert below.run() is State.OFF
     assert_doubted(below, code)
     assert [e["code"] for e in below.of("candidate.refused")] == ["manifest.too-old"]
     assert not below.kexec.jumped
     # What is left is a stick that boots, and that remembers again.
-    assert offered(HIGH, cache).play() is State.TARGET
+    assert offered(HIGH, cache).run() is State.TARGET
     after = offered(LOW, cache)
-    assert after.play() is State.OFF
+    assert after.run() is State.OFF
     assert after.of("state.doubted") == []
     assert after.of("candidate.refused")[0]["code"] == "manifest.rollback"
 
@@ -171,54 +173,54 @@ def test_state_that_was_changed_is_reported_and_lowers_no_compiled_floor(
 def foreign_state() -> bytes:
     """Return the state of a stick that trusts somebody else."""
     other = Chain(TRUST)
-    raw = signed(document(version="2099.1", channel="other"), STRANGER)
+    raw = signed(document(version="2099.1", channel="other"), UNTRUSTED_KEY)
     return write_state(
-        RollbackState((authenticate(raw, type(TRUST)(frozenset({STRANGER.keyid}), 1)),)), other
+        RollbackState((authenticate(raw, type(TRUST)(frozenset({UNTRUSTED_KEY.keyid}), 1)),)), other
     )
 
 
 def test_floor_cannot_be_raised_without_a_publisher() -> None:
     """Else whoever can write to the stick could keep it from ever booting again."""
     cache = stick_that_booted()
-    state = json.loads(cache.notes.pages[STATE])
-    forged = json.loads(signed(document(version="2099.1"), STRANGER))
+    state = json.loads(cache.state_files.files[STATE])
+    forged = json.loads(signed(document(version="2099.1"), UNTRUSTED_KEY))
     state["seen"] = [forged]
-    cache.notes.pages[STATE] = json.dumps(state).encode()
-    play = offered(HIGH, cache)
-    assert play.play() is State.TARGET
-    assert_doubted(play, "state.tampered")
+    cache.state_files.files[STATE] = json.dumps(state).encode()
+    scenario = offered(HIGH, cache)
+    assert scenario.run() is State.TARGET
+    assert_doubted(scenario, "state.tampered")
 
 
 def test_older_state_of_the_same_stick_keeps_the_older_floor() -> None:
     """Whoever puts a whole older state back goes unnoticed, and gains no more than that state."""
     cache = stick_that_booted(LOW)
-    older = cache.notes.pages[STATE]
-    assert offered(HIGH, cache).play() is State.TARGET
-    cache.notes.pages[STATE] = older
-    play = offered("2025.10.15", cache)
-    assert play.play() is State.OFF
-    assert play.of("trust.recalled")[0]["seen"] == LOW
-    assert play.of("candidate.refused")[0]["code"] == "manifest.rollback"
+    older = cache.state_files.files[STATE]
+    assert offered(HIGH, cache).run() is State.TARGET
+    cache.state_files.files[STATE] = older
+    scenario = offered("2025.10.15", cache)
+    assert scenario.run() is State.OFF
+    assert scenario.of("trust.recalled")[0]["seen"] == LOW
+    assert scenario.of("candidate.refused")[0]["code"] == "manifest.rollback"
 
 
 def test_fast_forward_by_a_stolen_key_and_recovery_by_rotation() -> None:
     cache = stick_that_booted()
     forward = offered("9999.1", cache)
-    assert forward.play() is State.TARGET
+    assert forward.run() is State.TARGET
     locked_out = offered("2025.11.13", cache)
-    assert locked_out.play() is State.OFF
-    site = good_site()
-    site.files["stable/amd64/manifest.json"] = signed(
+    assert locked_out.run() is State.OFF
+    server = good_server()
+    server.files["stable/amd64/manifest.json"] = signed(
         document(version="2025.11.13", mirrors=[]), NEW_PUBLISHER
     )
-    site.files["root/2.json"] = ROOT_2
-    recovered = rooted(scene(peer=site))
+    server.files["root/2.json"] = ROOT_2
+    recovered = rooted(lan_scenario(peer=server))
     recovered.cache = cache
-    assert recovered.play() is State.TARGET
+    assert recovered.run() is State.TARGET
     assert recovered.of("state.doubted") == []
     # From now on the stolen key is worth nothing on this stick, root or no root in sight.
     stolen = offered("9999.2", cache)
-    assert stolen.play() is State.OFF
+    assert stolen.run() is State.OFF
     assert stolen.of("trust.recalled")[0]["root"] == 2
     assert stolen.of("trust.recalled")[0]["seen"] == "2025.11.13"
     assert stolen.of("candidate.refused")[0]["code"] == "signature.untrusted"
@@ -230,7 +232,9 @@ def test_fast_forward_by_a_stolen_key_and_recovery_by_rotation() -> None:
         lambda raw: raw[:-40],
         lambda raw: raw.replace(b'"threshold": 1', b'"threshold": 2'),
         lambda _: ROOT_1,
-        lambda _: signed_root(root_document(2, channels={"stable": channel(STRANGER)}), STRANGER),
+        lambda _: signed_root(
+            root_document(2, channels={"stable": channel(UNTRUSTED_KEY)}), UNTRUSTED_KEY
+        ),
         lambda raw: raw + b" " * MAX_BYTES,
     ],
     ids=["torn", "flipped", "rolled back", "forged", "endless"],
@@ -238,51 +242,55 @@ def test_fast_forward_by_a_stolen_key_and_recovery_by_rotation() -> None:
 def test_kept_root_that_was_changed_is_reported_and_fetched_again(
     damage: Callable[[bytes], bytes],
 ) -> None:
-    site = good_site()
-    site.files["stable/amd64/manifest.json"] = signed(document(mirrors=[]), NEW_PUBLISHER)
-    site.files["root/2.json"] = ROOT_2
-    first = rooted(scene(peer=site))
-    assert first.play() is State.TARGET
-    first.cache.notes.pages["root.2.json"] = damage(ROOT_2)
-    again = rooted(scene(peer=site))
+    server = good_server()
+    server.files["stable/amd64/manifest.json"] = signed(document(mirrors=[]), NEW_PUBLISHER)
+    server.files["root/2.json"] = ROOT_2
+    first = rooted(lan_scenario(peer=server))
+    assert first.run() is State.TARGET
+    first.cache.state_files.files["root.2.json"] = damage(ROOT_2)
+    again = rooted(lan_scenario(peer=server))
     again.cache = first.cache
-    assert again.play() is State.TARGET
+    assert again.run() is State.TARGET
     assert_doubted(again, "state.bad-root")
     assert again.of("trust.recalled")[0]["root"] == 1
-    assert again.cache.notes.pages["root.2.json"] == ROOT_2
+    assert again.cache.state_files.files["root.2.json"] == ROOT_2
 
 
 def test_private_mode_remembers_nothing_and_says_so() -> None:
-    play = rooted(scene(peer=good_site()))
-    play.platform.table |= policy_table(mode="internet", cache_enabled=False)
-    play.platform.trusting(ROOT_1)
-    assert play.play() is State.TARGET
-    assert play.of("trust.recalled")[0]["kept"] is False
-    assert play.cache.notes.pages == {}
-    assert play.cache.cache is not None
-    assert play.cache.cache.items(Folder.ENTRIES) == ()
+    scenario = rooted(lan_scenario(peer=good_server()))
+    scenario.platform.table |= policy_table(mode="internet", cache_enabled=False)
+    scenario.platform.trusting(ROOT_1)
+    assert scenario.run() is State.TARGET
+    assert scenario.of("trust.recalled")[0]["kept"] is False
+    assert scenario.cache.state_files.files == {}
+    assert scenario.cache.cache is not None
+    assert scenario.cache.cache.items(Folder.ENTRIES) == ()
 
 
 def test_disk_that_refuses_the_state_stops_no_boot() -> None:
-    play = rooted(scene(peer=good_site()))
-    play.cache.notes.refusal = DiskFailed("Could not write state.json: Input/output error.")
-    assert play.play() is State.TARGET
-    assert "Input/output error" in play.of("state.not_kept")[0]["reason"]
+    scenario = rooted(lan_scenario(peer=good_server()))
+    scenario.cache.state_files.refusal = DiskFailed(
+        "Could not write state.json: Input/output error."
+    )
+    assert scenario.run() is State.TARGET
+    assert "Input/output error" in scenario.of("state.not_kept")[0]["reason"]
 
 
 def test_what_is_known_survives_a_retry_without_a_disk() -> None:
     """Roots and floors learnt in one attempt hold in the next, even if nothing can be written."""
-    newer = good_site(version="2025.12", expires="2025-11-19T00:00:00Z")
+    newer = good_server(version="2025.12", expires="2025-11-19T00:00:00Z")
     newer.files["root/2.json"] = signed_root(root_document(2))
-    play = rooted(scene(first=newer, second=good_site()))
-    play.cache.notes.refusal = DiskFailed("Could not read state.json: Input/output error.")
-    play.operator.answers.append(Answer(MenuAction.RETRY))
-    assert play.play() is State.OFF
-    assert [e["code"] for e in play.of("candidate.refused")] == [
+    scenario = rooted(lan_scenario(first=newer, second=good_server()))
+    scenario.cache.state_files.refusal = DiskFailed(
+        "Could not read state.json: Input/output error."
+    )
+    scenario.operator.answers.append(Answer(MenuAction.RETRY))
+    assert scenario.run() is State.OFF
+    assert [e["code"] for e in scenario.of("candidate.refused")] == [
         "manifest.expired",
         "manifest.rollback",
     ] * 2
-    assert [e["root"] for e in play.of("trust.recalled")] == [1, 2]
+    assert [e["root"] for e in scenario.of("trust.recalled")] == [1, 2]
 
 
 @given(st.data())
@@ -348,7 +356,7 @@ def test_symlink_as_the_folder_of_the_state_is_not_followed(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "trust").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "root.2.json").write_bytes(b"planted")
+    (tmp_path / "elsewhere" / "root.2.json").write_bytes(b"added")
     with pytest.raises(StoreError):
         state_files.read("root.2.json", limit=99)
     with pytest.raises(StoreError):

@@ -230,7 +230,7 @@ def test_read_only_disk_serves_and_refuses_to_store() -> None:
     cas = ContentStore(disk, bound=1 << 20)
     store(cas, DATA)
     bad = artifact(b"bad")
-    disk.plant(Folder.ENTRIES, bad.digest.hex, b"sad")
+    disk.add_file(Folder.ENTRIES, bad.digest.hex, b"sad")
     disk.read_only = True
     assert content(cas.open(artifact(DATA))) == DATA
     with pytest.raises(ReadOnly):

@@ -19,12 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.fake_mirrors import Site
+from phase_boot.drill.fake_servers import FakeServer
 from phase_boot.drill.fakes import FakeCache
 from phase_boot.drill.memory_state_files import MemoryStateFiles
-from phase_boot.drill.sample_manifest import STRANGER, document, signed
+from phase_boot.drill.sample_manifest import UNTRUSTED_KEY, document, signed
 from phase_boot.drill.sample_root import channel, root_document, signed_root
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.drill.virtual_time import NOON, VirtualClock
 from phase_boot.machine.graph import State
 from phase_boot.machine.trust_state import STATE
@@ -55,7 +55,7 @@ class Publisher:
 
     number: int = 0
     roots: list[bytes] = field(default_factory=list)
-    sites: list[Site] = field(default_factory=list)
+    servers: list[FakeServer] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list)
 
     @property
@@ -68,7 +68,7 @@ def publisher_key(root: int) -> SigningKey:
     return SigningKey(bytes([root]) * 32)
 
 
-def release(version: str, key: SigningKey, tag: str) -> tuple[Release, Site]:
+def release(version: str, key: SigningKey, tag: str) -> tuple[Release, FakeServer]:
     kernel, initramfs, rootfs = (f"{name} {version} {tag}".encode() * 99 for name in NAMES)
     files = {"kernel": kernel, "initramfs": initramfs, "rootfs": rootfs}
     body = document(
@@ -77,21 +77,21 @@ def release(version: str, key: SigningKey, tag: str) -> tuple[Release, Site]:
         sizes={name: len(data) for name, data in files.items()},
         mirrors=[],
     )
-    site = Site({ENTRY + Digest.of(data).hex: data for data in files.values()})
-    site.files[MANIFEST] = signed(body, key)
-    return Release(Version.parse(version), key.keyid, (kernel, initramfs, rootfs)), site
+    server = FakeServer({ENTRY + Digest.of(data).hex: data for data in files.values()})
+    server.files[MANIFEST] = signed(body, key)
+    return Release(Version.parse(version), key.keyid, (kernel, initramfs, rootfs)), server
 
 
-def tampered(site: Site, path: Callable[[str], bool], at: int) -> Site:
+def tampered(server: FakeServer, path: Callable[[str], bool], at: int) -> FakeServer:
     """Return a mirror that changes a byte of every file whose path fits."""
 
-    def twist(name: str, data: bytes) -> bytes:
+    def tamper(name: str, data: bytes) -> bytes:
         if not path(name):
             return data
         place = at % len(data)
         return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
-    return Site(dict(site.files), twist=twist)
+    return FakeServer(dict(server.files), tamper=tamper)
 
 
 class Stick(RuleBasedStateMachine):
@@ -106,7 +106,7 @@ class Stick(RuleBasedStateMachine):
         self.stolen: set[int] = set()
         self.cache = FakeCache()
         self.signed: list[Release] = []
-        self.offers: list[Site] = []
+        self.offers: list[FakeServer] = []
         self.root = 1
         self.highest: Version | None = None
         self.highest_by = ""
@@ -121,10 +121,10 @@ class Stick(RuleBasedStateMachine):
     @rule()
     def publish(self) -> None:
         self.honest.number += 1
-        made, site = release(f"2025.11.{self.honest.number}", self.honest.key, "honest")
-        site.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.honest.roots, 1)}
+        made, server = release(f"2025.11.{self.honest.number}", self.honest.key, "honest")
+        server.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.honest.roots, 1)}
         self.signed.append(made)
-        self.honest.sites.append(site)
+        self.honest.servers.append(server)
 
     @precondition(lambda self: len(self.honest.roots) < 9)
     @rule()
@@ -141,63 +141,63 @@ class Stick(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99))
     def offer_an_honest_mirror(self, which: int) -> None:
         """The newest one, or one that lags behind."""
-        self.offers.append(self.honest.sites[-1 - which % len(self.honest.sites)])
+        self.offers.append(self.honest.servers[-1 - which % len(self.honest.servers)])
 
     @rule(at=st.integers(0, 10_000), which=st.sampled_from([MANIFEST, ENTRY, "root/"]))
     def offer_a_mirror_that_tampers(self, at: int, which: str) -> None:
-        site = self.honest.sites[-1]
-        self.offers.append(tampered(site, lambda path: path.startswith(which), at))
+        server = self.honest.servers[-1]
+        self.offers.append(tampered(server, lambda path: path.startswith(which), at))
 
     @precondition(lambda self: self.stolen)
     @rule(data=st.data(), number=st.integers(0, 99))
     def offer_what_a_stolen_key_signed(self, data: st.DataObject, number: int) -> None:
         key = publisher_key(data.draw(st.sampled_from(sorted(self.stolen))))
-        made, site = release(f"2025.11.{number}", key, "stolen")
+        made, server = release(f"2025.11.{number}", key, "stolen")
         self.signed.append(made)
-        self.offers.append(site)
+        self.offers.append(server)
 
     @rule(number=st.integers(0, 99))
     def offer_what_a_stranger_signed(self, number: int) -> None:
-        _, site = release(f"2025.12.{number}", STRANGER, "stranger")
+        _, server = release(f"2025.12.{number}", UNTRUSTED_KEY, "stranger")
         following = len(self.honest.roots) + 1
         body = root_document(
-            following, root={"keys": [STRANGER.keyid], "threshold": 1},
-            channels={"stable": channel(STRANGER)},
+            following, root={"keys": [UNTRUSTED_KEY.keyid], "threshold": 1},
+            channels={"stable": channel(UNTRUSTED_KEY)},
         )  # fmt: skip
-        site.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.honest.roots, 1)}
-        site.files[f"root/{following}.json"] = signed_root(body, STRANGER, SECOND_KEEPER)
-        self.offers.append(site)
+        server.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.honest.roots, 1)}
+        server.files[f"root/{following}.json"] = signed_root(body, UNTRUSTED_KEY, SECOND_KEEPER)
+        self.offers.append(server)
 
     @rule(old=st.integers(0, 99), new=st.integers(0, 99))
     def offer_a_mix_of_two_versions(self, old: int, new: int) -> None:
-        one = self.honest.sites[old % len(self.honest.sites)]
-        other = self.honest.sites[new % len(self.honest.sites)]
+        one = self.honest.servers[old % len(self.honest.servers)]
+        other = self.honest.servers[new % len(self.honest.servers)]
         names = [path for path in one.files if path.startswith(ENTRY)]
         others = [path for path in other.files if path.startswith(ENTRY)]
-        mixed = Site(dict(one.files))
+        mixed = FakeServer(dict(one.files))
         mixed.files[names[0]] = other.files[others[0]]
         self.offers.append(mixed)
 
     @rule(old=st.integers(0, 99))
     def offer_an_old_root_as_the_next(self, old: int) -> None:
-        site = Site(dict(self.honest.sites[-1].files))
+        server = FakeServer(dict(self.honest.servers[-1].files))
         roots = self.honest.roots
-        site.files[f"root/{len(roots) + 1}.json"] = roots[old % len(roots)]
-        self.offers.append(site)
+        server.files[f"root/{len(roots) + 1}.json"] = roots[old % len(roots)]
+        self.offers.append(server)
 
     @rule(after=st.integers(0, 5000))
     def offer_a_mirror_that_breaks_off(self, after: int) -> None:
-        self.offers.append(Site(dict(self.honest.sites[-1].files), vanish_after=after))
+        self.offers.append(FakeServer(dict(self.honest.servers[-1].files), vanish_after=after))
 
     @rule()
     def offer_a_mirror_that_hangs(self) -> None:
-        self.offers.append(Site(dict(self.honest.sites[-1].files), hangs=True))
+        self.offers.append(FakeServer(dict(self.honest.servers[-1].files), hangs=True))
 
     # ---- chance, and whoever can write to the stick ---------------------------------------------
 
     @rule(at=st.integers(0, 100_000), page=st.integers(0, 9), what=st.sampled_from("fdt"))
     def damage_what_is_remembered(self, at: int, page: int, what: str) -> None:
-        pages = self.cache.notes.pages
+        pages = self.cache.state_files.files
         if not pages:
             return
         name = sorted(pages)[page % len(pages)]
@@ -219,9 +219,9 @@ class Stick(RuleBasedStateMachine):
         self.cache.cache.capacity = 3000 if full else 1 << 30
         self.cache.cache.read_only = unwritable
         failure = DiskFailed("Could not write: Input/output error.") if unwritable else None
-        if unwritable and self.cache.notes.refusal is None:
+        if unwritable and self.cache.state_files.refusal is None:
             self.highest, self.root = None, 1
-        self.cache.notes.refusal = failure
+        self.cache.state_files.refusal = failure
 
     @rule(days=st.integers(-400, 400))
     def set_the_clock(self, days: int) -> None:
@@ -241,48 +241,48 @@ class Stick(RuleBasedStateMachine):
 
     @rule(order=st.randoms(use_true_random=False))
     def boot(self, order: random.Random) -> None:
-        offers = [Site(s.files, s.twist, s.vanish_after, hangs=s.hangs) for s in self.offers]
+        offers = [FakeServer(s.files, s.tamper, s.vanish_after, hangs=s.hangs) for s in self.offers]
         order.shuffle(offers)
         self.offers = []
-        play = scene(**{f"site{number}": site for number, site in enumerate(offers)})
-        play.platform.trusting(self.honest.roots[0])
-        play.platform.table["discovery"]["candidates"] = 50
-        play.cache = self.cache
-        play.clock = VirtualClock(self.clock)
+        scenario = lan_scenario(**{f"site{number}": server for number, server in enumerate(offers)})
+        scenario.platform.trusting(self.honest.roots[0])
+        scenario.platform.table["discovery"]["candidates"] = 50
+        scenario.cache = self.cache
+        scenario.clock = VirtualClock(self.clock)
         if self.kexec_refuses:
-            play.kexec.refuse("the kernel said EPERM")
-        end = play.play()
-        assert play.walk.end is end
-        self._look_at_trust(play)
-        if play.kexec.jumped:
-            self._look_at_the_jump(play)
-        assert (end is State.TARGET) == play.kexec.jumped
-        assert (end is State.FIRMWARE) == play.loader.restarted
+            scenario.kexec.refuse("the kernel said EPERM")
+        end = scenario.run()
+        assert scenario.walk.end is end
+        self._look_at_trust(scenario)
+        if scenario.kexec.jumped:
+            self._look_at_the_jump(scenario)
+        assert (end is State.TARGET) == scenario.kexec.jumped
+        assert (end is State.FIRMWARE) == scenario.loader.restarted
 
-    def _look_at_trust(self, play: Scenario) -> None:
-        (recalled,) = play.of("trust.recalled")
+    def _look_at_trust(self, scenario: Scenario) -> None:
+        (recalled,) = scenario.of("trust.recalled")
         assert recalled["root"] >= self.root
-        followed = [event["version"] for event in play.of("root.followed")]
+        followed = [event["version"] for event in scenario.of("root.followed")]
         root = max([recalled["root"], *followed])
         assert root <= len(self.honest.roots)
-        if self.cache.notes.refusal is None:
+        if self.cache.state_files.refusal is None:
             self.root = root
         self.now_trusted = publisher_key(root).keyid
 
-    def _look_at_the_jump(self, play: Scenario) -> None:
-        assert play.kexec.kernel is not None
-        assert play.kexec.initrd is not None
+    def _look_at_the_jump(self, scenario: Scenario) -> None:
+        assert scenario.kexec.kernel is not None
+        assert scenario.kexec.initrd is not None
         (jumped,) = [
             made
             for made in self.signed
-            if made.keyid == self.now_trusted and made.files[0] == play.kexec.kernel
+            if made.keyid == self.now_trusted and made.files[0] == scenario.kexec.kernel
         ][:1]
-        assert play.kexec.initrd.startswith(jumped.files[1])
-        assert str(Digest.of(jumped.files[2])) in (play.kexec.cmdline or "")
+        assert scenario.kexec.initrd.startswith(jumped.files[1])
+        assert str(Digest.of(jumped.files[2])) in (scenario.kexec.cmdline or "")
         assert jumped.version >= FLOOR
         if self.highest is not None:
             assert jumped.version >= self.highest or jumped.keyid != self.highest_by
-        if self.cache.notes.refusal is None:
+        if self.cache.state_files.refusal is None:
             self.highest, self.highest_by = jumped.version, jumped.keyid
 
     # ---- what always holds ----------------------------------------------------------------------
@@ -301,8 +301,8 @@ class Stick(RuleBasedStateMachine):
 
     @invariant()
     def nothing_else_is_remembered(self) -> None:
-        assert isinstance(self.cache.notes, MemoryStateFiles)
-        assert set(self.cache.notes.pages) <= {
+        assert isinstance(self.cache.state_files, MemoryStateFiles)
+        assert set(self.cache.state_files.files) <= {
             STATE, *(f"root.{n}.json" for n in range(2, len(self.honest.roots) + 1))
         }  # fmt: skip
 

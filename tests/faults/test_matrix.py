@@ -15,7 +15,7 @@ import pytest
 
 import phase_boot.ports
 from phase_boot.drill.injection import Fault, FaultKind, Plan
-from phase_boot.drill.matrix import all_members, asked, matrix
+from phase_boot.drill.matrix import all_members, injection_points, matrix
 from phase_boot.drill.members import is_port, members_of, ports_within
 from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.journal.journal import Journal
@@ -53,7 +53,7 @@ def test_a_single_fault(name: str, fault: Fault) -> None:
     run = drilled(name, Plan((fault,)))
     assert run.plan.injected
     if passes(name, fault):
-        assert run.end in {State.TARGET, State.FIRMWARE}, run.scene.lines.lines
+        assert run.end in {State.TARGET, State.FIRMWARE}, run.scenario.journal.lines
 
 
 def passes(name: str, fault: Fault) -> bool:
@@ -118,7 +118,9 @@ def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
 
 
 def test_every_state_that_runs_asks_something_of_the_world() -> None:
-    states = {each.point.state for scene in SCENARIOS.values() for each in asked(scene)}
+    states = {
+        each.point.state for scenario in SCENARIOS.values() for each in injection_points(scenario)
+    }
     assert {state.value for state in State if state not in TERMINAL} <= states
 
 

@@ -14,7 +14,7 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
 from phase_boot.drill.injection import Plan
 from phase_boot.drill.invariants import verdicts
-from phase_boot.drill.run import Run, perform
+from phase_boot.drill.run import Run, run_scenario
 from phase_boot.drill.scenario import OWN_HANDLERS, replaced
 from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.machine.boot import BootContext, Images, require
@@ -29,39 +29,39 @@ class Rude(BaseException):
     """What no `except Exception` catches."""
 
 
-async def raises(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def raises(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     raise ZeroDivisionError
 
 
-async def raises_a_group(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def raises_a_group(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(raises(_own, _world, _boot))
+        tasks.create_task(raises(_own, _ports, _boot))
 
 
-async def raises_past_everything(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def raises_past_everything(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     raise Rude
 
 
-async def exits(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def exits(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     raise SystemExit(0)
 
 
-async def cancels_itself(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def cancels_itself(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     raise asyncio.CancelledError
 
 
-async def cancels_its_task(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def cancels_its_task(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
     await asyncio.sleep(1)
 
 
-async def hangs(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def hangs(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     await asyncio.sleep(FOR_EVER)
 
 
-async def takes_no_notice_once(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def takes_no_notice_once(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     try:
         await asyncio.sleep(FOR_EVER)
     except asyncio.CancelledError:
@@ -75,23 +75,23 @@ async def comes_back_too_late(own: Handler, ports: Ports, boot: BootContext) -> 
         return await own.run(ports, boot)
 
 
-async def answers_nothing(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def answers_nothing(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     return None
 
 
-async def answers_another_type(_own: Handler, _world: Ports, boot: BootContext) -> Any:
+async def answers_another_type(_own: Handler, _ports: Ports, boot: BootContext) -> Any:
     return SimpleNamespace(trigger=Trigger.JUMPED, boot=boot)
 
 
-async def answers_a_foreign_trigger(own: Handler, _world: Ports, boot: BootContext) -> Any:
+async def answers_a_foreign_trigger(own: Handler, _ports: Ports, boot: BootContext) -> Any:
     return Step(next(t for t in Trigger if t not in own.leads), boot)
 
 
-async def answers_no_boot(own: Handler, _world: Ports, _boot: BootContext) -> Any:
+async def answers_no_boot(own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     return Step(next(iter(own.leads)), SimpleNamespace())  # type: ignore[arg-type] # the misdeed
 
 
-async def forges_a_manifest(own: Handler, _world: Ports, boot: BootContext) -> Any:
+async def forges_a_manifest(own: Handler, _ports: Ports, boot: BootContext) -> Any:
     forged: Any = SimpleNamespace(manifest=SimpleNamespace(artifacts={}))
     return Step(next(iter(own.leads)), replace(boot, manifest=forged))
 
@@ -118,7 +118,7 @@ async def swaps_images(own: Handler, ports: Ports, boot: BootContext) -> Any:
     return Step(step.trigger, replace(step.boot, images=replace(held, kernel=held.rootfs)))
 
 
-async def runs_off_with_the_images(_own: Handler, _world: Ports, boot: BootContext) -> Any:
+async def runs_off_with_the_images(_own: Handler, _ports: Ports, boot: BootContext) -> Any:
     forged: Any = Images(kernel=None, initramfs=None, rootfs=None)  # type: ignore[arg-type] # too
     return Step(Trigger.FETCHED, replace(boot, images=forged))
 
@@ -147,26 +147,26 @@ MISDEEDS: Final = (
 REPLACED: Final = [handler for handler in OWN_HANDLERS if handler.state is not State.SHELL]
 
 
-def misbehaving(own: Handler, misdeed: Misdeed, scene: str) -> Run:
+def misbehaving(own: Handler, misdeed: Misdeed, name: str) -> Run:
     async def run(ports: Ports, boot: BootContext) -> Any:
         return await misdeed(own, ports, boot)
 
-    play = SCENARIOS[scene]()
+    scenario = SCENARIOS[name]()
     budget = own.budget and min(own.budget, 100.0)
-    play.handlers = replaced(replace(own, run=run, budget=budget))
-    return perform(play, Plan())
+    scenario.handlers = replaced(replace(own, run=run, budget=budget))
+    return run_scenario(scenario, Plan())
 
 
 @pytest.mark.parametrize("misdeed", MISDEEDS, ids=[each.__name__ for each in MISDEEDS])
 @pytest.mark.parametrize("own", REPLACED, ids=[each.state.value for each in REPLACED])
 def test_a_plugin_that_misbehaves_is_contained(own: Handler, misdeed: Misdeed) -> None:
-    scene = "stranded" if own.state is State.CHAINLOAD else "internet"
-    run = misbehaving(own, misdeed, scene)
+    name = "stranded" if own.state is State.CHAINLOAD else "internet"
+    run = misbehaving(own, misdeed, name)
     broken = [verdict for verdict in verdicts(run) if not verdict.holds]
-    assert not broken, [*broken, *run.scene.lines.lines]
+    assert not broken, [*broken, *run.scenario.journal.lines]
     # A Kexec that is itself a plugin may jump; with what, the invariants have looked at.
     assert run.end is State.OFF
-    assert own.state is State.KEXEC or not run.scene.kexec.jumped
+    assert own.state is State.KEXEC or not run.scenario.kexec.jumped
 
 
 @pytest.mark.parametrize("misdeed", MISDEEDS, ids=[each.__name__ for each in MISDEEDS])
@@ -182,7 +182,7 @@ def test_a_shell_that_misbehaves_is_told_to_whoever_started_us(misdeed: Misdeed)
 
 
 def test_an_interrupt_by_a_person_is_no_plugin_s_misdeed() -> None:
-    async def interrupted(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+    async def interrupted(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
         raise KeyboardInterrupt
 
     own = next(handler for handler in OWN_HANDLERS if handler.state is State.VERIFY)
@@ -191,7 +191,7 @@ def test_an_interrupt_by_a_person_is_no_plugin_s_misdeed() -> None:
 
 
 def test_a_handler_that_never_takes_notice_is_left_alone() -> None:
-    async def stubborn(_own: Handler, _world: Ports, _boot: BootContext) -> Any:
+    async def stubborn(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
         while (left := 1e5 - asyncio.get_running_loop().time()) > 0:
             try:
                 await asyncio.sleep(left)
@@ -201,5 +201,5 @@ def test_a_handler_that_never_takes_notice_is_left_alone() -> None:
     own = next(handler for handler in OWN_HANDLERS if handler.state is State.DISCOVER)
     run = misbehaving(own, stubborn, "private")
     assert run.end is State.OFF
-    assert [event["cause"] for event in run.scene.of("transition")][2] == "OutOfTime"
+    assert [event["cause"] for event in run.scenario.of("transition")][2] == "OutOfTime"
     assert run.tasks

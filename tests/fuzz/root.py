@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from contextlib import suppress
 
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, encoded
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY, encoded
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import MAX_CHANNELS, Root, load_trusted, signed_bytes, verify_next
 from phase_boot.trust.signatures import MAX_KEYS, Trust
@@ -20,7 +20,7 @@ _KEYS = (PUBLISHER, SECOND)
 
 def _body(**changes: object) -> dict[str, object]:
     role = {"keys": [key.keyid for key in _KEYS], "threshold": 2}
-    channel = {"keys": [STRANGER.keyid], "threshold": 1, "expires": "2026-11-12T08:00:00Z"}
+    channel = {"keys": [UNTRUSTED_KEY.keyid], "threshold": 1, "expires": "2026-11-12T08:00:00Z"}
     return {"version": 1, "root": role, "channels": {"stable": channel}, **changes}
 
 
@@ -72,7 +72,7 @@ TARGET = Target(
         "skipped": _signed(_body(version=3)),
         "unsigned": canonical(_body(version=2)),
         "stolen": _signed(
-            _body(version=2, root={"keys": [STRANGER.keyid], "threshold": 1}),
+            _body(version=2, root={"keys": [UNTRUSTED_KEY.keyid], "threshold": 1}),
         ),
         "no-channel": _signed(_body(channels={})),
         "more": _signed(_body(motto="la bora è forte", version=2)),

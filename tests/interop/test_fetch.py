@@ -36,7 +36,7 @@ def test_of_three_mirrors_one_lies_and_the_store_is_filled_all_the_same(yard: Ya
         yard.publish(two.url, liar.url)
         for each in (one, two):
             each.seconds = 0.02
-        liar.twist = lambda data: data[:9999] + b"lie" * 1000 + data[12999:]  # type: ignore[method-assign] # what it does
+        liar.tamper = lambda data: data[:9999] + b"lie" * 1000 + data[12999:]  # type: ignore[method-assign] # what it does
         done = yard.fetch(one.url)
         assert done.returncode == 0, done.stderr
         assert two.sent > 0

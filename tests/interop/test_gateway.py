@@ -152,26 +152,26 @@ async def test_a_gateway_on_this_network_is_asked_whatever_the_reach(
     site: Path, reach: Reach
 ) -> None:
     async with running(site) as provider:
-        play = ByGateway(url_of(provider), reach=reach)
-        assert await play.fetch(ARTIFACT, TREE.root) == ROOTFS
+        download = ByGateway(url_of(provider), reach=reach)
+        assert await download.fetch(ARTIFACT, TREE.root) == ROOTFS
     assert asked(provider) == {"ipfs"}
     assert statuses(provider) == {200}
 
 
 async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_asked(site: Path) -> None:
     async with running(site) as provider:
-        play = ByGateway(url_of(provider), reach=Reach.LAN, near=False)
+        download = ByGateway(url_of(provider), reach=Reach.LAN, near=False)
         with pytest.raises(ArtifactUnavailable):
-            await play.fetch(ARTIFACT, TREE.root)
+            await download.fetch(ARTIFACT, TREE.root)
         assert not provider.events
-    (failed,) = (event for event in play.events if isinstance(event, SourceFailed))
+    (failed,) = (event for event in download.events if isinstance(event, SourceFailed))
     assert "asks nobody beyond this network" in failed.reason
-    assert not play.disk.items(Folder.ENTRIES)
+    assert not download.disk.items(Folder.ENTRIES)
 
 
 async def test_with_the_reach_of_the_lan_no_gateway_is_looked_up_by_name() -> None:
-    play = ByGateway("https://localhost", reach=Reach.LAN, near=False)
+    download = ByGateway("https://localhost", reach=Reach.LAN, near=False)
     with pytest.raises(ArtifactUnavailable):
-        await play.fetch(ARTIFACT, TREE.root)
-    (failed,) = (event for event in play.events if isinstance(event, SourceFailed))
+        await download.fetch(ARTIFACT, TREE.root)
+    (failed,) = (event for event in download.events if isinstance(event, SourceFailed))
     assert "localhost is not an address in it" in failed.reason

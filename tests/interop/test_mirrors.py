@@ -20,7 +20,7 @@ from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
-from phase_boot.drill.fake_mirrors import Sites
+from phase_boot.drill.fake_servers import FakeFetcher
 from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.store.layout import dag_path, entry_path
@@ -49,7 +49,7 @@ class Mirrored:
 
     def __init__(self) -> None:
         # Nobody in memory is asked: the fetcher is the real one.
-        self.play = FakeDownload(Sites())
+        self.download = FakeDownload(FakeFetcher())
         self.moved: list[str] = []
 
     async def document(self, base: str, *, redirects: int = 5) -> bytes:
@@ -68,7 +68,7 @@ class Mirrored:
     async def artifact(self, *bases: str) -> str:
         """Fetch the artifact and return its source."""
         http = HttpFetcher(stall_seconds=10)
-        context = self.play.context(clock=SystemClock(), fetcher=http)
+        context = self.download.context(clock=SystemClock(), fetcher=http)
         sources = Sources(mirrors=bases)
         try:
             fetched, source = await fetch_artifact(context, sources, ARTIFACT, TREE.root)
@@ -76,11 +76,11 @@ class Mirrored:
             return source
         finally:
             await http.close()
-            assert_every_entry_is_what_it_is_called(self.play.disk)
+            assert_every_entry_is_what_it_is_called(self.download.disk)
 
     @property
     def reasons(self) -> list[str]:
-        return [event.reason for event in self.play.of(SourceFailed)]
+        return [event.reason for event in self.download.of(SourceFailed)]
 
 
 async def fetched_from(base: str) -> Mirrored:
@@ -88,7 +88,7 @@ async def fetched_from(base: str) -> Mirrored:
     mirrored = Mirrored()
     assert await mirrored.document(base) == DOCUMENT
     assert await mirrored.artifact(base) == base
-    assert not mirrored.play.banned
+    assert not mirrored.download.banned
     return mirrored
 
 
@@ -119,7 +119,7 @@ async def test_a_real_server_is_a_mirror(
     if "?" not in manner:
         base = base_url(base)
     mirrored = await fetched_from(base)
-    known = not mirrored.play.of(ChunkListUnavailable)
+    known = not mirrored.download.of(ChunkListUnavailable)
     ranged = name != "http.server" and manner not in {"whole", "packed"}
     assert known or not ranged
 
@@ -224,7 +224,7 @@ async def test_a_server_that_packs_what_it_should_not_is_named_where_it_cannot_b
     async with server(scripted(always("Content-Encoding: br"))) as base:
         with pytest.raises(ArtifactUnavailable, match="encodes what was asked for unencoded"):
             await mirrored.artifact(base)
-    assert not mirrored.play.banned
+    assert not mirrored.download.banned
 
 
 @pytest.mark.parametrize("other", ["127.0.0.1", "localhost"])
@@ -257,7 +257,7 @@ async def test_a_loop_is_named_and_the_mirror_is_no_liar() -> None:
         mirrored = Mirrored()
         with pytest.raises(ArtifactUnavailable, match="in a loop, to http"):
             await mirrored.artifact(base)
-    assert not mirrored.play.banned
+    assert not mirrored.download.banned
     assert asked[ENTRY] == 1
 
 

@@ -11,7 +11,7 @@ from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.digest import Digest
 from phase_boot.download import DownloadContext, Sources
-from phase_boot.drill.fake_mirrors import Site, Sites, blocks_of
+from phase_boot.drill.fake_servers import FakeFetcher, FakeServer, blocks_of
 from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.virtual_time import VirtualClock
@@ -42,21 +42,21 @@ def artifact_of(data: bytes, name: str = "rootfs") -> Artifact:
     return Artifact(name, Digest.of(data), len(data))
 
 
-def site_of(data: bytes, **settings: Any) -> Site:
+def server_of(data: bytes, **settings: Any) -> FakeServer:
     """Return a mirror of one artifact."""
-    return Site({entry_path(Digest.of(data)): data}, **settings)
+    return FakeServer({entry_path(Digest.of(data)): data}, **settings)
 
 
-def gateway_of(data: bytes, chunks: ChunkList, **settings: Any) -> Site:
+def gateway_of(data: bytes, chunks: ChunkList, **settings: Any) -> FakeServer:
     """Return a gateway that has the blocks of one file, and no file."""
-    return Site(blocks_of(data, chunks), **settings)
+    return FakeServer(blocks_of(data, chunks), **settings)
 
 
 @dataclass
 class FakeDownload:
     """Downloads from fake mirrors: context, sources, events and disk."""
 
-    sites: Sites
+    fetcher: FakeFetcher
     disk: Disk = field(default_factory=MemoryDisk)
     events: list[Event] = field(default_factory=list)
     banned: set[str] = field(default_factory=set)
@@ -66,7 +66,7 @@ class FakeDownload:
         table["limits"] |= changes.pop("limits", {})
         settings: dict[str, Any] = {
             "clock": VirtualClock(),
-            "fetcher": self.sites,
+            "fetcher": self.fetcher,
             "store": ContentStore(self.disk, bound=1 << 30),
             "policy": policy_from(table, read=lambda _: b""),
             "banned": self.banned,
@@ -75,8 +75,8 @@ class FakeDownload:
         return DownloadContext(**(settings | changes))
 
     def sources(self, **changes: Any) -> Sources:
-        """Return all sites as mirrors, unless ``changes`` say otherwise."""
-        return Sources(**({"mirrors": tuple(self.sites.by_base)} | changes))
+        """Return all servers as mirrors, unless ``changes`` say otherwise."""
+        return Sources(**({"mirrors": tuple(self.fetcher.servers)} | changes))
 
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

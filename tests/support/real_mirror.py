@@ -50,7 +50,7 @@ class Ranges(SimpleHTTPRequestHandler):
         if not file.is_file():
             self.send_error(404)
             return
-        data = self.server.twist(file.read_bytes()) if ENTRY in self.path else file.read_bytes()
+        data = self.server.tamper(file.read_bytes()) if ENTRY in self.path else file.read_bytes()
         span = parse_range(self.headers.get("Range", ""), len(data))
         self.send_response(200 if span is None else 206)
         if span is not None:
@@ -91,7 +91,7 @@ class Mirror(ThreadingHTTPServer):
         """Handlers of the first requests, in order."""
 
     @staticmethod
-    def twist(data: bytes) -> bytes:
+    def tamper(data: bytes) -> bytes:
         return data
 
     @property

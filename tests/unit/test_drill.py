@@ -13,7 +13,7 @@ from phase_boot.cli import main as cli
 from phase_boot.drill import cli as drill_cli
 from phase_boot.drill import invariants
 from phase_boot.drill.injection import Plan
-from phase_boot.drill.run import Run, perform
+from phase_boot.drill.run import Run, run_scenario
 from phase_boot.drill.scenarios import private
 
 
@@ -60,10 +60,10 @@ def test_a_broken_promise_is_told_and_is_a_failure() -> None:
     told: list[str] = []
     run = _a_run()
     run.descriptors = {99}
-    assert drill_cli.judge(run, told.append) == 1
+    assert drill_cli.print_verdicts(run, told.append) == 1
     assert "  BROKEN  every descriptor is closed\n" in told
-    assert drill_cli.judge(replace(run, descriptors=set()), told.append) == 0
+    assert drill_cli.print_verdicts(replace(run, descriptors=set()), told.append) == 0
 
 
 def _a_run() -> Run:
-    return perform(private(), Plan())
+    return run_scenario(private(), Plan())

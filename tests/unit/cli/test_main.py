@@ -11,7 +11,7 @@ import pytest
 
 from phase_boot.cli.main import main
 from phase_boot.drill.injection import Plan
-from phase_boot.drill.run import perform
+from phase_boot.drill.run import run_scenario
 from phase_boot.drill.sample_manifest import PUBLISHER, document, signed
 from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.trust.signatures import Trust
@@ -78,7 +78,7 @@ def test_a_journal_is_replayed_or_its_fault_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = tmp_path / "j.jsonl"
-    lines = perform(SCENARIOS["internet"](), Plan()).scene.lines.lines
+    lines = run_scenario(SCENARIOS["internet"](), Plan()).scenario.journal.lines
     journal.write_text("".join(f"{line}\n" for line in lines))
     assert main(["replay", str(journal)]) == 0
     assert capsys.readouterr().out.endswith("fetch -> kexec -> target\n")

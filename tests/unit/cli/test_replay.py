@@ -11,8 +11,8 @@ import pytest
 
 from phase_boot.cli.main import main
 from phase_boot.drill.injection import Plan
-from phase_boot.drill.run import Run, perform
-from phase_boot.drill.sample_manifest import STRANGER
+from phase_boot.drill.run import Run, run_scenario
+from phase_boot.drill.sample_manifest import UNTRUSTED_KEY
 from phase_boot.drill.sample_root import NEW_PUBLISHER
 from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.handoff.document import document
@@ -22,7 +22,7 @@ Told = tuple[int, str, str]
 
 @pytest.fixture(scope="module")
 def boot() -> Run:
-    return perform(SCENARIOS["internet"](), Plan())
+    return run_scenario(SCENARIOS["internet"](), Plan())
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def handed(boot: Run, tmp_path: Path) -> Path:
             manifest=boot.boot.manifest,
             network=None,
             sources=dict(boot.boot.sources),
-            journal=boot.scene.lines.lines[:-2],
+            journal=boot.scenario.journal.lines[:-2],
         )
     )
     return path
@@ -89,8 +89,8 @@ EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
     "sha256": lambda table: edit_event(table, "fetch.done", sha256="0" * 64),
     "size": lambda table: edit_event(table, "fetch.done", size=1),
     "mode": lambda table: table.update(mode="local"),
-    "signers": lambda table: table.update(signers=[STRANGER.keyid]),
-    "keys": lambda table: edit_event(table, "manifest.verified", keys=[STRANGER.keyid]),
+    "signers": lambda table: table.update(signers=[UNTRUSTED_KEY.keyid]),
+    "keys": lambda table: edit_event(table, "manifest.verified", keys=[UNTRUSTED_KEY.keyid]),
     "manifest": lambda table: table.update(manifest=table["manifest"].replace("11.12", "11.13")),
     "source": lambda table: table["sources"].update(kernel="http://other"),
     "journal": lambda table: table.update(journal=table["journal"][1:]),
@@ -106,7 +106,7 @@ def test_an_edited_hand_over_is_refused(run: Callable[..., Told], handed: Path, 
 
 
 def test_a_manifest_of_another_publisher_is_refused(run: Callable[..., Told], handed: Path) -> None:
-    status, _, err = run(handed, "--key", STRANGER.keyid)
+    status, _, err = run(handed, "--key", UNTRUSTED_KEY.keyid)
     assert status == 1
     assert "[signature.untrusted]" in err
 
@@ -133,7 +133,7 @@ def test_a_journal_is_compared_with_its_manifest(
     assert boot.boot is not None
     assert boot.boot.manifest is not None
     journal, manifest = tmp_path / "j", tmp_path / "m"
-    lines = boot.scene.lines.lines
+    lines = boot.scenario.journal.lines
     journal.write_text("".join(f"{line}\n" for line in lines))
     manifest.write_bytes(boot.boot.manifest.raw)
     words = ["--manifest", manifest, "--key", NEW_PUBLISHER.keyid]
@@ -156,7 +156,7 @@ def test_a_journal_alone_has_nothing_that_a_key_could_judge(
     run: Callable[..., Told], boot: Run, tmp_path: Path, words: list[str], why: str
 ) -> None:
     journal = tmp_path / "j"
-    journal.write_text("".join(f"{line}\n" for line in boot.scene.lines.lines))
+    journal.write_text("".join(f"{line}\n" for line in boot.scenario.journal.lines))
     status, out, err = run(journal, *words)
     assert (status, out) == (2, "")
     assert why in err

@@ -6,8 +6,8 @@ import pytest
 
 from phase_boot.console.display import COLUMNS, Display
 from phase_boot.console.lines import LEAST_COLUMNS, Console, line_for, progress_bar
-from phase_boot.drill.fake_mirrors import good_site
-from phase_boot.drill.scenario import scene
+from phase_boot.drill.fake_servers import good_server
+from phase_boot.drill.scenario import lan_scenario
 from phase_boot.journal.handoff_events import KexecLoaded
 from phase_boot.journal.record import Record
 from phase_boot.ports.kexec import KexecSupport
@@ -22,12 +22,12 @@ def shown(*events: dict[str, object], live: bool = True) -> str:
 
 
 def test_every_transition_of_a_boot_is_one_line() -> None:
-    play = scene(peer=good_site())
-    play.play()
-    text = shown(*play.events, live=False)
-    for source, target in zip(play.walk.states, play.walk.states[1:], strict=False):
+    scenario = lan_scenario(peer=good_server())
+    scenario.run()
+    text = shown(*scenario.events, live=False)
+    for source, target in zip(scenario.walk.states, scenario.walk.states[1:], strict=False):
         assert f"{source} -> {target}" in text
-    assert max(len(line) for line in shown(*play.events).splitlines()) <= COLUMNS
+    assert max(len(line) for line in shown(*scenario.events).splitlines()) <= COLUMNS
 
 
 def test_a_record_is_shown_without_its_line() -> None:
@@ -85,11 +85,11 @@ def test_whom_it_trusts_and_what_it_remembers_is_told_in_full(
 
 
 def test_every_rung_of_the_ladder_is_told() -> None:
-    play = scene(peer=good_site())
-    play.loader.left = 3
-    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
-    play.play()
-    text = shown(*play.events, live=False)
+    scenario = lan_scenario(peer=good_server())
+    scenario.loader.leftovers = 3
+    scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    scenario.run()
+    text = shown(*scenario.events, live=False)
     for said in (
         "3 file(s) of an earlier hand-off removed",
         "kernel: bzImage 6.12.1-phase",
@@ -104,10 +104,10 @@ def test_every_rung_of_the_ladder_is_told() -> None:
 
 
 def test_why_the_firmware_starts_a_kernel_is_told_beside_its_name() -> None:
-    play = scene(peer=good_site())
-    play.kexec.can = KexecSupport((), ("kexec is switched off",))
-    play.play()
-    assert "kernel: bzImage 6.12.1-phase; by the firmware: kexec is" in shown(*play.events)
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.supported = KexecSupport((), ("kexec is switched off",))
+    scenario.run()
+    assert "kernel: bzImage 6.12.1-phase; by the firmware: kexec is" in shown(*scenario.events)
 
 
 def test_the_bar_is_drawn_over_itself_and_cleared_by_the_next_line() -> None:

@@ -18,7 +18,7 @@ from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
 from phase_boot.download.gateway_source import MAX_REQUESTS, GatewaySource, block_path
 from phase_boot.download.rate import KIB
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import Site, Sites
+from phase_boot.drill.fake_servers import FakeFetcher, FakeServer
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.journal.content_events import (
     ChunkListUnavailable,
@@ -38,7 +38,7 @@ from tests.support.downloads import (
     chunked,
     data_of,
     gateway_of,
-    site_of,
+    server_of,
 )
 
 DATA = data_of(200_000)
@@ -48,16 +48,16 @@ TREE = build_dag(CHUNKS)
 CAR = f"dag/{TREE.root}.car"
 
 
-def gateway(**settings: Any) -> Site:
+def gateway(**settings: Any) -> FakeServer:
     return gateway_of(DATA, CHUNKS, **settings)
 
 
-class Counted(Sites):
+class Counted(FakeFetcher):
     """Counts open responses and their highest number."""
 
     now = most = 0
     refusing = ""
-    """Base URL of a site that sends only whole files."""
+    """Base URL of a server that sends only whole files."""
 
     async def span(
         self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
@@ -77,28 +77,30 @@ class Counted(Sites):
             self.now -= 1
 
 
-def play_of(*mirrors: str, **sites: Site) -> FakeDownload:
-    """Return downloads for which all sites but ``mirrors`` are gateways."""
-    net = Counted(**sites)
-    gateways = tuple(f"http://{name}" for name in sites if name not in mirrors)
-    return Playing(net, gateways=gateways, mirrors=tuple(f"http://{name}" for name in mirrors))
+def download_of(*mirrors: str, **servers: FakeServer) -> FakeDownload:
+    """Return downloads for which all servers but ``mirrors`` are gateways."""
+    fetcher = Counted(**servers)
+    gateways = tuple(f"http://{name}" for name in servers if name not in mirrors)
+    return Playing(fetcher, gateways=gateways, mirrors=tuple(f"http://{name}" for name in mirrors))
 
 
 class Playing(FakeDownload):
-    def __init__(self, net: Sites, *, gateways: tuple[str, ...], mirrors: tuple[str, ...]) -> None:
-        super().__init__(net)
+    def __init__(
+        self, fetcher: FakeFetcher, *, gateways: tuple[str, ...], mirrors: tuple[str, ...]
+    ) -> None:
+        super().__init__(fetcher)
         self.known: dict[str, Any] = {"gateways": gateways, "mirrors": mirrors}
 
     def sources(self, **changes: Any) -> Sources:
         return super().sources(**(self.known | changes))
 
 
-def obtained(play: FakeDownload, root: Cid | None = TREE.root, **changes: Any) -> str:
+def obtained(download: FakeDownload, root: Cid | None = TREE.root, **changes: Any) -> str:
     """Download the artifact; return the main source."""
 
     async def obtaining() -> str:
         fetched, source = await fetch_artifact(
-            play.context(**changes), play.sources(), ARTIFACT, root
+            download.context(**changes), download.sources(), ARTIFACT, root
         )
         assert content(fetched) == DATA
         await asyncio.sleep(0)
@@ -106,67 +108,71 @@ def obtained(play: FakeDownload, root: Cid | None = TREE.root, **changes: Any) -
         return source
 
     source = virtual_time.run(obtaining())
-    assert_every_entry_is_what_it_is_called(play.disk)
-    assert not play.disk.items(Folder.PARTIALS)
+    assert_every_entry_is_what_it_is_called(download.disk)
+    assert not download.disk.items(Folder.PARTIALS)
     return source
 
 
 def test_one_gateway_suffices_for_the_chunk_list_and_the_chunks() -> None:
     gate = gateway()
-    play = play_of(gate=gate)
-    assert obtained(play) == "http://gate"
-    assert set(gate.asked) == set(gate.files)
+    download = download_of(gate=gate)
+    assert obtained(download) == "http://gate"
+    assert set(gate.requests) == set(gate.files)
     once = len(TREE.nodes) + CHUNKS.count
     # Older versions are asked as soon as it is known which nodes are lowest; some are under way.
-    assert once <= gate.asked.total() <= once + MAX_REQUESTS
-    assert not play.of(SourceFailed)
-    (done,) = play.of(FetchDone)
+    assert once <= gate.requests.total() <= once + MAX_REQUESTS
+    assert not download.of(SourceFailed)
+    (done,) = download.of(FetchDone)
     assert done.source == "http://gate"
 
 
 def test_gateways_continue_after_all_mirrors_failed() -> None:
-    play = play_of("gone", "empty", gone=Site({}, hangs=True), empty=Site({}), gate=gateway())
-    assert obtained(play) == "http://gate"
-    assert not play.of(ChunkListUnavailable)
+    download = download_of(
+        "gone", "empty", gone=FakeServer({}, hangs=True), empty=FakeServer({}), gate=gateway()
+    )
+    assert obtained(download) == "http://gate"
+    assert not download.of(ChunkListUnavailable)
 
 
 def test_several_gateways_share_the_work_and_its_bound() -> None:
     gates = {f"g{n}": gateway() for n in range(6)}
-    play = play_of(**gates)
-    obtained(play)
-    assert all(gate.asked.total() > 10 for gate in gates.values())
-    assert {event.source for event in play.of(SourceServed)} == {f"http://{name}" for name in gates}
-    assert isinstance(play.sites, Counted)
-    assert play.sites.most <= 6 * (32 // 6)
+    download = download_of(**gates)
+    obtained(download)
+    assert all(gate.requests.total() > 10 for gate in gates.values())
+    assert {event.source for event in download.of(SourceServed)} == {
+        f"http://{name}" for name in gates
+    }
+    assert isinstance(download.fetcher, Counted)
+    assert download.fetcher.most <= 6 * (32 // 6)
 
 
 def test_open_requests_to_one_gateway_are_bounded() -> None:
-    play = play_of(gate=gateway())
-    obtained(play)
-    assert isinstance(play.sites, Counted)
-    assert play.sites.most == MAX_REQUESTS
+    download = download_of(gate=gateway())
+    obtained(download)
+    assert isinstance(download.fetcher, Counted)
+    assert download.fetcher.most == MAX_REQUESTS
 
 
 def test_mirrors_and_gateways_are_used_together_and_a_mirror_sends_the_chunk_list() -> None:
-    mirror, gate = site_of(DATA), gateway()
+    mirror, gate = server_of(DATA), gateway()
     mirror.files[CAR] = car_of(TREE)
-    play = play_of("mirror", mirror=mirror, gate=gate)
-    obtained(play)
-    assert {event.source for event in play.of(SourceServed)} == {"http://mirror", "http://gate"}
+    download = download_of("mirror", mirror=mirror, gate=gate)
+    obtained(download)
+    assert {event.source for event in download.of(SourceServed)} == {"http://mirror", "http://gate"}
     nodes = {block_path(cid) for cid, _ in TREE.nodes}
-    assert not nodes & set(gate.asked)
+    assert not nodes & set(gate.requests)
 
 
 def test_a_chunk_list_that_a_mirror_cut_short_is_completed_by_cids() -> None:
-    mirror, gate = site_of(DATA), gateway()
+    mirror, gate = server_of(DATA), gateway()
     mirror.files[CAR] = car_of(TREE)[:1500]
-    play = play_of("mirror", mirror=mirror, gate=gate)
-    obtained(play)
-    assert not play.of(ChunkListUnavailable)
-    assert block_path(TREE.root) not in gate.asked
-    assert block_path(TREE.nodes[-1][0]) in gate.asked
-    (index,) = play.disk.items(Folder.INDEXES)
-    fd = play.disk.open(Folder.INDEXES, index.name)
+    download = download_of("mirror", mirror=mirror, gate=gate)
+    obtained(download)
+    assert not download.of(ChunkListUnavailable)
+    assert block_path(TREE.root) not in gate.requests
+    assert block_path(TREE.nodes[-1][0]) in gate.requests
+    (index,) = download.disk.items(Folder.INDEXES)
+    fd = download.disk.open(Folder.INDEXES, index.name)
     with open(fd, "rb") as file:  # noqa: PTH123 - it is a descriptor
         assert file.read() == car_of(TREE)
 
@@ -175,29 +181,29 @@ def test_a_gateway_without_a_block_is_given_up_and_another_continues() -> None:
     half, gate = gateway(), gateway()
     for cid, _ in TREE.nodes[3:]:
         del half.files[block_path(cid)]
-    play = play_of(half=half, gate=gate)
-    obtained(play)
-    failed = play.of(SourceFailed)
+    download = download_of(half=half, gate=gate)
+    obtained(download)
+    failed = download.of(SourceFailed)
     assert [(each.source, each.retryable) for each in failed] == [("http://half", False)]
     assert "HTTP 404" in failed[0].reason
-    assert not play.banned
-    assert gate.asked[block_path(TREE.root)] == 0
+    assert not download.banned
+    assert gate.requests[block_path(TREE.root)] == 0
 
 
 def test_blocks_that_one_gateway_lacks_come_from_another() -> None:
     holed, gate = gateway(), gateway()
     del holed.files[block_path(Cid.of(Codec.RAW, DATA[-CHUNKS.chunk(CHUNKS.count - 1).size :]))]
     del gate.files[block_path(Cid.of(Codec.RAW, DATA[:700]))]
-    play = play_of(holed=holed, gate=gate)
-    obtained(play)
-    assert not play.banned
+    download = download_of(holed=holed, gate=gate)
+    obtained(download)
+    assert not download.banned
 
 
 def test_without_the_cid_of_its_dag_no_gateway_is_used() -> None:
-    gate, mirror = gateway(), site_of(DATA)
-    play = play_of("mirror", mirror=mirror, gate=gate)
-    assert obtained(play, None) == "http://mirror"
-    assert not gate.asked
+    gate, mirror = gateway(), server_of(DATA)
+    download = download_of("mirror", mirror=mirror, gate=gate)
+    assert obtained(download, None) == "http://mirror"
+    assert not gate.requests
 
 
 def test_no_file_is_requested_from_a_gateway() -> None:
@@ -205,40 +211,40 @@ def test_no_file_is_requested_from_a_gateway() -> None:
     for cid, _ in TREE.nodes:
         del gate.files[block_path(cid)]
     gate.files[entry_path(ARTIFACT.digest)] = DATA
-    play = play_of(gate=gate)
+    download = download_of(gate=gate)
     with pytest.raises(ArtifactUnavailable):
-        obtained(play)
-    assert play.of(ChunkListUnavailable)
-    assert set(gate.asked) == {block_path(TREE.root)}
-    assert not play.disk.items(Folder.ENTRIES)
+        obtained(download)
+    assert download.of(ChunkListUnavailable)
+    assert set(gate.requests) == {block_path(TREE.root)}
+    assert not download.disk.items(Folder.ENTRIES)
 
 
 def test_a_gateway_without_ranges_is_given_up_and_no_whole_file_requested() -> None:
     gate = gateway()
     gate.files[entry_path(ARTIFACT.digest)] = DATA
-    mirror = Site({CAR: car_of(TREE)})
-    play = play_of("mirror", mirror=mirror, gate=gate)
-    assert isinstance(play.sites, Counted)
-    play.sites.refusing = "http://gate"
+    mirror = FakeServer({CAR: car_of(TREE)})
+    download = download_of("mirror", mirror=mirror, gate=gate)
+    assert isinstance(download.fetcher, Counted)
+    download.fetcher.refusing = "http://gate"
     with pytest.raises(ArtifactUnavailable, match="only as a whole"):
-        obtained(play)
-    assert not play.sites.offsets
-    assert not gate.asked
+        obtained(download)
+    assert not download.fetcher.offsets
+    assert not gate.requests
 
 
 def test_a_gateway_that_is_busy_at_times_delivers() -> None:
     gate = gateway(busy_every=90)
     # The list is not asked for twice; a mirror has it.
-    play = play_of("mirror", mirror=Site({CAR: car_of(TREE)}), gate=gate)
-    assert obtained(play) == "http://gate"
-    assert any(event.retryable for event in play.of(SourceFailed))
+    download = download_of("mirror", mirror=FakeServer({CAR: car_of(TREE)}), gate=gate)
+    assert obtained(download) == "http://gate"
+    assert any(event.retryable for event in download.of(SourceFailed))
 
 
-class Line(Sites):
+class Line(FakeFetcher):
     """All responses share one slow line."""
 
-    def __init__(self, rate: float, **sites: Site) -> None:
-        super().__init__(**sites)
+    def __init__(self, rate: float, **servers: FakeServer) -> None:
+        super().__init__(**servers)
         self.line, self.rate = asyncio.Lock(), rate
 
     async def span(
@@ -257,8 +263,8 @@ def test_a_line_barely_above_the_lowest_rate_delivers() -> None:
     size, data = 32 * KIB, data_of(1280 * KIB)
     cut = [data[at : at + size] for at in range(0, len(data), size)]
     chunks = ChunkList.of((bytes.fromhex(Digest.of(piece).hex), size) for piece in cut)
-    play = FakeDownload(Line(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
-    context = play.context(limits={"slowest_kib_per_second": 4})
+    download = FakeDownload(Line(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
+    context = download.context(limits={"slowest_kib_per_second": 4})
     sources, root = Sources(gateways=("http://gate",)), build_dag(chunks).root
 
     async def obtaining() -> None:
@@ -266,26 +272,26 @@ def test_a_line_barely_above_the_lowest_rate_delivers() -> None:
         assert content(fetched) == data
 
     virtual_time.run(obtaining())
-    assert not play.of(SourceFailed)
+    assert not download.of(SourceFailed)
 
 
 def test_a_gateway_that_falls_silent_gets_fewer_requests_and_is_given_up() -> None:
     quiet = gateway(silent_after=0)
-    mirror = site_of(DATA, piece_seconds=0.5)
+    mirror = server_of(DATA, piece_seconds=0.5)
     mirror.files[CAR] = car_of(TREE)
-    play = play_of("mirror", mirror=mirror, quiet=quiet)
-    assert obtained(play) == "http://mirror"
-    assert quiet.asked.total() - quiet.asked[f"ipfs/{TREE.root}?format=raw"] <= 3
+    download = download_of("mirror", mirror=mirror, quiet=quiet)
+    assert obtained(download) == "http://mirror"
+    assert quiet.requests.total() - quiet.requests[f"ipfs/{TREE.root}?format=raw"] <= 3
 
 
 def test_a_new_version_requests_only_nodes_and_chunks_that_the_stored_one_lacks() -> None:
-    play = play_of(gate=gateway())
-    obtained(play)
+    download = download_of(gate=gateway())
+    obtained(download)
     changed = DATA[:120_000] + bytes(700) + DATA[120_700:]
     chunks = chunked(changed)
     new, gate = artifact_of(changed), gateway_of(changed, chunks)
-    later = play_of(gate=gate)
-    later.disk = play.disk
+    later = download_of(gate=gate)
+    later.disk = download.disk
 
     async def obtaining() -> None:
         root = build_dag(chunks).root
@@ -293,16 +299,16 @@ def test_a_new_version_requests_only_nodes_and_chunks_that_the_stored_one_lacks(
         assert content(fetched) == changed
 
     virtual_time.run(obtaining())
-    assert gate.asked.total() < len(gate.files) / 3
+    assert gate.requests.total() < len(gate.files) / 3
     assert {event.source for event in later.of(SourceServed)} == {"store"}
 
 
 def test_a_read_that_is_closed_early_leaves_no_request_open() -> None:
-    net = Counted(gate=gateway())
-    play = FakeDownload(net)
+    fetcher = Counted(gate=gateway())
+    download = FakeDownload(fetcher)
 
     async def hanging_up() -> None:
-        source = GatewaySource(play.context(), "http://gate", CHUNKS)
+        source = GatewaySource(download.context(), "http://gate", CHUNKS)
         for _ in range(3):
             got = bytearray()
             async with aclosing(source.read(0, len(DATA))) as pieces:
@@ -311,40 +317,40 @@ def test_a_read_that_is_closed_early_leaves_no_request_open() -> None:
                     if len(got) > 20_000:
                         break
             assert DATA.startswith(got)
-            assert net.now == 0
+            assert fetcher.now == 0
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     virtual_time.run(hanging_up())
-    assert net.most == MAX_REQUESTS
+    assert fetcher.most == MAX_REQUESTS
 
 
 @pytest.mark.parametrize("seconds", [0.015, 0.5, 1.5])
 def test_a_cancelled_download_leaves_no_request_open(seconds: float) -> None:
-    play = play_of(gate=gateway(piece_seconds=0.1))
+    download = download_of(gate=gateway(piece_seconds=0.1))
 
     async def stopped() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(seconds):
-                await fetch_artifact(play.context(), play.sources(), ARTIFACT, TREE.root)
-        assert isinstance(play.sites, Counted)
-        assert play.sites.now == 0
+                await fetch_artifact(download.context(), download.sources(), ARTIFACT, TREE.root)
+        assert isinstance(download.fetcher, Counted)
+        assert download.fetcher.now == 0
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     virtual_time.run(stopped())
-    assert not play.disk.items(Folder.ENTRIES)
+    assert not download.disk.items(Folder.ENTRIES)
 
 
 def test_a_missing_block_fails_after_all_blocks_before_it() -> None:
     gate = gateway()
     del gate.files[block_path(Cid.of(Codec.RAW, DATA[2001 : 2001 + 999]))]
-    play = FakeDownload(Sites(gate=gate))
+    download = FakeDownload(FakeFetcher(gate=gate))
 
     got = bytearray()
 
     async def failing() -> None:
-        source = GatewaySource(play.context(), "http://gate", CHUNKS)
+        source = GatewaySource(download.context(), "http://gate", CHUNKS)
         async with aclosing(source.read(0, len(DATA))) as pieces:
             async for piece in pieces:
                 got.extend(piece)
@@ -355,9 +361,9 @@ def test_a_missing_block_fails_after_all_blocks_before_it() -> None:
 
 
 def test_requests_have_the_reach_of_the_policy() -> None:
-    play = play_of(gate=gateway())
-    policy = play.context().policy
+    download = download_of(gate=gateway())
+    policy = download.context().policy
     near = replace(policy.network, reach=Reach.LAN)
-    obtained(play, policy=replace(policy, network=near))
-    assert play.sites.reaches == {Reach.LAN}
-    assert isinstance(play.disk, MemoryDisk)
+    obtained(download, policy=replace(policy, network=near))
+    assert download.fetcher.reaches == {Reach.LAN}
+    assert isinstance(download.disk, MemoryDisk)

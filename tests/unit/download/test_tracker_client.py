@@ -16,8 +16,8 @@ from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_cou
 from phase_boot.download import Sources, TrackerClient, fetch_artifact
 from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import Site, Sites
-from phase_boot.drill.fake_peers import FakeNeighbours, FakeShared, FakeTracker
+from phase_boot.drill.fake_peers import FakePeerSharing, FakeShareHandle, FakeTracker
+from phase_boot.drill.fake_servers import FakeFetcher, FakeServer
 from phase_boot.journal.content_events import (
     FetchStarted,
     PeerSharingFailed,
@@ -32,7 +32,7 @@ from phase_boot.store.layout import entry_path
 from policies.model import Reach
 from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
 from tests.support.dags import car_of
-from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of, site_of
+from tests.support.downloads import FakeDownload, artifact_of, chunked, data_of, server_of
 
 DATA = data_of(4 * MIN_PIECE_SIZE)
 ARTIFACT = artifact_of(DATA)
@@ -46,7 +46,7 @@ OTHER = "http://10.0.0.8:7000"
 
 
 @dataclass
-class Provider(Site):
+class Provider(FakeServer):
     """A provider that is a tracker."""
 
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -69,23 +69,23 @@ def provider(**tracker: Any) -> Provider:
 class Beside:
     """Downloads beside peers, and what they leave behind."""
 
-    sites: Sites
+    fetcher: FakeFetcher
     reach: Reach = Reach.INTERNET
 
     def __post_init__(self) -> None:
-        self.peer_sharing = FakeNeighbours(self.sites)
-        self.play = FakeDownload(self.sites)
+        self.peer_sharing = FakePeerSharing(self.fetcher)
+        self.download = FakeDownload(self.fetcher)
 
     def tracker(self) -> TrackerClient:
         return TrackerClient(
             self.peer_sharing,
-            clock=self.play.context().clock,
+            clock=self.download.context().clock,
             reach=self.reach,
-            emit=self.play.events.append,
+            emit=self.download.events.append,
         )
 
     async def obtaining(self, *sources: str, lingering: float = 0.0) -> str:
-        context, tracker = self.play.context(), self.tracker()
+        context, tracker = self.download.context(), self.tracker()
         try:
             fetched, source = await fetch_artifact(
                 context, Sources(mirrors=sources, tracker=tracker), ARTIFACT, TREE.root
@@ -100,19 +100,19 @@ class Beside:
 
     def run(self, *sources: str, lingering: float = 0.0) -> str:
         source = virtual_time.run(self.obtaining(*sources, lingering=lingering))
-        assert_every_entry_is_what_it_is_called(self.play.disk)
-        assert not self.play.disk.items(Folder.PARTIALS)
+        assert_every_entry_is_what_it_is_called(self.download.disk)
+        assert not self.download.disk.items(Folder.PARTIALS)
         return source
 
     def served(self) -> dict[str, int]:
-        return {event.source: event.bytes for event in self.play.of(SourceServed)}
+        return {event.source: event.bytes for event in self.download.of(SourceServed)}
 
     def reasons(self) -> dict[str, str]:
-        return {event.source: event.reason for event in self.play.of(SourceFailed)}
+        return {event.source: event.reason for event in self.download.of(SourceFailed)}
 
 
-def beside(host: Provider, **others: Site) -> Beside:
-    return Beside(Sites(host=host, **others))
+def beside(host: Provider, **others: FakeServer) -> Beside:
+    return Beside(FakeFetcher(host=host, **others))
 
 
 def seconds(it: Beside, *sources: str) -> float:
@@ -138,16 +138,16 @@ def tracker_of(sizes: dict[str, int]) -> Callable[[bytes], bytes]:
     return tracker
 
 
-def bytes_asked(sites: Sites, base: str) -> int:
-    return sum(length for url, _, length in sites.spans if url == f"{base}/{ENTRY}")
+def bytes_asked(fetcher: FakeFetcher, base: str) -> int:
+    return sum(length for url, _, length in fetcher.spans if url == f"{base}/{ENTRY}")
 
 
 def test_assigned_pieces_come_from_the_tracker_and_the_others_from_peers() -> None:
-    it = beside(provider(peers=(PEER,), assigned=0b0011), **{"10.0.0.9:7000": site_of(DATA)})
+    it = beside(provider(peers=(PEER,), assigned=0b0011), **{"10.0.0.9:7000": server_of(DATA)})
     it.run("http://host")
-    assert bytes_asked(it.sites, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
+    assert bytes_asked(it.fetcher, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
     assert it.served()[PEER] >= 2 * MIN_PIECE_SIZE - 4096
-    assert [event.source for event in it.play.of(TrackerJoined)] == ["http://host"]
+    assert [event.source for event in it.download.of(TrackerJoined)] == ["http://host"]
 
 
 def test_pieces_are_shared_and_announced_during_the_download_and_after() -> None:
@@ -157,7 +157,7 @@ def test_pieces_are_shared_and_announced_during_the_download_and_after() -> None
     (shared,) = it.peer_sharing.shared.items()
     assert shared == (
         SharedArtifact(ARTIFACT.digest, TREE.root, len(DATA)),
-        FakeShared(held=EVERYTHING),
+        FakeShareHandle(bitfield=EVERYTHING),
     )
     assert host.told[-1] == {"port": 7000, "roots": {}, "event": "stopped"}
     said = [told["roots"][str(TREE.root)] for told in host.told[:-1]]
@@ -175,23 +175,27 @@ def test_a_tracker_that_assigns_nothing_is_used_as_a_mirror_after_a_while() -> N
 
 
 def test_a_peer_without_the_pieces_it_is_said_to_have_is_given_up() -> None:
-    it = beside(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": Site({})})
-    it.sites.by_base[OTHER] = Site({}, hangs=True)
+    it = beside(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": FakeServer({})})
+    it.fetcher.servers[OTHER] = FakeServer({}, hangs=True)
     assert it.run("http://host") == "http://host"
     assert it.reasons()[PEER] == "it does not have it (HTTP 404)"
 
 
 def test_a_peer_that_sends_wrong_bytes_is_banned_and_costs_one_chunk() -> None:
-    liar = site_of(DATA, twist=lambda _path, data: bytes(len(data)))
+    liar = server_of(DATA, tamper=lambda _path, data: bytes(len(data)))
     it = beside(provider(peers=(PEER,), assigned=0b0001), **{"10.0.0.9:7000": liar})
     assert it.run("http://host") == "http://host"
-    assert it.play.banned == {PEER}
-    assert liar.asked[ENTRY] == 1
+    assert it.download.banned == {PEER}
+    assert liar.requests[ENTRY] == 1
     assert "another sha256" in it.reasons()[PEER]
 
 
-@pytest.mark.parametrize("peer", [Site({}, hangs=True), Site({})], ids=["silent", "empty"])
-def test_a_peer_that_left_is_reported_to_the_tracker_which_assigns_its_pieces(peer: Site) -> None:
+@pytest.mark.parametrize(
+    "peer", [FakeServer({}, hangs=True), FakeServer({})], ids=["silent", "empty"]
+)
+def test_a_peer_that_left_is_reported_to_the_tracker_which_assigns_its_pieces(
+    peer: FakeServer,
+) -> None:
     host = provider()
     host.meets(tracker_of(SIZES))
     it = beside(host, **{"10.0.0.9:7000": peer})
@@ -205,11 +209,11 @@ def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
     host = provider(peers=(PEER,))
     host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
     host.meets(tracker_of({**SIZES, str(tree.root): len(small)}))
-    silent = Site({}, hangs=True)
+    silent = FakeServer({}, hangs=True)
     it = beside(host, **{"10.0.0.9:7000": silent})
 
     async def both() -> None:
-        context = it.play.context()
+        context = it.download.context()
         sources = Sources(mirrors=("http://host",), tracker=it.tracker())
         try:
             await fetch_artifact(context, sources, ARTIFACT, TREE.root)
@@ -218,7 +222,7 @@ def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
             await sources.close()
 
     virtual_time.run(both())
-    started = [each.artifact for each in it.play.of(FetchStarted) if each.source == PEER]
+    started = [each.artifact for each in it.download.of(FetchStarted) if each.source == PEER]
     assert started == [ARTIFACT.name]
     second = [told for told in host.told if str(tree.root) in told["roots"]]
     assert [PEER] in [told["failed"] for told in second]
@@ -226,10 +230,10 @@ def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
 
 def test_the_number_of_peers_in_use_is_bounded() -> None:
     names = [f"10.0.1.{number}:7000" for number in range(3 * MAX_ACTIVE_PEERS)]
-    crowd = {name: site_of(DATA) for name in names}
+    crowd = {name: server_of(DATA) for name in names}
     it = beside(provider(peers=tuple(f"http://{name}" for name in names)), **crowd)
     it.run("http://host")
-    asked = {event.source for event in it.play.of(FetchStarted)} - {"http://host"}
+    asked = {event.source for event in it.download.of(FetchStarted)} - {"http://host"}
     assert len(asked) <= MAX_ACTIVE_PEERS
 
 
@@ -250,7 +254,7 @@ def test_a_tracker_with_malformed_replies_is_used_as_a_mirror(answer: Any) -> No
     host = Provider(provider().files).meets(answer)
     it = beside(host)
     assert it.run("http://host") == "http://host"
-    assert not it.play.of(PeerSharingFailed)
+    assert not it.download.of(PeerSharingFailed)
     assert not it.reasons()
 
 
@@ -258,7 +262,7 @@ def test_peers_at_addresses_of_local_services_are_ignored() -> None:
     urls = ("http://127.0.0.1:7000", "http://[::1]:7000", "http://10.0.0.9:80", "http://host:7000")
     it = beside(provider(peers=urls))
     it.run("http://host")
-    assert {event.source for event in it.play.of(FetchStarted)} == {"http://host"}
+    assert {event.source for event in it.download.of(FetchStarted)} == {"http://host"}
 
 
 def test_a_mirror_that_is_no_tracker_gets_one_announcement() -> None:
@@ -266,42 +270,44 @@ def test_a_mirror_that_is_no_tracker_gets_one_announcement() -> None:
     host.tracker = None
     it = beside(host)
     it.run("http://host", lingering=10.0)
-    assert len(it.peer_sharing.said) == 1
-    assert bytes_asked(it.sites, "http://host") >= len(DATA)
+    assert len(it.peer_sharing.announcements) == 1
+    assert bytes_asked(it.fetcher, "http://host") >= len(DATA)
 
 
 def test_a_mirror_on_the_internet_gets_no_announcement() -> None:
-    it = Beside(Sites())
-    it.sites.by_base["https://mirror"] = provider()
+    it = Beside(FakeFetcher())
+    it.fetcher.servers["https://mirror"] = provider()
     assert it.run("https://mirror") == "https://mirror"
-    assert it.peer_sharing.said == []
+    assert it.peer_sharing.announcements == []
 
 
 def test_a_tracker_that_never_replies_is_used_as_a_mirror() -> None:
-    class Silent(FakeNeighbours):
+    class Silent(FakePeerSharing):
         async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
             await asyncio.sleep(1e9)
             return await super().post(url, body, limit=limit, reach=reach)
 
     it = beside(provider())
-    it.peer_sharing = Silent(it.sites)
+    it.peer_sharing = Silent(it.fetcher)
     assert seconds(it, "http://host") < seconds(beside(provider()), "http://host") + 1.0
-    assert it.play.disk.items(Folder.ENTRIES)
+    assert it.download.disk.items(Folder.ENTRIES)
 
 
 @pytest.mark.parametrize("failure", [FetchFailed("no", retryable=True), OSError("a fault")])
 def test_an_artifact_that_cannot_be_shared_is_reported_and_downloaded(failure: Exception) -> None:
-    class Broken(FakeNeighbours):
-        async def share(self, share: SharedArtifact, file: int, piece_offsets: Any) -> FakeShared:
+    class Broken(FakePeerSharing):
+        async def share(
+            self, share: SharedArtifact, file: int, piece_offsets: Any
+        ) -> FakeShareHandle:
             await super().share(share, file, piece_offsets)
             raise failure
 
     it = beside(provider())
-    it.peer_sharing = Broken(it.sites)
+    it.peer_sharing = Broken(it.fetcher)
     assert it.run("http://host") == "http://host"
-    (told,) = it.play.of(PeerSharingFailed)
+    (told,) = it.download.of(PeerSharingFailed)
     assert str(failure) in told.reason
-    assert it.peer_sharing.said == []
+    assert it.peer_sharing.announcements == []
 
 
 def test_a_run_begins_with_nothing_that_an_earlier_one_still_shares() -> None:
@@ -317,7 +323,7 @@ def test_a_run_begins_with_nothing_that_an_earlier_one_still_shares() -> None:
 
 
 def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it() -> None:
-    class Slow(FakeNeighbours):
+    class Slow(FakePeerSharing):
         async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
             await asyncio.sleep(1.0)
             return await super().post(url, body, limit=limit, reach=reach)
@@ -338,15 +344,15 @@ def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it
 
     host.meets(in_two_parts)
     it = beside(host)
-    it.peer_sharing = Slow(it.sites)
+    it.peer_sharing = Slow(it.fetcher)
 
     async def both() -> float:
-        context = it.play.context()
+        context = it.download.context()
         sources = Sources(mirrors=("http://host",), tracker=it.tracker())
         try:
             await fetch_artifact(context, sources, ARTIFACT, TREE.root)
-            told = len(it.peer_sharing.said)
-            while len(it.peer_sharing.said) == told:  # noqa: ASYNC110 - in virtual time
+            told = len(it.peer_sharing.announcements)
+            while len(it.peer_sharing.announcements) == told:  # noqa: ASYNC110 - in virtual time
                 await asyncio.sleep(0.1)
             # Nothing comes any more, so the next turn is a long time away.
             await asyncio.sleep(3.5)
@@ -366,21 +372,25 @@ def test_a_fault_during_an_announcement_is_reported_once_and_stops_nothing() -> 
 
     it = beside(Provider(provider().files).meets(fault))
     assert it.run("http://host", lingering=5.0) == "http://host"
-    (told,) = it.play.of(PeerSharingFailed)
+    (told,) = it.download.of(PeerSharingFailed)
     assert told.source == "http://host"
     assert "ZeroDivisionError" in told.reason
 
 
 def test_sharing_that_never_starts_is_reported_and_the_artifact_downloaded() -> None:
-    class Deaf(FakeNeighbours):
-        async def share(self, share: SharedArtifact, file: int, piece_offsets: Any) -> FakeShared:
+    class Deaf(FakePeerSharing):
+        async def share(
+            self, share: SharedArtifact, file: int, piece_offsets: Any
+        ) -> FakeShareHandle:
             await asyncio.sleep(1e9)
             return await super().share(share, file, piece_offsets)
 
     it = beside(provider())
-    it.peer_sharing = Deaf(it.sites)
+    it.peer_sharing = Deaf(it.fetcher)
     assert it.run("http://host") == "http://host"
-    assert [told.reason for told in it.play.of(PeerSharingFailed)] == ["no answer for 5 seconds"]
+    assert [told.reason for told in it.download.of(PeerSharingFailed)] == [
+        "no answer for 5 seconds"
+    ]
 
 
 def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:
@@ -393,7 +403,7 @@ def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:
     with pytest.raises(TimeoutError):
         virtual_time.run(stopped())
     (shared,) = it.peer_sharing.shared.values()
-    assert shared.held == 0
+    assert shared.bitfield == 0
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from image.lab.provider_process import expected_manifest
 from image.site_roots import copy_roots, updated_chain
 from image.trust_config import TrustConfig, policy_files
 from phase_boot.content.arch import Arch
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY, document, signed
 from phase_boot.drill.sample_root import (
     NEW_PUBLISHER,
     ROOT_1,
@@ -81,7 +81,7 @@ def test_the_roots_of_the_site_itself_stay_as_they_are(roots: Path, tmp_path: Pa
 
 
 def test_an_invalid_root_is_not_published(roots: Path, tmp_path: Path) -> None:
-    (roots / "2.json").write_bytes(signed_root(root_document(2), STRANGER))
+    (roots / "2.json").write_bytes(signed_root(root_document(2), UNTRUSTED_KEY))
     with pytest.raises(PublishError, match=r"2\.json is not followed"):
         copy_roots(roots / "1.json", tmp_path / "site")
     assert not (tmp_path / "site").exists()
@@ -95,7 +95,7 @@ def test_a_stick_with_the_first_root_trusts_the_publishers_of_the_newest(
     chain = updated_chain(roots / "1.json", site)
     assert chain.version == 2
     assert chain.trusts("stable") == Trust(frozenset({NEW_PUBLISHER.keyid}), 1)
-    (site / "root" / "2.json").write_bytes(signed_root(root_document(2), STRANGER))
+    (site / "root" / "2.json").write_bytes(signed_root(root_document(2), UNTRUSTED_KEY))
     with pytest.raises(RootNotByPrevious):
         updated_chain(roots / "1.json", site)
 

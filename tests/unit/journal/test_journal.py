@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase_boot.drill.fakes import Lines
+from phase_boot.drill.fakes import MemorySink
 from phase_boot.journal.content_events import FetchDone
 from phase_boot.journal.journal import MAX_TEXT, Journal
 from phase_boot.journal.network_events import CandidateRefused, LinkUp
@@ -21,17 +21,17 @@ from phase_boot.machine.graph import FALLBACK, START, TERMINAL, State, Trigger, 
 from phase_boot.machine.guard import Guard
 
 
-class Broken(Lines):
+class Broken(MemorySink):
     def write(self, record: Record) -> None:
         raise OSError(28, f"No space left on device for {len(record.line)} characters")
 
 
-def journal_to(*sinks: Lines) -> Journal:
+def journal_to(*sinks: MemorySink) -> Journal:
     return Journal(sinks, now=lambda: 12.34567, boot_id="b00t")
 
 
 def test_an_event_is_one_line_of_json_with_its_stamps() -> None:
-    lines = Lines()
+    lines = MemorySink()
     journal = journal_to(lines)
     journal.emit(
         LinkUp(
@@ -56,7 +56,7 @@ def test_an_event_is_one_line_of_json_with_its_stamps() -> None:
     assert journal.lines == tuple(lines.lines)
 
 
-class Keeping(Lines):
+class Keeping(MemorySink):
     """Keeps the records themselves."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ def test_a_record_holds_the_event_as_it_was_written_cut_and_clamped() -> None:
 
 
 def test_a_hostile_text_stays_inside_its_line_and_within_bounds() -> None:
-    lines = Lines()
+    lines = MemorySink()
     hostile = '\n{"event":"kexec.jump"}\x1b[2J' + "x" * 10_000
     journal_to(lines).emit(CandidateRefused(url=hostile, code="c", reason="r"))
     (line,) = lines.lines
@@ -103,7 +103,7 @@ def test_a_hostile_text_stays_inside_its_line_and_within_bounds() -> None:
 
 
 def test_a_sink_that_fails_is_left_and_the_others_go_on() -> None:
-    broken, good = Broken(), Lines()
+    broken, good = Broken(), MemorySink()
     journal = journal_to(broken, good)
     for _ in range(2):
         journal.emit(LinkUp(interface="eth0", addresses=()))
@@ -120,7 +120,7 @@ def test_a_sink_that_fails_is_left_and_the_others_go_on() -> None:
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40))
 def test_every_walk_along_the_graph_is_replayed_as_it_was_walked(choices: list[int]) -> None:
-    lines, guard, states = Lines(), Guard(), [START]
+    lines, guard, states = MemorySink(), Guard(), [START]
     journal = journal_to(lines)
     for choice in choices:
         source = guard.state
@@ -206,7 +206,7 @@ def test_the_first_impossible_step_of_a_journal_is_named(lines: list[str], reaso
 
 
 def test_a_run_that_was_killed_and_the_one_after_it_are_both_replayed() -> None:
-    killed, again = Lines(), Lines()
+    killed, again = MemorySink(), MemorySink()
     first = Journal([killed], now=lambda: 1.0, boot_id="one")
     _walk(first, State.INIT, Trigger.CONFIGURED, State.NET_UP)
     second = Journal([again], now=lambda: 2.0, boot_id="two", earlier=tuple(killed.lines))
@@ -217,7 +217,7 @@ def test_a_run_that_was_killed_and_the_one_after_it_are_both_replayed() -> None:
 
 
 def test_a_run_that_begins_anew_under_the_same_name_is_no_journal() -> None:
-    lines = Lines()
+    lines = MemorySink()
     for _ in range(2):
         journal = Journal([lines], now=lambda: 1.0, boot_id="one")
         _walk(journal, State.INIT, Trigger.CONFIGURED, State.NET_UP)
@@ -245,11 +245,11 @@ def attempts(journal: Journal, number: int) -> None:
 
 
 ROUND = 4
-"""Lines of such an attempt."""
+"""MemorySink of such an attempt."""
 
 
 def test_a_journal_of_many_attempts_is_bounded_and_still_replays() -> None:
-    sink = Lines()
+    sink = MemorySink()
     journal = journal_to(sink)
     attempts(journal, MAX_LINES // 2)
     lines = journal.lines

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phase_boot.drill.injection import Plan
-from phase_boot.drill.run import perform
+from phase_boot.drill.run import run_scenario
 from phase_boot.drill.sample_manifest import document
 from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.journal import schema
@@ -24,8 +24,8 @@ from tests.support.examples import examples
 
 
 @cache
-def journal(scene: str) -> tuple[str, ...]:
-    return tuple(perform(SCENARIOS[scene](), Plan()).scene.lines.lines)
+def journal(scenario: str) -> tuple[str, ...]:
+    return tuple(run_scenario(SCENARIOS[scenario](), Plan()).scenario.journal.lines)
 
 
 def refused(lines: list[str]) -> bool:
@@ -156,15 +156,15 @@ TYPED_ONLY = frozenset(
 """The events whose fields have a type, and which nothing else in the journal repeats."""
 
 
-@pytest.mark.parametrize("scene", SCENARIOS)
-def test_what_a_machine_wrote_is_replayed(scene: str) -> None:
-    assert not refused(list(journal(scene)))
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_what_a_machine_wrote_is_replayed(scenario: str) -> None:
+    assert not refused(list(journal(scenario)))
 
 
-@pytest.mark.parametrize("scene", SCENARIOS)
-def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scene: str) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scenario: str) -> None:
     missed = set()
-    for event, field, _, mutant in mutants(journal(scene)):
+    for event, field, _, mutant in mutants(journal(scenario)):
         typed_only = event in TYPED_ONLY and field not in schema.STAMPS
         listed = (event, field) in UNCHECKABLE or typed_only
         if not listed and not refused(mutant):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import Site, good_site
-from phase_boot.drill.scenario import Scenario, replaced, scene
+from phase_boot.drill.fake_servers import FakeServer, good_server
+from phase_boot.drill.scenario import Scenario, lan_scenario, replaced
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.driver import MAX_STEPS, StepLimitExceeded
 from phase_boot.machine.graph import State, Trigger
@@ -26,23 +26,23 @@ def with_plugin(run: Any, **changes: Any) -> Scenario:
         "leads": frozenset({Trigger.FOUND}),
         "budget": 10.0,
     }
-    play = scene(peer=good_site())
-    play.handlers = replaced(Handler(**(facts | changes)))
-    return play
+    scenario = lan_scenario(peer=good_server())
+    scenario.handlers = replaced(Handler(**(facts | changes)))
+    return scenario
 
 
 def test_a_plugin_that_raises_is_journalled_as_a_crash_and_ends_in_the_shell() -> None:
     async def boom(_world: Ports, _boot: BootContext) -> Step:
         raise ZeroDivisionError("boom")
 
-    play = with_plugin(boom)
-    assert play.play() is State.OFF
-    (crash,) = play.of("crashed")
+    scenario = with_plugin(boom)
+    assert scenario.run() is State.OFF
+    (crash,) = scenario.of("crashed")
     assert "ZeroDivisionError" in crash["error"]
     assert "boom" in crash["trace"]
-    assert "unforeseen way" in play.cause
-    assert "Traceback" not in play.cause
-    assert play.walk.states[-2:] == (State.SHELL, State.OFF)
+    assert "unforeseen way" in scenario.cause
+    assert "Traceback" not in scenario.cause
+    assert scenario.walk.states[-2:] == (State.SHELL, State.OFF)
 
 
 def test_a_plugin_that_hangs_is_cancelled_when_its_budget_is_spent() -> None:
@@ -55,10 +55,10 @@ def test_a_plugin_that_hangs_is_cancelled_when_its_budget_is_spent() -> None:
             cancelled.append(True)
         raise AssertionError
 
-    play = with_plugin(hang)
-    assert play.play() is State.OFF
+    scenario = with_plugin(hang)
+    assert scenario.run() is State.OFF
     assert cancelled == [True]
-    (move,) = [e for e in play.of("transition") if e["source"] == "discover"]
+    (move,) = [e for e in scenario.of("transition") if e["source"] == "discover"]
     assert (move["cause"], move["elapsed"]) == ("OutOfTime", 10.0)
 
 
@@ -68,9 +68,9 @@ def test_a_timeout_inside_a_plugin_is_a_crash_and_not_a_spent_budget() -> None:
             await asyncio.sleep(5)
         raise AssertionError
 
-    play = with_plugin(impatient)
-    assert play.play() is State.OFF
-    assert play.of("crashed")
+    scenario = with_plugin(impatient)
+    assert scenario.run() is State.OFF
+    assert scenario.of("crashed")
 
 
 @pytest.mark.parametrize(
@@ -90,36 +90,36 @@ def test_a_plugin_that_answers_what_it_did_not_promise_cannot_move_the_machine(
     async def foreign(_world: Ports, _boot: BootContext) -> Any:
         return answer
 
-    play = with_plugin(foreign)
-    assert play.play() is State.OFF
-    assert not play.kexec.jumped
-    assert play.of("crashed")
+    scenario = with_plugin(foreign)
+    assert scenario.run() is State.OFF
+    assert not scenario.kexec.jumped
+    assert scenario.of("crashed")
 
 
 def test_the_jump_cannot_be_reached_without_a_verified_manifest() -> None:
     async def skip(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.VERIFIED, replace(boot, manifest=None))
 
-    play = with_plugin(skip, state=State.VERIFY, leads=frozenset({Trigger.VERIFIED}))
-    assert play.play() is State.OFF
-    assert play.kexec.kernel is None
-    assert "without a manifest" in play.cause
+    scenario = with_plugin(skip, state=State.VERIFY, leads=frozenset({Trigger.VERIFIED}))
+    assert scenario.run() is State.OFF
+    assert scenario.kexec.kernel is None
+    assert "without a manifest" in scenario.cause
 
 
 def test_a_walk_in_circles_is_ended() -> None:
     async def again(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.REFUSED, boot)
 
-    play = with_plugin(again, state=State.VERIFY, leads=frozenset({Trigger.REFUSED}))
+    scenario = with_plugin(again, state=State.VERIFY, leads=frozenset({Trigger.REFUSED}))
     with pytest.raises(StepLimitExceeded):
-        play.play()
-    assert len(play.of("transition")) == MAX_STEPS
+        scenario.run()
+    assert len(scenario.of("transition")) == MAX_STEPS
 
 
 def test_a_person_may_retry_as_often_as_they_like() -> None:
-    play = scene(bad=Site({}))
-    play.operator.answers = [Answer(MenuAction.RETRY)] * MAX_STEPS
-    assert play.play() is State.OFF
+    scenario = lan_scenario(bad=FakeServer({}))
+    scenario.operator.answers = [Answer(MenuAction.RETRY)] * MAX_STEPS
+    assert scenario.run() is State.OFF
 
 
 def test_cancelling_the_boot_cancels_the_state() -> None:
@@ -127,30 +127,30 @@ def test_cancelling_the_boot_cancels_the_state() -> None:
         await asyncio.sleep(1e6)
         raise AssertionError
 
-    play = with_plugin(hang, budget=None)
+    scenario = with_plugin(hang, budget=None)
 
     async def cancelled() -> None:
-        task = asyncio.ensure_future(play.driving())
+        task = asyncio.ensure_future(scenario.drive())
         await asyncio.sleep(1)
         task.cancel()
         await task
 
     with pytest.raises(asyncio.CancelledError):
         virtual_time.run(cancelled())
-    assert not play.of("crashed")
+    assert not scenario.of("crashed")
 
 
 def test_a_shell_that_tries_again_without_a_pause_is_a_walk_in_circles() -> None:
     async def hasty(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.AUTO_RETRY, boot)
 
-    play = scene(bad=Site({}))
+    scenario = lan_scenario(bad=FakeServer({}))
     shell = Handler(
         state=State.SHELL, run=hasty, leads=frozenset({Trigger.AUTO_RETRY}), budget=None
     )
-    play.handlers = replaced(shell)
+    scenario.handlers = replaced(shell)
     with pytest.raises(StepLimitExceeded):
-        play.play()
+        scenario.run()
 
 
 def test_thousands_of_retries_with_their_pauses_are_no_walk_in_circles() -> None:
@@ -162,8 +162,8 @@ def test_thousands_of_retries_with_their_pauses_are_no_walk_in_circles() -> None
         rounds -= 1
         return Step(Trigger.AUTO_RETRY if rounds else Trigger.LEAVE, boot)
 
-    play = scene(bad=Site({}))
-    play.handlers = replaced(
+    scenario = lan_scenario(bad=FakeServer({}))
+    scenario.handlers = replaced(
         Handler(
             state=State.SHELL,
             run=patient,
@@ -171,4 +171,4 @@ def test_thousands_of_retries_with_their_pauses_are_no_walk_in_circles() -> None
             budget=None,
         )
     )
-    assert play.play() is State.OFF
+    assert scenario.run() is State.OFF

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fake_servers import good_server
 from phase_boot.drill.fakes import FakeCache
 from phase_boot.drill.memory_state_files import MemoryStateFiles
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine.graph import State
 from phase_boot.machine.kexec_denylist import (
     MAX_MODELS,
@@ -22,57 +22,57 @@ from phase_boot.ports.platform import Facts
 from tests.support.boot_payloads import PROTECTED
 
 
-def failing(play: Scenario) -> Scenario:
-    play.kexec.refuse("no free place (EADDRNOTAVAIL)", errno="EADDRNOTAVAIL", lasting=True)
-    return play
+def failing(scenario: Scenario) -> Scenario:
+    scenario.kexec.refuse("no free place (EADDRNOTAVAIL)", errno="EADDRNOTAVAIL", lasting=True)
+    return scenario
 
 
 def test_a_model_on_which_kexec_failed_starts_with_the_firmware_next_time() -> None:
-    first = failing(scene(peer=good_site()))
-    assert first.play() is State.FIRMWARE
-    again = scene(peer=good_site())
+    first = failing(lan_scenario(peer=good_server()))
+    assert first.run() is State.FIRMWARE
+    again = lan_scenario(peer=good_server())
     again.cache = first.cache
-    assert again.play() is State.FIRMWARE
+    assert again.run() is State.FIRMWARE
     assert again.kexec.tried == []
     assert "failed on this model" in again.of("kernel.inspected")[0]["reason"]
 
 
 def test_another_model_is_not_blamed() -> None:
-    first = failing(scene(peer=good_site()))
-    first.play()
-    other = scene(peer=good_site())
+    first = failing(lan_scenario(peer=good_server()))
+    first.run()
+    other = lan_scenario(peer=good_server())
     other.cache, other.platform.model = first.cache, "ACME Other"
-    assert other.play() is State.TARGET
+    assert other.run() is State.TARGET
 
 
 def test_a_jump_that_returned_is_remembered_too() -> None:
-    first = scene(peer=good_site())
+    first = lan_scenario(peer=good_server())
     first.kexec.jump_refusals = ["the jump failed"]
-    first.play()
-    assert PAGE in first.cache.notes.pages
+    first.run()
+    assert PAGE in first.cache.state_files.files
 
 
 @pytest.mark.parametrize("errno", ["ENOEXEC", "ENODATA", "EPERM"])
 def test_a_refusal_that_lies_in_the_image_or_a_setting_is_not_remembered(errno: str) -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("no", errno=errno)
-    assert play.play() is State.FIRMWARE
-    assert PAGE not in play.cache.notes.pages
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refuse("no", errno=errno)
+    assert scenario.run() is State.FIRMWARE
+    assert PAGE not in scenario.cache.state_files.files
 
 
 def test_where_the_firmware_cannot_a_model_that_failed_is_tried_again() -> None:
-    first = failing(scene(peer=good_site()))
-    first.play()
-    again = scene(peer=good_site())
-    again.cache, again.loader.look = first.cache, PROTECTED
-    assert again.play() is State.TARGET
+    first = failing(lan_scenario(peer=good_server()))
+    first.run()
+    again = lan_scenario(peer=good_server())
+    again.cache, again.loader.support = first.cache, PROTECTED
+    assert again.run() is State.TARGET
 
 
 def test_without_cache_no_model_is_remembered() -> None:
-    play = failing(scene(peer=good_site()))
-    play.cache = FakeCache(cache=None)
-    assert play.play() is State.FIRMWARE
-    assert play.cache.memory_notes.pages.get(PAGE) is None
+    scenario = failing(lan_scenario(peer=good_server()))
+    scenario.cache = FakeCache(cache=None)
+    assert scenario.run() is State.FIRMWARE
+    assert scenario.cache.memory_state_files.files.get(PAGE) is None
 
 
 def facts(model: str | None, built: int = 2025) -> Facts:
@@ -106,7 +106,7 @@ def test_the_oldest_models_make_room() -> None:
 def test_a_machine_without_a_name_is_no_model() -> None:
     state_files = MemoryStateFiles()
     remember_failure(state_files, facts(None))
-    assert state_files.pages == {}
+    assert state_files.files == {}
     assert not kexec_failed_before(state_files, facts(None))
 
 

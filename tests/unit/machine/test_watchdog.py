@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fake_servers import good_server
 from phase_boot.drill.fakes import FakeSupervisor
-from phase_boot.drill.scenario import Scenario, replaced, scene
+from phase_boot.drill.scenario import Scenario, lan_scenario, replaced
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
@@ -20,20 +20,20 @@ PERIOD = 15.0
 
 
 def supervised(run: Any, *, budget: float = 100.0) -> Scenario:
-    play = scene(peer=good_site())
-    play.supervisor = FakeSupervisor(period=PERIOD)
-    play.handlers = replaced(
+    scenario = lan_scenario(peer=good_server())
+    scenario.supervisor = FakeSupervisor(period=PERIOD)
+    scenario.handlers = replaced(
         Handler(state=State.DISCOVER, run=run, leads=frozenset({Trigger.FOUND}), budget=budget)
     )
-    return play
+    return scenario
 
 
 def test_the_supervisor_hears_of_every_state_and_that_the_boot_has_begun() -> None:
-    play = scene(peer=good_site())
-    play.play()
-    assert play.supervisor.started == 1
-    assert play.supervisor.heard == [
-        state.value for state in play.walk.states if state is not State.TARGET
+    scenario = lan_scenario(peer=good_server())
+    scenario.run()
+    assert scenario.supervisor.started == 1
+    assert scenario.supervisor.reported == [
+        state.value for state in scenario.walk.states if state is not State.TARGET
     ]
 
 
@@ -42,9 +42,9 @@ def test_a_state_that_takes_its_time_within_its_budget_is_alive() -> None:
         await asyncio.sleep(89)
         raise ValueError
 
-    play = supervised(slow)
-    play.play()
-    assert play.supervisor.heard.count("discover") == 1 + int(89 // PERIOD)
+    scenario = supervised(slow)
+    scenario.run()
+    assert scenario.supervisor.reported.count("discover") == 1 + int(89 // PERIOD)
 
 
 def test_a_state_that_does_not_let_itself_be_cancelled_gives_no_more_signs() -> None:
@@ -57,9 +57,9 @@ def test_a_state_that_does_not_let_itself_be_cancelled_gives_no_more_signs() -> 
                 continue
         raise ValueError
 
-    play = supervised(stubborn)
-    play.play()
-    heard = play.supervisor.heard.count("discover")
+    scenario = supervised(stubborn)
+    scenario.run()
+    heard = scenario.supervisor.reported.count("discover")
     assert heard == 1 + int((100 + GRACE_SECONDS) // PERIOD)
 
 
@@ -69,7 +69,7 @@ def test_no_task_is_left_when_the_boot_is_cancelled() -> None:
         raise AssertionError
 
     async def cancelled() -> set[asyncio.Task[Any]]:
-        driving = asyncio.create_task(supervised(hang, budget=1e8).driving())
+        driving = asyncio.create_task(supervised(hang, budget=1e8).drive())
         await asyncio.sleep(60)
         driving.cancel()
         with pytest.raises(asyncio.CancelledError):

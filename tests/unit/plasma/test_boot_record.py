@@ -7,7 +7,7 @@ import json
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.handoff.document import Origin
 from phase_boot.plasma.boot_record import BootRecord, InvalidHandoff
 from policies.model import Mode
@@ -81,7 +81,7 @@ def test_a_changed_manifest_in_the_document_is_refused() -> None:
         BootRecord.of(changed(raw, manifest=manifest.replace("quiet", "noisy")), RUNNING)
 
 
-@pytest.mark.parametrize("signers", [[], [STRANGER.keyid], [PUBLISHER.keyid, SECOND.keyid]])
+@pytest.mark.parametrize("signers", [[], [UNTRUSTED_KEY.keyid], [PUBLISHER.keyid, SECOND.keyid]])
 def test_every_named_signer_must_have_signed(signers: list[str]) -> None:
     with pytest.raises(InvalidHandoff):
         BootRecord.of(changed(handed_over(), signers=signers), RUNNING)

@@ -15,7 +15,7 @@ from image.hello import SOURCE, hello
 from phase_boot.cli.main import main
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY, document, signed
 from phase_boot.drill.sample_root import channel, root_document, signed_root
 from phase_boot.trust.manifest import signed_bytes
 from phase_boot.trust.receipt import read_receipt, sign_receipt
@@ -261,11 +261,11 @@ def test_an_earlier_manifest_that_the_site_keeps_counts_as_well(
 def test_a_manifest_that_somebody_put_into_the_site_does_not_count(
     plasma: Any, kept: Path, site: Path
 ) -> None:
-    (site / "stable" / "amd64" / "manifest.json").write_bytes(signed(document(), STRANGER))
+    (site / "stable" / "amd64" / "manifest.json").write_bytes(signed(document(), UNTRUSTED_KEY))
     said = plasma("verify", kept, "--against", site)
     assert said.status == 1
     assert said.out.endswith("[signature.untrusted]\n")
-    assert plasma("verify", kept, "--against", site, "--key", STRANGER.keyid).status == 0
+    assert plasma("verify", kept, "--against", site, "--key", UNTRUSTED_KEY.keyid).status == 0
     assert plasma("verify", kept, "--against", site, "--key", PUBLISHER.keyid).status == 1
 
 

@@ -15,7 +15,7 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import Sources, fetch_artifact
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import Sites
+from phase_boot.drill.fake_servers import FakeFetcher
 from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.plasma.boot_record import BootRecord
@@ -27,7 +27,7 @@ from phase_boot.trust.manifest import Manifest
 from policies.model import Mode, Reach
 from tests.support.artifacts import content
 from tests.support.dags import car_of
-from tests.support.downloads import chunked, data_of, site_of
+from tests.support.downloads import chunked, data_of, server_of
 from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
 from tests.support.receipts import MODULE, job
 
@@ -70,13 +70,15 @@ def test_a_module_in_no_store_is_downloaded_from_the_sources_of_the_boot(tmp_pat
 def test_a_module_with_a_cid_is_downloaded_in_chunks_from_all_sources(tmp_path: Path) -> None:
     data = data_of(400_000)
     tree = build_dag(chunked(data))
-    net = Sites(a=site_of(data), b=site_of(data))
-    net.by_base["http://a"].files[f"dag/{tree.root}.car"] = car_of(tree)
+    fetcher = FakeFetcher(a=server_of(data), b=server_of(data))
+    fetcher.servers["http://a"].files[f"dag/{tree.root}.car"] = car_of(tree)
     store = store_with(tmp_path)
 
     def fetch(record: BootRecord, module: Artifact, downloads: ContentStore, dags: Dags) -> bytes:
-        asked = replace(record, providers=tuple(net.by_base), manifest=unmirrored(record.manifest))
-        context = context_for(asked, downloads, fetcher=net, clock=VirtualClock())
+        asked = replace(
+            record, providers=tuple(fetcher.servers), manifest=unmirrored(record.manifest)
+        )
+        context = context_for(asked, downloads, fetcher=fetcher, clock=VirtualClock())
         sources, root = Sources(mirrors=asked.sources), dags.get(module.name)
         fetched, _ = virtual_time.run(fetch_artifact(context, sources, module, root))
         return content(fetched)
@@ -85,8 +87,8 @@ def test_a_module_with_a_cid_is_downloaded_in_chunks_from_all_sources(tmp_path: 
     named = job(module=str(Digest.of(data)), size=len(data), cid=str(tree.root))
     assert supply.module_of(named) == data
     assert all(
-        f"{base}/{entry_path(Digest.of(data))}" in {url for url, _, _ in net.spans}
-        for base in net.by_base
+        f"{base}/{entry_path(Digest.of(data))}" in {url for url, _, _ in fetcher.spans}
+        for base in fetcher.servers
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from phase_boot.drill.fakes import policy_table
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.drill.sample_root import ROOT_1, root_document, signed_root
 from phase_boot.trust.signatures import Trust
 from policies.model import Mode, PolicyError, policy_from
@@ -91,7 +91,7 @@ def test_a_name_that_needs_quoting_is_read_back_as_it_is(tmp_path: Path) -> None
     ("content", "channel", "reason"),
     [
         (ROOT_1, "nightly", "root 1 names no publisher of nightly, only of stable"),
-        (signed_root(root_document(), STRANGER), "stable", "carries 0 of the 1 signatures"),
+        (signed_root(root_document(), UNTRUSTED_KEY), "stable", "carries 0 of the 1 signatures"),
         (b"{}", "stable", "trust.root"),
         (b"\0" * (MAX_BYTES + 1), "stable", "trust.root"),
     ],

@@ -7,11 +7,18 @@ import json
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.fake_servers import FakeServer, good_server
 from phase_boot.drill.fakes import FakeCache, FakePlatform, policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
-from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.sample_manifest import (
+    INITRAMFS,
+    KERNEL,
+    ROOTFS,
+    UNTRUSTED_KEY,
+    document,
+    signed,
+)
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine.boot import BootContext, Failure
 from phase_boot.machine.graph import State
 from phase_boot.ports.loader import StagingSupport
@@ -41,48 +48,48 @@ def entries(disk: MemoryDisk) -> set[str]:
     return {item.name for item in disk.items(Folder.ENTRIES)}
 
 
-def assert_booted(play: Scenario) -> None:
-    assert play.kexec.jumped
-    assert play.kexec.kernel == KERNEL
-    assert play.kexec.initrd is not None
-    assert play.kexec.initrd.startswith(INITRAMFS)
-    assert play.walk.end is State.TARGET
-    assert play.cache.released
+def assert_booted(scenario: Scenario) -> None:
+    assert scenario.kexec.jumped
+    assert scenario.kexec.kernel == KERNEL
+    assert scenario.kexec.initrd is not None
+    assert scenario.kexec.initrd.startswith(INITRAMFS)
+    assert scenario.walk.end is State.TARGET
+    assert scenario.cache.released
 
 
-def assert_refused(play: Scenario, sentence: str) -> None:
-    assert not play.kexec.jumped
-    assert play.kexec.kernel is None
-    assert sentence in play.cause
-    assert play.walk.states[-2:] == (State.SHELL, State.OFF)
+def assert_refused(scenario: Scenario, sentence: str) -> None:
+    assert not scenario.kexec.jumped
+    assert scenario.kexec.kernel is None
+    assert sentence in scenario.cause
+    assert scenario.walk.states[-2:] == (State.SHELL, State.OFF)
 
 
 def test_a_signed_image_on_the_lan_is_booted() -> None:
-    play = scene(peer=good_site())
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert play.walk.states == GOOD_WAY
-    assert play.kexec.cmdline == (
+    scenario = lan_scenario(peer=good_server())
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert scenario.walk.states == GOOD_WAY
+    assert scenario.kexec.cmdline == (
         f"phase.mode=internet phase.version=2025.11.12 phase.rootfs={Digest.of(ROOTFS)} quiet"
     )
-    assert entries(play.cache.cache or MemoryDisk()) == {
+    assert entries(scenario.cache.cache or MemoryDisk()) == {
         Digest.of(data).hex for data in (KERNEL, INITRAMFS, ROOTFS)
     }
 
 
 def test_the_journal_is_flushed_before_the_jump() -> None:
-    play = scene(peer=good_site())
-    play.play()
-    jump = next(n for n, e in enumerate(play.events, 1) if e["event"] == "kexec.jump")
-    assert jump in play.lines.flushes
+    scenario = lan_scenario(peer=good_server())
+    scenario.run()
+    jump = next(n for n, e in enumerate(scenario.events, 1) if e["event"] == "kexec.jump")
+    assert jump in scenario.journal.flushes
 
 
 def test_the_target_is_handed_what_was_verified_and_the_journal_so_far() -> None:
-    play = scene(peer=good_site())
-    play.play()
-    assert play.kexec.initrd is not None
-    start = play.kexec.initrd.index(b'{\n "schema"')
-    handoff = json.JSONDecoder().raw_decode(play.kexec.initrd[start:].decode())[0]
+    scenario = lan_scenario(peer=good_server())
+    scenario.run()
+    assert scenario.kexec.initrd is not None
+    start = scenario.kexec.initrd.index(b'{\n "schema"')
+    handoff = json.JSONDecoder().raw_decode(scenario.kexec.initrd[start:].decode())[0]
     assert handoff["version"] == "2025.11.12"
     assert handoff["network"] == {
         "interface": "eth0",
@@ -94,98 +101,98 @@ def test_the_target_is_handed_what_was_verified_and_the_journal_so_far() -> None
     }
     assert set(handoff["sources"]) == {"kernel", "initramfs", "rootfs"}
     assert json.loads(handoff["journal"][0])["event"] == "state.entered"
-    assert handoff["manifest"].encode() == play.sites.by_base["http://peer"].files[MANIFEST]
+    assert handoff["manifest"].encode() == scenario.fetcher.servers["http://peer"].files[MANIFEST]
 
 
 def test_a_second_boot_takes_everything_from_the_store() -> None:
-    first, again = scene(peer=good_site()), scene(peer=good_site())
-    first.play()
+    first, again = lan_scenario(peer=good_server()), lan_scenario(peer=good_server())
+    first.run()
     again.cache = FakeCache(cache=first.cache.cache)
-    assert again.play() is State.TARGET
+    assert again.run() is State.TARGET
     assert {event["source"] for event in again.of("fetch.done")} == {"store"}
-    assert again.sites.by_base["http://peer"].asked.total() == 1
+    assert again.fetcher.servers["http://peer"].requests.total() == 1
 
 
 def test_a_corrupt_stored_kernel_is_set_aside_and_fetched_again() -> None:
-    first = scene(peer=good_site())
-    first.play()
+    first = lan_scenario(peer=good_server())
+    first.run()
     disk = first.cache.cache
     assert disk is not None
-    disk.plant(Folder.ENTRIES, Digest.of(KERNEL).hex, bytes(len(KERNEL)))
-    again = scene(peer=good_site())
+    disk.add_file(Folder.ENTRIES, Digest.of(KERNEL).hex, bytes(len(KERNEL)))
+    again = lan_scenario(peer=good_server())
     again.cache = FakeCache(cache=disk)
-    assert again.play() is State.TARGET
+    assert again.run() is State.TARGET
     assert_booted(again)
     assert [event["artifact"] for event in again.of("store.corrupt")] == ["kernel"]
 
 
 def test_a_tampered_kernel_is_never_booted_and_never_stored() -> None:
-    site = good_site()
-    site.twist = flipped
-    play = scene(peer=site)
-    assert play.play() is State.OFF
-    assert_refused(play, "kernel is not what was signed")
-    assert Digest.of(KERNEL).hex not in entries(play.cache.cache or MemoryDisk())
-    assert site.asked[f"cas/sha256/{Digest.of(KERNEL).hex}"] == 1
+    server = good_server()
+    server.tamper = flipped
+    scenario = lan_scenario(peer=server)
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "kernel is not what was signed")
+    assert Digest.of(KERNEL).hex not in entries(scenario.cache.cache or MemoryDisk())
+    assert server.requests[f"cas/sha256/{Digest.of(KERNEL).hex}"] == 1
 
 
 def test_of_two_providers_the_one_that_lies_costs_nothing_but_time() -> None:
-    liar = good_site()
-    liar.twist = flipped
-    play = scene(liar=liar, honest=good_site())
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert [event["source"] for event in play.of("source.failed")] == ["http://liar"]
-    assert dict(play.boot.sources if play.boot else ())["kernel"] == "http://honest"
+    liar = good_server()
+    liar.tamper = flipped
+    scenario = lan_scenario(liar=liar, honest=good_server())
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert [event["source"] for event in scenario.of("source.failed")] == ["http://liar"]
+    assert dict(scenario.boot.sources if scenario.boot else ())["kernel"] == "http://honest"
 
 
 def test_half_an_artifact_from_a_liar_is_not_blamed_on_the_honest_one() -> None:
     half = len(ROOTFS) // 2
-    liar = good_site()
+    liar = good_server()
     liar.files = {
         path: bytes(half) if data == ROOTFS else data for path, data in liar.files.items()
     }
-    play = scene(liar=liar, honest=good_site())
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    sources = dict(play.boot.sources if play.boot else ())
+    scenario = lan_scenario(liar=liar, honest=good_server())
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    sources = dict(scenario.boot.sources if scenario.boot else ())
     assert sources["rootfs"] == "http://honest"
 
 
 def test_a_download_that_breaks_off_is_resumed_where_it_broke() -> None:
-    site = good_site()
-    site.vanish_after = 3000
-    play = scene(peer=site)
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    rootfs = [offset for url, offset in play.sites.offsets if Digest.of(ROOTFS).hex in url]
+    server = good_server()
+    server.vanish_after = 3000
+    scenario = lan_scenario(peer=server)
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    rootfs = [offset for url, offset in scenario.fetcher.offsets if Digest.of(ROOTFS).hex in url]
     assert rootfs == [0, 3000]
 
 
 def test_a_provider_that_answers_500_every_second_time_still_delivers() -> None:
-    site = good_site()
-    site.busy_every = 2
-    play = scene(peer=site)
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert all(event["retryable"] for event in play.of("source.failed"))
+    server = good_server()
+    server.busy_every = 2
+    scenario = lan_scenario(peer=server)
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert all(event["retryable"] for event in scenario.of("source.failed"))
 
 
 def test_a_provider_that_hangs_is_left_for_one_that_answers() -> None:
-    hanging = good_site()
+    hanging = good_server()
     hanging.hangs = True
-    play = scene(hanging=hanging, honest=good_site())
-    assert play.play() is State.TARGET
-    assert play.of("manifest.verified")[0]["url"].startswith("http://honest/")
-    assert play.of("candidate.deferred") == []
+    scenario = lan_scenario(hanging=hanging, honest=good_server())
+    assert scenario.run() is State.TARGET
+    assert scenario.of("manifest.verified")[0]["url"].startswith("http://honest/")
+    assert scenario.of("candidate.deferred") == []
 
 
 def test_a_provider_that_hangs_alone_is_asked_again_later() -> None:
-    hanging = good_site()
+    hanging = good_server()
     hanging.hangs = True
-    play = scene(hanging=hanging)
-    play.play()
-    reasons = [event["reason"] for event in play.of("candidate.deferred")]
+    scenario = lan_scenario(hanging=hanging)
+    scenario.run()
+    reasons = [event["reason"] for event in scenario.of("candidate.deferred")]
     assert reasons[0] == "it stopped answering"
 
 
@@ -194,7 +201,7 @@ def test_a_provider_that_hangs_alone_is_asked_again_later() -> None:
     [
         (b"garbage", "document.not-json"),
         (b"{" * 10_000_000, "unreachable"),
-        (signed(document(), STRANGER), "signature.untrusted"),
+        (signed(document(), UNTRUSTED_KEY), "signature.untrusted"),
         (signed(document(expires="2025-11-13T00:00:00Z")), "manifest.expired"),
         (signed(document(arch="arm64")), "manifest.wrong-architecture"),
         (signed(document(version="2024.1")), "manifest.too-old"),
@@ -204,146 +211,150 @@ def test_a_provider_that_hangs_alone_is_asked_again_later() -> None:
 def test_a_bad_manifest_is_refused_by_name_and_the_next_one_is_booted(
     manifest: bytes, code: str
 ) -> None:
-    bad = Site({MANIFEST: manifest}, piece_seconds=0.0)
-    play = scene(bad=bad, good=good_site())
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert [event["code"] for event in play.of("candidate.refused")] == [code]
+    bad = FakeServer({MANIFEST: manifest}, piece_seconds=0.0)
+    scenario = lan_scenario(bad=bad, good=good_server())
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert [event["code"] for event in scenario.of("candidate.refused")] == [code]
 
 
 def test_an_expired_manifest_alone_ends_in_the_shell_and_nothing_is_fetched() -> None:
-    play = scene(old=good_site(expires="2025-11-13T00:00:00Z"))
-    assert play.play() is State.OFF
-    assert_refused(play, "expired")
-    assert not play.of("fetch.started")
+    scenario = lan_scenario(old=good_server(expires="2025-11-13T00:00:00Z"))
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "expired")
+    assert not scenario.of("fetch.started")
 
 
 def test_a_full_cache_boots_from_memory_with_the_rootfs_appended() -> None:
-    play = scene(peer=good_site())
-    play.cache = FakeCache(cache=MemoryDisk(capacity=100))
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert play.kexec.initrd is not None
-    assert ROOTFS in play.kexec.initrd
-    assert [event["persistent"] for event in play.of("store.opened")] == [True, False]
+    scenario = lan_scenario(peer=good_server())
+    scenario.cache = FakeCache(cache=MemoryDisk(capacity=100))
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert scenario.kexec.initrd is not None
+    assert ROOTFS in scenario.kexec.initrd
+    assert [event["persistent"] for event in scenario.of("store.opened")] == [True, False]
 
 
 def test_a_read_only_cache_boots_from_memory() -> None:
-    play = scene(peer=good_site())
+    scenario = lan_scenario(peer=good_server())
     disk = MemoryDisk()
     disk.read_only = True
-    play.cache = FakeCache(cache=disk)
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert "read-only" in play.of("store.opened")[-1]["note"]
+    scenario.cache = FakeCache(cache=disk)
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert "read-only" in scenario.of("store.opened")[-1]["note"]
 
 
 def test_private_mode_never_opens_the_cache() -> None:
-    play = scene(peer=good_site())
-    play.platform.table = policy_table(cache_enabled=False)
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert not entries(play.cache.cache or MemoryDisk())
+    scenario = lan_scenario(peer=good_server())
+    scenario.platform.table = policy_table(cache_enabled=False)
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert not entries(scenario.cache.cache or MemoryDisk())
 
 
 def test_too_little_memory_is_said_before_anything_is_downloaded() -> None:
-    play = scene(peer=good_site())
-    play.platform.memory = 20
-    assert play.play() is State.OFF
-    assert_refused(play, "MiB of memory")
-    assert not play.of("fetch.started")
+    scenario = lan_scenario(peer=good_server())
+    scenario.platform.memory = 20
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "MiB of memory")
+    assert not scenario.of("fetch.started")
 
 
 def test_an_unknown_policy_key_ends_in_the_shell_and_is_named() -> None:
-    play = scene(peer=good_site())
-    play.platform.table = policy_table(trust_all=True)
-    assert play.play() is State.OFF
-    assert_refused(play, "trust_all")
+    scenario = lan_scenario(peer=good_server())
+    scenario.platform.table = policy_table(trust_all=True)
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "trust_all")
 
 
 def test_an_empty_list_of_keys_trusts_nobody() -> None:
-    play = scene(peer=good_site())
-    play.platform.table = policy_table(trust={"keys": [], "threshold": 1})
-    assert play.play() is State.OFF
-    assert_refused(play, "at least one key")
+    scenario = lan_scenario(peer=good_server())
+    scenario.platform.table = policy_table(trust={"keys": [], "threshold": 1})
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "at least one key")
 
 
 def test_no_network_ends_in_the_shell() -> None:
-    play = scene(peer=good_site())
-    play.network.up = False
-    assert play.play() is State.OFF
-    assert_refused(play, "no link got an address")
+    scenario = lan_scenario(peer=good_server())
+    scenario.network.up = False
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "no link got an address")
 
 
 def test_mdns_that_cannot_be_used_leaves_the_url() -> None:
-    play = scene(peer=good_site())
-    play.finder_broken = True
-    play.platform.url = play.sites.manifest_url("peer")
-    assert play.play() is State.TARGET
-    assert play.of("candidate.found")[0]["origin"] == "url"
+    scenario = lan_scenario(peer=good_server())
+    scenario.finder_broken = True
+    scenario.platform.url = scenario.fetcher.manifest_url("peer")
+    assert scenario.run() is State.TARGET
+    assert scenario.of("candidate.found")[0]["origin"] == "url"
 
 
 def test_the_lan_is_asked_before_the_url_of_the_policy() -> None:
-    play = scene("http://near/stable/amd64/manifest.json", near=good_site(), far=good_site())
-    play.platform.table["discovery"]["urls"] = [play.sites.manifest_url("far")]
-    assert play.play() is State.TARGET
-    assert [event["origin"] for event in play.of("candidate.found")] == ["lan"]
+    scenario = lan_scenario(
+        "http://near/stable/amd64/manifest.json", near=good_server(), far=good_server()
+    )
+    scenario.platform.table["discovery"]["urls"] = [scenario.fetcher.manifest_url("far")]
+    assert scenario.run() is State.TARGET
+    assert [event["origin"] for event in scenario.of("candidate.found")] == ["lan"]
 
 
 def test_a_url_that_was_typed_is_tried_first_after_a_failure() -> None:
-    play = scene("http://gone/stable/amd64/manifest.json", gone=Site({}), typed=good_site())
-    play.operator.answers = [Answer(MenuAction.URL, play.sites.manifest_url("typed"))]
-    assert play.play() is State.TARGET
-    assert_booted(play)
-    assert play.walk.states.count(State.SHELL) == 1
-    assert play.of("candidate.found")[-1]["origin"] == "url"
+    scenario = lan_scenario(
+        "http://gone/stable/amd64/manifest.json", gone=FakeServer({}), typed=good_server()
+    )
+    scenario.operator.answers = [Answer(MenuAction.URL, scenario.fetcher.manifest_url("typed"))]
+    assert scenario.run() is State.TARGET
+    assert_booted(scenario)
+    assert scenario.walk.states.count(State.SHELL) == 1
+    assert scenario.of("candidate.found")[-1]["origin"] == "url"
 
 
 def test_a_kernel_that_is_not_taken_goes_by_chainload_to_the_shell() -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("the running kernel forbids it (EPERM)")
-    play.loader.look = StagingSupport(obstacle="the stick is write-protected")
-    assert play.play() is State.OFF
-    assert_refused(play, "the running kernel forbids it (EPERM)")
-    assert_refused(play, "the stick is write-protected")
-    assert play.walk.states[-4:] == (State.KEXEC, State.CHAINLOAD, State.SHELL, State.OFF)
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refuse("the running kernel forbids it (EPERM)")
+    scenario.loader.support = StagingSupport(obstacle="the stick is write-protected")
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "the running kernel forbids it (EPERM)")
+    assert_refused(scenario, "the stick is write-protected")
+    assert scenario.walk.states[-4:] == (State.KEXEC, State.CHAINLOAD, State.SHELL, State.OFF)
 
 
 def test_endless_bad_candidates_end_in_the_shell() -> None:
     urls = [f"http://bad/{n}/stable/amd64/manifest.json" for n in range(100)]
-    play = scene(*urls, bad=Site({}))
-    assert play.play() is State.OFF
-    assert_refused(play, "none of the 4 found can be booted")
+    scenario = lan_scenario(*urls, bad=FakeServer({}))
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "none of the 4 found can be booted")
 
 
 def test_a_reboot_is_asked_for_only_by_a_person() -> None:
-    play = scene(bad=Site({}))
-    play.operator.answers = [Answer(MenuAction.RETRY), Answer(MenuAction.REBOOT)]
-    assert play.play() is State.OFF
-    assert play.operator.performed == [MenuAction.REBOOT]
-    assert play.walk.states.count(State.INIT) == 2
+    scenario = lan_scenario(bad=FakeServer({}))
+    scenario.operator.answers = [Answer(MenuAction.RETRY), Answer(MenuAction.REBOOT)]
+    assert scenario.run() is State.OFF
+    assert scenario.operator.performed == [MenuAction.REBOOT]
+    assert scenario.walk.states.count(State.INIT) == 2
 
 
 def test_after_a_jump_that_failed_a_retry_opens_the_store_anew() -> None:
-    play = scene(peer=good_site())
-    play.kexec.jump_refusals = ["the jump into the new kernel failed"]
-    play.loader.look = StagingSupport(obstacle="the stick is write-protected")
-    play.operator.answers = [Answer(MenuAction.RETRY)]
-    assert play.play() is State.TARGET
-    assert play.kexec.jumped
-    assert len(play.of("store.opened")) == 2
-    assert play.cache.released >= 2
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.jump_refusals = ["the jump into the new kernel failed"]
+    scenario.loader.support = StagingSupport(obstacle="the stick is write-protected")
+    scenario.operator.answers = [Answer(MenuAction.RETRY)]
+    assert scenario.run() is State.TARGET
+    assert scenario.kexec.jumped
+    assert len(scenario.of("store.opened")) == 2
+    assert scenario.cache.released >= 2
 
 
 def test_memory_that_ran_out_before_the_load_leaves_no_artifact_open() -> None:
-    play = scene(peer=good_site())
-    play.platform = _Shrinking()
-    assert play.play() is State.OFF
-    assert_refused(play, "MiB of memory")
-    assert play.boot is not None
-    assert play.boot.images is not None
+    scenario = lan_scenario(peer=good_server())
+    scenario.platform = _Shrinking()
+    assert scenario.run() is State.OFF
+    assert_refused(scenario, "MiB of memory")
+    assert scenario.boot is not None
+    assert scenario.boot.images is not None
     with pytest.raises(ValueError, match="closed"):
-        play.boot.images.kernel.fileno()
+        scenario.boot.images.kernel.fileno()
 
 
 class _Shrinking(FakePlatform):
@@ -355,12 +366,12 @@ class _Shrinking(FakePlatform):
 
 
 def test_after_two_failures_of_the_daemon_a_person_is_asked_before_anything_is_tried() -> None:
-    play = scene(peer=good_site())
-    play.operator.answers = [Answer(MenuAction.RETRY)]
-    play.start = BootContext(
+    scenario = lan_scenario(peer=good_server())
+    scenario.operator.answers = [Answer(MenuAction.RETRY)]
+    scenario.start = BootContext(
         failure=Failure(name="Failed", sentence="Phase Boot itself failed twice")
     )
-    assert play.play() is State.TARGET
-    assert play.operator.reports[0].cause == "Phase Boot itself failed twice"
-    assert play.walk.states[:3] == (State.INIT, State.SHELL, State.INIT)
-    assert not play.operator.reports[1:]
+    assert scenario.run() is State.TARGET
+    assert scenario.operator.reports[0].cause == "Phase Boot itself failed twice"
+    assert scenario.walk.states[:3] == (State.INIT, State.SHELL, State.INIT)
+    assert not scenario.operator.reports[1:]

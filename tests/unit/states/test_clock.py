@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fake_servers import good_server
 from phase_boot.drill.sample_manifest import NOW
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.machine.graph import State
 from phase_boot.ports.clock import ClockNotSet
@@ -28,37 +28,37 @@ class Unsettable(VirtualClock):
 
 
 def at(wall: datetime, *answers: Answer, expires: str | None = None) -> Scenario:
-    play = scene(peer=good_site(**({"expires": expires} if expires else {})))
-    play.clock = VirtualClock(wall)
-    play.operator.answers = list(answers)
-    return play
+    scenario = lan_scenario(peer=good_server(**({"expires": expires} if expires else {})))
+    scenario.clock = VirtualClock(wall)
+    scenario.operator.answers = list(answers)
+    return scenario
 
 
 def clock_set_to(wall: datetime) -> Answer:
     return Answer(MenuAction.CLOCK, wall=wall)
 
 
-def now_of(play: Scenario) -> datetime:
-    assert play.boot is not None
-    assert play.boot.now is not None
-    return play.boot.now
+def now_of(scenario: Scenario) -> datetime:
+    assert scenario.boot is not None
+    assert scenario.boot.now is not None
+    return scenario.boot.now
 
 
 def test_a_clock_behind_the_build_date_is_set_to_it() -> None:
-    play = at(LONG_AGO)
-    play.play()
-    (told,) = play.of("clock.set")
+    scenario = at(LONG_AGO)
+    scenario.run()
+    (told,) = scenario.of("clock.set")
     assert (told["before"][:10], told["after"][:10]) == ("2020-01-01", "2025-11-01")
-    assert play.of("transition")[0]["target"] == "net_up"
+    assert scenario.of("transition")[0]["target"] == "net_up"
 
 
 def test_a_clock_behind_the_newest_version_seen_is_set_to_when_that_was_issued() -> None:
     first = at(NOW)
-    assert first.play() is State.TARGET
+    assert first.run() is State.TARGET
     assert not first.of("clock.set")
     again = at(LONG_AGO)
     again.cache = first.cache
-    assert again.play() is State.TARGET
+    assert again.run() is State.TARGET
     assert first.boot is not None
     issued = first.boot.seen.issued
     assert issued is not None
@@ -70,73 +70,73 @@ def test_a_clock_behind_the_newest_version_seen_is_set_to_when_that_was_issued()
 
 
 def test_a_clock_that_is_ahead_is_never_set_back_by_itself() -> None:
-    play = at(AHEAD)
-    play.play()
-    assert not play.of("clock.set")
-    assert now_of(play) >= AHEAD
+    scenario = at(AHEAD)
+    scenario.run()
+    assert not scenario.of("clock.set")
+    assert now_of(scenario) >= AHEAD
 
 
 def test_times_of_the_journal_do_not_jump_with_the_clock() -> None:
-    play = at(LONG_AGO)
-    play.play()
-    times = [event["at"] for event in play.events]
+    scenario = at(LONG_AGO)
+    scenario.run()
+    times = [event["at"] for event in scenario.events]
     assert times == sorted(times)
     assert times[-1] < timedelta(days=1).total_seconds()
 
 
 def test_a_clock_that_cannot_be_set_is_told_and_the_boot_goes_on() -> None:
     first = at(NOW)
-    first.play()
-    play = at(LONG_AGO)
-    play.cache, play.clock = first.cache, Unsettable(LONG_AGO)
-    assert play.play() is State.TARGET
-    assert {event["reason"] for event in play.of("clock.not_set")} == {
+    first.run()
+    scenario = at(LONG_AGO)
+    scenario.cache, scenario.clock = first.cache, Unsettable(LONG_AGO)
+    assert scenario.run() is State.TARGET
+    assert {event["reason"] for event in scenario.of("clock.not_set")} == {
         "only a stick sets the clock of its machine"
     }
 
 
 def test_a_person_sets_a_clock_that_was_ahead_and_the_boot_begins_anew_with_it() -> None:
-    play = at(AHEAD, clock_set_to(NOW))
-    assert play.play() is State.TARGET
-    assert play.of("candidate.refused")[0]["code"] == "manifest.expired"
-    (told,) = play.of("clock.set")
+    scenario = at(AHEAD, clock_set_to(NOW))
+    assert scenario.run() is State.TARGET
+    assert scenario.of("candidate.refused")[0]["code"] == "manifest.expired"
+    (told,) = scenario.of("clock.set")
     assert told["after"] == NOW.isoformat(timespec="seconds")
-    assert abs(now_of(play) - NOW) < timedelta(hours=1)
+    assert abs(now_of(scenario) - NOW) < timedelta(hours=1)
 
 
 @pytest.mark.parametrize("wall", [BUILT - timedelta(seconds=1), AHEAD + timedelta(days=36525)])
 def test_no_clock_is_set_to_before_the_build_date_or_to_the_far_future(wall: datetime) -> None:
-    play = at(AHEAD, clock_set_to(wall))
-    assert play.play() is State.OFF
-    note = play.operator.reports[1].note
+    scenario = at(AHEAD, clock_set_to(wall))
+    assert scenario.run() is State.OFF
+    note = scenario.operator.reports[1].note
     assert (
         note
         == "The clock is as it was: type a time in UTC between 2025-11-01 00:00 and 2200-01-01."
     )
-    assert not play.of("clock.set")
+    assert not scenario.of("clock.set")
 
 
 def test_a_person_who_sets_the_clock_back_is_held_to_the_newest_version_seen() -> None:
     first = at(NOW)
-    first.play()
+    first.run()
     assert first.boot is not None
     issued = first.boot.seen.issued
-    play = at(AHEAD, clock_set_to(BUILT))
-    play.cache = first.cache
-    assert play.play() is State.TARGET
-    assert now_of(play) == issued
-    assert [event["after"][:10] for event in play.of("clock.set")][-1] == f"{issued:%Y-%m-%d}"
+    scenario = at(AHEAD, clock_set_to(BUILT))
+    scenario.cache = first.cache
+    assert scenario.run() is State.TARGET
+    assert now_of(scenario) == issued
+    assert [event["after"][:10] for event in scenario.of("clock.set")][-1] == f"{issued:%Y-%m-%d}"
 
 
 def test_a_clock_that_a_person_cannot_set_is_told_and_the_menu_comes_back() -> None:
-    play = at(AHEAD, clock_set_to(NOW))
-    play.clock = Unsettable(AHEAD)
-    assert play.play() is State.OFF
-    note = play.operator.reports[1].note
+    scenario = at(AHEAD, clock_set_to(NOW))
+    scenario.clock = Unsettable(AHEAD)
+    assert scenario.run() is State.OFF
+    note = scenario.operator.reports[1].note
     assert note == "The clock could not be set: only a stick sets the clock of its machine."
 
 
 def test_without_a_time_the_clock_is_as_it_was() -> None:
-    play = at(AHEAD, Answer(MenuAction.CLOCK))
-    assert play.play() is State.OFF
-    assert play.operator.reports[1].note == "The clock is as it was."
+    scenario = at(AHEAD, Answer(MenuAction.CLOCK))
+    assert scenario.run() is State.OFF
+    assert scenario.operator.reports[1].note == "The clock is as it was."

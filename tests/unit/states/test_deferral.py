@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from phase_boot.drill.fake_mirrors import Site, good_site
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.fake_servers import FakeServer, good_server
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine import deferral
 from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, Deferred
 from phase_boot.machine.graph import State
@@ -17,114 +17,114 @@ from phase_boot.ports.finder import Candidate
 MANIFEST = "stable/amd64/manifest.json"
 
 
-def ended(play: Scenario) -> float:
+def ended(scenario: Scenario) -> float:
     """Return when the last event happened, in seconds."""
-    return float(play.events[-1]["at"])
+    return float(scenario.events[-1]["at"])
 
 
-def busy(until: float, retry_after: float | None = None) -> Site:
-    site = good_site()
-    site.busy_until, site.retry_after = until, retry_after
-    return site
+def busy(until: float, retry_after: float | None = None) -> FakeServer:
+    server = good_server()
+    server.busy_until, server.retry_after = until, retry_after
+    return server
 
 
-def manifest_asks(site: Site) -> list[float]:
-    return site.asked_at[: site.asked[MANIFEST]]
+def manifest_asks(server: FakeServer) -> list[float]:
+    return server.request_times[: server.requests[MANIFEST]]
 
 
 def test_one_503_on_the_manifest_costs_a_second() -> None:
-    play = scene(mirror=busy(0.1))
-    assert play.play() is State.TARGET
-    assert ended(play) < 2
-    assert play.operator.reports == []
+    scenario = lan_scenario(mirror=busy(0.1))
+    assert scenario.run() is State.TARGET
+    assert ended(scenario) < 2
+    assert scenario.operator.reports == []
 
 
 def test_a_mirror_that_comes_up_five_seconds_late_is_booted_from() -> None:
-    late = good_site()
+    late = good_server()
     late.up_at = 5.0
-    play = scene(mirror=late)
-    assert play.play() is State.TARGET
-    assert ended(play) < 12
-    pauses = [b - a for a, b in itertools.pairwise(late.asked_at) if b < 5]
+    scenario = lan_scenario(mirror=late)
+    assert scenario.run() is State.TARGET
+    assert ended(scenario) < 12
+    pauses = [b - a for a, b in itertools.pairwise(late.request_times) if b < 5]
     assert pauses == sorted(pauses)
 
 
 def test_a_source_that_is_busy_delays_no_other() -> None:
-    play = scene(busy=busy(1e9), good=good_site())
-    assert play.play() is State.TARGET
-    assert ended(play) < 1
-    assert play.of("manifest.verified")[0]["url"] == play.sites.manifest_url("good")
+    scenario = lan_scenario(busy=busy(1e9), good=good_server())
+    assert scenario.run() is State.TARGET
+    assert ended(scenario) < 1
+    assert scenario.of("manifest.verified")[0]["url"] == scenario.fetcher.manifest_url("good")
 
 
 def test_a_source_of_a_later_origin_is_asked_while_one_on_the_lan_is_busy() -> None:
-    play = scene(busy=busy(1e9), good=good_site())
-    play.found = play.found[:1]
-    play.platform.table["discovery"]["urls"] = [play.sites.manifest_url("good")]
-    assert play.play() is State.TARGET
-    assert ended(play) < 1
+    scenario = lan_scenario(busy=busy(1e9), good=good_server())
+    scenario.lan_urls = scenario.lan_urls[:1]
+    scenario.platform.table["discovery"]["urls"] = [scenario.fetcher.manifest_url("good")]
+    assert scenario.run() is State.TARGET
+    assert ended(scenario) < 1
 
 
 def test_a_source_that_asks_for_a_pause_gets_it() -> None:
-    site = busy(1.0, retry_after=20)
-    play = scene(mirror=site)
-    assert play.play() is State.TARGET
-    first, second = site.asked_at[:2]
+    server = busy(1.0, retry_after=20)
+    scenario = lan_scenario(mirror=server)
+    assert scenario.run() is State.TARGET
+    first, second = server.request_times[:2]
     assert second - first >= 20
 
 
 @pytest.mark.parametrize("asked", [100_000.0, 120.0])
 def test_a_pause_beyond_the_patience_holds_no_boot(asked: float) -> None:
-    site = busy(1e9, retry_after=asked)
-    play = scene(mirror=site)
-    assert play.play() is State.OFF
-    assert ended(play) < 10
-    assert len(site.asked_at) == 1
-    assert "HTTP 503" in play.cause
+    server = busy(1e9, retry_after=asked)
+    scenario = lan_scenario(mirror=server)
+    assert scenario.run() is State.OFF
+    assert ended(scenario) < 10
+    assert len(server.request_times) == 1
+    assert "HTTP 503" in scenario.cause
 
 
 def test_a_source_that_never_recovers_is_left_when_its_patience_ends() -> None:
-    site = busy(1e9)
-    play = scene(mirror=site)
-    assert play.play() is State.OFF
-    assert PATIENCE_SECONDS / 2 < ended(play) < PATIENCE_SECONDS + 10
-    assert len(site.asked_at) < 10
-    pauses = [b - a for a, b in itertools.pairwise(site.asked_at)]
+    server = busy(1e9)
+    scenario = lan_scenario(mirror=server)
+    assert scenario.run() is State.OFF
+    assert PATIENCE_SECONDS / 2 < ended(scenario) < PATIENCE_SECONDS + 10
+    assert len(server.request_times) < 10
+    pauses = [b - a for a, b in itertools.pairwise(server.request_times)]
     assert pauses == sorted(pauses)
-    assert [event["code"] for event in play.of("candidate.refused")] == ["unreachable"]
+    assert [event["code"] for event in scenario.of("candidate.refused")] == ["unreachable"]
 
 
 def test_a_source_that_does_not_have_it_is_not_asked_again() -> None:
-    empty = Site({})
-    play = scene(mirror=empty)
-    assert play.play() is State.OFF
-    assert empty.asked[MANIFEST] == 1
-    assert play.of("candidate.deferred") == []
+    empty = FakeServer({})
+    scenario = lan_scenario(mirror=empty)
+    assert scenario.run() is State.OFF
+    assert empty.requests[MANIFEST] == 1
+    assert scenario.of("candidate.deferred") == []
 
 
 def test_all_requests_to_a_source_that_hangs_share_one_patience() -> None:
-    site = good_site()
-    site.hangs = True
-    play = scene(mirror=site)
-    assert play.play() is State.OFF
-    assert ended(play) < PATIENCE_SECONDS + 10
+    server = good_server()
+    server.hangs = True
+    scenario = lan_scenario(mirror=server)
+    assert scenario.run() is State.OFF
+    assert ended(scenario) < PATIENCE_SECONDS + 10
 
 
 def test_sources_that_are_all_busy_take_turns() -> None:
-    sites = {f"busy{n}": busy(20.0) for n in range(3)}
-    play = scene(**sites)
-    assert play.play() is State.TARGET
-    assert ended(play) < 40
-    assert all(len(site.asked_at) > 2 for site in sites.values())
+    servers = {f"busy{n}": busy(20.0) for n in range(3)}
+    scenario = lan_scenario(**servers)
+    assert scenario.run() is State.TARGET
+    assert ended(scenario) < 40
+    assert all(len(server.request_times) > 2 for server in servers.values())
 
 
 def test_a_flood_of_busy_sources_ends_and_is_bounded() -> None:
-    sites = {f"busy{n}": busy(1e9) for n in range(3 * MAX_DEFERRED)}
-    play = scene(**sites, good=busy(3.0))
-    play.platform.table["discovery"]["candidates"] = 1000
-    play.found.insert(0, play.found.pop())
-    assert play.play() is State.TARGET
-    assert play.boot is not None
-    assert len(play.boot.deferred) <= MAX_DEFERRED
+    servers = {f"busy{n}": busy(1e9) for n in range(3 * MAX_DEFERRED)}
+    scenario = lan_scenario(**servers, good=busy(3.0))
+    scenario.platform.table["discovery"]["candidates"] = 1000
+    scenario.lan_urls.insert(0, scenario.lan_urls.pop())
+    assert scenario.run() is State.TARGET
+    assert scenario.boot is not None
+    assert len(scenario.boot.deferred) <= MAX_DEFERRED
 
 
 def test_a_pause_that_a_source_asked_for_outlives_the_attempt() -> None:

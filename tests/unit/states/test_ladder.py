@@ -10,11 +10,11 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_boot import FakeKexec
-from phase_boot.drill.fake_mirrors import Site, good_site
+from phase_boot.drill.fake_servers import FakeServer, good_server
 from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.sample_kernel import ARM64, bzimage, pe
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel
 from phase_boot.handoff.memory import MARGIN
@@ -31,10 +31,10 @@ UKI = uki(signed=True)
 FORBIDDEN = KexecSupport((), ("kexec is switched off until a restart",))
 
 
-def site(kernel: bytes = KERNEL, **more: bytes) -> Site:
-    """Return a site with another kernel, and with more artifacts than one must have."""
+def server(kernel: bytes = KERNEL, **more: bytes) -> FakeServer:
+    """Return a server with another kernel, and with more artifacts than one must have."""
     files = {"kernel": kernel, "initramfs": INITRAMFS, "rootfs": ROOTFS, **more}
-    made = good_site(
+    made = good_server(
         artifacts={name: str(Digest.of(data)) for name, data in files.items()},
         sizes={name: len(data) for name, data in files.items()},
     )
@@ -48,105 +48,105 @@ def test_a_call_that_refused_is_never_tried_again() -> None:
     assert ladder.after(refusal).remaining == (Method.FILE,)
 
 
-def steps(play: Scenario) -> list[tuple[str, str]]:
+def steps(scenario: Scenario) -> list[tuple[str, str]]:
     """Return the moves of the ladder."""
     return [
         (event["source"], event["trigger"])
-        for event in play.of("transition")
+        for event in scenario.of("transition")
         if event["source"] in {"kexec", "chainload"}
     ]
 
 
-def fetched(play: Scenario) -> list[str]:
-    return [event["artifact"] for event in play.of("fetch.done")]
+def fetched(scenario: Scenario) -> list[str]:
+    return [event["artifact"] for event in scenario.of("fetch.done")]
 
 
-def assert_all_closed(play: Scenario) -> None:
-    assert play.boot is not None
-    images = play.boot.images
+def assert_all_closed(scenario: Scenario) -> None:
+    assert scenario.boot is not None
+    images = scenario.boot.images
     assert images is not None
     for image in (images.kernel, images.initramfs, images.rootfs, images.uki):
         assert image is None or image.closed
 
 
-def assert_started_by_the_firmware(play: Scenario, kernel: bytes = KERNEL) -> None:
-    assert play.walk.end is State.FIRMWARE
-    assert not play.kexec.jumped
-    assert play.loader.restarted
-    assert play.loader.kernel == kernel
-    assert_all_closed(play)
-    staged = next(n for n, e in enumerate(play.events, 1) if e["event"] == "loader.staged")
-    assert staged in play.lines.flushes
+def assert_started_by_the_firmware(scenario: Scenario, kernel: bytes = KERNEL) -> None:
+    assert scenario.walk.end is State.FIRMWARE
+    assert not scenario.kexec.jumped
+    assert scenario.loader.restarted
+    assert scenario.loader.kernel == kernel
+    assert_all_closed(scenario)
+    staged = next(n for n, e in enumerate(scenario.events, 1) if e["event"] == "loader.staged")
+    assert staged in scenario.journal.flushes
 
 
 # ---- rung by rung -------------------------------------------------------------------------------
 
 
 def test_the_other_call_is_tried_when_the_first_refuses() -> None:
-    play = scene(peer=good_site())
-    play.kexec.refusals = {Method.FILE: LoadRefused("not signed (ENODATA)", errno="ENODATA")}
-    assert play.play() is State.TARGET
-    assert steps(play) == [("kexec", "other_call"), ("kexec", "jumped")]
-    (failed,) = play.of("kexec.failed")
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refusals = {Method.FILE: LoadRefused("not signed (ENODATA)", errno="ENODATA")}
+    assert scenario.run() is State.TARGET
+    assert steps(scenario) == [("kexec", "other_call"), ("kexec", "jumped")]
+    (failed,) = scenario.of("kexec.failed")
     assert (failed["method"], failed["errno"]) == ("kexec_file_load", "ENODATA")
     assert failed["reason"] == "not signed (ENODATA)"
-    assert play.kexec.tried == [Method.FILE, Method.SEGMENTS]
-    assert_all_closed(play)
+    assert scenario.kexec.tried == [Method.FILE, Method.SEGMENTS]
+    assert_all_closed(scenario)
 
 
 def test_no_call_is_tried_a_second_time() -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
-    play.play()
-    assert play.kexec.tried == [Method.FILE, Method.SEGMENTS]
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    scenario.run()
+    assert scenario.kexec.tried == [Method.FILE, Method.SEGMENTS]
 
 
 def test_what_kexec_refuses_is_started_by_the_firmware() -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
-    assert play.play() is State.FIRMWARE
-    assert steps(play) == [
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    assert scenario.run() is State.FIRMWARE
+    assert steps(scenario) == [
         ("kexec", "other_call"),
         ("kexec", "not_loaded"),
         ("chainload", "staged"),
     ]
-    assert_started_by_the_firmware(play)
-    assert play.loader.initrd is not None
-    assert play.loader.initrd.startswith(INITRAMFS)
-    assert play.loader.payload is not None
-    assert "phase.version=2025.11.12" in play.loader.payload.cmdline
-    assert play.cache.released
+    assert_started_by_the_firmware(scenario)
+    assert scenario.loader.initrd is not None
+    assert scenario.loader.initrd.startswith(INITRAMFS)
+    assert scenario.loader.payload is not None
+    assert "phase.version=2025.11.12" in scenario.loader.payload.cmdline
+    assert scenario.cache.released
 
 
 def test_the_target_that_the_firmware_starts_can_read_why() -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
-    play.play()
-    assert b"kexec.failed" in (play.loader.initrd or b"")
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    scenario.run()
+    assert b"kexec.failed" in (scenario.loader.initrd or b"")
 
 
 def test_where_no_rung_holds_a_person_hears_of_each() -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
-    play.loader.refusal = "the loader's partition has 1.0 MiB left"
-    assert play.play() is State.OFF
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    scenario.loader.refusal = "the loader's partition has 1.0 MiB left"
+    assert scenario.run() is State.OFF
     for said in ("kexec_file_load: it is damaged", "kexec_load: it is damaged", "1.0 MiB left"):
-        assert said in play.cause
-    assert not play.loader.restarted
-    assert_all_closed(play)
+        assert said in scenario.cause
+    assert not scenario.loader.restarted
+    assert_all_closed(scenario)
 
 
 def test_a_jump_that_returns_leads_to_the_firmware_with_images_hashed_anew() -> None:
-    play = scene(peer=good_site())
-    play.kexec.jump_refusals = ["the jump into the new kernel failed"]
-    assert play.play() is State.FIRMWARE
-    assert steps(play) == [("kexec", "not_loaded"), ("chainload", "staged")]
-    assert_started_by_the_firmware(play)
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.jump_refusals = ["the jump into the new kernel failed"]
+    assert scenario.run() is State.FIRMWARE
+    assert steps(scenario) == [("kexec", "not_loaded"), ("chainload", "staged")]
+    assert_started_by_the_firmware(scenario)
 
 
 def test_an_artifact_that_rots_between_jump_and_staging_is_never_staged() -> None:
-    play = scene(peer=good_site())
-    disk = play.cache.cache
+    scenario = lan_scenario(peer=good_server())
+    disk = scenario.cache.cache
     assert disk is not None
 
     class Rotting(FakeKexec):
@@ -154,36 +154,36 @@ def test_an_artifact_that_rots_between_jump_and_staging_is_never_staged() -> Non
             from phase_boot.store.disk import Folder  # noqa: PLC0415 - one use
 
             assert disk is not None
-            disk.plant(Folder.ENTRIES, Digest.of(KERNEL).hex, bytes(len(KERNEL)))
+            disk.add_file(Folder.ENTRIES, Digest.of(KERNEL).hex, bytes(len(KERNEL)))
             await super().jump()
 
-    play.kexec = Rotting(jump_refusals=["the jump failed"])
-    assert play.play() is State.OFF
-    assert "not what was signed" in play.cause
-    assert play.loader.payload is None
+    scenario.kexec = Rotting(jump_refusals=["the jump failed"])
+    assert scenario.run() is State.OFF
+    assert "not what was signed" in scenario.cause
+    assert scenario.loader.payload is None
 
 
 # ---- before the download ------------------------------------------------------------------------
 
 
 def test_a_machine_that_can_start_nothing_is_told_so_before_the_download() -> None:
-    play = scene(peer=good_site())
-    play.kexec.can = FORBIDDEN
-    play.loader.look = PROTECTED
-    assert play.play() is State.OFF
-    assert "switched off" in play.cause
-    assert "write-protected" in play.cause
-    assert play.of("fetch.started") == []
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.supported = FORBIDDEN
+    scenario.loader.support = PROTECTED
+    assert scenario.run() is State.OFF
+    assert "switched off" in scenario.cause
+    assert "write-protected" in scenario.cause
+    assert scenario.of("fetch.started") == []
 
 
 def test_a_machine_without_kexec_goes_straight_to_the_firmware() -> None:
-    play = scene(peer=good_site())
-    play.kexec.can = FORBIDDEN
-    assert play.play() is State.FIRMWARE
-    assert steps(play) == [("kexec", "not_loaded"), ("chainload", "staged")]
-    assert play.kexec.tried == []
-    assert "switched off" in play.of("kernel.inspected")[0]["reason"]
-    assert_started_by_the_firmware(play)
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.supported = FORBIDDEN
+    assert scenario.run() is State.FIRMWARE
+    assert steps(scenario) == [("kexec", "not_loaded"), ("chainload", "staged")]
+    assert scenario.kexec.tried == []
+    assert "switched off" in scenario.of("kernel.inspected")[0]["reason"]
+    assert_started_by_the_firmware(scenario)
 
 
 @pytest.mark.parametrize(
@@ -200,13 +200,13 @@ def test_a_machine_without_kexec_goes_straight_to_the_firmware() -> None:
 def test_a_kernel_for_something_else_is_refused_by_name_and_the_next_one_is_booted(
     kernel: bytes, said: str
 ) -> None:
-    play = scene(wrong=site(kernel), right=good_site())
-    assert play.play() is State.TARGET
-    assert play.kexec.kernel == KERNEL
-    assert play.boot is not None
-    assert said in " ".join(map(str, play.boot.refusals))
+    scenario = lan_scenario(wrong=server(kernel), right=good_server())
+    assert scenario.run() is State.TARGET
+    assert scenario.kexec.kernel == KERNEL
+    assert scenario.boot is not None
+    assert said in " ".join(map(str, scenario.boot.refusals))
     # Nothing but the kernel of the wrong one was asked for.
-    assert fetched(play) == ["kernel", "kernel", "initramfs", "rootfs"]
+    assert fetched(scenario) == ["kernel", "kernel", "initramfs", "rootfs"]
 
 
 @pytest.mark.parametrize(
@@ -215,27 +215,27 @@ def test_a_kernel_for_something_else_is_refused_by_name_and_the_next_one_is_boot
     ids=["uki", "program", "zboot"],
 )
 def test_what_the_firmware_alone_can_start_is_left_to_it(kernel: bytes) -> None:
-    play = scene(peer=site(kernel))
-    assert play.play() is State.FIRMWARE
-    assert play.kexec.tried == []
-    assert "the firmware alone can start" in play.of("kernel.inspected")[0]["reason"]
-    assert_started_by_the_firmware(play, kernel)
-    assert (play.loader.initrd is None) == (kernel == uki())
+    scenario = lan_scenario(peer=server(kernel))
+    assert scenario.run() is State.FIRMWARE
+    assert scenario.kexec.tried == []
+    assert "the firmware alone can start" in scenario.of("kernel.inspected")[0]["reason"]
+    assert_started_by_the_firmware(scenario, kernel)
+    assert (scenario.loader.initrd is None) == (kernel == uki())
 
 
 def test_what_the_firmware_alone_can_start_is_refused_where_it_cannot() -> None:
-    play = scene(peer=site(uki()))
-    play.loader.look = PROTECTED
-    assert play.play() is State.OFF
-    assert "write-protected" in play.cause
-    assert fetched(play) == ["kernel"]
+    scenario = lan_scenario(peer=server(uki()))
+    scenario.loader.support = PROTECTED
+    assert scenario.run() is State.OFF
+    assert "write-protected" in scenario.cause
+    assert fetched(scenario) == ["kernel"]
 
 
 @pytest.mark.parametrize("packed", [gzipped, zboot], ids=["gzip", "zboot"])
 def test_a_packed_kernel_for_arm64_is_handed_to_kexec(packed: object) -> None:
     assert callable(packed)
     kernel = packed(arm64_image(b"x" * 999))
-    made = site(kernel)
+    made = server(kernel)
     made.files["stable/arm64/manifest.json"] = signed(
         document(
             arch="arm64",
@@ -248,14 +248,14 @@ def test_a_packed_kernel_for_arm64_is_handed_to_kexec(packed: object) -> None:
             sizes={"kernel": len(kernel), "initramfs": len(INITRAMFS), "rootfs": len(ROOTFS)},
         )
     )
-    play = scene("http://peer/stable/arm64/manifest.json", peer=made)
-    play.platform.arch = Arch.ARM64
-    assert play.play() is State.TARGET
-    assert play.kexec.kernel == kernel
+    scenario = lan_scenario("http://peer/stable/arm64/manifest.json", peer=made)
+    scenario.platform.arch = Arch.ARM64
+    assert scenario.run() is State.TARGET
+    assert scenario.kexec.kernel == kernel
     # What it unpacks to is reckoned before the rest is fetched.
-    small = scene("http://peer/stable/arm64/manifest.json", peer=made)
+    small = lan_scenario("http://peer/stable/arm64/manifest.json", peer=made)
     small.platform.arch, small.platform.memory = Arch.ARM64, MARGIN + (1 << 20)
-    assert small.play() is State.OFF
+    assert small.run() is State.OFF
     assert "MiB of memory" in small.cause
     assert fetched(small) == ["kernel"]
 
@@ -263,90 +263,90 @@ def test_a_packed_kernel_for_arm64_is_handed_to_kexec(packed: object) -> None:
 # ---- secure boot --------------------------------------------------------------------------------
 
 
-def secure(play: Scenario) -> Scenario:
-    play.loader.look = StagingSupport(secure_boot=True)
-    return play
+def secure(scenario: Scenario) -> Scenario:
+    scenario.loader.support = StagingSupport(secure_boot=True)
+    return scenario
 
 
 def test_under_secure_boot_only_what_was_signed_for_the_firmware_is_staged() -> None:
-    play = secure(scene(peer=site(uki=UKI)))
-    play.kexec.can = FORBIDDEN
-    assert play.play() is State.FIRMWARE
-    assert fetched(play)[-1] == "uki"
-    assert_started_by_the_firmware(play, UKI)
-    assert play.loader.initrd is None
+    scenario = secure(lan_scenario(peer=server(uki=UKI)))
+    scenario.kexec.supported = FORBIDDEN
+    assert scenario.run() is State.FIRMWARE
+    assert fetched(scenario)[-1] == "uki"
+    assert_started_by_the_firmware(scenario, UKI)
+    assert scenario.loader.initrd is None
 
 
 def test_under_secure_boot_a_kernel_without_a_signed_image_is_refused_before_the_download() -> None:
-    play = secure(scene(peer=good_site()))
-    play.kexec.can = FORBIDDEN
-    assert play.play() is State.OFF
-    assert "signed images only" in play.cause
-    assert fetched(play) == ["kernel"]
-    assert play.loader.payload is None
+    scenario = secure(lan_scenario(peer=good_server()))
+    scenario.kexec.supported = FORBIDDEN
+    assert scenario.run() is State.OFF
+    assert "signed images only" in scenario.cause
+    assert fetched(scenario) == ["kernel"]
+    assert scenario.loader.payload is None
 
 
 def test_under_secure_boot_a_bare_kernel_is_never_staged() -> None:
-    play = secure(scene(peer=site(bzimage(b"kernel", signed=True))))
-    play.kexec.refuse("signed by a stranger (ENOKEY)", errno="ENOKEY")
-    assert play.play() is State.OFF
-    assert "signed images only" in play.cause
-    assert play.loader.payload is None
+    scenario = secure(lan_scenario(peer=server(bzimage(b"kernel", signed=True))))
+    scenario.kexec.refuse("signed by a stranger (ENOKEY)", errno="ENOKEY")
+    assert scenario.run() is State.OFF
+    assert "signed images only" in scenario.cause
+    assert scenario.loader.payload is None
 
 
 def test_the_signed_image_is_fetched_where_kexec_may_refuse_and_nowhere_else() -> None:
-    unsigned = secure(scene(peer=site(uki=UKI)))
-    assert unsigned.play() is State.TARGET
+    unsigned = secure(lan_scenario(peer=server(uki=UKI)))
+    assert unsigned.run() is State.TARGET
     assert "uki" in fetched(unsigned)
-    known = secure(scene(peer=site(bzimage(b"kernel", signed=True), uki=UKI)))
-    assert known.play() is State.TARGET
+    known = secure(lan_scenario(peer=server(bzimage(b"kernel", signed=True), uki=UKI)))
+    assert known.run() is State.TARGET
     assert "uki" not in fetched(known)
-    plain = scene(peer=site(uki=UKI))
-    plain.kexec.can = FORBIDDEN
-    assert plain.play() is State.FIRMWARE
+    plain = lan_scenario(peer=server(uki=UKI))
+    plain.kexec.supported = FORBIDDEN
+    assert plain.run() is State.FIRMWARE
     assert "uki" not in fetched(plain)
 
 
 def test_a_signed_image_that_is_a_bare_kernel_is_not_staged() -> None:
-    play = secure(scene(peer=site(uki=bzimage(b"other", signed=True))))
-    play.kexec.can = FORBIDDEN
-    assert play.play() is State.OFF
-    assert "the published uki is a bzImage for amd64" in play.cause
-    assert play.loader.payload is None
+    scenario = secure(lan_scenario(peer=server(uki=bzimage(b"other", signed=True))))
+    scenario.kexec.supported = FORBIDDEN
+    assert scenario.run() is State.OFF
+    assert "the published uki is a bzImage for amd64" in scenario.cause
+    assert scenario.loader.payload is None
 
 
 # ---- private ------------------------------------------------------------------------------------
 
 
-def private(play: Scenario) -> Scenario:
-    play.platform.table = policy_table(mode="private", cache_enabled=False)
-    return play
+def private(scenario: Scenario) -> Scenario:
+    scenario.platform.table = policy_table(mode="private", cache_enabled=False)
+    return scenario
 
 
 def test_in_private_mode_nothing_is_staged_and_nothing_is_cleared() -> None:
-    play = private(scene(peer=good_site()))
-    play.loader.left = 3
-    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
-    assert play.play() is State.OFF
-    assert "Private" in play.cause
-    assert play.loader.payload is None
-    assert play.loader.unstaged == 0
-    assert play.cache.notes.pages == {}
+    scenario = private(lan_scenario(peer=good_server()))
+    scenario.loader.leftovers = 3
+    scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    assert scenario.run() is State.OFF
+    assert "Private" in scenario.cause
+    assert scenario.loader.payload is None
+    assert scenario.loader.unstaged == 0
+    assert scenario.cache.state_files.files == {}
 
 
 def test_what_an_earlier_boot_has_staged_is_cleared_before_anything_is_fetched() -> None:
-    play = scene(peer=good_site())
-    play.loader.left = 3
-    assert play.play() is State.TARGET
-    (cleared,) = play.of("loader.cleared")
+    scenario = lan_scenario(peer=good_server())
+    scenario.loader.leftovers = 3
+    assert scenario.run() is State.TARGET
+    (cleared,) = scenario.of("loader.cleared")
     assert cleared["files"] == 3
 
 
 def test_what_cannot_be_cleared_is_said_and_stops_no_boot() -> None:
-    play = scene(peer=good_site())
-    play.loader.stuck = "the loader's partition cannot be mounted"
-    assert play.play() is State.TARGET
-    assert play.of("loader.not_cleared")[0]["reason"] == play.loader.stuck
+    scenario = lan_scenario(peer=good_server())
+    scenario.loader.unstage_refusal = "the loader's partition cannot be mounted"
+    assert scenario.run() is State.TARGET
+    assert scenario.of("loader.not_cleared")[0]["reason"] == scenario.loader.unstage_refusal
 
 
 # ---- descriptors --------------------------------------------------------------------------------
@@ -369,19 +369,19 @@ class Fainting(FakeKexec):
 
 
 def test_a_crash_on_a_rung_leaves_nothing_open() -> None:
-    play = scene(peer=good_site())
-    play.kexec = Fainting(ZeroDivisionError())
-    assert play.play() is State.OFF
-    assert play.of("crashed")
-    assert_all_closed(play)
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec = Fainting(ZeroDivisionError())
+    assert scenario.run() is State.OFF
+    assert scenario.of("crashed")
+    assert_all_closed(scenario)
 
 
 def test_a_cancelled_rung_leaves_nothing_open() -> None:
-    play = scene(peer=good_site())
-    play.kexec = fainting = Fainting()
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec = fainting = Fainting()
 
     async def cancelled() -> None:
-        driving = asyncio.create_task(play.driving())
+        driving = asyncio.create_task(scenario.drive())
         await asyncio.sleep(60)
         driving.cancel()
         await driving
@@ -392,10 +392,10 @@ def test_a_cancelled_rung_leaves_nothing_open() -> None:
 
 
 def test_a_retry_leaves_nothing_of_the_last_try_open() -> None:
-    play = scene(peer=good_site())
-    play.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
-    play.loader.refusal = "the stick is full"
-    play.operator.answers = [Answer(MenuAction.RETRY)]
-    assert play.play() is State.OFF
-    assert play.walk.states.count(State.CHAINLOAD) == 2
-    assert_all_closed(play)
+    scenario = lan_scenario(peer=good_server())
+    scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
+    scenario.loader.refusal = "the stick is full"
+    scenario.operator.answers = [Answer(MenuAction.RETRY)]
+    assert scenario.run() is State.OFF
+    assert scenario.walk.states.count(State.CHAINLOAD) == 2
+    assert_all_closed(scenario)

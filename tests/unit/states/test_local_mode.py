@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.fake_privacy import FakePrivacy
+from phase_boot.drill.fake_servers import FakeServer, good_server
 from phase_boot.drill.fakes import FakeCache, FakePlatform, policy_table
-from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, STRANGER, document, signed
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.sample_manifest import (
+    INITRAMFS,
+    KERNEL,
+    ROOTFS,
+    UNTRUSTED_KEY,
+    document,
+    signed,
+)
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine.graph import State
 from phase_boot.ports.privacy import Unreadable
 from phase_boot.store.disk import Folder
@@ -34,24 +41,24 @@ def table(**changes: Any) -> dict[str, Any]:
     return policy_table(**(local | changes))
 
 
-def local(play: Scenario, cache: FakeCache | None = None, *, up: bool = True) -> Scenario:
-    play.platform = FakePlatform(table=table())
-    play.network = FakeNetwork(up=up)
-    play.cache = cache or FakeCache()
-    return play
+def local(scenario: Scenario, cache: FakeCache | None = None, *, up: bool = True) -> Scenario:
+    scenario.platform = FakePlatform(table=table())
+    scenario.network = FakeNetwork(up=up)
+    scenario.cache = cache or FakeCache()
+    return scenario
 
 
-def booted_once(site: Site | None = None) -> FakeCache:
+def booted_once(server: FakeServer | None = None) -> FakeCache:
     """Return the Cache of a stick that has booted."""
-    play = local(scene(peer=site or good_site()))
-    assert play.play() is State.TARGET
-    return play.cache
+    scenario = local(lan_scenario(peer=server or good_server()))
+    assert scenario.run() is State.TARGET
+    return scenario.cache
 
 
 def test_with_the_cable_out_the_version_on_cache_boots() -> None:
     cache = booted_once()
-    offline = local(scene(), cache, up=False)
-    assert offline.play() is State.TARGET
+    offline = local(lan_scenario(), cache, up=False)
+    assert offline.run() is State.TARGET
     assert offline.kexec.kernel == KERNEL
     assert [move["trigger"] for move in offline.of("transition")][1] == "offline"
     assert offline.of("candidate.found")[0]["origin"] == "cache"
@@ -60,33 +67,33 @@ def test_with_the_cable_out_the_version_on_cache_boots() -> None:
 
 def test_on_a_lan_where_nobody_has_anything_the_version_on_cache_boots() -> None:
     cache = booted_once()
-    lonely = local(scene(), cache)
-    assert lonely.play() is State.TARGET
+    lonely = local(lan_scenario(), cache)
+    assert lonely.run() is State.TARGET
     assert lonely.of("candidate.found")[0]["origin"] == "cache"
 
 
 def test_a_newer_version_of_a_neighbour_is_preferred_to_the_one_on_cache() -> None:
     cache = booted_once()
-    newer = local(scene(peer=good_site(version="2026.01.01")), cache)
-    assert newer.play() is State.TARGET
+    newer = local(lan_scenario(peer=good_server(version="2026.01.01")), cache)
+    assert newer.run() is State.TARGET
     assert newer.of("kexec.jump")[0]["version"] == "2026.01.01"
 
 
 def test_a_neighbour_that_lies_does_not_keep_the_version_on_cache_from_booting() -> None:
     cache = booted_once()
-    forged = good_site()
-    forged.files[MANIFEST] = signed(document(version="2027.01.01"), STRANGER)
-    play = local(scene(peer=forged), cache)
-    assert play.play() is State.TARGET
-    assert [event["code"] for event in play.of("candidate.refused")] == ["signature.untrusted"]
-    assert play.kexec.kernel == KERNEL
+    forged = good_server()
+    forged.files[MANIFEST] = signed(document(version="2027.01.01"), UNTRUSTED_KEY)
+    scenario = local(lan_scenario(peer=forged), cache)
+    assert scenario.run() is State.TARGET
+    assert [event["code"] for event in scenario.of("candidate.refused")] == ["signature.untrusted"]
+    assert scenario.kexec.kernel == KERNEL
 
 
 def test_what_has_expired_on_cache_is_not_booted() -> None:
     cache = booted_once()
-    late = local(scene(), cache, up=False)
+    late = local(lan_scenario(), cache, up=False)
     late.clock.start = late.clock.start.replace(year=2030)
-    assert late.play() is State.OFF
+    assert late.run() is State.OFF
     assert "expired" in late.cause
     assert not late.kexec.jumped
 
@@ -95,8 +102,8 @@ def test_a_kept_manifest_without_its_artifacts_ends_in_the_shell_and_says_so() -
     cache = booted_once()
     assert cache.cache is not None
     cache.cache.remove(Folder.ENTRIES, Digest.of(ROOTFS).hex)
-    offline = local(scene(), cache, up=False)
-    assert offline.play() is State.OFF
+    offline = local(lan_scenario(), cache, up=False)
+    assert offline.run() is State.OFF
     assert "no source to fetch from" in offline.cause
     assert not offline.kexec.jumped
 
@@ -104,52 +111,52 @@ def test_a_kept_manifest_without_its_artifacts_ends_in_the_shell_and_says_so() -
 def test_a_kernel_damaged_on_cache_is_not_booted_with_the_cable_out() -> None:
     cache = booted_once()
     assert cache.cache is not None
-    cache.cache.plant(Folder.ENTRIES, Digest.of(INITRAMFS).hex, b"\0" * len(INITRAMFS))
-    offline = local(scene(), cache, up=False)
-    assert offline.play() is State.OFF
+    cache.cache.add_file(Folder.ENTRIES, Digest.of(INITRAMFS).hex, b"\0" * len(INITRAMFS))
+    offline = local(lan_scenario(), cache, up=False)
+    assert offline.run() is State.OFF
     assert offline.of("store.corrupt")
     assert not offline.kexec.jumped
 
 
 def test_an_empty_cache_without_a_network_says_to_check_the_cable() -> None:
-    fresh = local(scene(), up=False)
-    assert fresh.play() is State.OFF
+    fresh = local(lan_scenario(), up=False)
+    assert fresh.run() is State.OFF
     assert "check the cable" in fresh.cause
     assert fresh.of("link.missing")
 
 
 def test_internet_mode_without_a_network_does_not_boot_from_cache() -> None:
     cache = booted_once()
-    play = scene()
-    play.cache, play.network = cache, FakeNetwork(up=False)
-    assert play.play() is State.OFF
-    assert "no link got an address" in play.cause
-    assert not play.kexec.jumped
+    scenario = lan_scenario()
+    scenario.cache, scenario.network = cache, FakeNetwork(up=False)
+    assert scenario.run() is State.OFF
+    assert "no link got an address" in scenario.cause
+    assert not scenario.kexec.jumped
 
 
 def test_everything_is_asked_with_the_reach_of_the_lan() -> None:
-    play = local(scene(peer=good_site()))
-    assert play.play() is State.TARGET
-    assert play.sites.reaches == {Reach.LAN}
+    scenario = local(lan_scenario(peer=good_server()))
+    assert scenario.run() is State.TARGET
+    assert scenario.fetcher.reaches == {Reach.LAN}
 
 
 def test_a_route_beyond_the_lan_is_found_before_anything_is_asked() -> None:
-    play = local(scene(peer=good_site()))
-    play.privacy = FakePrivacy(ways=("eth0",))
-    assert play.play() is State.OFF
-    assert "eth0 has a route beyond its own network" in play.cause
-    assert "without a gateway" in play.cause
-    assert play.of("candidate.found") == []
-    assert not play.kexec.jumped
+    scenario = local(lan_scenario(peer=good_server()))
+    scenario.privacy = FakePrivacy(routed=("eth0",))
+    assert scenario.run() is State.OFF
+    assert "eth0 has a route beyond its own network" in scenario.cause
+    assert "without a gateway" in scenario.cause
+    assert scenario.of("candidate.found") == []
+    assert not scenario.kexec.jumped
 
 
 def test_a_route_that_appears_while_it_fetches_stops_the_jump() -> None:
-    play = local(scene(peer=good_site()))
-    play.privacy = Later(ways=("eth0",))
-    assert play.play() is State.OFF
-    assert play.of("fetch.done")
-    assert "has a route beyond" in play.cause
-    assert play.kexec.tried == []
+    scenario = local(lan_scenario(peer=good_server()))
+    scenario.privacy = Later(routed=("eth0",))
+    assert scenario.run() is State.OFF
+    assert scenario.of("fetch.done")
+    assert "has a route beyond" in scenario.cause
+    assert scenario.kexec.tried == []
 
 
 class Later(FakePrivacy):
@@ -157,14 +164,14 @@ class Later(FakePrivacy):
 
     async def routes(self) -> tuple[str, ...]:
         self.readings += 1
-        return self.ways if self.readings > 1 else ()
+        return self.routed if self.readings > 1 else ()
 
 
 def test_routes_that_cannot_be_read_are_not_promised() -> None:
-    play = local(scene(peer=good_site()))
-    play.privacy = Blind()
-    assert play.play() is State.OFF
-    assert "cannot be read back" in play.cause
+    scenario = local(lan_scenario(peer=good_server()))
+    scenario.privacy = Blind()
+    assert scenario.run() is State.OFF
+    assert "cannot be read back" in scenario.cause
 
 
 class Blind(FakePrivacy):

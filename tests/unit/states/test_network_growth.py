@@ -12,8 +12,8 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.discovery.search import MAX_RESTARTS, NetworkWatch, search
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import Site, Sites, good_site
 from phase_boot.drill.fake_network import FakeNetwork
+from phase_boot.drill.fake_servers import FakeFetcher, FakeServer, good_server
 from phase_boot.drill.fakes import FakeFinder, policy_table
 from phase_boot.drill.scenario import Scenario
 from phase_boot.journal.event import Event
@@ -75,11 +75,11 @@ class Announced:
                     yield Candidate(url=self._url, origin=self.origin)
 
 
-class Reachable(Sites):
+class Reachable(FakeFetcher):
     """Answers only while a link has an address of its network."""
 
-    def __init__(self, network: FakeNetwork, prefix: str, **sites: Site) -> None:
-        super().__init__(**sites)
+    def __init__(self, network: FakeNetwork, prefix: str, **servers: FakeServer) -> None:
+        super().__init__(**servers)
         self._network, self._prefix = network, prefix
 
     async def read(self, url: str, **words: Any) -> bytes:
@@ -97,58 +97,60 @@ def played(later: Later, prefix: str, order: list[str], *, window: int = WINDOW)
     network = FakeNetwork(links=(), later=later)
     host = {"192.0.2.": "192.0.2.77", "2001:": "[2001:db8::77]"}.get(prefix, f"{prefix}0.113.77")
     host = {"198.": "198.51.100.77"}.get(prefix, host)
-    sites = Reachable(network, prefix, peer=good_site())
+    servers = Reachable(network, prefix, peer=good_server())
     base = f"http://{host}"
-    sites.by_base = {base: sites.by_base["http://peer"]}
+    servers.servers = {base: servers.servers["http://peer"]}
     url = f"{base}/stable/amd64/manifest.json"
-    play = Scenario(sites, network=network, lan=Announced(network, prefix, url))
+    scenario = Scenario(servers, network=network, lan=Announced(network, prefix, url))
     discovery = {**policy_table()["discovery"], "order": order, "window_seconds": window}
-    play.platform.table = policy_table(discovery={**discovery, "urls": [url]})
-    play.play()
-    return play
+    scenario.platform.table = policy_table(discovery={**discovery, "urls": [url]})
+    scenario.run()
+    return scenario
 
 
-def found_at(play: Scenario) -> float:
-    assert play.events[-1]["event"] == "transition"
-    assert play.walk.end is State.TARGET, play.lines.lines
-    return float(play.of("manifest.verified")[0]["at"])
+def found_at(scenario: Scenario) -> float:
+    assert scenario.events[-1]["event"] == "transition"
+    assert scenario.walk.end is State.TARGET, scenario.journal.lines
+    return float(scenario.of("manifest.verified")[0]["at"])
 
 
 @pytest.mark.parametrize("order", [["lan"], ["url"]], ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_a_provider_is_found_once_its_network_is_there(name: str, order: list[str]) -> None:
     later, link, prefix, since = CASES[name]
-    play = played(later, prefix, order)
-    assert since <= found_at(play) <= since + WINDOW
-    assert play.boot is not None
-    assert play.boot.link == link
+    scenario = played(later, prefix, order)
+    assert since <= found_at(scenario) <= since + WINDOW
+    assert scenario.boot is not None
+    assert scenario.boot.link == link
 
 
 def test_each_new_network_is_told_once() -> None:
-    play = played(CASES["IPv4 at once, IPv6 after 2 s"][0], "2001:", ["lan"])
-    assert [event["addresses"] for event in play.of("link.up")] == [
+    scenario = played(CASES["IPv4 at once, IPv6 after 2 s"][0], "2001:", ["lan"])
+    assert [event["addresses"] for event in scenario.of("link.up")] == [
         list(FOUR.addresses),
         list(BOTH.addresses),
     ]
 
 
 def test_what_a_url_answered_is_not_asked_again_when_the_network_grows() -> None:
-    play = Scenario(Sites(peer=Site({})), network=FakeNetwork(links=(FOUR,), later=((2, (BOTH,)),)))
-    play.platform.table["discovery"] |= {"order": ["url"], "urls": [URL]}
-    play.play()
-    assert play.sites.by_base["http://peer"].asked["stable/amd64/manifest.json"] == 1
+    scenario = Scenario(
+        FakeFetcher(peer=FakeServer({})), network=FakeNetwork(links=(FOUR,), later=((2, (BOTH,)),))
+    )
+    scenario.platform.table["discovery"] |= {"order": ["url"], "urls": [URL]}
+    scenario.run()
+    assert scenario.fetcher.servers["http://peer"].requests["stable/amd64/manifest.json"] == 1
 
 
 def test_a_cable_that_never_rests_does_not_keep_a_boot_busy_for_ever() -> None:
     flapping = tuple((float(at), (FOUR,) if at % 2 else ()) for at in range(2000))
-    play = played(flapping, "2001:", ["lan"], window=5)
-    opened = play.of("shell.opened")[0]
+    scenario = played(flapping, "2001:", ["lan"], window=5)
+    opened = scenario.of("shell.opened")[0]
     assert opened["at"] <= 5 * (2 + MAX_RESTARTS)
-    play = played(flapping, "2001:", ["url"], window=5)
-    assert play.of("shell.opened")[0]["at"] <= 5 * (2 + MAX_RESTARTS)
+    scenario = played(flapping, "2001:", ["url"], window=5)
+    assert scenario.of("shell.opened")[0]["at"] <= 5 * (2 + MAX_RESTARTS)
 
 
-class Hanging:
+class ThreadHangs:
     origin = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it hangs
@@ -173,7 +175,7 @@ class Flooding:
         await asyncio.sleep(1e9)
 
 
-@pytest.mark.parametrize("bad", [Hanging, Raising, Flooding])
+@pytest.mark.parametrize("bad", [ThreadHangs, Raising, Flooding])
 def test_a_finder_that_is_broken_costs_the_others_nothing(bad: Callable[[], Any]) -> None:
     events: list[Event] = []
     query = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=5, urls=())

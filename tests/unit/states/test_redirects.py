@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.console.lines import line_for
-from phase_boot.drill.fake_mirrors import good_site
+from phase_boot.drill.fake_servers import good_server
 from phase_boot.drill.fakes import policy_table
-from phase_boot.drill.scenario import scene
+from phase_boot.drill.scenario import lan_scenario
 from phase_boot.machine.graph import State
 from policies.model import DEFAULT_REDIRECTS, MAX_REDIRECTS, PolicyError, policy_from
 
@@ -15,20 +15,20 @@ TARGET = "https://cdn.example/stable/amd64/manifest.json?sig=1"
 
 
 def test_the_host_that_a_document_came_from_is_in_the_journal_and_on_the_screen() -> None:
-    play = scene(good=good_site())
-    play.sites.by_base["http://good"].moved = (TARGET,)
-    assert play.play() is State.TARGET
-    named = play.of("document.redirected")
+    scenario = lan_scenario(good=good_server())
+    scenario.fetcher.servers["http://good"].moved = (TARGET,)
+    assert scenario.run() is State.TARGET
+    named = scenario.of("document.redirected")
     assert {event["target"] for event in named} == {TARGET}
-    assert named[-1]["url"] == play.sites.manifest_url("good")
+    assert named[-1]["url"] == scenario.fetcher.manifest_url("good")
     assert TARGET[:30] in (line_for(named[-1]) or "")
 
 
 def test_the_policys_number_of_redirects_holds_for_documents_and_artifacts() -> None:
-    play = scene(good=good_site())
-    play.platform.table["network"]["redirects"] = 3
-    assert play.play() is State.TARGET
-    assert play.sites.redirects == {3}
+    scenario = lan_scenario(good=good_server())
+    scenario.platform.table["network"]["redirects"] = 3
+    assert scenario.run() is State.TARGET
+    assert scenario.fetcher.redirects == {3}
 
 
 def number(value: object) -> int:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phase_boot.drill.fake_mirrors import Site
 from phase_boot.drill.fake_privacy import GOOD, KEPT, SOUND, FakePrivacy
-from phase_boot.drill.fakes import FakeFinder, Lines
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.fake_servers import FakeServer
+from phase_boot.drill.fakes import FakeFinder, MemorySink
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.drill.scenarios import private
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.journal.event import Event
@@ -48,66 +48,66 @@ class Unsettable(VirtualClock):
         raise ClockNotSet("only a stick sets the clock of its machine")
 
 
-def alone(play: Scenario, until: float = 12 * HOUR) -> Scenario:
-    play.operator.away_until = until
-    play.operator.answers = [Answer(MenuAction.POWER_OFF)]
-    return play
+def alone(scenario: Scenario, until: float = 12 * HOUR) -> Scenario:
+    scenario.operator.away_until = until
+    scenario.operator.answers = [Answer(MenuAction.POWER_OFF)]
+    return scenario
 
 
-def retried(play: Scenario) -> Scenario:
+def retried(scenario: Scenario) -> Scenario:
     """Play to the end, and check that it retried and that its journal replays."""
-    assert play.play() is State.OFF
-    assert len(play.of("retry.scheduled")) > 20
-    assert play.walk.end is State.OFF
-    return play
+    assert scenario.run() is State.OFF
+    assert len(scenario.of("retry.scheduled")) > 20
+    assert scenario.walk.end is State.OFF
+    return scenario
 
 
 def waiting_in_private(found: Evidence, *later: Evidence) -> Scenario:
-    play = private()
-    play.sites.by_base = {base: Site({}) for base in play.sites.by_base}
-    play.privacy = FakePrivacy(found, later=list(later))
-    return alone(play)
+    scenario = private()
+    scenario.fetcher.servers = {base: FakeServer({}) for base in scenario.fetcher.servers}
+    scenario.privacy = FakePrivacy(found, later=list(later))
+    return alone(scenario)
 
 
 def test_a_card_that_stays_down_is_named_once_over_all_retries() -> None:
-    play = retried(waiting_in_private(BOTH))
-    assert [event["interface"] for event in play.of("link.refused")] == ["eth1"]
-    assert len(play.of("privacy.checked")) == len(play.of("retry.scheduled"))
+    scenario = retried(waiting_in_private(BOTH))
+    assert [event["interface"] for event in scenario.of("link.refused")] == ["eth1"]
+    assert len(scenario.of("privacy.checked")) == len(scenario.of("retry.scheduled"))
 
 
 def test_so_is_one_beside_which_there_is_no_other() -> None:
-    play = waiting_in_private(ALONE)
-    play.network.up = False
-    assert [event["interface"] for event in retried(play).of("link.refused")] == ["eth1"]
+    scenario = waiting_in_private(ALONE)
+    scenario.network.up = False
+    assert [event["interface"] for event in retried(scenario).of("link.refused")] == ["eth1"]
 
 
 def test_a_card_whose_cause_changes_is_named_again() -> None:
     other = replace(KEPT, refused="it was up before")
-    play = waiting_in_private(BOTH, BOTH, replace(BOTH, interfaces=(GOOD, other)))
-    reasons = [event["reason"] for event in retried(play).of("link.refused")]
+    scenario = waiting_in_private(BOTH, BOTH, replace(BOTH, interfaces=(GOOD, other)))
+    reasons = [event["reason"] for event in retried(scenario).of("link.refused")]
     assert len(reasons) == 2
     assert "Operation not supported" in reasons[0]
     assert "it was up before" in reasons[1]
 
 
 def test_a_card_that_was_away_for_an_attempt_is_named_again() -> None:
-    play = waiting_in_private(BOTH, SOUND, BOTH)
-    assert len(retried(play).of("link.refused")) == 2
+    scenario = waiting_in_private(BOTH, SOUND, BOTH)
+    assert len(retried(scenario).of("link.refused")) == 2
 
 
 def test_nothing_else_that_stays_the_same_is_written_by_every_retry() -> None:
-    play = alone(scene(empty=Site({})))
-    play.platform.stages = (("firmware", -2.0), ("kernel", 0.0))
-    play.loader.stuck = "the partition is write-protected"
-    play.clock = Unsettable()
-    play.lan = FakeFinder([], broken=True)
-    written = Counter(event["event"] for event in retried(play).events)
+    scenario = alone(lan_scenario(empty=FakeServer({})))
+    scenario.platform.stages = (("firmware", -2.0), ("kernel", 0.0))
+    scenario.loader.unstage_refusal = "the partition is write-protected"
+    scenario.clock = Unsettable()
+    scenario.lan = FakeFinder([], broken=True)
+    written = Counter(event["event"] for event in retried(scenario).events)
     once = {"stage": 2, "loader.not_cleared": 1, "clock.not_set": 1, "finder.failed": 1}
     assert {name: written[name] for name in once} == once
 
 
 def test_what_is_left_out_of_a_long_journal_is_written_anew() -> None:
-    lines = Lines()
+    lines = MemorySink()
     journal = Journal([lines], now=lambda: 0.0, boot_id="b00t")
     told = LoaderNotCleared(reason="the partition is write-protected")
     for attempt in range(3 * MAX_LINES):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.fake_mirrors import Site, good_site
-from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.fake_servers import FakeServer, good_server
+from phase_boot.drill.sample_manifest import KERNEL, UNTRUSTED_KEY, document, signed
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine.graph import State
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, CandidateOption, MenuAction
@@ -23,28 +23,28 @@ STATIC = Setup(
 )
 
 
-def unsigned_site() -> Site:
-    return Site({"stable/amd64/manifest.json": signed(document(mirrors=[]), STRANGER)})
+def unsigned_site() -> FakeServer:
+    return FakeServer({"stable/amd64/manifest.json": signed(document(mirrors=[]), UNTRUSTED_KEY)})
 
 
-def lying_site() -> Site:
+def lying_site() -> FakeServer:
     """Its manifest is good and its kernel is not what was signed."""
-    site = good_site()
+    server = good_server()
     path = f"cas/sha256/{Digest.of(KERNEL).hex}"
-    site.twist = lambda asked, data: bytes(len(data)) if asked == path else data
-    return site
+    server.tamper = lambda asked, data: bytes(len(data)) if asked == path else data
+    return server
 
 
-def asking(play: Scenario, *answers: Answer | MenuAction, **changes: Any) -> Scenario:
-    play.platform.table.update(changes)
-    play.operator.answers = [a if isinstance(a, Answer) else Answer(a) for a in answers]
-    return play
+def asking(scenario: Scenario, *answers: Answer | MenuAction, **changes: Any) -> Scenario:
+    scenario.platform.table.update(changes)
+    scenario.operator.answers = [a if isinstance(a, Answer) else Answer(a) for a in answers]
+    return scenario
 
 
 def test_everything_but_what_the_policy_forbids_is_on_offer() -> None:
-    play = asking(scene(bad=unsigned_site()))
-    assert play.play() is State.OFF
-    report = play.operator.reports[0]
+    scenario = asking(lan_scenario(bad=unsigned_site()))
+    assert scenario.run() is State.OFF
+    report = scenario.operator.reports[0]
     assert set(report.actions) == set(MenuAction) - {MenuAction.ROOT_SHELL}
     assert report.mode == "internet"
     assert report.interfaces == ("eth0",)
@@ -52,79 +52,81 @@ def test_everything_but_what_the_policy_forbids_is_on_offer() -> None:
 
 
 def test_a_root_shell_is_opened_where_the_policy_allows_it_and_the_menu_comes_back() -> None:
-    play = asking(scene(bad=unsigned_site()), MenuAction.ROOT_SHELL)
-    play.platform.table["shell"]["root"] = True
-    assert play.play() is State.OFF
-    assert play.operator.performed == [MenuAction.ROOT_SHELL, MenuAction.QUIT]
-    assert play.operator.reports[1].note == "The root shell has ended."
+    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.ROOT_SHELL)
+    scenario.platform.table["shell"]["root"] = True
+    assert scenario.run() is State.OFF
+    assert scenario.operator.performed == [MenuAction.ROOT_SHELL, MenuAction.QUIT]
+    assert scenario.operator.reports[1].note == "The root shell has ended."
 
 
 def test_private_saves_no_report_and_offers_none() -> None:
-    play = scene(bad=unsigned_site())
-    asking(play, MenuAction.SAVE, mode="private", cache_enabled=False)
-    assert play.play() is State.OFF
-    assert MenuAction.SAVE not in play.operator.reports[0].actions
-    assert play.reports.saved == {}
-    assert play.operator.performed == [MenuAction.QUIT]
+    scenario = lan_scenario(bad=unsigned_site())
+    asking(scenario, MenuAction.SAVE, mode="private", cache_enabled=False)
+    assert scenario.run() is State.OFF
+    assert MenuAction.SAVE not in scenario.operator.reports[0].actions
+    assert scenario.reports.saved == {}
+    assert scenario.operator.performed == [MenuAction.QUIT]
 
 
 def test_as_long_as_no_policy_is_known_nothing_is_written_and_no_root_shell_opens() -> None:
-    play = asking(scene(bad=unsigned_site()), mode="nonsense")
-    assert play.play() is State.OFF
+    scenario = asking(lan_scenario(bad=unsigned_site()), mode="nonsense")
+    assert scenario.run() is State.OFF
     forbidden = {MenuAction.CANDIDATE, MenuAction.SAVE, MenuAction.ROOT_SHELL}
-    assert set(play.operator.reports[0].actions) == set(MenuAction) - forbidden
+    assert set(scenario.operator.reports[0].actions) == set(MenuAction) - forbidden
 
 
 def test_a_report_says_what_happened_and_where_it_lies() -> None:
-    play = asking(scene(bad=unsigned_site()), MenuAction.SAVE)
-    play.play()
-    text = play.reports.saved["test"]
+    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.SAVE)
+    scenario.run()
+    text = scenario.reports.saved["test"]
     assert text.isascii()
     assert "cause:     none of the 1 found can be booted" in text
     assert "machine:   amd64" in text
     assert "- http://bad/stable/amd64/manifest.json: " in text
     assert "discover -> verify" in text
     assert '"event": "candidate.refused"' in text
-    assert play.of("report.saved")[0]["where"] == "/phase/reports/test.txt"
-    note = play.operator.reports[1].note
+    assert scenario.of("report.saved")[0]["where"] == "/phase/reports/test.txt"
+    note = scenario.operator.reports[1].note
     assert note == "The report is saved: /phase/reports/test.txt."
 
 
 def test_a_report_that_cannot_be_saved_is_told_and_the_menu_comes_back() -> None:
-    play = asking(scene(bad=unsigned_site()), MenuAction.SAVE)
-    play.reports.refusal = "the stick is read-only"
-    play.play()
-    assert play.of("report.not_saved")[0]["reason"] == "the stick is read-only"
-    note = play.operator.reports[1].note
+    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.SAVE)
+    scenario.reports.refusal = "the stick is read-only"
+    scenario.run()
+    assert scenario.of("report.not_saved")[0]["reason"] == "the stick is read-only"
+    note = scenario.operator.reports[1].note
     assert note == "The report could not be saved: the stick is read-only."
 
 
 def test_a_network_that_was_set_up_is_tried_at_once() -> None:
-    play = asking(scene(peer=good_site()), Answer(MenuAction.NETWORK, setup=STATIC))
-    play.network.up = False
-    assert play.play() is State.TARGET
-    assert play.network.setups == [(STATIC, False)]
-    assert play.of("network.set")[0]["addresses"] == ["10.0.0.9/24"]
+    scenario = asking(lan_scenario(peer=good_server()), Answer(MenuAction.NETWORK, setup=STATIC))
+    scenario.network.up = False
+    assert scenario.run() is State.TARGET
+    assert scenario.network.setups == [(STATIC, False)]
+    assert scenario.of("network.set")[0]["addresses"] == ["10.0.0.9/24"]
 
 
 def test_in_local_mode_a_network_is_set_up_that_leads_nowhere_else() -> None:
-    play = asking(
-        scene(bad=unsigned_site()), Answer(MenuAction.NETWORK, setup=STATIC), mode="local"
+    scenario = asking(
+        lan_scenario(bad=unsigned_site()), Answer(MenuAction.NETWORK, setup=STATIC), mode="local"
     )
-    play.platform.table["network"]["reach"] = "lan"
-    play.play()
-    assert play.network.setups == [(STATIC, True)]
+    scenario.platform.table["network"]["reach"] = "lan"
+    scenario.run()
+    assert scenario.network.setups == [(STATIC, True)]
 
 
 def test_a_network_that_cannot_be_set_up_is_told_and_the_menu_comes_back() -> None:
-    play = asking(
-        scene(peer=good_site()), Answer(MenuAction.NETWORK, setup=STATIC), MenuAction.NETWORK
+    scenario = asking(
+        lan_scenario(peer=good_server()),
+        Answer(MenuAction.NETWORK, setup=STATIC),
+        MenuAction.NETWORK,
     )
-    play.network.up = False
-    play.network.refusal = "networkd is not running"
-    assert play.play() is State.OFF
-    assert play.of("network.not_set")[0]["reason"] == "networkd is not running"
-    assert [report.note for report in play.operator.reports] == [
+    scenario.network.up = False
+    scenario.network.refusal = "networkd is not running"
+    assert scenario.run() is State.OFF
+    assert scenario.of("network.not_set")[0]["reason"] == "networkd is not running"
+    assert [report.note for report in scenario.operator.reports] == [
         None,
         "The network could not be set up: networkd is not running.",
         "The network is as it was.",
@@ -132,47 +134,56 @@ def test_a_network_that_cannot_be_set_up_is_told_and_the_menu_comes_back() -> No
 
 
 def test_a_candidate_can_be_chosen_and_is_tried_first() -> None:
-    play = asking(scene(bad=unsigned_site(), other=unsigned_site()), MenuAction.CANDIDATE)
-    play.sites.by_base["http://good"] = good_site()
+    scenario = asking(
+        lan_scenario(bad=unsigned_site(), other=unsigned_site()), MenuAction.CANDIDATE
+    )
+    scenario.fetcher.servers["http://good"] = good_server()
     # It turns up only when a person looks again.
-    play.found.append(play.sites.manifest_url("good"))
-    play.platform.table["discovery"]["candidates"] = 2
-    play.operator.choices = [play.sites.manifest_url("good")]
-    assert play.play() is State.TARGET
-    bad, other, good = play.operator.offered[0]
+    scenario.lan_urls.append(scenario.fetcher.manifest_url("good"))
+    scenario.platform.table["discovery"]["candidates"] = 2
+    scenario.operator.choices = [scenario.fetcher.manifest_url("good")]
+    assert scenario.run() is State.TARGET
+    bad, other, good = scenario.operator.offered[0]
     assert bad.refused is not None
     assert other.refused is not None
-    assert good == CandidateOption(url=play.sites.manifest_url("good"), origin="lan", refused=None)
-    assert play.of("candidate.found")[-1]["url"] == good.url
+    assert good == CandidateOption(
+        url=scenario.fetcher.manifest_url("good"), origin="lan", refused=None
+    )
+    assert scenario.of("candidate.found")[-1]["url"] == good.url
 
 
 def test_a_refused_candidate_that_is_chosen_is_refused_again() -> None:
-    play = asking(scene(bad=unsigned_site()), MenuAction.CANDIDATE)
-    play.operator.choices = [play.sites.manifest_url("bad")]
-    assert play.play() is State.OFF
-    assert len(play.of("candidate.refused")) == 2
-    assert play.kexec.kernel is None
+    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.CANDIDATE)
+    scenario.operator.choices = [scenario.fetcher.manifest_url("bad")]
+    assert scenario.run() is State.OFF
+    assert len(scenario.of("candidate.refused")) == 2
+    assert scenario.kexec.kernel is None
 
 
 @pytest.mark.parametrize("wish", [MenuAction.CANDIDATE, MenuAction.URL])
 def test_a_liar_is_not_asked_again_but_by_a_plain_retry(wish: MenuAction) -> None:
-    play = scene(liar=lying_site())
-    url = play.sites.manifest_url("liar")
-    asking(play, Answer(wish, url if wish is MenuAction.URL else None), MenuAction.RETRY)
-    play.operator.choices = [url]
-    assert play.play() is State.OFF
-    assert "http://liar sent other bytes than were signed" in (play.operator.reports[1].note or "")
-    assert play.walk.states.count(State.INIT) == 2
-    assert play.kexec.kernel is None
+    scenario = lan_scenario(liar=lying_site())
+    url = scenario.fetcher.manifest_url("liar")
+    asking(scenario, Answer(wish, url if wish is MenuAction.URL else None), MenuAction.RETRY)
+    scenario.operator.choices = [url]
+    assert scenario.run() is State.OFF
+    assert "http://liar sent other bytes than were signed" in (
+        scenario.operator.reports[1].note or ""
+    )
+    assert scenario.walk.states.count(State.INIT) == 2
+    assert scenario.kexec.kernel is None
 
 
 def test_nothing_is_chosen_where_nothing_turns_up_or_nobody_chooses() -> None:
-    play = asking(
-        scene(bad=unsigned_site()), MenuAction.CANDIDATE, MenuAction.CANDIDATE, MenuAction.URL
+    scenario = asking(
+        lan_scenario(bad=unsigned_site()),
+        MenuAction.CANDIDATE,
+        MenuAction.CANDIDATE,
+        MenuAction.URL,
     )
-    play.operator.choices = [None, "http://somebody/else/manifest.json"]
-    assert play.play() is State.OFF
-    assert [report.note for report in play.operator.reports[1:]] == [
+    scenario.operator.choices = [None, "http://somebody/else/manifest.json"]
+    assert scenario.run() is State.OFF
+    assert [report.note for report in scenario.operator.reports[1:]] == [
         "Nothing was chosen.",
         "Nothing was chosen.",
         "No URL was typed.",
@@ -181,34 +192,36 @@ def test_nothing_is_chosen_where_nothing_turns_up_or_nobody_chooses() -> None:
 
 def test_one_machine_that_announces_itself_a_hundred_times_hides_nobody() -> None:
     flood = [f"http://flood/{n}/stable/amd64/manifest.json" for n in range(100)]
-    play = asking(scene(*flood, "http://honest/m.json", flood=Site({})), MenuAction.CANDIDATE)
-    play.play()
-    hosts = [offer.url.split("/")[2] for offer in play.operator.offered[0]]
+    scenario = asking(
+        lan_scenario(*flood, "http://honest/m.json", flood=FakeServer({})), MenuAction.CANDIDATE
+    )
+    scenario.run()
+    hosts = [offer.url.split("/")[2] for offer in scenario.operator.offered[0]]
     assert hosts == ["flood"] * 4 + ["honest"]
 
 
 def test_a_finder_that_is_out_of_order_leaves_what_the_others_find() -> None:
-    play = asking(scene(bad=unsigned_site()), MenuAction.CANDIDATE)
-    play.finder_broken = True
-    play.platform.url = play.sites.manifest_url("bad")
-    play.play()
-    assert [offer.origin for offer in play.operator.offered[0]] == ["url"]
+    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.CANDIDATE)
+    scenario.finder_broken = True
+    scenario.platform.url = scenario.fetcher.manifest_url("bad")
+    scenario.run()
+    assert [offer.origin for offer in scenario.operator.offered[0]] == ["url"]
 
 
 def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None:
-    play = asking(
-        scene(bad=unsigned_site()),
+    scenario = asking(
+        lan_scenario(bad=unsigned_site()),
         Answer(MenuAction.URL, "http://secret.example/m.json"),
         MenuAction.RETRY,
     )
-    play.play()
-    chosen = play.of("shell.chose")
+    scenario.run()
+    chosen = scenario.of("shell.chose")
     assert [event["action"] for event in chosen] == ["url", "retry", "quit"]
     assert "secret" not in str(chosen)
 
 
 def test_an_answer_that_was_not_on_offer_is_none() -> None:
-    play = asking(scene(bad=unsigned_site()), MenuAction.ROOT_SHELL, MenuAction.RETRY)
-    assert play.play() is State.OFF
-    assert play.operator.performed == [MenuAction.QUIT]
-    assert play.of("shell.chose") == []
+    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.ROOT_SHELL, MenuAction.RETRY)
+    assert scenario.run() is State.OFF
+    assert scenario.operator.performed == [MenuAction.QUIT]
+    assert scenario.of("shell.chose") == []

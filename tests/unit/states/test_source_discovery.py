@@ -10,12 +10,12 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.download.source_discovery import MAX_DISCOVERED
-from phase_boot.drill.fake_mirrors import Site, dags_of_all, site_with_chunks
-from phase_boot.drill.fake_peers import FakeNeighbours, FakeTracker
+from phase_boot.drill.fake_peers import FakePeerSharing, FakeTracker
+from phase_boot.drill.fake_servers import FakeServer, dags_of_all, server_with_chunks
 from phase_boot.drill.fakes import FakeFinder, policy_table
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS
-from phase_boot.drill.scenario import Scenario, scene
-from phase_boot.drill.scenarios import NEIGHBOUR
+from phase_boot.drill.scenario import Scenario, lan_scenario
+from phase_boot.drill.scenarios import PEER
 from phase_boot.machine.graph import State
 from phase_boot.ports.finder import Candidate, DiscoveryQuery, server_of
 from policies.model import Reach
@@ -58,119 +58,121 @@ class Named(FakeFinder):
             yield replace(candidate, service_name=self.names.get(server_of(candidate.url), ""))
 
 
-def slow() -> Site:
-    """Return a site that takes some seconds for the root filesystem."""
-    site = site_with_chunks()
-    site.piece_seconds = 1.0
-    site.quick = frozenset({MANIFEST})
-    return site
+def slow() -> FakeServer:
+    """Return a server that takes some seconds for the root filesystem."""
+    server = server_with_chunks()
+    server.piece_seconds = 1.0
+    server.quick = frozenset({MANIFEST})
+    return server
 
 
-def asked_for_rootfs(play: Scenario) -> set[str]:
-    return {base for base, site in play.sites.by_base.items() if site.asked[ENTRY]}
+def asked_for_rootfs(scenario: Scenario) -> set[str]:
+    return {base for base, server in scenario.fetcher.servers.items() if server.requests[ENTRY]}
 
 
 def test_a_provider_discovered_during_the_download_is_used() -> None:
-    play = scene(peer=slow(), other=site_with_chunks())
-    assert play.play() is State.TARGET
-    assert asked_for_rootfs(play) == {"http://peer", "http://other"}
-    assert {event["source"] for event in play.of("fetch.done")} == {"http://other"}
+    scenario = lan_scenario(peer=slow(), other=server_with_chunks())
+    assert scenario.run() is State.TARGET
+    assert asked_for_rootfs(scenario) == {"http://peer", "http://other"}
+    assert {event["source"] for event in scenario.of("fetch.done")} == {"http://other"}
 
 
 def test_a_discovered_provider_without_the_artifact_is_reported_and_stops_nothing() -> None:
-    play = scene(peer=slow(), empty=Site({}))
-    assert play.play() is State.TARGET
-    failed = {(event["source"], event["reason"]) for event in play.of("source.failed")}
+    scenario = lan_scenario(peer=slow(), empty=FakeServer({}))
+    assert scenario.run() is State.TARGET
+    failed = {(event["source"], event["reason"]) for event in scenario.of("source.failed")}
     assert failed == {("http://empty", "it does not have it (HTTP 404)")}
 
 
 def test_a_discovered_provider_with_wrong_bytes_is_banned_and_costs_one_chunk() -> None:
-    liar = site_with_chunks()
-    liar.twist = lambda path, data: bytes(len(data)) if path == ENTRY else data
-    play = scene(peer=slow(), liar=liar)
-    assert play.play() is State.TARGET
-    assert liar.asked[ENTRY] == 1
-    assert "another sha256" in str(play.of("source.failed"))
+    liar = server_with_chunks()
+    liar.tamper = lambda path, data: bytes(len(data)) if path == ENTRY else data
+    scenario = lan_scenario(peer=slow(), liar=liar)
+    assert scenario.run() is State.TARGET
+    assert liar.requests[ENTRY] == 1
+    assert "another sha256" in str(scenario.of("source.failed"))
 
 
 def test_no_discovery_runs_for_stored_artifacts() -> None:
-    first = scene(peer=site_with_chunks())
-    first.play()
-    again = scene(peer=site_with_chunks(), other=site_with_chunks())
+    first = lan_scenario(peer=server_with_chunks())
+    first.run()
+    again = lan_scenario(peer=server_with_chunks(), other=server_with_chunks())
     again.cache.cache = first.cache.cache
-    finder = again.lan = Counting(again.found)
-    assert again.play() is State.TARGET
+    finder = again.lan = Counting(again.lan_urls)
+    assert again.run() is State.TARGET
     assert finder.searches == 1
     assert not asked_for_rootfs(again)
 
 
 def test_a_failing_finder_is_reported_and_stops_nothing() -> None:
-    play = scene(peer=slow())
-    play.lan = Breaking(play.found)
-    assert play.play() is State.TARGET
-    (told,) = play.of("finder.failed")
+    scenario = lan_scenario(peer=slow())
+    scenario.lan = Breaking(scenario.lan_urls)
+    assert scenario.run() is State.TARGET
+    (told,) = scenario.of("finder.failed")
     assert "ZeroDivisionError" in told["reason"]
 
 
 def test_the_number_of_discovered_sources_is_bounded() -> None:
-    crowd = {f"n{number}": site_with_chunks() for number in range(MAX_DISCOVERED + 5)}
-    play = scene(peer=slow(), **crowd)
-    assert play.play() is State.TARGET
-    began = {event["source"] for event in play.of("fetch.started")}
+    crowd = {f"n{number}": server_with_chunks() for number in range(MAX_DISCOVERED + 5)}
+    scenario = lan_scenario(peer=slow(), **crowd)
+    assert scenario.run() is State.TARGET
+    began = {event["source"] for event in scenario.of("fetch.started")}
     assert len(began) == MAX_DISCOVERED + 1
 
 
 def test_two_addresses_of_one_provider_count_once() -> None:
-    play = scene(peer=slow(), other=site_with_chunks(), again=site_with_chunks())
-    play.lan = Named(play.found, names={"http://again": "other", "http://other": "other"})
-    assert play.play() is State.TARGET
-    assert asked_for_rootfs(play) == {"http://peer", "http://other"}
+    scenario = lan_scenario(peer=slow(), other=server_with_chunks(), again=server_with_chunks())
+    scenario.lan = Named(
+        scenario.lan_urls, names={"http://again": "other", "http://other": "other"}
+    )
+    assert scenario.run() is State.TARGET
+    assert asked_for_rootfs(scenario) == {"http://peer", "http://other"}
 
 
 def test_boots_without_lan_discovery_add_no_source() -> None:
-    play = scene(peer=slow(), other=site_with_chunks())
-    play.platform.table["discovery"]["order"] = ["url"]
-    play.platform.table["discovery"]["urls"] = [play.found[0]]
-    assert play.play() is State.TARGET
-    assert asked_for_rootfs(play) == {"http://peer"}
+    scenario = lan_scenario(peer=slow(), other=server_with_chunks())
+    scenario.platform.table["discovery"]["order"] = ["url"]
+    scenario.platform.table["discovery"]["urls"] = [scenario.lan_urls[0]]
+    assert scenario.run() is State.TARGET
+    assert asked_for_rootfs(scenario) == {"http://peer"}
 
 
-def meeting_place() -> Site:
-    site = slow()
-    site.tracker = FakeTracker(dags_of_all(), peers=(NEIGHBOUR,), assigned=0)
-    return site
+def meeting_place() -> FakeServer:
+    server = slow()
+    server.tracker = FakeTracker(dags_of_all(), peers=(PEER,), assigned=0)
+    return server
 
 
 def test_boots_at_the_same_time_exchange_pieces() -> None:
-    play = scene(peer=meeting_place())
-    play.sites.by_base[NEIGHBOUR] = site_with_chunks()
-    hands = play.peer_sharing = FakeNeighbours(play.sites)
-    assert play.play() is State.TARGET
-    assert {event["source"] for event in play.of("fetch.done")} == {NEIGHBOUR}
-    assert {share.digest for share in hands.shared} == set(
+    scenario = lan_scenario(peer=meeting_place())
+    scenario.fetcher.servers[PEER] = server_with_chunks()
+    peer_sharing = scenario.peer_sharing = FakePeerSharing(scenario.fetcher)
+    assert scenario.run() is State.TARGET
+    assert {event["source"] for event in scenario.of("fetch.done")} == {PEER}
+    assert {share.digest for share in peer_sharing.shared} == set(
         map(Digest.of, (KERNEL, INITRAMFS, ROOTFS))
     )
-    assert all(shared.held for shared in hands.shared.values())
-    assert play.sites.reaches == {Reach.INTERNET}
+    assert all(shared.bitfield for shared in peer_sharing.shared.values())
+    assert scenario.fetcher.reaches == {Reach.INTERNET}
 
 
 def test_a_private_boot_neither_announces_nor_shares() -> None:
-    play = scene(peer=meeting_place())
-    play.sites.by_base[NEIGHBOUR] = site_with_chunks()
-    play.platform.table = policy_table(mode="private", cache_enabled=False)
-    hands = play.peer_sharing = FakeNeighbours(play.sites)
-    assert play.play() is State.TARGET
-    assert (hands.said, hands.shared) == ([], {})
-    assert asked_for_rootfs(play) == {"http://peer"}
+    scenario = lan_scenario(peer=meeting_place())
+    scenario.fetcher.servers[PEER] = server_with_chunks()
+    scenario.platform.table = policy_table(mode="private", cache_enabled=False)
+    peer_sharing = scenario.peer_sharing = FakePeerSharing(scenario.fetcher)
+    assert scenario.run() is State.TARGET
+    assert (peer_sharing.announcements, peer_sharing.shared) == ([], {})
+    assert asked_for_rootfs(scenario) == {"http://peer"}
 
 
 def test_a_local_boot_announces_only_within_its_lan() -> None:
-    play = scene(peer=meeting_place())
-    play.platform.table["mode"] = "local"
-    play.platform.table["network"]["reach"] = "lan"
-    play.sites.by_base[NEIGHBOUR] = site_with_chunks()
-    assert play.play() is State.TARGET
-    assert play.sites.reaches == {Reach.LAN}
+    scenario = lan_scenario(peer=meeting_place())
+    scenario.platform.table["mode"] = "local"
+    scenario.platform.table["network"]["reach"] = "lan"
+    scenario.fetcher.servers[PEER] = server_with_chunks()
+    assert scenario.run() is State.TARGET
+    assert scenario.fetcher.reaches == {Reach.LAN}
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill import virtual_time
-from phase_boot.drill.fake_mirrors import Site, good_site
 from phase_boot.drill.fake_network import ETH0
-from phase_boot.drill.sample_manifest import KERNEL, STRANGER, document, signed
-from phase_boot.drill.scenario import Scenario, scene
+from phase_boot.drill.fake_servers import FakeServer, good_server
+from phase_boot.drill.sample_manifest import KERNEL, UNTRUSTED_KEY, document, signed
+from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.journal.retention import MAX_LINES
 from phase_boot.machine.boot import BootContext, Failure
 from phase_boot.machine.graph import State
@@ -47,240 +47,240 @@ class LateProviders:
         await asyncio.sleep(max(0.0, due - now()))
 
 
-def alone(play: Scenario, until: float = WEEK) -> Scenario:
+def alone(scenario: Scenario, until: float = WEEK) -> Scenario:
     """Return a boot at which nobody is for so long; then somebody switches the machine off."""
-    play.operator.away_until = until
-    play.operator.answers = [Answer(MenuAction.POWER_OFF)]
-    return play
+    scenario.operator.away_until = until
+    scenario.operator.answers = [Answer(MenuAction.POWER_OFF)]
+    return scenario
 
 
-def ended(play: Scenario) -> float:
-    return float(play.events[-1]["at"])
+def ended(scenario: Scenario) -> float:
+    return float(scenario.events[-1]["at"])
 
 
-def pauses(play: Scenario) -> list[float]:
-    return [event["seconds"] for event in play.of("retry.scheduled")]
+def pauses(scenario: Scenario) -> list[float]:
+    return [event["seconds"] for event in scenario.of("retry.scheduled")]
 
 
-def moves(play: Scenario, trigger: str) -> list[dict[str, Any]]:
-    return [event for event in play.of("transition") if event["trigger"] == trigger]
+def moves(scenario: Scenario, trigger: str) -> list[dict[str, Any]]:
+    return [event for event in scenario.of("transition") if event["trigger"] == trigger]
 
 
 @pytest.mark.parametrize("mode", ["internet", "local", "private"])
 def test_a_mirror_that_is_down_for_ten_minutes_needs_no_person(mode: str) -> None:
-    site = good_site()
-    site.up_at = 600.0
-    play = alone(scene(mirror=site))
-    play.platform.table |= {"mode": mode, "cache_enabled": mode != "private"}
+    server = good_server()
+    server.up_at = 600.0
+    scenario = alone(lan_scenario(mirror=server))
+    scenario.platform.table |= {"mode": mode, "cache_enabled": mode != "private"}
     if mode == "local":
-        play.platform.table["network"]["reach"] = "lan"
-    assert play.play() is State.TARGET
-    assert 600 < ended(play) < 1000
-    assert play.walk.end is State.TARGET
+        scenario.platform.table["network"]["reach"] = "lan"
+    assert scenario.run() is State.TARGET
+    assert 600 < ended(scenario) < 1000
+    assert scenario.walk.end is State.TARGET
 
 
 def test_the_pause_grows_and_is_bounded_for_days_of_retries() -> None:
-    play = alone(scene(mirror=Site({})), until=48 * HOUR)
-    assert play.play() is State.OFF
-    grown = pauses(play)
+    scenario = alone(lan_scenario(mirror=FakeServer({})), until=48 * HOUR)
+    assert scenario.run() is State.OFF
+    grown = pauses(scenario)
     assert len(grown) > 500
     assert grown[:6] == sorted(grown[:6])
     assert grown[0] >= 2.5
     assert all(150 <= pause <= 300 for pause in grown[6:])
-    assert {event["source"] for event in moves(play, "auto_retry")} == {"shell"}
+    assert {event["source"] for event in moves(scenario, "auto_retry")} == {"shell"}
 
 
 def test_a_mirror_is_not_hammered_by_a_machine_that_waits() -> None:
-    site = good_site()
-    site.busy_until = 1e9
-    play = alone(scene(mirror=site), until=24 * HOUR)
-    assert play.play() is State.OFF
-    assert len(site.asked_at) < 24 * 60
+    server = good_server()
+    server.busy_until = 1e9
+    scenario = alone(lan_scenario(mirror=server), until=24 * HOUR)
+    assert scenario.run() is State.OFF
+    assert len(server.request_times) < 24 * 60
 
 
 def test_one_key_stops_it_until_a_person_chooses() -> None:
-    play = alone(scene(mirror=Site({})), until=8.0)
-    play.operator.thinks = HOUR
-    play.operator.answers = [Answer(MenuAction.SAVE), Answer(MenuAction.POWER_OFF)]
-    assert play.play() is State.OFF
-    assert len(play.of("retry.stopped")) == 1
-    assert len(moves(play, "auto_retry")) <= 1
+    scenario = alone(lan_scenario(mirror=FakeServer({})), until=8.0)
+    scenario.operator.answer_seconds = HOUR
+    scenario.operator.answers = [Answer(MenuAction.SAVE), Answer(MenuAction.POWER_OFF)]
+    assert scenario.run() is State.OFF
+    assert len(scenario.of("retry.stopped")) == 1
+    assert len(moves(scenario, "auto_retry")) <= 1
     # The menu that comes back after a report does not count down again.
-    assert [report.retry_in is None for report in play.operator.reports][-1]
-    assert ended(play) > HOUR
+    assert [report.retry_in is None for report in scenario.operator.reports][-1]
+    assert ended(scenario) > HOUR
 
 
 def test_after_a_person_has_chosen_and_left_it_tries_by_itself_again() -> None:
-    site = good_site()
-    site.up_at = HOUR
-    play = scene(mirror=site)
-    play.operator.answers = [Answer(MenuAction.RETRY)]
-    play.operator.leaves = True
-    assert play.play() is State.TARGET
-    assert pauses(play)[1] <= FIRST_PAUSE
+    server = good_server()
+    server.up_at = HOUR
+    scenario = lan_scenario(mirror=server)
+    scenario.operator.answers = [Answer(MenuAction.RETRY)]
+    scenario.operator.stays_away = True
+    assert scenario.run() is State.TARGET
+    assert pauses(scenario)[1] <= FIRST_PAUSE
 
 
 def test_a_policy_that_says_so_waits_for_a_person() -> None:
-    play = alone(scene(mirror=Site({})), until=HOUR)
-    play.platform.table["shell"]["unattended"] = False
-    assert play.play() is State.OFF
-    assert play.of("retry.scheduled") == []
-    assert moves(play, "auto_retry") == []
-    assert play.operator.reports[0].retry_in is None
+    scenario = alone(lan_scenario(mirror=FakeServer({})), until=HOUR)
+    scenario.platform.table["shell"]["unattended"] = False
+    assert scenario.run() is State.OFF
+    assert scenario.of("retry.scheduled") == []
+    assert moves(scenario, "auto_retry") == []
+    assert scenario.operator.reports[0].retry_in is None
 
 
 def test_a_dry_run_that_was_not_asked_to_does_not_try_again() -> None:
-    play = alone(scene(mirror=Site({})), until=HOUR)
-    play.start = BootContext(unattended=False)
-    assert play.play() is State.OFF
-    assert moves(play, "auto_retry") == []
+    scenario = alone(lan_scenario(mirror=FakeServer({})), until=HOUR)
+    scenario.start = BootContext(unattended=False)
+    assert scenario.run() is State.OFF
+    assert moves(scenario, "auto_retry") == []
 
 
 def test_the_shell_says_when_it_tries_again() -> None:
-    play = alone(scene(mirror=Site({})), until=4.0)
-    play.play()
-    report = play.operator.reports[0]
+    scenario = alone(lan_scenario(mirror=FakeServer({})), until=4.0)
+    scenario.run()
+    report = scenario.operator.reports[0]
     assert report.retry_in is not None
     assert f"by itself in {report.retry_in:.0f} s unless a key is pressed" in report.way_out
-    assert "tries again by itself" in play.of("shell.opened")[0]["way_out"]
+    assert "tries again by itself" in scenario.of("shell.opened")[0]["way_out"]
 
 
 def test_a_provider_that_appears_meanwhile_is_taken_at_once() -> None:
-    play = scene(good=good_site())
-    url = play.sites.manifest_url("good")
-    play.lan = LateProviders({url: 200.0})
-    alone(play)
-    assert play.play() is State.TARGET
-    assert 200 < ended(play) < 205
-    (early,) = play.of("retry.early")
+    scenario = lan_scenario(good=good_server())
+    url = scenario.fetcher.manifest_url("good")
+    scenario.lan = LateProviders({url: 200.0})
+    alone(scenario)
+    assert scenario.run() is State.TARGET
+    assert 200 < ended(scenario) < 205
+    (early,) = scenario.of("retry.early")
     assert url in early["reason"]
 
 
 def test_a_flood_of_new_announcements_is_no_way_to_a_loop_without_pauses() -> None:
-    play = scene(bad=Site({}))
+    scenario = lan_scenario(bad=FakeServer({}))
     announced = {f"http://bad/{n}/m.json": 10.0 + n for n in range(2000)}
-    hosts = {f"http://bad{n}": Site({}) for n in range(2000)}
-    play.sites.by_base |= hosts
+    hosts = {f"http://bad{n}": FakeServer({}) for n in range(2000)}
+    scenario.fetcher.servers |= hosts
     announced = {f"{base}/m.json": 20.0 + n for n, base in enumerate(hosts)}
-    play.lan = LateProviders(announced)
-    alone(play, until=1500.0)
-    assert play.play() is State.OFF
-    early = len(play.of("retry.early"))
-    timed = len(moves(play, "auto_retry")) - early
+    scenario.lan = LateProviders(announced)
+    alone(scenario, until=1500.0)
+    assert scenario.run() is State.OFF
+    early = len(scenario.of("retry.early"))
+    timed = len(moves(scenario, "auto_retry")) - early
     assert 0 < early <= (MAX_EARLY + 1) * (timed + 1)
-    assert len(moves(play, "auto_retry")) < 60
+    assert len(moves(scenario, "auto_retry")) < 60
 
 
 def test_a_provider_that_has_just_failed_and_is_still_announced_is_no_news() -> None:
-    play = scene(bad=Site({}))
-    play.lan = LateProviders({play.sites.manifest_url("bad"): 0.0})
-    alone(play, until=HOUR)
-    assert play.play() is State.OFF
-    assert play.of("retry.early") == []
+    scenario = lan_scenario(bad=FakeServer({}))
+    scenario.lan = LateProviders({scenario.fetcher.manifest_url("bad"): 0.0})
+    alone(scenario, until=HOUR)
+    assert scenario.run() is State.OFF
+    assert scenario.of("retry.early") == []
 
 
 def test_a_cable_that_is_put_back_is_used_at_once() -> None:
-    play = alone(scene(good=good_site()))
-    play.network.up = False
-    play.network.later = ((2 * HOUR, (ETH0,)),)
-    assert play.play() is State.TARGET
-    assert 2 * HOUR < ended(play) < 2 * HOUR + 30
-    assert play.operator.reports
+    scenario = alone(lan_scenario(good=good_server()))
+    scenario.network.up = False
+    scenario.network.later = ((2 * HOUR, (ETH0,)),)
+    assert scenario.run() is State.TARGET
+    assert 2 * HOUR < ended(scenario) < 2 * HOUR + 30
+    assert scenario.operator.reports
 
 
 def test_a_further_network_that_comes_up_is_used_at_once() -> None:
-    late = good_site()
+    late = good_server()
     late.up_at = 3 * HOUR
-    play = alone(scene(good=late))
+    scenario = alone(lan_scenario(good=late))
     eth1 = Link("eth1", ("10.9.0.2/24",))
-    play.network.later = ((3 * HOUR, (ETH0, eth1)),)
-    assert play.play() is State.TARGET
-    assert 3 * HOUR < ended(play) < 3 * HOUR + 5
-    assert "eth1" in play.of("retry.early")[0]["reason"]
+    scenario.network.later = ((3 * HOUR, (ETH0, eth1)),)
+    assert scenario.run() is State.TARGET
+    assert 3 * HOUR < ended(scenario) < 3 * HOUR + 5
+    assert "eth1" in scenario.of("retry.early")[0]["reason"]
 
 
 def test_a_gateway_that_came_while_discover_looked_is_no_news() -> None:
-    play = scene()
-    play.lan = LateProviders({})
-    alone(play, until=HOUR)
+    scenario = lan_scenario()
+    scenario.lan = LateProviders({})
+    alone(scenario, until=HOUR)
     router = replace(ETH0, gateways=(*ETH0.gateways, "fe80::1"))
-    play.network.later = ((0.5, (router,)),)
-    assert play.play() is State.OFF
-    assert play.of("retry.scheduled")
-    assert play.of("retry.early") == []
+    scenario.network.later = ((0.5, (router,)),)
+    assert scenario.run() is State.OFF
+    assert scenario.of("retry.scheduled")
+    assert scenario.of("retry.early") == []
 
 
 def test_a_failure_that_waiting_does_not_mend_is_tried_at_the_longest_pause() -> None:
-    play = alone(scene(good=good_site()), until=HOUR)
-    play.platform.table["channel"] = "no such channel!"
-    assert play.play() is State.OFF
-    assert all(150 <= pause <= 300 for pause in pauses(play))
-    assert play.of("retry.scheduled")[0]["kind"] == "late"
+    scenario = alone(lan_scenario(good=good_server()), until=HOUR)
+    scenario.platform.table["channel"] = "no such channel!"
+    assert scenario.run() is State.OFF
+    assert all(150 <= pause <= 300 for pause in pauses(scenario))
+    assert scenario.of("retry.scheduled")[0]["kind"] == "late"
 
 
 def test_after_two_failures_of_the_daemon_it_tries_again_after_a_long_pause() -> None:
-    play = alone(scene(good=good_site()))
-    play.start = BootContext(
+    scenario = alone(lan_scenario(good=good_server()))
+    scenario.start = BootContext(
         failure=Failure(name="Failed", sentence="Phase Boot itself failed twice")
     )
-    assert play.play() is State.TARGET
-    assert 150 <= pauses(play)[0] <= 300
-    assert len(pauses(play)) == 1
+    assert scenario.run() is State.TARGET
+    assert 150 <= pauses(scenario)[0] <= 300
+    assert len(pauses(scenario)) == 1
 
 
 def test_a_policy_that_waits_for_a_person_is_heeded_after_failures_of_the_daemon_too() -> None:
-    play = alone(scene(good=good_site()), until=HOUR)
-    play.platform.table["shell"]["unattended"] = False
-    play.start = BootContext(
+    scenario = alone(lan_scenario(good=good_server()), until=HOUR)
+    scenario.platform.table["shell"]["unattended"] = False
+    scenario.start = BootContext(
         failure=Failure(name="Failed", sentence="Phase Boot itself failed twice")
     )
-    assert play.play() is State.OFF
-    assert play.of("retry.scheduled") == []
+    assert scenario.run() is State.OFF
+    assert scenario.of("retry.scheduled") == []
 
 
 def test_an_image_that_cannot_be_staged_is_not_written_to_the_stick_every_few_minutes() -> None:
-    play = alone(scene(good=good_site()))
-    play.kexec.refuse("the running kernel is locked down", lasting=True)
-    play.loader.refusal = "the stick is write-protected"
-    assert play.play() is State.OFF
-    assert len(play.walk.states) < 200
-    assert [state for state in play.walk.states if state is State.CHAINLOAD][1:]
-    assert play.walk.states.count(State.CHAINLOAD) < 25
+    scenario = alone(lan_scenario(good=good_server()))
+    scenario.kexec.refuse("the running kernel is locked down", lasting=True)
+    scenario.loader.refusal = "the stick is write-protected"
+    assert scenario.run() is State.OFF
+    assert len(scenario.walk.states) < 200
+    assert [state for state in scenario.walk.states if state is State.CHAINLOAD][1:]
+    assert scenario.walk.states.count(State.CHAINLOAD) < 25
 
 
-def lying_site() -> Site:
-    site = good_site()
+def lying_site() -> FakeServer:
+    server = good_server()
     path = f"cas/sha256/{Digest.of(KERNEL).hex}"
-    site.twist = lambda asked, data: bytes(len(data)) if asked == path else data
-    return site
+    server.tamper = lambda asked, data: bytes(len(data)) if asked == path else data
+    return server
 
 
 def test_a_liar_is_not_asked_by_every_retry_and_may_recover() -> None:
-    site = lying_site()
-    play = alone(scene(liar=site), until=24 * HOUR)
-    assert play.play() is State.OFF
-    assert play.of("retry.scheduled")[50:]
+    server = lying_site()
+    scenario = alone(lan_scenario(liar=server), until=24 * HOUR)
+    assert scenario.run() is State.OFF
+    assert scenario.of("retry.scheduled")[50:]
     kernel = f"cas/sha256/{Digest.of(KERNEL).hex}"
-    assert 2 <= site.asked[kernel] < 20
-    assert play.kexec.kernel is None
+    assert 2 <= server.requests[kernel] < 20
+    assert scenario.kexec.kernel is None
 
 
 def test_a_manifest_that_is_published_while_the_machine_waits_is_not_from_the_future() -> None:
-    site = Site({})
+    server = FakeServer({})
     later = signed(
         document(mirrors=[], issued="2025-11-22T12:00:00Z", expires="2026-03-01T00:00:00Z")
     )
-    play = alone(scene(mirror=site))
+    scenario = alone(lan_scenario(mirror=server))
 
     async def publishing() -> Any:
         async def publish() -> None:
             await asyncio.sleep(48 * HOUR)
-            site.files.update(good_site().files)
-            site.files["stable/amd64/manifest.json"] = later
+            server.files.update(good_server().files)
+            server.files["stable/amd64/manifest.json"] = later
 
         task = asyncio.create_task(publish())
         try:
-            return await play.driving()
+            return await scenario.drive()
         finally:
             task.cancel()
 
@@ -289,27 +289,27 @@ def test_a_manifest_that_is_published_while_the_machine_waits_is_not_from_the_fu
 
 
 def test_nothing_unsigned_starts_however_often_it_is_tried() -> None:
-    evil = Site({"stable/amd64/manifest.json": signed(document(mirrors=[]), STRANGER)})
-    play = alone(scene(evil=evil), until=24 * HOUR)
-    assert play.play() is State.OFF
-    assert play.kexec.kernel is None
-    assert len(play.of("candidate.refused")) > 100
+    evil = FakeServer({"stable/amd64/manifest.json": signed(document(mirrors=[]), UNTRUSTED_KEY)})
+    scenario = alone(lan_scenario(evil=evil), until=24 * HOUR)
+    assert scenario.run() is State.OFF
+    assert scenario.kexec.kernel is None
+    assert len(scenario.of("candidate.refused")) > 100
 
 
 def test_a_machine_that_waits_for_days_writes_its_state_once() -> None:
-    site = good_site()
-    for path in [path for path in site.files if path.startswith("cas/")]:
-        del site.files[path]
-    play = alone(scene(empty=site), until=12 * HOUR)
-    assert play.play() is State.OFF
-    assert len(play.of("manifest.verified")) > 100
-    assert play.cache.notes.writes == 1
+    server = good_server()
+    for path in [path for path in server.files if path.startswith("cas/")]:
+        del server.files[path]
+    scenario = alone(lan_scenario(empty=server), until=12 * HOUR)
+    assert scenario.run() is State.OFF
+    assert len(scenario.of("manifest.verified")) > 100
+    assert scenario.cache.state_files.writes == 1
 
 
 def test_the_journal_of_days_of_waiting_is_bounded_and_replays() -> None:
-    play = alone(scene(mirror=Site({})), until=40 * HOUR)
-    assert play.play() is State.OFF
-    assert len(play.events) > MAX_LINES
-    (report, *_) = play.operator.reports[-1:]
+    scenario = alone(lan_scenario(mirror=FakeServer({})), until=40 * HOUR)
+    assert scenario.run() is State.OFF
+    assert len(scenario.events) > MAX_LINES
+    (report, *_) = scenario.operator.reports[-1:]
     assert len(report.journal) <= 1000
-    assert play.walk.end is State.OFF
+    assert scenario.walk.end is State.OFF

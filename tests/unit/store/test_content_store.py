@@ -35,7 +35,7 @@ def test_a_committed_artifact_opens_with_its_bytes(disk: Disk) -> None:
 
 def test_an_entry_of_another_size_does_not_count() -> None:
     disk = MemoryDisk()
-    disk.plant(Folder.ENTRIES, artifact(DATA).digest.hex, DATA[:-1])
+    disk.add_file(Folder.ENTRIES, artifact(DATA).digest.hex, DATA[:-1])
     assert not ContentStore(disk, bound=1 << 24).has(artifact(DATA))
 
 
@@ -283,7 +283,7 @@ def test_a_corrupt_entry_is_evicted_before_a_good_one() -> None:
     cas = ContentStore(disk, bound=3000)
     good = store(cas, b"1" * 1000)
     bad = artifact(b"2" * 1000)
-    disk.plant(Folder.ENTRIES, bad.digest.hex, b"x" * 1000)
+    disk.add_file(Folder.ENTRIES, bad.digest.hex, b"x" * 1000)
     with pytest.raises(Corrupt):
         cas.open(bad)
     store(cas, b"3" * 1500)
@@ -308,7 +308,7 @@ def test_a_file_that_replaces_the_committed_one_is_hashed_first() -> None:
     class Racing(MemoryDisk):
         def publish(self, fd: int, name: str, entry: str, folder: Folder = Folder.ENTRIES) -> None:
             super().publish(fd, name, entry, folder)
-            self.plant(Folder.ENTRIES, entry, bytes(len(DATA)))
+            self.add_file(Folder.ENTRIES, entry, bytes(len(DATA)))
 
     disk = Racing()
     cas = ContentStore(disk, bound=1 << 24)

@@ -136,7 +136,7 @@ def test_an_incomplete_index_counts_as_none(kind: str) -> None:
     tree = stored(cas, OLD)
     [item] = disk.items(Folder.INDEXES)
     whole = disk.content(Folder.INDEXES, item.name)
-    disk.plant(Folder.INDEXES, item.name, damaged(whole, tree.nodes[0][1])[kind])
+    disk.add_file(Folder.INDEXES, item.name, damaged(whole, tree.nodes[0][1])[kind])
     assert list(cas.reusable(of(NEW))) == []
     assert disk.items(Folder.INDEXES) == ()
     assert cas.has(of(OLD))
@@ -148,10 +148,10 @@ def test_an_index_of_another_file_is_not_used() -> None:
     stored(cas, OLD)
     [item] = disk.items(Folder.INDEXES)
     other = build_dag(cut(NEW))
-    disk.plant(Folder.INDEXES, f"{item.name[:65]}{other.root}", b"".join(other.car()))
-    disk.plant(Folder.INDEXES, "no name", b"")
-    disk.plant(Folder.INDEXES, f"{item.name[:65]}no-cid", b"")
-    disk.plant(Folder.INDEXES, item.name, b"", plain=False)
+    disk.add_file(Folder.INDEXES, f"{item.name[:65]}{other.root}", b"".join(other.car()))
+    disk.add_file(Folder.INDEXES, "no name", b"")
+    disk.add_file(Folder.INDEXES, f"{item.name[:65]}no-cid", b"")
+    disk.add_file(Folder.INDEXES, item.name, b"", plain=False)
     assert list(cas.reusable(of(NEW))) == []
 
 
@@ -159,7 +159,7 @@ def test_changed_bytes_of_an_older_entry_are_detected_by_hash() -> None:
     disk = MemoryDisk()
     cas, chunks = ContentStore(disk, bound=1 << 20), cut(NEW)
     stored(cas, OLD)
-    disk.plant(Folder.ENTRIES, of(OLD).digest.hex, bytes(len(OLD)))
+    disk.add_file(Folder.ENTRIES, of(OLD).digest.hex, bytes(len(OLD)))
     for older in cas.reusable(of(NEW)):
         run = next(older.runs(chunks, bytearray(chunks.count)))
         data = os.pread(older.fileno(), chunks.chunk(run.first).size, run.offset)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from phase_boot.content.version import Version
-from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, UNTRUSTED_KEY, document, signed
 from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_1, ROOT_2, root_document, signed_root
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.client import Updater
@@ -114,7 +114,7 @@ async def test_a_floor_that_a_revoked_key_set_ends_with_its_root() -> None:
 @pytest.mark.parametrize(
     "forged",
     [
-        signed_root(root_document(2), STRANGER),
+        signed_root(root_document(2), UNTRUSTED_KEY),
         signed_root(root_document(1)),
         signed_root(root_document(3)),
         b"{}",
@@ -133,7 +133,7 @@ async def test_a_root_that_does_not_follow_ends_the_update_and_changes_nothing(
 
 
 async def test_what_was_verified_before_a_refusal_still_counts() -> None:
-    source = Source(roots={2: ROOT_2, 3: signed_root(root_document(3), STRANGER)})
+    source = Source(roots={2: ROOT_2, 3: signed_root(root_document(3), UNTRUSTED_KEY)})
     updater = rooted()
     with pytest.raises(RootNotByPrevious):
         await update(updater, source)
@@ -171,7 +171,7 @@ async def test_an_expired_manifest_is_refused_and_still_raises_the_floor() -> No
 @pytest.mark.parametrize(
     ("raw", "refusal"),
     [
-        (signed(document(version=NEW), STRANGER), UntrustedSigner),
+        (signed(document(version=NEW), UNTRUSTED_KEY), UntrustedSigner),
         (signed(document(version="1")), TooOld),
     ],
     ids=["unsigned by a publisher", "below the policy's minimum"],
@@ -189,7 +189,7 @@ async def test_a_manifest_that_is_refused_raises_no_floor(
 
 async def test_an_expired_manifest_of_a_stranger_raises_no_floor() -> None:
     updater = rooted()
-    raw = signed(document(version=NEW, expires="2025-11-19T00:00:00Z"), STRANGER)
+    raw = signed(document(version=NEW, expires="2025-11-19T00:00:00Z"), UNTRUSTED_KEY)
     with pytest.raises(UntrustedSigner):
         await update(updater, Source(raw))
     assert floor(updater) is None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phase_boot.content.arch import Arch
-from phase_boot.drill.sample_manifest import STRANGER, document, encoded, signed
+from phase_boot.drill.sample_manifest import UNTRUSTED_KEY, document, encoded, signed
 from phase_boot.drill.sample_root import ROOT_2, channel, root_document, signed_root
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.refusals import StateForeign, StateTampered, StateUnreadable
@@ -28,7 +28,7 @@ from tests.support.roots import first_root
 
 CHAIN = Chain(first_root())
 LONGER = CHAIN.extended(ROOT_2)
-STRANGERS = Chain(Trust(frozenset({STRANGER.keyid}), 1))
+STRANGERS = Chain(Trust(frozenset({UNTRUSTED_KEY.keyid}), 1))
 
 
 def known(**changes: Any) -> SignedManifest:
@@ -184,7 +184,7 @@ def test_a_state_may_be_as_large_and_as_deep_as_its_manifests() -> None:
         {"channel": 7},
         {"channel": "stable"},
         json.loads(encoded(document())),
-        json.loads(signed(document(), STRANGER)),
+        json.loads(signed(document(), UNTRUSTED_KEY)),
         {**entry(), "version": "9999"},
         {**entry(), "channel": "lab"},
         {**entry(), "channel": ["stable"]},
@@ -198,7 +198,7 @@ def test_an_entry_that_nobody_signed_is_one_doubt_and_costs_no_other(forged: obj
 
 
 def test_the_state_of_a_stranger_is_one_doubt_however_much_is_in_it() -> None:
-    mine, theirs = entry(version="7"), json.loads(signed(document(version="9"), STRANGER))
+    mine, theirs = entry(version="7"), json.loads(signed(document(version="9"), UNTRUSTED_KEY))
     seen, doubts = read_state(state(STRANGERS, seen=[theirs, mine, theirs]), CHAIN)
     assert [type(doubt) for doubt in doubts] == [StateForeign]
     assert floor(seen) == "7"

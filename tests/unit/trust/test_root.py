@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
-from phase_boot.drill.sample_root import KEEPER, ROOT_1, channel, role, root_document, signed_root
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
+from phase_boot.drill.sample_root import ROOT_1, ROOT_KEY, channel, role, root_document, signed_root
 from phase_boot.trust.refusals import (
     BadField,
     Refusal,
@@ -30,10 +30,10 @@ from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
 
 def test_a_root_says_who_signs_the_next_and_who_publishes_what_until_when() -> None:
     channels = {"stable": channel(), "lab": channel(PUBLISHER, SECOND, threshold=2)}
-    body = root_document(4, root=role(KEEPER, SECOND_KEEPER, threshold=2), channels=channels)
+    body = root_document(4, root=role(ROOT_KEY, SECOND_KEEPER, threshold=2), channels=channels)
     root = of(body)
     assert root.version == 4
-    assert root.role == Trust(frozenset({KEEPER.keyid, SECOND_KEEPER.keyid}), 2)
+    assert root.role == Trust(frozenset({ROOT_KEY.keyid, SECOND_KEEPER.keyid}), 2)
     assert list(root.channels) == ["stable", "lab"]
     assert root.channels["lab"].trust == Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
     assert root.channels["lab"].expires == datetime(2026, 11, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ def test_a_root_says_who_signs_the_next_and_who_publishes_what_until_when() -> N
 
 
 def test_the_digest_of_a_root_is_the_same_whoever_signed_it() -> None:
-    both = root_document(root=role(KEEPER, SECOND_KEEPER))
+    both = root_document(root=role(ROOT_KEY, SECOND_KEEPER))
     assert (
         load_trusted(signed_root(both)).digest
         == load_trusted(signed_root(both, SECOND_KEEPER)).digest
@@ -86,30 +86,30 @@ def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
 
 
 def test_what_is_missing_is_counted() -> None:
-    three = role(KEEPER, SECOND_KEEPER, THIRD_KEEPER, threshold=3)
+    three = role(ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER, threshold=3)
     body = root_document(5, root=three)
     with pytest.raises(
         RootNotBySelf, match=r"^Root 5 carries 2 of the 3 signatures of its own keys"
     ):
-        load_trusted(signed_root(body, KEEPER, THIRD_KEEPER))
-    previous = load_trusted(signed_root(body, KEEPER, SECOND_KEEPER, THIRD_KEEPER))
+        load_trusted(signed_root(body, ROOT_KEY, THIRD_KEEPER))
+    previous = load_trusted(signed_root(body, ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER))
     with pytest.raises(
         RootNotByPrevious, match=r"^Root 6 carries 1 of the 3 signatures of the root before it"
     ):
-        verify_next(previous, signed_root(root_document(6), KEEPER))
+        verify_next(previous, signed_root(root_document(6), ROOT_KEY))
     with pytest.raises(RootOutOfOrder, match=r"^Root 9 is offered as root 6"):
-        verify_next(previous, signed_root(root_document(9), KEEPER, SECOND_KEEPER, THIRD_KEEPER))
+        verify_next(previous, signed_root(root_document(9), ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER))
 
 
 def test_more_signatures_than_needed_do_no_harm() -> None:
-    raw = signed_root(root_document(2), STRANGER, KEEPER, SECOND_KEEPER)
+    raw = signed_root(root_document(2), UNTRUSTED_KEY, ROOT_KEY, SECOND_KEEPER)
     assert verify_next(first_root(), raw).version == 2
 
 
 def test_signatures_are_judged_before_the_number() -> None:
     for version in (1, 3):
         with pytest.raises(RootNotByPrevious):
-            verify_next(first_root(), signed_root(root_document(version), STRANGER))
+            verify_next(first_root(), signed_root(root_document(version), UNTRUSTED_KEY))
 
 
 def test_a_root_never_changes() -> None:

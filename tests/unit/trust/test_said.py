@@ -14,7 +14,7 @@ from phase_boot.content.version import Version
 from phase_boot.drill.sample_manifest import (
     NOW,
     PUBLISHER,
-    STRANGER,
+    UNTRUSTED_KEY,
     document,
     encoded,
     signature,
@@ -25,7 +25,7 @@ from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import BootRequirements, verify
 from tests.support.manifests import SECOND, TRUST
 
-THREE: Final = Trust(frozenset({PUBLISHER.keyid, SECOND.keyid, STRANGER.keyid}), 3)
+THREE: Final = Trust(frozenset({PUBLISHER.keyid, SECOND.keyid, UNTRUSTED_KEY.keyid}), 3)
 HOUR: Final = timedelta(hours=1)
 
 
@@ -38,7 +38,7 @@ def judge(
 
 
 def forged(key: str) -> bytes:
-    entry = {"keyid": key, "sig": signature(document(), STRANGER)["sig"]}
+    entry = {"keyid": key, "sig": signature(document(), UNTRUSTED_KEY)["sig"]}
     other = {"keyid": "nobody", "sig": ""}
     return encoded({**document(), "signatures": [other, entry]})
 

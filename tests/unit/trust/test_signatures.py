@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.trust.refusals import BadField
 from phase_boot.trust.signatures import (
     MAX_KEYS,
@@ -32,7 +32,7 @@ def test_all_but_the_signatures_is_signed_behind_its_context() -> None:
 
 
 def test_the_signers_are_those_of_the_trusted_keys_whose_signatures_hold() -> None:
-    claims = (claim(STRANGER), claim(SECOND, b"massage"), claim(), claim())
+    claims = (claim(UNTRUSTED_KEY), claim(SECOND, b"massage"), claim(), claim())
     assert valid_signers(claims, MESSAGE, BOTH) == {PUBLISHER.keyid}
     assert valid_signers((claim(SECOND), claim()), MESSAGE, BOTH) == BOTH
     assert valid_signers((), MESSAGE, BOTH) == frozenset()

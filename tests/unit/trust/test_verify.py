@@ -7,7 +7,7 @@ import pytest
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
-from phase_boot.drill.sample_manifest import NOW, PUBLISHER, STRANGER, document, signed
+from phase_boot.drill.sample_manifest import NOW, PUBLISHER, UNTRUSTED_KEY, document, signed
 from phase_boot.trust.keys import SigningKey, is_signed_by, parse_keyid
 from phase_boot.trust.refusals import (
     ClockDoubtful,
@@ -31,7 +31,7 @@ def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:
 
 
 def test_a_strangers_signature_beside_a_trusted_one_does_no_harm() -> None:
-    raw = signed(document(), STRANGER, PUBLISHER)
+    raw = signed(document(), UNTRUSTED_KEY, PUBLISHER)
     assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW).signers == (
         PUBLISHER.keyid,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.drill.sample_manifest import KERNEL, ROOTFS, STRANGER
+from phase_boot.drill.sample_manifest import KERNEL, ROOTFS, UNTRUSTED_KEY
 from phase_boot.trust.refusals import (
     BadSignature,
     Expired,
@@ -73,7 +73,7 @@ def test_the_check_that_failed_is_named(run: Run, words: str, refusal: type[Refu
 
 @pytest.mark.usefixtures("site")
 def test_an_untrusted_signer_is_refused(run: Run) -> None:
-    words = VERIFY.replace("@/key", STRANGER.keyid)
+    words = VERIFY.replace("@/key", UNTRUSTED_KEY.keyid)
     status, out, _ = run(words)
     assert (status, UntrustedSigner.code in out) == (1, True)
 
@@ -104,19 +104,19 @@ def test_artifacts_that_are_not_what_was_signed_are_found(run: Run, site: Path) 
 
 
 def test_a_folder_without_a_manifest_is_no_site(run: Run, desk: Path) -> None:
-    status, out, _ = run(f"verify {desk} --key {STRANGER.keyid}")
+    status, out, _ = run(f"verify {desk} --key {UNTRUSTED_KEY.keyid}")
     assert (status, "has no" in out) == (1, True)
 
 
 @pytest.mark.parametrize(
     ("words", "status"),
     [
-        (f"verify @/missing --key {STRANGER.keyid}", 1),
+        (f"verify @/missing --key {UNTRUSTED_KEY.keyid}", 1),
         ("verify @/site --key @/missing", 1),
         ("verify @/site --key ed25519:zz", 2),
-        (f"verify @/site --key {STRANGER.keyid} --threshold 0", 2),
-        (f"verify @/site --key {STRANGER.keyid} --threshold 2", 2),
-        (f"verify @/site --key {STRANGER.keyid} --now yesterday", 2),
+        (f"verify @/site --key {UNTRUSTED_KEY.keyid} --threshold 0", 2),
+        (f"verify @/site --key {UNTRUSTED_KEY.keyid} --threshold 2", 2),
+        (f"verify @/site --key {UNTRUSTED_KEY.keyid} --now yesterday", 2),
     ],
 )
 def test_check_errors_are_one_sentence(run: Run, words: str, status: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.drill.sample_manifest import PUBLISHER, STRANGER
+from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.provider.backends.site_backend import open_served
 from phase_boot.publish.keys.keyfile import encode_key
 from phase_boot.trust.keys import SigningKey
@@ -32,7 +32,7 @@ PUBLISH = (
 
 @pytest.fixture(autouse=True)
 def keys(desk: Path) -> None:
-    named = {"a": A, "b": B, "c": C, "one": PUBLISHER, "two": SECOND, "stranger": STRANGER}
+    named = {"a": A, "b": B, "c": C, "one": PUBLISHER, "two": SECOND, "stranger": UNTRUSTED_KEY}
     for name, key in named.items():
         (desk / name).write_bytes(encode_key(key, None))
         (desk / name).chmod(0o600)
@@ -98,7 +98,7 @@ def test_a_rotation_needs_the_old_keys_and_the_new_ones(run: Run, desk: Path) ->
 def test_a_signer_is_shown_the_changes(run: Run, desk: Path) -> None:
     run(ALONE)
     run(
-        f"root rotate @/root --add-publisher {STRANGER.keyid} --remove-publisher @/one "
+        f"root rotate @/root --add-publisher {UNTRUSTED_KEY.keyid} --remove-publisher @/one "
         "--add-publisher @/two --threshold 2 --add-root-key @/b --root-threshold 2 --expires +9d"
     )
     status, out, _ = run("root sign @/root --show")
@@ -106,7 +106,7 @@ def test_a_signer_is_shown_the_changes(run: Run, desk: Path) -> None:
     for line in (
         f"+ key of the root {B.keyid}",
         "~ 2 must sign for the root, was 1",
-        f"+ key of channel stable {STRANGER.keyid}",
+        f"+ key of channel stable {UNTRUSTED_KEY.keyid}",
         f"- key of channel stable {PUBLISHER.keyid}",
         "~ 2 must sign for channel stable, was 1",
         "~ channel stable until 20",

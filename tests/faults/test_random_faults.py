@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from phase_boot.drill.matrix import walk
+from phase_boot.drill.matrix import random_plan
 from tests.support.drills import drilled
 
 
@@ -16,11 +16,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_a_boot_with_several_faults(seed: int) -> None:
-    name, plan = walk(str(seed), count=2 + seed % 5)
+    name, plan = random_plan(str(seed), count=2 + seed % 5)
     drilled(name, plan)
 
 
 def test_a_seed_always_draws_the_same_boot() -> None:
-    runs = [drilled(*walk("7", count=4)) for _ in range(2)]
+    runs = [drilled(*random_plan("7", count=4)) for _ in range(2)]
     assert runs[0].plan.injected == runs[1].plan.injected
-    assert runs[0].scene.lines.lines == runs[1].scene.lines.lines
+    assert runs[0].scenario.journal.lines == runs[1].scenario.journal.lines

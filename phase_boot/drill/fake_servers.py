@@ -1,4 +1,4 @@
-"""Mirrors in memory behind `ports.fetcher.Fetcher`; each can be made to misbehave."""
+"""HTTP servers in memory behind `ports.fetcher.Fetcher`: mirrors, gateways, peers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _ARTIFACTS = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 
 @dataclass
-class Site:
-    """One mirror: its files by path, and its misbehaviour."""
+class FakeServer:
+    """One server: its files by path, and its misbehaviour."""
 
     files: dict[str, bytes]
-    twist: Callable[[str, bytes], bytes] = lambda _path, data: data
+    tamper: Callable[[str, bytes], bytes] = lambda _path, data: data
+    """Changes the content of a response, by its path."""
     vanish_after: int | None = None
     """Bytes of one response after which the connection is lost, once."""
     silent_after: int | None = None
@@ -42,7 +43,7 @@ class Site:
     """`Retry-After` of a 503 response, in seconds."""
     hangs: bool = False
     portal: str | None = None
-    """The login page that a captive portal puts in place of this site."""
+    """The login page that a captive portal puts in place of this server."""
     piece_seconds: float = 0.01
     """Seconds for each PIECE bytes."""
     quick: frozenset[str] = frozenset()
@@ -55,8 +56,8 @@ class Site:
     """Whether it does not support ranges."""
     tracker: Callable[[bytes], bytes] | None = None
     """Its tracker, which answers announcements; None if it has none."""
-    asked: Counter[str] = field(default_factory=Counter)
-    asked_at: list[float] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
+    request_times: list[float] = field(default_factory=list)
     """Loop time of each request, in seconds."""
 
 
@@ -65,22 +66,22 @@ def dags_of_all() -> dict[str, int]:
     return {str(build_dag(chunked(data)).root): len(data) for data in _ARTIFACTS.values()}
 
 
-def site_with_chunks(**changes: object) -> Site:
-    """Return a good site whose manifest names the chunks of each artifact."""
+def server_with_chunks(**changes: object) -> FakeServer:
+    """Return a mirror whose manifest names the chunks of each artifact."""
     trees = {name: build_dag(chunked(data)) for name, data in _ARTIFACTS.items()}
     dags = {name: str(tree.root) for name, tree in trees.items()}
-    site = good_site(**({"dags": dags} | changes))
+    server = good_server(**({"dags": dags} | changes))
     for tree in trees.values():
-        site.files[f"dag/{tree.root}.car"] = b"".join(tree.car())
-    return site
+        server.files[f"dag/{tree.root}.car"] = b"".join(tree.car())
+    return server
 
 
-def gateway_with_chunks() -> Site:
+def gateway_with_chunks() -> FakeServer:
     """Return a gateway with the blocks of each artifact, and no file."""
     files: dict[str, bytes] = {}
     for data in (KERNEL, INITRAMFS, ROOTFS):
         files |= blocks_of(data, chunked(data))
-    return Site(files)
+    return FakeServer(files)
 
 
 def blocks_of(data: bytes, chunks: ChunkList) -> dict[str, bytes]:
@@ -98,18 +99,18 @@ def chunked(data: bytes) -> ChunkList:
     return ChunkList.of((bytes.fromhex(Digest.of(piece).hex), len(piece)) for piece in pieces)
 
 
-def good_site(**changes: object) -> Site:
-    """Return a site with the three artifacts and a signed manifest."""
+def good_server(**changes: object) -> FakeServer:
+    """Return a mirror with the three artifacts and a signed manifest."""
     files = {f"cas/sha256/{Digest.of(data).hex}": data for data in (KERNEL, INITRAMFS, ROOTFS)}
     files["stable/amd64/manifest.json"] = signed(document(**({"mirrors": []} | changes)))
-    return Site(files)
+    return FakeServer(files)
 
 
-class Sites:
-    """Implements `ports.fetcher.Fetcher` on sites by their base URL."""
+class FakeFetcher:
+    """Implements `ports.fetcher.Fetcher` on servers by their base URL."""
 
-    def __init__(self, **sites: Site) -> None:
-        self.by_base = {f"http://{name}": site for name, site in sites.items()}
+    def __init__(self, **servers: FakeServer) -> None:
+        self.servers = {f"http://{name}": server for name, server in servers.items()}
         self.offsets: list[tuple[str, int]] = []
         self.spans: list[tuple[str, int, int]] = []
         self.reaches: set[Reach] = set()
@@ -129,8 +130,8 @@ class Sites:
     ) -> bytes:
         self.reaches.add(reach)
         self.redirects.add(redirects)
-        for base, site in self.by_base.items():
-            for target in site.moved if url.startswith(f"{base}/") else ():
+        for base, server in self.servers.items():
+            for target in server.moved if url.startswith(f"{base}/") else ():
                 on_redirect(target)
         data = bytearray()
         async for piece in self._answer(url, 0):
@@ -175,43 +176,44 @@ class Sites:
         self, url: str, offset: int, *, ranged: bool = False
     ) -> AsyncGenerator[bytes, None]:
         base, path = next(
-            (base, url[len(base) + 1 :]) for base in self.by_base if url.startswith(base + "/")
+            (base, url[len(base) + 1 :]) for base in self.servers if url.startswith(base + "/")
         )
-        site = self.by_base[base]
-        site.asked[path] += 1
-        site.asked_at.append(now := asyncio.get_running_loop().time())
-        if now < site.up_at:
+        server = self.servers[base]
+        server.requests[path] += 1
+        server.request_times.append(now := asyncio.get_running_loop().time())
+        if now < server.up_at:
             raise FetchFailed("the connection failed: connection refused", retryable=True)
-        if now < site.busy_until:
-            raise FetchFailed("it answered HTTP 503", retryable=True, retry_after=site.retry_after)
-        if site.portal:
-            raise Intercepted(site.portal)
-        if site.hangs:
+        if now < server.busy_until:
+            reason, pause = "it answered HTTP 503", server.retry_after
+            raise FetchFailed(reason, retryable=True, retry_after=pause)
+        if server.portal:
+            raise Intercepted(server.portal)
+        if server.hangs:
             await asyncio.sleep(15)
             raise FetchFailed("it stopped answering", retryable=True)
-        if site.busy_every and site.asked.total() % site.busy_every == 0:
+        if server.busy_every and server.requests.total() % server.busy_every == 0:
             raise FetchFailed("it answered HTTP 500", retryable=True)
-        if path not in site.files:
+        if path not in server.files:
             raise FetchFailed("it does not have it (HTTP 404)", retryable=False)
-        if ranged and offset and site.whole_only:
+        if ranged and offset and server.whole_only:
             raise RangesUnsupported("it sends files only as a whole")
-        data = site.twist(path, site.files[path])
-        seconds = 0.0 if path in site.quick else site.piece_seconds
-        async for piece in self._pieces(site, data, offset, seconds):
+        data = server.tamper(path, server.files[path])
+        seconds = 0.0 if path in server.quick else server.piece_seconds
+        async for piece in self._pieces(server, data, offset, seconds):
             yield piece
-        while path == site.endless:
-            await asyncio.sleep(site.piece_seconds)
+        while path == server.endless:
+            await asyncio.sleep(server.piece_seconds)
             yield bytes(PIECE)
 
     @staticmethod
     async def _pieces(
-        site: Site, data: bytes, offset: int, seconds: float
+        server: FakeServer, data: bytes, offset: int, seconds: float
     ) -> AsyncGenerator[bytes, None]:
         for start in range(offset, len(data), PIECE):
-            if site.vanish_after is not None and start - offset >= site.vanish_after:
-                site.vanish_after = None
+            if server.vanish_after is not None and start - offset >= server.vanish_after:
+                server.vanish_after = None
                 raise FetchFailed("the connection failed", retryable=True)
-            if site.silent_after is not None and start - offset >= site.silent_after:
+            if server.silent_after is not None and start - offset >= server.silent_after:
                 await asyncio.sleep(FOR_EVER)
             await asyncio.sleep(seconds)
             yield data[start : start + PIECE]
