@@ -20,7 +20,9 @@ MAX_BASE: Final = 512
 """Characters of a base URL in a document or a policy."""
 MAX_NAME: Final = 253
 """Characters of a host name (RFC 1035 section 2.3.4)."""
-LAST_PORT: Final = 65535
+MIN_USER_PORT: Final = 1024
+"""Lower ports are those of system services (RFC 6335); no peer listens there."""
+MAX_PORT: Final = 65535
 PORTS: Final = {"http": 80, "https": 443}
 """The accepted schemes with their default ports."""
 
@@ -286,9 +288,9 @@ def _port(text: str, default: int) -> int:
     """Return the port in ``text``, which is empty or starts with a colon."""
     if not text:
         return default
-    if not _PORT.fullmatch(text, 1) or int(text[1:]) > LAST_PORT:
+    if not _PORT.fullmatch(text, 1) or int(text[1:]) > MAX_PORT:
         raise BadUrl(
-            f"its port is {text[1:20] or 'missing'}; write a number from 1 to {LAST_PORT} after "
+            f"its port is {text[1:20] or 'missing'}; write a number from 1 to {MAX_PORT} after "
             "the colon, and an IPv6 address in [ ]"
         )
     return int(text[1:])

@@ -34,8 +34,8 @@ from phase_boot.machine.errors import NotLocal, NotPrivate
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.retries import Retry
-from phase_boot.machine.waiting import LAN, Pause, RetryDue, answer_or_retry
-from phase_boot.ports.finder import server_of
+from phase_boot.machine.waiting import Pause, RetryDue, answer_or_retry
+from phase_boot.ports.finder import LAN, server_of
 from phase_boot.ports.network import SetupFailed
 from phase_boot.ports.operator import Answer, MenuAction, Report
 from phase_boot.ports.reports import NotSaved

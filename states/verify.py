@@ -25,7 +25,7 @@ from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
-from phase_boot.ports.finder import Candidate, server_of
+from phase_boot.ports.finder import LAN, Candidate, server_of
 from phase_boot.ports.network import Link
 from phase_boot.ports.state_files import StateFiles
 from phase_boot.store.errors import StoreError
@@ -33,7 +33,6 @@ from phase_boot.trust.client import Updater
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import BootRequirements, Verified
 
-LAN: Final = "lan"
 MAX_SESSIONS: Final = 32
 """Candidates that are queried at the same time."""
 

@@ -18,6 +18,7 @@ from typing import Final
 from phase_boot.adapters.storage.folder_store import FolderOpener
 from phase_boot.adapters.system import sinks
 from phase_boot.adapters.system.system_clock import SystemClock
+from phase_boot.app.edge import FAILED, USAGE
 from phase_boot.console.display import display_of
 from phase_boot.console.lines import Console
 from phase_boot.content.arch import Arch
@@ -51,10 +52,6 @@ from policies.model import Mode, Policy, PolicyError, gateways_from
 from policies.read import parse_policy, read_policy
 from policies.write import render_policy, trust_from_options
 
-EXIT_FAILED: Final = 1
-"""Exit status where not all artifacts are in the store."""
-EXIT_USAGE: Final = 2
-"""Exit status of an invalid request."""
 MIB: Final = 1024 * 1024
 UNBOUNDED: Final = 1 << 60
 """Bytes of a store without a limit."""
@@ -112,7 +109,7 @@ def prefetch(request: PrefetchRequest, worker: NetworkWorker) -> int:
         files = sinks.asked_for(request.journal)
     except (_InvalidRequest, sinks.JournalUnusable) as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
+        return USAGE
     return asyncio.run(_prefetch(plan, worker, files))
 
 
@@ -217,7 +214,7 @@ async def _prefetch(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -
         return 0
     finally:
         journal.flush()
-    return EXIT_FAILED
+    return FAILED
 
 
 def _tracker(

@@ -15,6 +15,10 @@ MIN_PIECE_SIZE: Final = 256 * 1024
 """Bytes of the smallest piece."""
 MAX_PIECES: Final = 4096
 """Pieces of a file at most, so that a bitfield is at most 1 KiB of text."""
+MAX_ANNOUNCED: Final = 8
+"""Artifacts of one announcement; a tracker accepts no more."""
+MAX_FAILED: Final = 16
+"""Peers that one announcement reports as failed; a tracker accepts no more."""
 _HEX: Final = frozenset("0123456789abcdef")
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from phase_boot.discovery.query import CACHE, LAN, discovery_query, search_order, typed_urls
+from phase_boot.discovery.query import discovery_query, search_order, typed_urls
 from phase_boot.discovery.search import NetworkWatch, search
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.handler import Ports
-from phase_boot.ports.finder import Candidate, host_of, server_of
+from phase_boot.ports.finder import CACHE, LAN, Candidate, host_of, server_of
 from phase_boot.ports.network import Link, link_towards
 
 

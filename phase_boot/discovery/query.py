@@ -5,18 +5,11 @@ Discover, Verify, Fetch and the Shell use the same query, so it is below all of 
 
 from __future__ import annotations
 
-from typing import Final
-
 from phase_boot.content.arch import Arch
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.handler import Ports
-from phase_boot.ports.finder import DiscoveryQuery
+from phase_boot.ports.finder import CACHE, DiscoveryQuery
 from phase_boot.trust.strict_json import canonical
-
-CACHE: Final = "cache"
-"""Origin of the manifest that the stick remembers."""
-LAN: Final = "lan"
-"""Origin of providers that are announced on this network."""
 
 
 def discovery_query(boot: BootContext) -> DiscoveryQuery:

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from phase_boot.journal.event import Event
 from phase_boot.journal.network_events import DiscoveryFailed, FinderIgnored
-from phase_boot.ports.finder import Candidate, DiscoveryQuery, Finder, FinderFailed
+from phase_boot.ports.finder import MAX_REASONS, Candidate, DiscoveryQuery, Finder, FinderFailed
 from phase_boot.ports.network import Link, Network, reach_of
 
 MAX_RESTARTS: Final = 8
@@ -23,8 +23,6 @@ SNAPSHOT_SECONDS: Final = 2.0
 """Seconds to wait for the first snapshot of the links."""
 STOP_SECONDS: Final = 5.0
 """Seconds to wait for cancelled finders."""
-MAX_REASONS: Final = 8
-"""`finder.ignored` events of one finder in one search, one for each reason."""
 MAX_REASON: Final = 200
 """Characters kept of a reason."""
 MAX_QUEUED: Final = 64

@@ -1,7 +1,8 @@
 """Parses a tracker's reply to an announcement.
 
 The reply is untrusted. It may name at most `MAX_REPLY_PEERS` peers, and only at addresses of this
-network and ports from `MIN_PORT` on, so that a tracker cannot direct requests to local services.
+network and ports from `MIN_USER_PORT` on, so that a tracker cannot direct requests to local
+services.
 The pieces that peers are reported to have are hints: chunks are verified by their hashes.
 """
 
@@ -14,12 +15,10 @@ from typing import Final
 
 from phase_boot.content.pieces import decode_bitfield
 from phase_boot.ports.finder import host_of
-from phase_boot.url import BadUrl, Scope, Url, announced, scope_of
+from phase_boot.url import MIN_USER_PORT, BadUrl, Scope, Url, announced, scope_of
 
 MAX_REPLY_PEERS: Final = 16
 """Peers that are read of one reply; the rest is ignored."""
-MIN_PORT: Final = 1024
-"""Lower ports belong to services of a machine; no peer listens there."""
 MAX_PEER_URL: Final = 64
 """Characters of a peer's URL."""
 PLAIN_HTTP: Final = "http"
@@ -87,4 +86,4 @@ def _is_peer(text: str, *, own: bool) -> bool:
     except BadUrl:
         return False
     literal = url.scheme == PLAIN_HTTP and url.scope is not Scope.NAME
-    return literal and text == url.origin and url.port >= MIN_PORT
+    return literal and text == url.origin and url.port >= MIN_USER_PORT

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from phase_boot.content.cid import Cid
-from phase_boot.content.pieces import PieceMap
+from phase_boot.content.pieces import MAX_ANNOUNCED, MAX_FAILED, PieceMap
 from phase_boot.download.announce_reply import parse_artifacts
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.peer_session import PeerSession
@@ -46,12 +46,8 @@ LIMIT_GRACE_SECONDS: Final = 0.4
 """Time for the first reply; after it every chunk may be requested until the reply comes."""
 STOP_SECONDS: Final = 0.5
 """Time for the last announcements, `stopped`."""
-MAX_FAILED: Final = 16
-"""Peers reported as failed in one announcement; a tracker accepts no more."""
 MAX_REPLY: Final = 96 * 1024
 """Bytes of one reply."""
-MAX_SESSIONS: Final = 8
-"""Artifacts in one announcement."""
 PLAIN_HTTP: Final = "http://"
 """Only these providers are trackers: an HTTPS mirror is on the Internet and sees no LAN address."""
 
@@ -96,7 +92,7 @@ class TrackerClient:
         if session is None:
             yield None
             return
-        self._sessions = [*self._sessions, session][-MAX_SESSIONS:]
+        self._sessions = [*self._sessions, session][-MAX_ANNOUNCED:]
         try:
             yield session
         finally:

@@ -7,12 +7,11 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final
 
+from phase_boot.drill.virtual_time import FOR_EVER
 from phase_boot.machine.errors import NoNetwork
 from phase_boot.ports.network import Link, Setup, SetupFailed
 
 ETH0: Final = Link("eth0", ("10.0.0.2/24",), gateways=("10.0.0.1",), dns=("10.0.0.1",))
-_NEVER: Final = 1e9
-"""Seconds; longer than any scenario."""
 
 
 @dataclass
@@ -41,7 +40,7 @@ class FakeNetwork:
         before = self._now()
         yield before
         while True:
-            await self._changed(until=asyncio.get_running_loop().time() + _NEVER)
+            await self._changed(until=asyncio.get_running_loop().time() + FOR_EVER)
             if (now := self._now()) != before:
                 before = now
                 yield now

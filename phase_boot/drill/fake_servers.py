@@ -13,13 +13,13 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download.gateway_source import block_path
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
+from phase_boot.drill.virtual_time import FOR_EVER
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported, ignore_redirect
 from phase_boot.trust.manifest import MAX_SIZE
 from policies.model import Reach
 
 PIECE = 1000
 CHUNK = 700
-FOR_EVER = 1e9
 _ARTIFACTS = {"kernel": KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 

@@ -17,11 +17,10 @@ from typing import Any, Final, get_args
 from phase_boot.drill.injection import DATE_JUMP, SUSPENSION_SECONDS, Fault, FaultKind, Plan
 from phase_boot.drill.members import Kind, Member, hints_of, is_port, members_of
 from phase_boot.drill.mutate import descriptor_of, flip, replace_all, truncate
-from phase_boot.drill.virtual_time import ThreadHangs
+from phase_boot.drill.virtual_time import FOR_EVER, ThreadHangs
 from phase_boot.store.disk import OPEN_FILE
 from phase_boot.store.errors import StoreError, store_errors
 
-FOR_EVER: Final = 1e9
 ERRNO: Final = {
     FaultKind.NO_SPACE: errno.ENOSPC,
     FaultKind.IO_ERROR: errno.EIO,

@@ -9,11 +9,13 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+FOR_EVER: Final = 1e9
+"""Seconds: longer than every timer of a boot."""
 NOON = datetime(2025, 11, 20, 12, tzinfo=UTC)
 
 

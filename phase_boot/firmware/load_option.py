@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 from uuid import UUID
 
-MAX_BYTES: Final = 4096
-"""Longest variable that is read."""
+MAX_VARIABLE: Final = 4096
+"""Bytes of a variable that are read, at most."""
 MAX_NODES: Final = 32
 _HEAD: Final = struct.Struct("<IH")
 _NODE: Final = struct.Struct("<BBH")
@@ -128,8 +128,8 @@ def read_load_option(raw: bytes) -> DevicePath:
     Raises:
         BadLoadOption: more than 4096 bytes, more than 32 nodes, or not well-formed.
     """
-    if len(raw) > MAX_BYTES:
-        raise BadLoadOption(f"more than {MAX_BYTES} bytes")
+    if len(raw) > MAX_VARIABLE:
+        raise BadLoadOption(f"more than {MAX_VARIABLE} bytes")
     if len(raw) < _HEAD.size:
         raise BadLoadOption("it ends before its head does")
     _attributes, length = _HEAD.unpack_from(raw)

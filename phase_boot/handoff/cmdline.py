@@ -29,6 +29,8 @@ MAX_LENGTH: Final = 2046
 `COMMAND_LINE_SIZE` is 2,048 bytes on amd64 and on arm64, with the terminating zero. The amd64
 kernel announces 2,047 in its header, and `kexec_file_load` counts the zero against that.
 """
+MAX_READ: Final = 8192
+"""Bytes read of `/proc/cmdline`, at most."""
 WIPES_MEMORY: Final = "init_on_free=1"
 """Linux then zeroes every free page of RAM while it starts, and every page that is freed later."""
 PREFIX: Final = "phase."

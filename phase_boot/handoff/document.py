@@ -37,8 +37,8 @@ _LINK: Final = re.compile(r"[!-~]{1,64}")
 _VLAN: Final = re.compile(r"|[1-9][0-9]{0,3}")
 _PROXY: Final = re.compile(r"|[!-~]{1,1024}")
 _ARTIFACT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_LOCATION: Final = re.compile(r"[A-Za-z0-9:._/+-]{1,512}")
+GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LOCATION: Final = re.compile(r"[A-Za-z0-9:._/+-]{1,512}")
 _SOURCE: Final = re.compile(r"[!-~]{1,1024}")
 
 _T = TypeVar("_T")
@@ -281,8 +281,8 @@ def _cache(table: Mapping[str, object]) -> CachePartition | None:
     if table.keys() != {field.name for field in fields(CachePartition)}:
         raise BadHandoff("cache: a field is missing or unknown")
     return CachePartition(
-        guid=_matching(table["guid"], "cache", _GUID),
-        location=_matching(table["location"], "cache", _LOCATION),
+        guid=_matching(table["guid"], "cache", GUID),
+        location=_matching(table["location"], "cache", LOCATION),
     )
 
 

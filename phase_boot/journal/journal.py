@@ -25,6 +25,8 @@ PAST: Final = frozenset(
 """Durations, as event and field, that end when their event is written."""
 MAX_TEXT: Final = 2000
 """Characters kept of each text field, so that a peer cannot flood the journal."""
+MAX_EARLIER: Final = 1024 * 1024
+"""Bytes of the previous run's journal that a daemon reads, and whose lines it counts."""
 
 
 class Sink(Protocol):

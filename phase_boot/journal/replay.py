@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from phase_boot.journal.consistency import ConsistencyCheck, Contradiction
-from phase_boot.journal.journal import PAST
+from phase_boot.journal.journal import MAX_EARLIER, PAST
 from phase_boot.journal.run_events import JournalCut
 from phase_boot.journal.schema import problem_of
 from phase_boot.journal.transitions import TOLERANCE, BadLine, TransitionCheck
@@ -22,8 +22,6 @@ from phase_boot.trust.manifest import Manifest
 
 MAX_LINE: Final = 1024 * 1024
 """Longest line in characters."""
-MAX_EARLIER: Final = 1024 * 1024
-"""Bytes of the previous run's journal that a daemon reads, and whose lines it counts."""
 
 
 class ImpossibleJournalError(Exception):

@@ -18,7 +18,6 @@ from phase_boot.ports import finder as port
 from phase_boot.ports.network import reach_of
 from phase_boot.ports.operator import Answer, Report
 
-LAN: Final = "lan"
 FOLLOWED: Final = frozenset({NothingFound.__name__, BehindPortal.__name__})
 """Failures of Discover, which has searched after every change of the network until its end."""
 
@@ -137,7 +136,7 @@ async def _provider(
     known = boot.rejected_urls | {each.candidate.url for each in boot.deferred}
     hosts = {port.host_of(url) for url in known}
     try:
-        if finder.origin != LAN:
+        if finder.origin != port.LAN:
             return None
         async with aclosing(finder.find(query)) as candidates:
             async for candidate in candidates:
@@ -147,10 +146,10 @@ async def _provider(
                 if port.host_of(candidate.url) not in hosts and not is_banned:
                     return f"{candidate.url} has turned up"
     except port.FinderFailed as failure:
-        ports.emit(DiscoveryFailed(origin=LAN, reason=str(failure)))
+        ports.emit(DiscoveryFailed(origin=port.LAN, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - a finder's fault must not end the pause
         reason = f"it has a fault: {type(fault).__name__}: {fault}"
-        ports.emit(DiscoveryFailed(origin=LAN, reason=reason))
+        ports.emit(DiscoveryFailed(origin=port.LAN, reason=reason))
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.adapters.system.tpm import pcrs
 from phase_boot.content.digest import Digest
-from phase_boot.handoff.cmdline import parse
+from phase_boot.handoff.cmdline import MAX_READ, parse
 from phase_boot.handoff.document import MAX_BYTES
 from phase_boot.journal.event import Event
 from phase_boot.machine.backoff import Backoff
@@ -54,8 +54,6 @@ MODULES_MIB: Final = 64
 ATTEMPTS: Final = 5
 BACKOFF: Final = Backoff(first=2, longest=30)
 """Pauses between upload attempts: the network may not have an address yet."""
-MAX_CMDLINE: Final = 8192
-"""Bytes read of the kernel's command line."""
 MAX_ROOTFS: Final = 128
 """Bytes read of the file with the digest of the rootfs."""
 
@@ -131,7 +129,7 @@ def _read_record(paths: Paths) -> BootRecord:
         raw = read_regular(paths.handoff / "handoff.json", MAX_BYTES)
         rootfs = read_regular(paths.handoff / "rootfs.sha256", MAX_ROOTFS)
         record = BootRecord.of(raw, Digest.parse(rootfs.decode("ascii").strip()))
-        cmdline = read_regular(paths.root / "proc/cmdline", MAX_CMDLINE).decode("latin-1")
+        cmdline = read_regular(paths.root / "proc/cmdline", MAX_READ).decode("latin-1")
     except (OSError, ValueError) as error:
         raise InvalidHandoff(
             f"The hand-over document cannot be read ({error}): boot this machine from its stick."

@@ -16,6 +16,8 @@ from policies.model import Reach
 Buffer: TypeAlias = bytes | bytearray
 """Consecutive bytes of a response body. The receiver owns it and may change it."""
 
+STALL_SECONDS: Final = 15
+"""Time without a byte after which a source counts as stalled."""
 MAX_RETRY_AFTER_SECONDS: Final = 300.0
 """Upper bound of Retry-After; a longer pause counts as this one."""
 

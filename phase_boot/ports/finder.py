@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from phase_boot.content.arch import Arch
 from phase_boot.url import BadUrl, Url
+
+LAN: Final = "lan"
+"""Origin of providers that are announced on this network."""
+CACHE: Final = "cache"
+"""Origin of the manifest that the stick remembers."""
+SERVICE: Final = "_phase-image._tcp.local."
+"""DNS-SD type that providers announce and that the mDNS finder asks for."""
+MAX_REASONS: Final = 8
+"""`finder.ignored` events of one finder in one search, one for each reason."""
 
 
 class FinderFailed(Exception):

@@ -13,12 +13,16 @@ from typing import Final
 
 from phase_boot.ports.fetcher import Buffer, ignore_redirect
 from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed, Ignored
-from phase_boot.privsep.protocol import FrameKind, ProtocolError, encode_request, wait_readable
+from phase_boot.privsep.protocol import (
+    REPLY_SECONDS,
+    FrameKind,
+    ProtocolError,
+    encode_request,
+    wait_readable,
+)
 from phase_boot.privsep.response import WorkerBody, WorkerResponse, text_of
 from policies.model import Reach
 
-REPLY_SECONDS: Final = 60.0
-"""Time without a frame after which the worker counts as hung; its own timeouts are shorter."""
 MAX_CANDIDATES: Final = 1024
 
 

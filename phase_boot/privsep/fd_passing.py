@@ -15,12 +15,10 @@ import struct
 from collections.abc import AsyncGenerator
 from typing import Final, Protocol
 
-from phase_boot.ports.fetcher import Buffer, FetchFailed, PassedBody
+from phase_boot.ports.fetcher import STALL_SECONDS, Buffer, FetchFailed, PassedBody
 from phase_boot.privsep.protocol import ProtocolError, wait_readable, wait_writable
 from policies.model import Reach
 
-STALL_SECONDS: Final = 15
-"""Time without a byte after which a source counts as hung."""
 MAX_READ: Final = 1024 * 1024
 """Bytes of one read."""
 _REMAINING: Final = struct.Struct("!Q")

@@ -22,10 +22,15 @@ from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.peer_sharing import OFFSET_TYPE, PeerResponder, SharedArtifact
-from phase_boot.privsep.protocol import FrameKind, decode_failure, encode_failure, wait_readable
+from phase_boot.privsep.protocol import (
+    REPLY_SECONDS,
+    FrameKind,
+    decode_failure,
+    encode_failure,
+    wait_readable,
+)
 from policies.model import Reach
 
-REPLY_SECONDS: Final = 60.0
 MAX_PACKET: Final = 128 * 1024
 MAX_AT_ONCE: Final = 16
 _HEAD: Final = struct.Struct("!IB")

@@ -21,6 +21,11 @@ MAX_TEXT: Final = 2048
 """Bytes of an error text."""
 MAX_SECONDS_TEXT: Final = 16
 """Characters of a decimal number of seconds."""
+REPLY_SECONDS: Final = 60.0
+"""Time without a frame after which the other process counts as hung.
+
+The worker's own timeouts are shorter.
+"""
 MAX_REQUEST: Final = 16 * 1024
 MAX_FRAME: Final = 256 * 1024
 _HEAD: Final = struct.Struct("!BI")

@@ -23,13 +23,13 @@ from zeroconf import (  # type: ignore[attr-defined] # AddressResolver is missin
 )
 from zeroconf.asyncio import AsyncZeroconf
 
+from phase_boot.ports.finder import SERVICE
 from phase_boot.provider.backends.backend import OfferedVersion
 from phase_boot.provider.events import Announced, AnnounceFailed, Emit, Withdrawn
 from phase_boot.provider.interfaces import NetworkInterface, local_addresses, unique_label
 from phase_boot.store.layout import manifest_path
 from phase_boot.url import BadUrl, announced
 
-SERVICE: Final = "_phase-image._tcp.local."
 POLL_SECONDS: Final = 1.0
 WITHDRAW_SECONDS: Final = 3.0
 UPDATE_SECONDS: Final = 20.0

@@ -25,6 +25,8 @@ from phase_boot.trust.strict_json import MAX_BYTES, MAX_DEPTH, canonical, read_d
 from phase_boot.trust.verify import SignedManifest, check_signatures
 
 SCHEMA: Final = "phase-boot-state-v1"
+TRUST_FOLDER: Final = "trust"
+"""Folder of roots and rollback state beside the artifacts of a store."""
 MAX_SEEN: Final = 8
 """Pairs of channel and architecture that are kept; a stick has one, a desktop several."""
 MAX_STATE_BYTES: Final = (MAX_SEEN + 1) * MAX_BYTES

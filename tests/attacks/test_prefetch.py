@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from phase_boot.app.prefetch import EXIT_FAILED, PrefetchRequest, prefetch
+from phase_boot.app.edge import FAILED
+from phase_boot.app.prefetch import PrefetchRequest, prefetch
 from phase_boot.drill.fake_servers import FakeFetcher, FakeServer, good_server
 from phase_boot.drill.sample_manifest import PUBLISHER, document, signed
 from phase_boot.drill.sample_root import (
@@ -86,7 +87,7 @@ def codes(events: list[dict[str, object]]) -> list[object]:
 def test_rollback_below_a_version_that_was_fetched(tmp_path: Path) -> None:
     assert fetch(tmp_path, mirror(NEW))[0] == 0
     status, events = fetch(tmp_path, mirror(OLD))
-    assert (status, codes(events)) == (EXIT_FAILED, ["manifest.rollback"])
+    assert (status, codes(events)) == (FAILED, ["manifest.rollback"])
     assert not any(event["event"] == "fetch.started" for event in events)
     assert fetch(tmp_path, mirror(NEW))[0] == 0
 
@@ -95,7 +96,7 @@ def test_rollback_after_a_crash_during_the_download(tmp_path: Path) -> None:
     with pytest.raises(Crash):
         fetch(tmp_path, mirror(NEW), fetcher=CrashingFetcher)
     status, events = fetch(tmp_path, mirror(OLD))
-    assert (status, codes(events)) == (EXIT_FAILED, ["manifest.rollback"])
+    assert (status, codes(events)) == (FAILED, ["manifest.rollback"])
 
 
 def test_rollback_below_a_version_that_had_expired(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_revoked_key_stays_revoked_where_the_newer_root_is_hidden(tmp_path: Pa
     new.files["root/2.json"] = signed_root(root_document(2, channels=renamed))
     assert fetch(tmp_path, new, root=root)[0] == 0
     status, events = fetch(tmp_path, mirror("2026"), root=root)
-    assert (status, codes(events)) == (EXIT_FAILED, ["signature.untrusted"])
+    assert (status, codes(events)) == (FAILED, ["signature.untrusted"])
 
 
 def test_a_state_that_was_deleted_is_reported(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 from zeroconf import ServiceInfo
 
 from phase_boot.adapters.finders.mdns import MAX_ADDRESSES, MAX_URL, manifest_urls
-from phase_boot.adapters.finders.mdns_cache import SERVICE
 from phase_boot.content.arch import Arch
-from phase_boot.ports.finder import DiscoveryQuery
+from phase_boot.ports.finder import SERVICE, DiscoveryQuery
 from phase_boot.url import Scope, Url
 from tests.fuzz.target import Target
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,12 +10,12 @@ from phase_boot.adapters.boot.efi_variables import GLOBAL, LOADER, EfiVariables,
 from phase_boot.adapters.boot.sysfs_disks import disks_with, partition_device
 from phase_boot.firmware.boot_disk import SILENT, BootDiskUnknown, BootVariables, booted_disk
 from phase_boot.firmware.load_option import BadLoadOption, DevicePath, read_load_option
+from phase_boot.handoff.document import GUID
 
 SEED_MARK: Final = Path("/run/phase-boot/seed")
 """File with the GUID of the mounted Seed partition, written by the initramfs."""
 LOADER_PARTITION: Final = "LoaderDevicePartUUID"
 BOOTED: Final = "BootCurrent"
-_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER_BYTES: Final = 2
 
 
@@ -71,7 +70,7 @@ class SysfsBootDisk:
             loader = text_of(self._variables.read_volatile(LOADER_PARTITION, LOADER))
         except OSError:
             loader = None
-        known = loader is not None and _GUID.fullmatch(loader.lower())
+        known = loader is not None and GUID.fullmatch(loader.lower())
         return BootVariables(loader=loader.lower() if loader and known else None, path=self._path())
 
     def _path(self) -> DevicePath:
@@ -89,6 +88,6 @@ class SysfsBootDisk:
             mark = (self._root / SEED_MARK.relative_to("/")).read_text("ascii").strip()
         except (OSError, ValueError):
             mark = ""
-        if not _GUID.fullmatch(mark):
+        if not GUID.fullmatch(mark):
             raise BootDiskUnknown(SILENT)
         return mark

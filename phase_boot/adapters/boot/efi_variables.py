@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from phase_boot.firmware.load_option import MAX_VARIABLE
+
 FOLDER: Final = Path("/sys/firmware/efi/efivars")
 GLOBAL: Final = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 """Vendor GUID of the variables that the UEFI specification defines."""
@@ -21,7 +23,6 @@ ATTRIBUTES: Final = struct.pack("<I", 7)
 """NON_VOLATILE, BOOTSERVICE_ACCESS and RUNTIME_ACCESS."""
 VOLATILE: Final = struct.pack("<I", 6)
 """BOOTSERVICE_ACCESS and RUNTIME_ACCESS."""
-MAX_BYTES: Final = 4096
 MAX_DIGESTED: Final = 1 << 20
 """Bytes of a variable, at most; a revocation list (dbx) has tens of KiB."""
 MAX_VARIABLES: Final = 4096
@@ -44,7 +45,7 @@ class EfiVariables:
         return self._folder.is_dir() and os.access(self._folder, os.W_OK)
 
     def read(self, name: str, vendor: str) -> bytes | None:
-        """Return a value without attributes, at most `MAX_BYTES`; None if missing."""
+        """Return a value without attributes, at most `MAX_VARIABLE`; None if missing."""
         raw = self._raw(name, vendor)
         return None if raw is None else raw[len(ATTRIBUTES) :]
 
@@ -104,7 +105,7 @@ class EfiVariables:
         except FileNotFoundError:
             return None
         with os.fdopen(fd, "rb", buffering=0) as file:
-            return file.read(MAX_BYTES + len(ATTRIBUTES)) or b""
+            return file.read(MAX_VARIABLE + len(ATTRIBUTES)) or b""
 
     def _path(self, name: str, vendor: str) -> Path:
         return self._folder / f"{name}-{vendor}"

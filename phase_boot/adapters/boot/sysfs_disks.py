@@ -12,6 +12,7 @@ from typing import Final
 from phase_boot.firmware.boot_disk import AtaDrive, BusPath, Device, Disk, PciDisk, UsbUnit
 from phase_boot.firmware.gpt import partition_guids
 from phase_boot.firmware.load_option import Nvme, Pci, Scsi, Sd
+from phase_boot.handoff.document import LOCATION
 
 SEED_NAME: Final = "PARTNAME=phase-seed"
 """Name of the Seed partition. Other disks are not read: they may sleep or be faulty."""
@@ -23,7 +24,6 @@ _SCSI: Final = re.compile(r"[0-9]+:([0-9]+):([0-9]+):([0-9]+)")
 _USB: Final = re.compile(r"[0-9]+-([0-9.]+):[0-9]+\.([0-9]+)")
 _ROOT_PORT: Final = re.compile(r"usb[0-9]+-port([0-9]+)")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
-_LOCATION: Final = re.compile(r"[A-Za-z0-9:._/+-]{1,512}")
 _RENUMBERED: Final = (
     (re.compile(r"/block/[^/]+$"), ""),
     (re.compile(r"/(usb|host|virtio|nvme|mmc|target)[0-9]+"), r"/\1"),
@@ -88,7 +88,7 @@ def location_of(folder: Path, devices: Path) -> str:
         controller = devices / text[1 : ata.end()]
         port = _number(controller / "ata_port" / controller.name / "port_no")
         text = f"{text[: ata.start()]}/ata{port}{text[ata.end() :]}"
-    return text if _LOCATION.fullmatch(text) else ""
+    return text if LOCATION.fullmatch(text) else ""
 
 
 def _seeds(root: Path) -> Iterator[Path]:

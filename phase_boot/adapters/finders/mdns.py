@@ -15,7 +15,6 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from phase_boot.adapters.finders.mdns_cache import (
-    SERVICE,
     Announcements,
     Instance,
     Sender,
@@ -29,7 +28,15 @@ from phase_boot.adapters.net.address_watch import (
     multicast_interfaces,
 )
 from phase_boot.adapters.system.lazy_import import LazyImport
-from phase_boot.ports.finder import Candidate, DiscoveryQuery, FinderFailed, Ignored, host_of
+from phase_boot.ports.finder import (
+    MAX_REASONS,
+    SERVICE,
+    Candidate,
+    DiscoveryQuery,
+    FinderFailed,
+    Ignored,
+    host_of,
+)
 from phase_boot.url import BadUrl, Scope, announced, scope_of
 
 if TYPE_CHECKING:
@@ -42,8 +49,6 @@ MAX_OF_ONE_SENDER: Final = 16
 """Candidates of one sender."""
 MAX_CANDIDATES: Final = 1000
 """Candidates of one search, at most; fewer than `privsep.client` accepts."""
-MAX_REASONS: Final = 8
-"""Reasons of ignored packets and records that one search reports, at most."""
 MAX_NAME: Final = 200
 """Characters of an instance name that are reported."""
 LAST_RESORT_SECONDS: Final = 0.5

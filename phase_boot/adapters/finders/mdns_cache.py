@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, TypeAlias
 
-SERVICE: Final = "_phase-image._tcp.local."
 MAX_SENDERS: Final = 256
 MAX_INSTANCES: Final = 32
 """Of one sender."""

@@ -21,7 +21,8 @@ from zeroconf import (  # type: ignore[attr-defined] # its __all__ has only the 
     DNSText,
 )
 
-from phase_boot.adapters.finders.mdns_cache import SERVICE, Address, Pointer, Record, Server, Text
+from phase_boot.adapters.finders.mdns_cache import Address, Pointer, Record, Server, Text
+from phase_boot.ports.finder import SERVICE
 
 MAX_PACKET: Final = 9000
 """Bytes; RFC 6762, section 17."""

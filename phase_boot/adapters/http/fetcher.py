@@ -30,12 +30,16 @@ from phase_boot.adapters.http.response_head import (
     whole_of,
 )
 from phase_boot.adapters.net.address_watch import on_link
-from phase_boot.ports.fetcher import FetchFailed, PassedBody, RangesUnsupported, ignore_redirect
+from phase_boot.ports.fetcher import (
+    STALL_SECONDS,
+    FetchFailed,
+    PassedBody,
+    RangesUnsupported,
+    ignore_redirect,
+)
 from phase_boot.url import BadUrl, Url
 from policies.model import Reach
 
-STALL_SECONDS: Final = 15
-"""Time without data after which a source counts as stalled."""
 DOCUMENT_SECONDS: Final = 30
 """Total time limit of a small document."""
 LEAST_DETACHED: Final = 1024 * 1024

@@ -10,10 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.adapters.kexec.probe import NO_LOCKDOWN
+from phase_boot.adapters.system.programs import MAX_OUTPUT
 from phase_boot.ports.kexec import LoadRefused
-
-MAX_SAID: Final = 300
-"""Characters of a program's output in a message, at most."""
 
 WORDS: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -53,7 +51,7 @@ def refusal(said: str, *, lockdown: str) -> LoadRefused:
     """Return the refusal for kexec-tools' standard error under this lockdown mode."""
     number = _errno_of(said)
     if number is None:
-        return LoadRefused(said[:MAX_SAID] or "kexec failed without a message")
+        return LoadRefused(said[:MAX_OUTPUT] or "kexec failed without a message")
     name = errno.errorcode[number]
     words = WORDS.get(number) or os.strerror(number)
     if number in _FORBIDDEN and lockdown != NO_LOCKDOWN:

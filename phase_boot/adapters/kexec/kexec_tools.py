@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.adapters.kexec.kexec_errors import MAX_SAID, refusal
+from phase_boot.adapters.kexec.kexec_errors import refusal
 from phase_boot.adapters.kexec.probe import lockdown, support
+from phase_boot.adapters.system.programs import MAX_OUTPUT
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.handoff.kernel import Kernel, UnknownKernel
 from phase_boot.handoff.unpack import kernel_bytes, verified_bytes
@@ -95,7 +96,7 @@ class KexecTools:
         if process.returncode == 0:
             return None
         text = " ".join(said.decode("utf-8", "replace").split())
-        return text[:MAX_SAID] or f"exit status {process.returncode}"
+        return text[:MAX_OUTPUT] or f"exit status {process.returncode}"
 
 
 @contextmanager

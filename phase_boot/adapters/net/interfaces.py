@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phase_boot.adapters.net.netlink import MAX_DATAGRAM
 from phase_boot.ports.privacy import Interface, Unreadable
 
 RECORDS: Final = "run/phase-boot/addresses"
 MAX_BYTES: Final = 4096
 """Bytes that are read of one file, at most."""
 MAX_INTERFACES: Final = 4096
-MAX_DATAGRAM: Final = 1 << 16
 SECONDS: Final = 5.0
 """Time limit for each netlink reply."""
 ATTEMPTS: Final = 5

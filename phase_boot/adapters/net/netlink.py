@@ -20,7 +20,7 @@ _GROUPS: Final = (
     | _RTMGRP_IPV6_IFADDR
     | _RTMGRP_IPV6_ROUTE
 )
-_MAX_DATAGRAM: Final = 65536
+MAX_DATAGRAM: Final = 65536
 _MAX_DATAGRAMS: Final = 256
 """Datagrams read at once, at most."""
 SETTLE_SECONDS: Final = 0.02
@@ -86,7 +86,7 @@ class NetworkChanges:
         """Discard queued notifications; the caller reads the new state itself."""
         for _ in range(_MAX_DATAGRAMS):
             try:
-                channel.recv(_MAX_DATAGRAM)
+                channel.recv(MAX_DATAGRAM)
             except BlockingIOError:
                 return
             except OSError:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.adapters.boot.boot_disk import BootDisk, Partition
-from phase_boot.adapters.storage.folder_store import STATE_FOLDER, open_store, store_in
+from phase_boot.adapters.storage.folder_store import open_store, store_in
 from phase_boot.adapters.system.programs import run
 from phase_boot.firmware.boot_disk import BootDiskUnknown
 from phase_boot.handoff.document import CachePartition
 from phase_boot.machine.errors import CannotStore
 from phase_boot.ports.storage import OpenStore
+from phase_boot.trust.rollback import TRUST_FOLDER
 
 PARTITION: Final = "phase-cache"
 MOUNT_POINT: Final = Path("/cache")
@@ -50,7 +51,7 @@ class CachePartitionOpener:
             failure = await self._mount("tmpfs", "tmpfs", MEMORY, MEMORY_SHARE)
             if failure is not None:
                 raise CannotStore(f"there is no place to keep anything ({failure}); reboot")
-        return open_store(MEMORY, MEMORY / STATE_FOLDER, bound, persistent=False, note=note)
+        return open_store(MEMORY, MEMORY / TRUST_FOLDER, bound, persistent=False, note=note)
 
     async def release(self) -> None:
         """Unmount Cache. The tmpfs ends with the kernel."""

@@ -10,9 +10,8 @@ from phase_boot.adapters.storage.posix_disk import PosixDisk
 from phase_boot.adapters.storage.posix_state_files import PosixStateFiles
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import ContentStore
+from phase_boot.trust.rollback import TRUST_FOLDER
 
-STATE_FOLDER: Final = "trust"
-"""Folder of roots and rollback state beside the artifacts."""
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - private folders are made in it
 
 
@@ -39,7 +38,7 @@ class FolderOpener:
 
 def store_in(folder: Path, bound: int, *, persistent: bool) -> OpenStore:
     """Return the store whose artifacts and state lie in ``folder``."""
-    return open_store(folder / "cas", folder / STATE_FOLDER, bound, persistent=persistent)
+    return open_store(folder / "cas", folder / TRUST_FOLDER, bound, persistent=persistent)
 
 
 def open_store(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.content.arch import Arch
-from phase_boot.handoff.cmdline import PREFIX, parse
+from phase_boot.handoff.cmdline import MAX_READ, PREFIX, parse
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.ports.platform import Facts
 from policies.model import Mode, Policy, PolicyError
@@ -30,7 +30,6 @@ TREE: Final = Path("/proc/device-tree/model")
 MAX_MODEL: Final = 60
 """Bytes that are read of a name, at most."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_CMDLINE: Final = 8192
 
 
 class LinuxPlatform:
@@ -58,7 +57,7 @@ class LinuxPlatform:
 
     async def facts(self) -> Facts:
         """Return the machine facts; the command line selects the mode."""
-        words = _words((self._root / "proc/cmdline").read_bytes()[:MAX_CMDLINE])
+        words = _words((self._root / "proc/cmdline").read_bytes()[:MAX_READ])
         mode = self._mode or words.get("phase.mode") or self._only_mode()
         if mode not in set(Mode):
             raise NotConfigured(

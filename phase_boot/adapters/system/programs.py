@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-MAX_SAID: Final = 300
+MAX_OUTPUT: Final = 300
 """Characters of a program's output, at most."""
 
 
@@ -20,4 +20,4 @@ async def run(*command: str) -> str | None:
     _, said = await process.communicate()
     if process.returncode == 0:
         return None
-    return " ".join(said.decode("utf-8", "replace").split())[:MAX_SAID] or f"{command[0]} failed"
+    return " ".join(said.decode("utf-8", "replace").split())[:MAX_OUTPUT] or f"{command[0]} failed"

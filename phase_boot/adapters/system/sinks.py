@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Final
 
+from phase_boot.journal.journal import MAX_EARLIER
 from phase_boot.journal.record import Record
 
 PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
 """A virtio-serial port, by which a virtual machine sends events to its host."""
 
-MAX_EARLIER: Final = 1024 * 1024
 MAX_FILE: Final = 4 * 1024 * 1024
 MAX_WAITING: Final = 2000
 """Lines buffered for a device that does not accept them."""

@@ -30,10 +30,9 @@ from phase_boot.store.layout import (
 )
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.trust.refusals import Refusal
-from phase_boot.trust.rollback import MAX_STATE_BYTES, entries_of
+from phase_boot.trust.rollback import MAX_STATE_BYTES, TRUST_FOLDER, entries_of
 from phase_boot.trust.strict_json import canonical
 
-TRUST_FOLDER: Final = "trust"
 TRUST_STATE: Final = f"{TRUST_FOLDER}/state.json"
 CAS_FOLDER: Final = "cas"
 DAG_FOLDER: Final = f"{CAS_FOLDER}/dag"

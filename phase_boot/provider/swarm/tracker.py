@@ -14,22 +14,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from phase_boot.content.cid import Cid
-from phase_boot.content.pieces import decode_bitfield, encode_bitfield, piece_count
+from phase_boot.content.pieces import (
+    MAX_ANNOUNCED,
+    MAX_FAILED,
+    decode_bitfield,
+    encode_bitfield,
+    piece_count,
+)
 from phase_boot.provider.backends.backend import Backend
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.swarm.swarm_state import PeerAddress, TrackedSwarm
 from phase_boot.store.layout import entry_path
-from phase_boot.url import Url
+from phase_boot.url import MAX_PORT, MIN_USER_PORT, Url
 
 MAX_BYTES: Final = 16 * 1024
-MAX_ROOTS: Final = 8
-"""Artifacts of one announcement."""
-MIN_PORT: Final = 1024
-"""Lower ports belong to system services; no peer is directed at one."""
-MAX_PORT: Final = 65535
 MAX_WANT: Final = 1 << 16
-MAX_FAILED: Final = 16
-"""Failed peers that one announcement may name; more are refused."""
 STOPPED: Final = "stopped"
 """The event of a peer that leaves the swarm (the word of BEP 3)."""
 REFRESH_SECONDS: Final = 5.0
@@ -75,11 +74,13 @@ class Tracker:
         host = _parse_address(address)
         body = _parse_body(raw)
         port, roots = body.get("port"), body.get("roots")
-        if not isinstance(port, int) or not MIN_PORT <= port <= MAX_PORT:
-            raise BadAnnounce(f"Invalid announcement: port must be from {MIN_PORT} to {MAX_PORT}.")
-        if not isinstance(roots, dict) or len(roots) > MAX_ROOTS:
+        if not isinstance(port, int) or not MIN_USER_PORT <= port <= MAX_PORT:
             raise BadAnnounce(
-                f"Invalid announcement: roots must name at most {MAX_ROOTS} artifacts."
+                f"Invalid announcement: port must be from {MIN_USER_PORT} to {MAX_PORT}."
+            )
+        if not isinstance(roots, dict) or len(roots) > MAX_ANNOUNCED:
+            raise BadAnnounce(
+                f"Invalid announcement: roots must name at most {MAX_ANNOUNCED} artifacts."
             )
         failed = _parse_failed(body.get("failed", []))
         self._expire(now)

@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from phase_boot.firmware.load_option import (
-    MAX_BYTES,
     MAX_NODES,
+    MAX_VARIABLE,
     Atapi,
     BadLoadOption,
     DevicePath,
@@ -122,7 +122,7 @@ GOOD = load_option(PCI_ROOT, pci(3), usb(1))
         (load_option(struct.pack("<BBH", 1, 1, 0xFFFF)), "longer than its path"),
         (struct.pack("<IH", 1, 6) + b"\0\0" + pci(1), "does not end"),
         (load_option(*[pci(n % 32) for n in range(MAX_NODES + 1)]), "more than 32 nodes"),
-        (load_option(pci(1), optional=bytes(MAX_BYTES)), "more than 4096 bytes"),
+        (load_option(pci(1), optional=bytes(MAX_VARIABLE)), "more than 4096 bytes"),
     ],
 )
 def test_an_option_that_is_not_well_formed_is_refused_by_its_reason(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.boot.efi_variables import LOADER, MAX_BYTES, EfiVariables
+from phase_boot.adapters.boot.efi_variables import LOADER, EfiVariables
+from phase_boot.firmware.load_option import MAX_VARIABLE
 
 NAME = "LoaderEntryOneShot"
 _GET, _SET, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
@@ -47,7 +48,7 @@ def test_a_huge_value_is_read_in_part_only(tmp_path: Path) -> None:
     path(tmp_path).write_bytes(bytes(1 << 20))
     found = EfiVariables(tmp_path).read(NAME, LOADER)
     assert found is not None
-    assert len(found) == MAX_BYTES
+    assert len(found) == MAX_VARIABLE
 
 
 def test_a_machine_without_such_firmware_takes_no_variables(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.system.sinks import (
-    MAX_EARLIER,
     MAX_WAITING,
     BoundedFile,
     DeviceSink,
@@ -17,6 +16,7 @@ from phase_boot.adapters.system.sinks import (
     lines_of,
     older,
 )
+from phase_boot.journal.journal import MAX_EARLIER
 from phase_boot.journal.network_events import LinkMissing
 from phase_boot.journal.record import Record
 
