@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from phase_boot.discovery.query import discovery_query, search_order
+from phase_boot.discovery.candidates import discovery_query, search_order
 from phase_boot.discovery.search import NetworkWatch, search
 from phase_boot.journal.network_events import CandidateFound, link_up
 from phase_boot.machine.boot import BootContext, require

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.console import journal_text
-from phase_boot.discovery.query import discovery_query
+from phase_boot.discovery.candidates import discovery_query
 from phase_boot.discovery.rediscover import list_candidates
 from phase_boot.journal.network_events import NetworkNotSet, NetworkSet
 from phase_boot.journal.run_events import (

@@ -23,7 +23,7 @@ from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
-from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
+from phase_boot.machine.trust_state import UpdateSession, requirements_of, single_request
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import LAN, Candidate, server_of
 from phase_boot.ports.network import Link

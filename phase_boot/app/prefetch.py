@@ -34,8 +34,12 @@ from phase_boot.journal.content_events import ManifestVerified, StateDoubted
 from phase_boot.journal.event import Event
 from phase_boot.journal.journal import Journal, Sink
 from phase_boot.journal.network_events import CandidateRefused
-from phase_boot.machine.trust_state import load_trust_state
-from phase_boot.machine.update_session import UpdateSession, requirements_of, single_request
+from phase_boot.machine.trust_state import (
+    UpdateSession,
+    load_trust_state,
+    requirements_of,
+    single_request,
+)
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.ports.state_files import StateFiles

@@ -2,6 +2,10 @@
 
 Above raw leaves the tsize of a link exceeds its size by exactly the length of the node. The
 offset of every node of this level is therefore known before one of them was fetched.
+
+A large file has a thousand of them, so they have a fast parser. It accepts only what
+``dag_pb.read`` accepts: it guesses the fields by their offsets, encodes the result again and
+compares the bytes.
 """
 
 from __future__ import annotations
@@ -9,13 +13,53 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from phase_boot.content import car, dag_pb, varint
 from phase_boot.content.chunk_list import DIGEST_BYTES, MAX_CHUNKS, ChunkList
 from phase_boot.content.cid import CID_BYTES, Cid, Codec
-from phase_boot.content.dag_pb import MAX_BLOCK, BadNode, Link, Node, UnixFsType
-from phase_boot.content.leaf_node import parse_leaf_node
+from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node, UnixFsType
+
+Leaf: TypeAlias = tuple[bytes, int]
+"""The sha256 and size of a raw block."""
+_LINK: Final = 0x12
+_CID: Final = b"\x0a\x24\x01\x55\x12\x20"
+"""The start of the hash field of a link: a CIDv1 of raw bytes with the sha2-256 that follows."""
+_NAMELESS: Final = b"\x12\x00\x18"
+_FILE: Final = b"\x08\x02\x18"
+_BLOCKSIZE: Final = b"\x20"
+_DIGEST: Final = slice(len(_CID) + 2, len(_CID) + 2 + 32)
+_SIZE: Final = _DIGEST.stop + len(_NAMELESS)
+
+
+def parse_leaf_node(block: bytes) -> list[Leaf] | None:
+    """Return the leaves of a node that links only leaves, or None for any other block.
+
+    After None the caller uses ``dag_pb.read``, which reports what is wrong.
+    """
+    leaves, at = list[Leaf](), 0
+    try:
+        while block[at] == _LINK:
+            size, end = varint.decode(block, at + _SIZE)
+            leaves.append((block[at + _DIGEST.start : at + _DIGEST.stop], size))
+            if not 0 < size <= MAX_BLOCK or len(leaves) > MAX_LINKS:
+                return None
+            at = end
+    except (IndexError, EOFError, ValueError):
+        return None
+    return leaves if leaves and block == _encode(leaves) else None
+
+
+def _encode(leaves: list[Leaf]) -> bytes:
+    sizes = [varint.encode(size) for _, size in leaves]
+    links = b"".join(
+        b"".join((b"\x12", bytes((len(_CID) + 35 + len(size),)), _CID, digest, _NAMELESS, size))
+        for (digest, _), size in zip(leaves, sizes, strict=True)
+    )
+    total = varint.encode(sum(size for _, size in leaves))
+    content = b"".join((_FILE, total, *(_BLOCKSIZE + size for size in sizes)))
+    return b"".join((links, b"\x0a", varint.encode(len(content)), content))
+
 
 MAX_RANGE: Final = 256 * 1024
 """Bytes of the longest range that is requested at once."""

@@ -6,8 +6,7 @@
 
 from phase_boot.download.artifact import fetch_artifact
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
-from phase_boot.download.source_discovery import SourceDiscovery
-from phase_boot.download.sources import Sources
+from phase_boot.download.sources import SourceDiscovery, Sources
 from phase_boot.download.tracker_client import TrackerClient
 
 __all__ = [

@@ -18,8 +18,7 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.digest import Digest
 from phase_boot.download.context import DownloadContext
-from phase_boot.download.ranges import read_range
-from phase_boot.download.source import Source
+from phase_boot.download.source import Source, read_range
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.url import below
 

@@ -23,8 +23,8 @@ from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.gateway_source import BlockClient
 from phase_boot.download.health import HEDGE_SECONDS
-from phase_boot.download.ranges import read_range
 from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
+from phase_boot.download.source import read_range
 from phase_boot.download.sources import Sources
 from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
 from phase_boot.ports.fetcher import FetchFailed

@@ -6,9 +6,11 @@ What a source sends is untrusted. Each chunk is hashed before it counts.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Protocol
 
-from phase_boot.ports.fetcher import Buffer
+from phase_boot.download.context import DownloadContext
+from phase_boot.ports.fetcher import Buffer, FetchFailed
 
 
 class Source(Protocol):
@@ -31,3 +33,19 @@ class Source(Protocol):
         Raises:
             FetchFailed: the source did not send all of them.
         """
+
+
+async def read_range(context: DownloadContext, url: str, offset: int, length: int) -> bytes:
+    """Return ``length`` bytes from ``offset`` on; fewer, at least one, at the end of the file.
+
+    Raises:
+        FetchFailed: the source sent none, or the request failed. The fetcher bounds the length.
+    """
+    response = context.fetcher.span(
+        url, offset=offset, length=length, reach=context.reach, redirects=context.max_redirects
+    )
+    async with aclosing(response) as body:
+        data = b"".join([received async for received in body])
+    if not data:
+        raise FetchFailed("it ends too early", retryable=False)
+    return data

@@ -13,7 +13,7 @@ class Event:
     Attributes:
         deduplicated: whether the event states a condition rather than an action. An attempt to boot
             that finds the same condition as the previous attempt writes no second line
-            (`journal/deduplication.py`).
+            (`journal/journal.py`).
     """
 
     event: ClassVar[str]

@@ -2,17 +2,30 @@
 
 The files are untrusted: a stored root is verified like one from the network, and a seen version
 counts by its publisher's signatures (`phase_boot.trust.rollback`).
+
+`UpdateSession` gives the trust update workflow the documents of one source, and stores its result.
+Verify and `phase-boot fetch` share it. They differ in how a document is requested (once, or with
+retries) and in the effect of a disk failure, so both are parameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from phase_boot.content.arch import Arch
+from phase_boot.journal.content_events import RootFollowed
+from phase_boot.journal.event import Event
+from phase_boot.journal.network_events import DocumentRedirected
+from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.ports.state_files import StateFiles
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.errors import StoreError
+from phase_boot.store.layout import root_path
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.client import Updater
 from phase_boot.trust.refusals import (
     Refusal,
     StateMissing,
@@ -21,6 +34,9 @@ from phase_boot.trust.refusals import (
 )
 from phase_boot.trust.rollback import MAX_STATE_BYTES, RollbackState, read_state, write_state
 from phase_boot.trust.strict_json import MAX_BYTES
+from phase_boot.trust.verify import BootRequirements
+from phase_boot.url import below
+from policies.model import Network, Policy
 
 STATE: Final = "state.json"
 
@@ -90,3 +106,78 @@ def _seen(store: OpenStore, chain: Chain) -> tuple[RollbackState, tuple[Refusal,
 
 def _root_name(version: int) -> str:
     return f"root.{version}.json"
+
+
+Read = Callable[[str], Awaitable[bytes]]
+"""Returns the document at a URL; raises `FetchFailed`."""
+Keep = Callable[[Callable[[StateFiles], None]], Awaitable[None]]
+"""Calls a function that writes files of the trust state, in a thread."""
+
+
+def requirements_of(policy: Policy, arch: Arch) -> BootRequirements:
+    """Return the manifests that ``policy`` permits on a machine of ``arch``."""
+    return BootRequirements(arch=arch, channel=policy.channel, min_version=policy.min_version)
+
+
+def single_request(fetcher: Fetcher, network: Network, emit: Callable[[Event], None]) -> Read:
+    """Return a function that requests a document once, within the limits of ``network``."""
+
+    async def read(url: str) -> bytes:
+        return await fetcher.read(
+            url,
+            limit=MAX_BYTES,
+            reach=network.reach,
+            redirects=network.redirects,
+            on_redirect=lambda target: emit(DocumentRedirected(url=url, target=target)),
+        )
+
+    return read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSession:
+    """Implements `trust.client.UpdateIO`.
+
+    Attributes:
+        manifest_url: URL of the source's manifest.
+        document: the manifest, where the source sent it already.
+        base: URL below which the source has roots; None if it has none.
+    """
+
+    updater: Updater
+    requirements: BootRequirements
+    manifest_url: str
+    base: str | None
+    read: Read
+    keep: Keep
+    emit: Callable[[Event], None]
+    document: bytes | None = None
+
+    async def root(self, version: int) -> bytes | None:
+        """Return a root; raise FetchFailed where the source may have it later."""
+        if self.base is None:
+            return None
+        try:
+            return await self.read(below(self.base, root_path(version)))
+        except FetchFailed as failure:
+            if failure.retryable:
+                raise
+            return None
+
+    async def manifest(self) -> bytes:
+        """Return the manifest."""
+        return self.document or await self.read(self.manifest_url)
+
+    async def keep_root(self, version: int, raw: bytes) -> None:
+        """Report a root that was followed, and store it."""
+        found = self.updater.seen.floor(self.requirements.channel, self.requirements.arch)
+        url = below(self.base or "", root_path(version))
+        self.emit(RootFollowed(version=version, url=url, seen=str(found) if found else None))
+        await self.keep(partial(keep_root, version=version, raw=raw))
+
+    async def keep_state(self) -> None:
+        """Store the rollback state as it is when the file is written."""
+        await self.keep(self._write_state)
+
+    def _write_state(self, state_files: StateFiles) -> None:
+        keep_seen(state_files, self.updater.seen, self.updater.chain)

@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from phase_boot.adapters.http.content_coding import PIECE, Coding, decoded
-from phase_boot.adapters.http.response_head import (
+from phase_boot.adapters.http.response import (
+    PIECE,
     Body,
+    Coding,
     ResponseHead,
     coding_of,
+    decoded,
     failure_of,
     part_of,
     whole_of,

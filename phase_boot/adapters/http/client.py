@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, cast
 from phase_boot.adapters.http import tls
 from phase_boot.adapters.http.redirects import Redirects
 from phase_boot.adapters.http.resolver import Resolver, Scopes, TooNear
-from phase_boot.adapters.http.response_head import ResponseHead
+from phase_boot.adapters.http.response import ResponseHead
 from phase_boot.adapters.system.lazy_import import LazyImport
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.url import Scope, Url

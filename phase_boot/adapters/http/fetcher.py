@@ -1,6 +1,6 @@
 """Fetches documents, whole files and byte ranges over HTTP and HTTPS.
 
-Never yields more bytes than requested. `response_head` interprets the header of a response.
+Never yields more bytes than requested. `response` interprets the header of a response.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from typing import Final
 
 from phase_boot.adapters.http import captive_portal, tls
 from phase_boot.adapters.http.client import Client, Response
-from phase_boot.adapters.http.content_coding import Coding, decoded, whole
 from phase_boot.adapters.http.redirects import Redirects
 from phase_boot.adapters.http.resolver import Scopes
-from phase_boot.adapters.http.response_head import (
+from phase_boot.adapters.http.response import (
     NO_SUCH_RANGE,
     OK,
     PARTIAL,
     REDIRECTS,
     Body,
+    Coding,
     coding_of,
+    decoded,
     failure_of,
     part_of,
+    whole,
     whole_of,
 )
 from phase_boot.adapters.net.address_watch import on_link

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from phase_boot.drill.fakes import MemorySink
 from phase_boot.journal.content_events import FetchDone
-from phase_boot.journal.journal import MAX_TEXT, Journal
+from phase_boot.journal.journal import MAX_LINES, MAX_TEXT, Journal
 from phase_boot.journal.network_events import CandidateRefused, LinkUp
 from phase_boot.journal.record import Record
 from phase_boot.journal.replay import ImpossibleJournalError, replay
-from phase_boot.journal.retention import MAX_LINES
 from phase_boot.journal.run_events import RunInterrupted, StateEntered, Transition
 from phase_boot.machine.graph import FALLBACK, START, TERMINAL, State, Trigger, triggers_of
 from phase_boot.machine.guard import Guard

@@ -16,8 +16,7 @@ from phase_boot.drill.scenarios import private
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.journal.event import Event
 from phase_boot.journal.handoff_events import LoaderNotCleared
-from phase_boot.journal.journal import Journal
-from phase_boot.journal.retention import MAX_LINES
+from phase_boot.journal.journal import MAX_LINES, Journal
 from phase_boot.journal.run_events import Transition
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.ports.clock import ClockNotSet

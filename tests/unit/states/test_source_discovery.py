@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from phase_boot.content.digest import Digest
-from phase_boot.download.source_discovery import MAX_DISCOVERED
+from phase_boot.download.sources import MAX_DISCOVERED
 from phase_boot.drill.fake_peers import FakePeerSharing, FakeTracker
 from phase_boot.drill.fake_servers import FakeServer, dags_of_all, server_with_chunks
 from phase_boot.drill.fakes import FakeFinder, policy_table

@@ -15,7 +15,7 @@ from phase_boot.drill.fake_network import ETH0
 from phase_boot.drill.fake_servers import FakeServer, good_server
 from phase_boot.drill.sample_manifest import KERNEL, UNTRUSTED_KEY, document, signed
 from phase_boot.drill.scenario import Scenario, lan_scenario
-from phase_boot.journal.retention import MAX_LINES
+from phase_boot.journal.journal import MAX_LINES
 from phase_boot.machine.boot import BootContext, Failure
 from phase_boot.machine.graph import State
 from phase_boot.machine.retries import FIRST_PAUSE, MAX_EARLY

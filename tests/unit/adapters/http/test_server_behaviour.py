@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phase_boot.adapters.http.content_coding import SPARE
 from phase_boot.adapters.http.fetcher import MAX_PARTS, HttpFetcher
-from phase_boot.adapters.http.response_head import ResponseHead, failure_of
+from phase_boot.adapters.http.response import SPARE, ResponseHead, failure_of
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported
 from policies.model import Reach
 from tests.support.http_server import BODY, fetcher, ok, part, partial, server, streamed

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phase_boot.adapters.kexec.kexec_errors import refusal
-from phase_boot.adapters.kexec.kexec_tools import KexecTools
+from phase_boot.adapters.kexec.kexec_tools import KexecTools, refusal
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.digest import Digest
 from phase_boot.drill.memory_disk import MemoryDisk

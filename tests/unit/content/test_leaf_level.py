@@ -9,7 +9,7 @@ from phase_boot.content import dag_pb
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_pb import MAX_BLOCK, MAX_LINKS, BadNode, Link, Node
 from phase_boot.content.digest import Digest
-from phase_boot.content.leaf_node import parse_leaf_node
+from phase_boot.content.leaf_level import parse_leaf_node
 
 LEAVES = st.lists(
     st.tuples(st.binary(min_size=32, max_size=32), st.integers(1, MAX_BLOCK)),
