@@ -82,13 +82,13 @@ def main() -> int:
         # It draws a spinner, megabytes of it.
         subprocess.run(command, check=True, timeout=SECONDS, stdout=log, stderr=log)
     statuses = Counter(status for _, status in _RESULT.findall(_mutmut("results", "--all", "true")))
-    said = [f"{statuses.total()} mutants: {', '.join(f'{n} {s}' for s, n in statuses.items())}"]
+    lines = [f"{statuses.total()} mutants: {', '.join(f'{n} {s}' for s, n in statuses.items())}"]
     found, known = unnoticed(), listed(PAGE.read_text())
     fresh = [mutant for mutant in found if mutant not in known]
     gone = [mutant for mutant in known if mutant not in found]
-    said += [f"No test notices this, and docs/mutants.md does not say why:\n{m}" for m in fresh]
-    said += [f"Noticed now, or gone: take it from docs/mutants.md.\n{mutant}" for mutant in gone]
-    sys.stdout.write("\n".join(said) + "\n")
+    lines += [f"No test notices this, and docs/mutants.md does not say why:\n{m}" for m in fresh]
+    lines += [f"Noticed now, or gone: take it from docs/mutants.md.\n{mutant}" for mutant in gone]
+    sys.stdout.write("\n".join(lines) + "\n")
     return 1 if fresh or gone or "not checked" in statuses else 0
 
 

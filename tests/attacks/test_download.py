@@ -208,8 +208,8 @@ Answer = Callable[[str, int, int], bytes]
 """Returns the response for a path and a byte range."""
 
 
-def part(data: bytes, first: int, end: int, *headers: str, told: int | None = None) -> bytes:
-    start = first if told is None else told
+def part(data: bytes, first: int, end: int, *headers: str, label: int | None = None) -> bytes:
+    start = first if label is None else label
     end = min(end, len(data))
     about = f"Content-Range: bytes {start}-{start + end - first - 1}/{len(data)}"
     return ok(data[first:end], about, *headers, status="206 Partial Content")
@@ -258,7 +258,7 @@ ENOUGH_SECONDS = 60
 """Bound of a download that takes less than one second; an endless one fails by it."""
 
 
-class Hurried(SystemClock):
+class FastClock(SystemClock):
     """A clock whose pauses are short."""
 
     async def sleep(self, seconds: float) -> None:
@@ -270,7 +270,7 @@ async def fetched(download: FakeDownload, *servers: Server) -> None:
     try:
         async with asyncio.timeout(ENOUGH_SECONDS), serving(*servers):
             mirrors = tuple(server.url for server in servers)
-            await obtained(download, mirrors=mirrors, fetcher=http, clock=Hurried())
+            await obtained(download, mirrors=mirrors, fetcher=http, clock=FastClock())
     finally:
         await http.close()
 
@@ -287,8 +287,8 @@ def redirect(_path: str, first: int, _end: int) -> bytes:
 OTHERS: dict[str, tuple[Answer, bool]] = {
     "the whole, but other bytes": (lambda _, __, ___: ok(bytes(len(DATA))), False),
     "other bytes": (lambda _, first, end: part(bytes(len(DATA)), first, end), True),
-    "bytes of another place": (lambda _, a, b: part(DATA, (a + 9) % 99, b - a, told=a), False),
-    "another range": (lambda _, a, b: part(DATA, a, b, told=a + 1), False),
+    "bytes of another place": (lambda _, a, b: part(DATA, (a + 9) % 99, b - a, label=a), False),
+    "another range": (lambda _, a, b: part(DATA, a, b, label=a + 1), False),
     "an encoding": (lambda _, a, b: part(DATA, a, b, "Content-Encoding: gzip"), False),
     "a redirect to itself": (redirect, False),
     "bytes that end early": (lambda _, a, b: part(DATA, a, b)[:-1], False),

@@ -291,11 +291,11 @@ async def test_a_client_that_reads_nothing_is_disconnected(site: Path) -> None:
         with socket.create_connection(("127.0.0.1", provider.port)) as deaf:
             path = f"/cas/sha256/{Digest.of(data).hex}"
             deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            told = await provider.told()
+            request = await provider.first_request()
         assert (await ask(provider.port, ENTRY)).body == KERNEL
-    assert told.error is not None
-    assert "too slow" in told.error
-    assert told.bytes < len(data)
+    assert request.error is not None
+    assert "too slow" in request.error
+    assert request.bytes < len(data)
 
 
 async def test_client_that_vanishes_half_way(site: Path) -> None:
@@ -307,9 +307,9 @@ async def test_client_that_vanishes_half_way(site: Path) -> None:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             await reader.readexactly(100_000)
             writer.transport.abort()
-        told = await provider.told()
+        request = await provider.first_request()
         assert (await ask(provider.port, ENTRY)).body == KERNEL
-    assert told.error is not None
+    assert request.error is not None
 
 
 async def test_file_that_becomes_shorter_while_it_is_served(site: Path) -> None:
@@ -323,7 +323,7 @@ async def test_file_that_becomes_shorter_while_it_is_served(site: Path) -> None:
             os.truncate(entry, 1000)
             with pytest.raises(asyncio.IncompleteReadError), _resets_are_ends():
                 await reader.readexactly(len(data))
-        assert (await provider.told()).bytes < len(data)
+        assert (await provider.first_request()).bytes < len(data)
 
 
 @contextlib.contextmanager

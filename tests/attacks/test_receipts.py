@@ -88,7 +88,7 @@ def test_a_manifest_is_handed_in_as_a_receipt() -> None:
 
 
 # ---- what is run --------------------------------------------------------------------------------
-def told(report: bytes, **changes: Any) -> Any:
+def result_of(report: bytes, **changes: Any) -> Any:
     """Return what is believed of a child that reports this."""
     return evaluate(job(), Result(report=bytearray(report), **changes))
 
@@ -112,7 +112,7 @@ def told(report: bytes, **changes: Any) -> Any:
     ],
 )
 def test_a_process_that_was_taken_over_reports_nonsense(lie: bytes) -> None:
-    believed = told(lie)
+    believed = result_of(lie)
     assert (believed.outcome, believed.exit) == (Outcome.TRAPPED, None)
     assert believed.reason == "its process ended without a valid report"
     assert (believed.fuel, believed.memory_bytes) == (0, 0)
@@ -120,11 +120,11 @@ def test_a_process_that_was_taken_over_reports_nonsense(lie: bytes) -> None:
 
 def test_a_process_that_was_taken_over_writes_to_the_terminal_by_its_reason() -> None:
     lie = {"outcome": "trapped", "exit": None, "reason": "\x1b[2J" + "x" * 300}
-    believed = told(b"{}\n" + json.dumps(lie | {"fuel": 1, "memory": 1}).encode())
+    believed = result_of(b"{}\n" + json.dumps(lie | {"fuel": 1, "memory": 1}).encode())
     assert believed.reason.startswith(r"\x1b[2Jxxx")
     assert len(believed.reason) == 200
     assert believed.reason.isascii()
-    why = told(b'{"unconfined": "\\u001b[2J"}')
+    why = result_of(b'{"unconfined": "\\u001b[2J"}')
     assert (why.outcome, why.reason) == (
         Outcome.NOT_RUN,
         r"it could not be confined here: \x1b[2J",
@@ -133,20 +133,20 @@ def test_a_process_that_was_taken_over_writes_to_the_terminal_by_its_reason() ->
 
 def test_the_report_of_a_killed_process_is_ignored() -> None:
     well = b'{}\n{"outcome": "exited", "exit": 0, "reason": "", "fuel": 5, "memory": 6}'
-    assert told(well).outcome is Outcome.EXITED
+    assert result_of(well).outcome is Outcome.EXITED
     for changes in ({"killed": KillReason.TIME}, {"killed": KillReason.OUTPUT}, {"signal": 11}):
-        believed = told(well, **changes)
+        believed = result_of(well, **changes)
         assert believed.outcome is not Outcome.EXITED
         assert (believed.exit, believed.fuel, believed.memory_bytes) == (None, 0, 0)
 
 
 def test_a_module_breaks_its_compiler() -> None:
-    believed = told(b"", signal=6)
+    believed = result_of(b"", signal=6)
     assert believed.outcome is Outcome.UNUSABLE_MODULE
     assert believed.reason == "its compiler was ended by signal 6, as when it is out of memory"
-    assert told(b"", signal=11).reason == "its compiler was ended by signal 11"
-    assert told(b"{}\n", signal=11).reason == "its process was ended by signal 11"
-    assert told(b"{}\n", signal=24).outcome is Outcome.OUT_OF_TIME
+    assert result_of(b"", signal=11).reason == "its compiler was ended by signal 11"
+    assert result_of(b"{}\n", signal=11).reason == "its process was ended by signal 11"
+    assert result_of(b"{}\n", signal=24).outcome is Outcome.OUT_OF_TIME
 
 
 def test_a_job_writes_a_receipt_of_its_own() -> None:

@@ -115,11 +115,11 @@ async def test_a_receipt_with_false_claims_is_refused_and_not_stored(site: Path,
 
 async def test_a_receipt_without_end(site: Path) -> None:
     head = "POST /receipts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-    told = f"{head}Content-Length: {MAX_BYTES + 1}\r\n\r\n".encode()
+    with_length = f"{head}Content-Length: {MAX_BYTES + 1}\r\n\r\n".encode()
     chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
-    untold = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunk * 4
+    without_length = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunk * 4
     async with running(site) as provider:
-        for raw in (told, untold):
+        for raw in (with_length, without_length):
             assert read_answer(await send(provider.port, raw)).status == 413
         assert (await post(provider.port, "/receipts", GOOD)).status == 201
 

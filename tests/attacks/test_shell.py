@@ -22,7 +22,7 @@ from phase_boot.machine.graph import EDGES, State, Trigger
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, MenuAction, Report
 from states.shell import HANDLER
-from tests.support.console_user import Person
+from tests.support.console_user import ConsoleUser
 from tests.support.examples import examples
 
 MANIFEST = "stable/amd64/manifest.json"
@@ -113,7 +113,7 @@ KEYS = st.one_of(
 def test_any_typed_input_gives_an_offered_action(typed: list[bytes]) -> None:
     async def typing() -> Answer:
         report = Report(cause="it", way_out="", refusals=(), actions=OFFERED)
-        with Person() as person:
+        with ConsoleUser() as person:
             shell = ConsoleOperator(Terminals([person.terminal]))
             asking = asyncio.create_task(shell.ask(report))
             for keys in typed:

@@ -25,8 +25,8 @@ def stick(tmp_path: Path) -> Stick:
     return Stick(tmp_path)
 
 
-async def assert_nothing_was_ordered(stick: Stick, load: BootPayload, said: str) -> None:
-    with pytest.raises(CannotChainload, match=said):
+async def assert_nothing_was_ordered(stick: Stick, load: BootPayload, message: str) -> None:
+    with pytest.raises(CannotChainload, match=message):
         await stick.loader.stage(load)
     assert stick.one_shot is None
     assert not [path for path in stick.staged if "entries" in path]

@@ -31,6 +31,6 @@ def console_of(published: Published, initrd: Path, cmdline: str) -> str:
         *("-initrd", str(initrd), "-append", cmdline),
     ]
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=SECONDS)
-    said = done.stdout.replace("\r", "")
-    assert "the end" in said, said[-2000:] + done.stderr[-1000:]
-    return said
+    console_output = done.stdout.replace("\r", "")
+    assert "the end" in console_output, console_output[-2000:] + done.stderr[-1000:]
+    return console_output

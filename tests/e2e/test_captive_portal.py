@@ -84,11 +84,11 @@ def test_a_captive_portal_is_named_and_a_typed_url_boots_after_the_sign_in(
             assert stored_and_sound(machine) == signed
 
             # Where the portal sent us, nobody went.
-            said = [
+            packets = [
                 packet for packet in read_packets(machine.folder / CAPTURE) if packet.uses_port(80)
             ]
-            assert any(packet.contains(f"Location: http://{NAME}") for packet in said)
-            assert not any(packet.contains(f"Host: {NAME}") for packet in said)
+            assert any(packet.contains(f"Location: http://{NAME}") for packet in packets)
+            assert not any(packet.contains(f"Host: {NAME}") for packet in packets)
 
 
 def until_another(machine: Machine, shell: Event) -> Event:

@@ -48,10 +48,10 @@ def test_one_kernel_unpacks_every_compression_and_what_is_behind_it(
     assert arch is published.arch
     initrd = tmp_path / "initrd"
     initrd.write_bytes(with_init(chain(published), SHOW))
-    said = console_of(published, initrd, f"{CONSOLE} quiet")
-    assert "unpacking failed" not in said
+    console_output = console_of(published, initrd, f"{CONSOLE} quiet")
+    assert "unpacking failed" not in console_output
     for compression in COMPRESSORS:
-        assert f"found /theirs/{compression}: their bytes" in said
-        assert f"found /ours/after-{compression}: ours" in said
+        assert f"found /theirs/{compression}: their bytes" in console_output
+        assert f"found /ours/after-{compression}: ours" in console_output
     # The last document is the one that stays.
-    assert f"\n{list(COMPRESSORS)[-1]}the end" in said
+    assert f"\n{list(COMPRESSORS)[-1]}the end" in console_output

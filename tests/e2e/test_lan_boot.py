@@ -48,11 +48,11 @@ def test_a_stick_boots_what_a_neighbour_serves(
         over_http = json.loads(machine.http_get("/report.json"))
 
         promised = published.manifest
-        for said in (report.fields, over_http):
-            assert said["version"] == str(promised.version)
-            assert said["rootfs"] == str(promised.artifacts["rootfs"].digest)
-            assert said["arch"] == arch
-            assert said["mode"] == "internet"
+        for reported in (report.fields, over_http):
+            assert reported["version"] == str(promised.version)
+            assert reported["rootfs"] == str(promised.artifacts["rootfs"].digest)
+            assert reported["arch"] == arch
+            assert reported["mode"] == "internet"
 
         assert moves(machine) == STRAIGHT_ON
         assert {event.text("origin") for event in machine.events_named("candidate.found")} == {

@@ -31,13 +31,13 @@ def offer(published: Published, site: Path, words: str) -> None:
     (site / manifest_path(CHANNEL, published.arch)).write_bytes(raw)
 
 
-def told(places: list[tuple[int, int]]) -> str:
+def as_text(places: list[tuple[int, int]]) -> str:
     return " ".join(f"{first:#x}-{end:#x}" for first, end in places)
 
 
 def in_mib(ram: PrefilledRam) -> float:
     survivors = ram.surviving_pages()
-    sys.stdout.write(f"{len(survivors)} pages survive: {told(address_ranges(survivors))}\n")
+    sys.stdout.write(f"{len(survivors)} pages survive: {as_text(address_ranges(survivors))}\n")
     return len(survivors) * PAGE / MIB
 
 

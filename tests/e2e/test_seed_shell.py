@@ -59,7 +59,7 @@ def test_nobody_offers_anything_until_a_person_saves_a_report_and_types_a_url(
             ("shell", "retry", "init"),
         ]
         machine.stop()
-        told = machine.stick.read_esp(where.lstrip("/")).decode("ascii")
-    assert opened.text("cause") in told
-    assert "mode:      internet" in told
-    assert '"event":"shell.opened"' in told.replace('": "', '":"')
+        contents = machine.stick.read_esp(where.lstrip("/")).decode("ascii")
+    assert opened.text("cause") in contents
+    assert "mode:      internet" in contents
+    assert '"event":"shell.opened"' in contents.replace('": "', '":"')

@@ -81,8 +81,8 @@ def test_a_clock_years_behind_is_named_and_set_and_the_hardware_clock_is_not_wri
 def hardware_clock(machine: Machine) -> datetime:
     """What the machine's real-time clock says now."""
     with machine.qmp() as qmp:
-        said = qmp.execute("qom-get", {"path": "/machine", "property": "rtc-time"})
-    assert isinstance(said, dict)
-    fields = (said["tm_year"] + 1900, said["tm_mon"] + 1, said["tm_mday"])
-    clock = (said["tm_hour"], said["tm_min"], said["tm_sec"])
+        rtc_time = qmp.execute("qom-get", {"path": "/machine", "property": "rtc-time"})
+    assert isinstance(rtc_time, dict)
+    fields = (rtc_time["tm_year"] + 1900, rtc_time["tm_mon"] + 1, rtc_time["tm_mday"])
+    clock = (rtc_time["tm_hour"], rtc_time["tm_min"], rtc_time["tm_sec"])
     return datetime(*fields, *clock, tzinfo=UTC)

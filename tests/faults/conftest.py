@@ -15,17 +15,19 @@ BLOCKED_SECONDS = 180.0
 """Limit in real time for a call that blocks."""
 
 
-class Loops(BaseException):
+class DrillTimeout(BaseException):
     """The drill took so long that it must be an endless loop or a blocked call."""
 
 
-def _loops(_number: int, _frame: FrameType | None) -> None:
-    raise Loops
+def _time_out(_number: int, _frame: FrameType | None) -> None:
+    raise DrillTimeout
 
 
 @pytest.fixture(autouse=True)
 def _no_endless_loop() -> Iterator[None]:
-    before = {number: signal.signal(number, _loops) for number in (signal.SIGPROF, signal.SIGALRM)}
+    before = {
+        number: signal.signal(number, _time_out) for number in (signal.SIGPROF, signal.SIGALRM)
+    }
     signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
     signal.setitimer(signal.ITIMER_REAL, BLOCKED_SECONDS)
     yield

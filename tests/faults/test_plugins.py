@@ -21,11 +21,11 @@ from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 
-Misdeed = Callable[[Handler, Ports, BootContext], Coroutine[Any, Any, Any]]
+Misbehaviour = Callable[[Handler, Ports, BootContext], Coroutine[Any, Any, Any]]
 FOR_EVER: Final = 1e9
 
 
-class Rude(BaseException):
+class NotAnException(BaseException):
     """What no `except Exception` catches."""
 
 
@@ -39,7 +39,7 @@ async def raises_a_group(_own: Handler, _ports: Ports, _boot: BootContext) -> An
 
 
 async def raises_past_everything(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
-    raise Rude
+    raise NotAnException
 
 
 async def exits(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
@@ -88,7 +88,7 @@ async def answers_a_foreign_trigger(own: Handler, _ports: Ports, boot: BootConte
 
 
 async def answers_no_boot(own: Handler, _ports: Ports, _boot: BootContext) -> Any:
-    return Step(next(iter(own.leads)), SimpleNamespace())  # type: ignore[arg-type] # the misdeed
+    return Step(next(iter(own.leads)), SimpleNamespace())  # type: ignore[arg-type] # the misbehaviour
 
 
 async def forges_a_manifest(own: Handler, _ports: Ports, boot: BootContext) -> Any:
@@ -123,7 +123,7 @@ async def runs_off_with_the_images(_own: Handler, _ports: Ports, boot: BootConte
     return Step(Trigger.FETCHED, replace(boot, images=forged))
 
 
-MISDEEDS: Final = (
+MISBEHAVIOURS: Final = (
     raises,
     raises_a_group,
     raises_past_everything,
@@ -147,9 +147,9 @@ MISDEEDS: Final = (
 REPLACED: Final = [handler for handler in OWN_HANDLERS if handler.state is not State.SHELL]
 
 
-def misbehaving(own: Handler, misdeed: Misdeed, name: str) -> Run:
+def misbehaving(own: Handler, misbehaviour: Misbehaviour, name: str) -> Run:
     async def run(ports: Ports, boot: BootContext) -> Any:
-        return await misdeed(own, ports, boot)
+        return await misbehaviour(own, ports, boot)
 
     scenario = SCENARIOS[name]()
     budget = own.budget and min(own.budget, 100.0)
@@ -157,11 +157,13 @@ def misbehaving(own: Handler, misdeed: Misdeed, name: str) -> Run:
     return run_scenario(scenario, Plan())
 
 
-@pytest.mark.parametrize("misdeed", MISDEEDS, ids=[each.__name__ for each in MISDEEDS])
+@pytest.mark.parametrize(
+    "misbehaviour", MISBEHAVIOURS, ids=[each.__name__ for each in MISBEHAVIOURS]
+)
 @pytest.mark.parametrize("own", REPLACED, ids=[each.state.value for each in REPLACED])
-def test_a_plugin_that_misbehaves_is_contained(own: Handler, misdeed: Misdeed) -> None:
+def test_a_plugin_that_misbehaves_is_contained(own: Handler, misbehaviour: Misbehaviour) -> None:
     name = "stranded" if own.state is State.CHAINLOAD else "internet"
-    run = misbehaving(own, misdeed, name)
+    run = misbehaving(own, misbehaviour, name)
     broken = [verdict for verdict in verdicts(run) if not verdict.holds]
     assert not broken, [*broken, *run.scenario.journal.lines]
     # A Kexec that is itself a plugin may jump; with what, the invariants have looked at.
@@ -169,13 +171,15 @@ def test_a_plugin_that_misbehaves_is_contained(own: Handler, misdeed: Misdeed) -
     assert own.state is State.KEXEC or not run.scenario.kexec.jumped
 
 
-@pytest.mark.parametrize("misdeed", MISDEEDS, ids=[each.__name__ for each in MISDEEDS])
-def test_a_shell_that_misbehaves_is_told_to_whoever_started_us(misdeed: Misdeed) -> None:
+@pytest.mark.parametrize(
+    "misbehaviour", MISBEHAVIOURS, ids=[each.__name__ for each in MISBEHAVIOURS]
+)
+def test_a_shell_that_misbehaves_is_told_to_whoever_started_us(misbehaviour: Misbehaviour) -> None:
     shell = next(handler for handler in OWN_HANDLERS if handler.state is State.SHELL)
-    run = misbehaving(replace(shell, budget=100.0), misdeed, "stranded")
+    run = misbehaving(replace(shell, budget=100.0), misbehaviour, "stranded")
     assert run.end is State.OFF
     assert run.boot is not None
-    late = misdeed in {forges_images, swaps_images}
+    late = misbehaviour in {forges_images, swaps_images}
     assert (run.boot.failure is not None) or late
     assert run.descriptors == set()
     assert run.tasks == []

@@ -73,14 +73,14 @@ def fuzzed(name: str, seconds: int) -> Row:
             ).returncode
         except subprocess.TimeoutExpired:
             status = f"not done after {seconds + GRACE_SECONDS} s"
-    told = log.read_text(errors="replace")
-    executions = _number(r"stat::number_of_executed_units: *(\d+)", told)
+    log_text = log.read_text(errors="replace")
+    executions = _number(r"stat::number_of_executed_units: *(\d+)", log_text)
     broken = sorted(cases(CORPUS / name) - known)
     result = "ok"
     if status != 0 or broken or not executions:
         result = f"FAILED ({status}): {', '.join(broken) or 'no case kept'}; see {log}"
-    per_second = _number(r"stat::average_exec_per_sec: *(\d+)", told)
-    return Row(name, executions, per_second, _number(r".* corp: (\d+)/", told), result)
+    per_second = _number(r"stat::average_exec_per_sec: *(\d+)", log_text)
+    return Row(name, executions, per_second, _number(r".* corp: (\d+)/", log_text), result)
 
 
 def write_results(rows: Sequence[Row], seconds: int, path: Path = RESULTS) -> None:

@@ -49,14 +49,14 @@ def _read(txt: bytes) -> None:
             _check(url, info.decoded_properties.get("mirror"), addresses)
 
 
-def _check(url: str, told: str | None, addresses: tuple[str, ...]) -> None:
+def _check(url: str, mirror: str | None, addresses: tuple[str, ...]) -> None:
     assert url.isascii()
     assert url.isprintable()
     parts = urlsplit(url)
     assert parts.scheme in {"http", "https"}
     assert parts.port is None or 0 <= parts.port < 2**16
     # A name that only this wire knows was replaced by what its owner announced, nothing else was.
-    assert parts.hostname in addresses or Url.parse(told or "") == Url.parse(url)
+    assert parts.hostname in addresses or Url.parse(mirror or "") == Url.parse(url)
     assert Url.parse(url).scope not in {Scope.OWN, Scope.RESERVED}
     assert not (parts.hostname or "").endswith(".local")
 

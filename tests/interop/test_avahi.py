@@ -19,7 +19,7 @@ from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import document, signed
 from phase_boot.provider.interfaces import host_label
-from tests.support.avahi_host import Neighbour, neighbour, wait_until
+from tests.support.avahi_host import AvahiHost, neighbour, wait_until
 from tests.support.provider import MANIFEST, make_site
 from tests.support.required_programs import absent, needed
 
@@ -39,7 +39,7 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def machine(lab: Lab) -> Iterator[Neighbour]:
+def machine(lab: Lab) -> Iterator[AvahiHost]:
     with neighbour(lab) as made:
         yield made
 
@@ -54,19 +54,19 @@ class Provider:
             command = [sys.executable, "-m", "phase_boot.cli", "serve", str(self.site), *words]
             self.process = lab.popen(command, stdout=log, stderr=log)
 
-    def told(self, event: str, interface: str = BRIDGE) -> list[dict[str, str]]:
+    def events_of(self, event: str, interface: str = BRIDGE) -> list[dict[str, str]]:
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         found = [line for line in lines if line["event"] == event]
         return [line for line in found if line["interface"] == interface]
 
     def wait_for(self, event: str, count: int = 1, interface: str = BRIDGE) -> None:
-        wait_until(lambda: len(self.told(event, interface)) >= count, self.log)
+        wait_until(lambda: len(self.events_of(event, interface)) >= count, self.log)
 
     def cid(self) -> str:
         return raw_cid(Digest.of((self.site / MANIFEST[1:]).read_bytes()))
 
 
-def seen(machine: Neighbour) -> set[str]:
+def seen(machine: AvahiHost) -> set[str]:
     """Return the names that avahi finds of the lab's bridge."""
     return {found[3] for found in machine.browse() if BRIDGE in found[3]}
 
@@ -82,7 +82,7 @@ def spelled(name: str) -> str:
 
 
 def test_avahi_finds_what_is_announced_over_both_families(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     provider = Provider(lab, tmp_path)
     provider.wait_for("announce.shown")
@@ -102,7 +102,7 @@ def test_avahi_finds_what_is_announced_over_both_families(
 
 
 def test_avahi_resolves_the_name_that_the_mirror_has(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     Provider(lab, tmp_path).wait_for("announce.shown")
     resolve = needed("avahi-resolve", "avahi-utils")
@@ -111,7 +111,7 @@ def test_avahi_resolves_the_name_that_the_mirror_has(
 
 
 def test_a_new_version_is_announced_in_place_of_the_old(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     provider = Provider(lab, tmp_path)
     provider.wait_for("announce.shown")
@@ -125,7 +125,7 @@ def test_a_new_version_is_announced_in_place_of_the_old(
 
 
 def test_what_is_offered_no_more_is_withdrawn_and_so_is_all_at_the_end(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     provider = Provider(lab, tmp_path)
     provider.wait_for("announce.shown")
@@ -141,11 +141,11 @@ def test_what_is_offered_no_more_is_withdrawn_and_so_is_all_at_the_end(
     provider.process.terminate()
     wait_until(lambda: "serve.stopped" in provider.log.read_text(), provider.log)
     wait_until(lambda: machine.browse() == [], provider.log)
-    assert len(provider.told("announce.withdrawn")) == 2
+    assert len(provider.events_of("announce.withdrawn")) == 2
 
 
 def test_a_name_that_avahi_has_taken_is_left_to_it(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     publish = needed("avahi-publish", "avahi-utils")
     taken = tmp_path / "taken"
@@ -157,7 +157,7 @@ def test_a_name_that_avahi_has_taken_is_left_to_it(
 
 
 def test_a_host_that_claims_every_name_does_not_keep_a_provider_silent(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     claimed = tmp_path / "claimed"
     machine.start([sys.executable, "-m", "tests.support.mdns_claimer", "eth0"], claimed)
@@ -170,7 +170,7 @@ def test_a_host_that_claims_every_name_does_not_keep_a_provider_silent(
 
 
 def test_a_machine_of_the_same_name_is_not_taken_for_us(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     publish = needed("avahi-publish", "avahi-utils")
     taken = tmp_path / "taken"
@@ -191,10 +191,10 @@ def test_an_interface_that_gets_its_address_later_is_announced_on_then(
     lab.run(["sh", "-c", "ip link add late0 type veth peer late1 && ip link set late1 up"])
     provider = Provider(lab, tmp_path, "--interface", "late0")
     wait_until(lambda: "serve.started" in provider.log.read_text(), provider.log)
-    assert provider.told("announce.shown", "late0") == []
+    assert provider.events_of("announce.shown", "late0") == []
     lab.run(["sh", "-c", "ip addr add 10.99.0.1/24 dev late0 && ip link set late0 up"])
     provider.wait_for("announce.shown", interface="late0")
-    assert provider.told("announce.shown") == []
+    assert provider.events_of("announce.shown") == []
     lab.run(["ip", "addr", "flush", "dev", "late0"])
     provider.wait_for("announce.withdrawn", interface="late0")
     lab.run(["ip", "addr", "add", "10.99.0.2/24", "dev", "late0"])

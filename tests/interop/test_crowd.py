@@ -35,8 +35,8 @@ pytestmark = pytest.mark.interop
 
 
 @contextmanager
-def running(words: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with said.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=file) as child:
+def running(words: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=file) as child:
         try:
             yield child
         finally:
@@ -81,7 +81,7 @@ def test_machines_that_begin_at_once_have_most_of_it_from_one_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyid = publish(tmp_path, capsys)
-    told = tmp_path / "provider.log"
+    provider_log = tmp_path / "provider.log"
     stores = [tmp_path / f"store-{number}" for number in range(CLIENTS)]
     wanted = {Digest.of(data).hex: data for data in FILES.values()}
 
@@ -91,9 +91,9 @@ def test_machines_that_begin_at_once_have_most_of_it_from_one_another(
 
     with ExitStack() as children:
         serve = [PHASE_BOOT, "serve", str(tmp_path / "site"), "--port", "0", "--no-announce"]
-        provider = children.enter_context(running([*serve, "--host", "127.0.0.1"], told))
-        until(lambda: bool(events(told)), told.read_text)
-        url = events(told)[0]["urls"][0].rstrip("/")
+        provider = children.enter_context(running([*serve, "--host", "127.0.0.1"], provider_log))
+        until(lambda: bool(events(provider_log)), provider_log.read_text)
+        url = events(provider_log)[0]["urls"][0].rstrip("/")
         # It answers once all wait: else the first may have everything before the last begins.
         provider.send_signal(signal.SIGSTOP)
         for store in stores:
@@ -124,7 +124,7 @@ def test_machines_that_begin_at_once_have_most_of_it_from_one_another(
     assert sources > {url}
     sent = sum(
         event["bytes"]
-        for event in events(told)
+        for event in events(provider_log)
         if event["event"] == "request" and "/cas/" in event["path"]
     )
     assert 0 < sent < (CLIENTS - 1) * sum(map(len, FILES.values()))

@@ -15,7 +15,7 @@ import pytest
 
 from image.lab.namespace import LabError
 from image.lab.network import BRIDGE, Lab
-from tests.support.avahi_host import Neighbour, neighbour, wait_until
+from tests.support.avahi_host import AvahiHost, neighbour, wait_until
 from tests.support.mdns_packets import PATH
 from tests.support.required_programs import absent, needed
 
@@ -37,12 +37,12 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def machine(lab: Lab) -> Iterator[Neighbour]:
+def machine(lab: Lab) -> Iterator[AvahiHost]:
     with neighbour(lab) as made:
         yield made
 
 
-def publish(machine: Neighbour, tmp_path: Path, *, name: str = "the provider") -> None:
+def publish(machine: AvahiHost, tmp_path: Path, *, name: str = "the provider") -> None:
     """Have avahi announce a provider, with keys in the case that a person may type."""
     program, log = needed("avahi-publish", "avahi-utils"), tmp_path / "publish"
     words = ("ARCH=amd64", "Channel=stable", f"mirror={MIRROR}")
@@ -85,7 +85,7 @@ def lie(lab: Lab, tmp_path: Path, count: int) -> subprocess.Popen[bytes]:
 
 @pytest.mark.parametrize("count", [0, 26, 64, 5000])
 def test_a_provider_is_found_beside_any_number_of_liars(
-    lab: Lab, machine: Neighbour, tmp_path: Path, count: int
+    lab: Lab, machine: AvahiHost, tmp_path: Path, count: int
 ) -> None:
     publish(machine, tmp_path)
     lie(lab, tmp_path, count)
@@ -93,7 +93,7 @@ def test_a_provider_is_found_beside_any_number_of_liars(
 
 
 def test_a_provider_that_begins_under_a_flood_is_found(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     lie(lab, tmp_path, 64)
     finder = Finder(lab, tmp_path, 30)
@@ -102,14 +102,14 @@ def test_a_provider_that_begins_under_a_flood_is_found(
 
 
 def test_a_name_with_dots_and_a_bracket_is_resolved(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     publish(machine, tmp_path, name="a.b (2)")
     Finder(lab, tmp_path).wait_for(GOOD4, GOOD6)
 
 
 def test_on_a_network_of_ipv6_alone_a_provider_is_found(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     lab.run(["ip", "-4", "addr", "flush", "dev", BRIDGE])
     machine.run(["ip", "-4", "addr", "flush", "dev", "eth0"])
@@ -120,7 +120,7 @@ def test_on_a_network_of_ipv6_alone_a_provider_is_found(
 
 
 def test_on_a_wire_without_any_router_the_link_local_address_has_its_interface(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     for family in ("-4", "-6"):
         only_global = [] if family == "-4" else ["scope", "global"]
@@ -138,7 +138,7 @@ def test_on_a_wire_without_any_router_the_link_local_address_has_its_interface(
 
 
 def test_an_interface_that_comes_later_is_looked_at_then(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     lab.run(["ip", "link", "set", BRIDGE, "down"])
     lab.run(["ip", "addr", "flush", "dev", BRIDGE])
@@ -152,7 +152,7 @@ def test_an_interface_that_comes_later_is_looked_at_then(
 
 
 def test_a_cable_that_is_out_and_in_again_is_looked_at_again(
-    lab: Lab, machine: Neighbour, tmp_path: Path
+    lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     finder = Finder(lab, tmp_path, 30)
     lab.run(["ip", "link", "set", BRIDGE, "down"])

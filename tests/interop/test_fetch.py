@@ -10,107 +10,117 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli.main import main
-from tests.support.real_mirror import ENTRY, Ranges, Yard, mirror
+from tests.support.real_mirror import ENTRY, FetchEnvironment, Ranges, mirror
 
 
 @pytest.fixture
-def yard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Yard:
-    return Yard(tmp_path, capsys)
+def environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> FetchEnvironment:
+    return FetchEnvironment(tmp_path, capsys)
 
 
-def test_a_store_is_filled_and_a_second_time_nothing_is_fetched(yard: Yard) -> None:
-    yard.publish()
-    with mirror(yard.site) as one:
-        done = yard.fetch(one.url)
+def test_a_store_is_filled_and_a_second_time_nothing_is_fetched(
+    environment: FetchEnvironment,
+) -> None:
+    environment.publish()
+    with mirror(environment.site) as one:
+        done = environment.fetch(one.url)
         assert done.returncode == 0, done.stderr
-        yard.assert_filled()
-        assert not yard.events("chunk_list.unavailable")
+        environment.assert_filled()
+        assert not environment.events("chunk_list.unavailable")
         sent = one.sent
-        assert yard.fetch(f"{one.url}/stable/amd64/manifest.json").returncode == 0
-        assert {event["source"] for event in yard.events("fetch.done")} == {"store"}
+        assert environment.fetch(f"{one.url}/stable/amd64/manifest.json").returncode == 0
+        assert {event["source"] for event in environment.events("fetch.done")} == {"store"}
         assert one.sent < sent + 100_000
 
 
-def test_of_three_mirrors_one_lies_and_the_store_is_filled_all_the_same(yard: Yard) -> None:
-    with mirror(yard.site) as one, mirror(yard.site) as two, mirror(yard.site) as liar:
-        yard.publish(two.url, liar.url)
+def test_of_three_mirrors_one_lies_and_the_store_is_filled_all_the_same(
+    environment: FetchEnvironment,
+) -> None:
+    with (
+        mirror(environment.site) as one,
+        mirror(environment.site) as two,
+        mirror(environment.site) as liar,
+    ):
+        environment.publish(two.url, liar.url)
         for each in (one, two):
             each.seconds = 0.02
         liar.tamper = lambda data: data[:9999] + b"lie" * 1000 + data[12999:]  # type: ignore[method-assign] # what it does
-        done = yard.fetch(one.url)
+        done = environment.fetch(one.url)
         assert done.returncode == 0, done.stderr
         assert two.sent > 0
-    yard.assert_filled()
-    assert {event["source"] for event in yard.events("source.failed")} <= {liar.url}
+    environment.assert_filled()
+    assert {event["source"] for event in environment.events("source.failed")} <= {liar.url}
 
 
-def test_a_site_that_is_busy_at_first_is_asked_again_and_the_store_is_filled(yard: Yard) -> None:
-    yard.publish()
-    with mirror(yard.site) as one:
+def test_a_site_that_is_busy_at_first_is_asked_again_and_the_store_is_filled(
+    environment: FetchEnvironment,
+) -> None:
+    environment.publish()
+    with mirror(environment.site) as one:
         # The HTTP library asks once more by itself where a connection is lost.
         one.first = [Ranges.reset, Ranges.reset, Ranges.busy, Ranges.busy]
-        done = yard.fetch(one.url)
+        done = environment.fetch(one.url)
     assert done.returncode == 0, done.stderr
-    yard.assert_filled()
-    waits = yard.events("candidate.deferred")
+    environment.assert_filled()
+    waits = environment.events("candidate.deferred")
     assert [event["failures"] for event in waits] == [1, 2, 3]
     assert all(event["seconds"] >= 1 for event in waits[1:])
     assert len(set(one.asked[:5])) == 1
     assert done.stderr.count("asked again in") == 3
 
 
-def test_a_run_that_was_killed_goes_on_where_it_was(yard: Yard) -> None:
-    yard.publish()
-    with mirror(yard.site) as one:
+def test_a_run_that_was_killed_goes_on_where_it_was(environment: FetchEnvironment) -> None:
+    environment.publish()
+    with mirror(environment.site) as one:
         one.seconds = 0.05
-        with subprocess.Popen(yard.words(one.url), stderr=subprocess.DEVNULL) as running:
+        with subprocess.Popen(environment.words(one.url), stderr=subprocess.DEVNULL) as running:
             while one.sent < 3_000_000:
                 assert running.poll() is None
                 time.sleep(0.01)
             running.kill()
-        assert not (yard.store / ENTRY).exists()
+        assert not (environment.store / ENTRY).exists()
         one.seconds, one.sent = 0.0, 0
-        done = yard.fetch(one.url)
+        done = environment.fetch(one.url)
         assert done.returncode == 0, done.stderr
         assert one.sent < 4_500_000
-        (started,) = [e for e in yard.events("fetch.started") if e["artifact"] == "rootfs"]
+        (started,) = [e for e in environment.events("fetch.started") if e["artifact"] == "rootfs"]
         assert started["offset"] > 1_500_000
-    yard.assert_filled()
+    environment.assert_filled()
 
 
-def test_two_at_once_fill_one_store(yard: Yard) -> None:
-    yard.publish()
+def test_two_at_once_fill_one_store(environment: FetchEnvironment) -> None:
+    environment.publish()
 
     async def both(url: str) -> list[int]:
-        words = yard.words(url)
+        words = environment.words(url)
         quiet = asyncio.subprocess.DEVNULL
         runs = [await asyncio.create_subprocess_exec(*words, stderr=quiet) for _ in range(2)]
         return [await run.wait() for run in runs]
 
-    with mirror(yard.site) as one:
+    with mirror(environment.site) as one:
         one.seconds = 0.01
         assert asyncio.run(both(one.url)) == [0, 0]
-    yard.assert_filled()
+    environment.assert_filled()
 
 
 def test_what_is_not_signed_by_whom_the_policy_trusts_is_not_fetched(
-    yard: Yard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: FetchEnvironment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "other").mkdir()
-    stranger = Yard(tmp_path / "other", capsys)
+    stranger = FetchEnvironment(tmp_path / "other", capsys)
     stranger.publish()
     with mirror(stranger.site) as one:
-        assert yard.fetch(one.url).returncode == 1
+        assert environment.fetch(one.url).returncode == 1
         assert one.sent < 100_000
-    assert not (yard.store / "cas/sha256").exists()
+    assert not (environment.store / "cas/sha256").exists()
 
 
 def test_a_policy_that_keeps_nothing_is_said_to(
-    yard: Yard, capsys: pytest.CaptureFixture[str]
+    environment: FetchEnvironment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["policy", "--mode", "private", "--key", "ed25519:" + "0" * 64]) == 0
-    yard.policy.write_text(capsys.readouterr().out)
-    done = yard.fetch("http://127.0.0.1:1")
+    environment.policy.write_text(capsys.readouterr().out)
+    done = environment.fetch("http://127.0.0.1:1")
     assert done.returncode == 2
     assert "stores nothing" in done.stderr
 
@@ -127,25 +137,25 @@ def test_a_policy_that_keeps_nothing_is_said_to(
     ],
 )
 def test_a_url_that_is_none_is_refused_before_anything_is_asked(
-    yard: Yard, words: list[str], reason: str
+    environment: FetchEnvironment, words: list[str], reason: str
 ) -> None:
     url, *more = words
     done = subprocess.run(
-        [*yard.words(url), *more], text=True, capture_output=True, check=False, timeout=120
+        [*environment.words(url), *more], text=True, capture_output=True, check=False, timeout=120
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (yard.store / "cas/sha256").exists()
+    assert not (environment.store / "cas/sha256").exists()
 
 
-def test_a_presigned_url_of_a_manifest_fills_a_store(yard: Yard) -> None:
-    yard.publish()
-    with mirror(yard.site) as one:
-        done = yard.fetch(f"{one.url}/stable/amd64/manifest.json?X-Sig=a%2Fb")
+def test_a_presigned_url_of_a_manifest_fills_a_store(environment: FetchEnvironment) -> None:
+    environment.publish()
+    with mirror(environment.site) as one:
+        done = environment.fetch(f"{one.url}/stable/amd64/manifest.json?X-Sig=a%2Fb")
         assert done.returncode == 0, done.stderr
-    yard.assert_filled()
-    assert {event["source"] for event in yard.events("fetch.done")} <= {
+    environment.assert_filled()
+    assert {event["source"] for event in environment.events("fetch.done")} <= {
         one.url,
         f"{one.url}?X-Sig=a%2Fb",
     }

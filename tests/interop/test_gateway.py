@@ -20,9 +20,9 @@ from phase_boot.journal.content_events import SourceFailed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
 from policies.model import Reach
-from tests.support.gateways import ByGateway
+from tests.support.gateways import GatewayDownload
 from tests.support.provider import Running, make_site, running
-from tests.support.real_mirror import ROOTFS, Yard, mirror
+from tests.support.real_mirror import ROOTFS, FetchEnvironment, mirror
 
 MANIFEST = Path("stable/amd64/manifest.json")
 ARTIFACT = Artifact("rootfs", Digest.of(ROOTFS), len(ROOTFS))
@@ -30,25 +30,27 @@ TREE = build_dag(build_chunk_list(BytesIO(ROOTFS), DEFAULT_PARAMS))
 
 
 @pytest.fixture
-def yard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Yard:
-    return Yard(tmp_path, capsys)
+def environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> FetchEnvironment:
+    return FetchEnvironment(tmp_path, capsys)
 
 
-def publisher(yard: Yard, *, with_list: bool = False) -> Path:
+def publisher(environment: FetchEnvironment, *, with_list: bool = False) -> Path:
     """Return a folder with what the SITE signed, and nothing of what was signed there."""
-    folder = yard.folder / "publisher"
+    folder = environment.folder / "publisher"
     (folder / MANIFEST).parent.mkdir(parents=True)
-    shutil.copy(yard.site / MANIFEST, folder / MANIFEST)
+    shutil.copy(environment.site / MANIFEST, folder / MANIFEST)
     if with_list:
-        shutil.copytree(yard.site / "dag", folder / "dag")
+        shutil.copytree(environment.site / "dag", folder / "dag")
     return folder
 
 
-def fetched(yard: Yard, url: str, *gateways: str) -> subprocess.CompletedProcess[str]:
+def fetched(
+    environment: FetchEnvironment, url: str, *gateways: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command, which asks whoever was named."""
     words = [word for gateway in gateways for word in ("--gateway", gateway)]
     return subprocess.run(
-        [*yard.words(url), *words], text=True, capture_output=True, check=False, timeout=120
+        [*environment.words(url), *words], text=True, capture_output=True, check=False, timeout=120
     )
 
 
@@ -66,50 +68,54 @@ def statuses(provider: Running) -> set[int]:
 
 
 @pytest.mark.parametrize("with_list", [False, True], ids=["list by name", "list from a mirror"])
-async def test_a_store_is_filled_from_a_gateway_alone(yard: Yard, *, with_list: bool) -> None:
-    yard.publish()
-    folder = publisher(yard, with_list=with_list)
+async def test_a_store_is_filled_from_a_gateway_alone(
+    environment: FetchEnvironment, *, with_list: bool
+) -> None:
+    environment.publish()
+    folder = publisher(environment, with_list=with_list)
     with mirror(folder) as one:
-        async with running(yard.site) as provider:
-            done = await asyncio.to_thread(fetched, yard, one.url, url_of(provider) + "/")
+        async with running(environment.site) as provider:
+            done = await asyncio.to_thread(fetched, environment, one.url, url_of(provider) + "/")
         assert done.returncode == 0, done.stderr
-    yard.assert_filled()
-    assert not yard.events("chunk_list.unavailable")
-    assert {event["source"] for event in yard.events("fetch.done")} == {url_of(provider)}
+    environment.assert_filled()
+    assert not environment.events("chunk_list.unavailable")
+    assert {event["source"] for event in environment.events("fetch.done")} == {url_of(provider)}
     assert asked(provider) == {"ipfs"}
     assert statuses(provider) == {200}
     # The next version takes the list from here.
-    kept = {path.name.partition(".")[2] for path in (yard.store / "cas/dag").iterdir()}
-    assert kept >= {path.stem for path in (yard.site / "dag").iterdir()}
+    kept = {path.name.partition(".")[2] for path in (environment.store / "cas/dag").iterdir()}
+    assert kept >= {path.stem for path in (environment.site / "dag").iterdir()}
 
 
-async def test_a_gateway_and_a_mirror_are_asked_together(yard: Yard) -> None:
-    yard.publish()
-    with mirror(yard.site) as one:
+async def test_a_gateway_and_a_mirror_are_asked_together(environment: FetchEnvironment) -> None:
+    environment.publish()
+    with mirror(environment.site) as one:
         one.seconds = 0.05
-        async with running(yard.site) as provider:
-            done = await asyncio.to_thread(fetched, yard, one.url, url_of(provider))
+        async with running(environment.site) as provider:
+            done = await asyncio.to_thread(fetched, environment, one.url, url_of(provider))
         assert done.returncode == 0, done.stderr
-    yard.assert_filled()
-    gave = {e["source"] for e in yard.events("source.served") if e["artifact"] == "rootfs"}
+    environment.assert_filled()
+    gave = {e["source"] for e in environment.events("source.served") if e["artifact"] == "rootfs"}
     assert gave == {one.url, url_of(provider)}
 
 
-async def test_a_gateway_whose_blocks_are_others_is_left_and_named(yard: Yard) -> None:
-    yard.publish()
-    folder = publisher(yard, with_list=True)
-    rotten = yard.folder / "rotten"
-    shutil.copytree(yard.site, rotten)
+async def test_a_gateway_whose_blocks_are_others_is_left_and_named(
+    environment: FetchEnvironment,
+) -> None:
+    environment.publish()
+    folder = publisher(environment, with_list=True)
+    rotten = environment.folder / "rotten"
+    shutil.copytree(environment.site, rotten)
     with mirror(folder) as one:
-        async with running(yard.site) as good, running(rotten) as bad:
+        async with running(environment.site) as good, running(rotten) as bad:
             for file in (rotten / "cas/sha256").iterdir():
                 file.chmod(0o644)
                 file.write_bytes(bytes(file.stat().st_size))
             named = (url_of(bad), url_of(good))
-            done = await asyncio.to_thread(fetched, yard, one.url, *named)
+            done = await asyncio.to_thread(fetched, environment, one.url, *named)
         assert done.returncode == 0, done.stderr
-    yard.assert_filled()
-    failed = {event["source"] for event in yard.events("source.failed")}
+    environment.assert_filled()
+    failed = {event["source"] for event in environment.events("source.failed")}
     assert url_of(bad) in failed
     assert url_of(good) not in failed
 
@@ -122,12 +128,12 @@ async def test_a_gateway_whose_blocks_are_others_is_left_and_named(yard: Yard) -
     ],
 )
 def test_a_gateway_that_is_none_is_refused_before_anybody_is_asked(
-    yard: Yard, gateway: str, reason: str
+    environment: FetchEnvironment, gateway: str, reason: str
 ) -> None:
-    done = fetched(yard, "http://127.0.0.1:1", gateway)
+    done = fetched(environment, "http://127.0.0.1:1", gateway)
     assert done.returncode == 2
     assert reason in done.stderr
-    assert not yard.store.exists()
+    assert not environment.store.exists()
 
 
 @pytest.fixture
@@ -152,7 +158,7 @@ async def test_a_gateway_on_this_network_is_asked_whatever_the_reach(
     site: Path, reach: Reach
 ) -> None:
     async with running(site) as provider:
-        download = ByGateway(url_of(provider), reach=reach)
+        download = GatewayDownload(url_of(provider), reach=reach)
         assert await download.fetch(ARTIFACT, TREE.root) == ROOTFS
     assert asked(provider) == {"ipfs"}
     assert statuses(provider) == {200}
@@ -160,7 +166,7 @@ async def test_a_gateway_on_this_network_is_asked_whatever_the_reach(
 
 async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_asked(site: Path) -> None:
     async with running(site) as provider:
-        download = ByGateway(url_of(provider), reach=Reach.LAN, near=False)
+        download = GatewayDownload(url_of(provider), reach=Reach.LAN, near=False)
         with pytest.raises(ArtifactUnavailable):
             await download.fetch(ARTIFACT, TREE.root)
         assert not provider.events
@@ -170,7 +176,7 @@ async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_asked(site: Pat
 
 
 async def test_with_the_reach_of_the_lan_no_gateway_is_looked_up_by_name() -> None:
-    download = ByGateway("https://localhost", reach=Reach.LAN, near=False)
+    download = GatewayDownload("https://localhost", reach=Reach.LAN, near=False)
     with pytest.raises(ArtifactUnavailable):
         await download.fetch(ARTIFACT, TREE.root)
     (failed,) = (event for event in download.events if isinstance(event, SourceFailed))

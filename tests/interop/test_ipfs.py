@@ -28,7 +28,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
 from phase_boot.journal.content_events import SourceFailed
 from phase_boot.store.layout import dag_path, entry_path
-from tests.support.gateways import ByGateway
+from tests.support.gateways import GatewayDownload
 from tests.support.provider import MANIFEST, Running, make_site, running
 
 PEER = Path(__file__).parents[2] / "build/tools/boxo-peer"
@@ -124,7 +124,7 @@ async def test_we_read_what_the_peers_gateway_serves(site: Path, tmp_path: Path)
             assert got(f"{url}/ipfs/{cid}?format=raw") == block
         assert got(f"{url}/ipfs/{TREE.root}") == FILE
 
-        fetching = ByGateway(url)
+        fetching = GatewayDownload(url)
         artifact = Artifact("rootfs", Digest.of(FILE), len(FILE))
         assert await fetching.fetch(artifact, TREE.root) == FILE
         assert not [event for event in fetching.events if isinstance(event, SourceFailed)]

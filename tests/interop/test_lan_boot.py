@@ -86,7 +86,7 @@ def serving(lab: Lab, *what: Path | str) -> subprocess.Popen[bytes]:
 def dry_run(
     lab: Lab, policy: Path, chain: str = "daemon", *, store: str = "store"
 ) -> tuple[int, str, list[dict[str, object]]]:
-    """Run the daemon in the lab and return its status, what it said, and its journal."""
+    """Run the daemon in the lab and return its status, its console output, and its journal."""
     folder = policy.parent
     journal = folder / "journal.jsonl"
     words = ["--policy", str(policy), "--store", str(folder / store), "--journal", str(journal)]
@@ -108,9 +108,9 @@ def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
     lab: Lab, policy: Path, chain: str
 ) -> None:
     serving(lab, policy.parent / "site")
-    status, said, events = dry_run(lab, policy, chain)
-    assert status == 0, said
-    assert "phase.version=2025.11.12" in said
+    status, console_output, events = dry_run(lab, policy, chain)
+    assert status == 0, console_output
+    assert "phase.version=2025.11.12" in console_output
     (found,) = [event for event in events if event["event"] == "candidate.found"]
     assert found["origin"] == "lan"
     done = {event["artifact"]: event for event in events if event["event"] == "fetch.done"}
@@ -125,8 +125,8 @@ def test_a_machine_that_booted_hands_on_what_it_booted(lab: Lab, policy: Path) -
     assert dry_run(lab, policy)[0] == 0
     stop(publisher)
     serving(lab, "--store", policy.parent / "store")
-    status, said, events = dry_run(lab, policy, store="another")
-    assert status == 0, said + (policy.parent / "serve.log").read_text()
+    status, console_output, events = dry_run(lab, policy, store="another")
+    assert status == 0, console_output + (policy.parent / "serve.log").read_text()
     done = {event["artifact"]: event for event in events if event["event"] == "fetch.done"}
     assert all(str(event["source"]).startswith("http://") for event in done.values())
     stored = policy.parent / "another" / "cas" / "sha256"
@@ -141,9 +141,9 @@ def test_a_provider_of_another_publisher_is_found_and_refused(
     serving(lab, Site(other).path)
     # The machine looks for others until the end of this window.
     policy.write_text(policy.read_text().replace("window_seconds = 15", "window_seconds = 8"))
-    status, said, events = dry_run(lab, policy)
+    status, console_output, events = dry_run(lab, policy)
     assert status == 1
-    assert "Traceback" not in said
+    assert "Traceback" not in console_output
     refused = [event for event in events if event["event"] == "candidate.refused"]
     assert {event["code"] for event in refused} == {"signature.untrusted"}
     assert not [event for event in events if event["event"] == "fetch.started"]
@@ -155,8 +155,8 @@ def test_the_whole_chain_works_on_a_network_of_ipv6_alone(policy: Path, *, hosti
         serving(lab, policy.parent / "site")
         if hostile:
             lab.popen([sys.executable, "-m", "tests.support.mdns_attacker", BRIDGE, "64"])
-        status, said, events = dry_run(lab, policy)
-        assert status == 0, said
+        status, console_output, events = dry_run(lab, policy)
+        assert status == 0, console_output
         (found,) = (event for event in events if event["event"] == "candidate.found")
         assert str(found["url"]).startswith("http://[")
         sources = {event["source"] for event in events if event["event"] == "fetch.done"}

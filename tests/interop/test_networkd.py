@@ -74,9 +74,9 @@ def read_back(file: Path, folder: Path) -> ReadBack:
         plug(lab, "card0", into=words[-1])
         guest.stdin.write(b"plugged\n")
         guest.stdin.flush()
-        said, _ = guest.communicate(timeout=90)
+        output, _ = guest.communicate(timeout=90)
         assert guest.returncode == 0
-    return ReadBack(**json.loads(said))
+    return ReadBack(**json.loads(output))
 
 
 ATTACH = f"ip link set far0 master {BRIDGE} up"
@@ -115,9 +115,9 @@ def test_what_internet_asks_of_networkd_breaks_privates_promises_and_leads_beyon
     tmp_path: Path,
 ) -> None:
     found = read_back(WIRED, tmp_path)
-    said = " ".join(of_the_seed(found))
-    assert "the same in every boot" in said
-    assert "networkd does not apply" in said
+    reasons = " ".join(of_the_seed(found))
+    assert "the same in every boot" in reasons
+    assert "networkd does not apply" in reasons
     assert found.routes == ["card0"]
 
 

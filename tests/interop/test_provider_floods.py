@@ -62,14 +62,14 @@ def _port(events: Path) -> int:
 
 
 @contextlib.asynccontextmanager
-async def flood(port: int, said: bytes, *sources: str) -> AsyncIterator[None]:
+async def flood(port: int, payload: bytes, *sources: str) -> AsyncIterator[None]:
     """Hold 600 connections in all from these addresses, each after saying something."""
     async with contextlib.AsyncExitStack() as held:
         for number in range(CONNECTIONS):
             source = sources[number % len(sources)]
             _, writer = await held.enter_async_context(connected(port, source))
             with contextlib.suppress(ConnectionError):
-                writer.write(said)
+                writer.write(payload)
         yield
 
 
@@ -84,17 +84,17 @@ async def download(port: int, source: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "payload",
     [b"", b"GET / HTTP/1.1\r\nHost:", REQUEST.replace(b"close", b"keep-alive")],
     ids=["silent", "half a request", "an answer that is not read"],
 )
 @pytest.mark.parametrize("addresses", [1, 5])
 async def test_600_connections_do_not_keep_another_address_out(
-    provider: tuple[int, int], said: bytes, addresses: int
+    provider: tuple[int, int], payload: bytes, addresses: int
 ) -> None:
     _, port = provider
     sources = [f"127.0.0.{2 + number}" for number in range(addresses)]
-    async with flood(port, said, *sources):
+    async with flood(port, payload, *sources):
         for _ in range(3):
             assert await download(port, HONEST) == DATA
 

@@ -46,10 +46,10 @@ def provider(tmp_path: Path) -> Iterator[tuple[int, int]]:
         process.kill()
         process.wait()
     lines = (tmp_path / "events").read_text().splitlines()
-    told = [line for line in map(json.loads, lines) if line["event"].startswith("request")]
-    assert sum(line["bytes"] for line in told) == CLIENTS * len(DATA)
-    assert {line.get("error") for line in told} == {None}
-    assert sum(line.get("errors", 0) for line in told) == 0
+    requests = [line for line in map(json.loads, lines) if line["event"].startswith("request")]
+    assert sum(line["bytes"] for line in requests) == CLIENTS * len(DATA)
+    assert {line.get("error") for line in requests} == {None}
+    assert sum(line.get("errors", 0) for line in requests) == 0
 
 
 def _port(events: Path) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.real_mirror import PHASE_BOOT, Yard, mirror
-from tests.support.terminal_user import Typist
+from tests.support.real_mirror import PHASE_BOOT, FetchEnvironment, mirror
+from tests.support.terminal_user import TerminalUser
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BAR = re.compile(r"\r  rootfs ")
@@ -24,7 +24,7 @@ KINDS = {
 }
 
 
-def environment(kind: Mapping[str, str]) -> dict[str, str]:
+def variables(kind: Mapping[str, str]) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if name not in {"TERM", "NO_COLOR"}}
     return {**kept, **kind}
 
@@ -34,7 +34,7 @@ def on_terminal(words: Sequence[str], kind: Mapping[str, str], columns: int = 40
     outer, inner = os.openpty()
     termios.tcsetwinsize(inner, (25, columns))
     with subprocess.Popen(
-        words, stdin=inner, stdout=inner, stderr=inner, env=environment(kind)
+        words, stdin=inner, stdout=inner, stderr=inner, env=variables(kind)
     ) as process:
         os.close(inner)
         sent = b""
@@ -55,17 +55,17 @@ def widest(sent: str) -> int:
 
 
 @pytest.fixture
-def yard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Yard:
-    return Yard(tmp_path, capsys)
+def environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> FetchEnvironment:
+    return FetchEnvironment(tmp_path, capsys)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_fetch_is_drawn_as_its_terminal_allows(yard: Yard, name: str) -> None:
-    yard.publish()
-    with mirror(yard.site) as one:
+def test_a_fetch_is_drawn_as_its_terminal_allows(environment: FetchEnvironment, name: str) -> None:
+    environment.publish()
+    with mirror(environment.site) as one:
         one.seconds = 0.02
-        sent = on_terminal(yard.words(one.url), KINDS[name])
-    yard.assert_filled()
+        sent = on_terminal(environment.words(one.url), KINDS[name])
+    environment.assert_filled()
     assert "MiB verified" in " ".join(sent.split())
     assert widest(sent) < 40
     assert not COLOUR.search(sent)
@@ -76,16 +76,16 @@ def test_a_fetch_is_drawn_as_its_terminal_allows(yard: Yard, name: str) -> None:
         assert BAR.search(sent)
 
 
-def test_a_fetch_into_a_pipe_is_lines_alone(yard: Yard) -> None:
-    yard.publish()
-    with mirror(yard.site) as one:
+def test_a_fetch_into_a_pipe_is_lines_alone(environment: FetchEnvironment) -> None:
+    environment.publish()
+    with mirror(environment.site) as one:
         one.seconds = 0.02
         done = subprocess.run(
-            yard.words(one.url),
+            environment.words(one.url),
             stderr=subprocess.PIPE,
             text=True,
             check=True,
-            env=environment(KINDS["usual"]),
+            env=variables(KINDS["usual"]),
         )
     assert not set(done.stderr) & {"\x1b", "\r"}
 
@@ -113,13 +113,15 @@ def test_no_command_colours_or_moves_what_it_lists(words: list[str], name: str) 
 
 
 @pytest.mark.parametrize("name", ["dumb", "without colour"])
-def test_a_dry_run_offers_every_way_out_at_40_columns(yard: Yard, name: str) -> None:
+def test_a_dry_run_offers_every_way_out_at_40_columns(
+    environment: FetchEnvironment, name: str
+) -> None:
     # Nothing is looked for before the person chose, so that nothing leaves this machine.
-    words = ["daemon", "--dry-run", "--ask", "--policy", str(yard.policy)]
-    with Typist(words, environment=environment(KINDS[name]), columns=40) as typist:
-        typist.answer("choice:", "q")
-        typist.leave()
-        sent = typist.shown
+    words = ["daemon", "--dry-run", "--ask", "--policy", str(environment.policy)]
+    with TerminalUser(words, environment=variables(KINDS[name]), columns=40) as user:
+        user.answer("choice:", "q")
+        user.leave()
+        sent = user.shown
     for offer in ("r  retry", "u  type the URL of a manifest", "q  quit"):
         assert offer in sent
     assert not re.search(r"\x1b\[[0-9;]*[1-9][0-9;]*m", sent)

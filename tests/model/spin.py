@@ -58,21 +58,21 @@ def check(model: str, folder: Path) -> Verdict:
 
 def _searched(folder: Path, words: tuple[str, ...], *options: str) -> str:
     _run(folder, "gcc", "-O0", "-w", *words, "-o", "pan", "pan.c")
-    said = _run(folder, "./pan", f"-m{DEPTH}", "-w18", *options)
-    assert "max search depth too small" not in said
-    assert "Search not completed" not in said or "errors: 0" not in said
-    return said
+    output = _run(folder, "./pan", f"-m{DEPTH}", "-w18", *options)
+    assert "max search depth too small" not in output
+    assert "Search not completed" not in output or "errors: 0" not in output
+    return output
 
 
-def _dead(model: str, said: str) -> tuple[str, ...]:
+def _dead(model: str, output: str) -> tuple[str, ...]:
     lines = model.splitlines()
-    numbers = {int(number) for number in _UNREACHED.findall(said)}
+    numbers = {int(number) for number in _UNREACHED.findall(output)}
     named = (_NAME.search(lines[number - 1]) for number in sorted(numbers))
     return tuple(dict.fromkeys(found.group(1) for found in named if found))
 
 
-def _count(said: str) -> int:
-    found = _STATES.search(said)
+def _count(output: str) -> int:
+    found = _STATES.search(output)
     return int(found.group(1)) if found else 0
 
 

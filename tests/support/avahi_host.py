@@ -40,7 +40,7 @@ ip addr add fd77:b007::2/64 dev eth0 nodad
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class AvahiHost:
     """Runs programs on the second machine."""
 
     lab: Lab
@@ -84,7 +84,7 @@ class Neighbour:
 
 
 @contextmanager
-def neighbour(lab: Lab) -> Iterator[Neighbour]:
+def neighbour(lab: Lab) -> Iterator[AvahiHost]:
     """Attach a machine that runs avahi to the bridge; the lab ends it."""
     for program, package in (("dbus-daemon", "dbus"), ("avahi-daemon", "avahi-daemon")):
         needed(program, package)
@@ -96,7 +96,7 @@ def neighbour(lab: Lab) -> Iterator[Neighbour]:
     lab.run(["ip", "link", "add", "cable", "type", "veth", "peer", "name", "eth0", "netns", inner])
     lab.run(["ip", "link", "set", "cable", "master", BRIDGE, "up"])
     enter = ("nsenter", "--target", outer, "--net", "--uts", "--mount", "--")
-    machine = Neighbour(lab, enter, lab.folder / "bus")
+    machine = AvahiHost(lab, enter, lab.folder / "bus")
     machine.run(["sh", "-c", _SET_UP])
     (lab.folder / "bus.conf").write_text(BUS.format(path=machine.bus))
     (lab.folder / "avahi.conf").write_text(AVAHI)

@@ -21,7 +21,7 @@ PATIENCE: Final = 30.0
 REOPEN_SECONDS: Final = 0.01
 
 
-class Person:
+class ConsoleUser:
     """The user's end of a terminal line; `terminal` is the other end."""
 
     def __init__(self, columns: int = 0, rows: int = 0) -> None:

@@ -18,7 +18,7 @@ from tests.support.artifacts import content
 
 
 @dataclass
-class ByGateway:
+class GatewayDownload:
     """A download from one gateway: its URL and reach, and the events."""
 
     url: str

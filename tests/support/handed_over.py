@@ -12,7 +12,7 @@ from phase_boot.trust.verify import verify
 from tests.support.manifests import REQUIREMENTS, TRUST
 
 RUNNING = Digest.of(ROOTFS)
-NEIGHBOUR = "http://192.0.2.7:8070"
+PROVIDER_URL = "http://192.0.2.7:8070"
 LINK = Network(interface="eth0", addresses=("192.0.2.9/24",), proxy="http://192.0.2.1:3128")
 
 

@@ -79,8 +79,8 @@ async def part(
 
 
 def partial(first: int, last: int, *headers: str, size: int = len(BODY)) -> bytes:
-    told = f"Content-Range: bytes {first}-{last}/{size}"
-    return ok(BODY[first : last + 1], told, *headers, status="206 Partial Content")
+    content_range = f"Content-Range: bytes {first}-{last}/{size}"
+    return ok(BODY[first : last + 1], content_range, *headers, status="206 Partial Content")
 
 
 def page(body: bytes, kind: str) -> bytes:

@@ -9,7 +9,7 @@ from phase_boot.drill.sample_kernel import AMD64, ARM64, pe
 
 
 def arm64_image(body: bytes = b"Image", *, stub: bool = True, size: int = 1 << 20) -> bytes:
-    """Return a kernel for arm64, with the stub for the firmware unless told otherwise."""
+    """Return a kernel for arm64, with the stub for the firmware unless ``stub`` is false."""
     head = bytearray(pe(ARM64)) if stub else bytearray(64)
     struct.pack_into("<Q", head, 16, size)
     head[56:60] = b"ARM\x64"

@@ -50,7 +50,7 @@ class Running:
     port: int
     events: list[Event] = field(default_factory=list)
 
-    async def told(self) -> RequestAnswered:
+    async def first_request(self) -> RequestAnswered:
         """Wait for the event of the first request."""
         async with asyncio.timeout(10):
             while not self.requests:  # noqa: ASYNC110 - the provider tells a plain function

@@ -12,9 +12,9 @@ PUBLISH = (
 )
 
 
-def manifest(desk: Path) -> Path:
-    return desk / "site" / "stable" / "amd64" / "manifest.json"
+def manifest(workdir: Path) -> Path:
+    return workdir / "site" / "stable" / "amd64" / "manifest.json"
 
 
-def entries(desk: Path) -> set[str]:
-    return {path.name for path in (desk / "site" / "cas" / "sha256").iterdir()}
+def entries(workdir: Path) -> set[str]:
+    return {path.name for path in (workdir / "site" / "cas" / "sha256").iterdir()}

@@ -110,7 +110,7 @@ def mirror(site: Path) -> Iterator[Mirror]:
         server.shutdown()
 
 
-class Yard:
+class FetchEnvironment:
     """A publisher's key, a policy that trusts it, and a SITE with mirrors."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,8 +136,8 @@ class Yard:
     def words(self, url: str) -> list[str]:
         journal = self.folder / "journal.jsonl"
         journal.unlink(missing_ok=True)
-        told = ["--store", str(self.store), "--policy", str(self.policy)]
-        return [PHASE_BOOT, "fetch", url, *told, "--journal", str(journal)]
+        options = ["--store", str(self.store), "--policy", str(self.policy)]
+        return [PHASE_BOOT, "fetch", url, *options, "--journal", str(journal)]
 
     def fetch(self, url: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

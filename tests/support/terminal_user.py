@@ -23,7 +23,7 @@ sys.exit(main())
 """
 
 
-class Typist:
+class TerminalUser:
     """Runs `phase-boot` in a terminal and collects its output."""
 
     def __init__(

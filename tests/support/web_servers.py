@@ -169,28 +169,28 @@ def serving(name: str, folder: Path, files: Mapping[str, bytes]) -> Iterator[str
         argv = [needed(real.program, real.package), *real.words(file)]
     else:
         argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
-    with (folder / "said").open("wb") as said:
+    with (folder / "output").open("wb") as output:
         running = subprocess.Popen(
             argv,
             cwd=site,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             env={"HOME": str(folder), "PATH": "/usr/sbin:/usr/bin:/bin"},
         )
     try:
-        _wait_for(port, running, folder / "said")
+        _wait_for(port, running, folder / "output")
         yield f"http://127.0.0.1:{port}"
     finally:
         running.terminate()
         running.wait(timeout=10)
 
 
-def _wait_for(port: int, running: subprocess.Popen[bytes], said: Path) -> None:
+def _wait_for(port: int, running: subprocess.Popen[bytes], output: Path) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        assert running.poll() is None, said.read_text(errors="replace")
+        assert running.poll() is None, output.read_text(errors="replace")
         with socket.socket() as trying:
             if trying.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    pytest.fail(f"no server: {said.read_text(errors='replace')}")
+    pytest.fail(f"no server: {output.read_text(errors='replace')}")

@@ -1,4 +1,4 @@
-"""`phase-boot drill`: a story that can be told again, and an exit status that means something."""
+"""`phase-boot drill`: repeatable output and a meaningful exit status."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_faults_are_marked_and_every_invariant_is_judged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["drill", "--seed", "7", "--faults", "3"]) == 0
-    said = capsys.readouterr().out
-    struck = re.search(r"after \d+ seconds and (\d+) faults?\.", said)
+    output = capsys.readouterr().out
+    struck = re.search(r"after \d+ seconds and (\d+) faults?\.", output)
     assert struck is not None
-    assert said.count("!!") == int(struck[1]) >= 3
-    assert "init -> net_up" in said
+    assert output.count("!!") == int(struck[1]) >= 3
+    assert "init -> net_up" in output
     for says in invariants.INVARIANTS:
-        assert f"  ok      {says}" in said
+        assert f"  ok      {says}" in output
 
 
 @pytest.mark.parametrize("mode", ["internet", "local", "private"])
@@ -50,19 +50,19 @@ def test_the_mode_can_be_chosen(mode: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_without_a_seed_one_is_drawn_and_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["drill"]) == 0
-    said = capsys.readouterr().out
-    seed = said.removeprefix("Drill ").partition(":")[0]
+    output = capsys.readouterr().out
+    seed = output.removeprefix("Drill ").partition(":")[0]
     assert cli.main(["drill", "--seed", seed]) == 0
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == output
 
 
 def test_a_broken_promise_is_told_and_is_a_failure() -> None:
-    told: list[str] = []
+    lines: list[str] = []
     run = _a_run()
     run.descriptors = {99}
-    assert drill_cli.print_verdicts(run, told.append) == 1
-    assert "  BROKEN  every descriptor is closed\n" in told
-    assert drill_cli.print_verdicts(replace(run, descriptors=set()), told.append) == 0
+    assert drill_cli.print_verdicts(run, lines.append) == 1
+    assert "  BROKEN  every descriptor is closed\n" in lines
+    assert drill_cli.print_verdicts(replace(run, descriptors=set()), lines.append) == 0
 
 
 def _a_run() -> Run:

@@ -144,8 +144,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
         timeout=600,
         stdin=subprocess.DEVNULL,
     )
-    told = json.loads((folder / "out").read_text())
-    return {case.name: outcome for case, outcome in zip(CASES, told, strict=True)}
+    output = json.loads((folder / "out").read_text())
+    return {case.name: outcome for case, outcome in zip(CASES, output, strict=True)}
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -196,8 +196,8 @@ def test_every_command_is_interrupted_at_some_call(outcomes: Mapping[str, Any]) 
 
 def test_the_help_lists_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     parser().print_help()
-    told = " ".join(capsys.readouterr().out.split())
-    assert all(f"{status} {means}" in told for status, means in edge.STATUSES.items())
+    output = " ".join(capsys.readouterr().out.split())
+    assert all(f"{status} {means}" in output for status, means in edge.STATUSES.items())
 
 
 @pytest.mark.parametrize("error", [RecursionError("deep"), KeyError("x"), ValueError("\x1b[2J")])

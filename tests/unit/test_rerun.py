@@ -54,13 +54,13 @@ def test_a_boot_that_passes_alone_is_named_unsteady(
         "@pytest.mark.e2e\ndef test_bad(): assert False\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = e2e: boots\n")
-    told = results(tmp_path, test_good=False, test_bad=False)
-    assert main(["--results", str(told), "--root", str(tmp_path)]) == 1
+    folder = results(tmp_path, test_good=False, test_bad=False)
+    assert main(["--results", str(folder), "--root", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
     assert "unsteady: tests/e2e/test_x.py::test_good\n" in printed
     assert "failed twice: tests/e2e/test_x.py::test_bad\n" in printed
-    told = results(tmp_path, test_good=False)
-    assert main(["--results", str(told), "--root", str(tmp_path)]) == 0
+    folder = results(tmp_path, test_good=False)
+    assert main(["--results", str(folder), "--root", str(tmp_path)]) == 0
 
 
 def test_a_boot_that_cannot_be_run_again_counts_as_failed_twice(

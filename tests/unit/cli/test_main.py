@@ -41,9 +41,9 @@ def test_a_policy_that_would_be_refused_is_not_printed(
     words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["policy", *words]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert reason in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert reason in output.err
 
 
 def test_a_closed_pipe_is_no_failure(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from phase_boot.drill.sample_root import NEW_PUBLISHER
 from phase_boot.drill.scenarios import SCENARIOS
 from phase_boot.handoff.document import document
 
-Told = tuple[int, str, str]
+CommandResult = tuple[int, str, str]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def boot() -> Run:
 
 
 @pytest.fixture
-def handed(boot: Run, tmp_path: Path) -> Path:
+def handover(boot: Run, tmp_path: Path) -> Path:
     assert boot.boot is not None
     assert boot.boot.manifest is not None
     path = tmp_path / "handoff.json"
@@ -43,13 +43,13 @@ def handed(boot: Run, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
-    def told(*words: object) -> Told:
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    def run_command(*words: object) -> CommandResult:
         status = main(["replay", *map(str, words)])
         output = capsys.readouterr()
         return status, output.out, output.err
 
-    return told
+    return run_command
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -66,17 +66,17 @@ def edit_event(table: dict[str, Any], event: str, **fields: object) -> None:
 
 
 def test_a_hand_over_is_replayed_and_its_manifest_checked(
-    run: Callable[..., Told], handed: Path
+    run: Callable[..., CommandResult], handover: Path
 ) -> None:
-    status, out, err = run(handed, "--key", NEW_PUBLISHER.keyid)
+    status, out, err = run(handover, "--key", NEW_PUBLISHER.keyid)
     assert (status, err) == (0, "")
     assert out.endswith("verify -> fetch -> kexec\n")
 
 
 def test_without_a_key_it_says_that_no_signature_was_checked(
-    run: Callable[..., Told], handed: Path
+    run: Callable[..., CommandResult], handover: Path
 ) -> None:
-    status, _, err = run(handed)
+    status, _, err = run(handover)
     assert (status, err) == (
         0,
         "The manifest's signatures are not checked: name --key or --root.\n",
@@ -99,20 +99,24 @@ EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edited_hand_over_is_refused(run: Callable[..., Told], handed: Path, name: str) -> None:
-    edit(handed, EDITS[name])
-    status, out, err = run(handed, "--key", NEW_PUBLISHER.keyid)
+def test_an_edited_hand_over_is_refused(
+    run: Callable[..., CommandResult], handover: Path, name: str
+) -> None:
+    edit(handover, EDITS[name])
+    status, out, err = run(handover, "--key", NEW_PUBLISHER.keyid)
     assert (status, out, err.count("\n")) == (1, "", 1)
 
 
-def test_a_manifest_of_another_publisher_is_refused(run: Callable[..., Told], handed: Path) -> None:
-    status, _, err = run(handed, "--key", UNTRUSTED_KEY.keyid)
+def test_a_manifest_of_another_publisher_is_refused(
+    run: Callable[..., CommandResult], handover: Path
+) -> None:
+    status, _, err = run(handover, "--key", UNTRUSTED_KEY.keyid)
     assert status == 1
     assert "[signature.untrusted]" in err
 
 
 def test_a_private_boot_has_no_journal_to_replay(
-    run: Callable[..., Told], boot: Run, tmp_path: Path
+    run: Callable[..., CommandResult], boot: Run, tmp_path: Path
 ) -> None:
     assert boot.boot is not None
     assert boot.boot.manifest is not None
@@ -128,7 +132,7 @@ def test_a_private_boot_has_no_journal_to_replay(
 
 
 def test_a_journal_is_compared_with_its_manifest(
-    run: Callable[..., Told], boot: Run, tmp_path: Path
+    run: Callable[..., CommandResult], boot: Run, tmp_path: Path
 ) -> None:
     assert boot.boot is not None
     assert boot.boot.manifest is not None
@@ -153,7 +157,7 @@ def test_a_journal_is_compared_with_its_manifest(
     ],
 )
 def test_a_journal_alone_has_nothing_that_a_key_could_judge(
-    run: Callable[..., Told], boot: Run, tmp_path: Path, words: list[str], why: str
+    run: Callable[..., CommandResult], boot: Run, tmp_path: Path, words: list[str], why: str
 ) -> None:
     journal = tmp_path / "j"
     journal.write_text("".join(f"{line}\n" for line in boot.scenario.journal.lines))

@@ -90,7 +90,7 @@ def test_every_rung_of_the_ladder_is_told() -> None:
     scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     scenario.run()
     text = shown(*scenario.events, live=False)
-    for said in (
+    for line in (
         "3 file(s) of an earlier hand-off removed",
         "kernel: bzImage 6.12.1-phase",
         "kexec_file_load refused: it is damaged (EINVAL)",
@@ -100,7 +100,7 @@ def test_every_rung_of_the_ladder_is_told() -> None:
         "staged 2025.11.12 for the firmware, restarting",
         "chainload -> firmware",
     ):
-        assert said in text
+        assert line in text
 
 
 def test_why_the_firmware_starts_a_kernel_is_told_beside_its_name() -> None:

@@ -52,7 +52,7 @@ def gateway(**settings: Any) -> FakeServer:
     return gateway_of(DATA, CHUNKS, **settings)
 
 
-class Counted(FakeFetcher):
+class CountingFetcher(FakeFetcher):
     """Counts open responses and their highest number."""
 
     now = most = 0
@@ -79,12 +79,14 @@ class Counted(FakeFetcher):
 
 def download_of(*mirrors: str, **servers: FakeServer) -> FakeDownload:
     """Return downloads for which all servers but ``mirrors`` are gateways."""
-    fetcher = Counted(**servers)
+    fetcher = CountingFetcher(**servers)
     gateways = tuple(f"http://{name}" for name in servers if name not in mirrors)
-    return Playing(fetcher, gateways=gateways, mirrors=tuple(f"http://{name}" for name in mirrors))
+    return GatewayDownload(
+        fetcher, gateways=gateways, mirrors=tuple(f"http://{name}" for name in mirrors)
+    )
 
 
-class Playing(FakeDownload):
+class GatewayDownload(FakeDownload):
     def __init__(
         self, fetcher: FakeFetcher, *, gateways: tuple[str, ...], mirrors: tuple[str, ...]
     ) -> None:
@@ -142,14 +144,14 @@ def test_several_gateways_share_the_work_and_its_bound() -> None:
     assert {event.source for event in download.of(SourceServed)} == {
         f"http://{name}" for name in gates
     }
-    assert isinstance(download.fetcher, Counted)
+    assert isinstance(download.fetcher, CountingFetcher)
     assert download.fetcher.most <= 6 * (32 // 6)
 
 
 def test_open_requests_to_one_gateway_are_bounded() -> None:
     download = download_of(gate=gateway())
     obtained(download)
-    assert isinstance(download.fetcher, Counted)
+    assert isinstance(download.fetcher, CountingFetcher)
     assert download.fetcher.most == MAX_REQUESTS
 
 
@@ -224,7 +226,7 @@ def test_a_gateway_without_ranges_is_given_up_and_no_whole_file_requested() -> N
     gate.files[entry_path(ARTIFACT.digest)] = DATA
     mirror = FakeServer({CAR: car_of(TREE)})
     download = download_of("mirror", mirror=mirror, gate=gate)
-    assert isinstance(download.fetcher, Counted)
+    assert isinstance(download.fetcher, CountingFetcher)
     download.fetcher.refusing = "http://gate"
     with pytest.raises(ArtifactUnavailable, match="only as a whole"):
         obtained(download)
@@ -240,7 +242,7 @@ def test_a_gateway_that_is_busy_at_times_delivers() -> None:
     assert any(event.retryable for event in download.of(SourceFailed))
 
 
-class Line(FakeFetcher):
+class LimitedLink(FakeFetcher):
     """All responses share one slow line."""
 
     def __init__(self, rate: float, **servers: FakeServer) -> None:
@@ -263,7 +265,7 @@ def test_a_line_barely_above_the_lowest_rate_delivers() -> None:
     size, data = 32 * KIB, data_of(1280 * KIB)
     cut = [data[at : at + size] for at in range(0, len(data), size)]
     chunks = ChunkList.of((bytes.fromhex(Digest.of(piece).hex), size) for piece in cut)
-    download = FakeDownload(Line(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
+    download = FakeDownload(LimitedLink(5 * KIB, gate=gateway_of(data, chunks, piece_seconds=0)))
     context = download.context(limits={"slowest_kib_per_second": 4})
     sources, root = Sources(gateways=("http://gate",)), build_dag(chunks).root
 
@@ -304,7 +306,7 @@ def test_a_new_version_requests_only_nodes_and_chunks_that_the_stored_one_lacks(
 
 
 def test_a_read_that_is_closed_early_leaves_no_request_open() -> None:
-    fetcher = Counted(gate=gateway())
+    fetcher = CountingFetcher(gate=gateway())
     download = FakeDownload(fetcher)
 
     async def hanging_up() -> None:
@@ -333,7 +335,7 @@ def test_a_cancelled_download_leaves_no_request_open(seconds: float) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(seconds):
                 await fetch_artifact(download.context(), download.sources(), ARTIFACT, TREE.root)
-        assert isinstance(download.fetcher, Counted)
+        assert isinstance(download.fetcher, CountingFetcher)
         assert download.fetcher.now == 0
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -199,10 +199,10 @@ def run_for(download: FakeDownload, seconds: float) -> None:
 def test_progress_has_the_rate() -> None:
     download = FakeDownload(servers(a=1e5, b=1e5))
     run(download)
-    told = download.of(FetchProgress)
-    assert len(told) > 20
-    assert sorted(event.done for event in told) == [event.done for event in told]
-    assert told[-1].rate == pytest.approx(200_000, rel=0.1)
+    progress = download.of(FetchProgress)
+    assert len(progress) > 20
+    assert sorted(event.done for event in progress) == [event.done for event in progress]
+    assert progress[-1].rate == pytest.approx(200_000, rel=0.1)
 
 
 def test_a_full_disk_ends_the_download_and_keeps_its_chunks() -> None:

@@ -1,4 +1,4 @@
-"""Downloads beside peers: the exchange of pieces, and what false trackers and peers can cost."""
+"""Downloads with peers: the exchange of pieces, and what false trackers and peers can cost."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ OTHER = "http://10.0.0.8:7000"
 class Provider(FakeServer):
     """A provider that is a tracker."""
 
-    told: list[dict[str, Any]] = field(default_factory=list)
+    announcements: list[dict[str, Any]] = field(default_factory=list)
 
     def meets(self, answer: Callable[[bytes], bytes]) -> Provider:
         def tracker(raw: bytes) -> bytes:
-            self.told.append(json.loads(raw))
+            self.announcements.append(json.loads(raw))
             return answer(raw)
 
         self.tracker = tracker
@@ -66,8 +66,8 @@ def provider(**tracker: Any) -> Provider:
 
 
 @dataclass
-class Beside:
-    """Downloads beside peers, and what they leave behind."""
+class PeerDownload:
+    """Downloads with peers, and what they leave behind."""
 
     fetcher: FakeFetcher
     reach: Reach = Reach.INTERNET
@@ -111,16 +111,16 @@ class Beside:
         return {event.source: event.reason for event in self.download.of(SourceFailed)}
 
 
-def beside(host: Provider, **others: FakeServer) -> Beside:
-    return Beside(FakeFetcher(host=host, **others))
+def peer_download(host: Provider, **others: FakeServer) -> PeerDownload:
+    return PeerDownload(FakeFetcher(host=host, **others))
 
 
-def seconds(it: Beside, *sources: str) -> float:
+def seconds(client: PeerDownload, *sources: str) -> float:
     """Return the virtual seconds of a download from ``sources``."""
 
     async def timed() -> float:
         began = asyncio.get_running_loop().time()
-        await it.obtaining(*sources)
+        await client.obtaining(*sources)
         return asyncio.get_running_loop().time() - began
 
     return virtual_time.run(timed())
@@ -143,51 +143,53 @@ def bytes_asked(fetcher: FakeFetcher, base: str) -> int:
 
 
 def test_assigned_pieces_come_from_the_tracker_and_the_others_from_peers() -> None:
-    it = beside(provider(peers=(PEER,), assigned=0b0011), **{"10.0.0.9:7000": server_of(DATA)})
-    it.run("http://host")
-    assert bytes_asked(it.fetcher, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
-    assert it.served()[PEER] >= 2 * MIN_PIECE_SIZE - 4096
-    assert [event.source for event in it.download.of(TrackerJoined)] == ["http://host"]
+    client = peer_download(
+        provider(peers=(PEER,), assigned=0b0011), **{"10.0.0.9:7000": server_of(DATA)}
+    )
+    client.run("http://host")
+    assert bytes_asked(client.fetcher, "http://host") <= 2 * MIN_PIECE_SIZE + 4096
+    assert client.served()[PEER] >= 2 * MIN_PIECE_SIZE - 4096
+    assert [event.source for event in client.download.of(TrackerJoined)] == ["http://host"]
 
 
 def test_pieces_are_shared_and_announced_during_the_download_and_after() -> None:
     host = provider()
-    it = beside(host)
-    it.run("http://host", lingering=5.0)
-    (shared,) = it.peer_sharing.shared.items()
+    client = peer_download(host)
+    client.run("http://host", lingering=5.0)
+    (shared,) = client.peer_sharing.shared.items()
     assert shared == (
         SharedArtifact(ARTIFACT.digest, TREE.root, len(DATA)),
         FakeShareHandle(bitfield=EVERYTHING),
     )
-    assert host.told[-1] == {"port": 7000, "roots": {}, "event": "stopped"}
-    said = [told["roots"][str(TREE.root)] for told in host.told[:-1]]
-    assert {told["port"] for told in host.told} == {7000}
-    assert said[0] == {"have": encode_bitfield(0, COUNT), "want": COUNT}
-    assert said[-1] == {"have": encode_bitfield(EVERYTHING, COUNT), "want": 0}
-    held = [int(each["have"], 16) for each in said]
+    assert host.announcements[-1] == {"port": 7000, "roots": {}, "event": "stopped"}
+    bitfields = [each["roots"][str(TREE.root)] for each in host.announcements[:-1]]
+    assert {each["port"] for each in host.announcements} == {7000}
+    assert bitfields[0] == {"have": encode_bitfield(0, COUNT), "want": COUNT}
+    assert bitfields[-1] == {"have": encode_bitfield(EVERYTHING, COUNT), "want": 0}
+    held = [int(each["have"], 16) for each in bitfields]
     assert len(set(held)) > 2
     assert held == sorted(held)
 
 
 def test_a_tracker_that_assigns_nothing_is_used_as_a_mirror_after_a_while() -> None:
-    it = beside(provider(assigned=0))
-    assert it.run("http://host") == "http://host"
+    client = peer_download(provider(assigned=0))
+    assert client.run("http://host") == "http://host"
 
 
 def test_a_peer_without_the_pieces_it_is_said_to_have_is_given_up() -> None:
-    it = beside(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": FakeServer({})})
-    it.fetcher.servers[OTHER] = FakeServer({}, hangs=True)
-    assert it.run("http://host") == "http://host"
-    assert it.reasons()[PEER] == "it does not have it (HTTP 404)"
+    client = peer_download(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": FakeServer({})})
+    client.fetcher.servers[OTHER] = FakeServer({}, hangs=True)
+    assert client.run("http://host") == "http://host"
+    assert client.reasons()[PEER] == "it does not have it (HTTP 404)"
 
 
 def test_a_peer_that_sends_wrong_bytes_is_banned_and_costs_one_chunk() -> None:
     liar = server_of(DATA, tamper=lambda _path, data: bytes(len(data)))
-    it = beside(provider(peers=(PEER,), assigned=0b0001), **{"10.0.0.9:7000": liar})
-    assert it.run("http://host") == "http://host"
-    assert it.download.banned == {PEER}
+    client = peer_download(provider(peers=(PEER,), assigned=0b0001), **{"10.0.0.9:7000": liar})
+    assert client.run("http://host") == "http://host"
+    assert client.download.banned == {PEER}
     assert liar.requests[ENTRY] == 1
-    assert "another sha256" in it.reasons()[PEER]
+    assert "another sha256" in client.reasons()[PEER]
 
 
 @pytest.mark.parametrize(
@@ -198,9 +200,9 @@ def test_a_peer_that_left_is_reported_to_the_tracker_which_assigns_its_pieces(
 ) -> None:
     host = provider()
     host.meets(tracker_of(SIZES))
-    it = beside(host, **{"10.0.0.9:7000": peer})
-    assert seconds(it, "http://host") < seconds(beside(provider()), "http://host") + 1.0
-    assert [PEER] in [told.get("failed") for told in host.told]
+    client = peer_download(host, **{"10.0.0.9:7000": peer})
+    assert seconds(client, "http://host") < seconds(peer_download(provider()), "http://host") + 1.0
+    assert [PEER] in [each.get("failed") for each in host.announcements]
 
 
 def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
@@ -210,11 +212,11 @@ def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
     host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
     host.meets(tracker_of({**SIZES, str(tree.root): len(small)}))
     silent = FakeServer({}, hangs=True)
-    it = beside(host, **{"10.0.0.9:7000": silent})
+    client = peer_download(host, **{"10.0.0.9:7000": silent})
 
     async def both() -> None:
-        context = it.download.context()
-        sources = Sources(mirrors=("http://host",), tracker=it.tracker())
+        context = client.download.context()
+        sources = Sources(mirrors=("http://host",), tracker=client.tracker())
         try:
             await fetch_artifact(context, sources, ARTIFACT, TREE.root)
             await fetch_artifact(context, sources, artifact, tree.root)
@@ -222,18 +224,18 @@ def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
             await sources.close()
 
     virtual_time.run(both())
-    started = [each.artifact for each in it.download.of(FetchStarted) if each.source == PEER]
+    started = [each.artifact for each in client.download.of(FetchStarted) if each.source == PEER]
     assert started == [ARTIFACT.name]
-    second = [told for told in host.told if str(tree.root) in told["roots"]]
-    assert [PEER] in [told["failed"] for told in second]
+    second = [each for each in host.announcements if str(tree.root) in each["roots"]]
+    assert [PEER] in [each["failed"] for each in second]
 
 
 def test_the_number_of_peers_in_use_is_bounded() -> None:
     names = [f"10.0.1.{number}:7000" for number in range(3 * MAX_ACTIVE_PEERS)]
     crowd = {name: server_of(DATA) for name in names}
-    it = beside(provider(peers=tuple(f"http://{name}" for name in names)), **crowd)
-    it.run("http://host")
-    asked = {event.source for event in it.download.of(FetchStarted)} - {"http://host"}
+    client = peer_download(provider(peers=tuple(f"http://{name}" for name in names)), **crowd)
+    client.run("http://host")
+    asked = {event.source for event in client.download.of(FetchStarted)} - {"http://host"}
     assert len(asked) <= MAX_ACTIVE_PEERS
 
 
@@ -252,33 +254,33 @@ def test_the_number_of_peers_in_use_is_bounded() -> None:
 )
 def test_a_tracker_with_malformed_replies_is_used_as_a_mirror(answer: Any) -> None:
     host = Provider(provider().files).meets(answer)
-    it = beside(host)
-    assert it.run("http://host") == "http://host"
-    assert not it.download.of(PeerSharingFailed)
-    assert not it.reasons()
+    client = peer_download(host)
+    assert client.run("http://host") == "http://host"
+    assert not client.download.of(PeerSharingFailed)
+    assert not client.reasons()
 
 
 def test_peers_at_addresses_of_local_services_are_ignored() -> None:
     urls = ("http://127.0.0.1:7000", "http://[::1]:7000", "http://10.0.0.9:80", "http://host:7000")
-    it = beside(provider(peers=urls))
-    it.run("http://host")
-    assert {event.source for event in it.download.of(FetchStarted)} == {"http://host"}
+    client = peer_download(provider(peers=urls))
+    client.run("http://host")
+    assert {event.source for event in client.download.of(FetchStarted)} == {"http://host"}
 
 
 def test_a_mirror_that_is_no_tracker_gets_one_announcement() -> None:
     host = provider()
     host.tracker = None
-    it = beside(host)
-    it.run("http://host", lingering=10.0)
-    assert len(it.peer_sharing.announcements) == 1
-    assert bytes_asked(it.fetcher, "http://host") >= len(DATA)
+    client = peer_download(host)
+    client.run("http://host", lingering=10.0)
+    assert len(client.peer_sharing.announcements) == 1
+    assert bytes_asked(client.fetcher, "http://host") >= len(DATA)
 
 
 def test_a_mirror_on_the_internet_gets_no_announcement() -> None:
-    it = Beside(FakeFetcher())
-    it.fetcher.servers["https://mirror"] = provider()
-    assert it.run("https://mirror") == "https://mirror"
-    assert it.peer_sharing.announcements == []
+    client = PeerDownload(FakeFetcher())
+    client.fetcher.servers["https://mirror"] = provider()
+    assert client.run("https://mirror") == "https://mirror"
+    assert client.peer_sharing.announcements == []
 
 
 def test_a_tracker_that_never_replies_is_used_as_a_mirror() -> None:
@@ -287,10 +289,10 @@ def test_a_tracker_that_never_replies_is_used_as_a_mirror() -> None:
             await asyncio.sleep(1e9)
             return await super().post(url, body, limit=limit, reach=reach)
 
-    it = beside(provider())
-    it.peer_sharing = Silent(it.fetcher)
-    assert seconds(it, "http://host") < seconds(beside(provider()), "http://host") + 1.0
-    assert it.download.disk.items(Folder.ENTRIES)
+    client = peer_download(provider())
+    client.peer_sharing = Silent(client.fetcher)
+    assert seconds(client, "http://host") < seconds(peer_download(provider()), "http://host") + 1.0
+    assert client.download.disk.items(Folder.ENTRIES)
 
 
 @pytest.mark.parametrize("failure", [FetchFailed("no", retryable=True), OSError("a fault")])
@@ -302,24 +304,24 @@ def test_an_artifact_that_cannot_be_shared_is_reported_and_downloaded(failure: E
             await super().share(share, file, piece_offsets)
             raise failure
 
-    it = beside(provider())
-    it.peer_sharing = Broken(it.fetcher)
-    assert it.run("http://host") == "http://host"
-    (told,) = it.download.of(PeerSharingFailed)
-    assert str(failure) in told.reason
-    assert it.peer_sharing.announcements == []
+    client = peer_download(provider())
+    client.peer_sharing = Broken(client.fetcher)
+    assert client.run("http://host") == "http://host"
+    (event,) = client.download.of(PeerSharingFailed)
+    assert str(failure) in event.reason
+    assert client.peer_sharing.announcements == []
 
 
 def test_a_run_begins_with_nothing_that_an_earlier_one_still_shares() -> None:
-    it = beside(provider())
-    it.run("http://host")
-    assert it.peer_sharing.shared
+    client = peer_download(provider())
+    client.run("http://host")
+    assert client.peer_sharing.shared
 
     async def again() -> None:
-        await Sources(tracker=it.tracker()).open()
+        await Sources(tracker=client.tracker()).open()
 
     virtual_time.run(again())
-    assert it.peer_sharing.shared == {}
+    assert client.peer_sharing.shared == {}
 
 
 def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it() -> None:
@@ -336,23 +338,23 @@ def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it
     shares = FakeTracker(SIZES, assigned=-1), FakeTracker({str(tree.root): len(small)})
 
     def in_two_parts(raw: bytes) -> bytes:
-        said = json.loads(raw)["roots"]
-        held = int(said.get(str(tree.root), {"have": "0"})["have"], 16)
+        roots = json.loads(raw)["roots"]
+        held = int(roots.get(str(tree.root), {"have": "0"})["have"], 16)
         shares[1].assigned = 0b01 if not held else 0b10
         roots = [json.loads(share(raw))["roots"] for share in shares]
         return json.dumps({"roots": roots[0] | roots[1]}).encode()
 
     host.meets(in_two_parts)
-    it = beside(host)
-    it.peer_sharing = Slow(it.fetcher)
+    client = peer_download(host)
+    client.peer_sharing = Slow(client.fetcher)
 
     async def both() -> float:
-        context = it.download.context()
-        sources = Sources(mirrors=("http://host",), tracker=it.tracker())
+        context = client.download.context()
+        sources = Sources(mirrors=("http://host",), tracker=client.tracker())
         try:
             await fetch_artifact(context, sources, ARTIFACT, TREE.root)
-            told = len(it.peer_sharing.announcements)
-            while len(it.peer_sharing.announcements) == told:  # noqa: ASYNC110 - in virtual time
+            before = len(client.peer_sharing.announcements)
+            while len(client.peer_sharing.announcements) == before:  # noqa: ASYNC110 - in virtual time
                 await asyncio.sleep(0.1)
             # Nothing comes any more, so the next turn is a long time away.
             await asyncio.sleep(3.5)
@@ -370,11 +372,11 @@ def test_a_fault_during_an_announcement_is_reported_once_and_stops_nothing() -> 
     def fault(_: bytes) -> bytes:
         raise ZeroDivisionError("a fault of ours")
 
-    it = beside(Provider(provider().files).meets(fault))
-    assert it.run("http://host", lingering=5.0) == "http://host"
-    (told,) = it.download.of(PeerSharingFailed)
-    assert told.source == "http://host"
-    assert "ZeroDivisionError" in told.reason
+    client = peer_download(Provider(provider().files).meets(fault))
+    assert client.run("http://host", lingering=5.0) == "http://host"
+    (event,) = client.download.of(PeerSharingFailed)
+    assert event.source == "http://host"
+    assert "ZeroDivisionError" in event.reason
 
 
 def test_sharing_that_never_starts_is_reported_and_the_artifact_downloaded() -> None:
@@ -385,29 +387,29 @@ def test_sharing_that_never_starts_is_reported_and_the_artifact_downloaded() -> 
             await asyncio.sleep(1e9)
             return await super().share(share, file, piece_offsets)
 
-    it = beside(provider())
-    it.peer_sharing = Deaf(it.fetcher)
-    assert it.run("http://host") == "http://host"
-    assert [told.reason for told in it.download.of(PeerSharingFailed)] == [
+    client = peer_download(provider())
+    client.peer_sharing = Deaf(client.fetcher)
+    assert client.run("http://host") == "http://host"
+    assert [event.reason for event in client.download.of(PeerSharingFailed)] == [
         "no answer for 5 seconds"
     ]
 
 
 def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:
-    it = beside(provider())
+    client = peer_download(provider())
 
     async def stopped() -> None:
         async with asyncio.timeout(3.0):
-            await it.obtaining("http://host")
+            await client.obtaining("http://host")
 
     with pytest.raises(TimeoutError):
         virtual_time.run(stopped())
-    (shared,) = it.peer_sharing.shared.values()
+    (shared,) = client.peer_sharing.shared.values()
     assert shared.bitfield == 0
 
 
 @pytest.fixture(autouse=True)
-def no_loose_ends() -> Iterator[None]:
+def no_leftover_tasks() -> Iterator[None]:
     """A task that was left behind says so when it is collected; warnings are errors."""
     yield
     gc.collect()

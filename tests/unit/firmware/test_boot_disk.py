@@ -108,7 +108,7 @@ def test_a_path_to_another_place_does_not_name_it(tail: list[Node], device: Devi
 
 
 @pytest.mark.parametrize(
-    ("told", "at"),
+    ("device_path", "at"),
     [
         (path(), place(PciDisk())),
         (path(partition=ESP), place(PciDisk())),
@@ -121,14 +121,14 @@ def test_a_path_to_another_place_does_not_name_it(tail: list[Node], device: Devi
     ],
 )
 def test_a_path_that_is_not_understood_neither_names_nor_excludes(
-    told: DevicePath, at: BusPath | None
+    device_path: DevicePath, at: BusPath | None
 ) -> None:
-    assert match(told, at) is Verdict.UNKNOWN
+    assert match(device_path, at) is Verdict.UNKNOWN
 
 
 def test_a_node_that_is_not_understood_excludes_what_is_on_another_controller() -> None:
-    told = path(ROOT, FUNCTION, Unknown(3, 10))
-    assert match(told, place(PciDisk(), Pci(9, 0))) is Verdict.NO
+    device_path = path(ROOT, FUNCTION, Unknown(3, 10))
+    assert match(device_path, place(PciDisk(), Pci(9, 0))) is Verdict.NO
 
 
 def disk(name: str, at: BusPath | None, guids: Mapping[int, str] = STICK, where: str = "") -> Disk:
@@ -158,15 +158,18 @@ def uncertain(disks: list[Disk], claims: BootVariables) -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize(
-    "told", [path(), path(partition=ESP), path(Unknown(1, 4)), path(ROOT, FUNCTION, Unknown(3, 10))]
+    "device_path",
+    [path(), path(partition=ESP), path(Unknown(1, 4)), path(ROOT, FUNCTION, Unknown(3, 10))],
 )
-def test_of_copies_none_is_taken_where_the_path_does_not_tell_them_apart(told: DevicePath) -> None:
-    assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=told)) == (COPIES, False)
+def test_of_copies_none_is_taken_where_the_path_does_not_tell_them_apart(
+    device_path: DevicePath,
+) -> None:
+    assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=device_path)) == (COPIES, False)
 
 
 def test_a_controller_that_has_both_copies_names_neither() -> None:
-    told = path(ROOT, FUNCTION)
-    assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=told)) == (COPIES, False)
+    device_path = path(ROOT, FUNCTION)
+    assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=device_path)) == (COPIES, False)
 
 
 def test_a_copy_whose_place_is_not_understood_keeps_the_named_one_from_being_certain() -> None:
@@ -191,8 +194,8 @@ def test_a_copy_is_not_taken_while_the_booted_disk_is_not_there() -> None:
 
 
 def test_the_only_disk_with_the_loaders_partition_needs_no_path() -> None:
-    for told in (path(), path(partition=ESP), path(Unknown(1, 4))):
-        assert booted_disk([USB, FOREIGN], BootVariables(loader=ESP, path=told)) is USB
+    for device_path in (path(), path(partition=ESP), path(Unknown(1, 4))):
+        assert booted_disk([USB, FOREIGN], BootVariables(loader=ESP, path=device_path)) is USB
     assert booted_disk([USB, FOREIGN], BootVariables(loader=None, path=path(partition=ESP))) is USB
 
 
@@ -201,8 +204,8 @@ def test_nothing_is_certain_where_neither_partition_nor_path_is_told() -> None:
 
 
 def test_a_path_to_the_partition_of_another_loader_is_about_another_disk() -> None:
-    told = path(ROOT, FUNCTION, Usb(0, 0), partition=FOREIGN_ESP)
-    assert uncertain([USB], BootVariables(loader=ESP, path=told)) == (SILENT, False)
+    device_path = path(ROOT, FUNCTION, Usb(0, 0), partition=FOREIGN_ESP)
+    assert uncertain([USB], BootVariables(loader=ESP, path=device_path)) == (SILENT, False)
 
 
 @pytest.mark.parametrize("reason", [ABSENT, COPIES, SILENT])

@@ -54,13 +54,13 @@ def made(signed: str, mode: str = "internet") -> str:
     return for_target(signed, mode=mode, version=VERSION, rootfs=ROOTFS)
 
 
-def said(mode: str) -> dict[str, str]:
+def added_parameters(mode: str) -> dict[str, str]:
     return {"phase.mode": mode, "phase.version": VERSION, "phase.rootfs": ROOTFS}
 
 
 def assert_reaches_the_kernel(line: str, mode: str) -> None:
     parameters = [(name, value) for name, value in parse_args(line) if name in OWN]
-    assert parameters == list(said(mode).items())
+    assert parameters == list(added_parameters(mode).items())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["signed"] or "nothing")
@@ -114,7 +114,7 @@ def test_a_reader_that_knows_nothing_of_quotes_finds_our_words_first(signed: str
         for word in made(signed, mode).split():
             name, _, value = word.partition("=")
             first.setdefault(name, value)
-        assert {name: first[name] for name in OWN} == said(mode)
+        assert {name: first[name] for name in OWN} == added_parameters(mode)
 
 
 @given(SIGNED)
@@ -125,7 +125,7 @@ def test_a_reader_with_a_shells_quotes_finds_none_but_our_words(signed: str) -> 
     except ValueError:
         return
     assert [word for word in words if word.partition("=")[0] in OWN] == [
-        f"{name}={value}" for name, value in said("internet").items()
+        f"{name}={value}" for name, value in added_parameters("internet").items()
     ]
 
 

@@ -55,7 +55,7 @@ def test_a_signature_is_seen_and_its_absence_too(make: Callable[..., bytes]) -> 
 
 
 @pytest.mark.parametrize(
-    ("head", "said"),
+    ("head", "message"),
     [
         (b"", "no kernel at all"),
         (b"\x7fELF" + bytes(999), "ELF"),
@@ -74,10 +74,10 @@ def test_a_signature_is_seen_and_its_absence_too(make: Callable[..., bytes]) -> 
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else None,
 )
-def test_what_cannot_be_started_is_refused_by_its_name(head: bytes, said: str) -> None:
+def test_what_cannot_be_started_is_refused_by_its_name(head: bytes, message: str) -> None:
     with pytest.raises(UnknownKernel) as caught:
         inspect(head)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -89,13 +89,13 @@ def test_a_header_that_breaks_off_anywhere_is_refused_or_told_apart(name: str) -
 
 def outcome(head: bytes) -> Kernel | None:
     """Inspect, and let nothing pass but the two results that are documented."""
-    found, said = None, ""
+    found, message = None, ""
     try:
         found = inspect(head)
     except UnknownKernel as unknown:
-        said = str(unknown)
-    assert len(said) < 100
-    assert said.isprintable()
+        message = str(unknown)
+    assert len(message) < 100
+    assert message.isprintable()
     if found is None:
         return None
     assert isinstance(found, Kernel)

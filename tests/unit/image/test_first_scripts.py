@@ -109,7 +109,7 @@ def seed_of(busybox: str, machine: Computer) -> str:
 
 
 @pytest.mark.parametrize("mine", DISKS)
-@pytest.mark.parametrize("knows", [True, False], ids=["told", "not told"])
+@pytest.mark.parametrize("knows", [True, False], ids=["given", "not given"])
 def test_seed_is_never_that_of_another_publisher(
     busybox: str, computer: Computer, mine: str, *, knows: bool
 ) -> None:
@@ -192,10 +192,10 @@ def test_a_hostile_variable_is_ignored(busybox: str, computer: Computer, content
 def test_both_kernels_give_a_disk_the_same_location(busybox: str, computer: Computer) -> None:
     for at in PLACES:
         disk = computer.plug(at)
-        told = run(busybox, computer, TARGET_FILES / "init", f"location {disk}")
+        output = run(busybox, computer, TARGET_FILES / "init", f"location {disk}")
         (known,) = [each for each in disks_with(SEED, root=computer.root) if each.name == disk.name]
-        assert told == known.location
-        assert told
+        assert output == known.location
+        assert output
 
 
 def hand_over(machine: Computer, cache: CachePartition | None, sources: Sequence[str] = ()) -> None:
@@ -223,8 +223,8 @@ def test_the_target_reads_cache_from_the_hand_over_and_from_no_text_in_it(
 ) -> None:
     cache = CachePartition(guid=CACHE, location="/pci0000:00/0000:00:03.0/virtio")
     hand_over(computer, cache, sources=("guid", "location"))
-    told = run(busybox, computer, TARGET_FILES / "init", TOLD)
-    assert told == f"{cache.guid} {cache.location}"
+    output = run(busybox, computer, TARGET_FILES / "init", TOLD)
+    assert output == f"{cache.guid} {cache.location}"
 
 
 def test_a_target_that_was_handed_no_cache_takes_none(busybox: str, computer: Computer) -> None:

@@ -47,8 +47,8 @@ def test_sfdisk_writes_the_plan_and_the_same_bytes_every_time(tmp_path: Path) ->
         script = gpt.sfdisk_script(placed, "7068A5E0-B007-4000-8000-000000000000")
         subprocess.run(["sfdisk", "-q", disk], input=script.encode(), check=True)
     assert disks[0].read_bytes() == disks[1].read_bytes()
-    told = subprocess.run(["sfdisk", "-J", disks[0]], capture_output=True, check=True).stdout
-    table = json.loads(told)["partitiontable"]
+    output = subprocess.run(["sfdisk", "-J", disks[0]], capture_output=True, check=True).stdout
+    table = json.loads(output)["partitiontable"]
     assert [part["name"] for part in table["partitions"]] == ["phase-esp", "phase-seed"]
     assert table["partitions"][1]["uuid"] == PARTS[1].uuid
     assert table["partitions"][1]["attrs"] == "GUID:60,63"

@@ -56,7 +56,7 @@ def made(folder: Path, squashfs: bytes, arch: Arch = Arch.AMD64, *, menu_seconds
     return disk
 
 
-def told(*argv: object) -> str:
+def output_of(*argv: object) -> str:
     done = subprocess.run(
         [str(word) for word in argv], check=True, capture_output=True, env=environment()
     )
@@ -65,10 +65,10 @@ def told(*argv: object) -> str:
 
 def identifiers(disk: Path) -> dict[str, str]:
     """Every identifier of an image, as tools that know nothing of us read it."""
-    table: dict[str, Any] = json.loads(told("sfdisk", "--json", disk))["partitiontable"]
+    table: dict[str, Any] = json.loads(output_of("sfdisk", "--json", disk))["partitiontable"]
     found = {"disk": str(table["id"]).lower()}
     found |= {part["name"]: str(part["uuid"]).lower() for part in table["partitions"]}
-    cache = told("dumpe2fs", "-h", disk.parent / "cache")
+    cache = output_of("dumpe2fs", "-h", disk.parent / "cache")
     for field in ("Filesystem UUID", "Directory Hash Seed"):
         (found[field],) = re.findall(rf"(?m)^{field}: +(\S+)$", cache)
     found["ESP serial"] = (disk.parent / "esp").read_bytes()[67:71].hex()

@@ -123,10 +123,10 @@ def test_a_driver_that_keeps_the_burned_in_address_is_left_out(
     assert card.event() == "PHASE_ADDRESS=kept"
     assert card.record[0] == ""
     assert cause in card.record[1]
-    said = (card.root / "dev/kmsg").read_text()
-    assert "eth0" in said
-    assert cause in said
-    assert BURNED_IN not in said
+    kernel_log = (card.root / "dev/kmsg").read_text()
+    assert "eth0" in kernel_log
+    assert cause in kernel_log
+    assert BURNED_IN not in kernel_log
 
 
 def test_an_address_that_somebody_set_back_is_drawn_anew(card: Card) -> None:

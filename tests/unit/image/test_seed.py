@@ -61,12 +61,14 @@ def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> N
         assert parse_policy(text.encode(), read=whom.read).shell.root is allowed
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(told: bool) -> None:  # noqa: FBT001 - a case
+@pytest.mark.parametrize("unattended", [False, True])
+def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(
+    unattended: bool,  # noqa: FBT001 - a case
+) -> None:
     whom = StaticKeys((PUBLISHER.keyid,))
-    config = TrustConfig(publishers=whom, shell=Shell(root=False, unattended=told))
+    config = TrustConfig(publishers=whom, shell=Shell(root=False, unattended=unattended))
     for text in policy_files(config).values():
-        assert parse_policy(text.encode(), read=whom.read).shell.unattended is told
+        assert parse_policy(text.encode(), read=whom.read).shell.unattended is unattended
     command = ["build", "--arch", "amd64", "--key", PUBLISHER.keyid]
     assert parser().parse_args([*command, "--attended"]).attended
     assert not parser().parse_args(command).attended

@@ -1,4 +1,4 @@
-"""A TERM on the kernel's command line reaches the daemon: systemd hands it on only if told to."""
+"""TERM of the kernel command line reaches the daemon and the emergency shell."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_the_daemon_is_told_what_its_consoles_are(name: str) -> None:
     assert "PassEnvironment=TERM" in unit[unit.index("[Service]") :]
 
 
-@pytest.mark.parametrize(("term", "told"), [("dumb", "dumb"), ("", "linux"), (None, "linux")])
-def test_the_shell_after_two_failures_is_told_the_same(term: str | None, told: str) -> None:
+@pytest.mark.parametrize(("term", "expected"), [("dumb", "dumb"), ("", "linux"), (None, "linux")])
+def test_the_shell_after_two_failures_is_told_the_same(term: str | None, expected: str) -> None:
     (export,) = [line for line in SHELL.read_text().splitlines() if line.startswith("export ")]
     shown = subprocess.run(
         ["/bin/sh", "-c", f'{export}\necho "$TERM"'],
@@ -28,4 +28,4 @@ def test_the_shell_after_two_failures_is_told_the_same(term: str | None, told: s
         text=True,
         check=True,
     )
-    assert shown.stdout.strip() == told
+    assert shown.stdout.strip() == expected

@@ -155,6 +155,6 @@ def test_invalid_trust_is_refused_before_the_build(
     words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["build", "--arch", "amd64", *words]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert reason in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert reason in output.err

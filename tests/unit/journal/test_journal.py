@@ -20,7 +20,7 @@ from phase_boot.machine.graph import FALLBACK, START, TERMINAL, State, Trigger, 
 from phase_boot.machine.guard import Guard
 
 
-class Broken(MemorySink):
+class FailingSink(MemorySink):
     def write(self, record: Record) -> None:
         raise OSError(28, f"No space left on device for {len(record.line)} characters")
 
@@ -55,7 +55,7 @@ def test_an_event_is_one_line_of_json_with_its_stamps() -> None:
     assert journal.lines == tuple(lines.lines)
 
 
-class Keeping(MemorySink):
+class KeepingSink(MemorySink):
     """Keeps the records themselves."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Keeping(MemorySink):
 
 
 def test_every_sink_gets_the_same_record_and_its_one_encoding() -> None:
-    one, other = Keeping(), Keeping()
+    one, other = KeepingSink(), KeepingSink()
     event = LinkUp(interface="eth0", addresses=("10.0.0.2/24",))
     journal_to(one, other).emit(event)
     ((first,), (second,)) = one.records, other.records
@@ -81,7 +81,7 @@ def test_every_sink_gets_the_same_record_and_its_one_encoding() -> None:
 
 
 def test_a_record_holds_the_event_as_it_was_written_cut_and_clamped() -> None:
-    sink = Keeping()
+    sink = KeepingSink()
     journal = journal_to(sink)
     journal.emit(CandidateRefused(url="u" * 10_000, code="c", reason="r"))
     journal.emit(FetchDone(artifact="uki", sha256="0", size=1, source="store", seconds=5.0))
@@ -102,7 +102,7 @@ def test_a_hostile_text_stays_inside_its_line_and_within_bounds() -> None:
 
 
 def test_a_sink_that_fails_is_left_and_the_others_go_on() -> None:
-    broken, good = Broken(), MemorySink()
+    broken, good = FailingSink(), MemorySink()
     journal = journal_to(broken, good)
     for _ in range(2):
         journal.emit(LinkUp(interface="eth0", addresses=()))

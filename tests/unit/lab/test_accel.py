@@ -11,7 +11,7 @@ from phase_boot.content.arch import Arch
 
 
 @dataclass
-class PaperHost:
+class FakeHost:
     machine: str = "x86_64"
     boot: str = "boot-1"
     closed: str = ""
@@ -46,7 +46,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_kvm_is_chosen_where_the_probe_boot_works(kernel: Path, cache: Path) -> None:
-    host = PaperHost()
+    host = FakeHost()
     assert (
         choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache).accel is Accel.KVM
     )
@@ -58,7 +58,7 @@ def test_a_kvm_that_hangs_is_not_chosen(kernel: Path, cache: Path) -> None:
         Arch.AMD64,
         kernel,
         request="auto",
-        host=PaperHost(trouble="it did not end within 20 s"),
+        host=FakeHost(trouble="it did not end within 20 s"),
         cache=cache,
     )
     assert verdict.accel is Accel.TCG
@@ -66,7 +66,7 @@ def test_a_kvm_that_hangs_is_not_chosen(kernel: Path, cache: Path) -> None:
 
 
 def test_a_closed_kvm_is_not_probed(kernel: Path, cache: Path) -> None:
-    host = PaperHost(closed="/dev/kvm does not open: Permission denied")
+    host = FakeHost(closed="/dev/kvm does not open: Permission denied")
     verdict = choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache)
     assert verdict.accel is Accel.TCG
     assert "Permission denied" in verdict.reason
@@ -80,7 +80,7 @@ def test_a_closed_kvm_is_not_probed(kernel: Path, cache: Path) -> None:
 def test_a_foreign_guest_is_never_probed(
     kernel: Path, cache: Path, machine: str, arch: Arch
 ) -> None:
-    host = PaperHost(machine=machine)
+    host = FakeHost(machine=machine)
     assert choose_accel(arch, kernel, request="auto", host=host, cache=cache).accel is Accel.TCG
     assert host.probes == []
 
@@ -88,7 +88,7 @@ def test_a_foreign_guest_is_never_probed(
 def test_a_probe_result_is_valid_for_one_boot_of_the_host_and_one_kernel(
     kernel: Path, cache: Path
 ) -> None:
-    host = PaperHost(trouble="it did not end within 20 s")
+    host = FakeHost(trouble="it did not end within 20 s")
     for _ in range(2):
         choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache)
     assert len(host.probes) == 1
@@ -103,7 +103,7 @@ def test_a_probe_result_is_valid_for_one_boot_of_the_host_and_one_kernel(
 def test_an_invalid_cache_of_probe_results_is_ignored(kernel: Path, cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_text("[not json")
-    host = PaperHost()
+    host = FakeHost()
     assert (
         choose_accel(Arch.AMD64, kernel, request="auto", host=host, cache=cache).accel is Accel.KVM
     )
@@ -113,11 +113,11 @@ def test_an_invalid_cache_of_probe_results_is_ignored(kernel: Path, cache: Path)
 def test_a_requested_accelerator_is_used_without_a_probe(
     kernel: Path, cache: Path, wish: str
 ) -> None:
-    host = PaperHost()
+    host = FakeHost()
     assert choose_accel(Arch.AMD64, kernel, request=wish, host=host, cache=cache).accel == wish
     assert host.probes == []
 
 
 def test_an_unknown_accelerator_is_refused_by_name(kernel: Path, cache: Path) -> None:
     with pytest.raises(ValueError, match="'xen'; set it to auto, kvm or tcg"):
-        choose_accel(Arch.AMD64, kernel, request="xen", host=PaperHost(), cache=cache)
+        choose_accel(Arch.AMD64, kernel, request="xen", host=FakeHost(), cache=cache)

@@ -10,26 +10,26 @@ KERNEL = 1010.0
 TARGET = 1045.0
 
 
-def said(event: str, at: float, kernel: float = KERNEL, **fields: object) -> Event:
+def event_at(event: str, at: float, kernel: float = KERNEL, **fields: object) -> Event:
     return Event(name=event, seq=0, at=at, arrived=kernel + at, fields=fields)
 
 
 BOOT = [
-    said("run.started", 9.0),
-    said("stage", 9.1, name="firmware", reached=-8.0),
-    said("stage", 9.1, name="loader", reached=-2.0),
-    said("stage", 9.1, name="kernel", reached=0.0),
-    said("stage", 9.1, name="initramfs", reached=3.0),
-    said("stage", 9.1, name="switch-root", reached=4.0),
-    said("stage", 9.1, name="daemon", reached=7.0),
-    said("state.entered", 9.1, state="init"),
-    said("transition", 10.0, source="init", elapsed=0.5),
-    said("transition", 12.0, source="discover", elapsed=1.0),
-    said("transition", 12.5, source="verify", elapsed=0.5),
-    said("transition", 14.0, source="discover", elapsed=1.5),
-    said("state.entered", 25.0, state="kexec"),
-    said("kexec.jump", 30.0),
-    said("target.report", 20.0, kernel=TARGET),
+    event_at("run.started", 9.0),
+    event_at("stage", 9.1, name="firmware", reached=-8.0),
+    event_at("stage", 9.1, name="loader", reached=-2.0),
+    event_at("stage", 9.1, name="kernel", reached=0.0),
+    event_at("stage", 9.1, name="initramfs", reached=3.0),
+    event_at("stage", 9.1, name="switch-root", reached=4.0),
+    event_at("stage", 9.1, name="daemon", reached=7.0),
+    event_at("state.entered", 9.1, state="init"),
+    event_at("transition", 10.0, source="init", elapsed=0.5),
+    event_at("transition", 12.0, source="discover", elapsed=1.0),
+    event_at("transition", 12.5, source="verify", elapsed=0.5),
+    event_at("transition", 14.0, source="discover", elapsed=1.5),
+    event_at("state.entered", 25.0, state="kexec"),
+    event_at("kexec.jump", 30.0),
+    event_at("target.report", 20.0, kernel=TARGET),
 ]
 
 
@@ -74,5 +74,5 @@ def test_the_table_fits_a_terminal_and_draws_to_scale() -> None:
 
 
 def test_events_of_the_target_after_its_report_are_no_stage_of_the_boot() -> None:
-    later = [*BOOT, said("plasma.done", 40.0, kernel=TARGET)]
+    later = [*BOOT, event_at("plasma.done", 40.0, kernel=TARGET)]
     assert boot_stages(later, POWERED) == boot_stages(BOOT, POWERED)

@@ -46,13 +46,13 @@ def test_what_starts_an_image_is_only_reached_through_fetch() -> None:
 
 @pytest.mark.parametrize("handler", OWN_HANDLERS, ids=lambda handler: str(handler.state))
 def test_a_handlers_docstring_names_its_exits(handler: Handler) -> None:
-    said = set(re.findall(r"(\w+) \((\w+)\)", handler.run.__doc__ or ""))
+    documented = set(re.findall(r"(\w+) \((\w+)\)", handler.run.__doc__ or ""))
     promised = handler.leads | {error.way_out for error in handler.raises} | {FALLBACK}
     drawn = {(e.target, e.trigger) for e in EDGES if e.source is handler.state}
     expected = {(str(target), str(t)) for target, t in drawn if t in promised}
     if handler.state is State.SHELL:
         expected -= {("off", "give_up")}
-    assert said == expected
+    assert documented == expected
 
 
 @pytest.mark.parametrize("page", ["docs/states.md", "README.md"])

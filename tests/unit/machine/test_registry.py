@@ -107,7 +107,7 @@ def test_two_plugins_for_one_state_are_both_named_with_their_distributions() -> 
 
 
 @pytest.mark.parametrize(
-    ("deed", "told"),
+    ("deed", "message"),
     [
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("raise SystemExit", "SystemExit"),
@@ -116,11 +116,11 @@ def test_two_plugins_for_one_state_are_both_named_with_their_distributions() -> 
     ],
 )
 def test_a_plugin_that_ends_the_process_when_imported_is_refused_and_named(
-    deed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deed: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "leaving.py").write_text(deed)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "leaving", raising=False)
     with pytest.raises(RegistryError) as caught:
         load(metadata.EntryPoint("fetch", "leaving:HANDLER", GROUP))
-    assert str(caught.value) == f"the plugin leaving:HANDLER cannot be loaded: {told}"
+    assert str(caught.value) == f"the plugin leaving:HANDLER cannot be loaded: {message}"

@@ -11,11 +11,11 @@ from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.handoff.document import Origin
 from phase_boot.plasma.boot_record import BootRecord, InvalidHandoff
 from policies.model import Mode
-from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
+from tests.support.handed_over import PROVIDER_URL, RUNNING, handed_over
 from tests.support.manifests import REQUIREMENTS, SECOND
 from tests.support.receipts import booted, job_table
 
-ORIGIN = Origin(manifest=f"{NEIGHBOUR}/stable/amd64/manifest.json", provider=NEIGHBOUR)
+ORIGIN = Origin(manifest=f"{PROVIDER_URL}/stable/amd64/manifest.json", provider=PROVIDER_URL)
 
 
 def changed(raw: bytes, **fields: object) -> bytes:
@@ -35,20 +35,20 @@ def test_the_jobs_of_the_manifest_come_along() -> None:
 
 
 def test_the_provider_of_the_manifest_comes_before_those_of_artifacts() -> None:
-    sources = {"kernel": "https://far.example", "initramfs": NEIGHBOUR, "rootfs": "store"}
+    sources = {"kernel": "https://far.example", "initramfs": PROVIDER_URL, "rootfs": "store"}
     record = BootRecord.of(handed_over(sources=sources, origin=ORIGIN), RUNNING)
-    assert record.providers == (NEIGHBOUR, "https://far.example")
+    assert record.providers == (PROVIDER_URL, "https://far.example")
     assert record.sources == (*record.providers, "https://mirror.example/stable")
 
 
 def test_a_provider_with_a_query_is_asked_without_it_too() -> None:
-    origin = Origin(manifest=f"{ORIGIN.manifest}?key=1", provider=f"{NEIGHBOUR}?key=1")
+    origin = Origin(manifest=f"{ORIGIN.manifest}?key=1", provider=f"{PROVIDER_URL}?key=1")
     record = BootRecord.of(handed_over(origin=origin), RUNNING)
-    assert record.providers == (f"{NEIGHBOUR}?key=1", NEIGHBOUR)
+    assert record.providers == (f"{PROVIDER_URL}?key=1", PROVIDER_URL)
 
 
 def test_a_manifest_outside_the_mirror_layout_has_no_provider() -> None:
-    origin = Origin(manifest=f"{NEIGHBOUR}/m.json", provider="")
+    origin = Origin(manifest=f"{PROVIDER_URL}/m.json", provider="")
     assert BootRecord.of(handed_over(origin=origin), RUNNING).providers == ()
 
 
@@ -66,8 +66,8 @@ def test_a_boot_from_cache_alone_has_no_provider() -> None:
 def test_in_private_mode_no_provider_is_contacted() -> None:
     raw = changed(
         handed_over(mode="private"),
-        sources={"rootfs": NEIGHBOUR},
-        origin={"manifest": ORIGIN.manifest, "provider": NEIGHBOUR},
+        sources={"rootfs": PROVIDER_URL},
+        origin={"manifest": ORIGIN.manifest, "provider": PROVIDER_URL},
     )
     record = BootRecord.of(raw, RUNNING)
     assert record.private

@@ -26,7 +26,7 @@ JOB: Final = SOURCE / "hello.json"
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     status: int
     out: str
     err: str
@@ -34,12 +34,12 @@ class Said:
 
 @pytest.fixture
 def plasma(capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*words: object) -> Said:
+    def run(*words: object) -> CommandResult:
         try:
             status = main(["plasma", *map(str, words)])
         except SystemExit as ended:
             status = int(str(ended.code))
-        return Said(status, *capsys.readouterr())
+        return CommandResult(status, *capsys.readouterr())
 
     return run
 
@@ -60,15 +60,15 @@ def job_file(folder: Path, module: bytes, **changes: object) -> Path:
 
 # ---- run ----------------------------------------------------------------------------------------
 def test_hello_writes_its_input_backwards_and_says_where_it_ran(plasma: Any, module: Path) -> None:
-    said = plasma("run", JOB, "--module", module)
-    assert said.status == 0
-    lines = said.out.splitlines()
+    result = plasma("run", JOB, "--module", module)
+    assert result.status == 0
+    lines = result.out.splitlines()
     assert lines[0] == "| .tooB esahP yb detoob saw enihcam sihT"
     found = read_receipt(lines[-1].encode())
     assert lines[1] == f"| ran on {found.arch}, booted none, as {found.node}"
     assert lines[2] == "hello: exited with 0"
     assert (found.job, found.booted, found.mode) == ("hello", None, "none")
-    assert said.err == "the node key is temporary, for this run only\n"
+    assert result.err == "the node key is temporary, for this run only\n"
 
 
 def test_the_module_of_hello_is_the_pinned_one() -> None:
@@ -84,19 +84,19 @@ def test_hello_takes_any_input(plasma: Any, module: Path, tmp_path: Path) -> Non
     ):
         changed = tmp_path / "hello.json"
         changed.write_text(json.dumps(json.loads(JOB.read_text()) | {"stdin": text}))
-        said = plasma("run", changed, "--module", module)
-        assert said.status == 0
-        out = "\n".join(line[2:] for line in said.out.splitlines() if line.startswith("| "))
+        result = plasma("run", changed, "--module", module)
+        assert result.status == 0
+        out = "\n".join(line[2:] for line in result.out.splitlines() if line.startswith("| "))
         assert out.partition("\nran on ")[0] == turned
 
 
 def test_a_receipt_is_kept_listed_and_verified(plasma: Any, module: Path, tmp_path: Path) -> None:
     folder, node = tmp_path / "receipts", tmp_path / "node.key"
-    said = plasma("run", JOB, "--module", module, "--receipts", folder, "--node", node)
-    assert said.status == 0
-    assert said.err == f"the node key {node} was created\n"
+    result = plasma("run", JOB, "--module", module, "--receipts", folder, "--node", node)
+    assert result.status == 0
+    assert result.err == f"the node key {node} was created\n"
     (kept,) = folder.iterdir()
-    assert said.out.splitlines()[-1] == f"stored in {kept}"
+    assert result.out.splitlines()[-1] == f"stored in {kept}"
     found = read_receipt(kept.read_bytes())
     listed = plasma("ls", folder)
     assert (listed.status, listed.err) == (0, "")
@@ -117,10 +117,10 @@ def test_the_module_may_lie_in_a_store(plasma: Any, module: Path, tmp_path: Path
 def test_a_job_that_ends_badly_has_a_status_of_its_own_and_a_receipt(
     plasma: Any, tmp_path: Path
 ) -> None:
-    said = plasma("run", job_file(tmp_path, TRAPPING), "--module", tmp_path / "job.wasm")
-    assert said.status == 3
-    assert "job: trapped (wasm `unreachable` instruction executed)" in said.out
-    assert read_receipt(said.out.splitlines()[-1].encode()).reason.startswith("wasm")
+    result = plasma("run", job_file(tmp_path, TRAPPING), "--module", tmp_path / "job.wasm")
+    assert result.status == 3
+    assert "job: trapped (wasm `unreachable` instruction executed)" in result.out
+    assert read_receipt(result.out.splitlines()[-1].encode()).reason.startswith("wasm")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_a_module_that_is_not_the_job_s_is_not_run(
     job, path = job_file(tmp_path, TRAPPING), tmp_path / "x"
     if module is not None:
         path.write_bytes(module)
-    said = plasma("run", job, "--module", path)
-    assert said.status == 3
-    assert f"job: {reason.format(module=path)}" in said.out
+    result = plasma("run", job, "--module", path)
+    assert result.status == 3
+    assert f"job: {reason.format(module=path)}" in result.out
 
 
 def test_what_a_job_writes_cannot_speak_to_the_terminal(plasma: Any, tmp_path: Path) -> None:
@@ -148,10 +148,10 @@ def test_what_a_job_writes_cannot_speak_to_the_terminal(plasma: Any, tmp_path: P
     )
     once = "(drop (call $write (i32.const {}) (i32.const 0) (i32.const 1) (i32.const 8)))"
     wat = doing(once.format(1) + once.format(2), vector)
-    said = plasma("run", job_file(tmp_path, wat), "--module", tmp_path / "job.wasm")
-    assert said.status == 0
-    assert said.out.splitlines()[:4] == [r"| \x1b[2J\xff", "| | x", r"! \x1b[2J\xff", "! | x"]
-    assert all(line.isprintable() for line in said.out.splitlines())
+    result = plasma("run", job_file(tmp_path, wat), "--module", tmp_path / "job.wasm")
+    assert result.status == 0
+    assert result.out.splitlines()[:4] == [r"| \x1b[2J\xff", "| | x", r"! \x1b[2J\xff", "! | x"]
+    assert all(line.isprintable() for line in result.out.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -166,27 +166,29 @@ def test_an_invalid_job_is_refused_in_one_sentence(
     text: str, code: str, plasma: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "job.json").write_text(text)
-    said = plasma("run", tmp_path / "job.json", "--module", tmp_path / "x")
-    assert (said.status, said.out) == (1, "")
-    assert f"[{code}]" in said.err
-    assert said.err.count("\n") == 1
+    result = plasma("run", tmp_path / "job.json", "--module", tmp_path / "x")
+    assert (result.status, result.out) == (1, "")
+    assert f"[{code}]" in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_read_and_write_errors_are_reported_in_one_sentence(
     plasma: Any, module: Path, tmp_path: Path
 ) -> None:
-    said = plasma("run", tmp_path / "gone", "--module", module)
-    assert said == Said(1, "", f"{tmp_path}/gone cannot be read: No such file or directory.\n")
-    said = plasma("run", JOB, "--module", module, "--receipts", "/proc/receipts")
-    assert said.status == 1
-    assert "The receipt cannot be stored in /proc/receipts" in said.err
-    assert "printed" in said.err
-    assert "hello: exited with 0" in said.out
-    assert read_receipt(said.out.splitlines()[-1].encode()).exit == 0
-    said = plasma("run", JOB, "--module", module, "--node", "/proc/node.key")
-    assert said.status == 1
-    assert said.err.startswith("The node key cannot be written to /proc/node.key")
-    assert said.out == ""
+    result = plasma("run", tmp_path / "gone", "--module", module)
+    assert result == CommandResult(
+        1, "", f"{tmp_path}/gone cannot be read: No such file or directory.\n"
+    )
+    result = plasma("run", JOB, "--module", module, "--receipts", "/proc/receipts")
+    assert result.status == 1
+    assert "The receipt cannot be stored in /proc/receipts" in result.err
+    assert "printed" in result.err
+    assert "hello: exited with 0" in result.out
+    assert read_receipt(result.out.splitlines()[-1].encode()).exit == 0
+    result = plasma("run", JOB, "--module", module, "--node", "/proc/node.key")
+    assert result.status == 1
+    assert result.err.startswith("The node key cannot be written to /proc/node.key")
+    assert result.out == ""
 
 
 def test_a_job_needs_its_module_from_one_place(plasma: Any, module: Path, tmp_path: Path) -> None:
@@ -217,30 +219,30 @@ def site(tmp_path: Path) -> Path:
 
 def test_a_changed_receipt_is_refused_by_name(plasma: Any, kept: Path) -> None:
     kept.write_bytes(kept.read_bytes().replace(b'"fuel":1234', b'"fuel":1235'))
-    said = plasma("verify", kept)
-    assert said.status == 1
-    assert said.out.startswith(f"BAD {kept}: The receipt is not what {NODE.keyid} signed")
-    assert said.out.endswith("[receipt.bad-signature]\n")
-    assert said.err == f"{kept} failed 1 check(s).\n"
+    result = plasma("verify", kept)
+    assert result.status == 1
+    assert result.out.startswith(f"BAD {kept}: The receipt is not what {NODE.keyid} signed")
+    assert result.out.endswith("[receipt.bad-signature]\n")
+    assert result.err == f"{kept} failed 1 check(s).\n"
 
 
 def test_a_receipt_of_another_machine_or_module_is_refused_by_name(
     plasma: Any, kept: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "module").write_bytes(MODULE + b"\0")
-    said = plasma("verify", kept, "--node", OTHER_NODE.keyid, "--module", tmp_path / "module")
-    assert said.status == 1
-    codes = [line.rpartition(" ")[2] for line in said.out.splitlines()[1:]]
+    result = plasma("verify", kept, "--node", OTHER_NODE.keyid, "--module", tmp_path / "module")
+    assert result.status == 1
+    codes = [line.rpartition(" ")[2] for line in result.out.splitlines()[1:]]
     assert codes == ["[receipt.wrong-node]", "[receipt.wrong-module]"]
 
 
 def test_a_receipt_is_judged_against_what_a_site_published(
     plasma: Any, kept: Path, site: Path
 ) -> None:
-    said = plasma("verify", kept, "--against", site)
-    assert (said.status, said.err) == (0, "")
-    told = "published the manifest that the machine booted, signed by trusted keys"
-    assert said.out.splitlines()[-1] == f"ok  {site}: {told}"
+    result = plasma("verify", kept, "--against", site)
+    assert (result.status, result.err) == (0, "")
+    verdict = "published the manifest that the machine booted, signed by trusted keys"
+    assert result.out.splitlines()[-1] == f"ok  {site}: {verdict}"
 
 
 def test_an_earlier_manifest_that_the_site_keeps_counts_as_well(
@@ -248,29 +250,29 @@ def test_an_earlier_manifest_that_the_site_keeps_counts_as_well(
 ) -> None:
     place = site / "stable" / "amd64"
     (place / "manifest.json").write_bytes(signed(document(version="2026.1")))
-    said = plasma("verify", kept, "--against", site)
-    assert said.status == 1
-    assert "has no manifest sha256:" in said.out
+    result = plasma("verify", kept, "--against", site)
+    assert result.status == 1
+    assert "has no manifest sha256:" in result.out
     (place / "manifests").mkdir()
     name = f"{Digest.of(signed_bytes(document())).hex}.json"
     (place / "manifests" / name).write_bytes(signed(document()))
-    said = plasma("verify", kept, "--against", site)
-    assert said.status == 0
+    result = plasma("verify", kept, "--against", site)
+    assert result.status == 0
 
 
 def test_a_manifest_that_somebody_put_into_the_site_does_not_count(
     plasma: Any, kept: Path, site: Path
 ) -> None:
     (site / "stable" / "amd64" / "manifest.json").write_bytes(signed(document(), UNTRUSTED_KEY))
-    said = plasma("verify", kept, "--against", site)
-    assert said.status == 1
-    assert said.out.endswith("[signature.untrusted]\n")
+    result = plasma("verify", kept, "--against", site)
+    assert result.status == 1
+    assert result.out.endswith("[signature.untrusted]\n")
     assert plasma("verify", kept, "--against", site, "--key", UNTRUSTED_KEY.keyid).status == 0
     assert plasma("verify", kept, "--against", site, "--key", PUBLISHER.keyid).status == 1
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"booted": None, "mode": "none"}, "names no booted version"),
         ({"booted": booted(version=Version.parse("9"))}, "[receipt.wrong-manifest]"),
@@ -280,13 +282,13 @@ def test_a_manifest_that_somebody_put_into_the_site_does_not_count(
     ids=["not booted", "another version", "another channel", "another manifest"],
 )
 def test_a_receipt_that_claims_another_boot_is_refused(
-    changes: dict[str, Any], said: str, plasma: Any, site: Path, tmp_path: Path
+    changes: dict[str, Any], message: str, plasma: Any, site: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "lie.json"
     path.write_bytes(sign_receipt(NODE, receipt(**changes)))
     result = plasma("verify", path, "--against", site)
     assert result.status == 1
-    assert said in result.out.splitlines()[-1]
+    assert message in result.out.splitlines()[-1]
 
 
 def test_options_that_check_a_site_need_a_site(plasma: Any, kept: Path, site: Path) -> None:
@@ -302,15 +304,18 @@ def test_an_unreadable_receipt_is_reported(
 ) -> None:
     gone = tmp_path / "gone"
     assert plasma("verify", gone).err == f"{gone} cannot be read: No such file or directory.\n"
-    said = plasma("verify", kept, "--against", gone, "--key", PUBLISHER.keyid)
-    assert (said.status, said.err) == (1, f"{gone} is not a folder: name the root of a SITE.\n")
-    said = plasma("verify", kept, "--module", gone)
-    assert (said.status, said.err) == (1, f"{gone} cannot be read: No such file or directory.\n")
+    result = plasma("verify", kept, "--against", gone, "--key", PUBLISHER.keyid)
+    assert (result.status, result.err) == (1, f"{gone} is not a folder: name the root of a SITE.\n")
+    result = plasma("verify", kept, "--module", gone)
+    assert (result.status, result.err) == (
+        1,
+        f"{gone} cannot be read: No such file or directory.\n",
+    )
     place = site / "stable" / "amd64" / "manifest.json"
     place.unlink()
     place.mkdir()
-    said = plasma("verify", kept, "--against", site)
-    assert (said.status, said.err) == (1, f"{place} cannot be read: Is a directory.\n")
+    result = plasma("verify", kept, "--against", site)
+    assert (result.status, result.err) == (1, f"{place} cannot be read: Is a directory.\n")
 
 
 # ---- ls -----------------------------------------------------------------------------------------
@@ -318,23 +323,23 @@ def test_a_listing_names_invalid_receipts(plasma: Any, tmp_path: Path) -> None:
     good = sign_receipt(NODE, receipt(started=datetime(2025, 11, 20, 7, tzinfo=UTC)))
     (tmp_path / "00000001-0123456789abcdef.json").write_bytes(good)
     (tmp_path / "00000002-0123456789abcdef.json").write_bytes(good[:-1])
-    said = plasma("ls", tmp_path)
-    assert said.status == 1
-    first, second = said.out.splitlines()
+    result = plasma("ls", tmp_path)
+    assert result.status == 1
+    first, second = result.out.splitlines()
     assert first.startswith("2025-11-20T07:00:00Z  hello            stable 2025.11.12 ")
     assert second.startswith("BAD 00000002-0123456789abcdef.json: The document is not a JSON")
-    said = plasma("ls", tmp_path, "--json")
-    kept, broken = map(json.loads, said.out.splitlines())
-    assert said.status == 1
+    result = plasma("ls", tmp_path, "--json")
+    kept, broken = map(json.loads, result.out.splitlines())
+    assert result.status == 1
     assert (kept["fault"], kept["receipt"]["job"]["name"]) == (None, "hello")
     assert broken["receipt"] == {}
     assert broken["fault"].startswith("The document is not a JSON")
 
 
 def test_a_missing_folder_is_reported(plasma: Any, tmp_path: Path) -> None:
-    said = plasma("ls", tmp_path / "gone")
-    assert (said.status, said.out) == (1, "")
-    assert said.err == (
+    result = plasma("ls", tmp_path / "gone")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
         f"{tmp_path}/gone cannot be read (No such file or directory): name the folder that "
         "receipts are kept in.\n"
     )

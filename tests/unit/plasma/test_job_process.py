@@ -40,7 +40,7 @@ def terms(**changes: Any) -> Limits:
     return Limits(**fields | changes)
 
 
-def told(look: Callable[[], object], **changes: Any) -> Any:
+def result_of(look: Callable[[], object], **changes: Any) -> Any:
     """Return what ``look`` sees in the cage."""
     ended = run_sandboxed(lambda report: _say(report, look()), terms(**changes))
     assert (ended.killed, ended.signal) == (None, 0)
@@ -60,7 +60,7 @@ def test_a_job_process_has_four_open_files() -> None:
         for file in (one, another):
             os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - it takes it by place only
         # The one more is the folder that is being listed.
-        assert told(open_files) == [0, 1, 2, REPORT, REPORT + 1]
+        assert result_of(open_files) == [0, 1, 2, REPORT, REPORT + 1]
 
 
 def status_of(name: str) -> str:
@@ -69,12 +69,12 @@ def status_of(name: str) -> str:
 
 
 def test_a_job_process_has_no_capabilities_and_gets_none() -> None:
-    assert told(lambda: status_of("NoNewPrivs")) == "1"
+    assert result_of(lambda: status_of("NoNewPrivs")) == "1"
     if AS_ROOT:
         for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
-            assert int(told(partial(status_of, kind)), 16) == 0
-        assert told(lambda: [*os.getresuid(), *os.getresgid()]) == [NOBODY] * 6
-        assert told(os.getgroups) == []
+            assert int(result_of(partial(status_of, kind)), 16) == 0
+        assert result_of(lambda: [*os.getresuid(), *os.getresgid()]) == [NOBODY] * 6
+        assert result_of(os.getgroups) == []
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root gives a right away that it has")
@@ -82,7 +82,7 @@ def test_a_job_process_cannot_read_files_of_root(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x")
     secret.chmod(0o600)
-    assert told(lambda: os.access(secret, os.R_OK)) is False
+    assert result_of(lambda: os.access(secret, os.R_OK)) is False
 
 
 def networks() -> list[str]:
@@ -91,7 +91,7 @@ def networks() -> list[str]:
 
 @pytest.mark.skipif(not AS_ROOT, reason="who is not root may lack network namespaces")
 def test_a_job_process_has_no_network() -> None:
-    assert told(networks) == ["lo"]
+    assert result_of(networks) == ["lo"]
 
 
 def test_a_job_process_creates_no_files(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_job_process_creates_no_files(tmp_path: Path) -> None:
             return type(error).__name__
         return "written"
 
-    assert told(write) != "written"
+    assert result_of(write) != "written"
 
 
 def test_a_job_process_has_no_more_memory_than_its_limit() -> None:
@@ -117,8 +117,8 @@ def test_a_job_process_has_no_more_memory_than_its_limit() -> None:
             return False
         return True
 
-    assert told(take) is False
-    assert told(take, memory_bytes=128 * 2**20) is True
+    assert result_of(take) is False
+    assert result_of(take, memory_bytes=128 * 2**20) is True
 
 
 def test_a_job_process_reads_its_stdin_and_cannot_change_it() -> None:
@@ -130,7 +130,7 @@ def test_a_job_process_reads_its_stdin_and_cannot_change_it() -> None:
             return [text, type(error).__name__]
         return [text]
 
-    assert told(read, stdin=b"given") == ["given", "OSError"]
+    assert result_of(read, stdin=b"given") == ["given", "OSError"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])

@@ -28,10 +28,10 @@ from policies.model import Mode, Reach
 from tests.support.artifacts import content
 from tests.support.dags import car_of
 from tests.support.downloads import chunked, data_of, server_of
-from tests.support.handed_over import NEIGHBOUR, RUNNING, handed_over
+from tests.support.handed_over import PROVIDER_URL, RUNNING, handed_over
 from tests.support.receipts import MODULE, job
 
-HANDED = BootRecord.of(handed_over(sources={"rootfs": NEIGHBOUR}), RUNNING)
+HANDED = BootRecord.of(handed_over(sources={"rootfs": PROVIDER_URL}), RUNNING)
 
 Dags = Mapping[str, Cid]
 
@@ -57,7 +57,7 @@ def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
 def test_a_module_in_no_store_is_downloaded_from_the_sources_of_the_boot(tmp_path: Path) -> None:
     def fetch(record: BootRecord, module: Artifact, downloads: ContentStore, dags: Dags) -> bytes:
         assert not dags
-        assert record.sources[0] == NEIGHBOUR
+        assert record.sources[0] == PROVIDER_URL
         assert (module.digest, module.size) == (Digest.of(MODULE), len(MODULE))
         assert downloads is empty
         return MODULE

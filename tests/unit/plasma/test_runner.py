@@ -88,11 +88,14 @@ def test_a_receipt_states_job_machine_and_outcome() -> None:
 def test_a_job_is_told_where_it_runs_and_nothing_else() -> None:
     engine = FakeEngine()
     ran(job(), engine=engine)
-    told = {"PHASE_NODE": NODE.keyid, "PHASE_ARCH": "amd64", "PHASE_VERSION": "2025.11.12"}
-    assert engine.asked == [("hello", MODULE, told, None)]
+    environment = {"PHASE_NODE": NODE.keyid, "PHASE_ARCH": "amd64", "PHASE_VERSION": "2025.11.12"}
+    assert engine.asked == [("hello", MODULE, environment, None)]
     by_hand = Machine(signer=NODE, arch=Arch.ARM64, user=65534)
     (done,) = ran(job(), engine=engine, machine=by_hand)
-    assert engine.asked[1][2:] == (told | {"PHASE_ARCH": "arm64", "PHASE_VERSION": "none"}, 65534)
+    assert engine.asked[1][2:] == (
+        environment | {"PHASE_ARCH": "arm64", "PHASE_VERSION": "none"},
+        65534,
+    )
     assert (done.receipt.booted, done.receipt.mode) == (None, "none")
 
 

@@ -46,9 +46,9 @@ def test_a_policy_names_the_gateways_that_were_asked_for_and_none_that_is_none(
     path.write_text(capsys.readouterr().out)
     assert read_policy(path).discovery.gateways == ("https://gate.example",)
     assert main([*words, "gate.example"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "what stands before /ipfs" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "what stands before /ipfs" in output.err
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_a_root_that_is_of_no_use_makes_no_policy(
     words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["policy", *words]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert reason in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert reason in output.err
 
 
 @pytest.mark.parametrize("url", ["http://h:0/", "http://h:99999/", "http://u:p@h/", "http://h/#x"])
@@ -85,6 +85,6 @@ def test_a_policy_names_no_url_that_a_machine_would_refuse(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["policy", "--key", PUBLISHER.keyid, "--url", url]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert f"discovery.urls: {url!r} is no URL of a manifest: it" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"discovery.urls: {url!r} is no URL of a manifest: it" in output.err

@@ -144,8 +144,8 @@ async def test_a_short_response_is_followed_by_a_request_for_the_rest() -> None:
         asked.append(first)
         part = BODY[first : first + step]
         span = f"bytes {first}-{first + len(part) - 1}/*"
-        told = f"HTTP/1.1 206 x\r\nContent-Range: {span}\r\nContent-Length: {len(part)}\r\n\r\n"
-        writer.write(told.encode() + part)
+        head = f"HTTP/1.1 206 x\r\nContent-Range: {span}\r\nContent-Length: {len(part)}\r\n\r\n"
+        writer.write(head.encode() + part)
         await writer.drain()
         writer.close()
 

@@ -172,8 +172,8 @@ async def test_each_request_emits_one_event(site: Path) -> None:
         await ask(provider.port, ENTRY, Range="bytes=0-9")
         await ask(provider.port, "/nothing?x=1")
         await send(provider.port, b"\x16\x03\x01 not http\r\n\r\n")
-    told = [(r.method, r.path, r.status, r.bytes) for r in provider.requests]
-    assert told[:2] == [("GET", ENTRY, 206, 10), ("GET", "/nothing", 404, 31)]
+    requests = [(r.method, r.path, r.status, r.bytes) for r in provider.requests]
+    assert requests[:2] == [("GET", ENTRY, 206, 10), ("GET", "/nothing", 404, 31)]
     assert [(r.method, r.path, r.status, r.error) for r in provider.requests[2:]] == [
         ("", "", 400, "not readable as HTTP")
     ]

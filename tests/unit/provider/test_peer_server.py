@@ -84,8 +84,8 @@ async def test_cleared_files_are_closed_and_no_longer_served(tmp_path: Path) -> 
 async def test_a_peer_server_without_connections_leaves_no_task(tmp_path: Path) -> None:
     hand = PeerServer(bind(host="127.0.0.1"), Silent())
     share(hand, tmp_path, 0)
-    said = await hand.post("http://x", b"said", limit=9, reach=Reach.LAN)
-    assert said == b"http://x 9 lan said"
+    reply = await hand.post("http://x", b"body", limit=9, reach=Reach.LAN)
+    assert reply == b"http://x 9 lan body"
     await hand.close()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -40,8 +40,13 @@ async def test_a_valid_receipt_is_stored_byte_for_byte_under_its_node(site: Path
     name = f"{Digest.of(GOOD).hex}.json"
     assert (answer.status, json.loads(answer.body)) == (201, {"file": name})
     assert (site / "receipts" / HEX / name).read_bytes() == GOOD
-    (told,) = [event for event in provider.events if isinstance(event, ReceiptKept)]
-    assert (told.node, told.job, told.outcome, told.file) == (NODE.keyid, "hello", "exited", name)
+    (event,) = [event for event in provider.events if isinstance(event, ReceiptKept)]
+    assert (event.node, event.job, event.outcome, event.file) == (
+        NODE.keyid,
+        "hello",
+        "exited",
+        name,
+    )
 
 
 async def test_the_same_receipt_twice_is_one(site: Path) -> None:

@@ -29,7 +29,9 @@ ASKED = RequestAnswered(
 KEPT = ReceiptKept(peer="10.0.0.5", node="n", job="j", outcome="ok", file="f")
 
 
-def told(events: Iterable[Event], *, wait: float = 0.0, more: Iterable[Event] = ()) -> list[Event]:
+def logged(
+    events: Iterable[Event], *, wait: float = 0.0, more: Iterable[Event] = ()
+) -> list[Event]:
     """Return the lines for ``events``, and for ``more`` after this many seconds."""
     out: list[Event] = []
 
@@ -56,7 +58,7 @@ def suppressed(lines: list[Event]) -> list[RequestsSuppressed]:
 
 
 def test_the_same_request_in_a_loop_is_one_line_and_a_count() -> None:
-    one, more = told([ASKED] * 1000)
+    one, more = logged([ASKED] * 1000)
     assert one == ASKED
     assert isinstance(more, RequestsSuppressed)
     assert (more.peer, more.requests, more.bytes, more.errors) == ("10.0.0.5", 999, 7 * 999, 0)
@@ -65,52 +67,52 @@ def test_the_same_request_in_a_loop_is_one_line_and_a_count() -> None:
 
 def test_a_request_with_another_outcome_gets_a_line() -> None:
     failed = replace(ASKED, status=0, error="the peer went away")
-    assert told([ASKED, failed, failed])[:2] == [ASKED, failed]
+    assert logged([ASKED, failed, failed])[:2] == [ASKED, failed]
 
 
 def test_a_client_that_asks_for_something_else_each_time_fills_nothing() -> None:
-    lines = told(paths(10_000))
+    lines = logged(paths(10_000))
     assert len(lines) == LIMITS.log_lines_per_address + 1
     assert suppressed(lines)[0].requests == 10_000 - LIMITS.log_lines_per_address
 
 
 def test_a_suppressed_client_does_not_suppress_others() -> None:
     other = replace(ASKED, peer="10.0.0.6")
-    assert other in told([*paths(10_000), other])
+    assert other in logged([*paths(10_000), other])
 
 
 def test_a_network_of_ipv6_counts_as_one_client() -> None:
-    lines = told(paths(10_000, lambda n: f"2001:db8::{n:x}"))
+    lines = logged(paths(10_000, lambda n: f"2001:db8::{n:x}"))
     assert len(lines) == LIMITS.log_lines_per_address + 1
     assert suppressed(lines)[0].peer == "2001:db8::/64"
 
 
 def test_clients_from_everywhere_fill_nothing_together_and_all_are_counted() -> None:
     count = 4 * MAX_CLIENTS
-    lines = told(paths(count, lambda n: f"10.1.{n // 256}.{n % 256}") * 2)
+    lines = logged(paths(count, lambda n: f"10.1.{n // 256}.{n % 256}") * 2)
     assert len(lines) <= LIMITS.log_lines + LIMITS.log_summaries + 1
     assert sum(more.requests for more in suppressed(lines)) + LIMITS.log_lines == 2 * count
     assert "from other addresses" in as_sentence(lines[-1])
 
 
 def test_suppressed_lines_are_summarised_at_the_end_of_the_interval() -> None:
-    lines = told([ASKED] * 3, wait=LIMITS.log_seconds + 1, more=[ASKED])
+    lines = logged([ASKED] * 3, wait=LIMITS.log_seconds + 1, more=[ASKED])
     assert [type(line) for line in lines] == [RequestAnswered, RequestsSuppressed, RequestAnswered]
 
 
 def test_receipts_are_bounded_with_the_requests_that_bring_them() -> None:
     handed_in = [replace(KEPT, file=str(n)) for n in range(1000)]
-    lines = told(handed_in)
+    lines = logged(handed_in)
     assert len(lines) == LIMITS.log_lines_per_address + 1
     assert suppressed(lines)[0].receipts == 1000 - LIMITS.log_lines_per_address
 
 
 @pytest.mark.parametrize("own", [Started(site="s", urls=("u",)), Stopped()])
 def test_events_that_no_client_causes_are_never_suppressed(own: Event) -> None:
-    assert own in told([*paths(10_000), own])
+    assert own in logged([*paths(10_000), own])
 
 
 def test_a_log_line_is_bounded() -> None:
     long = replace(ASKED, method="M" * 8000, path="\x00" * 8000, error="\N{SNOWMAN}" * 8000)
     for write in (as_line, as_sentence):
-        assert len(write(told([long])[0])) < 4000
+        assert len(write(logged([long])[0])) < 4000

@@ -55,11 +55,11 @@ def test_the_command_serves_emits_events_and_stops_on_sigterm(site: Path) -> Non
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [line["event"] for line in told] == ["request", "serve.stopped"]
-    assert told[0]["path"] == MANIFEST
-    assert told[0]["status"] == 200
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line["time"]) for line in told)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [line["event"] for line in events] == ["request", "serve.stopped"]
+    assert events[0]["path"] == MANIFEST
+    assert events[0]["status"] == 200
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line["time"]) for line in events)
 
 
 def test_a_client_that_asks_in_a_loop_fills_no_log(site: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_client_that_asks_in_a_loop_fills_no_log(site: Path) -> None:
                 answer.read()
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=20)
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [line["event"] for line in told] == ["request", "requests.suppressed", "serve.stopped"]
-    assert (told[1]["peer"], told[1]["requests"]) == ("127.0.0.1", 49)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [line["event"] for line in events] == ["request", "requests.suppressed", "serve.stopped"]
+    assert (events[1]["peer"], events[1]["requests"]) == ("127.0.0.1", 49)
 
 
 def test_serving_does_not_wait_for_the_announcement(site: Path) -> None:

@@ -43,13 +43,13 @@ def started(folder: Path, *words: str, terminal: bool) -> list[str]:
         stderr=subprocess.PIPE,
     ) as process:
         os.close(writer)
-        said = b""
-        while said.count(b"\n") < 2 and (piece := os.read(reader, 4096)):
-            said += piece
+        output = b""
+        while output.count(b"\n") < 2 and (piece := os.read(reader, 4096)):
+            output += piece
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
     os.close(reader)
-    return said.decode().splitlines()[:2]
+    return output.decode().splitlines()[:2]
 
 
 def test_an_empty_site_is_reported_in_a_sentence_on_a_terminal(tmp_path: Path) -> None:

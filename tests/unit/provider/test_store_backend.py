@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Path:
     return folder
 
 
-def said(store: Path, path: str) -> bytes | None:
+def content_of(store: Path, path: str) -> bytes | None:
     served = StoreBackend(store).open(path)
     if served is None:
         return None
@@ -50,12 +50,12 @@ def said(store: Path, path: str) -> bytes | None:
 
 def test_a_booted_version_is_offered_with_its_signed_manifest(store: Path) -> None:
     raw = canonical(entry())
-    assert said(store, MANIFEST) == raw
+    assert content_of(store, MANIFEST) == raw
     (offer,) = StoreBackend(store).offers()
     assert (offer.channel, str(offer.arch), offer.version) == ("stable", "amd64", "2025.11.12")
     assert offer.cid == raw_cid(Digest.of(raw))
-    assert said(store, entry_path(Digest.of(ROOTFS))) == ROOTFS
-    assert said(store, "root/2.json") == b"{}"
+    assert content_of(store, entry_path(Digest.of(ROOTFS))) == ROOTFS
+    assert content_of(store, "root/2.json") == b"{}"
 
 
 @pytest.mark.parametrize("cut", [b"", ROOTFS[:-1], None])
@@ -67,8 +67,8 @@ def test_an_incomplete_version_is_not_offered_but_its_artifacts_are_served(
     if cut is not None:
         path.write_bytes(cut)
     assert StoreBackend(store).offers() == frozenset()
-    assert said(store, MANIFEST) is None
-    assert said(store, entry_path(Digest.of(KERNEL))) == KERNEL
+    assert content_of(store, MANIFEST) is None
+    assert content_of(store, entry_path(Digest.of(KERNEL))) == KERNEL
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_an_incomplete_version_is_not_offered_but_its_artifacts_are_served(
 def test_an_invalid_trust_state_offers_nothing_and_stops_nothing(store: Path, raw: bytes) -> None:
     (store / "trust" / "state.json").write_bytes(raw)
     assert StoreBackend(store).offers() == frozenset()
-    assert said(store, MANIFEST) is None
-    assert said(store, entry_path(Digest.of(KERNEL))) == KERNEL
+    assert content_of(store, MANIFEST) is None
+    assert content_of(store, entry_path(Digest.of(KERNEL))) == KERNEL
 
 
 @pytest.mark.parametrize("name", ["cas", "cas/sha256", "trust", "trust/state.json"])
 def test_links_in_a_store_are_not_served(store: Path, tmp_path: Path, name: str) -> None:
     (store / name).rename(tmp_path / "moved")
     (store / name).symlink_to(tmp_path / "moved")
-    assert said(store, MANIFEST) is None
+    assert content_of(store, MANIFEST) is None
     if name.startswith("cas"):
-        assert said(store, entry_path(Digest.of(KERNEL))) is None
+        assert content_of(store, entry_path(Digest.of(KERNEL))) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_links_in_a_store_are_not_served(store: Path, tmp_path: Path, name: str)
 )
 def test_a_store_serves_only_the_mirror_layout(store: Path, path: str) -> None:
     (store / "cas" / "tmp" / "x").write_bytes(SECRET)
-    assert said(store, path) is None
+    assert content_of(store, path) is None
 
 
 def test_of_two_versions_of_a_channel_the_complete_one_is_offered(store: Path) -> None:

@@ -85,9 +85,9 @@ def test_a_reply_names_a_few_peers_with_missing_pieces() -> None:
     swarm = TrackedSwarm(COUNT, LIMITS)
     for number in range(40):
         swarm.announce(address(number), have=number % 2, want=0, now=0.0)
-    told = swarm.announce(address(99), have=0, want=0, now=0.0).peers
-    assert len(told) == LIMITS.max_peers_returned
-    assert all(have == 1 for _, have in told)
+    peers = swarm.announce(address(99), have=0, want=0, now=0.0).peers
+    assert len(peers) == LIMITS.max_peers_returned
+    assert all(have == 1 for _, have in peers)
     assert not swarm.announce(address(99), have=1, want=0, now=0.0).peers
 
 

@@ -13,12 +13,12 @@ CONFIG = "".join(
     for name in ("X86_64", "BLK_DEV_INITRD", "RD_GZIP", "SQUASHFS", "OVERLAY_FS")
 )
 """The configuration of the kernel that is published."""
-Told = tuple[int, str, str]
+CommandResult = tuple[int, str, str]
 """Exit status, standard output, standard error."""
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def workdir(tmp_path: Path) -> Path:
     """Return a publisher's folder with three files to publish."""
     for name, data in (("kernel", KERNEL), ("initramfs", INITRAMFS), ("rootfs", ROOTFS)):
         (tmp_path / name).write_bytes(data)
@@ -27,19 +27,19 @@ def desk(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(desk: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+def run(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """Run `phase-boot` with words in which `@` is the publisher's folder."""
 
-    def told(words: str, *more: str) -> Told:
-        status = main([*words.replace("@", str(desk)).split(), *more])
+    def run_command(words: str, *more: str) -> CommandResult:
+        status = main([*words.replace("@", str(workdir)).split(), *more])
         output = capsys.readouterr()
         return status, output.out, output.err
 
-    return told
+    return run_command
 
 
 @pytest.fixture
-def keyid(run: Callable[..., Told]) -> str:
+def keyid(run: Callable[..., CommandResult]) -> str:
     status, out, _ = run("key new @/key")
     assert status == 0
     return out.strip()

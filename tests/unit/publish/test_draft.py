@@ -21,7 +21,7 @@ from phase_boot.trust.passphrase_box import Cost
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import authenticate
 from tests.support.manifests import SECOND
-from tests.support.terminal_user import Typist
+from tests.support.terminal_user import TerminalUser
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,9 +34,9 @@ BOTH = Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
 
 
 @pytest.fixture(autouse=True)
-def keys(desk: Path) -> None:
+def keys(workdir: Path) -> None:
     for name, key in (("one", PUBLISHER), ("two", SECOND)):
-        save(desk / name, encode_key(key, None))
+        save(workdir / name, encode_key(key, None))
 
 
 def save(path: Path, data: bytes) -> None:
@@ -45,16 +45,16 @@ def save(path: Path, data: bytes) -> None:
 
 
 @pytest.fixture
-def draft(run: Run, desk: Path) -> Path:
+def draft(run: Run, workdir: Path) -> Path:
     status, out, err = run(f"{PREPARE} --version 5")
     assert (status, err) == (0, "")
-    path = desk / "site/stable/amd64/manifest.unsigned.json"
+    path = workdir / "site/stable/amd64/manifest.unsigned.json"
     assert out == f"{path}\n"
     return path
 
 
-def published(desk: Path) -> Path:
-    return desk / "site/stable/amd64/manifest.json"
+def published(workdir: Path) -> Path:
+    return workdir / "site/stable/amd64/manifest.json"
 
 
 def signers(path: Path) -> list[str]:
@@ -66,34 +66,34 @@ def lasting(**changes: object) -> dict[str, object]:
 
 
 def test_two_people_sign_on_two_machines_and_the_site_gets_a_whole_release(
-    run: Run, desk: Path, draft: Path
+    run: Run, workdir: Path, draft: Path
 ) -> None:
-    shutil.copy(draft, desk / "stick.json")
-    shutil.rmtree(desk / "site" / "cas")
+    shutil.copy(draft, workdir / "stick.json")
+    shutil.rmtree(workdir / "site" / "cas")
     assert run("sign @/stick.json --key @/one")[0] == 0
     assert run("sign @/stick.json --key @/two --out @/both.json")[0] == 0
-    assert signers(desk / "stick.json") == [PUBLISHER.keyid]
+    assert signers(workdir / "stick.json") == [PUBLISHER.keyid]
     run(f"{PREPARE} --version 5")
     status, out, err = run("publish --signed @/both.json --out @/site")
     assert (status, err) == (0, "")
-    assert out.startswith(f"{published(desk)}: version 5, signed by ")
-    assert authenticate(published(desk).read_bytes(), BOTH).manifest.version.text == "5"
+    assert out.startswith(f"{published(workdir)}: version 5, signed by ")
+    assert authenticate(published(workdir).read_bytes(), BOTH).manifest.version.text == "5"
     keys = f"--key {PUBLISHER.keyid} --key {SECOND.keyid} --threshold 2"
     assert run(f"verify @/site {keys}")[0] == 0
 
 
-def test_a_draft_is_not_served(desk: Path, draft: Path) -> None:
-    site = desk / "site"
+def test_a_draft_is_not_served(workdir: Path, draft: Path) -> None:
+    site = workdir / "site"
     assert draft.exists()
     assert find_offers(site) == frozenset()
     assert open_served(site, "stable/amd64/manifest.unsigned.json") is None
-    assert not published(desk).exists()
+    assert not published(workdir).exists()
 
 
 def test_a_published_draft_is_cleared_away_and_another_one_is_not(
-    run: Run, desk: Path, draft: Path
+    run: Run, workdir: Path, draft: Path
 ) -> None:
-    shutil.copy(draft, desk / "mine.json")
+    shutil.copy(draft, workdir / "mine.json")
     run("sign @/mine.json --key @/one")
     run(f"{PREPARE} --version 6")
     assert run("publish --signed @/mine.json --out @/site")[0] == 0
@@ -103,13 +103,13 @@ def test_a_published_draft_is_cleared_away_and_another_one_is_not(
     assert not draft.exists()
 
 
-def test_what_is_signed_is_shown_before_the_passphrase_is_asked(desk: Path) -> None:
-    (desk / "m.json").write_bytes(signed(lasting(dags={"rootfs": DAG}), SECOND))
-    save(desk / "one", encode_key(PUBLISHER, b"sesame", Cost(1, 8192)))
-    with Typist(["sign", str(desk / "m.json"), "--key", str(desk / "one")]) as typist:
-        typist.answer("Passphrase of", "sesame")
-        assert typist.leave() == 0
-    shown = typist.shown.partition("Passphrase of")[0]
+def test_what_is_signed_is_shown_before_the_passphrase_is_asked(workdir: Path) -> None:
+    (workdir / "m.json").write_bytes(signed(lasting(dags={"rootfs": DAG}), SECOND))
+    save(workdir / "one", encode_key(PUBLISHER, b"sesame", Cost(1, 8192)))
+    with TerminalUser(["sign", str(workdir / "m.json"), "--key", str(workdir / "one")]) as user:
+        user.answer("Passphrase of", "sesame")
+        assert user.leave() == 0
+    shown = user.shown.partition("Passphrase of")[0]
     for fact in (
         "2025.11.12",
         "stable",
@@ -124,38 +124,38 @@ def test_what_is_signed_is_shown_before_the_passphrase_is_asked(desk: Path) -> N
         f"{SECOND.keyid} holds",
     ):
         assert fact in shown
-    assert set(signers(desk / "m.json")) == {PUBLISHER.keyid, SECOND.keyid}
+    assert set(signers(workdir / "m.json")) == {PUBLISHER.keyid, SECOND.keyid}
 
 
-def test_showing_signs_nothing_and_needs_no_key(run: Run, desk: Path) -> None:
-    (desk / "m.json").write_bytes(encoded(lasting()))
-    before = (desk / "m.json").read_bytes()
+def test_showing_signs_nothing_and_needs_no_key(run: Run, workdir: Path) -> None:
+    (workdir / "m.json").write_bytes(encoded(lasting()))
+    before = (workdir / "m.json").read_bytes()
     status, out, _ = run("sign @/m.json --show")
     assert (status, "2025.11.12" in out) == (0, True)
-    assert (desk / "m.json").read_bytes() == before
+    assert (workdir / "m.json").read_bytes() == before
 
 
-def test_a_signed_file_is_world_readable_whoever_signs(run: Run, desk: Path) -> None:
-    (desk / "m.json").write_bytes(encoded(lasting()))
+def test_a_signed_file_is_world_readable_whoever_signs(run: Run, workdir: Path) -> None:
+    (workdir / "m.json").write_bytes(encoded(lasting()))
     before = os.umask(0o077)
     try:
         assert run("sign @/m.json --key @/one")[0] == 0
     finally:
         os.umask(before)
-    assert stat.S_IMODE((desk / "m.json").stat().st_mode) == 0o644
+    assert stat.S_IMODE((workdir / "m.json").stat().st_mode) == 0o644
 
 
-def test_signing_again_replaces_the_own_signature(run: Run, desk: Path) -> None:
-    (desk / "m.json").write_bytes(signed(lasting(), PUBLISHER, SECOND))
+def test_signing_again_replaces_the_own_signature(run: Run, workdir: Path) -> None:
+    (workdir / "m.json").write_bytes(signed(lasting(), PUBLISHER, SECOND))
     assert run("sign @/m.json --key @/one --key @/one")[0] == 0
-    assert sorted(signers(desk / "m.json")) == sorted(BOTH.keys)
+    assert sorted(signers(workdir / "m.json")) == sorted(BOTH.keys)
 
 
-def test_unknown_fields_are_kept_and_signed(run: Run, desk: Path) -> None:
-    (desk / "m.json").write_bytes(encoded(lasting(later={"a": [1, None, True]})))
+def test_unknown_fields_are_kept_and_signed(run: Run, workdir: Path) -> None:
+    (workdir / "m.json").write_bytes(encoded(lasting(later={"a": [1, None, True]})))
     status, out, _ = run("sign @/m.json --key @/one")
     assert (status, "unknown     'later'" in out) == (0, True)
-    found = authenticate((desk / "m.json").read_bytes(), Trust(frozenset({PUBLISHER.keyid}), 1))
+    found = authenticate((workdir / "m.json").read_bytes(), Trust(frozenset({PUBLISHER.keyid}), 1))
     assert found.document["later"] == {"a": [1, None, True]}
 
 
@@ -171,32 +171,32 @@ def test_unknown_fields_are_kept_and_signed(run: Run, desk: Path) -> None:
     ],
 )
 def test_a_manifest_that_no_machine_accepts_is_not_signed(
-    run: Run, desk: Path, changes: dict[str, object], why: str
+    run: Run, workdir: Path, changes: dict[str, object], why: str
 ) -> None:
-    (desk / "m.json").write_bytes(encoded(lasting(**changes)))
-    before = (desk / "m.json").read_bytes()
+    (workdir / "m.json").write_bytes(encoded(lasting(**changes)))
+    before = (workdir / "m.json").read_bytes()
     status, _, err = run("sign @/m.json --key @/one")
     assert (status, why in err, err.count("\n")) == (1, True, 1)
-    assert (desk / "m.json").read_bytes() == before
+    assert (workdir / "m.json").read_bytes() == before
 
 
-def test_an_expired_release_is_signed_with_force(run: Run, desk: Path) -> None:
-    (desk / "m.json").write_bytes(encoded(document()))
+def test_an_expired_release_is_signed_with_force(run: Run, workdir: Path) -> None:
+    (workdir / "m.json").write_bytes(encoded(document()))
     assert run("sign @/m.json --key @/one --force")[0] == 0
-    assert signers(desk / "m.json") == [PUBLISHER.keyid]
+    assert signers(workdir / "m.json") == [PUBLISHER.keyid]
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"a": 1, "a": 2}', b"x" * 70000])
-def test_an_invalid_manifest_is_not_signed(run: Run, desk: Path, raw: bytes) -> None:
-    (desk / "m.json").write_bytes(raw)
+def test_an_invalid_manifest_is_not_signed(run: Run, workdir: Path, raw: bytes) -> None:
+    (workdir / "m.json").write_bytes(raw)
     status, out, err = run("sign @/m.json --key @/one")
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert run("sign @/missing --key @/one")[0] == 1
 
 
-def test_signatures_beyond_the_limit_are_refused(run: Run, desk: Path) -> None:
+def test_signatures_beyond_the_limit_are_refused(run: Run, workdir: Path) -> None:
     many = [SigningKey(bytes([number]) * 32) for number in range(100, 132)]
-    (desk / "m.json").write_bytes(signed(lasting(), *many))
+    (workdir / "m.json").write_bytes(signed(lasting(), *many))
     status, _, err = run("sign @/m.json --key @/one")
     assert (status, "more than 32 signatures" in err) == (1, True)
 
@@ -220,15 +220,15 @@ def test_an_invalid_draft_blocks_no_other(run: Run, draft: Path) -> None:
     assert json.loads(draft.read_bytes())["version"] == "6"
 
 
-def test_a_draft_that_no_machine_would_take_is_not_prepared(run: Run, desk: Path) -> None:
+def test_a_draft_that_no_machine_would_take_is_not_prepared(run: Run, workdir: Path) -> None:
     status, _, err = run(f"{PREPARE} --version 6 --cmdline {'x' * 1025}")
     assert (status, "Every machine would refuse this release" in err) == (1, True)
-    assert not (desk / "site/stable").exists()
+    assert not (workdir / "site/stable").exists()
 
 
-def test_half_a_release_is_not_published(run: Run, desk: Path, draft: Path) -> None:
+def test_half_a_release_is_not_published(run: Run, workdir: Path, draft: Path) -> None:
     run(f"sign {draft} --key @/one")
-    entry = desk / "site" / "cas" / "sha256" / Digest.of(ROOTFS).hex
+    entry = workdir / "site" / "cas" / "sha256" / Digest.of(ROOTFS).hex
     words = f"publish --signed {draft} --out @/site"
     entry.write_bytes(ROOTFS[:-1] + b"?")
     assert "rootfs has other bytes in the store" in run(words)[2]
@@ -236,16 +236,16 @@ def test_half_a_release_is_not_published(run: Run, desk: Path, draft: Path) -> N
     assert "rootfs has 5999 bytes" in run(words)[2]
     entry.unlink()
     assert "rootfs is not in" in run(words)[2]
-    entry.symlink_to(desk / "rootfs")
+    entry.symlink_to(workdir / "rootfs")
     assert "rootfs is not in" in run(words)[2]
-    assert not published(desk).exists()
+    assert not published(workdir).exists()
     entry.unlink()
     entry.write_bytes(ROOTFS)
     assert run(words)[0] == 0
 
 
 def test_a_signed_draft_must_be_newer_than_what_is_published(
-    run: Run, desk: Path, draft: Path
+    run: Run, workdir: Path, draft: Path
 ) -> None:
     run(f"sign {draft} --key @/one --out @/five.json")
     run(f"{PREPARE} --version 6")
@@ -253,14 +253,14 @@ def test_a_signed_draft_must_be_newer_than_what_is_published(
     run(f"publish --signed {draft} --out @/site")
     status, _, err = run("publish --signed @/five.json --out @/site")
     assert (status, "not higher than the published 6" in err) == (1, True)
-    assert json.loads(published(desk).read_bytes())["version"] == "6"
+    assert json.loads(published(workdir).read_bytes())["version"] == "6"
     assert run("publish --signed @/five.json --out @/site --force")[0] == 0
 
 
-def test_a_draft_that_nobody_signed_is_not_published(run: Run, desk: Path, draft: Path) -> None:
+def test_a_draft_that_nobody_signed_is_not_published(run: Run, workdir: Path, draft: Path) -> None:
     status, _, err = run(f"publish --signed {draft} --out @/site")
     assert (status, "has no signature" in err) == (1, True)
-    assert not published(desk).exists()
+    assert not published(workdir).exists()
 
 
 @pytest.mark.parametrize(

@@ -88,24 +88,24 @@ def content(site: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def words(run: Run, desk: Path) -> Callable[[str, int], list[str]]:
+def words(run: Run, workdir: Path) -> Callable[[str, int], list[str]]:
     """Return what makes the command that publishes a version at a SITE."""
     assert run("key new @/key")[0] == 0
     for version in (1, 2):
-        (desk / f"rootfs-{version}").write_bytes(data_of(150_000, seed=version))
+        (workdir / f"rootfs-{version}").write_bytes(data_of(150_000, seed=version))
 
     def command(site: str, version: int) -> list[str]:
         rootfs = f"--rootfs @/rootfs-{version} --version {version} --out @/{site}"
-        return f"{WORDS} {rootfs}".replace("@", str(desk)).split()
+        return f"{WORDS} {rootfs}".replace("@", str(workdir)).split()
 
     return command
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["a new SITE", "a SITE with a version"])
 def test_whenever_it_is_killed_no_name_has_half_a_file_and_the_next_run_ends_it(
-    desk: Path, words: Callable[[str, int], list[str]], *, first: bool
+    workdir: Path, words: Callable[[str, int], list[str]], *, first: bool
 ) -> None:
-    base, whole, site = desk / "base", desk / "whole", desk / "site"
+    base, whole, site = workdir / "base", workdir / "whole", workdir / "site"
     if not first:
         assert main(words("base", 1)) == 0
         shutil.copytree(base, whole)
@@ -136,9 +136,9 @@ def test_whenever_it_is_killed_no_name_has_half_a_file_and_the_next_run_ends_it(
 
 
 def test_a_file_is_flushed_before_its_rename_and_the_folder_after(
-    desk: Path, words: Callable[[str, int], list[str]]
+    workdir: Path, words: Callable[[str, int], list[str]]
 ) -> None:
-    workshop = desk / "site/.publishing"
+    workshop = workdir / "site/.publishing"
     synced: dict[str, bytes] = {}
     calls: list[str] = []
 

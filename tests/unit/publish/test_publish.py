@@ -26,19 +26,19 @@ NOW = datetime(2025, 11, 20, tzinfo=UTC)
 
 
 def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(
-    run: Run, desk: Path, keyid: str
+    run: Run, workdir: Path, keyid: str
 ) -> None:
     status, out, err = run(
         f"{PUBLISH} --version 2025.11.12 --mirror https://m.example/", "--cmdline", "quiet splash"
     )
     assert (status, err) == (0, "")
-    assert out == f"{manifest(desk)}: version 2025.11.12\n"
+    assert out == f"{manifest(workdir)}: version 2025.11.12\n"
     requirements = BootRequirements(
         arch=Arch.AMD64, channel="stable", min_version=Version.parse("2025")
     )
     trust = Trust(frozenset({keyid}), 1)
     found = verify(
-        manifest(desk).read_bytes(), trust=trust, requirements=requirements, now=NOW
+        manifest(workdir).read_bytes(), trust=trust, requirements=requirements, now=NOW
     ).manifest
     assert found.cmdline == "quiet splash"
     assert found.mirrors == ("https://m.example/",)
@@ -46,59 +46,59 @@ def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(
     for name, data in (("kernel", KERNEL), ("initramfs", INITRAMFS), ("rootfs", ROOTFS)):
         artifact = found.artifacts[name]
         assert (artifact.digest, artifact.size) == (Digest.of(data), len(data))
-        path = desk / "site" / "cas" / "sha256" / artifact.digest.hex
+        path = workdir / "site" / "cas" / "sha256" / artifact.digest.hex
         assert path.read_bytes() == data
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 @pytest.mark.usefixtures("keyid")
 def test_an_image_signed_for_secure_boot_is_published_beside_the_kernel(
-    run: Run, desk: Path
+    run: Run, workdir: Path
 ) -> None:
-    (desk / "uki").write_bytes(uki(signed=True))
+    (workdir / "uki").write_bytes(uki(signed=True))
     status, _, err = run(f"{PUBLISH} --version 1 --uki @/uki")
     assert (status, err) == (0, "")
-    assert Digest.of(uki(signed=True)).hex in entries(desk)
-    assert '"uki"' in manifest(desk).read_text()
+    assert Digest.of(uki(signed=True)).hex in entries(workdir)
+    assert '"uki"' in manifest(workdir).read_text()
 
 
 @pytest.mark.usefixtures("keyid")
-def test_the_same_release_is_the_same_site_byte_for_byte(run: Run, desk: Path) -> None:
+def test_the_same_release_is_the_same_site_byte_for_byte(run: Run, workdir: Path) -> None:
     run(f"{PUBLISH} --version 1")
-    first = manifest(desk).read_bytes()
+    first = manifest(workdir).read_bytes()
     run(f"{PUBLISH} --version 1 --force")
-    assert manifest(desk).read_bytes() == first
+    assert manifest(workdir).read_bytes() == first
 
 
 @pytest.mark.usefixtures("keyid")
-def test_publishing_again_adds_a_version_and_keeps_the_store(run: Run, desk: Path) -> None:
+def test_publishing_again_adds_a_version_and_keeps_the_store(run: Run, workdir: Path) -> None:
     run(f"{PUBLISH} --version 1")
-    before = entries(desk)
+    before = entries(workdir)
     newer = bzimage(b"a newer kernel")
-    (desk / "kernel").write_bytes(newer)
+    (workdir / "kernel").write_bytes(newer)
     assert run(f"{PUBLISH} --version 1.1")[0] == 0
-    assert entries(desk) == before | {Digest.of(newer).hex}
-    assert json.loads(manifest(desk).read_bytes())["version"] == "1.1"
+    assert entries(workdir) == before | {Digest.of(newer).hex}
+    assert json.loads(manifest(workdir).read_bytes())["version"] == "1.1"
 
 
 @pytest.mark.parametrize("version", ["2025.11.12", "2025.11.11", "2025.11.012"])
 @pytest.mark.usefixtures("keyid")
-def test_a_version_that_is_not_higher_is_refused(run: Run, desk: Path, version: str) -> None:
+def test_a_version_that_is_not_higher_is_refused(run: Run, workdir: Path, version: str) -> None:
     run(f"{PUBLISH} --version 2025.11.12")
-    before = manifest(desk).read_bytes()
+    before = manifest(workdir).read_bytes()
     status, out, err = run(f"{PUBLISH} --version {version}")
     assert (status, out) == (1, "")
     assert "not higher than the published 2025.11.12" in err
-    assert manifest(desk).read_bytes() == before
+    assert manifest(workdir).read_bytes() == before
     assert run(f"{PUBLISH} --version {version} --force")[0] == 0
 
 
 @pytest.mark.usefixtures("keyid")
-def test_another_channel_has_versions_of_its_own(run: Run, desk: Path) -> None:
+def test_another_channel_has_versions_of_its_own(run: Run, workdir: Path) -> None:
     run(f"{PUBLISH} --version 9")
     nightly = PUBLISH.replace("stable", "nightly")
     assert run(f"{nightly} --version 1")[0] == 0
-    (desk / "kernel").write_bytes(arm64_image())
+    (workdir / "kernel").write_bytes(arm64_image())
     assert run(f"{nightly.replace('amd64', 'aarch64')} --version 1")[0] == 0
 
 
@@ -122,30 +122,32 @@ def test_another_channel_has_versions_of_its_own(run: Run, desk: Path) -> None:
 )
 @pytest.mark.usefixtures("keyid")
 def test_publishing_errors_are_one_sentence(
-    run: Run, desk: Path, words: str, status: int, why: str
+    run: Run, workdir: Path, words: str, status: int, why: str
 ) -> None:
-    (desk / "kernel").chmod(0o600)
+    (workdir / "kernel").chmod(0o600)
     found, out, err = run(f"{PUBLISH} {words}")
     assert (found, out) == (status, "")
     assert why in err
     assert err.count("\n") == 1
-    assert not manifest(desk).exists()
+    assert not manifest(workdir).exists()
 
 
 @pytest.mark.usefixtures("keyid")
-def test_an_empty_artifact_is_not_published(run: Run, desk: Path) -> None:
-    (desk / "rootfs").write_bytes(b"")
+def test_an_empty_artifact_is_not_published(run: Run, workdir: Path) -> None:
+    (workdir / "rootfs").write_bytes(b"")
     status, _, err = run(f"{PUBLISH} --version 1")
     assert (status, "The rootfs" in err, "is empty" in err) == (1, True, True)
 
 
 @pytest.mark.usefixtures("keyid")
-def test_a_published_manifest_that_cannot_be_read_is_not_written_over(run: Run, desk: Path) -> None:
-    manifest(desk).parent.mkdir(parents=True)
-    manifest(desk).write_text("{")
+def test_a_published_manifest_that_cannot_be_read_is_not_written_over(
+    run: Run, workdir: Path
+) -> None:
+    manifest(workdir).parent.mkdir(parents=True)
+    manifest(workdir).write_text("{")
     status, _, err = run(f"{PUBLISH} --version 1")
     assert (status, "--force" in err) == (1, True)
-    assert manifest(desk).read_text() == "{"
+    assert manifest(workdir).read_text() == "{"
 
 
 def test_a_second_publisher_waits_for_the_first(tmp_path: Path) -> None:
@@ -158,8 +160,8 @@ def test_a_second_publisher_waits_for_the_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("keyid")
-def test_what_a_killed_publisher_left_is_cleared_away(run: Run, desk: Path) -> None:
-    left = desk / "site" / ".publishing"
+def test_what_a_killed_publisher_left_is_cleared_away(run: Run, workdir: Path) -> None:
+    left = workdir / "site" / ".publishing"
     left.mkdir(parents=True)
     (left / "rootfs").write_bytes(b"half")
     assert run(f"{PUBLISH} --version 1")[0] == 0
@@ -167,16 +169,16 @@ def test_what_a_killed_publisher_left_is_cleared_away(run: Run, desk: Path) -> N
 
 
 def test_two_keys_make_two_signatures_and_one_key_named_twice_makes_one(
-    run: Run, desk: Path, keyid: str
+    run: Run, workdir: Path, keyid: str
 ) -> None:
     other = run("key new @/other")[1].strip()
     run(f"{PUBLISH} --version 1 --key @/other --key @/key")
-    signers = [entry["keyid"] for entry in json.loads(manifest(desk).read_bytes())["signatures"]]
+    signers = [entry["keyid"] for entry in json.loads(manifest(workdir).read_bytes())["signatures"]]
     assert sorted(signers) == sorted([keyid, other])
 
 
-def test_a_key_is_private_and_never_overwritten(run: Run, desk: Path, keyid: str) -> None:
-    key = desk / "key"
+def test_a_key_is_private_and_never_overwritten(run: Run, workdir: Path, keyid: str) -> None:
+    key = workdir / "key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     before = key.read_bytes()
     status, _, err = run("key new @/key")
@@ -187,11 +189,11 @@ def test_a_key_is_private_and_never_overwritten(run: Run, desk: Path, keyid: str
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o601])
 @pytest.mark.usefixtures("keyid")
-def test_a_key_that_is_open_to_others_is_refused(run: Run, desk: Path, mode: int) -> None:
-    (desk / "key").chmod(mode)
+def test_a_key_that_is_open_to_others_is_refused(run: Run, workdir: Path, mode: int) -> None:
+    (workdir / "key").chmod(mode)
     status, _, err = run(f"{PUBLISH} --version 1")
     assert (status, f"mode {mode:04o}" in err, "chmod 600" in err) == (1, True, True)
-    assert not manifest(desk).exists()
+    assert not manifest(workdir).exists()
 
 
 @pytest.mark.parametrize(
@@ -207,9 +209,9 @@ def test_a_key_that_is_open_to_others_is_refused(run: Run, desk: Path, mode: int
         "[" * 4096,
     ],
 )
-def test_a_damaged_key_file_is_refused(run: Run, desk: Path, text: str) -> None:
-    (desk / "key").write_text(text)
-    (desk / "key").chmod(0o600)
+def test_a_damaged_key_file_is_refused(run: Run, workdir: Path, text: str) -> None:
+    (workdir / "key").write_text(text)
+    (workdir / "key").chmod(0o600)
     status, out, err = run("key show @/key")
     assert (status, out, err.count("\n")) == (1, "", 1)
 
@@ -236,13 +238,13 @@ def test_expiry_is_a_date_or_a_span() -> None:
 
 @pytest.mark.usefixtures("keyid")
 def test_every_manifest_that_was_published_stays_under_the_digest_that_was_signed(
-    run: Run, desk: Path
+    run: Run, workdir: Path
 ) -> None:
-    kept = desk / "site" / "stable" / "amd64" / "manifests"
+    kept = workdir / "site" / "stable" / "amd64" / "manifests"
     raws = []
     for version in ("1", "2"):
         assert run(f"{PUBLISH} --version {version}")[0] == 0
-        raws.append(manifest(desk).read_bytes())
+        raws.append(manifest(workdir).read_bytes())
     names = [f"{Digest.of(signed_bytes(read_document(raw))).hex}.json" for raw in raws]
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == dict(
         zip(names, raws, strict=True)
@@ -250,8 +252,8 @@ def test_every_manifest_that_was_published_stays_under_the_digest_that_was_signe
 
 
 @pytest.mark.usefixtures("keyid")
-def test_a_module_goes_into_the_store_and_not_into_the_manifest(run: Run, desk: Path) -> None:
-    (desk / "module").write_bytes(b"\0asm")
+def test_a_module_goes_into_the_store_and_not_into_the_manifest(run: Run, workdir: Path) -> None:
+    (workdir / "module").write_bytes(b"\0asm")
     assert run(f"{PUBLISH} --version 1 --module @/module")[0] == 0
-    assert Digest.of(b"\0asm").hex in entries(desk)
-    assert Digest.of(b"\0asm").hex not in manifest(desk).read_text()
+    assert Digest.of(b"\0asm").hex in entries(workdir)
+    assert Digest.of(b"\0asm").hex not in manifest(workdir).read_text()

@@ -32,18 +32,18 @@ ISSUED = "--version 2025.11.12"
 
 
 @pytest.fixture
-def site(run: Run, desk: Path, keyid: str) -> Path:
+def site(run: Run, workdir: Path, keyid: str) -> Path:
     """Return a SITE with a root and one version in it."""
     assert run("key new @/root.key")[0] == 0
     named = "root new @/site/root --key @/root.key --channel stable --expires +3650d"
     assert run(f"{named} --publisher {keyid}")[0] == 0
     assert run(f"{PUBLISH} {ISSUED}")[0] == 0
-    return desk / "site"
+    return workdir / "site"
 
 
-def of_this_boot(desk: Path, key: SigningKey = NODE, **changes: object) -> Receipt:
+def of_this_boot(workdir: Path, key: SigningKey = NODE, **changes: object) -> Receipt:
     """Return the receipt of a machine that booted what is published now."""
-    document = read_document(manifest(desk).read_bytes())
+    document = read_document(manifest(workdir).read_bytes())
     facts = Manifest.of(document)
     booted = Booted(
         version=facts.version,
@@ -58,9 +58,9 @@ def hand_in(site: Path, key: SigningKey, what: Receipt) -> Path:
     return ReceiptStore(site, Limits()).add(sign_receipt(key, what), "192.0.2.7").path
 
 
-def test_receipts_of_several_machines_are_listed(run: Run, desk: Path, site: Path) -> None:
-    hand_in(site, NODE, of_this_boot(desk))
-    failed = of_this_boot(desk, OTHER_NODE, outcome=Outcome.OUT_OF_FUEL, exit=None)
+def test_receipts_of_several_machines_are_listed(run: Run, workdir: Path, site: Path) -> None:
+    hand_in(site, NODE, of_this_boot(workdir))
+    failed = of_this_boot(workdir, OTHER_NODE, outcome=Outcome.OUT_OF_FUEL, exit=None)
     hand_in(site, OTHER_NODE, failed)
     status, out, err = run("receipts @/site")
     head, *rows = out.splitlines()
@@ -74,10 +74,10 @@ def test_receipts_of_several_machines_are_listed(run: Run, desk: Path, site: Pat
     assert err == "2 receipts of 2 machines: 1 ran, 0 invalid.\n"
 
 
-def test_a_receipt_outlives_the_version_that_it_is_of(run: Run, desk: Path, site: Path) -> None:
-    hand_in(site, NODE, of_this_boot(desk))
+def test_a_receipt_outlives_the_version_that_it_is_of(run: Run, workdir: Path, site: Path) -> None:
+    hand_in(site, NODE, of_this_boot(workdir))
     assert run(f"{PUBLISH} --version 2025.11.13")[0] == 0
-    hand_in(site, NODE, of_this_boot(desk))
+    hand_in(site, NODE, of_this_boot(workdir))
     status, out, _ = run("receipts @/site --json")
     assert status == 0
     versions = [json.loads(line)["receipt"]["booted"]["version"] for line in out.splitlines()]
@@ -85,24 +85,24 @@ def test_a_receipt_outlives_the_version_that_it_is_of(run: Run, desk: Path, site
 
 
 def test_a_receipt_that_was_changed_in_the_folder_is_named(
-    run: Run, desk: Path, site: Path
+    run: Run, workdir: Path, site: Path
 ) -> None:
-    good = hand_in(site, NODE, of_this_boot(desk))
-    bad = hand_in(site, OTHER_NODE, of_this_boot(desk, OTHER_NODE))
+    good = hand_in(site, NODE, of_this_boot(workdir))
+    bad = hand_in(site, OTHER_NODE, of_this_boot(workdir, OTHER_NODE))
     bad.write_bytes(bad.read_bytes().replace(b'"wall_us":2100', b'"wall_us":2101'))
     status, out, err = run("receipts @/site")
     assert status == 1
-    (told,) = [row for row in out.splitlines() if row.startswith("BAD")]
-    assert bad.name[:12] in told
-    assert "receipt.bad-signature" in told
+    (row,) = [row for row in out.splitlines() if row.startswith("BAD")]
+    assert bad.name[:12] in row
+    assert "receipt.bad-signature" in row
     assert good.parent.name[:12] in out
     assert "1 invalid" in err
 
 
 def test_a_receipt_under_a_name_that_is_not_its_own_is_named(
-    run: Run, desk: Path, site: Path
+    run: Run, workdir: Path, site: Path
 ) -> None:
-    path = hand_in(site, NODE, of_this_boot(desk))
+    path = hand_in(site, NODE, of_this_boot(workdir))
     path.rename(path.with_name("0" * 64 + ".json"))
     status, out, _ = run("receipts @/site")
     assert status == 1
@@ -110,27 +110,27 @@ def test_a_receipt_under_a_name_that_is_not_its_own_is_named(
 
 
 def test_a_manifest_that_no_publisher_signed_makes_no_receipt_true(
-    run: Run, desk: Path, site: Path
+    run: Run, workdir: Path, site: Path
 ) -> None:
     assert run("key new @/stranger.key")[0] == 0
     foreign = PUBLISH.replace("--key @/key", "--key @/stranger.key")
     assert run(f"{foreign} --version 2025.11.13 --force")[0] == 0
-    hand_in(site, NODE, of_this_boot(desk))
+    hand_in(site, NODE, of_this_boot(workdir))
     status, out, _ = run("receipts @/site")
     assert status == 1
     assert "[signature.untrusted]" in out
 
 
 def test_a_node_key_that_signed_for_two_architectures_is_named(
-    run: Run, desk: Path, site: Path
+    run: Run, workdir: Path, site: Path
 ) -> None:
-    hand_in(site, NODE, of_this_boot(desk))
-    (desk / "kernel").write_bytes(arm64_image())
+    hand_in(site, NODE, of_this_boot(workdir))
+    (workdir / "kernel").write_bytes(arm64_image())
     status, out, err = run(f"{PUBLISH.replace('amd64', 'arm64')} --version 2025.11.12 --force")
     assert status == 0, out + err
     document = read_document((site / "stable" / "arm64" / "manifest.json").read_bytes())
     digest = Digest.of(signed_bytes(document))
-    first = of_this_boot(desk)
+    first = of_this_boot(workdir)
     assert first.booted is not None
     copied = replace(
         first,
@@ -143,13 +143,13 @@ def test_a_node_key_that_signed_for_two_architectures_is_named(
     (folder / f"{Digest.of(raw).hex}.json").write_bytes(raw)
     status, out, err = run("receipts @/site")
     assert status == 1
-    (told,) = [row for row in out.splitlines() if row.startswith("BAD")]
-    assert "receipt.contradicted" in told
-    assert "signed for amd64 before" in told
+    (row,) = [row for row in out.splitlines() if row.startswith("BAD")]
+    assert "receipt.contradicted" in row
+    assert "signed for amd64 before" in row
 
 
-def test_without_trusted_keys_nothing_is_listed(run: Run, desk: Path, site: Path) -> None:
-    hand_in(site, NODE, of_this_boot(desk))
+def test_without_trusted_keys_nothing_is_listed(run: Run, workdir: Path, site: Path) -> None:
+    hand_in(site, NODE, of_this_boot(workdir))
     for root in (site / "root").iterdir():
         root.write_bytes(b"{}")
     status, out, err = run("receipts @/site")
@@ -158,14 +158,14 @@ def test_without_trusted_keys_nothing_is_listed(run: Run, desk: Path, site: Path
 
 
 @pytest.mark.usefixtures("keyid")
-def test_a_job_is_signed_with_the_version_that_runs_it(run: Run, desk: Path) -> None:
-    (desk / "module").write_bytes(MODULE)
-    (desk / "job").write_text(json.dumps(job_table()))
+def test_a_job_is_signed_with_the_version_that_runs_it(run: Run, workdir: Path) -> None:
+    (workdir / "module").write_bytes(MODULE)
+    (workdir / "job").write_text(json.dumps(job_table()))
     assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
-    (job,) = Manifest.of(read_document(manifest(desk).read_bytes())).jobs
+    (job,) = Manifest.of(read_document(manifest(workdir).read_bytes())).jobs
     assert (job.name, job.module) == ("hello", Digest.of(MODULE))
-    assert Digest.of(MODULE).hex in entries(desk)
-    _, out, _ = run("sign --show", str(manifest(desk)))
+    assert Digest.of(MODULE).hex in entries(workdir)
+    _, out, _ = run("sign --show", str(manifest(workdir)))
     assert f"hello runs {Digest.of(MODULE)}" in out
     assert "may read /usr/share/doc as /doc" in out
 
@@ -182,13 +182,13 @@ def test_a_job_is_signed_with_the_version_that_runs_it(run: Run, desk: Path) -> 
 )
 @pytest.mark.usefixtures("keyid")
 def test_a_job_that_no_machine_could_run_is_not_published(
-    run: Run, desk: Path, job: str, why: str
+    run: Run, workdir: Path, job: str, why: str
 ) -> None:
-    (desk / "job").write_text(job)
+    (workdir / "job").write_text(job)
     status, out, err = run(f"{PUBLISH} --version 1 --job @/job")
     assert (status, out) == (1, "")
     assert why in err
-    assert not manifest(desk).exists()
+    assert not manifest(workdir).exists()
 
 
 CID: Final = str(
@@ -197,42 +197,42 @@ CID: Final = str(
 
 
 @pytest.mark.usefixtures("keyid")
-def test_a_job_may_name_its_module_by_its_cid_too(run: Run, desk: Path) -> None:
-    (desk / "module").write_bytes(MODULE)
-    (desk / "job").write_text(json.dumps(job_table(cid=CID)))
+def test_a_job_may_name_its_module_by_its_cid_too(run: Run, workdir: Path) -> None:
+    (workdir / "module").write_bytes(MODULE)
+    (workdir / "job").write_text(json.dumps(job_table(cid=CID)))
     assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
-    (job,) = Manifest.of(read_document(manifest(desk).read_bytes())).jobs
+    (job,) = Manifest.of(read_document(manifest(workdir).read_bytes())).jobs
     assert str(job.cid) == CID
 
 
 @pytest.mark.usefixtures("keyid")
-def test_the_chunks_of_a_module_are_served_as_those_of_an_artifact(run: Run, desk: Path) -> None:
+def test_the_chunks_of_a_module_are_served_as_those_of_an_artifact(run: Run, workdir: Path) -> None:
     module = random.Random(1).randbytes(300_000)  # noqa: S311 - repeatable, not secret
-    (desk / "module").write_bytes(module)
-    (desk / "job").write_text(
+    (workdir / "module").write_bytes(module)
+    (workdir / "job").write_text(
         json.dumps(job_table(module=str(Digest.of(module)), size=len(module), cid=CID))
     )
     status, _, err = run(f"{PUBLISH} --version 1 --job @/job --module @/module")
     assert status == 1
-    (said,) = re.findall(r"its module has the CID (\w+)", err)
-    assert not manifest(desk).exists()
-    (desk / "job").write_text((desk / "job").read_text().replace(CID, said))
+    (cid,) = re.findall(r"its module has the CID (\w+)", err)
+    assert not manifest(workdir).exists()
+    (workdir / "job").write_text((workdir / "job").read_text().replace(CID, cid))
     assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
-    assert (desk / "site" / dag_path(Cid.parse(said))).is_file()
+    assert (workdir / "site" / dag_path(Cid.parse(cid))).is_file()
     status, out, _ = run("verify @/site --key @/key --now 2025-11-20T00:00:00Z")
     assert status == 0
-    assert f"ok  {dag_path(Cid.parse(said))}: the chunks of the module of hello\n" in out
+    assert f"ok  {dag_path(Cid.parse(cid))}: the chunks of the module of hello\n" in out
 
 
 @pytest.mark.usefixtures("keyid")
 def test_a_module_that_is_gone_from_a_site_is_found_before_a_machine_does(
-    run: Run, desk: Path
+    run: Run, workdir: Path
 ) -> None:
-    (desk / "module").write_bytes(MODULE)
-    (desk / "job").write_text(json.dumps(job_table()))
+    (workdir / "module").write_bytes(MODULE)
+    (workdir / "job").write_text(json.dumps(job_table()))
     assert run(f"{PUBLISH} --version 1 --job @/job --module @/module")[0] == 0
     assert run("verify @/site --key @/key --now 2025-11-20T00:00:00Z")[0] == 0
-    (desk / "site" / entry_path(Digest.of(MODULE))).unlink()
+    (workdir / "site" / entry_path(Digest.of(MODULE))).unlink()
     status, out, _ = run("verify @/site --key @/key --now 2025-11-20T00:00:00Z")
     assert status == 1
     assert "the module of hello is missing" in out

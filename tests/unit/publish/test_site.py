@@ -54,18 +54,18 @@ def marks(folder: Path) -> dict[str, Mark]:
     return {name: (each.st_ino, each.st_mtime_ns, each.st_mode) for name, each in found.items()}
 
 
-def dag_named(desk: Path) -> Cid:
-    document = json.loads((desk / "site/stable/amd64/manifest.json").read_bytes())
+def dag_named(workdir: Path) -> Cid:
+    document = json.loads((workdir / "site/stable/amd64/manifest.json").read_bytes())
     return Cid.parse(document["dags"]["rootfs"])
 
 
 @pytest.fixture
-def site(run: Run, desk: Path) -> Path:
+def site(run: Run, workdir: Path) -> Path:
     """Return a SITE with one version."""
-    (desk / "rootfs").write_bytes(ROOTFS)
+    (workdir / "rootfs").write_bytes(ROOTFS)
     assert run("key new @/key")[0] == 0
     assert run(f"{WORDS} --version 1")[0] == 0
-    return desk / "site"
+    return workdir / "site"
 
 
 @pytest.fixture
@@ -114,22 +114,22 @@ def test_a_damaged_entry_is_replaced_and_named(run: Run, site: Path, damaged: by
 
 
 def test_a_link_in_the_place_of_an_entry_is_replaced_and_what_it_names_is_kept(
-    run: Run, desk: Path, site: Path
+    run: Run, workdir: Path, site: Path
 ) -> None:
     entry = site / entry_path(Digest.of(ROOTFS))
     entry.unlink()
-    entry.symlink_to(desk / "rootfs")
+    entry.symlink_to(workdir / "rootfs")
     status, _, err = run(f"{WORDS} --version 2")
     assert (status, f"{entry.name} is not a regular file in the store and was replaced" in err) == (
         0,
         True,
     )
     assert not entry.is_symlink()
-    assert entry.read_bytes() == (desk / "rootfs").read_bytes() == ROOTFS
+    assert entry.read_bytes() == (workdir / "rootfs").read_bytes() == ROOTFS
 
 
-def test_a_damaged_module_is_replaced_and_named(run: Run, desk: Path, site: Path) -> None:
-    (desk / "module").write_bytes(b"\0asm")
+def test_a_damaged_module_is_replaced_and_named(run: Run, workdir: Path, site: Path) -> None:
+    (workdir / "module").write_bytes(b"\0asm")
     assert run(f"{WORDS} --version 2 --module @/module")[0] == 0
     entry = site / entry_path(Digest.of(b"\0asm"))
     entry.write_bytes(b"?asm")
@@ -240,9 +240,9 @@ def lists_of_others() -> Iterator[tuple[str, bytes, list[int]]]:
 
 @pytest.mark.parametrize(("data", "sizes"), [(data, sizes) for _, data, sizes in lists_of_others()])
 def test_chunks_that_a_manifest_of_the_site_names_wrongly_are_not_signed(
-    run: Run, desk: Path, site: Path, data: bytes, sizes: list[int]
+    run: Run, workdir: Path, site: Path, data: bytes, sizes: list[int]
 ) -> None:
-    right = dag_named(desk)
+    right = dag_named(workdir)
     ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
     pieces = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
     tree = build_dag(chunk_list(pieces))
@@ -250,14 +250,14 @@ def test_chunks_that_a_manifest_of_the_site_names_wrongly_are_not_signed(
     manifest = site / "stable/amd64/manifest.json"
     manifest.write_text(manifest.read_text().replace(str(right), str(tree.root)))
     assert run(f"{WORDS} --version 2")[0] == 0
-    assert dag_named(desk) == right
+    assert dag_named(workdir) == right
 
 
 @pytest.mark.parametrize("damage", [b"", b"no list of chunks", None])
 def test_a_list_of_chunks_that_was_damaged_is_made_anew(
-    run: Run, desk: Path, site: Path, damage: bytes | None
+    run: Run, workdir: Path, site: Path, damage: bytes | None
 ) -> None:
-    path = site / dag_path(dag_named(desk))
+    path = site / dag_path(dag_named(workdir))
     whole = path.read_bytes()
     path.unlink()
     if damage is not None:
@@ -266,21 +266,23 @@ def test_a_list_of_chunks_that_was_damaged_is_made_anew(
     assert path.read_bytes() == whole
 
 
-def test_a_manifest_that_cannot_be_read_only_costs_time(run: Run, desk: Path, site: Path) -> None:
-    right = dag_named(desk)
+def test_a_manifest_that_cannot_be_read_only_costs_time(
+    run: Run, workdir: Path, site: Path
+) -> None:
+    right = dag_named(workdir)
     (site / "beta/amd64").mkdir(parents=True)
     (site / "beta/amd64/manifest.json").write_text("{")
     assert run(f"{WORDS} --version 2")[0] == 0
-    assert dag_named(desk) == right
+    assert dag_named(workdir) == right
 
 
 def test_a_person_at_a_terminal_sees_how_far_it_is(
-    desk: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+    workdir: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    pipe = desk / "pipe"
+    pipe = workdir / "pipe"
     os.mkfifo(pipe)
-    words = f"{WORDS} --version 2".replace("@/rootfs", "@/pipe").replace("@", str(desk)).split()
+    words = f"{WORDS} --version 2".replace("@/rootfs", "@/pipe").replace("@", str(workdir)).split()
     with pseudo_terminal(80) as (stream, screen):
 
         def feed() -> None:

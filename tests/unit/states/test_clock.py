@@ -47,8 +47,8 @@ def now_of(scenario: Scenario) -> datetime:
 def test_a_clock_behind_the_build_date_is_set_to_it() -> None:
     scenario = at(LONG_AGO)
     scenario.run()
-    (told,) = scenario.of("clock.set")
-    assert (told["before"][:10], told["after"][:10]) == ("2020-01-01", "2025-11-01")
+    (event,) = scenario.of("clock.set")
+    assert (event["before"][:10], event["after"][:10]) == ("2020-01-01", "2025-11-01")
     assert scenario.of("transition")[0]["target"] == "net_up"
 
 
@@ -99,8 +99,8 @@ def test_a_person_sets_a_clock_that_was_ahead_and_the_boot_begins_anew_with_it()
     scenario = at(AHEAD, clock_set_to(NOW))
     assert scenario.run() is State.TARGET
     assert scenario.of("candidate.refused")[0]["code"] == "manifest.expired"
-    (told,) = scenario.of("clock.set")
-    assert told["after"] == NOW.isoformat(timespec="seconds")
+    (event,) = scenario.of("clock.set")
+    assert event["after"] == NOW.isoformat(timespec="seconds")
     assert abs(now_of(scenario) - NOW) < timedelta(hours=1)
 
 

@@ -1,4 +1,4 @@
-"""Boots whose policy names gateways: where these help, and what the started system is told."""
+"""Boots whose policy names gateways: where these help, and the sources that the target gets."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def sources_told(scenario: Scenario) -> dict[str, str]:
     assert scenario.kexec.initrd is not None
     start = scenario.kexec.initrd.index(b'{\n "schema"')
     document = json.JSONDecoder().raw_decode(scenario.kexec.initrd[start:].decode())[0]
-    told: dict[str, str] = document["sources"]
-    return told
+    sources: dict[str, str] = document["sources"]
+    return sources
 
 
 def test_a_boot_is_fed_by_a_gateway_alone_once_somebody_has_offered_the_manifest() -> None:
@@ -98,7 +98,7 @@ def test_a_server_that_is_a_mirror_too_is_told_as_one() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_loose_ends() -> Iterator[None]:
+def no_leftover_tasks() -> Iterator[None]:
     """A task that was left behind says so when it is collected; warnings are errors."""
     yield
     gc.collect()

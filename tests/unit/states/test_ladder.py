@@ -130,8 +130,8 @@ def test_where_no_rung_holds_a_person_hears_of_each() -> None:
     scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     scenario.loader.refusal = "the loader's partition has 1.0 MiB left"
     assert scenario.run() is State.OFF
-    for said in ("kexec_file_load: it is damaged", "kexec_load: it is damaged", "1.0 MiB left"):
-        assert said in scenario.cause
+    for message in ("kexec_file_load: it is damaged", "kexec_load: it is damaged", "1.0 MiB left"):
+        assert message in scenario.cause
     assert not scenario.loader.restarted
     assert_all_closed(scenario)
 
@@ -187,7 +187,7 @@ def test_a_machine_without_kexec_goes_straight_to_the_firmware() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "said"),
+    ("kernel", "message"),
     [
         (arm64_image(b"x" * 99), "a Linux Image for arm64, and this machine is amd64"),
         (uki(ARM64), "a unified kernel image for arm64, and this machine is amd64"),
@@ -198,13 +198,13 @@ def test_a_machine_without_kexec_goes_straight_to_the_firmware() -> None:
     ids=["arm64", "uki for arm64", "vmlinux", "windows", "script"],
 )
 def test_a_kernel_for_something_else_is_refused_by_name_and_the_next_one_is_booted(
-    kernel: bytes, said: str
+    kernel: bytes, message: str
 ) -> None:
     scenario = lan_scenario(wrong=server(kernel), right=good_server())
     assert scenario.run() is State.TARGET
     assert scenario.kexec.kernel == KERNEL
     assert scenario.boot is not None
-    assert said in " ".join(map(str, scenario.boot.refusals))
+    assert message in " ".join(map(str, scenario.boot.refusals))
     # Nothing but the kernel of the wrong one was asked for.
     assert fetched(scenario) == ["kernel", "kernel", "initramfs", "rootfs"]
 
@@ -352,7 +352,7 @@ def test_what_cannot_be_cleared_is_said_and_stops_no_boot() -> None:
 # ---- descriptors --------------------------------------------------------------------------------
 
 
-class Fainting(FakeKexec):
+class CrashingKexec(FakeKexec):
     """Has an accident in the middle of a load, or never ends it."""
 
     def __init__(self, accident: BaseException | None = None) -> None:
@@ -370,7 +370,7 @@ class Fainting(FakeKexec):
 
 def test_a_crash_on_a_rung_leaves_nothing_open() -> None:
     scenario = lan_scenario(peer=good_server())
-    scenario.kexec = Fainting(ZeroDivisionError())
+    scenario.kexec = CrashingKexec(ZeroDivisionError())
     assert scenario.run() is State.OFF
     assert scenario.of("crashed")
     assert_all_closed(scenario)
@@ -378,7 +378,7 @@ def test_a_crash_on_a_rung_leaves_nothing_open() -> None:
 
 def test_a_cancelled_rung_leaves_nothing_open() -> None:
     scenario = lan_scenario(peer=good_server())
-    scenario.kexec = fainting = Fainting()
+    scenario.kexec = fainting = CrashingKexec()
 
     async def cancelled() -> None:
         driving = asyncio.create_task(scenario.drive())

@@ -169,12 +169,12 @@ class Later(FakePrivacy):
 
 def test_routes_that_cannot_be_read_are_not_promised() -> None:
     scenario = local(lan_scenario(peer=good_server()))
-    scenario.privacy = Blind()
+    scenario.privacy = UnreadablePrivacy()
     assert scenario.run() is State.OFF
     assert "cannot be read back" in scenario.cause
 
 
-class Blind(FakePrivacy):
+class UnreadablePrivacy(FakePrivacy):
     """Nothing can be read back."""
 
     async def routes(self) -> tuple[str, ...]:

@@ -150,7 +150,7 @@ def test_a_cable_that_never_rests_does_not_keep_a_boot_busy_for_ever() -> None:
     assert scenario.of("shell.opened")[0]["at"] <= 5 * (2 + MAX_RESTARTS)
 
 
-class ThreadHangs:
+class HangingFinder:
     origin = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it hangs
@@ -158,7 +158,7 @@ class ThreadHangs:
         yield Candidate(url=URL, origin=self.origin)
 
 
-class Raising:
+class RaisingFinder:
     origin = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it raises
@@ -166,7 +166,7 @@ class Raising:
         yield Candidate(url=URL, origin=self.origin)
 
 
-class Flooding:
+class FloodingFinder:
     origin = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it floods
@@ -175,7 +175,7 @@ class Flooding:
         await asyncio.sleep(1e9)
 
 
-@pytest.mark.parametrize("bad", [ThreadHangs, Raising, Flooding])
+@pytest.mark.parametrize("bad", [HangingFinder, RaisingFinder, FloodingFinder])
 def test_a_finder_that_is_broken_costs_the_others_nothing(bad: Callable[[], Any]) -> None:
     events: list[Event] = []
     query = DiscoveryQuery(arch=Arch.AMD64, channel="stable", seconds=5, urls=())
@@ -190,7 +190,7 @@ def test_a_finder_that_is_broken_costs_the_others_nothing(bad: Callable[[], Any]
     urls, seconds = virtual_time.run(found())
     assert URL in urls
     assert seconds <= 6
-    assert len(events) == (bad is Raising)
+    assert len(events) == (bad is RaisingFinder)
 
 
 def test_a_watch_without_any_snapshot_delays_a_search_by_seconds() -> None:

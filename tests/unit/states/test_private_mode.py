@@ -108,13 +108,13 @@ def test_a_person_cannot_have_a_card_set_up_that_is_left_out() -> None:
 
 def test_what_cannot_be_read_back_is_not_promised() -> None:
     scenario = booting(SOUND)
-    scenario.privacy = Blind()
+    scenario.privacy = UnreadablePrivacy()
     assert scenario.run() is State.OFF
     assert "cannot be read back" in scenario.cause
     assert not scenario.kexec.jumped
 
 
-class Blind(FakePrivacy):
+class UnreadablePrivacy(FakePrivacy):
     """Nothing can be read back."""
 
     async def evidence(self) -> Evidence:
@@ -123,12 +123,12 @@ class Blind(FakePrivacy):
 
 def test_firmware_that_never_answers_costs_half_a_minute() -> None:
     scenario = booting(SOUND)
-    scenario.privacy = ThreadHangs()
+    scenario.privacy = HangingPrivacy()
     assert scenario.run() is State.OFF
     assert "more than 30 seconds" in scenario.cause
 
 
-class ThreadHangs(FakePrivacy):
+class HangingPrivacy(FakePrivacy):
     """The firmware does not answer."""
 
     async def begin(self) -> None:

@@ -108,16 +108,16 @@ def test_nothing_else_that_stays_the_same_is_written_by_every_retry() -> None:
 def test_what_is_left_out_of_a_long_journal_is_written_anew() -> None:
     lines = MemorySink()
     journal = Journal([lines], now=lambda: 0.0, boot_id="b00t")
-    told = LoaderNotCleared(reason="the partition is write-protected")
+    event = LoaderNotCleared(reason="the partition is write-protected")
     for attempt in range(3 * MAX_LINES):
         if attempt:
-            journal.emit(told)
+            journal.emit(event)
         journal.emit(LEFT)
-    assert 1 < sum(told.event in line for line in lines.lines) < 5
-    assert sum(told.event in line for line in journal.lines) == 1
+    assert 1 < sum(event.event in line for line in lines.lines) < 5
+    assert sum(event.event in line for line in journal.lines) == 1
 
 
 @pytest.mark.parametrize("kind", Event.__subclasses__())
 def test_what_is_written_once_can_be_compared(kind: type[Event]) -> None:
-    told = {each.name: each.type for each in fields(kind) if each.compare}
-    assert not kind.deduplicated or set(told.values()) <= {"str", "float"}
+    compared = {each.name: each.type for each in fields(kind) if each.compare}
+    assert not kind.deduplicated or set(compared.values()) <= {"str", "float"}

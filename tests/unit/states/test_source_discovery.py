@@ -108,8 +108,8 @@ def test_a_failing_finder_is_reported_and_stops_nothing() -> None:
     scenario = lan_scenario(peer=slow())
     scenario.lan = Breaking(scenario.lan_urls)
     assert scenario.run() is State.TARGET
-    (told,) = scenario.of("finder.failed")
-    assert "ZeroDivisionError" in told["reason"]
+    (event,) = scenario.of("finder.failed")
+    assert "ZeroDivisionError" in event["reason"]
 
 
 def test_the_number_of_discovered_sources_is_bounded() -> None:
@@ -176,7 +176,7 @@ def test_a_local_boot_announces_only_within_its_lan() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_loose_ends() -> Iterator[None]:
+def no_leftover_tasks() -> Iterator[None]:
     """A task that was left behind says so when it is collected; warnings are errors."""
     yield
     gc.collect()

@@ -120,7 +120,7 @@ def test_a_field_of_a_job_out_of_its_bounds_is_refused_by_name(field: str, value
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"env": {}}, "job.env is not usable (no such field)"),
         ({"name": None}, "job.name is not usable (missing)"),
@@ -150,11 +150,11 @@ def test_a_field_of_a_job_out_of_its_bounds_is_refused_by_name(field: str, value
     ],
 )
 def test_what_is_said_of_a_field_of_a_job_names_the_reason(
-    changes: dict[str, object], said: str
+    changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadField) as refused:
         job(**changes)
-    assert str(refused.value).startswith(f"The field {said}")
+    assert str(refused.value).startswith(f"The field {message}")
 
 
 def test_the_bounds_of_a_job_are_allowed() -> None:
@@ -189,7 +189,7 @@ def test_the_jobs_of_a_manifest_are_read_in_their_order_and_two_may_have_one_nam
 
 
 @pytest.mark.parametrize(
-    ("jobs", "said"),
+    ("jobs", "message"),
     [
         ({}, "jobs is not usable (not a list of at most 16)"),
         ([job_table()] * 17, "jobs is not usable (not a list of at most 16)"),
@@ -198,7 +198,7 @@ def test_the_jobs_of_a_manifest_are_read_in_their_order_and_two_may_have_one_nam
         ([job_table(run="sh")], "jobs.0.run is not usable (no such field)"),
     ],
 )
-def test_a_manifest_with_a_bad_job_is_refused(jobs: object, said: str) -> None:
+def test_a_manifest_with_a_bad_job_is_refused(jobs: object, message: str) -> None:
     with pytest.raises(BadField) as refused:
         Manifest.of(document(jobs=jobs))
-    assert str(refused.value).startswith(f"The field {said}")
+    assert str(refused.value).startswith(f"The field {message}")

@@ -37,10 +37,10 @@ def test_a_signature_of_another_length_is_none(size: int) -> None:
 )  # fmt: skip
 def test_a_key_id_has_one_spelling(text: str) -> None:
     assert parse_keyid(f"ed25519:{PUBLIC}") == f"ed25519:{PUBLIC}"
-    said = r"^a key id is ed25519: and the 64 lower-case hex digits of the public key$"
-    with pytest.raises(ValueError, match=said):
+    message = r"^a key id is ed25519: and the 64 lower-case hex digits of the public key$"
+    with pytest.raises(ValueError, match=message):
         parse_keyid(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         is_signed_by(text, b"", SIGNATURE)
 
 
@@ -58,9 +58,9 @@ def test_new_keys_differ() -> None:
 def test_a_version_is_as_long_as_allowed_and_no_longer() -> None:
     assert MAX_VERSION_LENGTH == 64
     assert str(Version.parse("1" * 64)) == "1" * 64
-    said = r"^a version is dotted whole numbers such as 2025\.11\.12$"
+    message = r"^a version is dotted whole numbers such as 2025\.11\.12$"
     for text in ("1" * 65, "x"):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             Version.parse(text)
 
 

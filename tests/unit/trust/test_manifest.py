@@ -124,7 +124,7 @@ ARTIFACTS = dict.fromkeys(SIZES, DIGEST)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"version": "x"}, "version is not usable (a version is dotted whole numbers such as"),
         ({"version": 7}, "version is not usable (not a text)"),
@@ -159,11 +159,11 @@ ARTIFACTS = dict.fromkeys(SIZES, DIGEST)
     ],
 )
 def test_what_is_said_of_a_field_names_it_and_the_reason(
-    changes: dict[str, object], said: str
+    changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadField) as refused:
         Manifest.of(document(**changes))
-    assert str(refused.value).startswith(f"The field {said}")
+    assert str(refused.value).startswith(f"The field {message}")
 
 
 def test_the_bounds_themselves_are_allowed() -> None:

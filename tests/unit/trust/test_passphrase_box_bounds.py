@@ -55,7 +55,7 @@ def test_the_bounds_themselves_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("passes", "memory", "said"),
+    ("passes", "memory", "message"),
     [
         (0, 8192, "0 passes are not from 1 to 16"),
         (17, 8192, "17 passes are not from 1 to 16"),
@@ -63,8 +63,8 @@ def test_the_bounds_themselves_are_allowed() -> None:
         (1, MAX_MEMORY + 1, "1073741825 bytes of memory are not from 8192 to 1073741824"),
     ],
 )
-def test_a_cost_out_of_its_bounds_is_told_with_them(passes: int, memory: int, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{said}$"):
+def test_a_cost_out_of_its_bounds_is_told_with_them(passes: int, memory: int, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
         Cost(passes, memory)
 
 

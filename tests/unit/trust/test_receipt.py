@@ -195,7 +195,7 @@ def test_no_field_of_a_receipt_may_be_missing(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"extra": 1}, "extra is not usable (no such field)"),
         ({"job__x": 1}, "job.x is not usable (no such field)"),
@@ -219,11 +219,11 @@ def test_no_field_of_a_receipt_may_be_missing(field: str) -> None:
     ],
 )
 def test_what_is_said_of_a_field_of_a_receipt_names_the_reason(
-    changes: dict[str, object], said: str
+    changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadField) as refused:
         read_receipt(sealed(table(**changes)))
-    assert str(refused.value).startswith(f"The field {said}")
+    assert str(refused.value).startswith(f"The field {message}")
 
 
 def test_a_receipt_in_another_spelling_is_refused() -> None:
@@ -246,8 +246,8 @@ def test_a_receipt_has_exactly_one_signature() -> None:
 def test_a_receipt_is_signed_by_the_machine_that_it_names() -> None:
     with pytest.raises(ReceiptWrongSigner) as refused:
         read_receipt(sealed(table(), OTHER_NODE))
-    told = f"The receipt is of {NODE.keyid} and was signed by {OTHER_NODE.keyid}: ask"
-    assert str(refused.value).startswith(told)
+    message = f"The receipt is of {NODE.keyid} and was signed by {OTHER_NODE.keyid}: ask"
+    assert str(refused.value).startswith(message)
     with pytest.raises(BadField, match="node"):
         read_receipt(sealed(table(node="me")))
 
@@ -291,12 +291,12 @@ def test_a_receipt_of_another_machine_or_module_is_told_apart() -> None:
     check_module(found, found.module)
     with pytest.raises(ReceiptWrongNode) as node:
         check_node(found, OTHER_NODE.keyid)
-    told = f"The receipt is of {NODE.keyid} and not of {OTHER_NODE.keyid}: ask the other machine"
-    assert str(node.value).startswith(told)
+    message = f"The receipt is of {NODE.keyid} and not of {OTHER_NODE.keyid}: ask the other machine"
+    assert str(node.value).startswith(message)
     with pytest.raises(ReceiptWrongModule) as module:
         check_module(found, job().digest)
-    told = f"The receipt is of the module {found.module} and not of {job().digest}: run the job"
-    assert str(module.value).startswith(told)
+    message = f"The receipt is of the module {found.module} and not of {job().digest}: run the job"
+    assert str(module.value).startswith(message)
 
 
 def test_a_receipt_fits_the_manifest_that_was_booted() -> None:
@@ -305,7 +305,7 @@ def test_a_receipt_fits_the_manifest_that_was_booted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"booted": None}, "manifest booted is nothing, and sha256:"),
         ({"booted": booted(manifest=Digest("0" * 64))}, "manifest booted is sha256:000000"),
@@ -315,9 +315,9 @@ def test_a_receipt_fits_the_manifest_that_was_booted() -> None:
     ],
 )
 def test_a_receipt_that_does_not_fit_the_manifest_is_refused(
-    changes: dict[str, Any], said: str
+    changes: dict[str, Any], message: str
 ) -> None:
     body = manifest_document()
     with pytest.raises(ReceiptWrongManifest) as refused:
         check_booted(receipt(**changes), Manifest.of(body), Digest.of(signed_manifest(body)))
-    assert str(refused.value).startswith(f"The receipt says that the {said}")
+    assert str(refused.value).startswith(f"The receipt says that the {message}")

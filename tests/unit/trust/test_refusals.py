@@ -1,4 +1,4 @@
-"""What is said when something is not believed, and the page that lists it."""
+"""The messages of refusals, and the page that lists them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def forged(key: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("act", "said"),
+    ("act", "message"),
     [
         (lambda: judge(encoded(document())), "The manifest has no signature:"),
         (lambda: judge(signed(document(), SECOND)), "None of the keys that signed the manifest is"),
@@ -83,11 +83,11 @@ def forged(key: str) -> bytes:
     ],
 )
 def test_a_refusal_says_what_was_found_and_what_was_wanted(
-    act: Callable[[], None], said: str
+    act: Callable[[], None], message: str
 ) -> None:
     with pytest.raises(Refusal) as refused:
         act()
-    assert str(refused.value).startswith(said)
+    assert str(refused.value).startswith(message)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_garbage_is_refused_or_read_as_everybody_reads_it(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (b" " * (MAX_BYTES + 1), "is larger than 65536 bytes, so it is not read:"),
         (b"[" * 17, "is nested more than 16 levels deep:"),
@@ -120,10 +120,10 @@ def test_garbage_is_refused_or_read_as_everybody_reads_it(raw: bytes) -> None:
         ),
     ],
 )
-def test_what_is_said_of_a_document_names_the_reason(raw: bytes, said: str) -> None:
+def test_what_is_said_of_a_document_names_the_reason(raw: bytes, message: str) -> None:
     with pytest.raises(Refusal) as refused:
         read_document(raw)
-    assert str(refused.value).startswith(f"The document {said}")
+    assert str(refused.value).startswith(f"The document {message}")
 
 
 def test_other_limits_than_the_usual_ones_hold_to_the_byte_and_the_level() -> None:

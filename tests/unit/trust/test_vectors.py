@@ -45,10 +45,10 @@ def bytes_of(case: Case) -> bytes:
 
 
 def trusted(case: Case) -> Chain:
-    said = case["trusted"]
-    if "keys" in said:
-        return Chain(Trust(frozenset(said["keys"]), said["threshold"]))
-    first, *later = map(base64.b64decode, said["roots"])
+    trusted = case["trusted"]
+    if "keys" in trusted:
+        return Chain(Trust(frozenset(trusted["keys"]), trusted["threshold"]))
+    first, *later = map(base64.b64decode, trusted["roots"])
     chain = Chain(load_trusted(first))
     for raw in later:
         chain = chain.extended(raw)
@@ -56,12 +56,12 @@ def trusted(case: Case) -> Chain:
 
 
 def judge_manifest(case: Case) -> None:
-    said, now = case["wanted"], parse_date(case["now"])
+    wanted, now = case["wanted"], parse_date(case["now"])
     requirements = BootRequirements(
-        arch=Arch.parse(said["arch"]),
-        channel=said["channel"],
-        min_version=Version.parse(said["min_version"]),
-        floor=None if said["seen"] is None else Version.parse(said["seen"]),
+        arch=Arch.parse(wanted["arch"]),
+        channel=wanted["channel"],
+        min_version=Version.parse(wanted["min_version"]),
+        floor=None if wanted["seen"] is None else Version.parse(wanted["seen"]),
     )
     trust = trusted(case).trust(requirements.channel, now)
     assert verify(bytes_of(case), trust=trust, requirements=requirements, now=now).raw == bytes_of(
@@ -96,13 +96,13 @@ def judge_job(case: Case) -> None:
 
 
 def judge_receipt(case: Case) -> None:
-    receipt, said = read_receipt(bytes_of(case)), case["wanted"]
-    if "node" in said:
-        check_node(receipt, said["node"])
-    if "module" in said:
-        check_module(receipt, Digest.parse(said["module"]))
-    if "manifest" in said:
-        document = read_document(base64.b64decode(said["manifest"]))
+    receipt, wanted = read_receipt(bytes_of(case)), case["wanted"]
+    if "node" in wanted:
+        check_node(receipt, wanted["node"])
+    if "module" in wanted:
+        check_module(receipt, Digest.parse(wanted["module"]))
+    if "manifest" in wanted:
+        document = read_document(base64.b64decode(wanted["manifest"]))
         check_claims(receipt, Manifest.of(document), Digest.of(signed_bytes(document)))
 
 

@@ -129,8 +129,8 @@ def test_a_disk_of_another_publisher_is_never_used(computer: Computer, booted: s
     computer.plug(other, FOREIGN)
     computer.plug(booted)
     computer.loaded_from(ESP)
-    for told in ((), (hard_drive(ESP), FILE), PATHS[booted]):
-        computer.booted(*told)
+    for device_path in ((), (hard_drive(ESP), FILE), PATHS[booted]):
+        computer.booted(*device_path)
         found = cache(computer)
         assert found
         assert found.device == device(booted)

@@ -53,7 +53,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
-def said(calls: Path) -> list[str]:
+def recorded_calls(calls: Path) -> list[str]:
     return calls.read_text().splitlines() if calls.exists() else []
 
 
@@ -71,7 +71,7 @@ async def test_it_is_mounted_for_a_moment_and_read_only_unless_told(
         pass
     options = "nodev,nosuid,noexec,noatime,umask=0077"
     where = tmp_path / "esp"
-    assert said(calls) == [
+    assert recorded_calls(calls) == [
         f"mount -t vfat -o ro,{options} /dev/vda1 {where}",
         f"umount {where}",
         f"mount -t vfat -o rw,{options} /dev/vda1 {where}",
@@ -86,7 +86,7 @@ async def test_it_is_unmounted_also_when_something_goes_wrong_in_it(
     with pytest.raises(ZeroDivisionError):
         async with esp.mounted():
             raise ZeroDivisionError
-    assert said(calls)[-1].startswith("umount")
+    assert recorded_calls(calls)[-1].startswith("umount")
 
 
 @pytest.mark.parametrize("program", ["mount", "umount"])
@@ -107,7 +107,7 @@ async def test_a_stick_without_one_mounts_nothing(tmp_path: Path, calls: Path) -
     async with esp_of(computer).mounted() as root:
         assert root is None
     assert esp_of(computer).obstacle() == "this stick has no EFI system partition"
-    assert said(calls) == []
+    assert recorded_calls(calls) == []
 
 
 async def test_of_two_copies_neither_is_mounted_and_the_reason_is_named(
@@ -120,7 +120,7 @@ async def test_of_two_copies_neither_is_mounted_and_the_reason_is_named(
     with pytest.raises(EspFailed, match=reason):
         async with esp.mounted(writable=True):
             pass
-    assert said(calls) == []
+    assert recorded_calls(calls) == []
 
 
 def test_the_switch_of_the_stick_is_seen_without_mounting(tmp_path: Path) -> None:

@@ -42,10 +42,10 @@ async def test_a_kernel_is_staged_with_its_initrd_and_its_command_line(stick: St
 
 
 async def test_the_loader_is_told_last_and_in_its_own_words(stick: Stick) -> None:
-    told: list[bytes | None] = []
-    stick.esp.unmounted = lambda _number: told.append(stick.one_shot)
+    one_shots: list[bytes | None] = []
+    stick.esp.unmounted = lambda _number: one_shots.append(stick.one_shot)
     name = await stick.loader.stage(payload())
-    assert set(told) == {None}
+    assert set(one_shots) == {None}
     assert stick.one_shot == b"\x07\0\0\0" + f"{name}\0".encode("utf-16-le")
 
 

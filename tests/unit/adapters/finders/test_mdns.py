@@ -14,9 +14,9 @@ SERVER = "Neighbour.local."
 
 
 def urls(
-    mirror: str | None, *addresses: str, server: str | None = SERVER, **told: str
+    mirror: str | None, *addresses: str, server: str | None = SERVER, **fields: str
 ) -> list[str]:
-    record = {"arch": "amd64", "channel": "stable", "mirror": mirror, **told}
+    record = {"arch": "amd64", "channel": "stable", "mirror": mirror, **fields}
     return list(manifest_urls(record, server=server, addresses=addresses, query=QUEST))
 
 
@@ -44,8 +44,8 @@ def test_what_is_for_others_is_passed_over() -> None:
 @pytest.mark.parametrize("keys", [("ARCH", "Channel", "mIRROR"), ("arch", "channel", "MIRROR")])
 def test_the_case_of_a_key_does_not_matter(keys: tuple[str, str, str]) -> None:
     mirror = f"https://mirror.example{PATH}"
-    told = dict(zip(keys, ("amd64", "stable", mirror), strict=True))
-    assert list(manifest_urls(told, server=SERVER, addresses=(), query=QUEST)) == [mirror]
+    fields = dict(zip(keys, ("amd64", "stable", mirror), strict=True))
+    assert list(manifest_urls(fields, server=SERVER, addresses=(), query=QUEST)) == [mirror]
 
 
 def test_of_two_spellings_of_a_key_the_first_counts() -> None:

@@ -228,12 +228,12 @@ def test_each_reason_for_passing_over_is_told_once_and_they_are_bounded() -> Non
             browser.announcements.questions(asyncio.get_running_loop().time())
         return [browser.found.get_nowait() for _ in range(browser.found.qsize())]
 
-    told = virtual_time.run(run())
-    assert set(told) == {
+    reported = virtual_time.run(run())
+    assert set(reported) == {
         Ignored("packets beyond the rate of one sender"),
         Ignored("announcements beyond the room for one sender"),
     }
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
 async def test_an_interface_that_cannot_be_used_costs_the_others_nothing() -> None:

@@ -22,8 +22,8 @@ async def test_a_range_is_asked_for_and_continues_where_it_should() -> None:
     def answer(head: str) -> bytes:
         assert "Range: bytes=1000-" in head
         assert "Accept-Encoding: identity" in head
-        told = f"Content-Range: bytes 1000-{len(BODY) - 1}/{len(BODY)}"
-        return ok(BODY[1000:], told, status="206 Partial Content")
+        content_range = f"Content-Range: bytes 1000-{len(BODY) - 1}/{len(BODY)}"
+        return ok(BODY[1000:], content_range, status="206 Partial Content")
 
     assert await streamed(answer, offset=1000) == BODY[1000:]
 

@@ -23,12 +23,12 @@ def provider(answer: Callable[[str, bytes], Answer]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, said, headers = answer(self.path, body)
+            status, reply, headers = answer(self.path, body)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(reply)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -57,8 +57,8 @@ def test_the_provider_gets_the_receipt_byte_for_byte() -> None:
 
 
 def test_why_a_provider_takes_none_is_repeated_and_can_do_no_harm_to_a_terminal() -> None:
-    said = b'{"code": "x", "error": "never published \\u001b[2J"}'
-    with provider(lambda _path, _body: (422, said, {})) as base, pytest.raises(UploadFailed) as no:
+    reply = b'{"code": "x", "error": "never published \\u001b[2J"}'
+    with provider(lambda _path, _body: (422, reply, {})) as base, pytest.raises(UploadFailed) as no:
         HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
     assert str(no.value) == r"it answered HTTP 422: never published \x1b[2J"
 
@@ -72,10 +72,10 @@ def test_a_provider_that_is_overloaded_may_be_asked_again_when_it_says() -> None
     assert (no.value.retryable, no.value.retry_after) == (True, 3.0)
 
 
-@pytest.mark.parametrize("said", [b"", b"[" * 4000, b"[1]", b'{"error": 1}', b"\xff"])
-def test_a_mirror_that_knows_no_receipts_is_passed_over(said: bytes) -> None:
+@pytest.mark.parametrize("reply", [b"", b"[" * 4000, b"[1]", b'{"error": 1}', b"\xff"])
+def test_a_mirror_that_knows_no_receipts_is_passed_over(reply: bytes) -> None:
     with (
-        provider(lambda _path, _body: (405, said, {})) as base,
+        provider(lambda _path, _body: (405, reply, {})) as base,
         pytest.raises(UploadFailed, match=r"HTTP 405$"),
     ):
         HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
@@ -115,8 +115,8 @@ def test_beyond_this_network_nobody_is_told_where_the_mode_stays_in_it(base: str
 
 
 def test_a_proxy_beyond_this_network_is_beyond_it_too() -> None:
-    desk = HttpReceiptUploader(
+    uploader = HttpReceiptUploader(
         proxy="http://203.0.113.1:3128", near=lambda host: host == "192.0.2.7"
     )
     with pytest.raises(UploadFailed, match="beyond this network"):
-        desk.upload("http://192.0.2.7:8070", RECEIPT, reach=Reach.LAN)
+        uploader.upload("http://192.0.2.7:8070", RECEIPT, reach=Reach.LAN)

@@ -25,13 +25,13 @@ def span_of(head: str) -> tuple[int, int]:
     return int(first), min(int(last), len(BODY) - 1)
 
 
-def labelled(told: str | None, *, first: int = 0, last: int | None = None) -> Asked:
-    """A server that answers a range with bytes that are shifted, and calls them ``told``."""
+def labelled(label: str | None, *, first: int = 0, last: int | None = None) -> Asked:
+    """A server that answers a range with bytes that are shifted, and calls them ``label``."""
 
     def answer(head: str) -> bytes:
         start, end = span_of(head)
         start, end = start + first, end if last is None else min(end, start + last)
-        named = told and told.format(start=start, end=end, size=len(BODY))
+        named = label and label.format(start=start, end=end, size=len(BODY))
         headers = [] if named is None else [f"Content-Range: {named}"]
         return ok(BODY[start : end + 1], *headers, status="206 Partial Content")
 

@@ -30,16 +30,16 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 class Server:
-    """A TLS server on a free port of the loopback, and what clients said to it in clear."""
+    """A TLS server on a free port of the loopback, and the clear text that clients sent."""
 
     def __init__(self) -> None:
-        self.said = bytearray()
+        self.clear_text = bytearray()
         self.port = 0
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(4096):
-                self.said += data
+                self.clear_text += data
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         writer.close()
 
@@ -72,10 +72,10 @@ def shown(moment: datetime) -> str:
 
 
 async def refused(context: SSLContext | None) -> str:
-    """Return why the server is refused; nothing may have been said to it."""
+    """Return why the server is refused; no clear text may have been sent."""
     async with serving(context) as server:
         failure = await failure_of(server)
-        assert not server.said or context is None
+        assert not server.clear_text or context is None
     return str(failure)
 
 
@@ -83,34 +83,34 @@ async def test_a_certificate_that_is_not_yet_valid_is_named_with_both_dates_and_
     authority: Authority,
 ) -> None:
     first, last = NOW + 30 * DAY, NOW + 60 * DAY
-    said = await refused(authority.server(first, last))
-    assert "its certificate is not yet valid" in said
+    reason = await refused(authority.server(first, last))
+    assert "its certificate is not yet valid" in reason
     for moment in (first, last, NOW):
-        assert shown(moment) in said
-    assert "set the clock in the Seed Shell" in said
-    assert "portal" not in said
+        assert shown(moment) in reason
+    assert "set the clock in the Seed Shell" in reason
+    assert "portal" not in reason
 
 
 async def test_a_certificate_that_has_expired_is_named_with_both_dates_and_the_clock(
     authority: Authority,
 ) -> None:
     first, last = NOW - 60 * DAY, NOW - 30 * DAY
-    said = await refused(authority.server(first, last))
-    assert "its certificate has expired" in said
+    reason = await refused(authority.server(first, last))
+    assert "its certificate has expired" in reason
     for moment in (first, last, NOW):
-        assert shown(moment) in said
-    assert "renew the mirror's certificate" in said
-    assert "portal" not in said
+        assert shown(moment) in reason
+    assert "renew the mirror's certificate" in reason
+    assert "portal" not in reason
 
 
 async def test_a_certificate_for_another_name_is_named_even_if_it_has_expired_too(
     authority: Authority,
 ) -> None:
     for first in (NOW - DAY, NOW - 60 * DAY):
-        said = await refused(authority.server(first, first + 2 * DAY, name="other.example"))
-        assert "localhost" in said
-        assert "use the host name that it is for" in said
-        assert "portal" in said
+        reason = await refused(authority.server(first, first + 2 * DAY, name="other.example"))
+        assert "localhost" in reason
+        assert "use the host name that it is for" in reason
+        assert "portal" in reason
 
 
 async def test_a_certificate_of_an_unknown_authority_is_named_as_that(
@@ -118,9 +118,9 @@ async def test_a_certificate_of_an_unknown_authority_is_named_as_that(
 ) -> None:
     assert authority.certificate.exists()
     stranger = new_authority(tmp_path / "strange")
-    said = await refused(stranger.server(NOW - DAY, NOW + DAY))
-    assert "an image that has the authority of this one" in said
-    assert "portal" in said
+    reason = await refused(stranger.server(NOW - DAY, NOW + DAY))
+    assert "an image that has the authority of this one" in reason
+    assert "portal" in reason
     old = await refused(stranger.server(NOW - 60 * DAY, NOW - 30 * DAY))
     assert "an image that has the authority of this one" in old
 
@@ -137,9 +137,9 @@ async def test_a_certificate_that_is_good_is_good(authority: Authority) -> None:
 
 
 async def test_a_server_without_tls_is_named_as_that() -> None:
-    said = await refused(None)
-    assert "no TLS connection comes about" in said
-    assert "check the scheme and the port" in said
+    reason = await refused(None)
+    assert "no TLS connection comes about" in reason
+    assert "check the scheme and the port" in reason
 
 
 async def test_a_server_that_hangs_in_the_second_handshake_is_given_up(
@@ -162,10 +162,10 @@ async def test_a_server_that_hangs_in_the_second_handshake_is_given_up(
     server = Server()
     server.port = listener.sockets[0].getsockname()[1]
     async with asyncio.timeout(10):
-        said = str(await failure_of(server))
+        reason = str(await failure_of(server))
     over.set()
     listener.close()
     await asyncio.sleep(0.1)
     assert asked == 2
-    assert "its certificate has expired" in said
-    assert shown(NOW) in said
+    assert "its certificate has expired" in reason
+    assert shown(NOW) in reason

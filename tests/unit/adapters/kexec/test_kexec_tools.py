@@ -1,4 +1,4 @@
-"""Loading by kexec-tools: which descriptors it gets, and what is said when it refuses."""
+"""Loading by kexec-tools: which descriptors it gets, and its error messages."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def test_a_packed_kernel_that_breaks_off_is_never_handed_over(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("said", "errno", "words"),
+    ("output", "errno", "words"),
     [
         ("kexec_load failed: Operation not permitted flags = 0x3e0000", "EPERM", "forbids"),
         ("kexec_file_load failed: Permission denied", "EACCES", "forbids"),
@@ -168,19 +168,19 @@ async def test_a_packed_kernel_that_breaks_off_is_never_handed_over(tmp_path: Pa
     ],
 )
 async def test_what_kexec_tools_says_is_told_in_words_and_by_name(
-    tmp_path: Path, said: str, errno: str, words: str
+    tmp_path: Path, output: str, errno: str, words: str
 ) -> None:
     with pytest.raises(LoadRefused, match=words) as caught:
-        await load(tmp_path, f"echo '{said}' >&2; exit 255", initrd(appended=False))
+        await load(tmp_path, f"echo '{output}' >&2; exit 255", initrd(appended=False))
     assert caught.value.errno == errno
     assert f"({errno})" in str(caught.value)
     assert caught.value.lasting is (errno == "EADDRNOTAVAIL")
 
 
 def test_a_refusal_under_lockdown_names_it() -> None:
-    told = refusal("kexec_file_load failed: Operation not permitted", lockdown="integrity")
-    assert "locked down (integrity)" in str(told)
-    assert told.errno == "EPERM"
+    error = refusal("kexec_file_load failed: Operation not permitted", lockdown="integrity")
+    assert "locked down (integrity)" in str(error)
+    assert error.errno == "EPERM"
 
 
 async def test_a_sentence_that_nobody_foresaw_is_passed_on_and_blames_no_machine(

@@ -52,8 +52,8 @@ def test_a_kernel_that_is_locked_down_and_takes_no_files_takes_nothing(tmp_path:
 def test_kexec_that_is_switched_off_is_said_once_for_both_calls(tmp_path: Path) -> None:
     found = support(machine(tmp_path, disabled="1"), has(*Method).__getitem__)
     assert found.methods == ()
-    (said,) = found.forbidden
-    assert "kernel.kexec_load_disabled" in said
+    (reason,) = found.forbidden
+    assert "kernel.kexec_load_disabled" in reason
 
 
 def test_a_kernel_without_kexec_is_named(tmp_path: Path) -> None:

@@ -92,10 +92,10 @@ def test_in_private_an_interface_is_permitted_with_its_drawn_address_only(tmp_pa
 
 def test_the_kernel_of_this_machine_lists_its_interfaces_as_ip_does() -> None:
     program = needed("ip", "iproute2")
-    said = subprocess.run([program, "-json", "link"], check=True, capture_output=True, text=True)
+    listed = subprocess.run([program, "-json", "link"], check=True, capture_output=True, text=True)
     by_ip = {
         link["ifname"]: (link["ifindex"], link.get("address", ""), link.get("permaddr"))
-        for link in json.loads(said.stdout)
+        for link in json.loads(listed.stdout)
     }
     for each in devices():
         index, address, permanent = by_ip[each.name]

@@ -1,4 +1,4 @@
-"""What systemd is told, heard on a socket of the test's own."""
+"""Messages to systemd, received on a socket of the test."""
 
 from __future__ import annotations
 

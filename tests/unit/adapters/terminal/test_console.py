@@ -16,7 +16,7 @@ from phase_boot.adapters.terminal.menu import MENU
 from phase_boot.adapters.terminal.terminals import Terminals
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
-from tests.support.console_user import Person
+from tests.support.console_user import ConsoleUser
 
 CHOICE = "choice:"
 URL = "http://10.0.0.1/m.json"
@@ -40,22 +40,22 @@ REPORT = Report(
 
 
 @pytest.fixture
-async def person() -> AsyncIterator[Person]:
-    with Person() as somebody:
+async def person() -> AsyncIterator[ConsoleUser]:
+    with ConsoleUser() as somebody:
         yield somebody
 
 
 @pytest.fixture
-async def other() -> AsyncIterator[Person]:
-    with Person(80, 25) as somebody:
+async def other() -> AsyncIterator[ConsoleUser]:
+    with ConsoleUser(80, 25) as somebody:
         yield somebody
 
 
-def operator(*people: Person, **settings: Any) -> ConsoleOperator:
+def operator(*people: ConsoleUser, **settings: Any) -> ConsoleOperator:
     return ConsoleOperator(Terminals([person.terminal for person in people]), **settings)
 
 
-def asking(*people: Person, report: Report = REPORT, **settings: Any) -> asyncio.Task[Answer]:
+def asking(*people: ConsoleUser, report: Report = REPORT, **settings: Any) -> asyncio.Task[Answer]:
     return asyncio.create_task(operator(*people, **settings).ask(report))
 
 
@@ -92,7 +92,7 @@ def asking(*people: Person, report: Report = REPORT, **settings: Any) -> asyncio
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 async def test_what_is_typed_is_a_wish(
-    person: Person, typed: list[str], answer: Answer, *, dumb: bool
+    person: ConsoleUser, typed: list[str], answer: Answer, *, dumb: bool
 ) -> None:
     task = asking(person, dumb=dumb)
     for line in typed:
@@ -102,7 +102,7 @@ async def test_what_is_typed_is_a_wish(
 
 
 async def test_a_network_is_set_up_field_by_field_and_nonsense_is_asked_for_again(
-    person: Person,
+    person: ConsoleUser,
 ) -> None:
     task = asking(person)
     await person.answer(CHOICE, "n")
@@ -137,7 +137,7 @@ async def test_a_network_is_set_up_field_by_field_and_nonsense_is_asked_for_agai
 
 
 async def test_the_first_screen_fits_a_serial_line_and_nothing_on_it_is_a_command(
-    person: Person,
+    person: ConsoleUser,
 ) -> None:
     task = asking(person)
     await person.see(CHOICE)
@@ -156,7 +156,7 @@ async def test_the_first_screen_fits_a_serial_line_and_nothing_on_it_is_a_comman
 
 
 async def test_a_small_screen_shows_the_cause_and_the_menu() -> None:
-    with Person(60, 20) as person:
+    with ConsoleUser(60, 20) as person:
         task = asking(person)
         await person.see(CHOICE)
         assert "Phase Boot stopped" in "\n".join(person.screen)
@@ -165,7 +165,7 @@ async def test_a_small_screen_shows_the_cause_and_the_menu() -> None:
         task.cancel()
 
 
-async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: Person) -> None:
+async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: ConsoleUser) -> None:
     private = Report(
         cause="it",
         way_out="",
@@ -184,7 +184,7 @@ async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: Person) -
     assert "'x' is none of r u j." in person.shown
 
 
-async def test_a_note_is_shown_with_the_menu_alone(person: Person) -> None:
+async def test_a_note_is_shown_with_the_menu_alone(person: ConsoleUser) -> None:
     noted = Report(
         cause="it", way_out="", refusals=(), actions=SEED_ACTIONS, note="Saved\x1bat /x. "
     )
@@ -195,7 +195,7 @@ async def test_a_note_is_shown_with_the_menu_alone(person: Person) -> None:
     task.cancel()
 
 
-async def test_the_journal_is_paged_from_its_end(person: Person) -> None:
+async def test_the_journal_is_paged_from_its_end(person: ConsoleUser) -> None:
     task = asking(person)
     await person.answer(CHOICE, "j")
     await person.see("Page 3 of 3")
@@ -212,7 +212,7 @@ async def test_the_journal_is_paged_from_its_end(person: Person) -> None:
     assert await task == Answer(MenuAction.RETRY)
 
 
-async def test_a_candidate_is_chosen_by_its_number(person: Person) -> None:
+async def test_a_candidate_is_chosen_by_its_number(person: ConsoleUser) -> None:
     offers = [
         CandidateOption(
             url=f"http://{n}/\x1b[2J{'x' * 200}", origin="lan", refused="it \x07lies" if n else None
@@ -232,7 +232,7 @@ async def test_a_candidate_is_chosen_by_its_number(person: Person) -> None:
 
 
 @pytest.mark.parametrize("typed", ["\r\r", "\x03", "\x04"])
-async def test_no_candidate_need_be_chosen(person: Person, typed: str) -> None:
+async def test_no_candidate_need_be_chosen(person: ConsoleUser, typed: str) -> None:
     offers = [CandidateOption(url=f"http://{n}/", origin="lan", refused=None) for n in range(3)]
     task = asyncio.create_task(operator(person).choose(offers))
     await person.see("Number")
@@ -241,7 +241,7 @@ async def test_no_candidate_need_be_chosen(person: Person, typed: str) -> None:
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04", b"\x1a", b"\x1c"])
-async def test_no_control_key_ends_the_shell(person: Person, key: bytes) -> None:
+async def test_no_control_key_ends_the_shell(person: ConsoleUser, key: bytes) -> None:
     task = asking(person)
     for prompt, line in (("choice:", "u"), ("URL", None), ("choice:", "n"), ("Interface", None)):
         await person.see(prompt)
@@ -270,7 +270,7 @@ async def test_no_control_key_ends_the_shell(person: Person, key: bytes) -> None
     ids=["bytes", "controls", "paste", "sequence", "mouse", "repeat", "long", "null", "no-utf8"],
 )
 async def test_noise_on_the_line_is_no_wish_and_the_next_line_is_heard(
-    person: Person, noise: bytes
+    person: ConsoleUser, noise: bytes
 ) -> None:
     task = asking(person)
     await person.see(CHOICE)
@@ -282,7 +282,9 @@ async def test_noise_on_the_line_is_no_wish_and_the_next_line_is_heard(
     assert not person.is_raw
 
 
-async def test_every_console_is_asked_and_any_may_answer(person: Person, other: Person) -> None:
+async def test_every_console_is_asked_and_any_may_answer(
+    person: ConsoleUser, other: ConsoleUser
+) -> None:
     task = asking(person, other)
     await person.see(CHOICE)
     await other.see(CHOICE)
@@ -295,7 +297,9 @@ async def test_every_console_is_asked_and_any_may_answer(person: Person, other: 
     assert not other.is_raw
 
 
-async def test_a_console_that_hangs_up_leaves_the_others(person: Person, other: Person) -> None:
+async def test_a_console_that_hangs_up_leaves_the_others(
+    person: ConsoleUser, other: ConsoleUser
+) -> None:
     task = asking(person, other)
     await other.see(CHOICE)
     person.hang_up()
@@ -303,7 +307,7 @@ async def test_a_console_that_hangs_up_leaves_the_others(person: Person, other: 
     assert await task == Answer(MenuAction.RETRY)
 
 
-async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: Person) -> None:
+async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: ConsoleUser) -> None:
     task = asking(person, dry_run=True)
     await person.see(CHOICE)
     person.terminal.path = None
@@ -311,7 +315,7 @@ async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: Perso
     assert await task == Answer(MenuAction.QUIT)
 
 
-async def test_at_a_desk_nothing_of_the_machine_is_offered(person: Person) -> None:
+async def test_at_a_desk_nothing_of_the_machine_is_offered(person: ConsoleUser) -> None:
     task = asking(person, dry_run=True)
     await person.see(CHOICE)
     shown = "\n".join(person.screen)
@@ -321,7 +325,7 @@ async def test_at_a_desk_nothing_of_the_machine_is_offered(person: Person) -> No
     assert await task == Answer(MenuAction.QUIT)
 
 
-async def test_a_window_that_changes_its_size_is_asked_on(person: Person) -> None:
+async def test_a_window_that_changes_its_size_is_asked_on(person: ConsoleUser) -> None:
     task = asking(person)
     await person.see(CHOICE)
     person.resize(40, 12)
@@ -333,7 +337,7 @@ async def test_a_window_that_changes_its_size_is_asked_on(person: Person) -> Non
     assert await task == Answer(MenuAction.RETRY)
 
 
-async def test_a_line_is_edited_as_on_any_terminal(person: Person) -> None:
+async def test_a_line_is_edited_as_on_any_terminal(person: ConsoleUser) -> None:
     task = asking(person)
     await person.answer(CHOICE, "u")
     await person.see("URL of a manifest.json")
@@ -342,7 +346,7 @@ async def test_a_line_is_edited_as_on_any_terminal(person: Person) -> None:
 
 
 async def test_an_editor_that_breaks_leaves_plain_lines(
-    person: Person, monkeypatch: pytest.MonkeyPatch
+    person: ConsoleUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "phase_boot.adapters.terminal.console_session.EDITOR", "phase_boot.adapters.not_there"
@@ -356,7 +360,9 @@ async def test_an_editor_that_breaks_leaves_plain_lines(
     assert await task == Answer(MenuAction.RETRY)
 
 
-async def test_a_terminal_that_was_left_raw_by_whoever_died_echoes_again(person: Person) -> None:
+async def test_a_terminal_that_was_left_raw_by_whoever_died_echoes_again(
+    person: ConsoleUser,
+) -> None:
     import tty  # noqa: PLC0415 - for this one terminal
 
     tty.setraw(person.terminal.reader)
@@ -366,7 +372,7 @@ async def test_a_terminal_that_was_left_raw_by_whoever_died_echoes_again(person:
 
 
 async def test_a_root_shell_runs_where_it_was_asked_for_and_the_menu_comes_back(
-    person: Person, other: Person
+    person: ConsoleUser, other: ConsoleUser
 ) -> None:
     shell = operator(person, other)
     task = asyncio.create_task(shell.ask(REPORT))
@@ -394,7 +400,7 @@ async def test_a_root_shell_runs_where_it_was_asked_for_and_the_menu_comes_back(
 
 
 async def test_a_root_shell_can_be_ended_from_another_console(
-    person: Person, other: Person
+    person: ConsoleUser, other: ConsoleUser
 ) -> None:
     shell = operator(person, other)
     task = asyncio.create_task(shell.ask(REPORT))
@@ -410,11 +416,11 @@ async def test_a_root_shell_can_be_ended_from_another_console(
 
 
 async def test_where_nobody_is_the_cause_is_told_and_the_run_ends() -> None:
-    told: list[str] = []
-    nobody = NoOperator(told.append)
+    messages: list[str] = []
+    nobody = NoOperator(messages.append)
     assert await nobody.ask(REPORT) == Answer(MenuAction.QUIT)
     assert await nobody.choose([]) is None
-    assert "offers stable here" in told[0]
+    assert "offers stable here" in messages[0]
 
 
 def letters(wishes: Sequence[MenuAction]) -> list[str]:

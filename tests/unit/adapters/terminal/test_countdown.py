@@ -13,7 +13,7 @@ import pytest
 from phase_boot.adapters.terminal.console_operator import ConsoleOperator, NoOperator
 from phase_boot.adapters.terminal.terminals import Terminals
 from phase_boot.ports.operator import Answer, MenuAction, Report
-from tests.support.console_user import Person
+from tests.support.console_user import ConsoleUser
 
 REPORT = Report(
     cause="nothing offers stable here",
@@ -25,7 +25,7 @@ REPORT = Report(
 CHOICE = "choice:"
 
 
-def operator(*people: Person, dumb: bool = False) -> ConsoleOperator:
+def operator(*people: ConsoleUser, dumb: bool = False) -> ConsoleOperator:
     return ConsoleOperator(Terminals([person.terminal for person in people]), dumb=dumb)
 
 
@@ -47,7 +47,7 @@ async def untouched(shell: ConsoleOperator) -> bool:
 
 
 async def test_the_countdown_is_shown_and_runs() -> None:
-    with Person(80, 25) as person:
+    with ConsoleUser(80, 25) as person:
         shell = operator(person)
         with asked(shell):
             await person.see("Tries again in  250 s; press a key to stay here. Your choice:")
@@ -56,7 +56,7 @@ async def test_the_countdown_is_shown_and_runs() -> None:
 
 
 async def test_any_key_stops_the_countdown_and_is_still_typed() -> None:
-    with Person(80, 25) as person:
+    with ConsoleUser(80, 25) as person:
         shell = operator(person)
         with asked(shell) as task:
             await person.see(CHOICE)
@@ -70,7 +70,7 @@ async def test_any_key_stops_the_countdown_and_is_still_typed() -> None:
 
 
 async def test_a_key_at_one_terminal_stops_it_at_all() -> None:
-    with Person(80, 25) as person, Person(80, 25) as other:
+    with ConsoleUser(80, 25) as person, ConsoleUser(80, 25) as other:
         shell = operator(person, other)
         with asked(shell):
             await person.see(CHOICE)
@@ -83,7 +83,7 @@ async def test_a_key_at_one_terminal_stops_it_at_all() -> None:
 
 @pytest.mark.parametrize("noise", [b"\x00\xff\xfe\x80", b"\x1b[99;99R"])
 async def test_noise_that_is_no_key_stops_nothing(noise: bytes) -> None:
-    with Person(80, 25) as person:
+    with ConsoleUser(80, 25) as person:
         shell = operator(person)
         with asked(shell):
             await person.see(CHOICE)
@@ -92,7 +92,7 @@ async def test_noise_that_is_no_key_stops_nothing(noise: bytes) -> None:
 
 
 async def test_a_line_that_hangs_up_stops_nothing() -> None:
-    with Person(80, 25) as person:
+    with ConsoleUser(80, 25) as person:
         shell = operator(person)
         with asked(shell):
             await person.see(CHOICE)
@@ -101,12 +101,12 @@ async def test_a_line_that_hangs_up_stops_nothing() -> None:
 
 
 async def test_a_narrow_terminal_has_room_for_an_answer() -> None:
-    with Person(40, 12) as person, asked(operator(person)):
+    with ConsoleUser(40, 12) as person, asked(operator(person)):
         await person.see("(again in  250 s) Your choice:")
 
 
 async def test_a_terminal_of_lines_says_it_once_and_enter_stays() -> None:
-    with Person(80, 25) as person:
+    with ConsoleUser(80, 25) as person:
         shell = operator(person, dumb=True)
         with asked(shell):
             await person.see("Tries again in 250 s; press Enter to stay here.")
@@ -116,7 +116,7 @@ async def test_a_terminal_of_lines_says_it_once_and_enter_stays() -> None:
 
 
 async def test_the_terminal_is_as_it_was_when_the_next_attempt_starts() -> None:
-    with Person(80, 25) as person:
+    with ConsoleUser(80, 25) as person:
         shell = operator(person)
         with asked(shell) as task:
             await person.see(CHOICE)
@@ -127,7 +127,7 @@ async def test_the_terminal_is_as_it_was_when_the_next_attempt_starts() -> None:
 
 
 async def test_a_key_of_an_earlier_menu_does_not_count_for_the_next() -> None:
-    with Person(80, 25) as person:
+    with ConsoleUser(80, 25) as person:
         shell = operator(person)
         with asked(shell) as task:
             await person.answer(CHOICE, "r")
@@ -138,15 +138,15 @@ async def test_a_key_of_an_earlier_menu_does_not_count_for_the_next() -> None:
 
 
 async def test_long_pauses_are_shown_in_minutes() -> None:
-    with Person(80, 25) as person, asked(operator(person), replace(REPORT, retry_in=86_000.0)):
+    with ConsoleUser(80, 25) as person, asked(operator(person), replace(REPORT, retry_in=86_000.0)):
         await person.see("Tries again in 1434 min; press a key")
 
 
 async def test_without_a_terminal_it_quits_unless_the_machine_tries_again() -> None:
-    said: list[str] = []
-    nobody = NoOperator(said.append)
+    messages: list[str] = []
+    nobody = NoOperator(messages.append)
     assert await nobody.ask(replace(REPORT, retry_in=None)) == Answer(MenuAction.QUIT)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await nobody.ask(REPORT)
-    assert len(said) == 2
+    assert len(messages) == 2

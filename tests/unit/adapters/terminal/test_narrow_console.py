@@ -9,7 +9,7 @@ import pytest
 from phase_boot.adapters.terminal.console_operator import ConsoleOperator
 from phase_boot.adapters.terminal.terminals import Terminals
 from phase_boot.ports.operator import Answer, CandidateOption, MenuAction, Report
-from tests.support.console_user import Person
+from tests.support.console_user import ConsoleUser
 
 CHOICE = "choice:"
 SEED_ACTIONS = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
@@ -27,11 +27,11 @@ REPORT = Report(
 DUMB = pytest.mark.parametrize("dumb", [False, True], ids=["vt100", "dumb"])
 
 
-def operator(person: Person, *, dumb: bool) -> ConsoleOperator:
+def operator(person: ConsoleUser, *, dumb: bool) -> ConsoleOperator:
     return ConsoleOperator(Terminals([person.terminal]), dumb=dumb)
 
 
-def in_one_line(person: Person) -> str:
+def in_one_line(person: ConsoleUser) -> str:
     return " ".join(" ".join(person.screen).split())
 
 
@@ -39,7 +39,7 @@ def in_one_line(person: Person) -> str:
 async def test_the_way_out_of_a_long_sentence_and_the_whole_menu_are_on_the_screen(
     *, dumb: bool
 ) -> None:
-    with Person(40, 25) as person:
+    with ConsoleUser(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=dumb).ask(REPORT))
         await person.see(CHOICE)
         assert "Phase Boot stopped: Private can use no" in in_one_line(person)
@@ -55,7 +55,7 @@ async def test_a_sentence_that_is_too_long_for_the_screen_keeps_its_beginning_an
         refusals=(),
         actions=SEED_ACTIONS,
     )
-    with Person(40, 25) as person:
+    with ConsoleUser(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=True).ask(endless))
         await person.see(CHOICE)
         assert "Phase Boot stopped: nothing that is long" in in_one_line(person)
@@ -65,7 +65,7 @@ async def test_a_sentence_that_is_too_long_for_the_screen_keeps_its_beginning_an
 
 @DUMB
 async def test_a_question_is_shown_whole_and_leaves_room_to_type(*, dumb: bool) -> None:
-    with Person(40, 25) as person:
+    with ConsoleUser(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=dumb).ask(REPORT))
         await person.answer(CHOICE, "n")
         await person.answer("Interface [eth0]:", "")
@@ -81,7 +81,7 @@ async def test_a_question_is_shown_whole_and_leaves_room_to_type(*, dumb: bool) 
 @DUMB
 async def test_no_word_is_broken_and_no_offer_is_above_the_screen(*, dumb: bool) -> None:
     offers = [CandidateOption(url=f"http://h{n}/", origin="lan", refused=None) for n in range(50)]
-    with Person(40, 25) as person:
+    with ConsoleUser(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=dumb).choose(offers))
         await person.see("Number (Enter: more, or none):")
         assert "50 found. The one you choose is" in person.screen
@@ -91,7 +91,7 @@ async def test_no_word_is_broken_and_no_offer_is_above_the_screen(*, dumb: bool)
 
 
 async def test_nothing_but_lines_is_sent_to_a_dumb_terminal() -> None:
-    with Person(40, 25) as person:
+    with ConsoleUser(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=True).ask(REPORT))
         for prompt, line in (("", "u"), ("URL", "x"), ("URL", ""), (CHOICE, "j"), ("Page", "")):
             await person.answer(prompt, line)
@@ -101,7 +101,7 @@ async def test_nothing_but_lines_is_sent_to_a_dumb_terminal() -> None:
 
 
 async def test_lines_for_all_consoles_fit_the_narrowest() -> None:
-    with Person(40, 25) as narrow, Person(120, 50) as wide:
+    with ConsoleUser(40, 25) as narrow, ConsoleUser(120, 50) as wide:
         assert Terminals([narrow.terminal, wide.terminal]).columns() == 39
         assert Terminals([wide.terminal]).columns() == 119
     assert Terminals([]).columns() == 79

@@ -28,32 +28,32 @@ WORDS = (
 
 
 @pytest.fixture
-def dags(run: Run, desk: Path) -> dict[str, Cid]:
+def dags(run: Run, workdir: Path) -> dict[str, Cid]:
     """Return what the manifest of a new SITE says of chunks."""
-    (desk / "rootfs").write_bytes(ROOTFS)
+    (workdir / "rootfs").write_bytes(ROOTFS)
     assert run("key new @/key")[0] == 0
     assert run(f"{WORDS} --key @/key")[0] == 0
-    document = json.loads((desk / "site/stable/amd64/manifest.json").read_bytes())
+    document = json.loads((workdir / "site/stable/amd64/manifest.json").read_bytes())
     return {name: Cid.parse(text) for name, text in document["dags"].items()}
 
 
-def test_each_artifact_has_its_chunks_in_the_site(desk: Path, dags: dict[str, Cid]) -> None:
+def test_each_artifact_has_its_chunks_in_the_site(workdir: Path, dags: dict[str, Cid]) -> None:
     assert set(dags) == {"kernel", "initramfs", "rootfs"}
     assert dags["kernel"] == Cid.of(Codec.RAW, KERNEL)
-    assert {path.name for path in (desk / "site/dag").iterdir()} == {f"{dags['rootfs']}.car"}
+    assert {path.name for path in (workdir / "site/dag").iterdir()} == {f"{dags['rootfs']}.car"}
     index = DagIndex(dags["rootfs"], len(ROOTFS))
-    learn(index, (desk / "site" / dag_path(dags["rootfs"])).read_bytes())
+    learn(index, (workdir / "site" / dag_path(dags["rootfs"])).read_bytes())
     for chunk in index.chunks():
         assert Digest.of(ROOTFS[chunk.offset :][: chunk.size]).hex == chunk.digest.hex()
 
 
-def test_the_nodes_over_them_are_served(desk: Path, dags: dict[str, Cid]) -> None:
+def test_the_nodes_over_them_are_served(workdir: Path, dags: dict[str, Cid]) -> None:
     path = dag_path(dags["rootfs"])
     assert read_dag_path(path) == dags["rootfs"]
-    served = open_served(desk / "site", path)
+    served = open_served(workdir / "site", path)
     assert served is not None
     with served.file:
-        assert served.file.read() == (desk / "site" / path).read_bytes()
+        assert served.file.read() == (workdir / "site" / path).read_bytes()
     assert (served.content_type, served.etag) == (
         "application/vnd.ipld.car",
         f'"{dags["rootfs"]}.interior"',
@@ -76,10 +76,10 @@ def test_no_other_path_names_a_dag(path: str) -> None:
 
 
 def test_chunks_that_are_not_the_files_are_found_before_a_machine_does(
-    run: Run, desk: Path, dags: dict[str, Cid]
+    run: Run, workdir: Path, dags: dict[str, Cid]
 ) -> None:
     keyid = run("key show @/key")[1].strip()
-    car = desk / "site" / dag_path(dags["rootfs"])
+    car = workdir / "site" / dag_path(dags["rootfs"])
     whole = car.read_bytes()
     for damage, why in (
         (whole[:-1], "it ends too early"),
@@ -94,12 +94,12 @@ def test_chunks_that_are_not_the_files_are_found_before_a_machine_does(
 
 
 def test_no_signed_draft_is_published_without_the_chunks_that_it_names(
-    run: Run, desk: Path, dags: dict[str, Cid]
+    run: Run, workdir: Path, dags: dict[str, Cid]
 ) -> None:
-    draft = desk / "site/stable/amd64/manifest.unsigned.json"
+    draft = workdir / "site/stable/amd64/manifest.unsigned.json"
     assert run(f"{WORDS.replace('--version 5', '--version 6')} --unsigned")[0] == 0
     assert run(f"sign {draft} --key @/key")[0] == 0
-    car = desk / "site" / dag_path(dags["rootfs"])
+    car = workdir / "site" / dag_path(dags["rootfs"])
     kept = car.read_bytes()
     car.unlink()
     status, _, err = run(f"publish --signed {draft} --out @/site")
@@ -109,7 +109,7 @@ def test_no_signed_draft_is_published_without_the_chunks_that_it_names(
 
 
 def test_without_numpy_a_publisher_is_told_what_to_install(
-    run: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("key new @/key")
     monkeypatch.setitem(sys.modules, "numpy", None)
@@ -117,4 +117,4 @@ def test_without_numpy_a_publisher_is_told_what_to_install(
     status, _, err = run(f"{WORDS} --key @/key")
     assert status == 1
     assert err.endswith("install phase-boot with its extra, `pip install 'phase-boot[publish]'`.\n")
-    assert not (desk / "site/stable/amd64/manifest.json").exists()
+    assert not (workdir / "site/stable/amd64/manifest.json").exists()

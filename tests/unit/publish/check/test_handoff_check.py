@@ -28,18 +28,18 @@ def with_sizes(**sizes: int) -> Manifest:
 
 
 @pytest.mark.parametrize("how", ["--key @/key", "--unsigned"])
-def test_an_open_quote_is_not_published(how: str, run: Run, desk: Path) -> None:
+def test_an_open_quote_is_not_published(how: str, run: Run, workdir: Path) -> None:
     run("key new @/key")
     status, _, err = run(f"{PUBLISH} {how}", "--cmdline", OPEN)
     assert status == 1
     assert 'an unclosed `"`' in err
-    assert not (desk / "site" / "stable").exists()
-    assert not list((desk / "site").rglob("cas/sha256/*"))
+    assert not (workdir / "site" / "stable").exists()
+    assert not list((workdir / "site").rglob("cas/sha256/*"))
 
 
 @pytest.mark.parametrize("how", ["--key @/key", "--unsigned"])
 def test_what_private_would_refuse_is_published_with_a_warning(
-    how: str, run: Run, desk: Path
+    how: str, run: Run, workdir: Path
 ) -> None:
     run("key new @/key")
     status, _, err = run(f"{PUBLISH} {how}", "--cmdline", "crashkernel=96M phase.mode=local")
@@ -47,21 +47,21 @@ def test_what_private_would_refuse_is_published_with_a_warning(
     assert "No machine in Private mode can boot this: its command line has" in err
     assert "`crashkernel=96M`" in err
     assert "`phase.mode=local` is left out" in err
-    assert (desk / "site" / "stable").exists()
+    assert (workdir / "site" / "stable").exists()
 
 
 def test_a_draft_with_an_open_quote_is_not_published_once_it_is_signed(
-    run: Run, desk: Path
+    run: Run, workdir: Path
 ) -> None:
-    draft = desk / "draft.json"
+    draft = workdir / "draft.json"
     draft.write_bytes(manifests.signed(manifests.document(cmdline=OPEN)))
     status, _, err = run(f"publish --signed {draft} --out @/site --force")
     assert status == 1
     assert "unclosed" in err
 
 
-def test_verify_judges_by_the_same_rules(run: Run, desk: Path) -> None:
-    path = desk / "manifest.json"
+def test_verify_judges_by_the_same_rules(run: Run, workdir: Path) -> None:
+    path = workdir / "manifest.json"
     words = f"verify {path} --key {PUBLISHER.keyid} --now 2025-11-20T00:00:00Z"
     path.write_bytes(manifests.signed(manifests.document(cmdline="mem=384M")))
     status, out, _ = run(words)
@@ -94,18 +94,18 @@ def test_an_initramfs_that_no_kernel_can_be_given_is_a_fault() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"\0", b"\0\0\0"])
 def test_an_initramfs_that_ends_in_a_boot_configuration_is_not_published(
-    end: bytes, run: Run, desk: Path
+    end: bytes, run: Run, workdir: Path
 ) -> None:
     run("key new @/key")
-    (desk / "initramfs").write_bytes(b"070701...kernel.quiet\0#BOOTCONFIG\n" + end)
+    (workdir / "initramfs").write_bytes(b"070701...kernel.quiet\0#BOOTCONFIG\n" + end)
     status, _, err = run(f"{PUBLISH} --key @/key")
     assert status == 1
     assert "ends in a boot configuration (bootconfig), behind which a kernel finds nothing" in err
-    assert not (desk / "site" / "stable").exists()
+    assert not (workdir / "site" / "stable").exists()
 
 
 def test_verify_finds_a_boot_configuration_at_the_end_of_a_published_initramfs(
-    run: Run, desk: Path
+    run: Run, workdir: Path
 ) -> None:
     raw = b"070701...#BOOTCONFIG\n"
     files = {"kernel": KERNEL, "initramfs": raw, "rootfs": ROOTFS}
@@ -113,10 +113,10 @@ def test_verify_finds_a_boot_configuration_at_the_end_of_a_published_initramfs(
         artifacts={name: str(Digest.of(data)) for name, data in files.items()},
         sizes={name: len(data) for name, data in files.items()},
     )
-    place = desk / "site" / "stable" / "amd64" / "manifest.json"
+    place = workdir / "site" / "stable" / "amd64" / "manifest.json"
     place.parent.mkdir(parents=True)
     place.write_bytes(manifests.signed(body))
-    store = desk / "site" / "cas" / "sha256"
+    store = workdir / "site" / "cas" / "sha256"
     store.mkdir(parents=True)
     for data in files.values():
         (store / Digest.of(data).hex).write_bytes(data)

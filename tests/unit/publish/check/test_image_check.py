@@ -120,30 +120,30 @@ FAULTS: dict[str, tuple[str, dict[str, bytes], str]] = {
 
 
 @pytest.fixture(params=sorted(FAULTS))
-def broken(request: pytest.FixtureRequest, desk: Path) -> tuple[str, str]:
+def broken(request: pytest.FixtureRequest, workdir: Path) -> tuple[str, str]:
     """Write the files of a fault; return the words that publish them, and what is said."""
     arch, files, why = FAULTS[request.param]
     for name, data in files.items():
-        (desk / name).write_bytes(data)
+        (workdir / name).write_bytes(data)
     return f"{PUBLISH} --arch {arch}{' --uki @/uki' if 'uki' in files else ''}", why
 
 
 @pytest.mark.parametrize("by", ["--key @/key", "--unsigned"])
 def test_what_no_machine_can_boot_is_refused_before_anything_is_signed(
-    run: Run, desk: Path, broken: tuple[str, str], by: str
+    run: Run, workdir: Path, broken: tuple[str, str], by: str
 ) -> None:
     run("key new @/key")
     words, why = broken
     status, out, err = run(f"{words} {by}")
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert why in err
-    assert list((desk / "site").rglob("*.json")) == []
-    assert not (desk / "site/cas").exists()
+    assert list((workdir / "site").rglob("*.json")) == []
+    assert not (workdir / "site/cas").exists()
 
 
-def test_the_checks_are_skipped_by_name_only_and_warn_then(run: Run, desk: Path) -> None:
+def test_the_checks_are_skipped_by_name_only_and_warn_then(run: Run, workdir: Path) -> None:
     run("key new @/key")
-    (desk / "kernel").write_bytes(b"\x7fELF" + bytes(999))
+    (workdir / "kernel").write_bytes(b"\x7fELF" + bytes(999))
     words = f"{PUBLISH} --arch amd64 --key @/key"
     assert run(f"{words} --force")[0] == 1
     status, _, err = run(f"{words} --skip-image-checks")
@@ -151,24 +151,28 @@ def test_the_checks_are_skipped_by_name_only_and_warn_then(run: Run, desk: Path)
     assert "an ELF file (vmlinux)" in err
 
 
-def test_a_site_with_a_kernel_that_no_machine_boots_fails_its_check(run: Run, desk: Path) -> None:
+def test_a_site_with_a_kernel_that_no_machine_boots_fails_its_check(
+    run: Run, workdir: Path
+) -> None:
     keyid = run("key new @/key")[1].strip()
-    (desk / "kernel").write_bytes(b"\x7fELF" + bytes(999))
+    (workdir / "kernel").write_bytes(b"\x7fELF" + bytes(999))
     assert run(f"{PUBLISH} --arch amd64 --key @/key --skip-image-checks")[0] == 0
     status, out, _ = run(f"verify @/site --key {keyid}")
     assert status == 1
     assert "BAD stable/amd64/manifest.json: No machine for amd64 could boot this" in out
 
 
-def test_a_draft_is_looked_at_by_the_signer_where_its_files_are_there(run: Run, desk: Path) -> None:
+def test_a_draft_is_looked_at_by_the_signer_where_its_files_are_there(
+    run: Run, workdir: Path
+) -> None:
     run("key new @/key")
-    (desk / "kernel").write_bytes(b"\x7fELF" + bytes(999))
+    (workdir / "kernel").write_bytes(b"\x7fELF" + bytes(999))
     draft = "site/stable/amd64/manifest.unsigned.json"
     assert run(f"{PUBLISH} --arch amd64 --unsigned --skip-image-checks")[0] == 0
     status, _, err = run(f"sign @/{draft} --key @/key")
     assert status == 1
     assert "an ELF file (vmlinux)" in err
-    (desk / "draft.json").write_bytes((desk / draft).read_bytes())
+    (workdir / "draft.json").write_bytes((workdir / draft).read_bytes())
     status, _, err = run("sign @/draft.json --key @/key")
     assert status == 0
     assert "the image checks are skipped" in err
@@ -192,11 +196,11 @@ DOUBTS: dict[str, tuple[dict[str, bytes], str]] = {
 
 @pytest.mark.parametrize("name", DOUBTS)
 def test_what_only_some_machines_boot_is_published_with_a_warning(
-    run: Run, desk: Path, name: str
+    run: Run, workdir: Path, name: str
 ) -> None:
     files, why = DOUBTS[name]
     for file, data in files.items():
-        (desk / file).write_bytes(data)
+        (workdir / file).write_bytes(data)
     run("key new @/key")
     more = " --uki @/uki" if "uki" in files else ""
     status, _, err = run(f"{PUBLISH} --arch amd64 --key @/key{more}")
@@ -204,15 +208,15 @@ def test_what_only_some_machines_boot_is_published_with_a_warning(
     assert why in err or why.capitalize() in err or why[4:] in err
 
 
-def test_the_configuration_within_a_kernel_is_found(run: Run, desk: Path) -> None:
-    (desk / "config").unlink()
+def test_the_configuration_within_a_kernel_is_found(run: Run, workdir: Path) -> None:
+    (workdir / "config").unlink()
     run("key new @/key")
     assert "configuration is not available" in run(f"{PUBLISH} --arch amd64 --unsigned")[2]
     config = b"CONFIG_ARM64=y\n# CONFIG_BLK_DEV_INITRD is not set\n"
     within = b"IKCFG_ST" + gzip.compress(config) + b"IKCFG_ED"
     image = arm64_image(os.urandom(2_000_000) + within + os.urandom(5000), size=1 << 24)
     for kernel in (image, gzipped(image)):
-        (desk / "kernel").write_bytes(kernel)
+        (workdir / "kernel").write_bytes(kernel)
         status, _, err = run(f"{PUBLISH} --arch arm64 --key @/key")
         assert status == 1
         assert "lacks CONFIG_BLK_DEV_INITRD" in err
@@ -250,11 +254,11 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(tmp_path: Path) -
     ],
 )
 def test_dates_at_which_no_machine_takes_a_version_are_refused(
-    run: Run, desk: Path, words: str, why: str
+    run: Run, workdir: Path, words: str, why: str
 ) -> None:
     run("key new @/key")
     publish = PUBLISH.replace("--expires +30d", words)
     status, out, err = run(f"{publish} --arch amd64 --key @/key")
     assert (status, out) == (1, "")
     assert why in err
-    assert not (desk / "site/stable").exists()
+    assert not (workdir / "site/stable").exists()

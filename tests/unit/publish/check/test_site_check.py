@@ -23,7 +23,7 @@ VERIFY = "verify @/site --key @/key --now 2025-11-20T00:00:00Z"
 
 
 @pytest.fixture
-def site(run: Run, desk: Path) -> Path:
+def site(run: Run, workdir: Path) -> Path:
     assert run("key new @/key")[0] == 0
     status, _, _ = run(
         "publish --channel stable --arch amd64 --version 5 --kernel @/kernel --initramfs "
@@ -31,7 +31,7 @@ def site(run: Run, desk: Path) -> Path:
         "--expires +99y"
     )
     assert status == 0
-    return desk / "site"
+    return workdir / "site"
 
 
 def manifest(site: Path) -> Path:
@@ -103,8 +103,8 @@ def test_artifacts_that_are_not_what_was_signed_are_found(run: Run, site: Path) 
     assert "failed 4 check(s)" in err
 
 
-def test_a_folder_without_a_manifest_is_no_site(run: Run, desk: Path) -> None:
-    status, out, _ = run(f"verify {desk} --key {UNTRUSTED_KEY.keyid}")
+def test_a_folder_without_a_manifest_is_no_site(run: Run, workdir: Path) -> None:
+    status, out, _ = run(f"verify {workdir} --key {UNTRUSTED_KEY.keyid}")
     assert (status, "has no" in out) == (1, True)
 
 

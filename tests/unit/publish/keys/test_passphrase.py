@@ -16,7 +16,7 @@ from phase_boot.drill.sample_manifest import PUBLISHER
 from phase_boot.publish.keys.keyfile import encode_key, read_key
 from phase_boot.publish.keys.passphrase import from_file
 from phase_boot.trust.passphrase_box import Cost
-from tests.support.terminal_user import Typist
+from tests.support.terminal_user import TerminalUser
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -35,26 +35,26 @@ def private(path: Path, data: bytes) -> Path:
 
 
 @pytest.fixture
-def sealed(desk: Path) -> Path:
-    return private(desk / "key", encode_key(PUBLISHER, SESAME.encode(), CHEAP))
+def sealed(workdir: Path) -> Path:
+    return private(workdir / "key", encode_key(PUBLISHER, SESAME.encode(), CHEAP))
 
 
 @pytest.fixture
-def secret(desk: Path) -> Path:
-    return private(desk / "secret", f"{SESAME}\nmore\n".encode())
+def secret(workdir: Path) -> Path:
+    return private(workdir / "secret", f"{SESAME}\nmore\n".encode())
 
 
-def test_a_new_key_is_sealed_at_the_terminal_and_nothing_typed_is_shown(desk: Path) -> None:
-    key = desk / "key"
-    with Typist(["key", "new", str(key), "--passphrase"]) as typist:
-        typist.answer(f"New passphrase for {key}: ", SESAME)
-        typist.answer("The same again: ", SESAME)
-        assert typist.leave() == 0
+def test_a_new_key_is_sealed_at_the_terminal_and_nothing_typed_is_shown(workdir: Path) -> None:
+    key = workdir / "key"
+    with TerminalUser(["key", "new", str(key), "--passphrase"]) as user:
+        user.answer(f"New passphrase for {key}: ", SESAME)
+        user.answer("The same again: ", SESAME)
+        assert user.leave() == 0
     found = json.loads(key.read_bytes())
     assert (found["kind"], found["memory"]) == ("phase-boot-sealed-key-v1", 256 * 2**20)
     assert "seed" not in found
-    assert found["keyid"] in typist.shown
-    assert "phr" not in typist.shown.replace("passphrase", "")
+    assert found["keyid"] in user.shown
+    assert "phr" not in user.shown.replace("passphrase", "")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert read_key(key, lambda _: iter([SESAME.encode()])).keyid == found["keyid"]
 
@@ -63,39 +63,39 @@ def test_a_new_key_is_sealed_at_the_terminal_and_nothing_typed_is_shown(desk: Pa
     ("lines", "why"), [([""], "protects nothing"), (["one", "two"], "passphrases differ")]
 )
 def test_a_passphrase_that_is_empty_or_mistyped_makes_no_key(
-    desk: Path, lines: list[str], why: str
+    workdir: Path, lines: list[str], why: str
 ) -> None:
-    with Typist(["key", "new", str(desk / "key"), "--passphrase"]) as typist:
+    with TerminalUser(["key", "new", str(workdir / "key"), "--passphrase"]) as user:
         for prompt, line in zip(("New passphrase", "The same again"), lines, strict=False):
-            typist.answer(prompt, line)
-        assert typist.leave() == 1
-    assert why in typist.shown
-    assert not (desk / "key").exists()
+            user.answer(prompt, line)
+        assert user.leave() == 1
+    assert why in user.shown
+    assert not (workdir / "key").exists()
 
 
-def test_two_wrong_passphrases_are_allowed_at_the_terminal(sealed: Path, desk: Path) -> None:
-    words = PUBLISH.replace("@", str(desk)).split()
-    with Typist(words) as typist:
+def test_two_wrong_passphrases_are_allowed_at_the_terminal(sealed: Path, workdir: Path) -> None:
+    words = PUBLISH.replace("@", str(workdir)).split()
+    with TerminalUser(words) as user:
         for line in ("wrong", "", SESAME):
-            typist.answer(f"Passphrase of {sealed}: ", line)
-        assert typist.leave() == 0
-    assert typist.shown.count("That is not the passphrase") == 2
-    assert (desk / "site/stable/amd64/manifest.json").exists()
+            user.answer(f"Passphrase of {sealed}: ", line)
+        assert user.leave() == 0
+    assert user.shown.count("That is not the passphrase") == 2
+    assert (workdir / "site/stable/amd64/manifest.json").exists()
 
 
-def test_a_third_wrong_passphrase_is_an_error(sealed: Path, desk: Path) -> None:
-    with Typist(PUBLISH.replace("@", str(desk)).split()) as typist:
+def test_a_third_wrong_passphrase_is_an_error(sealed: Path, workdir: Path) -> None:
+    with TerminalUser(PUBLISH.replace("@", str(workdir)).split()) as user:
         for _ in range(3):
-            typist.answer(f"Passphrase of {sealed}: ", "wrong")
-        assert typist.leave() == 1
-    assert typist.shown.count("That is not the passphrase") == 3
-    assert f"No given passphrase opens {sealed}" in typist.shown
-    assert not (desk / "site").exists()
+            user.answer(f"Passphrase of {sealed}: ", "wrong")
+        assert user.leave() == 1
+    assert user.shown.count("That is not the passphrase") == 3
+    assert f"No given passphrase opens {sealed}" in user.shown
+    assert not (workdir / "site").exists()
 
 
-def test_without_a_terminal_one_sentence_says_what_to_do(sealed: Path, desk: Path) -> None:
+def test_without_a_terminal_one_sentence_says_what_to_do(sealed: Path, workdir: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "phase_boot.cli", *PUBLISH.replace("@", str(desk)).split()],
+        [sys.executable, "-m", "phase_boot.cli", *PUBLISH.replace("@", str(workdir)).split()],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -109,24 +109,24 @@ def test_without_a_terminal_one_sentence_says_what_to_do(sealed: Path, desk: Pat
 
 
 @pytest.mark.usefixtures("sealed", "secret")
-def test_a_script_opens_the_key_with_a_file(run: Run, desk: Path) -> None:
+def test_a_script_opens_the_key_with_a_file(run: Run, workdir: Path) -> None:
     status, _, err = run(f"{PUBLISH} --passphrase-file @/secret")
     assert (status, err) == (0, "")
-    assert (desk / "site/stable/amd64/manifest.json").exists()
+    assert (workdir / "site/stable/amd64/manifest.json").exists()
 
 
 @pytest.mark.usefixtures("sealed", "secret")
-def test_each_of_several_files_is_tried(run: Run, desk: Path) -> None:
-    private(desk / "other", b"something else\n")
+def test_each_of_several_files_is_tried(run: Run, workdir: Path) -> None:
+    private(workdir / "other", b"something else\n")
     files = "--passphrase-file @/other --passphrase-file @/secret"
     assert run(f"{PUBLISH} {files}")[0] == 0
 
 
 @pytest.mark.usefixtures("secret")
-def test_a_script_makes_a_sealed_key(run: Run, desk: Path) -> None:
+def test_a_script_makes_a_sealed_key(run: Run, workdir: Path) -> None:
     status, keyid, _ = run("key new @/new --passphrase-file @/secret")
     assert status == 0
-    assert "seed" not in json.loads((desk / "new").read_bytes())
+    assert "seed" not in json.loads((workdir / "new").read_bytes())
     assert run("key show @/new") == (0, keyid, "")
 
 
@@ -139,9 +139,11 @@ def test_the_key_id_needs_no_passphrase(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("secret")
-def test_a_passphrase_is_added_changed_and_removed_and_the_key_stays(run: Run, desk: Path) -> None:
-    key = private(desk / "key", encode_key(PUBLISHER, None))
-    private(desk / "second", b"second\r\n")
+def test_a_passphrase_is_added_changed_and_removed_and_the_key_stays(
+    run: Run, workdir: Path
+) -> None:
+    key = private(workdir / "key", encode_key(PUBLISHER, None))
+    private(workdir / "second", b"second\r\n")
     files = "--passphrase-file @/secret --new-passphrase-file @/second"
     assert run("key passphrase @/key --new-passphrase-file @/secret")[0] == 0
     assert read_key(key, lambda _: iter([SESAME.encode()])).seed == PUBLISHER.seed
@@ -151,28 +153,28 @@ def test_a_passphrase_is_added_changed_and_removed_and_the_key_stays(run: Run, d
     assert run("key passphrase @/key --passphrase-file @/second --remove")[0] == 0
     assert read_key(key).seed == PUBLISHER.seed
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert [path.name for path in desk.iterdir() if "key" in path.name] == ["key"]
+    assert [path.name for path in workdir.iterdir() if "key" in path.name] == ["key"]
 
 
 def test_a_passphrase_is_changed_at_the_terminal(sealed: Path) -> None:
-    with Typist(["key", "passphrase", str(sealed)]) as typist:
-        typist.answer("Passphrase of", SESAME)
-        typist.answer("New passphrase for", "next")
-        typist.answer("The same again", "next")
-        assert typist.leave() == 0
+    with TerminalUser(["key", "passphrase", str(sealed)]) as user:
+        user.answer("Passphrase of", SESAME)
+        user.answer("New passphrase for", "next")
+        user.answer("The same again", "next")
+        assert user.leave() == 0
     assert read_key(sealed, lambda _: iter([b"next"])).keyid == PUBLISHER.keyid
 
 
-def test_a_link_to_a_key_stays_a_link(sealed: Path, secret: Path, run: Run, desk: Path) -> None:
-    (desk / "link").symlink_to(sealed)
+def test_a_link_to_a_key_stays_a_link(sealed: Path, secret: Path, run: Run, workdir: Path) -> None:
+    (workdir / "link").symlink_to(sealed)
     assert run(f"key passphrase @/link --passphrase-file {secret} --remove")[0] == 0
-    assert (desk / "link").is_symlink()
+    assert (workdir / "link").is_symlink()
     assert read_key(sealed).seed == PUBLISHER.seed
 
 
-def test_a_passphrase_is_compared_in_normalized_form(desk: Path) -> None:
-    composed = private(desk / "a", "ä".encode())
-    decomposed = private(desk / "b", "a\u0308".encode())
+def test_a_passphrase_is_compared_in_normalized_form(workdir: Path) -> None:
+    composed = private(workdir / "a", "ä".encode())
+    decomposed = private(workdir / "b", "a\u0308".encode())
     assert from_file(composed) == from_file(decomposed)
 
 
@@ -187,9 +189,9 @@ def test_a_passphrase_is_compared_in_normalized_form(desk: Path) -> None:
 )
 @pytest.mark.usefixtures("sealed")
 def test_a_file_without_a_passphrase_is_told_in_one_sentence(
-    run: Run, desk: Path, data: bytes, why: str
+    run: Run, workdir: Path, data: bytes, why: str
 ) -> None:
-    private(desk / "secret", data)
+    private(workdir / "secret", data)
     status, out, err = run(f"{PUBLISH} --passphrase-file @/secret")
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert why in err

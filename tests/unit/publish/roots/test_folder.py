@@ -31,46 +31,46 @@ PUBLISH = (
 
 
 @pytest.fixture(autouse=True)
-def keys(desk: Path) -> None:
+def keys(workdir: Path) -> None:
     named = {"a": A, "b": B, "c": C, "one": PUBLISHER, "two": SECOND, "stranger": UNTRUSTED_KEY}
     for name, key in named.items():
-        (desk / name).write_bytes(encode_key(key, None))
-        (desk / name).chmod(0o600)
+        (workdir / name).write_bytes(encode_key(key, None))
+        (workdir / name).chmod(0o600)
 
 
-def files(desk: Path) -> list[str]:
-    return sorted(path.name for path in (desk / "root").iterdir())
+def files(workdir: Path) -> list[str]:
+    return sorted(path.name for path in (workdir / "root").iterdir())
 
 
-def raw(desk: Path, version: int) -> bytes:
-    return (desk / "root" / f"{version}.json").read_bytes()
+def raw(workdir: Path, version: int) -> bytes:
+    return (workdir / "root" / f"{version}.json").read_bytes()
 
 
-def test_one_key_creates_a_root_that_machines_accept(run: Run, desk: Path) -> None:
+def test_one_key_creates_a_root_that_machines_accept(run: Run, workdir: Path) -> None:
     status, out, err = run(ALONE)
-    assert (status, out, err) == (0, f"{desk}/root/1.json: root 1\n", "")
-    root = load_trusted(raw(desk, 1))
+    assert (status, out, err) == (0, f"{workdir}/root/1.json: root 1\n", "")
+    root = load_trusted(raw(workdir, 1))
     assert root.role == Trust(frozenset({A.keyid}), 1)
     assert root.channels["stable"].trust.keys == {PUBLISHER.keyid}
     assert root.channels["stable"].expires > datetime.fromisoformat("2026-01-01T00:00:00Z")
-    assert files(desk) == ["1.json"]
+    assert files(workdir) == ["1.json"]
 
 
-def test_a_root_is_a_draft_until_a_threshold_signed_it(run: Run, desk: Path) -> None:
+def test_a_root_is_a_draft_until_a_threshold_signed_it(run: Run, workdir: Path) -> None:
     status, out, _ = run(TWO_OF_THREE)
-    assert (status, out) == (0, f"{desk}/root/1.draft.json: lacks 1 signature(s) of its keys\n")
-    assert files(desk) == ["1.draft.json"]
+    assert (status, out) == (0, f"{workdir}/root/1.draft.json: lacks 1 signature(s) of its keys\n")
+    assert files(workdir) == ["1.draft.json"]
     status, out, _ = run("root sign @/root --key @/c")
-    assert (status, out.splitlines()[-1]) == (0, f"{desk}/root/1.json: root 1")
-    assert files(desk) == ["1.json"]
-    assert load_trusted(raw(desk, 1)).role.keys == {A.keyid, B.keyid, C.keyid}
+    assert (status, out.splitlines()[-1]) == (0, f"{workdir}/root/1.json: root 1")
+    assert files(workdir) == ["1.json"]
+    assert load_trusted(raw(workdir, 1)).role.keys == {A.keyid, B.keyid, C.keyid}
 
 
-def test_a_draft_is_signed_in_a_copy_of_the_folder(run: Run, desk: Path) -> None:
+def test_a_draft_is_signed_in_a_copy_of_the_folder(run: Run, workdir: Path) -> None:
     run(TWO_OF_THREE)
-    shutil.copytree(desk / "root", desk / "stick")
+    shutil.copytree(workdir / "root", workdir / "stick")
     assert run("root sign @/stick/1.draft.json --key @/b")[0] == 0
-    shutil.copy(desk / "stick" / "1.json", desk / "root")
+    shutil.copy(workdir / "stick" / "1.json", workdir / "root")
     status, out, _ = run("root show @/root")
     assert status == 0
     assert "1.json is trusted as given" in out
@@ -78,7 +78,7 @@ def test_a_draft_is_signed_in_a_copy_of_the_folder(run: Run, desk: Path) -> None
     assert run("root rotate @/root --expires +400d --key @/a")[0] == 0
 
 
-def test_a_rotation_needs_the_old_keys_and_the_new_ones(run: Run, desk: Path) -> None:
+def test_a_rotation_needs_the_old_keys_and_the_new_ones(run: Run, workdir: Path) -> None:
     run(ALONE)
     words = "root rotate @/root --add-root-key @/b --remove-root-key @/a"
     status, out, _ = run(words)
@@ -89,13 +89,13 @@ def test_a_rotation_needs_the_old_keys_and_the_new_ones(run: Run, desk: Path) ->
     assert (
         "lacks 1 signature(s) of the keys of root 1 and 0" in run("root sign @/root --key @/b")[1]
     )
-    assert files(desk) == ["1.json", "2.draft.json"]
+    assert files(workdir) == ["1.json", "2.draft.json"]
     assert run("root sign @/root --key @/a")[0] == 0
-    assert files(desk) == ["1.json", "2.json"]
-    assert verify_next(load_trusted(raw(desk, 1)), raw(desk, 2)).role.keys == {B.keyid}
+    assert files(workdir) == ["1.json", "2.json"]
+    assert verify_next(load_trusted(raw(workdir, 1)), raw(workdir, 2)).role.keys == {B.keyid}
 
 
-def test_a_signer_is_shown_the_changes(run: Run, desk: Path) -> None:
+def test_a_signer_is_shown_the_changes(run: Run, workdir: Path) -> None:
     run(ALONE)
     run(
         f"root rotate @/root --add-publisher {UNTRUSTED_KEY.keyid} --remove-publisher @/one "
@@ -113,34 +113,34 @@ def test_a_signer_is_shown_the_changes(run: Run, desk: Path) -> None:
         "The oldest root in",
     ):
         assert line in out
-    assert files(desk) == ["1.json", "2.draft.json"]
+    assert files(workdir) == ["1.json", "2.draft.json"]
 
 
-def test_channels_are_added_and_removed(run: Run, desk: Path) -> None:
+def test_channels_are_added_and_removed(run: Run, workdir: Path) -> None:
     run(ALONE)
     add = "root rotate @/root --channel nightly --add-publisher @/two --key @/a"
     assert "--expires" in run(add)[2]
     assert run(f"{add} --expires +30d")[0] == 0
-    assert sorted(load_trusted(raw(desk, 2)).channels) == ["nightly", "stable"]
+    assert sorted(load_trusted(raw(workdir, 2)).channels) == ["nightly", "stable"]
     status, _, err = run("root rotate @/root --threshold 1 --add-publisher @/two --key @/a")
     assert (status, "name one with --channel" in err) == (2, True)
     assert run("root rotate @/root --remove-channel stable --key @/a")[0] == 0
-    assert sorted(load_trusted(raw(desk, 3)).channels) == ["nightly"]
+    assert sorted(load_trusted(raw(workdir, 3)).channels) == ["nightly"]
     assert "- channel stable" not in run("root show @/root")[1]
     assert "keep one" in run("root rotate @/root --remove-channel nightly --key @/a")[2]
 
 
-def test_unknown_fields_of_a_root_are_kept(run: Run, desk: Path) -> None:
+def test_unknown_fields_of_a_root_are_kept(run: Run, workdir: Path) -> None:
     run(ALONE)
-    body = json.loads(raw(desk, 1))
+    body = json.loads(raw(workdir, 1))
     del body["signatures"]
     body["later"] = ["\x1b"]
-    (desk / "root" / "1.json").unlink()
-    (desk / "root" / "1.draft.json").write_text(json.dumps(body))
+    (workdir / "root" / "1.json").unlink()
+    (workdir / "root" / "1.draft.json").write_text(json.dumps(body))
     status, out, _ = run("root sign @/root --key @/a")
     assert (status, "unknown     'later'" in out, "\x1b" in out) == (0, True, False)
     run("root rotate @/root --expires +9d --key @/a")
-    assert json.loads(raw(desk, 2))["later"] == ["\x1b"]
+    assert json.loads(raw(workdir, 2))["later"] == ["\x1b"]
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ def test_unknown_fields_of_a_root_are_kept(run: Run, desk: Path) -> None:
     ],
 )
 def test_a_root_that_locks_its_publisher_out_is_not_created(
-    run: Run, desk: Path, words: str, status: int, why: str
+    run: Run, workdir: Path, words: str, status: int, why: str
 ) -> None:
     found, out, err = run(words)
     assert (found, out, err.count("\n")) == (status, "", 1)
     assert why in err
-    assert not (desk / "root").exists()
+    assert not (workdir / "root").exists()
 
 
 @pytest.mark.parametrize(
@@ -192,28 +192,28 @@ def test_a_root_that_locks_its_publisher_out_is_not_created(
     ],
 )
 def test_a_change_that_locks_its_publisher_out_is_refused(
-    run: Run, desk: Path, words: str, status: int, why: str
+    run: Run, workdir: Path, words: str, status: int, why: str
 ) -> None:
     run(ALONE)
-    before = raw(desk, 1)
+    before = raw(workdir, 1)
     found, out, err = run(words)
     assert (found, out, err.count("\n")) == (status, "", 1)
     assert why in err
-    assert files(desk) == ["1.json"]
-    assert raw(desk, 1) == before
+    assert files(workdir) == ["1.json"]
+    assert raw(workdir, 1) == before
 
 
-def test_an_open_draft_is_not_overwritten(run: Run, desk: Path) -> None:
+def test_an_open_draft_is_not_overwritten(run: Run, workdir: Path) -> None:
     run(TWO_OF_THREE)
     assert "1.draft.json is open" in run(ALONE)[2]
     run("root sign @/root --key @/b")
     run("root rotate @/root --add-publisher @/two --key @/a")
-    before = (desk / "root" / "2.draft.json").read_bytes()
+    before = (workdir / "root" / "2.draft.json").read_bytes()
     status, _, err = run("root rotate @/root --expires +9d")
     assert (status, "2.draft.json is open" in err) == (1, True)
-    assert (desk / "root" / "2.draft.json").read_bytes() == before
+    assert (workdir / "root" / "2.draft.json").read_bytes() == before
     assert run("root rotate @/root --expires +9d --force")[0] == 0
-    assert (desk / "root" / "2.draft.json").read_bytes() != before
+    assert (workdir / "root" / "2.draft.json").read_bytes() != before
 
 
 def test_the_chain_is_shown_with_who_signed_and_what_is_missing(run: Run) -> None:
@@ -230,11 +230,11 @@ def test_the_chain_is_shown_with_who_signed_and_what_is_missing(run: Run) -> Non
     assert run("root show @/root/2.draft.json")[1] == out[out.index("2.draft.json") :]
 
 
-def test_a_draft_of_a_root_is_not_served(run: Run, desk: Path) -> None:
+def test_a_draft_of_a_root_is_not_served(run: Run, workdir: Path) -> None:
     run(TWO_OF_THREE.replace("@/root ", "@/site/root "))
-    assert open_served(desk / "site", "root/1.draft.json") is None
+    assert open_served(workdir / "site", "root/1.draft.json") is None
     run("root sign @/site/root --key @/b")
-    served = open_served(desk / "site", "root/1.json")
+    served = open_served(workdir / "site", "root/1.json")
     assert served is not None
     with served.file as file:
         file.seek(0)
@@ -245,13 +245,13 @@ def rooted(run: Run) -> None:
     assert run(ALONE.replace("@/root ", "@/site/root "))[0] == 0
 
 
-def test_a_site_with_roots_is_checked_by_them(run: Run, desk: Path) -> None:
+def test_a_site_with_roots_is_checked_by_them(run: Run, workdir: Path) -> None:
     rooted(run)
     run(f"{PUBLISH} --version 1 --key @/one")
     status, out, err = run("verify @/site")
     assert (status, err) == (0, "")
     assert out.startswith("ok  root/1.json: trusted as given")
-    shutil.copy(desk / "site/root/1.json", desk / "mine.json")
+    shutil.copy(workdir / "site/root/1.json", workdir / "mine.json")
     run("root rotate @/site/root --remove-publisher @/one --add-publisher @/two --key @/a")
     status, out, _ = run("verify @/site --root @/mine.json")
     assert (status, "signature.untrusted" in out) == (1, True)
@@ -261,13 +261,13 @@ def test_a_site_with_roots_is_checked_by_them(run: Run, desk: Path) -> None:
     assert run("verify @/site/stable/amd64/manifest.json --root @/mine.json")[0] == 1
 
 
-def test_a_site_of_another_chain_is_not_believed(run: Run, desk: Path) -> None:
+def test_a_site_of_another_chain_is_not_believed(run: Run, workdir: Path) -> None:
     rooted(run)
     run(f"{PUBLISH} --version 1 --key @/one")
     run(ALONE.replace("@/a", "@/b").replace("@/root", "@/mine"))
     status, out, _ = run("verify @/site --root @/mine/1.json")
     assert (status, "it is not the root that is trusted" in out) == (1, True)
-    (desk / "site/root/1.json").unlink()
+    (workdir / "site/root/1.json").unlink()
     assert run("verify @/site")[0] == 1
 
 
@@ -280,14 +280,14 @@ def test_checking_by_roots_has_no_threshold_of_its_own(run: Run, words: str) -> 
     assert (status, out, "Name trusted keys with --key" in err) == (2, "", True)
 
 
-def test_a_site_without_a_root_is_not_judged_by_one(run: Run, desk: Path) -> None:
-    (desk / "site" / "root").mkdir(parents=True)
+def test_a_site_without_a_root_is_not_judged_by_one(run: Run, workdir: Path) -> None:
+    (workdir / "site" / "root").mkdir(parents=True)
     status, out, _ = run("verify @/site")
     assert (status, "has no root" in out) == (1, True)
     assert "has no root" in run("root show @/site/root")[2]
 
 
-def test_an_expired_root_lets_nobody_publish(run: Run, desk: Path) -> None:
+def test_an_expired_root_lets_nobody_publish(run: Run, workdir: Path) -> None:
     rooted(run)
     run(f"{PUBLISH} --version 1 --key @/one")
     status, out, _ = run("verify @/site --now 2999-01-01T00:00:00Z")
@@ -296,12 +296,12 @@ def test_an_expired_root_lets_nobody_publish(run: Run, desk: Path) -> None:
     assert "ahead of this machine's clock" in run(f"{words} --version 2 --key @/one")[2]
     status, _, err = run(f"{words} --version 2 --key @/one --force")
     assert (status, "will refuse this" in err) == (0, True)
-    assert (desk / "site/stable/amd64/manifest.json").exists()
+    assert (workdir / "site/stable/amd64/manifest.json").exists()
 
 
-def test_publishing_warns_which_machines_refuse_it(run: Run, desk: Path) -> None:
+def test_publishing_warns_which_machines_refuse_it(run: Run, workdir: Path) -> None:
     rooted(run)
-    manifest = desk / "site/stable/amd64/manifest.json"
+    manifest = workdir / "site/stable/amd64/manifest.json"
     run("root rotate @/site/root --remove-publisher @/one --add-publisher @/two --key @/a")
     status, _, err = run(f"{PUBLISH} --version 1 --key @/one")
     assert (status, "will refuse this" in err) == (0, True)
@@ -315,27 +315,27 @@ def test_publishing_warns_which_machines_refuse_it(run: Run, desk: Path) -> None
     assert "nightly" in run(f"{nightly} --version 1 --key @/two")[2]
 
 
-def test_a_signed_draft_is_held_against_the_roots_too(run: Run, desk: Path) -> None:
+def test_a_signed_draft_is_held_against_the_roots_too(run: Run, workdir: Path) -> None:
     rooted(run)
     draft = run(f"{PUBLISH} --version 1 --unsigned")[1].strip()
     run(f"sign {draft} --key @/stranger")
     status, _, err = run(f"publish --signed {draft} --out @/site")
     assert (status, "Every machine that follows" in err) == (1, True)
-    assert not (desk / "site/stable/amd64/manifest.json").exists()
+    assert not (workdir / "site/stable/amd64/manifest.json").exists()
     run(f"sign {draft} --key @/one")
     assert run(f"publish --signed {draft} --out @/site")[2] == ""
 
 
-def test_publishing_warns_of_invalid_roots(run: Run, desk: Path) -> None:
+def test_publishing_warns_of_invalid_roots(run: Run, workdir: Path) -> None:
     rooted(run)
-    (desk / "site/root/2.json").write_text("{}")
+    (workdir / "site/root/2.json").write_text("{}")
     assert "2.json is not followed" in run(f"{PUBLISH} --version 1 --key @/one")[2]
-    (desk / "site/root/1.json").write_text("{}")
+    (workdir / "site/root/1.json").write_text("{}")
     assert "has no root" in run(f"{PUBLISH} --version 2 --key @/one")[2]
     assert run("root show @/site/root")[0] == 1
 
 
-def test_programs_read_the_roots_as_one_object_a_line(run: Run, desk: Path) -> None:
+def test_programs_read_the_roots_as_one_object_a_line(run: Run, workdir: Path) -> None:
     run(ALONE)
     run("root rotate @/root --expires +400d --key @/a --add-root-key @/b --root-threshold 2")
     status, out, _ = run("root show @/root --json")
@@ -343,10 +343,10 @@ def test_programs_read_the_roots_as_one_object_a_line(run: Run, desk: Path) -> N
     assert status == 0
     assert listed["1.json"]["trusted_as_given"] is True
     assert listed["1.json"]["signers"] == [A.keyid]
-    assert listed["1.json"]["digest"] == str(load_trusted(raw(desk, 1)).digest)
+    assert listed["1.json"]["digest"] == str(load_trusted(raw(workdir, 1)).digest)
     assert "signatures" not in listed["1.json"]["document"]
     assert listed["2.draft.json"]["lacks"] == {"previous": 0, "own": 1}
-    (desk / "root" / "2.json").write_bytes(b"{")
+    (workdir / "root" / "2.json").write_bytes(b"{")
     status, out, _ = run("root show @/root --json")
     listed = {each["file"]: each for each in map(json.loads, out.splitlines())}
     assert status == 1
