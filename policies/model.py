@@ -15,7 +15,7 @@ from phase_boot.trust.root import Root, load_trusted
 from phase_boot.trust.signatures import Trust
 from phase_boot.url import BadUrl, Url, base_url
 
-ORIGINS: Final = ("lan", "url", "cache")
+FINDERS: Final = ("lan", "url", "cache")
 """The names of the finders that a policy may list in `discovery.order`."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 MAX_GATEWAYS: Final = 16
@@ -355,9 +355,9 @@ def _order(values: list[Any]) -> tuple[str, ...]:
     order = _texts(values)
     if "wan" in order:
         raise ValueError('no finder looks beyond the LAN yet; remove "wan"')
-    unknown = [origin for origin in order if origin not in ORIGINS]
+    unknown = [kind for kind in order if kind not in FINDERS]
     if unknown or not order or len(set(order)) != len(order):
-        raise ValueError(f"use each of {', '.join(ORIGINS)} at most once, and at least one")
+        raise ValueError(f"use each of {', '.join(FINDERS)} at most once, and at least one")
     return order
 
 

@@ -37,7 +37,7 @@ async def discover(ports: Ports, boot: BootContext) -> Step:
             boot = _update_network(ports, boot, watch)
             candidate = await _next_candidate(ports, boot, watch)
             if candidate is not None:
-                ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
+                ports.emit(CandidateFound(url=candidate.url, finder=candidate.finder))
                 boot = _update_network(ports, boot, watch)
                 link = link_towards(port.host_of(candidate.url), watch.links or ())
                 return Step(
@@ -97,8 +97,8 @@ async def _next_candidate(
     order, waiting = search_order(ports, boot), next_due(boot.deferred, boot.rejected_urls)
     if waiting is not None:
         return await _wait_for_candidate(ports, order, boot, waiting, watch)
-    for origin in order:
-        candidate = await _search_origin(ports, discovery_query(boot), origin, boot, watch)
+    for kind in order:
+        candidate = await _ask_finders(ports, discovery_query(boot), kind, boot, watch)
         if candidate is not None:
             return candidate
     return None
@@ -107,17 +107,17 @@ async def _next_candidate(
 async def _wait_for_candidate(
     ports: Ports, order: tuple[str, ...], boot: BootContext, waiting: Deferred, watch: NetworkWatch
 ) -> port.Candidate:
-    """Return a new candidate of any origin, or the deferred one as soon as it is due.
+    """Return a new candidate of any finder, or the deferred one as soon as it is due.
 
     When the network grows it is due at once, unless its source asked for the pause.
     """
     left = max(MIN_SEARCH_SECONDS, waiting.due - ports.clock.monotonic())
     searches = [
         asyncio.create_task(
-            _search_origin(ports, discovery_query(boot), origin, boot, watch),
-            name=f"look at {origin}",
+            _ask_finders(ports, discovery_query(boot), kind, boot, watch),
+            name=f"look at {kind}",
         )
-        for origin in order
+        for kind in order
     ]
     due = asyncio.create_task(ports.clock.sleep(left), name="the deferred candidate")
     grown = asyncio.create_task(watch.grows(until=math.inf), name="another network")
@@ -136,10 +136,10 @@ async def _wait_for_candidate(
     return waiting.candidate
 
 
-async def _search_origin(
-    ports: Ports, query: port.DiscoveryQuery, origin: str, boot: BootContext, watch: NetworkWatch
+async def _ask_finders(
+    ports: Ports, query: port.DiscoveryQuery, kind: str, boot: BootContext, watch: NetworkWatch
 ) -> port.Candidate | None:
-    """Return the first new candidate of the finders of ``origin``.
+    """Return the first new candidate of the finders of ``kind``.
 
     A candidate on a host that has failed before comes after all others, so that a machine that
     announces itself a hundred times delays no other.
@@ -148,7 +148,7 @@ async def _search_origin(
     deferred = {each.candidate.url for each in boot.deferred if each.due > now}
     hosts = {port.host_of(url) for url in boot.rejected_urls | deferred}
     later = None
-    finders = [finder for finder in ports.finders if finder.origin == origin]
+    finders = [finder for finder in ports.finders if finder.kind == kind]
     async with aclosing(search(finders, query, emit=ports.emit, watch=watch)) as candidates:
         async for candidate in candidates:
             if candidate.url in boot.rejected_urls | deferred:

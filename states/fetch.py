@@ -85,14 +85,14 @@ async def _fetch_to(
     sources = _sources(ports, boot, policy, manifest)
     store.cas.pin(*(artifact.digest for artifact in wanted))
     fetched: dict[str, VerifiedFile] = {}
-    origins: dict[str, str] = {}
+    source_of: dict[str, str] = {}
     uki = manifest.artifacts.get(UKI)
     try:
         await sources.open()
         kernel, methods = None, support.boot_methods
         while wanted:
             artifact = wanted.pop(0)
-            fetched[artifact.name], origins[artifact.name] = await fetch_artifact(
+            fetched[artifact.name], source_of[artifact.name] = await fetch_artifact(
                 context, sources, artifact, manifest.dags.get(artifact.name)
             )
             image = fetched[artifact.name]
@@ -120,7 +120,7 @@ async def _fetch_to(
         images=Images(**fetched),
         kernel=kernel,
         boot_methods=methods,
-        sources=tuple((name, _source_label(sources, source)) for name, source in origins.items()),
+        sources=tuple((name, _source_label(sources, source)) for name, source in source_of.items()),
     )
     return Step(Trigger.FETCHED, facts)
 

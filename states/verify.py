@@ -140,7 +140,7 @@ class _CandidateSessions:
             aclosing(other_candidates(self.ports, self.boot)) as found,
         ):
             async for candidate, link in found:
-                self.ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
+                self.ports.emit(CandidateFound(url=candidate.url, finder=candidate.finder))
                 await self._start(candidate, link)
 
     async def _query(self, candidate: Candidate, link: Link | None) -> _Answer | None:
@@ -208,7 +208,7 @@ class _CandidateSessions:
 
     def _note_interception(self, candidate: Candidate, how: str) -> None:
         """Record a captive portal. On the LAN there is no router between, and so no portal."""
-        if candidate.origin != LAN:
+        if candidate.finder != LAN:
             self.boot = replace(self.boot, portal=how)
 
     def _fail(self, candidate: Candidate, failure: FetchFailed, began: float) -> None:

@@ -169,7 +169,7 @@ def beside_silent_sources(about: Bench, runs: int) -> Iterator[Row]:
 
 
 def crowd_of_clients(about: Bench, runs: int) -> Iterator[Row]:
-    """Download by 32 clients at once from one origin."""
+    """Download by 32 clients at once from one server."""
     release = published(128)
     with Lab(dhcp=False) as lab, scratch() as folder:
         yield from many_clients.measure(

@@ -1,4 +1,4 @@
-"""Downloads of one rootfs by 32 clients at once, from an origin whose link is the bottleneck.
+"""Downloads of one rootfs by 32 clients at once, from a server whose link is the bottleneck.
 
 All clients share the processors of one machine, so their programs take long to start. On 32
 machines they would not. Each run is therefore measured twice: from when all clients are ready, and
@@ -40,7 +40,7 @@ TIME_THRESHOLD: Final = Threshold(1.1, of_peer=True)
 COPIES_THRESHOLD: Final = Threshold(1.5)
 COPIES: Final = "copies"
 ROLES: Final = {"seeding": "seed", "sparing": "super-seed"}
-"""Modes of libtorrent's origin, and their names in the results."""
+"""Modes of libtorrent's server, and their names in the results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Run:
 
     Attributes:
         seconds: from when all clients are ready until the last one has everything.
-        copies: bytes that the origin sent, divided by the size of the rootfs.
+        copies: bytes that the server sent, divided by the size of the rootfs.
         whole: seconds from the start of the first client.
         cpu: mean processor time of a client since its start, in seconds.
     """
@@ -78,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ClientFleet:
-    """The clients and the origin's SITE."""
+    """The clients and the server's SITE."""
 
     lab: Lab
     folder: Path
@@ -86,18 +86,18 @@ class ClientFleet:
     download: Download
 
     def curl(self, number: int) -> Run:
-        """Download by curl: every client from the origin."""
-        origin = Host(self.lab, number, megabits=RATE)
-        origin.start_nginx(self.site)
-        argv = ["curl", "-sfo", "/dev/null", f"{origin.base}/{self.download.entry}"]
-        return self._timed(origin, [argv] * CLIENTS)
+        """Download by curl: every client from the server."""
+        server = Host(self.lab, number, megabits=RATE)
+        server.start_nginx(self.site)
+        argv = ["curl", "-sfo", "/dev/null", f"{server.base}/{self.download.entry}"]
+        return self._timed(server, [argv] * CLIENTS)
 
     def ours(self, number: int) -> Run:
         """Download by `phase-boot fetch --serve`: clients share what they have."""
-        origin = Host(self.lab, number, megabits=RATE)
-        provider = _Provider(origin, self.site)
+        server = Host(self.lab, number, megabits=RATE)
+        provider = _Provider(server, self.site)
         stores = [self.folder / f"store-{client}" for client in range(CLIENTS)]
-        url = f"{origin.base}/{self.download.manifest}"
+        url = f"{server.base}/{self.download.manifest}"
         fetch = [str(PROGRAM), "fetch", url, "--key", self.download.keyid, "--serve", "0"]
         log = self.lab.folder / "clients"
         # A client is ready when its announcement waits for the paused tracker's reply.
@@ -110,11 +110,11 @@ class ClientFleet:
             ]
         try:
             provider.wait_for_connections(CLIENTS)
-            before, began = origin.bytes_sent(), time.monotonic()
+            before, began = server.bytes_sent(), time.monotonic()
             provider.resume()
             self._wait_for_stores(stores, running, log)
             now = time.monotonic()
-            copies = (origin.bytes_sent() - before) / self.download.rootfs.size
+            copies = (server.bytes_sent() - before) / self.download.rootfs.size
             run = Run(now - began, copies, now - started, _cpu(running))
         finally:
             for child in running:
@@ -141,15 +141,15 @@ class ClientFleet:
             time.sleep(0.05)
 
     def torrents(self, number: int, role: str) -> Run:
-        """Download by libtorrent; each client knows the origin and all clients before it."""
-        origin = Host(self.lab, number, megabits=RATE)
+        """Download by libtorrent; each client knows the server and all clients before it."""
+        server = Host(self.lab, number, megabits=RATE)
         source, meta = (self.site / self.download.entry).absolute(), self.folder / "torrent"
         torrent_client.make(str(source), str(meta), PIECE)
         program = [sys.executable, "-I", torrent_client.__file__]
         argv = [*program, role, str(meta), str(source.parent), str(FIRST_PORT)]
-        seed = self._start(origin.command(argv))
+        seed = self._start(server.command(argv))
         _expect(seed, "ready")
-        peers = [f"{origin.address}:{FIRST_PORT}"]
+        peers = [f"{server.address}:{FIRST_PORT}"]
         running, started = [], time.monotonic()
         for client in range(CLIENTS):
             target, port = self.folder / f"torrent-{client}", FIRST_PORT + 1 + client
@@ -159,7 +159,7 @@ class ClientFleet:
             )
             peers.append(f"{IPV4}:{port}")
         try:
-            return self._race(origin, running, started)
+            return self._race(server, running, started)
         finally:
             for child in (seed, *running):
                 with suppress(OSError):
@@ -167,9 +167,9 @@ class ClientFleet:
             for client in range(CLIENTS):
                 shutil.rmtree(self.folder / f"torrent-{client}")
 
-    def _timed(self, origin: Host, commands: Sequence[Sequence[str]]) -> Run:
+    def _timed(self, server: Host, commands: Sequence[Sequence[str]]) -> Run:
         """Run all `commands` at once; raise BenchFailed if one fails."""
-        before, began = origin.bytes_sent(), time.monotonic()
+        before, began = server.bytes_sent(), time.monotonic()
         log = self.lab.folder / "clients"
         with log.open("wb") as output:
             running = [self.lab.popen(argv, stdout=output, stderr=output) for argv in commands]
@@ -178,15 +178,15 @@ class ClientFleet:
         if any(statuses):
             text = log.read_text(errors="replace")[-2000:]
             raise clients.BenchFailed(f"A client of {commands[0][0]} failed: {text}")
-        return Run(seconds, (origin.bytes_sent() - before) / self.download.rootfs.size)
+        return Run(seconds, (server.bytes_sent() - before) / self.download.rootfs.size)
 
     def _race(
-        self, origin: Host, running: Sequence[subprocess.Popen[bytes]], started: float
+        self, server: Host, running: Sequence[subprocess.Popen[bytes]], started: float
     ) -> Run:
         """Start the downloads of clients that wait for input, and wait for the last one."""
         for child in running:
             _expect(child, "ready")
-        before, began = origin.bytes_sent(), time.monotonic()
+        before, began = server.bytes_sent(), time.monotonic()
         for child in running:
             if child.stdin is not None:
                 child.stdin.write(b"\n")
@@ -194,7 +194,7 @@ class ClientFleet:
         for child in running:
             _expect(child, "complete")
         now = time.monotonic()
-        copies = (origin.bytes_sent() - before) / self.download.rootfs.size
+        copies = (server.bytes_sent() - before) / self.download.rootfs.size
         return Run(now - began, copies, now - started, _cpu(running))
 
     def _start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -209,7 +209,7 @@ def measure(about: Bench, runs: int, fleet: ClientFleet, *, curl: bool = True) -
         for at, role in enumerate(ROLES, start=1):
             got[role].append(fleet.torrents(number + at, role))
     best = min(ROLES, key=lambda role: median(_each("seconds", got[role])))
-    name = f"{CLIENTS} clients, origin {RATE} Mbit/s"
+    name = f"{CLIENTS} clients, server {RATE} Mbit/s"
     for field, of, unit, threshold in (
         ("seconds", "", "s", TIME_THRESHOLD),
         ("copies", ", sent by it", COPIES, COPIES_THRESHOLD),

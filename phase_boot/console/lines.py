@@ -145,9 +145,9 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
             + (f": {e['note']}" if e.get("note") else "")
         ),
         "store.corrupt": lambda e: f"  set aside: {e['reason']}",
-        "finder.failed": lambda e: f"  {e['origin']}: {e['reason']}",
-        "finder.ignored": lambda e: f"  {e['origin']}: ignored {e['reason']}",
-        "candidate.found": lambda e: f"  {e['origin']}: {e['url']}",
+        "finder.failed": lambda e: f"  {e['finder']}: {e['reason']}",
+        "finder.ignored": lambda e: f"  {e['finder']}: ignored {e['reason']}",
+        "candidate.found": lambda e: f"  {e['finder']}: {e['url']}",
         "candidate.deferred": lambda e: (
             f"  asked again in {float(e['seconds']):.1f} s: {e['reason']}"
         ),

@@ -107,8 +107,8 @@ def sentence(text: str) -> str:
 
 
 def numbered(offers: Iterable[tuple[str, str, str | None]], *, columns: int) -> Iterator[str]:
-    """Yield one line for each (URL, origin, refusal or None), and one for the refusal."""
-    for number, (url, origin, refused) in enumerate(offers, start=1):
-        yield cut(f"{number:>4}  {origin}: {url}", columns - 1)
+    """Yield one line for each (URL, finder, refusal or None), and one for the refusal."""
+    for number, (url, finder, refused) in enumerate(offers, start=1):
+        yield cut(f"{number:>4}  {finder}: {url}", columns - 1)
         if refused is not None:
             yield cut(f"      refused before: {refused}", columns - 1)

@@ -33,14 +33,14 @@ def discovery_query(boot: BootContext) -> DiscoveryQuery:
 
 
 def search_order(ports: Ports, boot: BootContext) -> tuple[str, ...]:
-    """Return the origins to search, in order; without a link only what is on Cache."""
+    """Return the kinds of finders to ask, in order; without a link only what is on Cache."""
     rules, typed = require(boot.policy, "a policy").discovery, typed_urls(boot)
     # A typed URL comes first, whatever the order of the policy.
     wished = ("url", *rules.order) if typed else rules.order
     if boot.link is None:
-        wished = tuple(origin for origin in rules.order if origin == CACHE)
-    offered = {finder.origin for finder in ports.finders}
-    return tuple(origin for origin in dict.fromkeys(wished) if origin in offered)
+        wished = tuple(kind for kind in rules.order if kind == CACHE)
+    offered = {finder.kind for finder in ports.finders}
+    return tuple(kind for kind in dict.fromkeys(wished) if kind in offered)
 
 
 def typed_urls(boot: BootContext) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def _newest_manifest(boot: BootContext, channel: str, arch: Arch) -> bytes | Non
 async def other_candidates(
     ports: Ports, boot: BootContext
 ) -> AsyncGenerator[tuple[Candidate, Link | None], None]:
-    """Yield candidates of all origins beside the current one, each with its link.
+    """Yield candidates of all finders beside the current one, each with its link.
 
     No host is yielded twice, and none that was tried before. A URL from the menu or from the
     kernel's command line is tried alone. The manifest on Cache is left for the case that nothing
@@ -68,8 +68,8 @@ async def other_candidates(
         return
     rejected_urls = {asked, *boot.rejected_urls, *(each.candidate.url for each in boot.deferred)}
     hosts = {host_of(url) for url in rejected_urls}
-    order = [origin for origin in search_order(ports, boot) if origin != CACHE]
-    finders = [finder for finder in ports.finders if finder.origin in order]
+    order = [kind for kind in search_order(ports, boot) if kind != CACHE]
+    finders = [finder for finder in ports.finders if finder.kind in order]
     async with (
         NetworkWatch(
             ports.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
@@ -90,7 +90,7 @@ async def more_providers(
     """Yield further providers that are announced on this network, with their base URLs."""
     query = replace(discovery_query(boot), seconds=seconds)
     allowed = boot.link is not None and LAN in require(boot.policy, "a policy").discovery.order
-    finders = [finder for finder in ports.finders if allowed and finder.origin == LAN]
+    finders = [finder for finder in ports.finders if allowed and finder.kind == LAN]
     async with aclosing(search(finders, query, emit=ports.emit)) as candidates:
         async for candidate in candidates:
             base = candidate.base(query.arch, query.channel)

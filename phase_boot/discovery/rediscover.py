@@ -26,31 +26,31 @@ async def list_candidates(
     """
     order = require(boot.policy, "a policy").discovery.order
     # The manifest on Cache has no URL; a retry finds it.
-    origins = {*order, "url"} - {"cache"}
-    allowed = [finder for finder in ports.finders if finder.origin in origins]
+    kinds = {*order, "url"} - {"cache"}
+    allowed = [finder for finder in ports.finders if finder.kind in kinds]
     found = _Found()
     async with aclosing(search(allowed, query, emit=ports.emit)) as candidates:
         async for candidate in candidates:
             found.take(candidate)
     return tuple(
-        CandidateOption(url=url, origin=origin, refused=_why_refused(boot, url))
-        for url, origin in found.origins.items()
+        CandidateOption(url=url, finder=kind, refused=_why_refused(boot, url))
+        for url, kind in found.kinds.items()
     )
 
 
 class _Found:
-    """The URLs found so far, each with the origin that named it first."""
+    """The URLs found so far, each with the kind of the finder that named it first."""
 
     def __init__(self) -> None:
-        self.origins: dict[str, str] = {}
+        self.kinds: dict[str, str] = {}
         self._hosts: Counter[str] = Counter()
 
     def take(self, candidate: port.Candidate) -> None:
         host = port.host_of(candidate.url)
-        full = len(self.origins) >= MAX_OPTIONS or self._hosts[host] >= OPTIONS_PER_HOST
-        if candidate.url not in self.origins and not full:
+        full = len(self.kinds) >= MAX_OPTIONS or self._hosts[host] >= OPTIONS_PER_HOST
+        if candidate.url not in self.kinds and not full:
             self._hosts[host] += 1
-            self.origins[candidate.url] = candidate.origin
+            self.kinds[candidate.url] = candidate.finder
 
 
 def _why_refused(boot: BootContext, url: str) -> str | None:

@@ -135,12 +135,10 @@ async def search(
     longest = query.seconds * (1 + MAX_RESTARTS if watch else 1)
     found = asyncio.Queue[Candidate | None](MAX_QUEUED)
     wanted = replace(query, seconds=longest)
-    origins = [(finder, finder.origin) for finder in finders]
+    kinds = [(finder, finder.kind) for finder in finders]
     searching = {
-        asyncio.create_task(
-            _run_finder(finder, origin, wanted, found, emit), name=f"finder {origin}"
-        )
-        for finder, origin in origins
+        asyncio.create_task(_run_finder(finder, kind, wanted, found, emit), name=f"finder {kind}")
+        for finder, kind in kinds
     }
     ending = asyncio.create_task(_mark_end(searching, found), name="finders")
     try:
@@ -162,7 +160,7 @@ async def search(
 
 async def _run_finder(
     finder: Finder,
-    origin: str,
+    kind: str,
     query: DiscoveryQuery,
     found: asyncio.Queue[Candidate | None],
     emit: Callable[[Event], None],
@@ -175,12 +173,12 @@ async def _run_finder(
                     await found.put(each)
                 elif len(reasons) < MAX_REASONS and each.reason not in reasons:
                     reasons.add(each.reason)
-                    emit(FinderIgnored(origin=origin, reason=each.reason[:MAX_REASON]))
+                    emit(FinderIgnored(finder=kind, reason=each.reason[:MAX_REASON]))
     except FinderFailed as failure:
-        emit(DiscoveryFailed(origin=origin, reason=str(failure)))
+        emit(DiscoveryFailed(finder=kind, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - of a plugin; the other finders continue
         reason = f"it has a fault: {type(fault).__name__}: {fault}"
-        emit(DiscoveryFailed(origin=origin, reason=reason))
+        emit(DiscoveryFailed(finder=kind, reason=reason))
 
 
 async def _mark_end(

@@ -42,7 +42,7 @@ class DocumentReader:
             FetchFailed: it is unavailable, or was not sent within the attempts and
                 `PATIENCE_SECONDS`.
         """
-        entry = Deferred.new(Candidate(url=url, origin="url"), self.clock.monotonic())
+        entry = Deferred.new(Candidate(url=url, finder="url"), self.clock.monotonic())
         while True:
             result = await self._request(entry)
             if isinstance(result, bytes):

@@ -100,14 +100,14 @@ class FakeFinder:
     """Implements `ports.finder.Finder`: finds the listed URLs."""
 
     urls: list[str]
-    origin: str = "lan"
+    kind: str = "lan"
     broken: bool = False
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         if self.broken:
             raise FinderFailed("mDNS cannot be used on this network")
-        for url in [*self.urls, *(query.urls if self.origin == "url" else ())]:
-            yield Candidate(url=url, origin=self.origin)
+        for url in [*self.urls, *(query.urls if self.kind == "url" else ())]:
+            yield Candidate(url=url, finder=self.kind)
 
 
 @dataclass

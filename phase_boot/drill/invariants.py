@@ -174,20 +174,20 @@ def _handoff_is_readable(run: Run) -> Iterator[str]:
             handoff = read(_document(initrd))
             if (handoff.cache is None) != (ROOTFS in initrd):
                 yield "the handoff names Cache although the rootfs is appended, or the reverse"
-            yield from _origin_faults(run, handoff)
+            yield from _manifest_source_faults(run, handoff)
         except BadHandoff as error:
             yield str(error)
 
 
-def _origin_faults(run: Run, handoff: Handoff) -> Iterator[str]:
-    """Yield how the origin in the hand-over document differs from the manifests of the journal."""
+def _manifest_source_faults(run: Run, handoff: Handoff) -> Iterator[str]:
+    """Yield how `origin` in the hand-over document differs from the manifests of the journal."""
     events = map(json.loads, run.scenario.journal.lines)
     urls = {event["url"] for event in events if event["event"] == ManifestVerified.event}
-    if handoff.origin is None:
+    if handoff.manifest_source is None:
         if handoff.mode != Mode.PRIVATE and any(map(is_url, urls)):
-            yield "the handoff names no origin of the manifest"
-    elif handoff.mode == Mode.PRIVATE or handoff.origin.manifest not in urls:
-        yield f"the handoff names {handoff.origin.manifest} as the origin of the manifest"
+            yield "the handoff does not name where the manifest came from"
+    elif handoff.mode == Mode.PRIVATE or handoff.manifest_source.manifest not in urls:
+        yield f"the handoff names {handoff.manifest_source.manifest} as the URL of the manifest"
 
 
 def _document(initrd: bytes) -> bytes:

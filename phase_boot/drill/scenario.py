@@ -99,7 +99,7 @@ class Scenario:
             network=self.network,
             finders=(
                 self.lan or FakeFinder(self.lan_urls, broken=self.finder_broken),
-                FakeFinder([], origin="url"),
+                FakeFinder([], kind="url"),
                 CachedManifestFinder(),
             ),
             fetcher=self.fetcher,

@@ -88,7 +88,7 @@ class CachePartition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class ManifestSource:
     """Where the manifest that was booted came from.
 
     The mirrors and gateways that its publisher signed stand in the manifest itself, and the one
@@ -113,7 +113,7 @@ class Handoff:
     network: Network | None
     cache: CachePartition | None
     """Where the rootfs is; None where it is appended to the initramfs."""
-    origin: Origin | None
+    manifest_source: ManifestSource | None
     """None if the manifest came over no network, as from Cache."""
     sources: Mapping[str, str]
     """Which artifact came from where."""
@@ -134,7 +134,7 @@ class Handoff:
             "signers": list(self.signers),
             "network": asdict(self.network) if self.network else {},
             "cache": asdict(self.cache) if self.cache else {},
-            "origin": asdict(self.origin) if self.origin else {},
+            "origin": asdict(self.manifest_source) if self.manifest_source else {},
             "sources": dict(self.sources),
             "journal": list(self.journal),
         }
@@ -146,7 +146,7 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
     manifest: Verified,
     network: Network | None,
     cache: CachePartition | None = None,
-    origin: Origin | None = None,
+    manifest_source: ManifestSource | None = None,
     sources: Mapping[str, str],
     journal: Sequence[str],
 ) -> bytes:
@@ -160,7 +160,7 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
         manifest: the manifest that was verified; it goes in as the exact bytes that were signed.
         network: the link that was used, if any.
         cache: the Cache partition that the rootfs is on, if it is on one.
-        origin: where the manifest came from, if it came over the network.
+        manifest_source: where the manifest came from, if it came over the network.
         sources: which artifact came from where.
         journal: the event lines so far, oldest first.
     """
@@ -172,7 +172,7 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
         signers=manifest.signers,
         network=None if private else network,
         cache=None if private else cache,
-        origin=None if private else origin,
+        manifest_source=None if private else manifest_source,
         sources={} if private else sources,
         journal=() if private else _newest(journal),
     )
@@ -182,9 +182,9 @@ def document(  # noqa: PLR0913 - the parts of the document, all by keyword
         # A target that cannot read it gets nothing at all; without the network it has the rest.
         handoff = replace(handoff, network=None)
     try:
-        _origin(_table(handoff.fields()["origin"], "origin"))
+        _manifest_source(_table(handoff.fields()["origin"], "origin"))
     except BadHandoff:
-        handoff = replace(handoff, origin=None)
+        handoff = replace(handoff, manifest_source=None)
     return handoff.encode()
 
 
@@ -210,7 +210,7 @@ def read(raw: bytes) -> Handoff:
         signers=tuple(_parsed(signer, "signers", parse_keyid) for signer in signers),
         network=_network(_table(table["network"], "network")),
         cache=_cache(_table(table["cache"], "cache")),
-        origin=_origin(_table(table["origin"], "origin")),
+        manifest_source=_manifest_source(_table(table["origin"], "origin")),
         sources=MappingProxyType(
             {
                 _matching(name, "sources", _ARTIFACT): _matching(source, "sources", _SOURCE)
@@ -286,13 +286,13 @@ def _cache(table: Mapping[str, object]) -> CachePartition | None:
     )
 
 
-def _origin(table: Mapping[str, object]) -> Origin | None:
+def _manifest_source(table: Mapping[str, object]) -> ManifestSource | None:
     if not table:
         return None
-    if table.keys() != {field.name for field in fields(Origin)}:
+    if table.keys() != {field.name for field in fields(ManifestSource)}:
         raise BadHandoff("origin: a field is missing or unknown")
     provider = _text(table["provider"], "origin")
-    return Origin(
+    return ManifestSource(
         manifest=_url(table["manifest"]), provider=_url(provider) if provider else provider
     )
 

@@ -77,7 +77,7 @@ class DiscoveryFailed(Event):
 
     event = "finder.failed"
     deduplicated = True
-    origin: str
+    finder: str
     reason: str
 
 
@@ -87,7 +87,7 @@ class FinderIgnored(Event):
 
     event = "finder.ignored"
     deduplicated = True
-    origin: str
+    finder: str
     reason: str
 
 
@@ -97,7 +97,7 @@ class CandidateFound(Event):
 
     event = "candidate.found"
     url: str
-    origin: str
+    finder: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

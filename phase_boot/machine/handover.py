@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phase_boot.handoff.cmdline import for_target
-from phase_boot.handoff.document import Network, Origin, document
+from phase_boot.handoff.document import ManifestSource, Network, document
 from phase_boot.handoff.initrd import Initrd
 from phase_boot.machine.boot import BootContext, Images, require
 from phase_boot.machine.handler import Ports
@@ -22,7 +22,7 @@ def initrd_of(ports: Ports, boot: BootContext, images: Images) -> Initrd:
         manifest=require(boot.manifest, "a manifest"),
         network=_network(boot.link) if boot.link else None,
         cache=named,
-        origin=_origin(boot),
+        manifest_source=_manifest_source(boot),
         sources=dict(boot.sources),
         journal=ports.journal.lines,
     )
@@ -48,13 +48,13 @@ def cmdline_of(boot: BootContext) -> str:
     )
 
 
-def _origin(boot: BootContext) -> Origin | None:
+def _manifest_source(boot: BootContext) -> ManifestSource | None:
     candidate = boot.candidate
     if candidate is None or boot.manifest is None or not is_url(candidate.url):
         return None
     manifest = boot.manifest.manifest
     provider = candidate.base(manifest.arch, manifest.channel)
-    return Origin(manifest=candidate.url, provider=provider or "")
+    return ManifestSource(manifest=candidate.url, provider=provider or "")
 
 
 def _network(link: Link) -> Network:

@@ -136,7 +136,7 @@ async def _provider(
     known = boot.rejected_urls | {each.candidate.url for each in boot.deferred}
     hosts = {port.host_of(url) for url in known}
     try:
-        if finder.origin != port.LAN:
+        if finder.kind != port.LAN:
             return None
         async with aclosing(finder.find(query)) as candidates:
             async for candidate in candidates:
@@ -146,10 +146,10 @@ async def _provider(
                 if port.host_of(candidate.url) not in hosts and not is_banned:
                     return f"{candidate.url} has turned up"
     except port.FinderFailed as failure:
-        ports.emit(DiscoveryFailed(origin=port.LAN, reason=str(failure)))
+        ports.emit(DiscoveryFailed(finder=port.LAN, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - a finder's fault must not end the pause
         reason = f"it has a fault: {type(fault).__name__}: {fault}"
-        ports.emit(DiscoveryFailed(origin=port.LAN, reason=reason))
+        ports.emit(DiscoveryFailed(finder=port.LAN, reason=reason))
     return None
 
 

@@ -114,6 +114,6 @@ def _providers(handoff: Handoff) -> Iterator[str]:
     """Yield the provider of the booted manifest, then those of its artifacts."""
     if handoff.mode == Mode.PRIVATE:
         return
-    if handoff.origin is not None and handoff.origin.provider:
-        yield from bases(handoff.origin.provider)
+    if handoff.manifest_source is not None and handoff.manifest_source.provider:
+        yield from bases(handoff.manifest_source.provider)
     yield from (source for source in handoff.sources.values() if is_url(source))

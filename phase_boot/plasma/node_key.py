@@ -43,7 +43,7 @@ _LIMITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NodeKey:
-    """The key, and a note on its origin for the operator."""
+    """The key, and a note for the operator that says how it was obtained."""
 
     key: SigningKey
     note: str

@@ -13,9 +13,9 @@ from phase_boot.content.arch import Arch
 from phase_boot.url import BadUrl, Url
 
 LAN: Final = "lan"
-"""Origin of providers that are announced on this network."""
+"""Kind of the finder of providers that are announced on this network."""
 CACHE: Final = "cache"
-"""Origin of the manifest that the stick remembers."""
+"""Kind of the finder of the manifest that the store has."""
 SERVICE: Final = "_phase-image._tcp.local."
 """DNS-SD type that providers announce and that the mDNS finder asks for."""
 MAX_REASONS: Final = 8
@@ -46,8 +46,8 @@ class Candidate:
 
     url: str
     """URL of the `manifest.json`."""
-    origin: str
-    """The finder that yielded it: `lan`, `url` or `cache`."""
+    finder: str
+    """The kind of the finder that yielded it: `lan`, `url` or `cache`."""
     document: bytes | None = None
     """The manifest, if the finder has it already."""
     service_name: str = ""
@@ -89,7 +89,7 @@ class Finder(Protocol):
     """Finds candidates in one way."""
 
     @property
-    def origin(self) -> str:
+    def kind(self) -> str:
         """The finder's name in the policy's `discovery.order`."""
 
     def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:

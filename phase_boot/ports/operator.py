@@ -71,7 +71,7 @@ class CandidateOption:
     """A candidate that was found, untrusted like every candidate."""
 
     url: str
-    origin: str
+    finder: str
     refused: str | None
     """The reason for which it was refused before in this boot; None if it was not."""
 

@@ -42,7 +42,7 @@ class WorkerClient:
     ``control`` is the socket over which the worker receives one socket for each request.
     """
 
-    origin = "lan"
+    kind = "lan"
 
     def __init__(self, control: socket.socket, *, reply_seconds: float = REPLY_SECONDS) -> None:
         self._control = control
@@ -76,7 +76,7 @@ class WorkerClient:
                     continue
                 url, _, service_name = text_of(payload).partition("\n")
                 if url:
-                    yield Candidate(url=url, origin=self.origin, service_name=service_name)
+                    yield Candidate(url=url, finder=self.kind, service_name=service_name)
 
     async def read(
         self,

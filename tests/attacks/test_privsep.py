@@ -132,10 +132,10 @@ async def test_endless_candidates_come_to_an_end() -> None:
             await anext(finding)
 
 
-async def test_a_candidate_of_the_worker_is_bounded_and_of_lan_origin() -> None:
+async def test_a_candidate_of_the_worker_is_bounded_and_of_the_finder_lan() -> None:
     answer = frame(FrameKind.FOUND, b"cache:" + b"\x1b" * 9000) + frame(FrameKind.END)
     async with taken_over(lambda: answer) as other:
         (candidate,) = [each async for each in other.find(QUEST)]
     assert isinstance(candidate, Candidate)
     assert len(candidate.url) <= MAX_TEXT
-    assert (candidate.origin, candidate.document) == ("lan", None)
+    assert (candidate.finder, candidate.document) == ("lan", None)

@@ -55,7 +55,7 @@ def test_a_stick_boots_what_a_neighbour_serves(
             assert reported["mode"] == "internet"
 
         assert moves(machine) == STRAIGHT_ON
-        assert {event.text("origin") for event in machine.events_named("candidate.found")} == {
+        assert {event.text("finder") for event in machine.events_named("candidate.found")} == {
             "lan"
         }
         came_from = sources(machine.events_named("fetch.done"))

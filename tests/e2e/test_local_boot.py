@@ -52,7 +52,7 @@ def test_local_boots_from_cache_with_the_cable_out(
             assert report.text("version") == str(published.manifest.version)
             assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
             assert ("net_up", "offline", "discover") in moves(machine)
-            assert machine.events_named("candidate.found")[0].text("origin") == "cache"
+            assert machine.events_named("candidate.found")[0].text("finder") == "cache"
             assert set(sources(machine.events_named("fetch.done")).values()) == {"store"}
             hello, second = receipts(machine, published)
             assert hello.mode == "local"

@@ -51,7 +51,7 @@ def test_nobody_offers_anything_until_a_person_saves_a_report_and_types_a_url(
             "save",
             "url",
         ]
-        assert [event.text("origin") for event in machine.events_named("candidate.found")] == [
+        assert [event.text("finder") for event in machine.events_named("candidate.found")] == [
             "url"
         ]
         assert [move for move in moves(machine) if "shell" in move] == [

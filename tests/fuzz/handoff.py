@@ -11,8 +11,8 @@ from phase_boot.handoff.document import (
     SCHEMA,
     BadHandoff,
     CachePartition,
+    ManifestSource,
     Network,
-    Origin,
     document,
     read,
 )
@@ -56,7 +56,7 @@ TARGET = Target(
                 guid="7068a5e0-0000-8000-8000-000000000003",
                 location="/pci0000:00/0000:00:03.0/virtio",
             ),
-            origin=Origin(
+            manifest_source=ManifestSource(
                 manifest="http://192.0.2.7:8080/stable/amd64/manifest.json?a=b",
                 provider="http://192.0.2.7:8080/?a=b",
             ),

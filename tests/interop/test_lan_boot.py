@@ -112,7 +112,7 @@ def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
     assert status == 0, console_output
     assert "phase.version=2025.11.12" in console_output
     (found,) = [event for event in events if event["event"] == "candidate.found"]
-    assert found["origin"] == "lan"
+    assert found["finder"] == "lan"
     done = {event["artifact"]: event for event in events if event["event"] == "fetch.done"}
     assert set(done) == set(FILES)
     stored = policy.parent / "store" / "cas" / "sha256"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from phase_boot.content.digest import Digest
 from phase_boot.drill import sample_manifest as manifests
 from phase_boot.drill.sample_manifest import NOW, ROOTFS
-from phase_boot.handoff.document import Network, Origin, document
+from phase_boot.handoff.document import ManifestSource, Network, document
 from phase_boot.trust.verify import verify
 from tests.support.manifests import REQUIREMENTS, TRUST
 
@@ -20,7 +20,7 @@ def handed_over(
     *,
     mode: str = "internet",
     sources: Mapping[str, str] | None = None,
-    origin: Origin | None = None,
+    manifest_source: ManifestSource | None = None,
     **fields: object,
 ) -> bytes:
     raw = manifests.signed(manifests.document(**fields))
@@ -29,7 +29,7 @@ def handed_over(
         mode=mode,
         manifest=manifest,
         network=LINK,
-        origin=origin,
+        manifest_source=manifest_source,
         sources=sources or {},
         journal=(),
     )

@@ -24,7 +24,7 @@ async def discover(ports: Ports, boot: BootContext) -> Step:
     for url in urls:
         is_banned = server_of(url) in boot.banned_origins
         if not is_banned and url not in boot.rejected_urls | deferred:
-            return _found(ports, boot, Candidate(url=url, origin="url"))
+            return _found(ports, boot, Candidate(url=url, finder="url"))
     waiting = next_due(boot.deferred, boot.rejected_urls)
     if waiting is not None:
         # Verify deferred it, because its failure may pass; it is asked again when the pause ends.
@@ -36,7 +36,7 @@ async def discover(ports: Ports, boot: BootContext) -> Step:
 
 
 def _found(ports: Ports, boot: BootContext, candidate: Candidate) -> Step:
-    ports.emit(CandidateFound(url=candidate.url, origin=candidate.origin))
+    ports.emit(CandidateFound(url=candidate.url, finder=candidate.finder))
     return Step(Trigger.FOUND, replace(boot, candidate=candidate))
 
 

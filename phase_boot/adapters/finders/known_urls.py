@@ -10,12 +10,12 @@ from phase_boot.ports.finder import Candidate, DiscoveryQuery
 class UrlFinder:
     """Yields the URLs of the policy and of the kernel command line, and a typed one."""
 
-    origin = "url"
+    kind = "url"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         """Yield the URLs in order."""
         for url in query.urls:
-            yield Candidate(url=url, origin=self.origin)
+            yield Candidate(url=url, finder=self.kind)
 
 
 class CachedManifestFinder:
@@ -24,10 +24,10 @@ class CachedManifestFinder:
     The manifest is verified again: it may have expired, or a newer root may revoke its signer.
     """
 
-    origin = "cache"
+    kind = "cache"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
         """Yield the newest verified manifest, if there is one."""
         if query.newest_manifest is not None:
             url = f"cache:{query.channel}/{query.arch}"
-            yield Candidate(url=url, origin=self.origin, document=query.newest_manifest)
+            yield Candidate(url=url, finder=self.kind, document=query.newest_manifest)

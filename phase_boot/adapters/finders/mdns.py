@@ -61,7 +61,7 @@ LOOPBACK: Final = "lo"
 class MdnsFinder:
     """Implements `ports.finder.Finder`; zeroconf is imported for the first search."""
 
-    origin = "lan"
+    kind = "lan"
 
     def __init__(
         self, find_interfaces: Callable[[], frozenset[MulticastInterface]] = multicast_interfaces
@@ -198,7 +198,7 @@ class Browser:
             return
         self._count[sender] += 1
         self._urls.add(url)
-        candidate = Candidate(url=url, origin=MdnsFinder.origin, service_name=name[:MAX_NAME])
+        candidate = Candidate(url=url, finder=MdnsFinder.kind, service_name=name[:MAX_NAME])
         if last_resort:
             asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, self._put, candidate)
         else:

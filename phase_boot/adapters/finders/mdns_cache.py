@@ -39,7 +39,7 @@ MAX_QUESTIONS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Origin of a packet: interface index, address family and source address."""
+    """Source of a packet: interface index, address family and source address."""
 
     index: int
     family: int

@@ -77,7 +77,7 @@ async def choose_candidate(
     Raises:
         TerminalClosed: the terminal is gone.
     """
-    rows = [(offer.url, offer.origin, offer.refused) for offer in options]
+    rows = [(offer.url, offer.finder, offer.refused) for offer in options]
     lines = list(screen.numbered(rows, columns=session.columns))
     summary = f"{len(options)} found. The one you choose is verified like any other."
     header = ["", *screen.fitted(summary, session.columns - 1)]

@@ -22,8 +22,8 @@ from phase_boot.handoff.document import (
     BadHandoff,
     CachePartition,
     Handoff,
+    ManifestSource,
     Network,
-    Origin,
     document,
     read,
 )
@@ -48,7 +48,7 @@ CACHE = CachePartition(
     guid="7068a5e0-0000-8000-8000-000000000003",
     location="/pci0000:00/0000:00:14.0/usb/-1/-1:1.0/host/target:0:0/:0:0:0",
 )
-ORIGIN = Origin(
+MANIFEST_SOURCE = ManifestSource(
     manifest="https://[2001:db8::7]:8080/os/stable/amd64/manifest.json?key=1",
     provider="https://[2001:db8::7]:8080/os?key=1",
 )
@@ -59,7 +59,7 @@ GOOD = document(
     manifest=VERIFIED,
     network=LINK,
     cache=CACHE,
-    origin=ORIGIN,
+    manifest_source=MANIFEST_SOURCE,
     sources=SOURCES,
     journal=LINES,
 )
@@ -78,7 +78,7 @@ def test_what_the_boot_wrote_is_read_in_the_target() -> None:
         signers=(PUBLISHER.keyid,),
         network=LINK,
         cache=CACHE,
-        origin=ORIGIN,
+        manifest_source=MANIFEST_SOURCE,
         sources=MappingProxyType(SOURCES),
         journal=LINES,
     )
@@ -102,11 +102,11 @@ def test_private_mode_hands_over_nothing_of_the_way_here() -> None:
         manifest=VERIFIED,
         network=LINK,
         cache=CACHE,
-        origin=ORIGIN,
+        manifest_source=MANIFEST_SOURCE,
         sources=SOURCES,
         journal=LINES,
     )
-    assert read(raw).origin is None
+    assert read(raw).manifest_source is None
     assert b"2001:db8" not in raw
     assert read(raw).cache is None
     assert b"192.0.2" not in raw
@@ -145,33 +145,33 @@ def test_a_cache_that_is_not_one_partition_at_one_place_is_refused(cache: object
 @pytest.mark.parametrize(
     "origin",
     [
-        {"manifest": ORIGIN.manifest},
-        {"manifest": ORIGIN.manifest, "provider": "", "mirrors": ""},
+        {"manifest": MANIFEST_SOURCE.manifest},
+        {"manifest": MANIFEST_SOURCE.manifest, "provider": "", "mirrors": ""},
         {"manifest": "", "provider": ""},
         {"manifest": "store", "provider": ""},
         {"manifest": "file:///etc/passwd", "provider": ""},
         {"manifest": "http://user@192.0.2.7/", "provider": ""},
-        {"manifest": ORIGIN.manifest, "provider": "http://a/\n"},
-        {"manifest": ORIGIN.manifest, "provider": "http://" + "a" * 5000},
-        {"manifest": ORIGIN.manifest, "provider": [ORIGIN.provider]},
-        [ORIGIN.manifest],
+        {"manifest": MANIFEST_SOURCE.manifest, "provider": "http://a/\n"},
+        {"manifest": MANIFEST_SOURCE.manifest, "provider": "http://" + "a" * 5000},
+        {"manifest": MANIFEST_SOURCE.manifest, "provider": [MANIFEST_SOURCE.provider]},
+        [MANIFEST_SOURCE.manifest],
     ],
 )
-def test_an_origin_that_is_not_two_urls_is_refused(origin: object) -> None:
+def test_a_manifest_source_that_is_not_two_urls_is_refused(origin: object) -> None:
     with pytest.raises(BadHandoff, match="origin"):
         read(changed(origin=origin))
 
 
-def test_an_origin_that_no_reader_takes_is_left_out() -> None:
+def test_a_manifest_source_that_no_reader_takes_is_left_out() -> None:
     raw = document(
         mode="local",
         manifest=VERIFIED,
         network=LINK,
-        origin=Origin(manifest="cache:stable", provider=""),
+        manifest_source=ManifestSource(manifest="cache:stable", provider=""),
         sources=SOURCES,
         journal=LINES,
     )
-    assert read(raw).origin is None
+    assert read(raw).manifest_source is None
     assert read(raw).journal == LINES
 
 

@@ -84,7 +84,7 @@ ONCE = "no other line repeats it"
 PEER = "what another machine or the network said"
 WORDS = "free text for a person"
 UNCHECKABLE: Mapping[tuple[str, str], str] = {
-    ("candidate.found", "origin"): PEER,
+    ("candidate.found", "finder"): PEER,
     ("candidate.found", "url"): "unless that candidate is asked later",
     ("candidate.refused", "code"): "beyond its form: plugins have codes of their own",
     ("candidate.refused", "reason"): WORDS,

@@ -8,14 +8,16 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
-from phase_boot.handoff.document import Origin
+from phase_boot.handoff.document import ManifestSource
 from phase_boot.plasma.boot_record import BootRecord, InvalidHandoff
 from policies.model import Mode
 from tests.support.handed_over import PROVIDER_URL, RUNNING, handed_over
 from tests.support.manifests import REQUIREMENTS, SECOND
 from tests.support.receipts import booted, job_table
 
-ORIGIN = Origin(manifest=f"{PROVIDER_URL}/stable/amd64/manifest.json", provider=PROVIDER_URL)
+SOURCE = ManifestSource(
+    manifest=f"{PROVIDER_URL}/stable/amd64/manifest.json", provider=PROVIDER_URL
+)
 
 
 def changed(raw: bytes, **fields: object) -> bytes:
@@ -36,24 +38,24 @@ def test_the_jobs_of_the_manifest_come_along() -> None:
 
 def test_the_provider_of_the_manifest_comes_before_those_of_artifacts() -> None:
     sources = {"kernel": "https://far.example", "initramfs": PROVIDER_URL, "rootfs": "store"}
-    record = BootRecord.of(handed_over(sources=sources, origin=ORIGIN), RUNNING)
+    record = BootRecord.of(handed_over(sources=sources, manifest_source=SOURCE), RUNNING)
     assert record.providers == (PROVIDER_URL, "https://far.example")
     assert record.sources == (*record.providers, "https://mirror.example/stable")
 
 
 def test_a_provider_with_a_query_is_asked_without_it_too() -> None:
-    origin = Origin(manifest=f"{ORIGIN.manifest}?key=1", provider=f"{PROVIDER_URL}?key=1")
-    record = BootRecord.of(handed_over(origin=origin), RUNNING)
+    source = ManifestSource(manifest=f"{SOURCE.manifest}?key=1", provider=f"{PROVIDER_URL}?key=1")
+    record = BootRecord.of(handed_over(manifest_source=source), RUNNING)
     assert record.providers == (f"{PROVIDER_URL}?key=1", PROVIDER_URL)
 
 
 def test_a_manifest_outside_the_mirror_layout_has_no_provider() -> None:
-    origin = Origin(manifest=f"{PROVIDER_URL}/m.json", provider="")
-    assert BootRecord.of(handed_over(origin=origin), RUNNING).providers == ()
+    source = ManifestSource(manifest=f"{PROVIDER_URL}/m.json", provider="")
+    assert BootRecord.of(handed_over(manifest_source=source), RUNNING).providers == ()
 
 
 def test_journal_lines_name_no_provider() -> None:
-    line = json.dumps({"event": "manifest.verified", "seq": 1, "url": ORIGIN.manifest})
+    line = json.dumps({"event": "manifest.verified", "seq": 1, "url": SOURCE.manifest})
     record = BootRecord.of(changed(handed_over(), journal=[line]), RUNNING)
     assert record.providers == ()
 
@@ -67,7 +69,7 @@ def test_in_private_mode_no_provider_is_contacted() -> None:
     raw = changed(
         handed_over(mode="private"),
         sources={"rootfs": PROVIDER_URL},
-        origin={"manifest": ORIGIN.manifest, "provider": PROVIDER_URL},
+        origin={"manifest": SOURCE.manifest, "provider": PROVIDER_URL},
     )
     record = BootRecord.of(raw, RUNNING)
     assert record.private

@@ -31,14 +31,14 @@ QUEST = DiscoveryQuery(arch=Arch.ARM64, channel="stable", seconds=1, urls=())
 class Finder:
     """A finder whose candidates depend on the channel's name."""
 
-    origin = "lan"
+    kind = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate | Ignored, None]:
-        yield Candidate(url=f"http://one/{query.channel}/{query.arch}", origin=self.origin)
+        yield Candidate(url=f"http://one/{query.channel}/{query.arch}", finder=self.kind)
         yield Ignored("evil\N{RIGHT-TO-LEFT OVERRIDE}")
         if query.channel == "broken":
             raise FinderFailed("mDNS cannot be used on this network")
-        yield Candidate(url="http://two", origin=self.origin)
+        yield Candidate(url="http://two", finder=self.kind)
 
 
 class Fetcher:

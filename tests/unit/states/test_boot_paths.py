@@ -287,7 +287,7 @@ def test_mdns_that_cannot_be_used_leaves_the_url() -> None:
     scenario.finder_broken = True
     scenario.platform.url = scenario.fetcher.manifest_url("peer")
     assert scenario.run() is State.TARGET
-    assert scenario.of("candidate.found")[0]["origin"] == "url"
+    assert scenario.of("candidate.found")[0]["finder"] == "url"
 
 
 def test_the_lan_is_asked_before_the_url_of_the_policy() -> None:
@@ -296,7 +296,7 @@ def test_the_lan_is_asked_before_the_url_of_the_policy() -> None:
     )
     scenario.platform.table["discovery"]["urls"] = [scenario.fetcher.manifest_url("far")]
     assert scenario.run() is State.TARGET
-    assert [event["origin"] for event in scenario.of("candidate.found")] == ["lan"]
+    assert [event["finder"] for event in scenario.of("candidate.found")] == ["lan"]
 
 
 def test_a_url_that_was_typed_is_tried_first_after_a_failure() -> None:
@@ -307,7 +307,7 @@ def test_a_url_that_was_typed_is_tried_first_after_a_failure() -> None:
     assert scenario.run() is State.TARGET
     assert_booted(scenario)
     assert scenario.walk.states.count(State.SHELL) == 1
-    assert scenario.of("candidate.found")[-1]["origin"] == "url"
+    assert scenario.of("candidate.found")[-1]["finder"] == "url"
 
 
 def test_a_kernel_that_is_not_taken_goes_by_chainload_to_the_shell() -> None:

@@ -56,7 +56,7 @@ def test_a_source_that_is_busy_delays_no_other() -> None:
     assert scenario.of("manifest.verified")[0]["url"] == scenario.fetcher.manifest_url("good")
 
 
-def test_a_source_of_a_later_origin_is_asked_while_one_on_the_lan_is_busy() -> None:
+def test_a_source_of_a_later_finder_is_asked_while_one_on_the_lan_is_busy() -> None:
     scenario = lan_scenario(busy=busy(1e9), good=good_server())
     scenario.lan_urls = scenario.lan_urls[:1]
     scenario.platform.table["discovery"]["urls"] = [scenario.fetcher.manifest_url("good")]
@@ -128,7 +128,7 @@ def test_a_flood_of_busy_sources_ends_and_is_bounded() -> None:
 
 
 def test_a_pause_that_a_source_asked_for_outlives_the_attempt() -> None:
-    candidate = Candidate(url="http://m/m.json", origin="url")
+    candidate = Candidate(url="http://m/m.json", finder="url")
     entry = Deferred.new(candidate, 100.0)
     asked = entry.after(FetchFailed("503", retryable=True, retry_after=120), now=100.0, chance=0.5)
     assert (asked.due, asked.patient) == (220.0, False)
@@ -139,7 +139,7 @@ def test_a_pause_that_a_source_asked_for_outlives_the_attempt() -> None:
 
 
 def test_a_source_that_failed_often_is_asked_once_in_a_later_attempt() -> None:
-    candidate = Candidate(url="http://m/m.json", origin="url")
+    candidate = Candidate(url="http://m/m.json", finder="url")
     entry = Deferred.new(candidate, 0.0)
     for _ in range(10):
         entry = entry.after(FetchFailed("refused", retryable=True), now=40.0, chance=0.0)

@@ -61,7 +61,7 @@ def test_with_the_cable_out_the_version_on_cache_boots() -> None:
     assert offline.run() is State.TARGET
     assert offline.kexec.kernel == KERNEL
     assert [move["trigger"] for move in offline.of("transition")][1] == "offline"
-    assert offline.of("candidate.found")[0]["origin"] == "cache"
+    assert offline.of("candidate.found")[0]["finder"] == "cache"
     assert {event["source"] for event in offline.of("fetch.done")} == {"store"}
 
 
@@ -69,7 +69,7 @@ def test_on_a_lan_where_nobody_has_anything_the_version_on_cache_boots() -> None
     cache = booted_once()
     lonely = local(lan_scenario(), cache)
     assert lonely.run() is State.TARGET
-    assert lonely.of("candidate.found")[0]["origin"] == "cache"
+    assert lonely.of("candidate.found")[0]["finder"] == "cache"
 
 
 def test_a_newer_version_of_a_neighbour_is_preferred_to_the_one_on_cache() -> None:

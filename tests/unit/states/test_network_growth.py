@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Later, Link, str, float]] = {
 class Announced:
     """Finds the provider once a link has an address of its network, as mDNS does."""
 
-    origin = "lan"
+    kind = "lan"
 
     def __init__(self, network: FakeNetwork, prefix: str, url: str) -> None:
         self._network, self._prefix, self._url = network, prefix, url
@@ -72,7 +72,7 @@ class Announced:
                 except TimeoutError:
                     return
                 if _has(links, self._prefix):
-                    yield Candidate(url=self._url, origin=self.origin)
+                    yield Candidate(url=self._url, finder=self.kind)
 
 
 class Reachable(FakeFetcher):
@@ -151,27 +151,27 @@ def test_a_cable_that_never_rests_does_not_keep_a_boot_busy_for_ever() -> None:
 
 
 class HangingFinder:
-    origin = "lan"
+    kind = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it hangs
         await asyncio.sleep(1e9)
-        yield Candidate(url=URL, origin=self.origin)
+        yield Candidate(url=URL, finder=self.kind)
 
 
 class RaisingFinder:
-    origin = "lan"
+    kind = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it raises
         raise RuntimeError("a plugin's fault")
-        yield Candidate(url=URL, origin=self.origin)
+        yield Candidate(url=URL, finder=self.kind)
 
 
 class FloodingFinder:
-    origin = "lan"
+    kind = "lan"
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:  # noqa: ARG002 - it floods
         for number in range(10_000):
-            yield Candidate(url=f"http://{number}/", origin=self.origin)
+            yield Candidate(url=f"http://{number}/", finder=self.kind)
         await asyncio.sleep(1e9)
 
 

@@ -147,7 +147,7 @@ def test_a_candidate_can_be_chosen_and_is_tried_first() -> None:
     assert bad.refused is not None
     assert other.refused is not None
     assert good == CandidateOption(
-        url=scenario.fetcher.manifest_url("good"), origin="lan", refused=None
+        url=scenario.fetcher.manifest_url("good"), finder="lan", refused=None
     )
     assert scenario.of("candidate.found")[-1]["url"] == good.url
 
@@ -205,7 +205,7 @@ def test_a_finder_that_is_out_of_order_leaves_what_the_others_find() -> None:
     scenario.finder_broken = True
     scenario.platform.url = scenario.fetcher.manifest_url("bad")
     scenario.run()
-    assert [offer.origin for offer in scenario.operator.offered[0]] == ["url"]
+    assert [offer.finder for offer in scenario.operator.offered[0]] == ["url"]
 
 
 def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None:

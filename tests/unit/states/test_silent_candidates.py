@@ -42,8 +42,8 @@ def test_a_silent_neighbour_delays_no_url_of_the_policy() -> None:
     scenario.platform.table["discovery"]["urls"] = [scenario.fetcher.manifest_url("good")]
     assert scenario.run() is State.TARGET
     assert verified_at(scenario) < 0.5
-    origins = [event["origin"] for event in scenario.of("candidate.found")]
-    assert origins == ["lan", "url"]
+    finders = [event["finder"] for event in scenario.of("candidate.found")]
+    assert finders == ["lan", "url"]
 
 
 def test_a_neighbour_that_answers_is_alone_asked() -> None:

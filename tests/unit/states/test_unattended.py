@@ -32,7 +32,7 @@ class LateProviders:
     """Implements `ports.finder.Finder`: each URL is announced from a time on."""
 
     announced: dict[str, float]
-    origin: str = "lan"
+    kind: str = "lan"
     asked: list[float] = field(default_factory=list)
 
     async def find(self, query: DiscoveryQuery) -> AsyncGenerator[Candidate, None]:
@@ -43,7 +43,7 @@ class LateProviders:
             if since > due:
                 break
             await asyncio.sleep(max(0.0, since - now()))
-            yield Candidate(url=url, origin=self.origin)
+            yield Candidate(url=url, finder=self.kind)
         await asyncio.sleep(max(0.0, due - now()))
 
 

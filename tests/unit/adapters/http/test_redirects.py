@@ -171,7 +171,7 @@ def test_a_redirect_that_is_not_followed_is_named(
 
 
 @pytest.mark.parametrize(
-    ("origin", "allowed"),
+    ("start", "allowed"),
     [
         (Scope.OWN, {Scope.OWN, Scope.LINK, Scope.PRIVATE, Scope.PUBLIC}),
         (Scope.LINK, {Scope.LINK, Scope.PRIVATE, Scope.PUBLIC}),
@@ -180,7 +180,7 @@ def test_a_redirect_that_is_not_followed_is_named(
     ],
 )
 def test_a_redirect_leads_to_nothing_nearer_than_its_server(
-    origin: Scope, allowed: set[Scope]
+    start: Scope, allowed: set[Scope]
 ) -> None:
     examples = {
         Scope.OWN: "127.0.0.1",
@@ -192,11 +192,11 @@ def test_a_redirect_leads_to_nothing_nearer_than_its_server(
     for scope, host in examples.items():
         going = way("http://mirror.example/x")
         if scope in allowed:
-            going.follow(f"http://{host}/y", origin)
+            going.follow(f"http://{host}/y", start)
             assert going.url.host == host
         else:
             with pytest.raises(FetchFailed):
-                going.follow(f"http://{host}/y", origin)
+                going.follow(f"http://{host}/y", start)
 
 
 def test_what_a_far_server_may_not_do_it_may_not_do_by_a_second_redirect() -> None:

@@ -215,7 +215,7 @@ async def test_the_journal_is_paged_from_its_end(person: ConsoleUser) -> None:
 async def test_a_candidate_is_chosen_by_its_number(person: ConsoleUser) -> None:
     offers = [
         CandidateOption(
-            url=f"http://{n}/\x1b[2J{'x' * 200}", origin="lan", refused="it \x07lies" if n else None
+            url=f"http://{n}/\x1b[2J{'x' * 200}", finder="lan", refused="it \x07lies" if n else None
         )
         for n in range(15)
     ]
@@ -233,7 +233,7 @@ async def test_a_candidate_is_chosen_by_its_number(person: ConsoleUser) -> None:
 
 @pytest.mark.parametrize("typed", ["\r\r", "\x03", "\x04"])
 async def test_no_candidate_need_be_chosen(person: ConsoleUser, typed: str) -> None:
-    offers = [CandidateOption(url=f"http://{n}/", origin="lan", refused=None) for n in range(3)]
+    offers = [CandidateOption(url=f"http://{n}/", finder="lan", refused=None) for n in range(3)]
     task = asyncio.create_task(operator(person).choose(offers))
     await person.see("Number")
     person.type(typed)
