@@ -33,6 +33,7 @@ from image.bench.results import (
 from image.bench.update_inputs import root_images
 from image.errors import BuildError
 from image.lab.namespace import environment
+from image.lab.nginx import nginx_command
 from image.lab.provider_process import PROGRAM
 from phase_boot.app import edge
 from phase_boot.content.arch import Arch
@@ -49,13 +50,6 @@ MB: Final = 1_000_000
 SECONDS: Final = 600
 ARCH: Final = Arch.parse(os.uname().machine)
 CASYNC_CHUNKS: Final = "16384:65536:262144"
-_NGINX: Final = """daemon off; master_process off; user root root; pid {0}/nginx.pid;
-error_log {0}/nginx.log; events {{}}
-http {{ access_log off; max_ranges 9999; client_body_temp_path {0}/1; proxy_temp_path {0}/2;
-fastcgi_temp_path {0}/3; uwsgi_temp_path {0}/4; scgi_temp_path {0}/5;
-server {{ listen 127.0.0.1:{1}; root {2}; }} }}
-"""
-_COUNT_SENT: Final = ("access_log off;", "log_format sent '$bytes_sent'; access_log {0}/sent sent;")
 RUNS: Final = 3
 """Runs of our own command and of zsync, whose times are compared."""
 
@@ -240,11 +234,13 @@ def _in_folder(fetch: Callable[[Path, Path, Path], Cost], old: Path, new: Path) 
 
 @contextmanager
 def _serving(folder: Path, *, counted: bool = False) -> Iterator[None]:
-    configuration = folder / "nginx.conf"
-    text = _NGINX.replace(*_COUNT_SENT) if counted else _NGINX
-    configuration.write_text(text.format(folder, PORT, folder))
-    log = str(folder / "nginx.log")
-    with subprocess.Popen(["/usr/sbin/nginx", "-c", str(configuration), "-e", log]) as process:
+    log = f"log_format sent '$bytes_sent'; access_log {folder}/sent sent;"
+    http = f"""\
+        {log if counted else "access_log off;"}
+        max_ranges 9999;
+        server {{ listen 127.0.0.1:{PORT}; root {folder}; }}
+        """
+    with subprocess.Popen(nginx_command(folder, http)) as process:
         try:
             time.sleep(1)
             yield

@@ -19,6 +19,7 @@ from typing import IO, Final
 
 from image.lab.namespace import LabError
 from image.lab.network import BRIDGE, Lab
+from image.lab.nginx import nginx_command
 
 FIRST_HOST: Final = 10
 """The last number of the address of host 0."""
@@ -129,12 +130,14 @@ class Host(Netns):
 
     def start_nginx(self, site: Path) -> subprocess.Popen[bytes]:
         """Serve the folder `site` as plain files."""
-        configuration = self.folder / "nginx.conf"
-        configuration.write_text(_nginx(self.folder, site.absolute()))
-        log = self.folder / "nginx.log"
-        process = self.start(
-            ["nginx", "-p", str(self.folder), "-c", str(configuration), "-e", str(log)]
-        )
+        http = f"""\
+            access_log off;
+            sendfile on;
+            tcp_nopush on;
+            keepalive_requests 100000;
+            server {{ listen {PORT}; root {site.absolute()}; }}
+            """
+        process = self.start(nginx_command(self.folder, http))
         self.wait_for_port()
         return process
 
@@ -201,26 +204,3 @@ _SILENT_SERVER: Final = textwrap.dedent(
         held.append(server.accept())
     """
 )
-
-
-def _nginx(folder: Path, site: Path) -> str:
-    temporary = "\n    ".join(
-        f"{name}_temp_path {folder}/{name};"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return textwrap.dedent(f"""\
-        daemon off;
-        master_process off;
-        user root root;
-        pid {folder}/nginx.pid;
-        error_log {folder}/nginx.log;
-        events {{ worker_connections 512; }}
-        http {{
-            access_log off;
-            {temporary}
-            sendfile on;
-            tcp_nopush on;
-            keepalive_requests 100000;
-            server {{ listen {PORT}; root {site}; }}
-        }}
-        """)

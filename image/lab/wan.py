@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from image.lab.certificates import Certificate
 from image.lab.namespace import LabError
 from image.lab.netns import Netns
 from image.lab.network import BRIDGE, IPV4, Lab
+from image.lab.nginx import LOG, nginx_command
 
 ADDRESS: Final = "203.0.113.10"
 """The server's address, from TEST-NET-3 (RFC 5737), which the Internet does not use."""
@@ -62,9 +62,22 @@ class WanNetwork(Netns):
         """
         folder = self._lab.folder / "mirror"
         folder.mkdir()
-        (folder / "nginx.conf").write_text(_nginx(folder, site.absolute(), name, certificate))
-        log = folder / "nginx.log"
-        argv = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(log)]
+        access_log = folder / "access.log"
+        argv = nginx_command(
+            folder,
+            f"""\
+            access_log {access_log};
+            sendfile on;
+            server {{
+                listen 443 ssl;
+                listen 80;
+                server_name {name};
+                ssl_certificate {certificate.chain};
+                ssl_certificate_key {certificate.key};
+                root {site.absolute()};
+            }}
+            """,
+        )
         with (folder / "output").open("wb") as out:
             process = self.popen(argv, stdout=out, stderr=out)
         deadline = time.monotonic() + _START_SECONDS
@@ -72,12 +85,12 @@ class WanNetwork(Netns):
             if process.poll() is not None or time.monotonic() > deadline:
                 output = " ".join(
                     (folder / each).read_text(errors="replace").strip()
-                    for each in ("nginx.log", "output")
+                    for each in (LOG, "output")
                     if (folder / each).exists()
                 )
                 raise LabError(f"nginx did not start; install nginx-light. Its output: {output}")
             time.sleep(0.05)
-        return folder / "access.log"
+        return access_log
 
     def set_forwarding(self, *, enabled: bool) -> None:
         """Let the router forward packets, or drop them silently."""
@@ -142,32 +155,3 @@ def start_name_server(lab: Lab, names: Mapping[str, str]) -> subprocess.Popen[by
             raise LabError(f"dnsmasq does not serve DNS at {IPV4}: {output.strip()}")
         time.sleep(0.02)
     return server
-
-
-def _nginx(folder: Path, site: Path, name: str, certificate: Certificate) -> str:
-    # One process, of the only user that a user namespace has.
-    return textwrap.dedent(f"""\
-        daemon off;
-        master_process off;
-        user root root;
-        pid {folder}/nginx.pid;
-        error_log {folder}/nginx.log;
-        events {{ worker_connections 64; }}
-        http {{
-            access_log {folder}/access.log;
-            client_body_temp_path {folder}/body;
-            proxy_temp_path {folder}/proxy;
-            fastcgi_temp_path {folder}/fastcgi;
-            uwsgi_temp_path {folder}/uwsgi;
-            scgi_temp_path {folder}/scgi;
-            sendfile on;
-            server {{
-                listen 443 ssl;
-                listen 80;
-                server_name {name};
-                ssl_certificate {certificate.chain};
-                ssl_certificate_key {certificate.key};
-                root {site};
-            }}
-        }}
-        """)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from image.lab.nginx import nginx_configuration
 from tests.support.required_programs import needed
 
 
@@ -30,37 +31,25 @@ class Real:
 
 
 def nginx(site: Path, port: int, other: int) -> str:
-    folder = site.parent
-    temporary = "\n".join(
-        f"{name}_temp_path {folder}/{name};"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return textwrap.dedent(f"""\
-        daemon off;
-        master_process off;
-        pid {folder}/nginx.pid;
-        error_log {folder}/nginx.log;
-        events {{}}
-        http {{
-            access_log off;
-            {temporary}
-            server {{
-                listen 127.0.0.1:{port};
-                listen 127.0.0.1:{other};
-                root {site};
-                location /whole/ {{ alias {site}/; max_ranges 0; }}
-                location /packed/ {{ alias {site}/; gzip_static always; max_ranges 0; }}
-                location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
-                location /away/ {{
-                    rewrite ^/away/(.*)$ http://127.0.0.1:{other}/$1 redirect;
-                }}
-                location /signed/ {{
-                    if ($arg_sig != "a%2Fb") {{ return 403; }}
-                    alias {site}/;
-                }}
+    http = f"""\
+        access_log off;
+        server {{
+            listen 127.0.0.1:{port};
+            listen 127.0.0.1:{other};
+            root {site};
+            location /whole/ {{ alias {site}/; max_ranges 0; }}
+            location /packed/ {{ alias {site}/; gzip_static always; max_ranges 0; }}
+            location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+            location /away/ {{
+                rewrite ^/away/(.*)$ http://127.0.0.1:{other}/$1 redirect;
+            }}
+            location /signed/ {{
+                if ($arg_sig != "a%2Fb") {{ return 403; }}
+                alias {site}/;
             }}
         }}
-        """)
+        """
+    return nginx_configuration(site.parent, http)
 
 
 def caddy(site: Path, port: int, other: int) -> str:

@@ -1,0 +1,39 @@
+"""nginx as one process in the foreground that writes only below one folder."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Final
+
+PROGRAM: Final = "/usr/sbin/nginx"
+"""Its path in Debian; the PATH of an ordinary user leaves this folder out."""
+LOG: Final = "nginx.log"
+"""Name of the error log in the folder."""
+_TEMPORARY: Final = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def nginx_configuration(folder: Path, http: str) -> str:
+    """Return a configuration with the directives `http`, whose files are all in `folder`."""
+    # `user root root`: root is the only user of a user namespace.
+    return (
+        textwrap.dedent(f"""\
+            daemon off;
+            master_process off;
+            user root root;
+            pid {folder}/nginx.pid;
+            error_log {folder}/{LOG};
+            events {{ worker_connections 512; }}
+            http {{
+            """)
+        + "".join(f"    {name}_temp_path {folder}/{name};\n" for name in _TEMPORARY)
+        + textwrap.indent(textwrap.dedent(http), "    ")
+        + "}\n"
+    )
+
+
+def nginx_command(folder: Path, http: str) -> list[str]:
+    """Write the configuration with the directives `http` to `folder`; return the command."""
+    file = folder / "nginx.conf"
+    file.write_text(nginx_configuration(folder, http))
+    return [PROGRAM, "-p", str(folder), "-c", str(file), "-e", str(folder / LOG)]
