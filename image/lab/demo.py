@@ -13,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,11 +125,16 @@ class DemoMachine:
         )
 
     def _show(self, event: Event) -> None:
-        if event.name == REPORT:
-            _write(f"{event.at:8.2f}s  target {event.text('version')} reports\n")
-            return
-        stamp = {"event": event.name, "seq": event.seq, "at": event.at}
-        self._console.show({**stamp, **event.fields})
+        show_event(event, self._console, _write)
+
+
+def show_event(event: Event, console: Console, write: Callable[[str], object]) -> None:
+    """Print an event of the seed as the seed's console does, and the target's report by `write`."""
+    if event.name == REPORT:
+        write(f"{event.at:8.2f}s  target {event.text('version')} reports\n")
+        return
+    stamp = {"event": event.name, "seq": event.seq, "at": event.at}
+    console.show({**stamp, **event.fields})
 
 
 def _boot(demo_machine: DemoMachine, manifest: Manifest, site: Path) -> None:
