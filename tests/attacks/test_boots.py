@@ -328,7 +328,7 @@ def test_clock_in_1970_on_a_stick_that_has_booted_since() -> None:
     assert refusals(again) == ["manifest.expired"]
 
 
-def test_clock_in_1970_and_a_manifest_from_far_ahead_are_told_apart_from_expiry() -> None:
+def test_clock_in_1970_and_a_manifest_from_far_ahead_are_distinguished_from_expiry() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.clock = VirtualClock(datetime(1970, 1, 1, tzinfo=UTC))
     assert_nothing_ran(scenario)

@@ -208,7 +208,7 @@ def test_gateways_that_fail_in_every_way_stop_no_mirror() -> None:
     assert download.banned <= {"http://liar"}
 
 
-def test_signed_trap_asks_no_more_than_its_bounds_allow() -> None:
+def test_a_signed_trap_dag_causes_no_requests_beyond_the_bounds() -> None:
     trap = gateway_of(DATA, CHUNKS)
     trap.files[ROOT] = trap.files[LOWEST]
     download = download_of(trap=trap)

@@ -102,7 +102,7 @@ def test_a_device_or_a_folder_is_no_key(place: str) -> None:
         {"memory": 10**1000},
     ],
 )
-def test_a_key_that_asks_for_all_memory_or_all_day_is_refused_unopened(
+def test_a_key_with_an_excessive_cost_is_refused_unopened(
     sealed: Path, fields: dict[str, object]
 ) -> None:
     changed(sealed, **fields)

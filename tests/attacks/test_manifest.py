@@ -187,7 +187,7 @@ def test_rollback_below_the_floor() -> None:
         judge(signed(document(version="2025.09.30")))
 
 
-def test_a_stranger_learns_nothing_about_what_is_wanted() -> None:
+def test_a_refused_signature_reveals_nothing_about_the_requirements() -> None:
     """Whatever else is wrong with a manifest, an unsigned one is refused for that alone."""
     with pytest.raises(UntrustedSigner):
         judge(signed(document(arch="arm64", expires="x", version="1"), UNTRUSTED_KEY))
@@ -256,7 +256,7 @@ def test_cutting_and_inserting_is_refused_or_changes_nothing_that_is_used(
     assert verified.manifest == USED
 
 
-def test_every_single_bit_of_a_signature_counts() -> None:
+def test_any_flipped_bit_of_a_signature_is_detected() -> None:
     body = document()
     entry = signature(body)
     good = base64.b64decode(entry["sig"])

@@ -25,12 +25,12 @@ def no_file(name: str) -> bytes:
         pytest.param(b"\xff\xfe", "no TOML", id="not UTF-8"),
     ],
 )
-def test_input_that_would_keep_the_parser_busy_is_refused(raw: bytes, reason: str) -> None:
+def test_input_that_would_take_the_parser_long_is_refused(raw: bytes, reason: str) -> None:
     with pytest.raises(PolicyError, match=reason):
         parse_policy(raw, read=no_file)
 
 
-def test_the_longest_key_is_refused_for_what_it_says() -> None:
+def test_the_longest_key_is_refused_for_its_content() -> None:
     raw = b".".join([b"a"] * (MAX_DOTS + 1)) + b" = 1"
     with pytest.raises(PolicyError, match="missing"):
         parse_policy(raw, read=no_file)

@@ -131,7 +131,7 @@ async def test_a_receipt_that_never_comes(site: Path) -> None:
         assert (await ask(provider.port, MANIFEST)).status == 200
 
 
-async def test_made_up_machines_fill_the_folder_and_push_no_honest_one_out(site: Path) -> None:
+async def test_receipts_of_invented_nodes_evict_no_honest_one(site: Path) -> None:
     limits = Limits(nodes=4, grace_seconds=1)
     async with running(site, limits) as provider:
         statuses = []
@@ -169,7 +169,7 @@ def made_up(number: int) -> bytes:
     return sign_receipt(key, receipt(node=key.keyid))
 
 
-async def test_made_up_machines_of_some_addresses_do_not_keep_another_address_out(
+async def test_invented_nodes_of_some_addresses_do_not_block_another_address(
     site: Path,
 ) -> None:
     limits = Limits(nodes=12, nodes_per_address=8, grace_seconds=1)

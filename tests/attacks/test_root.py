@@ -80,7 +80,7 @@ def test_root_signed_by_the_new_keys_only() -> None:
     assert_not_followed(signed_root(body, SECOND_KEEPER), RootNotByPrevious)
 
 
-def test_root_signed_by_old_and_new_keys_replaces_the_keeper() -> None:
+def test_root_signed_by_old_and_new_keys_replaces_the_root_keys() -> None:
     after = chain().extended(
         signed_root(root_document(2, root=role(SECOND_KEEPER)), ROOT_KEY, SECOND_KEEPER)
     )
@@ -222,7 +222,7 @@ def test_malformed_roots_are_refused_like_manifests() -> None:
     assert_not_followed(doubled, DuplicateKey)
 
 
-def test_small_order_key_keeps_no_root() -> None:
+def test_small_order_key_signs_no_root() -> None:
     """A key for which everything verifies under lax rules is as good as no key."""
     weak = "ed25519:" + "01" + "00" * 31
     body = root_document(2, root={"keys": [weak], "threshold": 1})
@@ -232,7 +232,7 @@ def test_small_order_key_keeps_no_root() -> None:
     assert_not_followed(raw, RootNotBySelf)
 
 
-def test_every_single_bit_of_a_root_counts() -> None:
+def test_any_flipped_bit_of_a_root_is_detected() -> None:
     for position in range(len(ROOT_2)):
         for bit in range(8):
             mutated = bytearray(ROOT_2)
@@ -244,7 +244,7 @@ def test_every_single_bit_of_a_root_counts() -> None:
             assert after.identity == chain().extended(ROOT_2).identity
 
 
-def test_endless_roots_are_followed_so_far_and_no_further() -> None:
+def test_endless_roots_are_followed_up_to_the_bound() -> None:
     root = chain().extended(ROOT_2).newest
     assert isinstance(root, Root)
     longest = Chain(first_root(), (root,) * MAX_ROOTS)
@@ -261,7 +261,7 @@ def test_policy_that_names_keys_follows_no_root() -> None:
     assert fixed.trust("stable", NOW) == TRUST
 
 
-def test_anchor_that_nobody_signed() -> None:
+def test_trusted_root_without_a_signature() -> None:
     with pytest.raises(RootNotBySelf):
         load_trusted(json.dumps(root_document()).encode())
     with pytest.raises(RootNotBySelf):

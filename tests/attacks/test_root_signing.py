@@ -145,7 +145,7 @@ def test_a_root_cannot_write_to_the_terminal(
     assert all(char.isprintable() or char == "\n" for char in shown)
 
 
-def test_a_signature_by_a_key_without_a_say_completes_nothing(workdir: Path) -> None:
+def test_a_signature_by_an_unlisted_key_completes_nothing(workdir: Path) -> None:
     path = str(draft(workdir))
     before = draft(workdir).read_bytes()
     assert main(["root", "sign", path, "--key", f"{workdir}/stranger"]) == 1
@@ -185,7 +185,7 @@ def test_a_crash_while_a_root_is_completed_leaves_a_draft(workdir: Path, number:
         (lambda _: b"x" * 70000, "1 BAD"),
     ],
 )
-def test_a_bad_link_is_named_and_what_comes_after_it_too(
+def test_an_invalid_root_of_the_chain_is_named_and_its_successors_too(
     workdir: Path, damage: object, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert callable(damage)

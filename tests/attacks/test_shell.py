@@ -86,7 +86,7 @@ def test_no_sequence_of_answers_boots_what_was_refused(
         assert MenuAction.ROOT_SHELL not in scenario.operator.performed
 
 
-def test_every_way_out_of_the_shell_begins_anew_or_ends() -> None:
+def test_every_exit_of_the_shell_restarts_or_ends_the_run() -> None:
     ways = {edge.target for edge in EDGES if edge.source is State.SHELL}
     assert ways == {State.INIT, State.OFF}
     assert HANDLER.leads == {Trigger.RETRY, Trigger.AUTO_RETRY, Trigger.LEAVE}

@@ -192,7 +192,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE.keys())
-async def test_a_hostile_order_is_neither_believed_nor_touched(stick: Stick, raw: bytes) -> None:
+async def test_a_hostile_one_shot_entry_is_neither_trusted_nor_changed(
+    stick: Stick, raw: bytes
+) -> None:
     (stick.efivars / f"{ONE_SHOT}-{LOADER}").write_bytes(raw)
     assert await stick.loader.unstage() == 0
     assert stick.one_shot == raw
@@ -210,7 +212,7 @@ async def test_a_secure_boot_variable_that_cannot_be_read_counts_as_on(stick: St
     assert (await stick.loader.staging_support()).secure_boot
 
 
-async def test_a_firmware_that_forgets_what_it_was_told(stick: Stick, tmp_path: Path) -> None:
+async def test_a_firmware_that_drops_the_one_shot_variable(stick: Stick, tmp_path: Path) -> None:
     class Forgetful(EfiVariables):
         def text(self, name: str, vendor: str) -> str | None:
             found = super().text(name, vendor)

@@ -37,7 +37,7 @@ ENDS = dict.fromkeys(SCENARIOS, State.TARGET) | {
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_boot_without_a_fault_keeps_every_promise(name: str) -> None:
+def test_a_boot_without_a_fault_holds_every_invariant(name: str) -> None:
     assert drilled(name, Plan()).end is ENDS[name]
 
 
@@ -49,7 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("name", "fault"), cells, ids=ids)
 
 
-def test_a_single_fault(name: str, fault: Fault) -> None:
+def test_one_fault_in_a_boot_breaks_no_invariant(name: str, fault: Fault) -> None:
     run = drilled(name, Plan((fault,)))
     assert run.plan.injected
     if passes(name, fault):
@@ -83,7 +83,7 @@ def once(cells: Iterable[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
     return [(name, fault) for fault, name in chosen.items()]
 
 
-def test_one_scenario_each_covers_every_fault_of_all_scenarios() -> None:
+def test_the_reduced_matrix_covers_every_fault() -> None:
     chosen = once(CELLS)
     assert set(chosen) <= set(CELLS)
     faults = [fault for _, fault in chosen]
@@ -91,12 +91,12 @@ def test_one_scenario_each_covers_every_fault_of_all_scenarios() -> None:
     assert set(faults) == {fault for _, fault in CELLS}
 
 
-def test_one_scenario_each_keeps_every_fault_that_must_end_well() -> None:
+def test_the_reduced_matrix_keeps_every_fault_after_which_a_retry_boots() -> None:
     end_well = {fault for name, fault in CELLS if passes(name, fault)}
     assert {fault for name, fault in once(CELLS) if passes(name, fault)} == end_well
 
 
-def test_every_port_of_the_world_is_under_fault() -> None:
+def test_the_matrix_covers_every_port() -> None:
     modules = [
         import_module(found.name)
         for found in pkgutil.iter_modules(phase_boot.ports.__path__, "phase_boot.ports.")
@@ -112,19 +112,19 @@ def test_every_port_of_the_world_is_under_fault() -> None:
     assert written - set(ports_within(Ports, Journal)) == {ReceiptUploader, PeerResponder}
 
 
-def test_every_member_of_every_port_is_asked_by_some_scene() -> None:
+def test_the_scenarios_call_every_member_of_every_port() -> None:
     struck = {fault.point.member for _, fault in CELLS}
     assert set(all_members()) - struck == set()
 
 
-def test_every_state_that_runs_asks_something_of_the_world() -> None:
+def test_every_state_has_an_injection_point() -> None:
     states = {
         each.point.state for scenario in SCENARIOS.values() for each in injection_points(scenario)
     }
     assert {state.value for state in State if state not in TERMINAL} <= states
 
 
-def test_every_fault_strikes_every_kind_of_member_that_it_can() -> None:
+def test_each_kind_of_fault_is_injected_into_each_member_that_it_applies_to() -> None:
     struck: dict[str, set[FaultKind]] = {}
     for _, fault in CELLS:
         struck.setdefault(fault.point.member, set()).add(fault.kind)
@@ -140,7 +140,7 @@ def test_every_fault_strikes_every_kind_of_member_that_it_can() -> None:
         assert (FaultKind.REFUSE in faults) is bool(all_members()[member].raises), member
 
 
-def test_what_a_port_hands_out_is_under_fault_too() -> None:
+def test_ports_that_a_port_returns_are_covered_too() -> None:
     names = {port.__name__ for port in ports_within(Ports, Journal)}
     assert {"Disk", "StateFiles", "Sink"} <= names
     assert {member.name for member in members_of(_named("Disk"))} >= {

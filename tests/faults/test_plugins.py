@@ -174,7 +174,9 @@ def test_a_plugin_that_misbehaves_is_contained(own: Handler, misbehaviour: Misbe
 @pytest.mark.parametrize(
     "misbehaviour", MISBEHAVIOURS, ids=[each.__name__ for each in MISBEHAVIOURS]
 )
-def test_a_shell_that_misbehaves_is_told_to_whoever_started_us(misbehaviour: Misbehaviour) -> None:
+def test_a_shell_that_misbehaves_ends_the_run_and_reports_its_failure(
+    misbehaviour: Misbehaviour,
+) -> None:
     shell = next(handler for handler in OWN_HANDLERS if handler.state is State.SHELL)
     run = misbehaving(replace(shell, budget=100.0), misbehaviour, "stranded")
     assert run.end is State.OFF
@@ -185,7 +187,7 @@ def test_a_shell_that_misbehaves_is_told_to_whoever_started_us(misbehaviour: Mis
     assert run.tasks == []
 
 
-def test_an_interrupt_by_a_person_is_no_plugin_s_misdeed() -> None:
+def test_a_keyboard_interrupt_ends_the_run() -> None:
     async def interrupted(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
         raise KeyboardInterrupt
 
@@ -194,7 +196,7 @@ def test_an_interrupt_by_a_person_is_no_plugin_s_misdeed() -> None:
         misbehaving(own, interrupted, "internet")
 
 
-def test_a_handler_that_never_takes_notice_is_left_alone() -> None:
+def test_a_handler_that_ignores_cancellation_is_abandoned() -> None:
     async def stubborn(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
         while (left := 1e5 - asyncio.get_running_loop().time()) > 0:
             try:

@@ -15,7 +15,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seed", [one] if one is not None else range(many))
 
 
-def test_a_boot_with_several_faults(seed: int) -> None:
+def test_several_random_faults_break_no_invariant(seed: int) -> None:
     name, plan = random_plan(str(seed), count=2 + seed % 5)
     drilled(name, plan)
 

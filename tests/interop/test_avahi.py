@@ -124,7 +124,7 @@ def test_a_new_version_is_announced_in_place_of_the_old(
     assert {texts(found)["manifest_cid"] for found in ours} == {provider.cid()}
 
 
-def test_what_is_offered_no_more_is_withdrawn_and_so_is_all_at_the_end(
+def test_announcements_of_removed_versions_are_withdrawn_and_all_at_the_end(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     provider = Provider(lab, tmp_path)
@@ -144,7 +144,7 @@ def test_what_is_offered_no_more_is_withdrawn_and_so_is_all_at_the_end(
     assert len(provider.events_of("announce.withdrawn")) == 2
 
 
-def test_a_name_that_avahi_has_taken_is_left_to_it(
+def test_a_name_that_avahi_has_claimed_is_not_used(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     publish = needed("avahi-publish", "avahi-utils")
@@ -156,7 +156,7 @@ def test_a_name_that_avahi_has_taken_is_left_to_it(
     assert names == {(spelled(NAME), "9"), (f"{spelled(NAME)}-2", "8070")}
 
 
-def test_a_host_that_claims_every_name_does_not_keep_a_provider_silent(
+def test_a_host_that_claims_every_name_does_not_stop_the_announcement(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     claimed = tmp_path / "claimed"
@@ -169,7 +169,7 @@ def test_a_host_that_claims_every_name_does_not_keep_a_provider_silent(
     wait_until(lambda: ";8070;" in found.read_text(), claimed)
 
 
-def test_a_machine_of_the_same_name_is_not_taken_for_us(
+def test_a_machine_of_the_same_name_is_not_confused_with_the_provider(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     publish = needed("avahi-publish", "avahi-utils")

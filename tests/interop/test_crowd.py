@@ -77,7 +77,7 @@ def publish(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     return keyid
 
 
-def test_machines_that_begin_at_once_have_most_of_it_from_one_another(
+def test_machines_that_start_together_get_most_bytes_from_peers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyid = publish(tmp_path, capsys)

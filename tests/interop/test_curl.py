@@ -64,7 +64,7 @@ async def test_curl_takes_a_range(site: Path, tmp_path: Path) -> None:
     assert (tmp_path / "tail").read_bytes() == DATA[-5:]
 
 
-async def test_curl_knows_what_it_has_by_its_etag(site: Path, tmp_path: Path) -> None:
+async def test_curl_revalidates_by_etag(site: Path, tmp_path: Path) -> None:
     tag = str(tmp_path / "tag")
     async with running(site) as provider:
         await curl(provider, "--etag-save", tag, "--output", str(tmp_path / "got"))

@@ -84,7 +84,7 @@ def lie(lab: Lab, tmp_path: Path, count: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("count", [0, 26, 64, 5000])
-def test_a_provider_is_found_beside_any_number_of_liars(
+def test_a_provider_is_found_among_false_announcements(
     lab: Lab, machine: AvahiHost, tmp_path: Path, count: int
 ) -> None:
     publish(machine, tmp_path)
@@ -119,7 +119,7 @@ def test_on_a_network_of_ipv6_alone_a_provider_is_found(
     assert GOOD4 not in finder.found()
 
 
-def test_on_a_wire_without_any_router_the_link_local_address_has_its_interface(
+def test_without_a_router_the_link_local_address_has_its_interface(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     for family in ("-4", "-6"):
@@ -137,7 +137,7 @@ def test_on_a_wire_without_any_router_the_link_local_address_has_its_interface(
     )
 
 
-def test_an_interface_that_comes_later_is_looked_at_then(
+def test_an_interface_that_comes_later_is_searched(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     lab.run(["ip", "link", "set", BRIDGE, "down"])
@@ -151,7 +151,7 @@ def test_an_interface_that_comes_later_is_looked_at_then(
     finder.wait_for(GOOD4)
 
 
-def test_a_cable_that_is_out_and_in_again_is_looked_at_again(
+def test_a_reconnected_cable_is_searched_again(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     finder = Finder(lab, tmp_path, 30)
@@ -164,7 +164,7 @@ def test_a_cable_that_is_out_and_in_again_is_looked_at_again(
     finder.wait_for(GOOD4)
 
 
-def test_without_any_network_the_finder_says_so(lab: Lab, tmp_path: Path) -> None:
+def test_without_a_network_the_finder_reports_it(lab: Lab, tmp_path: Path) -> None:
     log = tmp_path / "finder"
     words = ["unshare", "--net", sys.executable, "-m", "tests.support.mdns_finder", "1"]
     with log.open("wb") as out:

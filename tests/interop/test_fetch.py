@@ -33,7 +33,7 @@ def test_a_store_is_filled_and_a_second_time_nothing_is_fetched(
         assert one.sent < sent + 100_000
 
 
-def test_of_three_mirrors_one_lies_and_the_store_is_filled_all_the_same(
+def test_of_three_mirrors_one_sends_wrong_bytes_and_the_store_is_filled(
     environment: FetchEnvironment,
 ) -> None:
     with (
@@ -103,7 +103,7 @@ def test_two_at_once_fill_one_store(environment: FetchEnvironment) -> None:
     environment.assert_filled()
 
 
-def test_what_is_not_signed_by_whom_the_policy_trusts_is_not_fetched(
+def test_a_manifest_of_an_untrusted_publisher_is_not_fetched(
     environment: FetchEnvironment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -115,7 +115,7 @@ def test_what_is_not_signed_by_whom_the_policy_trusts_is_not_fetched(
     assert not (environment.store / "cas/sha256").exists()
 
 
-def test_a_policy_that_keeps_nothing_is_said_to(
+def test_a_policy_without_a_cache_is_reported(
     environment: FetchEnvironment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["policy", "--mode", "private", "--key", "ed25519:" + "0" * 64]) == 0
@@ -136,7 +136,7 @@ def test_a_policy_that_keeps_nothing_is_said_to(
         (["http://127.0.0.1:1", "--gateway", "http://h/?x"], "it has a query"),
     ],
 )
-def test_a_url_that_is_none_is_refused_before_anything_is_asked(
+def test_an_invalid_url_is_refused_before_any_request(
     environment: FetchEnvironment, words: list[str], reason: str
 ) -> None:
     url, *more = words

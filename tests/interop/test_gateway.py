@@ -99,7 +99,7 @@ async def test_a_gateway_and_a_mirror_are_asked_together(environment: FetchEnvir
     assert gave == {one.url, url_of(provider)}
 
 
-async def test_a_gateway_whose_blocks_are_others_is_left_and_named(
+async def test_a_gateway_with_wrong_blocks_is_banned_and_named(
     environment: FetchEnvironment,
 ) -> None:
     environment.publish()
@@ -127,7 +127,7 @@ async def test_a_gateway_whose_blocks_are_others_is_left_and_named(
         ("http://gate.example/ipfs", "what stands before /ipfs"),
     ],
 )
-def test_a_gateway_that_is_none_is_refused_before_anybody_is_asked(
+def test_an_invalid_gateway_url_is_refused_before_any_request(
     environment: FetchEnvironment, gateway: str, reason: str
 ) -> None:
     done = fetched(environment, "http://127.0.0.1:1", gateway)

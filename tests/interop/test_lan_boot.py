@@ -120,7 +120,7 @@ def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
     assert {path.name for path in stored.iterdir()} == {e["sha256"] for e in done.values()}
 
 
-def test_a_machine_that_booted_hands_on_what_it_booted(lab: Lab, policy: Path) -> None:
+def test_a_booted_machine_serves_its_version(lab: Lab, policy: Path) -> None:
     publisher = serving(lab, policy.parent / "site")
     assert dry_run(lab, policy)[0] == 0
     stop(publisher)

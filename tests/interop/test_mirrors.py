@@ -214,7 +214,7 @@ def scripted(manner: Manner, asked: Counter[str] | None = None) -> Callable[[str
 
 
 @pytest.mark.parametrize("manner", ANSWERS.values(), ids=ANSWERS)
-async def test_right_bytes_are_used_whatever_the_head_says(manner: Manner) -> None:
+async def test_correct_bytes_are_used_despite_false_headers(manner: Manner) -> None:
     async with server(scripted(manner)) as base:
         await fetched_from(base)
 
@@ -247,7 +247,7 @@ async def test_a_document_over_plain_http_that_another_host_has_is_not_taken_but
     assert mirrored.moved == []
 
 
-async def test_a_loop_is_named_and_the_mirror_is_no_liar() -> None:
+async def test_a_redirect_loop_is_named_and_does_not_ban_the_mirror() -> None:
     asked: Counter[str] = Counter()
 
     def to_itself(head: str, _data: bytes) -> bytes:
@@ -276,7 +276,7 @@ async def test_a_server_that_is_busy_is_asked_again_when_it_said() -> None:
     assert "it answered HTTP 503" in " ".join(mirrored.reasons)
 
 
-async def test_while_one_asks_for_a_long_pause_the_others_are_asked() -> None:
+async def test_during_the_pause_of_one_server_the_others_are_requested() -> None:
     async with (
         server(lambda _: ok(b"", "Retry-After: 100000", status="429 Slow")) as busy,
         server(scripted(ranged("bytes {first}-{last}/{size}"))) as good,

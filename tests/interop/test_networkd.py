@@ -104,14 +104,14 @@ def of_the_seed(found: ReadBack) -> list[str]:
     return [each for each in found.sentences if not each.startswith(OWN)]
 
 
-def test_what_private_asks_of_networkd_takes_effect(tmp_path: Path) -> None:
+def test_the_settings_of_private_take_effect_in_networkd(tmp_path: Path) -> None:
     found = read_back(PRIVATE, tmp_path)
     assert of_the_seed(found) == []
     # A lease and a client of both families were there to be judged.
     assert sorted(found.identifiers) == ["card0 DUID", "card0 IAID", "card0 client"], found.states
 
 
-def test_what_internet_asks_of_networkd_breaks_privates_promises_and_leads_beyond_the_lan(
+def test_the_settings_of_internet_break_the_private_promises_and_add_a_route(
     tmp_path: Path,
 ) -> None:
     found = read_back(WIRED, tmp_path)

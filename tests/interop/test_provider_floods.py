@@ -99,7 +99,7 @@ async def test_600_connections_do_not_keep_another_address_out(
             assert await download(port, HONEST) == DATA
 
 
-async def test_a_classroom_behind_one_address_is_served_during_a_flood(
+async def test_many_clients_behind_one_address_are_served_during_a_flood(
     provider: tuple[int, int],
 ) -> None:
     _, port = provider

@@ -50,13 +50,13 @@ def by_hand(folder: Path, raw: bytes, **given: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])
-def test_the_page_judges_the_vectors_as_we_do(case: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_gives_each_vector_our_verdict(case: dict[str, Any], tmp_path: Path) -> None:
     raw = base64.b64decode(case["document"]) + b" " * case.get("spaces", 0)
     done = by_hand(tmp_path, raw)
     assert (done.returncode == 0) == (case["verdict"] == "ok"), done.stderr
 
 
-def test_the_page_says_no_to_any_changed_bit(tmp_path: Path) -> None:
+def test_the_page_rejects_any_changed_bit(tmp_path: Path) -> None:
     for place in range(0, len(GOOD), len(GOOD) // 40):
         raw = bytearray(GOOD)
         raw[place] ^= 1 << place % 8

@@ -187,7 +187,7 @@ def key_that_was_not_yet_trusted(site: Path) -> None:
         "signed by a key of a root that is not there",
     ],
 )
-def test_the_page_says_no_to_what_was_changed(change: Callable[[Path], None], site: Path) -> None:
+def test_the_page_rejects_changed_documents(change: Callable[[Path], None], site: Path) -> None:
     change(site)
     assert not by_hand(site)
 
@@ -206,7 +206,7 @@ def test_the_page_says_no_to_what_was_changed(change: Callable[[Path], None], si
     ],
     ids=["current", "delegation expired", "manifest expired", "issued in the future"],
 )
-def test_the_page_judges_dates(
+def test_the_page_checks_dates(
     delegation: str, dates: dict[str, str], *, verdict: bool, site: Path
 ) -> None:
     publisher = {"keys": [key(1).keyid], "threshold": 1, "expires": delegation}

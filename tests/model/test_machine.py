@@ -53,7 +53,7 @@ def _promising(handler: Handler, planted: list[Edge]) -> Handler:
     return promised
 
 
-def test_the_machine_holds_in_every_run(judge: Judge) -> None:
+def test_the_model_holds_its_properties_in_every_run(judge: Judge) -> None:
     verdict = judge()
     assert verdict.errors == ()
     assert verdict.dead == ()

@@ -22,14 +22,14 @@ def drill(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_seed_tells_the_same_story_in_every_process() -> None:
+def test_a_seed_gives_the_same_output_in_every_process() -> None:
     first, again = (drill("--seed", "7", "--faults", "3") for _ in range(2))
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout == again.stdout
     assert first.stdout.startswith("Drill 7: ")
 
 
-def test_faults_are_marked_and_every_invariant_is_judged(
+def test_faults_are_marked_and_every_invariant_is_checked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["drill", "--seed", "7", "--faults", "3"]) == 0
@@ -48,7 +48,9 @@ def test_the_mode_can_be_chosen(mode: str, capsys: pytest.CaptureFixture[str]) -
     assert f"mode {mode}" in capsys.readouterr().out
 
 
-def test_without_a_seed_one_is_drawn_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_seed_a_random_one_is_drawn_and_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert cli.main(["drill"]) == 0
     output = capsys.readouterr().out
     seed = output.removeprefix("Drill ").partition(":")[0]
@@ -56,7 +58,7 @@ def test_without_a_seed_one_is_drawn_and_named(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == output
 
 
-def test_a_broken_promise_is_told_and_is_a_failure() -> None:
+def test_a_broken_invariant_is_printed_and_fails_the_drill() -> None:
     lines: list[str] = []
     run = _a_run()
     run.descriptors = {99}

@@ -41,7 +41,7 @@ def test_a_kept_case_belongs_to_a_target() -> None:
     assert {folder.name for folder in CORPUS.glob("*")} <= set(NAMES)
 
 
-def test_a_reader_that_hangs_is_caught_even_if_it_refuses_in_the_end() -> None:
+def test_a_parser_that_hangs_fails_the_target_even_if_it_refuses_the_input() -> None:
     calls = []
 
     def slow(data: bytes) -> None:
@@ -66,7 +66,7 @@ except TookTooMuch:
 """
 
 
-def test_a_reader_that_swells_is_caught() -> None:
+def test_a_parser_that_allocates_too_much_fails_the_target() -> None:
     # In a process of its own, whose largest size so far is known to be small.
     done = subprocess.run([sys.executable, "-c", HUNGRY], capture_output=True, cwd=ROOT, check=True)
     assert done.stdout == b"caught\n"

@@ -88,7 +88,7 @@ def test_no_function_is_longer_than_60_lines() -> None:
 
 
 @pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc"])
-def test_no_module_is_a_drawer_for_anything(name: str) -> None:
+def test_no_module_is_named_after_odds_and_ends(name: str) -> None:
     assert [path for path in SOURCES if name in {path.stem, path.parent.name}] == []
 
 

@@ -98,13 +98,13 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "canonical"), GOOD.items())
-def test_a_sound_url_is_read_and_nothing_encoded_is_changed(text: str, canonical: str) -> None:
+def test_a_valid_url_is_read_and_its_encoding_is_unchanged(text: str, canonical: str) -> None:
     assert str(Url.parse(text)) == canonical
     assert Url.parse(canonical) == Url.parse(text)
 
 
 @pytest.mark.parametrize(("text", "reason"), BAD.items())
-def test_what_is_no_url_is_refused_in_one_sentence(text: str, reason: str) -> None:
+def test_an_invalid_url_is_refused_in_one_sentence(text: str, reason: str) -> None:
     with pytest.raises(BadUrl, match=reason) as caught:
         Url.parse(text)
     assert str(caught.value).isprintable()
@@ -188,7 +188,7 @@ def test_the_query_of_a_signed_url_is_kept_for_the_files_beside_it() -> None:
         ("mirror.example", Scope.NAME),
     ],
 )
-def test_how_far_away_an_address_is(host: str, scope: Scope) -> None:
+def test_the_scope_of_an_address_is_classified(host: str, scope: Scope) -> None:
     assert scope_of(host) is scope
 
 
@@ -206,12 +206,12 @@ def test_how_far_away_an_address_is(host: str, scope: Scope) -> None:
         "ftp://10.0.0.1/",
     ],
 )
-def test_a_neighbour_sends_nobody_to_this_machine_or_to_a_link(text: str) -> None:
+def test_a_url_from_the_lan_may_not_name_this_machine_or_a_link_local_address(text: str) -> None:
     with pytest.raises(BadUrl):
         announced(text)
 
 
-def test_a_neighbour_may_name_another_machine_and_a_person_may_name_this_one() -> None:
+def test_a_url_from_the_lan_may_name_another_machine_and_a_typed_one_this_machine() -> None:
     assert str(announced("http://10.0.0.1:8070/x")) == "http://10.0.0.1:8070/x"
     assert str(announced("http://peer.local:8070/x")) == "http://peer.local:8070/x"
     assert Url.parse("http://127.0.0.1:8070/").scope is Scope.OWN
@@ -240,7 +240,7 @@ def test_a_neighbour_may_name_another_machine_and_a_person_may_name_this_one() -
         ("http://[fd00::1]:80/[x]", "http://[fd00::1]/%5Bx%5D"),
     ],
 )
-def test_a_redirect_is_read_as_relative_to_where_it_was_met(reference: str, target: str) -> None:
+def test_a_redirect_is_resolved_relative_to_its_request(reference: str, target: str) -> None:
     assert str(Url.parse("https://h/a/b?q=1").join(reference)) == target
 
 
@@ -248,7 +248,7 @@ def test_a_redirect_is_read_as_relative_to_where_it_was_met(reference: str, targ
     "reference",
     ["ftp://x/", "javascript:alert(1)", "http://u@h/", "http://h:0/", "//", "/\x1b[2J", "data:,x"],
 )
-def test_a_redirect_to_what_is_no_url_is_refused(reference: str) -> None:
+def test_a_redirect_to_an_invalid_url_is_refused(reference: str) -> None:
     with pytest.raises(BadUrl):
         Url.parse("https://h/a").join(reference)
 

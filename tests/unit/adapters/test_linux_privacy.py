@@ -117,7 +117,7 @@ async def test_a_seed_in_private_keeps_every_promise(seed: Seed) -> None:
         ("run/phase-boot/addresses/2", "\nOperation not supported\n", "was not drawn"),
     ],
 )
-async def test_what_did_not_take_effect_is_found(
+async def test_a_setting_that_did_not_take_effect_is_found(
     name: str, text: str, word: str, seed: Seed
 ) -> None:
     await seed.privacy.begin()
@@ -146,7 +146,7 @@ async def test_a_drop_in_that_takes_a_setting_back_is_found(seed: Seed) -> None:
     ],
     ids=["dhcp", "static"],
 )
-async def test_what_a_person_sets_up_keeps_every_promise_too(setup: Setup, seed: Seed) -> None:
+async def test_a_set_up_by_a_person_keeps_every_promise_too(setup: Setup, seed: Seed) -> None:
     await seed.privacy.begin()
     name = "01-phase-link-private.network"
     seed.write(f"run/systemd/network/{name}", files(setup, lan_only=False)[name])
@@ -171,7 +171,7 @@ async def test_a_variable_that_is_changed_added_or_removed_is_named(seed: Seed) 
     assert [name.partition("-")[0] for name in evidence.variables] == ["Added", "BootOrder", "Gone"]
 
 
-async def test_attributes_count_and_what_goes_with_the_power_does_not(seed: Seed) -> None:
+async def test_attributes_are_compared_and_volatile_variables_ignored(seed: Seed) -> None:
     await seed.privacy.begin()
     seed.variable("LoaderTimeExecUSec", b"10", attributes=VOLATILE)
     assert await seed.sentences() == []
@@ -186,7 +186,7 @@ async def test_a_second_run_of_the_daemon_compares_with_what_the_first_found(see
     assert "BootOrder" in (await seed.sentences())[0]
 
 
-async def test_without_a_snapshot_nothing_is_promised(seed: Seed) -> None:
+async def test_without_a_snapshot_the_read_back_fails(seed: Seed) -> None:
     with pytest.raises(Unreadable, match="variables"):
         await seed.privacy.evidence()
 
@@ -200,7 +200,7 @@ async def test_a_machine_without_efi_has_no_variable_to_change(seed: Seed) -> No
 
 
 @pytest.mark.parametrize("name", ["proc/self/mountinfo", "proc/swaps", "etc/hostname", APPLIED])
-async def test_what_cannot_be_read_is_not_promised(name: str, seed: Seed) -> None:
+async def test_an_unreadable_setting_fails_the_read_back(name: str, seed: Seed) -> None:
     await seed.privacy.begin()
     (seed.root / name).unlink()
     with pytest.raises(Unreadable):
@@ -217,7 +217,9 @@ async def test_what_cannot_be_read_is_not_promised(name: str, seed: Seed) -> Non
         ("run/phase-boot/variables.json", "{torn"),
     ],
 )
-async def test_a_file_in_another_format_is_not_promised(name: str, text: str, seed: Seed) -> None:
+async def test_a_file_in_another_format_fails_the_read_back(
+    name: str, text: str, seed: Seed
+) -> None:
     await seed.privacy.begin()
     seed.write(name, text)
     with pytest.raises(Unreadable):
@@ -248,16 +250,14 @@ async def test_a_way_out_of_the_lan_is_found_in_either_family(seed: Seed) -> Non
 
 
 @pytest.mark.parametrize("text", [None, "Iface\ntorn\n", "Iface\neth0 0 0 zz\n"])
-async def test_routes_that_cannot_be_read_are_not_taken_for_none(
-    text: str | None, seed: Seed
-) -> None:
+async def test_unreadable_routes_do_not_count_as_no_routes(text: str | None, seed: Seed) -> None:
     if text is not None:
         seed.write("proc/net/route", text)
     with pytest.raises(Unreadable):
         await seed.privacy.routes()
 
 
-async def test_this_machine_can_be_read(tmp_path: Path) -> None:
+async def test_the_settings_of_the_running_machine_can_be_read(tmp_path: Path) -> None:
     """The real files have the formats that are expected; what they say is the owner's affair."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/hostname").write_text("phase-seed\n")

@@ -73,7 +73,7 @@ def test_a_hand_over_is_replayed_and_its_manifest_checked(
     assert out.endswith("verify -> fetch -> kexec\n")
 
 
-def test_without_a_key_it_says_that_no_signature_was_checked(
+def test_without_a_key_the_output_states_that_no_signature_was_checked(
     run: Callable[..., CommandResult], handover: Path
 ) -> None:
     status, _, err = run(handover)
@@ -156,7 +156,7 @@ def test_a_journal_is_compared_with_its_manifest(
         (["--root", "r.json"], "does not contain the manifest"),
     ],
 )
-def test_a_journal_alone_has_nothing_that_a_key_could_judge(
+def test_a_key_for_a_journal_alone_is_refused(
     run: Callable[..., CommandResult], boot: Run, tmp_path: Path, words: list[str], why: str
 ) -> None:
     journal = tmp_path / "j"

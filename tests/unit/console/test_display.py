@@ -26,7 +26,7 @@ def terminal() -> Iterator[TextIO]:
 
 
 @pytest.mark.parametrize("term", ["dumb", "unknown", "", None])
-def test_a_terminal_of_lines_or_of_no_known_kind_is_sent_no_escape_sequence(
+def test_a_dumb_or_unknown_terminal_gets_no_escape_sequence(
     terminal: TextIO, term: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TERM", raising=False)
@@ -38,7 +38,7 @@ def test_a_terminal_of_lines_or_of_no_known_kind_is_sent_no_escape_sequence(
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_any_other_terminal_is_drawn_on(
+def test_any_other_terminal_gets_escape_sequences(
     terminal: TextIO, no_color: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")

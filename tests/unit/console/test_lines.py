@@ -73,7 +73,7 @@ def test_a_terminal_gets_the_whole_of_a_long_line_folded_to_its_width(columns: i
 @pytest.mark.parametrize(
     ("kept", "seen"), [(True, None), (True, "2026.11.23.86399.1"), (False, None)]
 )
-def test_whom_it_trusts_and_what_it_remembers_is_told_in_full(
+def test_trusted_keys_and_the_stored_state_are_shown_in_full(
     root: int | None, seen: str | None, *, kept: bool
 ) -> None:
     event = {"event": "trust.recalled", "at": 1234, "root": root, "seen": seen, "kept": kept}
@@ -84,7 +84,7 @@ def test_whom_it_trusts_and_what_it_remembers_is_told_in_full(
     assert ("not remembered" in line) is not kept
 
 
-def test_every_rung_of_the_ladder_is_told() -> None:
+def test_each_boot_method_and_its_result_is_shown() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.loader.leftovers = 3
     scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
@@ -103,14 +103,14 @@ def test_every_rung_of_the_ladder_is_told() -> None:
         assert line in text
 
 
-def test_why_the_firmware_starts_a_kernel_is_told_beside_its_name() -> None:
+def test_the_reason_for_chainload_is_shown_beside_the_kernel() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.supported = KexecSupport((), ("kexec is switched off",))
     scenario.run()
     assert "kernel: bzImage 6.12.1-phase; by the firmware: kexec is" in shown(*scenario.events)
 
 
-def test_the_bar_is_drawn_over_itself_and_cleared_by_the_next_line() -> None:
+def test_the_progress_bar_is_redrawn_in_place_and_cleared_by_the_next_line() -> None:
     progress = {"event": "fetch.progress", "at": 1, "artifact": "rootfs", "done": 5, "size": 10}
     text = shown(progress, progress, {"event": "kexec.loaded", "at": 2, "method": "m"})
     assert text.count("\r") == 3
@@ -135,7 +135,7 @@ def test_a_dumb_terminal_gets_folded_lines_and_no_bar() -> None:
 
 
 @pytest.mark.parametrize("columns", [39, 45, 60, 66, 79])
-def test_a_bar_says_how_much_of_how_much_whatever_the_width(columns: int) -> None:
+def test_the_progress_bar_shows_amount_and_total_at_any_width(columns: int) -> None:
     event = {"event": "fetch.progress", "artifact": "rootfs", "done": 5 << 20, "size": 365 << 20}
     bar = progress_bar(event | {"rate": 5 << 20}, columns)
     assert len(bar) <= columns
@@ -154,7 +154,7 @@ def test_an_event_that_is_not_understood_shows_nothing(event: dict[str, object])
     assert line_for(event) is None
 
 
-def test_a_bar_tells_how_fast_it_goes_and_how_long_it_will_take() -> None:
+def test_the_progress_bar_shows_rate_and_remaining_time() -> None:
     event = {"event": "fetch.progress", "artifact": "rootfs", "done": 512 << 20, "size": 1 << 30}
     bar = progress_bar(event | {"rate": 10 << 20})
     assert bar.endswith("512.0 of 1024.0 MiB, 10.0 MiB/s, 0:51 left")
@@ -162,7 +162,7 @@ def test_a_bar_tells_how_fast_it_goes_and_how_long_it_will_take() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, -5, 1, 2**62])
-def test_a_rate_that_cannot_be_draws_a_bar_of_one_line_of_ascii(rate: int) -> None:
+def test_an_impossible_rate_still_draws_one_line_of_ascii(rate: int) -> None:
     event = {"event": "fetch.progress", "artifact": "rootfs", "done": 1 << 30, "size": 1 << 40}
     bar = progress_bar(event | {"rate": rate})
     assert len(bar) <= COLUMNS

@@ -106,7 +106,7 @@ def test_a_pipe_and_a_file_get_nothing(tmp_path: Path) -> None:
         assert got.read() == b""
 
 
-def test_what_is_done_at_once_shows_nothing() -> None:
+def test_a_short_step_shows_no_progress() -> None:
     clock = Clock()
     with pseudo_terminal(80) as (stream, screen), progress(stream, now=clock) as report:
         report("kernel: copy", 1, 2)
@@ -124,7 +124,7 @@ def test_a_step_that_begins_replaces_the_bar_before_it_takes_long() -> None:
     assert screen.text.split("\r")[2].startswith("  rootfs: flush ")
 
 
-def test_the_bar_is_removed_before_an_error_is_told() -> None:
+def test_the_progress_bar_is_removed_before_an_error_is_printed() -> None:
     clock = Clock()
     with (  # noqa: PT012 - both belong to what is tested
         pseudo_terminal(80) as (stream, screen),

@@ -16,6 +16,6 @@ def test_a_digest_round_trips_as_text(data: bytes) -> None:
 @pytest.mark.parametrize(
     "text", ["", "sha256:", "sha256:" + "0" * 63, "sha256:" + "A" * 64, "sha512:" + "0" * 64]
 )
-def test_anything_but_a_sha256_is_no_digest(text: str) -> None:
+def test_text_other_than_a_sha256_is_refused_as_a_digest(text: str) -> None:
     with pytest.raises(ValueError, match="digest"):
         Digest.parse(text)

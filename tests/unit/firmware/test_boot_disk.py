@@ -120,7 +120,7 @@ def test_a_path_to_another_place_does_not_name_it(tail: list[Node], device: Devi
         (path(ROOT, FUNCTION), None),
     ],
 )
-def test_a_path_that_is_not_understood_neither_names_nor_excludes(
+def test_an_unknown_path_neither_matches_nor_excludes_a_disk(
     device_path: DevicePath, at: BusPath | None
 ) -> None:
     assert match(device_path, at) is Verdict.UNKNOWN
@@ -161,7 +161,7 @@ def uncertain(disks: list[Disk], claims: BootVariables) -> tuple[str, bool]:
     "device_path",
     [path(), path(partition=ESP), path(Unknown(1, 4)), path(ROOT, FUNCTION, Unknown(3, 10))],
 )
-def test_of_copies_none_is_taken_where_the_path_does_not_tell_them_apart(
+def test_copies_that_the_path_does_not_distinguish_are_not_used(
     device_path: DevicePath,
 ) -> None:
     assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=device_path)) == (COPIES, False)
@@ -172,12 +172,12 @@ def test_a_controller_that_has_both_copies_names_neither() -> None:
     assert uncertain([USB, NEXT], BootVariables(loader=ESP, path=device_path)) == (COPIES, False)
 
 
-def test_a_copy_whose_place_is_not_understood_keeps_the_named_one_from_being_certain() -> None:
+def test_a_copy_at_an_unknown_location_makes_the_named_one_uncertain() -> None:
     odd = disk("sdx", None)
     assert uncertain([USB, odd], BootVariables(loader=ESP, path=BY_USB)) == (COPIES, False)
 
 
-def test_copies_that_another_kernel_could_not_tell_apart_are_not_taken() -> None:
+def test_copies_that_another_kernel_cannot_distinguish_are_not_used() -> None:
     one, other = disk("sda", USB.bus_path, where="/x"), disk("sdb", NEXT.bus_path, where="/x")
     assert uncertain([one, other], BootVariables(loader=ESP, path=BY_USB)) == (COPIES, False)
 
@@ -199,7 +199,7 @@ def test_the_only_disk_with_the_loaders_partition_needs_no_path() -> None:
     assert booted_disk([USB, FOREIGN], BootVariables(loader=None, path=path(partition=ESP))) is USB
 
 
-def test_nothing_is_certain_where_neither_partition_nor_path_is_told() -> None:
+def test_without_partition_and_path_no_disk_is_certain() -> None:
     assert uncertain([USB], BootVariables(loader=None, path=path())) == (SILENT, False)
 
 

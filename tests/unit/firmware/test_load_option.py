@@ -50,7 +50,7 @@ OVMF_SHELL = bytes.fromhex(
 )
 
 
-def test_what_ovmf_says_of_a_usb_stick() -> None:
+def test_the_load_option_of_ovmf_for_a_usb_stick_is_parsed() -> None:
     assert read_load_option(OVMF_USB) == DevicePath(
         hardware=(PciRoot("0"), Pci(2, 0), Usb(0, 0)), partition=None
     )
@@ -81,11 +81,11 @@ def test_a_path_within_a_firmware_volume_is_no_place_of_a_disk() -> None:
         (node(2, 2, bytes(12) + b"\0\0\0"), Unknown(2, 2)),
     ],
 )
-def test_every_kind_of_node(raw: bytes, expected: object) -> None:
+def test_every_kind_of_device_path_node_is_parsed(raw: bytes, expected: object) -> None:
     assert read_load_option(load_option(raw)).hardware == (expected,)
 
 
-def test_what_comes_after_the_partition_is_not_hardware() -> None:
+def test_nodes_after_the_partition_are_not_part_of_the_hardware_path() -> None:
     path = read_load_option(load_option(PCI_ROOT, pci(3), hard_drive(ESP), FILE, usb(1)))
     assert path == DevicePath(hardware=(PciRoot("0"), Pci(3, 0)), partition=ESP)
     assert read_load_option(load_option(hard_drive(ESP), FILE)) == DevicePath(partition=ESP)

@@ -81,7 +81,7 @@ def test_the_hand_over_reaches_the_kernel_or_the_line_is_refused_by_name(
 @given(SIGNED, st.sampled_from(MODES))
 @example('quiet "', "private")
 @example("quiet -- quiet", "private")
-def test_whatever_is_signed_the_kernel_sees_our_words_with_our_values(
+def test_for_any_signed_line_the_kernel_sees_our_parameters_with_our_values(
     signed: str, mode: str
 ) -> None:
     try:
@@ -107,7 +107,7 @@ def test_our_parser_reads_what_the_kernel_reads(signed: str) -> None:
 
 
 @given(SIGNED)
-def test_a_reader_that_knows_nothing_of_quotes_finds_our_words_first(signed: str) -> None:
+def test_a_parser_without_quotes_finds_our_parameters_first(signed: str) -> None:
     # As `for word in $command_line` of a shell does.
     for mode in ("internet", "local"):
         first: dict[str, str] = {}
@@ -118,7 +118,7 @@ def test_a_reader_that_knows_nothing_of_quotes_finds_our_words_first(signed: str
 
 
 @given(SIGNED)
-def test_a_reader_with_a_shells_quotes_finds_none_but_our_words(signed: str) -> None:
+def test_a_parser_with_shell_quotes_finds_only_our_parameters(signed: str) -> None:
     line = made(signed)
     try:
         words = shlex.split(line)
@@ -130,7 +130,7 @@ def test_a_reader_with_a_shells_quotes_finds_none_but_our_words(signed: str) -> 
 
 
 @given(SIGNED)
-def test_words_that_contradict_nothing_arrive_as_they_were_signed(signed: str) -> None:
+def test_parameters_without_conflict_arrive_as_signed(signed: str) -> None:
     line = parse(signed)
     dropped = set(overridden(line, private=False))
     kept = [(word.name, word.value) for word in line.words if word not in dropped]
@@ -153,13 +153,13 @@ def test_a_line_that_is_too_long_is_refused_with_both_lengths() -> None:
         made("x" * 2000)
 
 
-def test_outside_private_no_word_about_memory_is_touched() -> None:
+def test_outside_private_no_memory_parameter_is_changed() -> None:
     words = "crashkernel=96M mem=384M init_on_free=0"
     assert made(words).endswith(f" {words}")
     assert "init_on_free=1" not in made("quiet")
 
 
-def test_a_long_word_is_cut_in_the_message() -> None:
+def test_a_long_parameter_is_cut_in_the_message() -> None:
     kept = parameter_against_wiping(f"mem={'9' * 500}")
     assert kept is not None
     assert len(kept) < 80

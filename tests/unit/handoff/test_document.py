@@ -90,13 +90,13 @@ def test_the_manifest_arrives_byte_for_byte() -> None:
     assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW).digest == VERIFIED.digest
 
 
-def test_a_boot_without_a_network_says_so() -> None:
+def test_a_boot_without_a_network_records_none() -> None:
     raw = document(mode="local", manifest=VERIFIED, network=None, sources={}, journal=())
     assert read(raw).network is None
     assert read(raw).encode() == raw
 
 
-def test_private_mode_hands_over_nothing_of_the_way_here() -> None:
+def test_private_mode_hands_over_no_origin_network_cache_or_journal() -> None:
     raw = document(
         mode="private",
         manifest=VERIFIED,
@@ -179,7 +179,7 @@ def test_a_manifest_source_that_no_reader_takes_is_left_out() -> None:
     st.lists(st.text(max_size=20), max_size=5),
     st.dictionaries(st.sampled_from("abc"), st.just("store")),
 )
-def test_lines_of_any_kind_come_through(lines: list[str], sources: dict[str, str]) -> None:
+def test_journal_lines_of_any_text_round_trip(lines: list[str], sources: dict[str, str]) -> None:
     raw = document(mode="local", manifest=VERIFIED, network=None, sources=sources, journal=lines)
     assert read(raw).journal == tuple(lines)
     assert dict(read(raw).sources) == sources

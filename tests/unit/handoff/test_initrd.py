@@ -57,7 +57,7 @@ def test_the_kernel_finds_both_archives(compression: str, rootfs: bytes | None) 
         assert names(initrd(raw, rootfs=rootfs)) == ["theirs", *ours]
 
 
-def test_the_model_sees_an_lz4_archive_with_nothing_between() -> None:
+def test_the_model_detects_an_lz4_archive_without_a_gap() -> None:
     raw = packed("lz4", archive([Entry.file("theirs", b"x")]))
     assert raw.startswith(LZ4)
     with pytest.raises(Panic, match="LZ4"):

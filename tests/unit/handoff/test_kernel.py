@@ -74,14 +74,16 @@ def test_a_signature_is_seen_and_its_absence_too(make: Callable[..., bytes]) -> 
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else None,
 )
-def test_what_cannot_be_started_is_refused_by_its_name(head: bytes, message: str) -> None:
+def test_a_file_that_no_kernel_loader_starts_is_refused_by_its_format(
+    head: bytes, message: str
+) -> None:
     with pytest.raises(UnknownKernel) as caught:
         inspect(head)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_header_that_breaks_off_anywhere_is_refused_or_told_apart(name: str) -> None:
+def test_a_truncated_header_is_refused_or_identified(name: str) -> None:
     head = KNOWN[name][0]
     for length in range(min(len(head), 1200)):
         outcome(head[:length])
@@ -105,7 +107,7 @@ def outcome(head: bytes) -> Kernel | None:
 
 
 @given(st.binary(max_size=2048))
-def test_any_bytes_are_told_apart_or_refused(head: bytes) -> None:
+def test_any_bytes_are_identified_or_refused(head: bytes) -> None:
     outcome(head)
 
 
@@ -121,7 +123,7 @@ def test_any_bytes_are_told_apart_or_refused(head: bytes) -> None:
         max_size=3,
     ),
 )
-def test_a_header_that_lies_is_told_apart_or_refused(
+def test_a_false_header_is_identified_or_refused(
     name: str, changes: list[tuple[int, int]], words: list[tuple[int, int]]
 ) -> None:
     head = bytearray(KNOWN[name][0])
@@ -160,7 +162,7 @@ def test_a_kernel_that_is_not_packed_is_started_as_it_is() -> None:
     assert started(bzimage(b"x" * 3_000_000)) == bzimage(b"x" * 3_000_000)
 
 
-def test_a_bomb_is_left_where_its_header_said_it_ends() -> None:
+def test_a_decompression_bomb_is_read_no_further_than_its_stated_size() -> None:
     bomb = gzipped(arm64_image(bytes(8 << 20), size=1 << 20))
     sizes: list[int] = []
     with pytest.raises(UnknownKernel, match="more than its header says"):

@@ -100,6 +100,6 @@ def test_a_pattern_that_matches_nothing_stops_the_build() -> None:
         debian_files.match(["usr/bin/tool"], ["usr/bin/gone"])
 
 
-def test_an_exclamation_mark_takes_away() -> None:
+def test_an_exclamation_mark_excludes_files() -> None:
     paths = ["lib/a.py", "lib/test/b.py"]
     assert debian_files.match(paths, ["lib/*", "!lib/test/*"]) == {"lib/a.py"}

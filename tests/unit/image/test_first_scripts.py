@@ -121,9 +121,7 @@ def test_seed_is_never_that_of_another_publisher(
     assert seed_of(busybox, computer) == (f"{name}p2" if name[-1].isdigit() else f"{name}2")
 
 
-def test_where_only_another_publishers_stick_is_there_nothing_is_taken(
-    busybox: str, computer: Computer
-) -> None:
+def test_the_stick_of_another_publisher_is_not_used(busybox: str, computer: Computer) -> None:
     computer.plug(VIRTIO, FOREIGN)
     computer.loaded_from(ESP)
     assert seed_of(busybox, computer) == ""
@@ -227,7 +225,7 @@ def test_the_target_reads_cache_from_the_hand_over_and_from_no_text_in_it(
     assert output == f"{cache.guid} {cache.location}"
 
 
-def test_a_target_that_was_handed_no_cache_takes_none(busybox: str, computer: Computer) -> None:
+def test_a_target_without_a_handed_over_cache_uses_none(busybox: str, computer: Computer) -> None:
     hand_over(computer, None, sources=("guid", "location"))
     computer.plug(VIRTIO)
     assert run(busybox, computer, TARGET_FILES / "init", TOLD) == ""

@@ -54,7 +54,7 @@ def test_a_file_without_an_authority_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> None:  # noqa: FBT001 - a case
+def test_a_root_shell_is_present_only_by_the_option_of_the_builder(allowed: bool) -> None:  # noqa: FBT001 - a case
     whom = StaticKeys((PUBLISHER.keyid,))
     files = policy_files(TrustConfig(publishers=whom, shell=Shell(root=allowed, unattended=True)))
     for text in files.values():
@@ -62,7 +62,7 @@ def test_a_root_shell_is_there_where_the_builder_was_told_so(allowed: bool) -> N
 
 
 @pytest.mark.parametrize("unattended", [False, True])
-def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(
+def test_the_builders_option_decides_whether_a_stick_retries_unattended(
     unattended: bool,  # noqa: FBT001 - a case
 ) -> None:
     whom = StaticKeys((PUBLISHER.keyid,))
@@ -74,7 +74,7 @@ def test_a_stick_tries_again_by_itself_unless_the_builder_was_told_otherwise(
     assert not parser().parse_args(command).attended
 
 
-def test_only_a_stick_for_the_bench_carries_the_script_that_believes_any_mirror() -> None:
+def test_only_a_stick_for_benchmarks_has_the_unverified_download_script() -> None:
     script = "root/usr/lib/phase-boot/reference.sh"
     holding = [
         measured

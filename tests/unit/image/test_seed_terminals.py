@@ -13,13 +13,13 @@ SHELL: Final = SEED / "phase-boot" / "shell.sh"
 
 
 @pytest.mark.parametrize("name", ["phase-boot.service", "phase-shell.service"])
-def test_the_daemon_is_told_what_its_consoles_are(name: str) -> None:
+def test_systemd_passes_term_to_the_daemon(name: str) -> None:
     unit = (SEED / "systemd" / "system" / name).read_text().splitlines()
     assert "PassEnvironment=TERM" in unit[unit.index("[Service]") :]
 
 
 @pytest.mark.parametrize(("term", "expected"), [("dumb", "dumb"), ("", "linux"), (None, "linux")])
-def test_the_shell_after_two_failures_is_told_the_same(term: str | None, expected: str) -> None:
+def test_the_emergency_shell_gets_the_same_term(term: str | None, expected: str) -> None:
     (export,) = [line for line in SHELL.read_text().splitlines() if line.startswith("export ")]
     shown = subprocess.run(
         ["/bin/sh", "-c", f'{export}\necho "$TERM"'],

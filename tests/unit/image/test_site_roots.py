@@ -135,7 +135,7 @@ def test_a_seed_for_a_channel_without_publishers_is_not_built() -> None:
         policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="nightly"))
 
 
-def test_two_seeds_are_told_apart_by_the_root_that_they_carry() -> None:
+def test_the_root_is_part_of_the_identity_of_a_seed() -> None:
     first, second = (TrustConfig(publishers=RootFile(root)) for root in (ROOT_1, ROOT_1 + b"\n"))
     assert repr(first) != repr(second)
     assert repr(first) == repr(TrustConfig(publishers=RootFile(ROOT_1)))

@@ -34,14 +34,14 @@ def run(script: str, line: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("signed", ["quiet", HIDDEN, 'quiet "', f"quiet -- {HIDDEN}"])
 @pytest.mark.parametrize("mode", ["private", "internet"])
-def test_the_report_says_what_the_hand_over_said(mode: str, signed: str, tmp_path: Path) -> None:
+def test_the_report_repeats_the_hand_over_document(mode: str, signed: str, tmp_path: Path) -> None:
     line = for_target(signed, mode=mode, version="2025.11.12", rootfs=ROOTFS)
     report = json.loads(run("report.sh", line, tmp_path).strip().splitlines()[-1])
     assert (report["mode"], report["version"]) == (mode, "2025.11.12")
 
 
 @pytest.mark.parametrize("signed", ["quiet", HIDDEN, f"quiet -- {HIDDEN}"])
-def test_no_signed_word_makes_cache_writable_in_private(signed: str, tmp_path: Path) -> None:
+def test_no_signed_parameter_makes_cache_writable_in_private(signed: str, tmp_path: Path) -> None:
     # Not through the hand-over, which leaves such words out: the script by itself is not fooled.
     assert run("cache.sh", f"phase.mode=private {signed}", tmp_path) == ""
     # It does try in a mode that may write.

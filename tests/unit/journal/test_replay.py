@@ -157,7 +157,7 @@ TYPED_ONLY = frozenset(
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_what_a_machine_wrote_is_replayed(scenario: str) -> None:
+def test_the_journal_of_each_scenario_is_replayed(scenario: str) -> None:
     assert not refused(list(journal(scenario)))
 
 

@@ -125,7 +125,7 @@ def test_an_error_in_the_block_leaves_no_process_and_no_folder() -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_the_lab_ends_however_its_owner_ends(end: signal.Signals) -> None:
+def test_the_lab_ends_when_its_owner_exits_or_is_killed(end: signal.Signals) -> None:
     mark = f"60.2{os.getpid()}{end.value}"
     maker = subprocess.Popen(
         [sys.executable, "-c", MAKER.replace("MARK", mark)],

@@ -57,7 +57,7 @@ def test_a_line_that_would_be_read_as_another_is_refused(field: str, value: str)
         replace(ENTRY, **{field: value})
 
 
-def test_nobody_can_type_a_command_line_at_the_menu() -> None:
+def test_the_boot_menu_does_not_allow_editing_the_command_line() -> None:
     assert "editor no\n" in configuration(timeout=3)
 
 

@@ -36,7 +36,7 @@ def test_a_pause_is_bounded_whatever_is_asked_for(
     assert 2.5 <= BACKOFF.pause(failures, chance, retry_after=asked) <= 300
 
 
-def test_a_pause_of_a_week_of_failures_is_the_longest() -> None:
+def test_after_a_week_of_failures_the_pause_is_the_longest() -> None:
     assert BACKOFF.pause(100_000, 0.0) == 300
 
 
@@ -48,7 +48,7 @@ def test_a_server_that_asks_for_more_time_gets_it_within_the_bound() -> None:
 @pytest.mark.parametrize(
     ("first", "longest"), [(0, 1), (-1, 1), (2, 1), (1, math.inf), (math.nan, 1), (1, math.nan)]
 )
-def test_a_backoff_that_could_hammer_or_never_try_again_is_refused(
+def test_a_backoff_without_pauses_or_without_retries_is_refused(
     first: float, longest: float
 ) -> None:
     with pytest.raises(ValueError, match="longer than 0"):

@@ -84,7 +84,7 @@ def test_a_timeout_inside_a_plugin_is_a_crash_and_not_a_spent_budget() -> None:
     ],
     ids=["none", "text", "bare-trigger", "jump-from-discover", "leave-from-discover"],
 )
-def test_a_plugin_that_answers_what_it_did_not_promise_cannot_move_the_machine(
+def test_a_plugin_with_an_undeclared_trigger_cannot_move_the_machine(
     answer: Any,
 ) -> None:
     async def foreign(_world: Ports, _boot: BootContext) -> Any:
@@ -106,7 +106,7 @@ def test_the_jump_cannot_be_reached_without_a_verified_manifest() -> None:
     assert "without a manifest" in scenario.cause
 
 
-def test_a_walk_in_circles_is_ended() -> None:
+def test_an_endless_cycle_of_states_is_ended() -> None:
     async def again(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.REFUSED, boot)
 
@@ -140,7 +140,7 @@ def test_cancelling_the_boot_cancels_the_state() -> None:
     assert not scenario.of("crashed")
 
 
-def test_a_shell_that_tries_again_without_a_pause_is_a_walk_in_circles() -> None:
+def test_a_shell_that_retries_without_a_pause_is_ended() -> None:
     async def hasty(_world: Ports, boot: BootContext) -> Step:
         return Step(Trigger.AUTO_RETRY, boot)
 
@@ -153,7 +153,7 @@ def test_a_shell_that_tries_again_without_a_pause_is_a_walk_in_circles() -> None
         scenario.run()
 
 
-def test_thousands_of_retries_with_their_pauses_are_no_walk_in_circles() -> None:
+def test_thousands_of_retries_with_pauses_are_not_ended() -> None:
     rounds = 2 * MAX_STEPS
 
     async def patient(_world: Ports, boot: BootContext) -> Step:

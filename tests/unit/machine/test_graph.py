@@ -36,7 +36,7 @@ def test_a_trigger_leads_to_one_place_only() -> None:
     assert len({(edge.source, edge.trigger) for edge in EDGES}) == len(EDGES)
 
 
-def test_what_starts_an_image_is_only_reached_through_fetch() -> None:
+def test_states_that_start_an_image_are_reached_only_through_fetch() -> None:
     assert {e.source for e in EDGES if e.target is State.TARGET} == {State.KEXEC}
     assert {e.source for e in EDGES if e.target is State.FIRMWARE} == {State.CHAINLOAD}
     assert {e.source for e in EDGES if e.target is State.CHAINLOAD} == {State.KEXEC}
@@ -56,7 +56,7 @@ def test_a_handlers_docstring_names_its_exits(handler: Handler) -> None:
 
 
 @pytest.mark.parametrize("page", ["docs/states.md", "README.md"])
-def test_a_page_that_shows_the_machine_shows_it_as_it_is(page: str) -> None:
+def test_the_state_diagrams_in_the_pages_match_the_graph(page: str) -> None:
     assert f"```mermaid\n{draw('mermaid')}```" in (ROOT / page).read_text()
 
 

@@ -37,7 +37,7 @@ def test_a_model_on_which_kexec_failed_starts_with_the_firmware_next_time() -> N
     assert "failed on this model" in again.of("kernel.inspected")[0]["reason"]
 
 
-def test_another_model_is_not_blamed() -> None:
+def test_a_failure_of_one_model_does_not_affect_another() -> None:
     first = failing(lan_scenario(peer=good_server()))
     first.run()
     other = lan_scenario(peer=good_server())
@@ -86,7 +86,7 @@ def facts(model: str | None, built: int = 2025) -> Facts:
     )
 
 
-def test_a_new_build_tries_again_and_forgets_what_the_old_one_met() -> None:
+def test_a_new_build_discards_the_list_of_the_old_one() -> None:
     state_files = MemoryStateFiles()
     remember_failure(state_files, facts("A"))
     assert kexec_failed_before(state_files, facts("A"))
@@ -95,7 +95,7 @@ def test_a_new_build_tries_again_and_forgets_what_the_old_one_met() -> None:
     assert not kexec_failed_before(state_files, facts("A"))
 
 
-def test_the_oldest_models_make_room() -> None:
+def test_the_oldest_models_are_evicted() -> None:
     state_files = MemoryStateFiles()
     for number in range(MAX_MODELS + 1):
         remember_failure(state_files, facts(f"model {number}"))
@@ -103,7 +103,7 @@ def test_the_oldest_models_make_room() -> None:
     assert kexec_failed_before(state_files, facts(f"model {MAX_MODELS}"))
 
 
-def test_a_machine_without_a_name_is_no_model() -> None:
+def test_a_machine_without_a_model_name_is_not_recorded() -> None:
     state_files = MemoryStateFiles()
     remember_failure(state_files, facts(None))
     assert state_files.files == {}
@@ -126,7 +126,7 @@ def test_a_machine_without_a_name_is_no_model() -> None:
     ],
     ids=["empty", "null", "table", "deep", "hole", "half", "number", "long", "bytes", "huge"],
 )
-def test_a_page_of_models_that_we_did_not_write_is_none(page: bytes) -> None:
+def test_an_invalid_list_of_models_is_ignored(page: bytes) -> None:
     state_files = MemoryStateFiles({PAGE: page})
     assert not kexec_failed_before(state_files, facts("A"))
     remember_failure(state_files, facts("A"))

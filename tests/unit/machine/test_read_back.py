@@ -25,7 +25,7 @@ def with_setting(key: str, value: str | None) -> Evidence:
     return configured(settings=kept if value is None else (*kept, (key, value)))
 
 
-def test_what_was_requested_and_took_effect_is_sound() -> None:
+def test_settings_that_took_effect_keep_every_promise() -> None:
     assert list(violations(SOUND, used="eth0")) == []
     assert refused_interfaces(SOUND) == {}
 
@@ -93,7 +93,7 @@ def test_an_interface_that_is_down_sends_nothing() -> None:
     assert list(violations(exposed(address=BURNED_IN, drawn=None, up=False, generation=0))) == []
 
 
-def test_a_tunnel_without_a_hardware_address_is_no_concern() -> None:
+def test_a_tunnel_without_a_hardware_address_is_ignored() -> None:
     tunnel = replace(GOOD, name="wg0", ethernet=False, address="", permanent=None, drawn=None)
     assert list(violations(replace(SOUND, interfaces=(GOOD, tunnel)))) == []
 
@@ -108,10 +108,10 @@ def test_a_typed_address_that_asks_nobody_needs_no_dhcp_settings() -> None:
     assert list(violations(configured(settings=quiet, client=None, unique=None))) == []
 
 
-def test_where_nothing_was_requested_nothing_is_promised() -> None:
+def test_without_requested_settings_no_promise_is_checked() -> None:
     dry = replace(exposed(address=BURNED_IN), requested=False)
     assert list(violations(dry, used="lo")) == []
 
 
-def test_what_networkd_said_of_a_card_that_is_gone_is_no_concern() -> None:
+def test_networkd_settings_of_a_removed_card_are_ignored() -> None:
     assert list(violations(replace(SOUND, interfaces=()))) == []

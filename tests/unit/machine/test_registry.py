@@ -36,7 +36,7 @@ def test_a_missing_handler_is_refused_and_named() -> None:
         total(handler for handler in OWN_HANDLERS if handler.state is not State.FETCH)
 
 
-def test_a_doubled_handler_is_refused_and_named() -> None:
+def test_two_handlers_for_one_state_are_refused_and_named() -> None:
     with pytest.raises(RegistryError, match="init has two handlers"):
         total([*OWN_HANDLERS, OWN_HANDLERS[0]])
 
@@ -65,13 +65,13 @@ def test_a_handler_without_time_is_refused(budget: float) -> None:
         ("states.init:HANDLER", "handles init, not fetch"),
     ],
 )
-def test_a_plugin_that_is_not_what_it_says_is_refused_and_named(value: str, reason: str) -> None:
+def test_a_plugin_of_the_wrong_type_is_refused_and_named(value: str, reason: str) -> None:
     with pytest.raises(RegistryError, match=reason) as caught:
         load(metadata.EntryPoint("fetch", value, GROUP))
     assert value in str(caught.value)
 
 
-def test_somebody_elses_handler_takes_the_place_of_ours() -> None:
+def test_a_plugin_replaces_our_handler() -> None:
     own = [point for point in metadata.entry_points(group=GROUP) if point.name == "discover"]
     other = metadata.EntryPoint("discover", "elsewhere:HANDLER", GROUP)
     assert chosen([*own, other]) == [other]

@@ -22,7 +22,7 @@ def test_pauses_of_a_passing_failure_grow_from_twenty_seconds_to_five_minutes() 
     assert pauses == [20, 40, 80, 160, 300, 300, 300, 300, 300, 300]
 
 
-def test_kinds_are_counted_apart_so_that_no_rare_failure_is_forgotten() -> None:
+def test_kinds_of_failures_are_counted_separately() -> None:
     retries = Retries()
     for _ in range(4):
         retries = retries.after(Retry.RARE, (), early=False, now=0.0)
@@ -37,7 +37,7 @@ def test_no_schedule_is_without_a_pause_or_without_a_bound() -> None:
         assert SCHEDULE[kind].longest <= 86_400
 
 
-def test_what_wrote_to_the_stick_before_it_failed_is_tried_ever_more_rarely() -> None:
+def test_a_method_that_wrote_to_the_stick_is_retried_ever_more_rarely() -> None:
     raised = {
         name: kind
         for name, kind in inspect.getmembers(errors, inspect.isclass)
@@ -47,7 +47,7 @@ def test_what_wrote_to_the_stick_before_it_failed_is_tried_ever_more_rarely() ->
     assert SCHEDULE[Retry.RARE].longest == 86_400
 
 
-def test_a_liar_is_banned_for_longer_each_time() -> None:
+def test_a_source_is_banned_for_longer_each_time() -> None:
     retries, now, bans = Retries(), 0.0, []
     for _ in range(12):
         retries = retries.after(Retry.SOON, {"http://liar"}, early=False, now=now)

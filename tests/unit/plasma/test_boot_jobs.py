@@ -135,7 +135,7 @@ def test_a_document_that_the_command_line_contradicts_runs_nothing(
     assert word in machine.problems()
 
 
-def test_a_document_that_the_command_line_confirms_is_believed(machine: BootedMachine) -> None:
+def test_a_document_that_the_command_line_confirms_is_accepted(machine: BootedMachine) -> None:
     words = f"phase.mode=internet phase.version=2025.11.12 phase.rootfs={RUNNING}"
     (machine.paths.root / "proc" / "cmdline").write_text(f"{words} quiet\n")
     assert machine.boot() == 0

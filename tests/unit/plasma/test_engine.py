@@ -153,7 +153,7 @@ def test_a_granted_folder_that_is_not_there_keeps_the_job_from_running(tmp_path:
     assert ended.reason.startswith("a granted folder cannot be opened: ")
 
 
-def test_a_bomb_leaves_the_next_job_unharmed() -> None:
+def test_a_decompression_bomb_does_not_affect_the_next_job() -> None:
     for module in (modules.GROWING, flooding(1), modules.RECURSING):
         run_of(module)
     ended = run_of(exiting(7))

@@ -48,7 +48,7 @@ def store_with(folder: Path, content: bytes | None = None) -> ContentStore:
     return ContentStore(PosixDisk(folder), bound=1 << 20)
 
 
-def test_the_first_store_that_has_it_is_enough(tmp_path: Path) -> None:
+def test_a_module_is_read_from_the_first_store_that_has_it(tmp_path: Path) -> None:
     empty, full = store_with(tmp_path / "empty"), store_with(tmp_path / "full", MODULE)
     supply = ModuleSource(stores=(empty, full), downloads=empty, record=HANDED, fetch=nobody)
     assert supply.module_of(job()) == MODULE

@@ -29,14 +29,14 @@ def test_the_key_is_made_at_first_use_and_kept(tmp_path: Path) -> None:
     assert (again.key.keyid, again.note) == (first.key.keyid, "")
 
 
-def test_what_a_crash_left_beside_it_is_no_key_and_cleared_away(tmp_path: Path) -> None:
+def test_leftovers_of_a_crash_beside_the_key_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".node.key.new").write_text("half of a k")
     load_or_create(tmp_path / "node.key")
     assert [file.name for file in tmp_path.iterdir()] == ["node.key"]
 
 
 @pytest.mark.parametrize("left", [b"", b"\0" * 199, b"\n"], ids=["empty", "zeros", "a line break"])
-def test_an_empty_key_file_is_replaced_and_that_is_said(left: bytes, tmp_path: Path) -> None:
+def test_an_empty_key_file_is_replaced_and_reported(left: bytes, tmp_path: Path) -> None:
     path = tmp_path / "node.key"
     path.write_bytes(left)
     path.chmod(0o600)

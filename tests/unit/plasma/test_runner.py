@@ -85,7 +85,7 @@ def test_a_receipt_states_job_machine_and_outcome() -> None:
     assert done.receipt.runtime.startswith("wasmtime ")
 
 
-def test_a_job_is_told_where_it_runs_and_nothing_else() -> None:
+def test_a_job_gets_node_architecture_and_version_as_its_only_environment() -> None:
     engine = FakeEngine()
     ran(job(), engine=engine)
     environment = {"PHASE_NODE": NODE.keyid, "PHASE_ARCH": "amd64", "PHASE_VERSION": "2025.11.12"}

@@ -22,9 +22,7 @@ URL = "http://192.0.2.1/m.json"
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
-    mode: Mode, tmp_path: Path
-) -> None:
+def test_the_shipped_policies_are_valid_with_a_trusted_key(mode: Mode, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(
         render_policy(
@@ -43,7 +41,7 @@ def test_the_shipped_policies_are_sound_once_somebody_is_trusted(
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_shipped_policy_trusts_nobody_by_itself(mode: Mode) -> None:
+def test_a_shipped_policy_has_no_trusted_key(mode: Mode) -> None:
     with pytest.raises(PolicyError, match="at least one key"):
         read_policy(SHIPPED / f"{mode}.toml")
 
@@ -145,7 +143,7 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
         (("shell", "surprise"), True, "shell.surprise: unknown"),
     ],
 )
-def test_a_policy_that_is_not_sound_is_refused_and_the_key_named(
+def test_an_invalid_policy_is_refused_and_the_key_named(
     path: tuple[str, ...], value: object, reason: str
 ) -> None:
     table = deepcopy(policy_table())

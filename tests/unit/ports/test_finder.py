@@ -26,5 +26,5 @@ from phase_boot.ports.finder import host_of, server_of
         ("", "", ""),
     ],
 )
-def test_who_answers_for_a_url(url: str, server: str, host: str) -> None:
+def test_the_server_name_and_host_of_a_url_are_extracted(url: str, server: str, host: str) -> None:
     assert (server_of(url), host_of(url)) == (server, host)

@@ -10,7 +10,7 @@ WIRED = Link("eth0", ("192.0.2.9/24",), gateways=("192.0.2.1",))
 SIXTH = Link("eth1", ("2001:db8::9/64", "fe80::9/64"))
 
 
-def test_another_address_of_a_network_leads_nowhere_new() -> None:
+def test_another_address_of_a_known_network_adds_no_reach() -> None:
     more = Link("eth0", ("192.0.2.9/24", "192.0.2.10/24"), gateways=("192.0.2.1",))
     assert reach_of([more]) == reach_of([WIRED])
 
@@ -24,7 +24,7 @@ def test_another_address_of_a_network_leads_nowhere_new() -> None:
         Link("eth0", ("192.0.2.9/24", "2001:db8::9/64"), gateways=("192.0.2.1",)),
     ],
 )
-def test_another_interface_network_gateway_or_family_leads_somewhere_new(link: Link) -> None:
+def test_another_interface_network_gateway_or_family_adds_reach(link: Link) -> None:
     assert reach_of([link]) - reach_of([WIRED])
 
 
@@ -39,13 +39,13 @@ def test_another_interface_network_gateway_or_family_leads_somewhere_new(link: L
         ("", WIRED),
     ],
 )
-def test_the_link_of_the_hosts_network_leads_there_else_one_with_a_gateway(
+def test_a_host_is_reached_by_the_link_of_its_network_or_by_a_gateway(
     host: str, expected: Link
 ) -> None:
     assert link_towards(host, [SIXTH, WIRED]) == expected
 
 
-def test_a_link_whose_addresses_are_none_is_passed_over() -> None:
+def test_a_link_with_invalid_addresses_is_ignored() -> None:
     broken = Link("eth0", ("\x1b[2J", ""))
     assert link_towards("192.0.2.77", [broken, WIRED]) == WIRED
     assert reach_of([broken]) == {("eth0", "\x1b[2J"), ("eth0", "")}

@@ -46,7 +46,7 @@ class Line(asyncio.Transport):
         (60.0, Progress(10**9, 6.0), False, True),
     ],
 )
-def test_which_connection_is_idle_and_is_evicted(
+def test_idle_connections_are_detected_and_evicted(
     age: float, progress: Progress, *, answering: bool, idle: bool
 ) -> None:
     first, second, third = Line(), Line(), Line()

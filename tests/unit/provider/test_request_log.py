@@ -70,7 +70,7 @@ def test_a_request_with_another_outcome_gets_a_line() -> None:
     assert logged([ASKED, failed, failed])[:2] == [ASKED, failed]
 
 
-def test_a_client_that_asks_for_something_else_each_time_fills_nothing() -> None:
+def test_a_client_with_changing_requests_is_summarised() -> None:
     lines = logged(paths(10_000))
     assert len(lines) == LIMITS.log_lines_per_address + 1
     assert suppressed(lines)[0].requests == 10_000 - LIMITS.log_lines_per_address
@@ -87,7 +87,7 @@ def test_a_network_of_ipv6_counts_as_one_client() -> None:
     assert suppressed(lines)[0].peer == "2001:db8::/64"
 
 
-def test_clients_from_everywhere_fill_nothing_together_and_all_are_counted() -> None:
+def test_clients_from_many_networks_are_summarised_and_counted() -> None:
     count = 4 * MAX_CLIENTS
     lines = logged(paths(count, lambda n: f"10.1.{n // 256}.{n % 256}") * 2)
     assert len(lines) <= LIMITS.log_lines + LIMITS.log_summaries + 1

@@ -102,7 +102,7 @@ def words(run: Run, workdir: Path) -> Callable[[str, int], list[str]]:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["a new SITE", "a SITE with a version"])
-def test_whenever_it_is_killed_no_name_has_half_a_file_and_the_next_run_ends_it(
+def test_a_publisher_killed_at_any_call_leaves_no_partial_file_and_the_next_run_completes(
     workdir: Path, words: Callable[[str, int], list[str]], *, first: bool
 ) -> None:
     base, whole, site = workdir / "base", workdir / "whole", workdir / "site"

@@ -25,7 +25,7 @@ from tests.support.publishing import PUBLISH, Run, entries, manifest
 NOW = datetime(2025, 11, 20, tzinfo=UTC)
 
 
-def test_what_is_published_verifies_on_a_machine_that_trusts_the_key(
+def test_a_published_version_verifies_on_a_machine_that_trusts_the_key(
     run: Run, workdir: Path, keyid: str
 ) -> None:
     status, out, err = run(
@@ -160,7 +160,7 @@ def test_a_second_publisher_waits_for_the_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("keyid")
-def test_what_a_killed_publisher_left_is_cleared_away(run: Run, workdir: Path) -> None:
+def test_leftovers_of_a_killed_publisher_are_removed(run: Run, workdir: Path) -> None:
     left = workdir / "site" / ".publishing"
     left.mkdir(parents=True)
     (left / "rootfs").write_bytes(b"half")

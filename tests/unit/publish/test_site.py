@@ -276,7 +276,7 @@ def test_a_manifest_that_cannot_be_read_only_costs_time(
     assert dag_named(workdir) == right
 
 
-def test_a_person_at_a_terminal_sees_how_far_it_is(
+def test_a_terminal_shows_the_progress_of_publishing(
     workdir: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")

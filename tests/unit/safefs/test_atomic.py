@@ -255,7 +255,7 @@ def test_of_many_processes_that_create_a_file_one_succeeds_and_it_is_its_file(
         assert not [path for path in tmp_path.iterdir() if path.name.endswith(".new")]
 
 
-def test_a_file_in_place_is_removed_if_its_content_cannot_be_had(tmp_path: Path) -> None:
+def test_a_new_file_is_removed_if_its_content_cannot_be_written(tmp_path: Path) -> None:
     def broken() -> Iterator[bytes]:
         yield NEW
         raise ValueError("broken")

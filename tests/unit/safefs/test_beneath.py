@@ -81,7 +81,7 @@ def test_a_pipe_or_a_device_is_not_opened(root: Path) -> None:
     assert open_descriptors() == before
 
 
-def test_the_root_may_be_a_link_only_where_that_is_said(root: Path) -> None:
+def test_the_root_may_be_a_link_only_if_the_caller_allows_it(root: Path) -> None:
     link = root.parent / "link"
     link.symlink_to(root)
     with open_beneath(link, PATH) as file:

@@ -102,7 +102,7 @@ def test_a_right_that_is_still_there_is_an_error(missing: Confinement, reason: s
         check_confined(missing)
 
 
-def test_what_was_not_requested_before_is_found_missing() -> None:
+def test_a_restriction_that_was_not_applied_is_detected() -> None:
     def look() -> None:
         confine(Confinement())
         check_confined(Confinement())

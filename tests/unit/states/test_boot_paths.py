@@ -136,7 +136,7 @@ def test_a_tampered_kernel_is_never_booted_and_never_stored() -> None:
     assert server.requests[f"cas/sha256/{Digest.of(KERNEL).hex}"] == 1
 
 
-def test_of_two_providers_the_one_that_lies_costs_nothing_but_time() -> None:
+def test_of_two_providers_one_with_wrong_bytes_costs_only_time() -> None:
     liar = good_server()
     liar.tamper = flipped
     scenario = lan_scenario(liar=liar, honest=good_server())
@@ -146,7 +146,7 @@ def test_of_two_providers_the_one_that_lies_costs_nothing_but_time() -> None:
     assert dict(scenario.boot.sources if scenario.boot else ())["kernel"] == "http://honest"
 
 
-def test_half_an_artifact_from_a_liar_is_not_blamed_on_the_honest_one() -> None:
+def test_an_honest_source_is_not_banned_for_the_bytes_of_a_false_one() -> None:
     half = len(ROOTFS) // 2
     liar = good_server()
     liar.files = {
@@ -253,7 +253,7 @@ def test_private_mode_never_opens_the_cache() -> None:
     assert not entries(scenario.cache.cache or MemoryDisk())
 
 
-def test_too_little_memory_is_said_before_anything_is_downloaded() -> None:
+def test_too_little_memory_is_reported_before_the_download() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.platform.memory = 20
     assert scenario.run() is State.OFF
@@ -268,7 +268,7 @@ def test_an_unknown_policy_key_ends_in_the_shell_and_is_named() -> None:
     assert_refused(scenario, "trust_all")
 
 
-def test_an_empty_list_of_keys_trusts_nobody() -> None:
+def test_an_empty_list_of_keys_verifies_nothing() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.platform.table = policy_table(trust={"keys": [], "threshold": 1})
     assert scenario.run() is State.OFF
@@ -290,7 +290,7 @@ def test_mdns_that_cannot_be_used_leaves_the_url() -> None:
     assert scenario.of("candidate.found")[0]["finder"] == "url"
 
 
-def test_the_lan_is_asked_before_the_url_of_the_policy() -> None:
+def test_the_lan_is_searched_before_the_url_of_the_policy() -> None:
     scenario = lan_scenario(
         "http://near/stable/amd64/manifest.json", near=good_server(), far=good_server()
     )

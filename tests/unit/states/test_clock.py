@@ -84,7 +84,7 @@ def test_times_of_the_journal_do_not_jump_with_the_clock() -> None:
     assert times[-1] < timedelta(days=1).total_seconds()
 
 
-def test_a_clock_that_cannot_be_set_is_told_and_the_boot_goes_on() -> None:
+def test_a_clock_that_cannot_be_set_is_reported_and_the_boot_continues() -> None:
     first = at(NOW)
     first.run()
     scenario = at(LONG_AGO)
@@ -128,7 +128,7 @@ def test_a_person_who_sets_the_clock_back_is_held_to_the_newest_version_seen() -
     assert [event["after"][:10] for event in scenario.of("clock.set")][-1] == f"{issued:%Y-%m-%d}"
 
 
-def test_a_clock_that_a_person_cannot_set_is_told_and_the_menu_comes_back() -> None:
+def test_a_clock_that_a_person_cannot_set_is_reported_and_the_menu_returns() -> None:
     scenario = at(AHEAD, clock_set_to(NOW))
     scenario.clock = Unsettable(AHEAD)
     assert scenario.run() is State.OFF
@@ -136,7 +136,7 @@ def test_a_clock_that_a_person_cannot_set_is_told_and_the_menu_comes_back() -> N
     assert note == "The clock could not be set: only a stick sets the clock of its machine."
 
 
-def test_without_a_time_the_clock_is_as_it_was() -> None:
+def test_without_a_given_time_the_clock_is_unchanged() -> None:
     scenario = at(AHEAD, Answer(MenuAction.CLOCK))
     assert scenario.run() is State.OFF
     assert scenario.operator.reports[1].note == "The clock is as it was."

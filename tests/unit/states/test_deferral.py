@@ -73,7 +73,7 @@ def test_a_source_that_asks_for_a_pause_gets_it() -> None:
 
 
 @pytest.mark.parametrize("asked", [100_000.0, 120.0])
-def test_a_pause_beyond_the_patience_holds_no_boot(asked: float) -> None:
+def test_a_pause_beyond_the_time_limit_does_not_hold_the_boot(asked: float) -> None:
     server = busy(1e9, retry_after=asked)
     scenario = lan_scenario(mirror=server)
     assert scenario.run() is State.OFF
@@ -82,7 +82,7 @@ def test_a_pause_beyond_the_patience_holds_no_boot(asked: float) -> None:
     assert "HTTP 503" in scenario.cause
 
 
-def test_a_source_that_never_recovers_is_left_when_its_patience_ends() -> None:
+def test_a_source_that_never_recovers_is_given_up_at_the_time_limit() -> None:
     server = busy(1e9)
     scenario = lan_scenario(mirror=server)
     assert scenario.run() is State.OFF
@@ -101,7 +101,7 @@ def test_a_source_that_does_not_have_it_is_not_asked_again() -> None:
     assert scenario.of("candidate.deferred") == []
 
 
-def test_all_requests_to_a_source_that_hangs_share_one_patience() -> None:
+def test_all_requests_to_a_hanging_source_share_one_time_limit() -> None:
     server = good_server()
     server.hangs = True
     scenario = lan_scenario(mirror=server)

@@ -39,7 +39,7 @@ def sources_told(scenario: Scenario) -> dict[str, str]:
     return sources
 
 
-def test_a_boot_is_fed_by_a_gateway_alone_once_somebody_has_offered_the_manifest() -> None:
+def test_a_gateway_alone_serves_a_boot_after_a_provider_offered_the_manifest() -> None:
     scenario, gate = with_gateway(only_the_manifest())
     assert scenario.run() is State.TARGET
     assert scenario.kexec.kernel == KERNEL
@@ -53,7 +53,7 @@ def test_where_the_manifest_names_no_dags_the_gateway_is_not_asked() -> None:
     assert not gate.requests
 
 
-def test_a_gateway_that_lies_is_banned_and_the_mirror_boots_all_the_same() -> None:
+def test_a_gateway_with_wrong_blocks_is_banned_and_the_mirror_serves_the_boot() -> None:
     liar = gateway_with_chunks()
     liar.tamper = lambda _, data: bytes(len(data))
     scenario, _ = with_gateway(server_with_chunks(), liar)
@@ -73,7 +73,7 @@ def test_in_local_mode_a_gateway_is_asked_with_the_reach_of_the_lan() -> None:
     assert scenario.fetcher.reaches == {Reach.LAN}
 
 
-def test_a_gateway_does_not_bring_a_boot_whose_artifacts_nobody_has() -> None:
+def test_artifacts_that_no_source_has_end_the_boot_despite_a_gateway() -> None:
     scenario, gate = with_gateway(only_the_manifest(), FakeServer({}))
     assert scenario.run() is State.OFF
     assert not scenario.kexec.jumped
@@ -89,7 +89,7 @@ def test_the_started_system_takes_no_gateway_for_a_mirror() -> None:
     assert set(sources_told(mirror).values()) == {"http://peer"}
 
 
-def test_a_server_that_is_a_mirror_too_is_told_as_one() -> None:
+def test_a_server_that_is_gateway_and_mirror_is_handed_over_as_a_mirror() -> None:
     scenario = lan_scenario(peer=server_with_chunks())
     scenario.platform.table["discovery"]["gateways"] = ["http://peer"]
     assert scenario.run() is State.TARGET

@@ -65,7 +65,7 @@ def test_with_the_cable_out_the_version_on_cache_boots() -> None:
     assert {event["source"] for event in offline.of("fetch.done")} == {"store"}
 
 
-def test_on_a_lan_where_nobody_has_anything_the_version_on_cache_boots() -> None:
+def test_on_a_lan_without_a_provider_the_version_on_cache_boots() -> None:
     cache = booted_once()
     lonely = local(lan_scenario(), cache)
     assert lonely.run() is State.TARGET
@@ -79,7 +79,7 @@ def test_a_newer_version_of_a_neighbour_is_preferred_to_the_one_on_cache() -> No
     assert newer.of("kexec.jump")[0]["version"] == "2026.01.01"
 
 
-def test_a_neighbour_that_lies_does_not_keep_the_version_on_cache_from_booting() -> None:
+def test_a_false_provider_does_not_stop_the_version_on_cache() -> None:
     cache = booted_once()
     forged = good_server()
     forged.files[MANIFEST] = signed(document(version="2027.01.01"), UNTRUSTED_KEY)
@@ -89,7 +89,7 @@ def test_a_neighbour_that_lies_does_not_keep_the_version_on_cache_from_booting()
     assert scenario.kexec.kernel == KERNEL
 
 
-def test_what_has_expired_on_cache_is_not_booted() -> None:
+def test_an_expired_version_on_cache_is_not_booted() -> None:
     cache = booted_once()
     late = local(lan_scenario(), cache, up=False)
     late.clock.start = late.clock.start.replace(year=2030)
@@ -134,13 +134,13 @@ def test_internet_mode_without_a_network_does_not_boot_from_cache() -> None:
     assert not scenario.kexec.jumped
 
 
-def test_everything_is_asked_with_the_reach_of_the_lan() -> None:
+def test_every_request_has_the_reach_of_the_lan() -> None:
     scenario = local(lan_scenario(peer=good_server()))
     assert scenario.run() is State.TARGET
     assert scenario.fetcher.reaches == {Reach.LAN}
 
 
-def test_a_route_beyond_the_lan_is_found_before_anything_is_asked() -> None:
+def test_a_route_beyond_the_lan_is_found_before_any_request() -> None:
     scenario = local(lan_scenario(peer=good_server()))
     scenario.privacy = FakePrivacy(routed=("eth0",))
     assert scenario.run() is State.OFF
@@ -167,7 +167,7 @@ class Later(FakePrivacy):
         return self.routed if self.readings > 1 else ()
 
 
-def test_routes_that_cannot_be_read_are_not_promised() -> None:
+def test_unreadable_routes_fail_the_read_back() -> None:
     scenario = local(lan_scenario(peer=good_server()))
     scenario.privacy = UnreadablePrivacy()
     assert scenario.run() is State.OFF

@@ -124,7 +124,7 @@ def test_a_provider_is_found_once_its_network_is_there(name: str, order: list[st
     assert scenario.boot.link == link
 
 
-def test_each_new_network_is_told_once() -> None:
+def test_each_new_network_is_reported_once() -> None:
     scenario = played(CASES["IPv4 at once, IPv6 after 2 s"][0], "2001:", ["lan"])
     assert [event["addresses"] for event in scenario.of("link.up")] == [
         list(FOUR.addresses),
@@ -132,7 +132,7 @@ def test_each_new_network_is_told_once() -> None:
     ]
 
 
-def test_what_a_url_answered_is_not_asked_again_when_the_network_grows() -> None:
+def test_an_answered_url_is_not_requested_again_when_the_network_grows() -> None:
     scenario = Scenario(
         FakeFetcher(peer=FakeServer({})), network=FakeNetwork(links=(FOUR,), later=((2, (BOTH,)),))
     )
@@ -141,7 +141,7 @@ def test_what_a_url_answered_is_not_asked_again_when_the_network_grows() -> None
     assert scenario.fetcher.servers["http://peer"].requests["stable/amd64/manifest.json"] == 1
 
 
-def test_a_cable_that_never_rests_does_not_keep_a_boot_busy_for_ever() -> None:
+def test_a_flapping_link_does_not_keep_a_boot_busy() -> None:
     flapping = tuple((float(at), (FOUR,) if at % 2 else ()) for at in range(2000))
     scenario = played(flapping, "2001:", ["lan"], window=5)
     opened = scenario.of("shell.opened")[0]

@@ -18,7 +18,7 @@ def behind(**servers: FakeServer) -> Scenario:
     return scenario
 
 
-def test_a_captive_portal_is_named_with_both_ways_out() -> None:
+def test_a_captive_portal_is_named_with_both_remedies() -> None:
     far = good_server()
     far.portal = SENT
     scenario = behind(far=far)
@@ -46,7 +46,7 @@ def test_after_the_sign_in_a_retry_boots() -> None:
     assert scenario.boot.portal is None
 
 
-def test_a_mirror_on_the_near_side_of_the_portal_is_booted_by_its_url() -> None:
+def test_a_mirror_before_the_captive_portal_is_booted_by_its_url() -> None:
     far, near = good_server(), good_server()
     far.portal = SENT
     scenario = behind(far=far, near=near)
@@ -55,7 +55,7 @@ def test_a_mirror_on_the_near_side_of_the_portal_is_booted_by_its_url() -> None:
     assert scenario.kexec.jumped
 
 
-def test_a_neighbour_cannot_pass_itself_off_as_the_networks_portal() -> None:
+def test_another_machine_cannot_pass_itself_off_as_the_captive_portal() -> None:
     liar = good_server()
     liar.portal = "it sent us to http://liar.example/your-password"
     scenario = lan_scenario(liar=liar)

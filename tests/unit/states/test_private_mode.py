@@ -40,7 +40,7 @@ def test_a_card_that_keeps_its_address_is_named_and_the_boot_goes_on_over_the_ot
     assert "another mode" in refused["way_out"]
 
 
-def test_what_was_judged_is_in_the_journal_before_discover_and_before_the_jump() -> None:
+def test_the_read_back_is_journalled_before_discover_and_before_the_jump() -> None:
     scenario = booting(SOUND)
     assert scenario.run() is State.TARGET
     names = [event["event"] for event in scenario.events]
@@ -53,7 +53,7 @@ def test_what_was_judged_is_in_the_journal_before_discover_and_before_the_jump()
     assert last["identifiers"] == ["eth0 client", "eth0 DUID", "eth0 IAID"]
 
 
-def test_without_any_other_card_the_person_is_told_which_and_why() -> None:
+def test_without_another_card_the_operator_gets_its_name_and_the_reason() -> None:
     scenario = booting(ALONE, up=False)
     assert scenario.run() is State.OFF
     assert "eth1" in scenario.cause
@@ -71,7 +71,7 @@ def test_another_card_without_an_address_is_not_forgotten() -> None:
     assert "eth1" in scenario.cause
 
 
-def test_nothing_is_asked_of_a_network_that_sees_the_burned_in_address() -> None:
+def test_no_request_is_sent_on_a_network_that_sees_the_burned_in_address() -> None:
     scenario = booting(EXPOSED)
     assert scenario.run() is State.OFF
     assert "eth0 is up with its burned-in hardware address" in scenario.cause
@@ -106,7 +106,7 @@ def test_a_person_cannot_have_a_card_set_up_that_is_left_out() -> None:
     assert note.startswith("eth1 is not set up: it keeps its burned-in hardware address")
 
 
-def test_what_cannot_be_read_back_is_not_promised() -> None:
+def test_a_promise_that_cannot_be_read_back_counts_as_broken() -> None:
     scenario = booting(SOUND)
     scenario.privacy = UnreadablePrivacy()
     assert scenario.run() is State.OFF
@@ -135,7 +135,7 @@ class HangingPrivacy(FakePrivacy):
         await asyncio.sleep(1e6)
 
 
-def test_other_modes_promise_none_of_this() -> None:
+def test_other_modes_do_not_check_the_private_promises() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.privacy = FakePrivacy(EXPOSED)
     assert scenario.run() is State.TARGET
@@ -143,7 +143,7 @@ def test_other_modes_promise_none_of_this() -> None:
     assert not scenario.privacy.begun
 
 
-def test_a_person_cannot_look_around_on_a_network_that_sees_the_burned_in_address() -> None:
+def test_a_person_cannot_list_candidates_on_a_network_that_sees_the_burned_in_address() -> None:
     scenario = booting(EXPOSED)
     scenario.operator.answers = [Answer(MenuAction.CANDIDATE)]
     assert scenario.run() is State.OFF

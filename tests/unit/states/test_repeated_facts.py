@@ -74,7 +74,7 @@ def test_a_card_that_stays_down_is_named_once_over_all_retries() -> None:
     assert len(scenario.of("privacy.checked")) == len(scenario.of("retry.scheduled"))
 
 
-def test_so_is_one_beside_which_there_is_no_other() -> None:
+def test_the_only_card_that_stays_down_is_named_once_over_all_retries() -> None:
     scenario = waiting_in_private(ALONE)
     scenario.network.up = False
     assert [event["interface"] for event in retried(scenario).of("link.refused")] == ["eth1"]
@@ -94,7 +94,7 @@ def test_a_card_that_was_away_for_an_attempt_is_named_again() -> None:
     assert len(retried(scenario).of("link.refused")) == 2
 
 
-def test_nothing_else_that_stays_the_same_is_written_by_every_retry() -> None:
+def test_no_unchanged_fact_is_written_by_every_retry() -> None:
     scenario = alone(lan_scenario(empty=FakeServer({})))
     scenario.platform.stages = (("firmware", -2.0), ("kernel", 0.0))
     scenario.loader.unstage_refusal = "the partition is write-protected"
@@ -105,7 +105,7 @@ def test_nothing_else_that_stays_the_same_is_written_by_every_retry() -> None:
     assert {name: written[name] for name in once} == once
 
 
-def test_what_is_left_out_of_a_long_journal_is_written_anew() -> None:
+def test_a_fact_that_a_long_journal_dropped_is_written_again() -> None:
     lines = MemorySink()
     journal = Journal([lines], now=lambda: 0.0, boot_id="b00t")
     event = LoaderNotCleared(reason="the partition is write-protected")
@@ -118,6 +118,6 @@ def test_what_is_left_out_of_a_long_journal_is_written_anew() -> None:
 
 
 @pytest.mark.parametrize("kind", Event.__subclasses__())
-def test_what_is_written_once_can_be_compared(kind: type[Event]) -> None:
+def test_the_fields_of_deduplicated_events_are_comparable(kind: type[Event]) -> None:
     compared = {each.name: each.type for each in fields(kind) if each.compare}
     assert not kind.deduplicated or set(compared.values()) <= {"str", "float"}

@@ -41,7 +41,7 @@ def asking(scenario: Scenario, *answers: Answer | MenuAction, **changes: Any) ->
     return scenario
 
 
-def test_everything_but_what_the_policy_forbids_is_on_offer() -> None:
+def test_every_action_that_the_policy_allows_is_offered() -> None:
     scenario = asking(lan_scenario(bad=unsigned_site()))
     assert scenario.run() is State.OFF
     report = scenario.operator.reports[0]
@@ -90,7 +90,7 @@ def test_a_report_says_what_happened_and_where_it_lies() -> None:
     assert note == "The report is saved: /phase/reports/test.txt."
 
 
-def test_a_report_that_cannot_be_saved_is_told_and_the_menu_comes_back() -> None:
+def test_a_report_that_cannot_be_saved_is_reported_and_the_menu_returns() -> None:
     scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.SAVE)
     scenario.reports.refusal = "the stick is read-only"
     scenario.run()
@@ -116,7 +116,7 @@ def test_in_local_mode_a_network_is_set_up_that_leads_nowhere_else() -> None:
     assert scenario.network.setups == [(STATIC, True)]
 
 
-def test_a_network_that_cannot_be_set_up_is_told_and_the_menu_comes_back() -> None:
+def test_a_network_that_cannot_be_set_up_is_reported_and_the_menu_returns() -> None:
     scenario = asking(
         lan_scenario(peer=good_server()),
         Answer(MenuAction.NETWORK, setup=STATIC),
@@ -161,7 +161,7 @@ def test_a_refused_candidate_that_is_chosen_is_refused_again() -> None:
 
 
 @pytest.mark.parametrize("wish", [MenuAction.CANDIDATE, MenuAction.URL])
-def test_a_liar_is_not_asked_again_but_by_a_plain_retry(wish: MenuAction) -> None:
+def test_a_banned_source_is_requested_again_only_by_a_plain_retry(wish: MenuAction) -> None:
     scenario = lan_scenario(liar=lying_site())
     url = scenario.fetcher.manifest_url("liar")
     asking(scenario, Answer(wish, url if wish is MenuAction.URL else None), MenuAction.RETRY)
@@ -174,7 +174,7 @@ def test_a_liar_is_not_asked_again_but_by_a_plain_retry(wish: MenuAction) -> Non
     assert scenario.kexec.kernel is None
 
 
-def test_nothing_is_chosen_where_nothing_turns_up_or_nobody_chooses() -> None:
+def test_without_candidates_or_a_choice_nothing_is_selected() -> None:
     scenario = asking(
         lan_scenario(bad=unsigned_site()),
         MenuAction.CANDIDATE,
@@ -190,7 +190,7 @@ def test_nothing_is_chosen_where_nothing_turns_up_or_nobody_chooses() -> None:
     ]
 
 
-def test_one_machine_that_announces_itself_a_hundred_times_hides_nobody() -> None:
+def test_one_machine_with_a_hundred_announcements_hides_no_other() -> None:
     flood = [f"http://flood/{n}/stable/amd64/manifest.json" for n in range(100)]
     scenario = asking(
         lan_scenario(*flood, "http://honest/m.json", flood=FakeServer({})), MenuAction.CANDIDATE
@@ -200,7 +200,7 @@ def test_one_machine_that_announces_itself_a_hundred_times_hides_nobody() -> Non
     assert hosts == ["flood"] * 4 + ["honest"]
 
 
-def test_a_finder_that_is_out_of_order_leaves_what_the_others_find() -> None:
+def test_a_failing_finder_does_not_hide_what_the_others_find() -> None:
     scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.CANDIDATE)
     scenario.finder_broken = True
     scenario.platform.url = scenario.fetcher.manifest_url("bad")
@@ -208,7 +208,7 @@ def test_a_finder_that_is_out_of_order_leaves_what_the_others_find() -> None:
     assert [offer.finder for offer in scenario.operator.offered[0]] == ["url"]
 
 
-def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None:
+def test_the_journal_has_the_chosen_action_and_never_the_typed_text() -> None:
     scenario = asking(
         lan_scenario(bad=unsigned_site()),
         Answer(MenuAction.URL, "http://secret.example/m.json"),
@@ -220,7 +220,7 @@ def test_what_a_person_chose_is_written_down_and_never_what_they_typed() -> None
     assert "secret" not in str(chosen)
 
 
-def test_an_answer_that_was_not_on_offer_is_none() -> None:
+def test_an_answer_that_was_not_offered_is_ignored() -> None:
     scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.ROOT_SHELL, MenuAction.RETRY)
     assert scenario.run() is State.OFF
     assert scenario.operator.performed == [MenuAction.QUIT]

@@ -26,7 +26,7 @@ def verified_at(scenario: Scenario) -> float:
 
 
 @pytest.mark.parametrize("count", [1, 4, 20])
-def test_silent_neighbours_delay_no_manifest_of_a_good_one(count: int) -> None:
+def test_silent_candidates_do_not_delay_a_good_manifest(count: int) -> None:
     quiet = {f"silent{number}": silent() for number in range(count)}
     scenario = lan_scenario(**quiet, good=good_server())
     assert scenario.run() is State.TARGET
@@ -35,7 +35,7 @@ def test_silent_neighbours_delay_no_manifest_of_a_good_one(count: int) -> None:
     assert scenario.walk.end is State.TARGET
 
 
-def test_a_silent_neighbour_delays_no_url_of_the_policy() -> None:
+def test_a_silent_candidate_does_not_delay_the_url_of_the_policy() -> None:
     scenario = lan_scenario(silent=silent(), good=good_server())
     scenario.lan_urls.remove(scenario.fetcher.manifest_url("good"))
     scenario.platform.table["discovery"]["order"] = ["lan", "url"]
@@ -46,14 +46,14 @@ def test_a_silent_neighbour_delays_no_url_of_the_policy() -> None:
     assert finders == ["lan", "url"]
 
 
-def test_a_neighbour_that_answers_is_alone_asked() -> None:
+def test_after_a_first_answer_no_other_candidate_is_requested() -> None:
     other = good_server()
     scenario = lan_scenario(good=good_server(), other=other)
     assert scenario.run() is State.TARGET
     assert other.requests[MANIFEST] == 0
 
 
-def test_beside_a_url_that_a_person_typed_nothing_else_is_asked() -> None:
+def test_after_a_typed_url_no_other_candidate_is_requested() -> None:
     slow, good = good_server(), good_server()
     slow.piece_seconds = 2.0
     scenario = lan_scenario(slow=slow, good=good)
@@ -86,7 +86,7 @@ def test_no_version_is_booted_below_one_that_another_candidate_showed() -> None:
         assert booted == highest
 
 
-def test_an_answer_is_judged_by_the_root_that_another_candidate_brought() -> None:
+def test_a_manifest_is_verified_by_the_root_of_another_candidate() -> None:
     thief = good_server(version="2099.1")
     thief.piece_seconds = 0.4
     honest = good_server()

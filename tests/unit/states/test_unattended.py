@@ -98,7 +98,7 @@ def test_a_mirror_is_not_hammered_by_a_machine_that_waits() -> None:
     assert len(server.request_times) < 24 * 60
 
 
-def test_one_key_stops_it_until_a_person_chooses() -> None:
+def test_one_key_stops_the_countdown_until_a_person_chooses() -> None:
     scenario = alone(lan_scenario(mirror=FakeServer({})), until=8.0)
     scenario.operator.answer_seconds = HOUR
     scenario.operator.answers = [Answer(MenuAction.SAVE), Answer(MenuAction.POWER_OFF)]
@@ -120,7 +120,7 @@ def test_after_a_person_has_chosen_and_left_it_tries_by_itself_again() -> None:
     assert pauses(scenario)[1] <= FIRST_PAUSE
 
 
-def test_a_policy_that_says_so_waits_for_a_person() -> None:
+def test_a_policy_without_unattended_waits_for_a_person() -> None:
     scenario = alone(lan_scenario(mirror=FakeServer({})), until=HOUR)
     scenario.platform.table["shell"]["unattended"] = False
     assert scenario.run() is State.OFF
@@ -129,14 +129,14 @@ def test_a_policy_that_says_so_waits_for_a_person() -> None:
     assert scenario.operator.reports[0].retry_in is None
 
 
-def test_a_dry_run_that_was_not_asked_to_does_not_try_again() -> None:
+def test_a_dry_run_does_not_retry_by_default() -> None:
     scenario = alone(lan_scenario(mirror=FakeServer({})), until=HOUR)
     scenario.start = BootContext(unattended=False)
     assert scenario.run() is State.OFF
     assert moves(scenario, "auto_retry") == []
 
 
-def test_the_shell_says_when_it_tries_again() -> None:
+def test_the_shell_shows_the_time_of_the_next_retry() -> None:
     scenario = alone(lan_scenario(mirror=FakeServer({})), until=4.0)
     scenario.run()
     report = scenario.operator.reports[0]
@@ -156,7 +156,7 @@ def test_a_provider_that_appears_meanwhile_is_taken_at_once() -> None:
     assert url in early["reason"]
 
 
-def test_a_flood_of_new_announcements_is_no_way_to_a_loop_without_pauses() -> None:
+def test_a_flood_of_announcements_causes_no_retries_without_pauses() -> None:
     scenario = lan_scenario(bad=FakeServer({}))
     announced = {f"http://bad/{n}/m.json": 10.0 + n for n in range(2000)}
     hosts = {f"http://bad{n}": FakeServer({}) for n in range(2000)}
@@ -171,7 +171,7 @@ def test_a_flood_of_new_announcements_is_no_way_to_a_loop_without_pauses() -> No
     assert len(moves(scenario, "auto_retry")) < 60
 
 
-def test_a_provider_that_has_just_failed_and_is_still_announced_is_no_news() -> None:
+def test_a_provider_that_just_failed_does_not_trigger_a_retry() -> None:
     scenario = lan_scenario(bad=FakeServer({}))
     scenario.lan = LateProviders({scenario.fetcher.manifest_url("bad"): 0.0})
     alone(scenario, until=HOUR)
@@ -199,7 +199,7 @@ def test_a_further_network_that_comes_up_is_used_at_once() -> None:
     assert "eth1" in scenario.of("retry.early")[0]["reason"]
 
 
-def test_a_gateway_that_came_while_discover_looked_is_no_news() -> None:
+def test_a_gateway_that_came_during_discover_does_not_trigger_a_retry() -> None:
     scenario = lan_scenario()
     scenario.lan = LateProviders({})
     alone(scenario, until=HOUR)
@@ -210,7 +210,7 @@ def test_a_gateway_that_came_while_discover_looked_is_no_news() -> None:
     assert scenario.of("retry.early") == []
 
 
-def test_a_failure_that_waiting_does_not_mend_is_tried_at_the_longest_pause() -> None:
+def test_a_permanent_failure_is_retried_at_the_longest_pause() -> None:
     scenario = alone(lan_scenario(good=good_server()), until=HOUR)
     scenario.platform.table["channel"] = "no such channel!"
     assert scenario.run() is State.OFF
@@ -255,7 +255,7 @@ def lying_site() -> FakeServer:
     return server
 
 
-def test_a_liar_is_not_asked_by_every_retry_and_may_recover() -> None:
+def test_a_banned_source_is_not_requested_by_every_retry_and_may_recover() -> None:
     server = lying_site()
     scenario = alone(lan_scenario(liar=server), until=24 * HOUR)
     assert scenario.run() is State.OFF
@@ -288,7 +288,7 @@ def test_a_manifest_that_is_published_while_the_machine_waits_is_not_from_the_fu
     assert end is State.TARGET
 
 
-def test_nothing_unsigned_starts_however_often_it_is_tried() -> None:
+def test_no_number_of_retries_starts_an_unsigned_image() -> None:
     evil = FakeServer({"stable/amd64/manifest.json": signed(document(mirrors=[]), UNTRUSTED_KEY)})
     scenario = alone(lan_scenario(evil=evil), until=24 * HOUR)
     assert scenario.run() is State.OFF

@@ -208,7 +208,7 @@ async def test_a_root_that_another_source_had_first_is_not_followed_twice() -> N
     assert updater.chain.version == 2
 
 
-async def test_a_manifest_is_judged_anew_by_what_other_sources_taught() -> None:
+async def test_a_manifest_is_verified_again_after_another_source_changed_the_state() -> None:
     updater = rooted()
     verified = await update(updater, Source(manifest(OLD)))
     assert updater.verify(verified.raw, REQUIREMENTS, NOW).manifest == verified.manifest
@@ -217,7 +217,7 @@ async def test_a_manifest_is_judged_anew_by_what_other_sources_taught() -> None:
         updater.verify(verified.raw, REQUIREMENTS, NOW)
 
 
-async def test_the_callers_floor_counts_for_nothing() -> None:
+async def test_a_floor_given_by_the_caller_is_ignored() -> None:
     lax = replace(REQUIREMENTS, floor=None)
     updater = rooted()
     await updater.update(Source(manifest(NEW)), lax, NOW)
@@ -237,7 +237,7 @@ async def test_a_source_without_end_is_followed_no_further_than_the_bound() -> N
     assert source.steps[-2:] == ["manifest", "keep state"]
 
 
-async def test_a_clock_is_not_believed_below_the_newest_manifest() -> None:
+async def test_a_clock_before_the_newest_manifest_is_not_used() -> None:
     updater = rooted()
     assert updater.seen.no_earlier(NOW) == NOW
     verified = await update(updater, Source(manifest()))

@@ -24,7 +24,7 @@ def test_a_channel_is_up_to_32_of_a_few_characters(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "c" * 33, "Stable", "a b", "a.b", "a/b", "a\n", "\u00e9"])
-def test_anything_else_is_no_channel(text: str) -> None:
+def test_other_text_is_refused_as_a_channel(text: str) -> None:
     with pytest.raises(ValueError, match=r"^a channel is 1 to 32 of a-z, 0-9 and -$"):
         parse_channel(text)
 
@@ -52,7 +52,7 @@ def test_a_date_is_read_to_the_microsecond_in_utc() -> None:
         "\u0662025-11-12T08:00:00Z",
     ],
 )
-def test_anything_else_is_no_date(text: str) -> None:
+def test_other_text_is_refused_as_a_date(text: str) -> None:
     with pytest.raises(ValueError, match=r"^a date is written as 2025-11-12T08:00:00Z$"):
         parse_date(text)
 
@@ -60,7 +60,7 @@ def test_anything_else_is_no_date(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["2025-02-29T00:00:00Z", "2025-11-12T24:00:01Z", "0000-01-01T00:00:00Z"]
 )
-def test_a_day_that_is_in_no_calendar_is_no_date(text: str) -> None:
+def test_an_impossible_day_is_refused_as_a_date(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be in|out of range"):
         parse_date(text)
 

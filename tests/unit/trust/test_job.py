@@ -55,7 +55,7 @@ def test_the_digest_of_a_job_is_that_of_its_one_spelling() -> None:
     assert read_job(encoded(job_table(fuel=10_000_001))).digest != Digest.of(raw)
 
 
-def test_what_is_no_document_is_no_job() -> None:
+def test_an_invalid_document_is_refused_as_a_job() -> None:
     with pytest.raises(NotJson):
         read_job(b"[]")
 
@@ -149,7 +149,7 @@ def test_a_field_of_a_job_out_of_its_bounds_is_refused_by_name(field: str, value
         ),
     ],
 )
-def test_what_is_said_of_a_field_of_a_job_names_the_reason(
+def test_the_message_about_a_job_field_names_the_reason(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadField) as refused:

@@ -25,7 +25,7 @@ def test_a_key_signs_as_rfc_8032_says() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 63, 65, 128])
-def test_a_signature_of_another_length_is_none(size: int) -> None:
+def test_a_signature_of_another_length_is_refused(size: int) -> None:
     padded = (SIGNATURE + b"\xaf\x82" + bytes(128))[:size]
     assert not is_signed_by(KEYID_PREFIX + PUBLIC, b"\xaf\x82", padded)
 
@@ -45,7 +45,7 @@ def test_a_key_id_has_one_spelling(text: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
-def test_a_seed_of_another_length_is_none(size: int) -> None:
+def test_a_key_seed_of_another_length_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=r"^a private key is 32 bytes$"):
         SigningKey(bytes(size))
 

@@ -39,7 +39,7 @@ def test_an_artifact_of_an_unknown_name_is_kept() -> None:
     assert "devicetree" in Manifest.of(body).artifacts
 
 
-def test_what_is_optional_may_be_left_out() -> None:
+def test_optional_fields_may_be_absent() -> None:
     manifest = Manifest.of(document(cmdline=None, mirrors=None))
     assert (manifest.cmdline, manifest.mirrors, manifest.dags) == ("", (), {})
 
@@ -158,7 +158,7 @@ ARTIFACTS = dict.fromkeys(SIZES, DIGEST)
         ),
     ],
 )
-def test_what_is_said_of_a_field_names_it_and_the_reason(
+def test_the_message_about_a_field_names_it_and_the_reason(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadField) as refused:

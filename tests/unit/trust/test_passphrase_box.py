@@ -20,7 +20,7 @@ CHEAP = Cost(passes=1, memory=8192)
 SECRET = b"\x07" * 32
 
 
-def test_what_is_sealed_opens_with_its_passphrase_only() -> None:
+def test_a_box_opens_only_with_its_passphrase() -> None:
     sealed = seal(SECRET, b"open sesame", CHEAP)
     assert unseal(sealed, b"open sesame") == SECRET
     assert SECRET not in sealed.box
@@ -29,7 +29,7 @@ def test_what_is_sealed_opens_with_its_passphrase_only() -> None:
             unseal(sealed, wrong)
 
 
-def test_sealing_twice_shows_nobody_that_it_was_the_same_secret() -> None:
+def test_sealing_the_same_secret_twice_gives_different_boxes() -> None:
     first, second = seal(SECRET, b"p", CHEAP), seal(SECRET, b"p", CHEAP)
     assert first.salt != second.salt
     assert first.box != second.box
@@ -44,7 +44,7 @@ def test_each_flipped_bit_of_the_box_is_found() -> None:
             unseal(dataclasses.replace(sealed, box=bytes(box)), b"p")
 
 
-def test_a_cheaper_or_dearer_opening_does_not_open() -> None:
+def test_a_box_does_not_open_with_another_cost() -> None:
     sealed = seal(SECRET, b"p", CHEAP)
     for cost in (Cost(2, 8192), Cost(1, 16384)):
         with pytest.raises(WrongPassphrase):
@@ -71,21 +71,21 @@ def test_a_box_that_is_cut_short_does_not_open(size: int) -> None:
         (1, 2**53),
     ],
 )
-def test_a_cost_that_nobody_should_pay_is_none(passes: int, memory: int) -> None:
+def test_a_cost_out_of_bounds_is_refused(passes: int, memory: int) -> None:
     with pytest.raises(ValueError, match="are not from"):
         Cost(passes, memory)
 
 
 @pytest.mark.parametrize("size", [0, MAX_PASSPHRASE + 1])
-def test_no_passphrase_and_an_endless_one_seal_nothing(size: int) -> None:
+def test_an_empty_or_too_long_passphrase_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="1 to 1024"):
         seal(SECRET, b"x" * size, CHEAP)
 
 
-def test_a_salt_of_another_length_is_none() -> None:
+def test_a_salt_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         Sealed(CHEAP, b"salt", b"")
 
 
-def test_what_is_taken_when_nobody_says_otherwise_is_dear() -> None:
+def test_the_default_cost_is_high() -> None:
     assert (MODERATE.passes, MODERATE.memory) == (3, 256 * 2**20)

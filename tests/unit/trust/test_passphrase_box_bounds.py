@@ -63,12 +63,14 @@ def test_the_bounds_themselves_are_allowed() -> None:
         (1, MAX_MEMORY + 1, "1073741825 bytes of memory are not from 8192 to 1073741824"),
     ],
 )
-def test_a_cost_out_of_its_bounds_is_told_with_them(passes: int, memory: int, message: str) -> None:
+def test_a_cost_out_of_bounds_is_refused_with_its_bounds(
+    passes: int, memory: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         Cost(passes, memory)
 
 
-def test_what_cannot_be_sealed_is_told_with_its_bounds() -> None:
+def test_an_input_that_cannot_be_sealed_is_refused_with_its_bounds() -> None:
     with pytest.raises(ValueError, match=r"^a passphrase is 1 to 1024 bytes$"):
         seal(b"s", b"", CHEAP)
     with pytest.raises(ValueError, match=r"^a salt is 16 bytes$"):

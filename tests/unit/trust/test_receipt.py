@@ -59,7 +59,7 @@ def table(**changes: Any) -> dict[str, object]:
     return fields
 
 
-def test_what_is_signed_is_read() -> None:
+def test_a_signed_receipt_is_read() -> None:
     assert read_receipt(GOOD) == receipt()
     assert read_receipt(GOOD).table() == {
         name: value for name, value in read_document(GOOD).items() if name != "signatures"
@@ -81,13 +81,13 @@ def test_what_is_signed_is_read() -> None:
         *({"outcome": outcome, "exit": None} for outcome in list(Outcome)[1:]),
     ],
 )
-def test_every_field_survives_the_round(changes: dict[str, Any]) -> None:
+def test_every_field_of_a_receipt_round_trips(changes: dict[str, Any]) -> None:
     wanted = receipt(**changes)
     assert read_receipt(sign_receipt(NODE, wanted)) == wanted
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
-def test_the_time_of_a_receipt_is_told_in_utc_and_whole_seconds(
+def test_the_time_of_a_receipt_is_in_utc_and_whole_seconds(
     zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as there:
@@ -109,7 +109,7 @@ def test_the_signed_bytes_are_the_context_and_the_canonical_form() -> None:
     )
 
 
-def test_an_output_is_told_by_its_digest_and_size() -> None:
+def test_an_output_is_recorded_by_digest_and_size() -> None:
     assert Output.of(b"abc") == Output(Digest.of(b"abc"), 3)
     assert Output.of(b"abc").table() == {"sha256": Digest.of(b"abc").hex, "bytes": 3}
 
@@ -218,7 +218,7 @@ def test_no_field_of_a_receipt_may_be_missing(field: str) -> None:
         ({"booted__pcrs": {"4": 7}}, "booted.pcrs is not usable (not a text)"),
     ],
 )
-def test_what_is_said_of_a_field_of_a_receipt_names_the_reason(
+def test_the_message_about_a_receipt_field_names_the_reason(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadField) as refused:
@@ -285,7 +285,7 @@ def test_nothing_is_signed_that_readers_would_refuse() -> None:
         sign_receipt(NODE, receipt(reason="\n"))
 
 
-def test_a_receipt_of_another_machine_or_module_is_told_apart() -> None:
+def test_a_receipt_of_another_machine_or_module_is_refused() -> None:
     found = receipt()
     check_node(found, NODE.keyid)
     check_module(found, found.module)

@@ -31,7 +31,7 @@ def test_programs_read_the_same_refusals(capsys: pytest.CaptureFixture[str]) -> 
     assert [each["sentence"] for each in listed] == [refusal.sentence for refusal in ALL]
 
 
-def test_no_refusal_is_missing_from_the_lists() -> None:
+def test_the_lists_contain_every_refusal() -> None:
     own = {kind for kind in Refusal.__subclasses__() if kind.__module__.startswith("phase_boot.")}
     assert set(ALL) == own
     assert len({refusal.code for refusal in ALL}) == len(ALL)
@@ -59,7 +59,7 @@ def test_a_refusal_repeats_80_characters_of_a_foreign_value(length: int, shown: 
     assert text.startswith(f"The document has the text {shown}, which is odd:")
 
 
-def test_a_refusal_tells_times_as_manifests_do() -> None:
+def test_a_refusal_writes_times_as_manifests_do() -> None:
     text = str(Expired(expires=NOW, now=NOW.astimezone(timezone(timedelta(hours=5)))))
     assert text.startswith(
         "The manifest expired at 2025-11-20T00:00:00Z and it is 2025-11-20T00:00"

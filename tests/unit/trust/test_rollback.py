@@ -57,7 +57,7 @@ def state(chain: Chain = CHAIN, **changes: object) -> bytes:
     return json.dumps(fields | changes).encode()
 
 
-def test_who_has_seen_nothing_has_no_floor() -> None:
+def test_without_a_seen_version_there_is_no_floor() -> None:
     assert floor(RollbackState()) is None
     assert RollbackState().issued is None
 
@@ -83,7 +83,7 @@ def test_of_one_version_the_one_issued_last_is_kept() -> None:
     assert seen_of(late, early).manifests == (late,)
 
 
-def test_nothing_higher_leaves_what_was_seen_as_it_is() -> None:
+def test_a_lower_version_leaves_the_state_unchanged() -> None:
     seen = seen_of(known(version="2"))
     assert seen.including(known(version="2")) is seen
     assert seen.including(known(version="1", issued="2025-11-14T00:00:00Z")) is seen
@@ -159,7 +159,7 @@ def test_what_was_seen_is_judged_anew_under_a_newer_root() -> None:
         (state(x=[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]), "document.too-deep"),
     ],
 )
-def test_a_state_that_is_none_is_one_doubt_with_its_reason(raw: bytes, code: str) -> None:
+def test_an_invalid_state_gives_one_doubt_with_its_reason(raw: bytes, code: str) -> None:
     seen, doubts = read_state(raw, CHAIN)
     assert seen == RollbackState()
     assert [type(doubt) for doubt in doubts] == [StateUnreadable]
@@ -190,27 +190,27 @@ def test_a_state_may_be_as_large_and_as_deep_as_its_manifests() -> None:
         {**entry(), "channel": ["stable"]},
     ],
 )
-def test_an_entry_that_nobody_signed_is_one_doubt_and_costs_no_other(forged: object) -> None:
+def test_an_unsigned_entry_gives_one_doubt_and_affects_no_other(forged: object) -> None:
     seen, doubts = read_state(state(seen=[forged, entry()]), CHAIN)
     assert floor(seen) == "2025.11.12"
     assert [type(doubt) for doubt in doubts] == [StateTampered]
     assert "changed (no trusted key ever signed it)" in str(doubts[0])
 
 
-def test_the_state_of_a_stranger_is_one_doubt_however_much_is_in_it() -> None:
+def test_a_state_signed_by_an_untrusted_key_gives_one_doubt() -> None:
     mine, theirs = entry(version="7"), json.loads(signed(document(version="9"), UNTRUSTED_KEY))
     seen, doubts = read_state(state(STRANGERS, seen=[theirs, mine, theirs]), CHAIN)
     assert [type(doubt) for doubt in doubts] == [StateForeign]
     assert floor(seen) == "7"
 
 
-def test_an_entry_of_no_channel_counts_for_no_key_of_a_policy_either() -> None:
+def test_an_entry_without_a_channel_counts_for_no_fixed_key() -> None:
     nameless = {name: value for name, value in entry().items() if name != "channel"}
     seen, doubts = read_state(state(Chain(TRUST), seen=[nameless]), Chain(TRUST))
     assert seen == RollbackState()
     assert len(doubts) == 1
 
 
-def test_what_a_state_holds_can_be_read_without_believing_it() -> None:
+def test_the_entries_of_a_state_can_be_read_without_verification() -> None:
     forged = entry(version="9")
     assert entries_of(state(seen=[entry(), forged])) == [entry(), forged]

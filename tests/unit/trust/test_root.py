@@ -28,7 +28,7 @@ from tests.support.manifests import SECOND
 from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
 
 
-def test_a_root_says_who_signs_the_next_and_who_publishes_what_until_when() -> None:
+def test_a_root_names_root_keys_publishers_and_expiry() -> None:
     channels = {"stable": channel(), "lab": channel(PUBLISHER, SECOND, threshold=2)}
     body = root_document(4, root=role(ROOT_KEY, SECOND_KEEPER, threshold=2), channels=channels)
     root = of(body)
@@ -85,7 +85,7 @@ def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
             of(root_document(**changes))
 
 
-def test_what_is_missing_is_counted() -> None:
+def test_missing_signatures_are_counted() -> None:
     three = role(ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER, threshold=3)
     body = root_document(5, root=three)
     with pytest.raises(
@@ -121,7 +121,7 @@ def test_a_root_never_changes() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", ROOT_1[:-3]])
-def test_what_is_no_root_is_refused_as_anchor_and_as_successor(raw: bytes) -> None:
+def test_an_invalid_root_is_refused_as_trusted_root_and_as_successor(raw: bytes) -> None:
     with pytest.raises(Refusal):
         load_trusted(raw)
     with pytest.raises(Refusal):

@@ -38,7 +38,7 @@ def test_the_signers_are_those_of_the_trusted_keys_whose_signatures_hold() -> No
     assert valid_signers((), MESSAGE, BOTH) == frozenset()
 
 
-def test_keys_that_nobody_trusts_cost_no_signature_check() -> None:
+def test_untrusted_keys_cost_no_signature_check() -> None:
     """A key id that is none would raise: it is not even looked at."""
     assert valid_signers((Claim("nobody", "sig"),), MESSAGE, BOTH) == frozenset()
     with pytest.raises(ValueError, match="key id"):
@@ -51,7 +51,7 @@ def test_a_bad_claim_hides_no_good_one_of_the_same_key() -> None:
 
 
 @pytest.mark.parametrize("sig", ["", "=", "AAA=", "\u00e9" * 88, "A" * 87, "%" * 88, "A" * 88])
-def test_what_is_no_signature_does_not_hold(sig: str) -> None:
+def test_an_invalid_signature_does_not_hold(sig: str) -> None:
     assert not Claim(PUBLISHER.keyid, sig).holds(MESSAGE)
 
 

@@ -82,7 +82,7 @@ _tree = st.recursive(
 
 
 @given(st.dictionaries(st.text('abc"\\', max_size=3), _tree, max_size=4), st.booleans())
-def test_what_json_wrote_is_read_back(tree: dict[str, object], ascii_only: bool) -> None:  # noqa: FBT001 - from the strategy
+def test_the_output_of_json_is_read_back(tree: dict[str, object], ascii_only: bool) -> None:  # noqa: FBT001 - from the strategy
     raw = json.dumps(tree, ensure_ascii=ascii_only).encode()
     try:
         assert read_document(raw) == tree
@@ -91,7 +91,7 @@ def test_what_json_wrote_is_read_back(tree: dict[str, object], ascii_only: bool)
 
 
 @given(st.binary(max_size=200) | st.text('{}[]":,\\01eE.-naNu', max_size=60).map(str.encode))
-def test_garbage_is_refused_or_read_as_everybody_reads_it(raw: bytes) -> None:
+def test_random_input_is_refused_or_read_as_the_json_module_reads_it(raw: bytes) -> None:
     try:
         document = read_document(raw)
     except Refusal:
@@ -120,13 +120,13 @@ def test_garbage_is_refused_or_read_as_everybody_reads_it(raw: bytes) -> None:
         ),
     ],
 )
-def test_what_is_said_of_a_document_names_the_reason(raw: bytes, message: str) -> None:
+def test_the_message_about_a_document_names_the_reason(raw: bytes, message: str) -> None:
     with pytest.raises(Refusal) as refused:
         read_document(raw)
     assert str(refused.value).startswith(f"The document {message}")
 
 
-def test_other_limits_than_the_usual_ones_hold_to_the_byte_and_the_level() -> None:
+def test_given_limits_hold_to_the_byte_and_the_level() -> None:
     raw = b'{"a": [[]]}'
     assert read_document(raw, limit=len(raw), depth=3) == {"a": [[]]}
     with pytest.raises(TooLarge, match=f"larger than {len(raw) - 1} bytes"):
@@ -135,7 +135,7 @@ def test_other_limits_than_the_usual_ones_hold_to_the_byte_and_the_level() -> No
         read_document(raw, limit=len(raw), depth=2)
 
 
-def test_what_is_closed_again_is_no_nesting() -> None:
+def test_closed_brackets_do_not_count_as_nesting() -> None:
     assert read_document(b'{"a": [' + b"[[]]," * 100 + b"[{}]]}", depth=4)
     with pytest.raises(TooDeep):
         read_document(b'{"a": [' + b"[[]]," * 100 + b"[[{}]]]}", depth=4)
@@ -147,7 +147,7 @@ def test_text_up_to_its_limit_is_read(text: str) -> None:
     assert read_document(raw) == {"a": [{text: text}]}
 
 
-def test_names_and_values_are_both_looked_at_wherever_they_are() -> None:
+def test_names_and_values_are_checked_at_every_level() -> None:
     for raw in (
         b'{"a": {"b": {"e\xcc\x81": 1}}}',
         b'{"a": {"b": {"c": "e\xcc\x81"}}}',
@@ -164,7 +164,7 @@ def test_a_whole_number_within_its_bounds_is_read(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [2**53, -(2**53), 10**16, -(10**16), 10**17, 10**400])
-def test_a_whole_number_beyond_is_refused(number: int) -> None:
+def test_a_whole_number_out_of_bounds_is_refused(number: int) -> None:
     with pytest.raises(NotANumber):
         read_document(f'{{"a": {number}}}'.encode())
 

@@ -43,7 +43,7 @@ def test_two_trusted_keys_meet_a_threshold_of_two() -> None:
     assert set(verified.signers) == {PUBLISHER.keyid, SECOND.keyid}
 
 
-def test_nobody_but_verify_makes_a_verified() -> None:
+def test_only_verify_creates_a_verified_manifest() -> None:
     verified = verify(signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=NOW)
     with pytest.raises(TypeError, match=r"^only phase_boot\.trust\.verify makes a Verified$"):
         Verified(verified.found, verified.raw)
@@ -60,7 +60,7 @@ def test_the_last_second_is_valid_and_the_next_expired() -> None:
         verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=expires)
 
 
-def test_a_clock_kept_in_local_time_is_borne_and_a_day_more_is_doubtful() -> None:
+def test_a_clock_in_local_time_is_accepted_and_a_day_more_is_doubtful() -> None:
     issued = verify(
         signed(document()), trust=TRUST, requirements=REQUIREMENTS, now=NOW
     ).manifest.issued
@@ -70,7 +70,7 @@ def test_a_clock_kept_in_local_time_is_borne_and_a_day_more_is_doubtful() -> Non
     assert refused.value.code != Expired.code
 
 
-def test_what_it_is_for_is_judged_before_how_old_it_is() -> None:
+def test_channel_and_architecture_are_checked_before_dates() -> None:
     stale = {"expires": "2025-11-13T00:00:00Z", "version": "1"}
     elsewhere = signed(document(arch="arm64", channel="nightly", **stale))
     with pytest.raises(WrongArchitecture):
@@ -106,14 +106,14 @@ def test_the_kernels_name_of_an_architecture_is_understood() -> None:
         (frozenset({""}), 1),
     ],
 )
-def test_trust_that_would_trust_nobody_or_anybody_is_an_error(
+def test_a_threshold_of_zero_or_above_the_number_of_keys_is_an_error(
     keys: frozenset[str], threshold: int
 ) -> None:
     with pytest.raises(ValueError, match="key"):
         Trust(keys=keys, threshold=threshold)
 
 
-def test_a_machine_cannot_want_a_channel_that_cannot_be() -> None:
+def test_an_invalid_required_channel_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^a channel is 1 to 32 of a-z, 0-9 and -$"):
         BootRequirements(arch=Arch.AMD64, channel="../stable", min_version=Version.parse("1"))
 

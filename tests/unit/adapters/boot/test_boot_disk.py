@@ -220,7 +220,7 @@ def test_a_table_that_cannot_be_read_makes_its_disk_no_candidate(computer: Compu
         cache(computer)
 
 
-def test_two_partitions_of_one_name_are_none(computer: Computer) -> None:
+def test_two_partitions_of_one_name_are_not_used(computer: Computer) -> None:
     disk = computer.plug(VIRTIO)
     computer.loaded_from(ESP)
     write(disk / "vda1/uevent", "PARTN=1\nPARTNAME=phase-cache\n")

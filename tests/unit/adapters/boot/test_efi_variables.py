@@ -76,13 +76,13 @@ def immutable(tmp_path: Path) -> Iterator[Path]:
         os.close(fd)
 
 
-def test_the_flag_against_accidents_is_taken_off_to_write(immutable: Path) -> None:
+def test_the_immutable_flag_is_cleared_to_write(immutable: Path) -> None:
     with pytest.raises(PermissionError):
         path(immutable).write_bytes(b"")
     EfiVariables(immutable).write_text(NAME, LOADER, "x")
     assert EfiVariables(immutable).text(NAME, LOADER) == "x"
 
 
-def test_the_flag_against_accidents_is_taken_off_to_remove(immutable: Path) -> None:
+def test_the_immutable_flag_is_cleared_to_remove(immutable: Path) -> None:
     EfiVariables(immutable).remove(NAME, LOADER)
     assert not path(immutable).exists()

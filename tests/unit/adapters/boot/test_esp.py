@@ -61,7 +61,7 @@ def break_program(calls: Path, program: str) -> None:
     Path(f"{calls}.{program}").touch()
 
 
-async def test_it_is_mounted_for_a_moment_and_read_only_unless_told(
+async def test_the_esp_is_mounted_briefly_and_read_only_by_default(
     tmp_path: Path, calls: Path
 ) -> None:
     esp = stick(tmp_path)
@@ -79,9 +79,7 @@ async def test_it_is_mounted_for_a_moment_and_read_only_unless_told(
     ]
 
 
-async def test_it_is_unmounted_also_when_something_goes_wrong_in_it(
-    tmp_path: Path, calls: Path
-) -> None:
+async def test_the_esp_is_unmounted_after_an_exception(tmp_path: Path, calls: Path) -> None:
     esp = stick(tmp_path)
     with pytest.raises(ZeroDivisionError):
         async with esp.mounted():
@@ -98,7 +96,7 @@ async def test_a_mount_that_fails_is_named(tmp_path: Path, calls: Path, program:
             pass
 
 
-async def test_a_stick_without_one_mounts_nothing(tmp_path: Path, calls: Path) -> None:
+async def test_a_stick_without_an_esp_mounts_nothing(tmp_path: Path, calls: Path) -> None:
     computer = Computer(tmp_path)
     computer.runs()
     disk = computer.plug(VIRTIO)

@@ -41,7 +41,7 @@ def test_a_name_that_is_there_is_seen_whatever_its_letters() -> None:
     assert not certainly_lacks(reading(fat(named(NAME.upper()))), NAME)
 
 
-def test_a_name_that_is_not_there_is_surely_not() -> None:
+def test_an_absent_name_is_reported_as_absent() -> None:
     assert certainly_lacks(reading(fat(b"")), NAME)
     assert certainly_lacks(reading(fat(named("loader") + named("phase"))), NAME)
     assert certainly_lacks(
@@ -61,7 +61,7 @@ def test_a_name_that_is_not_there_is_surely_not() -> None:
     ],
     ids=["nothing", "zeros", "FAT16", "torn", "goes on elsewhere", "no clusters"],
 )
-def test_an_unknown_filesystem_proves_nothing(data: bytes) -> None:
+def test_an_unknown_filesystem_gives_no_verdict(data: bytes) -> None:
     assert not certainly_lacks(reading(data), NAME)
 
 

@@ -45,7 +45,7 @@ class FolderEsp:
         yield self.folder
 
 
-async def test_a_report_is_written_whole_and_its_place_is_told(tmp_path: Path) -> None:
+async def test_a_report_is_written_whole_and_its_path_is_returned(tmp_path: Path) -> None:
     where = await StickReports(FolderEsp(tmp_path)).save("ab12", "told\u20ac\n")
     assert where == "/phase/reports/ab12.txt on the stick's first partition"
     assert (tmp_path / "phase/reports/ab12.txt").read_bytes() == b"told\\u20ac\n"
@@ -79,7 +79,7 @@ async def test_a_name_that_leads_elsewhere_is_refused(name: str, tmp_path: Path)
     assert esp.mounts == 0
 
 
-async def test_a_stick_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+async def test_a_stick_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     protected = FolderEsp(tmp_path, refusal="the stick is write-protected")
     with pytest.raises(NotSaved, match="write-protected"):
         await StickReports(protected).save("a", "x")
@@ -92,7 +92,7 @@ async def test_a_stick_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         await NoReports().save("a", "x")
 
 
-async def test_a_folder_that_is_none_leaves_what_was_there(tmp_path: Path) -> None:
+async def test_a_file_in_place_of_the_reports_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "phase").write_text("a file")
     with pytest.raises(NotSaved, match=os.strerror(errno.ENOTDIR)):
         await StickReports(FolderEsp(tmp_path)).save("a", "x")

@@ -41,7 +41,7 @@ async def test_a_kernel_is_staged_with_its_initrd_and_its_command_line(stick: St
     ]
 
 
-async def test_the_loader_is_told_last_and_in_its_own_words(stick: Stick) -> None:
+async def test_the_one_shot_variable_is_written_last_in_the_loaders_format(stick: Stick) -> None:
     one_shots: list[bytes | None] = []
     stick.esp.unmounted = lambda _number: one_shots.append(stick.one_shot)
     name = await stick.loader.stage(payload())
@@ -94,7 +94,7 @@ async def test_a_stick_on_which_nothing_was_staged_is_not_written_to(stick: Stic
     assert stick.esp.mounts == [False]
 
 
-async def test_a_stick_on_which_surely_nothing_was_staged_is_not_even_mounted(
+async def test_a_stick_certainly_without_staged_files_is_not_mounted(
     stick: Stick,
 ) -> None:
     stick.esp.sure = True
@@ -165,7 +165,7 @@ async def test_restarting_asks_systemd_and_ignores_sigterm(stick: Stick) -> None
 
 
 @pytest.mark.usefixtures("term")
-async def test_a_machine_that_will_not_restart_is_named_with_the_way_out(stick: Stick) -> None:
+async def test_a_failed_restart_is_reported_with_a_way_out(stick: Stick) -> None:
     earlier = signal.getsignal(signal.SIGTERM)
     loader = SystemdBootLoader(stick.esp, EfiVariables(stick.efivars), reboot=("false",))
     with pytest.raises(CannotChainload, match="restart it by hand"):
@@ -188,7 +188,7 @@ async def test_secure_boot_is_seen(stick: Stick) -> None:
     assert not (await stick.loader.staging_support()).secure_boot
 
 
-async def test_a_loader_that_cannot_be_told_is_an_obstacle(stick: Stick) -> None:
+async def test_a_loader_without_one_shot_support_is_an_obstacle(stick: Stick) -> None:
     stick.set(FEATURES, LOADER, bytes(8))
     assert (await stick.loader.staging_support()).obstacle == (
         "the loader of this machine cannot be told what to start"

@@ -20,21 +20,21 @@ def urls(
     return list(manifest_urls(record, server=server, addresses=addresses, query=QUEST))
 
 
-def test_the_announcers_name_is_answered_by_what_it_announced_with() -> None:
+def test_the_host_of_the_announced_url_resolves_to_the_announcers_addresses() -> None:
     found = urls(f"http://neighbour.local:8080{PATH}?a", "192.0.2.7", "2001:db8::7", "fe80::7%2")
     assert found == [f"http://192.0.2.7:8080{PATH}", f"http://[2001:db8::7]:8080{PATH}"]
 
 
-def test_an_address_of_one_wire_is_a_last_resort() -> None:
+def test_a_link_local_address_is_used_if_no_other_is_announced() -> None:
     assert urls(f"http://neighbour.local{PATH}", "fe80::7%2") == [f"http://[fe80::7%2]{PATH}"]
 
 
-def test_any_other_mirror_is_taken_as_it_is() -> None:
+def test_a_mirror_with_another_host_is_used_unchanged() -> None:
     for mirror in (f"https://mirror.example{PATH}", f"http://[2001:db8::7]:8080{PATH}"):
         assert urls(mirror, "192.0.2.7") == [mirror]
 
 
-def test_what_is_for_others_is_passed_over() -> None:
+def test_records_for_another_architecture_or_channel_are_ignored() -> None:
     mirror = f"https://mirror.example{PATH}"
     assert urls(mirror, channel="nightly") == []
     assert urls(mirror, arch="arm64") == []
@@ -79,20 +79,20 @@ def test_of_two_spellings_of_a_key_the_first_counts() -> None:
         f"http://[::ffff:127.0.0.1]{PATH}",
     ],
 )
-def test_a_mirror_that_is_none_is_passed_over(mirror: str | None) -> None:
+def test_a_record_without_a_valid_mirror_is_ignored(mirror: str | None) -> None:
     assert urls(mirror, "192.0.2.7") == []
 
 
-def test_no_machine_announces_ours_as_its_own_address() -> None:
+def test_an_announced_address_of_this_machine_is_ignored() -> None:
     own = ("127.0.0.1", "::1", "0.0.0.0", "224.0.0.251")  # noqa: S104 - addresses that are judged
     assert urls(f"http://neighbour.local{PATH}", *own) == []
     assert urls(f"http://neighbour.local{PATH}", *own, "10.0.0.7") == [f"http://10.0.0.7{PATH}"]
 
 
-def test_nobody_without_a_name_answers_for_one() -> None:
+def test_a_record_without_a_server_name_resolves_no_name() -> None:
     assert urls(f"http://neighbour.local{PATH}", "192.0.2.7", server=None) == []
 
 
-def test_a_thousand_addresses_are_not_all_asked() -> None:
+def test_the_number_of_addresses_in_use_is_bounded() -> None:
     addresses = [f"192.0.2.{n % 256}" for n in range(1000)]
     assert len(urls(f"http://neighbour.local{PATH}", *addresses)) == MAX_ADDRESSES

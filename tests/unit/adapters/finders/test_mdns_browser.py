@@ -102,13 +102,13 @@ def test_any_name_may_announce_and_is_escaped_where_it_is_shown(label: bytes) ->
 
 
 @pytest.mark.parametrize("what", hostile_packets())
-def test_a_packet_that_is_none_costs_nothing_but_itself(what: str) -> None:
+def test_an_invalid_packet_is_dropped_alone(what: str) -> None:
     liar = hostile_packets()[what]
     assert found([(LIAR, liar), (GOOD, good()), (LIAR, liar)]) == [GOOD_URL]
     assert found([(GOOD, liar), (GOOD, good())]) == [GOOD_URL]
 
 
-def test_what_stands_before_an_unreadable_record_counts() -> None:
+def test_records_before_an_unreadable_one_are_used() -> None:
     records = announcement(b"the provider", "good", "192.0.2.7")
     assert found([(GOOD, packet(*records, b"\xc0\xff", count=len(records) + 1))]) == [GOOD_URL]
 
@@ -151,7 +151,7 @@ def test_made_up_senders_are_bounded_and_the_provider_is_found() -> None:
     assert found([*flood, (GOOD, good())]) == [GOOD_URL]
 
 
-def test_what_others_announce_is_neither_asked_for_nor_offered() -> None:
+def test_services_of_other_types_are_neither_queried_nor_offered() -> None:
     other = packet(pointer(b"x"), server(b"x", b"h"), text(b"x", strings("h", channel="nightly")))
     assert found([(GOOD, other)]) == []
 
@@ -217,7 +217,7 @@ def test_many_questions_become_packets_of_one_frame() -> None:
     assert max(map(len, packets)) <= 1300
 
 
-def test_each_reason_for_passing_over_is_told_once_and_they_are_bounded() -> None:
+def test_each_reason_for_ignoring_a_service_is_reported_once_and_bounded() -> None:
     async def run() -> list[object]:
         browser = Browser(QUEST, mdns_message, routed=lambda _: True)
         for number in range(500):
@@ -250,6 +250,6 @@ async def test_an_interface_that_cannot_be_used_costs_the_others_nothing() -> No
     endpoints.close()
 
 
-def test_the_packets_are_what_they_are_said_to_be() -> None:
+def test_the_sample_packets_are_well_formed_as_described() -> None:
     packets: Sequence[bytes] = tuple(hostile_packets().values())
     assert len(set(packets)) == len(packets)

@@ -56,7 +56,7 @@ async def test_a_server_without_ranges_sends_all_and_only_the_missing_part_is_us
         (None, "stopped answering", True),
     ],
 )
-async def test_an_answer_that_is_not_the_artifact_is_named(
+async def test_a_response_that_is_not_the_artifact_is_named(
     data: bytes | None, reason: str, *, again: bool
 ) -> None:
     with pytest.raises(FetchFailed, match=reason) as caught:
@@ -106,7 +106,7 @@ async def test_of_a_server_without_ranges_only_the_beginning_is_taken() -> None:
         (None, "stopped answering", True),
     ],
 )
-async def test_a_part_that_is_another_is_named(
+async def test_a_response_with_another_range_is_named(
     data: bytes | None,
     reason: str,
     again: bool,  # noqa: FBT001 - a case
@@ -153,13 +153,13 @@ async def test_a_document_is_read() -> None:
         "http://0x7f.1/",
     ],
 )
-async def test_a_url_that_is_none_is_a_failure_and_no_crash(url: str) -> None:
+async def test_an_invalid_url_is_a_failure_and_no_crash(url: str) -> None:
     async with fetcher() as http:
         with pytest.raises(FetchFailed):
             await http.read(url, limit=10, reach=Reach.INTERNET)
 
 
-async def test_nobody_listening_is_a_failure_that_may_pass() -> None:
+async def test_a_refused_connection_is_a_retryable_failure() -> None:
     async with fetcher() as http:
         with pytest.raises(FetchFailed, match="connection failed") as caught:
             await http.read("http://127.0.0.1:1/", limit=10, reach=Reach.INTERNET)
@@ -183,7 +183,7 @@ FORM = b"<html><form action=/login method=post><button>I agree</button></form></
     ],
     ids=["redirect", "address", "511", "page", "page-as-json"],
 )
-async def test_a_captive_portal_is_told_by_its_answer(answer: bytes, how: str) -> None:
+async def test_a_captive_portal_is_detected_by_its_response(answer: bytes, how: str) -> None:
     async with server(lambda _: answer) as url, fetcher() as http:
         with pytest.raises(Intercepted, match=how) as caught:
             await http.read(url, limit=1000, reach=Reach.INTERNET)
@@ -191,7 +191,7 @@ async def test_a_captive_portal_is_told_by_its_answer(answer: bytes, how: str) -
     assert str(caught.value).isprintable()
 
 
-async def test_where_a_portal_sends_us_is_told_in_bounds_and_never_followed() -> None:
+async def test_the_redirect_of_a_portal_is_reported_in_bounds_and_not_followed() -> None:
     asked: list[str] = []
 
     def answer(head: str) -> bytes:
@@ -214,7 +214,7 @@ async def test_where_a_portal_sends_us_is_told_in_bounds_and_never_followed() ->
     ],
     ids=["path", "same-host", "404"],
 )
-async def test_what_any_server_may_answer_is_no_portal(answer: bytes) -> None:
+async def test_ordinary_responses_are_not_taken_for_a_portal(answer: bytes) -> None:
     async with server(lambda _: answer) as url, fetcher() as http:
         with pytest.raises(FetchFailed) as caught:
             await http.read(url, limit=1000, reach=Reach.INTERNET)
@@ -309,7 +309,7 @@ async def test_a_connection_whose_bytes_are_in_cipher_is_never_given_up(
         assert b"".join([piece async for piece in answer.pieces()]) == body
 
 
-async def test_what_lies_beyond_the_lan_is_not_even_connected_to() -> None:
+async def test_no_connection_is_opened_beyond_the_lan() -> None:
     asked: list[str] = []
 
     def answer(head: str) -> bytes:

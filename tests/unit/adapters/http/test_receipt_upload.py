@@ -56,7 +56,7 @@ def test_the_provider_gets_the_receipt_byte_for_byte() -> None:
     assert taken == [("/receipts", RECEIPT)]
 
 
-def test_why_a_provider_takes_none_is_repeated_and_can_do_no_harm_to_a_terminal() -> None:
+def test_the_reason_of_a_rejected_receipt_is_shown_escaped() -> None:
     reply = b'{"code": "x", "error": "never published \\u001b[2J"}'
     with provider(lambda _path, _body: (422, reply, {})) as base, pytest.raises(UploadFailed) as no:
         HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
@@ -81,7 +81,7 @@ def test_a_mirror_that_knows_no_receipts_is_passed_over(reply: bytes) -> None:
         HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
 
 
-def test_nobody_is_followed_elsewhere() -> None:
+def test_a_redirect_of_an_upload_is_not_followed() -> None:
     seen = []
 
     def elsewhere(path: str, _body: bytes) -> Answer:
@@ -93,7 +93,7 @@ def test_nobody_is_followed_elsewhere() -> None:
     assert seen == ["/receipts"]
 
 
-def test_a_provider_that_is_gone_is_said() -> None:
+def test_an_unreachable_provider_is_reported() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{nobody.getsockname()[1]}"
@@ -101,7 +101,7 @@ def test_a_provider_that_is_gone_is_said() -> None:
             HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.INTERNET)
 
 
-def test_a_provider_that_says_nothing_holds_nobody_up() -> None:
+def test_a_silent_provider_fails_within_the_time_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         base = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UploadFailed, match="took too long"):
@@ -109,12 +109,12 @@ def test_a_provider_that_says_nothing_holds_nobody_up() -> None:
 
 
 @pytest.mark.parametrize("base", ["http://203.0.113.9:8070", "http://mirror.example"])
-def test_beyond_this_network_nobody_is_told_where_the_mode_stays_in_it(base: str) -> None:
+def test_no_receipt_is_uploaded_beyond_the_reach_of_the_mode(base: str) -> None:
     with pytest.raises(UploadFailed, match="beyond this network"):
         HttpReceiptUploader().upload(base, RECEIPT, reach=Reach.LAN)
 
 
-def test_a_proxy_beyond_this_network_is_beyond_it_too() -> None:
+def test_a_proxy_beyond_the_reach_of_the_mode_is_not_used() -> None:
     uploader = HttpReceiptUploader(
         proxy="http://203.0.113.1:3128", near=lambda host: host == "192.0.2.7"
     )

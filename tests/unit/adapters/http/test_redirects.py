@@ -199,7 +199,7 @@ def test_a_redirect_leads_to_nothing_nearer_than_its_server(
                 going.follow(f"http://{host}/y", start)
 
 
-def test_what_a_far_server_may_not_do_it_may_not_do_by_a_second_redirect() -> None:
+def test_a_second_redirect_does_not_lift_the_restriction_of_the_first() -> None:
     going = way("http://mirror.example/x")
     going.follow("http://8.8.8.8/y", Scope.PUBLIC)
     # A name that resolves into this network would be refused; were it not, the rule still holds.
@@ -237,7 +237,7 @@ async def test_a_page_that_an_artifact_was_redirected_to_is_a_portals_and_no_lie
 
 
 @pytest.mark.parametrize("inner", ["127.0.0.2", "127.0.0.1"])
-async def test_a_name_that_leads_nearer_is_not_connected_to(inner: str) -> None:
+async def test_a_name_that_resolves_to_a_nearer_scope_is_not_connected_to(inner: str) -> None:
     """127.0.0.1 plays a server of the Internet; 127.0.0.2 is this machine."""
     asked: list[str] = []
 
@@ -266,7 +266,7 @@ async def test_a_name_that_leads_nearer_is_not_connected_to(inner: str) -> None:
     await http.close()
 
 
-async def test_of_a_names_addresses_only_those_are_used_that_are_far_enough() -> None:
+async def test_only_addresses_of_the_allowed_scope_are_used() -> None:
     async def lookup(_host: str) -> list[tuple[int, int, str]]:
         four, six = socket.AF_INET, socket.AF_INET6
         return [(four, 6, "10.0.0.1"), (six, 6, "fe80::1%2"), (four, 6, "8.8.8.8")]
@@ -291,7 +291,7 @@ async def test_the_systems_own_look_up_finds_this_machine() -> None:
         await Resolver(scopes, Scope.LINK).resolve("localhost", 80)
 
 
-def test_distances_grow() -> None:
+def test_the_scopes_are_ordered_by_distance() -> None:
     order = [Scope.OWN, Scope.LINK, Scope.PRIVATE, Scope.PUBLIC]
     assert all(DISTANCE[near] < DISTANCE[far] for near, far in pairwise(order))
 

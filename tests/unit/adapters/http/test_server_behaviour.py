@@ -61,7 +61,7 @@ def labelled(label: str | None, *, first: int = 0, last: int | None = None) -> A
         lambda _: b"HTTP/1.1 206 x\r\nConnection: close\r\n\r\n" + BODY[1000:6000],
     ],
 )
-async def test_a_part_is_had_whatever_the_answer_says_of_its_range(answer: Asked) -> None:
+async def test_a_range_is_read_despite_a_false_content_range(answer: Asked) -> None:
     assert await part(answer) == BODY[1000:6000]
 
 
@@ -131,7 +131,7 @@ async def test_a_server_that_sends_nothing_of_a_part_is_not_asked_for_ever() -> 
         "chunked",
     ],
 )
-async def test_a_whole_file_is_had_whatever_it_is_packed_in(answer: Asked, offset: int) -> None:
+async def test_a_whole_file_is_read_in_any_content_encoding(answer: Asked, offset: int) -> None:
     assert await streamed(answer, offset=offset) == BODY[offset:]
 
 
@@ -145,7 +145,7 @@ async def test_a_whole_file_is_had_whatever_it_is_packed_in(answer: Asked, offse
     ],
     ids=["416", "another-range", "encoded", "multipart"],
 )
-async def test_a_file_is_asked_for_as_a_whole_where_its_parts_cannot_be_had(
+async def test_a_file_is_requested_whole_if_ranges_fail(
     refusal: bytes,
 ) -> None:
     asked: list[bool] = []
@@ -185,7 +185,7 @@ async def test_a_bomb_is_decoded_no_further_than_the_signed_size() -> None:
     ],
     ids=["damaged", "cut", "endless"],
 )
-async def test_an_encoding_that_is_none_is_named(packed: bytes, reason: str) -> None:
+async def test_an_unknown_content_encoding_is_named(packed: bytes, reason: str) -> None:
     with pytest.raises(FetchFailed, match=reason):
         await streamed(lambda _: ok(packed, "Content-Encoding: gzip"))
 
@@ -215,7 +215,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         (403, {}, None, False),
     ],
 )
-def test_a_server_says_when_to_come_back_within_bounds(
+def test_retry_after_is_bounded(
     status: int,
     headers: dict[str, str],
     seconds: float | None,
@@ -227,7 +227,7 @@ def test_a_server_says_when_to_come_back_within_bounds(
     assert (failure.retry_after, failure.retryable) == (seconds, again)
 
 
-async def test_when_to_come_back_reaches_whoever_asked() -> None:
+async def test_retry_after_reaches_the_caller() -> None:
     busy = ok(b"", "Retry-After: 2", status="503 Later")
     async with server(lambda _: busy) as url, fetcher() as http:
         with pytest.raises(FetchFailed, match="HTTP 503") as caught:
@@ -240,7 +240,7 @@ async def test_when_to_come_back_reaches_whoever_asked() -> None:
     [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nA\x00: b\r\n\r\n", b"", ok(BODY)[:-1]],
     ids=["garbage", "control", "nothing", "cut"],
 )
-async def test_no_text_of_a_library_reaches_a_person(answer: bytes) -> None:
+async def test_no_library_message_reaches_the_output(answer: bytes) -> None:
     with pytest.raises(FetchFailed) as caught:
         await streamed(lambda _: answer)
     assert str(caught.value) in {

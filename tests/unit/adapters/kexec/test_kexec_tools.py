@@ -167,7 +167,7 @@ async def test_a_packed_kernel_that_breaks_off_is_never_handed_over(tmp_path: Pa
         ("Could not find a free area of memory of 0x1000 bytes...", "EADDRNOTAVAIL", "place"),
     ],
 )
-async def test_what_kexec_tools_says_is_told_in_words_and_by_name(
+async def test_the_output_of_kexec_tools_becomes_a_message_and_an_errno(
     tmp_path: Path, output: str, errno: str, words: str
 ) -> None:
     with pytest.raises(LoadRefused, match=words) as caught:

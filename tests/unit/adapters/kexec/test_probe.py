@@ -49,7 +49,7 @@ def test_a_kernel_that_is_locked_down_and_takes_no_files_takes_nothing(tmp_path:
     assert len(found.forbidden) == 1
 
 
-def test_kexec_that_is_switched_off_is_said_once_for_both_calls(tmp_path: Path) -> None:
+def test_disabled_kexec_is_reported_once_for_both_calls(tmp_path: Path) -> None:
     found = support(machine(tmp_path, disabled="1"), has(*Method).__getitem__)
     assert found.methods == ()
     (reason,) = found.forbidden
@@ -62,12 +62,12 @@ def test_a_kernel_without_kexec_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_machine_that_says_nothing_of_lockdown_has_none(tmp_path: Path) -> None:
+def test_a_kernel_without_lockdown_is_not_locked_down(tmp_path: Path) -> None:
     assert support(tmp_path, has(*Method).__getitem__).methods == tuple(Method)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may load kernels, and is answered otherwise")
-def test_the_kernel_that_runs_this_test_forbids_it_to_who_is_not_root() -> None:
+def test_the_running_kernel_refuses_kexec_to_users_other_than_root() -> None:
     found = support()
     assert found.methods == ()
     assert found.forbidden

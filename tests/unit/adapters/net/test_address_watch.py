@@ -24,7 +24,7 @@ ROUTE6 = (
 VLAN = "lo  VID: 42\t REORDER_HDR: 1  dev->priv_flags: 1021\nDevice: eth0\n"
 
 
-async def test_a_link_tells_its_networks_routers_name_servers_and_vlan(tmp_path: Path) -> None:
+async def test_a_link_has_its_networks_routers_name_servers_and_vlan(tmp_path: Path) -> None:
     watch = AddressWatch(loopback=True, root=tmp_path)
     name = (await watch.link(1)).interface
     files = {
@@ -62,7 +62,7 @@ class Unplugged(AddressWatch):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "fe80::1", "169.254.3.4"])
-def test_what_needs_no_router_is_near(host: str) -> None:
+def test_an_address_of_an_own_network_is_near(host: str) -> None:
     assert on_link(host)
 
 
@@ -76,5 +76,5 @@ def test_every_neighbour_of_our_own_addresses_is_near() -> None:
     "host",
     ["", "name.local", "224.0.0.251", "ff02::fb", "0.0.0.0", "::", "203.0.113.7", "1"],  # noqa: S104 - nothing is bound
 )
-def test_what_a_router_would_have_to_carry_is_not(host: str) -> None:
+def test_an_address_behind_a_router_is_not_near(host: str) -> None:
     assert not on_link(host)

@@ -39,7 +39,7 @@ def found(root: Path, *listed: Device) -> Interfaces:
     return Interfaces(root=root, listed=lambda: listed or (CARD,))
 
 
-def test_an_interface_is_told_with_all_that_the_kernel_says(tmp_path: Path) -> None:
+def test_an_interface_is_reported_with_every_kernel_field(tmp_path: Path) -> None:
     ((index, each),) = found(seed(tmp_path)).found()
     assert (index, each.name, each.address, each.permanent) == (2, "eth0", DRAWN, BURNED_IN)
     assert (each.drawn, each.refused, each.assigned) == (DRAWN, None, True)
@@ -47,7 +47,7 @@ def test_an_interface_is_told_with_all_that_the_kernel_says(tmp_path: Path) -> N
     assert each.addresses == ("fe80::85c:11ff:fe22:3344",)
 
 
-def test_a_card_that_was_left_out_tells_why(tmp_path: Path) -> None:
+def test_a_card_that_was_left_out_has_the_reason(tmp_path: Path) -> None:
     seed(tmp_path)
     (tmp_path / "run/phase-boot/addresses/2").write_text("\nthe driver refuses another one\n")
     ((_, each),) = found(tmp_path).found()
@@ -55,7 +55,7 @@ def test_a_card_that_was_left_out_tells_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("record", ["", "\n", "\n\n"])
-def test_a_record_without_a_word_is_no_drawn_address(record: str, tmp_path: Path) -> None:
+def test_an_empty_record_is_not_a_drawn_address(record: str, tmp_path: Path) -> None:
     seed(tmp_path)
     (tmp_path / "run/phase-boot/addresses/2").write_text(record)
     ((_, each),) = found(tmp_path).found()
@@ -63,12 +63,12 @@ def test_a_record_without_a_word_is_no_drawn_address(record: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("kept", ["0", "1", "", "x"])
-def test_an_address_that_the_kernel_does_not_call_set_is_told(kept: str, tmp_path: Path) -> None:
+def test_an_address_without_the_set_flag_is_reported(kept: str, tmp_path: Path) -> None:
     ((_, each),) = found(seed(tmp_path, assigned=kept)).found()
     assert not each.assigned
 
 
-def test_the_way_of_making_addresses_is_never_guessed(tmp_path: Path) -> None:
+def test_the_address_generation_mode_is_read_and_never_assumed(tmp_path: Path) -> None:
     seed(tmp_path)
     (tmp_path / "proc/sys/net/ipv6/conf/eth0/addr_gen_mode").unlink()
     assert found(tmp_path).found()[0][1].generation == -1
@@ -76,7 +76,7 @@ def test_the_way_of_making_addresses_is_never_guessed(tmp_path: Path) -> None:
     assert found(tmp_path).found()[0][1].generation == 1, "without IPv6 none are made"
 
 
-def test_the_loopback_is_none(tmp_path: Path) -> None:
+def test_the_loopback_is_not_listed(tmp_path: Path) -> None:
     loopback = Device(index=1, name="lo", type=772, flags=0x49)
     assert found(seed(tmp_path), loopback).found() == ()
 
@@ -105,7 +105,7 @@ def test_the_kernel_of_this_machine_lists_its_interfaces_as_ip_does() -> None:
     assert {each.name for each in devices()} == set(by_ip)
 
 
-def test_a_burned_in_address_is_told_beside_another_that_was_set() -> None:
+def test_the_burned_in_address_is_reported_beside_the_set_one() -> None:
     """A bridge has no burned-in address; this machine's own card, where it has one, has."""
     program = (
         "from phase_boot.adapters.net.interfaces import devices; import json, dataclasses;"
@@ -140,7 +140,7 @@ def message(kind: int, body: bytes, flags: int = 0) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body
 
 
-def test_an_answer_is_taken_apart() -> None:
+def test_a_netlink_reply_is_parsed() -> None:
     pairs = list(messages(message(16, BODY) + message(3, bytes(4))))
     assert [kind for kind, _ in pairs] == [16, 3]
     assert device(pairs[0][1]) == CARD
@@ -154,19 +154,19 @@ def test_an_answer_is_taken_apart() -> None:
         struct.pack("=IHHII", 4096, 16, 0, 1, 0),
     ],
 )
-def test_an_answer_that_lies_about_its_length_is_refused(datagram: bytes) -> None:
+def test_a_netlink_reply_with_a_false_length_is_refused(datagram: bytes) -> None:
     with pytest.raises(ValueError, match="netlink"):
         list(messages(datagram))
 
 
 @pytest.mark.parametrize("length", [0, 3, 200])
-def test_an_attribute_that_lies_about_its_length_is_refused(length: int) -> None:
+def test_a_netlink_attribute_with_a_false_length_is_refused(length: int) -> None:
     body = BODY[:16] + struct.pack("=HH", length, 3) + b"eth0\0\0\0\0"
     with pytest.raises(ValueError, match="netlink"):
         device(body)
 
 
-def test_without_an_answer_nothing_is_promised() -> None:
+def test_without_a_netlink_reply_the_read_back_fails() -> None:
     def silent() -> tuple[Device, ...]:
         raise Unreadable("the kernel does not list its network interfaces")
 

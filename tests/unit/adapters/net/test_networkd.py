@@ -50,7 +50,7 @@ def test_a_static_address_is_asked_of_nobody() -> None:
     } <= set(network["Network"])
 
 
-def test_by_dhcp_nothing_is_told_that_names_the_machine() -> None:
+def test_dhcp_sends_nothing_that_identifies_the_machine() -> None:
     network = read(files(DHCP, lan_only=False)["01-phase-link.network"])
     assert {"DHCP=yes", "IPv6AcceptRA=yes"} <= set(network["Network"])
     assert "Anonymize=yes" in network["DHCPv4"]
@@ -59,7 +59,7 @@ def test_by_dhcp_nothing_is_told_that_names_the_machine() -> None:
 
 
 @pytest.mark.parametrize("setup", [STATIC, DHCP], ids=["static", "dhcp"])
-def test_in_local_mode_no_way_leads_beyond_the_lan(setup: Setup) -> None:
+def test_local_mode_configures_no_route_beyond_the_lan(setup: Setup) -> None:
     network = read(files(setup, lan_only=True)["01-phase-link.network"])
     assert not any(line.startswith(("Gateway=", "DNS=")) for line in network["Network"])
     assert {"UseGateway=no", "UseRoutes=no", "UseDNS=no"} <= set(network["DHCPv4"])
@@ -91,7 +91,7 @@ def test_in_private_a_set_up_brings_up_an_interface_with_a_drawn_address_only(se
             assert elsewhere or "Property=PHASE_ADDRESS=drawn" in match, name
 
 
-async def test_a_set_up_replaces_the_one_before_and_networkd_is_told(tmp_path: Path) -> None:
+async def test_a_set_up_replaces_the_previous_one_and_reloads_networkd(tmp_path: Path) -> None:
     mark = tmp_path / "restarted"
     network = Networkd(folder=tmp_path / "network", restart=("touch", str(mark)))
     await network.configure(Setup(interface="eth0", vlan=7), lan_only=False)
@@ -106,14 +106,14 @@ async def test_a_set_up_replaces_the_one_before_and_networkd_is_told(tmp_path: P
     ("restart", "reason"),
     [(("false",), "networkd refuses it"), (("no-such-program",), "cannot be run")],
 )
-async def test_a_networkd_that_does_not_listen_is_said(
+async def test_a_networkd_that_does_not_respond_is_reported(
     restart: tuple[str, ...], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SetupFailed, match=reason):
         await Networkd(folder=tmp_path, restart=restart).configure(DHCP, lan_only=False)
 
 
-async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SetupFailed, match="cannot be written"):
         await Networkd(folder=tmp_path / "file/x").configure(DHCP, lan_only=False)
@@ -157,7 +157,7 @@ async def test_on_a_desktop_nothing_is_set_up() -> None:
         ),
     ],
 )
-def test_a_set_up_that_would_not_work_or_would_say_more_is_refused(
+def test_a_set_up_with_invalid_or_injected_values_is_refused(
     fields: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):

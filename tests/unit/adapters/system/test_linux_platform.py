@@ -78,7 +78,7 @@ async def test_a_policy_of_another_mode_is_refused(tmp_path: Path) -> None:
         await LinuxPlatform(root=root).policy("private")
 
 
-async def test_the_stages_before_the_daemon_are_told_in_order(tmp_path: Path) -> None:
+async def test_the_stages_before_the_daemon_are_listed_in_order(tmp_path: Path) -> None:
     root = machine(tmp_path)
     loader_time(root, "LoaderTimeInitUSec", 5_000_000)
     loader_time(root, "LoaderTimeExecUSec", 6_500_000)
@@ -101,7 +101,7 @@ async def test_nonsense_from_the_firmware_is_left_out(tmp_path: Path) -> None:
     assert facts.stages[0] == ("kernel", 0.0)
 
 
-async def test_memory_is_what_could_be_used_now(tmp_path: Path) -> None:
+async def test_available_memory_is_read_from_the_kernel(tmp_path: Path) -> None:
     platform = LinuxPlatform(root=machine(tmp_path))
     assert platform.memory_available() == 2 << 20
     assert platform.rss_peak() > 1 << 20
@@ -113,7 +113,7 @@ def write(root: Path, name: str, raw: bytes) -> None:
     path.write_bytes(raw)
 
 
-async def test_a_machine_is_called_what_its_firmware_calls_it(tmp_path: Path) -> None:
+async def test_the_model_name_comes_from_the_firmware(tmp_path: Path) -> None:
     root = machine(tmp_path)
     assert (await LinuxPlatform(root=root).facts()).model is None
     write(root, "proc/device-tree/model", b"Raspberry Pi 4 Model B Rev 1.4\0")

@@ -19,7 +19,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def test_readiness_and_a_sign_of_life_are_told(systemd: socket.socket) -> None:
+def test_readiness_and_watchdog_messages_are_sent(systemd: socket.socket) -> None:
     manager = ServiceManager({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "60000000"})
     assert manager.period == 15
     manager.ready()
@@ -42,7 +42,7 @@ def test_without_a_watchdog_there_is_no_period(systemd: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "\udcff" * 200])
-def test_nobody_listening_never_stops_a_boot(address: str) -> None:
+def test_an_absent_service_manager_stops_no_boot(address: str) -> None:
     manager = ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "soon"})
     manager.ready()
     manager.alive("fetch")

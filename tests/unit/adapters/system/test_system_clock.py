@@ -32,7 +32,7 @@ def test_the_clock_of_a_desktop_is_never_set() -> None:
     assert SystemClock().wall() >= before
 
 
-def test_a_process_without_the_right_to_set_it_says_so_and_leaves_it() -> None:
+def test_without_the_right_to_set_the_clock_it_is_reported_and_unchanged() -> None:
     before = time.time()
     done = subprocess.run(
         [sys.executable, "-c", SETTING], check=False, capture_output=True, text=True

@@ -21,7 +21,7 @@ def test_a_machine_without_a_tpm_has_none(tmp_path: Path) -> None:
     assert pcrs(tmp_path) == {}
 
 
-def test_what_is_no_value_of_a_register_is_left_out(tmp_path: Path) -> None:
+def test_invalid_register_values_are_left_out(tmp_path: Path) -> None:
     put(tmp_path, 1, "AB" * 20)
     put(tmp_path, 2, "no")
     (tmp_path / BANK / "3").write_bytes(b"\xff\xfe")

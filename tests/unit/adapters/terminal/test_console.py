@@ -91,7 +91,7 @@ def asking(*people: ConsoleUser, report: Report = REPORT, **settings: Any) -> as
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-async def test_what_is_typed_is_a_wish(
+async def test_typed_letters_choose_menu_actions(
     person: ConsoleUser, typed: list[str], answer: Answer, *, dumb: bool
 ) -> None:
     task = asking(person, dumb=dumb)
@@ -165,7 +165,9 @@ async def test_a_small_screen_shows_the_cause_and_the_menu() -> None:
         task.cancel()
 
 
-async def test_what_is_not_on_offer_is_neither_shown_nor_heard(person: ConsoleUser) -> None:
+async def test_an_action_that_is_not_offered_is_neither_shown_nor_accepted(
+    person: ConsoleUser,
+) -> None:
     private = Report(
         cause="it",
         way_out="",
@@ -269,7 +271,7 @@ async def test_no_control_key_ends_the_shell(person: ConsoleUser, key: bytes) ->
     ],
     ids=["bytes", "controls", "paste", "sequence", "mouse", "repeat", "long", "null", "no-utf8"],
 )
-async def test_noise_on_the_line_is_no_wish_and_the_next_line_is_heard(
+async def test_noise_on_the_line_chooses_nothing_and_the_next_line_is_read(
     person: ConsoleUser, noise: bytes
 ) -> None:
     task = asking(person)
@@ -307,7 +309,7 @@ async def test_a_console_that_hangs_up_leaves_the_others(
     assert await task == Answer(MenuAction.RETRY)
 
 
-async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: ConsoleUser) -> None:
+async def test_without_a_terminal_the_seed_waits_and_a_desktop_quits(person: ConsoleUser) -> None:
     task = asking(person, dry_run=True)
     await person.see(CHOICE)
     person.terminal.path = None
@@ -315,7 +317,7 @@ async def test_when_nobody_is_left_the_seed_waits_and_a_desk_quits(person: Conso
     assert await task == Answer(MenuAction.QUIT)
 
 
-async def test_at_a_desk_nothing_of_the_machine_is_offered(person: ConsoleUser) -> None:
+async def test_on_a_desktop_no_action_on_the_machine_is_offered(person: ConsoleUser) -> None:
     task = asking(person, dry_run=True)
     await person.see(CHOICE)
     shown = "\n".join(person.screen)
@@ -325,7 +327,7 @@ async def test_at_a_desk_nothing_of_the_machine_is_offered(person: ConsoleUser) 
     assert await task == Answer(MenuAction.QUIT)
 
 
-async def test_a_window_that_changes_its_size_is_asked_on(person: ConsoleUser) -> None:
+async def test_the_prompt_survives_a_resized_window(person: ConsoleUser) -> None:
     task = asking(person)
     await person.see(CHOICE)
     person.resize(40, 12)
@@ -345,7 +347,7 @@ async def test_a_line_is_edited_as_on_any_terminal(person: ConsoleUser) -> None:
     assert await task == Answer(MenuAction.URL, URL)
 
 
-async def test_an_editor_that_breaks_leaves_plain_lines(
+async def test_a_failing_line_editor_falls_back_to_plain_lines(
     person: ConsoleUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -360,7 +362,7 @@ async def test_an_editor_that_breaks_leaves_plain_lines(
     assert await task == Answer(MenuAction.RETRY)
 
 
-async def test_a_terminal_that_was_left_raw_by_whoever_died_echoes_again(
+async def test_a_terminal_left_raw_by_a_killed_process_echoes_again(
     person: ConsoleUser,
 ) -> None:
     import tty  # noqa: PLC0415 - for this one terminal
@@ -415,7 +417,7 @@ async def test_a_root_shell_can_be_ended_from_another_console(
     assert await again == Answer(MenuAction.REBOOT)
 
 
-async def test_where_nobody_is_the_cause_is_told_and_the_run_ends() -> None:
+async def test_without_an_operator_the_cause_is_printed_and_the_run_ends() -> None:
     messages: list[str] = []
     nobody = NoOperator(messages.append)
     assert await nobody.ask(REPORT) == Answer(MenuAction.QUIT)
@@ -427,6 +429,6 @@ def letters(wishes: Sequence[MenuAction]) -> list[str]:
     return [MENU[wish][0] for wish in wishes]
 
 
-def test_every_wish_has_one_letter_and_a_name() -> None:
+def test_every_menu_action_has_one_letter_and_a_name() -> None:
     assert sorted(MENU) == sorted(MenuAction)
     assert len({*letters(list(MenuAction)), "j"}) == len(MenuAction) + 1

@@ -105,7 +105,7 @@ async def test_a_narrow_terminal_has_room_for_an_answer() -> None:
         await person.see("(again in  250 s) Your choice:")
 
 
-async def test_a_terminal_of_lines_says_it_once_and_enter_stays() -> None:
+async def test_a_dumb_terminal_shows_the_countdown_once_and_enter_stops_it() -> None:
     with ConsoleUser(80, 25) as person:
         shell = operator(person, dumb=True)
         with asked(shell):

@@ -30,9 +30,7 @@ def test_a_key_is_known_or_nothing(typed: str, keys: list[Key | str]) -> None:
 
 
 @given(st.text(), st.integers(0, 20))
-def test_whatever_comes_is_a_key_or_a_character_and_enter_is_always_heard(
-    noise: str, at: int
-) -> None:
+def test_any_input_yields_keys_or_characters_and_enter_is_always_read(noise: str, at: int) -> None:
     decoder = Decoder()
     keys = [*decoder.feed(noise[:at]), *decoder.feed(noise[at:])]
     assert all(isinstance(key, Key) or (len(key) == 1 and " " <= key <= "~") for key in keys)

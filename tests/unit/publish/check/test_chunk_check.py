@@ -47,7 +47,7 @@ def test_each_artifact_has_its_chunks_in_the_site(workdir: Path, dags: dict[str,
         assert Digest.of(ROOTFS[chunk.offset :][: chunk.size]).hex == chunk.digest.hex()
 
 
-def test_the_nodes_over_them_are_served(workdir: Path, dags: dict[str, Cid]) -> None:
+def test_the_dag_nodes_over_the_chunks_are_served(workdir: Path, dags: dict[str, Cid]) -> None:
     path = dag_path(dags["rootfs"])
     assert read_dag_path(path) == dags["rootfs"]
     served = open_served(workdir / "site", path)
@@ -108,7 +108,7 @@ def test_no_signed_draft_is_published_without_the_chunks_that_it_names(
     assert run(f"publish --signed {draft} --out @/site")[0] == 0
 
 
-def test_without_numpy_a_publisher_is_told_what_to_install(
+def test_without_numpy_the_message_names_what_to_install(
     run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("key new @/key")

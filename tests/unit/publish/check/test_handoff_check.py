@@ -60,7 +60,7 @@ def test_a_draft_with_an_open_quote_is_not_published_once_it_is_signed(
     assert "unclosed" in err
 
 
-def test_verify_judges_by_the_same_rules(run: Run, workdir: Path) -> None:
+def test_verify_applies_the_same_rules(run: Run, workdir: Path) -> None:
     path = workdir / "manifest.json"
     words = f"verify {path} --key {PUBLISHER.keyid} --now 2025-11-20T00:00:00Z"
     path.write_bytes(manifests.signed(manifests.document(cmdline="mem=384M")))

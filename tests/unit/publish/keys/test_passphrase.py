@@ -188,7 +188,7 @@ def test_a_passphrase_is_compared_in_normalized_form(workdir: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("sealed")
-def test_a_file_without_a_passphrase_is_told_in_one_sentence(
+def test_a_file_without_a_passphrase_is_reported_in_one_sentence(
     run: Run, workdir: Path, data: bytes, why: str
 ) -> None:
     private(workdir / "secret", data)

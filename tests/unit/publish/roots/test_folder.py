@@ -161,7 +161,7 @@ def test_unknown_fields_of_a_root_are_kept(run: Run, workdir: Path) -> None:
         ("root sign @/root --show", 1, "is not a draft"),
     ],
 )
-def test_a_root_that_locks_its_publisher_out_is_not_created(
+def test_a_root_without_the_publishers_key_is_not_created(
     run: Run, workdir: Path, words: str, status: int, why: str
 ) -> None:
     found, out, err = run(words)
@@ -191,7 +191,7 @@ def test_a_root_that_locks_its_publisher_out_is_not_created(
         ("root show @/one", 1, "is not a root"),
     ],
 )
-def test_a_change_that_locks_its_publisher_out_is_refused(
+def test_a_change_that_removes_the_publishers_key_is_refused(
     run: Run, workdir: Path, words: str, status: int, why: str
 ) -> None:
     run(ALONE)
@@ -261,7 +261,7 @@ def test_a_site_with_roots_is_checked_by_them(run: Run, workdir: Path) -> None:
     assert run("verify @/site/stable/amd64/manifest.json --root @/mine.json")[0] == 1
 
 
-def test_a_site_of_another_chain_is_not_believed(run: Run, workdir: Path) -> None:
+def test_a_site_of_another_root_chain_is_refused(run: Run, workdir: Path) -> None:
     rooted(run)
     run(f"{PUBLISH} --version 1 --key @/one")
     run(ALONE.replace("@/a", "@/b").replace("@/root", "@/mine"))
@@ -280,14 +280,14 @@ def test_checking_by_roots_has_no_threshold_of_its_own(run: Run, words: str) -> 
     assert (status, out, "Name trusted keys with --key" in err) == (2, "", True)
 
 
-def test_a_site_without_a_root_is_not_judged_by_one(run: Run, workdir: Path) -> None:
+def test_a_site_without_a_root_is_not_checked_by_one(run: Run, workdir: Path) -> None:
     (workdir / "site" / "root").mkdir(parents=True)
     status, out, _ = run("verify @/site")
     assert (status, "has no root" in out) == (1, True)
     assert "has no root" in run("root show @/site/root")[2]
 
 
-def test_an_expired_root_lets_nobody_publish(run: Run, workdir: Path) -> None:
+def test_an_expired_root_blocks_publishing(run: Run, workdir: Path) -> None:
     rooted(run)
     run(f"{PUBLISH} --version 1 --key @/one")
     status, out, _ = run("verify @/site --now 2999-01-01T00:00:00Z")
@@ -315,7 +315,7 @@ def test_publishing_warns_which_machines_refuse_it(run: Run, workdir: Path) -> N
     assert "nightly" in run(f"{nightly} --version 1 --key @/two")[2]
 
 
-def test_a_signed_draft_is_held_against_the_roots_too(run: Run, workdir: Path) -> None:
+def test_a_signed_draft_is_checked_by_the_roots_too(run: Run, workdir: Path) -> None:
     rooted(run)
     draft = run(f"{PUBLISH} --version 1 --unsigned")[1].strip()
     run(f"sign {draft} --key @/stranger")

@@ -1,4 +1,4 @@
-"""Each refusal says what was found and what was wanted, each in its place."""
+"""The message of each refusal states the found and the required value."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def forged(key: str) -> bytes:
         ),
     ],
 )
-def test_a_refusal_says_what_was_found_and_what_was_wanted(
+def test_a_refusal_states_the_found_and_the_required_value(
     act: Callable[[], None], message: str
 ) -> None:
     with pytest.raises(Refusal) as refused:
@@ -101,12 +101,12 @@ def kathmandu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("kathmandu")
-def test_where_the_machine_stands_changes_no_date() -> None:
+def test_the_time_zone_of_the_machine_changes_no_date() -> None:
     with pytest.raises(Refusal, match=r"expired at 2025-11-19T23:00:00Z and it is 2025-11-20T00:0"):
         judge(signed(document(expires="2025-11-19T23:00:00Z")))
 
 
-def test_the_edges_of_what_is_taken() -> None:
+def test_values_at_the_bound_of_each_check_are_accepted() -> None:
     judge(signed(document(expires="2025-11-20T00:00:00.000001Z")))
     judge(signed(document(issued="2025-11-21T00:00:00Z")))
     judge(signed(document(version="2025.10")), seen="2025.10")

@@ -1,4 +1,4 @@
-"""Versions that a machine of this mode could not hand over as they are: refused before a fetch."""
+"""Versions that this mode could not start with their limits: refused before the download."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def fetch_unchecked(ports: Ports, boot: BootContext) -> Step:
     return Step(step.trigger, replace(step.boot, facts=facts))
 
 
-def test_kexec_by_itself_refuses_a_line_that_fetch_let_pass() -> None:
+def test_kexec_refuses_a_command_line_that_fetch_accepted() -> None:
     scenario = in_private(lan_scenario(peer=good_server(cmdline="mem=384M")))
     scenario.handlers = replaced(replace(FETCH, run=fetch_unchecked))
     assert scenario.run() is State.OFF

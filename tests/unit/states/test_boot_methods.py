@@ -1,4 +1,4 @@
-"""The hand-off ladder in a world of fakes: every rung, and what is left behind on each."""
+"""Boot methods: kexec and chainload among fakes, and the files that each leaves."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def server(kernel: bytes = KERNEL, **more: bytes) -> FakeServer:
     return made
 
 
-def test_a_call_that_refused_is_never_tried_again() -> None:
+def test_a_kexec_call_that_refused_is_not_tried_again() -> None:
     ladder = BootMethods(remaining=(Method.SEGMENTS, Method.FILE, Method.SEGMENTS))
     refusal = LoadRefused("the running kernel is locked down", errno="EPERM", lasting=True)
     assert ladder.after(refusal).remaining == (Method.FILE,)
@@ -82,7 +82,7 @@ def assert_started_by_the_firmware(scenario: Scenario, kernel: bytes = KERNEL) -
 # ---- rung by rung -------------------------------------------------------------------------------
 
 
-def test_the_other_call_is_tried_when_the_first_refuses() -> None:
+def test_the_second_kexec_call_is_tried_when_the_first_refuses() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.refusals = {Method.FILE: LoadRefused("not signed (ENODATA)", errno="ENODATA")}
     assert scenario.run() is State.TARGET
@@ -94,14 +94,14 @@ def test_the_other_call_is_tried_when_the_first_refuses() -> None:
     assert_all_closed(scenario)
 
 
-def test_no_call_is_tried_a_second_time() -> None:
+def test_each_kexec_call_is_tried_once() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     scenario.run()
     assert scenario.kexec.tried == [Method.FILE, Method.SEGMENTS]
 
 
-def test_what_kexec_refuses_is_started_by_the_firmware() -> None:
+def test_an_image_that_kexec_refuses_is_started_by_the_firmware() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     assert scenario.run() is State.FIRMWARE
@@ -125,7 +125,7 @@ def test_the_target_that_the_firmware_starts_can_read_why() -> None:
     assert b"kexec.failed" in (scenario.loader.initrd or b"")
 
 
-def test_where_no_rung_holds_a_person_hears_of_each() -> None:
+def test_if_no_boot_method_works_the_operator_gets_the_reason_of_each() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     scenario.loader.refusal = "the loader's partition has 1.0 MiB left"
@@ -166,7 +166,7 @@ def test_an_artifact_that_rots_between_jump_and_staging_is_never_staged() -> Non
 # ---- before the download ------------------------------------------------------------------------
 
 
-def test_a_machine_that_can_start_nothing_is_told_so_before_the_download() -> None:
+def test_a_machine_without_a_boot_method_is_reported_before_the_download() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.supported = FORBIDDEN
     scenario.loader.support = PROTECTED
@@ -214,7 +214,7 @@ def test_a_kernel_for_something_else_is_refused_by_name_and_the_next_one_is_boot
     [uki(), pe(), zboot(b"?", packing=b"zstd", machine=0x8664)],
     ids=["uki", "program", "zboot"],
 )
-def test_what_the_firmware_alone_can_start_is_left_to_it(kernel: bytes) -> None:
+def test_an_image_for_the_firmware_alone_is_chainloaded(kernel: bytes) -> None:
     scenario = lan_scenario(peer=server(kernel))
     assert scenario.run() is State.FIRMWARE
     assert scenario.kexec.tried == []
@@ -223,7 +223,7 @@ def test_what_the_firmware_alone_can_start_is_left_to_it(kernel: bytes) -> None:
     assert (scenario.loader.initrd is None) == (kernel == uki())
 
 
-def test_what_the_firmware_alone_can_start_is_refused_where_it_cannot() -> None:
+def test_an_image_for_the_firmware_alone_is_refused_without_chainload() -> None:
     scenario = lan_scenario(peer=server(uki()))
     scenario.loader.support = PROTECTED
     assert scenario.run() is State.OFF
@@ -334,7 +334,7 @@ def test_in_private_mode_nothing_is_staged_and_nothing_is_cleared() -> None:
     assert scenario.cache.state_files.files == {}
 
 
-def test_what_an_earlier_boot_has_staged_is_cleared_before_anything_is_fetched() -> None:
+def test_files_staged_by_an_earlier_boot_are_removed_before_anything_is_fetched() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.loader.leftovers = 3
     assert scenario.run() is State.TARGET
@@ -342,7 +342,7 @@ def test_what_an_earlier_boot_has_staged_is_cleared_before_anything_is_fetched()
     assert cleared["files"] == 3
 
 
-def test_what_cannot_be_cleared_is_said_and_stops_no_boot() -> None:
+def test_staged_files_that_cannot_be_removed_are_reported_and_stop_no_boot() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.loader.unstage_refusal = "the loader's partition cannot be mounted"
     assert scenario.run() is State.TARGET
@@ -368,7 +368,7 @@ class CrashingKexec(FakeKexec):
         raise self.accident or AssertionError
 
 
-def test_a_crash_on_a_rung_leaves_nothing_open() -> None:
+def test_a_crash_in_a_boot_method_leaves_no_descriptor_open() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec = CrashingKexec(ZeroDivisionError())
     assert scenario.run() is State.OFF
@@ -376,7 +376,7 @@ def test_a_crash_on_a_rung_leaves_nothing_open() -> None:
     assert_all_closed(scenario)
 
 
-def test_a_cancelled_rung_leaves_nothing_open() -> None:
+def test_a_cancelled_boot_method_leaves_no_descriptor_open() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec = fainting = CrashingKexec()
 
@@ -391,7 +391,7 @@ def test_a_cancelled_rung_leaves_nothing_open() -> None:
     assert all(image.closed for image in fainting.held)
 
 
-def test_a_retry_leaves_nothing_of_the_last_try_open() -> None:
+def test_a_retry_leaves_no_descriptor_of_the_last_attempt_open() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.refuse("it is damaged (EINVAL)", errno="EINVAL")
     scenario.loader.refusal = "the stick is full"
