@@ -1,4 +1,4 @@
-"""Attacks on a whole boot: by mirrors, neighbours and the clock. What counts is what is left."""
+"""Attacks on a whole boot by mirrors, other machines of the LAN, and the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on a publisher's key: who may hold it, what it may ask for, what a crash leaves."""
+"""Attacks on a publisher's key file: permissions, costs, damage, crashes."""
 
 from __future__ import annotations
 

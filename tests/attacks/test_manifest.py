@@ -1,4 +1,4 @@
-"""Attacks by whoever stands between the publisher and the machine."""
+"""Attacks by a party between the publisher and the machine."""
 
 from __future__ import annotations
 

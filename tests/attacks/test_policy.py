@@ -1,4 +1,4 @@
-"""Attacks by whoever can write a policy file on the stick."""
+"""Attacks by a writer of policy files on the stick."""
 
 from __future__ import annotations
 

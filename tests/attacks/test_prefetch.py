@@ -1,4 +1,4 @@
-"""Attacks on `phase-boot fetch`: what one run verified, the next one holds against its mirror."""
+"""Attacks on `phase-boot fetch`: a later run uses the trust state of an earlier one."""
 
 from __future__ import annotations
 

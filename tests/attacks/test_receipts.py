@@ -1,4 +1,4 @@
-"""Attacks on receipts and on the machine that signs them: by who holds one, and by what is run."""
+"""Attacks on receipts, and on the machine that signs them by jobs that it runs."""
 
 from __future__ import annotations
 

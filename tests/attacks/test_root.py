@@ -1,4 +1,4 @@
-"""Attacks on the chain of roots: nobody without its keys says whom to trust."""
+"""Attacks on the root chain: only a threshold of its keys changes the trusted publishers."""
 
 from __future__ import annotations
 

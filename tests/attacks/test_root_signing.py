@@ -1,4 +1,4 @@
-"""Attacks on those who sign roots: forged chains, changed drafts, a crash at the last moment."""
+"""Attacks on the signers of roots: forged chains, changed drafts, and crashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks through the Seed Shell: by whoever answers it, and by what it shows."""
+"""Attacks through the Seed Shell: by its input, and by the text that it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on the person who signs: what is shown, what is not, and what happens in between."""
+"""Attacks on a signer: hostile text, changed drafts, and crashes between display and signature."""
 
 from __future__ import annotations
 

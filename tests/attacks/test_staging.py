@@ -1,4 +1,4 @@
-"""Attacks on what is staged for the firmware: nothing but the signed bytes is ever ordered."""
+"""Attacks on staged images: the one-shot entry names only signed bytes."""
 
 from __future__ import annotations
 

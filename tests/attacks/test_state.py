@@ -1,4 +1,4 @@
-"""Attacks by whoever can write to the stick: what it remembers is noticed when it was changed."""
+"""Attacks by a writer of the stick: changes of the stored trust state are detected."""
 
 from __future__ import annotations
 

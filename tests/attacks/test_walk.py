@@ -1,7 +1,7 @@
-"""A stick over many boots, in a world where a publisher, a thief and chance take turns.
+"""Random sequences of boots, releases, thefts of keys and attacks on one stick.
 
-Whatever they do, the jump is only ever reached with bytes whose digests were signed together by a
-threshold of the keys that the newest root this stick has seen names, and never goes back.
+In each sequence the jump starts only artifacts of one manifest that a threshold of the keys of the
+newest seen root signed, and no version below an earlier one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""avahi, on another machine of the LAN, sees our announcements as they are."""
+"""avahi on another machine of the LAN reads our announcements."""
 
 from __future__ import annotations
 

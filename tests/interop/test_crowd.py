@@ -1,4 +1,4 @@
-"""Real machines that fetch the same at once: processes that find one another at a real provider."""
+"""Real processes that download at the same time find each other at a real provider."""
 
 from __future__ import annotations
 

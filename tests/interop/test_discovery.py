@@ -1,4 +1,4 @@
-"""The LAN finder on a real network: avahi as the good provider, and strangers beside it."""
+"""The LAN finder on a real network: avahi as the provider, and hostile senders beside it."""
 
 from __future__ import annotations
 

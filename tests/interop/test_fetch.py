@@ -1,4 +1,4 @@
-"""Filling a store ahead by one command: real programs on both sides, a kill in the middle."""
+"""`phase-boot fetch` fills a store from real servers, also after a kill."""
 
 from __future__ import annotations
 

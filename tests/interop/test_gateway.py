@@ -1,4 +1,4 @@
-"""A store filled over real HTTP out of our own gateway, by the command and by its parts."""
+"""A store filled over real HTTP from our own gateway."""
 
 from __future__ import annotations
 

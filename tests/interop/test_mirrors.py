@@ -1,4 +1,4 @@
-"""Any web server can be a mirror: one table of manners, by real servers and by hand.
+"""Real web servers and given responses as mirrors.
 
 Each case is fetched from that mirror alone, by the real fetcher, on the loopback.
 """

@@ -1,4 +1,4 @@
-"""The example plugin of docs/plugin-api.md, built, installed and drilled as an outsider would."""
+"""The example plugin of docs/plugin-api.md, built, installed and drilled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""64 downloads at once: all whole, and the provider stays small. Prints what it measured."""
+"""64 downloads at once are complete, and the provider's memory stays bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What real commands send to terminals of every kind, to a pipe and to a file."""
+"""The output of real commands on terminals of every kind, on a pipe and in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What boots of virtual machines share: changed SITEs, typed input, and checks of what is left."""
+"""Helpers for boots of virtual machines: changed SITEs, typed input, and checks of the stick."""
 
 from __future__ import annotations
 

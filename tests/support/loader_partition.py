@@ -1,4 +1,4 @@
-"""A stick's loader partition and a firmware's variables, as folders that can be made to fail."""
+"""A stick's loader partition and EFI variables as folders that can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of what is proved: every row of the specification once, every test it names real."""
+"""The acceptance table: each row of the specification once, and each test that it names exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every case that fuzzing starts from or has kept, without the fuzzer."""
+"""Every case of the fuzzing corpus, without the fuzzer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows (docs/adr/0001-rooms.md)."""
+"""Rules of the tree that no linter checks (docs/adr/0001-rooms.md)."""
 
 from __future__ import annotations
 

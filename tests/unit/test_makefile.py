@@ -1,4 +1,4 @@
-"""The Makefile in a checkout whose path has blanks: nothing is made or removed outside of it."""
+"""The Makefile in a checkout whose path has blanks changes nothing outside of it."""
 
 from __future__ import annotations
 

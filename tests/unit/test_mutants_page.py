@@ -1,4 +1,4 @@
-"""docs/mutants.md lists what no test notices; `make mutants` compares it, and this is cheap."""
+"""docs/mutants.md lists the mutants that no test detects; this checks its form."""
 
 from __future__ import annotations
 

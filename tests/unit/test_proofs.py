@@ -1,4 +1,4 @@
-"""What the long suites proved: each entry names a test that exists and the commit it ran on."""
+"""The recorded results of the long suites: each entry names a test that exists and its commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boots that failed under load run once more, alone: few may, and none may fail twice."""
+"""Boots that failed under load are run once more, alone, up to a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/threat-model.md names tests; each is there under exactly that name."""
+"""Each test that docs/threat-model.md names exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One parser of URLs for the publisher and the machine."""
+"""The one parser of URLs, for publisher and machine."""
 
 from __future__ import annotations
 

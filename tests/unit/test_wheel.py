@@ -1,4 +1,4 @@
-"""The wheel holds what runs on a machine, and neither the image builder nor the tests."""
+"""The wheel has the packages of a machine, and neither the image builder nor the tests."""
 
 from __future__ import annotations
 

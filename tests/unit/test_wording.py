@@ -1,4 +1,4 @@
-"""The wording that people read stands in tests/wording.txt; refusals stand in docs/refusals.md."""
+"""Messages and help texts match tests/wording.txt; refusals match docs/refusals.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Private requested, read back from a tree like that of a seed that runs in Private."""
+"""The read-back of Private mode in a tree like that of a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every listing is for programs too: with --json each line is one object, and nothing else."""
+"""With --json each listing prints one object a line and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the command line, and what it says when they cannot be done."""
+"""The arguments of the command line, and its errors."""
 
 from __future__ import annotations
 

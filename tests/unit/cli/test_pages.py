@@ -1,4 +1,4 @@
-"""What is generated from the command line's parser: completion, the manual page, the version."""
+"""Output that is generated from the parser: completion, the manual page, the version."""
 
 from __future__ import annotations
 

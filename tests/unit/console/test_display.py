@@ -1,4 +1,4 @@
-"""What a place that text goes to can show is decided by what it is and by TERM, in one module."""
+"""The abilities of an output are decided by its kind and TERM, in one module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads: one line an event, never wider than the terminal, never raw."""
+"""Events as lines of the console: one line each, folded to the terminal, escaped."""
 
 from __future__ import annotations
 

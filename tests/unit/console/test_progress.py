@@ -1,4 +1,4 @@
-"""What a command shows of its progress: one line that fits, now and then, and only to a person."""
+"""The progress of a command: one line that fits, on terminals only."""
 
 from __future__ import annotations
 

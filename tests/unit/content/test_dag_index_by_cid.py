@@ -1,4 +1,4 @@
-"""An index whose nodes come by CID, as from a gateway: all of them, or mixed with ranges."""
+"""A DAG index whose nodes come by CID, as from a gateway, alone or mixed with ranges."""
 
 from __future__ import annotations
 

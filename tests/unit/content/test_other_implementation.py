@@ -1,4 +1,4 @@
-"""A DAG of ours as another implementation of IPFS read it (tests/vectors/dag/README.md)."""
+"""A DAG of ours as another IPFS implementation read it (tests/vectors/dag/README.md)."""
 
 from __future__ import annotations
 

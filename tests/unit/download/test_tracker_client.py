@@ -1,4 +1,4 @@
-"""Downloads with peers: the exchange of pieces, and what false trackers and peers can cost."""
+"""Downloads with peers: the exchange of pieces, and the cost of false trackers and peers."""
 
 from __future__ import annotations
 

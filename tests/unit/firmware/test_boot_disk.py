@@ -1,4 +1,4 @@
-"""Which disk was booted: every way to plug one in, copies beside it, and firmware that is vague."""
+"""The booted disk among copies, by every kind of device path, also incomplete ones."""
 
 from __future__ import annotations
 

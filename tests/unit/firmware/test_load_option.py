@@ -1,4 +1,4 @@
-"""Boot#### variables: those of real firmware, and those that a hostile system left behind."""
+"""Boot#### variables of real firmware and of a hostile system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches the kernel, whatever the publisher signed."""
+"""The command line of the target, for every signed line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document that the target reads."""
+"""The hand-over document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is appended to a publisher's initramfs is found, however that was packed."""
+"""The kernel unpacks our archive behind a publisher's initramfs of any compression."""
 
 from __future__ import annotations
 

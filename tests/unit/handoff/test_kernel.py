@@ -1,4 +1,4 @@
-"""Which kernel a file is: every format by its name, and nothing but documented results."""
+"""Identification of kernel files by format; other input is refused."""
 
 from __future__ import annotations
 

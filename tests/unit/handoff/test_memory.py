@@ -1,4 +1,4 @@
-"""How much memory a hand-over takes: rather a little too much than a machine that hangs."""
+"""The memory estimate of a hand-over is an upper bound."""
 
 from __future__ import annotations
 

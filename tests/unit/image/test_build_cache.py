@@ -1,4 +1,4 @@
-"""A step runs once, and again when anything that its result depends on has changed."""
+"""A step runs again when an input of its result changed, and not otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the partitions lie."""
+"""The layout of partitions."""
 
 import json
 import shutil

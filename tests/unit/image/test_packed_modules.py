@@ -1,4 +1,4 @@
-"""The seed carries what its programs can import, and nothing else of the project."""
+"""The seed carries the modules that its programs can import, and no others of the project."""
 
 from __future__ import annotations
 

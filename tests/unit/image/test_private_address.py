@@ -1,4 +1,4 @@
-"""private-address.sh: an interface may be used in Private only with an address drawn for it."""
+"""private-address.sh: Private uses an interface only with a drawn address."""
 
 from __future__ import annotations
 

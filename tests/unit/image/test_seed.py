@@ -1,4 +1,4 @@
-"""What is compiled into the seed."""
+"""The generated files of the seed."""
 
 import re
 from pathlib import Path

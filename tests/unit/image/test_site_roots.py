@@ -1,4 +1,4 @@
-"""Whom a stick trusts, and what its SITE hands out: the roots of a folder, and nothing else."""
+"""The roots that a stick trusts and that its SITE publishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the example target is published anew."""
+"""When the example target is published again."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The target's scripts, run as they are over a command line, in mounts of their own."""
+"""The target's scripts, run unchanged over a given command line in their own mounts."""
 
 from __future__ import annotations
 

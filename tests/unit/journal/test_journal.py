@@ -1,4 +1,4 @@
-"""The journal: what is written, where, and what happens when it cannot be."""
+"""The journal: its records, its sinks, and failing sinks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What systemd-boot reads."""
+"""The entries for systemd-boot."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""When something that failed is tried again."""
+"""Pauses before retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop around a plugin that does not behave."""
+"""The driver around misbehaving plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph, the machine that guards it, and the diagram that is drawn from it."""
+"""The graph, the state machine that enforces it, and its diagram."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machine models on which kexec failed: remembered on Cache, bounded, and believed with care."""
+"""Machine models on which kexec failed: stored on Cache, bounded, validated."""
 
 from __future__ import annotations
 

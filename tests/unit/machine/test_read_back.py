@@ -1,4 +1,4 @@
-"""The rules of Private: each promise that is not met is one sentence with its way out."""
+"""The promises of Private: each broken one is one sentence with a way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers by entry point: missing, doubled, foreign."""
+"""Handlers by entry point: missing ones, duplicates, and plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an unattended machine remembers from one attempt to the next."""
+"""What an unattended machine keeps from one attempt to the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sign of life: given while the boot moves, and withheld when it is stuck."""
+"""Watchdog messages: sent while the boot advances, and withheld when it is stuck."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a booted machine does about its jobs: it runs them, says so, and never fails the boot."""
+"""Jobs of a booted machine: run, reported, and never a failure of the boot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a booted system believes of what it was record."""
+"""Which parts of its boot record a booted system accepts."""
 
 from __future__ import annotations
 

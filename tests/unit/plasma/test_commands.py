@@ -1,4 +1,4 @@
-"""`phase-boot plasma`: what a person types, what is printed, and the exit statuses."""
+"""`phase-boot plasma`: arguments, output and exit statuses."""
 
 from __future__ import annotations
 

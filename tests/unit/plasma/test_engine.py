@@ -1,4 +1,4 @@
-"""Whatever a module does, it is an outcome, and the next job runs as if nothing had been."""
+"""Each behaviour of a module has an outcome, and the next job runs unaffected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saying what became of the jobs, on devices that may be slow, taken or gone."""
+"""Events of the jobs on devices that may be slow, busy or gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left to a process in the cage, whatever it runs: next to nothing."""
+"""The sandbox of a job: the rights and resources that its process has."""
 
 from __future__ import annotations
 

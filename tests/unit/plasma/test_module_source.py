@@ -1,4 +1,4 @@
-"""Where the module of a job comes from."""
+"""The sources of a job's module."""
 
 from __future__ import annotations
 

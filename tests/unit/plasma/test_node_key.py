@@ -1,4 +1,4 @@
-"""The node key: made once, kept from others and from the jobs, and never lost without a word."""
+"""The node key: created once, unreadable to others and to jobs, never replaced silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The receipts of a machine: bounded, whole, and never in the way of a boot."""
+"""The receipts of a machine: bounded, written whole, and no obstacle to a boot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every job gets its receipt, and none of them stops the next."""
+"""Each job gets a receipt, and no job stops the next."""
 
 from __future__ import annotations
 

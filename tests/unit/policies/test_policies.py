@@ -1,4 +1,4 @@
-"""Policies: what is understood is used, and anything else refuses the whole of it."""
+"""Policies: an unknown or invalid key refuses the whole file."""
 
 from __future__ import annotations
 

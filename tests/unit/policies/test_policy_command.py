@@ -1,4 +1,4 @@
-"""`phase-boot policy`: whom a policy trusts, as the command line names it."""
+"""`phase-boot policy`: the trust options of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failed fetch says of when to ask again."""
+"""The retry time of a failed fetch."""
 
 from __future__ import annotations
 

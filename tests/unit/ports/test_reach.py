@@ -1,4 +1,4 @@
-"""What a snapshot of the links leads to."""
+"""The networks that a snapshot of the links reaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network worker: what it serves, and the privileges that it lacks."""
+"""The network worker: its requests, and the privileges that it lacks."""
 
 from __future__ import annotations
 

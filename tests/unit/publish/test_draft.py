@@ -1,4 +1,4 @@
-"""A release whose key never meets its artifacts: prepared, signed elsewhere, published."""
+"""Releases whose key is on another machine: prepared, signed there, published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a publisher leaves that is killed, or whose machine loses power, before any system call."""
+"""A publisher that is killed or loses power before any system call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`phase-boot prune SITE`: what no manifest names goes, and nothing that one names."""
+"""`phase-boot prune SITE` removes the files that no manifest names, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass over an input learns what separate passes for the hash and for the chunks learn."""
+"""One pass over an input gives the hash and the chunks of separate passes."""
 
 from __future__ import annotations
 

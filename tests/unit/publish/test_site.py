@@ -1,4 +1,4 @@
-"""How artifacts come into a SITE: no byte is written twice, and what is hashed is published."""
+"""Artifacts of a SITE: written once, and published as they were hashed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening below an untrusted folder: no link at any component, no pipe, no way out."""
+"""Opening below an untrusted folder: no link, no pipe, and no path out of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confinement: what a child gives up is gone, and a right that is still there is an error."""
+"""Confinement: a child loses its rights, and a right that remains is an error."""
 
 from __future__ import annotations
 

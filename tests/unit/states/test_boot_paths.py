@@ -1,4 +1,4 @@
-"""Whole boots in a world of fakes: where they end, and what is left behind."""
+"""Whole boots with fakes: their end, and what they started and stored."""
 
 from __future__ import annotations
 

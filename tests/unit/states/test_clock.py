@@ -1,4 +1,4 @@
-"""The system clock follows the reckoned now, and what a person sets (ADR 0004)."""
+"""The system clock follows "now", and the date that a person sets (ADR 0004)."""
 
 from __future__ import annotations
 

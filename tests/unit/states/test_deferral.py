@@ -1,4 +1,4 @@
-"""A source that fails in a way that may pass is asked again, and holds nobody up."""
+"""A source that fails temporarily is asked again and delays no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local mode: the LAN, else what is on Cache, and nothing beyond."""
+"""Local mode: the LAN, then Cache, and nothing beyond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that answers for everybody until somebody signs in (SPEC M2.3)."""
+"""Boots behind a captive portal (SPEC M2.3)."""
 
 from __future__ import annotations
 

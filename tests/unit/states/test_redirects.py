@@ -1,4 +1,4 @@
-"""Documents that come from another host than was asked, and how often a boot lets that happen."""
+"""Redirects of documents to other hosts, and their number in a boot."""
 
 from __future__ import annotations
 

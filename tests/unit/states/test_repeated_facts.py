@@ -1,4 +1,4 @@
-"""A machine that retries for days writes what stays the same once, and what changes as it does."""
+"""A machine that retries for days writes an unchanged fact once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Seed Shell, as the machine sees it: what each wish comes to."""
+"""The Seed Shell: the result of each menu action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Silent candidates: others are asked beside them, and what each taught counts for all."""
+"""Silent candidates: others are requested beside them, and all share what was verified."""
 
 from __future__ import annotations
 

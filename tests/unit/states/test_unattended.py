@@ -1,4 +1,4 @@
-"""Nobody is at the machine: it goes on trying by itself, and one key stops it."""
+"""An unattended machine retries by itself, and one key stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing an artifact from chunks: what is kept, what is resumed, what is never an entry."""
+"""Writing an artifact from chunks: stored, resumed, and complete only when verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a receipt claims is compared with its manifest, and with what its node signed before."""
+"""The claims of a receipt, compared with its manifest and with earlier receipts of its node."""
 
 from __future__ import annotations
 

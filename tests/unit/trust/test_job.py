@@ -1,4 +1,4 @@
-"""Jobs: what of them is read, and what is refused by the name of its field."""
+"""Jobs: the fields that are read, and refusals by the name of the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sealing and opening may cost, to the byte; a machine that has not got it says so."""
+"""The bounds of cost and size for sealing and opening."""
 
 from __future__ import annotations
 

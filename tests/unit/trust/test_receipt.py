@@ -1,4 +1,4 @@
-"""Receipts: one spelling, one signature, and nothing in them that was not signed."""
+"""Receipts: one encoding, one signature, and no unsigned content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vectors of tests/vectors/trust.json, judged by the code that a stick runs."""
+"""The vectors of tests/vectors/trust.json, checked by the code of the stick."""
 
 from __future__ import annotations
 

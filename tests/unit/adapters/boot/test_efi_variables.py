@@ -1,4 +1,4 @@
-"""Variables of the firmware: written in one piece, in the loader's words, and seen to be kept."""
+"""EFI variables: written in one call, in the loader's format, and read back."""
 
 from __future__ import annotations
 

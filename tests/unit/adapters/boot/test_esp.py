@@ -1,4 +1,4 @@
-"""The loader's partition: on which disk it is looked for, and how it is mounted."""
+"""The loader's partition: the disk on which it is searched, and its mount."""
 
 from __future__ import annotations
 

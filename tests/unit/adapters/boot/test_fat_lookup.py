@@ -1,4 +1,4 @@
-"""Looking into a FAT without mounting it: sure only of what it understands."""
+"""Lookup of names in a FAT without a mount: a verdict only for known formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports on the stick: a few, whole, and where a person finds them."""
+"""Reports on the stick: bounded in number and size, written whole, with their path."""
 
 from __future__ import annotations
 

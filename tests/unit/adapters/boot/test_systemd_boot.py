@@ -1,4 +1,4 @@
-"""Staging on the stick: what is written in which order, and what is left when it fails."""
+"""Staging on the stick: the order of writes, and the files after a failure."""
 
 from __future__ import annotations
 

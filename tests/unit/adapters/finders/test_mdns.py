@@ -1,4 +1,4 @@
-"""What is made of an announcement, hostile or not."""
+"""The URLs that a valid or hostile announcement gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packets of strangers, and the one provider beside them that is found all the same."""
+"""Hostile mDNS packets do not hide the provider."""
 
 from __future__ import annotations
 

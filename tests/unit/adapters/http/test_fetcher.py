@@ -1,4 +1,4 @@
-"""Fetching from servers that answer whatever they like, on real sockets."""
+"""Downloads from servers with arbitrary responses, on real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handing a receipt in: whoever answers, it takes a bounded time and goes nowhere else."""
+"""Uploads of receipts take bounded time and follow no redirect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where redirects lead, which of them are followed, and that the others are named."""
+"""Redirects: which are followed, and that the others are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How servers answer a range or a file, on real sockets: right bytes are used."""
+"""Responses to ranges and files on real sockets: correct bytes are used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the running kernel says of kexec before anything is loaded."""
+"""The running kernel's kexec support, read before anything is loaded."""
 
 from __future__ import annotations
 

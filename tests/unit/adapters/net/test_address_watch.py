@@ -1,4 +1,4 @@
-"""Links as Linux shows them: what they were configured with, and who is near."""
+"""Links as Linux reports them: their configuration and their neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Network interfaces: the kernel's answers, torn ones too, and the records of drawn addresses."""
+"""Network interfaces: netlink replies, truncated ones too, and records of drawn addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots of the links, and the kernel's word that they changed."""
+"""Snapshots of the links, and notifications of their changes."""
 
 from __future__ import annotations
 

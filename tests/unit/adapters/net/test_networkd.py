@@ -1,4 +1,4 @@
-"""What a person's set-up becomes in networkd's files."""
+"""The networkd files that a set-up by a person writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where artifacts go: the right stick's Cache, a folder, or memory that leaves nothing."""
+"""Where artifacts are stored: Cache of the booted stick, a folder, or memory."""
 
 from __future__ import annotations
 

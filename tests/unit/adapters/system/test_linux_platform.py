@@ -1,4 +1,4 @@
-"""The machine as /proc, /sys and /etc describe it, in a folder of the test's own."""
+"""The facts of a machine, read from /proc, /sys and /etc below a folder of the test."""
 
 from __future__ import annotations
 

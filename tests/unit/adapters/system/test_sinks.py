@@ -1,4 +1,4 @@
-"""Where the journal's lines go, and what happens when the place is not there yet."""
+"""Sinks of the journal, also when their file or device is not there yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading what a TPM has measured."""
+"""Reading the registers of a TPM."""
 
 from pathlib import Path
 

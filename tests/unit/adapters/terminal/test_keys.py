@@ -1,4 +1,4 @@
-"""Keys, decoded from whatever a line sends."""
+"""Decoding keys from arbitrary input."""
 
 from __future__ import annotations
 

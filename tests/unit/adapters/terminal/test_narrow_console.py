@@ -1,4 +1,4 @@
-"""The Seed Shell at 40 columns, and at a terminal that shows lines and nothing else."""
+"""The Seed Shell at 40 columns and at a dumb terminal."""
 
 from __future__ import annotations
 

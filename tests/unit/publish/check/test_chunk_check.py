@@ -1,4 +1,4 @@
-"""What a publisher says about the chunks of an artifact, and who notices that it is not so."""
+"""The chunks that a manifest names are checked before signing and in the SITE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`publish` and `verify` report what the hand-over will make of a release."""
+"""`publish` and `verify` report what the hand-over would refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no machine can boot is refused before anything is signed, and named."""
+"""Images that no machine can boot are refused before signing, and named."""
 
 from __future__ import annotations
 

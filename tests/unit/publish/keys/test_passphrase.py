@@ -1,4 +1,4 @@
-"""Keys under a passphrase: at a terminal, from files, and what stays on the disk."""
+"""Keys under a passphrase: at a terminal, from files, and on the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roots as a publisher makes them: signed by several, on several machines, one after the other."""
+"""Roots of a publisher: created, rotated and signed by several keys on several machines."""
 
 from __future__ import annotations
 
