@@ -42,14 +42,14 @@ from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
 
 PEER: Final = "http://10.0.0.9:7000"
-OLD: Final = b"what an older version left " * 100
+OLD: Final = b"an artifact of an older version " * 100
 OLDER_KERNEL: Final = bzimage(b"kernel of an older version")
-EVIL: Final = bzimage(b"an unsigned kernel")
-_FILES: Final = {"kernel": EVIL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
+UNSIGNED_KERNEL: Final = bzimage(b"an unsigned kernel")
+_FILES: Final = {"kernel": UNSIGNED_KERNEL, "initramfs": INITRAMFS, "rootfs": ROOTFS}
 
 
 def internet() -> Scenario:
-    """A new root and version are published; a peer lies; Cache is full and partly corrupt."""
+    """A new root and version are published; a mirror is false; Cache is full and partly corrupt."""
     liar = good_server()
     digests = {name: str(Digest.of(data)) for name, data in _FILES.items()}
     sizes = {name: len(data) for name, data in _FILES.items()}
@@ -67,7 +67,7 @@ def internet() -> Scenario:
     return scenario
 
 
-def shared() -> Scenario:
+def peer_sharing() -> Scenario:
     """Chunks come from three sources, one of them a peer, and from an older local version.
 
     Another artifact and its chunk list are only at a gateway.
@@ -97,7 +97,7 @@ def local() -> Scenario:
     scenario.lan_urls = []
     scenario.platform.table["discovery"]["order"] = ["lan", "cache"]
     scenario.platform.table["network"]["reach"] = "lan"
-    files, state_files = _after_a_boot()
+    files, state_files = _cache_after_boot()
     disk = scenario.cache.cache = MemoryDisk()
     for name, data in files.items():
         disk.add_file(Folder.ENTRIES, name, data)
@@ -116,7 +116,7 @@ def private() -> Scenario:
     return scenario
 
 
-def exposed() -> Scenario:
+def permanent_address() -> Scenario:
     """Private mode, and an interface is up with its permanent address."""
     scenario = _scenario("private", peer=good_server())
     scenario.platform.table["cache_enabled"] = False
@@ -124,7 +124,7 @@ def exposed() -> Scenario:
     return scenario
 
 
-def typed() -> Scenario:
+def typed_url() -> Scenario:
     """No provider is found until a person types a URL; the connection is lost once."""
     peer = good_server()
     peer.vanish_after = 3000
@@ -134,7 +134,7 @@ def typed() -> Scenario:
     return scenario
 
 
-def helped() -> Scenario:
+def shell_actions() -> Scenario:
     """No link comes up until a person has used everything that the Shell offers."""
     scenario = _scenario("internet", peer=good_server())
     scenario.network.up = False
@@ -151,14 +151,14 @@ def helped() -> Scenario:
     return scenario
 
 
-def staged() -> Scenario:
+def chainload() -> Scenario:
     """The running kernel refuses kexec, so the target is staged for the firmware's loader."""
     scenario = _scenario("internet", peer=good_server())
     scenario.kexec.refuse("the running kernel is locked down", lasting=True)
     return scenario
 
 
-def stranded() -> Scenario:
+def no_boot_method() -> Scenario:
     """Neither kexec nor the firmware's loader can start the target."""
     scenario = _scenario("private", peer=good_server())
     scenario.platform.table["cache_enabled"] = False
@@ -181,14 +181,14 @@ SCENARIOS: Final[Mapping[str, Callable[[], Scenario]]] = MappingProxyType(
         scenario.__name__: scenario
         for scenario in (
             internet,
-            shared,
+            peer_sharing,
             local,
             private,
-            exposed,
-            typed,
-            helped,
-            staged,
-            stranded,
+            permanent_address,
+            typed_url,
+            shell_actions,
+            chainload,
+            no_boot_method,
             unattended,
         )
     }
@@ -197,9 +197,16 @@ SCENARIOS: Final[Mapping[str, Callable[[], Scenario]]] = MappingProxyType(
 
 MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "internet": ("internet", "shared", "typed", "helped", "staged", "unattended"),
+        "internet": (
+            "internet",
+            "peer_sharing",
+            "typed_url",
+            "shell_actions",
+            "chainload",
+            "unattended",
+        ),
         "local": ("local",),
-        "private": ("private", "exposed", "stranded"),
+        "private": ("private", "permanent_address", "no_boot_method"),
     }
 )
 """The scenarios of each mode."""
@@ -216,7 +223,7 @@ def _scenario(mode: str, **servers: FakeServer) -> Scenario:
 
 
 @cache
-def _after_a_boot() -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
+def _cache_after_boot() -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
     """Return the entries and state files that a good boot leaves on Cache."""
     scenario = _scenario("internet", peer=good_server())
     disk, state_files = scenario.cache.cache, scenario.cache.state_files

@@ -42,7 +42,7 @@ from phase_boot.trust.root import Root, load_trusted, signed_bytes
 from phase_boot.trust.signatures import Trust
 from phase_boot.trust.verify import verify
 from tests.support.manifests import REQUIREMENTS, SECOND, TRUST
-from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
+from tests.support.roots import SECOND_ROOT_KEY, THIRD_ROOT_KEY, first_root
 
 
 def chain() -> Chain:
@@ -71,23 +71,23 @@ def test_root_signed_by_a_stranger() -> None:
 
 
 def test_root_signed_by_the_old_keys_only() -> None:
-    body = root_document(2, root=role(SECOND_KEEPER))
+    body = root_document(2, root=role(SECOND_ROOT_KEY))
     assert_not_followed(signed_root(body, ROOT_KEY), RootNotBySelf)
 
 
 def test_root_signed_by_the_new_keys_only() -> None:
-    body = root_document(2, root=role(SECOND_KEEPER))
-    assert_not_followed(signed_root(body, SECOND_KEEPER), RootNotByPrevious)
+    body = root_document(2, root=role(SECOND_ROOT_KEY))
+    assert_not_followed(signed_root(body, SECOND_ROOT_KEY), RootNotByPrevious)
 
 
 def test_root_signed_by_old_and_new_keys_replaces_the_root_keys() -> None:
     after = chain().extended(
-        signed_root(root_document(2, root=role(SECOND_KEEPER)), ROOT_KEY, SECOND_KEEPER)
+        signed_root(root_document(2, root=role(SECOND_ROOT_KEY)), ROOT_KEY, SECOND_ROOT_KEY)
     )
-    third = root_document(3, root=role(SECOND_KEEPER))
+    third = root_document(3, root=role(SECOND_ROOT_KEY))
     with pytest.raises(RootNotByPrevious):
         after.extended(signed_root(third, ROOT_KEY))
-    assert after.extended(signed_root(third, SECOND_KEEPER)).version == 3
+    assert after.extended(signed_root(third, SECOND_ROOT_KEY)).version == 3
 
 
 def test_root_skipped_by_one() -> None:
@@ -120,17 +120,17 @@ def test_root_key_publishes_nothing() -> None:
 
 
 def test_threshold_of_root_keys_not_met() -> None:
-    two = role(ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER, threshold=2)
-    before = Chain(load_trusted(signed_root(root_document(root=two), ROOT_KEY, THIRD_KEEPER)))
-    after = root_document(2, root=role(THIRD_KEEPER))
-    assert_not_followed(signed_root(after, THIRD_KEEPER), RootNotByPrevious, before)
-    followed = before.extended(signed_root(after, SECOND_KEEPER, THIRD_KEEPER))
+    two = role(ROOT_KEY, SECOND_ROOT_KEY, THIRD_ROOT_KEY, threshold=2)
+    before = Chain(load_trusted(signed_root(root_document(root=two), ROOT_KEY, THIRD_ROOT_KEY)))
+    after = root_document(2, root=role(THIRD_ROOT_KEY))
+    assert_not_followed(signed_root(after, THIRD_ROOT_KEY), RootNotByPrevious, before)
+    followed = before.extended(signed_root(after, SECOND_ROOT_KEY, THIRD_ROOT_KEY))
     assert followed.version == 2
 
 
 def test_same_root_key_twice_for_a_threshold_of_two() -> None:
-    two = role(ROOT_KEY, SECOND_KEEPER, threshold=2)
-    before = Chain(load_trusted(signed_root(root_document(root=two), ROOT_KEY, SECOND_KEEPER)))
+    two = role(ROOT_KEY, SECOND_ROOT_KEY, threshold=2)
+    before = Chain(load_trusted(signed_root(root_document(root=two), ROOT_KEY, SECOND_ROOT_KEY)))
     assert_not_followed(
         signed_root(root_document(2), ROOT_KEY, ROOT_KEY), RootNotByPrevious, before
     )

@@ -32,7 +32,7 @@ from phase_boot.store.disk import Folder
 from phase_boot.store.errors import DiskFailed
 from phase_boot.trust.keys import SigningKey
 from tests.support.examples import examples
-from tests.support.roots import SECOND_KEEPER
+from tests.support.roots import SECOND_ROOT_KEY
 
 MANIFEST: Final = "stable/amd64/manifest.json"
 ENTRY: Final = "cas/sha256/"
@@ -42,7 +42,7 @@ FLOOR: Final = Version.parse("2025.10.01")
 
 @dataclass(frozen=True)
 class Release:
-    """What somebody signed together."""
+    """A version and its artifacts, as one key signed them."""
 
     version: Version
     keyid: str
@@ -51,7 +51,7 @@ class Release:
 
 @dataclass
 class Publisher:
-    """The honest one: a key, the roots that say so, and what was released."""
+    """The publisher: its key, its roots, its servers and releases."""
 
     number: int = 0
     roots: list[bytes] = field(default_factory=list)
@@ -95,12 +95,12 @@ def tampered(server: FakeServer, path: Callable[[str], bool], at: int) -> FakeSe
 
 
 class Stick(RuleBasedStateMachine):
-    """The world and one stick in it."""
+    """One stick, its publisher and its attackers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.honest = Publisher()
-        self.honest.roots.append(
+        self.publisher = Publisher()
+        self.publisher.roots.append(
             signed_root(root_document(channels={"stable": channel(publisher_key(1))}))
         )
         self.stolen: set[int] = set()
@@ -120,58 +120,58 @@ class Stick(RuleBasedStateMachine):
 
     @rule()
     def publish(self) -> None:
-        self.honest.number += 1
-        made, server = release(f"2025.11.{self.honest.number}", self.honest.key, "honest")
-        server.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.honest.roots, 1)}
+        self.publisher.number += 1
+        made, server = release(f"2025.11.{self.publisher.number}", self.publisher.key, "honest")
+        server.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.publisher.roots, 1)}
         self.signed.append(made)
-        self.honest.servers.append(server)
+        self.publisher.servers.append(server)
 
-    @precondition(lambda self: len(self.honest.roots) < 9)
+    @precondition(lambda self: len(self.publisher.roots) < 9)
     @rule()
     def rotate(self) -> None:
         """The publisher's key was stolen: the next root names another one."""
-        version = len(self.honest.roots) + 1
+        version = len(self.publisher.roots) + 1
         body = root_document(version, channels={"stable": channel(publisher_key(version))})
         self.stolen.add(version - 1)
-        self.honest.roots.append(signed_root(body))
+        self.publisher.roots.append(signed_root(body))
         self.publish()
 
-    # ---- the thief ------------------------------------------------------------------------------
+    # ---- attackers on the network ---------------------------------------------------------------
 
     @rule(which=st.integers(0, 99))
     def offer_an_honest_mirror(self, which: int) -> None:
-        """The newest one, or one that lags behind."""
-        self.offers.append(self.honest.servers[-1 - which % len(self.honest.servers)])
+        """Offer the newest mirror or an older one."""
+        self.offers.append(self.publisher.servers[-1 - which % len(self.publisher.servers)])
 
     @rule(at=st.integers(0, 10_000), which=st.sampled_from([MANIFEST, ENTRY, "root/"]))
     def offer_a_mirror_that_tampers(self, at: int, which: str) -> None:
-        server = self.honest.servers[-1]
+        server = self.publisher.servers[-1]
         self.offers.append(tampered(server, lambda path: path.startswith(which), at))
 
     @precondition(lambda self: self.stolen)
     @rule(data=st.data(), number=st.integers(0, 99))
-    def offer_what_a_stolen_key_signed(self, data: st.DataObject, number: int) -> None:
+    def offer_a_version_signed_by_a_stolen_key(self, data: st.DataObject, number: int) -> None:
         key = publisher_key(data.draw(st.sampled_from(sorted(self.stolen))))
         made, server = release(f"2025.11.{number}", key, "stolen")
         self.signed.append(made)
         self.offers.append(server)
 
     @rule(number=st.integers(0, 99))
-    def offer_what_a_stranger_signed(self, number: int) -> None:
+    def offer_a_version_signed_by_an_untrusted_key(self, number: int) -> None:
         _, server = release(f"2025.12.{number}", UNTRUSTED_KEY, "stranger")
-        following = len(self.honest.roots) + 1
+        following = len(self.publisher.roots) + 1
         body = root_document(
             following, root={"keys": [UNTRUSTED_KEY.keyid], "threshold": 1},
             channels={"stable": channel(UNTRUSTED_KEY)},
         )  # fmt: skip
-        server.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.honest.roots, 1)}
-        server.files[f"root/{following}.json"] = signed_root(body, UNTRUSTED_KEY, SECOND_KEEPER)
+        server.files |= {f"root/{n}.json": raw for n, raw in enumerate(self.publisher.roots, 1)}
+        server.files[f"root/{following}.json"] = signed_root(body, UNTRUSTED_KEY, SECOND_ROOT_KEY)
         self.offers.append(server)
 
     @rule(old=st.integers(0, 99), new=st.integers(0, 99))
     def offer_a_mix_of_two_versions(self, old: int, new: int) -> None:
-        one = self.honest.servers[old % len(self.honest.servers)]
-        other = self.honest.servers[new % len(self.honest.servers)]
+        one = self.publisher.servers[old % len(self.publisher.servers)]
+        other = self.publisher.servers[new % len(self.publisher.servers)]
         names = [path for path in one.files if path.startswith(ENTRY)]
         others = [path for path in other.files if path.startswith(ENTRY)]
         mixed = FakeServer(dict(one.files))
@@ -180,23 +180,23 @@ class Stick(RuleBasedStateMachine):
 
     @rule(old=st.integers(0, 99))
     def offer_an_old_root_as_the_next(self, old: int) -> None:
-        server = FakeServer(dict(self.honest.servers[-1].files))
-        roots = self.honest.roots
+        server = FakeServer(dict(self.publisher.servers[-1].files))
+        roots = self.publisher.roots
         server.files[f"root/{len(roots) + 1}.json"] = roots[old % len(roots)]
         self.offers.append(server)
 
     @rule(after=st.integers(0, 5000))
     def offer_a_mirror_that_breaks_off(self, after: int) -> None:
-        self.offers.append(FakeServer(dict(self.honest.servers[-1].files), vanish_after=after))
+        self.offers.append(FakeServer(dict(self.publisher.servers[-1].files), vanish_after=after))
 
     @rule()
     def offer_a_mirror_that_hangs(self) -> None:
-        self.offers.append(FakeServer(dict(self.honest.servers[-1].files), hangs=True))
+        self.offers.append(FakeServer(dict(self.publisher.servers[-1].files), hangs=True))
 
-    # ---- chance, and whoever can write to the stick ---------------------------------------------
+    # ---- failures, and attackers who write to the stick -----------------------------------------
 
     @rule(at=st.integers(0, 100_000), page=st.integers(0, 9), what=st.sampled_from("fdt"))
-    def damage_what_is_remembered(self, at: int, page: int, what: str) -> None:
+    def damage_the_state_files(self, at: int, page: int, what: str) -> None:
         pages = self.cache.state_files.files
         if not pages:
             return
@@ -208,7 +208,7 @@ class Stick(RuleBasedStateMachine):
             pages[name] = raw[:place] + bytes([raw[place] ^ 0x20]) + raw[place + 1 :]
         elif what == "t":
             pages[name] = raw[:place]
-        # Only what the image says is certain now: a floor or a root may be lost, and is reported.
+        # A floor or a root may be lost, and is reported; the image's own root and minimum remain.
         self.highest = None
         if name != STATE:
             self.root = min(self.root, int(name.split(".")[1]) - 1)
@@ -228,7 +228,7 @@ class Stick(RuleBasedStateMachine):
         self.clock = NOON + timedelta(days=days)
 
     @rule(refuses=st.booleans())
-    def change_the_kernels_mind(self, *, refuses: bool) -> None:
+    def switch_kexec_refusal(self, *, refuses: bool) -> None:
         self.kexec_refuses = refuses
 
     # ---- the boot -------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Stick(RuleBasedStateMachine):
         order.shuffle(offers)
         self.offers = []
         scenario = lan_scenario(**{f"site{number}": server for number, server in enumerate(offers)})
-        scenario.platform.trusting(self.honest.roots[0])
+        scenario.platform.trusting(self.publisher.roots[0])
         scenario.platform.table["discovery"]["candidates"] = 50
         scenario.cache = self.cache
         scenario.clock = VirtualClock(self.clock)
@@ -253,23 +253,23 @@ class Stick(RuleBasedStateMachine):
             scenario.kexec.refuse("the kernel said EPERM")
         end = scenario.run()
         assert scenario.walk.end is end
-        self._look_at_trust(scenario)
+        self._check_trust(scenario)
         if scenario.kexec.jumped:
-            self._look_at_the_jump(scenario)
+            self._check_the_jump(scenario)
         assert (end is State.TARGET) == scenario.kexec.jumped
         assert (end is State.FIRMWARE) == scenario.loader.restarted
 
-    def _look_at_trust(self, scenario: Scenario) -> None:
+    def _check_trust(self, scenario: Scenario) -> None:
         (recalled,) = scenario.of("trust.recalled")
         assert recalled["root"] >= self.root
         followed = [event["version"] for event in scenario.of("root.followed")]
         root = max([recalled["root"], *followed])
-        assert root <= len(self.honest.roots)
+        assert root <= len(self.publisher.roots)
         if self.cache.state_files.refusal is None:
             self.root = root
         self.now_trusted = publisher_key(root).keyid
 
-    def _look_at_the_jump(self, scenario: Scenario) -> None:
+    def _check_the_jump(self, scenario: Scenario) -> None:
         assert scenario.kexec.kernel is not None
         assert scenario.kexec.initrd is not None
         (jumped,) = [
@@ -285,10 +285,10 @@ class Stick(RuleBasedStateMachine):
         if self.cache.state_files.refusal is None:
             self.highest, self.highest_by = jumped.version, jumped.keyid
 
-    # ---- what always holds ----------------------------------------------------------------------
+    # ---- invariants -----------------------------------------------------------------------------
 
     @invariant()
-    def nothing_stands_in_the_store_that_was_not_signed(self) -> None:
+    def the_store_holds_only_signed_bytes(self) -> None:
         assert self.cache.cache is not None
         signed_digests = {Digest.of(data).hex for made in self.signed for data in made.files}
         for item in self.cache.cache.items(Folder.ENTRIES):
@@ -300,10 +300,10 @@ class Stick(RuleBasedStateMachine):
                 os.close(fd)
 
     @invariant()
-    def nothing_else_is_remembered(self) -> None:
+    def only_the_state_and_roots_are_stored(self) -> None:
         assert isinstance(self.cache.state_files, MemoryStateFiles)
         assert set(self.cache.state_files.files) <= {
-            STATE, *(f"root.{n}.json" for n in range(2, len(self.honest.roots) + 1))
+            STATE, *(f"root.{n}.json" for n in range(2, len(self.publisher.roots) + 1))
         }  # fmt: skip
 
 

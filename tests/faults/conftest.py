@@ -1,4 +1,4 @@
-"""Time limits of a drill: a loop that never waits, and a call that blocks."""
+"""Time limits of a drill, for endless loops and blocked calls."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from types import FrameType
 import pytest
 
 PROCESSOR_SECONDS = 20.0
-"""Limit for a loop that never waits, which asyncio and the virtual clock cannot end: processor
-time, so that a busy machine is no failure."""
+"""Limit for a loop that never waits, which asyncio cannot end. It counts processor time, so that
+other load on the host has no effect."""
 BLOCKED_SECONDS = 180.0
 """Limit in real time for a call that blocks."""
 
 
 class DrillTimeout(BaseException):
-    """The drill took so long that it must be an endless loop or a blocked call."""
+    """The drill exceeded a time limit."""
 
 
 def _time_out(_number: int, _frame: FrameType | None) -> None:

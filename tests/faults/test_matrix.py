@@ -1,7 +1,7 @@
 """Inject each fault at each member of each port in each state, one a boot; check the invariants.
 
-Many scenarios ask the same member in the same state. `make test` injects each fault in one of them,
-`make faults` (`--every-scenario`) in all.
+Many scenarios call the same member in the same state. `make test` injects each fault in one of
+them, `make faults` (`--every-scenario`) in all.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from phase_boot.ports.receipt_upload import ReceiptUploader
 from tests.support.drills import drilled
 
 CELLS = list(matrix())
-"""Every fault in every scenario that asks for it."""
+"""Every fault, once for each scenario that calls its injection point."""
 
 
-ENDS = dict.fromkeys(SCENARIOS, State.TARGET) | {
-    "staged": State.FIRMWARE,
-    "stranded": State.OFF,
-    "exposed": State.OFF,
+EXPECTED_ENDS = dict.fromkeys(SCENARIOS, State.TARGET) | {
+    "chainload": State.FIRMWARE,
+    "no_boot_method": State.OFF,
+    "permanent_address": State.OFF,
 }
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_boot_without_a_fault_holds_every_invariant(name: str) -> None:
-    assert drilled(name, Plan()).end is ENDS[name]
+    assert drilled(name, Plan()).end is EXPECTED_ENDS[name]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "fault" in metafunc.fixturenames:
         every = metafunc.config.getoption("--every-scenario")
-        cells = CELLS if every else once(CELLS)
+        cells = CELLS if every else reduced(CELLS)
         ids = [f"{name}-{fault}" for name, fault in cells]
         metafunc.parametrize(("name", "fault"), cells, ids=ids)
 
@@ -52,39 +52,39 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_one_fault_in_a_boot_breaks_no_invariant(name: str, fault: Fault) -> None:
     run = drilled(name, Plan((fault,)))
     assert run.plan.injected
-    if passes(name, fault):
+    if boots_after_one_retry(name, fault):
         assert run.end in {State.TARGET, State.FIRMWARE}, run.scenario.journal.lines
 
 
-def passes(name: str, fault: Fault) -> bool:
-    """Say whether one more try is all that it takes after this fault."""
+def boots_after_one_retry(name: str, fault: Fault) -> bool:
+    """Return whether the boot must succeed after this fault with at most one retry."""
     clock = {FaultKind.CLOCK_AHEAD, FaultKind.CLOCK_BACK}
     return not (
         fault.lasting
         or fault.kind is FaultKind.CANCEL
-        # The one time of the run is fixed when it begins, and a manifest is not valid at any time.
+        # "Now" is fixed when the run begins, and manifests expire.
         or fault.kind in clock
         or fault.point.member == "Clock.wall"
-        # The person does something else, or it is their second try already.
+        # The scenario's answers leave no further retry.
         or fault.point.state == State.SHELL.value
-        or name in {"helped", "stranded", "exposed"}
-        # The only copy there was is lost: what is corrupt is set aside.
+        or name in {"shell_actions", "no_boot_method", "permanent_address"}
+        # The only copy is quarantined as corrupt.
         or (name == "local" and fault.point.member == "Disk.open")
     )
 
 
-def once(cells: Iterable[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
-    """Return each fault in one scenario: the first that must end well after it, else the first."""
+def reduced(cells: Iterable[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
+    """Return each fault in one scenario: the first that must boot after it, else the first."""
     chosen: dict[Fault, str] = {}
     for name, fault in cells:
         before = chosen.setdefault(fault, name)
-        if passes(name, fault) and not passes(before, fault):
+        if boots_after_one_retry(name, fault) and not boots_after_one_retry(before, fault):
             chosen[fault] = name
     return [(name, fault) for fault, name in chosen.items()]
 
 
 def test_the_reduced_matrix_covers_every_fault() -> None:
-    chosen = once(CELLS)
+    chosen = reduced(CELLS)
     assert set(chosen) <= set(CELLS)
     faults = [fault for _, fault in chosen]
     assert len(faults) == len(set(faults))
@@ -92,8 +92,10 @@ def test_the_reduced_matrix_covers_every_fault() -> None:
 
 
 def test_the_reduced_matrix_keeps_every_fault_after_which_a_retry_boots() -> None:
-    end_well = {fault for name, fault in CELLS if passes(name, fault)}
-    assert {fault for name, fault in once(CELLS) if passes(name, fault)} == end_well
+    must_boot = {fault for name, fault in CELLS if boots_after_one_retry(name, fault)}
+    assert {
+        fault for name, fault in reduced(CELLS) if boots_after_one_retry(name, fault)
+    } == must_boot
 
 
 def test_the_matrix_covers_every_port() -> None:
@@ -101,20 +103,20 @@ def test_the_matrix_covers_every_port() -> None:
         import_module(found.name)
         for found in pkgutil.iter_modules(phase_boot.ports.__path__, "phase_boot.ports.")
     ]
-    written = {
+    declared = {
         kind
         for module in modules
         for _, kind in inspect.getmembers(module, is_port)
         if kind.__module__ == module.__name__
     }
-    # The desk is asked by the booted system, where tests/unit/plasma/test_boot_jobs.py has it fail.
-    # The hand is asked in the other process only, by tests/attacks/test_peers.py.
-    assert written - set(ports_within(Ports, Journal)) == {ReceiptUploader, PeerResponder}
+    # The booted system calls ReceiptUploader: tests/unit/plasma/test_boot_jobs.py lets it fail.
+    # The worker calls PeerResponder: see tests/attacks/test_peers.py.
+    assert declared - set(ports_within(Ports, Journal)) == {ReceiptUploader, PeerResponder}
 
 
 def test_the_scenarios_call_every_member_of_every_port() -> None:
-    struck = {fault.point.member for _, fault in CELLS}
-    assert set(all_members()) - struck == set()
+    injected = {fault.point.member for _, fault in CELLS}
+    assert set(all_members()) - injected == set()
 
 
 def test_every_state_has_an_injection_point() -> None:
@@ -125,9 +127,9 @@ def test_every_state_has_an_injection_point() -> None:
 
 
 def test_each_kind_of_fault_is_injected_into_each_member_that_it_applies_to() -> None:
-    struck: dict[str, set[FaultKind]] = {}
+    injected: dict[str, set[FaultKind]] = {}
     for _, fault in CELLS:
-        struck.setdefault(fault.point.member, set()).add(fault.kind)
+        injected.setdefault(fault.point.member, set()).add(fault.kind)
     always = {
         FaultKind.IO_ERROR,
         FaultKind.NO_SPACE,
@@ -135,7 +137,7 @@ def test_each_kind_of_fault_is_injected_into_each_member_that_it_applies_to() ->
         FaultKind.CLOCK_BACK,
         FaultKind.CANCEL,
     }
-    for member, faults in struck.items():
+    for member, faults in injected.items():
         assert always <= faults, member
         assert (FaultKind.REFUSE in faults) is bool(all_members()[member].raises), member
 

@@ -1,4 +1,4 @@
-"""A plugin that misbehaves in any state: the boot goes on without it."""
+"""Plugins that misbehave in any state: the boot continues without them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOR_EVER: Final = 1e9
 
 
 class NotAnException(BaseException):
-    """What no `except Exception` catches."""
+    """Not caught by `except Exception`."""
 
 
 async def raises(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
@@ -38,7 +38,7 @@ async def raises_a_group(_own: Handler, _ports: Ports, _boot: BootContext) -> An
         tasks.create_task(raises(_own, _ports, _boot))
 
 
-async def raises_past_everything(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
+async def raises_a_base_exception(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     raise NotAnException
 
 
@@ -61,33 +61,33 @@ async def hangs(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     await asyncio.sleep(FOR_EVER)
 
 
-async def takes_no_notice_once(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
+async def ignores_the_first_cancellation(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     try:
         await asyncio.sleep(FOR_EVER)
     except asyncio.CancelledError:
         await asyncio.sleep(FOR_EVER)
 
 
-async def comes_back_too_late(own: Handler, ports: Ports, boot: BootContext) -> Any:
+async def returns_after_its_budget(own: Handler, ports: Ports, boot: BootContext) -> Any:
     try:
         await asyncio.sleep(FOR_EVER)
     except asyncio.CancelledError:
         return await own.run(ports, boot)
 
 
-async def answers_nothing(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
+async def returns_none(_own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     return None
 
 
-async def answers_another_type(_own: Handler, _ports: Ports, boot: BootContext) -> Any:
+async def returns_another_type(_own: Handler, _ports: Ports, boot: BootContext) -> Any:
     return SimpleNamespace(trigger=Trigger.JUMPED, boot=boot)
 
 
-async def answers_a_foreign_trigger(own: Handler, _ports: Ports, boot: BootContext) -> Any:
+async def returns_an_undeclared_trigger(own: Handler, _ports: Ports, boot: BootContext) -> Any:
     return Step(next(t for t in Trigger if t not in own.leads), boot)
 
 
-async def answers_no_boot(own: Handler, _ports: Ports, _boot: BootContext) -> Any:
+async def returns_no_boot_context(own: Handler, _ports: Ports, _boot: BootContext) -> Any:
     return Step(next(iter(own.leads)), SimpleNamespace())  # type: ignore[arg-type] # the misbehaviour
 
 
@@ -97,12 +97,12 @@ async def forges_a_manifest(own: Handler, _ports: Ports, boot: BootContext) -> A
 
 
 async def forges_images(own: Handler, ports: Ports, boot: BootContext) -> Any:
-    """Store bytes of its own choice, which makes a `VerifiedFile`, and pass it off as signed."""
+    """Store unsigned bytes, which gives a `VerifiedFile`, and return it as the kernel."""
     step = await own.run(ports, boot)
     if step.boot.images is None or step.boot.store is None:
         raise ZeroDivisionError
-    mine = Artifact("kernel", Digest.of(b"evil"), 4)
-    with step.boot.store.cas.stream_writer(mine) as writer:
+    forged = Artifact("kernel", Digest.of(b"evil"), 4)
+    with step.boot.store.cas.stream_writer(forged) as writer:
         writer.write(b"evil"[writer.offset :])
         evil = require(step.boot.store, "a store").cas.commit(writer)
     step.boot.images.kernel.close()
@@ -118,29 +118,29 @@ async def swaps_images(own: Handler, ports: Ports, boot: BootContext) -> Any:
     return Step(step.trigger, replace(step.boot, images=replace(held, kernel=held.rootfs)))
 
 
-async def runs_off_with_the_images(_own: Handler, _ports: Ports, boot: BootContext) -> Any:
-    forged: Any = Images(kernel=None, initramfs=None, rootfs=None)  # type: ignore[arg-type] # too
+async def returns_empty_images(_own: Handler, _ports: Ports, boot: BootContext) -> Any:
+    forged: Any = Images(kernel=None, initramfs=None, rootfs=None)  # type: ignore[arg-type] # the misbehaviour
     return Step(Trigger.FETCHED, replace(boot, images=forged))
 
 
 MISBEHAVIOURS: Final = (
     raises,
     raises_a_group,
-    raises_past_everything,
+    raises_a_base_exception,
     exits,
     cancels_itself,
     cancels_its_task,
     hangs,
-    takes_no_notice_once,
-    comes_back_too_late,
-    answers_nothing,
-    answers_another_type,
-    answers_a_foreign_trigger,
-    answers_no_boot,
+    ignores_the_first_cancellation,
+    returns_after_its_budget,
+    returns_none,
+    returns_another_type,
+    returns_an_undeclared_trigger,
+    returns_no_boot_context,
     forges_a_manifest,
     forges_images,
     swaps_images,
-    runs_off_with_the_images,
+    returns_empty_images,
 )
 
 
@@ -162,11 +162,11 @@ def misbehaving(own: Handler, misbehaviour: Misbehaviour, name: str) -> Run:
 )
 @pytest.mark.parametrize("own", REPLACED, ids=[each.state.value for each in REPLACED])
 def test_a_plugin_that_misbehaves_is_contained(own: Handler, misbehaviour: Misbehaviour) -> None:
-    name = "stranded" if own.state is State.CHAINLOAD else "internet"
+    name = "no_boot_method" if own.state is State.CHAINLOAD else "internet"
     run = misbehaving(own, misbehaviour, name)
     broken = [verdict for verdict in verdicts(run) if not verdict.holds]
     assert not broken, [*broken, *run.scenario.journal.lines]
-    # A Kexec that is itself a plugin may jump; with what, the invariants have looked at.
+    # A plugin for Kexec may jump; the invariants compare the started bytes.
     assert run.end is State.OFF
     assert own.state is State.KEXEC or not run.scenario.kexec.jumped
 
@@ -178,7 +178,7 @@ def test_a_shell_that_misbehaves_ends_the_run_and_reports_its_failure(
     misbehaviour: Misbehaviour,
 ) -> None:
     shell = next(handler for handler in OWN_HANDLERS if handler.state is State.SHELL)
-    run = misbehaving(replace(shell, budget=100.0), misbehaviour, "stranded")
+    run = misbehaving(replace(shell, budget=100.0), misbehaviour, "no_boot_method")
     assert run.end is State.OFF
     assert run.boot is not None
     late = misbehaviour in {forges_images, swaps_images}

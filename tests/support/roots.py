@@ -8,8 +8,8 @@ from phase_boot.drill.sample_root import ROOT_1
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import Root, load_trusted
 
-SECOND_KEEPER: Final = SigningKey(b"\x12" * 32)
-THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
+SECOND_ROOT_KEY: Final = SigningKey(b"\x12" * 32)
+THIRD_ROOT_KEY: Final = SigningKey(b"\x13" * 32)
 
 
 def first_root() -> Root:

@@ -20,12 +20,12 @@ RECEIPT: Final = b"phase-boot-receipt-v1\n"
 PUBLISHER: Final = SigningKey(b"\x01" * 32)
 SECOND: Final = SigningKey(b"\x02" * 32)
 THIRD: Final = SigningKey(b"\x03" * 32)
-KEEPER: Final = SigningKey(b"\x11" * 32)
-NEW_KEEPER: Final = SigningKey(b"\x12" * 32)
-THIRD_KEEPER: Final = SigningKey(b"\x13" * 32)
+ROOT_KEY: Final = SigningKey(b"\x11" * 32)
+NEW_ROOT_KEY: Final = SigningKey(b"\x12" * 32)
+THIRD_ROOT_KEY: Final = SigningKey(b"\x13" * 32)
 NEW_PUBLISHER: Final = SigningKey(b"\x21" * 32)
 NODE: Final = SigningKey(b"\x31" * 32)
-STRANGER: Final = SigningKey(b"\xee" * 32)
+UNTRUSTED_KEY: Final = SigningKey(b"\xee" * 32)
 
 Body = Mapping[str, object]
 
@@ -113,7 +113,7 @@ def channel(*keys: SigningKey, expires: str = "2026-11-01T00:00:00Z", **more: An
 
 def root(version: int = 1, **changes: object) -> dict[str, object]:
     """Return a good root without signatures; None leaves a field out."""
-    fields = {"version": version, "root": role(KEEPER), "channels": {"stable": channel()}}
+    fields = {"version": version, "root": role(ROOT_KEY), "channels": {"stable": channel()}}
     return {name: value for name, value in (fields | changes).items() if value is not None}
 
 
@@ -161,7 +161,7 @@ def signed(body: Body, *keys: SigningKey) -> bytes:
 
 def signed_root(body: Body, *keys: SigningKey) -> bytes:
     """Return the file of a root, signed by its keeper unless others are named."""
-    return spelled({**body, "signatures": entries(body, keys or (KEEPER,), ROOT)})
+    return spelled({**body, "signatures": entries(body, keys or (ROOT_KEY,), ROOT)})
 
 
 ROOT_1: Final = signed_root(root())

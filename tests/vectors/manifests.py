@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.vectors.case import (
-    KEEPER,
     MANIFEST,
     NEW_PUBLISHER,
     PUBLISHER,
     ROOT,
     ROOT_1,
     ROOT_2,
+    ROOT_KEY,
     SECOND,
-    STRANGER,
     THIRD,
+    UNTRUSTED_KEY,
     Case,
     by_keys,
     by_roots,
@@ -60,7 +60,7 @@ def good() -> Iterator[Case]:
     yield case("white space of every kind", b"\r\n\t " + GOOD.replace(b", ", b" \t\r\n , ") + b"\n")
     yield case("unknown fields are signed", signed(manifest(motto={"la": ["bora", None, True]})))
     yield case("two of three", signed(body, SECOND, PUBLISHER), trusted=TWO_OF_THREE)
-    yield case("a stranger beside the publisher", signed(body, STRANGER, PUBLISHER))
+    yield case("a stranger beside the publisher", signed(body, UNTRUSTED_KEY, PUBLISHER))
     bad = {"keyid": PUBLISHER.keyid, "sig": text(bytes(64))}
     yield case(
         "a bad entry before a good one of the same key",
@@ -158,7 +158,7 @@ def ill_signed() -> Iterator[Case]:
     body = manifest()
     yield case("no signatures", spelled(body), "signature.none")
     yield case("an empty list of signatures", spelled({**body, "signatures": []}), "signature.none")
-    yield case("by a stranger", signed(body, STRANGER), "signature.untrusted")
+    yield case("by a stranger", signed(body, UNTRUSTED_KEY), "signature.untrusted")
     loud = {**entry(body), "keyid": "ed25519:" + PUBLISHER.keyid[8:].upper()}
     yield case("key id in upper case", _with(body, loud), "signature.untrusted")
     yield case("one of two", signed(body), "signature.threshold", trusted=TWO_OF_THREE)
@@ -182,7 +182,7 @@ def _forged() -> Iterator[Case]:
     yield case("changed after signing", GOOD.replace(b"quiet", b"break"), bad)
     added = spelled({**body, "dags": {}, "signatures": [entry(body)]})
     yield case("a field added after signing", added, bad)
-    stolen = {**entry(body, STRANGER), "keyid": PUBLISHER.keyid}
+    stolen = {**entry(body, UNTRUSTED_KEY), "keyid": PUBLISHER.keyid}
     yield case("a stranger under the publisher's name", _with(body, stolen), bad)
     yield case("signed without context", _with(body, entry(body, context=b"")), bad)
     yield case("signed in the context of a root", _with(body, entry(body, context=ROOT)), bad)
@@ -267,7 +267,7 @@ def unfit() -> Iterator[Case]:
     )
     yield case(
         "by a stranger, whatever else is wrong",
-        signed(manifest(arch="sparc"), STRANGER),
+        signed(manifest(arch="sparc"), UNTRUSTED_KEY),
         "signature.untrusted",
     )
     yield from _under_roots()
@@ -282,7 +282,7 @@ def _under_roots() -> Iterator[Case]:
     )
     yield case(
         "by the keeper of the root",
-        signed(manifest(), KEEPER),
+        signed(manifest(), ROOT_KEY),
         "signature.untrusted",
         trusted=by_roots(ROOT_1),
     )

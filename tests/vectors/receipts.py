@@ -11,7 +11,7 @@ from tests.vectors.case import (
     MANIFEST,
     NODE,
     RECEIPT,
-    STRANGER,
+    UNTRUSTED_KEY,
     Body,
     Case,
     canonical,
@@ -164,9 +164,11 @@ def _signatures() -> Iterator[Case]:
     yield case("unsigned", canonical({**body(), "signatures": []}), "receipt.unsigned")
     yield case("no field for it", canonical(body()), "receipt.unsigned")
     yield case("signed twice", signed(body(), NODE, NODE), "receipt.unsigned")
-    yield case("signed by two", signed(body(), NODE, STRANGER), "receipt.unsigned")
-    yield case("signed by another", signed(body(), STRANGER), "receipt.wrong-signer")
-    claimed = signed(body(), STRANGER).replace(STRANGER.keyid.encode(), NODE.keyid.encode())
+    yield case("signed by two", signed(body(), NODE, UNTRUSTED_KEY), "receipt.unsigned")
+    yield case("signed by another", signed(body(), UNTRUSTED_KEY), "receipt.wrong-signer")
+    claimed = signed(body(), UNTRUSTED_KEY).replace(
+        UNTRUSTED_KEY.keyid.encode(), NODE.keyid.encode()
+    )
     yield case("signed in another's name", claimed, "receipt.bad-signature")
     yield case("manifest's context", signed(body(), context=MANIFEST), "receipt.bad-signature")
     yield case("base64 with a stray bit", _stray(good), "receipt.bad-signature")
@@ -207,7 +209,9 @@ def _expectations() -> Iterator[Case]:
     whole = text(signed_manifest(manifest()))
     wanted = {"node": NODE.keyid, "module": MODULE, "manifest": whole}
     yield case("of that machine, module and boot", good, wanted=wanted)
-    yield case("of another machine", good, "receipt.wrong-node", wanted={"node": STRANGER.keyid})
+    yield case(
+        "of another machine", good, "receipt.wrong-node", wanted={"node": UNTRUSTED_KEY.keyid}
+    )
     other = f"sha256:{'0' * 64}"
     yield case("of another module", good, "receipt.wrong-module", wanted={"module": other})
     newer = {"manifest": text(signed_manifest(manifest(version="2025.11.13")))}

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.vectors.case import (
-    KEEPER,
     MANIFEST,
-    NEW_KEEPER,
     NEW_PUBLISHER,
+    NEW_ROOT_KEY,
     PUBLISHER,
     ROOT,
     ROOT_1,
     ROOT_2,
-    STRANGER,
-    THIRD_KEEPER,
+    ROOT_KEY,
+    THIRD_ROOT_KEY,
+    UNTRUSTED_KEY,
     Case,
     by_keys,
     by_roots,
@@ -30,8 +30,8 @@ from tests.vectors.case import (
 )
 from tests.vectors.manifests import IDENTITY
 
-TWO_OF_THREE = role(KEEPER, NEW_KEEPER, THIRD_KEEPER, threshold=2)
-BY_THREE = signed_root(root(root=TWO_OF_THREE), KEEPER, THIRD_KEEPER)
+TWO_OF_THREE = role(ROOT_KEY, NEW_ROOT_KEY, THIRD_ROOT_KEY, threshold=2)
+BY_THREE = signed_root(root(root=TWO_OF_THREE), ROOT_KEY, THIRD_ROOT_KEY)
 
 
 def anchor(name: str, raw: bytes, verdict: str = "ok", **more: Any) -> Case:
@@ -62,13 +62,13 @@ def anchors() -> Iterator[Case]:
     yield anchor("unknown fields are signed", signed_root(root(motto=["la bora"])))
     by_itself = "root.not-by-itself"
     yield anchor("signed by nobody", spelled(root()), by_itself)
-    yield anchor("signed by a stranger", signed_root(root(), STRANGER), by_itself)
+    yield anchor("signed by a stranger", signed_root(root(), UNTRUSTED_KEY), by_itself)
     yield anchor("signed by its publisher", signed_root(root(), PUBLISHER), by_itself)
-    yield anchor("one of two", signed_root(root(root=TWO_OF_THREE), KEEPER), by_itself)
+    yield anchor("one of two", signed_root(root(root=TWO_OF_THREE), ROOT_KEY), by_itself)
     yield anchor(
-        "one key twice for two", signed_root(root(root=TWO_OF_THREE), KEEPER, KEEPER), by_itself
+        "one key twice for two", signed_root(root(root=TWO_OF_THREE), ROOT_KEY, ROOT_KEY), by_itself
     )
-    as_manifest = [entry(root(), KEEPER, MANIFEST)]
+    as_manifest = [entry(root(), ROOT_KEY, MANIFEST)]
     yield anchor(
         "signed in the context of a manifest",
         spelled({**root(), "signatures": as_manifest}),
@@ -85,10 +85,10 @@ def _unusable() -> dict[str, dict[str, Any]]:
         "no version": {"version": None},
         "version 0": {"version": 0},
         "no keys": {"root": role()},
-        "a threshold of 0": {"root": role(KEEPER, threshold=0)},
-        "a threshold that nobody meets": {"root": role(KEEPER, threshold=2)},
-        "a key named twice": {"root": role(KEEPER, KEEPER, threshold=2)},
-        "a key id in upper case": {"root": {"keys": [KEEPER.keyid.upper()], "threshold": 1}},
+        "a threshold of 0": {"root": role(ROOT_KEY, threshold=0)},
+        "a threshold that nobody meets": {"root": role(ROOT_KEY, threshold=2)},
+        "a key named twice": {"root": role(ROOT_KEY, ROOT_KEY, threshold=2)},
+        "a key id in upper case": {"root": {"keys": [ROOT_KEY.keyid.upper()], "threshold": 1}},
         "no channels": {"channels": {}},
         "a channel that cannot be": {"channels": {"../stable": channel()}},
         "a channel without a date": {"channels": {"stable": role(PUBLISHER)}},
@@ -102,7 +102,7 @@ def _unusable() -> dict[str, dict[str, Any]]:
 
 def successors() -> Iterator[Case]:
     """Roots after root 1."""
-    handed_over = root(2, root=role(NEW_KEEPER))
+    handed_over = root(2, root=role(NEW_ROOT_KEY))
     weak = root(2, root={"keys": [IDENTITY], "threshold": 1})
     forged = {"keyid": IDENTITY, "sig": text(b"\x01" + bytes(63))}
     by_previous, by_itself, order = (
@@ -111,29 +111,34 @@ def successors() -> Iterator[Case]:
         "root.out-of-order",
     )
     yield next_root("another publisher", ROOT_2)
-    yield next_root("another keeper, signed by both", signed_root(handed_over, KEEPER, NEW_KEEPER))
-    yield next_root("by the old key only", signed_root(handed_over, KEEPER), by_itself)
-    yield next_root("by the new key only", signed_root(handed_over, NEW_KEEPER), by_previous)
-    yield next_root("by a stranger", signed_root(root(2), STRANGER), by_previous)
+    yield next_root(
+        "another keeper, signed by both", signed_root(handed_over, ROOT_KEY, NEW_ROOT_KEY)
+    )
+    yield next_root("by the old key only", signed_root(handed_over, ROOT_KEY), by_itself)
+    yield next_root("by the new key only", signed_root(handed_over, NEW_ROOT_KEY), by_previous)
+    yield next_root("by a stranger", signed_root(root(2), UNTRUSTED_KEY), by_previous)
     yield next_root("by a publisher", signed_root(root(2), PUBLISHER), by_previous)
     yield next_root(
-        "two of the three before it", signed_root(root(2), NEW_KEEPER, KEEPER), before=BY_THREE
+        "two of the three before it", signed_root(root(2), NEW_ROOT_KEY, ROOT_KEY), before=BY_THREE
     )
     yield next_root("one of the two before it", signed_root(root(2)), by_previous, before=BY_THREE)
     yield next_root(
-        "one key twice for two", signed_root(root(2), KEEPER, KEEPER), by_previous, before=BY_THREE
+        "one key twice for two",
+        signed_root(root(2), ROOT_KEY, ROOT_KEY),
+        by_previous,
+        before=BY_THREE,
     )
     yield next_root(
         "its own key is of small order",
-        spelled({**weak, "signatures": [*entries(weak, [KEEPER], ROOT), forged]}),
+        spelled({**weak, "signatures": [*entries(weak, [ROOT_KEY], ROOT), forged]}),
         by_itself,
     )
     yield next_root("one is skipped", signed_root(root(3)), order)
     yield next_root("the same again", ROOT_1, order)
-    other = signed_root(root(channels={"stable": channel(STRANGER)}))
+    other = signed_root(root(channels={"stable": channel(UNTRUSTED_KEY)}))
     yield next_root("the same number with another publisher", other, order)
     yield next_root("back to an older one", ROOT_1, order, before=signed_root(root(2)))
-    yield next_root("skipped and by a stranger", signed_root(root(3), STRANGER), by_previous)
+    yield next_root("skipped and by a stranger", signed_root(root(3), UNTRUSTED_KEY), by_previous)
     yield Case(
         name="next root: the policy names keys",
         kind="root",
@@ -145,14 +150,14 @@ def successors() -> Iterator[Case]:
 
 def chains() -> Iterator[Case]:
     """Several roots after root 1: the verdict is the first that is not ok."""
-    handed_over = signed_root(root(3, root=role(NEW_KEEPER)), KEEPER, NEW_KEEPER)
-    fourth = root(4, channels={"stable": channel(NEW_PUBLISHER)}, root=role(NEW_KEEPER))
-    yield chain("keys are handed over", ROOT_2, handed_over, signed_root(fourth, NEW_KEEPER))
+    handed_over = signed_root(root(3, root=role(NEW_ROOT_KEY)), ROOT_KEY, NEW_ROOT_KEY)
+    fourth = root(4, channels={"stable": channel(NEW_PUBLISHER)}, root=role(NEW_ROOT_KEY))
+    yield chain("keys are handed over", ROOT_2, handed_over, signed_root(fourth, NEW_ROOT_KEY))
     yield chain(
         "the old keeper signs once more",
         ROOT_2,
         handed_over,
-        signed_root(root(4), KEEPER),
+        signed_root(root(4), ROOT_KEY),
         verdict="root.not-by-previous",
     )
     yield chain("one is missing", ROOT_2, signed_root(root(4)), verdict="root.out-of-order")

@@ -13,7 +13,7 @@ from tests.vectors.case import (
     ROOT,
     ROOT_1,
     ROOT_2,
-    STRANGER,
+    UNTRUSTED_KEY,
     Case,
     by_keys,
     by_roots,
@@ -95,12 +95,12 @@ def doubted() -> Iterator[Case]:
     )
     raised = seen.replace(b"2025.11.12", b"2099.11.12")
     yield case("a version raised", state(raised), None, tampered)
-    yield case("a stranger's manifest", state(signed(manifest(), STRANGER)), None, tampered)
+    yield case("a stranger's manifest", state(signed(manifest(), UNTRUSTED_KEY)), None, tampered)
     yield case("one good, one changed", state(seen, raised), "2025.11.12", tampered)
     yield case("an unsigned manifest", state(spelled(manifest())), None, tampered)
     yield case(
         "of another stick",
-        state(signed(manifest(), STRANGER), bound=f"sha256:{'0' * 64}"),
+        state(signed(manifest(), UNTRUSTED_KEY), bound=f"sha256:{'0' * 64}"),
         None,
         "state.foreign",
     )

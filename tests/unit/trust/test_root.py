@@ -25,15 +25,15 @@ from phase_boot.trust.root import (
 )
 from phase_boot.trust.signatures import Trust
 from tests.support.manifests import SECOND
-from tests.support.roots import SECOND_KEEPER, THIRD_KEEPER, first_root
+from tests.support.roots import SECOND_ROOT_KEY, THIRD_ROOT_KEY, first_root
 
 
 def test_a_root_names_root_keys_publishers_and_expiry() -> None:
     channels = {"stable": channel(), "lab": channel(PUBLISHER, SECOND, threshold=2)}
-    body = root_document(4, root=role(ROOT_KEY, SECOND_KEEPER, threshold=2), channels=channels)
+    body = root_document(4, root=role(ROOT_KEY, SECOND_ROOT_KEY, threshold=2), channels=channels)
     root = of(body)
     assert root.version == 4
-    assert root.role == Trust(frozenset({ROOT_KEY.keyid, SECOND_KEEPER.keyid}), 2)
+    assert root.role == Trust(frozenset({ROOT_KEY.keyid, SECOND_ROOT_KEY.keyid}), 2)
     assert list(root.channels) == ["stable", "lab"]
     assert root.channels["lab"].trust == Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
     assert root.channels["lab"].expires == datetime(2026, 11, 1, tzinfo=UTC)
@@ -41,10 +41,10 @@ def test_a_root_names_root_keys_publishers_and_expiry() -> None:
 
 
 def test_the_digest_of_a_root_is_the_same_whoever_signed_it() -> None:
-    both = root_document(root=role(ROOT_KEY, SECOND_KEEPER))
+    both = root_document(root=role(ROOT_KEY, SECOND_ROOT_KEY))
     assert (
         load_trusted(signed_root(both)).digest
-        == load_trusted(signed_root(both, SECOND_KEEPER)).digest
+        == load_trusted(signed_root(both, SECOND_ROOT_KEY)).digest
     )
     assert load_trusted(signed_root(both)).digest != first_root().digest
 
@@ -86,23 +86,25 @@ def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
 
 
 def test_missing_signatures_are_counted() -> None:
-    three = role(ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER, threshold=3)
+    three = role(ROOT_KEY, SECOND_ROOT_KEY, THIRD_ROOT_KEY, threshold=3)
     body = root_document(5, root=three)
     with pytest.raises(
         RootNotBySelf, match=r"^Root 5 carries 2 of the 3 signatures of its own keys"
     ):
-        load_trusted(signed_root(body, ROOT_KEY, THIRD_KEEPER))
-    previous = load_trusted(signed_root(body, ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER))
+        load_trusted(signed_root(body, ROOT_KEY, THIRD_ROOT_KEY))
+    previous = load_trusted(signed_root(body, ROOT_KEY, SECOND_ROOT_KEY, THIRD_ROOT_KEY))
     with pytest.raises(
         RootNotByPrevious, match=r"^Root 6 carries 1 of the 3 signatures of the root before it"
     ):
         verify_next(previous, signed_root(root_document(6), ROOT_KEY))
     with pytest.raises(RootOutOfOrder, match=r"^Root 9 is offered as root 6"):
-        verify_next(previous, signed_root(root_document(9), ROOT_KEY, SECOND_KEEPER, THIRD_KEEPER))
+        verify_next(
+            previous, signed_root(root_document(9), ROOT_KEY, SECOND_ROOT_KEY, THIRD_ROOT_KEY)
+        )
 
 
 def test_more_signatures_than_needed_do_no_harm() -> None:
-    raw = signed_root(root_document(2), UNTRUSTED_KEY, ROOT_KEY, SECOND_KEEPER)
+    raw = signed_root(root_document(2), UNTRUSTED_KEY, ROOT_KEY, SECOND_ROOT_KEY)
     assert verify_next(first_root(), raw).version == 2
 
 
