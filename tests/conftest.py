@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Generator
 from itertools import islice
 
 import pytest
@@ -25,6 +27,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--every-scenario", action="store_true", help="inject each fault in each scenario"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is collected out of the garbage collector.
+
+    Each worker of pytest-xdist collects all tests. These are some million objects that live until
+    the end, and the collector would go through them again and again.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

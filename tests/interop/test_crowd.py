@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,22 @@ from phase_boot.handoff.cpio import Entry, archive
 from tests.support.downloads import data_of
 
 PHASE_BOOT = str(Path(sys.executable).parent / "phase-boot")
-FILES = {
-    "kernel": bzimage(data_of(300_000, 3)),
-    "initramfs": archive([Entry.file("init", data_of(50_000, 4))]),
-    "rootfs": data_of(96_000_000, 5),
-}
 CLIENTS = 4
 SECONDS = 120
 ESTABLISHED = "01"
 """A state of a row in /proc/net/tcp."""
 
 pytestmark = pytest.mark.interop
+
+
+@pytest.fixture
+def files() -> Mapping[str, bytes]:
+    """Return what is published. Each worker imports this module, and one makes these bytes."""
+    return {
+        "kernel": bzimage(data_of(300_000, 3)),
+        "initramfs": archive([Entry.file("init", data_of(50_000, 4))]),
+        "rootfs": data_of(96_000_000, 5),
+    }
 
 
 @contextmanager
@@ -62,28 +67,28 @@ def events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
-def publish(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def publish(folder: Path, files: Mapping[str, bytes], capsys: pytest.CaptureFixture[str]) -> str:
     """Lay out a SITE and return the publisher's key id."""
     key = folder / "publisher.key"
     assert main(["key", "new", str(key)]) == 0
     capsys.readouterr()
     main(["key", "show", str(key)])
     keyid = capsys.readouterr().out.strip()
-    for name, data in FILES.items():
+    for name, data in files.items():
         (folder / name).write_bytes(data)
-    files = [word for name in FILES for word in (f"--{name}", str(folder / name))]
+    named = [word for name in files for word in (f"--{name}", str(folder / name))]
     version = ["--channel", "stable", "--arch", "amd64", "--version", "1", "--expires", "+30d"]
-    assert main(["publish", *version, *files, "--key", str(key), "--out", f"{folder}/site"]) == 0
+    assert main(["publish", *version, *named, "--key", str(key), "--out", f"{folder}/site"]) == 0
     return keyid
 
 
 def test_machines_that_start_together_get_most_bytes_from_peers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, files: Mapping[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keyid = publish(tmp_path, capsys)
+    keyid = publish(tmp_path, files, capsys)
     provider_log = tmp_path / "provider.log"
     stores = [tmp_path / f"store-{number}" for number in range(CLIENTS)]
-    wanted = {Digest.of(data).hex: data for data in FILES.values()}
+    wanted = {Digest.of(data).hex: data for data in files.values()}
 
     def entries(store: Path) -> set[str]:
         folder = store / "cas" / "sha256"
@@ -127,4 +132,4 @@ def test_machines_that_start_together_get_most_bytes_from_peers(
         for event in events(provider_log)
         if event["event"] == "request" and "/cas/" in event["path"]
     )
-    assert 0 < sent < (CLIENTS - 1) * sum(map(len, FILES.values()))
+    assert 0 < sent < (CLIENTS - 1) * sum(map(len, files.values()))
