@@ -123,7 +123,7 @@ def test_endless_data(path: str) -> None:
     scenario = rooted(lan_scenario(bad=bad, good=good_server()))
     assert_the_signed_bytes_ran(scenario)
     assert bad.requests[path] == 1
-    # Whoever hands out no end of a root has no root: the old one counts, and so does its manifest.
+    # An endless root counts as none: the old root and its manifest remain valid.
     assert len(scenario.of("source.failed")) == (path == KERNEL_PATH)
     assert refusals(scenario) == (["unreachable"] if path == MANIFEST else [])
 
@@ -156,7 +156,7 @@ def test_slow_retrieval_of_a_document(path: str) -> None:
     assert refusals(alone)[0] == "unreachable"
 
 
-# ---- who is asked -------------------------------------------------------------------------------
+# ---- choice of sources --------------------------------------------------------------------------
 
 
 def test_bad_candidate_never_blocks_a_good_one() -> None:
@@ -279,7 +279,7 @@ def test_several_roots_are_followed_in_one_boot_and_kept() -> None:
 
 
 def test_root_that_cannot_be_had_now_defers_its_source() -> None:
-    """Else whoever stands between could hide a new root by breaking that one connection."""
+    """Otherwise an attacker could hide a new root by closing that one connection."""
     broken = good_server()
     broken.busy_every = 1
     scenario = rooted(lan_scenario(broken=broken, good=good_server()))
@@ -346,7 +346,7 @@ def test_clock_in_2100_boots_nothing_and_leaves_no_trace_in_the_floors() -> None
 
 
 class Jumping(VirtualClock):
-    """A clock that somebody sets to another year with every look at it."""
+    """A clock whose year changes with every reading."""
 
     def __init__(self, *years: int) -> None:
         super().__init__()

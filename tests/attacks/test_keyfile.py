@@ -62,7 +62,7 @@ def test_a_key_or_passphrase_that_others_can_open_is_refused(sealed: Path, mode:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_key_that_somebody_else_put_there_is_refused(sealed: Path) -> None:
+def test_a_key_file_owned_by_another_user_is_refused(sealed: Path) -> None:
     os.chown(sealed, SOMEBODY, SOMEBODY)
     with pytest.raises(PublishError, match=f"belongs to user {SOMEBODY}"):
         read_key(sealed, attempts(b"right"))

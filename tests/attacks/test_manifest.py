@@ -80,12 +80,12 @@ def test_field_added_after_signing() -> None:
         judge(encoded({**body, "dags": {}, "signatures": [signature(body)]}))
 
 
-def test_signature_of_a_stranger() -> None:
+def test_signature_of_an_untrusted_key() -> None:
     with pytest.raises(UntrustedSigner):
         judge(signed(document(), UNTRUSTED_KEY))
 
 
-def test_signature_of_a_stranger_under_a_trusted_name() -> None:
+def test_signature_of_an_untrusted_key_under_a_trusted_key_id() -> None:
     body = document()
     forged = {**signature(body, UNTRUSTED_KEY), "keyid": PUBLISHER.keyid}
     with pytest.raises(BadSignature):
@@ -188,7 +188,7 @@ def test_rollback_below_the_floor() -> None:
 
 
 def test_a_refused_signature_reveals_nothing_about_the_requirements() -> None:
-    """Whatever else is wrong with a manifest, an unsigned one is refused for that alone."""
+    """An untrusted signature is reported before any other fault of a manifest."""
     with pytest.raises(UntrustedSigner):
         judge(signed(document(arch="arm64", expires="x", version="1"), UNTRUSTED_KEY))
 

@@ -349,7 +349,7 @@ def test_client_text_reaches_the_terminal_escaped() -> None:
     assert json.loads(line)["path"] == event.path
 
 
-def test_manifest_that_lies_about_its_place_is_not_announced(site: Path) -> None:
+def test_manifest_that_does_not_match_its_path_is_not_announced(site: Path) -> None:
     assert len(find_offers(site)) == 1
     for body in (
         signed(document(channel="nightly")),

@@ -82,7 +82,7 @@ def test_a_node_key_is_used_to_sign_a_manifest() -> None:
         keeper.sign(manifest.signed_bytes(document()))
 
 
-def test_a_manifest_is_handed_in_as_a_receipt() -> None:
+def test_a_manifest_is_presented_as_a_receipt() -> None:
     with pytest.raises(Refusal):
         read_receipt(signed(document()))
 

@@ -65,7 +65,7 @@ def test_the_successor_of_a_root_is_followed() -> None:
     assert after.trust("stable", NOW) == Trust(frozenset({NEW_PUBLISHER.keyid}), 1)
 
 
-def test_root_signed_by_a_stranger() -> None:
+def test_root_signed_by_an_untrusted_key() -> None:
     body = root_document(2, root=role(UNTRUSTED_KEY), channels={"stable": channel(UNTRUSTED_KEY)})
     assert_not_followed(signed_root(body, UNTRUSTED_KEY), RootNotByPrevious)
 
@@ -103,7 +103,7 @@ def test_rollback_of_the_root() -> None:
 
 
 def test_root_of_the_same_version_with_other_publishers() -> None:
-    """Whoever held the keys once cannot rewrite what was said under a number."""
+    """A holder of former keys cannot replace the root of a version."""
     body = root_document(1, channels={"stable": channel(UNTRUSTED_KEY)})
     assert_not_followed(signed_root(body), RootOutOfOrder)
 

@@ -118,7 +118,7 @@ def test_any_typed_input_gives_an_offered_action(typed: list[bytes]) -> None:
             asking = asyncio.create_task(shell.ask(report))
             for keys in typed:
                 await person.pour(keys, asking)
-            # As a person would who found such a line: out of whatever was begun, then a wish.
+            # As a person would: cancel the pending input, then choose an action.
             async with asyncio.timeout(60):
                 while not asking.done():
                     for keys in (b"\x03", b"\r", b"r\r"):

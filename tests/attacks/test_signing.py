@@ -36,7 +36,7 @@ def sign(workdir: Path, raw: bytes) -> int:
     return main(["sign", str(workdir / "m.json"), "--key", str(workdir / "key")])
 
 
-def test_a_manifest_cannot_write_to_the_terminal_of_who_signs_it(
+def test_a_manifest_cannot_write_to_the_terminal_of_its_signer(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     body = document(**LASTING, **{f"later{ESCAPES}": {ESCAPES: [ESCAPES]}})
@@ -123,7 +123,7 @@ def test_interrupting_the_passphrase_signs_nothing(workdir: Path) -> None:
     assert (workdir / "m.json").read_bytes() == raw
 
 
-def test_two_who_sign_at_once_do_not_lose_a_signature(
+def test_two_concurrent_signers_lose_no_signature(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = encoded(document(**LASTING))

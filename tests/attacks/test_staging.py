@@ -67,7 +67,7 @@ def pipe(path: Path) -> None:
 async def test_staged_bytes_that_change_before_they_are_read_back(
     stick: Stick, file: str, change: Callable[[Path], None]
 ) -> None:
-    """A disk that took the write and holds something else, or somebody at its other side."""
+    """A disk that holds other bytes than were written, or an attacker who writes to it."""
 
     def meddle(number: int) -> None:
         if number == 1:
@@ -104,13 +104,13 @@ async def test_an_artifact_that_changed_on_cache_after_it_was_hashed(stick: Stic
     assert stick.staged == {}
 
 
-async def test_a_kernel_that_unpacks_to_more_than_it_says(stick: Stick) -> None:
+async def test_a_kernel_that_unpacks_to_more_than_its_stated_size(stick: Stick) -> None:
     bomb = gzipped(arm64_image(bytes(8 << 20), size=1 << 20))
     await assert_nothing_was_ordered(stick, payload(bomb), "more than its header says")
     assert stick.staged == {}
 
 
-# ---- a partition that somebody has prepared -----------------------------------------------------
+# ---- a prepared partition -----------------------------------------------------------------------
 
 
 async def test_a_planted_link_in_the_place_of_our_folder(stick: Stick, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_a_planted_link_in_the_place_of_the_loaders_folder(
     assert stick.one_shot is None
 
 
-async def test_planted_files_go_and_neighbours_stay(stick: Stick) -> None:
+async def test_planted_files_are_removed_and_other_files_stay(stick: Stick) -> None:
     folder = stick.esp.root / "phase-staged" / "a" / "b"
     folder.mkdir(parents=True)
     (folder / "linux").write_bytes(b"evil")
@@ -178,7 +178,7 @@ async def test_a_planted_huge_file_takes_no_time_and_no_memory(stick: Stick) -> 
     assert not folder.exists()
 
 
-# ---- variables that somebody has prepared -------------------------------------------------------
+# ---- prepared variables -------------------------------------------------------------------------
 
 HOSTILE = {
     "empty": b"",

@@ -75,7 +75,7 @@ def rooted(scenario: Scenario, root: bytes = ROOT_1) -> Scenario:
 
 
 def offered(version: str, cache: FakeCache, **changes: Any) -> Scenario:
-    """Return a boot on that stick in which somebody offers ``version``."""
+    """Return a boot on that stick with a mirror of ``version``."""
     scenario = rooted(lan_scenario(peer=good_server(version=version, **changes)))
     scenario.cache = cache
     return scenario
@@ -171,7 +171,7 @@ def test_state_that_was_changed_is_reported_and_lowers_no_compiled_floor(
 
 
 def foreign_state() -> bytes:
-    """Return the state of a stick that trusts somebody else."""
+    """Return the state of a stick that trusts another key."""
     other = Chain(TRUST)
     raw = signed(document(version="2099.1", channel="other"), UNTRUSTED_KEY)
     return write_state(
@@ -180,7 +180,7 @@ def foreign_state() -> bytes:
 
 
 def test_floor_cannot_be_raised_without_a_publisher() -> None:
-    """Else whoever can write to the stick could keep it from ever booting again."""
+    """Otherwise a writer of the stick could make it unbootable."""
     cache = stick_that_booted()
     state = json.loads(cache.state_files.files[STATE])
     forged = json.loads(signed(document(version="2099.1"), UNTRUSTED_KEY))
@@ -192,7 +192,7 @@ def test_floor_cannot_be_raised_without_a_publisher() -> None:
 
 
 def test_older_state_of_the_same_stick_keeps_the_older_floor() -> None:
-    """Whoever puts a whole older state back goes unnoticed, and gains no more than that state."""
+    """A restored older state is not detected; its floor is the older one."""
     cache = stick_that_booted(LOW)
     older = cache.state_files.files[STATE]
     assert offered(HIGH, cache).run() is State.TARGET
@@ -256,7 +256,7 @@ def test_kept_root_that_was_changed_is_reported_and_fetched_again(
     assert again.cache.state_files.files["root.2.json"] == ROOT_2
 
 
-def test_private_mode_remembers_nothing_and_says_so() -> None:
+def test_private_mode_stores_no_state_and_reports_it() -> None:
     scenario = rooted(lan_scenario(peer=good_server()))
     scenario.platform.table |= policy_table(mode="internet", cache_enabled=False)
     scenario.platform.trusting(ROOT_1)
@@ -276,7 +276,7 @@ def test_disk_that_refuses_the_state_stops_no_boot() -> None:
     assert "Input/output error" in scenario.of("state.not_kept")[0]["reason"]
 
 
-def test_what_is_known_survives_a_retry_without_a_disk() -> None:
+def test_the_trust_state_survives_a_retry_without_a_disk() -> None:
     """Roots and floors learnt in one attempt hold in the next, even if nothing can be written."""
     newer = good_server(version="2025.12", expires="2025-11-19T00:00:00Z")
     newer.files["root/2.json"] = signed_root(root_document(2))
@@ -294,7 +294,7 @@ def test_what_is_known_survives_a_retry_without_a_disk() -> None:
 
 
 @given(st.data())
-def test_any_state_is_read_without_raising_a_floor_that_nobody_signed(data: st.DataObject) -> None:
+def test_no_state_raises_an_unsigned_floor(data: st.DataObject) -> None:
     good = write_state(seen_of(HIGH), CHAIN)
     at = data.draw(st.integers(0, len(good)))
     raw = good[:at] + data.draw(st.binary(max_size=8)) + good[at + data.draw(st.integers(0, 8)) :]

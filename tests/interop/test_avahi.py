@@ -81,7 +81,7 @@ def spelled(name: str) -> str:
     return name.replace(" ", "\\032")
 
 
-def test_avahi_finds_what_is_announced_over_both_families(
+def test_avahi_finds_the_announcement_over_both_families(
     lab: Lab, machine: AvahiHost, tmp_path: Path
 ) -> None:
     provider = Provider(lab, tmp_path)

@@ -47,7 +47,7 @@ def publisher(environment: FetchEnvironment, *, with_list: bool = False) -> Path
 def fetched(
     environment: FetchEnvironment, url: str, *gateways: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command, which asks whoever was named."""
+    """Run the command with the named gateways."""
     words = [word for gateway in gateways for word in ("--gateway", gateway)]
     return subprocess.run(
         [*environment.words(url), *words], text=True, capture_output=True, check=False, timeout=120
@@ -63,7 +63,7 @@ def asked(provider: Running) -> set[str]:
 
 
 def statuses(provider: Running) -> set[int]:
-    """Return what was answered to whoever did not hang up before that."""
+    """Return the statuses of requests that were not cancelled."""
     return {request.status for request in provider.requests} - {0}
 
 

@@ -1,4 +1,4 @@
-"""An IPFS implementation of somebody else's reads our DAGs, and we read what it serves.
+"""Another IPFS implementation reads our DAGs, and we read the blocks that it serves.
 
 The peer is boxo, the library that kubo is made of: its CAR reader, its UnixFS reader, its client of
 trustless gateways and its gateway (`make interop-ipfs` builds it, `ipfs/main.go` is ours).

@@ -104,7 +104,7 @@ def dry_run(
 
 
 @pytest.mark.parametrize("chain", sorted(CHAIN))
-def test_a_machine_on_the_lan_finds_and_verifies_what_the_provider_serves(
+def test_a_machine_on_the_lan_finds_and_verifies_the_providers_version(
     lab: Lab, policy: Path, chain: str
 ) -> None:
     serving(lab, policy.parent / "site")

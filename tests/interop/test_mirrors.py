@@ -45,10 +45,10 @@ FILES = {ENTRY: DATA, LIST: CAR, MANIFEST: DOCUMENT}
 
 
 class Mirrored:
-    """What was fetched from some mirrors, and what was said on the way."""
+    """A download from some mirrors, and its events."""
 
     def __init__(self) -> None:
-        # Nobody in memory is asked: the fetcher is the real one.
+        # The fake fetcher is not used: the real one replaces it.
         self.download = FakeDownload(FakeFetcher())
         self.moved: list[str] = []
 
@@ -136,8 +136,10 @@ def span_of(head: str, size: int) -> tuple[int, int] | None:
     return (int(found[1]), min(int(found[2]), size - 1) + 1) if found else None
 
 
-def ranged(told: str | None, *, before: int = 0, most: int = 1 << 30, whole: bool = True) -> Manner:
-    """Answer with ``before`` bytes more, at most so many in all, called ``told``."""
+def ranged(
+    label: str | None, *, before: int = 0, most: int = 1 << 30, whole: bool = True
+) -> Manner:
+    """Answer with ``before`` more bytes, ``most`` in all, and ``label`` as Content-Range."""
 
     def answer(head: str, data: bytes) -> bytes:
         span = span_of(head, len(data))
@@ -147,15 +149,15 @@ def ranged(told: str | None, *, before: int = 0, most: int = 1 << 30, whole: boo
             return ok(b"", status="416 x")
         first = max(0, span[0] - before)
         end = min(span[1], first + most)
-        said = told and told.format(first=first, last=end - 1, size=len(data))
-        named = [] if said is None else [f"Content-Range: {said}"]
+        content_range = label and label.format(first=first, last=end - 1, size=len(data))
+        named = [] if content_range is None else [f"Content-Range: {content_range}"]
         return ok(data[first:end], *named, status="206 Partial Content")
 
     return answer
 
 
 def always(*headers: str, pack: Callable[[bytes], bytes] = bytes) -> Manner:
-    """Answer with the whole file, whatever is asked for."""
+    """Answer with the whole file, for any request."""
     return lambda _head, data: ok(pack(data), *headers)
 
 
@@ -179,11 +181,11 @@ def first_kilobyte_only(head: str, data: bytes) -> bytes:
 
 
 ANSWERS: dict[str, Manner] = {
-    "size-not-told": ranged("bytes {first}-{last}/*"),
+    "size-not-stated": ranged("bytes {first}-{last}/*"),
     "shorter": ranged("bytes {first}-{last}/{size}", most=100_000),
-    "shorter-and-size-not-told": ranged("bytes {first}-{last}/*", most=100_000, whole=False),
-    "shorter-and-not-told": ranged(None, most=100_000, whole=False),
-    "range-not-told": ranged(None, whole=False),
+    "shorter-and-size-not-stated": ranged("bytes {first}-{last}/*", most=100_000, whole=False),
+    "shorter-and-not-stated": ranged(None, most=100_000, whole=False),
+    "range-not-stated": ranged(None, whole=False),
     "range-that-begins-earlier": ranged("bytes {first}-{last}/{size}", before=500, whole=False),
     "another-range": first_kilobyte_only,
     "nonsense-for-a-range": ranged("bytes x-y/z", whole=False),
@@ -219,7 +221,7 @@ async def test_correct_bytes_are_used_despite_false_headers(manner: Manner) -> N
         await fetched_from(base)
 
 
-async def test_a_server_that_packs_what_it_should_not_is_named_where_it_cannot_be_undone() -> None:
+async def test_a_server_whose_content_encoding_cannot_be_decoded_is_named() -> None:
     mirrored = Mirrored()
     async with server(scripted(always("Content-Encoding: br"))) as base:
         with pytest.raises(ArtifactUnavailable, match="encodes what was asked for unencoded"):
@@ -261,7 +263,7 @@ async def test_a_redirect_loop_is_named_and_does_not_ban_the_mirror() -> None:
     assert asked[ENTRY] == 1
 
 
-async def test_a_server_that_is_busy_is_asked_again_when_it_said() -> None:
+async def test_a_busy_server_is_retried_after_its_stated_pause() -> None:
     busy = [2]
 
     def answer(head: str, data: bytes) -> bytes:

@@ -35,7 +35,7 @@ GOOD: Final = sign_receipt(NODE, receipt())
 
 
 def by_hand(folder: Path, raw: bytes, **given: str) -> subprocess.CompletedProcess[str]:
-    """Run the whole page as somebody would who copies it into a shell."""
+    """Run every command of the page in one shell."""
     for program, package in (("openssl", "openssl"), ("jq", "jq"), ("xxd", "xxd")):
         needed(program, package)
     (folder / "receipt.json").write_bytes(raw)

@@ -55,7 +55,7 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def by_hand(folder: Path) -> bool:
-    """Run the whole page as somebody would who copies it into a shell."""
+    """Run every command of the page in one shell."""
     return run("".join(BLOCKS), folder).returncode == 0
 
 
@@ -91,7 +91,7 @@ def site(published: Path, tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def test_the_page_verifies_what_we_publish(site: Path) -> None:
+def test_the_page_verifies_a_published_site(site: Path) -> None:
     done = run("".join(BLOCKS), site)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": OK") == 3

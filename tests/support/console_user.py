@@ -32,7 +32,7 @@ class ConsoleUser:
         self.terminal = Terminal.console(self.path)
         os.close(side)
         self._screen = pyte.Screen(columns or 80, rows or 25)
-        # What a terminal does with a bare newline is the other side's `onlcr`.
+        # The line discipline (`onlcr`) adds the carriage return to a newline.
         self._stream = pyte.ByteStream(self._screen)
         self.shown = ""
         self._read = 0
@@ -128,7 +128,7 @@ class ConsoleUser:
         except BlockingIOError:
             return
         except OSError:
-            # Nobody has the other end open at this moment.
+            # No process has the other end open at this moment.
             loop.remove_reader(self._line)
             loop.call_later(REOPEN_SECONDS, self._look_again)
             return

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TORN = b"<torn>"
-"""Stands for the content of a file that was not flushed."""
+"""Marks the content of a file that was not flushed."""
 
 Names = dict[str, int]
 Change = Callable[[Names], Names]

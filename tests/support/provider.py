@@ -53,7 +53,7 @@ class Running:
     async def first_request(self) -> RequestAnswered:
         """Wait for the event of the first request."""
         async with asyncio.timeout(10):
-            while not self.requests:  # noqa: ASYNC110 - the provider tells a plain function
+            while not self.requests:  # noqa: ASYNC110 - the provider emits to a plain function
                 await asyncio.sleep(0.02)
         return self.requests[0]
 

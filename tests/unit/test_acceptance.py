@@ -23,7 +23,7 @@ def test_every_test_that_a_row_names_exists() -> None:
                 assert f"def {function.partition('[')[0]}(" in (ROOT / path).read_text(), name
 
 
-def test_no_row_stands_there_twice() -> None:
+def test_row_ids_are_unique() -> None:
     ids = [row.id for row in rows()]
     assert len(ids) == len(set(ids))
 

@@ -142,7 +142,7 @@ def test_an_import_between_the_wrong_rooms_is_found(
 
 
 def test_no_test_imports_another_test() -> None:
-    """What tests share stands in tests/support; tests/e2e keeps modules of its own.
+    """Shared helpers are in tests/support; tests/e2e has modules of its own.
 
     ruff forbids relative imports.
     """

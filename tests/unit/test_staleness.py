@@ -119,5 +119,5 @@ def test_the_inputs_of_a_test_are_found_across_imports_and_module_names(tree: Pa
     }
 
 
-def test_every_suite_says_what_its_tests_run() -> None:
+def test_every_suite_lists_its_inputs() -> None:
     assert set(FOLDERS) == set(SUITES)

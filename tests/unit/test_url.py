@@ -113,7 +113,7 @@ def test_an_invalid_url_is_refused_in_one_sentence(text: str, reason: str) -> No
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_a_machine_would_refuse_can_neither_be_published_nor_be_in_a_policy(text: str) -> None:
+def test_a_url_that_a_machine_refuses_is_refused_by_publish_and_policy(text: str) -> None:
     with pytest.raises(BadUrl):
         parse_mirror(text)
     with pytest.raises(BadField):

@@ -179,7 +179,7 @@ async def test_attributes_are_compared_and_volatile_variables_ignored(seed: Seed
     assert "BootOrder" in (await seed.sentences())[0]
 
 
-async def test_a_second_run_of_the_daemon_compares_with_what_the_first_found(seed: Seed) -> None:
+async def test_a_second_run_of_the_daemon_compares_with_the_first_snapshot(seed: Seed) -> None:
     await seed.privacy.begin()
     seed.variable("BootOrder", b"\2\0")
     await seed.privacy.begin()

@@ -67,7 +67,7 @@ def test_a_desktop_is_never_booted(capsys: pytest.CaptureFixture[str]) -> None:
     assert "use --dry-run" in capsys.readouterr().err
 
 
-def test_a_dry_run_without_a_policy_says_how_to_get_one(
+def test_a_dry_run_without_a_policy_names_the_command_that_writes_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["daemon", "--dry-run"]) == 2

@@ -18,7 +18,7 @@ from tests.results import ROOT
 
 @pytest.fixture
 def terminal() -> Iterator[TextIO]:
-    """A pseudo-terminal that nobody has given a size."""
+    """A pseudo-terminal without a size."""
     outer, inner = os.openpty()
     with os.fdopen(inner, "w") as stream:
         yield stream

@@ -20,7 +20,7 @@ def term(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Seconds, set by the test."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -50,7 +50,7 @@ def test_a_terminal_gets_one_line_that_fits_and_is_drawn_over_itself(columns: in
     assert shown.endswith("\r\x1b[K")
 
 
-def test_a_line_of_80_columns_tells_step_amount_rate_and_time_left() -> None:
+def test_a_line_of_80_columns_has_step_amount_rate_and_remaining_time() -> None:
     clock = Clock()
     with pseudo_terminal(80) as (stream, screen), progress(stream, now=clock) as report:
         publish(report, clock)
@@ -58,7 +58,7 @@ def test_a_line_of_80_columns_tells_step_amount_rate_and_time_left() -> None:
     assert "  rootfs: copy [#####-----] 1536.0 of 3072.0 MiB, 51.2 MiB/s, 0:30 left" in shown
 
 
-def test_a_line_of_39_columns_tells_step_and_amount() -> None:
+def test_a_line_of_39_columns_has_step_and_amount() -> None:
     clock = Clock()
     with pseudo_terminal(39) as (stream, screen), progress(stream, now=clock) as report:
         publish(report, clock)

@@ -111,7 +111,7 @@ def test_a_signed_dag_of_other_bytes_is_dropped_for_the_whole_file() -> None:
     tree = build_dag(chunked(other))
     server = mirror()
     server.files[f"dag/{tree.root}.car"] = car_of(tree)
-    # Whoever signed it has the other bytes under the artifact's name too, in parts only.
+    # The chunks that this DAG names do not match the bytes of the mirror.
     download = FakeDownload(FakeFetcher(a=server))
     with pytest.raises(ArtifactUnavailable):
         obtained(download, tree.root)

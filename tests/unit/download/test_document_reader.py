@@ -69,7 +69,7 @@ def test_a_busy_source_gets_as_many_requests_as_the_policy_allows() -> None:
 
 
 @pytest.mark.parametrize("asked", [100_000.0, 120.0])
-def test_a_pause_beyond_the_time_limit_fails_at_once_and_says_what_to_do(asked: float) -> None:
+def test_a_pause_beyond_the_time_limit_fails_at_once_with_a_way_out(asked: float) -> None:
     server = busy(1e9, retry_after=asked)
     answer, events = read(server)
     assert len(server.request_times) == 1

@@ -261,7 +261,7 @@ class LimitedLink(FakeFetcher):
 
 
 def test_a_line_barely_above_the_lowest_rate_delivers() -> None:
-    # All that may be asked for at once would arrive when nobody waits any more.
+    # The first batch of requests would arrive after the time limit.
     size, data = 32 * KIB, data_of(1280 * KIB)
     cut = [data[at : at + size] for at in range(0, len(data), size)]
     chunks = ChunkList.of((bytes.fromhex(Digest.of(piece).hex), size) for piece in cut)

@@ -176,7 +176,7 @@ def test_a_tracker_that_assigns_nothing_is_used_as_a_mirror_after_a_while() -> N
     assert client.run("http://host") == "http://host"
 
 
-def test_a_peer_without_the_pieces_it_is_said_to_have_is_given_up() -> None:
+def test_a_peer_without_its_announced_pieces_is_given_up() -> None:
     client = peer_download(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": FakeServer({})})
     client.fetcher.servers[OTHER] = FakeServer({}, hangs=True)
     assert client.run("http://host") == "http://host"
@@ -410,6 +410,6 @@ def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:
 
 @pytest.fixture(autouse=True)
 def no_leftover_tasks() -> Iterator[None]:
-    """A task that was left behind says so when it is collected; warnings are errors."""
+    """A pending task warns when it is collected; warnings are errors."""
     yield
     gc.collect()

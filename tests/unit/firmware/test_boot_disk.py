@@ -126,7 +126,7 @@ def test_an_unknown_path_neither_matches_nor_excludes_a_disk(
     assert match(device_path, at) is Verdict.UNKNOWN
 
 
-def test_a_node_that_is_not_understood_excludes_what_is_on_another_controller() -> None:
+def test_an_unknown_node_excludes_disks_on_another_controller() -> None:
     device_path = path(ROOT, FUNCTION, Unknown(3, 10))
     assert match(device_path, place(PciDisk(), Pci(9, 0))) is Verdict.NO
 

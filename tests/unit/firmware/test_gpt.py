@@ -28,7 +28,7 @@ def test_an_entry_without_a_type_is_no_partition() -> None:
 
 
 @pytest.mark.parametrize("byte", [SECTOR, SECTOR + 17, SECTOR + 40, 2 * SECTOR + 20, 4000])
-def test_a_table_with_a_wrong_checksum_says_nothing(byte: int) -> None:
+def test_a_table_with_a_wrong_checksum_has_no_partitions(byte: int) -> None:
     disk = bytearray(table(GUIDS))
     disk[byte] ^= 1
     assert guids(bytes(disk)) == {}
@@ -61,7 +61,7 @@ def test_a_header_with_a_monstrous_number_reads_nothing_large(changes: dict[str,
     assert max(asked) <= 256 * 512
 
 
-def test_a_disk_that_ends_early_or_has_odd_sectors_says_nothing() -> None:
+def test_a_truncated_disk_or_one_with_odd_sectors_has_no_partitions() -> None:
     disk = table(GUIDS)
     assert guids(disk[: SECTOR + 50]) == {}
     assert guids(disk[:-1]) == {}

@@ -69,7 +69,7 @@ def changed(**fields: object) -> bytes:
     return json.dumps({**json.loads(GOOD), **fields}).encode()
 
 
-def test_what_the_boot_wrote_is_read_in_the_target() -> None:
+def test_a_written_document_is_read_back() -> None:
     found = read(GOOD)
     assert found == Handoff(
         mode="local",

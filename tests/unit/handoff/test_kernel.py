@@ -44,7 +44,7 @@ def test_a_kernel_is_called_by_its_name(name: str) -> None:
     assert (found.by_kexec, found.by_firmware) == (by_kexec, by_firmware)
 
 
-def test_a_bzimage_tells_its_version() -> None:
+def test_a_bzimage_has_its_version() -> None:
     assert inspect(bzimage()).version == "6.12.1-phase"
 
 

@@ -170,7 +170,7 @@ def test_a_result_is_made_once(project: Project) -> None:
     assert project.build().read_text() == "cached"
 
 
-def test_no_key_stands_for_an_object_or_for_a_path_elsewhere(project: Project) -> None:
+def test_an_argument_without_a_stable_key_is_refused(project: Project) -> None:
     upstream = project.functions().upstream
     with pytest.raises(TypeError, match="no key stands for a object"):
         project.cache().key(step(partial(upstream, object())))

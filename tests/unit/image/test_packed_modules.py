@@ -131,7 +131,7 @@ def test_each_packed_module_that_reads_a_file_beside_itself_is_known(
 
 
 @pytest.mark.parametrize("command", ["publish", "drill", "plasma", "fetch", "serve", "graph"])
-def test_a_command_that_the_seed_leaves_out_says_so(
+def test_a_command_that_the_seed_lacks_is_refused_by_name(
     graph: ImportGraph, tmp_path: Path, command: str
 ) -> None:
     done = start(START, install(SEED, graph, tmp_path / "root"), command)

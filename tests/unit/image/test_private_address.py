@@ -129,7 +129,7 @@ def test_a_driver_that_keeps_the_burned_in_address_is_left_out(
     assert BURNED_IN not in kernel_log
 
 
-def test_an_address_that_somebody_set_back_is_drawn_anew(card: Card) -> None:
+def test_an_address_that_was_reset_is_drawn_again(card: Card) -> None:
     card.event()
     card.set(address=BURNED_IN, addr_assign_type=SET)
     assert card.event() == "PHASE_ADDRESS=drawn"

@@ -47,7 +47,7 @@ def handed_out(site: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (site / "root").iterdir()}
 
 
-def test_a_site_hands_out_the_roots_of_a_folder_and_nothing_else(
+def test_a_site_publishes_the_roots_of_a_folder_and_no_other_file(
     roots: Path, tmp_path: Path
 ) -> None:
     copy_roots(roots / "1.json", tmp_path / "site")

@@ -186,7 +186,7 @@ def test_every_change_of_one_field_is_refused_or_its_field_is_listed(scenario: s
     assert missed == set()
 
 
-def test_every_field_that_is_listed_stands_in_the_page_of_the_decision() -> None:
+def test_each_listed_field_is_in_the_decision_record() -> None:
     page = (Path(__file__).parents[3] / "docs/adr/0002-machine.md").read_text()
     missing = [key for key in UNCHECKABLE if f"`{key[0]}` {key[1]}" not in page]
     assert missing == []

@@ -31,7 +31,7 @@ def test_entries_differ_in_their_mode_alone() -> None:
     assert len({(e.linux, e.initrd, e.version) for e in entries}) == 1
 
 
-def test_the_text_is_what_the_specification_asks_for() -> None:
+def test_the_entries_follow_the_boot_loader_specification() -> None:
     assert ENTRY.text().splitlines() == [
         "title Internet",
         "sort-key phase-1",

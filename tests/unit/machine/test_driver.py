@@ -19,7 +19,7 @@ from phase_boot.ports.operator import Answer, MenuAction
 
 
 def with_plugin(run: Any, **changes: Any) -> Scenario:
-    """Return a boot whose Discover is somebody else's."""
+    """Return a boot with a plugin for Discover."""
     facts: dict[str, Any] = {
         "state": State.DISCOVER,
         "run": run,

@@ -53,7 +53,7 @@ def test_a_jump_that_returned_is_remembered_too() -> None:
 
 
 @pytest.mark.parametrize("errno", ["ENOEXEC", "ENODATA", "EPERM"])
-def test_a_refusal_that_lies_in_the_image_or_a_setting_is_not_remembered(errno: str) -> None:
+def test_a_refusal_caused_by_the_image_or_a_setting_is_not_recorded(errno: str) -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.refuse("no", errno=errno)
     assert scenario.run() is State.FIRMWARE

@@ -98,7 +98,7 @@ def test_a_tunnel_without_a_hardware_address_is_ignored() -> None:
     assert list(violations(replace(SOUND, interfaces=(GOOD, tunnel)))) == []
 
 
-def test_a_typed_address_that_asks_nobody_needs_no_dhcp_settings() -> None:
+def test_a_static_address_needs_no_dhcp_settings() -> None:
     quiet = (
         ("Network.LLMNR", "no"),
         ("Network.MulticastDNS", "no"),

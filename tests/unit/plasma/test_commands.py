@@ -59,7 +59,7 @@ def job_file(folder: Path, module: bytes, **changes: object) -> Path:
 
 
 # ---- run ----------------------------------------------------------------------------------------
-def test_hello_writes_its_input_backwards_and_says_where_it_ran(plasma: Any, module: Path) -> None:
+def test_hello_writes_its_input_backwards_and_its_environment(plasma: Any, module: Path) -> None:
     result = plasma("run", JOB, "--module", module)
     assert result.status == 0
     lines = result.out.splitlines()
@@ -142,7 +142,7 @@ def test_a_module_that_is_not_the_job_s_is_not_run(
     assert f"job: {reason.format(module=path)}" in result.out
 
 
-def test_what_a_job_writes_cannot_speak_to_the_terminal(plasma: Any, tmp_path: Path) -> None:
+def test_output_of_a_job_is_escaped_for_the_terminal(plasma: Any, tmp_path: Path) -> None:
     vector = (
         r'(data (i32.const 0) "\10\00\00\00\09\00\00\00") (data (i32.const 16) "\1b[2J\ff\0a| x")'
     )
@@ -236,9 +236,7 @@ def test_a_receipt_of_another_machine_or_module_is_refused_by_name(
     assert codes == ["[receipt.wrong-node]", "[receipt.wrong-module]"]
 
 
-def test_a_receipt_is_judged_against_what_a_site_published(
-    plasma: Any, kept: Path, site: Path
-) -> None:
+def test_a_receipt_is_checked_against_a_site(plasma: Any, kept: Path, site: Path) -> None:
     result = plasma("verify", kept, "--against", site)
     assert (result.status, result.err) == (0, "")
     verdict = "published the manifest that the machine booted, signed by trusted keys"
@@ -260,7 +258,7 @@ def test_an_earlier_manifest_that_the_site_keeps_counts_as_well(
     assert result.status == 0
 
 
-def test_a_manifest_that_somebody_put_into_the_site_does_not_count(
+def test_a_manifest_of_an_untrusted_key_in_the_site_does_not_count(
     plasma: Any, kept: Path, site: Path
 ) -> None:
     (site / "stable" / "amd64" / "manifest.json").write_bytes(signed(document(), UNTRUSTED_KEY))

@@ -165,7 +165,7 @@ def test_processes_of_a_child_end_with_it() -> None:
     pid = int(run_sandboxed(leave, terms()).report)
     deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        # Somebody else's child by now, who may take a moment to see that it ended.
+        # Another process is its parent now, and may reap it a moment later.
         if "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]:
             return
         time.sleep(0.01)

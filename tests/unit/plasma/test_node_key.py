@@ -69,9 +69,7 @@ def test_a_key_file_that_was_cut_anywhere_is_replaced(tmp_path: Path) -> None:
     ],
     ids=["text", "no fields", "another kind", "no key id", "another's key id", "sealed"],
 )
-def test_a_key_file_that_somebody_changed_is_refused_and_stays(
-    changed: bytes, tmp_path: Path
-) -> None:
+def test_a_changed_key_file_is_refused_and_kept(changed: bytes, tmp_path: Path) -> None:
     path = tmp_path / "node.key"
     path.write_bytes(changed)
     path.chmod(0o600)

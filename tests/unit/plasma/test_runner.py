@@ -136,7 +136,7 @@ def test_a_module_of_another_hash_or_size_is_never_run(module: bytes) -> None:
     assert engine.asked == []
 
 
-def test_a_machine_that_cannot_start_a_process_says_so_in_the_receipt() -> None:
+def test_a_process_that_cannot_be_started_is_recorded_in_the_receipt() -> None:
     full = FakeEngine(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
     first, second = ran(job(name="a"), job(name="b"), engine=full)
     for done in (first, second):

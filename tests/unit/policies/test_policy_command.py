@@ -37,7 +37,7 @@ def test_a_policy_with_two_keys_wants_as_many_signatures_as_were_asked_for(
     assert read_policy(path).trust == Trust(frozenset({PUBLISHER.keyid, SECOND.keyid}), 2)
 
 
-def test_a_policy_names_the_gateways_that_were_asked_for_and_none_that_is_none(
+def test_a_policy_names_the_given_gateways_and_refuses_invalid_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["policy", "--key", PUBLISHER.keyid, "--gateway"]

@@ -31,7 +31,7 @@ Script = Callable[[socket.socket], Awaitable[None]]
 async def mirror(
     *, sends: int = len(BODY), chunked: bool = False, hangs: bool = False
 ) -> AsyncIterator[str]:
-    """Serve `BODY` from `OFFSET` up to ``sends``, whatever the request."""
+    """Serve `BODY` from `OFFSET` up to ``sends``, for any request."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -135,7 +135,7 @@ def test_showing_signs_nothing_and_needs_no_key(run: Run, workdir: Path) -> None
     assert (workdir / "m.json").read_bytes() == before
 
 
-def test_a_signed_file_is_world_readable_whoever_signs(run: Run, workdir: Path) -> None:
+def test_a_signed_file_is_world_readable(run: Run, workdir: Path) -> None:
     (workdir / "m.json").write_bytes(encoded(lasting()))
     before = os.umask(0o077)
     try:
@@ -257,7 +257,7 @@ def test_a_signed_draft_must_be_newer_than_what_is_published(
     assert run("publish --signed @/five.json --out @/site --force")[0] == 0
 
 
-def test_a_draft_that_nobody_signed_is_not_published(run: Run, workdir: Path, draft: Path) -> None:
+def test_an_unsigned_draft_is_not_published(run: Run, workdir: Path, draft: Path) -> None:
     status, _, err = run(f"publish --signed {draft} --out @/site")
     assert (status, "has no signature" in err) == (1, True)
     assert not published(workdir).exists()
@@ -284,6 +284,6 @@ def test_a_draft_is_not_signed_at_once(run: Run, more: str) -> None:
     assert stopped.value.code == 2
 
 
-def test_the_draft_says_when_it_was_made(draft: Path) -> None:
+def test_a_draft_has_the_time_of_its_creation(draft: Path) -> None:
     issued = datetime.fromisoformat(json.loads(draft.read_bytes())["issued"])
     assert issued <= datetime.now(UTC)

@@ -268,7 +268,7 @@ def secure(scenario: Scenario) -> Scenario:
     return scenario
 
 
-def test_under_secure_boot_only_what_was_signed_for_the_firmware_is_staged() -> None:
+def test_under_secure_boot_only_an_image_signed_for_the_firmware_is_staged() -> None:
     scenario = secure(lan_scenario(peer=server(uki=UKI)))
     scenario.kexec.supported = FORBIDDEN
     assert scenario.run() is State.FIRMWARE

@@ -84,7 +84,7 @@ def test_the_journal_is_flushed_before_the_jump() -> None:
     assert jump in scenario.journal.flushes
 
 
-def test_the_target_is_handed_what_was_verified_and_the_journal_so_far() -> None:
+def test_the_hand_over_has_the_verified_manifest_and_the_journal() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.run()
     assert scenario.kexec.initrd is not None

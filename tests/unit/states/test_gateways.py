@@ -99,6 +99,6 @@ def test_a_server_that_is_gateway_and_mirror_is_handed_over_as_a_mirror() -> Non
 
 @pytest.fixture(autouse=True)
 def no_leftover_tasks() -> Iterator[None]:
-    """A task that was left behind says so when it is collected; warnings are errors."""
+    """A pending task warns when it is collected; warnings are errors."""
     yield
     gc.collect()

@@ -72,7 +72,7 @@ def test_on_a_lan_without_a_provider_the_version_on_cache_boots() -> None:
     assert lonely.of("candidate.found")[0]["finder"] == "cache"
 
 
-def test_a_newer_version_of_a_neighbour_is_preferred_to_the_one_on_cache() -> None:
+def test_a_newer_version_on_the_lan_is_preferred_to_the_one_on_cache() -> None:
     cache = booted_once()
     newer = local(lan_scenario(peer=good_server(version="2026.01.01")), cache)
     assert newer.run() is State.TARGET
@@ -98,7 +98,7 @@ def test_an_expired_version_on_cache_is_not_booted() -> None:
     assert not late.kexec.jumped
 
 
-def test_a_kept_manifest_without_its_artifacts_ends_in_the_shell_and_says_so() -> None:
+def test_a_kept_manifest_without_its_artifacts_ends_in_the_shell() -> None:
     cache = booted_once()
     assert cache.cache is not None
     cache.cache.remove(Folder.ENTRIES, Digest.of(ROOTFS).hex)

@@ -37,7 +37,7 @@ def number(value: object) -> int:
     return policy_from(table, read=lambda _: b"").network.redirects
 
 
-def test_a_policy_that_says_nothing_of_redirects_follows_a_few() -> None:
+def test_a_policy_without_a_number_of_redirects_has_a_default() -> None:
     table = policy_table()
     table["network"].pop("redirects", None)
     assert policy_from(table, read=lambda _: b"").network.redirects == DEFAULT_REDIRECTS
@@ -45,6 +45,6 @@ def test_a_policy_that_says_nothing_of_redirects_follows_a_few() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, MAX_REDIRECTS + 1, True, "5"])
-def test_a_number_of_redirects_that_is_none_is_refused(value: object) -> None:
+def test_an_invalid_number_of_redirects_is_refused(value: object) -> None:
     with pytest.raises(PolicyError, match=r"network.redirects"):
         number(value)

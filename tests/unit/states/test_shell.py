@@ -75,7 +75,7 @@ def test_as_long_as_no_policy_is_known_nothing_is_written_and_no_root_shell_open
     assert set(scenario.operator.reports[0].actions) == set(MenuAction) - forbidden
 
 
-def test_a_report_says_what_happened_and_where_it_lies() -> None:
+def test_a_report_has_cause_and_journal_and_its_path_is_shown() -> None:
     scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.SAVE)
     scenario.run()
     text = scenario.reports.saved["test"]

@@ -177,6 +177,6 @@ def test_a_local_boot_announces_only_within_its_lan() -> None:
 
 @pytest.fixture(autouse=True)
 def no_leftover_tasks() -> Iterator[None]:
-    """A task that was left behind says so when it is collected; warnings are errors."""
+    """A pending task warns when it is collected; warnings are errors."""
     yield
     gc.collect()

@@ -48,7 +48,7 @@ class LateProviders:
 
 
 def alone(scenario: Scenario, until: float = WEEK) -> Scenario:
-    """Return a boot at which nobody is for so long; then somebody switches the machine off."""
+    """Return a boot without an operator for this long; then a person powers off."""
     scenario.operator.away_until = until
     scenario.operator.answers = [Answer(MenuAction.POWER_OFF)]
     return scenario

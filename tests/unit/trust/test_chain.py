@@ -72,7 +72,7 @@ def test_a_delegation_counts_to_its_last_moment() -> None:
     assert chain.ever_trusted("stable") == (TRUST,)
 
 
-def test_a_channel_that_no_root_names_is_said_by_name() -> None:
+def test_a_channel_that_no_root_names_is_refused_by_name() -> None:
     with pytest.raises(ChannelUnknown, match=r"^Root 2 names no publisher of channel lab:"):
         two_roots().trust("lab", NOW)
 

@@ -132,7 +132,7 @@ async def test_a_root_that_does_not_follow_ends_the_update_and_changes_nothing(
     assert (updater.chain.version, floor(updater)) == (1, None)
 
 
-async def test_what_was_verified_before_a_refusal_still_counts() -> None:
+async def test_roots_verified_before_a_refusal_still_count() -> None:
     source = Source(roots={2: ROOT_2, 3: signed_root(root_document(3), UNTRUSTED_KEY)})
     updater = rooted()
     with pytest.raises(RootNotByPrevious):
@@ -187,7 +187,7 @@ async def test_a_manifest_that_is_refused_raises_no_floor(
     assert "keep state" not in source.steps
 
 
-async def test_an_expired_manifest_of_a_stranger_raises_no_floor() -> None:
+async def test_an_expired_manifest_of_an_untrusted_key_raises_no_floor() -> None:
     updater = rooted()
     raw = signed(document(version=NEW, expires="2025-11-19T00:00:00Z"), UNTRUSTED_KEY)
     with pytest.raises(UntrustedSigner):

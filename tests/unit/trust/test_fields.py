@@ -77,7 +77,7 @@ def test_a_field_that_is_no_text_is_refused_by_name(value: object, reason: str) 
 DIGITS = re.compile("[0-9]+")
 
 
-def test_a_text_is_parsed_and_what_the_parser_says_against_it_is_repeated() -> None:
+def test_a_text_is_parsed_and_the_parsers_message_is_repeated() -> None:
     assert text_of("", "arch") == ""
     assert parsed("12", "size", int) == 12
     with pytest.raises(BadField, match=r"The field size is not usable \(invalid literal"):
@@ -111,7 +111,7 @@ def test_a_list_is_taken_up_to_its_bound() -> None:
             list_of(value, "keys", most=2)
 
 
-def test_a_whole_number_is_taken_within_its_bounds_and_true_is_none() -> None:
+def test_a_whole_number_within_its_bounds_is_read_and_true_is_refused() -> None:
     assert [number_of(n, "seq", least=1, most=3) for n in (1, 2, 3)] == [1, 2, 3]
     values: tuple[object, ...] = (0, 4, True, None, "2", 2.0)
     for value in values:

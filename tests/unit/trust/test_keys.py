@@ -15,7 +15,7 @@ SIGNATURE = bytes.fromhex(
 )
 
 
-def test_a_key_signs_as_rfc_8032_says() -> None:
+def test_signatures_match_rfc_8032() -> None:
     key = SigningKey(SEED)
     assert key.keyid == f"ed25519:{PUBLIC}"
     assert key.seed == SEED

@@ -37,7 +37,7 @@ def little_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def test_a_machine_with_too_little_memory_says_so() -> None:
+def test_too_little_memory_for_opening_is_reported() -> None:
     dear = Cost(passes=1, memory=MAX_MEMORY)
     sealed = seal(b"secret", b"passphrase", CHEAP)
     with little_memory():

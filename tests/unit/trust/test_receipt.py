@@ -261,7 +261,7 @@ def test_the_signature_of_another_kind_of_document_does_not_fit() -> None:
             read_receipt(raw.encode())
 
 
-def test_a_signature_is_judged_before_what_the_receipt_says() -> None:
+def test_a_signature_is_checked_before_the_fields_of_a_receipt() -> None:
     forged = json.loads(sealed(table(fuel=-1)))
     forged["reason"] = "forged"
     raw = json.dumps(forged, sort_keys=True, separators=(",", ":")).encode()

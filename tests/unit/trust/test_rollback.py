@@ -128,14 +128,14 @@ def test_a_state_is_bound_to_the_newest_root() -> None:
     assert read_state(write_state(RollbackState(), LONGER), CHAIN)[1] != ()
 
 
-def test_what_a_revoked_key_signed_counts_no_more_and_is_no_doubt() -> None:
+def test_an_entry_signed_by_a_revoked_key_is_dropped_without_a_doubt() -> None:
     raw = write_state(seen_of(known()), CHAIN)
     assert floor(read_state(raw, CHAIN)[0]) == "2025.11.12"
     seen, doubts = read_state(raw, LONGER)
     assert (floor(seen), doubts) == (None, ())
 
 
-def test_what_was_seen_is_judged_anew_under_a_newer_root() -> None:
+def test_entries_are_verified_again_under_a_newer_root() -> None:
     lab = {"stable": channel(), "lab": channel()}
     both = Chain(first_root()).extended(signed_root(root_document(2, channels=lab)))
     seen = seen_of(known(), known(channel="lab"))

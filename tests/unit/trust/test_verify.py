@@ -118,7 +118,7 @@ def test_an_invalid_required_channel_is_an_error() -> None:
         BootRequirements(arch=Arch.AMD64, channel="../stable", min_version=Version.parse("1"))
 
 
-def test_a_key_signs_what_its_keyid_verifies() -> None:
+def test_a_signature_verifies_with_the_key_id_of_its_key() -> None:
     key = SigningKey.generate()
     signature = key.sign(b"message")
     assert parse_keyid(key.keyid) == key.keyid

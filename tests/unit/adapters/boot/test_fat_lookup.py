@@ -22,7 +22,7 @@ def named(name: str, *, first: int = 0x41) -> bytes:
 
 
 def fat(root: bytes, *, kind: bytes = b"FAT32   ", cluster: int = 1) -> bytes:
-    """Return a filesystem whose root is ``root`` and whatever of zeros fills its cluster."""
+    """Return a filesystem whose root is ``root`` padded with zeros to its cluster."""
     head = bytearray(512)
     struct.pack_into("<HBHB", head, 11, 512, cluster, 32, 2)
     struct.pack_into("<I", head, 36, 8)

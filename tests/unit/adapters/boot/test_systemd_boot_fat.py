@@ -77,7 +77,7 @@ def run(*argv: str) -> str:
     return done.stdout
 
 
-async def test_what_is_staged_on_fat_keeps_its_name_and_its_bytes(tmp_path: Path) -> None:
+async def test_files_staged_on_fat_keep_their_names_and_bytes(tmp_path: Path) -> None:
     stick = Stick(tmp_path)
     esp = FatEsp(tmp_path / "esp.fat", stick.esp.root)
     loader = SystemdBootLoader(esp, EfiVariables(stick.efivars))

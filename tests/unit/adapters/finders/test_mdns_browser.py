@@ -113,7 +113,7 @@ def test_records_before_an_unreadable_one_are_used() -> None:
     assert found([(GOOD, packet(*records, b"\xc0\xff", count=len(records) + 1))]) == [GOOD_URL]
 
 
-def test_goodbyes_and_cache_flushes_of_a_stranger_remove_nothing() -> None:
+def test_goodbyes_and_cache_flushes_of_another_sender_remove_nothing() -> None:
     pieces = announcement(b"the provider", "good", "192.0.2.7")
     goodbye = packet(*announcement(b"the provider", "good", "192.0.2.7", ttl=0))
     flush = packet(address(b"good", "192.0.2.66"), server(b"the provider", b"evil"))

@@ -64,7 +64,7 @@ async def test_a_response_that_is_not_the_artifact_is_named(
     assert caught.value.retryable is again
 
 
-async def test_a_part_is_asked_for_and_no_more_than_that_is_handed_on() -> None:
+async def test_a_range_is_requested_and_no_more_bytes_are_yielded() -> None:
     def answer(head: str) -> bytes:
         assert "Range: bytes=1000-5999\r" in head
         return partial(1000, 5999)
@@ -234,7 +234,7 @@ async def test_a_server_that_shows_its_certificate_is_no_portal(
     assert not isinstance(caught.value, Intercepted)
 
 
-async def test_a_strange_certificate_names_a_portal_as_what_it_may_be(authority: Path) -> None:
+async def test_an_untrusted_certificate_suggests_a_captive_portal(authority: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(authority)
     async with server(lambda _: ok(b"{}"), tls=context) as url, fetcher() as http:
@@ -330,7 +330,7 @@ async def test_no_connection_is_opened_beyond_the_lan() -> None:
 @pytest.mark.parametrize(
     "place", ["mirror.example", "localhost", "8.8.8.8", "[2001:db8::1]:80", "8.8.8.8:80"]
 )
-async def test_a_name_or_a_distant_address_lies_beyond_the_lan(place: str) -> None:
+async def test_a_name_and_a_public_address_are_beyond_the_lan(place: str) -> None:
     async with fetcher() as http:
         with pytest.raises(FetchFailed, match="beyond this network"):
             await http.read(f"http://{place}/x", limit=10, reach=Reach.LAN)

@@ -63,7 +63,7 @@ def test_the_reason_of_a_rejected_receipt_is_shown_escaped() -> None:
     assert str(no.value) == r"it answered HTTP 422: never published \x1b[2J"
 
 
-def test_a_provider_that_is_overloaded_may_be_asked_again_when_it_says() -> None:
+def test_an_overloaded_provider_is_retried_after_its_stated_pause() -> None:
     with (
         provider(lambda _path, _body: (503, b"", {"Retry-After": "3"})) as base,
         pytest.raises(UploadFailed, match="HTTP 503") as no,

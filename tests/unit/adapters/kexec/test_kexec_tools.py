@@ -81,7 +81,7 @@ esac; done
 """
 
 
-async def test_what_is_loaded_was_hashed_on_the_way_into_memory(tmp_path: Path) -> None:
+async def test_the_loaded_bytes_are_hashed_as_they_are_read(tmp_path: Path) -> None:
     await load(tmp_path, COPY, initrd(appended=False), cmdline="quiet phase.mode=local")
     assert (tmp_path / "kernel").read_bytes() == KERNEL
     data = (tmp_path / "initrd").read_bytes()
@@ -94,7 +94,7 @@ async def test_what_is_loaded_was_hashed_on_the_way_into_memory(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("changed", ["kernel", "initramfs", "rootfs"])
-async def test_a_stick_that_hands_out_other_bytes_than_were_hashed_starts_nothing(
+async def test_a_stick_that_returns_other_bytes_on_a_second_read_starts_nothing(
     tmp_path: Path, changed: str
 ) -> None:
     whole, image = initrd(appended=True), stored("kernel", KERNEL)
@@ -183,7 +183,7 @@ def test_a_refusal_under_lockdown_names_it() -> None:
     assert error.errno == "EPERM"
 
 
-async def test_a_sentence_that_nobody_foresaw_is_passed_on_and_blames_no_machine(
+async def test_an_unknown_message_is_passed_on_and_adds_no_denylist_entry(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(LoadRefused, match="the moon is full") as caught:

@@ -32,7 +32,7 @@ def read(text: str) -> dict[str, list[str]]:
     return sections
 
 
-def test_a_static_address_is_asked_of_nobody() -> None:
+def test_a_static_address_disables_dhcp() -> None:
     wanted = files(STATIC, lan_only=False)
     assert set(wanted) == {"01-phase-link.network", "01-phase-link-private.network"}
     network = read(wanted["01-phase-link.network"])
@@ -164,7 +164,7 @@ def test_a_set_up_with_invalid_or_injected_values_is_refused(
         Setup(**{"interface": "eth0"} | fields)  # type: ignore[arg-type] # whatever the table says
 
 
-def test_what_is_written_reads_back_as_ini() -> None:
+def test_the_written_files_parse_as_ini() -> None:
     for text in files(Setup(interface="eth0", vlan=9), lan_only=False).values():
         parser = ConfigParser(strict=False)
         parser.read_string(text)

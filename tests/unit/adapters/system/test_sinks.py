@@ -68,7 +68,7 @@ def test_a_device_that_never_appears_costs_bounded_memory(tmp_path: Path) -> Non
     assert path.read_text().startswith(written(0, 6))
 
 
-def test_a_device_nobody_reads_from_never_blocks(tmp_path: Path) -> None:
+def test_a_device_without_a_reader_never_blocks(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -38,7 +38,7 @@ def test_an_open_quote_is_not_published(how: str, run: Run, workdir: Path) -> No
 
 
 @pytest.mark.parametrize("how", ["--key @/key", "--unsigned"])
-def test_what_private_would_refuse_is_published_with_a_warning(
+def test_a_version_that_private_would_refuse_is_published_with_a_warning(
     how: str, run: Run, workdir: Path
 ) -> None:
     run("key new @/key")

@@ -121,7 +121,7 @@ FAULTS: dict[str, tuple[str, dict[str, bytes], str]] = {
 
 @pytest.fixture(params=sorted(FAULTS))
 def broken(request: pytest.FixtureRequest, workdir: Path) -> tuple[str, str]:
-    """Write the files of a fault; return the words that publish them, and what is said."""
+    """Write the files of a fault; return the arguments that publish them, and the message."""
     arch, files, why = FAULTS[request.param]
     for name, data in files.items():
         (workdir / name).write_bytes(data)
@@ -129,7 +129,7 @@ def broken(request: pytest.FixtureRequest, workdir: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("by", ["--key @/key", "--unsigned"])
-def test_what_no_machine_can_boot_is_refused_before_anything_is_signed(
+def test_an_image_that_no_machine_can_boot_is_refused_before_signing(
     run: Run, workdir: Path, broken: tuple[str, str], by: str
 ) -> None:
     run("key new @/key")
@@ -195,7 +195,7 @@ DOUBTS: dict[str, tuple[dict[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", DOUBTS)
-def test_what_only_some_machines_boot_is_published_with_a_warning(
+def test_an_image_that_only_some_machines_boot_is_published_with_a_warning(
     run: Run, workdir: Path, name: str
 ) -> None:
     files, why = DOUBTS[name]
