@@ -150,7 +150,7 @@ def _report(ports: Ports, boot: BootContext, cause: str, note: str | None) -> Re
         cause=cause,
         way_out=WAY_OUT,
         refusals=tuple(map(str, boot.refusals)),
-        journal=ports.journal.lines[-journal_text.MAX_EVENTS :],
+        events=ports.journal.newest,
         mode=boot.facts.mode if boot.facts else None,
         actions=_permitted_actions(boot),
         interfaces=ports.network.interfaces(),
@@ -227,13 +227,16 @@ async def _clock(ports: Ports, boot: BootContext, answer: Answer) -> Step | str:
 
 
 async def _save(ports: Ports, boot: BootContext, _answer: Answer) -> str:
-    journal = ports.journal.lines
+    events = ports.journal.newest
     text = journal_text.report_text(
-        _facts(boot), tuple(map(str, boot.refusals)), "\n".join(journal)
+        _facts(boot),
+        tuple(map(str, boot.refusals)),
+        events=events,
+        journal="\n".join(ports.journal.lines),
     )
     try:
         async with asyncio.timeout(ACTION_SECONDS):
-            where = await ports.reports.save(journal_text.boot_id(journal), text)
+            where = await ports.reports.save(journal_text.boot_id(events), text)
     except (NotSaved, TimeoutError) as error:
         failure = error if str(error) else TOO_LONG
         ports.emit(ReportNotSaved(reason=str(failure)))

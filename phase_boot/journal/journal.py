@@ -11,14 +11,15 @@ out and `replay` still accepts the rest.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, Protocol
 
 import structlog
 
+from phase_boot.journal.content_events import FetchProgress
 from phase_boot.journal.event import Event
-from phase_boot.journal.record import Record
+from phase_boot.journal.record import Record, decoded
 from phase_boot.journal.run_events import JournalCut, SinkLost, Transition
 from phase_boot.machine.graph import State
 
@@ -28,6 +29,8 @@ PAST: Final = frozenset(
 """Durations, as event and field, that end when their event is written."""
 MAX_TEXT: Final = 2000
 """Characters kept of each text field, so that a peer cannot flood the journal."""
+MAX_EVENTS: Final = 1000
+"""Newest events that are kept as fields, for the Shell; progress does not count."""
 MAX_EARLIER: Final = 1024 * 1024
 """Bytes of the previous run's journal that a daemon reads, and whose lines it counts."""
 
@@ -66,6 +69,7 @@ class Journal:
         self._seq = first_seq
         self._began: float | None = None
         self._retained = RetainedLines(earlier, boot_id=boot_id)
+        self._newest = deque(_events_in(earlier), maxlen=MAX_EVENTS)
         self._deduplicator = Deduplicator()
         self._log = structlog.wrap_logger(
             _FanOut(self._hand_out),
@@ -77,6 +81,11 @@ class Journal:
     def lines(self) -> tuple[str, ...]:
         """The lines of this boot; of many attempts the first and the newest."""
         return self._retained.lines
+
+    @property
+    def newest(self) -> tuple[Mapping[str, object], ...]:
+        """The fields of the newest events, at most `MAX_EVENTS`, oldest first."""
+        return tuple(self._newest)
 
     def emit(self, event: Event) -> None:
         """Write ``event``, unless it is a deduplicated one that the journal still holds."""
@@ -113,6 +122,8 @@ class Journal:
 
     def _hand_out(self, record: Record) -> None:
         self._retained.add(record)
+        if not isinstance(record.event, FetchProgress):
+            self._newest.append(record.fields)
         self._for_each(lambda sink: sink.write(record))
 
     def _for_each(self, act: Callable[[Sink], None]) -> None:
@@ -126,6 +137,14 @@ class Journal:
                 lost.append(SinkLost(sink=sink.name, reason=error.strerror or str(error)))
         for loss in lost:
             self.emit(loss)
+
+
+def _events_in(earlier: Sequence[str]) -> Iterator[Mapping[str, object]]:
+    """Yield the fields of the newest events in lines of another process, without progress."""
+    for line in earlier[-MAX_EVENTS:]:
+        event = decoded(line)
+        if event is not None and event.get("event") != FetchProgress.event:
+            yield event
 
 
 class _FanOut:

@@ -60,5 +60,14 @@ def encoded(values: Mapping[str, object]) -> str:
     return json.dumps(values, default=repr)
 
 
+def decoded(line: str) -> Mapping[str, object] | None:
+    """Return the fields in a line that another process wrote; None if it is no event."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
 def _plain(value: object) -> object:
     return round(value, DIGITS) if isinstance(value, float) else value

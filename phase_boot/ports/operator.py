@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, auto
@@ -46,7 +46,7 @@ class Report:
         cause: the failure, in one sentence.
         way_out: what the person can do, in one sentence.
         refusals: one sentence for each candidate that failed, oldest first.
-        journal: the recent lines of the journal, oldest first.
+        events: the fields of the newest events, oldest first.
         mode: internet, local or private; None if unknown.
         actions: the permitted actions; any other is refused.
         interfaces: the network interfaces that can be configured.
@@ -58,7 +58,7 @@ class Report:
     cause: str
     way_out: str
     refusals: tuple[str, ...]
-    journal: tuple[str, ...] = ()
+    events: tuple[Mapping[str, object], ...] = ()
     mode: str | None = None
     actions: tuple[MenuAction, ...] = ()
     interfaces: tuple[str, ...] = ()

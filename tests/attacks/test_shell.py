@@ -18,6 +18,7 @@ from phase_boot.content.digest import Digest
 from phase_boot.drill.fake_servers import FakeServer, good_server
 from phase_boot.drill.sample_manifest import KERNEL, UNTRUSTED_KEY, document, signed
 from phase_boot.drill.scenario import Scenario, lan_scenario
+from phase_boot.journal.record import decoded
 from phase_boot.machine.graph import EDGES, State, Trigger
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, MenuAction, Report
@@ -148,7 +149,10 @@ def test_nothing_that_is_shown_moves_the_cursor_or_leaves_its_line(
 
 @given(st.lists(st.text() | st.builds(json.dumps, st.dictionaries(st.text(), st.text()))))
 def test_a_report_of_any_journal_is_bounded_ascii(journal: list[str]) -> None:
-    text = journal_text.report_text([("cause", "\x1b[2J")], ["\x07"], "\n".join(journal))
+    events = [event for event in map(decoded, journal) if event is not None]
+    text = journal_text.report_text(
+        [("cause", "\x1b[2J")], ["\x07"], events=events, journal="\n".join(journal)
+    )
     assert len(text) <= journal_text.MAX_REPORT
     assert text.isascii()
     assert "\x1b" not in text
@@ -158,6 +162,6 @@ def test_a_report_of_any_journal_is_bounded_ascii(journal: list[str]) -> None:
 @pytest.mark.parametrize("size", [journal_text.MAX_REPORT * 2, 10])
 def test_of_a_journal_that_is_too_long_the_end_is_kept(size: int) -> None:
     journal = "\n".join(f"line {number}" for number in range(size // 10)) + "\nthe last"
-    text = journal_text.report_text([("cause", "it")], [], journal)
+    text = journal_text.report_text([("cause", "it")], [], events=(), journal=journal)
     assert len(text) <= journal_text.MAX_REPORT
     assert text.endswith("the last\n")

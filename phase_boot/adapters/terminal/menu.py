@@ -59,7 +59,7 @@ async def run_menu(session: ConsoleSession, report: Report, *, start: float) -> 
                 return Answer(MenuAction.QUIT)
             continue
         if typed == JOURNAL:
-            await _pages(session, journal_text.in_full(report.journal, start=start))
+            await _pages(session, journal_text.in_full(report.events, start=start))
         elif typed in items:
             answer = await _complete(session, items[typed], report)
             if answer is not None:
@@ -102,7 +102,7 @@ def _open(session: ConsoleSession, report: Report, start: float, *, below: int) 
     if report.note is not None:
         session.say("", *screen.folded(report.note, session.columns - 1))
         return
-    timeline = journal_text.timeline(report.journal, start=start)
+    timeline = journal_text.timeline(report.events, start=start)
     room = session.rows - below - 2
     lines = screen.opening(
         report.cause, report.refusals, timeline, columns=session.columns, rows=room

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase_boot.drill.fakes import MemorySink
-from phase_boot.journal.content_events import FetchDone
-from phase_boot.journal.journal import MAX_LINES, MAX_TEXT, Journal
-from phase_boot.journal.network_events import CandidateRefused, LinkUp
+from phase_boot.journal.content_events import FetchDone, FetchProgress
+from phase_boot.journal.journal import MAX_EVENTS, MAX_LINES, MAX_TEXT, Journal
+from phase_boot.journal.network_events import CandidateRefused, LinkMissing, LinkUp
 from phase_boot.journal.record import Record
 from phase_boot.journal.replay import ImpossibleJournalError, replay
 from phase_boot.journal.run_events import RunInterrupted, StateEntered, Transition
@@ -282,3 +282,27 @@ def test_no_lines_are_left_out_within_an_attempt() -> None:
     earlier = json.dumps({**cut, "seq": 1, "lines": cut["lines"] + ROUND - 1})
     with pytest.raises(ImpossibleJournalError, match="within an attempt"):
         replay([first[0], earlier, *rest])
+
+
+def test_the_newest_events_of_an_earlier_run_and_of_this_one_are_kept_without_progress() -> None:
+    earlier = [
+        Record(event=LinkMissing(reason="old"), seq=0, at=0.0).line,
+        Record(event=progress(), seq=1, at=1.0).line,
+        "no JSON",
+    ]
+    journal = Journal([], now=lambda: 2.0, boot_id="b", first_seq=2, earlier=earlier)
+    journal.emit(LinkMissing(reason="new"))
+    journal.emit(progress())
+    assert [event["reason"] for event in journal.newest] == ["old", "new"]
+
+
+def test_no_more_than_the_newest_events_are_kept() -> None:
+    journal = Journal([], now=lambda: 0.0, boot_id="b")
+    for number in range(MAX_EVENTS + 1):
+        journal.emit(LinkMissing(reason=f"{number}"))
+    assert len(journal.newest) == MAX_EVENTS
+    assert journal.newest[-1]["reason"] == f"{MAX_EVENTS}"
+
+
+def progress() -> FetchProgress:
+    return FetchProgress(artifact="rootfs", done=1, size=2, rate=1)

@@ -311,5 +311,5 @@ def test_the_journal_of_days_of_waiting_is_bounded_and_replays() -> None:
     assert scenario.run() is State.OFF
     assert len(scenario.events) > MAX_LINES
     (report, *_) = scenario.operator.reports[-1:]
-    assert len(report.journal) <= 1000
+    assert len(report.events) <= 1000
     assert scenario.walk.end is State.OFF

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_interface
@@ -24,16 +23,16 @@ EVENING = datetime(2026, 11, 29, 20, 53, tzinfo=UTC)
 SEED_ACTIONS = tuple(wish for wish in MenuAction if wish is not MenuAction.QUIT)
 
 
-def event(number: int, **fields: object) -> str:
-    return json.dumps({"event": "link.up", "seq": number, "at": number, "boot_id": "b"} | fields)
+def event(number: int, **fields: object) -> dict[str, object]:
+    return {"event": "link.up", "seq": number, "at": number, "boot_id": "b"} | fields
 
 
-JOURNAL = tuple(event(n, interface=f"eth{n}", addresses=["10.0.0.2"]) for n in range(60))
+EVENTS = tuple(event(n, interface=f"eth{n}", addresses=["10.0.0.2"]) for n in range(60))
 REPORT = Report(
     cause="nothing\x1b[31m offers stable here, " + "however long one looks, " * 9,
     way_out="Retry, type a URL, reboot or power off.",
     refusals=tuple(f"http://{name}/m.json: \x07it has expired, " + "so " * 60 for name in "abcde"),
-    journal=JOURNAL,
+    events=EVENTS,
     actions=tuple(MenuAction),
     interfaces=("eth0", "eth1"),
 )
