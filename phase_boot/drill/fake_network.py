@@ -20,9 +20,9 @@ class FakeNetwork:
 
     up: bool = True
     links: tuple[Link, ...] = (ETH0,)
-    """The usable links while the network is up and the timetable has no entry yet."""
+    """The usable links while the network is up, before the first of `later`."""
     later: tuple[tuple[float, tuple[Link, ...]], ...] = ()
-    """The timetable: loop time in seconds and the usable links from then on, in order."""
+    """Changes in order: loop time in seconds, and the usable links from then on."""
     refusal: str | None = None
     """The error of every set-up; without one a set-up brings the link up."""
     setups: list[tuple[Setup, bool]] = field(default_factory=list)

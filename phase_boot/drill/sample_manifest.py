@@ -52,7 +52,7 @@ def signature(body: Mapping[str, object], key: SigningKey = PUBLISHER) -> dict[s
 
 
 def signed(body: Mapping[str, object], *keys: SigningKey) -> bytes:
-    """Return the manifest file of ``body``, signed by the publisher unless others are named."""
+    """Return the manifest file of ``body``, signed by PUBLISHER unless other keys are given."""
     signatures = [signature(body, key) for key in keys or (PUBLISHER,)]
     return encoded({**body, "signatures": signatures})
 

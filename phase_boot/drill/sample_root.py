@@ -47,11 +47,11 @@ def signatures_of(body: Mapping[str, object], keys: Iterable[SigningKey]) -> lis
 
 
 def signed_root(body: Mapping[str, object], *keys: SigningKey) -> bytes:
-    """Return the file of a root, signed by its keeper unless others are named."""
+    """Return the file of a root, signed by ROOT_KEY unless other keys are given."""
     return encoded({**body, "signatures": signatures_of(body, keys or (ROOT_KEY,))})
 
 
 ROOT_1: Final = signed_root(root_document())
 """The publisher publishes `stable`."""
 ROOT_2: Final = signed_root(root_document(2, channels={"stable": channel(NEW_PUBLISHER)}))
-"""The publisher's key was stolen: another one publishes `stable`."""
+"""NEW_PUBLISHER replaces the publisher of `stable`."""

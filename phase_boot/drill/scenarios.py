@@ -49,15 +49,15 @@ _FILES: Final = {"kernel": UNSIGNED_KERNEL, "initramfs": INITRAMFS, "rootfs": RO
 
 
 def internet() -> Scenario:
-    """A new root and version are published; a mirror is false; Cache is full and partly corrupt."""
-    liar = good_server()
+    """A new root and version are published; a mirror attacks; Cache is full and partly corrupt."""
+    attacker = good_server()
     digests = {name: str(Digest.of(data)) for name, data in _FILES.items()}
     sizes = {name: len(data) for name, data in _FILES.items()}
-    liar.files["stable/amd64/manifest.json"] = signed(
-        document(artifacts=digests, sizes=sizes, mirrors=["http://liar"]), UNTRUSTED_KEY
+    attacker.files["stable/amd64/manifest.json"] = signed(
+        document(artifacts=digests, sizes=sizes, mirrors=["http://attacker"]), UNTRUSTED_KEY
     )
-    liar.files |= {f"cas/sha256/{Digest.of(data).hex}": data for data in _FILES.values()}
-    scenario = _scenario("internet", liar=liar, peer=_rotated())
+    attacker.files |= {f"cas/sha256/{Digest.of(data).hex}": data for data in _FILES.values()}
+    scenario = _scenario("internet", attacker=attacker, peer=_rotated())
     scenario.platform.trusting(ROOT_1)
     disk = MemoryDisk(capacity=len(ROOTFS) + len(OLD) + 100)
     disk.add_file(Folder.ENTRIES, Digest.of(OLD).hex, OLD)

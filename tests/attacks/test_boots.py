@@ -191,7 +191,7 @@ def test_host_that_announces_itself_a_hundred_times_blocks_no_other() -> None:
     assert len(refusals(scenario)) == 1
 
 
-def test_source_that_lied_is_not_asked_again_in_this_boot() -> None:
+def test_banned_source_is_not_requested_again_in_this_boot() -> None:
     liar = good_server()
     liar.tamper = flipped
     liar.files["stable/amd64/manifest.json"] = signed(
@@ -204,7 +204,7 @@ def test_source_that_lied_is_not_asked_again_in_this_boot() -> None:
     assert liar.requests == {MANIFEST: 1, KERNEL_PATH: 2}
 
 
-def test_source_that_lied_about_a_manifest_is_not_asked_under_another_path() -> None:
+def test_source_of_a_false_manifest_is_not_requested_under_another_path() -> None:
     liar = FakeServer(
         {
             MANIFEST: signed(document()).replace(b'"quiet"', b'"rd.break"'),
@@ -252,7 +252,7 @@ def test_replay_lets_a_new_publisher_begin_below_the_version_of_a_revoked_one() 
     assert scenario.walk.end is State.TARGET
 
 
-def test_forged_root_beside_a_good_manifest_shuns_its_server_and_changes_no_trust() -> None:
+def test_forged_root_beside_a_good_manifest_bans_its_server_and_changes_no_trust() -> None:
     liar = good_server()
     forged = root_document(2, channels={"stable": channel(UNTRUSTED_KEY)})
     liar.files["root/2.json"] = signed_root(forged, UNTRUSTED_KEY)
@@ -278,7 +278,7 @@ def test_several_roots_are_followed_in_one_boot_and_kept() -> None:
     assert again.of("root.followed") == []
 
 
-def test_root_that_cannot_be_had_now_defers_its_source() -> None:
+def test_temporarily_unavailable_root_defers_its_source() -> None:
     """Otherwise an attacker could hide a new root by closing that one connection."""
     broken = good_server()
     broken.busy_every = 1

@@ -298,7 +298,7 @@ async def test_a_client_that_reads_nothing_is_disconnected(site: Path) -> None:
     assert request.bytes < len(data)
 
 
-async def test_client_that_vanishes_half_way(site: Path) -> None:
+async def test_client_that_disconnects_during_a_response(site: Path) -> None:
     data = b"x" * (32 << 20)
     (site / "cas" / "sha256" / Digest.of(data).hex).write_bytes(data)
     async with running(site) as provider:

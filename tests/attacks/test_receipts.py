@@ -111,14 +111,14 @@ def result_of(report: bytes, **changes: Any) -> Any:
         b"{}\n" + b"[" * 4000,
     ],
 )
-def test_a_process_that_was_taken_over_reports_nonsense(lie: bytes) -> None:
+def test_a_compromised_process_reports_nonsense(lie: bytes) -> None:
     believed = result_of(lie)
     assert (believed.outcome, believed.exit) == (Outcome.TRAPPED, None)
     assert believed.reason == "its process ended without a valid report"
     assert (believed.fuel, believed.memory_bytes) == (0, 0)
 
 
-def test_a_process_that_was_taken_over_writes_to_the_terminal_by_its_reason() -> None:
+def test_a_compromised_process_writes_to_the_terminal_by_its_reason() -> None:
     lie = {"outcome": "trapped", "exit": None, "reason": "\x1b[2J" + "x" * 300}
     believed = result_of(b"{}\n" + json.dumps(lie | {"fuel": 1, "memory": 1}).encode())
     assert believed.reason.startswith(r"\x1b[2Jxxx")
@@ -174,7 +174,7 @@ def test_a_job_is_granted_the_folder_of_the_node_key(tmp_path: Path) -> None:
         assert (ended.outcome, ended.exit) == (Outcome.EXITED, status)
 
 
-def test_a_module_is_exchanged_on_its_way() -> None:
+def test_a_module_is_replaced_in_transit() -> None:
     machine = Machine(signer=NODE, arch=Arch.AMD64)
     (done,) = run_jobs([job()], lambda _: MODULE[:-1] + b"\1", machine)
     assert done.receipt.outcome is Outcome.UNUSABLE_MODULE

@@ -49,7 +49,7 @@ def test_a_manifest_cannot_write_to_the_terminal_of_its_signer(
     assert "\n  signature" not in shown
 
 
-def test_unknown_fields_cannot_push_the_known_ones_out_of_sight(
+def test_unknown_fields_do_not_hide_the_known_ones(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     many = {f"x{number}" * 100: "y" * 500 for number in range(40)}

@@ -201,7 +201,7 @@ def test_an_interface_that_gets_its_address_later_is_announced_on_then(
     provider.wait_for("announce.shown", 2, interface="late0")
 
 
-def test_a_machine_without_any_network_serves_all_the_same(lab: Lab, tmp_path: Path) -> None:
+def test_a_machine_without_a_network_starts_serving(lab: Lab, tmp_path: Path) -> None:
     lonely = lab.command(["unshare", "--net", sys.executable, "-m", "phase_boot.cli", "serve"])
     site = make_site(tmp_path / "site")
     with subprocess.Popen([*lonely, str(site)], stdout=subprocess.PIPE, text=True) as process:

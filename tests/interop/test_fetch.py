@@ -52,7 +52,7 @@ def test_of_three_mirrors_one_sends_wrong_bytes_and_the_store_is_filled(
     assert {event["source"] for event in environment.events("source.failed")} <= {liar.url}
 
 
-def test_a_site_that_is_busy_at_first_is_asked_again_and_the_store_is_filled(
+def test_a_busy_mirror_is_retried_and_the_store_is_filled(
     environment: FetchEnvironment,
 ) -> None:
     environment.publish()
@@ -69,7 +69,7 @@ def test_a_site_that_is_busy_at_first_is_asked_again_and_the_store_is_filled(
     assert done.stderr.count("asked again in") == 3
 
 
-def test_a_run_that_was_killed_goes_on_where_it_was(environment: FetchEnvironment) -> None:
+def test_a_killed_run_is_continued_by_the_next(environment: FetchEnvironment) -> None:
     environment.publish()
     with mirror(environment.site) as one:
         one.seconds = 0.05

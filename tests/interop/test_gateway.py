@@ -87,7 +87,7 @@ async def test_a_store_is_filled_from_a_gateway_alone(
     assert kept >= {path.stem for path in (environment.site / "dag").iterdir()}
 
 
-async def test_a_gateway_and_a_mirror_are_asked_together(environment: FetchEnvironment) -> None:
+async def test_a_gateway_and_a_mirror_are_used_together(environment: FetchEnvironment) -> None:
     environment.publish()
     with mirror(environment.site) as one:
         one.seconds = 0.05
@@ -154,9 +154,7 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("reach", list(Reach))
-async def test_a_gateway_on_this_network_is_asked_whatever_the_reach(
-    site: Path, reach: Reach
-) -> None:
+async def test_a_gateway_on_this_network_is_used_at_any_reach(site: Path, reach: Reach) -> None:
     async with running(site) as provider:
         download = GatewayDownload(url_of(provider), reach=reach)
         assert await download.fetch(ARTIFACT, TREE.root) == ROOTFS
@@ -164,7 +162,7 @@ async def test_a_gateway_on_this_network_is_asked_whatever_the_reach(
     assert statuses(provider) == {200}
 
 
-async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_asked(site: Path) -> None:
+async def test_with_the_reach_of_the_lan_no_gateway_beyond_it_is_used(site: Path) -> None:
     async with running(site) as provider:
         download = GatewayDownload(url_of(provider), reach=Reach.LAN, near=False)
         with pytest.raises(ArtifactUnavailable):

@@ -241,7 +241,9 @@ async def test_artifacts_may_come_from_another_server(other: str) -> None:
             await fetched_from(base)
 
 
-async def test_a_document_over_plain_http_that_another_host_has_is_not_taken_but_named() -> None:
+async def test_a_redirect_of_a_plain_http_document_to_another_host_is_named_and_not_followed() -> (
+    None
+):
     async with server(lambda _: ok(b"", "Location: http://localhost:9/m", status="302 x")) as base:
         mirrored = Mirrored()
         with pytest.raises(Intercepted, match="it sent us to http://localhost:9/m"):

@@ -149,7 +149,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_no_stream_interrupt_or_word_brings_a_traceback(
+def test_no_stream_interrupt_or_argument_causes_a_traceback(
     case: Case, outcomes: Mapping[str, Any]
 ) -> None:
     outcome = outcomes[case.name]

@@ -44,7 +44,7 @@ def test_every_entry_of_the_page_is_read_and_has_a_reason() -> None:
     assert all(len(reason) > 20 for reason in LISTED.values())
 
 
-def test_a_mutant_is_known_by_its_function_and_its_lines() -> None:
+def test_a_mutant_is_identified_by_its_function_and_lines() -> None:
     shown = (
         "# phase_boot.trust.passphrase_box.x_seal__mutmut_3: survived\n"
         "--- a\n+++ a\n@@ -1,2 +1,2 @@\n"

@@ -239,7 +239,7 @@ OVER_IPV6 = (
 )
 
 
-async def test_a_way_out_of_the_lan_is_found_in_either_family(seed: Seed) -> None:
+async def test_a_route_beyond_the_lan_is_found_in_either_family(seed: Seed) -> None:
     seed.write("proc/net/route", ROUTES)
     seed.write("proc/net/ipv6_route", ROUTES_IPV6)
     assert await seed.privacy.routes() == ()

@@ -150,7 +150,7 @@ def test_the_bar_stays_within_the_width(done: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("event", [{}, {"event": "transition"}, {"event": "unknown"}])
-def test_an_event_that_is_not_understood_shows_nothing(event: dict[str, object]) -> None:
+def test_an_unknown_event_shows_nothing(event: dict[str, object]) -> None:
     assert line_for(event) is None
 
 

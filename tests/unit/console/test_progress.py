@@ -66,7 +66,7 @@ def test_a_line_of_39_columns_has_step_and_amount() -> None:
     assert "\r  rootfs: copy 1536.0 of 3072.0 MiB\x1b[K" in shown
 
 
-def test_where_the_amount_does_not_fit_there_is_a_percentage() -> None:
+def test_if_the_amount_does_not_fit_a_percentage_is_shown() -> None:
     event = {"artifact": "initramfs: check", "done": 15_360 * MIB, "size": 30_720 * MIB}
     assert progress_bar(event, 38) == "  initramfs: check 50 %"
 

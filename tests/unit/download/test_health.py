@@ -39,7 +39,7 @@ def test_suspect_sources_come_last_and_the_others_keep_their_order() -> None:
     assert health.ordered(["a", "b", "c"], 0.1) == ["b", "c", "a"]
 
 
-def test_made_up_sources_fill_no_memory() -> None:
+def test_the_number_of_recorded_sources_is_bounded() -> None:
     health = SourceHealth()
     for number in range(3 * MAX_SOURCES):
         health.failed(f"http://{number}", 0.0)

@@ -143,7 +143,7 @@ BY_USB = path(ROOT, FUNCTION, Usb(0, 0))
 BY_VIRTIO = path(ROOT, Pci(4, 0))
 
 
-def test_of_copies_the_one_is_taken_that_the_path_names_in_any_order() -> None:
+def test_of_copies_the_one_that_the_path_names_is_used_in_any_order() -> None:
     for disks in permutations([USB, NEXT, VIRTIO, FOREIGN]):
         for loader in (ESP, None):
             claims = BootVariables(loader=loader, path=BY_USB)
@@ -182,12 +182,12 @@ def test_copies_that_another_kernel_cannot_distinguish_are_not_used() -> None:
     assert uncertain([one, other], BootVariables(loader=ESP, path=BY_USB)) == (COPIES, False)
 
 
-def test_a_disk_without_a_place_of_its_own_is_not_taken() -> None:
+def test_a_disk_without_a_unique_location_is_not_used() -> None:
     lost = Disk(name="dm-0", guids=STICK, bus_path=None, location="")
     assert uncertain([lost], BootVariables(loader=ESP, path=path())) == (SILENT, False)
 
 
-def test_a_copy_is_not_taken_while_the_booted_disk_is_not_there() -> None:
+def test_a_copy_is_not_used_while_the_booted_disk_is_absent() -> None:
     assert uncertain([VIRTIO], BootVariables(loader=ESP, path=BY_USB)) == (ABSENT, True)
     assert uncertain([], BootVariables(loader=ESP, path=path())) == (ABSENT, True)
     assert uncertain([FOREIGN], BootVariables(loader=ESP, path=path())) == (ABSENT, True)

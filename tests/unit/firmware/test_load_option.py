@@ -56,7 +56,7 @@ def test_the_load_option_of_ovmf_for_a_usb_stick_is_parsed() -> None:
     )
 
 
-def test_a_path_within_a_firmware_volume_is_no_place_of_a_disk() -> None:
+def test_a_path_within_a_firmware_volume_is_not_a_disk_location() -> None:
     path = read_load_option(OVMF_SHELL)
     assert path == DevicePath(hardware=(Unknown(4, 7), Unknown(4, 6)))
 

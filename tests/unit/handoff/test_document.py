@@ -137,7 +137,7 @@ def test_a_journal_that_is_too_long_keeps_its_newest_lines() -> None:
         {"guid": CACHE.guid, "location": "$(reboot)"},
     ],
 )
-def test_a_cache_that_is_not_one_partition_at_one_place_is_refused(cache: object) -> None:
+def test_a_cache_without_one_partition_and_location_is_refused(cache: object) -> None:
     with pytest.raises(BadHandoff, match="cache"):
         read(changed(cache=cache))
 
@@ -162,7 +162,7 @@ def test_a_manifest_source_that_is_not_two_urls_is_refused(origin: object) -> No
         read(changed(origin=origin))
 
 
-def test_a_manifest_source_that_no_reader_takes_is_left_out() -> None:
+def test_an_invalid_manifest_source_is_left_out() -> None:
     raw = document(
         mode="local",
         manifest=VERIFIED,

@@ -49,7 +49,7 @@ def test_a_bzimage_has_its_version() -> None:
 
 
 @pytest.mark.parametrize("make", [bzimage, uki], ids=["bzImage", "uki"])
-def test_a_signature_is_seen_and_its_absence_too(make: Callable[..., bytes]) -> None:
+def test_a_signed_and_an_unsigned_image_are_distinguished(make: Callable[..., bytes]) -> None:
     assert inspect(make(signed=True)).signed
     assert not inspect(make()).signed
 

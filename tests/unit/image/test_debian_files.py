@@ -71,7 +71,7 @@ def packages(tmp_path: Path) -> Path:
     return root
 
 
-def test_libraries_come_by_themselves_with_their_links(packages: Path, tmp_path: Path) -> None:
+def test_libraries_are_added_with_their_links(packages: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     debian_files.select_files(packages, ["usr/bin/tool"], [], PLATFORM, out)
     assert list_files(out) == [
@@ -83,7 +83,7 @@ def test_libraries_come_by_themselves_with_their_links(packages: Path, tmp_path:
     ]
 
 
-def test_files_from_elsewhere_bring_their_libraries_too(packages: Path, tmp_path: Path) -> None:
+def test_files_outside_of_packages_add_their_libraries_too(packages: Path, tmp_path: Path) -> None:
     wheel = put(tmp_path, "wheel.so", elf_file("libguest.so.3"))
     debian_files.select_files(packages, ["usr/bin/tool"], [wheel], PLATFORM, tmp_path / "out")
     assert (tmp_path / "out" / LIBRARIES / "libguest.so.3").exists()

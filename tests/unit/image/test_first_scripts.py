@@ -246,7 +246,7 @@ def test_the_target_takes_the_cache_that_was_handed_over_among_copies(
     assert found.name == (f"{name}p3" if name[-1].isdigit() else f"{name}3")
 
 
-def test_the_target_takes_neither_another_cache_at_that_place_nor_that_one_elsewhere(
+def test_the_target_refuses_another_cache_at_that_location_and_that_cache_at_another(
     busybox: str, computer: Computer
 ) -> None:
     hand_over(computer, CachePartition(guid=CACHE, location="/pci0000:00/0000:00:03.0/virtio"))

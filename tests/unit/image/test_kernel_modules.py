@@ -14,7 +14,7 @@ CRC = PurePosixPath("arch/x86/crypto/crc32c-intel.ko.xz")
 ALL = (NET, PTP, PPS, GPU, CRC)
 
 
-def test_a_folder_brings_what_is_below_it_and_nothing_else() -> None:
+def test_a_folder_adds_the_modules_below_it_only() -> None:
     assert kernel_modules.matching(ALL, ["drivers/net/ethernet/"]) == [NET]
 
 

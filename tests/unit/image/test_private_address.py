@@ -142,7 +142,7 @@ def test_a_card_that_was_up_before_is_left_out(card: Card) -> None:
     assert card.address == BURNED_IN
 
 
-def test_an_address_that_the_kernel_made_up_is_replaced_too(card: Card) -> None:
+def test_an_address_that_the_kernel_generated_is_replaced_too(card: Card) -> None:
     card.set(address="72:00:00:00:00:01", addr_assign_type=RANDOM)
     assert card.event() == "PHASE_ADDRESS=drawn"
     assert card.address != "72:00:00:00:00:01"

@@ -86,7 +86,7 @@ def test_only_a_stick_for_benchmarks_has_the_unverified_download_script() -> Non
     assert holding == [True]
 
 
-def test_no_word_of_the_command_line_opens_a_shell_before_the_daemon() -> None:
+def test_no_kernel_parameter_opens_a_shell_before_the_daemon() -> None:
     """What a loader entry says can choose a mode and a URL; nothing there loosens a policy."""
     init = (SEED_FILES / "init").read_text()
     # The one names the Seed partition that belongs to the entry; no other one is taken.

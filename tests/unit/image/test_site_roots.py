@@ -120,7 +120,7 @@ def test_the_expected_manifest_is_signed_by_a_publisher_of_the_newest_root(tmp_p
     assert expected_manifest(tmp_path, Arch.AMD64, "stable", roots / "1.json")
 
 
-def test_a_seed_carries_the_root_beside_policies_that_name_it(tmp_path: Path) -> None:
+def test_a_seed_has_the_root_that_its_policies_name(tmp_path: Path) -> None:
     files = policy_files(TrustConfig(publishers=RootFile(ROOT_1), channel="stable"))
     for name, text in files.items():
         (tmp_path / name).write_bytes(text.encode())

@@ -35,7 +35,7 @@ def test_the_same_files_by_the_same_key_stay_published() -> None:
     ],
     ids=["changed files", "other key", "expires soon", "a job"],
 )
-def test_anything_else_is_published_anew(changes: dict[str, object]) -> None:
+def test_any_other_change_is_published_again(changes: dict[str, object]) -> None:
     assert not is_current(manifest(**changes), WANTS, "ed25519:aa", NOW)
 
 
@@ -61,6 +61,6 @@ def test_a_compressed_arm64_kernel_is_refused_by_name(image: bytes) -> None:
         check_uncompressed(image, Arch.ARM64)
 
 
-def test_a_plain_image_and_a_bz_image_are_taken() -> None:
+def test_a_plain_image_and_a_bzimage_are_accepted() -> None:
     check_uncompressed(b"MZ@\xfa" + bytes(60), Arch.ARM64)
     check_uncompressed(b"MZ\0\0" + bytes(60), Arch.AMD64)

@@ -101,7 +101,7 @@ def test_a_hostile_text_stays_inside_its_line_and_within_bounds() -> None:
     assert len(json.loads(line)["url"]) == MAX_TEXT
 
 
-def test_a_sink_that_fails_is_left_and_the_others_go_on() -> None:
+def test_a_failing_sink_is_dropped_and_the_others_continue() -> None:
     broken, good = FailingSink(), MemorySink()
     journal = journal_to(broken, good)
     for _ in range(2):
@@ -215,7 +215,7 @@ def test_a_run_that_was_killed_and_the_one_after_it_are_both_replayed() -> None:
     assert replay(second.lines).states == (State.INIT, State.NET_UP, State.INIT, State.SHELL)
 
 
-def test_a_run_that_begins_anew_under_the_same_name_is_no_journal() -> None:
+def test_a_second_start_under_the_same_boot_id_is_refused() -> None:
     lines = MemorySink()
     for _ in range(2):
         journal = Journal([lines], now=lambda: 1.0, boot_id="one")

@@ -91,7 +91,7 @@ def test_the_size_of_a_squashfs_is_read_from_its_superblock() -> None:
         squashfs_bytes(bytes(96))
 
 
-def test_where_more_is_better_a_threshold_is_a_lower_bound() -> None:
+def test_if_more_is_better_a_threshold_is_a_lower_bound() -> None:
     about = Bench(arch="amd64", machine="m", accel="native")
     threshold = Threshold(0.93, least=True)
     assert about.row("share", "of the sum", [0.93, 0.95, 0.9], threshold=threshold).met

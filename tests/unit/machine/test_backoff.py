@@ -30,9 +30,7 @@ def test_no_pause_is_shorter_than_the_one_before_until_the_longest(drawn: list[f
 
 
 @given(st.integers(min_value=-5, max_value=10**9), st.floats(), st.none() | st.floats())
-def test_a_pause_is_bounded_whatever_is_asked_for(
-    failures: int, chance: float, asked: float | None
-) -> None:
+def test_a_requested_pause_is_bounded(failures: int, chance: float, asked: float | None) -> None:
     assert 2.5 <= BACKOFF.pause(failures, chance, retry_after=asked) <= 300
 
 

@@ -60,7 +60,7 @@ def test_a_refusal_caused_by_the_image_or_a_setting_is_not_recorded(errno: str) 
     assert PAGE not in scenario.cache.state_files.files
 
 
-def test_where_the_firmware_cannot_a_model_that_failed_is_tried_again() -> None:
+def test_without_chainload_kexec_is_tried_again_on_a_failed_model() -> None:
     first = failing(lan_scenario(peer=good_server()))
     first.run()
     again = lan_scenario(peer=good_server())

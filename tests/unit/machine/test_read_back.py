@@ -82,7 +82,7 @@ def test_a_promise_that_is_not_met_is_one_sentence(evidence: Evidence, word: str
     assert "\n" not in sentence
 
 
-def test_an_address_below_or_beside_that_is_another_cards_burned_in_one_is_found() -> None:
+def test_an_interface_with_the_burned_in_address_of_another_card_is_found() -> None:
     stacked = replace(GOOD, name="bond0", address=KEPT.address, drawn=KEPT.address)
     evidence = replace(SOUND, interfaces=(GOOD, KEPT, stacked))
     (sentence,) = violations(evidence)

@@ -149,7 +149,7 @@ def test_a_machine_keeps_its_name_from_boot_to_boot(machine: BootedMachine) -> N
     assert len(machine.kept()) == 2
 
 
-def test_jobs_of_the_rootfs_come_by_name_and_before_those_of_the_manifest(
+def test_jobs_of_the_rootfs_run_by_name_before_those_of_the_manifest(
     machine: BootedMachine,
 ) -> None:
     put_job(machine.paths.jobs, "05-early.json", job("early"))

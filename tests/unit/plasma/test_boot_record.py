@@ -31,7 +31,7 @@ def test_a_receipt_states_the_facts_of_the_boot_record() -> None:
     assert (record.signers, record.proxy) == ((PUBLISHER.keyid,), "http://192.0.2.1:3128")
 
 
-def test_the_jobs_of_the_manifest_come_along() -> None:
+def test_the_boot_record_has_the_jobs_of_the_manifest() -> None:
     record = BootRecord.of(handed_over(jobs=[job_table()]), RUNNING)
     assert [job.name for job in record.manifest.jobs] == ["hello"]
 

@@ -191,7 +191,7 @@ def test_read_and_write_errors_are_reported_in_one_sentence(
     assert result.out == ""
 
 
-def test_a_job_needs_its_module_from_one_place(plasma: Any, module: Path, tmp_path: Path) -> None:
+def test_a_job_needs_exactly_one_module_option(plasma: Any, module: Path, tmp_path: Path) -> None:
     assert plasma("run", JOB).status == 2
     assert plasma("run", JOB, "--module", module, "--store", tmp_path).status == 2
 

@@ -166,7 +166,7 @@ def write(folder: Path, **files: Any) -> None:
         (folder / f"{name}.json").write_text(json.dumps(table))
 
 
-def test_the_jobs_of_a_rootfs_come_by_the_names_of_their_files(tmp_path: Path) -> None:
+def test_the_jobs_of_a_rootfs_run_in_the_order_of_their_file_names(tmp_path: Path) -> None:
     write(tmp_path, b=job_table(name="first"), a=job_table(name="second"))
     (tmp_path / "README").write_text("no job")
     jobs, wrong = rootfs_jobs(tmp_path)

@@ -68,7 +68,7 @@ def test_a_policy_with_a_root_follows_the_file_beside_it(mode: Mode, tmp_path: P
         read_policy(path)
 
 
-def test_a_policy_with_a_root_keeps_no_word_of_fixed_keys() -> None:
+def test_a_policy_with_a_root_has_no_fixed_keys() -> None:
     text = render_policy(Mode.INTERNET, trust=RootFile(ROOT_1), channel="stable")
     trust = text.partition("[trust]\n")[2].partition("\n[")[0].strip().splitlines()
     assert len(trust) == 1

@@ -27,7 +27,7 @@ def test_a_policy_with_a_root_is_one_the_daemon_takes_from_anywhere(
     assert read_policy(path).trust == first_root()
 
 
-def test_a_policy_with_two_keys_wants_as_many_signatures_as_were_asked_for(
+def test_a_policy_with_two_keys_has_the_given_threshold(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = ["--key", PUBLISHER.keyid, "--key", SECOND.keyid]

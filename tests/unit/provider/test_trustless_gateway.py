@@ -245,7 +245,7 @@ async def test_the_accepted_type_with_the_highest_quality_is_sent(
 @pytest.mark.parametrize(
     ("given", "used"), [("foobar.bin", "foobar.bin"), ('a"b.bin', ""), ("a%0d%0ab", ""), ("", "")]
 )
-async def test_a_file_name_is_taken_if_it_is_one(
+async def test_a_valid_file_name_parameter_is_used(
     site: Path, tree: FileDag, given: str, used: str
 ) -> None:
     answer = await got(site, f"{tree.root}?format=raw&filename={given}")

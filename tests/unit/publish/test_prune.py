@@ -145,7 +145,7 @@ def test_a_locked_site_is_not_pruned(run: Run, workdir: Path) -> None:
     assert "Another publisher" in err
 
 
-def test_a_web_server_can_read_every_folder_whatever_the_umask(run: Run, workdir: Path) -> None:
+def test_a_web_server_can_read_every_folder_at_any_umask(run: Run, workdir: Path) -> None:
     before = os.umask(0o077)
     try:
         publish(run, workdir, 1)

@@ -113,7 +113,7 @@ def test_a_damaged_entry_is_replaced_and_named(run: Run, site: Path, damaged: by
     assert run("verify @/site --key @/key")[0] == 0
 
 
-def test_a_link_in_the_place_of_an_entry_is_replaced_and_what_it_names_is_kept(
+def test_a_link_in_place_of_an_entry_is_replaced_and_its_target_kept(
     run: Run, workdir: Path, site: Path
 ) -> None:
     entry = site / entry_path(Digest.of(ROOTFS))
@@ -166,7 +166,7 @@ def test_a_pipe_is_published_and_not_written_a_second_time(tmp_path: Path, entry
     "number",
     [errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM],
 )
-def test_where_no_blocks_can_be_shared_the_bytes_are_copied(
+def test_if_no_blocks_can_be_shared_the_bytes_are_copied(
     tmp_path: Path, source: Path, entry: Path, number: int
 ) -> None:
     store(tmp_path, source, refusing(number))
@@ -254,7 +254,7 @@ def test_chunks_that_a_manifest_of_the_site_names_wrongly_are_not_signed(
 
 
 @pytest.mark.parametrize("damage", [b"", b"no list of chunks", None])
-def test_a_list_of_chunks_that_was_damaged_is_made_anew(
+def test_a_damaged_chunk_list_is_written_again(
     run: Run, workdir: Path, site: Path, damage: bytes | None
 ) -> None:
     path = site / dag_path(dag_named(workdir))

@@ -184,7 +184,7 @@ def test_a_pipe_in_place_of_the_temporary_file_does_not_block(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("write", [replace, create])
-def test_the_mode_is_the_one_asked_for_whatever_the_umask_is(
+def test_the_file_mode_does_not_depend_on_the_umask(
     tmp_path: Path, write: Callable[[Path, bytes, int], None]
 ) -> None:
     before = os.umask(0o077)
@@ -265,7 +265,7 @@ def test_a_new_file_is_removed_if_its_content_cannot_be_written(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_moved_file_takes_the_place_of_another(tmp_path: Path) -> None:
+def test_a_moved_file_replaces_another(tmp_path: Path) -> None:
     new = make_folders(tmp_path / "a" / "b")
     assert new == [tmp_path / "a" / "b", tmp_path / "a"]
     assert make_folders(tmp_path / "a" / "b") == []

@@ -136,7 +136,7 @@ def test_if_no_boot_method_works_the_operator_gets_the_reason_of_each() -> None:
     assert_all_closed(scenario)
 
 
-def test_a_jump_that_returns_leads_to_the_firmware_with_images_hashed_anew() -> None:
+def test_a_returning_jump_leads_to_chainload_with_images_hashed_again() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.jump_refusals = ["the jump into the new kernel failed"]
     assert scenario.run() is State.FIRMWARE
@@ -197,7 +197,7 @@ def test_a_machine_without_kexec_goes_straight_to_the_firmware() -> None:
     ],
     ids=["arm64", "uki for arm64", "vmlinux", "windows", "script"],
 )
-def test_a_kernel_for_something_else_is_refused_by_name_and_the_next_one_is_booted(
+def test_an_unusable_kernel_is_refused_by_name_and_the_next_candidate_boots(
     kernel: bytes, message: str
 ) -> None:
     scenario = lan_scenario(wrong=server(kernel), right=good_server())
@@ -294,7 +294,7 @@ def test_under_secure_boot_a_bare_kernel_is_never_staged() -> None:
     assert scenario.loader.payload is None
 
 
-def test_the_signed_image_is_fetched_where_kexec_may_refuse_and_nowhere_else() -> None:
+def test_the_uki_is_fetched_only_if_kexec_may_refuse() -> None:
     unsigned = secure(lan_scenario(peer=server(uki=UKI)))
     assert unsigned.run() is State.TARGET
     assert "uki" in fetched(unsigned)

@@ -178,7 +178,7 @@ def test_a_provider_that_answers_500_every_second_time_still_delivers() -> None:
     assert all(event["retryable"] for event in scenario.of("source.failed"))
 
 
-def test_a_provider_that_hangs_is_left_for_one_that_answers() -> None:
+def test_a_hanging_provider_is_replaced_by_one_that_answers() -> None:
     hanging = good_server()
     hanging.hangs = True
     scenario = lan_scenario(hanging=hanging, honest=good_server())
@@ -310,7 +310,7 @@ def test_a_url_that_was_typed_is_tried_first_after_a_failure() -> None:
     assert scenario.of("candidate.found")[-1]["finder"] == "url"
 
 
-def test_a_kernel_that_is_not_taken_goes_by_chainload_to_the_shell() -> None:
+def test_a_kernel_that_kexec_and_chainload_refuse_ends_in_the_shell() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.refuse("the running kernel forbids it (EPERM)")
     scenario.loader.support = StagingSupport(obstacle="the stick is write-protected")
@@ -335,7 +335,7 @@ def test_a_reboot_is_asked_for_only_by_a_person() -> None:
     assert scenario.walk.states.count(State.INIT) == 2
 
 
-def test_after_a_jump_that_failed_a_retry_opens_the_store_anew() -> None:
+def test_after_a_failed_jump_a_retry_opens_the_store_again() -> None:
     scenario = lan_scenario(peer=good_server())
     scenario.kexec.jump_refusals = ["the jump into the new kernel failed"]
     scenario.loader.support = StagingSupport(obstacle="the stick is write-protected")

@@ -52,7 +52,7 @@ def test_a_clock_behind_the_build_date_is_set_to_it() -> None:
     assert scenario.of("transition")[0]["target"] == "net_up"
 
 
-def test_a_clock_behind_the_newest_version_seen_is_set_to_when_that_was_issued() -> None:
+def test_a_clock_behind_the_newest_seen_version_is_set_to_its_issue_date() -> None:
     first = at(NOW)
     assert first.run() is State.TARGET
     assert not first.of("clock.set")
@@ -69,7 +69,7 @@ def test_a_clock_behind_the_newest_version_seen_is_set_to_when_that_was_issued()
     assert now_of(again) == issued
 
 
-def test_a_clock_that_is_ahead_is_never_set_back_by_itself() -> None:
+def test_a_clock_that_is_ahead_is_never_set_back_automatically() -> None:
     scenario = at(AHEAD)
     scenario.run()
     assert not scenario.of("clock.set")
@@ -95,7 +95,7 @@ def test_a_clock_that_cannot_be_set_is_reported_and_the_boot_continues() -> None
     }
 
 
-def test_a_person_sets_a_clock_that_was_ahead_and_the_boot_begins_anew_with_it() -> None:
+def test_a_person_sets_a_clock_that_was_ahead_and_the_boot_restarts() -> None:
     scenario = at(AHEAD, clock_set_to(NOW))
     assert scenario.run() is State.TARGET
     assert scenario.of("candidate.refused")[0]["code"] == "manifest.expired"
@@ -116,7 +116,7 @@ def test_no_clock_is_set_to_before_the_build_date_or_to_the_far_future(wall: dat
     assert not scenario.of("clock.set")
 
 
-def test_a_person_who_sets_the_clock_back_is_held_to_the_newest_version_seen() -> None:
+def test_a_clock_set_back_by_a_person_stays_bound_to_the_newest_seen_version() -> None:
     first = at(NOW)
     first.run()
     assert first.boot is not None

@@ -39,7 +39,7 @@ def test_one_503_on_the_manifest_costs_a_second() -> None:
     assert scenario.operator.reports == []
 
 
-def test_a_mirror_that_comes_up_five_seconds_late_is_booted_from() -> None:
+def test_a_mirror_that_starts_five_seconds_late_serves_the_boot() -> None:
     late = good_server()
     late.up_at = 5.0
     scenario = lan_scenario(mirror=late)
@@ -56,7 +56,7 @@ def test_a_source_that_is_busy_delays_no_other() -> None:
     assert scenario.of("manifest.verified")[0]["url"] == scenario.fetcher.manifest_url("good")
 
 
-def test_a_source_of_a_later_finder_is_asked_while_one_on_the_lan_is_busy() -> None:
+def test_a_source_of_a_later_finder_is_used_while_one_on_the_lan_is_busy() -> None:
     scenario = lan_scenario(busy=busy(1e9), good=good_server())
     scenario.lan_urls = scenario.lan_urls[:1]
     scenario.platform.table["discovery"]["urls"] = [scenario.fetcher.manifest_url("good")]

@@ -47,7 +47,7 @@ def test_a_gateway_alone_serves_a_boot_after_a_provider_offered_the_manifest() -
     assert all(path.startswith("ipfs/") for path in gate.requests)
 
 
-def test_where_the_manifest_names_no_dags_the_gateway_is_not_asked() -> None:
+def test_without_dags_in_the_manifest_no_gateway_is_used() -> None:
     scenario, gate = with_gateway(server_with_chunks(dags={}))
     assert scenario.run() is State.TARGET
     assert not gate.requests

@@ -30,7 +30,7 @@ def booting(found: Evidence, *later: Evidence, **changes: Any) -> Scenario:
     return scenario
 
 
-def test_a_card_that_keeps_its_address_is_named_and_the_boot_goes_on_over_the_other() -> None:
+def test_a_card_that_keeps_its_address_is_named_and_the_boot_uses_the_other() -> None:
     scenario = booting(BOTH)
     assert scenario.run() is State.TARGET
     (refused,) = scenario.of("link.refused")
@@ -94,7 +94,7 @@ def test_a_card_plugged_in_later_is_named_once() -> None:
     assert [event["interface"] for event in scenario.of("link.refused")] == ["eth1"]
 
 
-def test_a_person_cannot_have_a_card_set_up_that_is_left_out() -> None:
+def test_a_person_cannot_set_up_a_card_that_was_left_out() -> None:
     scenario = booting(ALONE, up=False)
     setup = Setup(interface="eth1", addresses=(ip_interface("10.0.0.9/24"),))
     scenario.operator.answers = [Answer(MenuAction.NETWORK, setup=setup)]

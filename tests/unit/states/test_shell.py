@@ -51,7 +51,7 @@ def test_every_action_that_the_policy_allows_is_offered() -> None:
     assert "candidate.refused" in {event["event"] for event in report.events}
 
 
-def test_a_root_shell_is_opened_where_the_policy_allows_it_and_the_menu_comes_back() -> None:
+def test_a_root_shell_is_opened_if_the_policy_allows_it_and_the_menu_returns() -> None:
     scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.ROOT_SHELL)
     scenario.platform.table["shell"]["root"] = True
     assert scenario.run() is State.OFF
@@ -68,7 +68,7 @@ def test_private_saves_no_report_and_offers_none() -> None:
     assert scenario.operator.performed == [MenuAction.QUIT]
 
 
-def test_as_long_as_no_policy_is_known_nothing_is_written_and_no_root_shell_opens() -> None:
+def test_without_a_policy_nothing_is_written_and_no_root_shell_opens() -> None:
     scenario = asking(lan_scenario(bad=unsigned_site()), mode="nonsense")
     assert scenario.run() is State.OFF
     forbidden = {MenuAction.CANDIDATE, MenuAction.SAVE, MenuAction.ROOT_SHELL}

@@ -110,7 +110,7 @@ def test_one_key_stops_the_countdown_until_a_person_chooses() -> None:
     assert ended(scenario) > HOUR
 
 
-def test_after_a_person_has_chosen_and_left_it_tries_by_itself_again() -> None:
+def test_after_a_person_has_chosen_unattended_retries_continue() -> None:
     server = good_server()
     server.up_at = HOUR
     scenario = lan_scenario(mirror=server)
@@ -145,7 +145,7 @@ def test_the_shell_shows_the_time_of_the_next_retry() -> None:
     assert "tries again by itself" in scenario.of("shell.opened")[0]["way_out"]
 
 
-def test_a_provider_that_appears_meanwhile_is_taken_at_once() -> None:
+def test_a_provider_that_appears_during_the_pause_is_used_at_once() -> None:
     scenario = lan_scenario(good=good_server())
     url = scenario.fetcher.manifest_url("good")
     scenario.lan = LateProviders({url: 200.0})

@@ -93,14 +93,14 @@ def test_a_text_must_have_its_shape_from_end_to_end() -> None:
             matching(text, "size", DIGITS)
 
 
-def test_an_object_is_taken_and_nothing_else() -> None:
+def test_an_object_is_read_and_other_types_are_refused() -> None:
     assert table_of({"a": 1}, "sizes") == {"a": 1}
     for value, reason in ((None, "missing"), ([], "not an object"), ("", "not an object")):
         with pytest.raises(BadField, match=rf"The field sizes is not usable \({reason}\)"):
             table_of(value, "sizes")
 
 
-def test_a_list_is_taken_up_to_its_bound() -> None:
+def test_a_list_is_read_up_to_its_bound() -> None:
     assert list_of([], "keys", most=0) == []
     assert list_of([1, 2], "keys", most=2) == [1, 2]
     values: tuple[object, ...] = (None, {}, "ab", (1, 2), [1, 2, 3])

@@ -86,6 +86,6 @@ def test_a_passphrase_that_could_not_have_sealed_it_opens_nothing() -> None:
             unseal(sealed, passphrase)
 
 
-def test_secrets_of_any_length_come_back() -> None:
+def test_secrets_of_any_length_round_trip() -> None:
     for secret in (b"", b"s", bytes(range(256)) * 8):
         assert unseal(seal(secret, b"p", CHEAP), b"p") == secret

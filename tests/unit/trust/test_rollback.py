@@ -62,7 +62,7 @@ def test_without_a_seen_version_there_is_no_floor() -> None:
     assert RollbackState().issued is None
 
 
-def test_the_highest_version_of_a_place_is_its_floor() -> None:
+def test_the_highest_version_of_a_channel_and_architecture_is_its_floor() -> None:
     seen = seen_of(known(version="2"), known(version="1"), known(version="1.9"))
     assert floor(seen) == "2"
     assert floor(seen.including(known(version="2.0.1"))) == "2.0.1"

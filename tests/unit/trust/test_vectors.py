@@ -138,7 +138,7 @@ def test_each_vector_has_a_name_of_its_own() -> None:
     assert len({case["name"] for case in CASES}) == len(CASES)
 
 
-def test_the_vectors_are_made_anew_byte_for_byte(tmp_path: Path) -> None:
+def test_the_vectors_are_regenerated_byte_for_byte(tmp_path: Path) -> None:
     made = tmp_path / "trust.json"
     command = [sys.executable, "-m", "tests.vectors.regenerate", str(made)]
     subprocess.run(command, cwd=ROOT, check=True)

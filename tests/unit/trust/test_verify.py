@@ -30,7 +30,7 @@ def test_a_signed_current_manifest_for_this_machine_is_verified() -> None:
     assert verified.manifest.version == Version.parse("2025.11.12")
 
 
-def test_a_strangers_signature_beside_a_trusted_one_does_no_harm() -> None:
+def test_an_untrusted_signature_beside_a_trusted_one_is_ignored() -> None:
     raw = signed(document(), UNTRUSTED_KEY, PUBLISHER)
     assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW).signers == (
         PUBLISHER.keyid,
@@ -88,7 +88,7 @@ def test_channel_and_architecture_are_checked_before_dates() -> None:
         verify(signed(document(version="1")), trust=TRUST, requirements=REQUIREMENTS, now=NOW)
 
 
-def test_the_kernels_name_of_an_architecture_is_understood() -> None:
+def test_the_kernels_name_of_an_architecture_is_accepted() -> None:
     raw = signed(document(arch="x86_64"))
     assert verify(raw, trust=TRUST, requirements=REQUIREMENTS, now=NOW).manifest.arch is Arch.AMD64
 

@@ -99,7 +99,7 @@ def device(at: str) -> str:
         ),
     ],
 )
-def test_every_place_is_read_from_sysfs(
+def test_every_disk_location_is_read_from_sysfs(
     computer: Computer, at: str, expected: Device, location: str
 ) -> None:
     computer.plug(at)
@@ -228,7 +228,7 @@ def test_two_partitions_of_one_name_are_not_used(computer: Computer) -> None:
 
 
 @pytest.mark.parametrize("mark", ["", "../../etc", "vda", SEED[:-1]])
-def test_where_the_initramfs_left_no_identifier_no_disk_is_certain(
+def test_without_an_identifier_of_the_initramfs_no_disk_is_certain(
     computer: Computer, mark: str
 ) -> None:
     computer.plug(VIRTIO)
@@ -253,7 +253,7 @@ def test_a_root_bridge_without_a_name_is_0_only_where_there_is_no_other(
 
 
 @pytest.mark.parametrize("at", ["virtual/nvme-subsystem/nvme-subsys0/nvme0n1", "virtual/block/md0"])
-def test_a_disk_of_several_paths_has_no_place(computer: Computer, at: str) -> None:
+def test_a_disk_with_several_paths_has_no_location(computer: Computer, at: str) -> None:
     computer.plug(at)
     (disk,) = disks_with(SEED, root=computer.root)
     assert (disk.bus_path, disk.location) == (None, "")

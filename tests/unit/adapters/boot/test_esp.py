@@ -121,7 +121,7 @@ async def test_of_two_copies_neither_is_mounted_and_the_reason_is_named(
     assert recorded_calls(calls) == []
 
 
-def test_the_switch_of_the_stick_is_seen_without_mounting(tmp_path: Path) -> None:
+def test_write_protection_of_the_stick_is_detected_without_mounting(tmp_path: Path) -> None:
     esp = stick(tmp_path)
     assert esp.obstacle() is None
     (tmp_path / "sys/class/block/vda1/ro").write_text("1\n")

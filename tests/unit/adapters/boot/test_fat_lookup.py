@@ -36,7 +36,7 @@ def reading(data: bytes) -> Read:
     return lambda offset, size: data[offset : offset + size]
 
 
-def test_a_name_that_is_there_is_seen_whatever_its_letters() -> None:
+def test_a_present_name_is_found_in_any_case() -> None:
     assert not certainly_lacks(reading(fat(named("loader") + named(NAME))), NAME)
     assert not certainly_lacks(reading(fat(named(NAME.upper()))), NAME)
 
@@ -65,7 +65,7 @@ def test_an_unknown_filesystem_gives_no_verdict(data: bytes) -> None:
     assert not certainly_lacks(reading(data), NAME)
 
 
-def test_a_name_that_would_take_two_entries_is_not_looked_for() -> None:
+def test_a_name_that_needs_two_entries_is_not_searched() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         certainly_lacks(reading(fat(b"")), "phase-staged-x")
 

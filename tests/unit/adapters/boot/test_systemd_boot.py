@@ -59,7 +59,7 @@ async def test_the_entry_is_not_there_before_the_files_were_read_back(stick: Sti
     assert stick.esp.mounts == [True, True, False]
 
 
-async def test_a_whole_image_brings_its_own_initramfs_and_command_line(stick: Stick) -> None:
+async def test_a_uki_is_staged_with_its_own_initramfs_and_command_line(stick: Stick) -> None:
     name = await stick.loader.stage(payload(uki(signed=True), whole=True))
     staged = stick.staged
     entry = staged.pop(f"loader/entries/{name}").decode()
@@ -181,7 +181,7 @@ async def test_a_stick_that_can_be_staged_on_has_no_obstacle(stick: Stick) -> No
     assert stick.esp.mounts == []
 
 
-async def test_secure_boot_is_seen(stick: Stick) -> None:
+async def test_secure_boot_is_detected(stick: Stick) -> None:
     stick.set("SecureBoot", GLOBAL, b"\x01")
     assert (await stick.loader.staging_support()).secure_boot
     stick.set("SecureBoot", GLOBAL, b"\x00")

@@ -89,7 +89,7 @@ def test_names_that_never_resolve_do_not_hide_a_provider(count: int, *, first: b
 
 
 @pytest.mark.parametrize("label", HOSTILE_LABELS)
-def test_any_name_may_announce_and_is_escaped_where_it_is_shown(label: bytes) -> None:
+def test_any_announcer_name_is_accepted_and_shown_escaped(label: bytes) -> None:
     async def run() -> list[str]:
         browser = Browser(QUEST, mdns_message, routed=lambda _: True)
         browser.receive(GOOD, packet(*announcement(label, "good", "192.0.2.7")))
@@ -144,7 +144,7 @@ def elsewhere_strings(number: int) -> tuple[bytes, ...]:
     return (b"arch=amd64", b"channel=stable", mirror)
 
 
-def test_made_up_senders_are_bounded_and_the_provider_is_found() -> None:
+def test_invented_senders_are_bounded_and_the_provider_is_found() -> None:
     flood = [
         (Sender(2, 2, f"10.0.{n // 250}.{n % 250}"), packet(pointer(b"x"))) for n in range(5000)
     ]
@@ -157,7 +157,7 @@ def test_services_of_other_types_are_neither_queried_nor_offered() -> None:
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "0.0.0.0", "224.0.0.251", "::", "::1", "ff02::fb"])  # noqa: S104 - nothing is bound
-def test_an_address_that_no_provider_can_have_is_passed_over(ip: str) -> None:
+def test_an_impossible_provider_address_is_ignored(ip: str) -> None:
     assert found([(GOOD, good(ip, "192.0.2.7"))]) == [GOOD_URL]
 
 
@@ -187,7 +187,7 @@ def test_the_table_is_bounded_and_asks_bounded_questions() -> None:
     assert max(per_sender.values()) <= MAX_ASKED
 
 
-def test_a_name_that_does_not_resolve_is_asked_for_all_the_time_and_not_often() -> None:
+def test_an_unresolved_name_is_queried_repeatedly_at_long_intervals() -> None:
     table = Announcements()
     table.add(LIAR, [Pointer("x._phase-image._tcp.local.")], 0.0)
     asked = [second for second in range(600) if table.questions(float(second))]
@@ -200,13 +200,13 @@ def test_a_name_that_does_not_resolve_is_asked_for_all_the_time_and_not_often() 
     "name",
     ["", ".", "..", "a" * 64, "a." * 200, "\0", "a..b", f"{'x' * 70}._phase-image._tcp.local."],
 )
-def test_a_name_that_no_question_can_hold_is_not_asked_for(name: str) -> None:
+def test_a_name_too_long_for_a_question_is_not_queried(name: str) -> None:
     wanted = [(name, 33), ("good._phase-image._tcp.local.", 33)]
     sent = b"".join(mdns_message.queries(wanted))
     assert b"\x04good\x0c_phase-image" in sent
 
 
-def test_a_name_with_dots_is_asked_for_as_one_label() -> None:
+def test_a_name_with_dots_is_queried_as_one_label() -> None:
     (query,) = mdns_message.queries([("a.b._phase-image._tcp.local.", 33)])
     assert b"\x03a.b\x0c_phase-image\x04_tcp\x05local\0" in query
 

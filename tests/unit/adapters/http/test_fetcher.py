@@ -18,7 +18,7 @@ async def test_a_whole_artifact_arrives() -> None:
     assert await streamed(lambda _: ok(BODY)) == BODY
 
 
-async def test_a_range_is_asked_for_and_continues_where_it_should() -> None:
+async def test_a_range_is_requested_from_the_right_offset() -> None:
     def answer(head: str) -> bytes:
         assert "Range: bytes=1000-" in head
         assert "Accept-Encoding: identity" in head

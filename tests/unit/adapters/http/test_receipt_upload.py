@@ -73,7 +73,7 @@ def test_an_overloaded_provider_is_retried_after_its_stated_pause() -> None:
 
 
 @pytest.mark.parametrize("reply", [b"", b"[" * 4000, b"[1]", b'{"error": 1}', b"\xff"])
-def test_a_mirror_that_knows_no_receipts_is_passed_over(reply: bytes) -> None:
+def test_a_mirror_without_receipt_uploads_is_skipped(reply: bytes) -> None:
     with (
         provider(lambda _path, _body: (405, reply, {})) as base,
         pytest.raises(UploadFailed, match=r"HTTP 405$"),

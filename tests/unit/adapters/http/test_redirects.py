@@ -63,7 +63,7 @@ async def test_a_redirect_on_the_same_server_is_followed(status: str, place: str
     assert asked == ["/x", "/y/z?sig=a%2Fb"]
 
 
-async def test_an_artifact_is_taken_from_another_host_and_its_part_too() -> None:
+async def test_an_artifact_and_its_ranges_may_be_redirected_to_another_host() -> None:
     asked: list[str] = []
 
     def elsewhere(head: str) -> bytes:
@@ -97,7 +97,7 @@ async def test_no_cookie_is_carried_from_one_request_to_the_next() -> None:
     assert not any("Cookie" in head for head in asked)
 
 
-async def test_a_loop_is_named_and_asked_once() -> None:
+async def test_a_redirect_loop_is_named_and_requested_once() -> None:
     asked: list[str] = []
 
     def answer(head: str) -> bytes:

@@ -65,7 +65,7 @@ async def test_a_range_is_read_despite_a_false_content_range(answer: Asked) -> N
     assert await part(answer) == BODY[1000:6000]
 
 
-async def test_the_rest_of_a_shorter_part_is_asked_for() -> None:
+async def test_the_rest_of_a_short_range_is_requested() -> None:
     asked: list[tuple[int, int]] = []
 
     def answer(head: str) -> bytes:
@@ -85,13 +85,13 @@ async def test_a_part_beyond_the_end_of_a_file_of_unknown_size_ends_with_the_fil
     assert await part(answer, offset=len(BODY) - 7) == BODY[-7:]
 
 
-async def test_a_server_that_sends_one_byte_each_time_is_left() -> None:
+async def test_a_server_with_ranges_of_one_byte_is_given_up() -> None:
     with pytest.raises(FetchFailed, match=f"in more than {MAX_PARTS} answers") as caught:
         await part(labelled("bytes {start}-{end}/*", last=0))
     assert not caught.value.retryable
 
 
-async def test_a_server_that_sends_nothing_of_a_part_is_not_asked_for_ever() -> None:
+async def test_a_server_with_empty_ranges_is_given_up() -> None:
     with pytest.raises(FetchFailed, match="sent nothing"):
         await part(lambda _: ok(b"", status="206 Partial Content"))
 
@@ -250,7 +250,7 @@ async def test_no_library_message_reaches_the_output(answer: bytes) -> None:
     }
 
 
-async def test_a_gzip_label_is_judged_where_the_size_of_the_whole_is_known() -> None:
+async def test_a_false_gzip_label_is_ignored_if_the_size_of_the_whole_is_known() -> None:
     with pytest.raises(RangesUnsupported):
         await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0)
     every = await part(lambda _: ok(BODY, "Content-Encoding: gzip"), offset=0, length=len(BODY))

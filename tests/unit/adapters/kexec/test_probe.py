@@ -25,7 +25,7 @@ def has(*calls: Method, says: int = errno.EINVAL) -> dict[Method, int]:
     return {method: says if method in calls else errno.ENOSYS for method in Method}
 
 
-def test_both_calls_are_there_and_the_one_that_checks_signatures_comes_first(
+def test_of_both_kexec_calls_the_one_that_checks_signatures_is_first(
     tmp_path: Path,
 ) -> None:
     found = support(machine(tmp_path), has(*Method).__getitem__)

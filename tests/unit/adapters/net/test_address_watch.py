@@ -43,7 +43,7 @@ async def test_a_link_has_its_networks_routers_name_servers_and_vlan(tmp_path: P
     assert link.vlan == 42
 
 
-async def test_a_link_of_which_nothing_else_is_known_is_a_link(tmp_path: Path) -> None:
+async def test_a_link_with_an_address_alone_is_usable(tmp_path: Path) -> None:
     link = await AddressWatch(loopback=True, root=tmp_path).link(1)
     assert link.addresses
     assert (link.gateways, link.dns, link.vlan) == ((), (), None)

@@ -99,7 +99,7 @@ async def test_cache_of_the_booted_disk_is_mounted_and_named_to_the_target(
     assert mounts() == ("mount -t ext4 -o noatime,nodev,nosuid,noexec /dev/sdb3 /cache\n")
 
 
-def test_a_booted_disk_that_appears_late_is_used_and_its_driver_asked_for(tmp_path: Path) -> None:
+def test_a_booted_disk_that_appears_late_is_used_and_its_driver_requested(tmp_path: Path) -> None:
     wanted = tmp_path / WANTED.relative_to("/")
     wanted.parent.mkdir(parents=True)
     disk = FakeBootDisk([CACHE])
@@ -111,7 +111,7 @@ def test_a_booted_disk_that_appears_late_is_used_and_its_driver_asked_for(tmp_pa
     assert wanted.exists()
 
 
-def test_the_file_by_which_drivers_are_asked_for_is_the_one_that_systemd_watches() -> None:
+def test_the_driver_request_file_is_the_one_that_systemd_watches() -> None:
     units = Path("image/seed/root/usr/lib/systemd/system")
     assert f"PathExists={WANTED}\n" in (units / "phase-coldplug-late.path").read_text()
     wants = (units / "phase-boot.target").read_text()
@@ -145,7 +145,7 @@ def mounted(root: Path, *places: str) -> CachePartitionOpener:
     return CachePartitionOpener(FakeBootDisk([None]), root=root)
 
 
-def test_a_mount_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
+def test_a_mount_of_a_killed_run_is_reused(tmp_path: Path) -> None:
     cache = mounted(tmp_path, "/", "/cache", "/run/phase-boot/memory")
     assert cache.taken_up(Path("/cache"))
     assert cache.taken_up(Path("/run/phase-boot/memory"))
@@ -155,5 +155,5 @@ def test_a_mount_below_or_beside_ours_is_not_ours(tmp_path: Path) -> None:
     assert not mounted(tmp_path, "/cache2", "/cache/cas", "/x/cache").taken_up(Path("/cache"))
 
 
-def test_without_a_mount_table_no_mount_is_taken_over(tmp_path: Path) -> None:
+def test_without_a_mount_table_no_mount_is_reused(tmp_path: Path) -> None:
     assert not CachePartitionOpener(FakeBootDisk([None]), root=tmp_path).taken_up(Path("/cache"))

@@ -93,7 +93,7 @@ async def test_the_stages_before_the_daemon_are_listed_in_order(tmp_path: Path) 
     )
 
 
-async def test_nonsense_from_the_firmware_is_left_out(tmp_path: Path) -> None:
+async def test_invalid_firmware_values_are_left_out(tmp_path: Path) -> None:
     root = machine(tmp_path)
     loader_time(root, "LoaderTimeInitUSec", 9)
     loader_time(root, "LoaderTimeExecUSec", 3)

@@ -28,7 +28,7 @@ def test_readiness_and_watchdog_messages_are_sent(systemd: socket.socket) -> Non
     assert systemd.recv(100) == b"WATCHDOG=1\nSTATUS=fetch"
 
 
-def test_an_abstract_address_is_understood() -> None:
+def test_an_abstract_socket_address_is_supported() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0phase-boot-test-notify")
         listener.settimeout(5)

@@ -85,7 +85,7 @@ def test_a_device_without_a_reader_never_blocks(tmp_path: Path) -> None:
     os.close(reader)
 
 
-def test_a_run_goes_on_in_the_journal_of_the_one_that_was_killed(tmp_path: Path) -> None:
+def test_a_run_continues_the_journal_of_a_killed_one(tmp_path: Path) -> None:
     path = tmp_path / "run" / "events.jsonl"
     killed = FileSink.file(path, keep=True)
     killed.write(record(0))
@@ -97,7 +97,7 @@ def test_a_run_goes_on_in_the_journal_of_the_one_that_was_killed(tmp_path: Path)
     assert path.read_text().startswith(written(0, 1))
 
 
-def test_of_a_huge_journal_the_last_whole_lines_are_taken_up(tmp_path: Path) -> None:
+def test_of_a_huge_journal_the_last_whole_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text("".join(f'{{"seq": {number:09d}}}\n' for number in range(100_000)))
     lines = lines_of(path)
@@ -123,7 +123,7 @@ def test_a_bounded_file_keeps_the_newest_lines_in_twice_its_bound(tmp_path: Path
     assert len(list(path.parent.iterdir())) == 2
 
 
-def test_a_bounded_file_goes_on_where_a_killed_run_stopped(tmp_path: Path) -> None:
+def test_a_bounded_file_continues_after_a_killed_run(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     BoundedFile(path, bound=1000).write(record(0))
     BoundedFile(path, bound=1000).write(record(1))

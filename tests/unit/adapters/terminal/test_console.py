@@ -100,7 +100,7 @@ async def test_typed_letters_choose_menu_actions(
     assert not person.is_raw
 
 
-async def test_a_network_is_set_up_field_by_field_and_nonsense_is_asked_for_again(
+async def test_a_network_is_set_up_field_by_field_and_invalid_input_is_prompted_again(
     person: ConsoleUser,
 ) -> None:
     task = asking(person)
@@ -372,7 +372,7 @@ async def test_a_terminal_left_raw_by_a_killed_process_echoes_again(
     assert not person.is_raw
 
 
-async def test_a_root_shell_runs_where_it_was_asked_for_and_the_menu_comes_back(
+async def test_a_root_shell_runs_on_the_console_that_requested_it_and_the_menu_returns(
     person: ConsoleUser, other: ConsoleUser
 ) -> None:
     shell = operator(person, other)

@@ -25,7 +25,7 @@ from phase_boot.adapters.terminal.keys import LONGEST, Decoder, Key
         ("\u20ac\xff\x00\x1a\x9b31mz", ["3", "1", "m", "z"]),
     ],
 )
-def test_a_key_is_known_or_nothing(typed: str, keys: list[Key | str]) -> None:
+def test_an_escape_sequence_is_a_known_key_or_ignored(typed: str, keys: list[Key | str]) -> None:
     assert list(Decoder().feed(typed)) == keys
 
 

@@ -79,7 +79,7 @@ async def test_a_question_is_shown_whole_and_leaves_room_to_type(*, dumb: bool) 
 
 
 @DUMB
-async def test_no_word_is_broken_and_no_offer_is_above_the_screen(*, dumb: bool) -> None:
+async def test_no_word_is_split_and_the_whole_menu_is_on_the_screen(*, dumb: bool) -> None:
     offers = [CandidateOption(url=f"http://h{n}/", finder="lan", refused=None) for n in range(50)]
     with ConsoleUser(40, 25) as person:
         task = asyncio.create_task(operator(person, dumb=dumb).choose(offers))

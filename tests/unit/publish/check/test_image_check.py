@@ -48,7 +48,7 @@ def reads(data: bytes) -> Callable[[int, int], bytes]:
     ],
     ids=[*"abcdefghij"],
 )
-def test_an_initramfs_is_known_by_what_linux_unpacks(
+def test_an_initramfs_is_identified_by_the_formats_that_linux_unpacks(
     data: bytes, packings: tuple[str, ...]
 ) -> None:
     assert initramfs_of(reads(data), len(data)).packings == packings
@@ -76,7 +76,7 @@ def test_an_invalid_initramfs_is_named(data: bytes, why: str) -> None:
     assert why in str(caught.value)
 
 
-def test_a_file_system_is_known_by_its_super_block() -> None:
+def test_a_file_system_is_identified_by_its_super_block() -> None:
     assert file_system_of(reads(ROOTFS)) == "squashfs"
     assert file_system_of(reads(bytes(1080) + b"\x53\xef")) == "ext4"
     assert file_system_of(reads(bytes(1024) + b"\xe2\xe1\xf5\xe0")) == "erofs"
@@ -162,7 +162,7 @@ def test_a_site_with_a_kernel_that_no_machine_boots_fails_its_check(
     assert "BAD stable/amd64/manifest.json: No machine for amd64 could boot this" in out
 
 
-def test_a_draft_is_looked_at_by_the_signer_where_its_files_are_there(
+def test_the_signer_checks_the_files_of_a_draft_if_they_are_present(
     run: Run, workdir: Path
 ) -> None:
     run("key new @/key")

@@ -197,7 +197,7 @@ def test_a_file_without_a_passphrase_is_reported_in_one_sentence(
     assert why in err
 
 
-def test_a_passphrase_comes_through_a_pipe(sealed: Path, run: Run) -> None:
+def test_a_passphrase_is_read_from_a_pipe(sealed: Path, run: Run) -> None:
     read, write = os.pipe()
     os.write(write, SESAME.encode())
     os.close(write)
