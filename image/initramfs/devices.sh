@@ -1,4 +1,4 @@
-# Device functions of the first scripts of seed and target, which source this file as /devices.sh.
+# Device functions that /init of the seed and of the target source as /devices.sh.
 # shellcheck shell=sh
 loaded=
 

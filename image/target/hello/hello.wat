@@ -1,12 +1,12 @@
-;; hello: reads its whole input, writes it backwards, and says which machine it ran on.
+;; hello: reads its whole input, writes its bytes in reverse order, and names its machine.
 ;;
-;; Backwards means byte by byte: a letter of several bytes comes out as none. Nothing is trimmed,
-;; so the input's last line break, if it has one, is the output's first. Then one line:
+;; A character of several bytes is not preserved. Nothing is trimmed, so a line break at the end of the
+;; input is at the start of the output. One line follows:
 ;;
 ;;   ran on amd64, booted 2025.11.12, as ed25519:31...
 ;;
-;; The three come from the environment, where Plasma puts them and nothing else; what is not there
-;; reads `unknown`. `make hello` assembles this file, and hello.json pins the sha256 of the result.
+;; The three values are the variables of the environment, which Plasma sets; a missing one is shown as
+;; `unknown`. `make hello` assembles this file, and hello.json pins the sha256 of the result.
 (module
   (import "wasi_snapshot_preview1" "fd_read"
     (func $fd_read (param $fd i32) (param $vectors i32) (param $count i32) (param $done i32) (result i32)))
@@ -54,11 +54,11 @@
     (call $write_value (i32.const 368) (i32.const 11))
     (call $write (i32.const 304) (i32.const 1)))
 
-  ;; End with the number of the error, if there is one.
+  ;; Exit with the number of an error, if there is one.
   (func $check (param $error i32)
     (if (local.get $error) (then (call $proc_exit (local.get $error)))))
 
-  ;; Read stdin to its end and return how many bytes that were.
+  ;; Read stdin to its end; return the number of bytes.
   (func $read (result i32)
     (local $end i32)
     (local $room i32)
@@ -67,7 +67,7 @@
       (local.set $room (i32.sub (i32.mul (memory.size) (i32.const 65536)) (local.get $end)))
       (if (i32.eqz (local.get $room))
         (then
-          ;; One page more; where there is none left, this is the end of it.
+          ;; Grow the memory by a page; trap if that fails.
           (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
           (br $more)))
       (i32.store (global.get $vector) (local.get $end))
@@ -78,7 +78,7 @@
       (br_if $more (i32.load (global.get $done))))
     (i32.sub (local.get $end) (global.get $input)))
 
-  ;; Turn some bytes round, from both ends to the middle.
+  ;; Reverse bytes in place.
   (func $reverse (param $first i32) (param $length i32)
     (local $last i32)
     (local $kept i32)
@@ -93,7 +93,7 @@
         (local.set $last (i32.sub (local.get $last) (i32.const 1)))
         (br $next))))
 
-  ;; Write some bytes to stdout, in as many goes as it takes.
+  ;; Write bytes to stdout; repeat until all are written.
   (func $write (param $from i32) (param $length i32)
     (block $written
       (loop $more
@@ -106,7 +106,7 @@
         (local.set $length (i32.sub (local.get $length) (i32.load (global.get $done))))
         (br $more))))
 
-  ;; Read the environment; one that does not fit is none.
+  ;; Read the environment; one that does not fit counts as empty.
   (func $learn
     (call $check (call $environ_sizes_get (global.get $names) (global.get $bytes)))
     (if
@@ -116,7 +116,7 @@
       (then (i32.store (global.get $names) (i32.const 0)) (return)))
     (call $check (call $environ_get (global.get $pointers) (global.get $environment))))
 
-  ;; Write what stands behind a name such as PHASE_ARCH= in the environment.
+  ;; Write the value of a variable by its name, such as PHASE_ARCH=, in the environment.
   (func $write_value (param $name i32) (param $length i32)
     (local $index i32)
     (local $entry i32)
@@ -135,7 +135,8 @@
         (br $next)))
     (call $write (i32.const 320) (i32.const 7)))
 
-  ;; Say whether a text starts with a name; it ends in 0, which no name has, so it is not overrun.
+  ;; Return whether a text starts with a name. The text ends in 0, which no name contains, so nothing
+  ;; beyond its end is read.
   (func $starts (param $text i32) (param $name i32) (param $length i32) (result i32)
     (loop $next
       (if (i32.eqz (local.get $length)) (then (return (i32.const 1))))
@@ -148,7 +149,7 @@
       (br $next))
     (unreachable))
 
-  ;; Return how many bytes a text has before its 0.
+  ;; Return the number of bytes of a text before its 0.
   (func $span (param $text i32) (result i32)
     (local $length i32)
     (block $end

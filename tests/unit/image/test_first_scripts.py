@@ -211,8 +211,8 @@ def hand_over(machine: Computer, cache: CachePartition | None, sources: Sequence
     (machine.root / "phase/handoff.json").write_bytes(raw)
 
 
-READ = "guid=$(handed guid) place_handed=$(handed location) cache="
-TOLD = f"{READ}; echo $guid $place_handed"
+READ = "guid=$(handoff_field guid) handoff_location=$(handoff_field location) cache="
+TOLD = f"{READ}; echo $guid $handoff_location"
 FIND = f"{READ}; find_cache; echo $cache"
 
 

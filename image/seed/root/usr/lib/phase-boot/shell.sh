@@ -1,6 +1,6 @@
 #!/bin/sh
-# The last resort after two failures of the daemon: the same program, which shows its menu before it
-# tries a candidate. If it fails too, the machine restarts.
+# Runs after two failures of the daemon: starts it with the menu before the first candidate. If it
+# fails again, the machine restarts.
 export PATH=/usr/bin:/usr/sbin HOME=/root TERM=${TERM:-linux}
 phase-boot daemon --ask && exit
 for console in $(cat /sys/class/tty/console/active); do

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Mounts Plasma's folder of the Cache partition writable, and the rest of the partition read-only.
-# If that fails, it reports why, and Plasma's folder stays in memory like the rest of /var.
+# Mounts Plasma's folder of the Cache partition writable, and the rest of the partition read-only. On
+# a failure it reports the cause, and Plasma's folder stays in the tmpfs overlay.
 cache=/run/phase/cache
-keep=/var/lib/plasma
+plasma=/var/lib/plasma
 
-say() {
+fail() {
 	echo "Plasma: Cache cannot be written to ($1), so this boot's receipts are not kept." |
 		tee /dev/kmsg >/dev/console
 	exit 1
@@ -12,7 +12,7 @@ say() {
 
 read -r command_line </proc/cmdline
 mode=
-# The daemon's words come first on the command line: the first of several counts.
+# The daemon's parameters come first on the command line, so the first occurrence counts.
 set -f
 for word in $command_line; do
 	case $word in phase.mode=*) mode=${mode:-${word#*=}} ;; esac
@@ -20,9 +20,9 @@ done
 set +f
 case $mode in internet | local) ;; *) exit 0 ;; esac
 
-said=$(mount -o remount,rw,noatime,nodev,nosuid,noexec $cache 2>&1) || say "$said"
-said=$(mkdir -p $cache/plasma 2>&1 && mount --bind $cache/plasma $keep 2>&1)
-done=$?
-# The file system stays writable through the bound folder alone.
+output=$(mount -o remount,rw,noatime,nodev,nosuid,noexec $cache 2>&1) || fail "$output"
+output=$(mkdir -p $cache/plasma 2>&1 && mount --bind $cache/plasma $plasma 2>&1)
+status=$?
+# Only the bind mount of Plasma's folder stays writable.
 mount -o remount,bind,ro,noatime,nodev,nosuid,noexec $cache
-[ $done = 0 ] || say "$said"
+[ $status = 0 ] || fail "$output"
