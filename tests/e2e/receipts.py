@@ -38,13 +38,13 @@ def receipts(machine: Machine, published: Published) -> tuple[Receipt, Receipt]:
         check_booted(receipt, published.manifest, Digest.of(signed_bytes(document)))
     hello, second = found
     check_module(hello, HELLO.module)
-    assert_said(hello, HELLO.stdin)
+    assert_output(hello, HELLO.stdin)
     check_module(second, Digest.of(SECOND_MODULE))
     return hello, second
 
 
 def printed(machine: Machine) -> list[bytes]:
-    """Every receipt that the target said on its events port, as its file would have it."""
+    """Every receipt on the target's events port, as encoded in its file."""
     raw = [event.text("receipt").encode() for event in machine.events_named("plasma.receipt")]
     # A serial line is slower than the events port.
     give_up = time.monotonic() + CONSOLE_SECONDS
@@ -55,25 +55,25 @@ def printed(machine: Machine) -> list[bytes]:
 
 
 def on_console(machine: Machine) -> list[bytes]:
-    """Every receipt that stands whole on the console."""
+    """Every complete receipt on the console."""
     *whole, _ = (machine.folder / "console.log").read_text(errors="replace").split("\n")
-    said = [line for line in whole if line.startswith('{"event": "plasma.receipt"')]
-    return [json.loads(line)["receipt"].encode() for line in said]
+    lines = [line for line in whole if line.startswith('{"event": "plasma.receipt"')]
+    return [json.loads(line)["receipt"].encode() for line in lines]
 
 
-def assert_said(receipt: Receipt, asked: str) -> None:
-    """The job ended well, and wrote what hello does where it is asked that."""
+def assert_output(receipt: Receipt, stdin: str) -> None:
+    """The job exited with 0 and wrote the output of hello for this input."""
     assert (receipt.outcome, receipt.exit, receipt.reason) == (Outcome.EXITED, 0, "")
     assert receipt.booted is not None
     where = f"ran on {receipt.arch}, booted {receipt.booted.version}, as {receipt.node}"
-    assert receipt.stdout == Output.of(f"{asked[::-1]}\n{where}\n".encode())
+    assert receipt.stdout == Output.of(f"{stdin[::-1]}\n{where}\n".encode())
     assert receipt.stderr == Output.of(b"")
     assert receipt.fuel > 0
 
 
-def assert_second_said(receipt: Receipt) -> None:
-    """The same of the job of the manifest."""
-    assert_said(receipt, SECOND_INPUT)
+def assert_second_output(receipt: Receipt) -> None:
+    """The job of the manifest wrote the output for its input."""
+    assert_output(receipt, SECOND_INPUT)
 
 
 def kept_in(cache: Cache) -> list[bytes]:

@@ -14,7 +14,7 @@ from image.lab.provider_process import start_provider
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import RECEIPTS
 from phase_boot.trust.keys import KEYID_PREFIX
-from tests.e2e.receipts import assert_second_said, kept_in, printed, receipts
+from tests.e2e.receipts import assert_second_output, kept_in, printed, receipts
 from tests.support.boot_images import Published
 from tests.support.boots import (
     BOOT_SECONDS,
@@ -66,7 +66,7 @@ def test_a_stick_boots_what_a_neighbour_serves(
         assert replayed(machine, tmp_path)[-1] == "kexec"
 
         hello, second = receipts(machine, published)
-        assert_second_said(second)
+        assert_second_output(second)
         assert hello.mode == "internet"
         raw = printed(machine)
         (handed_in,) = machine.events_named("plasma.uploaded")

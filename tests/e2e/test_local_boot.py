@@ -15,7 +15,7 @@ from image.lab.provider_process import start_provider
 from image.lab.qemu_args import QEMU_PLATFORMS
 from image.lab.vm_disks import VmDisks
 from phase_boot.content.arch import Arch
-from tests.e2e.receipts import assert_second_said, kept_in, printed, receipts
+from tests.e2e.receipts import assert_second_output, kept_in, printed, receipts
 from tests.e2e.traces import sent
 from tests.support.boot_images import Published
 from tests.support.boots import BOOT_SECONDS, BOTH, GOING_WRONG, cache_of, moves, sources, stored_in
@@ -66,7 +66,7 @@ def test_local_boots_from_cache_with_the_cable_out(
                 assert receipt.node == hello.node
             if before:
                 # The module that the manifest's job was fetched for is here still.
-                assert_second_said(second)
+                assert_second_output(second)
                 assert len(kept_in(cache)) == 4
 
 

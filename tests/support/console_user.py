@@ -69,9 +69,9 @@ class ConsoleUser:
             try:
                 left = left[os.write(self._line, left[:1000]) :]
             except BlockingIOError:
-                await self._heard(listener)
+                await self._wait_until_read(listener)
             await asyncio.sleep(0.001)
-        await self._heard(listener)
+        await self._wait_until_read(listener)
 
     def resize(self, columns: int, rows: int) -> None:
         size = struct.pack("HHHH", rows, columns, 0, 0)
@@ -95,7 +95,7 @@ class ConsoleUser:
         await self.see(prompt)
         self.type(f"{line}\r")
 
-    async def _heard(self, listener: asyncio.Task[Any]) -> None:
+    async def _wait_until_read(self, listener: asyncio.Task[Any]) -> None:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + PATIENCE
         while not listener.done() and self._unread():

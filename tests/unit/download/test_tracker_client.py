@@ -51,7 +51,7 @@ class Provider(FakeServer):
 
     announcements: list[dict[str, Any]] = field(default_factory=list)
 
-    def meets(self, answer: Callable[[bytes], bytes]) -> Provider:
+    def with_tracker(self, answer: Callable[[bytes], bytes]) -> Provider:
         def tracker(raw: bytes) -> bytes:
             self.announcements.append(json.loads(raw))
             return answer(raw)
@@ -62,7 +62,7 @@ class Provider(FakeServer):
 
 def provider(**tracker: Any) -> Provider:
     files = {ENTRY: DATA, f"dag/{TREE.root}.car": car_of(TREE)}
-    return Provider(files).meets(FakeTracker(SIZES, **tracker))
+    return Provider(files).with_tracker(FakeTracker(SIZES, **tracker))
 
 
 @dataclass
@@ -199,7 +199,7 @@ def test_a_peer_that_left_is_reported_to_the_tracker_which_assigns_its_pieces(
     peer: FakeServer,
 ) -> None:
     host = provider()
-    host.meets(tracker_of(SIZES))
+    host.with_tracker(tracker_of(SIZES))
     client = peer_download(host, **{"10.0.0.9:7000": peer})
     assert seconds(client, "http://host") < seconds(peer_download(provider()), "http://host") + 1.0
     assert [PEER] in [each.get("failed") for each in host.announcements]
@@ -210,7 +210,7 @@ def test_a_peer_that_did_not_answer_is_not_used_for_the_next_artifact() -> None:
     tree, artifact = build_dag(chunked(small)), artifact_of(small, "initramfs")
     host = provider(peers=(PEER,))
     host.files |= {entry_path(artifact.digest): small, f"dag/{tree.root}.car": car_of(tree)}
-    host.meets(tracker_of({**SIZES, str(tree.root): len(small)}))
+    host.with_tracker(tracker_of({**SIZES, str(tree.root): len(small)}))
     silent = FakeServer({}, hangs=True)
     client = peer_download(host, **{"10.0.0.9:7000": silent})
 
@@ -253,7 +253,7 @@ def test_the_number_of_peers_in_use_is_bounded() -> None:
     ],
 )
 def test_a_tracker_with_malformed_replies_is_used_as_a_mirror(answer: Any) -> None:
-    host = Provider(provider().files).meets(answer)
+    host = Provider(provider().files).with_tracker(answer)
     client = peer_download(host)
     assert client.run("http://host") == "http://host"
     assert not client.download.of(PeerSharingFailed)
@@ -344,7 +344,7 @@ def test_a_session_that_joins_during_an_announcement_is_announced_right_after_it
         roots = [json.loads(share(raw))["roots"] for share in shares]
         return json.dumps({"roots": roots[0] | roots[1]}).encode()
 
-    host.meets(in_two_parts)
+    host.with_tracker(in_two_parts)
     client = peer_download(host)
     client.peer_sharing = Slow(client.fetcher)
 
@@ -372,7 +372,7 @@ def test_a_fault_during_an_announcement_is_reported_once_and_stops_nothing() -> 
     def fault(_: bytes) -> bytes:
         raise ZeroDivisionError("a fault of ours")
 
-    client = peer_download(Provider(provider().files).meets(fault))
+    client = peer_download(Provider(provider().files).with_tracker(fault))
     assert client.run("http://host", lingering=5.0) == "http://host"
     (event,) = client.download.of(PeerSharingFailed)
     assert event.source == "http://host"

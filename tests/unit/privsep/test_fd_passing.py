@@ -91,11 +91,11 @@ async def running_worker(
 
 
 @asynccontextmanager
-async def played(script: Script) -> AsyncIterator[WorkerClient]:
+async def fake_worker(script: Script) -> AsyncIterator[WorkerClient]:
     """A compromised worker, which answers one request by ``script``."""
     ours, theirs = socket.socketpair()
 
-    async def play() -> None:
+    async def run_script() -> None:
         await wait_readable(theirs)
         _, descriptors, _, _ = socket.recv_fds(theirs, 1, 1)
         with socket.socket(fileno=descriptors[0]) as channel:
@@ -103,11 +103,11 @@ async def played(script: Script) -> AsyncIterator[WorkerClient]:
             await receive_request(channel)
             await script(channel)
 
-    playing = asyncio.create_task(play())
+    running = asyncio.create_task(run_script())
     with ours, theirs:
         yield WorkerClient(ours, reply_seconds=20)
-        playing.cancel()
-        await asyncio.gather(playing, return_exceptions=True)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def fetched(
@@ -210,7 +210,7 @@ async def test_more_bytes_than_requested_are_refused_before_they_are_yielded() -
             here.setblocking(False)  # noqa: FBT003 - the standard library's own signature
             await asyncio.get_running_loop().sock_sendall(here, bytes(64))
 
-    async with played(more) as other:
+    async with fake_worker(more) as other:
         with pytest.raises(FetchFailed, match="more than 7 bytes"):
             await fetched(other, length=OFFSET + 7)
 
@@ -220,7 +220,7 @@ async def test_an_invalid_count_of_remaining_bytes_fails(payload: bytes) -> None
     async def odd(channel: socket.socket) -> None:
         await send_frame(channel, FrameKind.PASSED, payload)
 
-    async with played(odd) as other:
+    async with fake_worker(odd) as other:
         with pytest.raises(FetchFailed, match="how many bytes are left"):
             await fetched(other)
 
@@ -230,7 +230,7 @@ async def test_without_a_connection_there_is_no_answer() -> None:
         await send_frame(channel, FrameKind.PASSED, encode_remaining(9))
         await asyncio.get_running_loop().sock_sendall(channel, b"\n")
 
-    async with played(none) as other:
+    async with fake_worker(none) as other:
         with pytest.raises(FetchFailed, match="no connection"):
             await fetched(other)
 
@@ -242,7 +242,7 @@ async def test_a_passed_descriptor_of_another_type_is_refused_and_closed() -> No
             socket.send_fds(channel, [b"\n"], [one.fileno()])
 
     before = open_descriptors()
-    async with played(file) as other:
+    async with fake_worker(file) as other:
         with pytest.raises(FetchFailed, match="no connection"):
             await fetched(other)
     assert open_descriptors() <= before
@@ -260,7 +260,7 @@ async def test_a_blocking_passed_socket_does_not_block_the_reader(
         await pass_socket(channel, there)
 
     with here, there:
-        async with played(waiting) as other, asyncio.timeout(20):
+        async with fake_worker(waiting) as other, asyncio.timeout(20):
             with pytest.raises(FetchFailed, match="stopped answering"):
                 await fetched(other)
 
@@ -283,7 +283,7 @@ async def test_an_endless_body_does_not_starve_other_tasks() -> None:
         await asyncio.get_running_loop().sock_sendall(here, BODY[OFFSET:])
 
     with here, there:
-        async with played(endless) as other:
+        async with fake_worker(endless) as other:
             counting = asyncio.create_task(count())
             assert await fetched(other) == BODY[OFFSET:]
             counting.cancel()

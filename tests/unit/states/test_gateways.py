@@ -30,7 +30,7 @@ def with_gateway(peer: FakeServer, gate: FakeServer | None = None) -> tuple[Scen
     return scenario, gate
 
 
-def sources_told(scenario: Scenario) -> dict[str, str]:
+def handed_over_sources(scenario: Scenario) -> dict[str, str]:
     """Return what the document says that goes along with the initramfs."""
     assert scenario.kexec.initrd is not None
     start = scenario.kexec.initrd.index(b'{\n "schema"')
@@ -83,17 +83,17 @@ def test_artifacts_that_no_source_has_end_the_boot_despite_a_gateway() -> None:
 def test_the_started_system_takes_no_gateway_for_a_mirror() -> None:
     scenario, _ = with_gateway(only_the_manifest())
     assert scenario.run() is State.TARGET
-    assert set(sources_told(scenario).values()) == {"ipfs+http://gate"}
+    assert set(handed_over_sources(scenario).values()) == {"ipfs+http://gate"}
     mirror, _ = with_gateway(server_with_chunks(), FakeServer({}))
     assert mirror.run() is State.TARGET
-    assert set(sources_told(mirror).values()) == {"http://peer"}
+    assert set(handed_over_sources(mirror).values()) == {"http://peer"}
 
 
 def test_a_server_that_is_gateway_and_mirror_is_handed_over_as_a_mirror() -> None:
     scenario = lan_scenario(peer=server_with_chunks())
     scenario.platform.table["discovery"]["gateways"] = ["http://peer"]
     assert scenario.run() is State.TARGET
-    assert set(sources_told(scenario).values()) == {"http://peer"}
+    assert set(handed_over_sources(scenario).values()) == {"http://peer"}
     assert f"cas/sha256/{Digest.of(ROOTFS).hex}" in scenario.fetcher.servers["http://peer"].requests
 
 

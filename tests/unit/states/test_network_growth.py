@@ -93,7 +93,7 @@ def _has(links: tuple[Link, ...], prefix: str) -> bool:
     return any(address.startswith(prefix) for link in links for address in link.addresses)
 
 
-def played(later: Later, prefix: str, order: list[str], *, window: int = WINDOW) -> Scenario:
+def run_with(later: Later, prefix: str, order: list[str], *, window: int = WINDOW) -> Scenario:
     network = FakeNetwork(links=(), later=later)
     host = {"192.0.2.": "192.0.2.77", "2001:": "[2001:db8::77]"}.get(prefix, f"{prefix}0.113.77")
     host = {"198.": "198.51.100.77"}.get(prefix, host)
@@ -118,14 +118,14 @@ def found_at(scenario: Scenario) -> float:
 @pytest.mark.parametrize("name", CASES)
 def test_a_provider_is_found_once_its_network_is_there(name: str, order: list[str]) -> None:
     later, link, prefix, since = CASES[name]
-    scenario = played(later, prefix, order)
+    scenario = run_with(later, prefix, order)
     assert since <= found_at(scenario) <= since + WINDOW
     assert scenario.boot is not None
     assert scenario.boot.link == link
 
 
 def test_each_new_network_is_reported_once() -> None:
-    scenario = played(CASES["IPv4 at once, IPv6 after 2 s"][0], "2001:", ["lan"])
+    scenario = run_with(CASES["IPv4 at once, IPv6 after 2 s"][0], "2001:", ["lan"])
     assert [event["addresses"] for event in scenario.of("link.up")] == [
         list(FOUR.addresses),
         list(BOTH.addresses),
@@ -143,10 +143,10 @@ def test_an_answered_url_is_not_requested_again_when_the_network_grows() -> None
 
 def test_a_flapping_link_does_not_keep_a_boot_busy() -> None:
     flapping = tuple((float(at), (FOUR,) if at % 2 else ()) for at in range(2000))
-    scenario = played(flapping, "2001:", ["lan"], window=5)
+    scenario = run_with(flapping, "2001:", ["lan"], window=5)
     opened = scenario.of("shell.opened")[0]
     assert opened["at"] <= 5 * (2 + MAX_RESTARTS)
-    scenario = played(flapping, "2001:", ["url"], window=5)
+    scenario = run_with(flapping, "2001:", ["url"], window=5)
     assert scenario.of("shell.opened")[0]["at"] <= 5 * (2 + MAX_RESTARTS)
 
 

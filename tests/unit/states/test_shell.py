@@ -23,11 +23,11 @@ STATIC = Setup(
 )
 
 
-def unsigned_site() -> FakeServer:
+def unsigned_server() -> FakeServer:
     return FakeServer({"stable/amd64/manifest.json": signed(document(mirrors=[]), UNTRUSTED_KEY)})
 
 
-def lying_site() -> FakeServer:
+def tampering_server() -> FakeServer:
     """Its manifest is good and its kernel is not what was signed."""
     server = good_server()
     path = f"cas/sha256/{Digest.of(KERNEL).hex}"
@@ -42,7 +42,7 @@ def asking(scenario: Scenario, *answers: Answer | MenuAction, **changes: Any) ->
 
 
 def test_every_action_that_the_policy_allows_is_offered() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()))
+    scenario = asking(lan_scenario(bad=unsigned_server()))
     assert scenario.run() is State.OFF
     report = scenario.operator.reports[0]
     assert set(report.actions) == set(MenuAction) - {MenuAction.ROOT_SHELL}
@@ -52,7 +52,7 @@ def test_every_action_that_the_policy_allows_is_offered() -> None:
 
 
 def test_a_root_shell_is_opened_if_the_policy_allows_it_and_the_menu_returns() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.ROOT_SHELL)
+    scenario = asking(lan_scenario(bad=unsigned_server()), MenuAction.ROOT_SHELL)
     scenario.platform.table["shell"]["root"] = True
     assert scenario.run() is State.OFF
     assert scenario.operator.performed == [MenuAction.ROOT_SHELL, MenuAction.QUIT]
@@ -60,7 +60,7 @@ def test_a_root_shell_is_opened_if_the_policy_allows_it_and_the_menu_returns() -
 
 
 def test_private_saves_no_report_and_offers_none() -> None:
-    scenario = lan_scenario(bad=unsigned_site())
+    scenario = lan_scenario(bad=unsigned_server())
     asking(scenario, MenuAction.SAVE, mode="private", cache_enabled=False)
     assert scenario.run() is State.OFF
     assert MenuAction.SAVE not in scenario.operator.reports[0].actions
@@ -69,14 +69,14 @@ def test_private_saves_no_report_and_offers_none() -> None:
 
 
 def test_without_a_policy_nothing_is_written_and_no_root_shell_opens() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()), mode="nonsense")
+    scenario = asking(lan_scenario(bad=unsigned_server()), mode="nonsense")
     assert scenario.run() is State.OFF
     forbidden = {MenuAction.CANDIDATE, MenuAction.SAVE, MenuAction.ROOT_SHELL}
     assert set(scenario.operator.reports[0].actions) == set(MenuAction) - forbidden
 
 
 def test_a_report_has_cause_and_journal_and_its_path_is_shown() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.SAVE)
+    scenario = asking(lan_scenario(bad=unsigned_server()), MenuAction.SAVE)
     scenario.run()
     text = scenario.reports.saved["test"]
     assert text.isascii()
@@ -91,7 +91,7 @@ def test_a_report_has_cause_and_journal_and_its_path_is_shown() -> None:
 
 
 def test_a_report_that_cannot_be_saved_is_reported_and_the_menu_returns() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.SAVE)
+    scenario = asking(lan_scenario(bad=unsigned_server()), MenuAction.SAVE)
     scenario.reports.refusal = "the stick is read-only"
     scenario.run()
     assert scenario.of("report.not_saved")[0]["reason"] == "the stick is read-only"
@@ -109,7 +109,7 @@ def test_a_network_that_was_set_up_is_tried_at_once() -> None:
 
 def test_in_local_mode_a_network_is_set_up_that_leads_nowhere_else() -> None:
     scenario = asking(
-        lan_scenario(bad=unsigned_site()), Answer(MenuAction.NETWORK, setup=STATIC), mode="local"
+        lan_scenario(bad=unsigned_server()), Answer(MenuAction.NETWORK, setup=STATIC), mode="local"
     )
     scenario.platform.table["network"]["reach"] = "lan"
     scenario.run()
@@ -135,7 +135,7 @@ def test_a_network_that_cannot_be_set_up_is_reported_and_the_menu_returns() -> N
 
 def test_a_candidate_can_be_chosen_and_is_tried_first() -> None:
     scenario = asking(
-        lan_scenario(bad=unsigned_site(), other=unsigned_site()), MenuAction.CANDIDATE
+        lan_scenario(bad=unsigned_server(), other=unsigned_server()), MenuAction.CANDIDATE
     )
     scenario.fetcher.servers["http://good"] = good_server()
     # It turns up only when a person looks again.
@@ -153,7 +153,7 @@ def test_a_candidate_can_be_chosen_and_is_tried_first() -> None:
 
 
 def test_a_refused_candidate_that_is_chosen_is_refused_again() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.CANDIDATE)
+    scenario = asking(lan_scenario(bad=unsigned_server()), MenuAction.CANDIDATE)
     scenario.operator.choices = [scenario.fetcher.manifest_url("bad")]
     assert scenario.run() is State.OFF
     assert len(scenario.of("candidate.refused")) == 2
@@ -162,7 +162,7 @@ def test_a_refused_candidate_that_is_chosen_is_refused_again() -> None:
 
 @pytest.mark.parametrize("wish", [MenuAction.CANDIDATE, MenuAction.URL])
 def test_a_banned_source_is_requested_again_only_by_a_plain_retry(wish: MenuAction) -> None:
-    scenario = lan_scenario(liar=lying_site())
+    scenario = lan_scenario(liar=tampering_server())
     url = scenario.fetcher.manifest_url("liar")
     asking(scenario, Answer(wish, url if wish is MenuAction.URL else None), MenuAction.RETRY)
     scenario.operator.choices = [url]
@@ -176,7 +176,7 @@ def test_a_banned_source_is_requested_again_only_by_a_plain_retry(wish: MenuActi
 
 def test_without_candidates_or_a_choice_nothing_is_selected() -> None:
     scenario = asking(
-        lan_scenario(bad=unsigned_site()),
+        lan_scenario(bad=unsigned_server()),
         MenuAction.CANDIDATE,
         MenuAction.CANDIDATE,
         MenuAction.URL,
@@ -201,7 +201,7 @@ def test_one_machine_with_a_hundred_announcements_hides_no_other() -> None:
 
 
 def test_a_failing_finder_does_not_hide_what_the_others_find() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.CANDIDATE)
+    scenario = asking(lan_scenario(bad=unsigned_server()), MenuAction.CANDIDATE)
     scenario.finder_broken = True
     scenario.platform.url = scenario.fetcher.manifest_url("bad")
     scenario.run()
@@ -210,7 +210,7 @@ def test_a_failing_finder_does_not_hide_what_the_others_find() -> None:
 
 def test_the_journal_has_the_chosen_action_and_never_the_typed_text() -> None:
     scenario = asking(
-        lan_scenario(bad=unsigned_site()),
+        lan_scenario(bad=unsigned_server()),
         Answer(MenuAction.URL, "http://secret.example/m.json"),
         MenuAction.RETRY,
     )
@@ -221,7 +221,7 @@ def test_the_journal_has_the_chosen_action_and_never_the_typed_text() -> None:
 
 
 def test_an_answer_that_was_not_offered_is_ignored() -> None:
-    scenario = asking(lan_scenario(bad=unsigned_site()), MenuAction.ROOT_SHELL, MenuAction.RETRY)
+    scenario = asking(lan_scenario(bad=unsigned_server()), MenuAction.ROOT_SHELL, MenuAction.RETRY)
     assert scenario.run() is State.OFF
     assert scenario.operator.performed == [MenuAction.QUIT]
     assert scenario.of("shell.chose") == []

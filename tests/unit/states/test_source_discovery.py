@@ -137,14 +137,14 @@ def test_boots_without_lan_discovery_add_no_source() -> None:
     assert asked_for_rootfs(scenario) == {"http://peer"}
 
 
-def meeting_place() -> FakeServer:
+def server_with_tracker() -> FakeServer:
     server = slow()
     server.tracker = FakeTracker(dags_of_all(), peers=(PEER,), assigned=0)
     return server
 
 
 def test_boots_at_the_same_time_exchange_pieces() -> None:
-    scenario = lan_scenario(peer=meeting_place())
+    scenario = lan_scenario(peer=server_with_tracker())
     scenario.fetcher.servers[PEER] = server_with_chunks()
     peer_sharing = scenario.peer_sharing = FakePeerSharing(scenario.fetcher)
     assert scenario.run() is State.TARGET
@@ -157,7 +157,7 @@ def test_boots_at_the_same_time_exchange_pieces() -> None:
 
 
 def test_a_private_boot_neither_announces_nor_shares() -> None:
-    scenario = lan_scenario(peer=meeting_place())
+    scenario = lan_scenario(peer=server_with_tracker())
     scenario.fetcher.servers[PEER] = server_with_chunks()
     scenario.platform.table = policy_table(mode="private", cache_enabled=False)
     peer_sharing = scenario.peer_sharing = FakePeerSharing(scenario.fetcher)
@@ -167,7 +167,7 @@ def test_a_private_boot_neither_announces_nor_shares() -> None:
 
 
 def test_a_local_boot_announces_only_within_its_lan() -> None:
-    scenario = lan_scenario(peer=meeting_place())
+    scenario = lan_scenario(peer=server_with_tracker())
     scenario.platform.table["mode"] = "local"
     scenario.platform.table["network"]["reach"] = "lan"
     scenario.fetcher.servers[PEER] = server_with_chunks()

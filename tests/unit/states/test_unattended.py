@@ -248,7 +248,7 @@ def test_an_image_that_cannot_be_staged_is_not_written_to_the_stick_every_few_mi
     assert scenario.walk.states.count(State.CHAINLOAD) < 25
 
 
-def lying_site() -> FakeServer:
+def tampering_server() -> FakeServer:
     server = good_server()
     path = f"cas/sha256/{Digest.of(KERNEL).hex}"
     server.tamper = lambda asked, data: bytes(len(data)) if asked == path else data
@@ -256,7 +256,7 @@ def lying_site() -> FakeServer:
 
 
 def test_a_banned_source_is_not_requested_by_every_retry_and_may_recover() -> None:
-    server = lying_site()
+    server = tampering_server()
     scenario = alone(lan_scenario(liar=server), until=24 * HOUR)
     assert scenario.run() is State.OFF
     assert scenario.of("retry.scheduled")[50:]
