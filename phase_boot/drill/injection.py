@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from phase_boot.drill.members import Kind, Member
 from phase_boot.drill.virtual_time import VirtualClock, VirtualLoop
@@ -40,9 +40,11 @@ class FaultKind(StrEnum):
     """The run is cancelled during the call."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class InjectionPoint:
-    """A member of a port that is called in a state."""
+class InjectionPoint(NamedTuple):
+    """A member of a port that is called in a state.
+
+    A tuple, because each call of a boot makes, hashes and compares one.
+    """
 
     member: str
     state: str
@@ -120,12 +122,12 @@ class Plan:
     def inject(self, member: Member) -> Fault | None:
         """Count a call and return the fault that it gets."""
         point = InjectionPoint(str(member), self.state)
-        self.calls[point] += 1
+        self.calls[point] = call = self.calls[point] + 1
         threaded = VirtualLoop.in_thread()
         if threaded:
             self.threaded.add(point)
         for fault in self.faults:
-            if fault.matches(point, self.calls[point]):
+            if fault.matches(point, call):
                 waits = threaded or member.kind in {Kind.COROUTINE, Kind.STREAM}
                 if fault.kind is FaultKind.HANG and not waits:
                     continue
