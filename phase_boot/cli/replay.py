@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final
 from phase_boot.cli_support import add_trust
 from phase_boot.handoff import document
 from phase_boot.handoff.document import BadHandoff, Handoff
-from phase_boot.journal.journal import MAX_EARLIER
+from phase_boot.journal.record import MAX_EARLIER
 from phase_boot.journal.replay import MAX_LINE, ImpossibleJournalError, Walk, replay
 from phase_boot.publish.arguments import keyid_of, read_as
 from phase_boot.publish.check.site_check import check_roots

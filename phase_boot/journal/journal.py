@@ -31,8 +31,6 @@ MAX_TEXT: Final = 2000
 """Characters kept of each text field, so that a peer cannot flood the journal."""
 MAX_EVENTS: Final = 1000
 """Newest events that are kept as fields, for the Shell; progress does not count."""
-MAX_EARLIER: Final = 1024 * 1024
-"""Bytes of the previous run's journal that a daemon reads, and whose lines it counts."""
 
 
 class Sink(Protocol):

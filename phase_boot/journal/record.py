@@ -16,6 +16,8 @@ from phase_boot.journal.event import Event
 
 DIGITS: Final = 4
 """Decimal places of every number of seconds."""
+MAX_EARLIER: Final = 1024 * 1024
+"""Bytes of the previous run's journal that a daemon reads, and whose lines it counts."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from phase_boot.journal.consistency import ConsistencyCheck, Contradiction
-from phase_boot.journal.journal import MAX_EARLIER, PAST
+from phase_boot.journal.journal import PAST
+from phase_boot.journal.record import MAX_EARLIER
 from phase_boot.journal.run_events import JournalCut
 from phase_boot.journal.schema import problem_of
 from phase_boot.journal.transitions import TOLERANCE, BadLine, TransitionCheck

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from phase_boot.journal.journal import MAX_EARLIER
-from phase_boot.journal.record import Record
+from phase_boot.journal.record import MAX_EARLIER, Record
 
 PORT: Final = Path("/dev/virtio-ports/org.phase_boot.events")
 """A virtio-serial port, by which a virtual machine sends events to its host."""

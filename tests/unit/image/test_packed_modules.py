@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,15 @@ import sys
 sys.path[:0] = sys.argv[1:3]
 from phase_boot.cli.main import main
 sys.exit(main(sys.argv[3:]))
+"""
+WITHOUT_PRUNED = """
+import importlib, sys
+sys.path[:0] = sys.argv[1:3]
+tree, libraries, pruned, *names = sys.argv[1:]
+for each in pruned.split():
+    sys.modules[each] = None
+for name in names:
+    importlib.import_module(name)
 """
 POLICIES = """
 import sys
@@ -90,6 +101,31 @@ def test_every_module_of_the_seed_imports_with_nothing_else_of_the_project(
 ) -> None:
     tree = install(SEED, graph, tmp_path / "seed")
     done = start(ISOLATED % str(ROOT), tree, *sorted(packed_modules(SEED, graph)))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("packing", "options", "rooms"),
+    [
+        (SEED, recipe.SEED_WHEELS, ("phase_boot", "states", "policies", "loader")),
+        (TARGET, recipe.TARGET_WHEELS, ("phase_boot.plasma", "phase_boot.provider")),
+    ],
+    ids=["seed", "target"],
+)
+def test_no_program_of_a_root_imports_a_library_that_its_root_lacks(
+    graph: ImportGraph,
+    tmp_path: Path,
+    packing: Packing,
+    options: Sequence[str],
+    rooms: tuple[str, ...],
+) -> None:
+    tree = install(packing, graph, tmp_path / "root")
+    names = sorted(name for name in packed_modules(packing, graph) if is_below(name, rooms))
+    pruned = [after for option, after in pairwise(options) if option == "--prune"]
+    assert pruned
+    assert names
+    libraries = " ".join(name.replace("-", "_") for name in pruned)
+    done = start(WITHOUT_PRUNED, tree, libraries, *names)
     assert done.returncode == 0, done.stderr
 
 

@@ -16,9 +16,8 @@ from phase_boot.adapters.system.sinks import (
     lines_of,
     older,
 )
-from phase_boot.journal.journal import MAX_EARLIER
 from phase_boot.journal.network_events import LinkMissing
-from phase_boot.journal.record import Record
+from phase_boot.journal.record import MAX_EARLIER, Record
 
 
 def record(seq: int, reason: str = "") -> Record:
