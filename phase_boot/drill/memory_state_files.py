@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from phase_boot.store.errors import StoreError
@@ -16,6 +17,10 @@ class MemoryStateFiles:
     """The error that every read and write raises."""
     writes: int = 0
     """Number of writes."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Return at once: no other process has these files."""
+        return nullcontext()
 
     def read(self, name: str, *, limit: int) -> bytes | None:
         if self.refusal is not None:

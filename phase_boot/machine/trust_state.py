@@ -59,12 +59,28 @@ def load_trust_state(store: OpenStore, chain: Chain) -> TrustState:
 
 def keep_root(state_files: StateFiles, version: int, raw: bytes) -> None:
     """Store a root that was followed; raise StoreError if the disk failed."""
-    _keep(state_files, _root_name(version), raw)
+    with state_files.exclusive():
+        _keep(state_files, _root_name(version), raw)
 
 
 def keep_seen(state_files: StateFiles, seen: RollbackState, chain: Chain) -> None:
-    """Store the versions that were seen; raise StoreError if the disk failed."""
-    _keep(state_files, STATE, write_state(seen, chain))
+    """Store the versions that were seen; raise StoreError if the disk failed.
+
+    Another process that uses the same store may have seen a higher version meanwhile: it stays.
+    """
+    with state_files.exclusive():
+        for known in _stored(state_files, chain).manifests:
+            seen = seen.including(known)
+        _keep(state_files, STATE, write_state(seen, chain))
+
+
+def _stored(state_files: StateFiles, chain: Chain) -> RollbackState:
+    """Return the part of the stored state that counts under ``chain``."""
+    try:
+        raw = state_files.read(STATE, limit=MAX_STATE_BYTES)
+    except StoreError:
+        return RollbackState()
+    return RollbackState() if raw is None else read_state(raw, chain)[0]
 
 
 def _keep(state_files: StateFiles, name: str, data: bytes) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 
 class StateFiles(Protocol):
-    """Files by name. A name has no directory; each file has one writer at a time."""
+    """Files by name. A name has no directory."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other processes out of the block, so that what it reads stays true until it writes.
+
+        Raises:
+            StoreError: another process does not leave its block in time, or the disk failed.
+        """
 
     def read(self, name: str, *, limit: int) -> bytes | None:
         """Return at most ``limit + 1`` bytes of a file, or None if there is no such file.

@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+_PAUSE_SECONDS: Final = 0.02
 
 
 class Locked(BlockingIOError):
@@ -34,13 +38,25 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[int]:
         os.close(fd)
 
 
-def lock(fd: int, name: str, *, wait: bool = False) -> None:
-    """Lock an open file exclusively until it is closed.
+def lock(fd: int, name: str, *, wait: bool = False, seconds: float = 0.0) -> None:
+    """Lock an open file or folder exclusively until it is closed.
+
+    Args:
+        fd: its descriptor.
+        name: becomes the ``filename`` of ``Locked``.
+        wait: whether to wait for another holder without a limit.
+        seconds: how long to wait for another holder otherwise.
 
     Raises:
-        Locked: another process holds it; ``name`` becomes its ``filename``.
+        Locked: another process holds it.
     """
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Locked(errno.EAGAIN, "another process is writing to it", name) from None
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            raise Locked(errno.EAGAIN, "another process is writing to it", name) from None
+        return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase_boot.adapters.storage import posix_state_files
 from phase_boot.adapters.storage.posix_state_files import PosixStateFiles
 from phase_boot.content.arch import Arch
 from phase_boot.content.version import Version
@@ -28,10 +30,10 @@ from phase_boot.drill.sample_root import (
 )
 from phase_boot.drill.scenario import Scenario, lan_scenario
 from phase_boot.machine.graph import State
-from phase_boot.machine.trust_state import STATE
+from phase_boot.machine.trust_state import STATE, keep_root, keep_seen
 from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.disk import Folder
-from phase_boot.store.errors import DiskFailed, StoreError
+from phase_boot.store.errors import Busy, DiskFailed, StoreError
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.rollback import (
     MAX_SEEN,
@@ -382,3 +384,44 @@ def test_page_is_read_up_to_its_limit_and_one_byte(state_files: PosixStateFiles)
     state_files.write(STATE, bytes(100))
     assert state_files.read(STATE, limit=9) == bytes(10)
     assert state_files.read("root.2.json", limit=9) is None
+
+
+def test_two_processes_at_once_keep_the_higher_version(state_files: PosixStateFiles) -> None:
+    keep_seen(state_files, seen_of(HIGH), CHAIN)
+    # The other process read the state before, so it knows nothing of the higher version.
+    keep_seen(state_files, seen_of("2025.11.1"), CHAIN)
+    raw = state_files.read(STATE, limit=MAX_STATE_BYTES)
+    assert raw is not None
+    assert floor(read_state(raw, CHAIN)[0]) == Version.parse(HIGH)
+
+
+def test_a_process_waits_for_another_one_that_writes_the_state(
+    state_files: PosixStateFiles, tmp_path: Path
+) -> None:
+    inside, written = threading.Event(), threading.Event()
+
+    def write_later() -> None:
+        with PosixStateFiles(tmp_path / "trust").exclusive():
+            inside.set()
+            assert not written.wait(0.2)
+            state_files.write("root.2.json", b"first")
+
+    other = threading.Thread(target=write_later)
+    other.start()
+    inside.wait()
+    keep_root(state_files, 2, b"second")
+    written.set()
+    other.join()
+    assert state_files.read("root.2.json", limit=99) == b"second"
+
+
+def test_a_process_that_never_leaves_its_block_stops_no_other_for_ever(
+    state_files: PosixStateFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posix_state_files, "WAIT_SECONDS", 0.05)
+    with (
+        PosixStateFiles(tmp_path / "trust").exclusive(),
+        pytest.raises(Busy, match="another process is using it, so wait for that one"),
+    ):
+        keep_root(state_files, 2, b"root")
+    assert state_files.read("root.2.json", limit=99) is None

@@ -40,7 +40,7 @@ OTHERS: Final = frozenset({"AsyncMachine", "BootNext", "CancelledError", "Except
 """Names of Python, of libraries and of UEFI."""
 LINK: Final = re.compile(r"\]\(([^()\s]+)\)")
 HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
-MADE: Final = frozenset({"build"})
+MADE: Final = frozenset(each.strip("/") for each in (ROOT / ".gitignore").read_text().split())
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ENTRY_POINT_GROUPS: Final = frozenset(PROJECT["entry-points"])
 
@@ -51,7 +51,7 @@ def text_of(page: Path) -> str:
 
 @cache
 def folders() -> frozenset[str]:
-    """The first parts of paths that are judged; those that a build makes are not."""
+    """The first parts of paths that are judged; those that git ignores are not."""
     return frozenset(path.name for base in BASES for path in base.iterdir() if path.is_dir()) - MADE
 
 
