@@ -4,6 +4,8 @@
 # instead of systemd; $1 is that URL. Only sticks that are built with --measured contain it.
 export PATH=/usr/bin:/usr/sbin
 base=$1 channel=stable
+# shellcheck source=image/initramfs/devices.sh
+. /usr/lib/phase-boot/devices.sh
 case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
 
 mark() {
@@ -41,7 +43,7 @@ mark manifest
 
 read -r disk </run/phase-boot/disk
 cache=$(grep -lx PARTNAME=phase-cache "/sys/class/block/$disk"/*/uevent)
-cache=${cache%/uevent}
+cache=$(readlink -f "${cache%/uevent}")
 mount -t ext4 "/dev/${cache##*/}" /cache || fail "Cache cannot be mounted"
 mkdir -p /cas/sha256
 fetch "$(field kernel sha256:)" /run/kernel
@@ -49,6 +51,14 @@ fetch "$(field initramfs sha256:)" /run/initramfs
 fetch "$rootfs" "/cas/sha256/$rootfs"
 umount /cache
 mark fetched
+
+# The target mounts the Cache partition that the hand-over document names.
+mkdir /run/phase
+printf '{\n "cache": {\n  "guid": "%s",\n  "location": "%s"\n }\n}\n' "$(identifier "$cache")" \
+	"$(location "${cache%/*}")" >/run/phase/handoff.json
+head -c $((4 - $(stat -c %s /run/initramfs) % 4)) /dev/zero >>/run/initramfs
+(cd /run && printf 'phase\nphase/handoff.json\n' | cpio -o -H newc) >>/run/initramfs 2>/dev/null ||
+	fail "the hand-over document cannot be appended"
 
 line="phase.mode=reference phase.version=$(field version) phase.rootfs=sha256:$rootfs"
 kexec -a --no-checks -l /run/kernel --initrd=/run/initramfs \
