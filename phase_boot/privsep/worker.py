@@ -1,22 +1,19 @@
 """Starts the network worker, and the handle to it.
 
-This module imports no adapter: the worker imports its own (`worker_main`) while the process that
-started it imports the machine.
+This module imports what both processes need, and no adapter: the worker imports its own
+(`worker_main`) while the process that started it imports the machine.
 """
 
 from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from phase_boot.privsep.client import WorkerClient
+from phase_boot.privsep.peer_channel import PeerChannel
 from phase_boot.privsep.process import WorkerProcess, spawn_worker
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.listen import bind
-
-if TYPE_CHECKING:
-    from phase_boot.privsep.client import WorkerClient
-    from phase_boot.privsep.peer_channel import PeerChannel
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +26,10 @@ class NetworkWorker:
 
     def client(self) -> WorkerClient:
         """Return the finder and fetcher that the worker implements."""
-        from phase_boot.privsep.client import WorkerClient  # noqa: PLC0415 - after the start
-
         return WorkerClient(self.process.control)
 
     def peer_channel(self) -> PeerChannel:
         """Return the port by which the worker shares pieces and posts to trackers."""
-        from phase_boot.privsep.peer_channel import PeerChannel  # noqa: PLC0415 - after the start
-
         return PeerChannel(self.peer_socket, self.port)
 
     def stop(self) -> None:
