@@ -48,6 +48,14 @@ class Chain:
         return self.version + 1
 
     @property
+    def announcers(self) -> tuple[str, ...]:
+        """The announcing keys of the newest root; empty for fixed keys.
+
+        They have no expiry date: a record that they sign names places and makes nothing trusted.
+        """
+        return self.newest.announcers if isinstance(self.newest, Root) else ()
+
+    @property
     def identity(self) -> Digest:
         """Digest of the newest root, which binds the rollback state on Cache to it."""
         return _identity(self.newest)

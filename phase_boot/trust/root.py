@@ -1,9 +1,10 @@
 """The root of trust: names the publishers of each channel, as TUF's root role (SPEC M3.1).
 
 ``root/<n>.json`` names the keys that sign the next root, and for each channel the publishers' keys,
-how many of them must sign a manifest, and until when. Root n + 1 is signed by a threshold of
-root n's keys and by a threshold of its own, so a stolen publisher key is revoked, and a root key
-replaced, without touching a stick.
+how many of them must sign a manifest, and until when. It may name announcing keys, which sign IPNS
+records: places where a manifest may be (ADR 0016). Root n + 1 is signed by a threshold of root n's
+keys and by a threshold of its own, so a stolen publisher or announcing key is revoked, and a root
+key replaced, without touching a stick.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from phase_boot.trust.strict_json import read_document
 CONTEXT: Final = b"phase-boot-root-v1\n"
 """Prefix of the signed bytes: a signature fits one kind of document only."""
 MAX_CHANNELS: Final = 32
+MAX_ANNOUNCERS: Final = 4
 MAX_VERSION: Final = 2**31
 
 
@@ -50,6 +52,8 @@ class Root:
     role: Trust
     """The keys that sign the next root, and how many of them must."""
     channels: Mapping[str, Delegation]
+    announcers: tuple[str, ...]
+    """The announcing keys in the order of the document; each one alone signs an IPNS record."""
     digest: Digest
 
 
@@ -106,6 +110,7 @@ def of(document: Mapping[str, object]) -> Root:
                 for name, value in channels.items()
             }
         ),
+        announcers=_keys(document.get("announcers", []), "announcers", most=MAX_ANNOUNCERS),
         digest=Digest.of(signed_bytes(document)),
     )
 
@@ -129,12 +134,17 @@ def _delegation(value: object, field: str) -> Delegation:
 
 def _trust(value: object, field: str) -> Trust:
     table = table_of(value, field)
-    listed = list_of(table.get("keys"), f"{field}.keys", most=MAX_KEYS)
-    keys = [parsed(key, f"{field}.keys", parse_keyid) for key in listed]
-    if len(set(keys)) != len(keys):
-        raise BadField(field=f"{field}.keys", reason="a key is listed twice")
+    keys = _keys(table.get("keys"), f"{field}.keys", most=MAX_KEYS)
     threshold = number_of(table.get("threshold"), f"{field}.threshold", least=1, most=MAX_KEYS)
     try:
         return Trust(frozenset(keys), threshold)
     except ValueError as error:
         raise BadField(field=field, reason=error) from None
+
+
+def _keys(value: object, field: str, *, most: int) -> tuple[str, ...]:
+    listed = list_of(value, field, most=most)
+    keys = tuple(parsed(key, field, parse_keyid) for key in listed)
+    if len(set(keys)) != len(keys):
+        raise BadField(field=field, reason="a key is listed twice")
+    return keys

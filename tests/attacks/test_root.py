@@ -44,6 +44,8 @@ from phase_boot.trust.verify import verify
 from tests.support.manifests import REQUIREMENTS, SECOND, TRUST
 from tests.support.roots import SECOND_ROOT_KEY, THIRD_ROOT_KEY, first_root
 
+ANNOUNCER = SigningKey(b"\x41" * 32)
+
 
 def chain() -> Chain:
     return Chain(first_root())
@@ -52,10 +54,10 @@ def chain() -> Chain:
 def assert_not_followed(raw: bytes, refusal: type[Refusal], before: Chain | None = None) -> None:
     """The root is refused by name, and what was trusted before is trusted still."""
     before = before or chain()
-    identity = before.identity
+    identity, announcers = before.identity, before.announcers
     with pytest.raises(refusal):
         before.extended(raw)
-    assert before.identity == identity
+    assert (before.identity, before.announcers) == (identity, announcers)
     assert before.trust("stable", NOW) == TRUST
 
 
@@ -160,6 +162,48 @@ def test_stolen_publisher_key_is_worth_nothing_after_rotation() -> None:
         verify(stolen, trust=after.trust("stable", NOW), requirements=REQUIREMENTS, now=NOW)
 
 
+def announcing() -> Chain:
+    """Return a chain whose root 2 names an announcing key."""
+    return chain().extended(signed_root(root_document(2, announcers=[ANNOUNCER.keyid])))
+
+
+def test_stolen_announcing_key_ends_with_the_next_root() -> None:
+    before = announcing()
+    after = before.extended(signed_root(root_document(3, announcers=[SECOND.keyid])))
+    assert (before.announcers, after.announcers) == ((ANNOUNCER.keyid,), (SECOND.keyid,))
+    assert announcing().extended(signed_root(root_document(3))).announcers == ()
+    old = signed_root(root_document(2, announcers=[ANNOUNCER.keyid]))
+    with pytest.raises(RootOutOfOrder):
+        after.extended(old)
+    assert after.announcers == (SECOND.keyid,)
+
+
+def test_announcing_key_signs_no_root_and_no_manifest() -> None:
+    before = announcing()
+    body = root_document(3, announcers=[ANNOUNCER.keyid, UNTRUSTED_KEY.keyid])
+    assert_not_followed(signed_root(body, ANNOUNCER), RootNotByPrevious, before)
+    with pytest.raises(UntrustedSigner):
+        verify(
+            signed(document(), ANNOUNCER),
+            trust=before.trust("stable", NOW),
+            requirements=REQUIREMENTS,
+            now=NOW,
+        )
+
+
+def test_announcers_of_an_unsigned_root_never_count() -> None:
+    body = root_document(3, announcers=[UNTRUSTED_KEY.keyid])
+    unsigned = json.dumps(body).encode()
+    by_others = signed_root(body, UNTRUSTED_KEY, PUBLISHER)
+    added_later = json.dumps(
+        {**body, "signatures": signatures_of(root_document(3), [ROOT_KEY])}
+    ).encode()
+    for raw in (unsigned, by_others, added_later):
+        assert_not_followed(raw, RootNotByPrevious, announcing())
+        with pytest.raises(RootNotBySelf):
+            load_trusted(raw)
+
+
 def test_freeze_on_an_old_root_ends_with_its_expiry() -> None:
     """An attacker who hides newer roots has until the date in the root, and no longer."""
     frozen = chain()
@@ -208,6 +252,11 @@ def test_publisher_of_one_channel_publishes_no_other() -> None:
         {"channels": {"stable": {**channel(), "threshold": 2}}},
         {"channels": {"stable": {**channel(), "keys": []}}},
         {"channels": {"stable": channel(expires="never")}},
+        {"announcers": ANNOUNCER.keyid},
+        {"announcers": {ANNOUNCER.keyid: 1}},
+        {"announcers": [ANNOUNCER.keyid, ANNOUNCER.keyid]},
+        {"announcers": [ANNOUNCER.keyid.upper()]},
+        {"announcers": [SigningKey(bytes([n]) * 32).keyid for n in range(5)]},
     ],
 )
 def test_root_with_impossible_keys_or_threshold(changes: Mapping[str, object]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
+from phase_boot.trust.keys import SigningKey
 from tests.vectors.case import (
     MANIFEST,
     NEW_PUBLISHER,
@@ -30,6 +31,9 @@ from tests.vectors.case import (
 )
 from tests.vectors.manifests import IDENTITY
 
+ANNOUNCER: Final = SigningKey(b"\x41" * 32)
+NEW_ANNOUNCER: Final = SigningKey(b"\x42" * 32)
+FIVE: Final = [SigningKey(bytes([number]) * 32).keyid for number in range(0x41, 0x46)]
 TWO_OF_THREE = role(ROOT_KEY, NEW_ROOT_KEY, THIRD_ROOT_KEY, threshold=2)
 BY_THREE = signed_root(root(root=TWO_OF_THREE), ROOT_KEY, THIRD_ROOT_KEY)
 
@@ -60,6 +64,8 @@ def anchors() -> Iterator[Case]:
     yield anchor("not the first", signed_root(root(7)))
     yield anchor("two of three", BY_THREE)
     yield anchor("unknown fields are signed", signed_root(root(motto=["la bora"])))
+    yield anchor("no announcing key", signed_root(root(announcers=[])))
+    yield anchor("four announcing keys", signed_root(root(announcers=FIVE[:4])))
     by_itself = "root.not-by-itself"
     yield anchor("signed by nobody", spelled(root()), by_itself)
     yield anchor("signed by a stranger", signed_root(root(), UNTRUSTED_KEY), by_itself)
@@ -97,6 +103,10 @@ def _unusable() -> dict[str, dict[str, Any]]:
                 "stable": {"keys": [short], "threshold": 1, "expires": "2026-11-01T00:00:00Z"}
             }
         },
+        "announcing keys that are no list": {"announcers": ANNOUNCER.keyid},
+        "five announcing keys": {"announcers": FIVE},
+        "an announcing key named twice": {"announcers": [ANNOUNCER.keyid, ANNOUNCER.keyid]},
+        "an announcing key's id cut off": {"announcers": [ANNOUNCER.keyid[:-1]]},
     }
 
 
@@ -148,6 +158,24 @@ def successors() -> Iterator[Case]:
     )
 
 
+def announcers() -> Iterator[Case]:
+    """Roots whose announcing keys differ from those of the root before."""
+    before = signed_root(root(announcers=[ANNOUNCER.keyid]))
+    by_previous = "root.not-by-previous"
+    replaced = root(2, announcers=[NEW_ANNOUNCER.keyid])
+    yield next_root("another announcing key", signed_root(replaced), before=before)
+    yield next_root("no announcing key any more", signed_root(root(2)), before=before)
+    by_announcer = signed_root(root(2), ANNOUNCER)
+    yield next_root("by an announcing key", by_announcer, by_previous, before=before)
+    of_another = entries(root(2), [ROOT_KEY], ROOT)
+    yield next_root(
+        "an announcing key added after it was signed",
+        spelled({**replaced, "signatures": of_another}),
+        by_previous,
+        before=before,
+    )
+
+
 def chains() -> Iterator[Case]:
     """Several roots after root 1: the verdict is the first that is not ok."""
     handed_over = signed_root(root(3, root=role(NEW_ROOT_KEY)), ROOT_KEY, NEW_ROOT_KEY)
@@ -168,4 +196,5 @@ def cases() -> Iterator[Case]:
     """All vectors of roots."""
     yield from anchors()
     yield from successors()
+    yield from announcers()
     yield from chains()

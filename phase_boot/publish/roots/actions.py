@@ -13,7 +13,15 @@ from phase_boot.publish.dates import parse_expiry
 from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.publish.folder_lock import locked
 from phase_boot.publish.roots import signing as root_signing
-from phase_boot.publish.roots.edit import FIRST, Change, ChannelChange, first_root, next_root
+from phase_boot.publish.roots.edit import (
+    FIRST,
+    Change,
+    ChannelChange,
+    KeyChange,
+    RootChange,
+    first_root,
+    next_root,
+)
 from phase_boot.publish.roots.folder import (
     Draft,
     RootFile,
@@ -45,7 +53,7 @@ def new(options: argparse.Namespace) -> int:
         keys=publishers,
         expires=_expiry(options.expires, now),
     )
-    document = first_root(role, channel, now)
+    document = first_root(role, channel, _keyids(options.announcer), now)
     folder: Path = options.folder
     _make(folder)
     with root_signing.writing(folder, FIRST, force=options.force):
@@ -60,14 +68,7 @@ def rotate(options: argparse.Namespace) -> int:
     newest = newest_root(folder)
     if newest.root is None:
         raise PublishError(f"{newest.path} cannot be read.")
-    role = Change(
-        add=_keyids(options.add_root_key),
-        remove=_keyids(options.remove_root_key),
-        threshold=options.root_threshold,
-    )
-    document = next_root(
-        newest.document, role, _channel(options, newest.root, now), options.remove_channel, now
-    )
+    document = next_root(newest.document, _change(options, newest.root, now), now)
     keys = open_keys(options)
     with root_signing.writing(folder, newest.root.version + 1, force=options.force):
         return _report(root_signing.start(folder, document, newest.root, keys))
@@ -146,6 +147,21 @@ def _show_root_files(
             bad |= found.fault is not None
         previous = found.root
     return int(bad)
+
+
+def _change(options: argparse.Namespace, newest: Root, now: datetime) -> RootChange:
+    return RootChange(
+        role=Change(
+            add=_keyids(options.add_root_key),
+            remove=_keyids(options.remove_root_key),
+            threshold=options.root_threshold,
+        ),
+        channel=_channel(options, newest, now),
+        removed_channels=options.remove_channel,
+        announcers=KeyChange(
+            add=_keyids(options.add_announcer), remove=_keyids(options.remove_announcer)
+        ),
+    )
 
 
 def _channel(options: argparse.Namespace, newest: Root, now: datetime) -> ChannelChange | None:

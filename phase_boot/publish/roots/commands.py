@@ -76,6 +76,13 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         help="number of publishers that must sign a release (default: 1)",
     )
     parser.add_argument("--expires", required=True, metavar="DATE", help=FORMS)
+    parser.add_argument(
+        "--announcer",
+        action="append",
+        default=[],
+        metavar=KEY,
+        help="announcing key, which signs where releases can be had, nothing else (repeatable)",
+    )
     _add_force(parser)
     add_passphrase_file(parser)
 
@@ -85,20 +92,24 @@ def _add_rotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channel", help="channel to change or to add (default: the only one of the root)"
     )
-    for option, noun in (("publisher", "publisher of the channel"), ("root-key", "root key")):
+    for option, noun in (
+        ("publisher", "a publisher of the channel"),
+        ("root-key", "a root key"),
+        ("announcer", "an announcing key"),
+    ):
         parser.add_argument(
             f"--add-{option}",
             action="append",
             default=[],
             metavar=KEY,
-            help=f"add a {noun} (repeatable)",
+            help=f"add {noun} (repeatable)",
         )
         parser.add_argument(
             f"--remove-{option}",
             action="append",
             default=[],
             metavar=KEY,
-            help=f"remove a {noun} (repeatable)",
+            help=f"remove {noun} (repeatable)",
         )
     parser.add_argument(
         "--threshold",

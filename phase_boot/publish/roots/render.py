@@ -13,7 +13,7 @@ from phase_boot.publish.roots.folder import Draft, RootFile, signers_of
 from phase_boot.trust.root import Delegation, Root, signed_bytes
 from phase_boot.trust.signatures import Trust
 
-_KNOWN: Final = frozenset({"version", "root", "channels"})
+_KNOWN: Final = frozenset({"version", "root", "channels", "announcers"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,8 @@ def root_lines(
         yield row(name, f"{trust.threshold} of {len(trust.keys)} must sign, until {until}")
         for keyid in sorted(trust.keys):
             yield row("", keyid)
+    for number, keyid in enumerate(root.announcers):
+        yield row("" if number else "announcing", keyid)
 
 
 def difference(old: Root, new: Root) -> Iterator[str]:
@@ -129,12 +131,24 @@ def difference(old: Root, new: Root) -> Iterator[str]:
             yield f"{'+' if was is None else '-'} channel {name}"
         else:
             yield from _delegations(f"channel {name}", was, now)
+    yield from _announcers(old.announcers, new.announcers)
 
 
 def _delegations(whose: str, old: Delegation, new: Delegation) -> Iterator[str]:
     yield from _keys(whose, old.trust, new.trust)
     if old.expires != new.expires:
         yield f"~ {whose} until {rfc3339(new.expires)}, was {rfc3339(old.expires)}"
+
+
+def _announcers(old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[str]:
+    for keyid in new:
+        if keyid not in old:
+            yield f"+ announcing key {keyid}"
+    for keyid in old:
+        if keyid not in new:
+            yield f"- announcing key {keyid}"
+    if [keyid for keyid in old if keyid in new] != [keyid for keyid in new if keyid in old]:
+        yield "~ announcing keys in another order"
 
 
 def _keys(whose: str, old: Trust, new: Trust) -> Iterator[str]:

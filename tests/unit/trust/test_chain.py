@@ -60,6 +60,17 @@ def test_the_publishers_of_all_roots_are_named_newest_first() -> None:
     assert third.trusts("stable") is None
 
 
+def test_the_announcing_keys_are_those_of_the_newest_root() -> None:
+    first = Chain(first_root())
+    both = [SECOND.keyid, NEW_PUBLISHER.keyid]
+    second = first.extended(signed_root(root_document(2, announcers=both)))
+    third = second.extended(signed_root(root_document(3, announcers=both[1:])))
+    assert first.announcers == ()
+    assert second.announcers == (SECOND.keyid, NEW_PUBLISHER.keyid)
+    assert third.announcers == (NEW_PUBLISHER.keyid,)
+    assert third.extended(signed_root(root_document(4))).announcers == ()
+
+
 def test_a_delegation_counts_to_its_last_moment() -> None:
     chain = Chain(first_root())
     assert chain.trust("stable", EXPIRES - timedelta(microseconds=1)) == TRUST
@@ -81,6 +92,7 @@ def test_keys_of_a_policy_publish_every_channel_for_ever_and_follow_no_root() ->
     chain = Chain(TRUST)
     assert (chain.version, chain.next_version, chain.later) == (None, None, ())
     assert chain.newest is TRUST
+    assert chain.announcers == ()
     assert chain.trust("anything", EXPIRES) == TRUST
     assert chain.trusts("anything") == TRUST
     assert chain.ever_trusted("anything") == (TRUST,)

@@ -8,6 +8,7 @@ import pytest
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.drill.sample_root import ROOT_1, ROOT_KEY, channel, role, root_document, signed_root
+from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.refusals import (
     BadField,
     Refusal,
@@ -16,6 +17,7 @@ from phase_boot.trust.refusals import (
     RootOutOfOrder,
 )
 from phase_boot.trust.root import (
+    MAX_ANNOUNCERS,
     MAX_CHANNELS,
     MAX_VERSION,
     load_trusted,
@@ -40,6 +42,17 @@ def test_a_root_names_root_keys_publishers_and_expiry() -> None:
     assert root.digest == Digest.of(signed_bytes(body))
 
 
+def test_a_root_names_announcing_keys_in_their_order() -> None:
+    keys = (SECOND.keyid, PUBLISHER.keyid)
+    assert of(root_document(announcers=list(keys))).announcers == keys
+    assert of(root_document(announcers=list(reversed(keys)))).announcers == keys[::-1]
+
+
+def test_a_root_without_announcing_keys_names_none() -> None:
+    assert of(root_document()).announcers == ()
+    assert of(root_document(announcers=[])).announcers == ()
+
+
 def test_the_digest_of_a_root_does_not_depend_on_its_signatures() -> None:
     both = root_document(root=role(ROOT_KEY, SECOND_ROOT_KEY))
     assert (
@@ -54,6 +67,8 @@ def test_the_bounds_of_a_root_are_allowed() -> None:
     assert of(root_document(1)).version == 1
     many = {f"c{n}": channel() for n in range(MAX_CHANNELS)}
     assert len(of(root_document(channels=many)).channels) == 32
+    announcers = [SigningKey(bytes([n]) * 32).keyid for n in range(MAX_ANNOUNCERS)]
+    assert len(of(root_document(announcers=announcers)).announcers) == 4
 
 
 def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
@@ -78,6 +93,11 @@ def test_a_field_of_a_root_is_refused_by_its_whole_name() -> None:
         ({"root": {"keys": [key], "threshold": 33}}, "root.threshold", "not a whole number"),
         ({"root": {"keys": [key], "threshold": 2}}, "root", "the threshold is 2 and must be"),
         ({"root": {"keys": [], "threshold": 1}}, "root", "trust needs at least one key"),
+        ({"announcers": key}, "announcers", "not a list of at most 4"),
+        ({"announcers": [key] * 5}, "announcers", "not a list of at most 4"),
+        ({"announcers": [key, key]}, "announcers", "a key is listed twice"),
+        ({"announcers": [key.upper()]}, "announcers", "a key id is ed25519"),
+        ({"announcers": [7]}, "announcers", "not a text"),
     ):
         with pytest.raises(
             BadField, match=rf"^The field {re.escape(field)} is not usable \({re.escape(reason)}"
