@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from phase_boot.trust.claims import CLAIM_REFUSALS
+from phase_boot.trust.record_refusals import RECORD_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, Refusal
 
 _HEAD: Final = """\
@@ -25,22 +26,23 @@ _TITLES: Final[Mapping[str, str]] = MappingProxyType(
         "root": "Roots",
         "state": "The rollback state and the roots on the stick",
         "receipt": "Receipts of jobs",
+        "record": "IPNS records, in the order of the checks",
     }
 )
 _SAME_GROUP: Final[Mapping[str, str]] = MappingProxyType(
     {"manifest": "signature", "clock": "signature"}
 )
+_ALL: Final = (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)
 
 
 def page() -> str:
     """Return docs/refusals.md."""
-    groups = groupby((*REFUSALS, *CLAIM_REFUSALS), _group)
+    groups = groupby(_ALL, _group)
     return "\n".join([_HEAD, *("\n".join(_section(name, kinds)) for name, kinds in groups)])
 
 
 def table() -> str:
     """Return every refusal as one JSON object a line."""
-    kinds = (*REFUSALS, *CLAIM_REFUSALS)
     return "".join(
         json.dumps(
             {
@@ -51,7 +53,7 @@ def table() -> str:
             }
         )
         + "\n"
-        for kind in kinds
+        for kind in _ALL
     )
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from phase_boot.app import edge
-from tests.vectors import manifests, receipts, roots, states
+from tests.vectors import manifests, receipts, records, roots, states
 
 FILE: Final = Path(__file__).with_name("trust.json")
 
 
 def vectors() -> str:
     """Return the file."""
-    modules = (manifests, roots, states, receipts)
+    modules = (manifests, roots, states, receipts, records)
     rows = [case.row() for module in modules for case in module.cases()]
     return json.dumps({"format": "phase-boot-vectors-v1", "cases": rows}, indent=1) + "\n"
 

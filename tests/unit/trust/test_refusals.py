@@ -13,10 +13,11 @@ import pytest
 from phase_boot.cli.main import main
 from phase_boot.drill.sample_manifest import NOW
 from phase_boot.trust.claims import CLAIM_REFUSALS
+from phase_boot.trust.record_refusals import RECORD_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, BadText, Expired, Refusal, WrongChannel
 
 ROOT = Path(__file__).parents[3]
-ALL = (*REFUSALS, *CLAIM_REFUSALS)
+ALL = (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)
 
 
 def test_the_page_lists_the_refusals_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,9 +18,12 @@ from phase_boot.content.version import Version
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.claims import CLAIM_REFUSALS, check_claims
 from phase_boot.trust.fields import parse_date
+from phase_boot.trust.ipns_name import IpnsName
+from phase_boot.trust.ipns_record import check_not_replayed, verify_record
 from phase_boot.trust.job import read_job
 from phase_boot.trust.manifest import Manifest, signed_bytes
 from phase_boot.trust.receipt import check_module, check_node, read_receipt
+from phase_boot.trust.record_refusals import RECORD_REFUSALS
 from phase_boot.trust.refusals import REFUSALS, Refusal, StateMissing, StoredRootRefused
 from phase_boot.trust.rollback import read_state
 from phase_boot.trust.root import load_trusted
@@ -106,6 +109,20 @@ def judge_receipt(case: Case) -> None:
         check_claims(receipt, Manifest.of(document), Digest.of(signed_bytes(document)))
 
 
+def judge_record(case: Case) -> None:
+    wanted, now = case["wanted"], parse_date(case["now"])
+    name = IpnsName.parse(wanted["name"])
+    record = verify_record(bytes_of(case), name, now)
+    if "newest" in wanted:
+        newest = verify_record(base64.b64decode(wanted["newest"]), name, now)
+        check_not_replayed(record, newest)
+    assert record.sequence == wanted["sequence"]
+    places = record.announcement.places.items()
+    assert wanted["places"] == {
+        f"{c}/{arch}": str(place.manifest_cid) for (c, arch), place in places
+    }
+
+
 JUDGES: Final[Mapping[str, Callable[[Case], None]]] = {
     "manifest": judge_manifest,
     "root": judge_root,
@@ -113,6 +130,7 @@ JUDGES: Final[Mapping[str, Callable[[Case], None]]] = {
     "state": judge_state,
     "job": judge_job,
     "receipt": judge_receipt,
+    "record": judge_record,
 }
 
 
@@ -130,7 +148,7 @@ def test_a_vector_gets_its_verdict(case: Case) -> None:
 
 
 def test_every_refusal_that_comes_from_bytes_has_a_vector() -> None:
-    codes = {refusal.code for refusal in (*REFUSALS, *CLAIM_REFUSALS)}
+    codes = {refusal.code for refusal in (*REFUSALS, *CLAIM_REFUSALS, *RECORD_REFUSALS)}
     assert {case["verdict"] for case in CASES} == codes - NOT_FROM_BYTES | {"ok"}
 
 
