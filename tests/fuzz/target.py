@@ -17,6 +17,7 @@ NAMES: Final = (
     "dag",
     "gpt",
     "handoff",
+    "ipns_record",
     "job",
     "load_option",
     "manifest",
