@@ -128,14 +128,12 @@ def _order(name: str) -> tuple[int, bytes]:
 
 
 def _encoded(value: Value) -> bytes:
-    match value:
-        case int():
-            return _head(_NUMBER, value)
-        case bytes():
-            return _head(_BYTES, len(value)) + value
-        case str():
-            data = value.encode()
-            return _head(_TEXT, len(data)) + data
+    if isinstance(value, int):
+        return _head(_NUMBER, value)
+    if isinstance(value, bytes):
+        return _head(_BYTES, len(value)) + value
+    data = value.encode()
+    return _head(_TEXT, len(data)) + data
 
 
 def _head(kind: int, number: int) -> bytes:

@@ -111,9 +111,10 @@ def test_signature_of_version_1_signs_no_record() -> None:
     until = b"2025-11-22T00:00:00.000000000Z"
     value = b"/ipfs/bafkqaaa"
     first = ANNOUNCING_KEY.sign(value + until + b"EOL")
-    fields = [(1, value), (2, first), (3, 0), (4, until), (5, 7), (6, 1)]
-    assert_refused(message(*fields), RecordMalformed)
-    assert_refused(message(*fields, (SIGNATURE_V2, first), (DATA, data())), RecordBadSignature)
+    old = message((1, value), (2, first), (3, 0), (4, until), (5, 7), (6, 1))
+    assert_refused(old, RecordMalformed)
+    new = message((SIGNATURE_V2, first), (DATA, data()))
+    assert_refused(old + new, RecordBadSignature)
 
 
 def test_signature_of_another_kind_of_document_signs_no_record() -> None:

@@ -318,7 +318,7 @@ def test_the_reason_for_data_that_is_not_canonical_is_stated() -> None:
 
 @pytest.mark.parametrize("excess", [0, 1])
 def test_a_record_has_at_most_10_kib(excess: int) -> None:
-    padding = message((500, b"x" * (MAX_RECORD - len(GOOD) - 5 + excess)))
+    padding = message((500, b"x" * (MAX_RECORD - len(GOOD) - 4 + excess)))
     raw = GOOD + padding
     assert len(raw) == MAX_RECORD + excess
     if not excess:
