@@ -152,15 +152,33 @@ async def _run_contained(handler: Handler, ports: Ports, boot: BootContext) -> S
 
 
 async def _stop(task: asyncio.Task[Step]) -> None:
-    """Cancel a handler, up to `MAX_CANCELS` times if it continues, and then abandon it."""
+    """Cancel a handler, up to `MAX_CANCELS` times if it continues, and then abandon it.
+
+    A cancellation of the driver meanwhile ends it afterwards, so that no handler outlives it.
+    """
+    cancellation: asyncio.CancelledError | None = None
     for _ in range(MAX_CANCELS):
         if task.done():
             break
         task.cancel()
-        await asyncio.wait({task}, timeout=GRACE_SECONDS / MAX_CANCELS)
+        cancellation = await _settle(task, GRACE_SECONDS / MAX_CANCELS) or cancellation
     if task.done() and not task.cancelled() and task.exception() is None:
         # It returned a result after all, which is no longer used.
         _drop(task.result())
+    if cancellation is not None:
+        raise cancellation
+
+
+async def _settle(task: asyncio.Task[Step], seconds: float) -> asyncio.CancelledError | None:
+    """Wait for a task; return a cancellation that arrived meanwhile, instead of raising it."""
+    loop, cancellation = asyncio.get_running_loop(), None
+    until = loop.time() + seconds
+    while not task.done() and (left := until - loop.time()) > 0:
+        try:
+            await asyncio.wait({task}, timeout=left)
+        except asyncio.CancelledError as error:
+            cancellation = error
+    return cancellation
 
 
 def _drop(step: Step) -> None:

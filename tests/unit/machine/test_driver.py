@@ -122,6 +122,32 @@ def test_a_person_may_retry_as_often_as_they_like() -> None:
     assert scenario.run() is State.OFF
 
 
+def test_a_second_cancellation_leaves_no_state_behind() -> None:
+    ended = []
+
+    async def slow_to_end(_world: Ports, _boot: BootContext) -> Step:
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            await asyncio.sleep(0.5)
+            ended.append(True)
+        raise AssertionError
+
+    scenario = with_plugin(slow_to_end, budget=None)
+
+    async def cancelled_twice() -> None:
+        task = asyncio.ensure_future(scenario.drive())
+        await asyncio.sleep(1)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0.1)
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        virtual_time.run(cancelled_twice())
+    assert ended == [True]
+
+
 def test_cancelling_the_boot_cancels_the_state() -> None:
     async def hang(_world: Ports, _boot: BootContext) -> Step:
         await asyncio.sleep(1e6)
