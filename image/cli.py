@@ -67,6 +67,9 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--channel", default="stable", help="channel to follow (default: stable)")
     command.add_argument("--url", action="append", default=[], help="manifest URL to try")
     command.add_argument(
+        "--router", action="append", default=[], metavar="URL", help="delegated router to ask"
+    )
+    command.add_argument(
         "--gateway", action="append", default=[], metavar="URL", help="additional IPFS gateway"
     )
     command.add_argument(
@@ -149,6 +152,7 @@ def build_image(options: argparse.Namespace) -> None:
             ),
             channel=options.channel,
             urls=tuple(options.url),
+            routers=tuple(options.router),
             gateways=tuple(options.gateway),
             authorities=read_authorities(options.ca),
             shell=Shell(root=options.root_shell, unattended=not options.attended),

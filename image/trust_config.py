@@ -21,6 +21,7 @@ class TrustConfig:
         publishers: a root of trust, or keys; the example target needs none.
         channel: the channel to follow.
         urls: manifest URLs to try.
+        routers: base URLs of delegated routers.
         gateways: base URLs of trustless IPFS gateways.
         authorities: PEM certificates of authorities for HTTPS, besides Debian's.
         shell: what a person at the console may do, and whether the machine retries by itself.
@@ -29,6 +30,7 @@ class TrustConfig:
     publishers: StaticKeys | RootFile = NO_PUBLISHERS
     channel: str = "stable"
     urls: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     authorities: str = ""
     shell: Shell = SHIPPED_SHELL
@@ -48,7 +50,7 @@ def policy_files(config: TrustConfig) -> Mapping[str, str]:
             Mode(mode),
             trust=config.publishers,
             channel=config.channel,
-            sources=SourceUrls(urls=config.urls, gateways=config.gateways),
+            sources=SourceUrls(urls=config.urls, routers=config.routers, gateways=config.gateways),
             shell=config.shell,
         )
         for mode in MENU

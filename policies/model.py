@@ -15,15 +15,18 @@ from phase_boot.trust.root import Root, load_trusted
 from phase_boot.trust.signatures import Trust
 from phase_boot.url import BadUrl, Url, base_url
 
-FINDERS: Final = ("lan", "url", "cache")
+FINDERS: Final = ("lan", "wan", "url", "cache")
 """The names of the finders that a policy may list in `discovery.order`."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 MAX_GATEWAYS: Final = 16
+MAX_ROUTERS: Final = 8
 DEFAULT_REDIRECTS: Final = 5
 """Redirects that a request follows if the policy sets no number."""
 MAX_REDIRECTS: Final = 20
 _GATEWAY_PATH: Final = "/ipfs"
 """The path of blocks on a gateway; the gateway's base URL ends before it."""
+_ROUTER_PATH: Final = "/routing/v1"
+"""The path of the Delegated Routing API; the router's base URL ends before it."""
 T = TypeVar("T")
 
 
@@ -52,17 +55,20 @@ class Discovery:
     """Where to look for a manifest, and how long.
 
     Attributes:
-        order: the finders, in order of preference, out of `lan`, `url`, `cache`.
-        window: seconds that each finder gets.
+        order: the finders, in order of preference, out of `lan`, `wan`, `url`, `cache`.
+        window: seconds of a search.
         urls: configured manifest URLs.
         candidates: candidates that one boot tries before the Seed Shell.
-        gateways: base URLs of trustless IPFS gateways, for artifacts that a manifest names by CID.
+        routers: base URLs of delegated routers, which are asked for the publisher's IPNS record.
+        gateways: base URLs of trustless IPFS gateways, for artifacts that a manifest names by CID,
+            and for the record.
     """
 
     order: tuple[str, ...]
     window: int
     urls: tuple[str, ...]
     candidates: int
+    routers: tuple[str, ...]
     gateways: tuple[str, ...]
 
 
@@ -167,6 +173,18 @@ def gateways_from(values: Sequence[Any]) -> tuple[str, ...]:
     return gateways
 
 
+def routers_from(values: Sequence[Any]) -> tuple[str, ...]:
+    """Return the base URLs of delegated routers, without a trailing slash, without duplicates.
+
+    Raises:
+        ValueError: one is not a router's base URL, or there are more than `MAX_ROUTERS`.
+    """
+    routers = tuple(dict.fromkeys(_router(url) for url in _texts(values)))
+    if len(routers) > MAX_ROUTERS:
+        raise ValueError(f"{len(routers)} are too many; name {MAX_ROUTERS} at most")
+    return routers
+
+
 def urls_from(values: Sequence[Any]) -> tuple[str, ...]:
     """Return the URLs of manifests in their canonical form.
 
@@ -183,14 +201,23 @@ def urls_from(values: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _gateway(text: str) -> str:
+    return _base(text, "gateway", before=_GATEWAY_PATH)
+
+
+def _router(text: str) -> str:
+    return _base(text, "router", before=_ROUTER_PATH)
+
+
+def _base(text: str, kind: str, *, before: str) -> str:
+    """Return the base URL of a server of ``kind``, whose paths start with ``before``."""
     try:
         base = base_url(text)
     except BadUrl as error:
-        reason = f"{error}; name what stands before {_GATEWAY_PATH}"
-        raise ValueError(f"{text!r:.300} is no base URL of a gateway: {reason}") from error
-    if base.endswith(_GATEWAY_PATH):
+        reason = f"{error}; name what stands before {before}"
+        raise ValueError(f"{text!r:.300} is no base URL of a {kind}: {reason}") from error
+    if base.endswith(before):
         raise ValueError(
-            f"{text!r:.300} is no base URL of a gateway; name what stands before {_GATEWAY_PATH}"
+            f"{text!r:.300} is no base URL of a {kind}; name what stands before {before}"
         )
     return base
 
@@ -201,6 +228,8 @@ def _check_mode(policy: Policy) -> None:
         raise PolicyError("cache_enabled: Private mode never writes the cache; set it to false")
     if policy.mode is Mode.LOCAL and policy.network.reach is not Reach.LAN:
         raise PolicyError('network.reach: Local mode never leaves the LAN; set it to "lan"')
+    if policy.mode is Mode.LOCAL and "wan" in policy.discovery.order:
+        raise PolicyError('discovery.order: Local mode never leaves the LAN; remove "wan"')
     if "cache" in policy.discovery.order and not policy.cache_enabled:
         raise PolicyError('discovery.order: there is no Cache to look at; remove "cache"')
 
@@ -230,6 +259,7 @@ def _discovery(table: _Table) -> Discovery:
         window=table.take("window_seconds", int, _at_least(1)),
         urls=table.take("urls", list, urls_from),
         candidates=table.take("candidates", int, _at_least(1)),
+        routers=table.take("routers", list, routers_from),
         gateways=table.take("gateways", list, gateways_from),
     )
     table.finish()
@@ -353,8 +383,6 @@ def _redirects(number: int) -> int:
 
 def _order(values: list[Any]) -> tuple[str, ...]:
     order = _texts(values)
-    if "wan" in order:
-        raise ValueError('no finder looks beyond the LAN yet; remove "wan"')
     unknown = [kind for kind in order if kind not in FINDERS]
     if unknown or not order or len(set(order)) != len(order):
         raise ValueError(f"use each of {', '.join(FINDERS)} at most once, and at least one")

@@ -52,9 +52,10 @@ class RootFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceUrls:
-    """Configured sources: URLs of manifests, and base URLs of trustless gateways."""
+    """Configured sources: URLs of manifests, base URLs of delegated routers and of gateways."""
 
     urls: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
 
 
@@ -99,6 +100,7 @@ def render_policy(
     document = tomlkit.parse((SHIPPED / f"{mode}.toml").read_text())
     document["channel"] = channel
     document["discovery"]["urls"] = list(sources.urls)
+    document["discovery"]["routers"] = list(sources.routers)
     document["discovery"]["gateways"] = list(sources.gateways)
     document["shell"]["root"] = shell.root
     document["shell"]["unattended"] = shell.unattended

@@ -27,6 +27,7 @@ from phase_boot.machine.trust_state import load_trust_state
 from phase_boot.ports.network import Link, reach_of
 from phase_boot.ports.storage import OpenStore
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.ipns_record import newest_records
 from phase_boot.trust.rollback import RollbackState
 from policies.model import Mode, Policy
 
@@ -109,7 +110,8 @@ async def _recall_trust(ports: Ports, policy: Policy, boot: BootContext) -> Boot
     )
     now = seen.no_earlier(now)
     wall_clock.advance(ports, now)
-    return replace(boot, store=store, chain=memory.chain, seen=seen, now=now)
+    records = newest_records(boot.records, memory.records)
+    return replace(boot, store=store, chain=memory.chain, seen=seen, records=records, now=now)
 
 
 def _merged(seen: RollbackState, more: RollbackState) -> RollbackState:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from phase_boot.discovery.candidates import other_candidates
 from phase_boot.download.health import HEDGE_SECONDS
-from phase_boot.journal.content_events import ManifestVerified, StateNotKept
+from phase_boot.journal.content_events import ManifestVerified, RecordAccepted, StateNotKept
 from phase_boot.journal.network_events import CandidateDeferred, CandidateFound, CandidateRefused
 from phase_boot.machine import deferral
 from phase_boot.machine.boot import BootContext, Refused, require
@@ -23,13 +24,19 @@ from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
-from phase_boot.machine.trust_state import UpdateSession, requirements_of, single_request
+from phase_boot.machine.trust_state import (
+    UpdateSession,
+    keep_record,
+    requirements_of,
+    single_request,
+)
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from phase_boot.ports.finder import LAN, Candidate, server_of
 from phase_boot.ports.network import Link
 from phase_boot.ports.state_files import StateFiles
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.client import Updater
+from phase_boot.trust.ipns_record import newest_records
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.verify import BootRequirements, Verified
 
@@ -149,6 +156,7 @@ class _CandidateSessions:
         entry = deferral.find(self.boot.deferred, candidate.url)
         try:
             async with asyncio.timeout(patience(entry, began)):
+                await self._keep_record(candidate)
                 session = self._session(candidate)
                 verified = await self.updater.update(session, session.requirements, self._now)
                 return _Answer(candidate, link, verified)
@@ -163,6 +171,25 @@ class _CandidateSessions:
         except Refusal as refusal:
             self._refuse(candidate, refusal.code, str(refusal), ban=refusal.ban_source)
         return None
+
+    async def _keep_record(self, candidate: Candidate) -> None:
+        """Keep a record that is newer than the newest one, so that no older one counts again."""
+        record = candidate.record
+        if record is None or record in (newest := self.boot.records):
+            return
+        records = newest_records(newest, (record,))
+        if records == newest:
+            return
+        self.boot = replace(self.boot, records=records)
+        self.ports.emit(
+            RecordAccepted(
+                name=str(record.name),
+                sequence=record.sequence,
+                validity=record.validity.isoformat(timespec="seconds"),
+                url=candidate.url,
+            )
+        )
+        await self._write_state(partial(keep_record, record=record))
 
     def _recheck(self, answer: _Answer) -> bool:
         """Verify an answer again, by roots and versions that other candidates proved meanwhile."""

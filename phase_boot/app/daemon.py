@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from random import random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from phase_boot.adapters.finders.ipns_http import RecordFinder
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder, UrlFinder
 from phase_boot.adapters.system.linux_platform import LinuxPlatform
 from phase_boot.adapters.system.service_manager import ServiceManager
@@ -86,7 +87,7 @@ async def _run(
         platform=platform,
         privacy=environment.privacy,
         network=environment.network,
-        finders=(network, UrlFinder(), CachedManifestFinder()),
+        finders=(network, RecordFinder(network), UrlFinder(), CachedManifestFinder()),
         fetcher=network,
         peer_sharing=worker.peer_channel(),
         store_opener=environment.store_opener,

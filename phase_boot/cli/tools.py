@@ -26,6 +26,13 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
         "--url", action="append", default=[], metavar="URL", help="manifest URL (repeatable)"
     )
     parser.add_argument(
+        "--router",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="delegated router, asked for the publisher's IPNS record (repeatable)",
+    )
+    parser.add_argument(
         "--gateway",
         action="append",
         default=[],
@@ -52,7 +59,11 @@ def policy(options: argparse.Namespace) -> int:
             Mode(options.mode),
             trust=trust_from_options(options.key, options.threshold, options.root),
             channel=options.channel,
-            sources=SourceUrls(urls=tuple(options.url), gateways=tuple(options.gateway)),
+            sources=SourceUrls(
+                urls=tuple(options.url),
+                routers=tuple(options.router),
+                gateways=tuple(options.gateway),
+            ),
         )
     except (PolicyError, ValueError) as error:
         raise CommandError(f"The policy would be invalid: {error}.") from None

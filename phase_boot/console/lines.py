@@ -157,6 +157,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         "state.doubted": lambda e: f"  warning ({e['code']}): {e['reason']}",
         "state.not_kept": lambda e: f"  not saved: {e['reason']}",
         "root.followed": lambda e: f"  root {e['version']} is trusted now, from {e['url']}",
+        "record.accepted": lambda e: f"  record {e['sequence']} of {e['name']}",
         "manifest.verified": lambda e: (
             f"  {e['channel']} {e['version']} signed by {len(e['keys'])} trusted key(s)"
         ),

@@ -14,8 +14,18 @@ from phase_boot.content.arch import Arch
 from phase_boot.discovery.search import NetworkWatch, search
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.handler import Ports
-from phase_boot.ports.finder import CACHE, LAN, Candidate, DiscoveryQuery, host_of, server_of
+from phase_boot.ports.finder import (
+    CACHE,
+    LAN,
+    WAN,
+    Candidate,
+    DiscoveryQuery,
+    RecordQuery,
+    host_of,
+    server_of,
+)
 from phase_boot.ports.network import Link, link_towards
+from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.strict_json import canonical
 
 
@@ -29,6 +39,7 @@ def discovery_query(boot: BootContext) -> DiscoveryQuery:
         seconds=rules.window,
         urls=(*typed_urls(boot), *rules.urls),
         newest_manifest=_newest_manifest(boot, policy.channel, facts.arch),
+        records=_record_query(boot),
     )
 
 
@@ -47,6 +58,30 @@ def typed_urls(boot: BootContext) -> tuple[str, ...]:
     """Return the manifest URLs from the menu and from the kernel's command line."""
     facts = require(boot.facts, "the machine's facts")
     return tuple(url for url in (boot.typed_url, facts.url) if url)
+
+
+def _record_query(boot: BootContext) -> RecordQuery | None:
+    """Return how to ask for the publisher's record; None where no server is to be asked.
+
+    A root without an announcing key, or a policy without the finder or without a server, turns
+    the search off: then no server learns which publisher this machine follows.
+    """
+    policy = require(boot.policy, "a policy")
+    rules, chain = policy.discovery, boot.chain
+    if chain is None or WAN not in rules.order or not (rules.routers or rules.gateways):
+        # The Shell searches too, and no root is loaded before the network is up.
+        return None
+    if not chain.announcers:
+        return None
+    return RecordQuery(
+        names=tuple(IpnsName(keyid) for keyid in chain.announcers),
+        routers=rules.routers,
+        gateways=rules.gateways,
+        now=require(boot.now, "the time"),
+        reach=policy.network.reach,
+        redirects=policy.network.redirects,
+        newest=boot.records,
+    )
 
 
 def _newest_manifest(boot: BootContext, channel: str, arch: Arch) -> bytes | None:

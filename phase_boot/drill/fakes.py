@@ -43,6 +43,7 @@ def policy_table(**changes: Any) -> dict[str, Any]:
             "window_seconds": 5,
             "urls": [],
             "candidates": 4,
+            "routers": [],
             "gateways": [],
         },
         "network": {"wait_seconds": 20, "reach": "internet"},

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from phase_boot.drill.sample_manifest import PUBLISHER, encoded
+from phase_boot.drill.sample_record import ANNOUNCER
 from phase_boot.trust.keys import SigningKey
 from phase_boot.trust.root import signed_bytes
 
@@ -53,5 +54,7 @@ def signed_root(body: Mapping[str, object], *keys: SigningKey) -> bytes:
 
 ROOT_1: Final = signed_root(root_document())
 """The publisher publishes `stable`."""
+ROOT_WITH_ANNOUNCER: Final = signed_root(root_document(announcers=[ANNOUNCER.keyid]))
+"""The publisher publishes `stable`, and ANNOUNCER announces where."""
 ROOT_2: Final = signed_root(root_document(2, channels={"stable": channel(NEW_PUBLISHER)}))
 """NEW_PUBLISHER replaces the publisher of `stable`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from phase_boot.adapters.finders.ipns_http import RecordFinder
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_boot import FakeKexec, FakeLoader
@@ -99,6 +100,7 @@ class Scenario:
             network=self.network,
             finders=(
                 self.lan or FakeFinder(self.lan_urls, broken=self.finder_broken),
+                RecordFinder(self.fetcher),
                 FakeFinder([], kind="url"),
                 CachedManifestFinder(),
             ),

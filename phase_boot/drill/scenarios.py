@@ -34,14 +34,17 @@ from phase_boot.drill.sample_manifest import (
     document,
     signed,
 )
-from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_1, ROOT_2
+from phase_boot.drill.sample_record import ANNOUNCER, record
+from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_1, ROOT_2, ROOT_WITH_ANNOUNCER
 from phase_boot.drill.scenario import Scenario
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
+from phase_boot.trust.ipns_name import IpnsName
 
 PEER: Final = "http://10.0.0.9:7000"
+RECORD_PATH: Final = f"routing/v1/ipns/{IpnsName(ANNOUNCER.keyid)}"
 OLD: Final = b"an artifact of an older version " * 100
 OLDER_KERNEL: Final = bzimage(b"kernel of an older version")
 UNSIGNED_KERNEL: Final = bzimage(b"an unsigned kernel")
@@ -88,6 +91,23 @@ def peer_sharing() -> Scenario:
     older, tree = Digest.of(OLDER_KERNEL), build_dag(chunked(OLDER_KERNEL))
     disk.add_file(Folder.ENTRIES, older.hex, OLDER_KERNEL)
     disk.add_file(Folder.INDEXES, f"{older.hex}.{tree.root}", b"".join(tree.car()))
+    return scenario
+
+
+def wan() -> Scenario:
+    """No provider is near: a router has the publisher's IPNS record, which names a mirror.
+
+    Another router answers with a record of a foreign key.
+    """
+    scenario = _scenario("internet", mirror=good_server())
+    scenario.lan_urls = []
+    scenario.platform.trusting(ROOT_WITH_ANNOUNCER)
+    scenario.platform.table["discovery"] |= {
+        "order": ["lan", "wan", "url"],
+        "routers": ["http://router", "http://liar"],
+    }
+    for name, raw in (("router", record()), ("liar", record(key=UNTRUSTED_KEY))):
+        scenario.fetcher.servers[f"http://{name}"] = FakeServer({RECORD_PATH: raw})
     return scenario
 
 
@@ -182,6 +202,7 @@ SCENARIOS: Final[Mapping[str, Callable[[], Scenario]]] = MappingProxyType(
         for scenario in (
             internet,
             peer_sharing,
+            wan,
             local,
             private,
             permanent_address,
@@ -200,6 +221,7 @@ MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "internet": (
             "internet",
             "peer_sharing",
+            "wan",
             "typed_url",
             "shell_actions",
             "chainload",

@@ -47,6 +47,17 @@ class RootFollowed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAccepted(Event):
+    """A newer IPNS record of an announcing key names `url`; `validity` is when it expires."""
+
+    event = "record.accepted"
+    name: str
+    sequence: int
+    validity: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestVerified(Event):
     """A threshold of trusted keys signed this manifest."""
 

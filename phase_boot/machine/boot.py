@@ -22,6 +22,7 @@ from phase_boot.ports.platform import Facts
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.trust.chain import Chain
+from phase_boot.trust.ipns_record import IpnsRecord
 from phase_boot.trust.rollback import RollbackState
 from phase_boot.trust.verify import Verified
 from policies.model import Policy
@@ -91,6 +92,8 @@ class BootContext:
     """The trusted roots; the chain never gets shorter, over retries too."""
     seen: RollbackState = field(default_factory=RollbackState)
     """The highest versions that were seen, below which nothing is accepted."""
+    records: tuple[IpnsRecord, ...] = ()
+    """The newest IPNS record of each announcing key; an older one is not accepted."""
     typed_url: str | None = None
     candidate: Candidate | None = None
     rejected_urls: frozenset[str] = frozenset()

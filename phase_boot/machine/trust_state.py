@@ -1,7 +1,8 @@
 """The trust state on the stick: the roots that were followed, and the versions that were seen.
 
 The files are untrusted: a stored root is verified like one from the network, and a seen version
-counts by its publisher's signatures (`phase_boot.trust.rollback`).
+counts by its publisher's signatures (`phase_boot.trust.rollback`), and an IPNS record by that of
+its announcing key.
 
 `UpdateSession` gives the trust update workflow the documents of one source, and stores its result.
 Verify and `phase-boot fetch` share it. They differ in how a document is requested (once, or with
@@ -26,6 +27,8 @@ from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import root_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.client import Updater
+from phase_boot.trust.ipns_name import IpnsName
+from phase_boot.trust.ipns_record import MAX_RECORD, IpnsRecord, read_record
 from phase_boot.trust.refusals import (
     Refusal,
     StateMissing,
@@ -48,13 +51,20 @@ class TrustState:
     chain: Chain
     seen: RollbackState
     doubts: tuple[Refusal, ...]
+    records: tuple[IpnsRecord, ...] = ()
+    """The newest IPNS record of each announcing key of the newest root; expired ones count too."""
 
 
 def load_trust_state(store: OpenStore, chain: Chain) -> TrustState:
     """Read the roots and the state of ``store``. It never fails: invalid parts become doubts."""
     longer, doubts = _roots(store.state_files, chain)
     seen, reasons = _seen(store, longer)
-    return TrustState(longer, seen, (*doubts, *reasons))
+    records = tuple(
+        record
+        for keyid in longer.announcers
+        if (record := _stored_record(store.state_files, IpnsName(keyid))) is not None
+    )
+    return TrustState(longer, seen, (*doubts, *reasons), records)
 
 
 def keep_root(state_files: StateFiles, version: int, raw: bytes) -> None:
@@ -72,6 +82,27 @@ def keep_seen(state_files: StateFiles, seen: RollbackState, chain: Chain) -> Non
         for known in _stored(state_files, chain).manifests:
             seen = seen.including(known)
         _keep(state_files, STATE, write_state(seen, chain))
+
+
+def keep_record(state_files: StateFiles, record: IpnsRecord) -> None:
+    """Store the newest IPNS record of its name; raise StoreError if the disk failed.
+
+    A newer one that another process stored meanwhile stays.
+    """
+    with state_files.exclusive():
+        known = _stored_record(state_files, record.name)
+        if known is None or record.newer_than(known):
+            state_files.write(_record_name(record.name), record.raw)
+
+
+def _stored_record(state_files: StateFiles, name: IpnsName) -> IpnsRecord | None:
+    """Return the stored record of a name; None if there is none that its key signed."""
+    try:
+        raw = state_files.read(_record_name(name), limit=MAX_RECORD)
+        return None if raw is None else read_record(raw, name)
+    except (StoreError, Refusal):
+        # A writer of the stick can remove the file too, so a damaged one is no evidence.
+        return None
 
 
 def _stored(state_files: StateFiles, chain: Chain) -> RollbackState:
@@ -122,6 +153,10 @@ def _seen(store: OpenStore, chain: Chain) -> tuple[RollbackState, tuple[Refusal,
 
 def _root_name(version: int) -> str:
     return f"root.{version}.json"
+
+
+def _record_name(name: IpnsName) -> str:
+    return f"{name}.ipns-record"
 
 
 Read = Callable[[str], Awaitable[bytes]]

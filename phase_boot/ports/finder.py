@@ -6,14 +6,20 @@ What a finder yields is untrusted: the manifest at the URL is verified.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Protocol
 
 from phase_boot.content.arch import Arch
+from phase_boot.trust.ipns_name import IpnsName
+from phase_boot.trust.ipns_record import IpnsRecord
 from phase_boot.url import BadUrl, Url
+from policies.model import Reach
 
 LAN: Final = "lan"
 """Kind of the finder of providers that are announced on this network."""
+WAN: Final = "wan"
+"""Kind of the finder of what the publisher's IPNS record names."""
 CACHE: Final = "cache"
 """Kind of the finder of the manifest that the store has."""
 SERVICE: Final = "_phase-image._tcp.local."
@@ -24,6 +30,23 @@ MAX_REASONS: Final = 8
 
 class FinderFailed(Exception):
     """The finder does not work; other finders may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordQuery:
+    """Where to ask for the publisher's IPNS record, and what makes one acceptable."""
+
+    names: tuple[IpnsName, ...]
+    """The names of the announcing keys that the newest root delegates."""
+    routers: tuple[str, ...]
+    """Base URLs of delegated routers."""
+    gateways: tuple[str, ...]
+    """Base URLs of trustless gateways, for the record and for the manifest that it names."""
+    now: datetime
+    reach: Reach
+    redirects: int
+    newest: tuple[IpnsRecord, ...] = ()
+    """The newest record of each name that this machine has accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +61,24 @@ class DiscoveryQuery:
     """Manifest URLs of the policy, or one that a person typed."""
     newest_manifest: bytes | None = None
     """The newest manifest in the store."""
+    records: RecordQuery | None = None
+    """None where the root names no announcing key, or the policy no server to ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A URL at which a manifest may be; all fields are untrusted."""
+    """A URL at which a manifest may be; all fields but the record are untrusted."""
 
     url: str
     """URL of the `manifest.json`."""
     finder: str
-    """The kind of the finder that yielded it: `lan`, `url` or `cache`."""
+    """The kind of the finder that yielded it: `lan`, `wan`, `url` or `cache`."""
     document: bytes | None = None
     """The manifest, if the finder has it already."""
     service_name: str = ""
     """Name of the announced service, by which its several addresses count as one source."""
+    record: IpnsRecord | None = field(default=None, hash=False)
+    """The verified record that names the URL."""
 
     def base(self, arch: Arch, channel: str) -> str | None:
         """Return the root of the mirror layout, or None if the URL does not follow it."""

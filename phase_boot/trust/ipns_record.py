@@ -90,13 +90,50 @@ def verify_record(raw: bytes, name: IpnsName, now: datetime) -> IpnsRecord:
     Raises:
         Refusal: the first check that fails.
     """
-    record = _read(raw, name)
+    record = read_record(raw, name)
     if now >= record.validity:
         raise RecordExpired(validity=record.validity, now=now)
     # The difference of two dates cannot overflow; a date plus a span can.
     if record.validity - now > MAX_VALIDITY:
         raise RecordTooFarAhead(validity=record.validity, days=MAX_VALIDITY.days, now=now)
     return record
+
+
+def read_record(raw: bytes, name: IpnsName) -> IpnsRecord:
+    """Return the record in ``raw`` if the key of ``name`` signed it, whatever its validity is.
+
+    Raises:
+        Refusal: it is not a record, or another key signed it.
+    """
+    if len(raw) > MAX_RECORD:
+        raise TooLarge(limit=MAX_RECORD)
+    signature, data = _signed_parts(raw)
+    if not is_signed_by(name.keyid, CONTEXT + data, signature):
+        raise RecordBadSignature(name=name)
+    try:
+        fields = dag_cbor.decode(data)
+    except BadCbor as error:
+        raise RecordNotCanonical(reason=error) from None
+    number_of(fields.get("ValidityType"), "ValidityType", least=_EOL, most=_EOL)
+    return IpnsRecord(
+        name=name,
+        value=matching(_text_of(fields.get("Value"), "Value"), "Value", _VALUE_SHAPE),
+        validity=parsed(_text_of(fields.get("Validity"), "Validity"), "Validity", _parse_validity),
+        sequence=number_of(fields.get("Sequence"), "Sequence", least=0, most=MAX_NUMBER),
+        ttl_seconds=number_of(fields.get("TTL"), "TTL", least=0, most=MAX_NUMBER) / _SECOND,
+        announcement=Announcement.parse(text_of(fields.get(FIELD), FIELD)),
+        raw=raw,
+    )
+
+
+def newest_records(*groups: tuple[IpnsRecord, ...]) -> tuple[IpnsRecord, ...]:
+    """Return the newest record of each name in any of the groups, in the order of their names."""
+    newest: dict[IpnsName, IpnsRecord] = {}
+    for record in (record for group in groups for record in group):
+        known = newest.get(record.name)
+        if known is None or record.newer_than(known):
+            newest[record.name] = record
+    return tuple(sorted(newest.values(), key=lambda record: record.name.keyid))
 
 
 def check_not_replayed(record: IpnsRecord, newest: IpnsRecord | None) -> None:
@@ -154,30 +191,8 @@ def make_record(  # noqa: PLR0913 - each field of the record is one
             _bytes_field(_DATA, data),
         )
     )
-    _read(raw, IpnsName(key.keyid))
+    read_record(raw, IpnsName(key.keyid))
     return raw
-
-
-def _read(raw: bytes, name: IpnsName) -> IpnsRecord:
-    if len(raw) > MAX_RECORD:
-        raise TooLarge(limit=MAX_RECORD)
-    signature, data = _signed_parts(raw)
-    if not is_signed_by(name.keyid, CONTEXT + data, signature):
-        raise RecordBadSignature(name=name)
-    try:
-        fields = dag_cbor.decode(data)
-    except BadCbor as error:
-        raise RecordNotCanonical(reason=error) from None
-    number_of(fields.get("ValidityType"), "ValidityType", least=_EOL, most=_EOL)
-    return IpnsRecord(
-        name=name,
-        value=matching(_text_of(fields.get("Value"), "Value"), "Value", _VALUE_SHAPE),
-        validity=parsed(_text_of(fields.get("Validity"), "Validity"), "Validity", _parse_validity),
-        sequence=number_of(fields.get("Sequence"), "Sequence", least=0, most=MAX_NUMBER),
-        ttl_seconds=number_of(fields.get("TTL"), "TTL", least=0, most=MAX_NUMBER) / _SECOND,
-        announcement=Announcement.parse(text_of(fields.get(FIELD), FIELD)),
-        raw=raw,
-    )
 
 
 def _signed_parts(raw: bytes) -> tuple[bytes, bytes]:

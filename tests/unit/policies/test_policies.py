@@ -120,8 +120,7 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
         (("trust", "threshold"), 2, "threshold is 2"),
         (("discovery", "order"), [], "at least one"),
         (("discovery", "order"), ["lan", "lan"], "at most once"),
-        (("discovery", "order"), ["moon"], "use each of lan, url, cache"),
-        (("discovery", "order"), ["lan", "wan"], 'discovery.order: .*; remove "wan"'),
+        (("discovery", "order"), ["moon"], "use each of lan, wan, url, cache"),
         (("allow_tor",), True, "allow_tor: .* does not use Tor yet; set it to false"),
         (("allow_tor",), 0, "not true or false"),
         (("discovery", "gateways"), "http://gate", "not an array"),
@@ -137,6 +136,9 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
         (("discovery", "gateways"), ["http://gate/\n"], "no base URL of a gateway"),
         (("discovery", "gateways"), ["http://gate/ipfs/"], "what stands before /ipfs"),
         (("discovery", "gateways"), [f"http://g{n}" for n in range(17)], "name 16 at most"),
+        (("discovery", "routers"), ["router.example"], "no base URL of a router"),
+        (("discovery", "routers"), ["http://router/routing/v1"], "what stands before /routing/v1"),
+        (("discovery", "routers"), [f"http://r{n}" for n in range(9)], "name 8 at most"),
         (("limits", "attempts"), 0, "0 is below 1"),
         (("limits",), [], "not a table"),
         (("shell", "root"), 1, "shell.root: 1 is not true or false"),
@@ -163,10 +165,18 @@ def test_a_missing_key_is_refused_and_named(key: str) -> None:
         policy_from(table)
 
 
-def test_a_table_without_its_gateways_is_refused_and_the_key_named() -> None:
+@pytest.mark.parametrize("key", sorted(policy_table()["discovery"]))
+def test_a_missing_key_of_the_discovery_is_refused_and_named(key: str) -> None:
     table = deepcopy(policy_table())
-    del table["discovery"]["gateways"]
-    with pytest.raises(PolicyError, match=r"discovery\.gateways: missing"):
+    del table["discovery"][key]
+    with pytest.raises(PolicyError, match=rf"discovery\.{key}: missing"):
+        policy_from(table)
+
+
+def test_local_mode_with_a_search_beyond_the_lan_is_refused() -> None:
+    table = policy_table(mode="local", network={"wait_seconds": 20, "reach": "lan"})
+    table["discovery"] = {**table["discovery"], "order": ["lan", "wan"]}
+    with pytest.raises(PolicyError, match="Local mode never leaves the LAN"):
         policy_from(table)
 
 
@@ -181,12 +191,16 @@ def test_gateways_are_read_without_the_slash_at_their_ends_and_once_each() -> No
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_shipped_policies_name_no_gateway_and_a_site_may(mode: Mode, tmp_path: Path) -> None:
+def test_the_shipped_policies_name_no_router_and_no_gateway_and_a_site_may(
+    mode: Mode, tmp_path: Path
+) -> None:
     path = tmp_path / "policy.toml"
-    for gateways in ((), ("https://gate.example",)):
-        whom, places = StaticKeys((PUBLISHER.keyid,)), SourceUrls(gateways=gateways)
+    for servers in ((), ("https://server.example",)):
+        whom = StaticKeys((PUBLISHER.keyid,))
+        places = SourceUrls(routers=servers, gateways=servers)
         path.write_text(render_policy(mode, trust=whom, channel="stable", sources=places))
-        assert read_policy(path).discovery.gateways == gateways
+        rules = read_policy(path).discovery
+        assert (rules.routers, rules.gateways) == (servers, servers)
 
 
 def test_private_mode_with_a_cache_is_refused() -> None:

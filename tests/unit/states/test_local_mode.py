@@ -34,6 +34,7 @@ def table(**changes: Any) -> dict[str, Any]:
             "window_seconds": 5,
             "urls": [],
             "candidates": 4,
+            "routers": [],
             "gateways": [],
         },
         "network": {"wait_seconds": 20, "reach": "lan"},

@@ -24,6 +24,8 @@ from phase_boot.trust.ipns_record import (
     IpnsRecord,
     check_not_replayed,
     make_record,
+    newest_records,
+    read_record,
     verify_record,
 )
 from phase_boot.trust.keys import is_signed_by
@@ -337,6 +339,27 @@ def test_a_record_is_valid_until_its_validity(late: timedelta) -> None:
         f"The IPNS record was valid until 2025-11-22T00:00:00Z and it is {VALIDITY + late:%Y-%m-%d}"
     )
     assert not refused.value.ban_source
+
+
+def test_an_expired_record_is_read_as_a_floor_and_a_forged_one_is_not() -> None:
+    expired = record(validity=NOW - timedelta(days=400))
+    assert read_record(expired, NAME).sequence == 7
+    with pytest.raises(RecordBadSignature):
+        read_record(record(OTHER_KEY), NAME)
+
+
+def test_of_several_records_the_newest_of_each_name_is_kept() -> None:
+    low, high = verified(record(sequence=7)), verified(record(sequence=8))
+    later = verified(record(sequence=8, validity=VALIDITY + SECOND))
+    other = verify_record(record(OTHER_KEY, sequence=1), IpnsName(OTHER_KEY.keyid), NOW)
+    assert newest_records() == ()
+    assert newest_records((low, high)) == newest_records((high,), (low,)) == (high,)
+    assert newest_records((high,), (later, other)) == newest_records((other, later), (low,))
+    assert {each.name: each for each in newest_records((high,), (later, other))} == {
+        NAME: later,
+        other.name: other,
+    }
+    assert newest_records((high,), (high,)) == (high,)
 
 
 def test_a_validity_of_more_than_a_year_ahead_is_refused() -> None:

@@ -1,0 +1,131 @@
+"""Boots that find their version by the publisher's IPNS record."""
+
+from __future__ import annotations
+
+import pytest
+
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.download.gateway_source import block_path
+from phase_boot.drill.fake_servers import (
+    FakeServer,
+    gateway_with_chunks,
+    good_server,
+    server_with_chunks,
+)
+from phase_boot.drill.fakes import FakeCache
+from phase_boot.drill.sample_manifest import UNTRUSTED_KEY
+from phase_boot.drill.sample_record import ANNOUNCER, announcement, record
+from phase_boot.drill.sample_root import root_document, signed_root
+from phase_boot.drill.scenario import Scenario
+from phase_boot.drill.scenarios import RECORD_PATH, wan
+from phase_boot.machine.graph import State
+from phase_boot.trust.ipns_name import IpnsName
+
+STORED = f"{IpnsName(ANNOUNCER.keyid)}.ipns-record"
+ROUTER = "http://router"
+
+
+def with_record(raw: bytes, cache: FakeCache | None = None) -> Scenario:
+    scenario = wan()
+    scenario.fetcher.servers[ROUTER] = FakeServer({RECORD_PATH: raw})
+    scenario.cache = cache or FakeCache()
+    return scenario
+
+
+def finders(scenario: Scenario) -> list[str]:
+    return [event["finder"] for event in scenario.of("candidate.found")]
+
+
+def test_a_record_of_a_router_leads_to_the_mirror_and_is_kept() -> None:
+    scenario = with_record(record(sequence=7))
+    assert scenario.run() is State.TARGET
+    assert finders(scenario) == ["wan"]
+    (accepted,) = scenario.of("record.accepted")
+    assert accepted["sequence"] == 7
+    assert scenario.cache.state_files.files[STORED] == record(sequence=7)
+
+
+def test_an_older_record_is_not_accepted_by_a_later_boot() -> None:
+    first = with_record(record(sequence=9))
+    assert first.run() is State.TARGET
+    later = with_record(record(sequence=8), first.cache)
+    assert later.run() is State.OFF
+    assert finders(later) == []
+    assert later.cache.state_files.files[STORED] == record(sequence=9)
+
+
+def test_the_largest_sequence_of_a_stolen_key_ends_with_the_next_root() -> None:
+    stolen = with_record(record(sequence=2**63 - 1))
+    assert stolen.run() is State.TARGET
+    successor = root_document(announcers=[UNTRUSTED_KEY.keyid])
+    scenario = with_record(record(), stolen.cache)
+    scenario.platform.trusting(signed_root(successor))
+    path = f"routing/v1/ipns/{IpnsName(UNTRUSTED_KEY.keyid)}"
+    fresh = record(key=UNTRUSTED_KEY, sequence=1)
+    scenario.fetcher.servers[ROUTER] = FakeServer({path: fresh})
+    assert scenario.run() is State.TARGET
+    assert finders(scenario) == ["wan"]
+
+
+def test_a_kept_record_that_the_announcing_key_did_not_sign_counts_for_nothing() -> None:
+    cache = FakeCache()
+    cache.state_files.files[STORED] = record(key=UNTRUSTED_KEY, sequence=100)
+    scenario = with_record(record(sequence=7), cache)
+    assert scenario.run() is State.TARGET
+    assert cache.state_files.files[STORED] == record(sequence=7)
+
+
+def test_a_record_is_not_kept_on_cache_in_private() -> None:
+    scenario = with_record(record())
+    scenario.platform.table |= {"mode": "private", "cache_enabled": False}
+    assert scenario.run() is State.TARGET
+    assert finders(scenario) == ["wan"]
+    assert STORED not in scenario.cache.state_files.files
+
+
+def test_a_provider_of_this_network_is_preferred_to_a_record() -> None:
+    scenario = with_record(record())
+    scenario.lan_urls = [scenario.fetcher.manifest_url("mirror")]
+    assert scenario.run() is State.TARGET
+    assert finders(scenario) == ["lan"]
+    assert scenario.of("record.accepted") == []
+
+
+def test_without_an_announcing_key_no_router_is_asked() -> None:
+    scenario = with_record(record())
+    scenario.platform.trusting(signed_root(root_document()))
+    assert scenario.run() is State.OFF
+    assert not scenario.fetcher.servers[ROUTER].requests
+
+
+def test_a_record_whose_mirror_is_gone_leads_to_the_manifest_by_its_cid() -> None:
+    mirror, gateway = server_with_chunks(), gateway_with_chunks()
+    manifest = mirror.files["stable/amd64/manifest.json"]
+    cid = Cid.of(Codec.RAW, manifest)
+    scenario = with_record(record(announcement=announcement(mirrors=(), cid=cid)))
+    scenario.fetcher.servers["http://gate"] = gateway
+    scenario.platform.table["discovery"]["gateways"] = ["http://gate"]
+    gateway.files[block_path(cid)] = manifest
+    del scenario.fetcher.servers["http://mirror"]
+    assert scenario.run() is State.TARGET
+    assert {event["source"] for event in scenario.of("fetch.done")} == {"http://gate"}
+
+
+@pytest.mark.parametrize("raw", [b"", b"delegate error", bytes(20_000)], ids=["", "text", "large"])
+def test_a_router_without_a_record_ends_in_the_shell_and_is_named(raw: bytes) -> None:
+    scenario = with_record(raw)
+    assert scenario.run() is State.OFF
+    assert finders(scenario) == []
+    ignored = " ".join(event["reason"] for event in scenario.of("finder.ignored"))
+    assert ROUTER in ignored
+
+
+def test_a_record_never_makes_a_manifest_good() -> None:
+    scenario = with_record(record())
+    mirror = good_server()
+    forged = mirror.files["stable/amd64/manifest.json"].replace(b"quiet", b"evil ")
+    mirror.files["stable/amd64/manifest.json"] = forged
+    scenario.fetcher.servers["http://mirror"] = mirror
+    assert scenario.run() is State.OFF
+    assert scenario.kexec.kernel is None
+    assert {event["code"] for event in scenario.of("candidate.refused")} == {"signature.bad"}
