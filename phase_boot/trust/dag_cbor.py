@@ -85,7 +85,7 @@ class _Reader:
             return kind, short
         if short > _LONGEST:
             raise BadCbor("an indefinite length")
-        number = int.from_bytes(self._take(1 << short - _IMMEDIATE), "big")
+        number = int.from_bytes(self._take(1 << short - _IMMEDIATE))
         if _head(kind, number) != self._data[start : self._at]:
             raise BadCbor("a number or length that is not in its shortest form")
         return kind, number
@@ -137,10 +137,10 @@ def _encoded(value: Value) -> bytes:
 
 
 def _head(kind: int, number: int) -> bytes:
-    """Return the shortest head of an item."""
+    """Return the shortest head of an item; its number is in network byte order."""
     if not 0 <= number < LIMIT:
         raise ValueError(f"{number} is not a whole number from 0 to 2^64 - 1")
     if number < _IMMEDIATE:
         return bytes((kind << 5 | number,))
     size = next(size for size in (1, 2, 4, 8) if number < 1 << 8 * size)
-    return bytes((kind << 5 | _IMMEDIATE - 1 + size.bit_length(),)) + number.to_bytes(size, "big")
+    return bytes((kind << 5 | _IMMEDIATE - 1 + size.bit_length(),)) + number.to_bytes(size)

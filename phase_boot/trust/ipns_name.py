@@ -42,8 +42,8 @@ class IpnsName:
         """Read the base36 form; raise ValueError for any other, and for keys of another type."""
         if not _SHAPE.fullmatch(text):
             raise ValueError(f"an IPNS name is k and {NAME_CHARACTERS - 1} characters of base36")
-        # 61 digits of base 36 are less than 40 bytes can hold.
-        data = int(text.removeprefix(_BASE36), 36).to_bytes(_NAME_BYTES, "big")
+        # In network byte order; 61 digits of base 36 are less than 40 bytes can hold.
+        data = int(text.removeprefix(_BASE36), 36).to_bytes(_NAME_BYTES)
         head = _CID + _PEER
         if not data.startswith(head):
             raise ValueError("an IPNS name is of an ed25519 key, so it starts with k51")
@@ -59,7 +59,7 @@ class IpnsName:
         return _PEER + bytes.fromhex(self.keyid.removeprefix(KEYID_PREFIX))
 
     def __str__(self) -> str:
-        number, digits = int.from_bytes(_CID + self._peer_id, "big"), ""
+        number, digits = int.from_bytes(_CID + self._peer_id), ""
         while number:
             number, digit = divmod(number, len(_DIGITS))
             digits = _DIGITS[digit] + digits

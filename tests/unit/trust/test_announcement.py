@@ -21,6 +21,7 @@ from phase_boot.trust.strict_json import canonical
 from tests.support.ipns_records import MANIFEST_CID, MIRROR, PROVIDER, announcement, place
 
 NAME = "stable/amd64"
+BAD_CHANNELS = ("/amd64", "Stable/amd64", "a" * 33 + "/amd64")
 
 
 def text_of(**changes: Any) -> str:
@@ -118,13 +119,18 @@ def test_a_field_that_is_not_usable_is_named(
 @pytest.mark.parametrize(
     "name",
     [
-        *("", "stable", "stable/", "/amd64", "Stable/amd64", "stable/AMD64", "a/b/amd64"),
-        *("stable/amd64/", "stable/" + "a" * 33, "a" * 33 + "/amd64", "stable/riscv 64"),
+        *("", "stable", "stable/", "stable/AMD64", "a/b/amd64", "stable/amd64/"),
+        *("stable/" + "a" * 33, "stable/riscv 64", *BAD_CHANNELS),
     ],
 )
 def test_a_place_without_a_channel_or_an_architecture_is_refused(name: str) -> None:
-    with pytest.raises(BadField):
-        Announcement.parse(canonical({name: place().table()}).decode())
+    text = canonical({name: place().table()}).decode()
+    reason = "a channel is 1 to 32" if name in BAD_CHANNELS else "a place is named by a channel, a"
+    assert_refused(text, reason, f"_phase_boot.{name}")
+
+
+def test_a_place_that_is_no_object_is_refused() -> None:
+    assert_refused('{"stable/amd64":7}', "not an object", f"_phase_boot.{NAME}")
 
 
 def test_a_defect_of_a_place_of_an_unknown_architecture_counts_too() -> None:
@@ -137,7 +143,6 @@ def test_a_defect_of_a_place_of_an_unknown_architecture_counts_too() -> None:
     [
         ("", "document.not-json"),
         ("[]", "document.not-json"),
-        ('{"stable/amd64":7}', "not an object"),
         ('{"a":1,"a":1}', "document.duplicate-key"),
         ('{"a":1.5}', "document.not-an-integer"),
         ('{"a":' + "[" * 8 + "]" * 8 + "}", "document.too-deep"),
@@ -153,5 +158,5 @@ def test_a_defect_of_a_place_of_an_unknown_architecture_counts_too() -> None:
 def test_a_text_that_is_no_canonical_object_is_refused(text: str, reason: str) -> None:
     with pytest.raises(BadField) as refused:
         Announcement.parse(text)
-    assert f"({reason}" in str(refused.value)
+    assert str(refused.value).startswith(f"The field _phase_boot is not usable ({reason}")
     assert not refused.value.ban_source

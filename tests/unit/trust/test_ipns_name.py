@@ -63,7 +63,7 @@ def test_every_key_has_a_name_that_is_read_back(key: bytes) -> None:
     ],
 )
 def test_another_spelling_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="an IPNS name is"):
+    with pytest.raises(ValueError, match=r"^an IPNS name is (k and 61 characters|of an ed25519)"):
         IpnsName.parse(text)
 
 
@@ -79,7 +79,9 @@ def test_another_spelling_is_refused(text: str) -> None:
     ],
 )
 def test_a_key_of_another_type_is_refused(head: str) -> None:
-    with pytest.raises(ValueError, match="of an ed25519 key"):
+    with pytest.raises(
+        ValueError, match=r"^an IPNS name is of an ed25519 key, so it starts with k51$"
+    ):
         IpnsName.parse(spelled(bytes.fromhex(head) + KEY))
 
 
