@@ -50,6 +50,7 @@ SEED: Final = Packing(
     commands=False,
     forbidden=(
         "image",
+        "phase_boot.announce",
         "phase_boot.app.prefetch",
         "phase_boot.content.chunker",
         "phase_boot.drill",

@@ -10,6 +10,13 @@ PROGRAM: Final = "/usr/sbin/nginx"
 """Its path in Debian; the PATH of an ordinary user leaves this folder out."""
 LOG: Final = "nginx.log"
 """Name of the error log in the folder."""
+RECORD_LOCATION: Final = """\
+location ~ ^/(routing/v1/)?ipns/ {
+    default_type application/vnd.ipfs.ipns-record;
+    add_header Cache-Control "public, max-age=300";
+}
+"""
+"""Directives with which a server of a SITE sends its IPNS records (docs/mirrors.md)."""
 _TEMPORARY: Final = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 

@@ -37,6 +37,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "phase_boot.publish.commands:add_publish",
             "add a signed version of an OS to a SITE",
         ),
+        "announce": (
+            "phase_boot.announce.commands:add_announce",
+            "sign the IPNS record of a SITE and send it to routers",
+        ),
         "sign": (
             "phase_boot.publish.commands:add_sign",
             "show a manifest and sign it, without its artifacts",
@@ -101,7 +105,7 @@ _WITHOUT_OPTIONS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
 """Command lines of systemd units: importing argparse takes as long as a state of the machine."""
 NOT_IN_SEED: Final = (
     *("phase_boot.cli", "phase_boot.provider.commands"),
-    *("phase_boot.publish", "phase_boot.plasma", "phase_boot.drill"),
+    *("phase_boot.publish", "phase_boot.announce", "phase_boot.plasma", "phase_boot.drill"),
 )
 """Packages that the seed lacks, except for the modules that `image.packed_modules` packs."""
 

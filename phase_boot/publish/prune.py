@@ -1,7 +1,8 @@
 """Removing the artifacts and chunk lists of a SITE that no manifest names any more.
 
 The published manifest, the draft and the newest kept manifests of each channel and architecture
-are taken into account. Roots, receipts and the kept manifests themselves are never removed.
+are taken into account. Roots, IPNS records, receipts and the kept manifests themselves are never
+removed.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from phase_boot.trust.fields import parse_channel
+from phase_boot.trust.ipns_name import IpnsName
 
 MANIFEST: Final = "manifest.json"
 ROOTS: Final = "root"
@@ -19,6 +20,13 @@ RECEIPTS: Final = "receipts"
 """Receipts of machines that booted, one folder for each node; not part of a mirror."""
 ANNOUNCE: Final = "announce"
 """The path of the tracker of a provider, to which peers announce; not part of a mirror."""
+RECORDS: Final = ("routing/v1/ipns", "ipns")
+"""Folders of the IPNS records: the paths of the delegated routing API and of a gateway.
+
+Both hold the same bytes, so that a plain web server answers clients of either.
+"""
+RECORD_TYPE: Final = "application/vnd.ipfs.ipns-record"
+"""Media type under which a server sends an IPNS record."""
 _ROOT: Final = re.compile(rf"{ROOTS}/([1-9][0-9]{{0,9}})\.json")
 
 
@@ -48,6 +56,11 @@ def entry_path(digest: Digest) -> str:
 def dag_path(root: Cid) -> str:
     """Return the path of the CAR of interior nodes of a file below the root of a mirror."""
     return f"{DAGS}/{root}{_CAR}"
+
+
+def record_paths(name: IpnsName) -> tuple[str, ...]:
+    """Return the paths of the IPNS record of ``name`` below the root of a mirror."""
+    return tuple(f"{folder}/{name}" for folder in RECORDS)
 
 
 def read_manifest_path(path: str) -> tuple[str, Arch] | None:
@@ -85,5 +98,16 @@ def read_dag_path(path: str) -> Cid | None:
         return None
     try:
         return Cid.parse(name.removesuffix(_CAR))
+    except ValueError:
+        return None
+
+
+def read_record_path(path: str) -> IpnsName | None:
+    """Return the name of the IPNS record at this path, or None."""
+    folder, _, name = path.rpartition("/")
+    if folder not in RECORDS:
+        return None
+    try:
+        return IpnsName.parse(name)
     except ValueError:
         return None

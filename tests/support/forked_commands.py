@@ -124,6 +124,7 @@ def _place(number: int, opened: int) -> None:
 def main() -> int:
     """Run every case of a file and write the outcomes to another."""
     import image.cli  # noqa: F401, PLC0415 - once, before the forks
+    import phase_boot.announce.actions  # noqa: PLC0415 - the same
     import phase_boot.app.prefetch  # noqa: PLC0415 - the same
     import phase_boot.drill.cli  # noqa: PLC0415 - the same
     import phase_boot.plasma.boot_jobs  # noqa: PLC0415 - the same

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from image.lab.nginx import nginx_configuration
+from image.lab.nginx import RECORD_LOCATION, nginx_configuration
 from tests.support.required_programs import needed
 
 
@@ -30,6 +30,25 @@ class Real:
     manners: tuple[str, ...]
 
 
+CADDY_RECORDS = """\
+@records path /routing/v1/ipns/* /ipns/*
+header @records Content-Type application/vnd.ipfs.ipns-record
+header @records Cache-Control "public, max-age=300"
+"""
+LIGHTTPD_RECORDS = """\
+$HTTP["url"] =~ "^/(routing/v1/)?ipns/" {
+    mimetype.assign = ( "" => "application/vnd.ipfs.ipns-record" )
+    setenv.add-response-header = ( "Cache-Control" => "public, max-age=300" )
+}
+"""
+"""How these servers send IPNS records, as docs/mirrors.md says."""
+
+
+def indented(lines: str) -> str:
+    """Return lines to be put into a text that is dedented by 8 or 12 columns."""
+    return lines.rstrip().replace("\n", f"\n{' ' * 12}")
+
+
 def nginx(site: Path, port: int, other: int) -> str:
     http = f"""\
         access_log off;
@@ -37,6 +56,7 @@ def nginx(site: Path, port: int, other: int) -> str:
             listen 127.0.0.1:{port};
             listen 127.0.0.1:{other};
             root {site};
+            {" ".join(RECORD_LOCATION.split())}
             location /whole/ {{ alias {site}/; max_ranges 0; }}
             location /packed/ {{ alias {site}/; gzip_static always; max_ranges 0; }}
             location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
@@ -61,6 +81,7 @@ def caddy(site: Path, port: int, other: int) -> str:
         http://127.0.0.1:{port}, http://127.0.0.1:{other} {{
             bind 127.0.0.1
             root * {site}
+            {indented(CADDY_RECORDS)}
             @moved path_regexp moved ^/moved/(.*)$
             redir @moved /{{re.moved.1}} 302
             @away path_regexp away ^/away/(.*)$
@@ -88,13 +109,14 @@ def lighttpd(site: Path, port: int, other: int) -> str:
         server.document-root = "{site}"
         server.bind = "127.0.0.1"
         server.port = {port}
-        server.modules = ( "mod_redirect", "mod_alias", "mod_access" )
+        server.modules = ( "mod_redirect", "mod_alias", "mod_access", "mod_setenv" )
         $SERVER["socket"] == "127.0.0.1:{other}" {{ }}
         alias.url = ( "/whole/" => "{site}/", "/signed/" => "{site}/" )
         url.redirect = (
             "^/moved/(.*)$" => "/$1",
             "^/away/(.*)$" => "http://127.0.0.1:{other}/$1"
         )
+        {indented(LIGHTTPD_RECORDS)}
         $HTTP["url"] =~ "^/whole/" {{ server.range-requests = "disable" }}
         $HTTP["url"] =~ "^/signed/" {{
             $HTTP["querystring"] != "sig=a%2Fb" {{ url.access-deny = ( "" ) }}

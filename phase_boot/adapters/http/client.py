@@ -117,10 +117,12 @@ class Client:
         body: bytes | None,
         *,
         check: Callable[[str], None],
+        method: str | None = None,
     ) -> AsyncIterator[Response]:
-        """Request the current URL of ``redirects``.
+        """Request the current URL of ``redirects``, by GET, or by POST if there is a body.
 
-        ``check`` raises FetchFailed for a forbidden host, which may also be a proxy.
+        ``check`` raises FetchFailed for a forbidden host, which may also be a proxy; ``method``
+        names another method.
 
         Raises:
             FetchFailed: there is no response.
@@ -139,7 +141,7 @@ class Client:
             context = await self._certificates() if redirects.url.scheme == "https" else True
             try:
                 response = await session.request(
-                    "GET" if body is None else "POST",
+                    method or ("GET" if body is None else "POST"),
                     target,
                     data=body,
                     headers=headers,

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,7 +15,11 @@ from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from phase_boot.safefs.beneath import open_beneath
+from phase_boot.store.layout import RECORD_TYPE
+from phase_boot.trust.ipns_name import IpnsName
+from phase_boot.trust.ipns_record import MAX_RECORD, verify_record
 from phase_boot.trust.manifest import Manifest
+from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import MAX_BYTES
 
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
@@ -88,6 +93,29 @@ def document_file(file: BufferedReader | BytesIO) -> ServedFile | None:
         return None
     etag = hashlib.file_digest(file, "sha256").hexdigest()
     return ServedFile(file, size, f'"{etag}"', "application/json", "no-cache")
+
+
+def record_file(file: BufferedReader, name: IpnsName, now: datetime) -> ServedFile | None:
+    """Return an IPNS record as a served file, or None if it exceeds MAX_RECORD.
+
+    A record that no client would accept is served too, and not cached: the client names its fault.
+    """
+    with file:
+        raw = file.read(MAX_RECORD + 1)
+    if len(raw) > MAX_RECORD:
+        return None
+    etag = f'"{Digest.of(raw).hex}"'
+    return ServedFile(BytesIO(raw), len(raw), etag, RECORD_TYPE, _record_cache(raw, name, now))
+
+
+def _record_cache(raw: bytes, name: IpnsName, now: datetime) -> str:
+    """Return the Cache-Control of a record: its TTL, which ends with its validity."""
+    try:
+        record = verify_record(raw, name, now)
+    except Refusal:
+        return "no-cache"
+    seconds = min(record.ttl_seconds, (record.validity - now).total_seconds())
+    return f"public, max-age={int(seconds)}"
 
 
 def open_if_regular(root: Path, path: str) -> BufferedReader | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from phase_boot.content.arch import Arch
@@ -17,12 +18,14 @@ from phase_boot.provider.backends.backend import (
     dags_in,
     document_file,
     open_if_regular,
+    record_file,
 )
 from phase_boot.store.layout import (
     manifest_path,
     read_dag_path,
     read_entry_path,
     read_manifest_path,
+    read_record_path,
     read_root_path,
 )
 from phase_boot.trust.fields import parse_channel
@@ -58,14 +61,16 @@ def open_served(root: Path, path: str) -> ServedFile | None:
 
     The path is neither decoded nor normalised: it matches the layout exactly, or nothing.
     """
-    digest, dag = read_entry_path(path), read_dag_path(path)
-    if digest is None and dag is None and not _is_document_path(path):
+    digest, dag, name = read_entry_path(path), read_dag_path(path), read_record_path(path)
+    if not (digest or dag or name or _is_document_path(path)):
         return None
     file = open_if_regular(root, path)
     if file is None:
         return None
     if dag is not None:
         return dag_index_file(file, dag)
+    if name is not None:
+        return record_file(file, name, datetime.now(UTC))
     return document_file(file) if digest is None else artifact_file(file, digest)
 
 

@@ -173,7 +173,7 @@ def _negotiate(request: GatewayRequest) -> _ResponseFormat:
         for name in ("version", "order", "dups")
         if f"car-{name}" in request.query
     }
-    accepted = dict(_parse_accept(request.accept[:MAX_ACCEPT]))
+    accepted = dict(parse_accept(request.accept))
     form = request.query.get("format")
     if form is not None:
         if form not in offered:
@@ -185,10 +185,13 @@ def _negotiate(request: GatewayRequest) -> _ResponseFormat:
     raise _Refused(NOT_ACCEPTABLE, f"The Accept header must allow {RAW_TYPE} or {CAR_TYPE}.")
 
 
-def _parse_accept(header: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each accepted type with its parameters, by descending quality value."""
+def parse_accept(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each accepted type with its parameters, by descending quality value.
+
+    Only the first `MAX_ACCEPT` characters are read.
+    """
     found = []
-    for part in header.split(","):
+    for part in header[:MAX_ACCEPT].split(","):
         kind, *rest = (word.strip() for word in part.split(";"))
         pairs = (word.partition("=") for word in rest)
         parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}

@@ -15,6 +15,7 @@ from aiohttp import web
 from phase_boot.provider.backends.backend import Backend, ServedFile
 from phase_boot.provider.events import Emit, ReceiptKept, RequestAnswered
 from phase_boot.provider.gateway.block_index import BlockGone, BlockIndex
+from phase_boot.provider.gateway.record_format import FORMAT, IPNS_PREFIX, wants_record
 from phase_boot.provider.gateway.trustless_gateway import PREFIX, GatewayRequest, TrustlessGateway
 from phase_boot.provider.http.ranges import HttpRange, RangeNotSatisfiable, parse_range
 from phase_boot.provider.limits import Limits
@@ -30,6 +31,7 @@ _PARTIAL: Final = 206
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
 _METHOD_NOT_ALLOWED: Final = 405
+_NOT_ACCEPTABLE: Final = 406
 _TIMEOUT: Final = 408
 _TOO_LARGE: Final = 413
 _RANGE_NOT_SATISFIABLE: Final = 416
@@ -128,6 +130,15 @@ class RequestHandler:
             return await self._health(stats)
         if path.startswith(PREFIX):
             return await self._serve_gateway(request, path.removeprefix(PREFIX), stats)
+        return await self._serve_path(request, path, stats)
+
+    async def _serve_path(
+        self, request: web.BaseRequest, path: str, stats: _RequestStats
+    ) -> web.StreamResponse:
+        """Serve the file that the mirror layout has at ``path``."""
+        if path.startswith(IPNS_PREFIX) and not _wants_record(request):
+            text = f"Only the IPNS record is served here: add ?format={FORMAT}."
+            return _text_response(stats, _NOT_ACCEPTABLE, text)
         served = await asyncio.to_thread(self._backend.open, path)
         if served is None:
             return _text_response(stats, _NOT_FOUND, "This provider has no such file.")
@@ -360,6 +371,10 @@ def _read_batch(pieces: Iterator[bytes], count: int) -> bytes:
         if len(data) >= count:
             break
     return bytes(data)
+
+
+def _wants_record(request: web.BaseRequest) -> bool:
+    return wants_record(request.rel_url.query, request.headers.get("Accept", ""))
 
 
 def _if_none_match(request: web.BaseRequest) -> tuple[str, ...]:

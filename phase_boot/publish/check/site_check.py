@@ -20,6 +20,7 @@ from phase_boot.publish.check.handoff_check import (
     handoff_warnings,
 )
 from phase_boot.publish.check.image_check import UnbootableError, boot_warnings
+from phase_boot.publish.check.record_check import check_record, record_files
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.roots.folder import build_chain, read_roots
 from phase_boot.store.layout import ENTRIES, MANIFEST, dag_path, entry_path, read_manifest_path
@@ -139,8 +140,18 @@ def _check_site(root: Path, terms: Terms) -> Iterator[Finding]:
         if actual != name:
             text = f"has the sha256 {actual}" if actual else "is not a plain file"
             yield Finding(f"{ENTRIES}/{ascii(name)[1:-1]}", good=False, text=text)
+    yield from _check_records(root, terms)
     if not found:
         yield Finding(str(root), good=False, text="has no <channel>/<arch>/manifest.json")
+
+
+def _check_records(root: Path, terms: Terms) -> Iterator[Finding]:
+    """Yield the findings about the IPNS records of a SITE, whose paths are untrusted text."""
+    for path in record_files(root):
+        checked, subject = check_record(root, path, terms.chain, terms.now), ascii(path)[1:-1]
+        yield Finding(subject, good=checked.good, text=checked.text)
+        for sentence in checked.warnings:
+            yield Finding(subject, good=True, text=f"warning: {sentence}")
 
 
 def _check_handoff(subject: str, manifest: Manifest) -> Iterator[Finding]:

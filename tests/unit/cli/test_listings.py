@@ -14,6 +14,7 @@ from phase_boot.trust.refusals import REFUSALS
 from tests.support.provider import make_site
 
 LISTINGS = {
+    "announce",
     "plasma ls",
     "plasma verify",
     "prune",

@@ -11,7 +11,7 @@ import pytest
 
 from phase_boot.cli import main as cli
 
-LEFT_OUT = ("publish", "plasma", "drill")
+LEFT_OUT = ("announce", "publish", "plasma", "drill")
 """Rooms that are not in the seed's image."""
 SEED = """
 import importlib.abc, sys
@@ -19,7 +19,7 @@ import importlib.abc, sys
 class Hide(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         room = name.split(".")[1:2]
-        if name.startswith("phase_boot.") and room[0] in ("publish", "plasma", "drill"):
+        if name.startswith("phase_boot.") and room[0] in ("announce", "publish", "plasma", "drill"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Hide())
@@ -75,9 +75,11 @@ def test_the_help_of_the_daemon_loads_no_other_room() -> None:
     assert rooms == {"app", "cli", "cli_support"}
 
 
-@pytest.mark.parametrize("words", [("key", "new", "--help"), ("publish", "--help")])
+@pytest.mark.parametrize(
+    "words", [("key", "new", "--help"), ("publish", "--help"), ("announce", "--help")]
+)
 def test_the_help_of_the_publisher_opens_no_key(words: tuple[str, ...]) -> None:
-    assert not loaded(*words) & {"nacl", "numpy", "phase_boot.publish.actions"}
+    assert not loaded(*words) & {"aiohttp", "nacl", "numpy", "phase_boot.publish.actions"}
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))

@@ -1,0 +1,123 @@
+"""`phase-boot announce`: reads the options, signs or compares, and prints one line a place."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from phase_boot.adapters.http.exchange import Answer
+from phase_boot.adapters.http.response import OK
+from phase_boot.announce.rounds import visit
+from phase_boot.announce.servers import Kind, Limits, Server
+from phase_boot.announce.sighting import Sighting, State, judge
+from phase_boot.announce.site_record import (
+    Announced,
+    Terms,
+    announce_site,
+    newest_record,
+    site_chain,
+)
+from phase_boot.publish.arguments import read_as
+from phase_boot.publish.errors import PublishError, UsageError
+from phase_boot.publish.keys.keyfile import read_key
+from phase_boot.publish.keys.passphrase import from_files
+from phase_boot.store.layout import RECORD_TYPE
+from phase_boot.trust.announcement import MAX_MIRRORS
+from phase_boot.trust.fields import parse_mirror
+from phase_boot.trust.ipns_name import IpnsName
+from phase_boot.trust.ipns_record import IpnsRecord
+from phase_boot.url import base_url
+
+LIMITS: Final = Limits()
+_SITE: Final = "site"
+
+
+def announce(options: argparse.Namespace) -> int:
+    """Announce a SITE, or with --check compare; the status is 0 if every place has the record."""
+    site: Path = options.site
+    if not site.is_dir():
+        raise PublishError(f"{site} is not a folder: name the root of a SITE.")
+    return _check(options) if options.check else _announce(options)
+
+
+def _announce(options: argparse.Namespace) -> int:
+    if options.gateway:
+        raise UsageError("Nothing can be put to a --gateway: add --check to read it.")
+    mirrors = tuple(read_as("--mirror", parse_mirror, url) for url in options.mirror)
+    if len(mirrors) > MAX_MIRRORS:
+        raise UsageError(f"A record names at most {MAX_MIRRORS} mirrors: leave some out.")
+    servers = [*_servers(Kind.ROUTER, options.router), *_servers(Kind.KUBO, options.kubo)]
+    key = read_key(options.key, from_files(options.passphrase_file))
+    terms = Terms(
+        now=datetime.now(UTC).replace(microsecond=0),
+        validity=timedelta(hours=options.validity),
+        mirrors=mirrors,
+        providers=tuple(options.provider),
+    )
+    announced = announce_site(options.site, key, terms)
+    _warn(announced)
+    record = announced.record
+    own = _of_site(options.site, record)
+    return _report([own, *_visited(servers, record, sends=True)], options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    if options.provider:
+        raise UsageError("--provider is for a record that is signed: leave it out with --check.")
+    servers = [
+        *_servers(Kind.ROUTER, options.router),
+        *_servers(Kind.KUBO, options.kubo),
+        *_servers(Kind.GATEWAY, options.gateway),
+        *_servers(Kind.MIRROR, options.mirror),
+    ]
+    chain = site_chain(options.site)
+    now = datetime.now(UTC)
+    records = (newest_record(options.site, IpnsName(keyid), now) for keyid in chain.announcers)
+    found = [record for record in records if record is not None]
+    if not found:
+        raise PublishError(
+            f"{options.site} has no record of a key that root {chain.version} names as an "
+            "announcing key: run `phase-boot announce` with --key first."
+        )
+    seen = []
+    for record in found:
+        seen.append(_of_site(options.site, record))
+        seen += _visited(servers, record, sends=False)
+    return _report(seen, options)
+
+
+def _servers(kind: Kind, urls: Iterable[str]) -> list[Server]:
+    return [Server(kind, read_as(f"--{kind}", base_url, url)) for url in dict.fromkeys(urls)]
+
+
+def _visited(servers: list[Server], record: IpnsRecord, *, sends: bool) -> list[Sighting]:
+    return asyncio.run(visit(servers, record, LIMITS, sends=sends)) if servers else []
+
+
+def _of_site(site: Path, record: IpnsRecord) -> Sighting:
+    """Return the sighting of the record in the SITE, which may have expired."""
+    unjudged = Sighting(
+        kind=_SITE, place=str(site), ours=record, now=datetime.now(UTC), state=State.ABSENT
+    )
+    return judge(unjudged, Answer(OK, RECORD_TYPE, record.raw))
+
+
+def _report(seen: list[Sighting], options: argparse.Namespace) -> int:
+    for each in seen:
+        if each.kind == _SITE and not options.json:
+            sys.stdout.write(f"{each.ours.name}\n")
+        sys.stdout.write(f"{each.as_json() if options.json else each.line()}\n")
+    bad = sum(not each.good for each in seen)
+    if bad:
+        sys.stderr.write(f"{bad} of {len(seen)} places do not have the record of the SITE.\n")
+    return 1 if bad else 0
+
+
+def _warn(announced: Announced) -> None:
+    for path, why in announced.places.refused.items():
+        sys.stderr.write(f"{path} is not announced: {why}\n")
