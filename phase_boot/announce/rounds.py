@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from phase_boot.adapters.http.client import Client
-from phase_boot.announce.servers import Kind, Limits, Server, get, put
+from phase_boot.announce.servers import Kind, Limits, Server, get, has_no_peers, put
 from phase_boot.announce.sighting import Sighting, State, judge
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.trust.ipns_record import IpnsRecord
@@ -62,8 +62,11 @@ class Rounds:
                 break
             await asyncio.sleep(limits.pause_seconds)
             seen = await self.look(server)
-        if server.kind is Kind.KUBO and seen.state is State.OURS and not reply.accepted:
-            seen = replace(seen, state=State.HELD)
+        if server.kind is Kind.KUBO and seen.state is State.OURS:
+            if not reply.accepted:
+                seen = replace(seen, state=State.HELD)
+            elif await has_no_peers(self._client, server, limits):
+                seen = replace(seen, state=State.HELD, reason="it has no peers")
         return replace(seen, answered=reply.text)
 
 

@@ -2,7 +2,7 @@
 
 Delegated routing: `GET` and `PUT /routing/v1/ipns/NAME` (IPFS delegated routing API). Gateways:
 `GET /ipns/NAME?format=ipns-record` (IPFS trustless-gateway specification). kubo's RPC API:
-`POST /api/v0/routing/put` and `/api/v0/routing/get`.
+`POST /api/v0/routing/put`, `/api/v0/routing/get` and `/api/v0/swarm/peers`.
 """
 
 from __future__ import annotations
@@ -109,6 +109,22 @@ async def get(client: Client, server: Server, name: IpnsName, limits: Limits) ->
     if answer.status != OK:
         raise FetchFailed(f"it answered HTTP {answer.status}{_reason(answer)}", retryable=True)
     return answer
+
+
+async def has_no_peers(client: Client, server: Server, limits: Limits) -> bool:
+    """Return whether a kubo node says that it is connected with no other node.
+
+    Such a node takes a record, keeps it, and answers as if it had passed it on.
+    """
+    url = below(server.url, "api/v0/swarm/peers")
+    request = Request(method="POST", url=url, limit=MAX_EVENTS, seconds=limits.seconds)
+    try:
+        answer = await exchange(client, request)
+    except FetchFailed:
+        # A list beyond the limit is one of many peers.
+        return False
+    peers = [event["Peers"] for event in _objects(answer.body) if "Peers" in event]
+    return answer.status == OK and peers in ([None], [[]])
 
 
 def _reading(server: Server, name: IpnsName, limits: Limits) -> Request:

@@ -62,7 +62,7 @@ _ONE_PUBLISHER: Final = (
     "announce from one SITE only, or replace a stolen key with `phase-boot root rotate`"
 )
 _WAYS_OUT: Final = {
-    State.HELD: f"connect the node with others (`ipfs swarm peers`), and {_AGAIN}",
+    State.HELD: f"connect the node with others (`ipfs swarm connect`), and {_AGAIN}",
     State.OLDER: f"{_AGAIN}, or copy the SITE again; leave the server out if it keeps that record",
     State.NEWER: _ONE_PUBLISHER,
     State.OTHER: _ONE_PUBLISHER,

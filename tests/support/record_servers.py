@@ -17,6 +17,7 @@ from phase_boot.store.layout import RECORD_TYPE
 
 ROUTING: Final = "/routing/v1/ipns/"
 KUBO: Final = "/api/v0/routing/"
+PEERS: Final = "/api/v0/swarm/peers"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,6 +51,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.give(self)
             return
         url = urlsplit(self.path)
+        if url.path == PEERS:
+            self.send(200, "application/json", json.dumps({"Peers": self.server.peers}).encode())
+            return
         (argument,) = parse_qs(url.query)["arg"]
         name = argument.removeprefix("/ipns/")
         if url.path == f"{KUBO}put":
@@ -92,6 +96,8 @@ class RecordServer(ThreadingHTTPServer):
         self.keeps = True
         """Whether a record that is put replaces the one before."""
         self.put_status = 200
+        self.peers: list[dict[str, str]] | None = [{"Peer": "12D3KooW"}]
+        """Other nodes with which a kubo node is connected."""
         self.give: Callable[[Handler], None] | None = None
         """How GET and POST are answered instead."""
         self.stopped = threading.Event()

@@ -44,7 +44,7 @@ async def test_a_record_is_put_and_read_back(
     assert (seen.state, seen.record) == (State.OURS, ours)
     assert server.records == {str(NAME): ours.raw}
     assert [line.split()[0] for line in server.asked] == (
-        ["PUT", "GET"] if kind is Kind.ROUTER else ["POST", "POST"]
+        ["PUT", "GET"] if kind is Kind.ROUTER else ["POST", "POST", "POST"]
     )
 
 
@@ -109,6 +109,22 @@ async def test_a_kubo_node_that_keeps_the_record_to_itself_is_reported(
     seen = await one(server, ours, Kind.KUBO, sends=True)
     assert (seen.state, seen.good, seen.record) == (State.HELD, False, ours)
     assert seen.answered == "it answered HTTP 500: failed to find any peer in table"
+
+
+@pytest.mark.parametrize("peers", [None, []])
+async def test_a_kubo_node_without_peers_is_reported(
+    server: RecordServer, ours: IpnsRecord, peers: list[dict[str, str]] | None
+) -> None:
+    server.peers = peers
+    seen = await one(server, ours, Kind.KUBO, sends=True)
+    assert (seen.state, seen.reason, seen.record) == (State.HELD, "it has no peers", ours)
+
+
+async def test_a_kubo_node_with_more_peers_than_are_read_has_some(
+    server: RecordServer, ours: IpnsRecord
+) -> None:
+    server.peers = [{"Peer": "x" * 60}] * 2000
+    assert (await one(server, ours, Kind.KUBO, sends=True)).good
 
 
 async def test_the_reason_of_a_refusal_is_told(server: RecordServer, ours: IpnsRecord) -> None:
