@@ -26,7 +26,7 @@ from phase_boot.trust.ipns_record import (
     verify_record,
 )
 from phase_boot.trust.refusals import Refusal
-from phase_boot.url import below
+from phase_boot.url import BadUrl, announced, below
 
 RECORD_SECONDS: Final = 3.0
 """Time for the answer of one server."""
@@ -64,8 +64,8 @@ class RecordFinder:
                     yield Ignored(f"{url}: {refusal}")
                     continue
                 newest[record.name] = record
-                for candidate in _candidates(record, query):
-                    yield candidate
+                for each in _candidates(record, query):
+                    yield each
         finally:
             for request in requests:
                 request.cancel()
@@ -95,13 +95,22 @@ def _urls_of(name: IpnsName, query: RecordQuery) -> Iterator[str]:
         yield below(gateway, f"ipns/{name}?format=ipns-record")
 
 
-def _candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Candidate]:
-    """Yield the URLs of the manifest that a record names for the machine."""
+def _candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Candidate | Ignored]:
+    """Yield the URLs of the manifest that a record names for the machine.
+
+    A mirror's address must not be of this machine or of one link: a thief of the announcing key
+    must not choose among the services that only this machine reaches.
+    """
     place = record.announcement.places.get((query.channel, query.arch))
     if place is None or query.records is None:
         return
-    for url in (*place.mirrors, *(_by_cid(g, place.manifest_cid) for g in query.records.gateways)):
-        yield Candidate(url=url, finder=WAN, record=record)
+    for url in place.mirrors:
+        try:
+            yield Candidate(url=str(announced(url)), finder=WAN, record=record)
+        except BadUrl as error:
+            yield Ignored(f"a mirror in the record of {record.name}: {error}")
+    for gateway in query.records.gateways:
+        yield Candidate(url=_by_cid(gateway, place.manifest_cid), finder=WAN, record=record)
 
 
 def _by_cid(gateway: str, cid: Cid) -> str:

@@ -125,6 +125,17 @@ def test_a_record_below_the_newest_accepted_one_is_a_replay() -> None:
     assert f"http://router/{ROUTED}" in reasons(answers)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "169.254.169.254", "[::1]", "[fe80::1]", "[::ffff:127.0.0.1]"],
+)
+def test_a_mirror_at_this_machine_or_on_one_link_is_ignored(host: str) -> None:
+    places = announcement(mirrors=(f"http://{host}/stable/amd64/manifest.json", MIRROR))
+    answers = found(routers(router=record(announcement=places)))
+    assert urls(answers) == [MIRROR, BY_CID]
+    assert len(reasons(answers)) == 3
+
+
 def test_a_silent_server_delays_no_other_and_is_named() -> None:
     fetcher = routers(router=record(), other=record())
     fetcher.servers["http://other"].hangs = True
