@@ -19,7 +19,7 @@ from image.lab.certificates import Certificate
 from image.lab.namespace import LabError
 from image.lab.netns import Netns
 from image.lab.network import BRIDGE, IPV4, Lab
-from image.lab.nginx import LOG, nginx_command
+from image.lab.nginx import LOG, RECORD_LOCATION, nginx_command
 
 ADDRESS: Final = "203.0.113.10"
 """The server's address, from TEST-NET-3 (RFC 5737), which the Internet does not use."""
@@ -75,6 +75,7 @@ class WanNetwork(Netns):
                 ssl_certificate {certificate.chain};
                 ssl_certificate_key {certificate.key};
                 root {site.absolute()};
+                {" ".join(RECORD_LOCATION.split())}
             }}
             """,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -38,16 +39,7 @@ def open_stick(arch: Arch, published: Published) -> Published:
             *(sys.executable, "-m", "image", "build", "--arch", arch, "--channel", CHANNEL),
             *("--root", str(folder / "roots" / "1.json"), "--out", str(stick), "--root-shell"),
         )
-    return Published(
-        published.arch,
-        published.site,
-        published.root_key,
-        published.key,
-        published.heir,
-        stick,
-        published.manifest,
-        published.hardware,
-    )
+    return replace(published, stick=stick)
 
 
 def opened(machine: Machine, number: int) -> Event:

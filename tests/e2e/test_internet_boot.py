@@ -1,4 +1,7 @@
-"""T1: nobody on the LAN offers anything; an HTTPS mirror far beyond the router does."""
+"""T1: no provider is on the LAN; the publisher's IPNS record names an HTTPS mirror far away.
+
+The stick knows a delegated router and the announcing key of its root, and no URL of a manifest.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from image.lab.boot_timing import REPORT
 from image.lab.machine import Machine
 from image.lab.network import IPV4, Lab
 from image.lab.pcap import Packet, read_packets
+from image.lab.provider_process import PROGRAM
 from image.lab.qemu_args import CAPTURE
 from image.lab.wan import ADDRESS, WanLink, WanNetwork, start_name_server
 from phase_boot.content.arch import Arch
 from phase_boot.store.layout import manifest_path
-from tests.support.boot_images import CHANNEL, MIRROR, Published, mirror_certificate
+from tests.support.boot_images import CHANNEL, MIRROR, Published, mirror_certificate, program
 from tests.support.boots import (
     BOOT_SECONDS,
     BOTH,
@@ -35,25 +39,30 @@ HANDSHAKE = b"\x16\x03"
 
 
 @BOTH
-def test_a_stick_boots_over_the_internet_from_an_https_mirror(
+def test_a_stick_boots_over_the_internet_from_the_mirror_that_a_record_names(
     arch: Arch, published: Published, tmp_path: Path
 ) -> None:
     url = f"https://{MIRROR}/{manifest_path(CHANNEL, arch)}"
+    signing = ("--key", str(published.announcer), "--mirror", f"https://{MIRROR}")
+    program(str(PROGRAM), "announce", str(published.site), *signing)
     with Lab(dns=True) as lab:
         log = WanNetwork(lab, FAR).start_mirror(published.site, MIRROR, mirror_certificate())
         start_name_server(lab, {MIRROR: ADDRESS})
         with Machine(
-            published.stick,
+            published.wan_stick,
             hardware=replace(published.hardware, capture=True),
             lab=lab,
             name=f"internet-{arch}",
-            cmdline=f"phase.url={url}",
         ) as machine:
             report = machine.wait_for(REPORT, timeout=BOOT_SECONDS, fail_on=GOING_WRONG)
 
             assert report.text("version") == str(published.manifest.version)
             assert report.text("rootfs") == str(published.manifest.artifacts["rootfs"].digest)
             assert moves(machine) == STRAIGHT_ON
+            (found,) = machine.events_named("candidate.found")
+            assert (found.text("finder"), found.text("url")) == ("wan", url)
+            (accepted,) = machine.events_named("record.accepted")
+            assert accepted.text("url") == url
             assert set(sources(machine.events_named("fetch.done")).values()) == {
                 f"https://{MIRROR}"
             }

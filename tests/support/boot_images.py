@@ -33,7 +33,8 @@ SECOND_INPUT = "The manifest handed this over."
 class Published:
     """A SITE, a stick that starts from its first root, and a machine to boot it on.
 
-    `root_key` signs roots, `key` is the publisher's, and `heir` one that no root names yet.
+    `root_key` signs roots, `key` is the publisher's, `announcer` signs the record of the SITE, and
+    no root names `heir` yet. `wan_stick` asks MIRROR for the record.
     """
 
     arch: Arch
@@ -41,7 +42,9 @@ class Published:
     root_key: Path
     key: Path
     heir: Path
+    announcer: Path
     stick: Path
+    wan_stick: Path
     manifest: Manifest
     hardware: Hardware
 
@@ -60,19 +63,24 @@ def built(arch: Arch, build: Path = BUILD / "e2e") -> Published:
 
 def _build(arch: Arch, folder: Path) -> None:
     root = folder / "roots" / "1.json"
-    for name in ("root", "publisher", "heir"):
+    for name in ("root", "publisher", "heir", "announcer"):
         if not (folder / f"{name}.key").exists():
             program(str(PROGRAM), "key", "new", str(folder / f"{name}.key"))
     key = folder / "publisher.key"
     if not root.exists():
         by = ("--key", str(folder / "root.key"), "--publisher", str(key), "--expires", "+3650d")
-        program(str(PROGRAM), "root", "new", str(root.parent), "--channel", CHANNEL, *by)
+        announced = ("--announcer", str(folder / "announcer.key"))
+        program(
+            str(PROGRAM), "root", "new", str(root.parent), "--channel", CHANNEL, *by, *announced
+        )
     builder = (sys.executable, "-m", "image")
     common = ("--arch", str(arch), "--channel", CHANNEL, "--root", str(root))
     by_manifest = ("--key", str(key), "--site", str(folder / "site"), *second_job(folder))
     program(*builder, "target", *common, *by_manifest)
     authority = str(mirror_certificate().authority)
-    program(*builder, "build", *common, "--out", str(folder / "stick.img"), "--ca", authority)
+    for name, more in (("stick.img", ()), ("wan-stick.img", ("--router", f"https://{MIRROR}"))):
+        out = ("--out", str(folder / name), "--ca", authority)
+        program(*builder, "build", *common, *out, *more)
 
 
 def _read(arch: Arch, folder: Path) -> Published:
@@ -85,7 +93,9 @@ def _read(arch: Arch, folder: Path) -> Published:
         root_key=folder / "root.key",
         key=folder / "publisher.key",
         heir=folder / "heir.key",
+        announcer=folder / "announcer.key",
         stick=folder / "stick.img",
+        wan_stick=folder / "wan-stick.img",
         manifest=manifest,
         hardware=Hardware(arch=arch, memory=768, accel=choose_accel(arch, kernel).accel),
     )
