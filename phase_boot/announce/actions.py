@@ -76,8 +76,7 @@ def _check(options: argparse.Namespace) -> int:
         *_servers(Kind.MIRROR, options.mirror),
     ]
     chain = site_chain(options.site)
-    now = datetime.now(UTC)
-    records = (newest_record(options.site, IpnsName(keyid), now) for keyid in chain.announcers)
+    records = (newest_record(options.site, IpnsName(keyid)) for keyid in chain.announcers)
     found = [record for record in records if record is not None]
     if not found:
         raise PublishError(

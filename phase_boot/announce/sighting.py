@@ -10,11 +10,11 @@ from typing import Final
 
 from phase_boot.adapters.http.exchange import Answer
 from phase_boot.announce.servers import SHOWN
-from phase_boot.announce.site_record import signed_record
 from phase_boot.console.lines import printable
 from phase_boot.publish.dates import rfc3339
 from phase_boot.store.layout import RECORD_TYPE
-from phase_boot.trust.ipns_record import IpnsRecord, verify_record
+from phase_boot.trust.ipns_record import IpnsRecord, read_record, verify_record
+from phase_boot.trust.record_refusals import RecordExpired
 from phase_boot.trust.refusals import Refusal
 
 _PLAIN: Final = "text/plain"
@@ -173,8 +173,8 @@ def judge(unjudged: Sighting, answer: Answer | None) -> Sighting:
 
 
 def _judge_refused(unjudged: Sighting, answer: Answer, refusal: Refusal) -> Sighting:
-    expired = signed_record(answer.body, unjudged.ours.name, unjudged.now)
-    if expired is not None:
+    if isinstance(refusal, RecordExpired):
+        expired = read_record(answer.body, unjudged.ours.name)
         return replace(unjudged, state=State.EXPIRED, record=expired)
     if answer.kind == _PLAIN:
         # kubo's gateway answers 200 and a sentence for a name that it cannot find.

@@ -25,17 +25,14 @@ from phase_boot.trust.ipns_record import (
     MAX_RECORD,
     IpnsRecord,
     make_record,
+    read_record,
     verify_record,
 )
 from phase_boot.trust.keys import SigningKey
-from phase_boot.trust.record_refusals import RecordExpired
 from phase_boot.trust.refusals import Refusal, TooLarge
 
 TTL_SECONDS: Final = 300
 """Time for which resolvers may keep a record without asking again."""
-_YEAR: Final = timedelta(days=365)
-_YEARS: Final = 20
-"""Age of the oldest expired record whose sequence is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +100,7 @@ def site_chain(site: Path) -> Chain:
     return chain
 
 
-def newest_record(site: Path, name: IpnsName, now: datetime) -> IpnsRecord | None:
+def newest_record(site: Path, name: IpnsName) -> IpnsRecord | None:
     """Return the newest record of ``name`` in a SITE, expired or not; None if none is signed.
 
     Raises:
@@ -111,25 +108,18 @@ def newest_record(site: Path, name: IpnsName, now: datetime) -> IpnsRecord | Non
     """
     newest: IpnsRecord | None = None
     for raw in _stored(site, name):
-        record = signed_record(raw, name, now)
+        record = _signed_record(raw, name)
         if record is not None and (newest is None or record.newer_than(newest)):
             newest = record
     return newest
 
 
-def signed_record(raw: bytes, name: IpnsName, now: datetime) -> IpnsRecord | None:
-    """Return a record whose signature is valid, whether expired or not, or None.
-
-    `verify_record` also bounds how far ahead a validity is, so the years before are tried in turn.
-    """
-    for years in range(_YEARS):
-        try:
-            return verify_record(raw, name, now - years * _YEAR)
-        except RecordExpired:
-            continue
-        except Refusal:
-            break
-    return None
+def _signed_record(raw: bytes, name: IpnsName) -> IpnsRecord | None:
+    """Return a record whose signature is valid, whether expired or not, or None."""
+    try:
+        return read_record(raw, name)
+    except Refusal:
+        return None
 
 
 def _check_announcer(chain: Chain, keyid: str) -> None:
@@ -153,7 +143,7 @@ def _check_places(site: Path, places: Places) -> None:
 
 def _next_sequence(site: Path, name: IpnsName, now: datetime) -> int:
     """Return the Unix time, or more if the SITE has a record with as high a sequence."""
-    newest = newest_record(site, name, now)
+    newest = newest_record(site, name)
     sequence = int(now.timestamp())
     if newest is not None:
         sequence = max(sequence, newest.sequence + 1)

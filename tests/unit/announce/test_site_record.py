@@ -193,7 +193,7 @@ def test_a_crash_between_the_files_leaves_valid_records_and_the_next_run_complet
     with pytest.raises(KeyboardInterrupt):
         announced(site)
     monkeypatch.undo()
-    newest = newest_record(site, NAME, datetime.now(UTC))
+    newest = newest_record(site, NAME)
     assert newest is not None
     assert files(site) == [newest.raw, before.raw]
     assert (newest.raw == before.raw) is (killed_at == 0)
