@@ -1,4 +1,4 @@
-"""Downloads over real HTTP from a single gateway."""
+"""Downloads over real HTTP from a gateway, alone or beside mirrors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tests.support.artifacts import content
 
 @dataclass
 class GatewayDownload:
-    """A download from one gateway: its URL and reach, and the events."""
+    """A download from one gateway: its URL and reach, further mirrors, and the events."""
 
     url: str
     reach: Reach = Reach.INTERNET
     near: bool = True
     """Whether it counts as on the local link."""
+    mirrors: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
 
@@ -41,9 +42,8 @@ class GatewayDownload:
             emit=self.events.append,
         )
         try:
-            fetched, _ = await fetch_artifact(
-                context, Sources(gateways=(self.url,)), artifact, root
-            )
+            sources = Sources(mirrors=self.mirrors, gateways=(self.url,))
+            fetched, _ = await fetch_artifact(context, sources, artifact, root)
         finally:
             await http.close()
         return content(fetched)

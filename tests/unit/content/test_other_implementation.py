@@ -13,7 +13,7 @@ from phase_boot.content.dag_builder import Fanout, build_dag
 
 VECTOR = Path(__file__).parents[2] / "vectors/dag/chunked.car"
 PRINTED = "7239b473a8701a52beed8794710ddc267c255a764343499f8c5f831886dc8fcc"
-"""The sha256 of the file that boxo read out of the CAR."""
+"""The sha256 of the file that kubo reads out of the CAR (tests/interop/test_kubo.py)."""
 FILE = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(600)) + bytes(900)
 CUT = ChunkerParams(
     min_size=64, normal_size=192, max_size=1024, strict_one_in=512, loose_one_in=128
