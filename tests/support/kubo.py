@@ -134,9 +134,19 @@ class KuboNode:
         self.api("repo/gc")
 
     def connect(self, other: KuboNode) -> None:
-        """Connect the node with another one."""
+        """Connect the node with another one, and wait until each is in the other's DHT table."""
         addresses = json.loads(other.api("id"))["Addresses"]
-        self.api("swarm/connect", next(a for a in addresses if "/tcp/" in a))
+        self.api("swarm/connect", next(each for each in addresses if "/tcp/" in each))
+        deadline = time.monotonic() + SECONDS
+        while not (self.dht_peers() and other.dht_peers()):
+            assert time.monotonic() < deadline, "the nodes are not in each other's DHT table"
+            time.sleep(0.05)
+
+    def dht_peers(self) -> list[str]:
+        """Return the peer ids in its table of the DHT on this network."""
+        tables = map(json.loads, self.api("stats/dht", "lan").splitlines())
+        buckets = [bucket for table in tables for bucket in table["Buckets"] or ()]
+        return [peer["ID"] for bucket in buckets for peer in bucket["Peers"] or ()]
 
     def sockets(self) -> list[tuple[str, str]]:
         """Return the local and the remote address of each TCP and UDP socket of the process."""
