@@ -1,0 +1,77 @@
+"""A machine boots over IPFS alone: the record and every byte come from kubo nodes.
+
+The publisher's node puts the record into the DHT and holds the blocks. Another node, which a
+policy names as router and gateway, finds both. The two know each other and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.announcing_publisher import (
+    FILES,
+    PHASE_BOOT,
+    Publisher,
+    announcing_publisher,
+    dry_run,
+    of,
+)
+from tests.support.kubo import KuboNode, ask, kubo_node
+
+pytestmark = pytest.mark.interop
+
+NO_MIRROR = "http://192.0.2.1"
+"""An address of documentation (RFC 5737), at which no machine is."""
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    return announcing_publisher(tmp_path)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[tuple[KuboNode, KuboNode]]:
+    with kubo_node(tmp_path / "holder") as holder, kubo_node(tmp_path / "gateway") as gateway:
+        holder.connect(gateway)
+        yield holder, gateway
+
+
+def import_site(publisher: Publisher, node: KuboNode) -> None:
+    """Let a node hold the manifest and the artifacts of the SITE."""
+    raw = (publisher.site / "stable" / "amd64" / "manifest.json").read_bytes()
+    node.api("block/put", file=raw, cid_codec="raw")
+    words = ["serve", str(publisher.site), "--host", "127.0.0.1", "--port", "0", "--no-announce"]
+    with subprocess.Popen([PHASE_BOOT, *words, "--json"], stdout=subprocess.PIPE) as serving:
+        try:
+            assert serving.stdout is not None
+            base = json.loads(serving.stdout.readline())["urls"][0]
+            for root in json.loads(raw)["dags"].values():
+                answer = ask(f"{base}ipfs/{root}?format=car")
+                assert node.import_car(answer.body) == [root]
+        finally:
+            serving.terminate()
+
+
+def test_a_record_and_a_release_of_another_node_are_had_by_a_router_and_gateway(
+    publisher: Publisher, nodes: tuple[KuboNode, KuboNode]
+) -> None:
+    holder, gateway = nodes
+    import_site(publisher, holder)
+    publisher.announce("--mirror", NO_MIRROR, "--kubo", holder.api_url)
+    servers = ["--router", gateway.routing_url, "--gateway", gateway.gateway_url]
+    policy = publisher.policy(*servers)
+    # The host's own network is not searched.
+    policy.write_text(policy.read_text().replace('["lan", "wan", "url"]', '["wan"]'))
+
+    status, events = dry_run(policy)
+    assert status == 0, events
+    (verified,) = of(events, "manifest.verified")
+    assert verified["url"].startswith(f"{gateway.gateway_url}/ipfs/")
+    assert {event["source"] for event in of(events, "fetch.done")} == {gateway.gateway_url}
+    assert publisher.stored() == set(FILES.values())
+    assert len(of(events, "record.accepted")) == 1
