@@ -31,7 +31,7 @@ from phase_boot.trust.announcement import MAX_MIRRORS
 from phase_boot.trust.fields import parse_mirror
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.ipns_record import IpnsRecord
-from phase_boot.url import base_url
+from phase_boot.url import announced, base_url
 
 LIMITS: Final = Limits()
 _SITE: Final = "site"
@@ -48,7 +48,7 @@ def announce(options: argparse.Namespace) -> int:
 def _announce(options: argparse.Namespace) -> int:
     if options.gateway:
         raise UsageError("Nothing can be put to a --gateway: add --check to read it.")
-    mirrors = tuple(read_as("--mirror", parse_mirror, url) for url in options.mirror)
+    mirrors = tuple(read_as("--mirror", _announced_mirror, url) for url in options.mirror)
     if len(mirrors) > MAX_MIRRORS:
         raise UsageError(f"A record names at most {MAX_MIRRORS} mirrors: leave some out.")
     servers = [*_servers(Kind.ROUTER, options.router), *_servers(Kind.KUBO, options.kubo)]
@@ -59,9 +59,9 @@ def _announce(options: argparse.Namespace) -> int:
         mirrors=mirrors,
         providers=tuple(options.provider),
     )
-    announced = announce_site(options.site, key, terms)
-    _warn(announced)
-    record = announced.record
+    result = announce_site(options.site, key, terms)
+    _warn(result)
+    record = result.record
     own = _of_site(options.site, record)
     return _report([own, *_visited(servers, record, sends=True)], options)
 
@@ -88,6 +88,12 @@ def _check(options: argparse.Namespace) -> int:
         seen.append(_of_site(options.site, record))
         seen += _visited(servers, record, sends=False)
     return _report(seen, options)
+
+
+def _announced_mirror(text: str) -> str:
+    """Return ``text`` if machines take it as a mirror of a record; raise BadUrl otherwise."""
+    announced(text)
+    return parse_mirror(text)
 
 
 def _servers(kind: Kind, urls: Iterable[str]) -> list[Server]:
@@ -117,6 +123,6 @@ def _report(seen: list[Sighting], options: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def _warn(announced: Announced) -> None:
-    for path, why in announced.places.refused.items():
+def _warn(result: Announced) -> None:
+    for path, why in result.places.refused.items():
         sys.stderr.write(f"{path} is not announced: {why}\n")

@@ -18,7 +18,7 @@ from phase_boot.trust.chain import Chain
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import MAX_BYTES
 from phase_boot.trust.verify import BootRequirements, verify
-from phase_boot.url import BadUrl, below
+from phase_boot.url import BadUrl, announced, below
 
 _ANY_VERSION: Final = Version.parse("0")
 
@@ -77,13 +77,16 @@ def _urls(bases: Sequence[str], path: str) -> tuple[str, ...]:
 
 
 def _usable(urls: Sequence[str]) -> tuple[str, ...]:
-    """Return the first URLs that fit into a record: a manifest may name more, and longer ones."""
-    return tuple(filter(_is_manifest_url, urls))[:MAX_MIRRORS]
+    """Return the first URLs that machines take from a record.
+
+    A manifest may name more mirrors, longer URLs, and mirrors at addresses of one machine.
+    """
+    return tuple(filter(_is_taken, urls))[:MAX_MIRRORS]
 
 
-def _is_manifest_url(text: str) -> bool:
+def _is_taken(url: str) -> bool:
     try:
-        parse_manifest_url(text)
+        announced(parse_manifest_url(url))
     except BadUrl:
         return False
     return True

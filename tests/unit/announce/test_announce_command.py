@@ -130,6 +130,8 @@ def test_a_protected_key_is_opened_by_a_file(run: Run, site: Path) -> None:
         (*SIGN, "--router", "ftp://router.example"),
         (*SIGN, "--router", "https://router.example/?x=1"),
         (*SIGN, "--mirror", "https://mirror.example/?x=1"),
+        (*SIGN, "--mirror", "http://127.0.0.1:8070"),
+        (*SIGN, "--mirror", "http://[fe80::1%25eth0]/"),
         (*SIGN, *(word for n in range(9) for word in ("--mirror", f"https://m{n}.example"))),
         ("--check", "--provider", PROVIDER),
     ],

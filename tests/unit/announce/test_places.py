@@ -49,12 +49,15 @@ def test_given_mirrors_and_providers_replace_them_and_count_once(site: Path) -> 
     assert place.providers == (PROVIDER,)
 
 
-def test_of_many_or_long_mirrors_the_first_that_fit_are_announced(site: Path) -> None:
+def test_of_many_long_or_local_mirrors_the_first_that_machines_take_are_announced(
+    site: Path,
+) -> None:
     long = f"https://mirror.example/{'x' * 480}"
-    many = [long, *(f"https://m{number}.example" for number in range(12))]
+    own = "http://127.0.0.1:8070"
+    many = [long, own, *(f"https://m{number}.example" for number in range(12))]
     add_manifest(site, mirrors=many)
     found = places(site).found[STABLE].mirrors
-    assert found == tuple(f"{url}/stable/amd64/manifest.json" for url in many[1 : MAX_MIRRORS + 1])
+    assert found == tuple(f"{url}/stable/amd64/manifest.json" for url in many[2 : MAX_MIRRORS + 2])
 
 
 def test_each_channel_and_architecture_is_a_place_in_order(site: Path) -> None:
