@@ -50,11 +50,16 @@ _ALONE: Final[Mapping[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response; ``kind`` is its Content-Type."""
+    """An HTTP response; the names of its headers are in lower case."""
 
     status: int
-    kind: str
+    headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def kind(self) -> str:
+        """The Content-Type."""
+        return self.headers.get("content-type", "")
 
 
 def ask(url: str, *, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
@@ -64,7 +69,8 @@ def ask(url: str, *, method: str = "GET", body: bytes | None = None, **headers: 
     with closing(HTTPConnection(parts.netloc, timeout=SECONDS)) as connection:
         connection.request(method, url.removeprefix(f"http://{parts.netloc}"), body, fields)
         answer = connection.getresponse()
-        return Answer(answer.status, answer.getheader("Content-Type", ""), answer.read())
+        received = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, received, answer.read())
 
 
 class CommandFailed(Exception):
@@ -103,6 +109,10 @@ class KuboNode:
         answer = ask(url, method="POST", body=body, **headers)
         if answer.status != 200:
             raise CommandFailed(answer.body.decode(errors="replace"))
+        # An error after the first byte is in a trailer, which http.client drops.
+        expected = int(answer.headers.get("x-content-length", len(answer.body)))
+        if len(answer.body) != expected:
+            raise CommandFailed(f"{path} ended after {len(answer.body)} of {expected} bytes")
         return answer.body
 
     def import_car(self, car: bytes) -> list[str]:
