@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,10 @@ def test_a_closed_pipe_is_no_failure(tmp_path: Path) -> None:
     words = ["verify", str(tmp_path / "manifest.json"), "--key", PUBLISHER.keyid]
     read, write = os.pipe()
     os.close(read)
+    # A process that another thread forked meanwhile holds the reader until it starts a program.
+    left = select.poll()
+    left.register(write, 0)
+    assert left.poll(10_000) == [(write, select.POLLERR)]
     done = subprocess.run(
         [sys.executable, "-u", "-m", "phase_boot.cli", *words],
         stdout=write,
