@@ -22,8 +22,10 @@ def module_name(path: PurePosixPath) -> str:
 def matching(paths: Iterable[PurePosixPath], wanted: Iterable[str]) -> list[PurePosixPath]:
     """Return the paths that a pattern matches, sorted.
 
-    A pattern that ends in ``/`` matches everything below that folder; one that starts with ``!``
-    removes paths that earlier ones added.
+    A pattern is that of `fnmatch`, for the path below the `kernel` folder without its suffix; `*`
+    matches slashes too. One that ends in ``/`` matches everything below that folder, and one that
+    starts with ``!`` removes paths that earlier ones added. One that matches nothing is no error:
+    it may name a module of another architecture, or one that is built into this kernel.
     """
     chosen: set[PurePosixPath] = set()
     everything = sorted(paths)
@@ -69,10 +71,11 @@ def dependencies_of(module: bytes) -> tuple[str, ...]:
 def select(
     tree: Path, wanted: Iterable[str], uncompressed: Iterable[str]
 ) -> dict[PurePosixPath, bytes]:
-    """Return the modules of ``tree`` (a `kernel` folder) that ``wanted`` names, by path.
+    """Return the modules of ``tree`` (a `kernel` folder) that ``wanted`` names, by path below it.
 
-    Their dependencies are included. Modules that ``uncompressed`` names are decompressed, because
-    a boot needs them and decompression would delay it; the kernel decompresses the others.
+    Their dependencies are included. Modules that ``uncompressed`` names, and the dependencies of
+    these, are decompressed and lose the suffix `.xz`, because a boot needs them and decompression
+    would delay it; the kernel decompresses the others.
     """
     paths = {PurePosixPath(path.relative_to(tree)) for path in tree.rglob("*" + SUFFIX)}
     by_name = {module_name(path): path for path in sorted(paths)}

@@ -25,7 +25,7 @@ ADDRESS: Final = "203.0.113.10"
 """The server's address, from TEST-NET-3 (RFC 5737), which the Internet does not use."""
 _ROUTER: Final = "203.0.113.1"
 _START_SECONDS: Final = 10.0
-_FINISH: Final = (
+_FINISH_FRAMES: Final = (
     "import sys; from image.lab.tap_relay import finish_frames; finish_frames(sys.argv[1])"
 )
 """netem reads frames as a cable carries them: with checksums, and no larger than the MTU."""
@@ -33,17 +33,17 @@ _FINISH: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WanLink:
-    """Properties of the WAN link, in each direction.
+    """Properties of the WAN link.
 
     Attributes:
-        megabits: the rate, per second.
-        milliseconds: the latency.
-        loss: frames lost, in percent.
+        megabits: the rate per second from the server to the machine; the other way is not limited.
+        milliseconds: the latency in each direction.
+        loss_percent: frames lost in each direction.
     """
 
     megabits: int = 40
     milliseconds: int = 20
-    loss: float = 0.0
+    loss_percent: float = 0.0
 
 
 class WanNetwork(Netns):
@@ -121,11 +121,11 @@ class WanNetwork(Netns):
         try:
             self._lab.run(["sh", "-c", router])
             self.run(["sh", "-c", server])
-            self._lab.run([*python, "-c", _FINISH, "wan0"])
-            self.run([*python, "-c", _FINISH, "far0"])
+            self._lab.run([*python, "-c", _FINISH_FRAMES, "wan0"])
+            self.run([*python, "-c", _FINISH_FRAMES, "far0"])
         except LabError as error:
             raise LabError(f"The WAN cannot be created: {error}") from error
-        impairment = [str(self._link.milliseconds), str(self._link.loss)]
+        impairment = [str(self._link.milliseconds), str(self._link.loss_percent)]
         self._lab.popen([*python, "-m", "image.lab.netem", "wan1", "far1", *impairment])
 
 

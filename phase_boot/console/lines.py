@@ -146,7 +146,7 @@ _RENDER: Final[Mapping[str, Callable[[Fields], str]]] = MappingProxyType(
         ),
         "store.corrupt": lambda e: f"  set aside: {e['reason']}",
         "finder.failed": lambda e: f"  {e['finder']}: {e['reason']}",
-        "finder.ignored": lambda e: f"  {e['finder']}: ignored {e['reason']}",
+        "reply.ignored": lambda e: f"  {e['finder']}: ignored {e['reason']}",
         "candidate.found": lambda e: f"  {e['finder']}: {e['url']}",
         "candidate.deferred": lambda e: (
             f"  asked again in {float(e['seconds']):.1f} s: {e['reason']}"

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from phase_boot.journal.event import Event
-from phase_boot.journal.network_events import DiscoveryFailed, FinderIgnored
+from phase_boot.journal.network_events import DiscoveryFailed, ReplyIgnored
 from phase_boot.ports.finder import MAX_REASONS, Candidate, DiscoveryQuery, Finder, FinderFailed
 from phase_boot.ports.network import Link, Network, reach_of
 
@@ -173,7 +173,7 @@ async def _run_finder(
                     await found.put(each)
                 elif len(reasons) < MAX_REASONS and each.reason not in reasons:
                     reasons.add(each.reason)
-                    emit(FinderIgnored(finder=kind, reason=each.reason[:MAX_REASON]))
+                    emit(ReplyIgnored(finder=kind, reason=each.reason[:MAX_REASON]))
     except FinderFailed as failure:
         emit(DiscoveryFailed(finder=kind, reason=str(failure)))
     except Exception as fault:  # noqa: BLE001 - of a plugin; the other finders continue

@@ -2,7 +2,8 @@
 
 The caller gets bytes that hash to what was signed, or an error. Chunks are preferred: each is
 verified by itself, so a wrong one costs no more than itself, and a stopped download continues. The
-whole file is the fallback where no source has the list of chunks or sends byte ranges.
+whole file is the fallback where no source has the list of chunks, where the chunks of the list do
+not hash to the artifact, and where the remaining sources send no byte ranges.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ STORE: Final = "store"
 async def fetch_artifact(
     context: DownloadContext, sources: Sources, artifact: Artifact, root: Cid | None = None
 ) -> tuple[VerifiedFile, str]:
-    """Return the artifact, and where most of it came from: `STORE` or the URL of a source.
+    """Return the artifact, and the URL of the source that sent most of it.
 
-    With ``root``, the CID of the artifact's DAG, its chunks come from all sources at once; without
-    it, or where no source has the list of chunks, the whole file comes from one source.
+    The second is `STORE` where no source sent anything. With ``root``, the CID of the artifact's
+    DAG, its chunks come from the store and from all sources at once; without it, or where no source
+    has the list of chunks, the whole file comes from one source.
 
     Raises:
         ArtifactUnavailable: no source delivered it.

@@ -1,4 +1,4 @@
-"""Events of the network: links, what Private read back, finders, candidates and redirects."""
+"""Events of the network: links, the checks of mode Private, finders, candidates and redirects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class LinkMissing(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkRefused(Event):
-    """An interface stays down, because it would identify this machine in mode Private."""
+    """This machine keeps an interface down, because it would identify it in mode Private.
+
+    `way_out` says what a person can do.
+    """
 
     event = "link.refused"
     deduplicated = True
@@ -82,10 +85,10 @@ class DiscoveryFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinderIgnored(Event):
-    """A finder ignored a reply; emitted once for each reason and search."""
+class ReplyIgnored(Event):
+    """A finder ignored the reply of another machine; emitted once for each reason and search."""
 
-    event = "finder.ignored"
+    event = "reply.ignored"
     deduplicated = True
     finder: str
     reason: str
@@ -102,7 +105,10 @@ class CandidateFound(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRefused(Event):
-    """A manifest could not be downloaded or was not accepted."""
+    """A manifest could not be downloaded or was not accepted.
+
+    `code` is that of a refusal (docs/refusals.md), `unreachable` or `portal`.
+    """
 
     event = "candidate.refused"
     url: str
@@ -112,7 +118,7 @@ class CandidateRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateDeferred(Event):
-    """A source failed temporarily; it is requested again after `seconds`."""
+    """The server of a candidate failed temporarily; it is requested again after `seconds`."""
 
     event = "candidate.deferred"
     url: str

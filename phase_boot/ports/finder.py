@@ -25,7 +25,7 @@ CACHE: Final = "cache"
 SERVICE: Final = "_phase-image._tcp.local."
 """DNS-SD type that providers announce and that the mDNS finder asks for."""
 MAX_REASONS: Final = 8
-"""`finder.ignored` events of one finder in one search, one for each reason."""
+"""`reply.ignored` events of one finder in one search, one for each reason."""
 
 
 class FinderFailed(Exception):

@@ -1,4 +1,9 @@
-"""Advisory locks (flock(2)). The kernel releases them when their holder dies, so none is stale."""
+"""Advisory exclusive locks (flock(2)).
+
+The kernel releases a lock when the last descriptor of its open file is closed, so none is stale: it
+ends with the process that holds it, and with the children that this one forked without executing a
+program.
+"""
 
 from __future__ import annotations
 
@@ -15,45 +20,40 @@ _PAUSE_SECONDS: Final = 0.02
 
 
 class Locked(BlockingIOError):
-    """Another process holds the lock."""
+    """The lock is held, by another process or through another descriptor of this one."""
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[int]:
-    """Hold the exclusive lock of a folder and yield its descriptor.
-
-    Args:
-        folder: the folder that is locked; it must exist.
-        wait: whether to wait for another holder instead of raising ``Locked``.
+def locked(folder: Path) -> Iterator[int]:
+    """Hold the lock of a folder, which must exist, and yield its descriptor.
 
     Raises:
-        Locked: another process holds it.
+        Locked: it is held.
         OSError: the folder cannot be opened.
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        lock(fd, str(folder), wait=wait)
+        lock(fd, str(folder))
         yield fd
     finally:
         os.close(fd)
 
 
-def lock(fd: int, name: str, *, wait: bool = False, seconds: float = 0.0) -> None:
-    """Lock an open file or folder exclusively until it is closed.
+def lock(fd: int, name: str, *, seconds: float = 0.0) -> None:
+    """Lock an open file or folder until it is closed.
 
     Args:
         fd: its descriptor.
         name: becomes the ``filename`` of ``Locked``.
-        wait: whether to wait for another holder without a limit.
-        seconds: how long to wait for another holder otherwise.
+        seconds: how long to wait for another holder.
 
     Raises:
-        Locked: another process holds it.
+        Locked: it is still held then.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() < deadline:
                 time.sleep(_PAUSE_SECONDS)

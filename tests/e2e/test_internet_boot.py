@@ -33,7 +33,7 @@ from tests.support.boots import (
 
 pytestmark = pytest.mark.e2e
 
-FAR = WanLink(megabits=30, milliseconds=20, loss=0.02)
+FAR = WanLink(megabits=30, milliseconds=20, loss_percent=0.02)
 HTTPS = 443
 HANDSHAKE = b"\x16\x03"
 

@@ -88,7 +88,7 @@ def test_a_record_on_a_plain_web_server_leads_to_the_release_and_an_older_one_to
     status, events = dry_run(policy, lab.command)
     assert status == 1
     assert of(events, "candidate.found") == []
-    assert [event["finder"] for event in of(events, "finder.ignored")] == ["wan"]
+    assert [event["finder"] for event in of(events, "reply.ignored")] == ["wan"]
     assert kept.read_bytes() != older
 
 
@@ -120,7 +120,7 @@ def test_a_stick_whose_root_names_no_announcing_key_asks_no_router(
     policy = publisher.policy("--router", WEB)
     status, events = dry_run(policy, lab.command)
     assert status == 1
-    assert of(events, "finder.ignored") == of(events, "candidate.found") == []
+    assert of(events, "reply.ignored") == of(events, "candidate.found") == []
     asked = (lab.folder / "web" / "access.log").read_text()
     assert "root/1.json" in asked
     assert "ipns" not in asked

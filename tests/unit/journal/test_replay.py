@@ -147,7 +147,7 @@ TYPED_ONLY = frozenset(
         "clock.not_set",
         "clock.set",
         "document.redirected",
-        "finder.ignored",
+        "reply.ignored",
         "journal.cut",
         "link.refused",
         "peer_sharing.failed",

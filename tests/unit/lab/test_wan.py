@@ -60,7 +60,7 @@ def test_a_link_that_loses_all_frames_delivers_none(tmp_path: Path) -> None:
     shown = certificate(tmp_path / "ca", NAME)
     (tmp_path / "site").mkdir()
     with Lab() as lab:
-        WanNetwork(lab, WanLink(loss=100)).start_mirror(tmp_path / "site", NAME, shown)
+        WanNetwork(lab, WanLink(loss_percent=100)).start_mirror(tmp_path / "site", NAME, shown)
         with pytest.raises(LabError, match=r"timed out|No route to host"):
             get(lab, NAME, shown.authority)
 

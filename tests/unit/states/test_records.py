@@ -116,7 +116,7 @@ def test_a_router_without_a_record_ends_in_the_shell_and_is_named(raw: bytes) ->
     scenario = with_record(raw)
     assert scenario.run() is State.OFF
     assert finders(scenario) == []
-    ignored = " ".join(event["reason"] for event in scenario.of("finder.ignored"))
+    ignored = " ".join(event["reason"] for event in scenario.of("reply.ignored"))
     assert ROUTER in ignored
 
 
