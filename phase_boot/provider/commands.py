@@ -11,6 +11,8 @@ from phase_boot.cli_support import port_number
 if TYPE_CHECKING:
     import argparse
 
+    from phase_boot.url import Url
+
 DEFAULT_PORT: Final = 8070
 
 
@@ -39,6 +41,12 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         "--no-receipts", action="store_true", help="accept no receipts from booted machines"
     )
     parser.add_argument(
+        "--public-url",
+        type=_public_url,
+        metavar="URL",
+        help="name this https URL, a reverse proxy, to IPFS nodes that ask for a CID served here",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line on a terminal too"
     )
 
@@ -63,7 +71,22 @@ def serve(options: argparse.Namespace) -> int:
         interface=options.interface,
         announce=not options.no_announce,
         receipts=not options.no_receipts,
+        public_url=options.public_url,
     )
     plain = options.json or not sys.stdout.isatty()
     asyncio.run(run(settings, to_stdout if plain else to_person))
     return 0
+
+
+def _public_url(text: str) -> Url:
+    import argparse  # noqa: PLC0415 - loaded already where an option is read
+
+    from phase_boot.provider.gateway.http_provider import (  # noqa: PLC0415 - not for the help
+        parse_public_url,
+    )
+    from phase_boot.url import BadUrl  # noqa: PLC0415 - the same
+
+    try:
+        return parse_public_url(text)
+    except BadUrl as error:
+        raise argparse.ArgumentTypeError(f"{text!r:.300} is not usable: {error}") from None

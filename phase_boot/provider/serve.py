@@ -18,9 +18,11 @@ from phase_boot.provider.backends.site_backend import SiteBackend
 from phase_boot.provider.backends.store_backend import StoreBackend
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import AnnounceFailed, Emit, NothingOffered, Started, Stopped
+from phase_boot.provider.gateway.http_provider import HttpProvider
 from phase_boot.provider.http.handlers import RequestHandler
 from phase_boot.provider.http.request_log import RequestLog
 from phase_boot.provider.http.server import ConnectionLimiter, make_server
+from phase_boot.provider.http.services import Services
 from phase_boot.provider.interfaces import find_interfaces, host_label
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.listen import listen
@@ -44,6 +46,8 @@ class Settings:
     announce: bool = True
     receipts: bool = True
     """Whether receipts of booted machines are accepted."""
+    public_url: Url | None = None
+    """The reverse proxy at which IPFS nodes reach this provider; see `parse_public_url`."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -97,10 +101,13 @@ async def _serving(
 ) -> AsyncIterator[None]:
     limits = settings.limits
     accepts_receipts = settings.receipts and not settings.from_store
-    receipts = ReceiptStore(settings.folder, limits) if accepts_receipts else None
     backend = _backend(settings)
-    tracker = Tracker(backend, limits)
-    handler = RequestHandler(backend, limits, emit, receipts=receipts, tracker=tracker)
+    services = Services(
+        receipts=ReceiptStore(settings.folder, limits) if accepts_receipts else None,
+        tracker=Tracker(backend, limits),
+        public_provider=HttpProvider(settings.public_url) if settings.public_url else None,
+    )
+    handler = RequestHandler(backend, limits, emit, services)
     server = make_server(handler, limits, emit)
     loop = asyncio.get_running_loop()
     listeners = [

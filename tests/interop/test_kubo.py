@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import subprocess
-import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -28,12 +24,9 @@ from phase_boot.journal.content_events import SourceFailed, SourceServed
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
 from tests.support.gateways import GatewayDownload
-from tests.support.http_server import ok, page, server
 from tests.support.kubo import CommandFailed, KuboNode, ask, kubo_node
 from tests.support.provider import MANIFEST, make_site, running
 from tests.support.real_mirror import mirror
-from tests.support.required_programs import needed
-from tests.support.web_servers import free_ports
 
 pytestmark = pytest.mark.interop
 
@@ -141,79 +134,6 @@ async def test_kubo_refuses_our_car_with_a_changed_byte(node: KuboNode, site: Pa
         node.import_car(bytes(whole))
     with pytest.raises(CommandFailed):
         node.cat(str(dag_of("rootfs").root))
-
-
-PEER_ID = "k51qzi5uqu5dgutdk6i1ynyzgkqngpha5xpgia3a5qqp4jsh0u4csozksxel2r"
-"""The peer id of the HTTP gateway; any will do, because HTTPS proves the host's name instead."""
-
-
-@contextmanager
-def behind_tls(folder: Path, port: int) -> Iterator[str]:
-    """Serve what is on a port of loopback by HTTPS and HTTP/2 too; yield the multiaddr of it."""
-    public, _ = free_ports()
-    (folder / "Caddyfile").write_text(
-        textwrap.dedent(f"""\
-            {{
-                admin off
-                auto_https disable_redirects
-                skip_install_trust
-                storage file_system {folder}
-                servers {{
-                    protocols h1 h2
-                }}
-            }}
-            https://localhost:{public} {{
-                bind 127.0.0.1
-                tls internal
-                reverse_proxy 127.0.0.1:{port}
-            }}
-            """)
-    )
-    words = [needed("caddy", "caddy"), "run", "--config", str(folder / "Caddyfile")]
-    with (folder / "caddy.log").open("wb") as log:
-        process = subprocess.Popen(
-            words, env={"HOME": str(folder)}, stdout=log, stderr=log, cwd=folder
-        )
-    try:
-        yield f"/dns4/localhost/tcp/{public}/tls/http"
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-
-
-def provided_at(address: str) -> Callable[[str], bytes]:
-    """Return a delegated router's answer: one HTTP gateway has every block."""
-    record = {"Schema": "peer", "ID": PEER_ID, "Addrs": [address]}
-    record["Protocols"] = ["transport-ipfs-gateway-http"]
-    line = json.dumps(record).encode() + b"\n"
-    return lambda head: (
-        page(line, "application/x-ndjson")
-        if head.startswith("GET /routing/v1/providers/")
-        else ok(b"", status="404 Not Found")
-    )
-
-
-async def test_kubo_fetches_an_artifact_block_by_block_from_our_gateway(
-    site: Path, tmp_path: Path
-) -> None:
-    async with running(site) as provider:
-        with behind_tls(tmp_path, provider.port) as address:
-            async with server(provided_at(address)) as url:
-                settings = {
-                    "Routing.Type": "autoclient",
-                    "Routing.DelegatedRouters": [url.removesuffix("/x")],
-                    "HTTPRetrieval.Enabled": True,
-                    "HTTPRetrieval.TLSInsecureSkipVerify": True,
-                }
-                got = await asyncio.to_thread(fetched, tmp_path / "repo", settings)
-    assert Digest.of(got) == ROOTFS_ARTIFACT.digest
-    assert {request.status for request in provider.requests} == {200}
-    assert len(provider.requests) > 100
-
-
-def fetched(repo: Path, settings: dict[str, object]) -> bytes:
-    with kubo_node(repo, settings=settings) as node:
-        return node.api("cat", str(dag_of("rootfs").root))
 
 
 # ---- we read what kubo serves --------------------------------------------------------------------

@@ -167,13 +167,18 @@ class KuboNode:
 
 @contextmanager
 def kubo_node(
-    repo: Path, *, offline: bool = False, settings: Mapping[str, object] | None = None
+    repo: Path,
+    *,
+    offline: bool = False,
+    settings: Mapping[str, object] | None = None,
+    authority: Path | None = None,
 ) -> Iterator[KuboNode]:
     """Run a new node until the end of the block.
 
     Its files are in ``repo``, a folder that does not exist yet, and what it prints is in
     ``repo/daemon.log``. ``settings`` are further keys of its configuration ("Gateway.NoFetch").
-    An offline node has no libp2p host at all.
+    An offline node has no libp2p host at all. It trusts the certificate of an ``authority`` for
+    HTTPS.
     """
     if not IPFS.is_file():
         absent("kubo is not built: run `make kubo`")
@@ -183,6 +188,7 @@ def kubo_node(
         "IPFS_TELEMETRY": "off",
         "GOLOG_LOG_LEVEL": "error",
         "GOMAXPROCS": "2",
+        **({} if authority is None else {"SSL_CERT_FILE": str(authority)}),
     }
     words = ["init", "--profile=autoconf-off"]
     subprocess.run([IPFS, *words], env=environment, check=True, capture_output=True)

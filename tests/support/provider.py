@@ -15,8 +15,10 @@ from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document
 from phase_boot.journal.event import Event
 from phase_boot.provider.backends.site_backend import SiteBackend
 from phase_boot.provider.events import RequestAnswered
+from phase_boot.provider.gateway.http_provider import HttpProvider, parse_public_url
 from phase_boot.provider.http.handlers import RequestHandler
 from phase_boot.provider.http.server import ConnectionLimiter, make_server
+from phase_boot.provider.http.services import Services
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptStore
 from phase_boot.provider.swarm.tracker import Tracker
@@ -71,17 +73,22 @@ class Answer:
 
 @contextlib.asynccontextmanager
 async def running(
-    site: Path, limits: Limits | None = None, *, receipts: bool = True
+    site: Path,
+    limits: Limits | None = None,
+    *,
+    receipts: bool = True,
+    public_url: str | None = None,
 ) -> AsyncIterator[Running]:
     """Serve ``site`` on a free port of the loopback."""
     limits = limits or Limits(grace_seconds=1)
     provider = Running(port=0)
-    taken = ReceiptStore(site, limits) if receipts else None
     backend = SiteBackend(site)
-    tracker = Tracker(backend, limits)
-    answers = RequestHandler(
-        backend, limits, provider.events.append, receipts=taken, tracker=tracker
+    services = Services(
+        receipts=ReceiptStore(site, limits) if receipts else None,
+        tracker=Tracker(backend, limits),
+        public_provider=HttpProvider(parse_public_url(public_url)) if public_url else None,
     )
+    answers = RequestHandler(backend, limits, provider.events.append, services)
     server = make_server(answers, limits, provider.events.append)
     listener = await asyncio.get_running_loop().create_server(
         ConnectionLimiter(server, limits), "127.0.0.1", 0

@@ -189,14 +189,14 @@ def serving(name: str, folder: Path, files: Mapping[str, bytes]) -> Iterator[str
             env={"HOME": str(folder), "PATH": "/usr/sbin:/usr/bin:/bin"},
         )
     try:
-        _wait_for(port, running, folder / "output")
+        wait_for(port, running, folder / "output")
         yield f"http://127.0.0.1:{port}"
     finally:
         running.terminate()
         running.wait(timeout=10)
 
 
-def _wait_for(port: int, running: subprocess.Popen[bytes], output: Path) -> None:
+def wait_for(port: int, running: subprocess.Popen[bytes], output: Path) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         assert running.poll() is None, output.read_text(errors="replace")

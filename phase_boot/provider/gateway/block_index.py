@@ -80,6 +80,14 @@ class BlockIndex:
                     self._scanned = time.monotonic()
             return found
 
+    def block(self, cid: Cid) -> bytes | None:
+        """Return the block of an artifact, or the manifest, with this CID; None if it is absent."""
+        found = self.find(cid)
+        try:
+            return self.manifest(cid) if found is None else self.read(found, cid)
+        except BlockGone:
+            return None
+
     def read(self, found: ArtifactDag, cid: Cid) -> bytes:
         """Return a block of an artifact.
 

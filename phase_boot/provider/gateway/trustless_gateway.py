@@ -16,7 +16,7 @@ from typing import Final
 from phase_boot.content import car, dag_pb
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.provider.backends.backend import CAR_TYPE, IMMUTABLE
-from phase_boot.provider.gateway.block_index import ArtifactDag, BlockGone, BlockIndex, EntityRange
+from phase_boot.provider.gateway.block_index import ArtifactDag, BlockIndex, EntityRange
 
 PREFIX: Final = "ipfs/"
 RAW_TYPE: Final = "application/vnd.ipld.raw"
@@ -101,11 +101,7 @@ class TrustlessGateway:
             return refused.reply
 
     def _raw(self, request: GatewayRequest, cid: Cid) -> GatewayReply:
-        found = self._blocks.find(cid)
-        try:
-            data = self._blocks.manifest(cid) if found is None else self._blocks.read(found, cid)
-        except BlockGone:
-            data = None
+        data = self._blocks.block(cid)
         if data is None:
             raise _not_found(request)
         return _block_reply(request, str(cid), data)

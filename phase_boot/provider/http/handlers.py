@@ -1,12 +1,10 @@
-"""HTTP request handlers: files, gateway, health, announcements and receipts. Uses aiohttp."""
+"""HTTP request handlers: files, gateway, router, health, announcements, receipts. Uses aiohttp."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -15,9 +13,22 @@ from aiohttp import web
 from phase_boot.provider.backends.backend import Backend, ServedFile
 from phase_boot.provider.events import Emit, ReceiptKept, RequestAnswered
 from phase_boot.provider.gateway.block_index import BlockGone, BlockIndex
+from phase_boot.provider.gateway.delegated_routing import PROVIDERS_PREFIX, DelegatedRouter
 from phase_boot.provider.gateway.record_format import FORMAT, IPNS_PREFIX, wants_record
-from phase_boot.provider.gateway.trustless_gateway import PREFIX, GatewayRequest, TrustlessGateway
+from phase_boot.provider.gateway.trustless_gateway import (
+    PREFIX,
+    GatewayReply,
+    GatewayRequest,
+    TrustlessGateway,
+)
 from phase_boot.provider.http.ranges import HttpRange, RangeNotSatisfiable, parse_range
+from phase_boot.provider.http.responses import (
+    COMMON_HEADERS,
+    RequestStats,
+    json_response,
+    text_response,
+)
+from phase_boot.provider.http.services import Services
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
 from phase_boot.provider.swarm import tracker as tracker_module
@@ -38,19 +49,11 @@ _RANGE_NOT_SATISFIABLE: Final = 416
 _UNPROCESSABLE: Final = 422
 _INSUFFICIENT_STORAGE: Final = 507
 _INTERNAL_ERROR: Final = 500
+_FILES_ONLY: Final = Services()
 HANDLED: Final = web.RequestKey("answered", bool)
 
 
-@dataclass(slots=True)
-class _RequestStats:
-    """Outcome of a request so far, for its log line."""
-
-    status: int = 0
-    sent: int = 0
-    error: str | None = None
-
-
-_PostHandler: TypeAlias = Callable[[web.BaseRequest, _RequestStats], Awaitable[web.StreamResponse]]
+_PostHandler: TypeAlias = Callable[[web.BaseRequest, RequestStats], Awaitable[web.StreamResponse]]
 
 
 class RequestHandler:
@@ -61,9 +64,7 @@ class RequestHandler:
         backend: Backend,
         limits: Limits,
         emit: Emit,
-        *,
-        receipts: ReceiptStore | None = None,
-        tracker: Tracker | None = None,
+        services: Services = _FILES_ONLY,
     ) -> None:
         """Serve the files of ``backend``.
 
@@ -71,24 +72,26 @@ class RequestHandler:
             backend: what is served.
             limits: the ceilings of this provider.
             emit: takes the event of each request.
-            receipts: stores posted receipts; None disables their path.
-            tracker: takes announcements; None disables their path.
+            services: what is answered beyond files and blocks.
         """
         self._backend = backend
         self._limits = limits
         self._emit = emit
         self._post_routes: dict[str, _PostHandler] = {}
-        if receipts is not None:
-            self._post_routes[RECEIPTS] = partial(self._add_receipt, receipts)
-        if tracker is not None:
-            self._post_routes[ANNOUNCE] = partial(self._announce, tracker)
-        self._gateway = TrustlessGateway(BlockIndex(backend))
+        if services.receipts is not None:
+            self._post_routes[RECEIPTS] = partial(self._add_receipt, services.receipts)
+        if services.tracker is not None:
+            self._post_routes[ANNOUNCE] = partial(self._announce, services.tracker)
+        blocks = BlockIndex(backend)
+        self._gateway = TrustlessGateway(blocks)
+        provider = services.public_provider
+        self._router = None if provider is None else DelegatedRouter(blocks, provider)
         self._active = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, and emit its event when it has ended."""
         loop = asyncio.get_running_loop()
-        began, stats = loop.time(), _RequestStats()
+        began, stats = loop.time(), RequestStats()
         request[HANDLED] = True
         self._active += 1
         try:
@@ -118,34 +121,38 @@ class RequestHandler:
             )
         return response
 
-    async def _dispatch(self, request: web.BaseRequest, stats: _RequestStats) -> web.StreamResponse:
+    async def _dispatch(self, request: web.BaseRequest, stats: RequestStats) -> web.StreamResponse:
         path = request.rel_url.raw_path.removeprefix("/")
         if (post_handler := self._post_routes.get(path)) is not None:
             return await post_handler(request, stats)
         if request.method not in {"GET", "HEAD"}:
-            return _text_response(
+            return text_response(
                 stats, _METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.", Allow="GET, HEAD"
             )
         if path == "health":
             return await self._health(stats)
         if path.startswith(PREFIX):
             return await self._serve_gateway(request, path.removeprefix(PREFIX), stats)
+        if path.startswith(PROVIDERS_PREFIX) and self._router is not None:
+            name, accept = path.removeprefix(PROVIDERS_PREFIX), request.headers.get("Accept", "")
+            reply = await asyncio.to_thread(self._router.reply, name, accept)
+            return await self._send_reply(request, reply, stats)
         return await self._serve_path(request, path, stats)
 
     async def _serve_path(
-        self, request: web.BaseRequest, path: str, stats: _RequestStats
+        self, request: web.BaseRequest, path: str, stats: RequestStats
     ) -> web.StreamResponse:
         """Serve the file that the mirror layout has at ``path``."""
         if path.startswith(IPNS_PREFIX) and not _wants_record(request):
             text = f"Only the IPNS record is served here: add ?format={FORMAT}."
-            return _text_response(stats, _NOT_ACCEPTABLE, text)
+            return text_response(stats, _NOT_ACCEPTABLE, text)
         served = await asyncio.to_thread(self._backend.open, path)
         if served is None:
-            return _text_response(stats, _NOT_FOUND, "This provider has no such file.")
+            return text_response(stats, _NOT_FOUND, "This provider has no such file.")
         with served.file:
             return await self._serve_file(request, served, stats)
 
-    async def _health(self, stats: _RequestStats) -> web.StreamResponse:
+    async def _health(self, stats: RequestStats) -> web.StreamResponse:
         offers = await asyncio.to_thread(self._backend.offers)
         body = {
             "status": "ok" if offers else "empty",
@@ -160,10 +167,10 @@ class RequestHandler:
                 for offer in sorted(offers)
             ],
         }
-        return _json_response(stats, _OK, body)
+        return json_response(stats, _OK, body)
 
     async def _add_receipt(
-        self, receipts: ReceiptStore, request: web.BaseRequest, stats: _RequestStats
+        self, receipts: ReceiptStore, request: web.BaseRequest, stats: RequestStats
     ) -> web.StreamResponse:
         """Store a receipt that a booted machine posts."""
         raw = await self._read_post(request, stats, "A receipt", MAX_BYTES)
@@ -174,7 +181,7 @@ class RequestHandler:
         except ReceiptRejected as refusal:
             stats.error = refusal.code
             status = _INSUFFICIENT_STORAGE if refusal.full else _UNPROCESSABLE
-            return _json_response(stats, status, {"code": refusal.code, "error": str(refusal)})
+            return json_response(stats, status, {"code": refusal.code, "error": str(refusal)})
         receipt = stored.receipt
         if not stored.known:
             self._emit(
@@ -186,10 +193,10 @@ class RequestHandler:
                     file=stored.path.name,
                 )
             )
-        return _json_response(stats, _OK if stored.known else _CREATED, {"file": stored.path.name})
+        return json_response(stats, _OK if stored.known else _CREATED, {"file": stored.path.name})
 
     async def _announce(
-        self, tracker: Tracker, request: web.BaseRequest, stats: _RequestStats
+        self, tracker: Tracker, request: web.BaseRequest, stats: RequestStats
     ) -> web.StreamResponse:
         """Answer an announcement to the tracker."""
         raw = await self._read_post(request, stats, "An announcement", tracker_module.MAX_BYTES)
@@ -199,29 +206,29 @@ class RequestHandler:
         if tracker.is_stale(now):
             await asyncio.to_thread(tracker.refresh, now)
         try:
-            return _json_response(stats, _OK, tracker.announce(request.remote or "", raw, now))
+            return json_response(stats, _OK, tracker.announce(request.remote or "", raw, now))
         except BadAnnounce as refusal:
-            return _json_response(stats, _UNPROCESSABLE, {"error": str(refusal)})
+            return json_response(stats, _UNPROCESSABLE, {"error": str(refusal)})
 
     async def _read_post(
-        self, request: web.BaseRequest, stats: _RequestStats, subject: str, max_bytes: int
+        self, request: web.BaseRequest, stats: RequestStats, subject: str, max_bytes: int
     ) -> bytes | web.Response:
         """Return the body of a POST request, or the response that refuses it."""
         if request.method != "POST":
-            return _text_response(
+            return text_response(
                 stats, _METHOD_NOT_ALLOWED, f"{subject} must be sent by POST.", Allow="POST"
             )
         try:
             async with asyncio.timeout(self._limits.request_read_seconds):
                 raw = await _read_body(request, max_bytes)
         except TimeoutError:
-            return _text_response(stats, _TIMEOUT, f"{subject} took too long to arrive.")
+            return text_response(stats, _TIMEOUT, f"{subject} took too long to arrive.")
         if raw is None:
-            return _text_response(stats, _TOO_LARGE, f"{subject} has at most {max_bytes} bytes.")
+            return text_response(stats, _TOO_LARGE, f"{subject} has at most {max_bytes} bytes.")
         return raw
 
     async def _serve_gateway(
-        self, request: web.BaseRequest, path: str, stats: _RequestStats
+        self, request: web.BaseRequest, path: str, stats: RequestStats
     ) -> web.StreamResponse:
         gateway_request = GatewayRequest(
             path,
@@ -231,11 +238,16 @@ class RequestHandler:
             only_if_cached="only-if-cached" in request.headers.get("Cache-Control", ""),
         )
         reply = await asyncio.to_thread(self._gateway.reply, gateway_request)
+        return await self._send_reply(request, reply, stats)
+
+    async def _send_reply(
+        self, request: web.BaseRequest, reply: GatewayReply, stats: RequestStats
+    ) -> web.StreamResponse:
         if reply.pieces is None and reply.body is None and not reply.headers:
-            return _text_response(stats, reply.status, reply.text)
+            return text_response(stats, reply.status, reply.text)
         stats.status = reply.status
         response = web.StreamResponse(
-            status=reply.status, headers={**_COMMON_HEADERS, **reply.headers}
+            status=reply.status, headers={**COMMON_HEADERS, **reply.headers}
         )
         if reply.body is not None:
             response.content_length = len(reply.body)
@@ -251,7 +263,7 @@ class RequestHandler:
         request: web.BaseRequest,
         response: web.StreamResponse,
         pieces: Iterator[bytes],
-        stats: _RequestStats,
+        stats: RequestStats,
     ) -> None:
         """Send a body as it is produced.
 
@@ -274,10 +286,10 @@ class RequestHandler:
             stats.sent += len(data)
 
     async def _serve_file(
-        self, request: web.BaseRequest, served: ServedFile, stats: _RequestStats
+        self, request: web.BaseRequest, served: ServedFile, stats: RequestStats
     ) -> web.StreamResponse:
         headers = {
-            **_COMMON_HEADERS,
+            **COMMON_HEADERS,
             "Accept-Ranges": "bytes",
             "Cache-Control": served.cache_control,
             "Content-Type": served.content_type,
@@ -299,7 +311,7 @@ class RequestHandler:
         span = span or HttpRange(0, served.size)
         if served.has_range is not None and not served.has_range(span.start, span.count):
             status = _NOT_FOUND if stats.status == _OK else _RANGE_NOT_SATISFIABLE
-            return _text_response(stats, status, "This peer does not have all of these bytes yet.")
+            return text_response(stats, status, "This peer does not have all of these bytes yet.")
         response = web.StreamResponse(status=stats.status, headers=headers)
         response.content_length = span.count
         await response.prepare(request)
@@ -309,7 +321,7 @@ class RequestHandler:
         return response
 
     async def _send_file(
-        self, request: web.BaseRequest, served: ServedFile, span: HttpRange, stats: _RequestStats
+        self, request: web.BaseRequest, served: ServedFile, span: HttpRange, stats: RequestStats
     ) -> None:
         """Send bytes of a file with sendfile.
 
@@ -336,18 +348,6 @@ class RequestHandler:
                 raise ConnectionAbortedError(stats.error)
 
 
-def _text_response(stats: _RequestStats, status: int, text: str, **headers: str) -> web.Response:
-    stats.status = status
-    stats.sent = len(text)
-    return web.Response(status=status, text=text, headers={**_COMMON_HEADERS, **headers})
-
-
-def _json_response(stats: _RequestStats, status: int, body: object) -> web.Response:
-    response = _text_response(stats, status, json.dumps(body) + "\n")
-    response.content_type = "application/json"
-    return response
-
-
 async def _read_body(request: web.BaseRequest, max_bytes: int) -> bytes | None:
     """Return the body of a request, or None as soon as it exceeds ``max_bytes``."""
     if (request.content_length or 0) > max_bytes:
@@ -358,9 +358,6 @@ async def _read_body(request: web.BaseRequest, max_bytes: int) -> bytes | None:
         if len(body) > max_bytes:
             return None
     return bytes(body)
-
-
-_COMMON_HEADERS: Final = {"Server": "phase-boot", "X-Content-Type-Options": "nosniff"}
 
 
 def _read_batch(pieces: Iterator[bytes], count: int) -> bytes:

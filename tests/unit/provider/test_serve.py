@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.cli.main import main
+from phase_boot.content.cid import Cid, Codec
 from phase_boot.drill.sample_manifest import KERNEL
 from phase_boot.provider import events
 from phase_boot.provider.errors import ProvideError
@@ -72,6 +73,27 @@ def test_a_client_that_asks_in_a_loop_fills_no_log(site: Path) -> None:
     events = [json.loads(line) for line in out.splitlines()]
     assert [line["event"] for line in events] == ["request", "requests.suppressed", "serve.stopped"]
     assert (events[1]["peer"], events[1]["requests"]) == ("127.0.0.1", 49)
+
+
+def test_the_public_url_switches_the_delegated_router_on(site: Path) -> None:
+    cid = Cid.of(Codec.RAW, (site / MANIFEST[1:]).read_bytes())
+    words = ("--host", "127.0.0.1", "--no-announce", "--public-url", "https://boot.example:8443/")
+    with serving(site, *words) as (_, url):
+        path = f"{url}routing/v1/providers/{cid}"
+        with urllib.request.urlopen(path) as answer:  # noqa: S310 - our own provider
+            (found,) = json.loads(answer.read())["Providers"]
+    assert found["Addrs"] == ["/dns/boot.example/tcp/8443/tls/http"]
+
+
+@pytest.mark.parametrize("url", ["http://boot.example", "https://boot.example/os", "boot.example"])
+def test_an_unusable_public_url_is_reported_in_one_sentence(
+    site: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", str(site), "--port", "0", "--public-url", url])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument --public-url: '{url}' is not usable: it " in last
 
 
 def test_serving_does_not_wait_for_the_announcement(site: Path) -> None:
