@@ -12,6 +12,8 @@ from typing import Final
 
 from phase_boot.adapters.http.exchange import Answer
 from phase_boot.adapters.http.response import OK
+from phase_boot.announce.providing import look, provide
+from phase_boot.announce.provision import Provision
 from phase_boot.announce.rounds import visit
 from phase_boot.announce.servers import Kind, Limits, Server
 from phase_boot.announce.sighting import Sighting, State, judge
@@ -22,6 +24,8 @@ from phase_boot.announce.site_record import (
     newest_record,
     site_chain,
 )
+from phase_boot.announce.site_roots import site_roots
+from phase_boot.content.arch import Arch
 from phase_boot.publish.arguments import read_as
 from phase_boot.publish.errors import PublishError, UsageError
 from phase_boot.publish.keys.keyfile import read_key
@@ -38,7 +42,10 @@ _SITE: Final = "site"
 
 
 def announce(options: argparse.Namespace) -> int:
-    """Announce a SITE, or with --check compare; the status is 0 if every place has the record."""
+    """Announce a SITE, or with --check compare.
+
+    The status is 0 if every place has the record, and every kubo node provides the SITE.
+    """
     site: Path = options.site
     if not site.is_dir():
         raise PublishError(f"{site} is not a folder: name the root of a SITE.")
@@ -46,6 +53,8 @@ def announce(options: argparse.Namespace) -> int:
 
 
 def _announce(options: argparse.Namespace) -> int:
+    if options.imports and not options.kubo:
+        raise UsageError("--import puts the SITE into a --kubo node: name one.")
     if options.gateway:
         raise UsageError("Nothing can be put to a --gateway: add --check to read it.")
     mirrors = tuple(read_as("--mirror", _announced_mirror, url) for url in options.mirror)
@@ -63,12 +72,16 @@ def _announce(options: argparse.Namespace) -> int:
     _warn(result)
     record = result.record
     own = _of_site(options.site, record)
-    return _report([own, *_visited(servers, record, sends=True)], options)
+    # Before the record leads machines there.
+    provisions = _provisions(options, servers, result.places.found)
+    return _report([own, *_visited(servers, record, sends=True)], provisions, options)
 
 
 def _check(options: argparse.Namespace) -> int:
     if options.provider:
         raise UsageError("--provider is for a record that is signed: leave it out with --check.")
+    if options.imports:
+        raise UsageError("--check sends nothing: leave --import out.")
     servers = [
         *_servers(Kind.ROUTER, options.router),
         *_servers(Kind.KUBO, options.kubo),
@@ -87,7 +100,8 @@ def _check(options: argparse.Namespace) -> int:
     for record in found:
         seen.append(_of_site(options.site, record))
         seen += _visited(servers, record, sends=False)
-    return _report(seen, options)
+    named = sorted({release for record in found for release in record.announcement.places})
+    return _report(seen, _provisions(options, servers, named), options)
 
 
 def _announced_mirror(text: str) -> str:
@@ -104,6 +118,19 @@ def _visited(servers: list[Server], record: IpnsRecord, *, sends: bool) -> list[
     return asyncio.run(visit(servers, record, LIMITS, sends=sends)) if servers else []
 
 
+def _provisions(
+    options: argparse.Namespace, servers: list[Server], releases: Iterable[tuple[str, Arch]]
+) -> list[Provision]:
+    """Import and provide what the SITE holds of ``releases``; with --check ask for it."""
+    nodes = [server for server in servers if server.kind is Kind.KUBO]
+    if not nodes:
+        return []
+    roots = site_roots(options.site, releases)
+    if options.check:
+        return asyncio.run(look(nodes, options.site, roots, LIMITS))
+    return asyncio.run(provide(nodes, options.site, roots, LIMITS, imports=options.imports))
+
+
 def _of_site(site: Path, record: IpnsRecord) -> Sighting:
     """Return the sighting of the record in the SITE, which may have expired."""
     unjudged = Sighting(
@@ -112,15 +139,20 @@ def _of_site(site: Path, record: IpnsRecord) -> Sighting:
     return judge(unjudged, Answer(OK, RECORD_TYPE, record.raw))
 
 
-def _report(seen: list[Sighting], options: argparse.Namespace) -> int:
-    for each in seen:
-        if each.kind == _SITE and not options.json:
+def _report(seen: list[Sighting], provisions: list[Provision], options: argparse.Namespace) -> int:
+    lines: list[Sighting | Provision] = [*seen, *provisions]
+    for each in lines:
+        if isinstance(each, Sighting) and each.kind == _SITE and not options.json:
             sys.stdout.write(f"{each.ours.name}\n")
         sys.stdout.write(f"{each.as_json() if options.json else each.line()}\n")
     bad = sum(not each.good for each in seen)
     if bad:
         sys.stderr.write(f"{bad} of {len(seen)} places do not have the record of the SITE.\n")
-    return 1 if bad else 0
+    lacking = sum(not each.good for each in provisions)
+    if lacking:
+        verb = "find no provider of" if options.check else "do not provide"
+        sys.stderr.write(f"{lacking} of {len(provisions)} IPFS nodes {verb} all of the SITE.\n")
+    return 1 if bad or lacking else 0
 
 
 def _warn(result: Announced) -> None:

@@ -75,7 +75,14 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="RPC API of a kubo node that puts the record into the DHT (repeatable)",
+        help="RPC API of a kubo node that puts the record into the DHT, and provides what it holds "
+        "of the SITE (repeatable)",
+    )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="store_true",
+        help="first put the manifests and files of the SITE into each --kubo node, and pin them",
     )
     parser.add_argument(
         "--gateway",

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from phase_boot.adapters.http.client import Client
-from phase_boot.announce.servers import Kind, Limits, Server, get, has_no_peers, put
+from phase_boot.announce.servers import Kind, Limits, Server, get, has_no_peers, put, utc_now
 from phase_boot.announce.sighting import Sighting, State, judge
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.trust.ipns_record import IpnsRecord
-
-
-def utc_now() -> datetime:
-    """Return the time by the clock of this machine."""
-    return datetime.now(UTC)
 
 
 class Rounds:

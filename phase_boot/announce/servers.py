@@ -8,28 +8,28 @@ Delegated routing: `GET` and `PUT /routing/v1/ipns/NAME` (IPFS delegated routing
 from __future__ import annotations
 
 import base64
-import json
-import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum, auto
 from typing import Final
 
 from phase_boot.adapters.http.client import Client
 from phase_boot.adapters.http.exchange import Answer, Request, exchange
 from phase_boot.adapters.http.response import GONE, OK, REDIRECTS
-from phase_boot.console.lines import printable
+from phase_boot.announce.kubo_rpc import MAX_EVENTS, Form, json_lines, reason_of
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.store.layout import RECORD_TYPE, RECORDS
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.ipns_record import MAX_RECORD
 from phase_boot.url import below
 
-MAX_EVENTS: Final = 64 * 1024
-"""Bytes of an answer of kubo's RPC API: lines of JSON, one of which holds the record in base64."""
-SHOWN: Final = 120
 _SERVER_ERROR: Final = 500
 _ROUTING, _GATEWAY = RECORDS
+
+
+def utc_now() -> datetime:
+    """Return the time by the clock of this machine."""
+    return datetime.now(UTC)
 
 
 class Kind(StrEnum):
@@ -61,11 +61,13 @@ class Limits:
     seconds: float = 30.0
     """For one request."""
     kubo_seconds: float = 120.0
-    """For one request to kubo, which walks through the DHT for it."""
+    """For one request to kubo that walks through the DHT, and for its next bytes of a file."""
     reads: int = 3
     """Requests for a record that was put, until the server has it."""
     pause_seconds: float = 1.0
     """Before each of them but the first."""
+    search_seconds: float = 5.0
+    """For a provider of a block in the DHT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ async def put(client: Client, server: Server, name: IpnsName, raw: bytes, limits
         answer = await exchange(client, _writing(server, name, raw, limits))
     except FetchFailed as failed:
         return Reply(accepted=False, text=str(failed))
-    text = f"it answered HTTP {answer.status}{_reason(answer)}"
+    text = f"it answered HTTP {answer.status}{reason_of(answer)}"
     return Reply(accepted=answer.status == OK, text=text)
 
 
@@ -107,7 +109,7 @@ async def get(client: Client, server: Server, name: IpnsName, limits: Limits) ->
         reason = f"it redirects (HTTP {answer.status}), and no redirect is followed here"
         raise FetchFailed(reason, retryable=False)
     if answer.status != OK:
-        raise FetchFailed(f"it answered HTTP {answer.status}{_reason(answer)}", retryable=True)
+        raise FetchFailed(f"it answered HTTP {answer.status}{reason_of(answer)}", retryable=True)
     return answer
 
 
@@ -123,7 +125,7 @@ async def has_no_peers(client: Client, server: Server, limits: Limits) -> bool:
     except FetchFailed:
         # A list beyond the limit is one of many peers.
         return False
-    peers = [event["Peers"] for event in _objects(answer.body) if "Peers" in event]
+    peers = [event["Peers"] for event in json_lines(answer.body) if "Peers" in event]
     return answer.status == OK and peers in ([None], [[]])
 
 
@@ -152,30 +154,20 @@ def _writing(server: Server, name: IpnsName, raw: bytes, limits: Limits) -> Requ
             limit=MAX_RECORD,
             seconds=limits.seconds,
         )
-    boundary = f"phase-boot-{secrets.token_hex(16)}"
+    form = Form()
     return Request(
         method="POST",
         url=below(server.url, f"api/v0/routing/put?arg=%2Fipns%2F{name}"),
-        headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
-        body=_multipart(boundary, raw),
+        headers=form.headers,
+        body=b"".join(form.body([raw])),
         limit=MAX_EVENTS,
         seconds=limits.kubo_seconds,
     )
 
 
-def _multipart(boundary: str, raw: bytes) -> bytes:
-    """Return a body with one file (RFC 7578)."""
-    head = (
-        f"--{boundary}\r\n"
-        'Content-Disposition: form-data; name="file"; filename="record"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return head.encode() + raw + f"\r\n--{boundary}--\r\n".encode()
-
-
 def _from_events(answer: Answer) -> Answer | None:
     """Return the answer of kubo as that of a router."""
-    events = list(_objects(answer.body))
+    events = list(json_lines(answer.body))
     if answer.status == OK:
         for event in events:
             if isinstance(extra := event.get("Extra"), str) and extra:
@@ -183,7 +175,7 @@ def _from_events(answer: Answer) -> Answer | None:
         return None
     if answer.status == _SERVER_ERROR and any("not found" in str(e.get("Message")) for e in events):
         return None
-    raise FetchFailed(f"it answered HTTP {answer.status}{_reason(answer)}", retryable=True)
+    raise FetchFailed(f"it answered HTTP {answer.status}{reason_of(answer)}", retryable=True)
 
 
 def _decoded(extra: str) -> bytes:
@@ -191,25 +183,3 @@ def _decoded(extra: str) -> bytes:
         return base64.b64decode(extra, validate=True)
     except ValueError:
         raise FetchFailed("its record is not in base64", retryable=False) from None
-
-
-def _objects(body: bytes) -> Iterator[dict[str, object]]:
-    """Yield the JSON objects of a body with one on each line."""
-    for line in body.splitlines():
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
-            yield found
-
-
-def _reason(answer: Answer) -> str:
-    """Return the first line of an error, which such servers send as text or as kubo's JSON."""
-    if answer.status == OK or "html" in answer.kind:
-        return ""
-    for event in _objects(answer.body):
-        if isinstance(text := event.get("Message"), str):
-            return f": {printable(text)[:SHOWN]}"
-    line = answer.body.decode("utf-8", "replace").strip().partition("\n")[0]
-    return f": {printable(line)[:SHOWN]}" if line else ""

@@ -9,7 +9,7 @@ from enum import StrEnum, auto
 from typing import Final
 
 from phase_boot.adapters.http.exchange import Answer
-from phase_boot.announce.servers import SHOWN
+from phase_boot.announce.kubo_rpc import SHOWN
 from phase_boot.console.lines import printable
 from phase_boot.publish.dates import rfc3339
 from phase_boot.store.layout import RECORD_TYPE

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from phase_boot.announce.kubo_rpc import MAX_EVENTS
 from phase_boot.announce.rounds import visit
-from phase_boot.announce.servers import MAX_EVENTS, Kind, Limits, Server
+from phase_boot.announce.servers import Kind, Limits, Server
 from phase_boot.announce.sighting import Sighting, State
 from phase_boot.announce.site_record import announce_site
 from phase_boot.store.layout import RECORD_TYPE

@@ -6,8 +6,6 @@ policy names as router and gateway, finds both. The two know each other and noth
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +13,12 @@ import pytest
 
 from tests.support.announcing_publisher import (
     FILES,
-    PHASE_BOOT,
     Publisher,
     announcing_publisher,
     dry_run,
     of,
 )
-from tests.support.kubo import KuboNode, ask, kubo_node
+from tests.support.kubo import KuboNode, kubo_node
 
 pytestmark = pytest.mark.interop
 
@@ -41,28 +38,11 @@ def nodes(tmp_path: Path) -> Iterator[tuple[KuboNode, KuboNode]]:
         yield holder, gateway
 
 
-def import_site(publisher: Publisher, node: KuboNode) -> None:
-    """Let a node hold the manifest and the artifacts of the SITE."""
-    raw = (publisher.site / "stable" / "amd64" / "manifest.json").read_bytes()
-    node.api("block/put", file=raw, cid_codec="raw")
-    words = ["serve", str(publisher.site), "--host", "127.0.0.1", "--port", "0", "--no-announce"]
-    with subprocess.Popen([PHASE_BOOT, *words, "--json"], stdout=subprocess.PIPE) as serving:
-        try:
-            assert serving.stdout is not None
-            base = json.loads(serving.stdout.readline())["urls"][0]
-            for root in json.loads(raw)["dags"].values():
-                answer = ask(f"{base}ipfs/{root}?format=car")
-                assert node.import_car(answer.body) == [root]
-        finally:
-            serving.terminate()
-
-
 def test_a_record_and_a_release_of_another_node_are_had_by_a_router_and_gateway(
     publisher: Publisher, nodes: tuple[KuboNode, KuboNode]
 ) -> None:
     holder, gateway = nodes
-    import_site(publisher, holder)
-    publisher.announce("--mirror", NO_MIRROR, "--kubo", holder.api_url)
+    publisher.announce("--mirror", NO_MIRROR, "--kubo", holder.api_url, "--import")
     servers = ["--router", gateway.routing_url, "--gateway", gateway.gateway_url]
     policy = publisher.policy(*servers)
     # The host's own network is not searched.

@@ -125,15 +125,21 @@ def only_file(content_type: str, body: bytes) -> bytes:
 
 @contextmanager
 def record_server() -> Iterator[RecordServer]:
-    with RecordServer() as server:
-        serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        serving.start()
-        try:
-            yield server
-        finally:
-            server.stopped.set()
-            server.shutdown()
-            serving.join()
+    with RecordServer() as server, running(server):
+        yield server
+
+
+@contextmanager
+def running(server: RecordServer) -> Iterator[None]:
+    """Serve until the end of the block."""
+    serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    serving.start()
+    try:
+        yield
+    finally:
+        server.stopped.set()
+        server.shutdown()
+        serving.join()
 
 
 def answer(kind: str, body: bytes, status: int = 200) -> Callable[[Handler], None]:

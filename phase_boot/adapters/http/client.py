@@ -11,7 +11,7 @@ import importlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import partial
@@ -64,6 +64,10 @@ class Response:
             async for piece in self._response.content.iter_any():
                 yield piece
 
+    def close(self) -> None:
+        """Close the connection, and send no more of the body of the request."""
+        self._response.close()
+
     def detach(self) -> tuple[bytes, socket.socket] | None:
         """Detach the socket; return the body bytes that were read already, and the socket."""
         response = self._response
@@ -114,12 +118,14 @@ class Client:
         self,
         redirects: Redirects,
         headers: dict[str, str],
-        body: bytes | None,
+        body: bytes | AsyncIterable[bytes] | None,
         *,
         check: Callable[[str], None],
         method: str | None = None,
     ) -> AsyncIterator[Response]:
         """Request the current URL of ``redirects``, by GET, or by POST if there is a body.
+
+        A body that is iterated is sent in chunks, each after the one before it was written.
 
         ``check`` raises FetchFailed for a forbidden host, which may also be a proxy; ``method``
         names another method.

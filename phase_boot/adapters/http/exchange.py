@@ -1,4 +1,4 @@
-"""One request with a small body to a server that a person named, and its bounded response.
+"""One request to a server that a person named, and its bounded response.
 
 No redirect is followed, because the response must be that of the named server.
 """
@@ -6,6 +6,7 @@ No redirect is followed, because the response must be that of the named server.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -24,15 +25,17 @@ class Request:
         method: `GET`, `POST` or `PUT`.
         url: where it goes.
         headers: its header fields.
-        body: its body; None for a request without one.
+        body: its body; None for a request without one. Pieces are sent as they are iterated, with
+            `Transfer-Encoding: chunked`, so that the whole body is never in memory.
         limit: bytes of the response body, at most.
-        seconds: time from the connection to the last byte of the response, at most.
+        seconds: time from the connection to the last byte of the response, at most. It starts again
+            with each piece of the body that the connection takes.
     """
 
     method: str
     url: str
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | Iterable[bytes] | None = None
     limit: int
     seconds: float
 
@@ -49,7 +52,8 @@ class Answer:
 async def exchange(client: Client, request: Request) -> Answer:
     """Send ``request`` and return the response, whatever its status is.
 
-    The body of a response other than 200 is cut at the limit.
+    The body of a response other than 200 is cut at the limit. A response that comes before the
+    whole body was sent ends the request. An exception of an iterated body is raised as it is.
 
     Raises:
         FetchFailed: there is no response in time, or its body is larger than the limit or damaged.
@@ -58,19 +62,62 @@ async def exchange(client: Client, request: Request) -> Answer:
         url = Url.parse(request.url)
     except BadUrl as error:
         raise FetchFailed(f"it is no usable URL: {error}", retryable=False) from error
-    once = Redirects(url, limit=0, document=True)
+    body = request.body
+    pieces = _Pieces(() if isinstance(body, bytes | None) else body, request.seconds)
     try:
-        async with (
-            asyncio.timeout(request.seconds),
-            client.send(
-                once, request.headers, request.body, check=_any_host, method=request.method
-            ) as response,
-        ):
-            body = await _body(response, request.limit)
-            return Answer(response.head.status, response.kind.lower(), body)
+        async with asyncio.timeout(request.seconds) as limit:
+            sent = body if isinstance(body, bytes | None) else pieces.paced(limit)
+            return await _exchange(client, url, request, sent)
     except TimeoutError as error:
-        reason = f"it did not answer within {request.seconds:g} seconds"
+        verb = "take the next bytes" if pieces.sending else "answer"
+        reason = f"it did not {verb} within {request.seconds:g} seconds"
         raise FetchFailed(reason, retryable=True) from error
+    except FetchFailed:
+        if pieces.failure is not None:
+            raise pieces.failure from None
+        raise
+
+
+async def _exchange(
+    client: Client, url: Url, request: Request, body: bytes | AsyncIterator[bytes] | None
+) -> Answer:
+    once = Redirects(url, limit=0, document=True)
+    async with client.send(
+        once, request.headers, body, check=_any_host, method=request.method
+    ) as response:
+        content = await _body(response, request.limit)
+        if not isinstance(body, bytes | None):
+            # The server may have answered without reading it all.
+            response.close()
+        return Answer(response.head.status, response.kind.lower(), content)
+
+
+class _Pieces:
+    """A body that is sent piece by piece."""
+
+    def __init__(self, body: Iterable[bytes], seconds: float) -> None:
+        self._body = body
+        self._seconds = seconds
+        self.sending = False
+        """Whether some of them were not written yet."""
+        self.failure: Exception | None = None
+        """The exception that the iteration raised, which aiohttp replaces by its own."""
+
+    async def paced(self, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+        """Yield the pieces; each gives the request as much time again."""
+        clock = asyncio.get_running_loop()
+        self.sending = True
+        try:
+            for piece in self._body:
+                limit.reschedule(clock.time() + self._seconds)
+                yield piece
+                # Writing does not wait while the connection takes bytes at once.
+                await asyncio.sleep(0)
+        except Exception as error:
+            self.failure = error
+            raise
+        limit.reschedule(clock.time() + self._seconds)
+        self.sending = False
 
 
 async def _body(response: Response, limit: int) -> bytes:

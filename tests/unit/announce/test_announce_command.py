@@ -24,6 +24,7 @@ from tests.support.announced_site import (
     terms,
     write_key,
 )
+from tests.support.block_servers import block_server
 from tests.support.ipns_records import ANNOUNCING_KEY, NAME, OTHER_KEY, PROVIDER
 from tests.support.record_servers import RecordServer, record_server
 
@@ -65,13 +66,56 @@ def test_without_a_server_the_site_alone_gets_the_record(run: Run, site: Path) -
 
 
 def test_each_server_gets_it_and_has_a_line(run: Run, site: Path, server: RecordServer) -> None:
-    status, out, _ = run(*SIGN, "--router", server.url, "--kubo", server.url)
-    assert status == 0
-    assert [line.split(":")[0] for line in out.splitlines()[2:]] == [
-        "ok  router http",
-        "ok  kubo http",
-    ]
-    assert server.records == {str(NAME): stored(site).raw}
+    with block_server() as node:
+        status, out, _ = run(*SIGN, "--router", server.url, "--kubo", node.url, "--import")
+        assert status == 0
+        assert [line.split(":")[0] for line in out.splitlines()[2:]] == [
+            "ok  router http",
+            "ok  kubo http",
+            "ok  blocks http",
+        ]
+        assert server.records == node.records == {str(NAME): stored(site).raw}
+
+
+def test_a_node_has_the_blocks_before_a_record_leads_there(run: Run, site: Path) -> None:
+    with block_server() as node:
+        status, out, err = run(*SIGN, "--kubo", node.url, "--import", "--json")
+        assert (status, err) == (0, "")
+        assert json.loads(out.splitlines()[-1]) == {
+            "kind": "blocks",
+            "place": node.url,
+            "good": True,
+            "roots": 1,
+            "held": 1,
+            "imported": 1,
+            "provided": 1,
+            "found": None,
+            "fault": None,
+            "cid": None,
+            "reason": "",
+        }
+        cid = stored(site).announcement.places[STABLE].manifest_cid
+        assert node.provided == [cid]
+        kinds = [line.split("?")[0].rpartition("/")[2] for line in node.asked]
+        assert kinds.index("put") == 0
+        assert node.commands[-1] == "routing/provide"
+
+
+def test_a_node_without_the_blocks_is_the_status_and_gets_the_record(run: Run, site: Path) -> None:
+    with block_server() as node:
+        status, out, err = run(*SIGN, "--kubo", node.url)
+        assert (status, node.blocks) == (1, {})
+        assert out.splitlines()[-1].startswith(f"BAD blocks {node.url}: holds 0 of 1 roots")
+        assert err == "1 of 1 IPFS nodes do not provide all of the SITE.\n"
+        assert node.records == {str(NAME): stored(site).raw}
+        assert run(*SIGN, "--kubo", node.url, "--import")[0] == 0
+        node.commands.clear()
+        status, out, _ = run("--check", "--kubo", node.url)
+        assert (status, out.splitlines()[-1][:3]) == (0, "ok ")
+        assert set(node.commands) == {"block/stat", "routing/findprovs"}
+        node.provided.clear()
+        status, _, err = run("--check", "--kubo", node.url)
+        assert (status, err) == (1, "1 of 1 IPFS nodes find no provider of all of the SITE.\n")
 
 
 def test_one_server_that_fails_is_the_status_and_the_others_get_it(
@@ -134,6 +178,8 @@ def test_a_protected_key_is_opened_by_a_file(run: Run, site: Path) -> None:
         (*SIGN, "--mirror", "http://[fe80::1%25eth0]/"),
         (*SIGN, *(word for n in range(9) for word in ("--mirror", f"https://m{n}.example"))),
         ("--check", "--provider", PROVIDER),
+        (*SIGN, "--import"),
+        ("--check", "--import", "--kubo", "http://127.0.0.1:1"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_before_anything_is_signed(

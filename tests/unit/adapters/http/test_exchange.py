@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import itertools
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -80,3 +84,95 @@ async def test_a_text_that_is_no_url_is_a_failure() -> None:
     async with client() as http:
         with pytest.raises(FetchFailed, match="no usable URL"):
             await exchange(http, Request(method="GET", url="file:///x", limit=1, seconds=1))
+
+
+# ---- a body in pieces ----------------------------------------------------------------------------
+
+PIECE = bytes(256 * 1024)
+Reading = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def reading(handle: Reading) -> AsyncIterator[str]:
+    """Serve the head of one request after the other to ``handle``, with a small window."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        try:
+            await handle(reader, writer)
+        finally:
+            writer.close()
+
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        listening.bind(("127.0.0.1", 0))
+        listener = await asyncio.start_server(connected, sock=listening, limit=64 * 1024)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+        listener.close()
+
+
+async def sent(handle: Reading, body: Iterable[bytes], seconds: float) -> Answer:
+    async with reading(handle) as url, client() as http:
+        request = Request(method="POST", url=url, body=body, limit=100, seconds=seconds)
+        return await exchange(http, request)
+
+
+async def read_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read the whole body with pauses and answer with its number of bytes."""
+    size = 0
+    while (part := await reader.read(64 * 1024)) and not part.endswith(b"0\r\n\r\n"):
+        size += len(part)
+        await asyncio.sleep(0.01)
+    writer.write(ok(b"%d" % (size + len(part))))
+
+
+async def never_read(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(30)
+
+
+async def answer_at_once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer before the body was read, and read none of it."""
+    writer.write(ok(b"full", status="500 Internal Server Error"))
+    await writer.drain()
+    await asyncio.sleep(30)
+
+
+async def test_a_body_in_pieces_has_more_time_with_each() -> None:
+    begun = time.monotonic()
+    answer = await sent(read_slowly, itertools.repeat(PIECE, 64), seconds=1.5)
+    assert time.monotonic() - begun > 1.5
+    assert int(answer.body) > 64 * len(PIECE)
+
+
+async def test_a_server_that_takes_no_more_of_a_body_is_a_failure() -> None:
+    taken: list[bytes] = []
+
+    def body() -> Iterator[bytes]:
+        for _ in range(1000):
+            taken.append(PIECE)
+            yield PIECE
+
+    with pytest.raises(FetchFailed, match=r"take the next bytes within 0\.3 seconds"):
+        await sent(never_read, body(), seconds=0.3)
+    assert len(taken) < 100
+
+
+async def test_an_answer_before_the_end_of_the_body_ends_the_request() -> None:
+    async with asyncio.timeout(10):
+        answer = await sent(answer_at_once, itertools.repeat(PIECE, 1000), seconds=20)
+    assert (answer.status, answer.body) == (500, b"full")
+
+
+async def test_a_body_that_fails_is_not_ended_as_if_it_were_whole() -> None:
+    received = bytearray()
+
+    async def read_all(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        received.extend(await reader.read(-1))
+
+    def body() -> Iterator[bytes]:
+        yield b"first"
+        raise KeyError("second")
+
+    with pytest.raises(KeyError, match="second"):
+        await sent(read_all, body(), seconds=5)
+    assert b"0\r\n\r\n" not in received
