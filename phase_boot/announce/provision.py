@@ -109,8 +109,10 @@ class Provision:
 
     @property
     def fault(self) -> RootState | None:
-        """The first root with a fault."""
-        return next((each for each in self.roots if each.fault is not None), None)
+        """The root at which the node failed, else the first one with a fault."""
+        bad = [each for each in self.roots if each.fault is not None]
+        failed = (each for each in bad if each.fault is Fault.FAILED)
+        return next(failed, bad[0] if bad else None)
 
     def line(self) -> str:
         """Return it as one line: the node, what it holds and provides, and the way out."""

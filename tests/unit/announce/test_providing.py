@@ -207,6 +207,14 @@ async def test_a_node_that_does_not_say_what_it_holds_is_asked_once(
     assert "dag/import" not in node.commands
 
 
+async def test_a_node_that_fails_after_some_roots_is_named_as_that(
+    node: BlockServer, site: Path, roots: tuple[SiteRoot, ...]
+) -> None:
+    node.faults = {"dag/import": cut, "routing/provide": cut}
+    done = await provided(node, site, roots)
+    assert (counts(done), fault_of(done)) == ((4, 1, 1, 0), (Fault.FAILED, roots[1].cid))
+
+
 @pytest.mark.parametrize("fault", [hang, refuse])
 async def test_a_root_that_cannot_be_provided_is_reported(
     node: BlockServer, site: Path, roots: tuple[SiteRoot, ...], fault: Answer
