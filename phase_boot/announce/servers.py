@@ -103,7 +103,9 @@ async def get(client: Client, server: Server, name: IpnsName, limits: Limits) ->
     answer = await exchange(client, _reading(server, name, limits))
     if server.kind is Kind.KUBO:
         return _from_events(answer)
-    if answer.status in GONE:
+    # kubo's gateway answers 500 for a name that it cannot find.
+    unknown = answer.status == _SERVER_ERROR and "not found" in reason_of(answer)
+    if answer.status in GONE or unknown:
         return None
     if answer.status in REDIRECTS:
         reason = f"it redirects (HTTP {answer.status}), and no redirect is followed here"

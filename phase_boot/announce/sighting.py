@@ -177,7 +177,7 @@ def _judge_refused(unjudged: Sighting, answer: Answer, refusal: Refusal) -> Sigh
         expired = read_record(answer.body, unjudged.ours.name)
         return replace(unjudged, state=State.EXPIRED, record=expired)
     if answer.kind == _PLAIN:
-        # kubo's gateway answers 200 and a sentence for a name that it cannot find.
+        # kubo's delegated router answers 200 and a sentence for a name that it cannot find.
         return replace(unjudged, state=State.ABSENT)
     if answer.kind != RECORD_TYPE:
         return replace(unjudged, state=State.INVALID, reason=printable(answer.kind)[:SHOWN])
