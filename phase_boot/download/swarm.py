@@ -91,9 +91,9 @@ class Swarm:
             ArtifactUnavailable: no source is left.
             StoreError: the store cannot keep it.
         """
+        began = self._context.clock.monotonic()
         hashing = asyncio.create_task(self._hash_in_background())
         whole = asyncio.create_task(self._finished.wait())
-        began = self._context.clock.monotonic()
         try:
             for source in sources:
                 self.add(source)
@@ -114,8 +114,11 @@ class Swarm:
             await hashing
         finally:
             self._stopped = True
-            self._note_silent()
-            await _cancel_all(whole, hashing, *self._workers)
+            try:
+                # Before the workers end: each of them forgets then what it waited for.
+                self._note_silent()
+            finally:
+                await _cancel_all(whole, hashing, *self._workers)
             self._emit_bytes_by_source(self._context.clock.monotonic() - began)
 
     def unresponsive(self, source: Source) -> bool:

@@ -122,9 +122,11 @@ class TrackerClient:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         stops = [asyncio.create_task(self._announce_stop(base)) for base in self._joined]
-        if stops:
-            _, late = await asyncio.wait(stops, timeout=STOP_SECONDS)
-            for stop in late:
+        try:
+            if stops:
+                await asyncio.wait(stops, timeout=STOP_SECONDS)
+        finally:
+            for stop in stops:
                 stop.cancel()
             await asyncio.gather(*stops, return_exceptions=True)
 

@@ -123,8 +123,9 @@ class Faulty:
         """Inject a fault that needs no result: raise, set the clock, or cancel the run."""
         match fault.kind:
             case FaultKind.REFUSE:
-                refused = member.refusals()[fault.which]()
-                raise refused
+                # A local variable would keep the exception, its frames and what they hold, such as
+                # an open file, until the next garbage collection.
+                raise member.refusals()[fault.which]()  # noqa: RSE102 - a function, not a class
             case FaultKind.NO_SPACE | FaultKind.IO_ERROR:
                 raise _system_error(member, fault.kind)
             case FaultKind.CLOCK_AHEAD:

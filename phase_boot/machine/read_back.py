@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from phase_boot.ports.privacy import Configuration, Evidence, Interface
+from phase_boot.ports.privacy import NOTHING_REQUESTED, Configuration, Evidence, Interface
 
 WAY_OUT: Final = "use another network interface, or choose another mode in the boot menu"
 REBOOT: Final = "reboot, and choose another mode if it happens again"
@@ -66,7 +66,13 @@ def violations(evidence: Evidence, *, used: str | None = None) -> Iterator[str]:
         used: the interface that the boot uses.
     """
     if not evidence.requested:
+        if evidence != NOTHING_REQUESTED:
+            yield f"values were read back that no dry run reads; {REBOOT}"
         return
+    if used is not None and used not in {each.name for each in evidence.interfaces}:
+        yield f"{used} carries this boot and was not read back; {REBOOT}"
+    if evidence.compared < 0:
+        yield f"the number of compared EFI variables is {evidence.compared}; {REBOOT}"
     yield from _hardware_addresses(evidence, used)
     yield from _interface_identifiers(evidence)
     yield from _configurations(evidence)

@@ -7,7 +7,7 @@ back proves one, and `machine.read_back` judges it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Evidence:
         variables: the EFI variables that differ from those at the start.
         compared: how many EFI variables were compared.
         requested: False in a dry run, which requests nothing: another system has configured the
-            machine, and nothing is started.
+            machine, and nothing is started. Its evidence is `NOTHING_REQUESTED`.
     """
 
     interfaces: tuple[Interface, ...] = ()
@@ -87,6 +87,10 @@ class Evidence:
     variables: tuple[str, ...] = ()
     compared: int = 0
     requested: bool = True
+
+
+NOTHING_REQUESTED: Final = Evidence(requested=False)
+"""The evidence of a dry run, which reads nothing back."""
 
 
 class Unreadable(Exception):

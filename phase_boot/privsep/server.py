@@ -70,10 +70,12 @@ async def _serve_one(connection: socket.socket, services: WorkerServices) -> Non
         answering = asyncio.create_task(_answer(fields, connection, services))
         # The client cancels a request by closing its socket.
         hanging_up = asyncio.create_task(wait_readable(connection))
-        await asyncio.wait({answering, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (answering, hanging_up):
-            task.cancel()
-        await asyncio.gather(answering, hanging_up, return_exceptions=True)
+        try:
+            await asyncio.wait({answering, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (answering, hanging_up):
+                task.cancel()
+            await asyncio.gather(answering, hanging_up, return_exceptions=True)
     except (ProtocolError, OSError):
         pass
     finally:

@@ -9,7 +9,7 @@ from phase_boot.handoff.kernel import Kernel
 from phase_boot.machine.errors import CannotChainload
 from phase_boot.ports.kexec import KexecSupport, Method
 from phase_boot.ports.loader import BootPayload, StagingSupport
-from phase_boot.ports.privacy import Evidence
+from phase_boot.ports.privacy import NOTHING_REQUESTED, Evidence
 from phase_boot.ports.reports import NotSaved
 from phase_boot.store.content_store import VerifiedFile
 
@@ -69,8 +69,8 @@ class NothingRequested:
         """Do nothing."""
 
     async def evidence(self) -> Evidence:
-        """Return empty evidence."""
-        return Evidence(requested=False)
+        """Return that nothing was requested."""
+        return NOTHING_REQUESTED
 
     async def routes(self) -> tuple[str, ...]:
         """Return no routes: the owner configures them."""

@@ -408,6 +408,30 @@ def test_an_incomplete_artifact_is_not_shared_after_its_download_ends() -> None:
     assert shared.bitfield == 0
 
 
+def test_an_end_that_is_cancelled_leaves_no_announcement_behind() -> None:
+    stopping = asyncio.Event()
+
+    class SilentAtTheEnd(FakePeerSharing):
+        async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+            if b"stopped" in body:
+                stopping.set()
+                await asyncio.sleep(1e9)
+            return await super().post(url, body, limit=limit, reach=reach)
+
+    client = peer_download(provider())
+    client.peer_sharing = SilentAtTheEnd(client.fetcher)
+
+    async def stopped() -> set[asyncio.Task[Any]]:
+        before = asyncio.all_tasks()
+        ending = asyncio.create_task(client.obtaining("http://host"))
+        await stopping.wait()
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        return asyncio.all_tasks() - before
+
+    assert virtual_time.run(stopped()) == set()
+
+
 @pytest.fixture(autouse=True)
 def no_leftover_tasks() -> Iterator[None]:
     """A pending task warns when it is collected; warnings are errors."""

@@ -9,7 +9,7 @@ import pytest
 
 from phase_boot.drill.fake_privacy import ANONYMOUS, BURNED_IN, GOOD, KEPT, SOUND
 from phase_boot.machine.read_back import refused_interfaces, violations
-from phase_boot.ports.privacy import Evidence
+from phase_boot.ports.privacy import NOTHING_REQUESTED, Evidence
 
 
 def exposed(**changes: Any) -> Evidence:
@@ -73,6 +73,9 @@ EIGHT_FIRST = "50:54:00:77:00:01"
         (replace(SOUND, swaps=("/dev/sda2",)), "/dev/sda2"),
         (replace(SOUND, opened=("sda3",)), "sda3"),
         (replace(SOUND, variables=("BootOrder-8be4df61",)), "BootOrder"),
+        (replace(SOUND, compared=-1), "EFI variables is -1"),
+        (replace(SOUND, interfaces=()), "eth0 carries this boot and was not read back"),
+        (replace(SOUND, interfaces=(KEPT,)), "eth0 carries this boot and was not read back"),
     ],
 )
 def test_a_promise_that_is_not_met_is_one_sentence(evidence: Evidence, word: str) -> None:
@@ -109,8 +112,12 @@ def test_a_static_address_needs_no_dhcp_settings() -> None:
 
 
 def test_without_requested_settings_no_promise_is_checked() -> None:
-    dry = replace(exposed(address=BURNED_IN), requested=False)
-    assert list(violations(dry, used="lo")) == []
+    assert list(violations(NOTHING_REQUESTED, used="lo")) == []
+
+
+def test_evidence_that_only_claims_to_be_of_a_dry_run_is_refused() -> None:
+    (sentence,) = violations(replace(exposed(address=BURNED_IN), requested=False), used="eth0")
+    assert "no dry run" in sentence
 
 
 def test_networkd_settings_of_a_removed_card_are_ignored() -> None:

@@ -292,3 +292,24 @@ async def test_an_endless_body_does_not_starve_other_tasks() -> None:
 
 def test_a_count_is_eight_bytes_big_endian() -> None:
     assert encode_remaining(258) == struct.pack(">Q", 258)
+
+
+async def test_a_worker_that_stops_leaves_no_request_behind() -> None:
+    begun = asyncio.Event()
+
+    class Silent(HttpFetcher):
+        async def read(self, *_args: object, **_named: object) -> bytes:
+            begun.set()
+            await asyncio.Event().wait()
+            return b""
+
+    ours, theirs = socket.socketpair()
+    before = asyncio.all_tasks()
+    with ours, theirs:
+        serving = asyncio.create_task(serve(theirs, WorkerServices(None, Silent())))
+        client = WorkerClient(ours, reply_seconds=20)
+        reading = asyncio.create_task(client.read("http://x", limit=1, reach=Reach.LAN))
+        await begun.wait()
+        serving.cancel()
+        await asyncio.gather(serving, reading, return_exceptions=True)
+        assert asyncio.all_tasks() - before == set()
