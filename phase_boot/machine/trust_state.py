@@ -24,7 +24,7 @@ from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.ports.state_files import StateFiles
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.errors import StoreError
-from phase_boot.store.layout import root_path
+from phase_boot.store.layout import kept_record_name, root_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.client import Updater
 from phase_boot.trust.ipns_name import IpnsName
@@ -92,13 +92,13 @@ def keep_record(state_files: StateFiles, record: IpnsRecord) -> None:
     with state_files.exclusive():
         known = _stored_record(state_files, record.name)
         if known is None or record.newer_than(known):
-            state_files.write(_record_name(record.name), record.raw)
+            state_files.write(kept_record_name(record.name), record.raw)
 
 
 def _stored_record(state_files: StateFiles, name: IpnsName) -> IpnsRecord | None:
     """Return the stored record of a name; None if there is none that its key signed."""
     try:
-        raw = state_files.read(_record_name(name), limit=MAX_RECORD)
+        raw = state_files.read(kept_record_name(name), limit=MAX_RECORD)
         return None if raw is None else read_record(raw, name)
     except (StoreError, Refusal):
         # A writer of the stick can remove the file too, so a damaged one is no evidence.
@@ -153,10 +153,6 @@ def _seen(store: OpenStore, chain: Chain) -> tuple[RollbackState, tuple[Refusal,
 
 def _root_name(version: int) -> str:
     return f"root.{version}.json"
-
-
-def _record_name(name: IpnsName) -> str:
-    return f"{name}.ipns-record"
 
 
 Read = Callable[[str], Awaitable[bytes]]

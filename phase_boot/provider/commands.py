@@ -11,6 +11,7 @@ from phase_boot.cli_support import port_number
 if TYPE_CHECKING:
     import argparse
 
+    from phase_boot.provider.http.forwarded import TrustedProxies
     from phase_boot.url import Url
 
 DEFAULT_PORT: Final = 8070
@@ -47,6 +48,14 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         help="name this https URL, a reverse proxy, to IPFS nodes that ask for a CID served here",
     )
     parser.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="take the address of a client from the X-Forwarded-For of a reverse proxy in this "
+        "network; can be repeated",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line on a terminal too"
     )
 
@@ -72,10 +81,24 @@ def serve(options: argparse.Namespace) -> int:
         announce=not options.no_announce,
         receipts=not options.no_receipts,
         public_url=options.public_url,
+        proxies=_trusted_proxies(options.trusted_proxy),
     )
     plain = options.json or not sys.stdout.isatty()
     asyncio.run(run(settings, to_stdout if plain else to_person))
     return 0
+
+
+def _trusted_proxies(texts: list[str]) -> TrustedProxies:
+    from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - not for the help
+    from phase_boot.provider.http.forwarded import TrustedProxies  # noqa: PLC0415 - the same
+
+    try:
+        return TrustedProxies.parse(texts)
+    except ValueError as error:
+        raise ProvideError(
+            f"--trusted-proxy is not usable: {error}; name the proxy's address, as 127.0.0.1 or "
+            "10.0.0.0/24."
+        ) from None
 
 
 def _public_url(text: str) -> Url:

@@ -19,6 +19,7 @@ from phase_boot.provider.backends.store_backend import StoreBackend
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import AnnounceFailed, Emit, NothingOffered, Started, Stopped
 from phase_boot.provider.gateway.http_provider import HttpProvider
+from phase_boot.provider.http.forwarded import NO_PROXIES, TrustedProxies
 from phase_boot.provider.http.handlers import RequestHandler
 from phase_boot.provider.http.request_log import RequestLog
 from phase_boot.provider.http.server import ConnectionLimiter, make_server
@@ -48,6 +49,8 @@ class Settings:
     """Whether receipts of booted machines are accepted."""
     public_url: Url | None = None
     """The reverse proxy at which IPFS nodes reach this provider; see `parse_public_url`."""
+    proxies: TrustedProxies = NO_PROXIES
+    """Reverse proxies whose word about a client's address counts."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -107,7 +110,7 @@ async def _serving(
         tracker=Tracker(backend, limits),
         public_provider=HttpProvider(settings.public_url) if settings.public_url else None,
     )
-    handler = RequestHandler(backend, limits, emit, services)
+    handler = RequestHandler(backend, limits, emit, services, settings.proxies)
     server = make_server(handler, limits, emit)
     loop = asyncio.get_running_loop()
     listeners = [

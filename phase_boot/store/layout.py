@@ -53,6 +53,11 @@ def entry_path(digest: Digest) -> str:
     return f"{ENTRIES}/{digest.hex}"
 
 
+def kept_record_name(name: IpnsName) -> str:
+    """Return the file name of the newest record of ``name`` beside a machine's trust state."""
+    return f"{name}.ipns-record"
+
+
 def dag_path(root: Cid) -> str:
     """Return the path of the CAR of interior nodes of a file below the root of a mirror."""
     return f"{DAGS}/{root}{_CAR}"

@@ -16,6 +16,7 @@ from phase_boot.journal.event import Event
 from phase_boot.provider.backends.site_backend import SiteBackend
 from phase_boot.provider.events import RequestAnswered
 from phase_boot.provider.gateway.http_provider import HttpProvider, parse_public_url
+from phase_boot.provider.http.forwarded import NO_PROXIES, TrustedProxies
 from phase_boot.provider.http.handlers import RequestHandler
 from phase_boot.provider.http.server import ConnectionLimiter, make_server
 from phase_boot.provider.http.services import Services
@@ -78,6 +79,7 @@ async def running(
     *,
     receipts: bool = True,
     public_url: str | None = None,
+    proxies: TrustedProxies = NO_PROXIES,
 ) -> AsyncIterator[Running]:
     """Serve ``site`` on a free port of the loopback."""
     limits = limits or Limits(grace_seconds=1)
@@ -88,7 +90,7 @@ async def running(
         tracker=Tracker(backend, limits),
         public_provider=HttpProvider(parse_public_url(public_url)) if public_url else None,
     )
-    answers = RequestHandler(backend, limits, provider.events.append, services)
+    answers = RequestHandler(backend, limits, provider.events.append, services, proxies)
     server = make_server(answers, limits, provider.events.append)
     listener = await asyncio.get_running_loop().create_server(
         ConnectionLimiter(server, limits), "127.0.0.1", 0

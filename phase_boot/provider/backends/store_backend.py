@@ -1,10 +1,11 @@
-"""Backend for the store of a booted machine: its artifacts, roots and manifests."""
+"""Backend for the store of a booted machine: its artifacts, roots, manifests and IPNS records."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -20,12 +21,15 @@ from phase_boot.provider.backends.backend import (
     dags_in,
     document_file,
     open_if_regular,
+    record_file,
 )
 from phase_boot.store.layout import (
     entry_path,
+    kept_record_name,
     read_dag_path,
     read_entry_path,
     read_manifest_path,
+    read_record_path,
     read_root_path,
 )
 from phase_boot.trust.manifest import REQUIRED, Manifest
@@ -50,7 +54,7 @@ class StoreBackend:
     folder: Path
 
     def open(self, path: str) -> ServedFile | None:
-        """Open an artifact, a stored root, or the manifest of a complete version."""
+        """Open an artifact, a stored root or record, or the manifest of a complete version."""
         if (digest := read_entry_path(path)) is not None:
             file = open_if_regular(self.folder, entry_path(digest))
             return None if file is None else artifact_file(file, digest)
@@ -62,6 +66,9 @@ class StoreBackend:
         if (version := read_root_path(path)) is not None:
             file = open_if_regular(self.folder, f"{TRUST_FOLDER}/root.{version}.json")
             return None if file is None else document_file(file)
+        if (key_name := read_record_path(path)) is not None:
+            file = open_if_regular(self.folder, f"{TRUST_FOLDER}/{kept_record_name(key_name)}")
+            return None if file is None else record_file(file, key_name, datetime.now(UTC))
         key = read_manifest_path(path)
         for manifest, raw in self._complete_versions():
             if (manifest.channel, manifest.arch) == key:

@@ -14,20 +14,23 @@ from phase_boot.provider.backends.backend import Backend, ServedFile
 from phase_boot.provider.events import Emit, ReceiptKept, RequestAnswered
 from phase_boot.provider.gateway.block_index import BlockGone, BlockIndex
 from phase_boot.provider.gateway.delegated_routing import PROVIDERS_PREFIX, DelegatedRouter
-from phase_boot.provider.gateway.record_format import FORMAT, IPNS_PREFIX, wants_record
+from phase_boot.provider.gateway.record_format import FORMAT, IPNS_PREFIX
 from phase_boot.provider.gateway.trustless_gateway import (
     PREFIX,
     GatewayReply,
     GatewayRequest,
     TrustlessGateway,
 )
+from phase_boot.provider.http import cors
+from phase_boot.provider.http.forwarded import NO_PROXIES, TrustedProxies
 from phase_boot.provider.http.ranges import HttpRange, RangeNotSatisfiable, parse_range
-from phase_boot.provider.http.responses import (
-    COMMON_HEADERS,
-    RequestStats,
-    json_response,
-    text_response,
+from phase_boot.provider.http.request_headers import (
+    asks_for_record,
+    etag_matches,
+    if_none_match,
+    range_header,
 )
+from phase_boot.provider.http.responses import RequestStats, json_response, text_response
 from phase_boot.provider.http.services import Services
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
@@ -38,6 +41,7 @@ from phase_boot.trust.receipt import MAX_BYTES
 
 _OK: Final = 200
 _CREATED: Final = 201
+_NO_CONTENT: Final = 204
 _PARTIAL: Final = 206
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
@@ -65,6 +69,7 @@ class RequestHandler:
         limits: Limits,
         emit: Emit,
         services: Services = _FILES_ONLY,
+        proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         """Serve the files of ``backend``.
 
@@ -73,10 +78,12 @@ class RequestHandler:
             limits: the ceilings of this provider.
             emit: takes the event of each request.
             services: what is answered beyond files and blocks.
+            proxies: the reverse proxies whose word about a client's address counts.
         """
         self._backend = backend
         self._limits = limits
         self._emit = emit
+        self._client_of = proxies.client_of
         self._post_routes: dict[str, _PostHandler] = {}
         if services.receipts is not None:
             self._post_routes[RECEIPTS] = partial(self._add_receipt, services.receipts)
@@ -91,11 +98,12 @@ class RequestHandler:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, and emit its event when it has ended."""
         loop = asyncio.get_running_loop()
-        began, stats = loop.time(), RequestStats()
+        path = request.rel_url.raw_path.removeprefix("/")
+        began, stats = loop.time(), RequestStats(headers=cors.headers_for(path))
         request[HANDLED] = True
         self._active += 1
         try:
-            response = await self._dispatch(request, stats)
+            response = await self._dispatch(request, path, stats)
         except ConnectionError as error:
             stats.error = stats.error or str(error) or "the peer went away"
             raise
@@ -110,7 +118,7 @@ class RequestHandler:
             self._active -= 1
             self._emit(
                 RequestAnswered(
-                    peer=request.remote or "",
+                    peer=self._client_of(request),
                     method=request.method,
                     path=request.rel_url.raw_path,
                     status=stats.status,
@@ -121,14 +129,13 @@ class RequestHandler:
             )
         return response
 
-    async def _dispatch(self, request: web.BaseRequest, stats: RequestStats) -> web.StreamResponse:
-        path = request.rel_url.raw_path.removeprefix("/")
+    async def _dispatch(
+        self, request: web.BaseRequest, path: str, stats: RequestStats
+    ) -> web.StreamResponse:
         if (post_handler := self._post_routes.get(path)) is not None:
             return await post_handler(request, stats)
         if request.method not in {"GET", "HEAD"}:
-            return text_response(
-                stats, _METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.", Allow="GET, HEAD"
-            )
+            return _answer_method(request.method, path, stats)
         if path == "health":
             return await self._health(stats)
         if path.startswith(PREFIX):
@@ -143,7 +150,7 @@ class RequestHandler:
         self, request: web.BaseRequest, path: str, stats: RequestStats
     ) -> web.StreamResponse:
         """Serve the file that the mirror layout has at ``path``."""
-        if path.startswith(IPNS_PREFIX) and not _wants_record(request):
+        if path.startswith(IPNS_PREFIX) and not asks_for_record(request):
             text = f"Only the IPNS record is served here: add ?format={FORMAT}."
             return text_response(stats, _NOT_ACCEPTABLE, text)
         served = await asyncio.to_thread(self._backend.open, path)
@@ -177,7 +184,7 @@ class RequestHandler:
         if isinstance(raw, web.Response):
             return raw
         try:
-            stored = await asyncio.to_thread(receipts.add, raw, request.remote or "")
+            stored = await asyncio.to_thread(receipts.add, raw, self._client_of(request))
         except ReceiptRejected as refusal:
             stats.error = refusal.code
             status = _INSUFFICIENT_STORAGE if refusal.full else _UNPROCESSABLE
@@ -186,7 +193,7 @@ class RequestHandler:
         if not stored.known:
             self._emit(
                 ReceiptKept(
-                    peer=request.remote or "",
+                    peer=self._client_of(request),
                     node=receipt.node,
                     job=receipt.job,
                     outcome=receipt.outcome,
@@ -206,7 +213,7 @@ class RequestHandler:
         if tracker.is_stale(now):
             await asyncio.to_thread(tracker.refresh, now)
         try:
-            return json_response(stats, _OK, tracker.announce(request.remote or "", raw, now))
+            return json_response(stats, _OK, tracker.announce(self._client_of(request), raw, now))
         except BadAnnounce as refusal:
             return json_response(stats, _UNPROCESSABLE, {"error": str(refusal)})
 
@@ -234,7 +241,7 @@ class RequestHandler:
             path,
             request.rel_url.query,
             accept=request.headers.get("Accept", ""),
-            if_none_match=_if_none_match(request),
+            if_none_match=if_none_match(request),
             only_if_cached="only-if-cached" in request.headers.get("Cache-Control", ""),
         )
         reply = await asyncio.to_thread(self._gateway.reply, gateway_request)
@@ -247,7 +254,7 @@ class RequestHandler:
             return text_response(stats, reply.status, reply.text)
         stats.status = reply.status
         response = web.StreamResponse(
-            status=reply.status, headers={**COMMON_HEADERS, **reply.headers}
+            status=reply.status, headers={**stats.headers, **reply.headers}
         )
         if reply.body is not None:
             response.content_length = len(reply.body)
@@ -289,17 +296,17 @@ class RequestHandler:
         self, request: web.BaseRequest, served: ServedFile, stats: RequestStats
     ) -> web.StreamResponse:
         headers = {
-            **COMMON_HEADERS,
+            **stats.headers,
             "Accept-Ranges": "bytes",
             "Cache-Control": served.cache_control,
             "Content-Type": served.content_type,
             "ETag": served.etag,
         }
-        if _etag_matches(request, served.etag):
+        if etag_matches(request, served.etag):
             stats.status = _NOT_MODIFIED
             return web.Response(status=_NOT_MODIFIED, headers=headers)
         try:
-            span = parse_range(_range_header(request, served.etag), served.size)
+            span = parse_range(range_header(request, served.etag), served.size)
         except RangeNotSatisfiable:
             headers["Content-Range"] = f"bytes */{served.size}"
             stats.status = _RANGE_NOT_SATISFIABLE
@@ -348,6 +355,14 @@ class RequestHandler:
                 raise ConnectionAbortedError(stats.error)
 
 
+def _answer_method(method: str, path: str, stats: RequestStats) -> web.Response:
+    """Answer a preflight request of a browser, and refuse any other method."""
+    if method == "OPTIONS" and cors.is_open(path):
+        return text_response(stats, _NO_CONTENT, "", **cors.PREFLIGHT)
+    text = "Only GET and HEAD are answered."
+    return text_response(stats, _METHOD_NOT_ALLOWED, text, Allow="GET, HEAD")
+
+
 async def _read_body(request: web.BaseRequest, max_bytes: int) -> bytes | None:
     """Return the body of a request, or None as soon as it exceeds ``max_bytes``."""
     if (request.content_length or 0) > max_bytes:
@@ -368,25 +383,3 @@ def _read_batch(pieces: Iterator[bytes], count: int) -> bytes:
         if len(data) >= count:
             break
     return bytes(data)
-
-
-def _wants_record(request: web.BaseRequest) -> bool:
-    return wants_record(request.rel_url.query, request.headers.get("Accept", ""))
-
-
-def _if_none_match(request: web.BaseRequest) -> tuple[str, ...]:
-    return tuple(
-        tag.value if tag.value == "*" else f'"{tag.value}"' for tag in request.if_none_match or ()
-    )
-
-
-def _etag_matches(request: web.BaseRequest, etag: str) -> bool:
-    known = request.if_none_match or ()
-    return any(tag.value == "*" or f'"{tag.value}"' == etag for tag in known)
-
-
-def _range_header(request: web.BaseRequest, etag: str) -> str:
-    """Return the Range header, or nothing where the client holds a part of other bytes."""
-    if request.headers.get("If-Range", etag) != etag:
-        return ""
-    return request.headers.get("Range", "")

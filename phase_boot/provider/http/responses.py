@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -13,8 +14,9 @@ COMMON_HEADERS: Final = {"Server": "phase-boot", "X-Content-Type-Options": "nosn
 
 @dataclass(slots=True)
 class RequestStats:
-    """Outcome of a request so far, for its log line."""
+    """Outcome of a request so far, for its log line, and the headers of any response to it."""
 
+    headers: Mapping[str, str] = field(default_factory=lambda: COMMON_HEADERS)
     status: int = 0
     sent: int = 0
     error: str | None = None
@@ -24,7 +26,7 @@ def text_response(stats: RequestStats, status: int, text: str, **headers: str) -
     """Return a sentence as the response."""
     stats.status = status
     stats.sent = len(text)
-    return web.Response(status=status, text=text, headers={**COMMON_HEADERS, **headers})
+    return web.Response(status=status, text=text, headers={**stats.headers, **headers})
 
 
 def json_response(stats: RequestStats, status: int, body: object) -> web.Response:

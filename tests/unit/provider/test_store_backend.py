@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from phase_boot.content.cid import raw_cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signature
 from phase_boot.provider.backends.store_backend import StoreBackend
-from phase_boot.store.layout import entry_path
+from phase_boot.store.layout import RECORD_TYPE, entry_path, kept_record_name, record_paths
+from phase_boot.trust.ipns_record import MAX_RECORD
 from phase_boot.trust.strict_json import canonical
+from tests.support.ipns_records import NAME, record
 
 MANIFEST = "stable/amd64/manifest.json"
 SECRET = b"what is no part of the mirror"
@@ -108,3 +111,24 @@ def test_of_two_versions_of_a_channel_the_complete_one_is_offered(store: Path) -
     )
     (store / "trust" / "state.json").write_bytes(state(newer, entry()))
     assert {offer.version for offer in StoreBackend(store).offers()} == {"2025.11.12"}
+
+
+def test_the_newest_record_that_the_machine_accepted_is_served_by_both_paths(store: Path) -> None:
+    raw = record(validity=datetime.now(UTC) + timedelta(hours=1))
+    assert [content_of(store, path) for path in record_paths(NAME)] == [None, None]
+    (store / "trust" / kept_record_name(NAME)).write_bytes(raw)
+    assert [content_of(store, path) for path in record_paths(NAME)] == [raw, raw]
+    served = StoreBackend(store).open(record_paths(NAME)[0])
+    assert served is not None
+    assert served.content_type == RECORD_TYPE
+    assert served.cache_control.startswith("public, max-age=")
+
+
+def test_a_record_that_is_a_link_or_too_large_is_not_served(store: Path, tmp_path: Path) -> None:
+    kept = store / "trust" / kept_record_name(NAME)
+    (tmp_path / "secret").write_bytes(SECRET)
+    kept.symlink_to(tmp_path / "secret")
+    assert content_of(store, record_paths(NAME)[0]) is None
+    kept.unlink()
+    kept.write_bytes(b"x" * (MAX_RECORD + 1))
+    assert content_of(store, record_paths(NAME)[0]) is None
