@@ -21,7 +21,7 @@ SEED_FILES: Final = ROOT / "image" / "seed"
 BENCH_FILES: Final = ROOT / "image" / "bench" / "seed"
 TARGET_FILES: Final = ROOT / "image" / "target"
 DEVICES: Final = ROOT / "image" / "initramfs" / "devices.sh"
-"""The shell functions that the first script of the seed and that of the target share."""
+"""The shell functions that the init scripts of the seed and of the target share."""
 LOCK: Final = ROOT / "uv.lock"
 INTERPRETER: Final = ("python3.13-minimal", "libpython3.13-stdlib")
 SEED_PACKAGES: Final = (

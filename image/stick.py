@@ -171,7 +171,7 @@ def seed_initramfs(debian: Path, early: Path) -> Step:
     """The seed's initramfs."""
     return Step(
         name="initramfs",
-        description="pack busybox, the first script and the first drivers as initramfs",
+        description="pack busybox, the init script and the first drivers as initramfs",
         make=partial(initramfs.pack, debian / BUSYBOX, SEED_FILES / "init", DEVICES, early),
     )
 

@@ -98,7 +98,7 @@ def target_initramfs(debian: Path, early: Path) -> Step:
     init = TARGET_FILES / "init"
     return Step(
         name="target-first",
-        description="pack busybox, the target's first script and its drivers as initramfs",
+        description="pack busybox, the target's init script and its drivers as initramfs",
         make=partial(initramfs.pack, debian / stick.BUSYBOX, init, DEVICES, early),
     )
 

@@ -1,4 +1,4 @@
-"""Pack an initramfs: busybox, the first script and the modules that it loads."""
+"""Pack an initramfs: busybox, the init script and the modules that it loads."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pack(busybox: Path, init: Path, devices: Path, modules: Path, out: Path) -> 
 
     Args:
         busybox: the static busybox.
-        init: the first script.
+        init: the init script.
         devices: the shell functions that it sources.
         modules: a root with the modules.
         out: the file to create.

@@ -1,4 +1,4 @@
-"""The disks that the first scripts of seed and target choose, run by busybox among fakes."""
+"""The disks that the init scripts of seed and target choose, run by busybox among fakes."""
 
 from __future__ import annotations
 
