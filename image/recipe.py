@@ -38,12 +38,12 @@ SEED_PACKAGES: Final = (
     "udev",
 )
 CERTIFICATES: Final = ("ca-certificates",)
-SEED_WHEELS: Final = ("--prune", "tomlkit")
+SEED_WHEELS: Final = ("--prune", "tomlkit", "--prune", "libp2p")
 """Options of `uv export` for the seed: tomlkit writes policies, and the seed only reads them."""
 TARGET_WHEELS: Final = (
     *("--extra", "plasma"),
     *("--prune", "prompt-toolkit", "--prune", "structlog", "--prune", "tomlkit"),
-    *("--prune", "transitions"),
+    *("--prune", "transitions", "--prune", "libp2p"),
 )
 """The same for the target: Plasma's and the provider's wheels, without the daemon's others."""
 MIB: Final = 1024 * 1024

@@ -20,6 +20,7 @@ IMPORTERS = {
     "aiohttp": {"phase_boot/adapters/http/client.py"},
     "ifaddr": {"phase_boot/adapters/net/address_watch.py", "phase_boot/provider/interfaces.py"},
     # The bench measures what we add to libsodium, and has to call it bare for that.
+    "libp2p": {"phase_boot/libp2p_node/host.py"},
     "nacl": {
         "phase_boot/trust/keys.py",
         "phase_boot/trust/passphrase_box.py",
@@ -31,6 +32,11 @@ IMPORTERS = {
     "structlog": {"phase_boot/journal/journal.py"},
     "tomlkit": {"policies/write.py"},
     "transitions": {"phase_boot/machine/guard.py"},
+    "trio": {
+        "phase_boot/libp2p_node/__main__.py",
+        "phase_boot/libp2p_node/host.py",
+        "phase_boot/libp2p_node/program.py",
+    },
     # The bench measures what we add to the runtime, and has to call it bare for that.
     "wasmtime": {"phase_boot/plasma/engine.py", "image/bench/plasma.py"},
     "zeroconf": {"phase_boot/adapters/finders/mdns_message.py", "phase_boot/provider/announce.py"},
